@@ -1,0 +1,63 @@
+"""Read and write what a detector file says of itself."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from meninx.detect.calibration import Calibration
+from meninx.detect.preprocessing import Preprocessing
+from meninx.errors import ModelError
+
+KEY = "meninx"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Hold what prediction needs to know of a network.
+
+    Args:
+        name: Of the recipe.
+        preprocessing: What turns a slice into its input.
+        calibration: What turns its output into a decision.
+        types: Tumor types in the order of its type logits.
+        manifest_sha256: Of the training set's manifest.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    calibration: Calibration
+    types: tuple[str, ...]
+    manifest_sha256: str
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the card as the key and value that an ONNX file stores."""
+        return {KEY: json.dumps(dataclasses.asdict(self) | {"format": FORMAT})}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelCard":
+        """Read a card from an ONNX file's metadata.
+
+        Raises:
+            ModelError: If there is none, or another version wrote it.
+        """
+        try:
+            values = json.loads(metadata[KEY])
+            if values["format"] != FORMAT:
+                raise ModelError(
+                    f"the detector file has format {values['format']}, this version reads "
+                    f"{FORMAT}; export it again with this version"
+                )
+            return cls(
+                name=values["name"],
+                preprocessing=Preprocessing(**values["preprocessing"]),
+                calibration=Calibration(**values["calibration"]),
+                types=tuple(values["types"]),
+                manifest_sha256=values["manifest_sha256"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                "the file is an ONNX model but no meninx detector: its metadata do not say how "
+                "pictures are to be prepared; write it with `meninx train`"
+            ) from error

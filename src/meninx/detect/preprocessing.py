@@ -1,0 +1,195 @@
+"""Turn a slice into the network's input, and network pixels back into the slice's.
+
+The same code serves training and prediction; its numbers travel in the detector file.
+Legend: b batch, h height, w width; `image` is indexed [row, column].
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+FloatImage = NDArray[np.float32]
+
+# Below this share of the robust intensity range a pixel is air. Skulls and fat are far above,
+# the noise of a modern magnitude image far below.
+FOREGROUND_LEVEL = 0.08
+# Robust ends of the intensity range: one bright vessel or one dead pixel must not set the scale.
+LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Say where the network's pixels lie in the image that they came from.
+
+    Args:
+        top, left: Corner of the crop, in image pixels (edges, not centers).
+        height, width: Size of the crop, in image pixels.
+        offset_row, offset_column: First network pixel that the crop fills.
+        rows, columns: Network pixels that the crop fills.
+    """
+
+    top: float
+    left: float
+    height: float
+    width: float
+    offset_row: int
+    offset_column: int
+    rows: int
+    columns: int
+
+    def to_image(self, row: float, column: float) -> tuple[float, float]:
+        """Return the image coordinates of a network pixel's center.
+
+        Args:
+            row: Row in the network's input, pixel centers at whole numbers.
+            column: Column, likewise.
+
+        Returns:
+            Row and column in the image, pixel centers at whole numbers.
+        """
+        return (
+            self.top + (row - self.offset_row + 0.5) / self.rows * self.height - 0.5,
+            self.left + (column - self.offset_column + 0.5) / self.columns * self.width - 0.5,
+        )
+
+    def to_network(self, row: float, column: float) -> tuple[float, float]:
+        """Return the network coordinates of an image pixel's center: the inverse of `to_image`."""
+        return (
+            (row + 0.5 - self.top) / self.height * self.rows + self.offset_row - 0.5,
+            (column + 0.5 - self.left) / self.width * self.columns + self.offset_column - 0.5,
+        )
+
+
+def intensity_range(image: FloatImage) -> tuple[float, float]:
+    """Return the robust lowest and highest intensity of an image.
+
+    The lower end is that of the whole image (air or the constant background of a stripped brain),
+    the upper one that of what lies above air, so that a small head in a large field of view gets the
+    same scale as one that fills it.
+
+    Args:
+        image: Intensities, shape (h, w), any unit.
+
+    Returns:
+        Low and high; equal if the image is constant.
+    """
+    low, high = np.percentile(image, (LOW_PERCENTILE, HIGH_PERCENTILE))
+    above_air = image[image > low + FOREGROUND_LEVEL * (high - low)]
+    if above_air.size:
+        high = np.percentile(above_air, HIGH_PERCENTILE)
+    return float(low), float(high)
+
+
+def foreground(image: FloatImage) -> NDArray[np.bool_]:
+    """Return which pixels of an image are not air.
+
+    Args:
+        image: Intensities, shape (h, w), any unit.
+
+    Returns:
+        Shape (h, w); all false if the image is constant.
+    """
+    low, high = intensity_range(image)
+    if not high > low:
+        return np.zeros(image.shape, dtype=bool)
+    return image > low + FOREGROUND_LEVEL * (high - low)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Hold what turns an image into the network's input.
+
+    Args:
+        size: Height and width of the input, pixels.
+        margin: Air kept around the head, as a share of its longer side.
+        mean, std: Subtracted from and divided into intensities that were scaled to 0..1.
+    """
+
+    size: int = 192
+    margin: float = 0.03
+    mean: float = 0.3
+    std: float = 0.25
+
+    def placement(
+        self, image: FloatImage, pixel_spacing: tuple[float, float] = (1.0, 1.0)
+    ) -> Placement:
+        """Return where an image's head is to be placed in the network's input.
+
+        The crop is the bounding box of the foreground; its longer side, measured in mm, fills the
+        input, so pixels become square and the head's size does not depend on the field of view.
+
+        Args:
+            image: Intensities, shape (h, w).
+            pixel_spacing: Distance between rows and between columns, mm.
+        """
+        rows, columns = _extent(foreground(image))
+        pad = self.margin * max(rows[1] - rows[0], columns[1] - columns[0])
+        top, bottom = max(rows[0] - pad, 0.0), min(rows[1] + pad, float(image.shape[0]))
+        left, right = max(columns[0] - pad, 0.0), min(columns[1] + pad, float(image.shape[1]))
+        height_mm = (bottom - top) * pixel_spacing[0]
+        width_mm = (right - left) * pixel_spacing[1]
+        scale = self.size / max(height_mm, width_mm)
+        filled_rows = min(self.size, max(1, round(height_mm * scale)))
+        filled_columns = min(self.size, max(1, round(width_mm * scale)))
+        return Placement(
+            top=top,
+            left=left,
+            height=bottom - top,
+            width=right - left,
+            offset_row=(self.size - filled_rows) // 2,
+            offset_column=(self.size - filled_columns) // 2,
+            rows=filled_rows,
+            columns=filled_columns,
+        )
+
+    def resample(self, image: FloatImage, placement: Placement) -> FloatImage:
+        """Return an image as the network's input grid sees it, air being 0.
+
+        Args:
+            image: Shape (h, w); also a mask, whose values then become coverage.
+            placement: From `placement`.
+
+        Returns:
+            Shape (size, size), in the image's own unit.
+        """
+        left, top = placement.left, placement.top
+        box = (left, top, left + placement.width, top + placement.height)
+        resized = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
+            (placement.columns, placement.rows), Image.Resampling.BILINEAR, box=box
+        )
+        canvas = np.zeros((self.size, self.size), dtype=np.float32)
+        rows = slice(placement.offset_row, placement.offset_row + placement.rows)
+        columns = slice(placement.offset_column, placement.offset_column + placement.columns)
+        canvas[rows, columns] = np.asarray(resized)
+        return canvas
+
+    def to_unit(
+        self, image: FloatImage, pixel_spacing: tuple[float, float] = (1.0, 1.0)
+    ) -> tuple[FloatImage, Placement]:
+        """Return an image cropped, resampled and scaled to 0..1, and where it was placed.
+
+        Args:
+            image: Intensities, shape (h, w), any unit; finite.
+            pixel_spacing: Distance between rows and between columns, mm.
+
+        Returns:
+            Shape (size, size), values 0..1, and the placement.
+        """
+        low, high = intensity_range(image)
+        placement = self.placement(image, pixel_spacing)
+        scaled = (image - np.float32(low)) / np.float32(max(high - low, np.finfo(np.float32).tiny))
+        return np.clip(self.resample(scaled, placement), 0.0, 1.0), placement
+
+    def normalize(self, unit: FloatImage) -> FloatImage:
+        """Return intensities of 0..1 as the network expects them."""
+        return ((unit - self.mean) / self.std).astype(np.float32)
+
+
+def _extent(mask: NDArray[np.bool_]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the row and column range that a mask covers; the whole image for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return (0.0, float(mask.shape[0])), (0.0, float(mask.shape[1]))
+    return (float(rows[0]), float(rows[-1]) + 1), (float(columns[0]), float(columns[-1]) + 1)

@@ -1,0 +1,88 @@
+"""Define every exception that meninx raises on purpose.
+
+MeninxError
+├── InputError            something about a scan; carries a `reason` code for programs
+│   ├── UnreadableFile    the bytes are not what they claim to be
+│   ├── UnsupportedScan   readable, but not something that a brain MRI detector may judge
+│   ├── GeometryError     slices missing, doubled, sheared or unevenly spaced
+│   └── LimitExceeded     larger than `scan.limits` allows
+├── ModelError            a detector file is damaged or does not fit this version
+├── DataError             a training or test set contradicts itself
+└── OptionError           a setting or recipe is wrong
+
+A message says what, where, found against expected, and what to do next. It never holds a patient's
+name: the place is a file path or a shortened series number.
+"""
+
+
+class MeninxError(Exception):
+    """Stand for every error that meninx raises on purpose."""
+
+
+class InputError(MeninxError):
+    """Say that a scan can't be used.
+
+    Args:
+        message: What, where, found against expected, what to do next.
+        place: The file or series that it is about, as the user knows it.
+        reason: A stable code for programs, such as `not_mr`; the class's own if none is given.
+    """
+
+    reason = "unusable"
+
+    def __init__(self, message: str, *, place: str = "", reason: str | None = None) -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
+        if reason is not None:
+            self.reason = reason
+
+
+class UnreadableFile(InputError):
+    """Say that a file's bytes are not what they claim to be."""
+
+    reason = "unreadable"
+
+
+class UnsupportedScan(InputError):
+    """Say that a scan was read but is nothing that the detector may judge."""
+
+    reason = "unsupported"
+
+
+class GeometryError(InputError):
+    """Say that a series' slices do not form a volume."""
+
+    reason = "geometry"
+
+
+class LimitExceeded(InputError):
+    """Say that an input is larger than the limits allow."""
+
+    reason = "limit_exceeded"
+
+
+class SeveralInputErrors(InputError):
+    """Hold the errors of several scans of one folder or archive.
+
+    Args:
+        errors: At least two errors, in the order in which they were met.
+    """
+
+    reason = "several"
+
+    def __init__(self, errors: list[InputError]) -> None:
+        lines = "\n".join(f"  {error}" for error in errors)
+        super().__init__(f"{len(errors)} scans could not be used:\n{lines}")
+        self.errors = tuple(errors)
+
+
+class ModelError(MeninxError):
+    """Say that a detector file is damaged or does not fit this version."""
+
+
+class DataError(MeninxError):
+    """Say that a training or test set contradicts itself."""
+
+
+class OptionError(MeninxError):
+    """Say that a setting or a recipe is wrong."""

@@ -1,0 +1,159 @@
+"""Hold training pictures in memory, as the detector will see them.
+
+Legend: n pictures, s side of the canvas in pixels.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from meninx.data.manifest import Picture
+from meninx.detect.preprocessing import Preprocessing, foreground
+from meninx.labels import TYPE_NAMES
+from meninx.learn.augmentation import Batch
+from meninx.learn.recipe import SamplingRecipe
+from meninx.scan.raster import read_gray
+
+MASKED, TUMOR_FREE, SIMULATED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Example:
+    """Hold one slice to learn from.
+
+    Args:
+        image: Intensities, shape (h, w), any unit.
+        mask: Tumor, shape (h, w), 0 or 1; None for a slice without tumor.
+        tumor_type: One of `labels.TYPE_NAMES`, None where unknown or none.
+        kind: `MASKED`, `TUMOR_FREE` or `SIMULATED`.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.float32] | None
+    tumor_type: str | None
+    kind: int
+
+
+def examples_of(pictures: Iterable[Picture]) -> Iterator[Example]:
+    """Read the pictures that cells can learn from: tumors with a mask, and tumor-free ones.
+
+    Args:
+        pictures: Of a manifest. A tumor without a mask says nothing about cells and is left out.
+    """
+    for picture in pictures:
+        if picture.tumor and picture.mask is None:
+            continue
+        mask = None
+        if picture.mask is not None:
+            with Image.open(picture.mask) as opened:
+                mask = np.asarray(opened.convert("1"), dtype=np.float32)
+        kind = MASKED if picture.tumor else TUMOR_FREE
+        yield Example(read_gray(picture.picture), mask, picture.tumor_type, kind)
+
+
+class SliceDataset(Dataset[dict[str, Tensor]]):
+    """Keep examples as bytes on one square canvas each.
+
+    Args:
+        examples: What to learn from; read once.
+        preprocessing: Of the detector, its size being the canvas side s.
+    """
+
+    def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
+        images, masks, depths, types, kinds = [], [], [], [], []
+        for example in examples:
+            unit, placement = preprocessing.to_unit(example.image)
+            mask = np.zeros_like(unit)
+            if example.mask is not None:
+                mask = preprocessing.resample(example.mask, placement)
+            images.append(_as_bytes(unit))
+            masks.append(_as_bytes(mask))
+            depths.append(_as_bytes(depth_in_head(unit)))
+            types.append(TYPE_NAMES.index(example.tumor_type) if example.tumor_type else -1)
+            kinds.append(example.kind)
+        self.image = torch.from_numpy(np.stack(images))  # [n, s, s]
+        self.mask = torch.from_numpy(np.stack(masks))
+        self.depth = torch.from_numpy(np.stack(depths))
+        self.tumor_type = torch.tensor(types)
+        self.kind = torch.tensor(kinds)
+
+    def __len__(self) -> int:
+        """Return the number of examples n."""
+        return len(self.image)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return one example's canvases as bytes, its type's index and its kind."""
+        names = ("image", "mask", "depth", "tumor_type", "kind")
+        return {name: getattr(self, name)[index] for name in names}
+
+
+def to_batch(items: dict[str, Tensor]) -> Batch:
+    """Return collated items as a batch of intensities 0..1."""
+    planes = {name: items[name][:, None].float() / 255 for name in ("image", "mask", "depth")}
+    return Batch(
+        **planes,
+        tumor_type=items["tumor_type"],
+        tumor_free=planes["mask"].flatten(1).amax(1) < 0.5,
+    )
+
+
+def depth_in_head(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how deep in the head each pixel lies.
+
+    Args:
+        unit: Intensities 0..1, shape (s, s).
+
+    Returns:
+        Distance to the outside, 1 at the deepest point, 0 outside, shape (s, s).
+    """
+    head = ndimage.binary_opening(foreground(unit), iterations=1)
+    head = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(head, 8), iterations=6))
+    distance = ndimage.distance_transform_edt(head)[8:-8, 8:-8]
+    return (distance / max(float(distance.max()), 1.0)).astype(np.float32)
+
+
+def _as_bytes(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+
+
+class ShareSampler(Sampler[int]):
+    """Draw each epoch's pictures so that every kind has its share.
+
+    The draw depends on the seed and the epoch alone, so a resumed run draws what an unbroken one
+    would have drawn.
+
+    Args:
+        kinds: Of each example, shape (n,).
+        shares: From the recipe; a kind that has no example gives its share to the others.
+        count: Pictures an epoch.
+        seed: Of the recipe.
+    """
+
+    def __init__(self, kinds: Tensor, shares: SamplingRecipe, count: int, seed: int) -> None:
+        share = torch.tensor([shares.masked, shares.tumor_free, shares.simulated])
+        per_kind = torch.bincount(kinds, minlength=3).clamp_min(1)
+        self.weights = (share / per_kind)[kinds]
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch is drawn next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the pictures an epoch has."""
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw one epoch's indices."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        drawn = torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
+        return iter(drawn.tolist())

@@ -1,0 +1,89 @@
+"""Write a trained network as one detector file."""
+
+import copy
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import onnx
+import torch
+from safetensors.torch import save_file
+
+from meninx.detect.calibration import Calibration
+from meninx.detect.model_card import ModelCard
+from meninx.labels import TYPE_NAMES
+from meninx.learn.network import CellNetwork
+from meninx.learn.recipe import Recipe
+
+OPSET = 18
+
+
+def export_detector(
+    network: CellNetwork,
+    recipe: Recipe,
+    calibration: Calibration,
+    path: Path,
+    manifest_sha256: str,
+) -> None:
+    """Write the network as ONNX with all that prediction needs, and its weights as safetensors.
+
+    Args:
+        network: Trained.
+        recipe: That it was trained by.
+        calibration: Fitted on held-out pictures.
+        path: The ONNX file; the weights go beside it, with the suffix `.safetensors`.
+        manifest_sha256: Of the training set's manifest.
+    """
+    network = copy.deepcopy(network).cpu().float().eval()
+    size = recipe.preprocessing.size
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, 1, size, size),),
+            plain,
+            input_names=["x"],
+            output_names=["cell_logits", "type_logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=OPSET,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
+        model = onnx.load(plain)
+    card = ModelCard(
+        name=recipe.name,
+        preprocessing=recipe.preprocessing,
+        calibration=calibration,
+        types=TYPE_NAMES,
+        manifest_sha256=manifest_sha256,
+    )
+    # Notes of the exporter would carry paths of this machine.
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, card.to_metadata())
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    weights = {name: tensor.half() if tensor.is_floating_point() else tensor
+               for name, tensor in network.state_dict().items()}  # fmt: skip
+    save_file(weights, path.with_suffix(".safetensors"), metadata={"recipe": recipe.name})
+
+
+def recalibrate(path: Path, calibration: Calibration) -> None:
+    """Replace the calibration in a detector file.
+
+    Args:
+        path: The ONNX file, rewritten in place.
+        calibration: The new one.
+    """
+    model = onnx.load(path)
+    card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
+    card = dataclasses.replace(card, calibration=calibration)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, card.to_metadata())
+    onnx.save(model, path)

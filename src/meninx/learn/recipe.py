@@ -1,0 +1,207 @@
+"""Read a training recipe: every choice that makes a detector, in one TOML file."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meninx.detect.preprocessing import Preprocessing
+from meninx.errors import OptionError
+
+
+@dataclass(frozen=True)
+class AugmentationRecipe:
+    """Hold how far training pictures are varied. Probabilities are per picture.
+
+    Args:
+        rotation: Largest rotation either way, degrees.
+        smallest_scale, largest_scale: Range of zoom.
+        flip: Probability of a left-right mirror.
+        quarter_turn: Probability of a rotation by 90, 180 or 270 degrees.
+        warp: Largest elastic displacement, as a share of the picture's side.
+        paste: Probability that a tumor-free picture receives a tumor of another one.
+        paint: Probability that a picture receives a lesion made of noise.
+        decoy: Probability that a picture receives a patch of healthy tissue, so that
+            the seam of a paste says nothing.
+        remap: Probability of a random intensity curve that need not be monotone.
+        invert: Probability of inverted tissue intensities.
+        strip: Probability that an outer ring, most of the skull, is taken away.
+        bias: Probability of a smooth brightness field.
+        blur, noise: Probabilities of lower resolution and of Rician noise.
+    """
+
+    rotation: float = 25.0
+    smallest_scale: float = 0.75
+    largest_scale: float = 1.3
+    flip: float = 0.5
+    quarter_turn: float = 0.1
+    warp: float = 0.03
+    paste: float = 0.5
+    paint: float = 0.2
+    decoy: float = 0.3
+    remap: float = 0.3
+    invert: float = 0.15
+    strip: float = 0.4
+    bias: float = 0.5
+    blur: float = 0.3
+    noise: float = 0.4
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """Hold how the optimizer runs.
+
+    Args:
+        epochs: Rounds of `pictures_per_epoch` pictures.
+        pictures_per_epoch: Drawn anew each epoch, by `SamplingRecipe`.
+        batch_size: Pictures a step.
+        learning_rate: Peak of the cosine schedule.
+        warmup: Share of all steps in which the rate rises to its peak.
+        weight_decay: AdamW's.
+        ema_decay: Of the averaged weights that are validated and shipped; 0 turns averaging off.
+        gradient_clip: Largest norm of the gradient.
+        patience: Epochs without a better validation after which training stops early.
+        precision: `bf16-mixed`, `16-mixed` or `32-true`; `auto` takes what the device does best.
+        validation_fold: Never trained on; chooses the epoch and calibrates.
+        seed: Of everything random.
+    """
+
+    epochs: int = 40
+    pictures_per_epoch: int = 3000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.05
+    ema_decay: float = 0.998
+    gradient_clip: float = 1.0
+    patience: int = 12
+    precision: str = "auto"
+    validation_fold: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SamplingRecipe:
+    """Hold the share of each kind of picture in an epoch. The shares need not sum to one.
+
+    Args:
+        masked: Tumor pictures with a mask.
+        tumor_free: Real pictures without tumor; some receive one by `AugmentationRecipe.paste`.
+        simulated: Slices of phantoms, half with a lesion.
+        phantoms: Heads to simulate for that.
+    """
+
+    masked: float = 0.5
+    tumor_free: float = 0.5
+    simulated: float = 0.0
+    phantoms: int = 0
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """Hold the weights of the loss's parts.
+
+    Args:
+        hard_cells: Highest healthy cells of each picture that count a second time.
+        hard_weight: Weight of those.
+        type_weight: Weight of the tumor type.
+    """
+
+    hard_cells: int = 8
+    hard_weight: float = 0.5
+    type_weight: float = 0.3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hold a whole recipe.
+
+    Args:
+        name: Written into the detector file.
+    """
+
+    name: str = "unnamed"
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file.
+
+    Args:
+        path: The file. Keys that it leaves out keep their defaults.
+
+    Returns:
+        The recipe, checked.
+
+    Raises:
+        OptionError: With every unknown key, wrong type and impossible value at once.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"{path}: not a readable TOML recipe: {error}") from error
+    faults: list[str] = []
+    recipe: Recipe = _build(Recipe, table, "", faults)
+    faults += _impossible(recipe)
+    if faults:
+        raise OptionError(f"{path}: {len(faults)} faults\n  " + "\n  ".join(faults))
+    return recipe
+
+
+def _build(kind: type, table: dict[str, Any], place: str, faults: list[str]) -> Any:
+    """Return a dataclass filled from a table, adding what does not fit to `faults`."""
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{place}{key}"
+        if key not in fields:
+            faults.append(f"{name}: unknown key; known here: {', '.join(fields)}")
+            continue
+        expected = fields[key].type
+        if dataclasses.is_dataclass(expected) and isinstance(expected, type):
+            if isinstance(value, dict):
+                values[key] = _build(expected, value, f"{name}.", faults)
+            else:
+                faults.append(f"{name}: expected a table, found {value!r}")
+        elif expected is float and type(value) in (int, float):
+            values[key] = float(value)
+        elif type(value) is expected:
+            values[key] = value
+        else:
+            wanted = getattr(expected, "__name__", expected)
+            faults.append(f"{name}: expected {wanted}, found {value!r}")
+    return kind(**values)
+
+
+def _impossible(recipe: Recipe) -> list[str]:
+    """Return what a well-typed recipe asks for that can't be."""
+    training, sampling = recipe.training, recipe.sampling
+    positive = {
+        "training.epochs": training.epochs,
+        "training.pictures_per_epoch": training.pictures_per_epoch,
+        "training.batch_size": training.batch_size,
+        "training.learning_rate": training.learning_rate,
+        "preprocessing.std": recipe.preprocessing.std,
+    }
+    faults = [f"{key}: {value} is not above 0" for key, value in positive.items() if value <= 0]
+    shares = {
+        **{f"augmentation.{key}": v for key, v in vars(recipe.augmentation).items()
+           if key not in ("rotation", "smallest_scale", "largest_scale")},
+        "training.warmup": training.warmup,
+        "training.ema_decay": training.ema_decay,
+    }  # fmt: skip
+    faults += [f"{k}: {v} is not between 0 and 1" for k, v in shares.items() if not 0 <= v <= 1]
+    if recipe.preprocessing.size % 32:
+        faults.append(f"preprocessing.size: {recipe.preprocessing.size} is no multiple of 32")
+    if training.precision not in ("auto", "bf16-mixed", "16-mixed", "32-true"):
+        faults.append(f"training.precision: {training.precision!r} is unknown")
+    if sampling.simulated > 0 and sampling.phantoms < 1:
+        faults.append("sampling.phantoms: a share is simulated, but there are no phantoms")
+    if sampling.masked + sampling.tumor_free + sampling.simulated <= 0:
+        faults.append("sampling: all shares are 0")
+    return faults
