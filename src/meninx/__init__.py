@@ -1,0 +1,61 @@
+"""Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis.
+
+    import meninx
+
+    detector = meninx.load_detector()
+    for finding in map(detector.score, meninx.read_scans("study/")):
+        print(finding.scan, finding.decision, finding.probability)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from meninx.errors import (
+    DataError,
+    GeometryError,
+    InputError,
+    LimitExceeded,
+    MeninxError,
+    ModelError,
+    OptionError,
+    UnreadableFile,
+    UnsupportedScan,
+)
+
+if TYPE_CHECKING:
+    from meninx.detect.detector import load_detector
+    from meninx.detect.findings import Findings
+    from meninx.scan.reading import read_scans
+    from meninx.scan.scan import Scan
+
+__version__ = "0.1.0"
+__all__ = [
+    "DataError",
+    "Findings",
+    "GeometryError",
+    "InputError",
+    "LimitExceeded",
+    "MeninxError",
+    "ModelError",
+    "OptionError",
+    "Scan",
+    "UnreadableFile",
+    "UnsupportedScan",
+    "load_detector",
+    "read_scans",
+]
+
+# What needs numpy, pydicom or the engine is imported when it is first asked for: `import meninx`
+# stays fast, and so does every command's --help.
+_LAZY = {
+    "Findings": "meninx.detect.findings",
+    "Scan": "meninx.scan.scan",
+    "load_detector": "meninx.detect.detector",
+    "read_scans": "meninx.scan.reading",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'meninx' has no attribute {name!r}")

@@ -1,0 +1,70 @@
+"""Run meninx from a shell: one module a verb, imported when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from meninx.errors import MeninxError
+
+# In the order in which a newcomer meets them.
+VERBS = ("demo", "predict", "train", "phantom")
+WRONG_USAGE = 2
+
+
+class Verbs(TyperGroup):
+    """Find each verb's module by its name, so that none is imported in vain."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return all verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of one verb; None for an unknown one."""
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"meninx.cli.{cmd_name}")
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(cmd_name)(getattr(module, cmd_name))
+        return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from meninx import __version__
+
+        typer.echo(f"meninx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def meninx(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis."""
+
+
+def main() -> None:
+    """Run the command line; what meninx raises on purpose becomes one line and a status."""
+    try:
+        app()
+    except MeninxError as error:
+        typer.echo(f"meninx: {error}", err=True)
+        sys.exit(WRONG_USAGE)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough.
+        sys.stderr.close()
+        sys.exit(0)

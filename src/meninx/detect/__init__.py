@@ -1,0 +1,1 @@
+"""Score scans with a trained network: no torch, no pandas, no matplotlib."""

@@ -6,7 +6,7 @@ import logging
 import math
 import platform
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,10 +31,11 @@ from torch.utils.data import DataLoader
 from meninx.data.manifest import read_manifest
 from meninx.errors import DataError
 from meninx.learn.augmentation import augment
-from meninx.learn.dataset import Example, ShareSampler, SliceDataset, examples_of, to_batch
+from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of, to_batch
 from meninx.learn.export import export_detector
 from meninx.learn.network import OUTPUT_STRIDE, CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe
+from meninx.learn.simulation import simulated_examples
 from meninx.learn.validation import Validation
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
@@ -193,7 +194,6 @@ def train(
     data: Path,
     recipe: Recipe,
     output: Path,
-    simulate: Callable[[int], Iterable[Example]],
     *,
     resume: bool = False,
 ) -> Run:
@@ -203,7 +203,6 @@ def train(
         data: A manifest or the folder that holds one.
         recipe: All choices.
         output: Run folder; made if missing.
-        simulate: Yields the slices of so many phantoms; called only if the recipe wants some.
         resume: Go on from the last finished epoch of `output`.
 
     Returns:
@@ -221,7 +220,7 @@ def train(
     learned = list(examples_of(manifest.without_fold(fold)))
     if recipe.sampling.simulated > 0:
         log.info("simulating %d phantoms", recipe.sampling.phantoms)
-        learned += simulate(recipe.sampling.phantoms)
+        learned += simulated_examples(recipe.sampling.phantoms)
     held_out = list(examples_of(manifest.fold(fold)))
     if not learned or not held_out:
         raise DataError(

@@ -1,0 +1,1 @@
+"""Read scans: pictures, NIfTI and DICOM, from files, folders and zip archives."""

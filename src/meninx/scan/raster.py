@@ -1,13 +1,95 @@
 """Read pictures: PNG, JPEG, TIFF, BMP and WebP."""
 
+import io
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from meninx.errors import UnsupportedScan
+from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.scan import Scan
+from meninx.scan.source import Source, reading
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+# JPEG's chroma subsampling leaves a few levels of color even in gray pictures.
+COLOR_LEVELS = 32
+# Limits are checked by `Limits`, before decoding; Pillow's own warning would only repeat them.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+    """Read a picture as a Scan of one slice without geometry.
+
+    Args:
+        source: A PNG, JPEG, TIFF, BMP or WebP file; 1, 8 or 16 bit, gray, palette, RGB(A) or CMYK.
+        limits: Checked before the pixels are decoded.
+
+    Returns:
+        Voxels [column, row, 0].
+
+    Raises:
+        UnreadableFile: If it is damaged.
+        UnsupportedScan: If it holds several pages or is blank.
+        LimitExceeded: If it is too large.
+    """
+    with reading(source.name, "the picture"):
+        gray, colorfulness = _decode(source.read(limits), limits)
+        return Scan(source.name, gray.T[:, :, None], colorfulness=colorfulness)
+
 
 def read_gray(path: Path) -> NDArray[np.float32]:
-    """Read a picture as gray."""
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert("L"), dtype=np.float32)
+    """Read a picture from disk as gray.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Intensities, shape (h, w).
+
+    Raises:
+        InputError: As `read_picture`.
+    """
+    scan = read_picture(Source(str(path), path, None, path.stat().st_size))
+    return scan.slice(0).image
+
+
+def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
+    """Return a picture's gray values, shape (h, w), and the share of colored pixels."""
+    with warnings.catch_warnings():
+        # Pillow warns of odd but harmless metadata, such as a truncated EXIF block.
+        warnings.simplefilter("ignore", UserWarning)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            limits.check_shape(opened.size)
+            pages = getattr(opened, "n_frames", 1)
+            if pages > 1:
+                raise UnsupportedScan(
+                    f"{pages} pages or frames, expected one picture; save each as its own file",
+                    reason="several_pages",
+                )
+            opened.load()
+            if opened.mode.startswith("I") or opened.mode == "F":
+                return np.asarray(opened, dtype=np.float32), 0.0
+            if opened.mode in ("1", "L"):
+                return np.asarray(opened.convert("L"), dtype=np.float32), 0.0
+            return _gray_of_color(_without_alpha(opened))
+
+
+def _without_alpha(picture: Image.Image) -> Image.Image:
+    """Return an RGB picture in which what is transparent is black, as air is."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB")
+
+
+def _gray_of_color(picture: Image.Image) -> tuple[NDArray[np.float32], float]:
+    """Return the gray of an RGB picture, and the share of its lit pixels that are colored."""
+    rgb = np.asarray(picture)
+    brightest, darkest = rgb.max(axis=2), rgb.min(axis=2)
+    lit = brightest > COLOR_LEVELS
+    colored = lit & (brightest - darkest > COLOR_LEVELS)
+    share = float(colored.sum() / max(int(lit.sum()), 1))
+    return np.asarray(picture.convert("L"), dtype=np.float32), share

@@ -1,0 +1,74 @@
+"""Show what meninx does on synthetic scans: `meninx demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+# Demonstration people; training and calibration use seeds from a million on.
+SICK, HEALTHY, VOLUME, PICTURE = 41, 42, 43, 44
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("demo"),
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Detector file to use instead of the shipped one.", show_default=False),
+    ] = None,
+) -> None:
+    """Make synthetic scans and two bad files, score them, and write a report to look at."""
+    from meninx.assess.report import Entry, write_report
+    from meninx.cli.predict import Results, with_progress, without_maps
+    from meninx.cli.table import print_table
+    from meninx.detect.detector import load_detector
+
+    detector = load_detector(model)
+    scans = output / "scans"
+    typer.echo(f"making synthetic scans in {scans}", err=True)
+    make_scans(scans)
+    entries = []
+    with Results(output, detector) as results:
+        for scan, findings in with_progress(detector, [scans]):
+            picture = results.add(scan, findings)
+            entries.append(Entry(without_maps(findings), picture))
+    report = output / "report.html"
+    write_report(entries, detector.card, detector.model["sha256"], report)
+    print_table(entry.findings for entry in entries)
+    typer.echo(f"\nopen {report} in a browser; the same as JSON is in {output}/findings.jsonl")
+
+
+def make_scans(folder: Path) -> None:
+    """Write four synthetic studies, one damaged file and one color picture."""
+    from PIL import Image
+
+    from meninx.phantom.phantom import grid_of
+    from meninx.phantom.writing import make_study, write_dicom, write_nifti, write_picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    axial = grid_of("axial", (144, 176, 20), (1.4, 1.35, 7.0))
+    sagittal = grid_of("sagittal", (176, 160, 18), (1.35, 1.4, 7.0))
+    sick = make_study("dicom-with-tumor", SICK, "glioma", "T1c", "axial", axial)
+    write_dicom(sick.scan, folder / sick.name, SICK)
+    healthy = make_study("dicom-healthy", HEALTHY, None, "T2", "axial", axial)
+    write_dicom(healthy.scan, folder / healthy.name, HEALTHY)
+    volume = make_study("nifti-with-tumor", VOLUME, "meningioma", "FLAIR", "sagittal", sagittal)
+    write_nifti(volume.scan.voxels.astype(np.int16), volume.scan, folder / "nifti-flair.nii.gz")
+    coronal = grid_of("coronal", (176, 192, 15), (1.2, 1.2, 9.0))
+    picture = make_study("picture", PICTURE, "pituitary", "T1c", "coronal", coronal)
+    write_picture(picture, folder / "picture.png")
+    first = (folder / sick.name / "0001.dcm").read_bytes()
+    (folder / "damaged.dcm").write_bytes(first[: len(first) // 3])
+    Image.fromarray(_sunset()).save(folder / "photograph.jpg")
+
+
+def _sunset() -> NDArray[np.uint8]:
+    """Return a color picture that is no scan, shape (160, 240, 3)."""
+    height, width = 160, 240
+    y, x = np.mgrid[0:height, 0:width]
+    sky = np.stack([230 - y * 0.3, 90 + y * 0.5, 60 + y * 0.9], axis=-1)
+    sun = (x - 150) ** 2 + (y - 70) ** 2 < 28**2
+    sky[sun] = (255, 225, 120)
+    sky[y > 115] = (25, 60, 110)
+    return sky.astype(np.uint8)

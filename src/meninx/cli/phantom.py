@@ -1,0 +1,30 @@
+"""Write synthetic studies: `meninx phantom OUT`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
+    count: Annotated[int, typer.Option(min=1, help="How many studies.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first person; the next follow.")] = 0,
+    format: Annotated[
+        Literal["dicom", "nifti", "png"], typer.Option(help="What the studies are written as.")
+    ] = "dicom",
+) -> None:
+    """Write synthetic heads, every other one with a tumor, with their truth.
+
+    OUT/studies holds what a scanner would give, OUT/masks where the tumors are, and
+    OUT/manifest.csv what is what. The same seed gives the same heads.
+    """
+    from rich.progress import track
+
+    from meninx.cli.console import errors_console
+    from meninx.phantom.writing import make_studies, write_studies
+
+    written = write_studies(make_studies(count, seed), out, format)
+    for _ in track(written, "phantoms", total=count, console=errors_console(), transient=True):
+        pass
+    typer.echo(f"{count} studies in {out / 'studies'}, truth in {out / 'manifest.csv'}", err=True)

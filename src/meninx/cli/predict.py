@@ -1,0 +1,140 @@
+"""Find tumors in scans: `meninx predict PATH...`."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from meninx.detect.detector import Detector
+    from meninx.detect.findings import Findings
+    from meninx.scan.scan import Scan
+
+SOME_NOT_SCORED = 1
+
+
+def predict(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="Pictures, NIfTI or DICOM files, folders or zips of these.",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object a line instead of a table.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write findings.jsonl and a heat map of each scored scan here."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Detector file to use instead of the shipped one.", show_default=False),
+    ] = None,
+) -> None:
+    """Find tumors in scans, and show where.
+
+    Exit status: 0 if every scan was scored, 1 if some were refused or could not be read, 2 for
+    wrong usage. For research, not for diagnosis.
+    """
+    from meninx.detect.detector import load_detector
+
+    detector = load_detector(model)
+    kept = []
+    with Results(output, detector) as results:
+        for scan, findings in with_progress(detector, paths):
+            if as_json:
+                typer.echo(json.dumps(findings.as_json(), allow_nan=False))
+            results.add(scan, findings)
+            kept.append(without_maps(findings))
+    if not as_json:
+        from meninx.cli.table import print_table
+
+        print_table(kept)
+    if any(findings.status != "scored" for findings in kept):
+        raise typer.Exit(SOME_NOT_SCORED)
+
+
+class Results:
+    """Write findings.jsonl and heat maps into a folder, as they come.
+
+    Args:
+        folder: Made if missing; None to write nothing.
+        detector: That scores.
+    """
+
+    def __init__(self, folder: Path | None, detector: "Detector") -> None:
+        self._folder, self._detector = folder, detector
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self._folder / "findings.jsonl").open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, scan: "Scan | None", findings: "Findings") -> Path | None:
+        """Write the findings of one scan.
+
+        Returns:
+            Its heat map, of the hottest slice; None if it was not scored or nothing is written.
+        """
+        if self._file is None or self._folder is None:
+            return None
+        self._file.write(json.dumps(findings.as_json(), allow_nan=False) + "\n")
+        self._file.flush()
+        if scan is None or findings.status != "scored":
+            return None
+        from meninx.detect.explanation import picture_of_hottest
+
+        path = self._folder / f"{file_stem(findings.scan)}.png"
+        picture_of_hottest(scan, findings, self._detector.card.preprocessing.size).save(path)
+        return path
+
+
+def with_progress(
+    detector: "Detector", paths: list[Path]
+) -> Iterator[tuple["Scan | None", "Findings"]]:
+    """Yield what is found, with a bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from meninx.detect.detector import score_path
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("reading", total=None)
+        count = 0
+        for path in paths:
+            for scan, findings in score_path(detector, path):
+                count += 1
+                progress.update(task, description=f"{count} scans, last {findings.scan}")
+                yield scan, findings
+
+
+def without_maps(findings: "Findings") -> "Findings":
+    """Return findings without their slices: a table of thousands of scans must not hold maps."""
+    hottest = findings.hottest
+    return replace(findings, slices=(hottest,) if hottest else ())
+
+
+def file_stem(name: str) -> str:
+    """Return a scan's name as a file name: its last parts, safe on every system."""
+    tail = "_".join(Path(name).parts[-2:])
+    safe = re.sub(r"[^A-Za-z0-9.-]+", "_", tail).strip("._")[:80]
+    # Scans of the same last parts in different folders must not overwrite each other.
+    return f"{safe}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

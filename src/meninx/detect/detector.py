@@ -1,0 +1,213 @@
+"""Score scans: the one way by which the command line, the evaluation and the web page get there."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.detect.calibration import slice_logits, study_logit
+from meninx.detect.engine import Engine
+from meninx.detect.explanation import hottest_position
+from meninx.detect.findings import Findings, SliceFinding
+from meninx.detect.gate import check_scan
+from meninx.detect.preprocessing import Placement, foreground
+from meninx.errors import InputError, ModelError, UnsupportedScan
+from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.reading import read_scans
+from meninx.scan.scan import Scan, Slice
+
+# Slices with less foreground than this share of the fullest one show the crown or the neck.
+LEAST_BRAIN = 0.25
+# Bounds the memory of a long series; larger batches are no faster on a CPU.
+BATCH = 8
+
+
+class Detector:
+    """Find tumors in scans.
+
+    Args:
+        path: A detector file, as `meninx train` writes it.
+
+    Raises:
+        ModelError: If the file is damaged or no detector.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._engine = Engine(path)
+        self.card = self._engine.card
+        self.model = {"name": self.card.name, "sha256": self._engine.sha256}
+
+    def score(self, scan: Scan) -> Findings:
+        """Score a scan.
+
+        Args:
+            scan: A volume or a picture.
+
+        Returns:
+            The findings; `refused` if a rule says that it is nothing to judge.
+        """
+        started = time.perf_counter()
+        try:
+            check_scan(scan)
+        except UnsupportedScan as error:
+            return Findings.of_error(error, self.model)
+        slices = brain_slices(scan)
+        prepared = [
+            self.card.preprocessing.to_unit(one.image, one.pixel_spacing) for one in slices
+        ]
+        prepared_at = time.perf_counter()
+        cell_logits, type_logits = self._infer([unit for unit, _ in prepared])
+        inferred_at = time.perf_counter()
+        return self._findings(
+            scan,
+            slices,
+            [placement for _, placement in prepared],
+            cell_logits,
+            type_logits,
+            {
+                "preprocess": (prepared_at - started) * 1e3,
+                "infer": (inferred_at - prepared_at) * 1e3,
+            },
+        )
+
+    def _infer(
+        self, units: Sequence[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the cell and type logits of slices scaled to 0..1."""
+        x = self.card.preprocessing.normalize(np.stack(units)[:, None])  # [b, 1, h, w]
+        parts = [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
+        return np.concatenate([part[0] for part in parts]), np.concatenate(
+            [part[1] for part in parts]
+        )
+
+    def _findings(
+        self,
+        scan: Scan,
+        slices: list[Slice],
+        placements: list[Placement],
+        cell_logits: NDArray[np.float32],
+        type_logits: NDArray[np.float32],
+        milliseconds: dict[str, float],
+    ) -> Findings:
+        calibration = self.card.calibration
+        logits = slice_logits(cell_logits)
+        probability = calibration.probability(
+            study_logit(logits, scan.slice_gap_mm if scan.is_volume else None)
+        )
+        decision = calibration.decide(probability, study=scan.is_volume)
+        found = tuple(
+            self._slice_finding(one, placement, cells, float(logit))
+            for one, placement, cells, logit in zip(
+                slices, placements, cell_logits, logits, strict=True
+            )
+        )
+        return Findings(
+            scan=scan.name,
+            status="scored",
+            decision=decision,
+            probability=probability,
+            types=self._types(type_logits, logits) if decision == "tumor" else {},
+            slices=found,
+            identity=scan.identity.as_json(),
+            model=self.model,
+            milliseconds=milliseconds,
+            is_volume=scan.is_volume,
+        )
+
+    def _slice_finding(
+        self, one: Slice, placement: Placement, cells: NDArray[np.float32], logit: float
+    ) -> SliceFinding:
+        size = self.card.preprocessing.size
+        row, column = placement.to_image(*hottest_position(cells, size))
+        scaled = cells / self.card.calibration.temperature
+        return SliceFinding(
+            index=one.index,
+            probability=self.card.calibration.probability(logit),
+            peak=one.voxel_at(row, column),
+            cells=(1 / (1 + np.exp(-scaled))).astype(np.float32),
+            placement=placement,
+        )
+
+    def _types(
+        self, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
+    ) -> dict[str, float]:
+        """Return the probability of each type, slices weighted by how much tumor they show."""
+        weights = np.exp(logits - logits.max())
+        shares = np.exp(type_logits - type_logits.max(axis=1, keepdims=True))
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        mean = weights @ shares / weights.sum()
+        return dict(zip(self.card.types, map(float, mean), strict=True))
+
+
+def brain_slices(scan: Scan) -> list[Slice]:
+    """Return the slices of a scan that show enough of the head to be judged.
+
+    Args:
+        scan: A volume or a picture.
+
+    Returns:
+        At least one slice, in order.
+    """
+    slices = list(scan.slices())
+    areas = np.array([np.count_nonzero(foreground(one.image)) for one in slices])
+    kept = areas >= LEAST_BRAIN * areas.max()
+    return [one for one, keep in zip(slices, kept, strict=True) if keep]
+
+
+def load_detector(path: str | Path | None = None) -> Detector:
+    """Load a detector.
+
+    Args:
+        path: A detector file; None for the one that ships with the package.
+
+    Raises:
+        ModelError: If the file is missing, damaged or no detector.
+    """
+    return Detector(Path(path) if path is not None else shipped_detector())
+
+
+def shipped_detector() -> Path:
+    """Return the path of the detector that ships with the package.
+
+    Raises:
+        ModelError: If this build has none.
+    """
+    path = Path(str(files("meninx") / "weights" / "meninx.onnx"))
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: the shipped detector is missing; install the package again or name one "
+            "with --model"
+        )
+    return path
+
+
+def score_path(
+    detector: Detector, path: str | Path, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[Scan | None, Findings]]:
+    """Read and score every scan under a path; what can't be used becomes findings too.
+
+    Args:
+        detector: What scores.
+        path: As for `read_scans`.
+        limits: How large an input may be.
+
+    Yields:
+        Each scan with its findings, as soon as it is scored; no scan where it could not be read.
+    """
+    errors: list[InputError] = []
+    scans = read_scans(path, errors.append, limits)
+    while True:
+        started = time.perf_counter()
+        scan = next(scans, None)
+        read = (time.perf_counter() - started) * 1e3
+        for error in errors:
+            yield None, Findings.of_error(error, detector.model)
+        errors.clear()
+        if scan is None:
+            return
+        findings = detector.score(scan)
+        yield scan, replace(findings, milliseconds={"read": read, **findings.milliseconds})

@@ -1,0 +1,143 @@
+"""Show where the detector looked: the cells, enlarged over the slice."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from meninx.detect.findings import Findings
+from meninx.detect.preprocessing import FloatImage, Placement, intensity_range
+from meninx.scan.scan import Scan, Slice
+
+RGBImage = NDArray[np.uint8]
+
+# From nothing to certain: dark red over orange to pale yellow. Lightness rises all the way, so that
+# it reads the same in print and to color-blind people.
+COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 160]], np.float32)
+# Below this probability a cell is not tinted: the anatomy under it matters more.
+FAINTEST = 0.15
+MOST_OPAQUE = 0.6
+# Of a drawn heat map, pixels: shortest side of a panel, gap between the two, room for the caption.
+SHORTEST_PANEL, GAP, CAPTION = 288, 6, 22
+
+
+def hottest_position(cells: NDArray[np.floating], size: int) -> tuple[float, float]:
+    """Return where a heat map peaks, finer than its cells.
+
+    Args:
+        cells: Cell logits, shape (m, n).
+        size: Side of the network's input, pixels.
+
+    Returns:
+        Row and column in the network's input: the mean of the highest cell and its neighbors,
+        weighted by their odds.
+    """
+    row, column = np.unravel_index(int(np.argmax(cells)), cells.shape)
+    rows = np.arange(max(row - 1, 0), min(row + 2, cells.shape[0]))
+    columns = np.arange(max(column - 1, 0), min(column + 2, cells.shape[1]))
+    near = cells[np.ix_(rows, columns)]
+    weights = np.exp(near - near.max())
+    weights = weights / weights.sum()
+    cell_height, cell_width = size / cells.shape[0], size / cells.shape[1]
+    return (
+        float((weights.sum(axis=1) @ (rows + 0.5)) * cell_height - 0.5),
+        float((weights.sum(axis=0) @ (columns + 0.5)) * cell_width - 0.5),
+    )
+
+
+def heatmap_of(
+    cells: NDArray[np.float32], placement: Placement, size: int, shape: tuple[int, int]
+) -> FloatImage:
+    """Return the heat map on a slice's own pixels.
+
+    Args:
+        cells: Probability of each cell, shape (m, n).
+        placement: Where the network's input lies in the image.
+        size: Side of the network's input, pixels.
+        shape: Height and width of the image.
+
+    Returns:
+        Probability 0..1, shape (h, w); 0 outside what the network saw.
+    """
+    on_input = Image.fromarray(np.ascontiguousarray(cells, dtype=np.float32)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
+    top, left = round(placement.top), round(placement.left)
+    bottom = min(shape[0], round(placement.top + placement.height))
+    right = min(shape[1], round(placement.left + placement.width))
+    seen = (
+        placement.offset_column,
+        placement.offset_row,
+        placement.offset_column + placement.columns,
+        placement.offset_row + placement.rows,
+    )
+    fitted = on_input.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=seen)
+    heatmap = np.zeros(shape, dtype=np.float32)
+    heatmap[top:bottom, left:right] = np.clip(np.asarray(fitted), 0, 1)
+    return heatmap
+
+
+def gray_picture(image: FloatImage) -> RGBImage:
+    """Return a slice as gray RGB, its robust intensity range spread over 0..255."""
+    low, high = intensity_range(image)
+    gray = np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255
+    return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
+    """Return a slice with its heat map over it.
+
+    Args:
+        image: Intensities, shape (h, w).
+        heatmap: Probability 0..1, shape (h, w).
+
+    Returns:
+        Shape (h, w, 3).
+    """
+    position = np.clip(heatmap, 0, 1) * (len(COLOR_STOPS) - 1)
+    lower = np.minimum(position.astype(int), len(COLOR_STOPS) - 2)
+    share = (position - lower)[..., None]
+    color = COLOR_STOPS[lower] * (1 - share) + COLOR_STOPS[lower + 1] * share
+    opacity = np.clip((heatmap - FAINTEST) / (1 - FAINTEST), 0, 1)[..., None] ** 0.5 * MOST_OPAQUE
+    return np.asarray(gray_picture(image) * (1 - opacity) + color * opacity, dtype=np.uint8)
+
+
+def picture_of_hottest(scan: Scan, findings: Findings, size: int) -> Image.Image:
+    """Return the hottest slice of a scan beside itself with the heat map, for a reader.
+
+    Args:
+        scan: That was scored.
+        findings: Of it, scored.
+        size: Side of the network's input, pixels.
+
+    Raises:
+        ValueError: If no slice was scored.
+    """
+    found = findings.hottest
+    if found is None or findings.probability is None:
+        raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
+    one = scan.slice(found.index)
+    heatmap = heatmap_of(found.cells, found.placement, size, (one.image.shape[0], one.image.shape[1]))
+    width, height = _panel_size(one)
+    canvas = Image.new("RGB", (2 * width + GAP, height + CAPTION))
+    for column, pixels in enumerate((gray_picture(one.image), overlay(one.image, heatmap))):
+        panel = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+        canvas.paste(panel, (column * (width + GAP), 0))
+    draw = ImageDraw.Draw(canvas)
+    row, column = one.position_of(found.peak)
+    y = (row + 0.5) / one.image.shape[0] * height
+    x = (column + 0.5) / one.image.shape[1] * width + width + GAP
+    draw.ellipse((x - 6, y - 6, x + 6, y + 6), outline="white")
+    answer = (findings.decision or "").replace("_", " ")
+    where = f"slice {found.index}, " if scan.is_volume else ""
+    caption = f"{answer}, {where}p = {findings.probability:.3f}; research only, not for diagnosis"
+    draw.text((4, height + 5), caption, fill="white")
+    return canvas
+
+
+def _panel_size(one: Slice) -> tuple[int, int]:
+    """Return the width and height of a slice drawn with square pixels, large enough to read."""
+    height_mm = one.image.shape[0] * one.pixel_spacing[0]
+    width_mm = one.image.shape[1] * one.pixel_spacing[1]
+    finest = max(one.image.shape[0] / height_mm, one.image.shape[1] / width_mm)
+    pixels_per_mm = max(finest, SHORTEST_PANEL / min(height_mm, width_mm))
+    return round(width_mm * pixels_per_mm), round(height_mm * pixels_per_mm)

@@ -1,0 +1,112 @@
+"""Hold what the detector says of a scan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.detect.calibration import Decision
+from meninx.detect.preprocessing import Placement
+from meninx.errors import InputError, UnsupportedScan
+
+Status = Literal["scored", "refused", "failed"]
+Voxel = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceFinding:
+    """Hold what the detector says of one slice.
+
+    Args:
+        index: Of the slice in its scan.
+        probability: Of a tumor in it, 0..1.
+        peak: Hottest voxel [i, j, k], as the file stores it.
+        cells: Probability of each cell, shape (m, n): the heat map before it is enlarged.
+        placement: Where the network's input lies in the slice's image.
+    """
+
+    index: int
+    probability: float
+    peak: Voxel
+    cells: NDArray[np.float32] = field(repr=False)
+    placement: Placement = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the slice as the public JSON has it."""
+        return {
+            "index": self.index,
+            "probability": round(self.probability, 6),
+            "peak": list(self.peak),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Hold what the detector says of one scan.
+
+    Args:
+        scan: Its name, as the user knows it.
+        status: `scored`, `refused` (readable, but nothing to judge) or `failed` (not readable).
+        reason: A stable code of why it was refused or failed.
+        message: The same in words.
+        decision: At the detector's operating point.
+        probability: Of a tumor anywhere in the scan, 0..1.
+        types: Probability of each type, given that there is a tumor; empty without one.
+        slices: Scored slices by index; slices without brain are left out.
+        identity: UIDs.
+        model: Name and SHA-256 of the detector file.
+        milliseconds: Time of each step.
+        is_volume: Whether the scan has more than one slice.
+    """
+
+    scan: str
+    status: Status
+    reason: str | None = None
+    message: str | None = None
+    decision: Decision | None = None
+    probability: float | None = None
+    types: Mapping[str, float] = field(default_factory=dict)
+    slices: tuple[SliceFinding, ...] = ()
+    identity: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    is_volume: bool = False
+
+    @classmethod
+    def of_error(cls, error: InputError, model: Mapping[str, str]) -> "Findings":
+        """Return the findings of a scan that could not be scored.
+
+        Args:
+            error: `UnsupportedScan` means refused, every other failed.
+            model: Name and SHA-256 of the detector file.
+        """
+        return cls(
+            scan=error.place,
+            status="refused" if isinstance(error, UnsupportedScan) else "failed",
+            reason=error.reason,
+            message=str(error).removeprefix(f"{error.place}: "),
+            model=model,
+        )
+
+    @property
+    def hottest(self) -> SliceFinding | None:
+        """The slice of the highest probability; None if none was scored."""
+        return max(self.slices, key=lambda found: found.probability, default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the findings as the public JSON has them: plain values, keys in fixed order."""
+        return {
+            "scan": self.scan,
+            "identity": dict(self.identity),
+            "status": self.status,
+            "reason": self.reason,
+            "message": self.message,
+            "decision": self.decision,
+            "probability": None if self.probability is None else round(self.probability, 6),
+            "types": {name: round(share, 4) for name, share in self.types.items()},
+            "slices": [found.as_json() for found in self.slices],
+            "model": dict(self.model),
+            "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},
+        }

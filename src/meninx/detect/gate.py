@@ -1,0 +1,55 @@
+"""Refuse, by rule, scans that are nothing the detector was measured on."""
+
+import numpy as np
+
+from meninx.detect.preprocessing import foreground
+from meninx.errors import UnsupportedScan
+from meninx.scan.scan import Scan
+
+# Below this many pixels a slice has no detail to judge: the network sees 192.
+SMALLEST_SIDE = 48
+# Scanners, annotations and color maps leave some color; photographs are colored nearly everywhere.
+MOST_COLOR = 0.10
+# A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.
+FEWEST_LEVELS = 16
+# A head in the largest field of view in use (360 mm) covers a tenth of the picture.
+LEAST_FOREGROUND = 0.02
+
+
+def check_scan(scan: Scan) -> None:
+    """Check that a scan may be judged.
+
+    Args:
+        scan: Readable.
+
+    Raises:
+        UnsupportedScan: With a stable `reason`: `too_small`, `color`, `few_levels`, `empty`.
+    """
+    middle = scan.slice(len(scan) // 2).image
+    height, width = middle.shape
+    if min(height, width) < SMALLEST_SIDE:
+        raise UnsupportedScan(
+            f"slices of {width} x {height} pixels; expected at least {SMALLEST_SIDE} on each side",
+            place=scan.name,
+            reason="too_small",
+        )
+    if scan.colorfulness > MOST_COLOR:
+        raise UnsupportedScan(
+            f"{scan.colorfulness:.0%} of the picture is colored; expected a gray MR slice",
+            place=scan.name,
+            reason="color",
+        )
+    levels = len(np.unique(scan.voxels[:: max(1, scan.voxels.shape[0] // 256)]))
+    if levels < FEWEST_LEVELS:
+        raise UnsupportedScan(
+            f"only {levels} gray levels; expected an MR scan, this looks like a mask or a drawing",
+            place=scan.name,
+            reason="few_levels",
+        )
+    share = float(foreground(middle).mean())
+    if not scan.is_volume and share < LEAST_FOREGROUND:
+        raise UnsupportedScan(
+            f"almost empty: {share:.1%} of the picture is brighter than its background",
+            place=scan.name,
+            reason="empty",
+        )

@@ -1,0 +1,156 @@
+"""Render a synthetic head as a Scan, with the truth about its lesion."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.phantom.anatomy import Head
+from meninx.phantom.contrast import TIMINGS, random_signals, signal, varied_tissues
+from meninx.phantom.lesion import Lesion, LesionKind
+from meninx.phantom.shapes import FloatArray, inside
+from meninx.scan.geometry import Plane, affine_of_stack
+from meninx.scan.scan import Scan, Sequence
+
+TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
+# 12-bit scanners put the brightest tissue somewhat below full scale.
+FULL_SCALE = 1800.0
+# Row and column direction cosines of each plane, as scanners write them (LPS).
+ORIENTATIONS = {
+    "axial": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    "coronal": (1.0, 0.0, 0.0, 0.0, 0.0, -1.0),
+    "sagittal": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0),
+}
+# From the origin, amid the brain, to the middle of what a scan covers, LPS mm.
+SCAN_CENTER = (0.0, 4.0, -4.0)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Hold where a scan's voxels lie.
+
+    Args:
+        shape: Columns, rows, slices.
+        affine: Voxel index to LPS mm, shape (4, 4).
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    def points(self, offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> FloatArray:
+        """Return all voxels' centers, shifted by a part of a voxel, shape (3, n), LPS mm."""
+        axes = [np.arange(side) + shift for side, shift in zip(self.shape, offset, strict=True)]
+        index = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
+        return np.asarray(
+            self.affine[:3, :3] @ index + self.affine[:3, 3:], dtype=np.float32
+        )
+
+
+def grid_of(
+    plane: Plane = "axial",
+    shape: tuple[int, int, int] = (160, 192, 24),
+    spacing: tuple[float, float, float] = (1.3, 1.25, 6.0),
+    tilt_degrees: float = 0.0,
+) -> Grid:
+    """Return the grid of a scan centered on the brain.
+
+    Args:
+        plane: How its slices lie.
+        shape: Columns, rows, slices.
+        spacing: Between columns, rows and slices, mm.
+        tilt_degrees: Rotation about the patient's left-right axis: an oblique series.
+    """
+    cosines = np.array(ORIENTATIONS[plane]).reshape(2, 3)
+    turn = np.deg2rad(tilt_degrees)
+    rotation = np.array(
+        [[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]]
+    )
+    orientation = (cosines @ rotation.T).ravel()
+    affine = affine_of_stack((0, 0, 0), orientation, (spacing[1], spacing[0]), spacing[2])
+    middle = (np.array(shape) - 1) / 2
+    affine[:3, 3] = np.array(SCAN_CENTER) - affine[:3, :3] @ middle
+    return Grid(shape, affine)
+
+
+class Phantom:
+    """Hold a synthetic person.
+
+    Args:
+        seed: The same seed makes the same person.
+        lesion: What grows in the head; None for a healthy one.
+    """
+
+    def __init__(self, seed: int, lesion: LesionKind | None = None) -> None:
+        self.seed = seed
+        self.head = Head(seed)
+        self.lesion = Lesion(lesion, self.head, seed) if lesion else None
+        self._tissues = varied_tissues(np.random.default_rng((seed, 3)))
+
+    def signals(self, sequence: Sequence) -> dict[str, float]:
+        """Return every tissue's signal in a sequence; in `unknown` one that no scanner has."""
+        if sequence == "unknown":
+            return random_signals(np.random.default_rng((self.seed, 4)))
+        timing = TIMINGS[sequence]
+        return {name: signal(tissue, timing) for name, tissue in self._tissues.items()}
+
+    def render(
+        self, sequence: Sequence, grid: Grid, *, noise: float = 0.02, samples: int = 2
+    ) -> tuple[Scan, NDArray[np.uint8]]:
+        """Return a scan of the person, and the truth.
+
+        Args:
+            sequence: The MR contrast.
+            grid: Where the voxels lie.
+            noise: Standard deviation of each channel, as a share of white matter's signal.
+            samples: Points across each slice, averaged: partial volume of thick slices.
+
+        Returns:
+            The scan, and a mask of its shape: 1 where most of the voxel is tumor (edema included).
+        """
+        signals = self.signals(sequence)
+        image = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
+        tumor = np.zeros_like(image)
+        softness = float(max(0.5 * np.linalg.norm(grid.affine[:3, :2], axis=0).mean(), 0.3))
+        for sample in range(samples):
+            points = grid.points((0.0, 0.0, (sample + 0.5) / samples - 0.5))
+            part, mask = self._sampled(points, signals, softness)
+            image += part / samples
+            tumor += mask / samples
+        rng = np.random.default_rng((self.seed, 5))
+        image *= _bias_field(rng, grid.points())
+        image = _with_rician_noise(rng, image, noise * max(signals["white"], 0.05))
+        image *= FULL_SCALE / max(max(signals["white"], signals["gray"]) * 2.2, 0.2)
+        voxels = np.rint(np.clip(image, 0, 4095)).astype(np.float32).reshape(grid.shape)
+        scan = Scan(f"phantom-{self.seed}", voxels, grid.affine, sequence)
+        return scan, (tumor.reshape(grid.shape) > 0.5).astype(np.uint8)
+
+    def _sampled(
+        self, points: FloatArray, signals: dict[str, float], softness: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return signal and tumor share at points."""
+        image = np.zeros(points.shape[1], dtype=np.float32)
+        tumor = np.zeros_like(image)
+        healthy = points if self.lesion is None else self.lesion.displaced(points)
+        for tissue, distance in self.head.layers(healthy):
+            share = inside(distance, softness)
+            image += share * (signals[tissue] - image)
+        if self.lesion is not None:
+            for tissue, distance in self.lesion.layers(points):
+                share = inside(distance, softness)
+                image += share * (signals[tissue] - image)
+                tumor += share * (1 - tumor)
+        return image, tumor
+
+
+def _bias_field(rng: np.random.Generator, points: FloatArray) -> FloatArray:
+    """Return the receiver coils' smooth sensitivity, about 1, up to some 15 % either way."""
+    x, y, z = points / np.float32(100)
+    a = rng.normal(0, 0.06, 6)
+    field = a[0] * x + a[1] * y + a[2] * z + a[3] * x * y + a[4] * (x**2 - 0.3) + a[5] * y * z
+    return np.exp(field).astype(np.float32)
+
+
+def _with_rician_noise(rng: np.random.Generator, image: FloatArray, sigma: float) -> FloatArray:
+    """Return a magnitude image with Gaussian noise in both channels (Gudbjartsson, Patz 1995)."""
+    real, imaginary = rng.normal(0, sigma, (2, image.size)).astype(np.float32)
+    return np.asarray(np.hypot(image + real, imaginary), dtype=np.float32)

@@ -1,0 +1,331 @@
+"""Write phantoms as studies: DICOM series, NIfTI volumes or PNG pictures, with masks and truth."""
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from meninx.errors import OptionError
+from meninx.phantom.contrast import TIMINGS
+from meninx.phantom.lesion import KINDS, LesionKind
+from meninx.phantom.phantom import Grid, Phantom, grid_of
+from meninx.scan.geometry import Plane
+from meninx.scan.scan import Scan, Sequence
+
+Format = Literal["dicom", "nifti", "png"]
+FORMATS: tuple[Format, ...] = ("dicom", "nifti", "png")
+PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR")
+MANIFEST_COLUMNS = (
+    "id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source", "sequence", "plane",
+)  # fmt: skip
+RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Study:
+    """Hold one synthetic study before it is written.
+
+    Args:
+        name: Of its file or folder.
+        scan: The pixels.
+        mask: Of its shape, 1 in the tumor.
+        lesion: What is in it; None for a healthy one.
+        plane: How it was cut.
+        seed: Of the person.
+    """
+
+    name: str
+    scan: Scan
+    mask: NDArray[np.uint8]
+    lesion: LesionKind | None
+    plane: Plane
+    seed: int
+
+
+def make_studies(count: int, seed: int) -> Iterator[Study]:
+    """Yield studies, half of them with a lesion, in turn of every kind, sequence and plane.
+
+    Args:
+        count: How many.
+        seed: The first person's; the next ones follow.
+    """
+    for number in range(count):
+        lesion = KINDS[(number // 2) % len(KINDS)] if number % 2 == 0 else None
+        plane = PLANES[(number // 4) % len(PLANES)]
+        yield make_study(
+            f"phantom-{seed + number:04d}", seed + number, lesion, _sequence(number), plane
+        )
+
+
+def _sequence(number: int) -> Sequence:
+    """Return the sequence of a study: pairs of a sick and a healthy one share it."""
+    return ("T1c", "FLAIR", "T2", "T1")[(number // 2) % 4]  # type: ignore[return-value]
+
+
+def make_study(
+    name: str,
+    seed: int,
+    lesion: LesionKind | None,
+    sequence: Sequence,
+    plane: Plane,
+    grid: Grid | None = None,
+) -> Study:
+    """Make one study.
+
+    Args:
+        name: Of its file or folder.
+        seed: Of the person.
+        lesion: What grows in the head; None for a healthy one.
+        sequence: The MR contrast.
+        plane: How it is cut.
+        grid: Where its voxels lie; a usual clinical one by default.
+    """
+    scan, mask = Phantom(seed, lesion).render(sequence, grid or grid_of(plane))
+    return Study(name, scan, mask, lesion, plane, seed)
+
+
+def write_studies(studies: Iterator[Study], output: Path, format: Format) -> Iterator[Path]:
+    """Write studies into `studies/`, masks into `masks/`, and `manifest.csv`.
+
+    Args:
+        studies: What to write.
+        output: Folder; made if missing.
+        format: `dicom`, `nifti` or `png` (the slice with most tumor, or the middle one).
+
+    Yields:
+        Each study's file or folder, once written. The manifest is written after the last.
+
+    Raises:
+        OptionError: If the format is unknown.
+    """
+    if format not in FORMATS:
+        raise OptionError(f"format {format!r}; expected one of {', '.join(FORMATS)}")
+    for folder in ("studies", "masks"):
+        (output / folder).mkdir(parents=True, exist_ok=True)
+    rows = []
+    for study in studies:
+        if format == "dicom":
+            picture, mask = _write_dicom_study(study, output)
+        elif format == "nifti":
+            picture, mask = _write_nifti_study(study, output)
+        else:
+            picture, mask = _write_png_study(study, output)
+        rows.append(_manifest_row(study, picture.relative_to(output), mask.relative_to(output)))
+        yield picture
+    with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, MANIFEST_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _manifest_row(study: Study, picture: Path, mask: Path) -> dict[str, object]:
+    return {
+        "id": study.name,
+        "picture": picture.as_posix(),
+        "mask": mask.as_posix() if study.lesion else "",
+        "tumor": int(study.lesion is not None),
+        "tumor_type": study.lesion or "none",
+        "group": study.name,
+        "fold": study.seed % 5 + 1,
+        "source": "phantom",
+        "sequence": study.scan.sequence,
+        "plane": study.plane,
+    }
+
+
+def _write_dicom_study(study: Study, output: Path) -> tuple[Path, Path]:
+    folder = output / "studies" / study.name
+    write_dicom(study.scan, folder, study.seed)
+    mask = output / "masks" / f"{study.name}.nii.gz"
+    write_nifti(study.mask, study.scan, mask)
+    return folder, mask
+
+
+def _write_nifti_study(study: Study, output: Path) -> tuple[Path, Path]:
+    path = output / "studies" / f"{study.name}_{study.scan.sequence}.nii.gz"
+    write_nifti(study.scan.voxels.astype(np.int16), study.scan, path)
+    mask = output / "masks" / f"{study.name}.nii.gz"
+    write_nifti(study.mask, study.scan, mask)
+    return path, mask
+
+
+def _write_png_study(study: Study, output: Path) -> tuple[Path, Path]:
+    path = output / "studies" / f"{study.name}.png"
+    index = write_picture(study, path)
+    mask = output / "masks" / f"{study.name}.png"
+    truth = study.scan.view.cut(study.mask, index)
+    Image.fromarray(truth * np.uint8(255)).save(mask)
+    return path, mask
+
+
+def write_picture(study: Study, path: Path) -> int:
+    """Write the slice with most tumor, or the middle one of a healthy head, as a picture.
+
+    Returns:
+        The index of the slice.
+    """
+    axis = study.scan.view.slice_axis
+    areas = study.mask.sum(axis=tuple(other for other in range(3) if other != axis))
+    index = int(areas.argmax()) if areas.any() else len(study.scan) // 2
+    image = study.scan.slice(index).image
+    top = float(np.percentile(image, 99.7))
+    Image.fromarray(np.clip(image / top * 255, 0, 255).astype(np.uint8)).save(path)
+    return index
+
+
+def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
+    """Write voxels as NIfTI on a scan's grid, the affine turned from LPS to RAS.
+
+    Args:
+        voxels: Shape of the scan.
+        scan: Gives the affine, which it must have.
+        path: `.nii` or `.nii.gz`.
+    """
+    image = nibabel.Nifti1Image(voxels, RAS @ _affine_of(scan))
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+def _affine_of(scan: Scan) -> NDArray[np.float64]:
+    if scan.affine is None:
+        raise OptionError(f"{scan.name}: a picture without geometry can't be written as a volume")
+    return scan.affine
+
+
+def write_dicom(scan: Scan, folder: Path, seed: int) -> list[Path]:
+    """Write a scan as a classic MR series, one file a slice.
+
+    UIDs follow from the seed and the sequence: writing again gives the same files.
+
+    Args:
+        scan: A volume.
+        folder: Made if missing.
+        seed: Of the person.
+
+    Returns:
+        The files, in slice order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index in range(scan.voxels.shape[2]):
+        path = folder / f"{index + 1:04d}.dcm"
+        dicom_slice(scan, index, seed).save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def stable_uid(*parts: object) -> UID:
+    """Return a UID that always belongs to the same words, under pydicom's own root."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
+    return generate_uid(entropy_srcs=[digest])
+
+
+def dicom_slice(scan: Scan, index: int, seed: int) -> FileDataset:
+    """Return one slice as an MR Image Storage instance.
+
+    Args:
+        scan: A volume with an affine; voxels are whole numbers 0..4095.
+        index: Along k.
+        seed: Of the person.
+
+    References:
+        DICOM PS3.3 A.4.3, C.8.3.1.
+    """
+    affine = _affine_of(scan)
+    series = stable_uid("series", seed, scan.sequence, affine.tobytes().hex())
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = stable_uid("instance", series, index)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = MRImageStorage
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    _add_patient_and_study(dataset, seed)
+    _add_series(dataset, series, scan, seed)
+    _add_geometry(dataset, affine, index)
+    _add_timing(dataset, scan)
+    _add_pixels(dataset, np.rint(scan.voxels[:, :, index].T).astype(np.uint16))
+    return dataset
+
+
+def _add_patient_and_study(dataset: Dataset, seed: int) -> None:
+    dataset.PatientName = f"Phantom^{seed}"
+    dataset.PatientID = f"PHANTOM-{seed}"
+    dataset.PatientBirthDate = ""
+    dataset.PatientSex = "O"
+    dataset.StudyInstanceUID = stable_uid("study", seed)
+    dataset.StudyID = str(seed)
+    dataset.StudyDate, dataset.StudyTime = "20260101", "120000"
+    dataset.AccessionNumber = ""
+    dataset.ReferringPhysicianName = ""
+    dataset.PositionReferenceIndicator = ""
+    dataset.FrameOfReferenceUID = stable_uid("frame of reference", seed)
+
+
+def _add_series(dataset: Dataset, series: UID, scan: Scan, seed: int) -> None:
+    dataset.Modality = "MR"
+    dataset.SeriesInstanceUID = series
+    dataset.SeriesNumber = 1 + SEQUENCES.index(scan.sequence) if scan.sequence in SEQUENCES else 9
+    dataset.SeriesDescription = f"phantom {scan.sequence} seed {seed}"
+    dataset.Manufacturer = "meninx phantom"
+    dataset.ManufacturerModelName = "phantom"
+    dataset.SoftwareVersions = "1"
+    dataset.DeviceSerialNumber = "0"
+    dataset.BodyPartExamined = "HEAD"
+    dataset.PatientPosition = "HFS"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
+    dataset.AcquisitionNumber = 1
+
+
+def _add_geometry(dataset: Dataset, affine: NDArray[np.float64], index: int) -> None:
+    columns, rows, gap = np.linalg.norm(affine[:3, :3], axis=0)
+    position = affine[:3, 3] + affine[:3, 2] * index
+    dataset.InstanceNumber = index + 1
+    dataset.PixelSpacing = [f"{rows:.8g}", f"{columns:.8g}"]
+    dataset.SliceThickness = f"{gap:.8g}"
+    dataset.SpacingBetweenSlices = f"{gap:.8g}"
+    dataset.ImagePositionPatient = [f"{value:.10g}" for value in position]
+    cosines = [*(affine[:3, 0] / columns), *(affine[:3, 1] / rows)]
+    dataset.ImageOrientationPatient = [f"{value:.10g}" for value in cosines]
+
+
+def _add_timing(dataset: Dataset, scan: Scan) -> None:
+    timing = TIMINGS.get(scan.sequence)
+    dataset.ScanningSequence = "IR" if timing and timing.inversion else "SE"
+    dataset.SequenceVariant = "NONE"
+    dataset.ScanOptions = ""
+    dataset.MRAcquisitionType = "2D"
+    dataset.EchoTrainLength = 1
+    dataset.MagneticFieldStrength = "1.5"
+    if timing is None:
+        dataset.RepetitionTime, dataset.EchoTime = "", ""
+        return
+    dataset.RepetitionTime = f"{timing.repetition:g}"
+    dataset.EchoTime = f"{timing.echo:g}"
+    if timing.inversion:
+        dataset.InversionTime = f"{timing.inversion:g}"
+    if timing.contrast_agent:
+        dataset.ContrastBolusAgent = "gadolinium chelate (simulated)"
+
+
+def _add_pixels(dataset: Dataset, pixels: NDArray[np.uint16]) -> None:
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    top = int(pixels.max())
+    dataset.WindowCenter, dataset.WindowWidth = str(max(top // 2, 1)), str(max(top, 2))
+    dataset.PixelData = pixels.tobytes()

@@ -1,0 +1,362 @@
+"""Read DICOM MR: classic (one slice a file) and enhanced (many frames a file)."""
+
+import io
+import warnings
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.pixels import pixel_array
+
+from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.scan import Identity, Scan
+from meninx.scan.sequence import Acquisition, sequence_of
+from meninx.scan.series import Frame, Stack, Triple
+from meninx.scan.source import Source, reading
+
+MR_CLASSES = (
+    pydicom.uid.MRImageStorage,
+    pydicom.uid.EnhancedMRImageStorage,
+    pydicom.uid.LegacyConvertedEnhancedMRImageStorage,
+)
+# Values of ImageType and FrameType that mark what is no plain slice of a head, with the words for
+# a reader. "P" and "ADC" are Siemens' names of phase images and diffusion maps.
+SET_ASIDE = {
+    "LOCALIZER": ("localizer", "a localizer, taken to plan the others"),
+    "MOSAIC": ("mosaic", "a mosaic of many slices in one picture; export it as single slices"),
+    "SCREEN SAVE": ("derived", "a saved screen, not a slice"),
+    "PROJECTION IMAGE": ("derived", "a projection, not a slice"),
+    "PHASE": ("derived", "a phase image"),
+    "PHASE MAP": ("derived", "a phase image"),
+    "P": ("derived", "a phase image"),
+    "ADC": ("derived", "a diffusion map"),
+    "FA": ("derived", "a diffusion map"),
+    "TRACEW": ("derived", "a diffusion image"),
+    "VELOCITY": ("derived", "a flow image"),
+}
+LOCALIZER_WORDS = ("localizer", "localiser", "scout", "survey", "3-plane", "3 plane", "3plane")
+BRAIN_PARTS = ("", "BRAIN", "HEAD", "SKULL", "HEADNECK", "HEADANDNECK", "CRANIUM", "NEURO")
+
+
+def is_dicom(head: bytes) -> bool:
+    """Return whether bytes begin as a DICOM file, with the preamble or, as old ones, without."""
+    return head[128:132] == b"DICM" or (
+        head[:2] in (b"\x02\x00", b"\x08\x00") and head[2:4] in (b"\x00\x00", b"\x05\x00")
+    )
+
+
+def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
+    """Read the header of a DICOM file.
+
+    Args:
+        source: The file. Its pixels are not touched.
+        limits: Of frames and pixels, checked here.
+
+    Returns:
+        One Frame a slice; one, set aside, for a file that is no MR image; none for a DICOMDIR.
+
+    Raises:
+        UnreadableFile: If the header is damaged.
+        LimitExceeded: If it promises too much.
+    """
+    with reading(source.name, "the DICOM header"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of every unusual value
+        dataset = _parse(source, limits, stop_before_pixels=True)
+        sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+        if sop_class == pydicom.uid.MediaStorageDirectoryStorage:
+            return []
+        if sop_class is None:
+            raise UnreadableFile("no SOPClassUID: not a DICOM image")
+        aside = _no_mr_slice(dataset, sop_class)
+        if aside is None:
+            frames = int(dataset.get("NumberOfFrames") or 1)
+            limits.check("frames", frames, "frames")
+            limits.check_shape((int(dataset.Rows), int(dataset.Columns)))
+            limits.check_shape((int(dataset.Columns), int(dataset.Rows), frames))
+            if "PerFrameFunctionalGroupsSequence" in dataset:
+                return _enhanced_frames(source, dataset, frames)
+            if frames > 1:
+                aside = UnsupportedScan(
+                    f"{frames} frames without positions of their own", reason="several_frames"
+                )
+        return [_classic_frame(source, dataset, aside)]
+
+
+def read_stack(stack: Stack, limits: Limits = DEFAULT_LIMITS) -> Scan:
+    """Read the pixels of one stack of frames.
+
+    Args:
+        stack: From `stacks_of`.
+        limits: Of voxels.
+
+    Returns:
+        Voxels [column, row, slice], slices upwards along row cosines x column cosines.
+
+    Raises:
+        InputError: If the stack was set aside, has gaps, or a file is damaged.
+    """
+    with reading(stack.name, "the DICOM series"):
+        frames, affine = stack.ordered()
+        first = frames[0]
+        limits.check_shape((first.shape[1], first.shape[0], len(frames)))
+        voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
+        decoded: dict[str, NDArray[np.float32]] = {}
+        for index, frame in enumerate(frames):
+            if frame.source.name not in decoded:
+                # Frames of one file are seldom apart: keeping the last file bounds memory.
+                decoded = {frame.source.name: _decode(frame.source, limits)}
+            pixels = decoded[frame.source.name]
+            if frame.number >= len(pixels) or pixels.shape[1:] != frame.shape:
+                raise UnreadableFile(
+                    f"the pixels have shape {pixels.shape}, the header promises frame "
+                    f"{frame.number + 1} of {frame.shape}",
+                    place=frame.source.name,
+                )
+            voxels[index] = pixels[frame.number] * frame.slope + frame.intercept
+        uids = dict.fromkeys(frame.instance_uid for frame in frames)
+        return Scan(
+            name=stack.name,
+            voxels=voxels.transpose(2, 1, 0),
+            affine=affine,
+            sequence=sequence_of(first.acquisition),
+            identity=Identity(first.study_uid, first.series_uid, tuple(uids)),
+        )
+
+
+def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Dataset:
+    data = source.read(limits)
+    has_preamble = data[128:132] == b"DICM"
+    return pydicom.dcmread(
+        io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
+    )
+
+
+def _decode(source: Source, limits: Limits) -> NDArray[np.float32]:
+    """Return a file's stored values, shape (frames, rows, columns), bright meaning much signal."""
+    with reading(source.name, "the pixels"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = _parse(source, limits, stop_before_pixels=False)
+        stored = pixel_array(dataset)
+        pixels = stored[None] if stored.ndim == 2 else stored
+        if dataset.PhotometricInterpretation == "MONOCHROME1":
+            # The highest value that the stored bits can hold becomes the lowest.
+            signed = bool(dataset.PixelRepresentation)
+            top = -1 if signed else 2 ** int(dataset.BitsStored) - 1
+            return np.float32(top) - pixels.astype(np.float32)
+        return pixels.astype(np.float32)
+
+
+def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
+    """Return why a file holds nothing to detect brain tumors in, from the whole header."""
+    modality = str(dataset.get("Modality", "") or "")
+    if sop_class not in MR_CLASSES:
+        if modality not in ("MR", "") or "Rows" not in dataset:
+            kind = pydicom.uid.UID(sop_class).name
+            return UnsupportedScan(
+                f"{kind} ({modality or 'no modality'}); expected an MR image", reason="not_mr"
+            )
+        return UnsupportedScan(
+            "a saved screen of an MR study, not a slice of it", reason="derived"
+        )
+    if dataset.get("SamplesPerPixel", 1) != 1 or str(
+        dataset.get("PhotometricInterpretation", "")
+    ) not in ("MONOCHROME1", "MONOCHROME2"):
+        return UnsupportedScan("a colored image; expected gray MR slices", reason="color")
+    part = str(dataset.get("BodyPartExamined", "") or "").upper().replace(" ", "").replace("_", "")
+    if part not in BRAIN_PARTS:
+        return UnsupportedScan(
+            f"the header says that it shows {part}; expected a brain", reason="not_brain"
+        )
+    description = _text(dataset).lower()
+    if any(word in description for word in LOCALIZER_WORDS):
+        return UnsupportedScan(SET_ASIDE["LOCALIZER"][1], reason="localizer")
+    return _marked(dataset.get("ImageType", ()))
+
+
+def _marked(image_type: Iterable[str] | str | None) -> UnsupportedScan | None:
+    """Return why ImageType or FrameType sets an image aside."""
+    values = (image_type,) if isinstance(image_type, str) else tuple(image_type or ())
+    for value in values:
+        if str(value).upper() in SET_ASIDE:
+            reason, words = SET_ASIDE[str(value).upper()]
+            return UnsupportedScan(words, reason=reason)
+    return None
+
+
+def _classic_frame(source: Source, dataset: Dataset, aside: UnsupportedScan | None) -> Frame:
+    contrast = (
+        _number(dataset, "EchoNumbers") or _rounded(_number(dataset, "EchoTime")),
+        _number(dataset, "TemporalPositionIdentifier"),
+        _rounded(_number(dataset, "InversionTime")),
+        _number(dataset, "DiffusionBValue"),
+        _kind(dataset.get("ImageType")),
+    )
+    return Frame(
+        source=source,
+        number=0,
+        **_of_file(dataset),
+        pixel_spacing=_pair(dataset.get("PixelSpacing")),
+        position=_triple(dataset.get("ImagePositionPatient")),
+        orientation=_cosines(dataset.get("ImageOrientationPatient")),
+        thickness=_number(dataset, "SpacingBetweenSlices") or _number(dataset, "SliceThickness"),
+        contrast=contrast,
+        acquisition=_acquisition(dataset),
+        slope=_slope(dataset),
+        intercept=_number(dataset, "RescaleIntercept") or 0.0,
+        set_aside=aside,
+    )
+
+
+def _enhanced_frames(source: Source, dataset: Dataset, count: int) -> list[Frame]:
+    """Return the frames of an enhanced file: what is not said per frame is said for all."""
+    per_frame = dataset.PerFrameFunctionalGroupsSequence
+    if len(per_frame) != count:
+        raise UnreadableFile(
+            f"NumberOfFrames is {count}, but {len(per_frame)} frames are described"
+        )
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    of_file = _of_file(dataset)
+    return [
+        _enhanced_frame(source, dataset, number, _Groups(own, shared), of_file)
+        for number, own in enumerate(per_frame)
+    ]
+
+
+class _Groups:
+    """Look up a functional group of a frame, its own before the shared one.
+
+    Args:
+        own: Item of PerFrameFunctionalGroupsSequence.
+        shared: Item of SharedFunctionalGroupsSequence.
+
+    References:
+        DICOM PS3.3 C.7.6.16.
+    """
+
+    def __init__(self, own: Dataset, shared: Dataset) -> None:
+        self.own, self.shared = own, shared
+
+    def __getitem__(self, name: str) -> Dataset:
+        found = self.own.get(name) or self.shared.get(name)
+        return found[0] if found else Dataset()
+
+
+def _enhanced_frame(
+    source: Source, dataset: Dataset, number: int, groups: _Groups, of_file: dict[str, object]
+) -> Frame:
+    measures, content = groups["PixelMeasuresSequence"], groups["FrameContentSequence"]
+    kind = groups["MRImageFrameTypeSequence"]
+    echo = groups["MREchoSequence"]
+    timing = groups["MRTimingAndRelatedParametersSequence"]
+    modifier = groups["MRModifierSequence"]
+    transformation = groups["PixelValueTransformationSequence"]
+    frame_type = kind.get("FrameType")
+    inversions = modifier.get("InversionTimes")
+    inversion = inversions if isinstance(inversions, float | int | None) else inversions[0]
+    contrast: tuple[Hashable, ...] = (
+        str(content.get("StackID", "")),
+        _number(content, "TemporalPositionIndex"),
+        _rounded(_number(echo, "EffectiveEchoTime")),
+        _rounded(inversion),
+        _number(groups["MRDiffusionSequence"], "DiffusionBValue"),
+        _kind(frame_type),
+        str(kind.get("ComplexImageComponent", "")),
+    )
+    text = " ".join([_text(dataset), str(dataset.get("AcquisitionContrast", "") or "")])
+    return Frame(
+        source=source,
+        number=number,
+        **of_file,  # type: ignore[arg-type]
+        pixel_spacing=_pair(measures.get("PixelSpacing")),
+        position=_triple(groups["PlanePositionSequence"].get("ImagePositionPatient")),
+        orientation=_cosines(groups["PlaneOrientationSequence"].get("ImageOrientationPatient")),
+        thickness=_number(measures, "SpacingBetweenSlices") or _number(measures, "SliceThickness"),
+        contrast=contrast,
+        acquisition=Acquisition(
+            repetition_time=_number(timing, "RepetitionTime"),
+            echo_time=_number(echo, "EffectiveEchoTime"),
+            inversion_time=inversion,
+            scanning_sequence=frozenset(
+                ("EP",) if dataset.get("EchoPlanarPulseSequence") == "YES" else ()
+            ),
+            contrast_agent="ContrastBolusAgentSequence" in dataset,
+            text=text,
+        ),
+        slope=_slope(transformation),
+        intercept=_number(transformation, "RescaleIntercept") or 0.0,
+        set_aside=_marked(frame_type),
+    )
+
+
+def _of_file(dataset: Dataset) -> dict[str, object]:
+    """Return what all frames of a file share."""
+    number = _number(dataset, "AcquisitionNumber")
+    series = _number(dataset, "SeriesNumber")
+    return {
+        "study_uid": str(dataset.get("StudyInstanceUID", "")),
+        "series_uid": str(dataset.get("SeriesInstanceUID", "")),
+        "instance_uid": str(dataset.get("SOPInstanceUID", "")),
+        "series_number": None if series is None else int(series),
+        "shape": (int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)),
+        "acquisition_number": None if number is None else int(number),
+    }
+
+
+def _acquisition(dataset: Dataset) -> Acquisition:
+    sequence = dataset.get("ScanningSequence") or ()
+    values = (sequence,) if isinstance(sequence, str) else tuple(sequence)
+    return Acquisition(
+        repetition_time=_number(dataset, "RepetitionTime"),
+        echo_time=_number(dataset, "EchoTime"),
+        inversion_time=_number(dataset, "InversionTime"),
+        scanning_sequence=frozenset(map(str, values)),
+        contrast_agent=bool(str(dataset.get("ContrastBolusAgent", "") or "").strip()),
+        text=_text(dataset),
+    )
+
+
+def _text(dataset: Dataset) -> str:
+    names = ("SeriesDescription", "ProtocolName", "SequenceName")
+    return " ".join(str(dataset.get(name, "") or "") for name in names)
+
+
+def _kind(image_type: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Return what ImageType says beyond original or derived, primary or secondary."""
+    if not image_type or isinstance(image_type, str):
+        return ()
+    return tuple(str(value) for value in image_type[2:])
+
+
+def _number(dataset: Dataset, name: str) -> float | None:
+    value = dataset.get(name)
+    return None if value is None or value == "" else float(value)
+
+
+def _slope(dataset: Dataset) -> float:
+    slope = _number(dataset, "RescaleSlope")
+    return 1.0 if slope is None else slope
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 1)
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    if not values:
+        return None
+    first, second = (float(value) for value in values)
+    return first, second
+
+
+def _triple(values: Sequence[float] | None) -> Triple | None:
+    if not values:
+        return None
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+def _cosines(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return tuple(float(value) for value in values) if values and len(values) == 6 else None

@@ -1,0 +1,273 @@
+"""Place slices in the patient: order, spacing, affine, and the way that a reader looks at them.
+
+Patient coordinates are DICOM's: LPS (x to the patient's left, y to the back, z to the head), mm.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from meninx.errors import GeometryError
+
+FloatArray = NDArray[np.float64]
+Value = TypeVar("Value", bound=np.generic)
+Plane = Literal["axial", "coronal", "sagittal"]
+
+# Headers hold positions as decimal strings, often rounded to a hundredth of a millimeter.
+POSITION_TOLERANCE_MM = 0.02
+# Beyond that a gap may differ from the series' spacing by this share.
+GAP_TOLERANCE = 0.01
+# Direction cosines of one series agree to this, scanners' rounding included.
+COSINE_TOLERANCE = 1e-3
+# A slice may lie off the straight line through its neighbors by this share of the spacing.
+SHEAR_TOLERANCE = 0.02
+
+
+def plane_normal(orientation: ArrayLike) -> FloatArray:
+    """Return the normal of an image plane.
+
+    Args:
+        orientation: ImageOrientationPatient, shape (6,), direction cosines.
+
+    Returns:
+        Unit vector, shape (3,), row cosines x column cosines.
+
+    Raises:
+        GeometryError: If the cosines are no two perpendicular unit vectors.
+
+    References:
+        DICOM PS3.3 C.7.6.2.1.1.
+    """
+    cosines = np.asarray(orientation, dtype=np.float64)
+    row, column = cosines[:3], cosines[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if not np.allclose(lengths, 1, atol=1e-2) or abs(row @ column) > COSINE_TOLERANCE * 10:
+        raise GeometryError(
+            f"ImageOrientationPatient {cosines.tolist()} are no two perpendicular unit vectors"
+        )
+    normal = np.cross(row, column)
+    return np.asarray(normal / np.linalg.norm(normal))
+
+
+def slice_order(positions: ArrayLike, orientation: ArrayLike) -> NDArray[np.intp]:
+    """Return the order of slices along the normal of their plane.
+
+    z alone fails, because a sagittal series has the same z in every slice.
+
+    Args:
+        positions: ImagePositionPatient, shape (n, 3), mm, LPS.
+        orientation: ImageOrientationPatient, shape (6,), direction cosines.
+
+    Returns:
+        Indices that sort the slices upwards along row cosines x column cosines, shape (n,).
+    """
+    heights = np.asarray(positions, dtype=np.float64) @ plane_normal(orientation)
+    return np.argsort(heights, kind="stable")
+
+
+def slice_spacing(positions: ArrayLike, orientation: ArrayLike) -> float:
+    """Return the distance between neighboring slices, having checked that they form a stack.
+
+    Args:
+        positions: ImagePositionPatient in slice order, shape (n, 3), n >= 2, mm, LPS.
+        orientation: ImageOrientationPatient, shape (6,), direction cosines.
+
+    Returns:
+        Spacing in mm, always positive.
+
+    Raises:
+        GeometryError: If slices coincide, are missing, unevenly spaced or shifted sideways.
+
+    References:
+        DICOM PS3.3 C.7.6.2.1.1.
+    """
+    points = np.asarray(positions, dtype=np.float64)
+    normal = plane_normal(orientation)
+    gaps = np.diff(points @ normal)
+    spacing = float(np.median(gaps))
+    tolerance = max(POSITION_TOLERANCE_MM, GAP_TOLERANCE * spacing)
+    twins = np.flatnonzero(gaps <= POSITION_TOLERANCE_MM)
+    if twins.size:
+        raise GeometryError(
+            f"{twins.size + 1 if twins.size == 1 else twins.size} slices share a position, the "
+            f"first at slice {twins[0] + 1} of {len(points)}; expected one slice a position: the "
+            "series may hold several echoes or time points that its headers do not tell apart"
+        )
+    uneven = np.flatnonzero(np.abs(gaps - spacing) > tolerance)
+    if uneven.size:
+        raise GeometryError(_uneven_message(gaps, spacing, int(uneven[0])))
+    steps = np.diff(points, axis=0)
+    sideways = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
+    shifted = np.flatnonzero(sideways > max(POSITION_TOLERANCE_MM, SHEAR_TOLERANCE * spacing))
+    if shifted.size:
+        place = int(shifted[0])
+        raise GeometryError(
+            f"slice {place + 2} is shifted {sideways[place]:.2f} mm sideways against slice "
+            f"{place + 1} (spacing {spacing:.2f} mm): a sheared stack, as from a tilted gantry; "
+            "resample it to a rectangular grid first"
+        )
+    return spacing
+
+
+def _uneven_message(gaps: FloatArray, spacing: float, place: int) -> str:
+    """Return what is wrong with the gap after slice `place` (counted from 0)."""
+    gap = float(gaps[place])
+    missing = round(gap / spacing) - 1
+    if missing >= 1 and abs(gap - (missing + 1) * spacing) < 0.1 * spacing:
+        noun = "slice" if missing == 1 else "slices"
+        return (
+            f"{missing} {noun} missing after slice {place + 1} "
+            f"(gap {gap:.1f} mm, spacing {spacing:.1f} mm); export the whole series"
+        )
+    return (
+        f"unequal spacing: the gap after slice {place + 1} is {gap:.2f} mm, expected "
+        f"{spacing:.2f} mm as between the others; export one series of one spacing"
+    )
+
+
+def affine_of_stack(
+    first_position: ArrayLike,
+    orientation: ArrayLike,
+    pixel_spacing: tuple[float, float],
+    slice_gap: float,
+) -> FloatArray:
+    """Return the affine of a stack of slices.
+
+    Args:
+        first_position: ImagePositionPatient of the first slice, shape (3,), mm, LPS.
+        orientation: ImageOrientationPatient, shape (6,).
+        pixel_spacing: PixelSpacing: distance between rows, then between columns, mm.
+        slice_gap: Distance between slices, mm.
+
+    Returns:
+        Shape (4, 4): from voxel index (column i, row j, slice k) to LPS mm.
+
+    References:
+        DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1.
+    """
+    cosines = np.asarray(orientation, dtype=np.float64)
+    affine = np.eye(4)
+    affine[:3, 0] = cosines[:3] * pixel_spacing[1]
+    affine[:3, 1] = cosines[3:] * pixel_spacing[0]
+    affine[:3, 2] = plane_normal(orientation) * slice_gap
+    affine[:3, 3] = np.asarray(first_position, dtype=np.float64)
+    return affine
+
+
+def spacing_of(affine: FloatArray) -> tuple[float, float, float]:
+    """Return the distance between neighboring voxels along i, j and k, mm."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def check_affine(affine: FloatArray) -> None:
+    """Check that an affine is a rectangular grid.
+
+    Raises:
+        GeometryError: If it is not finite, singular, or its axes are not perpendicular.
+    """
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise GeometryError("the affine is not a 4x4 matrix of finite numbers")
+    spacing = np.array(spacing_of(affine))
+    if (spacing < 1e-3).any() or (spacing > 1e3).any():
+        raise GeometryError(
+            f"voxels of {' x '.join(f'{s:.4g}' for s in spacing)} mm; expected 0.001 to 1000 mm"
+        )
+    axes = affine[:3, :3] / spacing
+    skew = np.abs(axes.T @ axes - np.eye(3)).max()
+    if skew > SHEAR_TOLERANCE:
+        raise GeometryError(
+            f"the axes are sheared (cosine {skew:.3f} between two of them, expected 0); resample "
+            "the volume to a rectangular grid first"
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """Say how a volume is cut into slices and how these are turned for a reader.
+
+    Radiological convention: the patient's right on the viewer's left, front or head upwards, and
+    in sagittal slices the face to the left.
+
+    Args:
+        slice_axis: Voxel axis that counts slices (0, 1, 2 for i, j, k).
+        row_axis: Voxel axis that runs down the image.
+        column_axis: Voxel axis that runs to the right.
+        flip_rows: Whether the row axis runs upwards instead.
+        flip_columns: Whether the column axis runs to the left instead.
+        plane: How the slices lie in the patient; None without geometry.
+    """
+
+    slice_axis: int
+    row_axis: int
+    column_axis: int
+    flip_rows: bool
+    flip_columns: bool
+    plane: Plane | None
+
+    def cut(self, voxels: NDArray[Value], index: int) -> NDArray[Value]:
+        """Return one slice of a volume, turned for a reader.
+
+        Args:
+            voxels: Axes [i, j, k]; intensities or a mask.
+            index: Along the slice axis, from 0.
+
+        Returns:
+            Shape (h, w), [row, column].
+        """
+        plane = np.take(voxels, index, axis=self.slice_axis)
+        # What is left keeps the order of the voxel axes; rows come first in an image.
+        image = plane if self.row_axis < self.column_axis else plane.T
+        turned = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return np.ascontiguousarray(turned)
+
+
+# A picture is shown as it is stored: i to the right, j down.
+PICTURE_VIEW = View(2, 1, 0, flip_rows=False, flip_columns=False, plane=None)
+
+_PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+# For each plane the LPS direction of image columns (to the right) and rows (down).
+_DIRECTIONS = {
+    "axial": ((1, 0, 0), (0, 1, 0)),
+    "coronal": ((1, 0, 0), (0, 0, -1)),
+    "sagittal": ((0, 1, 0), (0, 0, -1)),
+}
+
+
+def plane_along(affine: FloatArray, axis: int) -> Plane:
+    """Return the plane of slices that follow each other along a voxel axis."""
+    return _PLANES[int(np.argmax(np.abs(affine[:3, axis])))]
+
+
+# An axis this much coarser than the others is the one that the scanner stepped along.
+COARSE_AXIS = 1.5
+
+
+def view_of(affine: FloatArray) -> View:
+    """Return how a volume was cut by the scanner, turned for a reader.
+
+    Slices follow each other along k, as scanners store them, unless another axis is markedly
+    coarser: then a tool has reordered the axes since.
+
+    Args:
+        affine: Voxel index to LPS mm, shape (4, 4).
+    """
+    spacing = spacing_of(affine)
+    coarsest = int(np.argmax(spacing))
+    slice_axis = coarsest if spacing[coarsest] > COARSE_AXIS * spacing[2] else 2
+    plane = plane_along(affine, slice_axis)
+    right, down = (np.array(direction) for direction in _DIRECTIONS[plane])
+    first, second = (axis for axis in range(3) if axis != slice_axis)
+    axes = affine[:3, :3] / spacing
+    along = [abs(axes[:, first] @ right), abs(axes[:, second] @ right)]
+    column_axis, row_axis = (first, second) if along[0] >= along[1] else (second, first)
+    return View(
+        slice_axis,
+        row_axis,
+        column_axis,
+        flip_rows=bool(axes[:, row_axis] @ down < 0),
+        flip_columns=bool(axes[:, column_axis] @ right < 0),
+        plane=plane,
+    )

@@ -1,0 +1,105 @@
+"""Read NIfTI volumes."""
+
+import gzip
+import io
+
+import nibabel
+import numpy as np
+
+from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.scan.geometry import FloatArray
+from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.scan import Scan
+from meninx.scan.sequence import sequence_from_text
+from meninx.scan.source import Source, reading
+
+GZIP_MAGIC = b"\x1f\x8b"
+HEADER_BYTES = 540  # NIfTI-2's; NIfTI-1's 348 fit in
+# NIfTI is RAS: x to the right, y to the front. DICOM and meninx use LPS.
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def is_nifti(head: bytes) -> bool:
+    """Return whether bytes begin as a NIfTI-1 or NIfTI-2 single file, unpacked."""
+    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+
+
+def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+    """Read a NIfTI file.
+
+    Args:
+        source: `.nii` or `.nii.gz`, 3-D or 4-D with one volume.
+        limits: Checked on the header, before the voxels are read.
+
+    Returns:
+        Voxels in the file's own axis order, the affine turned to LPS.
+
+    Raises:
+        UnreadableFile: If it is damaged or truncated.
+        UnsupportedScan: If it holds several volumes, colors or complex numbers.
+        GeometryError: If its affine is singular or sheared.
+        LimitExceeded: If it is too large.
+    """
+    with reading(source.name, "the NIfTI file"):
+        packed = source.read(limits)
+        is_packed = packed.startswith(GZIP_MAGIC)
+        head = _unpack(packed, HEADER_BYTES) if is_packed else packed[:HEADER_BYTES]
+        if not is_nifti(head):
+            raise UnreadableFile("no NIfTI header where one is expected")
+        kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
+        header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
+        shape = _volume_shape(tuple(int(side) for side in header.get_data_shape()))
+        limits.check_shape(shape)
+        if header.get_data_dtype().kind not in "iuf":
+            raise UnsupportedScan(
+                f"voxels of type {header.get_data_dtype()}; expected plain numbers",
+                reason="not_gray",
+            )
+        start = int(header["vox_offset"])
+        if not 0 <= start <= 64 * 1024**2:
+            raise UnreadableFile(f"the voxels are said to begin at byte {start}")
+        expected = start + int(np.prod(shape)) * header.get_data_dtype().itemsize
+        data = _unpack(packed, expected) if is_packed else packed
+        if len(data) < expected:
+            raise UnreadableFile(
+                f"truncated: {len(data):,} bytes unpacked, the header promises {expected:,}; copy "
+                "the file again"
+            )
+        image = kind.from_bytes(data)
+        voxels = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+        return Scan(source.name, voxels, _affine(image), sequence_from_text(source.name))
+
+
+def _affine(image: nibabel.Nifti1Image) -> FloatArray:
+    """Return the affine in LPS, mm."""
+    unit = image.header.get_xyzt_units()[0]
+    millimeters = {"meter": 1000.0, "micron": 0.001}.get(unit, 1.0)
+    affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
+    affine[:3] *= millimeters
+    return np.asarray(affine)
+
+
+def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the three sides of the one volume that a file must hold."""
+    if any(side < 1 for side in shape):
+        raise UnreadableFile(f"the header gives the impossible shape {shape}")
+    if len(shape) > 3 and max(shape[3:]) > 1:
+        raise UnsupportedScan(
+            f"{'x'.join(map(str, shape))}: {int(np.prod(shape[3:]))} volumes in one file, expected "
+            "one; save each volume as its own file",
+            reason="several_volumes",
+        )
+    i, j, k = (*shape, 1, 1)[:3]
+    return i, j, k
+
+
+def _unpack(packed: bytes, count: int) -> bytes:
+    """Return at most the first `count` bytes of gzip data: a bomb stops there."""
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        parts = bytearray()
+        while len(parts) < count:
+            part = file.read(min(count - len(parts), 16 * 1024**2))
+            if not part:
+                break
+            parts += part
+        return bytes(parts)

@@ -1,0 +1,201 @@
+"""Find the scans under a path: tell formats by content, group, and hand to the reader."""
+
+import logging
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from meninx.errors import (
+    InputError,
+    LimitExceeded,
+    SeveralInputErrors,
+    UnreadableFile,
+    UnsupportedScan,
+)
+from meninx.scan.dicom import is_dicom, read_frames, read_stack
+from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.nifti import GZIP_MAGIC, is_nifti, read_nifti
+from meninx.scan.raster import read_picture
+from meninx.scan.scan import Scan
+from meninx.scan.series import Frame, stacks_of
+from meninx.scan.source import Source, reading
+
+log = logging.getLogger(__name__)
+
+OnError = Callable[[InputError], None]
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+# A file of these names that is something else is damaged; of any other name it is not our matter.
+SCAN_SUFFIXES = (*PICTURE_SUFFIXES, ".nii", ".nii.gz", ".dcm", ".dicom", ".ima")
+SNIFFED_BYTES = 1024
+ENCRYPTED_FLAG = 0x1
+
+
+def read_scans(
+    path: str | Path, on_error: OnError | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Scan]:
+    """Read every scan under a path, one after the other, each when it is asked for.
+
+    Args:
+        path: A picture, a NIfTI file, a DICOM file, or a folder or zip of these in any order.
+            Formats are told by content. Files of other kinds in a folder are passed over.
+        on_error: Called with the error of each scan that can't be used; the others are read all
+            the same. Without it, the errors are raised after the last good scan.
+        limits: How large an input may be.
+
+    Yields:
+        Scans: pictures and NIfTI files by name, then DICOM series by number.
+
+    Raises:
+        InputError: Without `on_error`: what was wrong, once all good scans were yielded.
+    """
+    errors: list[InputError] = []
+    report = errors.append if on_error is None else on_error
+    yield from _scans(Path(path), report, limits)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise SeveralInputErrors(errors)
+
+
+def _scans(path: Path, report: OnError, limits: Limits) -> Iterator[Scan]:
+    try:
+        sources, named = _sources(path, limits, report)
+    except InputError as error:
+        report(error)
+        return
+    frames: list[Frame] = []
+    found = False
+    for source in sources:
+        try:
+            reader = _reader_of(source, limits, strict=named)
+            if reader is None:
+                log.debug("passed over a file of no known kind")
+                continue
+            found = True
+            if reader is read_frames:
+                frames += read_frames(source, limits)
+            else:
+                yield reader(source, limits)
+        except InputError as error:
+            found = True
+            report(error)
+    if not found:
+        report(UnreadableFile("no picture, NIfTI or DICOM file in it", place=str(path)))
+    for stack in stacks_of(frames):
+        try:
+            yield read_stack(stack, limits)
+        except InputError as error:
+            report(error)
+
+
+def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Callable[..., object] | None:
+    """Return the reader for a file's content; None for a file that is not our matter."""
+    head = source.head(SNIFFED_BYTES, limits)
+    lower = source.name.lower()
+    if is_nifti(head) or head.startswith(GZIP_MAGIC):
+        if head.startswith(GZIP_MAGIC) and not lower.endswith(".nii.gz") and not strict:
+            return None
+        return read_nifti
+    if _is_picture(head):
+        return read_picture
+    if is_dicom(head):
+        return read_frames
+    if zipfile_magic(head):
+        raise UnsupportedScan(
+            "a zip inside; unpack it, or name it by itself", place=source.name, reason="nested_zip"
+        )
+    if strict or lower.endswith(SCAN_SUFFIXES):
+        what = "empty" if not source.size else "neither picture, NIfTI nor DICOM by its content"
+        raise UnreadableFile(
+            f"{what}, whatever its name says; copy or export it again", place=source.name
+        )
+    return None
+
+
+def zipfile_magic(head: bytes) -> bool:
+    """Return whether bytes begin as a zip."""
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def _is_picture(head: bytes) -> bool:
+    return (
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"))
+        or head[:4] in (b"II*\0", b"MM\0*")
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    )
+
+
+def _sources(path: Path, limits: Limits, report: OnError) -> tuple[list[Source], bool]:
+    """Return the files under a path, and whether the user named the one file by itself."""
+    if path.is_dir():
+        return _files_of(path, limits), False
+    if not path.is_file():
+        raise UnreadableFile("no such file or folder", place=str(path), reason="not_found")
+    with reading(str(path), "the file"):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(4)
+    if zipfile_magic(head):
+        return _entries_of(path, limits, report), False
+    return [Source(str(path), path, None, size)], True
+
+
+def _files_of(folder: Path, limits: Limits) -> list[Source]:
+    """Return a folder's files at any depth, by name, hidden ones and links out of it left out."""
+    sources = []
+    with reading(str(folder), "the folder"):
+        root = folder.resolve()
+        for file in sorted(folder.rglob("*")):
+            hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+            if hidden or not file.is_file() or not file.resolve().is_relative_to(root):
+                continue
+            sources.append(Source(str(file), file, None, file.stat().st_size))
+            limits.check("files", len(sources), "files", str(folder))
+    return sources
+
+
+def _entries_of(path: Path, limits: Limits, report: OnError) -> list[Source]:
+    """Return a zip's files, by name, each checked by its directory entry before it is unpacked."""
+    with reading(str(path), "the zip"), zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    limits.check("entries", len(entries), "zip_entries", str(path))
+    limits.check("bytes unpacked", sum(e.file_size for e in entries), "zip_bytes", str(path))
+    sources = []
+    for entry in sorted(entries, key=lambda entry: entry.filename):
+        name = f"{path}/{entry.filename}"
+        try:
+            _check_entry(entry, name, limits)
+        except InputError as error:
+            report(error)
+        else:
+            if not PurePosixPath(entry.filename).name.startswith("."):
+                sources.append(Source(name, path, entry.filename, entry.file_size))
+    return sources
+
+
+def _check_entry(entry: zipfile.ZipInfo, name: str, limits: Limits) -> None:
+    """Check one entry of a zip.
+
+    Raises:
+        UnreadableFile: If it is encrypted or leaves the zip's own folder.
+        LimitExceeded: If it would unpack to far more than it is.
+    """
+    inside = PurePosixPath(entry.filename.replace("\\", "/"))
+    if inside.is_absolute() or ".." in inside.parts or ":" in entry.filename[:3]:
+        raise UnreadableFile(
+            "the entry's path leaves the zip's own folder; make the zip again",
+            place=name,
+            reason="unsafe_path",
+        )
+    if entry.flag_bits & ENCRYPTED_FLAG:
+        raise UnreadableFile(
+            "encrypted; unpack it with its password first", place=name, reason="encrypted"
+        )
+    ratio = entry.file_size / max(entry.compress_size, 1)
+    # Below a megabyte no ratio does harm, and short runs of zeros compress very well.
+    if entry.file_size > 1024**2 and ratio > limits.zip_ratio:
+        raise LimitExceeded(
+            f"unpacks to {ratio:,.0f} times its size, the limit is {limits.zip_ratio:,.0f} "
+            "(limits.zip_ratio)",
+            place=name,
+        )

@@ -1,0 +1,184 @@
+"""Hold a series read from disk, and its slices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.scan.geometry import (
+    PICTURE_VIEW,
+    FloatArray,
+    Plane,
+    View,
+    check_affine,
+    spacing_of,
+    view_of,
+)
+
+Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
+Voxels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Hold what a scan is called in the hospital's systems. No patient name is kept.
+
+    Args:
+        study_uid: StudyInstanceUID.
+        series_uid: SeriesInstanceUID.
+        instance_uids: SOPInstanceUID of each slice, in slice order; one for an enhanced file.
+    """
+
+    study_uid: str | None = None
+    series_uid: str | None = None
+    instance_uids: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, str]:
+        """Return the identity as the public JSON has it."""
+        names = {"study_instance_uid": self.study_uid, "series_instance_uid": self.series_uid}
+        return {name: value for name, value in names.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Hold one series: a volume, or a picture as a volume of one slice.
+
+    Args:
+        name: The file or series, as the user knows it.
+        voxels: Intensities after rescaling, axes [i, j, k] as the file stores them (NIfTI's array
+            index; column, row, slice for DICOM and pictures), float32: 16 bits are kept whole.
+        affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
+        sequence: The MR contrast.
+        identity: UIDs.
+        colorfulness: Share of pixels that are colored, 0..1.
+
+    Raises:
+        UnreadableFile: If there are no voxels or some are not finite.
+        UnsupportedScan: If all voxels are equal.
+        GeometryError: If the affine is no rectangular grid.
+    """
+
+    name: str
+    voxels: Voxels
+    affine: FloatArray | None = None
+    sequence: Sequence = "unknown"
+    identity: Identity = field(default_factory=Identity)
+    colorfulness: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.voxels.ndim != 3 or not self.voxels.size:
+            raise UnreadableFile(f"expected voxels [i, j, k], found shape {self.voxels.shape}")
+        low, high = float(self.voxels.min()), float(self.voxels.max())
+        if not np.isfinite(low) or not np.isfinite(high):
+            raise UnreadableFile(
+                "some voxels are not finite numbers (NaN or infinity); export the scan again",
+                reason="not_finite",
+            )
+        if low == high:
+            raise UnsupportedScan(
+                f"blank: all voxels have the value {low:g}; is it the right file?", reason="blank"
+            )
+        if self.affine is not None:
+            check_affine(self.affine)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.voxels.shape))
+        spacing = " x ".join(f"{s:.2f}" for s in self.spacing_mm or ())
+        where = f", {spacing} mm, {self.view.plane}" if spacing else ", no geometry"
+        return f"Scan({self.name!r}, {shape}{where}, {self.sequence})"
+
+    @cached_property
+    def spacing_mm(self) -> tuple[float, float, float] | None:
+        """Distance between neighboring voxels along i, j and k; None without geometry."""
+        return None if self.affine is None else spacing_of(self.affine)
+
+    @cached_property
+    def view(self) -> View:
+        """How the scan is cut into slices."""
+        return PICTURE_VIEW if self.affine is None else view_of(self.affine)
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the scan has more than one slice."""
+        return len(self) > 1
+
+    @property
+    def slice_gap_mm(self) -> float | None:
+        """Distance between neighboring slices; None without geometry."""
+        return None if self.spacing_mm is None else self.spacing_mm[self.view.slice_axis]
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return self.voxels.shape[self.view.slice_axis]
+
+    def slice(self, index: int) -> "Slice":
+        """Return one slice, turned for a reader.
+
+        Args:
+            index: Along the slice axis, from 0.
+        """
+        view = self.view
+        spacing = self.spacing_mm or (1.0, 1.0, 1.0)
+        return Slice(
+            index=index,
+            image=view.cut(self.voxels, index),
+            pixel_spacing=(spacing[view.row_axis], spacing[view.column_axis]),
+            view=view,
+        )
+
+    def slices(self) -> "Iterator[Slice]":
+        """Yield all slices, in the order of their index."""
+        return map(self.slice, range(len(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Hold one 2-D plane of a scan, turned for a reader.
+
+    Args:
+        index: Along the scan's slice axis, from 0.
+        image: Intensities, shape (h, w), [row, column].
+        pixel_spacing: Distance between rows and between columns, mm (1 without geometry).
+        view: How the scan was cut.
+    """
+
+    index: int
+    image: NDArray[np.float32]
+    pixel_spacing: tuple[float, float]
+    view: View
+
+    @property
+    def plane(self) -> Plane | None:
+        """How the slice lies in the patient; None without geometry."""
+        return self.view.plane
+
+    def voxel_at(self, row: float, column: float) -> tuple[int, int, int]:
+        """Return the voxel [i, j, k] that an image position lies in.
+
+        Args:
+            row: In `image`, pixel centers at whole numbers; positions outside go to the edge.
+            column: Likewise.
+        """
+        height, width = self.image.shape
+        at_row = min(max(round(row), 0), height - 1)
+        at_column = min(max(round(column), 0), width - 1)
+        voxel = [0, 0, 0]
+        voxel[self.view.slice_axis] = self.index
+        voxel[self.view.row_axis] = height - 1 - at_row if self.view.flip_rows else at_row
+        voxel[self.view.column_axis] = (
+            width - 1 - at_column if self.view.flip_columns else at_column
+        )
+        return voxel[0], voxel[1], voxel[2]
+
+    def position_of(self, voxel: tuple[int, int, int]) -> tuple[int, int]:
+        """Return the row and column of a voxel of this slice: the inverse of `voxel_at`."""
+        height, width = self.image.shape
+        row, column = voxel[self.view.row_axis], voxel[self.view.column_axis]
+        return (
+            height - 1 - row if self.view.flip_rows else row,
+            width - 1 - column if self.view.flip_columns else column,
+        )

@@ -1,0 +1,102 @@
+"""Tell the MR sequence from what a header says."""
+
+import re
+from dataclasses import dataclass
+
+from meninx.scan.scan import Sequence
+
+# Words of scanners' and researchers' series names. "tirm" and "dark fluid" are Siemens' FLAIR.
+_FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid")
+_CONTRAST = re.compile(
+    r"t1(w)?[-_ ]?(c|ce|gd|km|post)(?![a-z])|(?<![a-z])(gd|gad|gado\w*|post|km|ce|contrast)(?![a-z])"
+    r"|\+ ?c(?![a-z])"
+)
+_T1 = re.compile(r"(?<![a-z0-9])t1(?!rho)|mprage|mp-rage|bravo|spgr")
+_T2 = re.compile(r"(?<![a-z0-9])t2(?! ?(\*|star|_star))")
+# Words for contrasts that the detector knows nothing of.
+_OTHER = re.compile(r"dwi|dti|adc|diff|swi|bold|epi|fmri|perf|asl|tof|angio|stir|t2 ?\*|t2_?star")
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Hold the header entries that tell a sequence. Times are in ms; None where not given.
+
+    Args:
+        repetition_time: RepetitionTime.
+        echo_time: EchoTime.
+        inversion_time: InversionTime.
+        scanning_sequence: ScanningSequence: SE, IR, GR, EP, RM.
+        contrast_agent: Whether ContrastBolusAgent names one.
+        text: Series, protocol and sequence description.
+    """
+
+    repetition_time: float | None = None
+    echo_time: float | None = None
+    inversion_time: float | None = None
+    scanning_sequence: frozenset[str] = frozenset()
+    contrast_agent: bool = False
+    text: str = ""
+
+
+def sequence_of(acquisition: Acquisition) -> Sequence:
+    """Return the sequence that an acquisition's numbers say, else that its description says.
+
+    Args:
+        acquisition: Header entries.
+
+    Returns:
+        `unknown` where neither says it, and for diffusion, T2*, angiography and the like.
+
+    References:
+        Bernstein, King, Zhou 2004, Handbook of MRI Pulse Sequences: T1 weighting at TR below about
+        1 s and short TE, T2 at TR over 2 s and TE over 70 ms, FLAIR at TI of about 1.7 to 2.8 s.
+    """
+    text = acquisition.text.lower()
+    if _OTHER.search(text) and not _FLAIR.search(text):
+        return "unknown"
+    plain = _from_times(acquisition)
+    if plain == "unknown":
+        plain = sequence_from_text(text)
+    if plain == "T1" and (acquisition.contrast_agent or _CONTRAST.search(text)):
+        return "T1c"
+    return plain
+
+
+def sequence_from_text(text: str) -> Sequence:
+    """Return the sequence that a description or a file name says, else `unknown`."""
+    text = text.lower().rsplit("/", 1)[-1]
+    if _FLAIR.search(text):
+        return "FLAIR"
+    if _OTHER.search(text):
+        return "unknown"
+    is_t1, is_t2 = bool(_T1.search(text)), bool(_T2.search(text))
+    if is_t1 == is_t2:
+        return "unknown"
+    if is_t2:
+        return "T2"
+    return "T1c" if _CONTRAST.search(text) else "T1"
+
+
+def _from_times(acquisition: Acquisition) -> Sequence:
+    """Return what TR, TE and TI alone say."""
+    tr, te, ti = (
+        acquisition.repetition_time,
+        acquisition.echo_time,
+        acquisition.inversion_time,
+    )
+    if tr is None or te is None or "EP" in acquisition.scanning_sequence:
+        return "unknown"
+    if ti and ti >= 1500 and tr >= 4000 and te >= 60:
+        return "FLAIR"
+    if ti and 300 <= ti <= 1400 and te <= 20:
+        return "T1"
+    if ti:
+        return "unknown"
+    if tr >= 2000 and te >= 70:
+        return "T2"
+    if tr <= 1000 and te <= 30 and "GR" not in acquisition.scanning_sequence:
+        return "T1"
+    # Spoiled gradient echo: weighting turns to T2* as the echo gets late.
+    if tr <= 1000 and te <= 8 and "GR" in acquisition.scanning_sequence:
+        return "T1"
+    return "unknown"

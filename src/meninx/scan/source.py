@@ -1,0 +1,98 @@
+"""Give bytes by name, whether they lie in a file or in a zip, and translate decoders' errors."""
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from meninx.errors import InputError, UnreadableFile
+from meninx.scan.limits import Limits
+
+# What decoders raise on bytes that lie. Pillow, nibabel, pydicom and its plugins document no
+# complete list; this is what the hostile corpus and fuzzing of them gave.
+DECODER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,  # RecursionError among them
+    SyntaxError,  # Pillow's for a broken PNG
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Name a file, or an entry of a zip, that can be read.
+
+    Args:
+        name: As the user knows it.
+        path: The file, or the zip that holds the entry.
+        entry: Name inside the zip; None for a file of its own.
+        size: Bytes, unpacked.
+    """
+
+    name: str
+    path: Path
+    entry: str | None
+    size: int
+
+    def read(self, limits: Limits) -> bytes:
+        """Return all bytes.
+
+        Raises:
+            LimitExceeded: If there are too many.
+            UnreadableFile: If the disk or the zip does not give them.
+        """
+        return self.head(self.size, limits)
+
+    def head(self, count: int, limits: Limits) -> bytes:
+        """Return the first `count` bytes.
+
+        Raises:
+            LimitExceeded: If the whole has too many.
+            UnreadableFile: If the disk or the zip does not give them.
+        """
+        limits.check("bytes", self.size, "file_bytes", self.name)
+        with reading(self.name, "the file"):
+            if self.entry is None:
+                with self.path.open("rb") as file:
+                    return file.read(count)
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.entry) as file:
+                return file.read(count)
+
+
+@contextmanager
+def reading(place: str, what: str) -> Iterator[None]:
+    """Translate what decoders raise into `UnreadableFile`, and give errors their place.
+
+    Args:
+        place: The file or series, as the user knows it.
+        what: What is being read, in words, such as "the DICOM header".
+
+    Raises:
+        UnreadableFile: From any of `DECODER_ERRORS`.
+    """
+    try:
+        yield
+    except InputError as error:
+        if error.place:
+            raise
+        raise type(error)(str(error), place=place, reason=error.reason) from error
+    except DECODER_ERRORS as error:
+        detail = str(error).strip().split("\n")[0][:160]
+        raise UnreadableFile(
+            f"{what} can't be read ({type(error).__name__}: {detail}); the file is damaged, "
+            "incomplete or not what its name says",
+            place=place,
+        ) from error
