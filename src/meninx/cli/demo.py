@@ -1,14 +1,17 @@
 """Show what meninx does on synthetic scans: `meninx demo`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from meninx.phantom.writing import Study
+
 # Demonstration people; training and calibration use seeds from a million on.
-SICK, HEALTHY, VOLUME, PICTURE = 41, 42, 43, 44
+SICK, HEALTHY, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
 
 
 def demo(
@@ -58,9 +61,18 @@ def make_scans(folder: Path) -> None:
     coronal = grid_of("coronal", (176, 192, 15), (1.2, 1.2, 9.0))
     picture = make_study("picture", PICTURE, "pituitary", "T1c", "coronal", coronal)
     write_picture(picture, folder / "picture.png")
-    first = (folder / sick.name / "0001.dcm").read_bytes()
-    (folder / "damaged.dcm").write_bytes(first[: len(first) // 3])
+    _write_damaged(make_study("damaged", DAMAGED, None, "T1", "axial", axial), folder)
     Image.fromarray(_sunset()).save(folder / "photograph.jpg")
+
+
+def _write_damaged(study: "Study", folder: Path) -> None:
+    """Write a DICOM file that breaks off amid its pixels, as after a lost connection."""
+    from meninx.phantom.writing import dicom_slice
+
+    path = folder / "damaged.dcm"
+    dicom_slice(study.scan, len(study.scan) // 2, study.seed).save_as(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 3])
 
 
 def _sunset() -> NDArray[np.uint8]:

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from meninx.detect.findings import Findings
 
+# Where the table goes into a file or a pipe, nothing says how wide it may be.
+FILE_WIDTH = 160
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
 WORDS = {"tumor": "tumor", "no_tumor": "no tumor", "refer": "refer"}
 
@@ -22,6 +24,8 @@ def print_table(findings: Iterable[Findings]) -> None:
     for found in findings:
         table.add_row(*_cells(found))
     console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     console.print(table)
     console.print("For research, not for diagnosis.", style="dim")
 

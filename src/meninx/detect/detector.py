@@ -14,7 +14,7 @@ from meninx.detect.engine import Engine
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.detect.gate import check_scan
-from meninx.detect.preprocessing import Placement, foreground
+from meninx.detect.preprocessing import Placement, foreground, frame_of
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_scans
@@ -24,6 +24,8 @@ from meninx.scan.scan import Scan, Slice
 LEAST_BRAIN = 0.25
 # Bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
+# Slices that tell a volume's intensities and extent; percentiles of all would cost more than that.
+FRAME_SLICES = 16
 
 
 class Detector:
@@ -56,16 +58,18 @@ class Detector:
         except UnsupportedScan as error:
             return Findings.of_error(error, self.model)
         slices = brain_slices(scan)
-        prepared = [
-            self.card.preprocessing.to_unit(one.image, one.pixel_spacing) for one in slices
-        ]
+        images = np.stack([one.image for one in slices])  # [n, h, w]
+        preprocessing = self.card.preprocessing
+        frame = frame_of(images[:: max(1, len(images) // FRAME_SLICES)])
+        placement = preprocessing.placement(frame, images.shape[1:], slices[0].pixel_spacing)
+        units = [preprocessing.to_unit(image, frame, placement) for image in images]
         prepared_at = time.perf_counter()
-        cell_logits, type_logits = self._infer([unit for unit, _ in prepared])
+        cell_logits, type_logits = self._infer(units)
         inferred_at = time.perf_counter()
         return self._findings(
             scan,
             slices,
-            [placement for _, placement in prepared],
+            placement,
             cell_logits,
             type_logits,
             {
@@ -88,7 +92,7 @@ class Detector:
         self,
         scan: Scan,
         slices: list[Slice],
-        placements: list[Placement],
+        placement: Placement,
         cell_logits: NDArray[np.float32],
         type_logits: NDArray[np.float32],
         milliseconds: dict[str, float],
@@ -101,9 +105,7 @@ class Detector:
         decision = calibration.decide(probability, study=scan.is_volume)
         found = tuple(
             self._slice_finding(one, placement, cells, float(logit))
-            for one, placement, cells, logit in zip(
-                slices, placements, cell_logits, logits, strict=True
-            )
+            for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
         )
         return Findings(
             scan=scan.name,

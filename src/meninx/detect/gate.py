@@ -6,8 +6,8 @@ from meninx.detect.preprocessing import foreground
 from meninx.errors import UnsupportedScan
 from meninx.scan.scan import Scan
 
-# Below this many pixels a slice has no detail to judge: the network sees 192.
-SMALLEST_SIDE = 48
+# Coarser matrices are functional, perfusion or test images, never structural ones.
+SMALLEST_SIDE = 80
 # Scanners, annotations and color maps leave some color; photographs are colored nearly everywhere.
 MOST_COLOR = 0.10
 # A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FloatImage = NDArray[np.float32]
+FloatArray = NDArray[np.float32]
 
 # Below this share of the robust intensity range a pixel is air. Skulls and fat are far above,
 # the noise of a modern magnitude image far below.
@@ -62,15 +63,15 @@ class Placement:
         )
 
 
-def intensity_range(image: FloatImage) -> tuple[float, float]:
-    """Return the robust lowest and highest intensity of an image.
+def intensity_range(image: FloatArray) -> tuple[float, float]:
+    """Return the robust lowest and highest intensity of an image or a volume.
 
-    The lower end is that of the whole image (air or the constant background of a stripped brain),
-    the upper one that of what lies above air, so that a small head in a large field of view gets the
+    The lower end is that of everything (air or the constant background of a stripped brain), the
+    upper one that of what lies above air, so that a small head in a large field of view gets the
     same scale as one that fills it.
 
     Args:
-        image: Intensities, shape (h, w), any unit.
+        image: Intensities, any shape and unit.
 
     Returns:
         Low and high; equal if the image is constant.
@@ -82,19 +83,49 @@ def intensity_range(image: FloatImage) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def foreground(image: FloatImage) -> NDArray[np.bool_]:
-    """Return which pixels of an image are not air.
+def foreground(image: FloatArray) -> NDArray[np.bool_]:
+    """Return which pixels or voxels are not air.
 
     Args:
-        image: Intensities, shape (h, w), any unit.
+        image: Intensities, any shape and unit.
 
     Returns:
-        Shape (h, w); all false if the image is constant.
+        The image's shape; all false if it is constant.
     """
     low, high = intensity_range(image)
     if not high > low:
         return np.zeros(image.shape, dtype=bool)
     return image > low + FOREGROUND_LEVEL * (high - low)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Hold what all slices of a scan share: one intensity scale and one crop.
+
+    With a scale of its own, a slice without tumor would be brightened until its healthy tissue
+    looks like one, and with a crop of its own the crown would be enlarged.
+
+    Args:
+        low, high: Intensities that become 0 and 1.
+        rows, columns: Range of the head in the image, pixels.
+    """
+
+    low: float
+    high: float
+    rows: tuple[float, float]
+    columns: tuple[float, float]
+
+
+def frame_of(images: FloatArray) -> Frame:
+    """Return the frame of a scan's slices.
+
+    Args:
+        images: Shape (n, h, w), of which one in a few is enough; a picture is n = 1.
+    """
+    low, high = intensity_range(images)
+    head = (images > low + FOREGROUND_LEVEL * (high - low)).any(axis=0)
+    rows, columns = _extent(head)
+    return Frame(low, high, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -113,21 +144,22 @@ class Preprocessing:
     std: float = 0.25
 
     def placement(
-        self, image: FloatImage, pixel_spacing: tuple[float, float] = (1.0, 1.0)
+        self, frame: Frame, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
     ) -> Placement:
-        """Return where an image's head is to be placed in the network's input.
+        """Return where a slice is to be placed in the network's input.
 
-        The crop is the bounding box of the foreground; its longer side, measured in mm, fills the
-        input, so pixels become square and the head's size does not depend on the field of view.
+        The frame's longer side, measured in mm, fills the input, so pixels become square and the
+        head's size does not depend on the field of view.
 
         Args:
-            image: Intensities, shape (h, w).
+            frame: Of the scan.
+            shape: Height and width of its slices.
             pixel_spacing: Distance between rows and between columns, mm.
         """
-        rows, columns = _extent(foreground(image))
+        rows, columns = frame.rows, frame.columns
         pad = self.margin * max(rows[1] - rows[0], columns[1] - columns[0])
-        top, bottom = max(rows[0] - pad, 0.0), min(rows[1] + pad, float(image.shape[0]))
-        left, right = max(columns[0] - pad, 0.0), min(columns[1] + pad, float(image.shape[1]))
+        top, bottom = max(rows[0] - pad, 0.0), min(rows[1] + pad, float(shape[0]))
+        left, right = max(columns[0] - pad, 0.0), min(columns[1] + pad, float(shape[1]))
         height_mm = (bottom - top) * pixel_spacing[0]
         width_mm = (right - left) * pixel_spacing[1]
         scale = self.size / max(height_mm, width_mm)
@@ -165,22 +197,20 @@ class Preprocessing:
         canvas[rows, columns] = np.asarray(resized)
         return canvas
 
-    def to_unit(
-        self, image: FloatImage, pixel_spacing: tuple[float, float] = (1.0, 1.0)
-    ) -> tuple[FloatImage, Placement]:
-        """Return an image cropped, resampled and scaled to 0..1, and where it was placed.
+    def to_unit(self, image: FloatImage, frame: Frame, placement: Placement) -> FloatImage:
+        """Return an image cropped, resampled and scaled to 0..1.
 
         Args:
             image: Intensities, shape (h, w), any unit; finite.
-            pixel_spacing: Distance between rows and between columns, mm.
+            frame: Of its scan.
+            placement: Of its scan.
 
         Returns:
-            Shape (size, size), values 0..1, and the placement.
+            Shape (size, size), values 0..1.
         """
-        low, high = intensity_range(image)
-        placement = self.placement(image, pixel_spacing)
-        scaled = (image - np.float32(low)) / np.float32(max(high - low, np.finfo(np.float32).tiny))
-        return np.clip(self.resample(scaled, placement), 0.0, 1.0), placement
+        width = max(frame.high - frame.low, float(np.finfo(np.float32).tiny))
+        scaled = (image - np.float32(frame.low)) / np.float32(width)
+        return np.clip(self.resample(scaled, placement), 0.0, 1.0)
 
     def normalize(self, unit: FloatImage) -> FloatImage:
         """Return intensities of 0..1 as the network expects them."""

@@ -26,6 +26,8 @@ class Batch:
         depth: Distance to the outside of the head, 0..1 of the deepest point, shape (b, 1, h, w).
         tumor_type: Index in `labels.TYPE_NAMES`, -1 where unknown or none, shape (b,).
         tumor_free: Whether no tumor was there to begin with, shape (b,), bool.
+        fair: Whether its source comes with and without tumors, so that the source says nothing,
+            shape (b,), bool.
     """
 
     image: Tensor
@@ -33,6 +35,7 @@ class Batch:
     depth: Tensor
     tumor_type: Tensor
     tumor_free: Tensor
+    fair: Tensor
 
 
 def augment(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
@@ -244,9 +247,9 @@ def vary_contrast(batch: Batch, options: AugmentationRecipe) -> Batch:
     real, imaginary = torch.randn_like(image) * noise, torch.randn_like(image) * noise
     noisy = ((image + real) ** 2 + imaginary**2).sqrt()
     image = torch.where(_each(_chosen(count, options.noise)), noisy, image)
-    # Prediction scales by the picture's own bright end: so does training, with some slack.
+    # A picture is scaled by its own bright end, a volume's slices by the volume's: some are dimmer.
     top = image.flatten(1).quantile(0.99, dim=1).clamp_min(0.1)
-    image = (image / _each(top) * _each(_uniform(count, 0.85, 1.1))).clamp(0, 1)
+    image = (image / _each(top) * _each(_uniform(count, 0.55, 1.1))).clamp(0, 1)
     return replace(batch, image=image, mask=mask)
 
 
@@ -254,7 +257,7 @@ def _remapped(image: Tensor) -> Tensor:
     """Return intensities through a random piecewise linear curve that leaves air dark."""
     count, knots = len(image), 7
     identity = torch.linspace(0, 1, knots)
-    heights = identity.lerp(torch.rand(count, knots), _uniform(count, 0.3, 0.9)[:, None])
+    heights = identity.lerp(torch.rand(count, knots), _uniform(count, 0.2, 0.75)[:, None])
     heights[:, 0] = 0.0
     position = image.clamp(0, 1).flatten(1) * (knots - 1)
     lower = position.floor().clamp(max=knots - 2)

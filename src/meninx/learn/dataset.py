@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from meninx.data.manifest import Picture
-from meninx.detect.preprocessing import Preprocessing, foreground
+from meninx.detect.preprocessing import Preprocessing, foreground, frame_of
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import Batch
 from meninx.learn.recipe import SamplingRecipe
@@ -69,7 +69,9 @@ class SliceDataset(Dataset[dict[str, Tensor]]):
     def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
         images, masks, depths, types, kinds = [], [], [], [], []
         for example in examples:
-            unit, placement = preprocessing.to_unit(example.image)
+            frame = frame_of(example.image[None])
+            placement = preprocessing.placement(frame, example.image.shape, (1.0, 1.0))
+            unit = preprocessing.to_unit(example.image, frame, placement)
             mask = np.zeros_like(unit)
             if example.mask is not None:
                 mask = preprocessing.resample(example.mask, placement)
@@ -101,6 +103,7 @@ def to_batch(items: dict[str, Tensor]) -> Batch:
         **planes,
         tumor_type=items["tumor_type"],
         tumor_free=planes["mask"].flatten(1).amax(1) < 0.5,
+        fair=items["kind"] != MASKED,
     )
 
 

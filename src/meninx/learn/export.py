@@ -5,6 +5,7 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from safetensors.torch import save_file
@@ -16,6 +17,8 @@ from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import Recipe
 
 OPSET = 18
+# Smaller tensors, biases and scales, keep their precision: they weigh nothing.
+SMALLEST_HALVED = 1024
 
 
 def export_detector(
@@ -67,11 +70,37 @@ def export_detector(
         del value.metadata_props[:]
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card.to_metadata())
+    store_weights_in_half(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
     weights = {name: tensor.half() if tensor.is_floating_point() else tensor
                for name, tensor in network.state_dict().items()}  # fmt: skip
     save_file(weights, path.with_suffix(".safetensors"), metadata={"recipe": recipe.name})
+
+
+def store_weights_in_half(model: onnx.ModelProto) -> None:
+    """Halve a model's file: weights become 16-bit floats, cast to 32 bits when it is loaded.
+
+    Arithmetic stays in 32 bits, so speed is unchanged; rounding a weight to 11 bits moves a logit
+    by about a thousandth of its spread.
+
+    Args:
+        model: Changed in place.
+    """
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < SMALLEST_HALVED:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def recalibrate(path: Path, calibration: Calibration) -> None:

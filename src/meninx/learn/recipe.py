@@ -32,7 +32,7 @@ class AugmentationRecipe:
     """
 
     rotation: float = 25.0
-    smallest_scale: float = 0.75
+    smallest_scale: float = 0.6
     largest_scale: float = 1.3
     flip: float = 0.5
     quarter_turn: float = 0.1
@@ -103,13 +103,17 @@ class LossRecipe:
     """Hold the weights of the loss's parts.
 
     Args:
+        tumor_cell: Weight of a tumor cell, a healthy one being 1: there are far fewer.
         hard_cells: Highest healthy cells of each picture that count a second time.
         hard_weight: Weight of those.
+        picture_weight: Weight of whole pictures, tumor or not, of sources that have both.
         type_weight: Weight of the tumor type.
     """
 
+    tumor_cell: float = 4.0
     hard_cells: int = 8
-    hard_weight: float = 0.5
+    hard_weight: float = 0.3
+    picture_weight: float = 0.3
     type_weight: float = 0.3
 
 

@@ -8,14 +8,17 @@ import numpy as np
 from meninx.learn.dataset import SIMULATED, Example
 from meninx.phantom.lesion import KINDS
 from meninx.phantom.phantom import SCAN_CENTER, Grid, Phantom, grid_of
+from meninx.phantom.writing import make_studies
 from meninx.scan.geometry import Plane
-from meninx.scan.scan import Sequence
+from meninx.scan.scan import Scan, Sequence
 
 # Training people are numbered from here, far from those of demos, tests and calibration, so that
 # "unseen seed" means what it says.
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
 SLICES_PER_HEAD = 8
+# Share of slices that look as after brain extraction, which research collections often went through.
+STRIPPED = 0.35
 SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR", "unknown", "unknown")
 # The brain reaches this far from its middle along x, y and z, mm.
 BRAIN_REACH = {"sagittal": 55.0, "coronal": 75.0, "axial": 50.0}
@@ -36,6 +39,19 @@ def simulated_examples(heads: int) -> Iterator[Example]:
             log.info("simulated %d of %d phantoms", number + 1, heads)
 
 
+def calibration_studies(count: int) -> Iterator[tuple[Scan, bool]]:
+    """Yield whole synthetic scans that nothing was trained on, half of them with a lesion.
+
+    Args:
+        count: How many.
+
+    Yields:
+        The scan, and whether it shows a lesion; every sequence and plane comes up.
+    """
+    for study in make_studies(count, FIRST_CALIBRATION_SEED):
+        yield study.scan, study.lesion is not None
+
+
 def _slices_of(seed: int, *, sick: bool) -> Iterator[Example]:
     rng = np.random.default_rng((seed, 9))
     kind = KINDS[int(rng.integers(len(KINDS)))] if sick else None
@@ -45,7 +61,12 @@ def _slices_of(seed: int, *, sick: bool) -> Iterator[Example]:
         # Three of four slices of a sick head cut the lesion; the others are its own negatives.
         through_lesion = sick and number % 4 != 3
         grid = _slice_grid(rng, phantom, through_lesion=through_lesion)
-        scan, mask = phantom.render(sequence, grid, noise=float(rng.uniform(0.01, 0.05)))
+        scan, mask = phantom.render(
+            sequence,
+            grid,
+            noise=float(rng.uniform(0.01, 0.05)),
+            strip=bool(rng.random() < STRIPPED),
+        )
         image = scan.slice(0).image
         truth = mask[:, :, 0].T.astype(np.float32)
         yield Example(image, truth if truth.any() else None, None, SIMULATED)
@@ -64,7 +85,7 @@ def _slice_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: b
         offset = (np.array(site.center) - SCAN_CENTER) @ normal
         offset += rng.uniform(-0.7, 0.7) * site.radius
     else:
-        offset = float(rng.uniform(-1, 1)) * BRAIN_REACH[plane]
+        offset = float(rng.uniform(-0.95, 0.95)) * BRAIN_REACH[plane]
     affine = grid.affine.copy()
     affine[:3, 3] += normal * offset
     return Grid(grid.shape, affine)

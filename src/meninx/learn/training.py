@@ -29,13 +29,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from meninx.data.manifest import read_manifest
+from meninx.detect.detector import Detector
 from meninx.errors import DataError
 from meninx.learn.augmentation import augment
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of, to_batch
-from meninx.learn.export import export_detector
+from meninx.learn.export import export_detector, recalibrate
 from meninx.learn.network import OUTPUT_STRIDE, CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe
 from meninx.learn.simulation import simulated_examples
+from meninx.learn.study_point import with_study_point
 from meninx.learn.validation import Validation
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
@@ -43,6 +45,8 @@ CANVAS_ZOOM = 7 / 6
 # A cell counts as tumor above the one coverage, as healthy below the other, and not at all between.
 TUMOR_COVERAGE, HEALTHY_COVERAGE = 0.3, 0.02
 MONITOR = "val/score"
+# Enough for every sequence, plane and kind of lesion, twice.
+CALIBRATION_STUDIES = 48
 
 log = logging.getLogger(__name__)
 
@@ -94,15 +98,17 @@ class CellTraining(lightning.LightningModule):
         per_cell = F.binary_cross_entropy_with_logits(
             cell_logits, tumor.float(), reduction="none"
         )  # [b, m, n]
-        # Each tumor counts alike, whatever its size.
-        in_tumor = (per_cell * tumor).sum((1, 2)) / tumor.sum((1, 2)).clamp_min(1)
-        has_tumor = tumor.flatten(1).any(1)
-        tumor_loss = in_tumor.sum() / has_tumor.sum().clamp_min(1)
-        healthy_losses = (per_cell * healthy).flatten(1)
-        healthy_loss = healthy_losses.sum() / healthy.sum().clamp_min(1)
         options = self.recipe.loss
-        hard_loss = healthy_losses.topk(options.hard_cells, dim=1).values.mean()
-        loss = tumor_loss + healthy_loss + options.hard_weight * hard_loss
+        weight = healthy.float() + options.tumor_cell * tumor.float()
+        healthy_losses = (per_cell * healthy).flatten(1)
+        loss = (per_cell * weight).sum() / weight.sum()
+        loss = loss + options.hard_weight * healthy_losses.topk(options.hard_cells).values.mean()
+        if batch.fair.any():
+            # Only where a source comes with and without tumors: elsewhere it would be learned.
+            has_tumor = tumor.flatten(1).any(1).float()
+            loss = loss + options.picture_weight * F.binary_cross_entropy_with_logits(
+                picture_logit(cell_logits)[batch.fair], has_tumor[batch.fair]
+            )
         if (batch.tumor_type >= 0).any():
             loss = loss + options.type_weight * F.cross_entropy(
                 type_logits, batch.tumor_type, ignore_index=-1
@@ -312,6 +318,8 @@ def _finish(
     validation.clear()
     detector = output / "detector.onnx"
     export_detector(module.network, recipe, calibration, detector, manifest_sha256)
+    log.info("choosing the operating point of volumes on %d phantoms", CALIBRATION_STUDIES)
+    recalibrate(detector, with_study_point(Detector(detector), CALIBRATION_STUDIES))
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return Run(output, detector, figures)
 

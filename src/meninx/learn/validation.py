@@ -1,9 +1,11 @@
 """Judge a network on held-out pictures, by measures that a picture's source can't help."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from meninx.detect.calibration import Calibration
@@ -113,8 +115,28 @@ def fit_calibration(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Ca
         return float((weight * np.logaddexp(0, -scaled)).sum())
 
     temperature = float(np.exp(minimize_scalar(surprise, bounds=(-3, 3), method="bounded").x))
-    false_rate, true_rate, thresholds = roc_curve(tumor, logits)
-    best = 1 + int(np.argmax((true_rate - false_rate)[1:]))  # the first threshold is infinite
     calibration = Calibration(temperature=temperature)
-    point = calibration.probability(float(thresholds[best]))
-    return Calibration(temperature, operating_point=point, study_operating_point=point)
+    point = calibration.probability(best_threshold(logits, tumor))
+    return replace(calibration, operating_point=point, study_operating_point=point)
+
+
+def best_threshold(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
+    """Return the threshold of the best Youden index, amid the widest gap where several tie.
+
+    Args:
+        logits: Shape (n,).
+        tumor: Labels, both present, shape (n,).
+
+    References:
+        Youden 1950, Index for rating diagnostic tests.
+    """
+    order = np.argsort(logits, kind="stable")
+    values, labels = logits[order], tumor[order]
+    # Cutting after the first k values calls these healthy and the rest tumors.
+    specificity = np.cumsum(~labels)[:-1] / (~labels).sum()
+    sensitivity = 1 - np.cumsum(labels)[:-1] / labels.sum()
+    gaps = np.diff(values)
+    youden = np.where(gaps > 0, sensitivity + specificity - 1, -1.0)
+    tied = np.flatnonzero(youden >= youden.max() - 1e-12)
+    cut = int(tied[np.argmax(gaps[tied])])
+    return float((values[cut] + values[cut + 1]) / 2)

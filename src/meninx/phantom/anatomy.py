@@ -89,6 +89,18 @@ class Head:
         """Return the signed distance to the surface of the cerebrum, negative inside, mm."""
         return self._brain(self._to_average(points))
 
+    def cavity_distance(self, points: FloatArray) -> FloatArray:
+        """Return the signed distance to the inside of the skull, negative inside, mm."""
+        p = self._to_average(points)
+        return self._cavity(p, self._brain(p))
+
+    def _cavity(self, p: FloatArray, brain: FloatArray) -> FloatArray:
+        """Return the distance to what the skull encloses: brain, brain stem and fluid."""
+        hindbrain = union(
+            ellipsoid(p, (0, 48, -38), (50, 32, 25)), capsule(p, (0, 12, -20), (0, 24, -52), 15.0)
+        )
+        return np.asarray(smooth_union(brain, hindbrain, 14.0) - 3.0)
+
     def _to_average(self, points: FloatArray) -> FloatArray:
         """Return where points lie in a head of average proportions."""
         scale = np.array(
@@ -115,10 +127,7 @@ class Head:
         skull, scalp = self.proportions.skull, self.proportions.scalp
         side = p.copy()
         side[0] = np.abs(p[0])
-        hindbrain = union(
-            ellipsoid(p, (0, 48, -38), (50, 32, 25)), capsule(p, (0, 12, -20), (0, 24, -52), 15.0)
-        )
-        cavity = smooth_union(brain, hindbrain, 14.0) - 3.0
+        cavity = self._cavity(p, brain)
         # The skull is smooth where the brain is not: bone fills the base between the lobes.
         vault = smooth_union(
             smooth_union(ellipsoid(p, (0, 0, 9), (70, 88, 62)), cavity - 1.0, 10.0),

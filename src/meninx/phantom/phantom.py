@@ -94,7 +94,7 @@ class Phantom:
         return {name: signal(tissue, timing) for name, tissue in self._tissues.items()}
 
     def render(
-        self, sequence: Sequence, grid: Grid, *, noise: float = 0.02, samples: int = 2
+        self, sequence: Sequence, grid: Grid, *, noise: float = 0.02, samples: int = 2, strip: bool = False
     ) -> tuple[Scan, NDArray[np.uint8]]:
         """Return a scan of the person, and the truth.
 
@@ -103,6 +103,7 @@ class Phantom:
             grid: Where the voxels lie.
             noise: Standard deviation of each channel, as a share of white matter's signal.
             samples: Points across each slice, averaged: partial volume of thick slices.
+            strip: Whether all outside the skull's cavity is set to 0, as brain extraction does.
 
         Returns:
             The scan, and a mask of its shape: 1 where most of the voxel is tumor (edema included).
@@ -119,6 +120,8 @@ class Phantom:
         rng = np.random.default_rng((self.seed, 5))
         image *= _bias_field(rng, grid.points())
         image = _with_rician_noise(rng, image, noise * max(signals["white"], 0.05))
+        if strip:
+            image *= self.head.cavity_distance(grid.points()) < 1.0
         image *= FULL_SCALE / max(max(signals["white"], signals["gray"]) * 2.2, 0.2)
         voxels = np.rint(np.clip(image, 0, 4095)).astype(np.float32).reshape(grid.shape)
         scan = Scan(f"phantom-{self.seed}", voxels, grid.affine, sequence)

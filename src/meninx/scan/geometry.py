@@ -217,7 +217,8 @@ class View:
         Returns:
             Shape (h, w), [row, column].
         """
-        plane = np.take(voxels, index, axis=self.slice_axis)
+        # A view: taking along an axis would first copy the whole volume into another order.
+        plane = np.moveaxis(voxels, self.slice_axis, 0)[index]
         # What is left keeps the order of the voxel axes; rows come first in an image.
         image = plane if self.row_axis < self.column_axis else plane.T
         turned = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]

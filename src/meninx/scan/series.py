@@ -126,11 +126,8 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
     Returns:
         Stacks, ordered by series number, then by series UID and contrast.
     """
-    frames = sorted(
-        frames, key=lambda frame: (frame.instance_uid, frame.number, frame.source.name)
-    )
     by_series: dict[str, list[Frame]] = defaultdict(list)
-    for frame in frames:
+    for frame in _without_copies(frames):
         by_series[frame.series_uid].append(frame)
     numbered = sorted(by_series.items(), key=lambda item: (item[1][0].series_number or 0, item[0]))
     series = [(members, _split(members)) for _, members in numbered]
@@ -146,6 +143,22 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
             name = f"{place} ({', '.join(told)})" if told else place
             stacks.append(Stack(name, tuple(part)))
     return stacks
+
+
+def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
+    """Return frames in a fixed order, one of each instance: exports often hold a slice twice.
+
+    The largest file wins: a copy may be cut off.
+    """
+    ordered = sorted(
+        frames,
+        key=lambda frame: (
+            frame.instance_uid, frame.number, -frame.source.size, frame.source.name
+        ),
+    )  # fmt: skip
+    unique = {(frame.instance_uid or frame.source.name, frame.number): frame
+              for frame in reversed(ordered)}  # fmt: skip
+    return list(reversed(unique.values()))
 
 
 def _common_place(frames: list[Frame]) -> str:
