@@ -1,10 +1,10 @@
 """Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis.
 
-    import meninx
+import meninx
 
-    detector = meninx.load_detector()
-    for finding in map(detector.score, meninx.read_scans("study/")):
-        print(finding.scan, finding.decision, finding.probability)
+detector = meninx.load_detector()
+for finding in map(detector.score, meninx.read_scans("study/")):
+    print(finding.scan, finding.decision, finding.probability)
 """
 
 from importlib import import_module

@@ -1,0 +1,1 @@
+"""Measure detectors and report findings."""

@@ -26,4 +26,3 @@ def auroc(tumor: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
     mean_rank = np.cumsum(counts) - (counts - 1) / 2
     rank_sum = float(mean_rank[inverse][tumor].sum())
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
-

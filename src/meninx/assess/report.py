@@ -24,9 +24,7 @@ class Entry:
     picture: Path | None
 
 
-def write_report(
-    entries: Sequence[Entry], card: ModelCard, model_sha256: str, path: Path
-) -> None:
+def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, path: Path) -> None:
     """Write a report. Pictures are inside it, so that the one file can be passed on.
 
     Args:

@@ -65,7 +65,11 @@ def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> V
         baseline=-np.abs(np.array(indices) - np.median(indices)) / len(brain)
         + 1e-3 * (means[indices] / max(float(np.abs(means).max()), 1e-9)),
         peak_inside=np.array(
-            [bool(mask[found[index].peak]) for index, sick in zip(indices, tumor, strict=True) if sick]
+            [
+                bool(mask[found[index].peak])
+                for index, sick in zip(indices, tumor, strict=True)
+                if sick
+            ]
         ),
     )
 
@@ -122,4 +126,3 @@ def bootstrap_interval(
     ]
     low, high = np.nanpercentile(figures, (2.5, 97.5))
     return float(low), float(high)
-

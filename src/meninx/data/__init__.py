@@ -1,0 +1,1 @@
+"""Describe training data: which pictures, what they show, how they are split."""

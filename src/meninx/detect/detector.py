@@ -166,6 +166,9 @@ def load_detector(path: str | Path | None = None) -> Detector:
     Args:
         path: A detector file; None for the one that ships with the package.
 
+    Returns:
+        The detector, ready to score, from several threads if need be.
+
     Raises:
         ModelError: If the file is missing, damaged or no detector.
     """
@@ -174,6 +177,9 @@ def load_detector(path: str | Path | None = None) -> Detector:
 
 def shipped_detector() -> Path:
     """Return the path of the detector that ships with the package.
+
+    Returns:
+        An ONNX file.
 
     Raises:
         ModelError: If this build has none.

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -43,9 +44,7 @@ class Engine:
         except (RuntimeError, ValueError, *_ort_errors()) as error:
             raise ModelError(f"{path}: no readable ONNX file: {error}") from error
         try:
-            self.card = ModelCard.from_metadata(
-                self._session.get_modelmeta().custom_metadata_map
-            )
+            self.card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
 
@@ -62,7 +61,7 @@ class Engine:
         return cell_logits, type_logits
 
 
-def _ort_errors() -> tuple[type[Exception], ...]:
+def _ort_errors() -> Any:
     state = onnxruntime.capi.onnxruntime_pybind11_state
     return (state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument,
             state.NotImplemented, state.NoSuchFile)  # fmt: skip

@@ -31,7 +31,7 @@ def hottest_position(cells: NDArray[np.floating], size: int) -> tuple[float, flo
         Row and column in the network's input: the mean of the highest cell and its neighbors,
         weighted by their odds.
     """
-    row, column = np.unravel_index(int(np.argmax(cells)), cells.shape)
+    row, column = divmod(int(np.argmax(cells)), cells.shape[1])
     rows = np.arange(max(row - 1, 0), min(row + 2, cells.shape[0]))
     columns = np.arange(max(column - 1, 0), min(column + 2, cells.shape[1]))
     near = cells[np.ix_(rows, columns)]
@@ -109,6 +109,9 @@ def picture_of_hottest(scan: Scan, findings: Findings, size: int) -> Image.Image
         findings: Of it, scored.
         size: Side of the network's input, pixels.
 
+    Returns:
+        An RGB picture with a caption below.
+
     Raises:
         ValueError: If no slice was scored.
     """
@@ -116,7 +119,9 @@ def picture_of_hottest(scan: Scan, findings: Findings, size: int) -> Image.Image
     if found is None or findings.probability is None:
         raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
     one = scan.slice(found.index)
-    heatmap = heatmap_of(found.cells, found.placement, size, (one.image.shape[0], one.image.shape[1]))
+    heatmap = heatmap_of(
+        found.cells, found.placement, size, (one.image.shape[0], one.image.shape[1])
+    )
     width, height = _panel_size(one)
     canvas = Image.new("RGB", (2 * width + GAP, height + CAPTION))
     for column, pixels in enumerate((gray_picture(one.image), overlay(one.image, heatmap))):

@@ -81,6 +81,9 @@ class Findings:
         Args:
             error: `UnsupportedScan` means refused, every other failed.
             model: Name and SHA-256 of the detector file.
+
+        Returns:
+            Findings without a probability.
         """
         return cls(
             scan=error.place,

@@ -39,6 +39,12 @@ class ModelCard:
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelCard":
         """Read a card from an ONNX file's metadata.
 
+        Args:
+            metadata: Keys and values of the file.
+
+        Returns:
+            The card.
+
         Raises:
             ModelError: If there is none, or another version wrote it.
         """

@@ -121,10 +121,13 @@ def frame_of(images: FloatArray) -> Frame:
 
     Args:
         images: Shape (n, h, w), of which one in a few is enough; a picture is n = 1.
+
+    Returns:
+        The frame, for all slices of the scan.
     """
     low, high = intensity_range(images)
-    head = (images > low + FOREGROUND_LEVEL * (high - low)).any(axis=0)
-    rows, columns = _extent(head)
+    head = np.asarray(images > low + FOREGROUND_LEVEL * (high - low)).any(axis=0)
+    rows, columns = _extent(np.asarray(head))
     return Frame(low, high, rows, columns)
 
 
@@ -155,6 +158,9 @@ class Preprocessing:
             frame: Of the scan.
             shape: Height and width of its slices.
             pixel_spacing: Distance between rows and between columns, mm.
+
+        Returns:
+            The same placement for all of the scan's slices.
         """
         rows, columns = frame.rows, frame.columns
         pad = self.margin * max(rows[1] - rows[0], columns[1] - columns[0])

@@ -1,0 +1,1 @@
+"""Train detectors: the only room that knows torch."""

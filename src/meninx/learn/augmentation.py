@@ -1,7 +1,7 @@
 """Vary training pictures on the whole batch at once: shape, lesions, contrast.
 
 What may tell tumor from no tumor in training is meant to be the tumor alone. Public collections
-differ in scanner, sequence and cropping between the two, so everything here makes those say nothing.
+differ in scanner, sequence and cropping between the two; everything here makes those say nothing.
 
 Legend: b batch, h height, w width. Intensities are 0..1 with air at 0.
 """
@@ -112,7 +112,7 @@ def vary_shape(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
         field = torch.cat([smooth_noise(count, 6, size), smooth_noise(count, 6, size)], 1)
         grid = grid + field.permute(0, 2, 3, 1) * strength
     stacked = torch.cat([batch.image, batch.mask, batch.depth], dim=1)
-    image, mask, depth = F.grid_sample(stacked, grid, align_corners=False).split(1, dim=1)
+    image, mask, depth = F.grid_sample(stacked, grid, align_corners=False).chunk(3, dim=1)
     return replace(batch, image=image, mask=mask, depth=depth)
 
 
@@ -155,7 +155,7 @@ def paste(batch: Batch, options: AugmentationRecipe) -> Batch:
         torch.cat([matrix, offset], dim=2), [count, 1, size, size], align_corners=False
     )
     moved = F.grid_sample(torch.cat([tissue, shape], 1), grid, align_corners=False)
-    tissue, shape = moved.split(1, dim=1)
+    tissue, shape = moved.chunk(2, dim=1)
     shape = shape * (batch.depth > 0.04)
     edge = float(_uniform(1, 0.7, 2.5))
     alpha = blurred(shape, edge).clamp(0, 1)

@@ -46,6 +46,9 @@ def examples_of(pictures: Iterable[Picture]) -> Iterator[Example]:
 
     Args:
         pictures: Of a manifest. A tumor without a mask says nothing about cells and is left out.
+
+    Yields:
+        One example a picture.
     """
     for picture in pictures:
         if picture.tumor and picture.mask is None:

@@ -3,17 +3,18 @@
 Legend: b batch, c channels, h and w the input's height and width, m = h / 16, n = w / 16.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from meninx.detect.calibration import TOP_CELLS
 from meninx.labels import TYPE_NAMES
 
 # The last stage keeps the resolution of the one before it: a cell of 16 px is about a centimeter of
 # a head that fills 192 px, the size of a small tumor.
 OUTPUT_STRIDE = 16
-# A picture's score is the mean of its highest cells: one cell alone follows noise.
-TOP_CELLS = 3
 
 
 class CellNetwork(nn.Module):
@@ -40,7 +41,8 @@ class CellNetwork(nn.Module):
         self.cell_head = nn.Conv2d(512, 1, kernel_size=1)
         self.type_head = nn.Conv2d(512, len(TYPE_NAMES), kernel_size=1)
         # Most cells are healthy: starting near that keeps the first steps calm.
-        nn.init.constant_(self.cell_head.bias, -2.0)
+        with torch.no_grad():
+            self.cell_head.bias.fill_(-2.0)  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of cells and types.
@@ -60,10 +62,10 @@ class CellNetwork(nn.Module):
         return cell_logits[:, 0], type_logits
 
 
-def keep_resolution(block: nn.Module) -> None:
+def keep_resolution(block: Any) -> None:
     """Take the stride out of a residual stage's first block."""
-    block.conv1.stride = (1, 1)  # type: ignore[assignment, union-attr]
-    block.downsample[0].stride = (1, 1)  # type: ignore[assignment, union-attr, index]
+    block.conv1.stride = (1, 1)
+    block.downsample[0].stride = (1, 1)
 
 
 def picture_logit(cell_logits: Tensor) -> Tensor:

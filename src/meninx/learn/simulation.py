@@ -17,7 +17,7 @@ from meninx.scan.scan import Scan, Sequence
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
 SLICES_PER_HEAD = 8
-# Share of slices that look as after brain extraction, which research collections often went through.
+# Share of slices that look as after brain extraction, as research collections often are.
 STRIPPED = 0.35
 SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR", "unknown", "unknown")
 # The brain reaches this far from its middle along x, y and z, mm.
@@ -31,6 +31,9 @@ def simulated_examples(heads: int) -> Iterator[Example]:
 
     Args:
         heads: How many people; each gives `SLICES_PER_HEAD` slices.
+
+    Yields:
+        Slices with and without a lesion.
     """
     for number in range(heads):
         seed = FIRST_TRAINING_SEED + number
@@ -82,7 +85,7 @@ def _slice_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: b
     normal = grid.affine[:3, 2] / np.linalg.norm(grid.affine[:3, 2])
     if through_lesion and phantom.lesion is not None:
         site = phantom.lesion.site
-        offset = (np.array(site.center) - SCAN_CENTER) @ normal
+        offset = float((np.array(site.center) - SCAN_CENTER) @ normal)
         offset += rng.uniform(-0.7, 0.7) * site.radius
     else:
         offset = float(rng.uniform(-0.95, 0.95)) * BRAIN_REACH[plane]

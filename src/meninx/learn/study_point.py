@@ -20,6 +20,9 @@ def with_study_point(detector: Detector, studies: int) -> Calibration:
     Args:
         detector: Whose calibration is to be completed.
         studies: How many phantoms, half of them with a lesion.
+
+    Returns:
+        The calibration with `study_operating_point` set.
     """
     probabilities, tumor = [], []
     for scan, sick in calibration_studies(studies):

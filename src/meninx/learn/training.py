@@ -136,8 +136,12 @@ class CellTraining(lightning.LightningModule):
         training = self.recipe.training
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed},
+            {"params": plain, "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+            groups,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
         )
@@ -172,12 +176,16 @@ def precision_for(wanted: str) -> str:
     Args:
         wanted: From the recipe; `auto` is bf16 where the device has it, else 16-bit floats on CUDA
             and 32-bit on a CPU, where emulated bf16 is slower than none.
+
+    Returns:
+        One of Lightning's names.
     """
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    native = has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return "bf16-mixed" if native else "32-true"
 
 
@@ -233,8 +241,9 @@ def train(
             f"{data}: fold {fold} leaves {len(learned)} pictures to learn from and {len(held_out)} "
             "to validate on; choose another training.validation_fold"
         )
-    training_set, validation_set = SliceDataset(learned, canvas), SliceDataset(
-        held_out, recipe.preprocessing
+    training_set, validation_set = (
+        SliceDataset(learned, canvas),
+        SliceDataset(held_out, recipe.preprocessing),
     )
     del learned, held_out
     output.mkdir(parents=True, exist_ok=True)

@@ -127,6 +127,9 @@ def best_threshold(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> flo
         logits: Shape (n,).
         tumor: Labels, both present, shape (n,).
 
+    Returns:
+        A logit: what lies above it is called tumor.
+
     References:
         Youden 1950, Index for rating diagnostic tests.
     """

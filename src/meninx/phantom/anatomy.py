@@ -76,6 +76,9 @@ class Head:
 
         Args:
             points: Shape (3, n), LPS mm.
+
+        Yields:
+            A tissue's name and the signed distance to it, shape (n,), mm.
         """
         p = self._to_average(points)
         brain = self._brain(p)
@@ -154,9 +157,12 @@ class Head:
         yield "white", capsule(p, (0, 46, -62), (0, 52, -260), 4.5)
         yield "bone", outer
         # Diploe: marrow between the two tables, with gaps; most of the thick base.
-        yield "marrow", union(
-            np.maximum(outer + skull * 0.3, np.maximum(skull * 0.3 - vault, texture - 0.8)),
-            np.maximum(np.maximum(outer + 6.0, 4.0 - cavity), 2.0 * texture - 1.5),
+        yield (
+            "marrow",
+            union(
+                np.maximum(outer + skull * 0.3, np.maximum(skull * 0.3 - vault, texture - 0.8)),
+                np.maximum(np.maximum(outer + 6.0, 4.0 - cavity), 2.0 * texture - 1.5),
+            ),
         )
         yield "fat", ellipsoid(side, (32, -68, -35), (17, 24, 15))
         yield "vitreous", ellipsoid(side, (32, -78, -35), (12, 12.5, 12))

@@ -84,9 +84,7 @@ TIMINGS: Mapping[Sequence, Timing] = {
     "T1": Timing(520.0, 12.0),
     "T1c": Timing(520.0, 12.0, contrast_agent=True),
     "T2": Timing(4200.0, 98.0),
-    "FLAIR": Timing(
-        FLAIR_REPETITION, 110.0, round(null_time(TISSUES["csf"].t1, FLAIR_REPETITION))
-    ),
+    "FLAIR": Timing(FLAIR_REPETITION, 110.0, round(null_time(TISSUES["csf"].t1, FLAIR_REPETITION))),
 }
 
 
@@ -99,6 +97,9 @@ def signal(tissue: Tissue, timing: Timing) -> float:
     Args:
         tissue: Its relaxation.
         timing: The acquisition.
+
+    Returns:
+        Relative to water's at full magnetization.
     """
     t1 = tissue.t1
     if timing.contrast_agent and tissue.uptake:

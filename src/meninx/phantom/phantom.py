@@ -15,6 +15,8 @@ from meninx.scan.scan import Scan, Sequence
 TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
 # 12-bit scanners put the brightest tissue somewhat below full scale.
 FULL_SCALE = 1800.0
+# Brain extraction leaves a rim of the meninges.
+BRAIN_EXTRACTION_MM = 1.0
 # Row and column direction cosines of each plane, as scanners write them (LPS).
 ORIENTATIONS = {
     "axial": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
@@ -41,9 +43,7 @@ class Grid:
         """Return all voxels' centers, shifted by a part of a voxel, shape (3, n), LPS mm."""
         axes = [np.arange(side) + shift for side, shift in zip(self.shape, offset, strict=True)]
         index = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
-        return np.asarray(
-            self.affine[:3, :3] @ index + self.affine[:3, 3:], dtype=np.float32
-        )
+        return np.asarray(self.affine[:3, :3] @ index + self.affine[:3, 3:], dtype=np.float32)
 
 
 def grid_of(
@@ -59,6 +59,9 @@ def grid_of(
         shape: Columns, rows, slices.
         spacing: Between columns, rows and slices, mm.
         tilt_degrees: Rotation about the patient's left-right axis: an oblique series.
+
+    Returns:
+        The grid, its middle amid the brain.
     """
     cosines = np.array(ORIENTATIONS[plane]).reshape(2, 3)
     turn = np.deg2rad(tilt_degrees)
@@ -94,7 +97,13 @@ class Phantom:
         return {name: signal(tissue, timing) for name, tissue in self._tissues.items()}
 
     def render(
-        self, sequence: Sequence, grid: Grid, *, noise: float = 0.02, samples: int = 2, strip: bool = False
+        self,
+        sequence: Sequence,
+        grid: Grid,
+        *,
+        noise: float = 0.02,
+        samples: int = 2,
+        strip: bool = False,
     ) -> tuple[Scan, NDArray[np.uint8]]:
         """Return a scan of the person, and the truth.
 
@@ -121,7 +130,8 @@ class Phantom:
         image *= _bias_field(rng, grid.points())
         image = _with_rician_noise(rng, image, noise * max(signals["white"], 0.05))
         if strip:
-            image *= self.head.cavity_distance(grid.points()) < 1.0
+            kept = self.head.cavity_distance(grid.points()) < BRAIN_EXTRACTION_MM
+            image, tumor = image * kept, tumor * kept
         image *= FULL_SCALE / max(max(signals["white"], signals["gray"]) * 2.2, 0.2)
         voxels = np.rint(np.clip(image, 0, 4095)).astype(np.float32).reshape(grid.shape)
         scan = Scan(f"phantom-{self.seed}", voxels, grid.affine, sequence)
@@ -150,7 +160,7 @@ def _bias_field(rng: np.random.Generator, points: FloatArray) -> FloatArray:
     x, y, z = points / np.float32(100)
     a = rng.normal(0, 0.06, 6)
     field = a[0] * x + a[1] * y + a[2] * z + a[3] * x * y + a[4] * (x**2 - 0.3) + a[5] * y * z
-    return np.exp(field).astype(np.float32)
+    return np.asarray(np.exp(field), dtype=np.float32)
 
 
 def _with_rician_noise(rng: np.random.Generator, image: FloatArray, sigma: float) -> FloatArray:

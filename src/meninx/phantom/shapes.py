@@ -21,6 +21,9 @@ def ellipsoid(points: FloatArray, center: Point, radii: Point) -> FloatArray:
         points: Shape (3, n).
         center: Its middle, mm.
         radii: Along x, y and z, mm.
+
+    Returns:
+        Shape (n,), mm.
     """
     r = np.asarray(radii, dtype=np.float32)[:, None]
     scaled = (points - np.asarray(center, dtype=np.float32)[:, None]) / r
@@ -39,7 +42,7 @@ def capsule(points: FloatArray, start: Point, end: Point, radius: float) -> Floa
 
 def union(*distances: FloatArray) -> FloatArray:
     """Return the distance to the nearest of several shapes."""
-    return np.minimum.reduce(distances)
+    return np.asarray(np.minimum.reduce(distances))
 
 
 def smooth_union(first: FloatArray, second: FloatArray, radius: float) -> FloatArray:
@@ -54,8 +57,11 @@ def inside(distance: FloatArray, softness: float) -> FloatArray:
     Args:
         distance: Signed, mm.
         softness: Half the width over which a voxel goes from outside to inside, mm.
+
+    Returns:
+        The distance's shape.
     """
-    return np.clip(0.5 - distance / (2 * softness), 0, 1)
+    return np.asarray(np.clip(0.5 - distance / (2 * softness), 0, 1))
 
 
 class SmoothNoise:

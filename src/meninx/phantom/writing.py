@@ -58,6 +58,9 @@ def make_studies(count: int, seed: int) -> Iterator[Study]:
     Args:
         count: How many.
         seed: The first person's; the next ones follow.
+
+    Yields:
+        Sick and healthy people in turn.
     """
     for number in range(count):
         lesion = KINDS[(number // 2) % len(KINDS)] if number % 2 == 0 else None
@@ -69,7 +72,8 @@ def make_studies(count: int, seed: int) -> Iterator[Study]:
 
 def _sequence(number: int) -> Sequence:
     """Return the sequence of a study: pairs of a sick and a healthy one share it."""
-    return ("T1c", "FLAIR", "T2", "T1")[(number // 2) % 4]  # type: ignore[return-value]
+    order: tuple[Sequence, ...] = ("T1c", "FLAIR", "T2", "T1")
+    return order[(number // 2) % len(order)]
 
 
 def make_study(
@@ -89,18 +93,21 @@ def make_study(
         sequence: The MR contrast.
         plane: How it is cut.
         grid: Where its voxels lie; a usual clinical one by default.
+
+    Returns:
+        The study, rendered.
     """
     scan, mask = Phantom(seed, lesion).render(sequence, grid or grid_of(plane))
     return Study(name, scan, mask, lesion, plane, seed)
 
 
-def write_studies(studies: Iterator[Study], output: Path, format: Format) -> Iterator[Path]:
+def write_studies(studies: Iterator[Study], output: Path, as_format: Format) -> Iterator[Path]:
     """Write studies into `studies/`, masks into `masks/`, and `manifest.csv`.
 
     Args:
         studies: What to write.
         output: Folder; made if missing.
-        format: `dicom`, `nifti` or `png` (the slice with most tumor, or the middle one).
+        as_format: `dicom`, `nifti` or `png` (the slice with most tumor, or the middle one).
 
     Yields:
         Each study's file or folder, once written. The manifest is written after the last.
@@ -108,15 +115,15 @@ def write_studies(studies: Iterator[Study], output: Path, format: Format) -> Ite
     Raises:
         OptionError: If the format is unknown.
     """
-    if format not in FORMATS:
-        raise OptionError(f"format {format!r}; expected one of {', '.join(FORMATS)}")
+    if as_format not in FORMATS:
+        raise OptionError(f"format {as_format!r}; expected one of {', '.join(FORMATS)}")
     for folder in ("studies", "masks"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     rows = []
     for study in studies:
-        if format == "dicom":
+        if as_format == "dicom":
             picture, mask = _write_dicom_study(study, output)
-        elif format == "nifti":
+        elif as_format == "nifti":
             picture, mask = _write_nifti_study(study, output)
         else:
             picture, mask = _write_png_study(study, output)
@@ -170,6 +177,10 @@ def _write_png_study(study: Study, output: Path) -> tuple[Path, Path]:
 
 def write_picture(study: Study, path: Path) -> int:
     """Write the slice with most tumor, or the middle one of a healthy head, as a picture.
+
+    Args:
+        study: A volume.
+        path: A PNG file.
 
     Returns:
         The index of the slice.
@@ -238,6 +249,9 @@ def dicom_slice(scan: Scan, index: int, seed: int) -> FileDataset:
         scan: A volume with an affine; voxels are whole numbers 0..4095.
         index: Along k.
         seed: Of the person.
+
+    Returns:
+        The instance, ready to be saved.
 
     References:
         DICOM PS3.3 A.4.3, C.8.3.1.

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -145,8 +146,8 @@ def _decode(source: Source, limits: Limits) -> NDArray[np.float32]:
             # The highest value that the stored bits can hold becomes the lowest.
             signed = bool(dataset.PixelRepresentation)
             top = -1 if signed else 2 ** int(dataset.BitsStored) - 1
-            return np.float32(top) - pixels.astype(np.float32)
-        return pixels.astype(np.float32)
+            return np.asarray(np.float32(top) - pixels.astype(np.float32))
+        return np.asarray(pixels, dtype=np.float32)
 
 
 def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
@@ -158,9 +159,7 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
             return UnsupportedScan(
                 f"{kind} ({modality or 'no modality'}); expected an MR image", reason="not_mr"
             )
-        return UnsupportedScan(
-            "a saved screen of an MR study, not a slice of it", reason="derived"
-        )
+        return UnsupportedScan("a saved screen of an MR study, not a slice of it", reason="derived")
     if dataset.get("SamplesPerPixel", 1) != 1 or str(
         dataset.get("PhotometricInterpretation", "")
     ) not in ("MONOCHROME1", "MONOCHROME2"):
@@ -245,7 +244,7 @@ class _Groups:
 
 
 def _enhanced_frame(
-    source: Source, dataset: Dataset, number: int, groups: _Groups, of_file: dict[str, object]
+    source: Source, dataset: Dataset, number: int, groups: _Groups, of_file: dict[str, Any]
 ) -> Frame:
     measures, content = groups["PixelMeasuresSequence"], groups["FrameContentSequence"]
     kind = groups["MRImageFrameTypeSequence"]
@@ -269,7 +268,7 @@ def _enhanced_frame(
     return Frame(
         source=source,
         number=number,
-        **of_file,  # type: ignore[arg-type]
+        **of_file,
         pixel_spacing=_pair(measures.get("PixelSpacing")),
         position=_triple(groups["PlanePositionSequence"].get("ImagePositionPatient")),
         orientation=_cosines(groups["PlaneOrientationSequence"].get("ImageOrientationPatient")),
@@ -291,7 +290,7 @@ def _enhanced_frame(
     )
 
 
-def _of_file(dataset: Dataset) -> dict[str, object]:
+def _of_file(dataset: Dataset) -> dict[str, Any]:
     """Return what all frames of a file share."""
     number = _number(dataset, "AcquisitionNumber")
     series = _number(dataset, "SeriesNumber")

@@ -165,6 +165,9 @@ def spacing_of(affine: FloatArray) -> tuple[float, float, float]:
 def check_affine(affine: FloatArray) -> None:
     """Check that an affine is a rectangular grid.
 
+    Args:
+        affine: Voxel index to LPS mm.
+
     Raises:
         GeometryError: If it is not finite, singular, or its axes are not perpendicular.
     """
@@ -254,6 +257,9 @@ def view_of(affine: FloatArray) -> View:
 
     Args:
         affine: Voxel index to LPS mm, shape (4, 4).
+
+    Returns:
+        The view in radiological convention.
     """
     spacing = spacing_of(affine)
     coarsest = int(np.argmax(spacing))

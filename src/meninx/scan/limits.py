@@ -55,6 +55,10 @@ class Limits:
     def check_shape(self, shape: tuple[int, ...], place: str = "") -> None:
         """Check the shape of a picture (two sides) or a volume (three) before it is decoded.
 
+        Args:
+            shape: Sides, pixels or voxels.
+            place: The file it is about.
+
         Raises:
             LimitExceeded: If a side or the product is above its limit.
         """

@@ -4,6 +4,7 @@ import logging
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from meninx.errors import (
     InputError,
@@ -23,6 +24,7 @@ from meninx.scan.source import Source, reading
 log = logging.getLogger(__name__)
 
 OnError = Callable[[InputError], None]
+Reader = Literal["picture", "nifti", "dicom"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 # A file of these names that is something else is damaged; of any other name it is not our matter.
 SCAN_SUFFIXES = (*PICTURE_SUFFIXES, ".nii", ".nii.gz", ".dcm", ".dicom", ".ima")
@@ -72,10 +74,12 @@ def _scans(path: Path, report: OnError, limits: Limits) -> Iterator[Scan]:
                 log.debug("passed over a file of no known kind")
                 continue
             found = True
-            if reader is read_frames:
+            if reader == "dicom":
                 frames += read_frames(source, limits)
+            elif reader == "nifti":
+                yield read_nifti(source, limits)
             else:
-                yield reader(source, limits)
+                yield read_picture(source, limits)
         except InputError as error:
             found = True
             report(error)
@@ -88,18 +92,18 @@ def _scans(path: Path, report: OnError, limits: Limits) -> Iterator[Scan]:
             report(error)
 
 
-def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Callable[..., object] | None:
-    """Return the reader for a file's content; None for a file that is not our matter."""
+def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Reader | None:
+    """Return which reader a file's content is for; None for a file that is not our matter."""
     head = source.head(SNIFFED_BYTES, limits)
     lower = source.name.lower()
     if is_nifti(head) or head.startswith(GZIP_MAGIC):
         if head.startswith(GZIP_MAGIC) and not lower.endswith(".nii.gz") and not strict:
             return None
-        return read_nifti
+        return "nifti"
     if _is_picture(head):
-        return read_picture
+        return "picture"
     if is_dicom(head):
-        return read_frames
+        return "dicom"
     if zipfile_magic(head):
         raise UnsupportedScan(
             "a zip inside; unpack it, or name it by itself", place=source.name, reason="nested_zip"
@@ -175,6 +179,11 @@ def _entries_of(path: Path, limits: Limits, report: OnError) -> list[Source]:
 
 def _check_entry(entry: zipfile.ZipInfo, name: str, limits: Limits) -> None:
     """Check one entry of a zip.
+
+    Args:
+        entry: From the zip's directory.
+        name: Of the entry, as the user knows it.
+        limits: Of packing.
 
     Raises:
         UnreadableFile: If it is encrypted or leaves the zip's own folder.

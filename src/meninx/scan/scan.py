@@ -113,13 +113,16 @@ class Scan:
 
     def __len__(self) -> int:
         """Return the number of slices."""
-        return self.voxels.shape[self.view.slice_axis]
+        return int(self.voxels.shape[self.view.slice_axis])
 
     def slice(self, index: int) -> "Slice":
         """Return one slice, turned for a reader.
 
         Args:
             index: Along the slice axis, from 0.
+
+        Returns:
+            The slice, a copy of its voxels.
         """
         view = self.view
         spacing = self.spacing_mm or (1.0, 1.0, 1.0)
@@ -162,6 +165,9 @@ class Slice:
         Args:
             row: In `image`, pixel centers at whole numbers; positions outside go to the edge.
             column: Likewise.
+
+        Returns:
+            Column i, row j, slice k of a DICOM series; the array index of a NIfTI file.
         """
         height, width = self.image.shape
         at_row = min(max(round(row), 0), height - 1)

@@ -8,7 +8,8 @@ from meninx.scan.scan import Sequence
 # Words of scanners' and researchers' series names. "tirm" and "dark fluid" are Siemens' FLAIR.
 _FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid")
 _CONTRAST = re.compile(
-    r"t1(w)?[-_ ]?(c|ce|gd|km|post)(?![a-z])|(?<![a-z])(gd|gad|gado\w*|post|km|ce|contrast)(?![a-z])"
+    r"t1(w)?[-_ ]?(c|ce|gd|km|post)(?![a-z])"
+    r"|(?<![a-z])(gd|gad|gado\w*|post|km|ce|contrast)(?![a-z])"
     r"|\+ ?c(?![a-z])"
 )
 _T1 = re.compile(r"(?<![a-z0-9])t1(?!rho)|mprage|mp-rage|bravo|spgr")

@@ -102,7 +102,7 @@ class Stack:
                 "scanner or the PACS, not from a viewer"
             )
         positions = np.array([frame.position for frame in self.frames])
-        orientation = np.mean([frame.orientation for frame in self.frames], axis=0)
+        orientation = np.array([frame.orientation for frame in self.frames]).mean(axis=0)
         order = slice_order(positions, orientation)
         if len(order) > 1:
             gap = slice_spacing(positions[order], orientation)
@@ -174,7 +174,13 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
     for frame in frames:
         reason = frame.set_aside.reason if frame.set_aside else ""
         spacing = tuple(round(value, 3) for value in frame.pixel_spacing or ())
-        key = (reason, frame.shape, spacing, _direction(frame, directions), frame.contrast)
+        key: tuple[Hashable, ...] = (
+            reason,
+            frame.shape,
+            spacing,
+            _direction(frame, directions),
+            frame.contrast,
+        )
         groups[key].append(frame)
     parts: list[list[Frame]] = []
     for key in sorted(groups, key=repr):

@@ -50,6 +50,12 @@ class Source:
     def read(self, limits: Limits) -> bytes:
         """Return all bytes.
 
+        Args:
+            limits: How many are allowed.
+
+        Returns:
+            The file or entry, unpacked.
+
         Raises:
             LimitExceeded: If there are too many.
             UnreadableFile: If the disk or the zip does not give them.
@@ -58,6 +64,13 @@ class Source:
 
     def head(self, count: int, limits: Limits) -> bytes:
         """Return the first `count` bytes.
+
+        Args:
+            count: How many; fewer come if there are fewer.
+            limits: How many the whole may have.
+
+        Returns:
+            The beginning of the file or entry, unpacked.
 
         Raises:
             LimitExceeded: If the whole has too many.

@@ -1,0 +1,53 @@
+# Everything runs in .venv, which the first target that needs it makes. All paths are relative, so
+# that a checkout may lie in a folder with spaces in its name.
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench picture lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := requirements.lock
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
+
+help:  ## Show the targets.
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
+
+demo: .venv/base.stamp  ## Score synthetic scans and write demo/report.html.
+	$(BIN)/python -m meninx demo --output demo
+
+test: .venv/test.stamp  ## Run the tests; MENINX_DATA=FOLDER adds those on real scans.
+	$(BIN)/python -m pytest
+
+check: .venv/test.stamp  ## Lint, check types, layers and docstrings.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pydoclint --quiet src
+
+format: .venv/test.stamp  ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/base.stamp  ## Time the command and a series on this machine.
+	$(BIN)/python benchmarks/speed.py
+
+picture: .venv/base.stamp  ## Make the README's picture, docs/heatmap.png.
+	$(BIN)/python -m meninx demo --output demo
+	cp demo/scans_dicom-with-tumor-*.png docs/heatmap.png
+
+lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
+	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
+
+clean:  ## Remove what the targets made.
+	rm -rf .venv demo runs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/base.stamp: pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "meninx needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/test.stamp: .venv/base.stamp
+	$(INSTALL) --editable '.[train,dev]'
+	@touch $@
