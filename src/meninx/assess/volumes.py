@@ -80,6 +80,9 @@ def pooled_auroc(results: Sequence[VolumeResult], column: str = "score") -> floa
     Args:
         results: One a volume.
         column: `score` or `baseline`.
+
+    Returns:
+        0..1; not a number where no volume has both kinds of slices.
     """
     return auroc(
         np.concatenate([result.tumor for result in results]),
@@ -93,6 +96,9 @@ def within_auroc(results: Sequence[VolumeResult], column: str = "score") -> floa
     Args:
         results: One a volume; a volume without both kinds of slices does not count.
         column: `score` or `baseline`.
+
+    Returns:
+        0..1; not a number where no volume has both kinds of slices.
     """
     own = [auroc(result.tumor, getattr(result, column)) for result in results]
     return float(np.nanmean(own))
@@ -118,6 +124,9 @@ def bootstrap_interval(
         figure: Computes it from results.
         draws: Samples.
         seed: Of the draws.
+
+    Returns:
+        The interval's ends.
     """
     rng = np.random.default_rng(seed)
     figures = [

@@ -87,6 +87,10 @@ class Results:
     def add(self, scan: "Scan | None", findings: "Findings") -> Path | None:
         """Write the findings of one scan.
 
+        Args:
+            scan: That was scored; None where it could not be read.
+            findings: Of it.
+
         Returns:
             Its heat map, of the hottest slice; None if it was not scored or nothing is written.
         """

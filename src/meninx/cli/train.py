@@ -65,6 +65,9 @@ def find_recipe(name: str) -> Path:
     Args:
         name: A TOML file, or the name of a shipped recipe.
 
+    Returns:
+        A TOML file.
+
     Raises:
         OptionError: If there is none; the shipped ones are named.
     """

@@ -39,6 +39,9 @@ class Calibration:
         Args:
             probability: Of a picture or a study.
             study: Whether it is that of a volume.
+
+        Returns:
+            `tumor` from the operating point on.
         """
         point = self.study_operating_point if study else self.operating_point
         return "tumor" if probability >= point else "no_tumor"

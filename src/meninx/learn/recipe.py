@@ -90,12 +90,15 @@ class SamplingRecipe:
         tumor_free: Real pictures without tumor; some receive one by `AugmentationRecipe.paste`.
         simulated: Slices of phantoms, half with a lesion.
         phantoms: Heads to simulate for that.
+        calibration_phantoms: Whole heads of other seeds that choose the operating point of
+            volumes; 48 bring every sequence, plane and kind of lesion twice.
     """
 
     masked: float = 0.5
     tumor_free: float = 0.5
     simulated: float = 0.0
     phantoms: int = 0
+    calibration_phantoms: int = 48
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ def _impossible(recipe: Recipe) -> list[str]:
         faults.append(f"training.precision: {training.precision!r} is unknown")
     if sampling.simulated > 0 and sampling.phantoms < 1:
         faults.append("sampling.phantoms: a share is simulated, but there are no phantoms")
+    if sampling.calibration_phantoms < 2:
+        faults.append("sampling.calibration_phantoms: expected at least 2, one sick, one healthy")
     if sampling.masked + sampling.tumor_free + sampling.simulated <= 0:
         faults.append("sampling: all shares are 0")
     return faults

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import platform
-import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
     TQDMProgressBar,
 )
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -33,6 +33,7 @@ from meninx.detect.detector import Detector
 from meninx.errors import DataError
 from meninx.learn.augmentation import augment
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of, to_batch
+from meninx.learn.epochs import EpochTable
 from meninx.learn.export import export_detector, recalibrate
 from meninx.learn.network import OUTPUT_STRIDE, CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe
@@ -45,8 +46,6 @@ CANVAS_ZOOM = 7 / 6
 # A cell counts as tumor above the one coverage, as healthy below the other, and not at all between.
 TUMOR_COVERAGE, HEALTHY_COVERAGE = 0.3, 0.02
 MONITOR = "val/score"
-# Enough for every sequence, plane and kind of lesion, twice.
-CALIBRATION_STUDIES = 48
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +88,10 @@ class CellTraining(lightning.LightningModule):
     def _normalized(self, image: Tensor) -> Tensor:
         preprocessing = self.recipe.preprocessing
         return (image - preprocessing.mean) / preprocessing.std
+
+    def on_train_epoch_start(self) -> None:
+        """Seed each epoch on its own, so that a resumed run draws what an unbroken one would."""
+        torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch + 1)
 
     def training_step(self, items: dict[str, Tensor], _: int) -> Tensor:
         """Return the loss of one batch: tumor cells, healthy cells, the hardest of those, type."""
@@ -277,6 +280,7 @@ def _fit(
         EarlyStopping(MONITOR, mode="max", patience=training.patience),
         LearningRateMonitor("epoch"),
         TQDMProgressBar(refresh_rate=10),
+        EpochTable(output / "epochs.csv"),
     ]
     if training.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
@@ -287,23 +291,24 @@ def _fit(
         precision=precision_for(training.precision),  # type: ignore[arg-type]
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
-        logger=[
-            CSVLogger(output, name="", version="log"),
-            TensorBoardLogger(output, name="", version="tensorboard"),
-        ],
+        logger=TensorBoardLogger(output, name="", version="tensorboard"),
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, len(loader)),
     )
     module = CellTraining(recipe)
     checkpoint = output / "checkpoints" / "last.ckpt"
-    trainer.fit(
-        module,
-        loader,
-        DataLoader(validation_set, batch_size=64),
-        ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
-    )
-    shutil.copyfile(output / "log" / "metrics.csv", output / "epochs.csv")
+    with warnings.catch_warnings():
+        # All pictures lie in memory: workers would only copy them.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # Lightning's own use of a PyTorch function that is about to change.
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")
+        trainer.fit(
+            module,
+            loader,
+            DataLoader(validation_set, batch_size=64),
+            ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
+        )
     saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.eval()
@@ -327,8 +332,9 @@ def _finish(
     validation.clear()
     detector = output / "detector.onnx"
     export_detector(module.network, recipe, calibration, detector, manifest_sha256)
-    log.info("choosing the operating point of volumes on %d phantoms", CALIBRATION_STUDIES)
-    recalibrate(detector, with_study_point(Detector(detector), CALIBRATION_STUDIES))
+    studies = recipe.sampling.calibration_phantoms
+    log.info("choosing the operating point of volumes on %d phantoms", studies)
+    recalibrate(detector, with_study_point(Detector(detector), studies))
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return Run(output, detector, figures)
 

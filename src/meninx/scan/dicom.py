@@ -23,6 +23,8 @@ MR_CLASSES = (
     pydicom.uid.EnhancedMRImageStorage,
     pydicom.uid.LegacyConvertedEnhancedMRImageStorage,
 )
+# Without these no pixel can be told from another.
+REQUIRED = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
 # Values of ImageType and FrameType that mark what is no plain slice of a head, with the words for
 # a reader. "P" and "ADC" are Siemens' names of phase images and diffusion maps.
 SET_ASIDE = {
@@ -71,6 +73,11 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
             return []
         if sop_class is None:
             raise UnreadableFile("no SOPClassUID: not a DICOM image")
+        missing = [name for name in REQUIRED if name not in dataset]
+        if sop_class in MR_CLASSES and missing:
+            raise UnreadableFile(
+                f"the header lacks {', '.join(missing)}: it breaks off, or was written by hand"
+            )
         aside = _no_mr_slice(dataset, sop_class)
         if aside is None:
             frames = int(dataset.get("NumberOfFrames") or 1)
@@ -130,9 +137,16 @@ def read_stack(stack: Stack, limits: Limits = DEFAULT_LIMITS) -> Scan:
 def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Dataset:
     data = source.read(limits)
     has_preamble = data[128:132] == b"DICM"
-    return pydicom.dcmread(
+    dataset = pydicom.dcmread(
         io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
     )
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        # Files of before the file format: what pydicom found the elements to be encoded as.
+        implicit, _ = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+        )
+    return dataset
 
 
 def _decode(source: Source, limits: Limits) -> NDArray[np.float32]:

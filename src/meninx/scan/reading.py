@@ -60,13 +60,19 @@ def read_scans(
 
 
 def _scans(path: Path, report: OnError, limits: Limits) -> Iterator[Scan]:
+    found = False
+
+    def tell(error: InputError) -> None:
+        nonlocal found
+        found = True
+        report(error)
+
     try:
-        sources, named = _sources(path, limits, report)
+        sources, named = _sources(path, limits, tell)
     except InputError as error:
         report(error)
         return
     frames: list[Frame] = []
-    found = False
     for source in sources:
         try:
             reader = _reader_of(source, limits, strict=named)
@@ -81,8 +87,7 @@ def _scans(path: Path, report: OnError, limits: Limits) -> Iterator[Scan]:
             else:
                 yield read_picture(source, limits)
         except InputError as error:
-            found = True
-            report(error)
+            tell(error)
     if not found:
         report(UnreadableFile("no picture, NIfTI or DICOM file in it", place=str(path)))
     for stack in stacks_of(frames):

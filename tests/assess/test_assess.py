@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from meninx.assess.metrics import auroc
+from meninx.assess.report import Entry, write_report
+from meninx.assess.volumes import (
+    bootstrap_interval,
+    measure_volume,
+    peak_share,
+    pooled_auroc,
+    within_auroc,
+)
+from meninx.detect.detector import load_detector
+from meninx.detect.findings import Findings
+from meninx.errors import UnreadableFile
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_size=60))
+def test_auroc_agrees_with_scikit_learn(cases):
+    tumor = np.array([case[0] for case in cases])
+    score = np.array([case[1] for case in cases], float)
+    if tumor.all() or not tumor.any():
+        assert np.isnan(auroc(tumor, score))
+    else:
+        assert auroc(tumor, score) == pytest.approx(roc_auc_score(tumor, score))
+
+
+def test_volumes_are_measured_against_their_mask(sick):
+    result = measure_volume(load_detector(), sick.scan, sick.mask > 0)
+    assert len(result.tumor) == len(result.score) == len(result.baseline)
+    assert result.tumor.any()
+    assert len(result.peak_inside) == result.tumor.sum()
+    assert 0 <= peak_share([result]) <= 1
+    assert pooled_auroc([result]) == within_auroc([result])
+    low, high = bootstrap_interval([result, result], within_auroc, draws=20)
+    assert low == pytest.approx(high)
+
+
+def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
+    detector = load_detector()
+    found = detector.score(sick.scan)
+    picture = tmp_path / "p.png"
+    picture.write_bytes(b"\x89PNG")
+    evil = UnreadableFile("broken <b>file</b>", place="<script>alert(1)</script>.dcm")
+    failed = Findings.of_error(evil, detector.model)
+    path = tmp_path / "report.html"
+    write_report([Entry(found, picture), Entry(failed, None)], detector.card, "0" * 64, path)
+    page = path.read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page
+    assert "not for diagnosis" in page.lower()
+    assert "data:image/png;base64," in page

@@ -1,0 +1,178 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from meninx.detect.detector import brain_slices, load_detector, score_path
+from meninx.detect.explanation import heatmap_of, picture_of_hottest
+from meninx.errors import ModelError
+from meninx.phantom.writing import write_dicom, write_nifti
+from meninx.scan.scan import Scan
+
+KEYS = [
+    "scan", "identity", "status", "reason", "message", "decision", "probability", "types",
+    "slices", "model", "milliseconds",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector()
+
+
+def test_findings_have_the_public_keys_in_order(detector, sick):
+    found = detector.score(sick.scan)
+    text = json.dumps(found.as_json(), allow_nan=False)
+    values = json.loads(text)
+    assert list(values) == KEYS
+    assert values["status"] == "scored"
+    assert values["decision"] in ("tumor", "no_tumor")
+    assert 0 <= values["probability"] <= 1
+    assert list(values["slices"][0]) == ["index", "probability", "peak"]
+    assert [one["index"] for one in values["slices"]] == sorted(
+        one["index"] for one in values["slices"]
+    )
+    assert len(values["model"]["sha256"]) == 64
+    assert set(values["milliseconds"]) == {"preprocess", "infer"}
+
+
+def test_the_hottest_voxel_lies_in_the_tumor_of_a_phantom(detector, sick):
+    found = detector.score(sick.scan)
+    assert found.decision == "tumor"
+    assert sick.mask[found.hottest.peak]
+    assert found.hottest.peak[2] == found.hottest.index
+    assert sum(found.types.values()) == pytest.approx(1)
+
+
+def test_a_healthy_phantom_is_told_from_a_sick_one(detector, sick, healthy):
+    assert detector.score(healthy.scan).probability < detector.score(sick.scan).probability
+    assert detector.score(healthy.scan).decision == "no_tumor"
+    assert detector.score(healthy.scan).types == {}
+
+
+def test_storage_order_changes_nothing_but_the_peak_s_name(detector, sick):
+    """The same volume stored with reversed and swapped axes: same answer, same place in space."""
+    scan = sick.scan
+    moved = scan.affine.copy()
+    moved[:3, 3] += moved[:3, 0] * (scan.voxels.shape[0] - 1)
+    moved[:3, 0] *= -1
+    moved = moved[:, [1, 0, 2, 3]]
+    other = Scan("other", np.flip(scan.voxels, 0).transpose(1, 0, 2), moved, scan.sequence)
+    first, second = detector.score(scan), detector.score(other)
+    assert first.probability == pytest.approx(second.probability, abs=1e-6)
+    for one, two in zip(first.slices, second.slices, strict=True):
+        place = scan.affine @ [*one.peak, 1]
+        np.testing.assert_allclose(other.affine @ [*two.peak, 1], place, atol=1e-3)
+
+
+def test_a_mirrored_patient_gives_a_mirrored_heat_map(detector, sick):
+    """Stride and padding are not quite symmetric: the maps agree in where they are hot."""
+    scan = sick.scan
+    mirrored = Scan("mirrored", np.flip(scan.voxels, 0), scan.affine)
+    first, second = detector.score(scan), detector.score(mirrored)
+    column, row, _ = first.hottest.peak
+    other_column, other_row, _ = second.hottest.peak
+    assert abs((scan.voxels.shape[0] - 1 - column) - other_column) <= 8
+    assert abs(row - other_row) <= 8
+
+
+def test_folder_zip_and_nifti_give_the_same_probability(detector, sick, tmp_path):
+    write_dicom(sick.scan, tmp_path / "series", 7)
+    write_nifti(sick.scan.voxels.astype(np.int16), sick.scan, tmp_path / "t1c.nii.gz")
+    (_, series), (_, volume) = (
+        next(score_path(detector, tmp_path / name)) for name in ("series", "t1c.nii.gz")
+    )
+    assert series.probability == pytest.approx(volume.probability, abs=1e-6)
+    assert "read" in series.milliseconds
+
+
+def test_threads_may_share_a_detector(detector, sick, healthy):
+    scans = [sick.scan, healthy.scan] * 4
+    alone = [detector.score(scan).probability for scan in scans]
+    with ThreadPoolExecutor(4) as pool:
+        together = [found.probability for found in pool.map(detector.score, scans)]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_slices_without_brain_are_left_out(sick):
+    voxels = sick.scan.voxels.copy()
+    voxels[:, :, -2:] = np.random.default_rng(0).uniform(0, 3, (*voxels.shape[:2], 2))
+    kept = brain_slices(Scan("x", voxels, sick.scan.affine))
+    assert max(one.index for one in kept) <= len(sick.scan) - 1
+    assert len(kept) >= 5
+
+
+@pytest.mark.parametrize(
+    ("voxels", "colorfulness", "reason"),
+    [
+        (np.random.default_rng(0).normal(size=(40, 50, 1)), 0.0, "too_small"),
+        (np.random.default_rng(0).normal(size=(140, 150, 1)), 0.5, "color"),
+        (np.random.default_rng(0).integers(0, 3, (140, 150, 1)), 0.0, "few_levels"),
+        (np.pad(np.random.default_rng(0).uniform(9, 99, (5, 5, 1)), [(90,), (90,), (0,)]), 0.0,
+         "empty"),
+    ],
+)  # fmt: skip
+def test_what_is_no_brain_mri_is_refused_by_rule(detector, voxels, colorfulness, reason):
+    found = detector.score(Scan("odd", voxels.astype(np.float32), colorfulness=colorfulness))
+    assert (found.status, found.reason) == ("refused", reason)
+    assert found.decision is None
+    assert found.probability is None
+    assert found.message
+
+
+def test_unreadable_files_become_findings_and_stop_nothing(detector, sick, tmp_path):
+    write_nifti(sick.scan.voxels.astype(np.int16), sick.scan, tmp_path / "t1c.nii.gz")
+    (tmp_path / "a.dcm").write_bytes(b"no image")
+    Image.new("RGB", (200, 200), "orange").save(tmp_path / "b.png")
+    found = {found.scan.rsplit("/")[-1]: found for _, found in score_path(detector, tmp_path)}
+    assert {name: one.status for name, one in found.items()} == {
+        "a.dcm": "failed",
+        "b.png": "refused",
+        "t1c.nii.gz": "scored",
+    }
+
+
+def test_files_that_are_no_detector_are_model_errors(tmp_path):
+    with pytest.raises(ModelError, match="can't be read"):
+        load_detector(tmp_path / "missing.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="no readable ONNX"):
+        load_detector(tmp_path / "bad.onnx")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", [value], [out]),
+        opset_imports=[onnx.helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(ModelError, match="no meninx detector"):
+        load_detector(tmp_path / "other.onnx")
+
+
+def test_the_heat_map_covers_the_slice_and_peaks_at_the_peak(detector, sick):
+    found = detector.score(sick.scan)
+    one = sick.scan.slice(found.hottest.index)
+    heatmap = heatmap_of(
+        found.hottest.cells, found.hottest.placement, detector.card.preprocessing.size,
+        one.image.shape,
+    )  # fmt: skip
+    assert heatmap.shape == one.image.shape
+    assert heatmap.min() >= 0
+    assert heatmap.max() <= 1
+    row, column = one.position_of(found.hottest.peak)
+    assert heatmap[row, column] > 0.6 * heatmap.max()
+
+
+def test_the_picture_of_a_finding(detector, sick):
+    found = detector.score(sick.scan)
+    picture = picture_of_hottest(sick.scan, found, detector.card.preprocessing.size)
+    assert picture.mode == "RGB"
+    assert picture.width > 2 * 280
+    with pytest.raises(ValueError, match="nothing was scored"):
+        picture_of_hottest(sick.scan, replace(found, slices=()), 192)

@@ -1,0 +1,105 @@
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from meninx.learn.augmentation import Batch, augment, blurred, paint, paste, vary_contrast
+from meninx.learn.recipe import AugmentationRecipe
+
+NEVER = AugmentationRecipe(
+    **{
+        field.name: 0.0
+        for field in fields(AugmentationRecipe)
+        if field.name not in ("smallest_scale", "largest_scale")
+    }
+    | {"smallest_scale": 1.0, "largest_scale": 1.0}
+)
+
+
+@pytest.fixture
+def batch():
+    """Six heads of 96 px; the first three have a tumor."""
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    distance = (((x - 48) / 36) ** 2 + ((y - 48) / 42) ** 2).sqrt()
+    depth = (1 - distance).clamp_min(0)
+    image = (distance < 1).float() * (0.4 + 0.05 * torch.randn(6, 1, 96, 96))
+    mask = torch.zeros(6, 1, 96, 96)
+    mask[:3] = (((x - 60) ** 2 + (y - 40) ** 2) < 100).float()
+    image = (image + 0.4 * mask).clamp(0, 1)
+    return Batch(
+        image, mask, depth.expand(6, 1, 96, 96).clone(), torch.tensor([0, 1, 2, -1, -1, -1]),
+        torch.tensor([False] * 3 + [True] * 3), torch.tensor([False] * 3 + [True] * 3),
+    )  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_pictures(batch):
+    results = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        results.append(augment(batch, AugmentationRecipe(), 64))
+    assert torch.equal(results[0].image, results[1].image)
+    assert torch.equal(results[0].mask, results[1].mask)
+
+
+def test_pictures_stay_in_range_and_finite(batch):
+    for seed in range(20):
+        torch.manual_seed(seed)
+        varied = augment(batch, AugmentationRecipe(), 64)
+        assert varied.image.shape == varied.mask.shape == (6, 1, 64, 64)
+        assert varied.image.isfinite().all()
+        assert varied.image.min() >= 0
+        assert varied.image.max() <= 1
+        assert varied.mask.min() >= 0
+        assert varied.mask.max() <= 1
+
+
+def test_without_lesions_given_healthy_pictures_stay_healthy(batch):
+    options = replace(AugmentationRecipe(), paste=0.0, paint=0.0)
+    for seed in range(10):
+        torch.manual_seed(seed)
+        assert augment(batch, options, 64).mask[3:].max() == 0
+
+
+def test_pasting_gives_healthy_pictures_a_visible_tumor(batch):
+    torch.manual_seed(1)
+    pasted = paste(batch, replace(NEVER, paste=1.0))
+    changed = (pasted.image - batch.image).abs()
+    assert torch.equal(pasted.image[:3], batch.image[:3])
+    for index in range(3, 6):
+        inside = pasted.mask[index] > 0.5
+        assert inside.sum() > 30
+        assert changed[index][inside].mean() > 0.05
+        # Far from the tumor nothing happens.
+        far = blurred(pasted.mask[index : index + 1], 4.0)[0] < 1e-4
+        assert changed[index][far].max() < 1e-3
+
+
+def test_decoys_change_pictures_and_are_no_tumors(batch):
+    torch.manual_seed(2)
+    decoyed = paste(batch, replace(NEVER, decoy=1.0))
+    assert decoyed.mask[3:].max() == 0
+    assert (decoyed.image[3:] - batch.image[3:]).abs().max() > 0.02
+
+
+def test_painted_lesions_are_in_the_mask(batch):
+    torch.manual_seed(3)
+    painted = paint(batch, replace(NEVER, paint=1.0))
+    for index in range(3, 6):
+        inside = painted.mask[index] > 0.5
+        assert (painted.image[index] - batch.image[index]).abs()[inside].mean() > 0.03
+
+
+def test_stripping_takes_the_outside_and_its_mask(batch):
+    torch.manual_seed(4)
+    stripped = vary_contrast(replace(batch, mask=torch.ones_like(batch.mask)),
+                             replace(NEVER, strip=1.0))  # fmt: skip
+    rim = (batch.depth > 0) & (batch.depth < 0.02)
+    assert stripped.image[rim].max() == 0
+    assert stripped.mask[rim].max() == 0
+
+
+def test_nothing_asked_nothing_moved(batch):
+    same = paint(paste(batch, NEVER), NEVER)
+    assert torch.equal(same.image, batch.image)
+    assert torch.equal(same.mask, batch.mask)

@@ -1,0 +1,189 @@
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from meninx.data.manifest import read_manifest
+from meninx.detect.calibration import Calibration, slice_logits
+from meninx.detect.detector import load_detector
+from meninx.detect.engine import Engine
+from meninx.detect.preprocessing import Preprocessing
+from meninx.errors import DataError
+from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
+from meninx.learn.export import export_detector, recalibrate
+from meninx.learn.network import CellNetwork, picture_logit
+from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
+from meninx.learn.training import CellTraining, cell_targets, cosine_with_warmup, train
+from meninx.learn.validation import Validation, best_threshold, fit_calibration
+from meninx.phantom.writing import make_studies, write_studies
+
+TINY = Recipe(
+    name="tiny",
+    preprocessing=Preprocessing(size=64),
+    training=TrainingRecipe(
+        epochs=3, pictures_per_epoch=12, batch_size=4, validation_fold=5, precision="32-true"
+    ),
+    sampling=SamplingRecipe(
+        masked=0.5, tumor_free=0.5, simulated=0.2, phantoms=1, calibration_phantoms=2
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Ten phantoms as pictures, in five folds."""
+    folder = tmp_path_factory.mktemp("pictures")
+    list(write_studies(make_studies(10, 100), folder, "png"))
+    return folder
+
+
+def test_the_learning_rate_rises_and_ends_at_zero():
+    factor = cosine_with_warmup(100, 0.1)
+    values = [factor(step) for step in range(100)]
+    assert values[0] == pytest.approx(0.1)
+    assert values[9] == pytest.approx(1)
+    assert values[99] == pytest.approx(0, abs=1e-12)
+    assert all(later < earlier for earlier, later in pairwise(values[10:]))
+
+
+def test_small_tumors_have_a_cell_too_and_borders_count_as_neither():
+    mask = torch.zeros(3, 1, 64, 64)
+    mask[0, 0, :32, :32] = 1  # four full cells
+    mask[1, 0, 20:26, 20:26] = 1  # 14 % of one cell
+    mask[0, 0, 32:34, :16] = 1  # an eighth of a fifth one
+    tumor, healthy = cell_targets(mask)
+    assert tumor.sum((1, 2)).tolist() == [4, 1, 0]
+    assert healthy.sum((1, 2)).tolist() == [11, 15, 16]
+
+
+def test_torch_and_numpy_score_slices_alike():
+    cells = torch.randn(5, 4, 6)
+    np.testing.assert_allclose(picture_logit(cells), slice_logits(cells.numpy()), rtol=1e-6)
+
+
+def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
+    torch.manual_seed(0)
+    network = CellNetwork().eval()
+    # Weights that half precision holds exactly leave only the order of additions.
+    for parameter in network.parameters():
+        parameter.data = parameter.data.half().float()
+    path = tmp_path / "d.onnx"
+    export_detector(network, TINY, Calibration(1.5, 0.4, 0.6), path, "abc")
+    engine = Engine(path)
+    x = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(x))
+    for found, wanted in zip(engine.run(x), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-3)
+    assert path.stat().st_size < 25e6
+    assert engine.card.calibration == Calibration(1.5, 0.4, 0.6)
+    assert engine.card.preprocessing == TINY.preprocessing
+    recalibrate(path, Calibration(1.0, 0.1, 0.2))
+    assert Engine(path).card.calibration == Calibration(1.0, 0.1, 0.2)
+    np.testing.assert_array_equal(Engine(path).run(x)[0], engine.run(x)[0])
+
+
+def test_the_sampler_draws_by_share_epoch_and_seed():
+    kinds = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
+    sampler = ShareSampler(kinds, SamplingRecipe(0.5, 0.3, 0.2, 1), 4000, seed=1)
+    first, again = list(sampler), list(sampler)
+    assert first == again
+    shares = np.bincount(kinds[first].numpy()) / 4000
+    np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], atol=0.04)
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+def test_tumors_without_a_mask_teach_no_cells(pictures):
+    manifest = read_manifest(pictures)
+    blind = [replace(picture, mask=None) for picture in manifest.pictures]
+    assert len(list(examples_of(manifest.pictures))) == 10
+    assert len(list(examples_of(blind))) == 5
+
+
+def test_the_dataset_holds_what_the_detector_sees(pictures):
+    dataset = SliceDataset(examples_of(read_manifest(pictures).pictures), Preprocessing(size=64))
+    assert dataset.image.shape == (10, 64, 64)
+    assert dataset.image.dtype == torch.uint8
+    assert (dataset.mask.flatten(1).amax(1) > 0).sum() == 5
+    assert dataset.depth.amax() == 255
+
+
+def test_the_threshold_separates_with_the_widest_margin():
+    logits = np.array([-3.0, -2.0, 4.0, 5.0])
+    tumor = np.array([False, False, True, True])
+    assert best_threshold(logits, tumor) == 1.0
+    assert best_threshold(np.array([0.0, 1, 2, 3]), np.array([False, True, False, True])) in (
+        0.5,
+        2.5,
+    )
+
+
+def test_temperature_of_logits_that_are_too_sure():
+    rng = np.random.default_rng(0)
+    tumor = rng.random(4000) < 0.5
+    honest = rng.normal(np.where(tumor, 1, -1), 1.0) * 2  # the log-odds of two unit Gaussians
+    assert fit_calibration(honest, tumor).temperature == pytest.approx(1, abs=0.15)
+    assert fit_calibration(honest * 3, tumor).temperature == pytest.approx(3, abs=0.4)
+
+
+def test_validation_figures_by_hand():
+    validation = Validation()
+    cells = torch.tensor([[[3.0, 0], [1, 2]], [[0.0, 1], [2, 5]], [[0.0, 0], [1, 1]]])
+    tumor = torch.tensor([[[1, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 0], [0, 0]]]).bool()
+    logits = torch.tensor([3.0, 5.0, 1.0])
+    validation.add(cells, tumor, ~tumor, logits, torch.eye(3), torch.tensor([0, 2, -1]))
+    figures = validation.figures()
+    assert figures["within"] == pytest.approx((1 + 2 / 3) / 2)
+    assert figures["peak"] == 0.5
+    assert figures["picture"] == 1
+    assert figures["type"] == 0.5
+
+
+@pytest.mark.slow
+def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
+    whole = train(pictures, TINY, tmp_path / "whole")
+
+    class StopsError(Exception):
+        pass
+
+    begin = CellTraining.on_train_epoch_start
+
+    def stop_in_the_third(module):
+        if module.current_epoch == 2:
+            raise StopsError
+        begin(module)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CellTraining, "on_train_epoch_start", stop_in_the_third)
+        with pytest.raises(StopsError):
+            train(pictures, TINY, tmp_path / "parts")
+    assert not (tmp_path / "parts" / "detector.onnx").exists()
+    resumed = train(pictures, TINY, tmp_path / "parts", resume=True)
+    tables = [(run.folder / "epochs.csv").read_text().splitlines() for run in (whole, resumed)]
+    assert len(tables[0]) == len(tables[1]) == 4
+    x = np.random.default_rng(0).normal(size=(2, 1, 64, 64)).astype(np.float32)
+    np.testing.assert_allclose(
+        Engine(whole.detector).run(x)[0], Engine(resumed.detector).run(x)[0], atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_a_run_folder_holds_all_that_rebuilds_it(pictures, tmp_path, sick):
+    run = train(pictures, TINY, tmp_path / "run")
+    names = {path.name for path in run.folder.iterdir()}
+    assert {"detector.onnx", "detector.safetensors", "run.json", "epochs.csv", "validation.json",
+            "tensorboard", "checkpoints"} <= names  # fmt: skip
+    facts = json.loads((run.folder / "run.json").read_text())
+    assert facts["recipe"]["name"] == "tiny"
+    assert facts["manifest_sha256"] == read_manifest(pictures).sha256
+    assert load_detector(run.detector).score(sick.scan).status == "scored"
+
+
+def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
+    recipe = replace(TINY, training=replace(TINY.training, validation_fold=9))
+    with pytest.raises(DataError, match="fold 9 leaves"):
+        train(pictures, replace(recipe, sampling=SamplingRecipe()), tmp_path)

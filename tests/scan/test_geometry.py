@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meninx.errors import GeometryError
+from meninx.scan.geometry import (
+    affine_of_stack,
+    check_affine,
+    plane_normal,
+    slice_order,
+    slice_spacing,
+    spacing_of,
+    view_of,
+)
+
+AXIAL = (1, 0, 0, 0, 1, 0)
+SAGITTAL = (0, 1, 0, 0, 0, -1)
+CORONAL = (1, 0, 0, 0, 0, -1)
+
+
+def stack(orientation, heights):
+    return np.outer(heights, plane_normal(orientation)) + np.array([3.0, -4.0, 5.0])
+
+
+@given(st.permutations(range(9)), st.sampled_from([AXIAL, SAGITTAL, CORONAL]))
+def test_order_follows_the_normal_whatever_the_order_of_files(order, orientation):
+    positions = stack(orientation, np.arange(9) * 2.7)
+    shuffled = positions[list(order)]
+    found = shuffled[slice_order(shuffled, orientation)]
+    np.testing.assert_allclose(found, positions)
+
+
+def test_spacing_of_a_sagittal_series_that_has_the_same_z_everywhere():
+    assert slice_spacing(stack(SAGITTAL, [0, 4.8, 9.6]), SAGITTAL) == pytest.approx(4.8)
+
+
+def test_missing_slices_are_counted_and_placed():
+    heights = [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 65, 70]
+    with pytest.raises(GeometryError, match=r"2 slices missing after slice 11 \(gap 15.0 mm, spac"):
+        slice_spacing(stack(AXIAL, heights), AXIAL)
+
+
+@pytest.mark.parametrize(
+    ("heights", "message"),
+    [
+        ([0, 5, 5, 10, 15], "2 slices share a position, the first at slice 2 of 5"),
+        (
+            [0, 5, 10, 15.7, 20.7],
+            "unequal spacing: the gap after slice 3 is 5.70 mm, expected 5.00",
+        ),
+    ],
+)
+def test_bad_stacks_are_named(heights, message):
+    with pytest.raises(GeometryError, match=message):
+        slice_spacing(stack(AXIAL, heights), AXIAL)
+
+
+def test_a_sheared_stack_is_named():
+    positions = stack(AXIAL, np.arange(5) * 3.0) + np.outer(np.arange(5) * 0.5, (0, 1, 0))
+    with pytest.raises(GeometryError, match=r"shifted 0\.50 mm sideways"):
+        slice_spacing(positions, AXIAL)
+
+
+def test_rounded_positions_are_no_fault():
+    heights = np.round(np.arange(40) * 0.9000003, 2)
+    assert slice_spacing(stack(AXIAL, heights), AXIAL) == pytest.approx(0.9, abs=0.01)
+
+
+def test_cosines_that_are_no_plane_are_refused():
+    with pytest.raises(GeometryError, match="perpendicular"):
+        plane_normal((1, 0, 0, 1, 0, 0))
+
+
+def test_affine_puts_column_row_and_slice_on_i_j_and_k():
+    affine = affine_of_stack((1, 2, 3), SAGITTAL, (1.3, 1.1), 2.7)
+    assert spacing_of(affine) == pytest.approx((1.1, 1.3, 2.7))
+    np.testing.assert_allclose(affine @ (1, 0, 0, 1), (1, 3.1, 3, 1))  # along a row: to the back
+    np.testing.assert_allclose(affine @ (0, 1, 0, 1), (1, 2, 1.7, 1))  # down a column: to the feet
+    np.testing.assert_allclose(affine @ (0, 0, 1, 1), (-1.7, 2, 3, 1))  # the normal
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [((0, 1, 0.5), "sheared"), ((0, 0, np.nan), "finite"), ((2, 2, 0.0), "mm; expected")],
+)
+def test_bad_affines_are_refused(change, message):
+    affine = np.eye(4)
+    row, column, value = change
+    affine[row, column] = value
+    with pytest.raises(GeometryError, match=message):
+        check_affine(affine)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "plane"), [(AXIAL, "axial"), (SAGITTAL, "sagittal"), (CORONAL, "coronal")]
+)
+def test_scanner_slices_are_shown_as_stored(orientation, plane):
+    view = view_of(affine_of_stack((0, 0, 0), orientation, (1.3, 1.1), 2.7))
+    assert (view.slice_axis, view.row_axis, view.column_axis) == (2, 1, 0)
+    assert not view.flip_rows
+    assert not view.flip_columns
+    assert view.plane == plane
+
+
+@given(st.permutations(range(3)), st.tuples(*[st.booleans()] * 3))
+def test_any_storage_order_shows_the_same_picture(order, flips):
+    """Axes permuted and reversed, the affine along with them: the reader sees the same slices."""
+    voxels = np.random.default_rng(1).normal(size=(7, 8, 9)).astype(np.float32)
+    affine = affine_of_stack((0, 0, 0), AXIAL, (1.3, 1.1), 2.7)
+    view = view_of(affine)
+    expected = {view.cut(voxels, k).tobytes() for k in range(9)}
+    stored, moved = voxels.transpose(order), affine[:, [*order, 3]]
+    for axis, flipped in enumerate(flips):
+        if flipped:
+            stored = np.flip(stored, axis)
+            moved = moved.copy()
+            moved[:3, 3] += moved[:3, axis] * (stored.shape[axis] - 1)
+            moved[:3, axis] *= -1
+    other = view_of(moved)
+    found = {other.cut(stored, k).tobytes() for k in range(stored.shape[other.slice_axis])}
+    assert found == expected

@@ -1,0 +1,104 @@
+import gzip
+
+import nibabel
+import numpy as np
+import pytest
+
+from meninx.errors import GeometryError, LimitExceeded, UnreadableFile, UnsupportedScan
+from meninx.phantom.writing import write_nifti
+from meninx.scan.limits import Limits
+from meninx.scan.nifti import RAS_TO_LPS, read_nifti
+from meninx.scan.source import Source
+
+
+def source(path):
+    return Source(str(path), path, None, path.stat().st_size)
+
+
+def save(path, voxels, affine=None, **header):
+    image = nibabel.Nifti1Image(voxels, np.diag([1.1, 1.3, 2.7, 1]) if affine is None else affine)
+    for name, value in header.items():
+        image.header[name] = value
+    nibabel.save(image, path)
+    return source(path)
+
+
+@pytest.fixture
+def voxels():
+    return np.arange(7 * 8 * 9).reshape(7, 8, 9).astype(np.int16)
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+def test_voxels_and_affine_come_back(tiny_scan, tmp_path, suffix):
+    path = tmp_path / f"t2.{suffix}"
+    write_nifti(tiny_scan.voxels.astype(np.int16), tiny_scan, path)
+    scan = read_nifti(source(path))
+    np.testing.assert_array_equal(scan.voxels, tiny_scan.voxels)
+    np.testing.assert_allclose(scan.affine, tiny_scan.affine, atol=1e-5)
+    assert scan.sequence == "T2"
+
+
+def test_scale_is_applied(voxels, tmp_path):
+    image = nibabel.Nifti1Image(voxels, np.eye(4))
+    image.header.set_slope_inter(0.5, 10)
+    nibabel.save(image, tmp_path / "a.nii")
+    scan = read_nifti(source(tmp_path / "a.nii"))
+    np.testing.assert_allclose(scan.voxels, voxels * 0.5 + 10)
+
+
+def test_one_volume_in_four_dimensions(voxels, tmp_path):
+    scan = read_nifti(save(tmp_path / "a.nii", voxels[..., None]))
+    assert scan.voxels.shape == (7, 8, 9)
+
+
+def test_several_volumes_are_unsupported(voxels, tmp_path):
+    with pytest.raises(UnsupportedScan, match="2 volumes in one file"):
+        read_nifti(save(tmp_path / "a.nii", np.stack([voxels, voxels], -1)))
+
+
+def test_micrometers_become_millimeters(voxels, tmp_path):
+    image = nibabel.Nifti1Image(voxels, np.diag([1100, 1300, 2700, 1]))
+    image.header.set_xyzt_units("micron")
+    nibabel.save(image, tmp_path / "a.nii")
+    assert read_nifti(source(tmp_path / "a.nii")).spacing_mm == pytest.approx((1.1, 1.3, 2.7))
+
+
+def test_truncation_is_told_in_bytes(voxels, tmp_path):
+    save(tmp_path / "a.nii", voxels)
+    data = (tmp_path / "a.nii").read_bytes()
+    (tmp_path / "a.nii").write_bytes(data[:800])
+    with pytest.raises(UnreadableFile, match=r"truncated: 800 bytes unpacked, the header promises"):
+        read_nifti(source(tmp_path / "a.nii"))
+
+
+def test_a_gzip_bomb_stops_at_what_the_header_promises(voxels, tmp_path):
+    save(tmp_path / "a.nii", voxels)
+    bomb = (tmp_path / "a.nii").read_bytes() + bytes(50_000_000)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bomb))
+    scan = read_nifti(source(tmp_path / "a.nii.gz"))
+    np.testing.assert_array_equal(scan.voxels, voxels)
+
+
+def test_limits_count_before_reading(voxels, tmp_path):
+    with pytest.raises(LimitExceeded, match="voxels: 504, the limit is 500"):
+        read_nifti(save(tmp_path / "a.nii", voxels), Limits(volume_voxels=500))
+
+
+def test_a_sheared_affine_is_a_geometry_error(voxels, tmp_path):
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[0, 2] = 0.4
+    image = nibabel.Nifti1Image(voxels, affine)
+    image.set_sform(affine, 1)
+    image.header["qform_code"] = 0
+    nibabel.save(image, tmp_path / "a.nii")
+    with pytest.raises(GeometryError, match="sheared"):
+        read_nifti(source(tmp_path / "a.nii"))
+
+
+def test_complex_voxels_are_unsupported(voxels, tmp_path):
+    with pytest.raises(UnsupportedScan, match="complex64"):
+        read_nifti(save(tmp_path / "a.nii", voxels.astype(np.complex64)))
+
+
+def test_the_turn_from_ras_to_lps_is_its_own_inverse():
+    np.testing.assert_array_equal(RAS_TO_LPS @ RAS_TO_LPS, np.eye(4))

@@ -1,0 +1,232 @@
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
+from meninx.phantom.writing import write_dicom, write_nifti
+from meninx.scan.limits import Limits
+from meninx.scan.reading import read_scans
+
+
+@pytest.fixture
+def mixed(tiny_scan, tmp_path):
+    """A folder with a series, a volume, a picture, and what is no scan at all."""
+    folder = tmp_path / "mixed"
+    write_dicom(tiny_scan, folder / "series", 1)
+    write_nifti(tiny_scan.voxels.astype(np.int16), tiny_scan, folder / "t1.nii.gz")
+    Image.fromarray(np.arange(63, dtype=np.uint8).reshape(9, 7)).save(folder / "a.png")
+    (folder / "LICENSE").write_text("words")
+    (folder / "data.csv").write_text("a,b\n1,2\n")
+    (folder / ".hidden.png").write_bytes(b"nothing")
+    return folder
+
+
+def test_a_mixed_folder_gives_each_scan(mixed):
+    names = [scan.name for scan in read_scans(mixed)]
+    assert names == [str(mixed / name) for name in ("a.png", "t1.nii.gz", "series")]
+
+
+def test_scans_are_read_when_asked_for(mixed):
+    scans = read_scans(mixed)
+    assert next(scans).name == str(mixed / "a.png")
+    (mixed / "t1.nii.gz").unlink()
+    with pytest.raises(UnreadableFile, match=r"t1\.nii\.gz"):
+        list(scans)
+
+
+def test_a_zip_of_shuffled_renamed_files_is_the_folder(mixed, tmp_path):
+    path = tmp_path / "study.zip"
+    files = sorted(file for file in (mixed / "series").iterdir())
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, index in enumerate(np.random.default_rng(0).permutation(len(files))):
+            archive.write(files[index], f"x{number}/im")
+    (zipped,) = read_scans(path)
+    (unpacked,) = read_scans(mixed / "series")
+    np.testing.assert_array_equal(zipped.voxels, unpacked.voxels)
+    np.testing.assert_array_equal(zipped.affine, unpacked.affine)
+
+
+def test_errors_wait_until_all_good_scans_are_read(mixed):
+    (mixed / "0-broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"junk")
+    scans = read_scans(mixed)
+    assert len([next(scans) for _ in range(3)]) == 3
+    with pytest.raises(UnreadableFile, match="0-broken"):
+        next(scans)
+
+
+def test_several_errors_come_as_one(mixed):
+    for name in ("x.png", "y.dcm"):
+        (mixed / name).write_bytes(b"")
+    with pytest.raises(SeveralInputErrors) as caught:
+        list(read_scans(mixed))
+    assert [type(error) for error in caught.value.errors] == [UnreadableFile] * 2
+
+
+def test_two_studies_in_one_folder_are_told_apart(tiny_scan, tmp_path):
+    for seed in (1, 2):
+        write_dicom(tiny_scan, tmp_path / f"case-{seed}", seed)
+    assert [scan.name for scan in read_scans(tmp_path)] == [
+        str(tmp_path / "case-1"),
+        str(tmp_path / "case-2"),
+    ] or [scan.name for scan in read_scans(tmp_path)] == [
+        str(tmp_path / "case-2"),
+        str(tmp_path / "case-1"),
+    ]
+
+
+def test_links_out_of_the_folder_are_not_followed(mixed, tmp_path):
+    outside = tmp_path / "outside.png"
+    Image.fromarray(np.arange(63, dtype=np.uint8).reshape(9, 7)).save(outside)
+    (mixed / "link.png").symlink_to(outside)
+    assert not [scan for scan in read_scans(mixed) if scan.name.endswith("link.png")]
+
+
+def zipped(tmp_path, name, data, **info):
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return path
+
+
+def png():
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(63, dtype=np.uint8).reshape(9, 7)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def hostile_files(folder, tiny_scan):
+    """Yield a name and a reason for each of 20 bad inputs, written into a folder."""
+    write_dicom(tiny_scan, folder / "good", 1)
+    good = (folder / "good" / "0001.dcm").read_bytes()
+    pixels = good.index(b"\xe0\x7f\x10\x00")
+    dataset = pydicom.dcmread(folder / "good" / "0001.dcm")
+    image = io.BytesIO()
+    nifti = folder / "good.nii"
+    write_nifti(tiny_scan.voxels.astype(np.float32), tiny_scan, nifti)
+    volume = bytearray(nifti.read_bytes())
+    several = bytearray(volume)
+    several[40:42], several[48:50] = (4).to_bytes(2, "little"), (5).to_bytes(2, "little")
+    nan = volume[:352] + np.full(504, np.nan, np.float32).tobytes()
+    wrong_dims = bytearray(volume)
+    wrong_dims[42:44] = (30000).to_bytes(2, "little")
+    Image.fromarray(np.full((90, 95), 7, np.uint8)).save(image, "png")
+    yield "empty.dcm", b"", "unreadable"
+    yield "empty.png", b"", "unreadable"
+    yield "text.dcm", b"these are words, not an image\n" * 20, "unreadable"
+    yield "text.nii.gz", b"words", "unreadable"
+    yield "zeros.nii", bytes(400), "unreadable"
+    yield "cut-in-header.dcm", good[:300], "unreadable"
+    yield "cut-in-pixels.dcm", good[: pixels + 30], "unreadable"
+    yield "no-pixels.dcm", good[:pixels], "unreadable"
+    yield "cut.png", png()[:50], "unreadable"
+    yield "bad-crc.png", png().replace(b"IDAT", b"IDAX"), "unreadable"
+    yield "constant.png", image.getvalue(), "blank"
+    yield "cut.nii", bytes(volume[:600]), "unreadable"
+    yield "cut.nii.gz", gzip.compress(bytes(volume))[:200], "unreadable"
+    yield "not-a-number.nii", bytes(nan), "not_finite"
+    yield "several.nii", bytes(several), "several_volumes"
+    yield "wrong-dims.nii", bytes(wrong_dims), "unreadable"
+    yield "huge.png", huge_png(), "limit_exceeded"
+    dataset.SOPClassUID, dataset.Modality = pydicom.uid.CTImageStorage, "CT"
+    yield "ct.dcm", as_bytes(dataset), "not_mr"
+    dataset.SOPClassUID, dataset.Modality = pydicom.uid.MRImageStorage, "MR"
+    dataset.Rows = 200
+    yield "rows-lie.dcm", as_bytes(dataset), "unreadable"
+    dataset.NumberOfFrames = 2_000_000_000
+    yield "frames-lie.dcm", as_bytes(dataset), "limit_exceeded"
+
+
+def as_bytes(dataset):
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def huge_png():
+    """A valid header that promises 65,535 x 65,535 pixels, and ten bytes."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 65535, 65535, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", bytes(10))
+
+
+def test_hostile_files_are_typed_one_by_one_and_together(tiny_scan, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    expected = {}
+    for name, data, reason in hostile_files(tmp_path, tiny_scan):
+        (bad / name).write_bytes(data)
+        expected[str(bad / name)] = reason
+    assert len(expected) == 20
+    alone = {}
+    for name in expected:
+        with pytest.raises(InputError) as caught:
+            list(read_scans(name))
+        assert caught.value.__class__ is not InputError
+        alone[caught.value.place] = caught.value.reason
+    assert alone == expected
+    errors = []
+    (bad / "good.png").write_bytes(png())
+    scans = list(read_scans(bad, errors.append))
+    assert [scan.name for scan in scans] == [str(bad / "good.png")]
+    assert len(errors) >= 15  # files of one DICOM series are one scan
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("../../escape.png", "unsafe_path"), ("/etc/escape.png", "unsafe_path")],
+)
+def test_no_entry_leaves_the_zip(tmp_path, name, reason):
+    path = zipped(tmp_path, name, png())
+    with pytest.raises(UnreadableFile) as caught:
+        list(read_scans(path))
+    assert caught.value.reason == reason
+
+
+def test_bombs_stop_at_the_limits(tmp_path):
+    path = zipped(tmp_path, "a.nii", bytes(30_000_000))
+    with pytest.raises(InputError, match="unpacks to"):
+        list(read_scans(path))
+    with pytest.raises(InputError, match="entries: 1, the limit is 0"):
+        list(read_scans(path, limits=Limits(zip_entries=0)))
+    with pytest.raises(InputError, match="bytes unpacked"):
+        list(read_scans(path, limits=Limits(zip_bytes=1000)))
+
+
+def test_a_zip_in_a_zip_is_not_opened(tmp_path):
+    inner = zipped(tmp_path, "a.png", png()).read_bytes()
+    with pytest.raises(InputError) as caught:
+        list(read_scans(zipped(tmp_path, "inner.zip", inner)))
+    assert caught.value.reason == "nested_zip"
+
+
+def test_an_encrypted_entry_is_named(tmp_path):
+    path = zipped(tmp_path, "a.png", png())
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(UnreadableFile, match=r"a\.png: encrypted"):
+        list(read_scans(path))
+
+
+def test_missing_and_empty_places_are_named(tmp_path):
+    with pytest.raises(UnreadableFile, match="no such file"):
+        list(read_scans(tmp_path / "nowhere"))
+    with pytest.raises(UnreadableFile, match="no picture, NIfTI or DICOM"):
+        list(read_scans(tmp_path))
+
+
+def test_the_number_of_files_is_limited(mixed):
+    with pytest.raises(InputError, match=r"limits\.files"):
+        list(read_scans(mixed, limits=Limits(files=3)))

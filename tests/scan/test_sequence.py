@@ -1,0 +1,45 @@
+import pytest
+
+from meninx.scan.sequence import Acquisition, sequence_from_text, sequence_of
+
+
+@pytest.mark.parametrize(
+    ("expected", "acquisition"),
+    [
+        ("T1", Acquisition(500, 12, None, frozenset({"SE"}))),
+        ("T1c", Acquisition(500, 12, None, frozenset({"SE"}), contrast_agent=True)),
+        ("T1c", Acquisition(500, 12, None, frozenset({"SE"}), text="t1_se_tra +C")),
+        ("T2", Acquisition(4000, 95, None, frozenset({"SE"}))),
+        ("FLAIR", Acquisition(9000, 110, 2500, frozenset({"IR"}))),
+        ("T1", Acquisition(2000, 2.5, 900, frozenset({"GR", "IR"}))),  # MPRAGE
+        ("T1", Acquisition(300, 2.46, None, frozenset({"GR"}), text="t1_fl2d_sag")),
+        ("unknown", Acquisition(600, 20, None, frozenset({"GR"}))),  # T2*
+        ("unknown", Acquisition(2200, 30, None, frozenset({"SE", "EP"}))),  # fMRI
+        ("unknown", Acquisition(5000, 80, None, frozenset({"SE"}), text="ep2d_diff_3scan")),
+        ("FLAIR", Acquisition(text="t2_tirm_tra_dark-fluid")),
+        ("T2", Acquisition(text="AX T2 FSE")),
+        ("T1c", Acquisition(text="T1 post gad")),
+        ("unknown", Acquisition()),
+        ("unknown", Acquisition(1500, 40)),  # neither
+    ],
+)
+def test_sequence_of_headers(expected, acquisition):
+    assert sequence_of(acquisition) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("case-1/flair.nii.gz", "FLAIR"),
+        ("case-1/t1.nii.gz", "T1"),
+        ("pat0001/t1c.nii.gz", "T1c"),
+        ("BraTS_001_t1ce.nii.gz", "T1c"),
+        ("sub-01_T2w.nii.gz", "T2"),
+        ("flair-study/t2.nii", "T2"),
+        ("t1-and-t2.nii", "unknown"),
+        ("brain.nii", "unknown"),
+        ("t2star.nii", "unknown"),
+    ],
+)
+def test_sequence_of_names(name, expected):
+    assert sequence_from_text(name) == expected
