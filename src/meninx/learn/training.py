@@ -301,6 +301,8 @@ def _fit(
     with warnings.catch_warnings():
         # All pictures lie in memory: workers would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # That a resumed run finds its checkpoints is what it is for.
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* is not empty.*")
         # Lightning's own use of a PyTorch function that is about to change.
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
         trainer.fit(
