@@ -14,7 +14,7 @@ from meninx.detect.engine import Engine
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.detect.gate import check_scan
-from meninx.detect.preprocessing import Placement, foreground, frame_of
+from meninx.detect.preprocessing import Placement, foreground, framing_of
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_scans
@@ -25,7 +25,7 @@ LEAST_BRAIN = 0.25
 # Bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
 # Slices that tell a volume's intensities and extent; percentiles of all would cost more than that.
-FRAME_SLICES = 16
+FRAMING_SLICES = 16
 
 
 class Detector:
@@ -60,9 +60,9 @@ class Detector:
         slices = brain_slices(scan)
         images = np.stack([one.image for one in slices])  # [n, h, w]
         preprocessing = self.card.preprocessing
-        frame = frame_of(images[:: max(1, len(images) // FRAME_SLICES)])
-        placement = preprocessing.placement(frame, images.shape[1:], slices[0].pixel_spacing)
-        units = [preprocessing.to_unit(image, frame, placement) for image in images]
+        framing = framing_of(images[:: max(1, len(images) // FRAMING_SLICES)])
+        placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
+        units = [preprocessing.to_unit(image, framing, placement) for image in images]
         prepared_at = time.perf_counter()
         cell_logits, type_logits = self._infer(units)
         inferred_at = time.perf_counter()

@@ -99,7 +99,7 @@ def foreground(image: FloatArray) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Framing:
     """Hold what all slices of a scan share: one intensity scale and one crop.
 
     With a scale of its own, a slice without tumor would be brightened until its healthy tissue
@@ -116,19 +116,19 @@ class Frame:
     columns: tuple[float, float]
 
 
-def frame_of(images: FloatArray) -> Frame:
-    """Return the frame of a scan's slices.
+def framing_of(images: FloatArray) -> Framing:
+    """Return the framing of a scan's slices.
 
     Args:
         images: Shape (n, h, w), of which one in a few is enough; a picture is n = 1.
 
     Returns:
-        The frame, for all slices of the scan.
+        The framing, for all slices of the scan.
     """
     low, high = intensity_range(images)
     head = np.asarray(images > low + FOREGROUND_LEVEL * (high - low)).any(axis=0)
     rows, columns = _extent(np.asarray(head))
-    return Frame(low, high, rows, columns)
+    return Framing(low, high, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -147,22 +147,22 @@ class Preprocessing:
     std: float = 0.25
 
     def placement(
-        self, frame: Frame, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
+        self, framing: Framing, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
     ) -> Placement:
         """Return where a slice is to be placed in the network's input.
 
-        The frame's longer side, measured in mm, fills the input, so pixels become square and the
+        The framing's longer side, measured in mm, fills the input, so pixels become square and the
         head's size does not depend on the field of view.
 
         Args:
-            frame: Of the scan.
+            framing: Of the scan.
             shape: Height and width of its slices.
             pixel_spacing: Distance between rows and between columns, mm.
 
         Returns:
             The same placement for all of the scan's slices.
         """
-        rows, columns = frame.rows, frame.columns
+        rows, columns = framing.rows, framing.columns
         pad = self.margin * max(rows[1] - rows[0], columns[1] - columns[0])
         top, bottom = max(rows[0] - pad, 0.0), min(rows[1] + pad, float(shape[0]))
         left, right = max(columns[0] - pad, 0.0), min(columns[1] + pad, float(shape[1]))
@@ -203,19 +203,19 @@ class Preprocessing:
         canvas[rows, columns] = np.asarray(resized)
         return canvas
 
-    def to_unit(self, image: FloatImage, frame: Frame, placement: Placement) -> FloatImage:
+    def to_unit(self, image: FloatImage, framing: Framing, placement: Placement) -> FloatImage:
         """Return an image cropped, resampled and scaled to 0..1.
 
         Args:
             image: Intensities, shape (h, w), any unit; finite.
-            frame: Of its scan.
+            framing: Of its scan.
             placement: Of its scan.
 
         Returns:
             Shape (size, size), values 0..1.
         """
-        width = max(frame.high - frame.low, float(np.finfo(np.float32).tiny))
-        scaled = (image - np.float32(frame.low)) / np.float32(width)
+        width = max(framing.high - framing.low, float(np.finfo(np.float32).tiny))
+        scaled = (image - np.float32(framing.low)) / np.float32(width)
         return np.clip(self.resample(scaled, placement), 0.0, 1.0)
 
     def normalize(self, unit: FloatImage) -> FloatImage:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from meninx.data.manifest import Picture
-from meninx.detect.preprocessing import Preprocessing, foreground, frame_of
+from meninx.detect.preprocessing import Preprocessing, foreground, framing_of
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import Batch
 from meninx.learn.recipe import SamplingRecipe
@@ -72,9 +72,9 @@ class SliceDataset(Dataset[dict[str, Tensor]]):
     def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
         images, masks, depths, types, kinds = [], [], [], [], []
         for example in examples:
-            frame = frame_of(example.image[None])
-            placement = preprocessing.placement(frame, example.image.shape, (1.0, 1.0))
-            unit = preprocessing.to_unit(example.image, frame, placement)
+            framing = framing_of(example.image[None])
+            placement = preprocessing.placement(framing, example.image.shape, (1.0, 1.0))
+            unit = preprocessing.to_unit(example.image, framing, placement)
             mask = np.zeros_like(unit)
             if example.mask is not None:
                 mask = preprocessing.resample(example.mask, placement)

@@ -18,7 +18,9 @@ class EpochTable(Callback):
         self._path = path
 
     def on_train_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule  # noqa: ARG002
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002
     ) -> None:
         """Drop rows of epochs that are about to be trained again."""
         rows = self._rows()
@@ -27,7 +29,9 @@ class EpochTable(Callback):
             self._write(kept)
 
     def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule  # noqa: ARG002
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,  # noqa: ARG002
     ) -> None:
         """Add the epoch's row."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -1,0 +1,174 @@
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from meninx.cli import VERBS, app
+from meninx.cli.predict import file_stem
+from meninx.phantom.writing import write_dicom, write_nifti
+
+RUN = CliRunner()
+
+
+def meninx(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "meninx", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb):
+    result = RUN.invoke(app, [verb, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+    assert len(result.output.splitlines()) > 6
+
+
+def test_version_and_help_name_the_purpose():
+    assert meninx("--version").stdout.startswith("meninx 0.")
+    assert "not for diagnosis" in " ".join(meninx("--help").stdout.split())
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["predict"], ["predict", "x", "--bogus"]])
+def test_wrong_usage_is_status_2_and_no_traceback(arguments):
+    result = meninx(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory, sick, healthy):
+    folder = tmp_path_factory.mktemp("studies")
+    write_dicom(sick.scan, folder / "series", 7)
+    write_nifti(healthy.scan.voxels.astype(np.int16), healthy.scan, folder / "t2.nii.gz")
+    return folder
+
+
+def test_json_is_one_object_a_line_and_nothing_else(studies):
+    result = meninx("predict", "--json", studies)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["scan"] for line in lines] == [
+        str(studies / "t2.nii.gz"),
+        str(studies / "series"),
+    ]
+    assert all(line["status"] == "scored" for line in lines)
+    assert set(lines[1]["identity"]) == {"study_instance_uid", "series_instance_uid"}
+
+
+def test_renamed_shuffled_and_zipped_is_the_same_probability(studies, tmp_path):
+    files = sorted((studies / "series").iterdir())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number, index in enumerate(np.random.default_rng(1).permutation(len(files))):
+            archive.write(files[index], f"{number:02}")
+    result = meninx("predict", "--json", studies / "series", tmp_path / "a.zip")
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert first["probability"] == pytest.approx(second["probability"], abs=1e-6)
+
+
+def test_one_bad_scan_stops_nothing_and_is_status_1(studies, tmp_path):
+    (tmp_path / "bad.dcm").write_bytes(b"words")
+    photo = Image.new("RGB", (200, 220), "green")
+    photo.paste("orange", (50, 60, 90, 150))
+    photo.save(tmp_path / "photo.png")
+    result = meninx("predict", "--json", tmp_path, studies / "t2.nii.gz", tmp_path / "nowhere")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    found = [
+        (line["status"], line["reason"]) for line in map(json.loads, result.stdout.splitlines())
+    ]
+    assert found == [
+        ("failed", "unreadable"),
+        ("refused", "color"),
+        ("scored", None),
+        ("failed", "not_found"),
+    ]
+
+
+def test_the_table_and_the_heat_maps(studies, tmp_path):
+    result = meninx("predict", studies, "--output", tmp_path / "out")
+    assert result.returncode == 0
+    assert "tumor" in result.stdout
+    assert "not for diagnosis" in result.stdout
+    maps = sorted((tmp_path / "out").glob("*.png"))
+    assert len(maps) == 2
+    with Image.open(maps[0]) as picture:
+        assert picture.width > picture.height
+    lines = (tmp_path / "out" / "findings.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    meninx("predict", studies, "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "findings.jsonl").read_text().count("\n") == 2
+
+
+def test_a_missing_model_is_one_line_and_status_2(studies):
+    result = meninx("predict", studies, "--model", "nowhere.onnx")
+    assert result.returncode == 2
+    assert result.stderr.startswith("meninx: nowhere.onnx: the detector file can't be read")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("a/b/c/scan.nii.gz", "c_scan.nii.gz"), ("../../x <y>.png", "x_y_.png"), ("", "")],
+)
+def test_names_of_heat_maps_are_safe(name, stem):
+    found = file_stem(name)
+    assert found.startswith(stem)
+    assert "/" not in found
+    assert ".." not in found
+    assert file_stem(name) != file_stem(name + "2")
+
+
+def test_a_closed_pipe_is_no_error(studies):
+    command = f"{sys.executable} -m meninx predict --json {studies} {studies} | head -n 1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert len(result.stdout.splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_train_then_predict_with_what_it_wrote(studies, tmp_path):
+    assert meninx("phantom", tmp_path / "data", "--count", 10, "--format", "png").returncode == 0
+    run = tmp_path / "run"
+    arguments = ("train", tmp_path / "data", "--recipe", "smoke", "--epochs", 1, "--output", run)
+    trained = meninx(*arguments)
+    assert trained.returncode == 0, trained.stderr
+    assert "detector:" in trained.stderr
+    result = meninx("predict", "--json", studies / "series", "--model", run / "detector.onnx")
+    (line,) = map(json.loads, result.stdout.splitlines())
+    assert line["model"]["name"] == "smoke"
+    again = meninx(*arguments)
+    assert again.returncode == 2
+    assert "holds a run already" in again.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_ends_in_a_page(tmp_path):
+    result = meninx("demo", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = [
+        json.loads(line) for line in (tmp_path / "demo" / "findings.jsonl").read_text().splitlines()
+    ]
+    answers = {
+        line["scan"].removeprefix("demo/scans/"): line["decision"] or line["status"]
+        for line in lines
+    }
+    assert answers == {
+        "damaged.dcm": "failed",
+        "dicom-healthy": "no_tumor",
+        "dicom-with-tumor": "tumor",
+        "nifti-flair.nii.gz": "tumor",
+        "photograph.jpg": "refused",
+        "picture.png": "tumor",
+    }
+    assert "data:image/png" in (tmp_path / "demo" / "report.html").read_text()

@@ -1,0 +1,58 @@
+"""Every command and figure of the README is held to what happens."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(language):
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"`?make ([a-z]+)`?", README))
+    assert {"demo", "test", "picture"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_meninx_command_runs_in_order(tmp_path):
+    lines = [line for line in commands("sh") if line.startswith("meninx ")]
+    assert len(lines) >= 7
+    for line in lines:
+        arguments = [sys.executable, "-m", *shlex.split(line)]
+        result = subprocess.run(
+            arguments, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        # 1 says that a scan was refused; none of these should be.
+        assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert len(result.stdout.splitlines()) == 4
+
+
+def test_figures_are_those_that_were_measured():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from figures import with_figures
+    finally:
+        sys.path.pop(0)
+    assert with_figures(README) == README
+
+
+def test_linked_files_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,111 @@
+"""Hold the reader and the shipped detector to real scans. Needs MENINX_DATA."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meninx.assess.volumes import measure_volume, peak_share, pooled_auroc
+from meninx.detect.detector import load_detector, score_path
+from meninx.scan.dicom import _decode
+from meninx.scan.limits import DEFAULT_LIMITS
+from meninx.scan.reading import read_scans
+from meninx.scan.source import Source
+
+pytestmark = pytest.mark.real_data
+
+
+def test_a_sagittal_mprage(real_data):
+    (scan,) = read_scans(real_data / "dicom" / "healthy-child-t1")
+    assert scan.voxels.shape == (256, 256, 192)
+    assert (scan.view.plane, scan.sequence) == ("sagittal", "T1")
+    assert scan.spacing_mm == pytest.approx((0.859375, 0.859375, 0.9), abs=1e-3)
+
+
+def test_a_patient_on_the_left_side(real_data):
+    (scan,) = read_scans(real_data / "dicom" / "healthy-adult-sagittal-t1")
+    assert scan.voxels.shape == (256, 256, 35)
+    assert (scan.view.plane, scan.sequence) == ("sagittal", "T1")
+    assert scan.slice_gap_mm == pytest.approx(4.8)
+
+
+def test_enhanced_files_of_test_objects_are_read_and_refused(real_data):
+    detector = load_detector()
+    for name in ("siemens", "philips"):
+        folder = real_data / "dicom" / f"enhanced-{name}-not-a-brain"
+        results = list(score_path(detector, folder))
+        assert results
+        for scan, found in results:
+            assert scan is not None
+            assert (found.status, found.reason) == ("refused", "too_small")
+
+
+def test_mosaics_are_set_aside_and_their_twelve_bits_are_clean(real_data):
+    folder = real_data / "dicom" / "twelve-bit-mosaic"
+    errors = []
+    assert list(read_scans(folder, errors.append)) == []
+    assert {error.reason for error in errors} == {"mosaic"}
+    for path in folder.glob("*.dcm"):
+        pixels = _decode(Source(str(path), path, None, path.stat().st_size), DEFAULT_LIMITS)
+        signed = "Unsigned" not in path.name
+        assert pixels.min() >= (-2048 if signed else 0)
+        assert pixels.max() <= (2047 if signed else 4095)
+        assert len(np.unique(pixels)) > 500
+
+
+def test_nifti_axes_are_told_by_the_affine(real_data):
+    (colin,) = read_scans(real_data / "templates" / "colin27-t1.nii.gz")
+    assert colin.view.plane == "axial"
+    # Stored from right to left and from back to front: turned for the reader.
+    assert colin.view.flip_columns
+    assert colin.view.flip_rows
+
+
+@pytest.mark.slow
+def test_a_shuffled_renamed_zip_scores_as_the_folder_does(real_data, tmp_path):
+    folder = real_data / "dicom" / "healthy-child-t1"
+    files = sorted(folder.glob("*.dcm"))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_STORED) as archive:
+        for number, index in enumerate(np.random.default_rng(0).permutation(len(files))):
+            archive.write(files[index], f"f{number}")
+    command = [sys.executable, "-m", "meninx", "predict", "--json", folder, tmp_path / "x.zip"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["probability"] == pytest.approx(second["probability"], abs=1e-6)
+    assert first["slices"] == second["slices"]
+
+
+def test_a_kaggle_picture_is_scored(real_data):
+    path = min((real_data / "folders" / "navoneel" / "yes").iterdir())
+    ((_, found),) = score_path(load_detector(), path)
+    assert found.status == "scored"
+
+
+@pytest.mark.slow
+def test_the_shipped_detector_holds_on_flair_of_another_hospital(real_data):
+    """A floor; docs/evidence/volumes.json has what was measured when it was shipped."""
+    results = []
+    for patient in sorted((real_data / "volumes" / "brats18").iterdir()):
+        (scan,) = read_scans(patient / "flair.nii.gz")
+        (mask,) = read_scans(patient / "tumor-mask.nii.gz")
+        results.append(measure_volume(load_detector(), scan, mask.voxels > 0))
+    assert pooled_auroc(results) >= 0.80
+    assert peak_share(results) >= 0.60
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_training_on_real_pictures_runs(real_data, tmp_path):
+    command = [
+        sys.executable, "-m", "meninx", "train", real_data / "curated", "--recipe", "smoke",
+        "--epochs", "1", "--output", tmp_path / "run",
+    ]  # fmt: skip
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "run" / "detector.onnx").is_file()
+    picture = min(Path(real_data / "curated" / "pictures").iterdir())
+    ((_, found),) = score_path(load_detector(tmp_path / "run" / "detector.onnx"), picture)
+    assert found.status == "scored"
