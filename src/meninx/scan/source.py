@@ -1,6 +1,7 @@
 """Give bytes by name, whether they lie in a file or in a zip, and translate decoders' errors."""
 
 import struct
+import textwrap
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ DECODER_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+# Decoders' messages can run to a page of advice to programmers.
+LONGEST_DETAIL = 120
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def reading(place: str, what: str) -> Iterator[None]:
             raise
         raise type(error)(str(error), place=place, reason=error.reason) from error
     except DECODER_ERRORS as error:
-        detail = str(error).strip().split("\n")[0][:160]
+        detail = textwrap.shorten(str(error), LONGEST_DETAIL, placeholder=" ...")
         raise UnreadableFile(
             f"{what} can't be read ({type(error).__name__}: {detail}); the file is damaged, "
             "incomplete or not what its name says",
