@@ -203,6 +203,20 @@ def test_slices_without_positions_are_an_error(series, tmp_path, read_all, error
     assert "ImagePositionPatient" in str(errors[0])
 
 
+def test_pixels_of_no_known_size_are_an_error(series, tmp_path, read_all, errors):
+    for dataset in series:
+        del dataset.PixelSpacing
+    assert read_all(save_all(series, tmp_path)) == []
+    assert "no PixelSpacing" in str(errors[0])
+
+
+def test_several_echo_numbers_in_one_image_are_read(series, tiny_scan, tmp_path, read_all):
+    for dataset in series:
+        dataset.EchoNumbers = [1, 2]
+    (found,) = read_all(save_all(series, tmp_path))
+    assert_same(found, tiny_scan)
+
+
 def test_no_patient_name_leaves_the_reader(series, tmp_path, read_all, errors):
     for dataset in series:
         dataset.PatientName = "Very^Secret"

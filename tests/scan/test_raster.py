@@ -9,7 +9,7 @@ from meninx.scan.source import Source
 
 
 def source(path):
-    return Source(str(path), path, None, path.stat().st_size)
+    return Source(str(path), path, path.stat().st_size)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
 from meninx.errors import UnreadableFile, UnsupportedScan
@@ -41,7 +42,11 @@ SET_ASIDE = {
     "VELOCITY": ("derived", "a flow image"),
 }
 LOCALIZER_WORDS = ("localizer", "localiser", "scout", "survey", "3-plane", "3 plane", "3plane")
-BRAIN_PARTS = ("", "BRAIN", "HEAD", "SKULL", "HEADNECK", "HEADANDNECK", "CRANIUM", "NEURO")
+# BodyPartExamined is typed by people: any word of the head will do, in the languages met so far.
+BRAIN_WORDS = (
+    "BRAIN", "HEAD", "SKULL", "CRANI", "NEURO", "CEREB", "PITUIT", "SELLA", "ORBIT", "IAC",
+    "KOPF", "SCHAEDEL", "TETE", "CRANE", "CABEZA", "ENCEFAL",
+)  # fmt: skip
 
 
 def is_dicom(head: bytes) -> bool:
@@ -178,8 +183,8 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
         dataset.get("PhotometricInterpretation", "")
     ) not in ("MONOCHROME1", "MONOCHROME2"):
         return UnsupportedScan("a colored image; expected gray MR slices", reason="color")
-    part = str(dataset.get("BodyPartExamined", "") or "").upper().replace(" ", "").replace("_", "")
-    if part not in BRAIN_PARTS:
+    part = str(dataset.get("BodyPartExamined", "") or "").upper()
+    if part and not any(word in part for word in BRAIN_WORDS):
         return UnsupportedScan(
             f"the header says that it shows {part}; expected a brain", reason="not_brain"
         )
@@ -345,6 +350,9 @@ def _kind(image_type: Sequence[str] | str | None) -> tuple[str, ...]:
 
 def _number(dataset: Dataset, name: str) -> float | None:
     value = dataset.get(name)
+    if isinstance(value, MultiValue):
+        # Numbers that may come several at once, such as EchoNumbers: the first names the image.
+        value = value[0] if value else None
     return None if value is None or value == "" else float(value)
 
 

@@ -52,7 +52,7 @@ def read_gray(path: Path) -> NDArray[np.float32]:
     Raises:
         InputError: As `read_picture`.
     """
-    scan = read_picture(Source(str(path), path, None, path.stat().st_size))
+    scan = read_picture(Source(str(path), path, path.stat().st_size))
     return scan.slice(0).image
 
 

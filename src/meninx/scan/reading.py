@@ -3,6 +3,7 @@
 import logging
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -52,14 +53,15 @@ def read_scans(
     """
     errors: list[InputError] = []
     report = errors.append if on_error is None else on_error
-    yield from _scans(Path(path), report, limits)
+    with ExitStack() as opened:
+        yield from _scans(Path(path), report, limits, opened)
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise SeveralInputErrors(errors)
 
 
-def _scans(path: Path, report: OnError, limits: Limits) -> Iterator[Scan]:
+def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> Iterator[Scan]:
     found = False
 
     def tell(error: InputError) -> None:
@@ -68,7 +70,7 @@ def _scans(path: Path, report: OnError, limits: Limits) -> Iterator[Scan]:
         report(error)
 
     try:
-        sources, named = _sources(path, limits, tell)
+        sources, named = _sources(path, limits, tell, opened)
     except InputError as error:
         report(error)
         return
@@ -134,7 +136,9 @@ def _is_picture(head: bytes) -> bool:
     )
 
 
-def _sources(path: Path, limits: Limits, report: OnError) -> tuple[list[Source], bool]:
+def _sources(
+    path: Path, limits: Limits, report: OnError, opened: ExitStack
+) -> tuple[list[Source], bool]:
     """Return the files under a path, and whether the user named the one file by itself."""
     if path.is_dir():
         return _files_of(path, limits), False
@@ -145,8 +149,8 @@ def _sources(path: Path, limits: Limits, report: OnError) -> tuple[list[Source],
         with path.open("rb") as file:
             head = file.read(4)
     if zipfile_magic(head):
-        return _entries_of(path, limits, report), False
-    return [Source(str(path), path, None, size)], True
+        return _entries_of(path, limits, report, opened), False
+    return [Source(str(path), path, size)], True
 
 
 def _files_of(folder: Path, limits: Limits) -> list[Source]:
@@ -158,14 +162,15 @@ def _files_of(folder: Path, limits: Limits) -> list[Source]:
             hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
             if hidden or not file.is_file() or not file.resolve().is_relative_to(root):
                 continue
-            sources.append(Source(str(file), file, None, file.stat().st_size))
+            sources.append(Source(str(file), file, file.stat().st_size))
             limits.check("files", len(sources), "files", str(folder))
     return sources
 
 
-def _entries_of(path: Path, limits: Limits, report: OnError) -> list[Source]:
+def _entries_of(path: Path, limits: Limits, report: OnError, opened: ExitStack) -> list[Source]:
     """Return a zip's files, by name, each checked by its directory entry before it is unpacked."""
-    with reading(str(path), "the zip"), zipfile.ZipFile(path) as archive:
+    with reading(str(path), "the zip"):
+        archive = opened.enter_context(zipfile.ZipFile(path))
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     limits.check("entries", len(entries), "zip_entries", str(path))
     limits.check("bytes unpacked", sum(e.file_size for e in entries), "zip_bytes", str(path))
@@ -178,7 +183,7 @@ def _entries_of(path: Path, limits: Limits, report: OnError) -> list[Source]:
             report(error)
         else:
             if not PurePosixPath(entry.filename).name.startswith("."):
-                sources.append(Source(name, path, entry.filename, entry.file_size))
+                sources.append(Source(name, path, entry.file_size, entry.filename, archive))
     return sources
 
 

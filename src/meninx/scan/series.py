@@ -101,6 +101,11 @@ class Stack:
                 "ImageOrientationPatient; expected both in each: export the series from the "
                 "scanner or the PACS, not from a viewer"
             )
+        if first.pixel_spacing is None:
+            raise GeometryError(
+                "no PixelSpacing, so nothing says how large a pixel is; export the series from the "
+                "scanner or the PACS, not from a viewer"
+            )
         positions = np.array([frame.position for frame in self.frames])
         orientation = np.array([frame.orientation for frame in self.frames]).mean(axis=0)
         order = slice_order(positions, orientation)
@@ -108,9 +113,7 @@ class Stack:
             gap = slice_spacing(positions[order], orientation)
         else:
             gap = first.thickness or 1.0
-        affine = affine_of_stack(
-            positions[order[0]], orientation, first.pixel_spacing or (1.0, 1.0), gap
-        )
+        affine = affine_of_stack(positions[order[0]], orientation, first.pixel_spacing, gap)
         return tuple(self.frames[index] for index in order), affine
 
 

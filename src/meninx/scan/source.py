@@ -43,14 +43,16 @@ class Source:
     Args:
         name: As the user knows it.
         path: The file, or the zip that holds the entry.
-        entry: Name inside the zip; None for a file of its own.
         size: Bytes, unpacked.
+        entry: Name inside the zip; None for a file of its own.
+        archive: The zip, open: parsing its directory anew for each entry would take quadratic time.
     """
 
     name: str
     path: Path
-    entry: str | None
     size: int
+    entry: str | None = None
+    archive: zipfile.ZipFile | None = None
 
     def read(self, limits: Limits) -> bytes:
         """Return all bytes.
@@ -83,11 +85,11 @@ class Source:
         """
         limits.check("bytes", self.size, "file_bytes", self.name)
         with reading(self.name, "the file"):
-            if self.entry is None:
+            if self.archive is None or self.entry is None:
                 with self.path.open("rb") as file:
                     return file.read(count)
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.entry) as file:
-                return file.read(count)
+            with self.archive.open(self.entry) as packed:
+                return packed.read(count)
 
 
 @contextmanager
