@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from meninx.assess.volumes import measure_volume, peak_share, pooled_auroc
-from meninx.detect.detector import load_detector, score_path
+from meninx.detect.detector import brain_slices, load_detector, score_path
 from meninx.scan.dicom import _decode
 from meninx.scan.limits import DEFAULT_LIMITS
 from meninx.scan.reading import read_scans
@@ -31,6 +31,16 @@ def test_a_patient_on_the_left_side(real_data):
     assert scan.voxels.shape == (256, 256, 35)
     assert (scan.view.plane, scan.sequence) == ("sagittal", "T1")
     assert scan.slice_gap_mm == pytest.approx(4.8)
+
+
+@pytest.mark.parametrize("name", ["healthy-child-t1", "healthy-adult-sagittal-t1"])
+def test_slices_of_air_are_not_judged(real_data, name):
+    (scan,) = read_scans(real_data / "dicom" / name)
+    kept = [one.index for one in brain_slices(scan)]
+    assert kept[0] > 0
+    assert kept[-1] < len(scan) - 1
+    assert kept == list(range(kept[0], kept[-1] + 1))
+    assert len(kept) > len(scan) / 2
 
 
 def test_enhanced_files_of_test_objects_are_read_and_refused(real_data):

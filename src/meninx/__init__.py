@@ -18,6 +18,7 @@ from meninx.errors import (
     MeninxError,
     ModelError,
     OptionError,
+    SeveralInputErrors,
     UnreadableFile,
     UnsupportedScan,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "ModelError",
     "OptionError",
     "Scan",
+    "SeveralInputErrors",
     "UnreadableFile",
     "UnsupportedScan",
     "load_detector",

@@ -98,12 +98,14 @@ def test_threads_may_share_a_detector(detector, sick, healthy):
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
-def test_slices_without_brain_are_left_out(sick):
-    voxels = sick.scan.voxels.copy()
-    voxels[:, :, -2:] = np.random.default_rng(0).uniform(0, 3, (*voxels.shape[:2], 2))
-    kept = brain_slices(Scan("x", voxels, sick.scan.affine))
-    assert max(one.index for one in kept) <= len(sick.scan) - 1
-    assert len(kept) >= 5
+def test_slices_of_mere_noise_are_left_out_and_the_head_is_kept(sick):
+    noise = np.random.default_rng(0).uniform(0, 20, (*sick.scan.voxels.shape[:2], 3))
+    voxels = np.concatenate([noise.astype(np.float32), sick.scan.voxels, noise], axis=2)
+    voxels = voxels.astype(np.float32)
+    kept = [one.index for one in brain_slices(Scan("x", voxels, sick.scan.affine, slice_axis=2))]
+    assert kept[0] >= 3
+    assert kept[-1] <= 2 + len(sick.scan)
+    assert len(kept) >= 6
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,6 @@ def test_brightness_and_contrast_of_the_file_do_not_matter(scale, shift):
     np.testing.assert_allclose(results[0], results[1], atol=2e-2)
 
 
-@given(st.floats(0, 60), st.floats(0, 50), st.sampled_from([(1.0, 1.0), (2.5, 1.0), (0.4, 0.7)]))
-def test_a_network_pixel_maps_back_to_the_image(row, column, spacing):
-    placement = Preprocessing(size=64).placement(framing_of(picture()[None]), (90, 70), spacing)
-    back = placement.to_image(*placement.to_network(row, column))
-    assert back == pytest.approx((row, column), abs=1e-6)
-
-
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.5, 1.0), (0.4, 0.7)])
 def test_a_bright_dot_lands_where_the_mapping_says(spacing):
     image = picture()

@@ -85,6 +85,7 @@ def test_decoys_change_pictures_and_are_no_tumors(batch):
 def test_painted_lesions_are_in_the_mask(batch):
     torch.manual_seed(3)
     painted = paint(batch, replace(NEVER, paint=1.0))
+    assert (painted.tumor_type == -1).all()
     for index in range(3, 6):
         inside = painted.mask[index] > 0.5
         assert (painted.image[index] - batch.image[index]).abs()[inside].mean() > 0.03

@@ -5,13 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from meninx.data.manifest import read_manifest
+from meninx.data.manifest import Picture, read_manifest
 from meninx.detect.calibration import Calibration, slice_logits
 from meninx.detect.detector import load_detector
 from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing
-from meninx.errors import DataError
+from meninx.errors import DataError, OptionError
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
 from meninx.learn.export import export_detector, recalibrate
 from meninx.learn.network import CellNetwork, picture_logit
@@ -104,6 +105,32 @@ def test_tumors_without_a_mask_teach_no_cells(pictures):
     assert len(list(examples_of(blind))) == 5
 
 
+@pytest.mark.parametrize("value", [1, 7, 255])
+def test_any_value_marks_a_tumor_in_a_mask(tmp_path, value):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (90, 80), np.uint8)).save(tmp_path / "p.png")
+    mask = np.zeros((90, 80), np.uint8)
+    mask[20:40, 30:50] = value
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    picture = Picture("p", tmp_path / "p.png", tmp_path / "m.png", True, "glioma", "g", 1, "s")
+    (example,) = examples_of([picture])
+    assert example.mask.sum() == 400
+
+
+def test_masks_that_do_not_fit_are_data_errors(tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (90, 80), np.uint8)).save(tmp_path / "p.png")
+    picture = Picture("p", tmp_path / "p.png", tmp_path / "m.png", True, "glioma", "g", 1, "s")
+    Image.fromarray(np.zeros((90, 80), np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match="is empty"):
+        list(examples_of([picture]))
+    Image.fromarray(np.full((80, 90), 255, np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match="90 x 80 pixels, its picture 80 x 90"):
+        list(examples_of([picture]))
+    with pytest.raises(DataError, match="a mask, but no tumor"):
+        list(examples_of([replace(picture, tumor=False)]))
+
+
 def test_the_dataset_holds_what_the_detector_sees(pictures):
     dataset = SliceDataset(examples_of(read_manifest(pictures).pictures), Preprocessing(size=64))
     assert dataset.image.shape == (10, 64, 64)
@@ -162,6 +189,9 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
         with pytest.raises(StopsError):
             train(pictures, TINY, tmp_path / "parts")
     assert not (tmp_path / "parts" / "detector.onnx").exists()
+    other = replace(TINY, training=replace(TINY.training, validation_fold=4))
+    with pytest.raises(OptionError, match="began with other settings"):
+        train(pictures, other, tmp_path / "parts", resume=True)
     resumed = train(pictures, TINY, tmp_path / "parts", resume=True)
     tables = [(run.folder / "epochs.csv").read_text().splitlines() for run in (whole, resumed)]
     assert len(tables[0]) == len(tables[1]) == 4

@@ -13,6 +13,7 @@ from pydicom.uid import (
 
 from meninx.errors import GeometryError, UnsupportedScan
 from meninx.phantom.writing import stable_uid, write_nifti
+from meninx.scan.geometry import affine_of_stack
 from meninx.scan.scan import Scan
 from tests.scan.dicom_making import encoded, enhanced, save, save_all, slices_of
 
@@ -140,6 +141,22 @@ def test_a_slice_that_is_there_twice_counts_once(series, tiny_scan, tmp_path, re
     (tmp_path / "000-cut-off-copy.dcm").write_bytes(data[:-20])
     (found,) = read_all(tmp_path)
     assert_same(found, tiny_scan)
+
+
+def test_slices_that_share_one_uid_are_all_read(series, tiny_scan, tmp_path, read_all):
+    for dataset in series:
+        dataset.SOPInstanceUID = series[0].SOPInstanceUID
+    (found,) = read_all(save_all(series, tmp_path))
+    assert_same(found, tiny_scan)
+
+
+def test_coarse_pixels_are_still_cut_along_the_series(tmp_path, read_all):
+    voxels = np.random.default_rng(0).integers(0, 4000, (7, 8, 9)).astype(np.float32)
+    affine = affine_of_stack((0, 0, 0), (1, 0, 0, 0, 1, 0), (2.5, 2.4), 1.0)
+    scan = Scan("overlapping", voxels, affine, "T1", slice_axis=2)
+    (found,) = read_all(save_all(slices_of(scan), tmp_path))
+    assert len(found) == 9
+    assert found.view.slice_axis == 2
 
 
 def test_two_instances_in_one_place_are_an_error(series, tmp_path, read_all, errors):

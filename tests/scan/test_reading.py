@@ -230,3 +230,62 @@ def test_missing_and_empty_places_are_named(tmp_path):
 def test_the_number_of_files_is_limited(mixed):
     with pytest.raises(InputError, match=r"limits\.files"):
         list(read_scans(mixed, limits=Limits(files=3)))
+
+
+def test_a_dicomdir_alone_is_named(tmp_path):
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    directory = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    directory.FileSetID = "X"
+    directory.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    with pytest.raises(UnreadableFile, match="no picture, NIfTI or DICOM"):
+        list(read_scans(tmp_path / "DICOMDIR"))
+
+
+def test_files_of_other_kinds_are_passed_over(mixed):
+    with zipfile.ZipFile(mixed / "sheet.xlsx", "w") as archive:
+        archive.writestr("x", "y")
+    (mixed / "bmi.csv").write_text("BMI,age\n22,40\n")
+    (mixed / "model.bin").write_bytes(b"\x08\0\0\0" + bytes(2000))
+    (mixed / "log.gz").write_bytes(gzip.compress(b"words"))
+    packed = gzip.compress((mixed / "t1.nii.gz").read_bytes()[:0] + b"words" * 200)
+    (mixed / "other.gz").write_bytes(packed)
+    assert len(list(read_scans(mixed))) == 3
+
+
+def test_a_packed_volume_by_any_name_is_read(mixed):
+    (mixed / "t1.nii.gz").rename(mixed / "brain.nii")
+    assert str(mixed / "brain.nii") in [scan.name for scan in read_scans(mixed)]
+
+
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(108, np.float32(100)), (116, np.float32(np.nan)), (70, np.int16(9999))],
+    ids=["vox_offset", "scl_inter", "datatype"],
+)
+def test_nibabel_s_errors_are_typed_and_stop_nothing(tiny_scan, tmp_path, offset, value):
+    write_nifti(tiny_scan.voxels.astype(np.float32), tiny_scan, tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[offset : offset + value.nbytes] = value.tobytes()
+    if offset == 116:
+        data[112:116] = np.float32(2).tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    (tmp_path / "b.png").write_bytes(png())
+    errors = []
+    scans = list(read_scans(tmp_path, errors.append))
+    assert [scan.name for scan in scans] == [str(tmp_path / "b.png")]
+    assert isinstance(errors[0], InputError)
+
+
+def test_a_deflated_bomb_stops_at_the_limit(tiny_scan, tmp_path):
+    write_dicom(tiny_scan, tmp_path / "s", 1)
+    dataset = pydicom.dcmread(tmp_path / "s" / "0001.dcm")
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    dataset.add_new((0x0009, 0x0010), "LO", "x")
+    dataset.add_new((0x0009, 0x1001), "OB", bytes(30_000_000))
+    dataset.save_as(tmp_path / "bomb.dcm")
+    assert (tmp_path / "bomb.dcm").stat().st_size < 100_000
+    with pytest.raises(InputError, match=r"bytes unpacked: .* limits\.file_bytes|bytes unpacked"):
+        list(read_scans(tmp_path / "bomb.dcm", limits=Limits(file_bytes=10_000_000)))

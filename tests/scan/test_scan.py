@@ -38,6 +38,7 @@ def test_a_picture_has_no_geometry():
         (np.full((2, 3, 4), 5.0), UnsupportedScan, "blank"),
         (np.array([[[1.0, np.nan]]]), UnreadableFile, "not_finite"),
         (np.array([[[1.0, np.inf]]]), UnreadableFile, "not_finite"),
+        (np.array([[[3e38, -3e38]]]), UnreadableFile, "not_finite"),
         (np.zeros((2, 3)), UnreadableFile, "unreadable"),
         (np.zeros((0, 3, 4)), UnreadableFile, "unreadable"),
     ],

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.assess.metrics import auroc
-from meninx.detect.detector import Detector
-from meninx.detect.preprocessing import foreground
+from meninx.detect.detector import Detector, brain_areas
 from meninx.scan.scan import Scan
 
 # Slices with less brain than this share of the fullest one say little and are left out.
@@ -51,7 +50,7 @@ def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> V
     """
     axis = scan.view.slice_axis
     others = tuple(other for other in range(3) if other != axis)
-    brain = np.array([int(foreground(one.image).sum()) for one in scan.slices()])
+    brain = brain_areas(scan)
     covered = mask.mean(axis=others)
     counted = (brain >= LEAST_BRAIN * brain.max()) & ((covered == 0) | (covered >= LEAST_TUMOR))
     found = {one.index: one for one in detector.score(scan).slices}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
+from meninx.errors import OptionError
+
 if TYPE_CHECKING:
     from meninx.detect.detector import Detector
     from meninx.detect.findings import Findings
@@ -76,8 +78,11 @@ class Results:
 
     def __enter__(self) -> Self:
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self._folder / "findings.jsonl").open("w", encoding="utf-8")
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._file = (self._folder / "findings.jsonl").open("w", encoding="utf-8")
+            except OSError as error:
+                raise OptionError(f"--output {self._folder}: can't be written: {error}") from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,16 +116,14 @@ def with_progress(
     detector: "Detector", paths: list[Path]
 ) -> Iterator[tuple["Scan | None", "Findings"]]:
     """Yield what is found, with a bar on standard error where that is a terminal."""
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from meninx.cli.console import errors_console
     from meninx.detect.detector import score_path
 
-    console = Console(stderr=True)
+    console = errors_console()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with Progress(*columns, console=console, transient=True, disable=console.quiet) as progress:
         task = progress.add_task("reading", total=None)
         count = 0
         for path in paths:

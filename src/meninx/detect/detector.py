@@ -14,7 +14,12 @@ from meninx.detect.engine import Engine
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.detect.gate import check_scan
-from meninx.detect.preprocessing import Placement, foreground, framing_of
+from meninx.detect.preprocessing import (
+    FOREGROUND_LEVEL,
+    Placement,
+    framing_of,
+    intensity_range,
+)
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_scans
@@ -56,7 +61,7 @@ class Detector:
         try:
             check_scan(scan)
         except UnsupportedScan as error:
-            return Findings.of_error(error, self.model)
+            return Findings.of_error(error, self.model, scan.identity.as_json())
         slices = brain_slices(scan)
         images = np.stack([one.image for one in slices])  # [n, h, w]
         preprocessing = self.card.preprocessing
@@ -145,6 +150,24 @@ class Detector:
         return dict(zip(self.card.types, map(float, mean), strict=True))
 
 
+def brain_areas(scan: Scan) -> NDArray[np.intp]:
+    """Return how many pixels of each slice are brighter than air.
+
+    Air is told by the intensities of the whole scan: by its own, a slice of mere noise would be
+    bright nearly everywhere.
+
+    Args:
+        scan: A volume or a picture.
+
+    Returns:
+        One number a slice, in order, shape (n,).
+    """
+    along = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
+    low, high = intensity_range(along[:: max(1, len(along) // FRAMING_SLICES)])
+    level = low + FOREGROUND_LEVEL * (high - low)
+    return np.array([np.count_nonzero(one > level) for one in along])
+
+
 def brain_slices(scan: Scan) -> list[Slice]:
     """Return the slices of a scan that show enough of the head to be judged.
 
@@ -152,12 +175,11 @@ def brain_slices(scan: Scan) -> list[Slice]:
         scan: A volume or a picture.
 
     Returns:
-        At least one slice, in order.
+        Neighboring slices, at least one, in order.
     """
-    slices = list(scan.slices())
-    areas = np.array([np.count_nonzero(foreground(one.image)) for one in slices])
-    kept = areas >= LEAST_BRAIN * areas.max()
-    return [one for one, keep in zip(slices, kept, strict=True) if keep]
+    areas = brain_areas(scan)
+    kept = np.flatnonzero(areas >= LEAST_BRAIN * areas.max())
+    return [scan.slice(index) for index in range(int(kept[0]), int(kept[-1]) + 1)]
 
 
 def load_detector(path: str | Path | None = None) -> Detector:

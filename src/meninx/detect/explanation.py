@@ -16,8 +16,8 @@ COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 1
 # Below this probability a cell is not tinted: the anatomy under it matters more.
 FAINTEST = 0.15
 MOST_OPAQUE = 0.6
-# Of a drawn heat map, pixels: shortest side of a panel, gap between the two, room for the caption.
-SHORTEST_PANEL, GAP, CAPTION = 288, 6, 22
+# Of a drawn heat map, pixels: sides of a panel, gap between the two, room for the caption.
+SHORTEST_PANEL, LONGEST_PANEL, GAP, CAPTION = 288, 1536, 6, 22
 
 
 def hottest_position(cells: NDArray[np.floating], size: int) -> tuple[float, float]:
@@ -145,4 +145,6 @@ def _panel_size(one: Slice) -> tuple[int, int]:
     width_mm = one.image.shape[1] * one.pixel_spacing[1]
     finest = max(one.image.shape[0] / height_mm, one.image.shape[1] / width_mm)
     pixels_per_mm = max(finest, SHORTEST_PANEL / min(height_mm, width_mm))
-    return round(width_mm * pixels_per_mm), round(height_mm * pixels_per_mm)
+    # A header may claim any spacing: the panel stays a picture all the same.
+    width = min(LONGEST_PANEL, max(1, round(width_mm * pixels_per_mm)))
+    return width, min(LONGEST_PANEL, max(1, round(height_mm * pixels_per_mm)))

@@ -75,12 +75,18 @@ class Findings:
     is_volume: bool = False
 
     @classmethod
-    def of_error(cls, error: InputError, model: Mapping[str, str]) -> "Findings":
+    def of_error(
+        cls,
+        error: InputError,
+        model: Mapping[str, str],
+        identity: Mapping[str, str] | None = None,
+    ) -> "Findings":
         """Return the findings of a scan that could not be scored.
 
         Args:
             error: `UnsupportedScan` means refused, every other failed.
             model: Name and SHA-256 of the detector file.
+            identity: UIDs of the scan, where it could be read.
 
         Returns:
             Findings without a probability.
@@ -90,6 +96,7 @@ class Findings:
             status="refused" if isinstance(error, UnsupportedScan) else "failed",
             reason=error.reason,
             message=str(error).removeprefix(f"{error.place}: "),
+            identity=identity or {},
             model=model,
         )
 

@@ -47,9 +47,10 @@ def check_scan(scan: Scan) -> None:
             reason="few_levels",
         )
     share = float(foreground(middle).mean())
-    if not scan.is_volume and share < LEAST_FOREGROUND:
+    if share < LEAST_FOREGROUND:
+        what = "middle slice" if scan.is_volume else "picture"
         raise UnsupportedScan(
-            f"almost empty: {share:.1%} of the picture is brighter than its background",
+            f"almost empty: {share:.1%} of the {what} is brighter than its background",
             place=scan.name,
             reason="empty",
         )

@@ -55,13 +55,6 @@ class Placement:
             self.left + (column - self.offset_column + 0.5) / self.columns * self.width - 0.5,
         )
 
-    def to_network(self, row: float, column: float) -> tuple[float, float]:
-        """Return the network coordinates of an image pixel's center: the inverse of `to_image`."""
-        return (
-            (row + 0.5 - self.top) / self.height * self.rows + self.offset_row - 0.5,
-            (column + 0.5 - self.left) / self.width * self.columns + self.offset_column - 0.5,
-        )
-
 
 def intensity_range(image: FloatArray) -> tuple[float, float]:
     """Return the robust lowest and highest intensity of an image or a volume.

@@ -219,7 +219,10 @@ def paint(batch: Batch, options: AugmentationRecipe) -> Batch:
     image = torch.where(_each(chosen), merged, batch.image)
     lesion = (alpha > 0.5).to(batch.mask.dtype)
     mask = torch.where(_each(chosen), torch.maximum(batch.mask, lesion), batch.mask)
-    return replace(batch, image=image, mask=mask)
+    # Noise is of no type.
+    return replace(
+        batch, image=image, mask=mask, tumor_type=batch.tumor_type.masked_fill(chosen, -1)
+    )
 
 
 def vary_contrast(batch: Batch, options: AugmentationRecipe) -> Batch:

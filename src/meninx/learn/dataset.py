@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from meninx.data.manifest import Picture
 from meninx.detect.preprocessing import Preprocessing, foreground, framing_of
+from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import Batch
 from meninx.learn.recipe import SamplingRecipe
@@ -49,16 +50,40 @@ def examples_of(pictures: Iterable[Picture]) -> Iterator[Example]:
 
     Yields:
         One example a picture.
+
+    Raises:
+        DataError: If a mask is empty, of another size than its picture, or of a tumor-free one.
+        InputError: If a picture can't be read.
     """
     for picture in pictures:
         if picture.tumor and picture.mask is None:
             continue
         mask = None
         if picture.mask is not None:
-            with Image.open(picture.mask) as opened:
-                mask = np.asarray(opened.convert("1"), dtype=np.float32)
+            mask = _read_mask(picture)
+        image = read_gray(picture.picture)
+        if mask is not None and mask.shape != image.shape:
+            raise DataError(
+                f"{picture.mask}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its "
+                f"picture {image.shape[1]} x {image.shape[0]}"
+            )
         kind = MASKED if picture.tumor else TUMOR_FREE
-        yield Example(read_gray(picture.picture), mask, picture.tumor_type, kind)
+        yield Example(image, mask, picture.tumor_type, kind)
+
+
+def _read_mask(picture: Picture) -> NDArray[np.float32]:
+    """Return a picture's mask, whatever value stands for tumor in it, shape (h, w), 0 or 1."""
+    if picture.mask is None or not picture.tumor:
+        raise DataError(f"{picture.id}: a mask, but no tumor; correct the manifest")
+    try:
+        with Image.open(picture.mask) as opened:
+            values = np.asarray(opened.convert("RGB") if opened.mode == "P" else opened)
+    except OSError as error:
+        raise DataError(f"{picture.mask}: the mask can't be read: {error}") from error
+    covered = values[..., :3].any(axis=2) if values.ndim == 3 else values > 0
+    if not covered.any():
+        raise DataError(f"{picture.mask}: the mask of a tumor is empty; correct the manifest")
+    return np.asarray(covered, dtype=np.float32)
 
 
 class SliceDataset(Dataset[dict[str, Tensor]]):

@@ -88,7 +88,7 @@ class SamplingRecipe:
     Args:
         masked: Tumor pictures with a mask.
         tumor_free: Real pictures without tumor; some receive one by `AugmentationRecipe.paste`.
-        simulated: Slices of phantoms, half with a lesion.
+        simulated: Slices of phantoms, three in eight with a lesion.
         phantoms: Heads to simulate for that.
         calibration_phantoms: Whole heads of other seeds that choose the operating point of
             volumes; 48 bring every sequence, plane and kind of lesion twice.
@@ -207,6 +207,12 @@ def _impossible(recipe: Recipe) -> list[str]:
         faults.append(f"preprocessing.size: {recipe.preprocessing.size} is no multiple of 32")
     if training.precision not in ("auto", "bf16-mixed", "16-mixed", "32-true"):
         faults.append(f"training.precision: {training.precision!r} is unknown")
+    cells = (recipe.preprocessing.size // 16) ** 2
+    if not 1 <= recipe.loss.hard_cells <= cells:
+        faults.append(
+            f"loss.hard_cells: {recipe.loss.hard_cells} is not between 1 and {cells}, the cells of "
+            "a picture; to do without, set loss.hard_weight to 0"
+        )
     if sampling.simulated > 0 and sampling.phantoms < 1:
         faults.append("sampling.phantoms: a share is simulated, but there are no phantoms")
     if sampling.calibration_phantoms < 2:

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 
 from meninx.data.manifest import read_manifest
 from meninx.detect.detector import Detector
-from meninx.errors import DataError
+from meninx.errors import DataError, OptionError
 from meninx.learn.augmentation import augment
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of, to_batch
 from meninx.learn.epochs import EpochTable
@@ -244,13 +244,20 @@ def train(
             f"{data}: fold {fold} leaves {len(learned)} pictures to learn from and {len(held_out)} "
             "to validate on; choose another training.validation_fold"
         )
-    training_set, validation_set = (
-        SliceDataset(learned, canvas),
-        SliceDataset(held_out, recipe.preprocessing),
-    )
-    del learned, held_out
+    if not any(example.mask is not None for example in held_out) or all(
+        example.mask is not None for example in held_out
+    ):
+        raise DataError(
+            f"{data}: fold {fold} must hold tumors with masks and tumor-free pictures, to choose "
+            "the epoch by and to calibrate with; choose another training.validation_fold"
+        )
     output.mkdir(parents=True, exist_ok=True)
+    if resume:
+        _check_same_run(output, recipe, manifest.sha256)
     _write_provenance(output, recipe, manifest.sha256)
+    training_set = SliceDataset(learned, canvas)
+    validation_set = SliceDataset(held_out, recipe.preprocessing)
+    del learned, held_out
     return _fit(training_set, validation_set, recipe, output, manifest.sha256, resume)
 
 
@@ -339,6 +346,34 @@ def _finish(
     recalibrate(detector, with_study_point(Detector(detector), studies))
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return Run(output, detector, figures)
+
+
+def _check_same_run(output: Path, recipe: Recipe, manifest_sha256: str) -> None:
+    """Check that a run goes on as it began.
+
+    Another fold would validate on what was trained on; more epochs would revive the old schedule.
+
+    Args:
+        output: The run folder.
+        recipe: Of now.
+        manifest_sha256: Of now.
+
+    Raises:
+        OptionError: If the recipe or the manifest is another one.
+    """
+    path = output / "run.json"
+    if not path.is_file():
+        return
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    before, now = facts["recipe"], json.loads(json.dumps(dataclasses.asdict(recipe)))
+    changed = [key for key in now if before.get(key) != now[key]]
+    if facts["manifest_sha256"] != manifest_sha256:
+        changed.append("the manifest")
+    if changed:
+        raise OptionError(
+            f"{output}: this run began with other settings ({', '.join(changed)}); resume it with "
+            "its own, or start a new one with another --output"
+        )
 
 
 def _write_provenance(output: Path, recipe: Recipe, manifest_sha256: str) -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from meninx.assess.metrics import auroc
 from meninx.detect.calibration import Calibration
 
 
@@ -82,13 +82,6 @@ class Validation:
     def calibration(self) -> Calibration:
         """Return the temperature and the operating point that fit the pictures gathered."""
         return fit_calibration(np.array(self._logits), np.array(self._tumor))
-
-
-def auroc(tumor: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
-    """Return the area under the ROC curve; not a number where one class is missing."""
-    if tumor.all() or not tumor.any():
-        return float("nan")
-    return float(roc_auc_score(tumor, score))
 
 
 def fit_calibration(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Calibration:

@@ -134,7 +134,7 @@ class Phantom:
             image, tumor = image * kept, tumor * kept
         image *= FULL_SCALE / max(max(signals["white"], signals["gray"]) * 2.2, 0.2)
         voxels = np.rint(np.clip(image, 0, 4095)).astype(np.float32).reshape(grid.shape)
-        scan = Scan(f"phantom-{self.seed}", voxels, grid.affine, sequence)
+        scan = Scan(f"phantom-{self.seed}", voxels, grid.affine, sequence, slice_axis=2)
         return scan, (tumor.reshape(grid.shape) > 0.5).astype(np.uint8)
 
     def _sampled(

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zlib
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
 from meninx.errors import UnreadableFile, UnsupportedScan
-from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Identity, Scan
 from meninx.scan.sequence import Acquisition, sequence_of
 from meninx.scan.series import Frame, Stack, Triple
@@ -24,6 +25,23 @@ MR_CLASSES = (
     pydicom.uid.EnhancedMRImageStorage,
     pydicom.uid.LegacyConvertedEnhancedMRImageStorage,
 )
+# The decoder of each compressed syntax, chosen for how it takes damaged files: gdcm, which pydicom
+# would try first, ends the whole process on some broken JPEG 2000 streams.
+DECODERS = {
+    pydicom.uid.RLELossless: "pydicom",
+    pydicom.uid.JPEG2000: "pylibjpeg",
+    pydicom.uid.JPEG2000Lossless: "pylibjpeg",
+    pydicom.uid.HTJ2K: "pylibjpeg",
+    pydicom.uid.HTJ2KLossless: "pylibjpeg",
+    pydicom.uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    pydicom.uid.JPEGLSLossless: "pyjpegls",
+    pydicom.uid.JPEGLSNearLossless: "pyjpegls",
+    pydicom.uid.JPEGBaseline8Bit: "pillow",
+    pydicom.uid.JPEGLossless: "gdcm",
+    pydicom.uid.JPEGLosslessSV1: "gdcm",
+    pydicom.uid.JPEGExtended12Bit: "gdcm",
+}
+DEFLATED = b"1.2.840.10008.1.2.1.99"
 # Without these no pixel can be told from another.
 REQUIRED = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
 # Values of ImageType and FrameType that mark what is no plain slice of a head, with the words for
@@ -98,12 +116,30 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
         return [_classic_frame(source, dataset, aside)]
 
 
-def read_stack(stack: Stack, limits: Limits = DEFAULT_LIMITS) -> Scan:
+class LastFile:
+    """Keep the pixels of the file decoded last: stacks of one enhanced file follow each other."""
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self._pixels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
+
+    def pixels(self, source: Source, limits: Limits) -> NDArray[np.float32]:
+        """Return a file's stored values, shape (frames, rows, columns)."""
+        if source.name != self._name:
+            self._pixels = _decode(source, limits)
+            self._name = source.name
+        return self._pixels
+
+
+def read_stack(
+    stack: Stack, limits: Limits = DEFAULT_LIMITS, files: LastFile | None = None
+) -> Scan:
     """Read the pixels of one stack of frames.
 
     Args:
         stack: From `stacks_of`.
         limits: Of voxels.
+        files: Shared by the stacks of one folder.
 
     Returns:
         Voxels [column, row, slice], slices upwards along row cosines x column cosines.
@@ -116,12 +152,9 @@ def read_stack(stack: Stack, limits: Limits = DEFAULT_LIMITS) -> Scan:
         first = frames[0]
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
-        decoded: dict[str, NDArray[np.float32]] = {}
+        files = files or LastFile()
         for index, frame in enumerate(frames):
-            if frame.source.name not in decoded:
-                # Frames of one file are seldom apart: keeping the last file bounds memory.
-                decoded = {frame.source.name: _decode(frame.source, limits)}
-            pixels = decoded[frame.source.name]
+            pixels = files.pixels(frame.source, limits)
             if frame.number >= len(pixels) or pixels.shape[1:] != frame.shape:
                 raise UnreadableFile(
                     f"the pixels have shape {pixels.shape}, the header promises frame "
@@ -135,6 +168,7 @@ def read_stack(stack: Stack, limits: Limits = DEFAULT_LIMITS) -> Scan:
             voxels=voxels.transpose(2, 1, 0),
             affine=affine,
             sequence=sequence_of(first.acquisition),
+            slice_axis=2,
             identity=Identity(first.study_uid, first.series_uid, tuple(uids)),
         )
 
@@ -142,6 +176,8 @@ def read_stack(stack: Stack, limits: Limits = DEFAULT_LIMITS) -> Scan:
 def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Dataset:
     data = source.read(limits)
     has_preamble = data[128:132] == b"DICM"
+    if DEFLATED in data[132:1024]:
+        _check_deflated(data, limits)
     dataset = pydicom.dcmread(
         io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
     )
@@ -154,12 +190,38 @@ def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Datas
     return dataset
 
 
+def _check_deflated(data: bytes, limits: Limits) -> None:
+    """Check how much a deflated file unpacks to, before pydicom unpacks it whole.
+
+    Args:
+        data: The file.
+        limits: Of its size, unpacked.
+
+    Raises:
+        LimitExceeded: If it is too much.
+        UnreadableFile: If the file's meta group does not say where it ends.
+
+    References:
+        DICOM PS3.5 A.5: raw deflate after the meta group; PS3.10 7.1: its length comes first.
+    """
+    if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+        raise UnreadableFile("deflated, but its meta group does not begin with its length")
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    packed = data[144 + int.from_bytes(data[140:144], "little") :]
+    unpacked = 0
+    while packed and not inflate.eof:
+        unpacked += len(inflate.decompress(packed, 16 * MIB))
+        limits.check("bytes unpacked", unpacked, "file_bytes")
+        packed = inflate.unconsumed_tail
+
+
 def _decode(source: Source, limits: Limits) -> NDArray[np.float32]:
     """Return a file's stored values, shape (frames, rows, columns), bright meaning much signal."""
     with reading(source.name, "the pixels"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = _parse(source, limits, stop_before_pixels=False)
-        stored = pixel_array(dataset)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        stored = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         pixels = stored[None] if stored.ndim == 2 else stored
         if dataset.PhotometricInterpretation == "MONOCHROME1":
             # The highest value that the stored bits can hold becomes the lowest.

@@ -249,7 +249,7 @@ def plane_along(affine: FloatArray, axis: int) -> Plane:
 COARSE_AXIS = 1.5
 
 
-def view_of(affine: FloatArray) -> View:
+def view_of(affine: FloatArray, slice_axis: int | None = None) -> View:
     """Return how a volume was cut by the scanner, turned for a reader.
 
     Slices follow each other along k, as scanners store them, unless another axis is markedly
@@ -257,13 +257,15 @@ def view_of(affine: FloatArray) -> View:
 
     Args:
         affine: Voxel index to LPS mm, shape (4, 4).
+        slice_axis: Along which slices follow each other, where that is known.
 
     Returns:
         The view in radiological convention.
     """
     spacing = spacing_of(affine)
-    coarsest = int(np.argmax(spacing))
-    slice_axis = coarsest if spacing[coarsest] > COARSE_AXIS * spacing[2] else 2
+    if slice_axis is None:
+        coarsest = int(np.argmax(spacing))
+        slice_axis = coarsest if spacing[coarsest] > COARSE_AXIS * spacing[2] else 2
     plane = plane_along(affine, slice_axis)
     right, down = (np.array(direction) for direction in _DIRECTIONS[plane])
     first, second = (axis for axis in range(3) if axis != slice_axis)

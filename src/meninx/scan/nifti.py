@@ -2,9 +2,16 @@
 
 import gzip
 import io
+import logging
+import warnings
+import zlib
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.geometry import FloatArray
@@ -12,6 +19,10 @@ from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import Source, reading
+
+# nibabel writes a line to standard error for each oddity that it mends; what can't be mended is
+# raised all the same.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 540  # NIfTI-2's; NIfTI-1's 348 fit in
@@ -22,6 +33,16 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 def is_nifti(head: bytes) -> bool:
     """Return whether bytes begin as a NIfTI-1 or NIfTI-2 single file, unpacked."""
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+
+
+def is_packed_nifti(head: bytes) -> bool:
+    """Return whether bytes begin as a NIfTI file packed by gzip."""
+    if not head.startswith(GZIP_MAGIC):
+        return False
+    try:
+        return is_nifti(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, HEADER_BYTES))
+    except zlib.error:
+        return False
 
 
 def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
@@ -65,9 +86,28 @@ def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
                 f"truncated: {len(data):,} bytes unpacked, the header promises {expected:,}; copy "
                 "the file again"
             )
-        image = kind.from_bytes(data)
-        voxels = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-        return Scan(source.name, voxels, _affine(image), sequence_from_text(source.name))
+        image, voxels = _parse(kind, data)
+        single = [axis for axis, side in enumerate(shape) if side == 1]
+        return Scan(
+            name=source.name,
+            voxels=voxels.reshape(shape),
+            affine=_affine(image),
+            sequence=sequence_from_text(source.name.rsplit("/", 1)[-1]),
+            slice_axis=single[-1] if single else None,
+        )
+
+
+def _parse(
+    kind: type[nibabel.Nifti1Image], data: bytes
+) -> tuple[nibabel.Nifti1Image, NDArray[np.float32]]:
+    """Return the image and its voxels, nibabel's own errors translated."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = kind.from_bytes(data)
+            return image, np.asarray(image.dataobj, dtype=np.float32)
+    except (HeaderDataError, WrapStructError, ImageFileError) as error:
+        raise UnreadableFile(f"the header contradicts itself: {error}") from error
 
 
 def _affine(image: nibabel.Nifti1Image) -> FloatArray:

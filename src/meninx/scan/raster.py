@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx.errors import UnsupportedScan
+from meninx.errors import LimitExceeded, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.source import Source, reading
@@ -16,8 +16,6 @@ from meninx.scan.source import Source, reading
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 # JPEG's chroma subsampling leaves a few levels of color even in gray pictures.
 COLOR_LEVELS = 32
-# Limits are checked by `Limits`, before decoding; Pillow's own warning would only repeat them.
-Image.MAX_IMAGE_PIXELS = None
 
 
 def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
@@ -61,7 +59,9 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
     with warnings.catch_warnings():
         # Pillow warns of odd but harmless metadata, such as a truncated EXIF block.
         warnings.simplefilter("ignore", UserWarning)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        # Its limit is above ours, which are checked below.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _opened(data) as opened:
             limits.check_shape(opened.size)
             pages = getattr(opened, "n_frames", 1)
             if pages > 1:
@@ -75,6 +75,14 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
             if opened.mode in ("1", "L"):
                 return np.asarray(opened.convert("L"), dtype=np.float32), 0.0
             return _gray_of_color(_without_alpha(opened))
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Open a picture; its pixels are not decoded yet."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise LimitExceeded(str(error)) from error
 
 
 def _without_alpha(picture: Image.Image) -> Image.Image:

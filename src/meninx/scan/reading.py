@@ -14,9 +14,9 @@ from meninx.errors import (
     UnreadableFile,
     UnsupportedScan,
 )
-from meninx.scan.dicom import is_dicom, read_frames, read_stack
+from meninx.scan.dicom import LastFile, is_dicom, read_frames, read_stack
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
-from meninx.scan.nifti import GZIP_MAGIC, is_nifti, read_nifti
+from meninx.scan.nifti import is_nifti, is_packed_nifti, read_nifti
 from meninx.scan.raster import read_picture
 from meninx.scan.scan import Scan
 from meninx.scan.series import Frame, stacks_of
@@ -81,10 +81,12 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
             if reader is None:
                 log.debug("passed over a file of no known kind")
                 continue
-            found = True
             if reader == "dicom":
                 frames += read_frames(source, limits)
-            elif reader == "nifti":
+                found = found or bool(frames)
+                continue
+            found = True
+            if reader == "nifti":
                 yield read_nifti(source, limits)
             else:
                 yield read_picture(source, limits)
@@ -92,9 +94,10 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
             tell(error)
     if not found:
         report(UnreadableFile("no picture, NIfTI or DICOM file in it", place=str(path)))
+    files = LastFile()
     for stack in stacks_of(frames):
         try:
-            yield read_stack(stack, limits)
+            yield read_stack(stack, limits, files)
         except InputError as error:
             report(error)
 
@@ -103,15 +106,14 @@ def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Reader | None
     """Return which reader a file's content is for; None for a file that is not our matter."""
     head = source.head(SNIFFED_BYTES, limits)
     lower = source.name.lower()
-    if is_nifti(head) or head.startswith(GZIP_MAGIC):
-        if head.startswith(GZIP_MAGIC) and not lower.endswith(".nii.gz") and not strict:
-            return None
+    if is_nifti(head) or is_packed_nifti(head):
         return "nifti"
     if _is_picture(head):
         return "picture"
-    if is_dicom(head):
+    if head[128:132] == b"DICM" or (is_dicom(head) and (strict or _may_be_dicom(lower))):
         return "dicom"
-    if zipfile_magic(head):
+    # Office documents and models are zips too: only what calls itself one is worth a word.
+    if zipfile_magic(head) and (strict or lower.endswith(".zip")):
         raise UnsupportedScan(
             "a zip inside; unpack it, or name it by itself", place=source.name, reason="nested_zip"
         )
@@ -128,9 +130,16 @@ def zipfile_magic(head: bytes) -> bool:
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
+def _may_be_dicom(name: str) -> bool:
+    """Return whether a name suits a DICOM file without preamble: of its kind, or without suffix."""
+    suffix = PurePosixPath(name).suffix
+    return suffix in ("", ".dcm", ".dicom", ".ima") or suffix[1:].isdecimal()
+
+
 def _is_picture(head: bytes) -> bool:
     return (
-        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"))
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
+        or (head.startswith(b"BM") and head[6:10] == bytes(4))
         or head[:4] in (b"II*\0", b"MM\0*")
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
     )

@@ -21,6 +21,8 @@ from meninx.scan.geometry import (
 
 Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
 Voxels = NDArray[np.float32]
+# Beyond this, differences of 32-bit floats overflow. Scanners store 16 bits; no scale leads here.
+LARGEST_VALUE = 1e30
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Scan:
         sequence: The MR contrast.
         identity: UIDs.
         colorfulness: Share of pixels that are colored, 0..1.
+        slice_axis: Voxel axis along which slices follow each other, where the format says it; None
+            to tell it from the spacing.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
@@ -68,6 +72,7 @@ class Scan:
     sequence: Sequence = "unknown"
     identity: Identity = field(default_factory=Identity)
     colorfulness: float = 0.0
+    slice_axis: int | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:
@@ -76,6 +81,12 @@ class Scan:
         if not np.isfinite(low) or not np.isfinite(high):
             raise UnreadableFile(
                 "some voxels are not finite numbers (NaN or infinity); export the scan again",
+                reason="not_finite",
+            )
+        if max(abs(low), abs(high)) > LARGEST_VALUE:
+            raise UnreadableFile(
+                f"voxels from {low:.2g} to {high:.2g}: no scanner's values, most likely bytes in "
+                "the wrong order; export the scan again",
                 reason="not_finite",
             )
         if low == high:
@@ -99,7 +110,7 @@ class Scan:
     @cached_property
     def view(self) -> View:
         """How the scan is cut into slices."""
-        return PICTURE_VIEW if self.affine is None else view_of(self.affine)
+        return PICTURE_VIEW if self.affine is None else view_of(self.affine, self.slice_axis)
 
     @property
     def is_volume(self) -> bool:

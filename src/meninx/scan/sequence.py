@@ -7,6 +7,10 @@ from meninx.scan.scan import Sequence
 
 # Words of scanners' and researchers' series names. "tirm" and "dark fluid" are Siemens' FLAIR.
 _FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid")
+_T1_FLAIR = re.compile(r"t1[ _-]*(w[ _-]*)?flair")
+_NO_CONTRAST = re.compile(
+    r"(without|w/o|wo|no|non|pre|ohne|sans)[ _-]*(iv[ _-]*)?(contrast|gd|gad\w*|km|c(?![a-z]))"
+)
 _CONTRAST = re.compile(
     r"t1(w)?[-_ ]?(c|ce|gd|km|post)(?![a-z])"
     r"|(?<![a-z])(gd|gad|gado\w*|post|km|ce|contrast)(?![a-z])"
@@ -14,8 +18,11 @@ _CONTRAST = re.compile(
 )
 _T1 = re.compile(r"(?<![a-z0-9])t1(?!rho)|mprage|mp-rage|bravo|spgr")
 _T2 = re.compile(r"(?<![a-z0-9])t2(?! ?(\*|star|_star))")
-# Words for contrasts that the detector knows nothing of.
-_OTHER = re.compile(r"dwi|dti|adc|diff|swi|bold|epi|fmri|perf|asl|tof|angio|stir|t2 ?\*|t2_?star")
+# Whole words, for contrasts that the detector knows nothing of: "epi", but not "epilepsy".
+_OTHER = re.compile(
+    r"(?<![a-z])(dwi|dti|adc|diff(usion)?|swi|bold|ep2d|epi|fmri|perf(usion)?|asl|tof|angio\w*|stir)"
+    r"(?![a-z])|t2 ?\*|t2_?star"
+)
 
 
 @dataclass(frozen=True)
@@ -56,26 +63,31 @@ def sequence_of(acquisition: Acquisition) -> Sequence:
     if _OTHER.search(text) and not _FLAIR.search(text):
         return "unknown"
     plain = _from_times(acquisition)
-    if plain == "unknown":
-        plain = sequence_from_text(text)
-    if plain == "T1" and (acquisition.contrast_agent or _CONTRAST.search(text)):
+    told = sequence_from_text(text)
+    if plain == "unknown" or (plain == "T2" and told == "FLAIR"):
+        # Some headers leave TI out: then FLAIR has T2's times, and its name tells.
+        plain = told
+    if plain == "T1" and (acquisition.contrast_agent or _has_contrast(text)):
         return "T1c"
     return plain
 
 
 def sequence_from_text(text: str) -> Sequence:
     """Return the sequence that a description or a file name says, else `unknown`."""
-    text = text.lower().rsplit("/", 1)[-1]
-    if _FLAIR.search(text):
-        return "FLAIR"
-    if _OTHER.search(text):
-        return "unknown"
+    text = text.lower()
     is_t1, is_t2 = bool(_T1.search(text)), bool(_T2.search(text))
-    if is_t1 == is_t2:
+    if _FLAIR.search(text) and not _T1_FLAIR.search(text):
+        return "FLAIR"
+    if _OTHER.search(text) or is_t1 == is_t2:
         return "unknown"
     if is_t2:
         return "T2"
-    return "T1c" if _CONTRAST.search(text) else "T1"
+    return "T1c" if _has_contrast(text) else "T1"
+
+
+def _has_contrast(text: str) -> bool:
+    """Return whether a description says that a contrast agent was given."""
+    return bool(_CONTRAST.search(text)) and not _NO_CONTRAST.search(text)
 
 
 def _from_times(acquisition: Acquisition) -> Sequence:
@@ -89,9 +101,9 @@ def _from_times(acquisition: Acquisition) -> Sequence:
         return "unknown"
     if ti and ti >= 1500 and tr >= 4000 and te >= 60:
         return "FLAIR"
-    if ti and 300 <= ti <= 1400 and te <= 20:
+    if ti and 300 <= ti <= 1400 and te <= 30:
         return "T1"
-    if ti:
+    if ti or "IR" in acquisition.scanning_sequence:
         return "unknown"
     if tr >= 2000 and te >= 70:
         return "T2"

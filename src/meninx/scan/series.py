@@ -159,8 +159,11 @@ def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
             frame.instance_uid, frame.number, -frame.source.size, frame.source.name
         ),
     )  # fmt: skip
-    unique = {(frame.instance_uid or frame.source.name, frame.number): frame
-              for frame in reversed(ordered)}  # fmt: skip
+    # A careless anonymizer gives all slices one UID: only what lies in one place is a copy.
+    unique = {
+        (frame.series_uid, frame.instance_uid or frame.source.name, frame.number, frame.position):
+        frame for frame in reversed(ordered)
+    }  # fmt: skip
     return list(reversed(unique.values()))
 
 
