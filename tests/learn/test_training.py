@@ -12,9 +12,9 @@ from meninx.detect.calibration import Calibration, slice_logits
 from meninx.detect.detector import load_detector
 from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing
-from meninx.errors import DataError, OptionError
+from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
-from meninx.learn.export import export_detector, recalibrate
+from meninx.learn.export import export_detector, load_weights, recalibrate
 from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.training import CellTraining, cell_targets, cosine_with_warmup, train
@@ -217,3 +217,14 @@ def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
     recipe = replace(TINY, training=replace(TINY.training, validation_fold=9))
     with pytest.raises(DataError, match="fold 9 leaves"):
         train(pictures, replace(recipe, sampling=SamplingRecipe()), tmp_path)
+
+
+def test_weights_of_a_run_start_another(tmp_path):
+    network, other = CellNetwork(), CellNetwork()
+    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", "abc")
+    load_weights(other, tmp_path / "d.safetensors")
+    for first, second in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(first, second, atol=1e-3)
+    (tmp_path / "bad.safetensors").write_bytes(b"words")
+    with pytest.raises(ModelError, match="no weights of this network"):
+        load_weights(other, tmp_path / "bad.safetensors")

@@ -25,6 +25,13 @@ def train(
         Path | None,
         typer.Option(help="Run folder; by default runs/RECIPE-DATE.", show_default=False),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start from detector.safetensors of another run, not from random weights.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
     ] = False,
@@ -53,7 +60,7 @@ def train(
     if (folder / "checkpoints").exists() and not resume:
         raise OptionError(f"{folder} holds a run already; add --resume or choose another --output")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run = run_training(data, chosen, folder, resume=resume)
+    run = run_training(data, chosen, folder, resume=resume, weights=weights)
     for name, value in run.figures.items():
         typer.echo(f"{name:8} {value:.4f}", err=True)
     typer.echo(f"detector: {run.detector}", err=True)

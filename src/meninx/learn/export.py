@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from meninx.detect.calibration import Calibration
 from meninx.detect.model_card import ModelCard
+from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import Recipe
@@ -76,6 +78,22 @@ def export_detector(
     weights = {name: tensor.half() if tensor.is_floating_point() else tensor
                for name, tensor in network.state_dict().items()}  # fmt: skip
     save_file(weights, path.with_suffix(".safetensors"), metadata={"recipe": recipe.name})
+
+
+def load_weights(network: CellNetwork, path: Path) -> None:
+    """Fill a network with the weights that `export_detector` wrote.
+
+    Args:
+        network: Changed in place.
+        path: A safetensors file.
+
+    Raises:
+        ModelError: If it can't be read or belongs to another network.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{path}: no weights of this network: {error}") from error
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> None:

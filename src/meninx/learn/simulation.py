@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from meninx.errors import UnsupportedScan
 from meninx.learn.dataset import SIMULATED, Example
 from meninx.phantom.lesion import KINDS
 from meninx.phantom.phantom import SCAN_CENTER, Grid, Phantom, grid_of
@@ -20,8 +21,9 @@ SLICES_PER_HEAD = 8
 # Share of slices that look as after brain extraction, as research collections often are.
 STRIPPED = 0.35
 SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR", "unknown", "unknown")
-# The brain reaches this far from its middle along x, y and z, mm.
-BRAIN_REACH = {"sagittal": 55.0, "coronal": 75.0, "axial": 50.0}
+# How far slices lie from the middle of the brain along their normal, mm: the whole head, to the
+# jaw. Scans show more than brain, and what was never shown as healthy looks like a tumor.
+HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75.0, 60.0)}
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +66,12 @@ def _slices_of(seed: int, *, sick: bool) -> Iterator[Example]:
         # Three of four slices of a sick head cut the lesion; the others are its own negatives.
         through_lesion = sick and number % 4 != 3
         grid = _slice_grid(rng, phantom, through_lesion=through_lesion)
-        scan, mask = phantom.render(
-            sequence,
-            grid,
-            noise=float(rng.uniform(0.01, 0.05)),
-            strip=bool(rng.random() < STRIPPED),
-        )
+        strip = bool(rng.random() < STRIPPED)
+        noise = float(rng.uniform(0.01, 0.05))
+        try:
+            scan, mask = phantom.render(sequence, grid, noise=noise, strip=strip)
+        except UnsupportedScan:
+            continue  # blank: stripped, and beside the brain
         image = scan.slice(0).image
         truth = mask[:, :, 0].T.astype(np.float32)
         yield Example(image, truth if truth.any() else None, None, SIMULATED)
@@ -88,7 +90,7 @@ def _slice_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: b
         offset = float((np.array(site.center) - SCAN_CENTER) @ normal)
         offset += rng.uniform(-0.7, 0.7) * site.radius
     else:
-        offset = float(rng.uniform(-0.95, 0.95)) * BRAIN_REACH[plane]
+        offset = float(rng.uniform(*HEAD_REACH[plane]))
     affine = grid.affine.copy()
     affine[:3, 3] += normal * offset
     return Grid(grid.shape, affine)

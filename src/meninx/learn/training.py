@@ -34,7 +34,7 @@ from meninx.errors import DataError, OptionError
 from meninx.learn.augmentation import augment
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of, to_batch
 from meninx.learn.epochs import EpochTable
-from meninx.learn.export import export_detector, recalibrate
+from meninx.learn.export import export_detector, load_weights, recalibrate
 from meninx.learn.network import OUTPUT_STRIDE, CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe
 from meninx.learn.simulation import simulated_examples
@@ -213,6 +213,7 @@ def train(
     output: Path,
     *,
     resume: bool = False,
+    weights: Path | None = None,
 ) -> Run:
     """Train a detector.
 
@@ -221,11 +222,14 @@ def train(
         recipe: All choices.
         output: Run folder; made if missing.
         resume: Go on from the last finished epoch of `output`.
+        weights: Safetensors of another run to start from; None to start from random ones.
 
     Returns:
         Where the detector is, and its validation figures.
 
     Raises:
+        ModelError: If the weights do not fit the network.
+        OptionError: If a run is to be resumed with other settings than its own.
         DataError: If the manifest is faulty, or a side of the split is empty.
     """
     manifest = read_manifest(data)
@@ -258,18 +262,21 @@ def train(
     training_set = SliceDataset(learned, canvas)
     validation_set = SliceDataset(held_out, recipe.preprocessing)
     del learned, held_out
-    return _fit(training_set, validation_set, recipe, output, manifest.sha256, resume)
+    module = CellTraining(recipe)
+    if weights is not None:
+        load_weights(module.network, weights)
+    return _fit(module, training_set, validation_set, output, manifest.sha256, resume)
 
 
 def _fit(
+    module: CellTraining,
     training_set: SliceDataset,
     validation_set: SliceDataset,
-    recipe: Recipe,
     output: Path,
     manifest_sha256: str,
     resume: bool,
 ) -> Run:
-    training = recipe.training
+    recipe, training = module.recipe, module.recipe.training
     sampler = ShareSampler(
         training_set.kind, recipe.sampling, training.pictures_per_epoch, training.seed
     )
@@ -303,7 +310,6 @@ def _fit(
         num_sanity_val_steps=0,
         log_every_n_steps=min(10, len(loader)),
     )
-    module = CellTraining(recipe)
     checkpoint = output / "checkpoints" / "last.ckpt"
     with warnings.catch_warnings():
         # All pictures lie in memory: workers would only copy them.
