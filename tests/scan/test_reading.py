@@ -70,13 +70,10 @@ def test_several_errors_come_as_one(mixed):
 def test_two_studies_in_one_folder_are_told_apart(tiny_scan, tmp_path):
     for seed in (1, 2):
         write_dicom(tiny_scan, tmp_path / f"case-{seed}", seed)
-    assert [scan.name for scan in read_scans(tmp_path)] == [
+    assert {scan.name for scan in read_scans(tmp_path)} == {
         str(tmp_path / "case-1"),
         str(tmp_path / "case-2"),
-    ] or [scan.name for scan in read_scans(tmp_path)] == [
-        str(tmp_path / "case-2"),
-        str(tmp_path / "case-1"),
-    ]
+    }
 
 
 def test_links_out_of_the_folder_are_not_followed(mixed, tmp_path):
@@ -86,7 +83,7 @@ def test_links_out_of_the_folder_are_not_followed(mixed, tmp_path):
     assert not [scan for scan in read_scans(mixed) if scan.name.endswith("link.png")]
 
 
-def zipped(tmp_path, name, data, **info):
+def zipped(tmp_path, name, data):
     path = tmp_path / "bad.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, data)
@@ -250,8 +247,6 @@ def test_files_of_other_kinds_are_passed_over(mixed):
     (mixed / "bmi.csv").write_text("BMI,age\n22,40\n")
     (mixed / "model.bin").write_bytes(b"\x08\0\0\0" + bytes(2000))
     (mixed / "log.gz").write_bytes(gzip.compress(b"words"))
-    packed = gzip.compress((mixed / "t1.nii.gz").read_bytes()[:0] + b"words" * 200)
-    (mixed / "other.gz").write_bytes(packed)
     assert len(list(read_scans(mixed))) == 3
 
 
