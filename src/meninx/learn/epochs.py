@@ -34,7 +34,12 @@ class EpochTable(Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
     ) -> None:
         """Add the epoch's row."""
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        # Lightning names the rate once for each group of weights; one column of it is enough.
+        figures = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if not name.startswith("lr-")
+        }
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {"epoch": trainer.current_epoch, "learning_rate": rate, **figures}
         self._write([*self._rows(), {name: str(value) for name, value in row.items()}])
