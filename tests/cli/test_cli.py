@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -130,7 +131,8 @@ def test_names_of_heat_maps_are_safe(name, stem):
 
 
 def test_a_closed_pipe_is_no_error(studies):
-    command = f"{sys.executable} -m meninx predict --json {studies} {studies} | head -n 1"
+    program, folder = shlex.quote(sys.executable), shlex.quote(str(studies))
+    command = f"{program} -m meninx predict --json {folder} {folder} | head -n 1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert len(result.stdout.splitlines()) == 1
     assert "Traceback" not in result.stderr
