@@ -109,6 +109,15 @@ def test_the_table_and_the_heat_maps(studies, tmp_path):
     assert len(lines) == 2
     meninx("predict", studies, "--output", tmp_path / "out")
     assert (tmp_path / "out" / "findings.jsonl").read_text().count("\n") == 2
+    # Our own pictures are no scans.
+    result = meninx("predict", "--json", tmp_path / "out")
+    assert [json.loads(line)["reason"] for line in result.stdout.splitlines()] == ["derived"] * 2
+
+
+def test_an_empty_path_is_wrong_usage():
+    result = meninx("predict", "")
+    assert result.returncode == 2
+    assert "empty path" in result.stderr
 
 
 def test_a_missing_model_is_one_line_and_status_2(studies):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, TextIO
@@ -22,7 +22,7 @@ SOME_NOT_SCORED = 1
 
 def predict(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="PATH...",
             help="Pictures, NIfTI or DICOM files, folders or zips of these.",
@@ -48,6 +48,9 @@ def predict(
     """
     from meninx.detect.detector import load_detector
 
+    if not all(paths):
+        # The current folder, which an empty path means elsewhere, is seldom what was meant.
+        raise OptionError('an empty path ""; is a variable of your shell unset?')
     detector = load_detector(model)
     kept = []
     with Results(output, detector) as results:
@@ -105,15 +108,21 @@ class Results:
         self._file.flush()
         if scan is None or findings.status != "scored":
             return None
+        from PIL.PngImagePlugin import PngInfo
+
         from meninx.detect.explanation import picture_of_hottest
+        from meninx.scan.raster import HEATMAP_KEY
 
         path = self._folder / f"{file_stem(findings.scan)}.png"
-        picture_of_hottest(scan, findings, self._detector.card.preprocessing.size).save(path)
+        mark = PngInfo()
+        mark.add_text(HEATMAP_KEY, findings.scan)
+        picture = picture_of_hottest(scan, findings, self._detector.card.preprocessing.size)
+        picture.save(path, pnginfo=mark)
         return path
 
 
 def with_progress(
-    detector: "Detector", paths: list[Path]
+    detector: "Detector", paths: Sequence[str | Path]
 ) -> Iterator[tuple["Scan | None", "Findings"]]:
     """Yield what is found, with a bar on standard error where that is a terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -1,5 +1,6 @@
 """Show findings as a table on a terminal."""
 
+import os
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -18,13 +19,13 @@ def print_table(findings: Iterable[Findings]) -> None:
     """Print one row a scan, and what it is for, to standard output."""
     table = Table(box=None, pad_edge=False)
     table.add_column("scan", overflow="fold")
-    for heading in ("answer", "probability", "slice", "voxel"):
+    for heading in ("answer", "probability", "called from", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
     for found in findings:
         table.add_row(*_cells(found))
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     console.print(table)
     console.print("For research, not for diagnosis.", style="dim")
@@ -34,14 +35,15 @@ def _cells(found: Findings) -> list[Text]:
     """Return one row; names from files are never read as markup."""
     if found.decision is None:
         answer = Text(found.status, style="yellow")
-        return [Text(found.scan), answer, Text(""), Text(""), Text(""), Text(found.message or "")]
+        return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
     hottest = found.hottest
     likely = max(found.types.items(), key=lambda item: item[1], default=None)
     return [
         Text(found.scan),
         Text(WORDS[found.decision], style=STYLES[found.decision]),
         Text(f"{found.probability or 0.0:.3f}"),
+        Text(f"{found.threshold or 0.0:.3f}"),
         Text(str(hottest.index) if hottest else ""),
         Text(" ".join(map(str, hottest.peak)) if hottest else ""),
-        Text(f"{likely[0]} {likely[1]:.0%}" if likely else ""),
+        Text(f"if so, {likely[0]} {likely[1]:.0%}" if likely else ""),
     ]

@@ -43,8 +43,11 @@ class Calibration:
         Returns:
             `tumor` from the operating point on.
         """
-        point = self.study_operating_point if study else self.operating_point
-        return "tumor" if probability >= point else "no_tumor"
+        return "tumor" if probability >= self.threshold(study=study) else "no_tumor"
+
+    def threshold(self, *, study: bool) -> float:
+        """Return the operating point of single pictures or of volumes."""
+        return self.study_operating_point if study else self.operating_point
 
 
 def slice_logits(cell_logits: NDArray[np.float32]) -> NDArray[np.float32]:

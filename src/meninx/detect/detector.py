@@ -123,6 +123,7 @@ class Detector:
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
+            threshold=calibration.threshold(study=scan.is_volume),
         )
 
     def _slice_finding(

@@ -59,6 +59,7 @@ class Findings:
         model: Name and SHA-256 of the detector file.
         milliseconds: Time of each step.
         is_volume: Whether the scan has more than one slice.
+        threshold: Probability from which on the scan is called a tumor; None if not scored.
     """
 
     scan: str
@@ -73,6 +74,7 @@ class Findings:
     model: Mapping[str, str] = field(default_factory=dict)
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     is_volume: bool = False
+    threshold: float | None = None
 
     @classmethod
     def of_error(

@@ -14,6 +14,8 @@ from meninx.scan.scan import Scan
 from meninx.scan.source import Source, reading
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+# Text chunk by which our own heat maps are known: drawn over a brain, they would pass for one.
+HEATMAP_KEY = "meninx heat map"
 # JPEG's chroma subsampling leaves a few levels of color even in gray pictures.
 COLOR_LEVELS = 32
 
@@ -63,6 +65,8 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with _opened(data) as opened:
             limits.check_shape(opened.size)
+            if opened.info.get(HEATMAP_KEY):
+                raise UnsupportedScan("a heat map that meninx drew, not a scan", reason="derived")
             pages = getattr(opened, "n_frames", 1)
             if pages > 1:
                 raise UnsupportedScan(

@@ -93,7 +93,11 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
         except InputError as error:
             tell(error)
     if not found:
-        report(UnreadableFile("no picture, NIfTI or DICOM file in it", place=str(path)))
+        report(
+            UnreadableFile(
+                "no picture, NIfTI or DICOM file in it", place=str(path), reason="nothing_found"
+            )
+        )
     files = LastFile()
     for stack in stacks_of(frames):
         try:

@@ -127,14 +127,17 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
         frames: Of any number of series, in any order.
 
     Returns:
-        Stacks, ordered by series number, then by series UID and contrast.
+        Stacks, ordered by place, series number, series UID and contrast.
     """
     by_series: dict[str, list[Frame]] = defaultdict(list)
     for frame in _without_copies(frames):
         by_series[frame.series_uid].append(frame)
-    numbered = sorted(by_series.items(), key=lambda item: (item[1][0].series_number or 0, item[0]))
-    series = [(members, _split(members)) for _, members in numbered]
-    places = [_common_place(members) for members, _ in series]
+    numbered = sorted(
+        (_common_place(members), members[0].series_number or 0, uid)
+        for uid, members in by_series.items()
+    )
+    series = [(by_series[uid], _split(by_series[uid])) for _, _, uid in numbered]
+    places = [place for place, _, _ in numbered]
     stacks = []
     for (members, parts), place in zip(series, places, strict=True):
         number = members[0].series_number
