@@ -86,7 +86,10 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise LimitExceeded(str(error)) from error
+        raise LimitExceeded(
+            f"the header promises far more pixels than any slice has: {error}; save the picture "
+            "smaller, or check where it comes from"
+        ) from error
 
 
 def _without_alpha(picture: Image.Image) -> Image.Image:
