@@ -17,7 +17,7 @@ def train(
     ],
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
-    ] = "meninx",
+    ] = "meninx-first",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Instead of the recipe's.", show_default=False)
     ] = None,

@@ -8,6 +8,7 @@ from typing import Any
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import OptionError
+from meninx.learn.network import OUTPUT_STRIDE
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _impossible(recipe: Recipe) -> list[str]:
         faults.append(f"preprocessing.size: {recipe.preprocessing.size} is no multiple of 32")
     if training.precision not in ("auto", "bf16-mixed", "16-mixed", "32-true"):
         faults.append(f"training.precision: {training.precision!r} is unknown")
-    cells = (recipe.preprocessing.size // 16) ** 2
+    cells = (recipe.preprocessing.size // OUTPUT_STRIDE) ** 2
     if not 1 <= recipe.loss.hard_cells <= cells:
         faults.append(
             f"loss.hard_cells: {recipe.loss.hard_cells} is not between 1 and {cells}, the cells of "

@@ -73,7 +73,7 @@ def _slices_of(seed: int, *, sick: bool) -> Iterator[Example]:
         except UnsupportedScan:
             continue  # blank: stripped, and beside the brain
         image = scan.slice(0).image
-        truth = mask[:, :, 0].T.astype(np.float32)
+        truth = scan.view.cut(mask, 0).astype(np.float32)
         yield Example(image, truth if truth.any() else None, None, SIMULATED)
 
 

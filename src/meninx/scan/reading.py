@@ -46,7 +46,7 @@ def read_scans(
         limits: How large an input may be.
 
     Yields:
-        Scans: pictures and NIfTI files by name, then DICOM series by number.
+        Scans: pictures and NIfTI files by name, then DICOM series by folder and number.
 
     Raises:
         InputError: Without `on_error`: what was wrong, once all good scans were yielded.
