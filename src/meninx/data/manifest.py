@@ -1,20 +1,28 @@
-"""Read the table that says what each training picture shows."""
+"""Read and write the table that says what each training picture shows."""
 
 import csv
 import hashlib
-from dataclasses import dataclass
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from meninx.data.folders import VOLUME_SUFFIXES
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
+# Written by `meninx prepare`; others are kept for subgroups.
+FURTHER_COLUMNS = ("patient", "split", "tumor_slices", "sha256")
+MOST_FAULTS = 20
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Hold one row of a manifest.
+    """Hold one row of a manifest: a picture, or a whole volume.
 
     Args:
         id: Unique in the manifest.
@@ -25,6 +33,11 @@ class Picture:
         group: Pictures of one group show the same slice or patient and never part.
         fold: 1, 2, ...
         source: Where the picture came from.
+        patient: Where known, else empty; pictures of one patient never part.
+        sha256: Of the file; empty where the manifest does not say.
+        split: As the collection's own folders had it, else empty.
+        tumor_slices: Of a volume: ranges of slice indices with tumor, such as `41-88 90-91`.
+        extra: Further columns, for subgroups.
     """
 
     id: str
@@ -35,6 +48,21 @@ class Picture:
     group: str
     fold: int
     source: str
+    patient: str = ""
+    sha256: str = ""
+    split: str = ""
+    tumor_slices: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The type's name, `none` for no tumor, `unknown` for a tumor of unknown type."""
+        return self.tumor_type or ("unknown" if self.tumor else "none")
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the file holds a volume."""
+        return self.picture.is_dir() or self.picture.name.lower().endswith(VOLUME_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -44,55 +72,160 @@ class Manifest:
     Args:
         pictures: In the file's order.
         sha256: Of the manifest file.
+        leaks: What its folds share although they must not; empty unless that was allowed.
     """
 
     pictures: tuple[Picture, ...]
     sha256: str
+    leaks: tuple[str, ...] = ()
 
     def fold(self, fold: int) -> tuple[Picture, ...]:
         """Return the pictures of one fold."""
         return tuple(picture for picture in self.pictures if picture.fold == fold)
 
-    def without_fold(self, fold: int) -> tuple[Picture, ...]:
+    def without_fold(self, *folds: int) -> tuple[Picture, ...]:
         """Return the pictures of all other folds."""
-        return tuple(picture for picture in self.pictures if picture.fold != fold)
+        return tuple(picture for picture in self.pictures if picture.fold not in folds)
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """All folds, ascending."""
+        return tuple(sorted({picture.fold for picture in self.pictures}))
 
 
-def read_manifest(data: Path) -> Manifest:
+def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
     """Read a manifest and check it whole.
 
     Args:
         data: The manifest, or the folder that holds `manifest.csv`.
+        allow_leaks: Accept folds that share a slice or a patient; the manifest then says so.
 
     Returns:
         The pictures, with absolute paths.
 
     Raises:
         DataError: With every fault found: missing columns or files, labels that contradict each
-            other, a group that lies in two folds.
+            other, a group or a patient that lies in two folds.
+    """
+    path = manifest_path(data)
+    raw = path.read_bytes()
+    rows = read_rows(path, raw, COLUMNS)
+    faults: list[str] = []
+    pictures = tuple(
+        _parse(row, path.parent, f"line {line}", faults) for line, row in enumerate(rows, 2)
+    )
+    faults += _doubled_ids(pictures)
+    if not pictures:
+        faults.append("it lists no picture")
+    leaks = leaks_of(pictures)
+    if not allow_leaks:
+        faults += leaks
+    raise_faults(path, faults, leaks)
+    return Manifest(pictures, hashlib.sha256(raw).hexdigest(), tuple(leaks))
+
+
+def manifest_path(data: Path) -> Path:
+    """Return the manifest's path.
+
+    Args:
+        data: The manifest, or the folder that holds `manifest.csv`.
+
+    Returns:
+        A file that exists.
+
+    Raises:
+        DataError: If there is none.
     """
     path = data / MANIFEST_NAME if data.is_dir() else data
     if not path.is_file():
         raise DataError(
             f"{path}: no manifest; expected a CSV file with the columns {', '.join(COLUMNS)}"
         )
-    raw = path.read_bytes()
-    reader = csv.DictReader(raw.decode("utf-8-sig").splitlines())
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    return path
+
+
+def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, str]]:
+    """Return a CSV file's rows.
+
+    Args:
+        path: For messages.
+        raw: The file's bytes, UTF-8.
+        needed: Columns that must be there.
+
+    Returns:
+        One dictionary a row; short rows are filled with empty texts.
+
+    Raises:
+        DataError: If it is no UTF-8 text or columns are missing.
+    """
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
+    reader = csv.DictReader(io.StringIO(text), restval="")
+    missing = [column for column in needed if column not in (reader.fieldnames or ())]
     if missing:
         raise DataError(f"{path}: the columns {', '.join(missing)} are missing")
-    faults: list[str] = []
-    pictures = [
-        _parse(row, path.parent, f"line {line}", faults) for line, row in enumerate(reader, 2)
-    ]
-    faults += _contradictions(pictures)
-    if not pictures:
-        faults.append("it lists no picture")
-    if faults:
-        shown = "\n  ".join(faults[:20])
-        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise DataError(f"{path}: {len(faults)} faults\n  {shown}{more}")
-    return Manifest(tuple(pictures), hashlib.sha256(raw).hexdigest())
+    return [{key: value for key, value in row.items() if key is not None} for row in reader]
+
+
+def raise_faults(path: Path, faults: Sequence[str], leaks: Sequence[str] = ()) -> None:
+    """Raise all faults as one error.
+
+    Args:
+        path: Where they are.
+        faults: Each a sentence; with none, nothing is raised.
+        leaks: Those of them that a flag would allow.
+
+    Raises:
+        DataError: If there is any fault.
+    """
+    if not faults:
+        return
+    shown = "\n  ".join(faults[:MOST_FAULTS])
+    more = f"\n  and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+    hint = ""
+    if any(leak in faults for leak in leaks):
+        hint = (
+            "\nFolds that share a slice or a patient flatter every figure. Let `meninx prepare` make "
+            "new ones; --allow-leaks goes on and marks every figure that follows as leaking."
+        )
+    raise DataError(f"{path}: {len(faults)} faults\n  {shown}{more}{hint}")
+
+
+def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
+    """Write a manifest.
+
+    Args:
+        pictures: Its rows.
+        path: The CSV file; pictures are named relative to its folder where they lie on one drive.
+    """
+    extras = list(dict.fromkeys(name for picture in pictures for name in picture.extra))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*COLUMNS, *FURTHER_COLUMNS, *extras], restval="")
+        writer.writeheader()
+        for picture in pictures:
+            writer.writerow(
+                {
+                    "id": picture.id,
+                    "picture": _relative(picture.picture, path.parent),
+                    "mask": _relative(picture.mask, path.parent) if picture.mask else "",
+                    "tumor": int(picture.tumor),
+                    "tumor_type": picture.label,
+                    "group": picture.group,
+                    "fold": picture.fold,
+                    "source": picture.source,
+                    "patient": picture.patient,
+                    "split": picture.split,
+                    "tumor_slices": picture.tumor_slices,
+                    "sha256": picture.sha256,
+                    **picture.extra,
+                }
+            )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Picture:
@@ -100,7 +233,7 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
     picture = root / row["picture"]
     mask = root / row["mask"] if row["mask"] else None
     faults += [
-        f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.is_file()
+        f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
     ]
     if row["tumor"] not in ("0", "1"):
         faults.append(f"{place}: tumor is {row['tumor']!r}, expected 0 or 1")
@@ -121,20 +254,38 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
         group=row["group"] or row["id"],
         fold=int(row["fold"]) if row["fold"].isdecimal() else 0,
         source=row["source"],
+        **{name: row.get(name) or "" for name in FURTHER_COLUMNS},
+        extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
     )
 
 
-def _contradictions(pictures: list[Picture]) -> list[str]:
-    """Return what is wrong between the rows."""
-    faults: list[str] = []
+def _doubled_ids(pictures: Iterable[Picture]) -> list[str]:
     seen: set[str] = set()
-    folds: dict[str, int] = {}
+    faults = []
     for picture in pictures:
         if picture.id in seen:
             faults.append(f"id {picture.id} appears twice")
         seen.add(picture.id)
-        if folds.setdefault(picture.group, picture.fold) != picture.fold:
-            faults.append(
-                f"group {picture.group} lies in the folds {folds[picture.group]} and {picture.fold}"
-            )
     return faults
+
+
+def leaks_of(pictures: Iterable[Picture]) -> list[str]:
+    """Return what pictures of different folds share, a sentence each.
+
+    Args:
+        pictures: Of a manifest.
+
+    Returns:
+        Groups, patients and files that lie in two folds or more.
+    """
+    folds: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for picture in pictures:
+        folds["group", picture.group].add(picture.fold)
+        for what in ("patient", "sha256"):
+            if value := getattr(picture, what):
+                folds["file content" if what == "sha256" else what, value].add(picture.fold)
+    return [
+        f"{what} {name} lies in the folds {' and '.join(map(str, sorted(found)))}"
+        for (what, name), found in folds.items()
+        if len(found) > 1
+    ]

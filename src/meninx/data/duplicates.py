@@ -1,0 +1,149 @@
+"""Find pictures that are copies of each other, byte by byte or nearly so."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.data.likeness import (
+    FEWEST_RINGS,
+    FEWEST_SPECTRUM,
+    FEWEST_WHOLE,
+    MOST_CANDIDATES,
+    SAME_SLICE,
+    Signature,
+    likeness,
+    quarter_turns,
+    ring_agreement,
+)
+
+Kind = Literal["exact", "near"]
+# Rows of the table of all pairs that are held at once: bounds the memory.
+BLOCK = 512
+# Copying, filtering and resampling leave Python's lock, so threads share the work.
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Hold pictures that show the same slice.
+
+    Args:
+        kind: `exact` where all files are byte-identical, else `near`.
+        members: Positions in the list that was searched, ascending.
+        likeness: Lowest likeness by which the group hangs together; 1 for exact copies.
+    """
+
+    kind: Kind
+    members: tuple[int, ...]
+    likeness: float
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Hold what a search found.
+
+    Args:
+        groups: Exact groups first, then near ones, which include their exact copies.
+        cluster: For each picture the position of the first that shows its slice, shape (n,).
+    """
+
+    groups: tuple[DuplicateGroup, ...]
+    cluster: NDArray[np.intp]
+
+
+def find_duplicates(
+    hashes: Sequence[str],
+    signatures: Sequence[Signature | None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Duplicates:
+    """Find exact and near duplicates.
+
+    Proposing pairs compares every picture with every other by matrix products, a second for
+    thousands; laying pairs over each other, which decides, is bounded for each picture.
+
+    Args:
+        hashes: SHA-256 of each file.
+        signatures: Of each picture; None where there is none to compare.
+        progress: Told how many pairs of how many are decided.
+
+    Returns:
+        Groups of pictures that show the same slice; chains count as one group.
+    """
+    first = {value: index for index, value in reversed(list(enumerate(hashes)))}
+    cluster = np.array([first[value] for value in hashes], dtype=np.intp)
+    exact = [
+        DuplicateGroup("exact", tuple(map(int, np.flatnonzero(cluster == index))), 1.0)
+        for index in sorted(set(first.values()))
+        if np.count_nonzero(cluster == index) > 1
+    ]
+    distinct = [i for i in sorted(set(first.values())) if signatures[i] is not None]
+    known = [signature for i in distinct if (signature := signatures[i]) is not None]
+    pairs = candidate_pairs(known)
+    links: dict[int, float] = {}
+    for done, ((one, other), value) in enumerate(zip(pairs, _likenesses(known, pairs), strict=True)):
+        progress(done + 1, len(pairs))
+        if value < SAME_SLICE:
+            continue
+        low, high = sorted((int(cluster[distinct[one]]), int(cluster[distinct[other]])))
+        weakest = min(value, links.get(low, 1.0), links.get(high, 1.0))
+        cluster[cluster == high] = low
+        links[low] = weakest
+    near = [
+        DuplicateGroup("near", tuple(map(int, np.flatnonzero(cluster == index))), links[int(index)])
+        for index in np.unique(cluster)
+        if int(index) in links
+    ]
+    return Duplicates((*exact, *near), cluster)
+
+
+def candidate_pairs(signatures: Sequence[Signature]) -> list[tuple[int, int]]:
+    """Return pairs that may show the same slice, each once, lower position first.
+
+    Args:
+        signatures: n of them.
+
+    Returns:
+        At most `MOST_CANDIDATES` times n pairs by each of the two descriptions.
+    """
+    if len(signatures) < 2:
+        return []
+    spectra = np.stack([signature.spectrum for signature in signatures])
+    whole = np.stack([signature.whole for signature in signatures])
+    turned = [side.reshape(len(whole), -1).copy() for side in quarter_turns(whole)]
+    by_spectrum = set(_closest(spectra, [spectra], FEWEST_SPECTRUM))
+    by_whole = set(_closest(whole.reshape(len(whole), -1), turned, FEWEST_WHOLE))
+    agreeing = {
+        (one, other)
+        for one, other in by_spectrum - by_whole
+        if ring_agreement(signatures[one], signatures[other]) >= FEWEST_RINGS
+    }
+    return sorted(agreeing | by_whole)
+
+
+def _closest(
+    rows: NDArray[np.float32], sides: Sequence[NDArray[np.float32]], least: float
+) -> Iterable[tuple[int, int]]:
+    """Yield each row's closest others whose best product over all sides reaches `least`."""
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        product = np.maximum.reduce([block @ side.T for side in sides])
+        for row, values in enumerate(product, start):
+            values[row] = -1.0
+            close = np.flatnonzero(values >= least)
+            if len(close) > MOST_CANDIDATES:
+                close = close[np.argsort(-values[close], kind="stable")[:MOST_CANDIDATES]]
+            for other in close:
+                yield (row, int(other)) if row < other else (int(other), row)
+
+
+def _likenesses(
+    signatures: Sequence[Signature], pairs: Sequence[tuple[int, int]]
+) -> Iterable[float]:
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield from pool.map(
+            lambda pair: likeness(signatures[pair[0]], signatures[pair[1]]), pairs
+        )

@@ -1,0 +1,158 @@
+"""Measure what can be told of a picture without looking at its anatomy."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from meninx.data.duplicates import WORKERS
+from meninx.data.likeness import Signature, signature_of
+from meninx.errors import InputError
+from meninx.scan.raster import read_gray
+
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+# What stands out in a 256-bin histogram does not need every pixel of a large picture.
+MOST_PIXELS = 512 * 512
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFacts:
+    """Hold what was measured on one file.
+
+    Args:
+        path: The file.
+        sha256: Of its bytes.
+        kind: Format and mode as a reader would say, such as `JPEG RGB`; empty if unreadable.
+        size: Width and height, pixels.
+        file: Numbers that follow from the file alone, by name.
+        intensity: Global intensity statistics, by name.
+        signature: To find copies; None if unreadable.
+        error: Why it could not be read; None if it could.
+    """
+
+    path: Path
+    sha256: str
+    kind: str = ""
+    size: tuple[int, int] = (0, 0)
+    file: Mapping[str, float] = field(default_factory=dict)
+    intensity: Mapping[str, float] = field(default_factory=dict)
+    signature: Signature | None = field(default=None, repr=False)
+    error: str | None = None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file; of a folder, that of its files' names and contents."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                digest.update(f"{file.relative_to(path)}:{sha256_of(file)}\n".encode())
+    else:
+        with path.open("rb") as opened:
+            while chunk := opened.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def measure_pictures(
+    paths: Sequence[Path], progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[PictureFacts]:
+    """Measure pictures, two at a time.
+
+    Args:
+        paths: PNG, JPEG, TIFF, BMP or WebP files.
+        progress: Told how many of how many are done.
+
+    Returns:
+        In the order of the paths; unreadable ones have an `error`.
+    """
+    found = []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for facts in pool.map(measure_picture, paths):
+            found.append(facts)
+            progress(len(found), len(paths))
+    return found
+
+
+def measure_picture(path: Path) -> PictureFacts:
+    """Measure one picture.
+
+    Args:
+        path: A PNG, JPEG, TIFF, BMP or WebP file.
+
+    Returns:
+        Its facts; with an `error` if it can't be read.
+    """
+    sha256 = ""
+    try:
+        sha256 = sha256_of(path)
+        image = read_gray(path)
+        with Image.open(path) as opened:
+            kind, size = f"{opened.format} {opened.mode}", opened.size
+            file = file_facts(opened, path.stat().st_size)
+    except (InputError, OSError) as error:
+        message = str(error).removeprefix(f"{path}: ")
+        return PictureFacts(path, sha256, error=message)
+    return PictureFacts(
+        path, sha256, kind, size, file, intensity_facts(image), signature_of(image)
+    )
+
+
+def file_facts(opened: Image.Image, size_bytes: int) -> dict[str, float]:
+    """Return numbers that a file's header tells.
+
+    Args:
+        opened: The picture, of which only the header is used.
+        size_bytes: Of the file.
+
+    Returns:
+        Width, height, format, mode, bytes and how coarsely a JPEG is quantized.
+    """
+    width, height = opened.size
+    tables = getattr(opened, "quantization", None) or {}
+    return {
+        "width": float(width),
+        "height": float(height),
+        "aspect": width / height,
+        "mode": float(MODES.index(opened.mode)) if opened.mode in MODES else -1.0,
+        "format": float(FORMATS.index(opened.format)) if opened.format in FORMATS else -1.0,
+        "bytes": float(size_bytes),
+        "bytes per pixel": size_bytes / (width * height),
+        "quantization": float(sum(map(sum, tables.values()))),
+        "has exif": float("exif" in opened.info),
+        "has icc profile": float("icc_profile" in opened.info),
+        "dots per inch": float((opened.info.get("dpi") or (0.0,))[0]),
+    }
+
+
+def intensity_facts(image: NDArray[np.float32]) -> dict[str, float]:
+    """Return global intensity statistics of a slice or a picture.
+
+    Args:
+        image: Intensities, shape (h, w), any unit.
+
+    Returns:
+        Percentiles, mean, spread, entropy and the brightness of the four borders.
+    """
+    step = max(1, round((image.size / MOST_PIXELS) ** 0.5))
+    values = image[::step, ::step]
+    counts, _ = np.histogram(values, bins=64)
+    shares = counts[counts > 0] / values.size
+    levels = np.percentile(values, PERCENTILES)
+    borders = {"top": image[0], "bottom": image[-1], "left": image[:, 0], "right": image[:, -1]}
+    return {
+        **{f"percentile {p}": float(level) for p, level in zip(PERCENTILES, levels, strict=True)},
+        "mean": float(values.mean()),
+        "spread": float(values.std()),
+        "entropy": float(-(shares * np.log(shares)).sum()),
+        "share of zeros": float((values == 0).mean()),
+        **{f"{name} border": float(border.mean()) for name, border in borders.items()},
+        **{f"{name} border spread": float(border.std()) for name, border in borders.items()},
+    }

@@ -1,0 +1,100 @@
+"""Split pictures into folds that share no slice and no patient."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
+    """Return which items hang together because they share a key, directly or through others.
+
+    Args:
+        keys: For each item what it must not be parted over, such as its patient and its slice.
+
+    Returns:
+        For each item the position of the first item that it hangs together with.
+    """
+    parent = list(range(len(keys)))
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    first: dict[Hashable, int] = {}
+    for item, own in enumerate(keys):
+        for key in own:
+            low, high = sorted((root(first.setdefault(key, item)), root(item)))
+            parent[high] = low
+    return [root(item) for item in range(len(keys))]
+
+
+def split_into_folds(
+    clusters: Sequence[Hashable],
+    labels: Sequence[str],
+    hashes: Sequence[str],
+    folds: int,
+    seed: int = 0,
+) -> NDArray[np.intp]:
+    """Return each picture's fold, so that clusters stay whole and every fold has its share.
+
+    Clusters go one by one, large before small, to the fold that most lacks their labels. Ties and
+    order are decided by content: neither file names nor their order move a picture.
+
+    Args:
+        clusters: What each picture must stay together with, n of them.
+        labels: What is to be spread evenly.
+        hashes: SHA-256 of each file.
+        folds: How many.
+        seed: Another one gives another split.
+
+    Returns:
+        1 to `folds`, shape (n,).
+    """
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for index, cluster in enumerate(clusters):
+        members[cluster].append(index)
+
+    def name(indices: list[int]) -> str:
+        return hashlib.sha256(
+            f"{seed}:{min(hashes[index] for index in indices)}".encode()
+        ).hexdigest()
+
+    wanted = {label: count / folds for label, count in Counter(labels).items()}
+    held: list[Counter[str]] = [Counter() for _ in range(folds)]
+    result = np.zeros(len(labels), dtype=np.intp)
+    for indices in sorted(members.values(), key=lambda own: (-len(own), name(own))):
+        own = Counter(labels[index] for index in indices)
+
+        def lack(fold: int, own: Counter[str] = own) -> tuple[float, int]:
+            # How much the squared distance from an even split would grow.
+            growth = sum(
+                ((held[fold][label] + count) / wanted[label]) ** 2
+                - (held[fold][label] / wanted[label]) ** 2
+                for label, count in own.items()
+            )
+            return growth, held[fold].total()
+
+        fold = min(range(folds), key=lack)
+        held[fold] += own
+        result[indices] = fold + 1
+    return result
+
+
+def split_at_random(count: int, folds: int, seed: int = 0) -> NDArray[np.intp]:
+    """Return folds drawn picture by picture: the leaking way, for comparison alone.
+
+    Args:
+        count: Pictures.
+        folds: How many.
+        seed: Of the draw.
+
+    Returns:
+        1 to `folds`, shape (count,).
+    """
+    folds_of = np.arange(count) % folds + 1
+    return np.asarray(np.random.default_rng(seed).permutation(folds_of), dtype=np.intp)

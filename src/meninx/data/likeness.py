@@ -1,0 +1,302 @@
+"""Tell whether two pictures show the same slice, however one was made from the other.
+
+A signature puts a picture on a square and describes it free of rotation and mirroring: the head's
+second moments give a frame in which every affine copy differs by a rotation alone, and the spectrum
+along rings of that frame does not know the rotation. Signatures propose pairs; `likeness` lays one
+picture over the other and compares fine structure, which neighboring slices of one head do not share.
+
+Legend: s side of the square, 128; y before x everywhere.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+Array = NDArray[np.float32]
+SIDE = 128
+RINGS, ANGLES, HARMONICS = 32, 128, 33
+# Rings reach two standard deviations of the head: an ellipse's outline.
+REACH = 2.0
+# Share of the intensity range above which a pixel belongs to the head.
+HEAD_LEVEL = 0.10
+# A pair is laid over each other if its ring spectra agree this well, and its rings do at some angle,
+FEWEST_SPECTRUM, FEWEST_RINGS = 0.95, 0.35
+# or if, mirrored or turned by quarters, the whole frames do: other contrast moves the head's frame.
+FEWEST_WHOLE = 0.80
+# Where coarse structure can't be brought to agree, fine structure need not be tried.
+FEWEST_COARSE = 0.6
+# Correlation of fine structure from which on two pictures are one slice. On 3,843 curated pictures the
+# highest pair of neighboring slices has 0.92; 95 % of copies mirrored, rotated by up to 40 degrees,
+# brightened, resized or saved as JPEG of quality 10 have 0.96 and more.
+SAME_SLICE = 0.935
+# Pairs that are laid over each other, for each picture: enough for a large group to hang together.
+MOST_CANDIDATES = 12
+
+_CENTER = (SIDE - 1) / 2
+_RADII = (np.arange(RINGS) + 0.5) / RINGS * REACH
+_TURNS = np.arange(ANGLES) * 2 * np.pi / ANGLES
+_RING_POINTS = np.stack(
+    [_RADII[:, None] * np.sin(_TURNS), _RADII[:, None] * np.cos(_TURNS)]
+).reshape(2, -1)
+_Y, _X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+# Every second pixel is enough to lay pictures over each other.
+_STEP = slice(1, None, 2)
+_GRID = np.stack([_Y[_STEP, _STEP].ravel(), _X[_STEP, _STEP].ravel()])
+_QUARTERS = [
+    np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), turn) @ np.diag([1.0, mirror])
+    for mirror in (1.0, -1.0)
+    for turn in range(4)
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """Describe a picture so that copies are found.
+
+    Args:
+        thumbnail: The picture on a square, shape (s, s), bytes.
+        spectrum: Magnitudes along rings, of unit length; free of rotation and mirroring.
+        rings: Fourier coefficients of coarse structure along rings, shape (32, 33).
+        whole: Coarse structure of the whole frame, shape (24, 24), of unit length.
+        center: Of the head, shape (2,).
+        frame: Maps the unit frame to the square, shape (2, 2).
+    """
+
+    thumbnail: NDArray[np.uint8] = field(repr=False)
+    spectrum: Array = field(repr=False)
+    rings: NDArray[np.complex64] = field(repr=False)
+    whole: Array = field(repr=False)
+    center: NDArray[np.float64] = field(repr=False)
+    frame: NDArray[np.float64] = field(repr=False)
+
+
+def signature_of(image: Array) -> Signature:
+    """Return a picture's signature.
+
+    Args:
+        image: Intensities, shape (h, w), any unit.
+
+    Returns:
+        The same for a brightened copy; nearly the same for one resized or compressed.
+    """
+    square = _on_square(image)
+    smooth = ndimage.gaussian_filter(square, 1.0)
+    center, frame = _moments(smooth > HEAD_LEVEL)
+    coarse = _coarse(square)
+    rings = _along_rings(coarse, center, frame) * np.sqrt(_RADII)[:, None]
+    rings = _unit(rings - rings.mean())
+    bands = _along_rings(ndimage.gaussian_filter(square, 1.3), center, frame)
+    bands = bands - bands.mean(axis=1, keepdims=True)
+    spectrum = np.abs(np.fft.rfft(bands[::2] + bands[1::2], axis=1)[:, 1:17])
+    whole = np.asarray(Image.fromarray(coarse).resize((24, 24), Image.Resampling.BOX))
+    return Signature(
+        thumbnail=np.rint(square * 255).astype(np.uint8),
+        spectrum=_unit(np.sqrt(spectrum * np.sqrt(_RADII[::2])[:, None]).ravel()),
+        rings=np.fft.rfft(rings, axis=1)[:, :HARMONICS].astype(np.complex64),
+        whole=_unit(whole - whole.mean()),
+        center=center,
+        frame=frame,
+    )
+
+
+def ring_agreement(one: Signature, other: Signature) -> float:
+    """Return how well the rings of two pictures agree at the best angle, mirrored or not, -1..1."""
+    return _best_turn(one, other)[0]
+
+
+def likeness(one: Signature, other: Signature) -> float:
+    """Return how alike the fine structure of two pictures is, laid over each other.
+
+    Each of the two proposals, of the heads' frames and of the whole frames, is refined by
+    Gauss-Newton steps on an affine map.
+
+    Args:
+        one: A picture.
+        other: A possible copy.
+
+    Returns:
+        Correlation, -1..1; from `SAME_SLICE` on they show the same slice.
+
+    References:
+        Lucas and Kanade 1981; Baker and Matthews 2004.
+    """
+    best = -1.0
+    for matrix, offset in (_map_of_frames(one, other), _map_of_quarters(one, other)):
+        best = max(best, _laid_over(one, other, matrix, offset))
+        if best >= SAME_SLICE:
+            break
+    return best
+
+
+def quarter_turns(whole: Array) -> list[Array]:
+    """Return whole frames in their eight mirrorings and quarter turns.
+
+    Args:
+        whole: Shape (n, 24, 24).
+
+    Returns:
+        Eight arrays of the same shape.
+    """
+    mirrored = whole[:, :, ::-1]
+    return [np.rot90(side, turn, axes=(1, 2)) for side in (whole, mirrored) for turn in range(4)]
+
+
+def _unit(values: NDArray[np.floating]) -> Array:
+    return np.asarray(values / (np.linalg.norm(values) + 1e-9), dtype=np.float32)
+
+
+def _on_square(image: Array) -> Array:
+    """Return a picture on the square, its robust range spread over 0..1."""
+    method = Image.Resampling.BOX if min(image.shape) >= SIDE else Image.Resampling.BILINEAR
+    resized = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
+        (SIDE, SIDE), method
+    )
+    values = np.asarray(resized)
+    low, high = np.percentile(values, (1, 99))
+    return np.clip((values - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+
+
+def _structure(square: Array, fine: float, coarse: float, surround: float, floor: float) -> Array:
+    """Return detail between two widths, divided by its strength around: free of brightness."""
+    band = ndimage.gaussian_filter(square, fine) - ndimage.gaussian_filter(square, coarse)
+    strength = np.sqrt(np.maximum(ndimage.gaussian_filter(band * band, surround), 0))
+    return np.asarray(band / (strength + floor), dtype=np.float32)
+
+
+def _coarse(square: Array) -> Array:
+    return _structure(square, 1.8, 7.0, 10.0, 0.03)
+
+
+def _fine(square: Array) -> Array:
+    return _structure(square, 0.8, 4.0, 6.0, 0.02)
+
+
+def _moments(head: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the center of a head and the symmetric root of its second moments."""
+    if not head.any():
+        head = np.ones_like(head)
+    y, x = np.nonzero(head)
+    center = np.array([y.mean(), x.mean()])
+    # One pixel more each way keeps a head of a single line from an endless frame.
+    moments = np.cov(np.stack([y, x]), bias=True) + np.eye(2)
+    values, vectors = np.linalg.eigh(moments)
+    return center, vectors @ np.diag(np.sqrt(values)) @ vectors.T
+
+
+def _along_rings(image: Array, center: NDArray[np.float64], frame: NDArray[np.float64]) -> Array:
+    points = frame @ _RING_POINTS + center[:, None]
+    return np.asarray(
+        ndimage.map_coordinates(image, points, order=1).reshape(RINGS, ANGLES), dtype=np.float32
+    )
+
+
+def _best_turn(one: Signature, other: Signature) -> tuple[float, float, bool]:
+    """Return the rings' best agreement, its angle, and whether it is that of the mirror image."""
+    plain = np.fft.irfft((one.rings * other.rings.conj()).sum(axis=0), ANGLES)
+    mirror = np.fft.irfft((one.rings * other.rings).sum(axis=0), ANGLES)
+    mirrored = bool(mirror.max() > plain.max())
+    agreement = mirror if mirrored else plain
+    return float(agreement.max()), float(_TURNS[int(agreement.argmax())]), mirrored
+
+
+def _map_of_frames(
+    one: Signature, other: Signature
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the affine map from one square to the other by the heads' frames."""
+    _, turn, mirrored = _best_turn(one, other)
+    sin, cos = np.sin(turn), np.cos(turn)
+    rotation = np.array([[-cos, sin], [sin, cos]]) if mirrored else np.array([[cos, -sin], [sin, cos]])
+    matrix = other.frame @ rotation @ np.linalg.inv(one.frame)
+    return matrix, other.center - matrix @ one.center
+
+
+def _map_of_quarters(
+    one: Signature, other: Signature
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the best mirroring and quarter turn of the whole square."""
+    size = len(one.whole)
+    points = np.stack(np.mgrid[:size, :size]).reshape(2, -1) - (size - 1) / 2
+
+    def agreement(matrix: NDArray[np.float64]) -> float:
+        y, x = np.rint(matrix @ points + (size - 1) / 2).astype(int)
+        return float((one.whole.ravel() * other.whole[y, x]).sum())
+
+    matrix = max(_QUARTERS, key=agreement)
+    middle = np.full(2, _CENTER)
+    return matrix, middle - matrix @ middle
+
+
+def _laid_over(
+    one: Signature,
+    other: Signature,
+    matrix: NDArray[np.float64],
+    offset: NDArray[np.float64],
+) -> float:
+    """Return the correlation of fine structure after refining an affine map."""
+    fixed, moving = one.thumbnail.astype(np.float32) / 255, other.thumbnail.astype(np.float32) / 255
+    matrix, offset = _refined(_coarse(fixed), _coarse(moving), matrix, offset)
+    if _correlation(fixed, moving, _coarse(fixed), _coarse(moving), matrix, offset) < FEWEST_COARSE:
+        return -1.0
+    details = _fine(fixed), _fine(moving)
+    matrix, offset = _refined(*details, matrix, offset)
+    return _correlation(fixed, moving, *details, matrix, offset)
+
+
+def _refined(
+    fixed: Array,
+    moving: Array,
+    matrix: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    steps: int = 6,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return an affine map after a few Gauss-Newton steps on the squared difference."""
+    wanted = fixed[_STEP, _STEP].ravel()
+    slope_y, slope_x = np.gradient(moving)
+    unit = (_GRID - _CENTER) / _CENTER
+    for _ in range(steps):
+        points = matrix @ _GRID + offset[:, None]
+        inside = ((points > 0) & (points < SIDE - 1)).all(axis=0)
+        found = ndimage.map_coordinates(moving, points, order=1) * inside
+        y = ndimage.map_coordinates(slope_y, points, order=1) * inside
+        x = ndimage.map_coordinates(slope_x, points, order=1) * inside
+        gain = float((wanted * found).sum() / ((found * found).sum() + 1e-6))
+        jacobian = gain * np.stack([y * unit[0], y * unit[1], y, x * unit[0], x * unit[1], x])
+        normal = jacobian @ jacobian.T
+        damping = (1e-3 * np.trace(normal) / 6 + 1e-9) * np.eye(6)
+        step = np.linalg.solve(normal + damping, jacobian @ ((wanted - gain * found) * inside))
+        largest = float(np.abs(step).max())
+        # Further than a few pixels a linear step can't be trusted.
+        step = step * min(1.0, 4.0 / max(largest, 1e-9))
+        turn = np.array([[step[0], step[1]], [step[3], step[4]]]) / _CENTER
+        matrix = matrix + turn
+        offset = offset + np.array([step[2], step[5]]) - turn @ np.full(2, _CENTER)
+        if largest < 0.05:
+            break
+    return matrix, offset
+
+
+def _correlation(
+    fixed: Array,
+    moving: Array,
+    fixed_detail: Array,
+    moving_detail: Array,
+    matrix: NDArray[np.float64],
+    offset: NDArray[np.float64],
+) -> float:
+    """Return the correlation of two pictures' detail where either shows the head."""
+    points = matrix @ _GRID + offset[:, None]
+    inside = ((points > 0) & (points < SIDE - 1)).all(axis=0)
+    here = ndimage.gaussian_filter(fixed, 2)[_STEP, _STEP].ravel() > 0.08
+    there = ndimage.map_coordinates(ndimage.gaussian_filter(moving, 2), points, order=1) > 0.08
+    weight = (inside & (here | there)).astype(np.float64)
+    # Laid over a corner of each other, two pictures prove nothing.
+    if weight.sum() < 0.25 * max(int(here.sum()), 1) or weight.sum() < 50:
+        return -1.0
+    first = fixed_detail[_STEP, _STEP].ravel()
+    second = ndimage.map_coordinates(moving_detail, points, order=1)
+    first = (first - np.average(first, weights=weight)) * weight
+    second = (second - np.average(second, weights=weight)) * weight
+    return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second) + 1e-9))

@@ -1,0 +1,350 @@
+"""Turn what a user has, class folders, volumes or a table, into one manifest with fair folds."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.data.duplicates import Duplicates, find_duplicates
+from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
+from meninx.data.folders import PICTURE_SUFFIXES, Item, find_items
+from meninx.data.folds import connected, split_at_random, split_into_folds
+from meninx.data.manifest import (
+    COLUMNS,
+    FURTHER_COLUMNS,
+    MANIFEST_NAME,
+    Manifest,
+    Picture,
+    leaks_of,
+    raise_faults,
+    read_manifest,
+    read_rows,
+    write_manifest,
+)
+from meninx.errors import DataError, OptionError
+from meninx.labels import TYPE_NAMES
+from meninx.scan.reading import read_scans
+from meninx.scan.scan import Scan
+
+Split = Literal["grouped", "given", "random"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+DEFAULT_FOLDS = 5
+# Where a collection names its own test half, that is the first fold.
+TEST_FOLD = 1
+
+Progress = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody how far the work is."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Hold the items of a data set with what was measured on them.
+
+    Args:
+        root: What their names are relative to.
+        items: Pictures and volumes, n of them.
+        facts: One an item; volumes have no more than their content hash.
+        duplicates: Among the items.
+    """
+
+    root: Path
+    items: tuple[Item, ...]
+    facts: tuple[PictureFacts, ...]
+    duplicates: Duplicates
+
+    def name(self, index: int) -> str:
+        """Return an item's path relative to the root."""
+        path = self.items[index].path
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    @property
+    def clusters(self) -> list[int]:
+        """For each item the first item that it shares a slice or a patient with."""
+        return connected(
+            [
+                [("slice", int(cluster)), *([("patient", item.patient)] if item.patient else [])]
+                for cluster, item in zip(self.duplicates.cluster, self.items, strict=True)
+            ]
+        )
+
+
+def survey(
+    data: Path, labels: Mapping[str, str] | None = None, progress: Progress = silent
+) -> Survey:
+    """Find what a data set holds, measure it, and find its duplicates.
+
+    Args:
+        data: A folder of class folders or volumes, or a CSV table with the columns `picture` and
+            `tumor` or `tumor_type`.
+        labels: What further folder names mean.
+        progress: Told what is done, how much of how many.
+
+    Returns:
+        The items with their facts.
+
+    Raises:
+        DataError: If nothing is found, or a name or a table's row says nothing.
+    """
+    table = data / MANIFEST_NAME if data.is_dir() else data
+    items = _table_items(table) if table.is_file() else find_items(data, labels)
+    is_picture = [item.path.suffix.lower() in PICTURE_SUFFIXES for item in items]
+    measured = iter(
+        measure_pictures(
+            [item.path for item, is_it in zip(items, is_picture, strict=True) if is_it],
+            lambda done, total: progress("reading pictures", done, total),
+        )
+    )
+    facts = [
+        next(measured) if is_it else PictureFacts(item.path, sha256_of(item.path))
+        for item, is_it in zip(items, is_picture, strict=True)
+    ]
+    duplicates = find_duplicates(
+        [one.sha256 or str(one.path) for one in facts],
+        [one.signature for one in facts],
+        lambda done, total: progress("comparing pairs", done, total),
+    )
+    root = data if data.is_dir() else data.parent
+    return Survey(root, tuple(items), tuple(facts), duplicates)
+
+
+def prepare(
+    data: Path,
+    *,
+    split: Split = "grouped",
+    folds: int = DEFAULT_FOLDS,
+    seed: int = 0,
+    labels: Mapping[str, str] | None = None,
+    allow_leaks: bool = False,
+    progress: Progress = silent,
+) -> tuple[list[Picture], Survey]:
+    """Make a manifest's rows.
+
+    Args:
+        data: As for `survey`.
+        split: `grouped` keeps slices and patients together; `given` keeps the collection's own
+            test half as fold 1, or a table's own folds; `random` is the leaking way.
+        folds: How many.
+        seed: Of the split.
+        labels: What further folder names mean.
+        allow_leaks: Accept folds that share a slice or a patient.
+        progress: Told what is done, how much of how many.
+
+    Returns:
+        The rows, unreadable pictures left out, and what was found on the way.
+
+    Raises:
+        DataError: If nothing is found, or a split shares a slice or a patient.
+        OptionError: If there are fewer than two folds.
+    """
+    if folds < 2:
+        raise OptionError(f"--folds {folds}: expected at least 2, one to learn from, one to test on")
+    found = survey(data, labels, progress)
+    kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
+    clusters = found.clusters
+    pictures = [_row(found, index, clusters[index]) for index in kept]
+    pictures = _unique_ids(pictures)
+    numbers = _folds_of(pictures, split, folds, seed)
+    pictures = [
+        replace(picture, fold=int(fold)) for picture, fold in zip(pictures, numbers, strict=True)
+    ]
+    leaks = leaks_of(pictures)
+    if not allow_leaks:
+        raise_faults(data, leaks, leaks)
+    return pictures, found
+
+
+def load_data(
+    data: Path,
+    folder: Path,
+    *,
+    labels: Mapping[str, str] | None = None,
+    allow_leaks: bool = False,
+    progress: Progress = silent,
+) -> Manifest:
+    """Read a manifest, or make one where a folder has none.
+
+    Args:
+        data: A manifest, the folder that holds one, or anything that `prepare` takes.
+        folder: Where a new manifest is written; made if missing.
+        labels: What further folder names mean.
+        allow_leaks: Accept folds that share a slice or a patient.
+        progress: Told what is done, how much of how many.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: If the data contradict themselves.
+    """
+    table = data / MANIFEST_NAME if data.is_dir() else data
+    if table.is_file() and _is_complete(table):
+        return read_manifest(table, allow_leaks=allow_leaks)
+    pictures, _ = prepare(data, labels=labels, allow_leaks=allow_leaks, progress=progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(pictures, folder / MANIFEST_NAME)
+    return read_manifest(folder / MANIFEST_NAME, allow_leaks=allow_leaks)
+
+
+def read_one(path: Path) -> Scan:
+    """Read the one scan that a manifest's row names.
+
+    Args:
+        path: A picture, a volume or a folder with one DICOM series.
+
+    Returns:
+        The scan.
+
+    Raises:
+        DataError: If there are several.
+        InputError: If it can't be read.
+    """
+    scans = list(read_scans(path))
+    if len(scans) != 1:
+        raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
+    return scans[0]
+
+
+def tumor_area(scan: Scan, mask: Scan) -> NDArray[np.intp]:
+    """Return how many pixels of each slice of a volume are tumor.
+
+    Args:
+        scan: The volume.
+        mask: Above 0 where there is tumor, on the same grid.
+
+    Returns:
+        One number a slice, shape (n,).
+
+    Raises:
+        DataError: If the grids differ.
+    """
+    if scan.voxels.shape != mask.voxels.shape:
+        raise DataError(
+            f"{mask.name}: the mask has {mask.voxels.shape} voxels, its volume {scan.voxels.shape}"
+        )
+    axis = scan.view.slice_axis
+    others = tuple(other for other in range(3) if other != axis)
+    return np.asarray((mask.voxels > 0).sum(axis=others))
+
+
+def ranges(indices: Sequence[int]) -> str:
+    """Return ascending indices as ranges, such as `41-88 90-91`."""
+    parts: list[list[int]] = []
+    for index in indices:
+        if parts and index == parts[-1][1] + 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return " ".join(f"{first}-{last}" for first, last in parts)
+
+
+def _is_complete(table: Path) -> bool:
+    header = table.read_bytes().decode("utf-8-sig", errors="replace").split("\n", 1)[0]
+    return {"id", "fold", "group"} <= {name.strip() for name in header.split(",")}
+
+
+def _row(found: Survey, index: int, cluster: int) -> Picture:
+    item, facts = found.items[index], found.facts[index]
+    tumor, slices = item.tumor, ""
+    if item.mask is not None and item.path.suffix.lower() not in PICTURE_SUFFIXES:
+        sick = np.flatnonzero(tumor_area(read_one(item.path), read_one(item.mask)))
+        slices, tumor = ranges([int(one) for one in sick]), bool(sick.size)
+    return Picture(
+        id=found.name(index),
+        picture=item.path,
+        mask=item.mask if tumor else None,
+        tumor=bool(tumor),
+        tumor_type=item.tumor_type if tumor else None,
+        # Named by content, so that the same data get the same groups under any file names.
+        group="g" + hashlib.sha256(found.facts[cluster].sha256.encode()).hexdigest()[:12],
+        fold=int(item.extra.get("fold", 0) or 0),
+        source=item.source,
+        patient=item.patient,
+        sha256=facts.sha256,
+        split=item.split,
+        tumor_slices=slices,
+        extra={name: value for name, value in item.extra.items() if name != "fold"},
+    )
+
+
+def _unique_ids(pictures: list[Picture]) -> list[Picture]:
+    seen: dict[str, int] = {}
+    unique = []
+    for picture in pictures:
+        seen[picture.id] = seen.get(picture.id, 0) + 1
+        again = seen[picture.id]
+        unique.append(picture if again == 1 else replace(picture, id=f"{picture.id}#{again}"))
+    return unique
+
+
+def _folds_of(
+    pictures: Sequence[Picture], split: Split, folds: int, seed: int
+) -> NDArray[np.intp]:
+    def grouped(rows: Sequence[Picture], count: int) -> NDArray[np.intp]:
+        return split_into_folds(
+            [row.group for row in rows], [row.label for row in rows],
+            [row.sha256 for row in rows], count, seed,
+        )  # fmt: skip
+
+    if split == "random":
+        return split_at_random(len(pictures), folds, seed)
+    if split == "grouped":
+        return grouped(pictures, folds)
+    if all(picture.fold for picture in pictures):
+        return np.array([picture.fold for picture in pictures])
+    if not any(picture.split == "test" for picture in pictures):
+        raise DataError(
+            "--split given: neither a test folder nor a column `fold` says how the collection is "
+            "split; leave the option out"
+        )
+    numbers = np.full(len(pictures), TEST_FOLD)
+    rest = [index for index, picture in enumerate(pictures) if picture.split != "test"]
+    numbers[rest] = grouped([pictures[index] for index in rest], folds - 1) + TEST_FOLD
+    return numbers
+
+
+def _table_items(path: Path) -> list[Item]:
+    """Return the rows of a user's table."""
+    rows = read_rows(path, path.read_bytes(), ["picture"])
+    faults: list[str] = []
+    items = []
+    for line, row in enumerate(rows, 2):
+        kind = (row.get("tumor_type") or "").strip().lower()
+        tumor = (row.get("tumor") or "").strip() or {"": "", "none": "0"}.get(kind, "1")
+        file = path.parent / row["picture"]
+        mask = path.parent / row["mask"] if row.get("mask") else None
+        faults += [f"line {line}: {one} does not exist" for one in (file, mask)
+                   if one and not one.exists()]  # fmt: skip
+        if tumor not in ("0", "1"):
+            faults.append(f"line {line}: tumor is {tumor!r}, expected 0 or 1")
+        if kind not in ("", "none", "unknown", *TYPE_NAMES):
+            faults.append(f"line {line}: tumor_type is {kind!r}")
+        if (tumor == "1") == (kind == "none") and kind:
+            faults.append(f"line {line}: tumor is {tumor} but tumor_type is {kind!r}")
+        known = ("tumor", "source", "patient", "split", *COLUMNS, *FURTHER_COLUMNS)
+        extra = {key: value for key, value in row.items() if key not in known or key == "fold"}
+        if not extra.get("fold", "0").isdecimal():
+            faults.append(f"line {line}: fold is {extra['fold']!r}, expected a whole number")
+            extra["fold"] = "0"
+        items.append(
+            Item(
+                file,
+                tumor=tumor == "1",
+                tumor_type=kind if kind in TYPE_NAMES else None,
+                mask=mask,
+                patient=row.get("patient") or "",
+                split=row.get("split") or "",
+                source=row.get("source") or path.parent.name,
+                extra=extra,
+            )
+        )
+    if not items:
+        faults.append("it lists no picture")
+    raise_faults(path, faults)
+    return items
