@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+from meninx.cli.data_options import ALLOW_LEAKS_OPTION, LABEL_OPTION, LabelOption, load_manifest
+from meninx.cli.extras import needs_extra
 from meninx.errors import OptionError
 
 
 def train(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder with manifest.csv, or the manifest.")
+        Path, typer.Argument(
+            metavar="DATA",
+            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a manifest.",
+        )
     ],
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
@@ -25,33 +30,46 @@ def train(
         Path | None,
         typer.Option(help="Run folder; by default runs/RECIPE-DATE.", show_default=False),
     ] = None,
+    initialization: Annotated[
+        str | None,
+        typer.Option(
+            "--init", help="random, meninx or imagenet, instead of the recipe's.", show_default=False
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Start from detector.safetensors of another run, not from random weights.",
+            help="Start from this file: detector.safetensors of another run, or with --init imagenet "
+            "torchvision's resnet18 file.",
             show_default=False,
         ),
     ] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="What the file of --weights must have.", show_default=False)
+    ] = None,
+    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
     ] = False,
 ) -> None:
     """Train a detector on your own pictures; needs the extra `train`.
 
-    The run folder gets the recipe, a log for TensorBoard, epochs.csv, and detector.onnx, which
-    `meninx predict --model` reads.
+    A folder without a manifest gets one with five folds that share no slice. The run folder gets
+    manifest.csv, run.json, training.log, epochs.csv, curves, a log for TensorBoard, and
+    detector.onnx, which `meninx predict --model` and `meninx evaluate` read. Several processes:
+    torchrun --nproc-per-node 2 -m meninx train ...
     """
     from dataclasses import replace
 
     path = find_recipe(recipe)
-    try:
-        from meninx.learn.recipe import read_recipe
+    with needs_extra("train"):
+        from meninx.learn.recipe import read_recipe, with_initialization
+        from meninx.learn.training import is_first_process
         from meninx.learn.training import train as run_training
-    except ModuleNotFoundError as error:
-        raise OptionError(
-            f"training needs the package {error.name}: pip install 'meninx[train]'"
-        ) from error
     chosen = read_recipe(path)
+    if initialization is not None:
+        chosen = with_initialization(chosen, initialization)
     if epochs is not None:
         chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
     if resume and output is None:
@@ -59,11 +77,40 @@ def train(
     folder = output or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     if (folder / "checkpoints").exists() and not resume:
         raise OptionError(f"{folder} holds a run already; add --resume or choose another --output")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run = run_training(data, chosen, folder, resume=resume, weights=weights)
+    log_to(folder / "training.log", first=is_first_process())
+    manifest = load_manifest(data, folder, label, allow_leaks=allow_leaks)
+    run = run_training(
+        manifest, chosen, folder, resume=resume, weights=weights, sha256=sha256
+    )
+    if not is_first_process():
+        return
     for name, value in run.figures.items():
         typer.echo(f"{name:8} {value:.4f}", err=True)
     typer.echo(f"detector: {run.detector}", err=True)
+    test_fold = chosen.training.test_fold
+    if test_fold in manifest.folds:
+        typer.echo(
+            f"fold {test_fold} was never looked at: meninx evaluate {run.detector} {data} --output "
+            f"{folder / 'evaluation'}",
+            err=True,
+        )
+
+
+def log_to(path: Path, *, first: bool) -> None:
+    """Send the log to standard error and, with times, to a file.
+
+    Args:
+        path: The file; a resumed run goes on in it.
+        first: Whether this process is the one that writes.
+    """
+    handlers: list[logging.Handler] = []
+    if first:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.StreamHandler())
+        handlers[0].setFormatter(logging.Formatter("%(message)s"))
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR, handlers=handlers or None)
 
 
 def find_recipe(name: str) -> Path:

@@ -10,6 +10,8 @@ Decision = Literal["tumor", "no_tumor", "refer"]
 
 # A slice's score is the mean of its highest cells: one cell alone follows noise.
 TOP_CELLS = 3
+# Networks that pool their whole map: the score is the mean of all cells.
+ALL_CELLS = 0
 # A study's score is its highest mean over slices that together are this thick: a lesion has depth,
 # a false alarm in a single slice seldom has.
 LESION_DEPTH_MM = 10.0
@@ -50,17 +52,20 @@ class Calibration:
         return self.study_operating_point if study else self.operating_point
 
 
-def slice_logits(cell_logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def slice_logits(
+    cell_logits: NDArray[np.float32], top_cells: int = TOP_CELLS
+) -> NDArray[np.float32]:
     """Return one logit a slice.
 
     Args:
         cell_logits: Shape (b, m, n).
+        top_cells: How many of the highest cells count; `ALL_CELLS` for the mean of all.
 
     Returns:
-        Mean of the highest `TOP_CELLS` cells, shape (b,).
+        Mean of those cells, shape (b,).
     """
     flat = cell_logits.reshape(len(cell_logits), -1)
-    count = min(TOP_CELLS, flat.shape[1])
+    count = min(top_cells or flat.shape[1], flat.shape[1])
     return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1))
 
 

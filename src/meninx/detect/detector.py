@@ -103,7 +103,7 @@ class Detector:
         milliseconds: dict[str, float],
     ) -> Findings:
         calibration = self.card.calibration
-        logits = slice_logits(cell_logits)
+        logits = slice_logits(cell_logits, self.card.top_cells)
         probability = calibration.probability(
             study_logit(logits, scan.slice_gap_mm if scan.is_volume else None)
         )

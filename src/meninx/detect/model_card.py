@@ -5,11 +5,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meninx.detect.calibration import Calibration
+from meninx.detect.calibration import TOP_CELLS, Calibration
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
 KEY = "meninx"
+# Enough of a SHA-256 to know a file by: among a million, two that agree are one in 10 million.
+SEEN_DIGITS = 16
 FORMAT = 1
 
 
@@ -23,6 +25,10 @@ class ModelCard:
         calibration: What turns its output into a decision.
         types: Tumor types in the order of its type logits.
         manifest_sha256: Of the training set's manifest.
+        top_cells: How many of a slice's highest cells make its score; 0 for the mean of all.
+        seen: Beginnings of the SHA-256 of every file that it was fitted on, to learn from, to choose
+            the epoch by or to calibrate with; empty where that is not recorded.
+        leaking: Whether it was trained on folds that share slices or patients.
     """
 
     name: str
@@ -30,6 +36,9 @@ class ModelCard:
     calibration: Calibration
     types: tuple[str, ...]
     manifest_sha256: str
+    top_cells: int = TOP_CELLS
+    seen: tuple[str, ...] = ()
+    leaking: bool = False
 
     def to_metadata(self) -> dict[str, str]:
         """Return the card as the key and value that an ONNX file stores."""
@@ -61,6 +70,9 @@ class ModelCard:
                 calibration=Calibration(**values["calibration"]),
                 types=tuple(values["types"]),
                 manifest_sha256=values["manifest_sha256"],
+                top_cells=values.get("top_cells", TOP_CELLS),
+                seen=tuple(values.get("seen", ())),
+                leaking=bool(values.get("leaking", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(

@@ -28,6 +28,7 @@ class Batch:
         tumor_free: Whether no tumor was there to begin with, shape (b,), bool.
         fair: Whether its source comes with and without tumors, so that the source says nothing,
             shape (b,), bool.
+        unmasked: Whether it shows a tumor of which nobody drew the outline, shape (b,), bool.
     """
 
     image: Tensor
@@ -36,6 +37,12 @@ class Batch:
     tumor_type: Tensor
     tumor_free: Tensor
     fair: Tensor
+    unmasked: Tensor
+
+    @property
+    def tumor(self) -> Tensor:
+        """Whether a tumor can be seen, drawn or not, shape (b,), bool."""
+        return self.unmasked | (self.mask.flatten(1).amax(1) > 0.5)
 
 
 def augment(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
@@ -100,10 +107,10 @@ def vary_shape(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
     degrees = _uniform(count, -options.rotation, options.rotation)
     quarter = _chosen(count, options.quarter_turn) * torch.randint(1, 4, (count,)) * 90.0
     zoom = _uniform(count, math.log(options.smallest_scale), math.log(options.largest_scale)).exp()
-    aspect = _uniform(count, -0.1, 0.1).exp()
+    aspect = _uniform(count, -options.aspect, options.aspect).exp()
     mirror = 1.0 - 2.0 * _chosen(count, options.flip)
     matrix = _affine((degrees + quarter).deg2rad(), zoom * aspect * mirror, zoom / aspect)
-    shift = _uniform(count * 2, -0.12, 0.12).view(count, 2, 1)
+    shift = _uniform(count * 2, -options.shift, options.shift).view(count, 2, 1)
     grid = F.affine_grid(
         torch.cat([matrix, shift], dim=2), [count, 1, size, size], align_corners=False
     )
@@ -235,7 +242,7 @@ def vary_contrast(batch: Batch, options: AugmentationRecipe) -> Batch:
     kept = (batch.depth > threshold).to(image.dtype)
     kept = torch.where(_each(_chosen(count, options.strip)), kept, torch.ones_like(kept))
     image, mask = image * kept, mask * kept
-    gamma = _uniform(count, -0.6, 0.6).exp()
+    gamma = _uniform(count, -options.gamma, options.gamma).exp()
     image = image.clamp_min(0).pow(_each(gamma))
     image = torch.where(_each(_chosen(count, options.remap)), _remapped(image), image)
     inverted = (1.05 - image).clamp_min(0) * head * kept
@@ -252,7 +259,8 @@ def vary_contrast(batch: Batch, options: AugmentationRecipe) -> Batch:
     image = torch.where(_each(_chosen(count, options.noise)), noisy, image)
     # A picture is scaled by its own bright end, a volume's slices by the volume's: some are dimmer.
     top = image.flatten(1).quantile(0.99, dim=1).clamp_min(0.1)
-    image = (image / _each(top) * _each(_uniform(count, 0.55, 1.1))).clamp(0, 1)
+    bright_end = _each(_uniform(count, options.dimmest, options.brightest))
+    image = (image / _each(top) * bright_end).clamp(0, 1)
     return replace(batch, image=image, mask=mask)
 
 

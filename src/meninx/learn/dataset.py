@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from meninx.data.manifest import Picture
+from meninx.data.prepare import read_one, tumor_area
+from meninx.detect.detector import brain_slices
 from meninx.detect.preprocessing import Preprocessing, foreground, framing_of
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
@@ -22,7 +24,7 @@ from meninx.learn.augmentation import Batch
 from meninx.learn.recipe import SamplingRecipe
 from meninx.scan.raster import read_gray
 
-MASKED, TUMOR_FREE, SIMULATED = 0, 1, 2
+MASKED, TUMOR_FREE, SIMULATED, UNMASKED = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Example:
         image: Intensities, shape (h, w), any unit.
         mask: Tumor, shape (h, w), 0 or 1; None for a slice without tumor.
         tumor_type: One of `labels.TYPE_NAMES`, None where unknown or none.
-        kind: `MASKED`, `TUMOR_FREE` or `SIMULATED`.
+        kind: `MASKED`, `TUMOR_FREE`, `SIMULATED` or `UNMASKED`, a tumor without its outline.
     """
 
     image: NDArray[np.float32]
@@ -42,21 +44,25 @@ class Example:
     kind: int
 
 
-def examples_of(pictures: Iterable[Picture]) -> Iterator[Example]:
-    """Read the pictures that cells can learn from: tumors with a mask, and tumor-free ones.
+def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Iterator[Example]:
+    """Read pictures to learn from.
 
     Args:
-        pictures: Of a manifest. A tumor without a mask says nothing about cells and is left out.
+        pictures: Of a manifest; of a volume, every slice that shows enough of the head.
+        unmasked: Whether tumors without a mask are wanted: they say nothing about cells.
 
     Yields:
-        One example a picture.
+        One example a picture or slice.
 
     Raises:
         DataError: If a mask is empty, of another size than its picture, or of a tumor-free one.
         InputError: If a picture can't be read.
     """
     for picture in pictures:
-        if picture.tumor and picture.mask is None:
+        if picture.tumor and picture.mask is None and not unmasked:
+            continue
+        if picture.is_volume:
+            yield from _slices_of(picture)
             continue
         mask = None
         if picture.mask is not None:
@@ -67,8 +73,26 @@ def examples_of(pictures: Iterable[Picture]) -> Iterator[Example]:
                 f"{picture.mask}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its "
                 f"picture {image.shape[1]} x {image.shape[0]}"
             )
-        kind = MASKED if picture.tumor else TUMOR_FREE
+        kind = TUMOR_FREE
+        if picture.tumor:
+            kind = UNMASKED if mask is None else MASKED
         yield Example(image, mask, picture.tumor_type, kind)
+
+
+def _slices_of(picture: Picture) -> Iterator[Example]:
+    """Yield the slices of a volume; of one with an outline, each as its own part of it."""
+    scan = read_one(picture.picture)
+    mask = read_one(picture.mask) if picture.mask is not None else None
+    area = tumor_area(scan, mask) if mask is not None else None
+    for one in brain_slices(scan):
+        truth = None
+        if mask is not None and area is not None and area[one.index]:
+            truth = scan.view.cut(mask.voxels > 0, one.index).astype(np.float32)
+        kind = UNMASKED if picture.tumor and mask is None else TUMOR_FREE
+        yield Example(
+            one.image, truth, picture.tumor_type if kind == UNMASKED or truth is not None else None,
+            MASKED if truth is not None else kind,
+        )  # fmt: skip
 
 
 def _read_mask(picture: Picture) -> NDArray[np.float32]:
@@ -126,12 +150,14 @@ class SliceDataset(Dataset[dict[str, Tensor]]):
 
 def to_batch(items: dict[str, Tensor]) -> Batch:
     """Return collated items as a batch of intensities 0..1."""
+    unmasked = items["kind"] == UNMASKED
     planes = {name: items[name][:, None].float() / 255 for name in ("image", "mask", "depth")}
     return Batch(
         **planes,
         tumor_type=items["tumor_type"],
-        tumor_free=planes["mask"].flatten(1).amax(1) < 0.5,
+        tumor_free=(planes["mask"].flatten(1).amax(1) < 0.5) & ~unmasked,
         fair=items["kind"] != MASKED,
+        unmasked=unmasked,
     )
 
 
@@ -163,28 +189,47 @@ class ShareSampler(Sampler[int]):
     Args:
         kinds: Of each example, shape (n,).
         shares: From the recipe; a kind that has no example gives its share to the others.
-        count: Pictures an epoch.
+        count: Pictures an epoch, over all processes.
         seed: Of the recipe.
+        rank: Number of this process; each takes its turn of one common draw.
+        processes: How many train together.
     """
 
-    def __init__(self, kinds: Tensor, shares: SamplingRecipe, count: int, seed: int) -> None:
-        share = torch.tensor([shares.masked, shares.tumor_free, shares.simulated])
-        per_kind = torch.bincount(kinds, minlength=3).clamp_min(1)
+    def __init__(
+        self,
+        kinds: Tensor,
+        shares: SamplingRecipe,
+        count: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        share = torch.tensor(
+            [shares.masked, shares.tumor_free, shares.simulated, shares.unmasked]
+        )
+        counts = torch.bincount(kinds, minlength=4)
+        # Tumors with and without an outline stand in for each other, so that where a collection has
+        # one kind alone, tumors keep their share.
+        for kind, other in ((MASKED, UNMASKED), (UNMASKED, MASKED)):
+            if not counts[kind] and share[other]:
+                share[other] += share[kind]
+        per_kind = counts.clamp_min(1)
         self.weights = (share / per_kind)[kinds]
         self.count = count
         self.seed = seed
         self.epoch = 0
+        self.rank, self.processes = rank, processes
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch is drawn next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Return the pictures an epoch has."""
-        return self.count
+        """Return the pictures an epoch has in this process."""
+        return self.count // self.processes
 
     def __iter__(self) -> Iterator[int]:
         """Draw one epoch's indices."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         drawn = torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
-        return iter(drawn.tolist())
+        return iter(drawn[self.rank :: self.processes][: len(self)].tolist())

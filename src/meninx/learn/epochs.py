@@ -23,6 +23,8 @@ class EpochTable(Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
     ) -> None:
         """Drop rows of epochs that are about to be trained again."""
+        if not trainer.is_global_zero:
+            return
         rows = self._rows()
         kept = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
         if len(kept) < len(rows):
@@ -34,6 +36,8 @@ class EpochTable(Callback):
         pl_module: lightning.LightningModule,  # noqa: ARG002
     ) -> None:
         """Add the epoch's row."""
+        if not trainer.is_global_zero:
+            return
         # Lightning names the rate once for each group of weights; one column of it is enough.
         figures = {
             name: float(value)
@@ -45,10 +49,7 @@ class EpochTable(Callback):
         self._write([*self._rows(), {name: str(value) for name, value in row.items()}])
 
     def _rows(self) -> list[dict[str, str]]:
-        if not self._path.is_file():
-            return []
-        with self._path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        return read_epochs(self._path)
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         if not rows:
@@ -58,3 +59,11 @@ class EpochTable(Callback):
             writer = csv.DictWriter(file, list(rows[-1]))
             writer.writeheader()
             writer.writerows(rows)
+
+
+def read_epochs(path: Path) -> list[dict[str, str]]:
+    """Return the rows of epochs.csv, none where there is no file yet."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from meninx.detect.calibration import Calibration
-from meninx.detect.model_card import ModelCard
+from meninx.detect.model_card import SEEN_DIGITS, ModelCard
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.network import CellNetwork
+from meninx.learn.network import Backbone
 from meninx.learn.recipe import Recipe
 
 OPSET = 18
@@ -23,12 +24,23 @@ OPSET = 18
 SMALLEST_HALVED = 1024
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Say what a detector was fitted on.
+
+    Args:
+        manifest_sha256: Of the training set's manifest.
+        seen: SHA-256 of every file that it learned from, chose its epoch by or was calibrated on.
+        leaking: Whether its folds shared slices or patients.
+    """
+
+    manifest_sha256: str
+    seen: tuple[str, ...] = ()
+    leaking: bool = False
+
+
 def export_detector(
-    network: CellNetwork,
-    recipe: Recipe,
-    calibration: Calibration,
-    path: Path,
-    manifest_sha256: str,
+    network: Backbone, recipe: Recipe, calibration: Calibration, path: Path, origin: Origin
 ) -> None:
     """Write the network as ONNX with all that prediction needs, and its weights as safetensors.
 
@@ -37,7 +49,7 @@ def export_detector(
         recipe: That it was trained by.
         calibration: Fitted on held-out pictures.
         path: The ONNX file; the weights go beside it, with the suffix `.safetensors`.
-        manifest_sha256: Of the training set's manifest.
+        origin: What it was fitted on.
     """
     network = copy.deepcopy(network).cpu().float().eval()
     size = recipe.preprocessing.size
@@ -61,7 +73,10 @@ def export_detector(
         preprocessing=recipe.preprocessing,
         calibration=calibration,
         types=TYPE_NAMES,
-        manifest_sha256=manifest_sha256,
+        manifest_sha256=origin.manifest_sha256,
+        top_cells=network.top_cells,
+        seen=tuple(sorted({value[:SEEN_DIGITS] for value in origin.seen})),
+        leaking=origin.leaking,
     )
     # Notes of the exporter would carry paths of this machine.
     for node in model.graph.node:
@@ -80,7 +95,7 @@ def export_detector(
     save_file(weights, path.with_suffix(".safetensors"), metadata={"recipe": recipe.name})
 
 
-def load_weights(network: CellNetwork, path: Path) -> None:
+def load_weights(network: Backbone, path: Path) -> None:
     """Fill a network with the weights that `export_detector` wrote.
 
     Args:

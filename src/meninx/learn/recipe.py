@@ -8,7 +8,26 @@ from typing import Any
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import OptionError
-from meninx.learn.network import OUTPUT_STRIDE
+from meninx.learn.network import ARCHITECTURES, CELLS, OUTPUT_STRIDE
+
+
+INITIALIZATIONS = ("random", "meninx", "imagenet")
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """Hold what is trained.
+
+    Args:
+        architecture: `cells`, which judges every cell of a slice and learns from masks, or `pooled`,
+            a plain ResNet-18 with global average pooling, which learns from labels alone.
+        dropout: Share of feature maps left out in training.
+        initialization: `random`, `meninx` (the shipped detector's weights) or `imagenet`.
+    """
+
+    architecture: str = CELLS
+    dropout: float = 0.1
+    initialization: str = "random"
 
 
 @dataclass(frozen=True)
@@ -18,6 +37,8 @@ class AugmentationRecipe:
     Args:
         rotation: Largest rotation either way, degrees.
         smallest_scale, largest_scale: Range of zoom.
+        aspect: Largest change of the sides' ratio, as a natural logarithm, each way.
+        shift: Largest shift, as a share of half the picture's side.
         flip: Probability of a left-right mirror.
         quarter_turn: Probability of a rotation by 90, 180 or 270 degrees.
         warp: Largest elastic displacement, as a share of the picture's side.
@@ -25,6 +46,8 @@ class AugmentationRecipe:
         paint: Probability that a picture receives a lesion made of noise.
         decoy: Probability that a picture receives a patch of healthy tissue, so that
             the seam of a paste says nothing.
+        gamma: Largest exponent of brightness, as a natural logarithm, each way.
+        dimmest, brightest: Range of the bright end that a picture is scaled to.
         remap: Probability of a random intensity curve that need not be monotone.
         invert: Probability of inverted tissue intensities.
         strip: Probability that an outer ring, most of the skull, is taken away.
@@ -35,12 +58,17 @@ class AugmentationRecipe:
     rotation: float = 25.0
     smallest_scale: float = 0.6
     largest_scale: float = 1.3
+    aspect: float = 0.1
+    shift: float = 0.12
     flip: float = 0.5
     quarter_turn: float = 0.1
     warp: float = 0.03
     paste: float = 0.5
     paint: float = 0.2
     decoy: float = 0.3
+    gamma: float = 0.6
+    dimmest: float = 0.55
+    brightest: float = 1.1
     remap: float = 0.3
     invert: float = 0.15
     strip: float = 0.4
@@ -65,6 +93,7 @@ class TrainingRecipe:
         patience: Epochs without a better validation after which training stops early.
         precision: `bf16-mixed`, `16-mixed` or `32-true`; `auto` takes what the device does best.
         validation_fold: Never trained on; chooses the epoch and calibrates.
+        test_fold: Left out altogether, for `meninx evaluate`; 0 to leave none out.
         seed: Of everything random.
     """
 
@@ -79,23 +108,29 @@ class TrainingRecipe:
     patience: int = 12
     precision: str = "auto"
     validation_fold: int = 5
+    test_fold: int = 0
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class SamplingRecipe:
-    """Hold the share of each kind of picture in an epoch. The shares need not sum to one.
+    """Hold the share of each kind of picture in an epoch, whatever the collection's own balance.
+
+    The shares need not sum to one; a kind that is missing leaves its share to the others.
 
     Args:
         masked: Tumor pictures with a mask.
+        unmasked: Tumor pictures without a mask, of which only the label is learned.
         tumor_free: Real pictures without tumor; some receive one by `AugmentationRecipe.paste`.
         simulated: Slices of phantoms, three in eight with a lesion.
         phantoms: Heads to simulate for that.
         calibration_phantoms: Whole heads of other seeds that choose the operating point of
-            volumes; 48 bring every sequence, plane and kind of lesion twice.
+            volumes; 48 bring every sequence, plane and kind of lesion twice; 0 takes the
+            pictures' own operating point for volumes too.
     """
 
     masked: float = 0.5
+    unmasked: float = 0.0
     tumor_free: float = 0.5
     simulated: float = 0.0
     phantoms: int = 0
@@ -112,6 +147,8 @@ class LossRecipe:
         hard_weight: Weight of those.
         picture_weight: Weight of whole pictures, tumor or not, of sources that have both.
         type_weight: Weight of the tumor type.
+        balance_types: Whether a rare type weighs as much in all as a common one.
+        label_smoothing: Share of a picture's label and type that is spread over all classes.
     """
 
     tumor_cell: float = 4.0
@@ -119,6 +156,8 @@ class LossRecipe:
     hard_weight: float = 0.3
     picture_weight: float = 0.3
     type_weight: float = 0.3
+    balance_types: bool = False
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,6 +170,7 @@ class Recipe:
 
     name: str = "unnamed"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
@@ -159,6 +199,26 @@ def read_recipe(path: Path) -> Recipe:
     if faults:
         raise OptionError(f"{path}: {len(faults)} faults\n  " + "\n  ".join(faults))
     return recipe
+
+
+def with_initialization(recipe: Recipe, name: str) -> Recipe:
+    """Return a recipe that starts from other weights.
+
+    Args:
+        recipe: To change.
+        name: One of `INITIALIZATIONS`.
+
+    Returns:
+        The changed recipe.
+
+    Raises:
+        OptionError: If the name is unknown.
+    """
+    if name not in INITIALIZATIONS:
+        raise OptionError(f"--init {name}: expected one of {', '.join(INITIALIZATIONS)}")
+    return dataclasses.replace(
+        recipe, network=dataclasses.replace(recipe.network, initialization=name)
+    )
 
 
 def _build(kind: type, table: dict[str, Any], place: str, faults: list[str]) -> Any:
@@ -199,7 +259,9 @@ def _impossible(recipe: Recipe) -> list[str]:
     faults = [f"{key}: {value} is not above 0" for key, value in positive.items() if value <= 0]
     shares = {
         **{f"augmentation.{key}": v for key, v in vars(recipe.augmentation).items()
-           if key not in ("rotation", "smallest_scale", "largest_scale")},
+           if key not in ("rotation", "smallest_scale", "largest_scale", "gamma", "brightest")},
+        "network.dropout": recipe.network.dropout,
+        "loss.label_smoothing": recipe.loss.label_smoothing,
         "training.warmup": training.warmup,
         "training.ema_decay": training.ema_decay,
     }  # fmt: skip
@@ -216,8 +278,23 @@ def _impossible(recipe: Recipe) -> list[str]:
         )
     if sampling.simulated > 0 and sampling.phantoms < 1:
         faults.append("sampling.phantoms: a share is simulated, but there are no phantoms")
-    if sampling.calibration_phantoms < 2:
-        faults.append("sampling.calibration_phantoms: expected at least 2, one sick, one healthy")
-    if sampling.masked + sampling.tumor_free + sampling.simulated <= 0:
+    if sampling.calibration_phantoms == 1 or sampling.calibration_phantoms < 0:
+        faults.append("sampling.calibration_phantoms: expected 0, or 2 and more to have both kinds")
+    if recipe.network.architecture not in ARCHITECTURES:
+        faults.append(
+            f"network.architecture: {recipe.network.architecture!r} is none of "
+            + ", ".join(ARCHITECTURES)
+        )
+    if recipe.network.initialization not in INITIALIZATIONS:
+        faults.append(
+            f"network.initialization: {recipe.network.initialization!r} is none of "
+            + ", ".join(INITIALIZATIONS)
+        )
+    if training.validation_fold == training.test_fold:
+        faults.append(
+            f"training.test_fold: {training.test_fold} is the validation fold, which chooses the "
+            "epoch: a test on it would flatter"
+        )
+    if sampling.masked + sampling.unmasked + sampling.tumor_free + sampling.simulated <= 0:
         faults.append("sampling: all shares are 0")
     return faults

@@ -19,11 +19,13 @@ def with_study_point(detector: Detector, studies: int) -> Calibration:
 
     Args:
         detector: Whose calibration is to be completed.
-        studies: How many phantoms, half of them with a lesion.
+        studies: How many phantoms, half of them with a lesion; with 0 nothing is chosen.
 
     Returns:
         The calibration with `study_operating_point` set.
     """
+    if not studies:
+        return detector.card.calibration
     probabilities, tumor = [], []
     for scan, sick in calibration_studies(studies):
         findings = detector.score(scan)

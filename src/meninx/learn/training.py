@@ -4,17 +4,15 @@ import dataclasses
 import json
 import logging
 import math
-import platform
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-import torch.nn.functional as F  # noqa: N812
 from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
@@ -28,14 +26,27 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from meninx.data.manifest import read_manifest
+from meninx.assess.plots import plot_training
+from meninx.data.facts import sha256_of
+from meninx.data.manifest import Manifest
 from meninx.detect.detector import Detector
-from meninx.errors import DataError, OptionError
+from meninx.errors import DataError
+from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import augment
-from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of, to_batch
-from meninx.learn.epochs import EpochTable
-from meninx.learn.export import export_detector, load_weights, recalibrate
-from meninx.learn.network import OUTPUT_STRIDE, CellNetwork, picture_logit
+from meninx.learn.dataset import (
+    UNMASKED,
+    Example,
+    ShareSampler,
+    SliceDataset,
+    examples_of,
+    to_batch,
+)
+from meninx.learn.epochs import EpochTable, read_epochs
+from meninx.learn.export import Origin, export_detector, recalibrate
+from meninx.learn.initialization import initialize
+from meninx.learn.losses import cell_loss, cell_targets, picture_loss, type_loss, type_weights
+from meninx.learn.network import CELLS, build_network, picture_logit
+from meninx.learn.provenance import check_same_run, write_provenance
 from meninx.learn.recipe import Recipe
 from meninx.learn.simulation import simulated_examples
 from meninx.learn.study_point import with_study_point
@@ -43,42 +54,31 @@ from meninx.learn.validation import Validation
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
 CANVAS_ZOOM = 7 / 6
-# A cell counts as tumor above the one coverage, as healthy below the other, and not at all between.
-TUMOR_COVERAGE, HEALTHY_COVERAGE = 0.3, 0.02
 MONITOR = "val/score"
+DETECTOR_NAME = "detector.onnx"
 
 log = logging.getLogger(__name__)
 
 
-def cell_targets(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which cells are tumor and which are healthy; the rest counts as neither.
-
-    A tumor too small to fill 30 % of any cell still has one: the cell that it covers most.
-
-    Args:
-        mask: Coverage 0..1, shape (b, 1, h, w).
-
-    Returns:
-        Two boolean tensors, shape (b, m, n).
-    """
-    coverage = F.avg_pool2d(mask, OUTPUT_STRIDE)[:, 0]  # [b, m, n]
-    most = coverage.flatten(1).amax(1)[:, None, None]
-    threshold = torch.where(most > 0.06, most.clamp(max=TUMOR_COVERAGE), TUMOR_COVERAGE)
-    return coverage >= threshold, coverage < HEALTHY_COVERAGE
-
-
-class CellTraining(lightning.LightningModule):
+class DetectorTraining(lightning.LightningModule):
     """Hold a network's loss, schedule and validation.
 
     Args:
         recipe: All choices.
+        type_weights: Of the tumor types in the loss, shape (3,); None for equal ones.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, type_weights: Tensor | None = None) -> None:
         super().__init__()
         self.recipe = recipe
-        self.network = CellNetwork()
+        self.network = build_network(recipe.network.architecture, recipe.network.dropout)
         self.validation = Validation()
+        self.type_weights = type_weights
+
+    @property
+    def judges_cells(self) -> bool:
+        """Whether the network learns from outlines."""
+        return self.recipe.network.architecture == CELLS
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return cell and type logits of normalized slices."""
@@ -91,47 +91,50 @@ class CellTraining(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed each epoch on its own, so that a resumed run draws what an unbroken one would."""
-        torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch + 1)
+        seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
+        torch.manual_seed(seed + 7_919 * self.global_rank)
 
     def training_step(self, items: dict[str, Tensor], _: int) -> Tensor:
-        """Return the loss of one batch: tumor cells, healthy cells, the hardest of those, type."""
+        """Return the loss of one batch."""
         batch = augment(to_batch(items), self.recipe.augmentation, self.recipe.preprocessing.size)
         cell_logits, type_logits = self(self._normalized(batch.image))
-        tumor, healthy = cell_targets(batch.mask)
-        per_cell = F.binary_cross_entropy_with_logits(
-            cell_logits, tumor.float(), reduction="none"
-        )  # [b, m, n]
+        logits = picture_logit(cell_logits, self.network.top_cells)
         options = self.recipe.loss
-        weight = healthy.float() + options.tumor_cell * tumor.float()
-        healthy_losses = (per_cell * healthy).flatten(1)
-        loss = (per_cell * weight).sum() / weight.sum()
-        loss = loss + options.hard_weight * healthy_losses.topk(options.hard_cells).values.mean()
-        if batch.fair.any():
-            # Only where a source comes with and without tumors: elsewhere it would be learned.
-            has_tumor = tumor.flatten(1).any(1).float()
-            loss = loss + options.picture_weight * F.binary_cross_entropy_with_logits(
-                picture_logit(cell_logits)[batch.fair], has_tumor[batch.fair]
+        # Cells are taught by outlines; whole pictures only where a source comes with and without
+        # tumors: elsewhere the source would be learned. A pooled network has nothing else.
+        counted = batch.fair if self.judges_cells else torch.ones_like(batch.fair)
+        loss = cell_loss(cell_logits, batch, options) if self.judges_cells else logits.sum() * 0
+        if counted.any():
+            loss = loss + options.picture_weight * picture_loss(
+                logits[counted], batch.tumor[counted], options.label_smoothing
             )
-        if (batch.tumor_type >= 0).any():
-            loss = loss + options.type_weight * F.cross_entropy(
-                type_logits, batch.tumor_type, ignore_index=-1
-            )
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True)
+        loss = loss + options.type_weight * type_loss(
+            type_logits, batch.tumor_type, self.type_weights, options.label_smoothing
+        )
+        accuracy = ((logits > 0) == batch.tumor).float().mean()
+        for name, value in (("loss", loss), ("accuracy", accuracy)):
+            self.log(
+                f"train/{name}", value, prog_bar=name == "loss", on_step=False, on_epoch=True,
+                sync_dist=True, batch_size=len(logits),
+            )  # fmt: skip
         return loss
 
     def validation_step(self, items: dict[str, Tensor], _: int) -> None:
         """Keep what the network says of pictures that nothing was done to."""
         batch = to_batch(items)
         cell_logits, type_logits = self(self._normalized(batch.image))
-        tumor, healthy = cell_targets(batch.mask)
         self.validation.add(
-            cell_logits, tumor, healthy, picture_logit(cell_logits), type_logits, batch.tumor_type
+            picture_logit(cell_logits, self.network.top_cells),
+            batch.tumor,
+            type_logits,
+            batch.tumor_type,
+            (cell_logits, *cell_targets(batch.mask)) if self.judges_cells else None,
         )
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation's figures."""
         for name, value in self.validation.figures().items():
-            self.log(f"val/{name}", value, prog_bar=name == "score")
+            self.log(f"val/{name}", value, prog_bar=name == "score", sync_dist=True)
         self.validation.clear()
 
     def configure_optimizers(self) -> Any:
@@ -208,21 +211,26 @@ class Run:
 
 
 def train(
-    data: Path,
+    manifest: Manifest,
     recipe: Recipe,
     output: Path,
     *,
     resume: bool = False,
     weights: Path | None = None,
+    sha256: str | None = None,
 ) -> Run:
     """Train a detector.
 
+    Under `torchrun` every process trains on its share, and the first one writes.
+
     Args:
-        data: A manifest or the folder that holds one.
+        manifest: The pictures and their folds.
         recipe: All choices.
         output: Run folder; made if missing.
         resume: Go on from the last finished epoch of `output`.
-        weights: Safetensors of another run to start from; None to start from random ones.
+        weights: A file to start from: safetensors of another run, or torchvision's where the recipe
+            says `imagenet`; None for what the recipe says.
+        sha256: What the file of weights must have; None to take any.
 
     Returns:
         Where the detector is, and its validation figures.
@@ -230,57 +238,111 @@ def train(
     Raises:
         ModelError: If the weights do not fit the network.
         OptionError: If a run is to be resumed with other settings than its own.
-        DataError: If the manifest is faulty, or a side of the split is empty.
+        DataError: If a side of the split is empty, or has one class only.
     """
-    manifest = read_manifest(data)
-    fold = recipe.training.validation_fold
-    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
-    size = recipe.preprocessing.size
-    canvas = dataclasses.replace(recipe.preprocessing, size=32 * round(size * CANVAS_ZOOM / 32))
-    log.info("reading pictures")
-    learned = list(examples_of(manifest.without_fold(fold)))
-    if recipe.sampling.simulated > 0:
-        log.info("simulating %d phantoms", recipe.sampling.phantoms)
-        learned += simulated_examples(recipe.sampling.phantoms)
-    held_out = list(examples_of(manifest.fold(fold)))
-    if not learned or not held_out:
-        raise DataError(
-            f"{data}: fold {fold} leaves {len(learned)} pictures to learn from and {len(held_out)} "
-            "to validate on; choose another training.validation_fold"
-        )
-    if not any(example.mask is not None for example in held_out) or all(
-        example.mask is not None for example in held_out
-    ):
-        raise DataError(
-            f"{data}: fold {fold} must hold tumors with masks and tumor-free pictures, to choose "
-            "the epoch by and to calibrate with; choose another training.validation_fold"
-        )
+    training = recipe.training
+    lightning.seed_everything(training.seed, workers=True, verbose=False)
+    learned, held_out = read_examples(manifest, recipe)
     output.mkdir(parents=True, exist_ok=True)
     if resume:
-        _check_same_run(output, recipe, manifest.sha256)
-    _write_provenance(output, recipe, manifest.sha256)
+        check_same_run(output, recipe, manifest.sha256)
+    if is_first_process():
+        write_provenance(output, recipe, manifest)
+    size = recipe.preprocessing.size
+    canvas = dataclasses.replace(recipe.preprocessing, size=32 * round(size * CANVAS_ZOOM / 32))
     training_set = SliceDataset(learned, canvas)
     validation_set = SliceDataset(held_out, recipe.preprocessing)
     del learned, held_out
-    module = CellTraining(recipe)
-    if weights is not None:
-        load_weights(module.network, weights)
-    return _fit(module, training_set, validation_set, output, manifest.sha256, resume)
+    balanced = type_weights(training_set.tumor_type, len(TYPE_NAMES))
+    module = DetectorTraining(recipe, balanced if recipe.loss.balance_types else None)
+    if not resume:
+        # A resumed run takes its weights from its checkpoint.
+        initialize(module.network, recipe.network.initialization, weights, sha256)
+    _fit(module, training_set, validation_set, output, resume)
+    figures = {}
+    if is_first_process():
+        fitted = manifest.without_fold(training.test_fold)
+        origin = Origin(
+            manifest.sha256,
+            tuple(picture.sha256 or sha256_of(picture.picture) for picture in fitted),
+            bool(manifest.leaks),
+        )
+        figures = _finish(module, validation_set, output, origin)
+    return Run(output, output / DETECTOR_NAME, figures)
+
+
+def read_examples(manifest: Manifest, recipe: Recipe) -> tuple[list[Example], list[Example]]:
+    """Return what is learned from and what is held out to choose the epoch and calibrate.
+
+    Args:
+        manifest: The pictures and their folds.
+        recipe: All choices.
+
+    Returns:
+        Two lists; the test fold is in neither.
+
+    Raises:
+        DataError: If a side is empty or has one class only.
+    """
+    training, cells = recipe.training, recipe.network.architecture == CELLS
+    fold, unmasked = training.validation_fold, not cells or recipe.sampling.unmasked > 0
+    log.info("reading pictures")
+    rest = manifest.without_fold(fold, training.test_fold)
+    learned = list(examples_of(rest, unmasked=unmasked))
+    held_out = list(examples_of(manifest.fold(fold), unmasked=unmasked))
+    if not learned or not held_out:
+        hint = ""
+        if cells and not any(picture.mask for picture in manifest.pictures):
+            hint = " (no tumor here has a mask: a recipe for labels alone is --recipe seed)"
+        raise DataError(
+            f"fold {fold} leaves {len(learned)} pictures to learn from and {len(held_out)} "
+            f"to validate on; choose another training.validation_fold{hint}"
+        )
+    kinds = {_is_tumor(example) for example in held_out}
+    drawn = any(example.mask is not None for example in held_out)
+    if len(kinds) < 2 or (cells and not drawn):
+        wanted = "tumors with masks" if cells else "tumors"
+        raise DataError(
+            f"fold {fold} must hold {wanted} and tumor-free pictures, to choose the epoch by and to "
+            "calibrate with; choose another training.validation_fold, or learn from labels alone "
+            "with --recipe seed"
+        )
+    if recipe.sampling.simulated > 0:
+        log.info("simulating %d phantoms", recipe.sampling.phantoms)
+        learned += simulated_examples(recipe.sampling.phantoms)
+    if len({_is_tumor(example) for example in learned}) < 2:
+        raise DataError(f"without fold {fold} only one class is left to learn from")
+    log.info("%d pictures to learn from, %d to validate on", len(learned), len(held_out))
+    return learned, held_out
+
+
+def _is_tumor(example: Example) -> bool:
+    return example.mask is not None or example.kind == UNMASKED
+
+
+def is_first_process() -> bool:
+    """Return whether this process, of those that `torchrun` started, is the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _fit(
-    module: CellTraining,
+    module: DetectorTraining,
     training_set: SliceDataset,
     validation_set: SliceDataset,
     output: Path,
-    manifest_sha256: str,
     resume: bool,
-) -> Run:
-    recipe, training = module.recipe, module.recipe.training
+) -> None:
+    """Train, and leave the best epoch's weights in the module."""
+    recipe, training, processes = module.recipe, module.recipe.training, _processes()
     sampler = ShareSampler(
-        training_set.kind, recipe.sampling, training.pictures_per_epoch, training.seed
-    )
-    batch = min(training.batch_size, training.pictures_per_epoch)
+        training_set.kind, recipe.sampling, training.pictures_per_epoch, training.seed,
+        rank=int(os.environ.get("RANK", "0")), processes=processes,
+    )  # fmt: skip
+    batch = min(training.batch_size, len(sampler))
     loader = DataLoader(training_set, batch_size=batch, sampler=sampler, drop_last=True)
     best = ModelCheckpoint(
         output / "checkpoints", "best", monitor=MONITOR, mode="max", enable_version_counter=False
@@ -301,7 +363,11 @@ def _fit(
     trainer = lightning.Trainer(
         max_epochs=training.epochs,
         accelerator="auto",
-        devices=1,
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=max(1, processes // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
+        strategy="ddp" if processes > 1 else "auto",
+        # The sampler deals one common draw to all processes; each validates on everything.
+        use_distributed_sampler=False,
         precision=precision_for(training.precision),  # type: ignore[arg-type]
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
@@ -327,68 +393,26 @@ def _fit(
     saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.eval()
-    return _finish(module, validation_set, recipe, output, manifest_sha256)
 
 
 def _finish(
-    module: CellTraining,
-    validation_set: SliceDataset,
-    recipe: Recipe,
-    output: Path,
-    manifest_sha256: str,
-) -> Run:
-    """Calibrate the best weights on the validation fold and write the detector file."""
-    validation = module.validation
+    module: DetectorTraining, validation_set: SliceDataset, output: Path, origin: Origin
+) -> dict[str, float]:
+    """Calibrate the best weights on the validation fold, write the detector file and curves."""
+    recipe, validation = module.recipe, module.validation
+    validation.clear()
     with torch.inference_mode():
         for items in DataLoader(validation_set, batch_size=64):
             module.validation_step(items, 0)
     figures = validation.figures()
     calibration = validation.calibration()
     validation.clear()
-    detector = output / "detector.onnx"
-    export_detector(module.network, recipe, calibration, detector, manifest_sha256)
+    detector = output / DETECTOR_NAME
+    export_detector(module.network, recipe, calibration, detector, origin)
     studies = recipe.sampling.calibration_phantoms
-    log.info("choosing the operating point of volumes on %d phantoms", studies)
-    recalibrate(detector, with_study_point(Detector(detector), studies))
+    if studies:
+        log.info("choosing the operating point of volumes on %d phantoms", studies)
+        recalibrate(detector, with_study_point(Detector(detector), studies))
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    return Run(output, detector, figures)
-
-
-def _check_same_run(output: Path, recipe: Recipe, manifest_sha256: str) -> None:
-    """Check that a run goes on as it began.
-
-    Another fold would validate on what was trained on; more epochs would revive the old schedule.
-
-    Args:
-        output: The run folder.
-        recipe: Of now.
-        manifest_sha256: Of now.
-
-    Raises:
-        OptionError: If the recipe or the manifest is another one.
-    """
-    path = output / "run.json"
-    if not path.is_file():
-        return
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    before, now = facts["recipe"], json.loads(json.dumps(dataclasses.asdict(recipe)))
-    changed = [key for key in now if before.get(key) != now[key]]
-    if facts["manifest_sha256"] != manifest_sha256:
-        changed.append("the manifest")
-    if changed:
-        raise OptionError(
-            f"{output}: this run began with other settings ({', '.join(changed)}); resume it with "
-            "its own, or start a new one with another --output"
-        )
-
-
-def _write_provenance(output: Path, recipe: Recipe, manifest_sha256: str) -> None:
-    """Write the recipe and what it ran on."""
-    packages = ("meninx", "torch", "torchvision", "pytorch-lightning", "numpy", "onnx")
-    facts = {
-        "recipe": dataclasses.asdict(recipe),
-        "manifest_sha256": manifest_sha256,
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
-    }
-    (output / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    plot_training(read_epochs(output / "epochs.csv"), output / "curves")
+    return figures

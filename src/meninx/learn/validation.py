@@ -26,28 +26,25 @@ class Validation:
 
     def add(
         self,
-        cell_logits: Tensor,
-        tumor: Tensor,
-        healthy: Tensor,
         logits: Tensor,
+        tumor: Tensor,
         type_logits: Tensor,
         tumor_type: Tensor,
+        cells: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> None:
         """Add a batch.
 
         Args:
-            cell_logits: Shape (b, m, n).
-            tumor: Cells of tumor, bool, shape (b, m, n).
-            healthy: Cells without, bool, shape (b, m, n).
             logits: Of the pictures, shape (b,).
+            tumor: Whether each shows one, bool, shape (b,).
             type_logits: Shape (b, 3).
             tumor_type: Index, -1 where unknown or none, shape (b,).
+            cells: Logits, which cells are tumor and which are healthy, each of shape (b, m, n);
+                None for a network that is not judged by its cells.
         """
-        for cells, is_tumor, is_healthy in zip(cell_logits, tumor, healthy, strict=True):
-            self._cells.append(
-                (cells.cpu().numpy(), is_tumor.cpu().numpy(), is_healthy.cpu().numpy())
-            )
-            self._tumor.append(bool(is_tumor.any()))
+        if cells is not None:
+            self._cells += zip(*(part.cpu().numpy() for part in cells), strict=True)
+        self._tumor += tumor.cpu().tolist()
         self._logits += logits.cpu().tolist()
         named = tumor_type >= 0
         self._types += zip(
@@ -60,8 +57,10 @@ class Validation:
         Returns:
             `within`: tumor cells against healthy cells of the same picture, AUROC, mean over
             pictures; `peak`: share of tumor pictures whose highest cell is tumor; `picture`: AUROC
-            of pictures, which their source can help and which chooses nothing; `type`: accuracy;
-            `score`: mean of `within` and `peak`, by which the best epoch is chosen.
+            of pictures; `loss`: their cross-entropy, classes weighing alike; `accuracy`: at a
+            probability of 0.5; `type`: accuracy; `score`, by which the best epoch is chosen: the
+            mean of `within` and `peak`, which a picture's source can't help, and where no tumor
+            has an outline exp(-loss). What can't be computed is left out.
         """
         within, peaks = [], []
         for cells, tumor, healthy in self._cells:
@@ -70,13 +69,17 @@ class Validation:
                 within.append(auroc(tumor[judged], cells[judged]))
                 # A half-covered cell at the border is no miss.
                 peaks.append(not healthy.flat[cells.argmax()])
+        tumor, logits = np.array(self._tumor), np.array(self._logits)
         figures = {
-            "within": float(np.mean(within)) if within else float("nan"),
-            "peak": float(np.mean(peaks)) if peaks else float("nan"),
-            "picture": auroc(np.array(self._tumor), np.array(self._logits)),
+            "picture": auroc(tumor, logits),
+            "loss": surprise(logits, tumor),
+            "accuracy": float(np.mean((logits > 0) == tumor)),
         }
         if self._types:
             figures["type"] = float(np.mean([true == said for true, said in self._types]))
+        if not within:
+            return figures | {"score": float(np.exp(-figures["loss"]))}
+        figures |= {"within": float(np.mean(within)), "peak": float(np.mean(peaks))}
         return figures | {"score": 0.5 * (figures["within"] + figures["peak"])}
 
     def calibration(self) -> Calibration:
@@ -100,17 +103,31 @@ def fit_calibration(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Ca
     if tumor.all() or not tumor.any():
         return Calibration()
 
-    # Classes weigh alike: the collection's share of tumors is nobody's prevalence.
-    weight = np.where(tumor, 0.5 / tumor.sum(), 0.5 / (~tumor).sum())
+    def at_temperature(log_temperature: float) -> float:
+        return surprise(logits / np.exp(log_temperature), tumor)
 
-    def surprise(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature) * np.where(tumor, 1, -1)
-        return float((weight * np.logaddexp(0, -scaled)).sum())
-
-    temperature = float(np.exp(minimize_scalar(surprise, bounds=(-3, 3), method="bounded").x))
+    best = minimize_scalar(at_temperature, bounds=(-3, 3), method="bounded")
+    temperature = float(np.exp(best.x))
     calibration = Calibration(temperature=temperature)
     point = calibration.probability(best_threshold(logits, tumor))
     return replace(calibration, operating_point=point, study_operating_point=point)
+
+
+def surprise(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
+    """Return the cross-entropy of pictures.
+
+    Classes weigh alike: the collection's share of tumors is nobody's prevalence.
+
+    Args:
+        logits: Shape (n,).
+        tumor: Labels, shape (n,).
+
+    Returns:
+        0 and more; ln 2 is chance.
+    """
+    losses = np.logaddexp(0, -logits * np.where(tumor, 1, -1))
+    sides = [losses[side].mean() for side in (tumor, ~tumor) if side.any()]
+    return float(np.mean(sides))
 
 
 def best_threshold(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
