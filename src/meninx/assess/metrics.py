@@ -1,10 +1,58 @@
-"""Compute figures of merit."""
+"""Compute figures of merit, for many weightings of the same answers at once.
+
+A bootstrap draw is a weighting: a patient drawn twice counts twice. So every figure takes weights,
+and a thousand draws are one call.
+
+Legend: n answers, d draws (any leading shape, also none).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+ECE_BINS = 10
+# Probabilities closer to 0 or 1 than this are pulled in before their logit is taken.
+SURE = 1e-6
+NEWTON_STEPS = 25
+# A slope beyond this says no more than that the classes are parted in this draw.
+STEEPEST = 50.0
 
-def auroc(tumor: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Hold what a detector said of labeled scans, n of them.
+
+    Args:
+        tumor: The truth, shape (n,).
+        probability: Of a tumor, 0..1, shape (n,).
+        called: Whether it was called a tumor at the detector's own operating point, shape (n,).
+        cluster: Which answers stand or fall together, of one patient or slice, shape (n,).
+    """
+
+    tumor: Bools
+    probability: Floats
+    called: Bools
+    cluster: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.tumor)
+
+    def of(self, chosen: Bools) -> "Answers":
+        """Return some of the answers, those of `chosen`, shape (n,)."""
+        return Answers(
+            self.tumor[chosen], self.probability[chosen], self.called[chosen], self.cluster[chosen]
+        )
+
+
+Metric = Callable[[Answers, Floats], Floats]
+
+
+def auroc(tumor: Bools, score: NDArray[np.floating]) -> float:
     """Return the area under the ROC curve: how often a tumor scores above a healthy case.
 
     Args:
@@ -17,12 +65,231 @@ def auroc(tumor: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
     References:
         Mann and Whitney 1947; Hanley and McNeil 1982.
     """
-    positives = int(tumor.sum())
-    negatives = len(tumor) - positives
-    if not positives or not negatives:
-        return float("nan")
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    # Ranks from 1, equal scores sharing their mean rank.
-    mean_rank = np.cumsum(counts) - (counts - 1) / 2
-    rank_sum = float(mean_rank[inverse][tumor].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    return float(weighted_auroc(tumor, np.asarray(score, float), np.ones(len(tumor))))
+
+
+def weighted_auroc(tumor: Bools, score: Floats, weights: Floats) -> Floats:
+    """Return the AUROC of each weighting.
+
+    Args:
+        tumor: Labels, shape (n,).
+        score: Shape (n,); ties count half.
+        weights: Shape (d, n).
+
+    Returns:
+        Shape (d,); not a number where one class has no weight.
+    """
+    order = np.argsort(score, kind="stable")
+    starts = _starts(score[order])
+    ordered = weights[..., order]
+    sick = np.add.reduceat(ordered * tumor[order], starts, axis=-1)
+    healthy = np.add.reduceat(ordered * ~tumor[order], starts, axis=-1)
+    below = np.cumsum(healthy, axis=-1) - healthy / 2
+    return _ratio((sick * below).sum(-1), sick.sum(-1) * healthy.sum(-1))
+
+
+def weighted_average_precision(tumor: Bools, score: Floats, weights: Floats) -> Floats:
+    """Return the average precision of each weighting: precision, averaged over gains of recall.
+
+    Args:
+        tumor: Labels, shape (n,).
+        score: Shape (n,).
+        weights: Shape (d, n).
+
+    Returns:
+        Shape (d,); not a number without tumors.
+    """
+    order = np.argsort(-score, kind="stable")
+    starts = _starts(score[order])
+    ordered = weights[..., order]
+    sick = np.add.reduceat(ordered * tumor[order], starts, axis=-1)
+    called = np.cumsum(np.add.reduceat(ordered, starts, axis=-1), axis=-1)
+    precision = np.cumsum(sick, axis=-1) / np.maximum(called, 1e-300)
+    return _ratio((sick * precision).sum(-1), sick.sum(-1))
+
+
+def _starts(ordered: Floats) -> NDArray[np.intp]:
+    """Return where each run of equal values begins."""
+    return np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+
+def _ratio(over: Floats, under: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(under != 0, over / np.where(under != 0, under, 1), np.nan))
+
+
+def _share(of: Bools, among: Bools, weights: Floats) -> Floats:
+    """Return the weighted share of `among` that is also in `of`."""
+    return _ratio(weights @ (of & among).astype(float), weights @ among.astype(float))
+
+
+def sensitivity(answers: Answers, weights: Floats) -> Floats:
+    """Return the share of tumors that are called."""
+    return _share(answers.called, answers.tumor, weights)
+
+
+def specificity(answers: Answers, weights: Floats) -> Floats:
+    """Return the share of tumor-free scans that are not called."""
+    return _share(~answers.called, ~answers.tumor, weights)
+
+
+def ppv(answers: Answers, weights: Floats) -> Floats:
+    """Return the share of calls that are tumors, at the collection's own prevalence."""
+    return _share(answers.tumor, answers.called, weights)
+
+
+def npv(answers: Answers, weights: Floats) -> Floats:
+    """Return the share of those not called that have no tumor, at the collection's prevalence."""
+    return _share(~answers.tumor, ~answers.called, weights)
+
+
+def accuracy(answers: Answers, weights: Floats) -> Floats:
+    """Return the share of right answers."""
+    return _share(answers.called == answers.tumor, np.ones(len(answers), bool), weights)
+
+
+def balanced_accuracy(answers: Answers, weights: Floats) -> Floats:
+    """Return the mean of sensitivity and specificity."""
+    return (sensitivity(answers, weights) + specificity(answers, weights)) / 2
+
+
+def f1(answers: Answers, weights: Floats) -> Floats:
+    """Return the harmonic mean of sensitivity and PPV."""
+    hits = weights @ (answers.called & answers.tumor).astype(float)
+    return _ratio(2 * hits, weights @ (answers.called.astype(float) + answers.tumor))
+
+
+def mcc(answers: Answers, weights: Floats) -> Floats:
+    """Return Matthews' correlation coefficient; 0 where a row or column of the table is empty."""
+    called, tumor = answers.called, answers.tumor
+    tp, fp = weights @ (called & tumor).astype(float), weights @ (called & ~tumor).astype(float)
+    fn, tn = weights @ (~called & tumor).astype(float), weights @ (~called & ~tumor).astype(float)
+    under = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return np.nan_to_num(_ratio(tp * tn - fp * fn, under))
+
+
+def auroc_of(answers: Answers, weights: Floats) -> Floats:
+    """Return the area under the ROC curve."""
+    return weighted_auroc(answers.tumor, answers.probability, weights)
+
+
+def average_precision(answers: Answers, weights: Floats) -> Floats:
+    """Return the average precision."""
+    return weighted_average_precision(answers.tumor, answers.probability, weights)
+
+
+def brier(answers: Answers, weights: Floats) -> Floats:
+    """Return the mean squared distance of probability and truth (Brier 1950)."""
+    squared = (answers.probability - answers.tumor) ** 2
+    return _ratio(weights @ squared, weights.sum(-1))
+
+
+def ece(answers: Answers, weights: Floats) -> Floats:
+    """Return the expected calibration error over ten equal bins (Naeini et al. 2015)."""
+    bins = np.minimum((answers.probability * ECE_BINS).astype(int), ECE_BINS - 1)
+    member = (bins[:, None] == np.arange(ECE_BINS)).astype(float)  # [n, bins]
+    gaps = (weights * (answers.probability - answers.tumor)) @ member
+    return _ratio(np.abs(gaps).sum(-1), weights.sum(-1))
+
+
+def calibration_slope(answers: Answers, weights: Floats) -> Floats:
+    """Return the slope of truth on logit; 1 is right, less is too sure (Cox 1958)."""
+    return _logistic(answers, weights, with_slope=True)
+
+
+def calibration_intercept(answers: Answers, weights: Floats) -> Floats:
+    """Return calibration in the large: the logit's mean error, its slope held at 1."""
+    return _logistic(answers, weights, with_slope=False)
+
+
+def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
+    """Fit truth = intercept + slope * logit by Newton's method, all weightings at once.
+
+    Returns:
+        The slope, or with the slope held at 1 the intercept, shape (d,); not a number where the
+        classes are parted, so that no finite fit exists.
+    """
+    logit = _logit(answers.probability)
+    tumor = answers.tumor.astype(float)
+    intercept, slope = np.zeros(weights.shape[:-1]), np.ones(weights.shape[:-1])
+    for _ in range(NEWTON_STEPS):
+        eta = np.clip(intercept[..., None] + slope[..., None] * logit, -60, 60)
+        expected = 1 / (1 + np.exp(-eta))
+        error = weights * (tumor - expected)
+        curvature = weights * expected * (1 - expected)
+        g0, h00 = error.sum(-1), curvature.sum(-1) + 1e-12
+        if not with_slope:
+            intercept = np.clip(intercept + np.clip(g0 / h00, -2, 2), -60, 60)
+            continue
+        g1, h01 = error @ logit, curvature @ logit
+        h11 = curvature @ (logit * logit) + 1e-12
+        under = np.maximum(h00 * h11 - h01 * h01, 1e-12)
+        intercept = intercept + np.clip((g0 * h11 - g1 * h01) / under, -2, 2)
+        slope = slope + np.clip((g1 * h00 - g0 * h01) / under, -2, 2)
+    if with_slope:
+        return np.asarray(np.where(np.abs(slope) < STEEPEST, slope, np.nan))
+    return np.asarray(np.where(np.abs(intercept) < STEEPEST, intercept, np.nan))
+
+
+def _logit(probability: Floats) -> Floats:
+    inside = np.clip(probability, SURE, 1 - SURE)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+def value_at_prevalence(
+    sensitivity_: float, specificity_: float, prevalence: float
+) -> tuple[float, float]:
+    """Return PPV and NPV where a tumor is as common as said.
+
+    Args:
+        sensitivity_: 0..1.
+        specificity_: 0..1.
+        prevalence: Share of tumors, 0..1.
+
+    Returns:
+        PPV and NPV by Bayes' theorem; not a number where nothing would be called.
+    """
+    true_calls = sensitivity_ * prevalence
+    false_calls = (1 - specificity_) * (1 - prevalence)
+    right_rest = specificity_ * (1 - prevalence)
+    missed = (1 - sensitivity_) * prevalence
+    calls, rest = true_calls + false_calls, right_rest + missed
+    return (
+        true_calls / calls if calls else float("nan"),
+        right_rest / rest if rest else float("nan"),
+    )
+
+
+def net_benefit(answers: Answers, thresholds: Floats) -> Floats:
+    """Return the decision curve: tumors called, less false calls at their exchange rate.
+
+    Args:
+        answers: Whose probabilities are compared with each threshold.
+        thresholds: Probability at which a reader would act, 0..1, shape (t,).
+
+    Returns:
+        Net benefit, shape (t,).
+
+    References:
+        Vickers and Elkin 2006.
+    """
+    called = answers.probability[:, None] >= thresholds  # [n, t]
+    hits = (called & answers.tumor[:, None]).mean(axis=0)
+    false = (called & ~answers.tumor[:, None]).mean(axis=0)
+    return np.asarray(hits - false * thresholds / (1 - thresholds))
+
+
+def roc_points(tumor: Bools, score: Floats) -> tuple[Floats, Floats]:
+    """Return the ROC curve: 1 - specificity and sensitivity at every threshold, from 0, 0 on."""
+    order = np.argsort(-score, kind="stable")
+    last = np.r_[np.flatnonzero(np.diff(score[order])), len(order) - 1]
+    hits, false = np.cumsum(tumor[order])[last], np.cumsum(~tumor[order])[last]
+    return np.r_[0, false / max(false[-1], 1)], np.r_[0, hits / max(hits[-1], 1)]
+
+
+def precision_recall_points(tumor: Bools, score: Floats) -> tuple[Floats, Floats]:
+    """Return recall and precision at every threshold, from the highest score on."""
+    order = np.argsort(-score, kind="stable")
+    last = np.r_[np.flatnonzero(np.diff(score[order])), len(order) - 1]
+    hits, calls = np.cumsum(tumor[order])[last], last + 1
+    return hits / max(hits[-1], 1), hits / calls

@@ -1,12 +1,10 @@
 """Write findings as one offline HTML page that a reader understands."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
+from meninx.assess.pages import embedded, render_page
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import ModelCard
 
@@ -33,11 +31,9 @@ def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, p
         model_sha256: Of the detector's file.
         path: The HTML file.
     """
-    environment = Environment(
-        loader=PackageLoader("meninx.assess"), autoescape=select_autoescape(), trim_blocks=True
-    )
-    page = environment.get_template("findings.html").render(
-        rows=[(entry.findings, _embedded(entry.picture)) for entry in entries],
+    page = render_page(
+        "findings.html",
+        rows=[(entry.findings, embedded(entry.picture) if entry.picture else None) for entry in entries],
         counts={
             "tumor": sum(entry.findings.decision == "tumor" for entry in entries),
             "no tumor": sum(entry.findings.decision == "no_tumor" for entry in entries),
@@ -49,8 +45,3 @@ def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, p
     )
     path.write_text(page, encoding="utf-8")
 
-
-def _embedded(picture: Path | None) -> str | None:
-    if picture is None:
-        return None
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

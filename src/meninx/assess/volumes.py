@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 from meninx.assess.metrics import auroc
 from meninx.detect.detector import Detector, brain_areas
+from meninx.detect.explanation import heatmap_of
+from meninx.detect.findings import Findings, SliceFinding
 from meninx.scan.scan import Scan
 
 # Slices with less brain than this share of the fullest one say little and are left out.
 LEAST_BRAIN = 0.5
 # A slice whose tumor covers less than this share of it is neither with nor without one.
 LEAST_TUMOR = 0.0008
+# Probability from which on a place of the heat map counts as marked.
+MARKED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,7 @@ class VolumeResult:
         baseline: A score that never looks at the brain's inside: how central the slice is, and
             how bright, shape (n,).
         peak_inside: Whether the hottest voxel lies in the mask, for each slice with tumor.
+        under_heat: Share of the tumor's volume that the heat map marks; not a number without one.
     """
 
     name: str
@@ -34,6 +39,7 @@ class VolumeResult:
     score: NDArray[np.float64]
     baseline: NDArray[np.float64]
     peak_inside: NDArray[np.bool_]
+    under_heat: float = float("nan")
 
 
 def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> VolumeResult:
@@ -45,6 +51,24 @@ def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> V
         mask: Tumor, shape of the scan's voxels.
 
     Returns:
+        As `measure_findings`.
+    """
+    size = detector.card.preprocessing.size
+    return measure_findings(detector.score(scan), scan, mask, size)
+
+
+def measure_findings(
+    findings: Findings, scan: Scan, mask: NDArray[np.bool_], size: int
+) -> VolumeResult:
+    """Compare the findings of a volume with its mask.
+
+    Args:
+        findings: Of the volume, with the cells of its slices.
+        scan: The volume.
+        mask: Tumor, shape of the scan's voxels.
+        size: Side of the network's input, pixels.
+
+    Returns:
         Slices with at least half of the fullest slice's brain, in order; those of which the tumor
         covers more than nothing but less than 0.08 % are left out.
     """
@@ -53,10 +77,15 @@ def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> V
     brain = brain_areas(scan)
     covered = mask.mean(axis=others)
     counted = (brain >= LEAST_BRAIN * brain.max()) & ((covered == 0) | (covered >= LEAST_TUMOR))
-    found = {one.index: one for one in detector.score(scan).slices}
+    found = {one.index: one for one in findings.slices}
     indices = [int(index) for index in np.flatnonzero(counted) if int(index) in found]
     tumor = covered[indices] > 0
     means = scan.voxels.mean(axis=others)
+    under = sum(
+        _tumor_under_heat(one, scan.view.cut(mask, one.index), size)
+        for one in findings.slices
+        if covered[one.index] > 0
+    )
     return VolumeResult(
         name=scan.name,
         tumor=tumor,
@@ -70,7 +99,19 @@ def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> V
                 if sick
             ]
         ),
+        under_heat=under / max(int(mask.sum()), 1) if mask.any() else float("nan"),
     )
+
+
+def _tumor_under_heat(found: SliceFinding, mask: NDArray[np.bool_], size: int) -> int:
+    """Return how many tumor pixels of a slice the heat map marks."""
+    heat = heatmap_of(found.cells, found.placement, size, (mask.shape[0], mask.shape[1]))
+    return int(np.count_nonzero(mask & (heat >= MARKED)))
+
+
+def heat_share(results: Sequence[VolumeResult]) -> float:
+    """Return the share of a tumor's volume that the heat map marks, mean over patients."""
+    return float(np.nanmean([result.under_heat for result in results]))
 
 
 def pooled_auroc(results: Sequence[VolumeResult], column: str = "score") -> float:

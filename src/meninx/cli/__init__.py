@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from meninx.errors import MeninxError
 
 # In the order in which a newcomer meets them.
-VERBS = ("demo", "predict", "train", "phantom")
+VERBS = ("demo", "predict", "audit", "prepare", "train", "evaluate", "crossvalidate", "phantom")
 WRONG_USAGE = 2
 
 

@@ -1,0 +1,229 @@
+"""Look for what would flatter a detector in a data set: copies, leaks, shortcuts."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from meninx.assess.pages import render_page
+from meninx.assess.shortcuts import Probe, probe_shortcuts
+from meninx.data.duplicates import DuplicateGroup
+from meninx.data.facts import intensity_facts
+from meninx.data.folders import Item
+from meninx.data.prepare import Progress, Survey, read_one, silent, survey, tumor_area
+from meninx.detect.detector import brain_slices
+from meninx.scan.raster import read_gray
+
+# Pictures of one group that the page shows; the JSON names all.
+MOST_SHOWN = 6
+PANEL = 180
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Hold what an audit found.
+
+    Args:
+        survey: The items, their facts and duplicates.
+        probes: How well the label is told without the brain; empty where there is one class.
+        across_splits: Groups whose members lie in different splits or folds.
+        across_labels: Groups whose members are labeled differently.
+        probed: What the probes judged: `pictures` or `slices`.
+    """
+
+    survey: Survey
+    probes: tuple[Probe, ...]
+    across_splits: tuple[DuplicateGroup, ...]
+    across_labels: tuple[DuplicateGroup, ...]
+    probed: str
+
+    def files(self, group: DuplicateGroup) -> list[str]:
+        """Return the paths of a group's members, relative to the data."""
+        return [self.survey.name(index) for index in group.members]
+
+    @property
+    def corrupt(self) -> list[tuple[str, str]]:
+        """Files that can't be read, with the reason."""
+        return [
+            (self.survey.name(index), facts.error)
+            for index, facts in enumerate(self.survey.facts)
+            if facts.error is not None
+        ]
+
+    @property
+    def formats(self) -> Counter[str]:
+        """How many files there are of each format and mode."""
+        return Counter(facts.kind for facts in self.survey.facts if facts.kind)
+
+    @property
+    def labels(self) -> Counter[str]:
+        """How many items there are of each label."""
+        return Counter(label_of_item(item) for item in self.survey.items)
+
+    @property
+    def redundant(self) -> dict[str, int]:
+        """How many files could go because another one of the same kind of group stays."""
+        counts = Counter({"exact": 0, "near": 0})
+        for group in self.survey.duplicates.groups:
+            counts[group.kind] += len(group.members) - 1
+        return dict(counts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the audit as the public JSON has it."""
+
+        def told(groups: tuple[DuplicateGroup, ...]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "kind": group.kind,
+                    "files": self.files(group),
+                    "likeness": round(group.likeness, 4),
+                }
+                for group in groups
+            ]
+
+        return {
+            "items": len(self.survey.items),
+            "distinct": len(set(self.survey.duplicates.cluster.tolist())),
+            "labels": dict(self.labels),
+            "groups": told(self.survey.duplicates.groups),
+            "across_splits": told(self.across_splits),
+            "across_labels": told(self.across_labels),
+            "corrupt": [{"file": file, "message": message} for file, message in self.corrupt],
+            "formats": dict(self.formats),
+            "shortcuts": {
+                probe.name: {"auroc": probe.auroc.as_json(), "cases": len(probe.probability)}
+                for probe in self.probes
+            },
+            "probed": self.probed,
+        }
+
+
+def label_of_item(item: Item) -> str:
+    """Return an item's label as a reader sees it."""
+    if item.tumor is None:
+        return "outlined"
+    return item.tumor_type or ("tumor" if item.tumor else "no tumor")
+
+
+def audit(
+    data: Path, labels: Mapping[str, str] | None = None, progress: Progress = silent
+) -> Audit:
+    """Audit a data set.
+
+    Args:
+        data: A folder of class folders or volumes, or a table.
+        labels: What further folder names mean.
+        progress: Told what is done, how much of how many.
+
+    Returns:
+        What was found.
+
+    Raises:
+        DataError: If nothing is found, or a name says nothing.
+    """
+    found = survey(data, labels, progress)
+    groups = found.duplicates.groups
+    places = [item.split or item.extra.get("fold", "") for item in found.items]
+    names = [label_of_item(item) for item in found.items]
+
+    def differing(values: list[str]) -> tuple[DuplicateGroup, ...]:
+        return tuple(g for g in groups if len({values[index] for index in g.members}) > 1)
+
+    features, tumor, cluster, probed = _cases(found, progress)
+    progress("probing shortcuts", 0, 1)
+    probes = tuple(probe_shortcuts(features, tumor, cluster)) if len(tumor) else ()
+    progress("probing shortcuts", 1, 1)
+    return Audit(found, probes, differing(places), differing(names), probed)
+
+
+def _cases(
+    found: Survey, progress: Progress
+) -> tuple[
+    dict[str, list[Mapping[str, float]]], NDArray[np.bool_], NDArray[np.intp], str
+]:
+    """Return what the probe judges: pictures, or the slices of outlined volumes."""
+    clusters = found.clusters
+    readable = [
+        index for index, (item, facts) in enumerate(zip(found.items, found.facts, strict=True))
+        if facts.signature is not None and item.tumor is not None
+    ]  # fmt: skip
+    if readable:
+        return (
+            {
+                "file": [found.facts[index].file for index in readable],
+                "intensity": [found.facts[index].intensity for index in readable],
+            },
+            np.array([bool(found.items[index].tumor) for index in readable]),
+            np.array([clusters[index] for index in readable]),
+            "pictures",
+        )
+    position: list[Mapping[str, float]] = []
+    intensity: list[Mapping[str, float]] = []
+    tumor, cluster = [], []
+    outlined = [index for index, item in enumerate(found.items) if item.mask is not None]
+    for done, index in enumerate(outlined):
+        progress("reading volumes", done, len(outlined))
+        scan = read_one(found.items[index].path)
+        mask = found.items[index].mask
+        area = tumor_area(scan, read_one(mask)) if mask is not None else np.zeros(len(scan))
+        slices = brain_slices(scan)
+        for number, one in enumerate(slices):
+            position.append({"share of the way through the brain": number / max(1, len(slices) - 1)})
+            intensity.append(intensity_facts(one.image))
+            tumor.append(bool(area[one.index]))
+            cluster.append(clusters[index])
+    features = {"position": position, "intensity": intensity}
+    return features, np.array(tumor, dtype=bool), np.array(cluster, dtype=np.intp), "slices"
+
+
+def write_audit(result: Audit, path: Path, name: str) -> None:
+    """Write an audit as one offline page that shows the copies side by side.
+
+    Args:
+        result: What was found.
+        path: The HTML file.
+        name: Of the data, as the user knows it.
+    """
+    panels: dict[int, str] = {}
+
+    def panel(index: int) -> str:
+        if index not in panels:
+            panels[index] = _panel(result.survey.items[index].path)
+        return panels[index]
+
+    shown = [
+        (
+            group,
+            [
+                (result.survey.name(index), label_of_item(result.survey.items[index]), panel(index))
+                for index in group.members[:MOST_SHOWN]
+                if result.survey.facts[index].signature is not None
+            ],
+            len(group.members),
+            group in result.across_labels,
+            group in result.across_splits,
+        )
+        for group in result.survey.duplicates.groups
+    ]
+    page = render_page("audit.html", audit=result, groups=shown, name=name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def _panel(path: Path) -> str:
+    """Return a small gray picture for a page."""
+    image = read_gray(path)
+    low, high = np.percentile(image, (0.5, 99.5))
+    gray = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
+    picture = Image.fromarray(gray.astype(np.uint8))
+    picture.thumbnail((PANEL, PANEL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

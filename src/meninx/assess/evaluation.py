@@ -1,0 +1,548 @@
+"""Measure a detector on labeled scans that nothing of it was fitted on."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from meninx.assess import metrics
+from meninx.assess.intervals import (
+    Figure,
+    bootstrap_difference,
+    bootstrap_figure,
+    bootstrap_weights,
+    share_interval,
+)
+from meninx.assess.metrics import Answers, Bools, Floats
+from meninx.assess.shortcuts import Probe, probe_shortcuts
+from meninx.assess.volumes import (
+    VolumeResult,
+    bootstrap_interval,
+    heat_share,
+    measure_findings,
+    peak_share,
+    pooled_auroc,
+    within_auroc,
+)
+from meninx.data.facts import file_facts, intensity_facts, sha256_of
+from meninx.data.folds import connected
+from meninx.data.manifest import Manifest, Picture
+from meninx.data.prepare import Progress, read_one, silent
+from meninx.detect.detector import Detector
+from meninx.detect.findings import Findings
+from meninx.detect.model_card import SEEN_DIGITS
+from meninx.errors import DataError, InputError
+from meninx.labels import TYPE_NAMES
+
+# Reading, scaling and inference leave Python's lock; two scans at a time keep two cores busy.
+WORKERS = 2
+PREVALENCES = (0.01, 0.1, 0.5)
+# Columns with more values than this are names, not subgroups; smaller groups say nothing.
+MOST_SUBGROUPS, SMALLEST_SUBGROUP = 12, 10
+
+BOOTSTRAPPED: dict[str, metrics.Metric] = {
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "f1": metrics.f1,
+    "mcc": metrics.mcc,
+    "auroc": metrics.auroc_of,
+    "average_precision": metrics.average_precision,
+    "brier": metrics.brier,
+    "calibration_slope": metrics.calibration_slope,
+    "calibration_intercept": metrics.calibration_intercept,
+    "ece": metrics.ece,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Hold a labeled scan and what was said of it.
+
+    Args:
+        picture: The manifest's row.
+        findings: Of it, without heat maps.
+        facts: What the shortcut probe may look at, by kind.
+        peak_inside: Whether the hottest voxel lies in the tumor; None where that can't be told.
+        volume: Its slices against its mask; None for pictures and volumes without a mask.
+    """
+
+    picture: Picture
+    findings: Findings
+    facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    peak_inside: bool | None = None
+    volume: VolumeResult | None = None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the decision is the label."""
+        return (self.findings.decision == "tumor") == self.picture.tumor
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Hold an evaluation: its cases, and all figures of them.
+
+    Args:
+        cases: Scored ones.
+        unscored: Refused or unreadable ones.
+        left_out: Pictures that the detector was fitted on, or that share a slice or patient with one.
+        leaking: Whether the figures are flattered, because the user allowed it.
+        figures: By name.
+        answers: What the figures are computed from.
+        probes: Shortcut probes on the same cases.
+        advantage: The detector's AUROC less the best probe's; None without a probe.
+        types: Confusion counts, rows truth, columns `no tumor` and the types, with their names.
+        type_auroc: One type against the rest.
+        subgroups: By column and value.
+        outlines: What was measured against masks.
+        models: Name and SHA-256 of each detector.
+        thresholds: The operating points in use.
+    """
+
+    cases: tuple[Case, ...]
+    unscored: tuple[Case, ...]
+    left_out: int
+    leaking: bool
+    figures: Mapping[str, Figure]
+    answers: Answers
+    probes: tuple[Probe, ...]
+    advantage: Figure | None
+    types: tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None
+    type_auroc: Mapping[str, Figure]
+    subgroups: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    outlines: Mapping[str, Figure]
+    models: tuple[Mapping[str, str], ...]
+    thresholds: tuple[float, ...]
+
+    @property
+    def misses(self) -> list[Case]:
+        """Wrong answers, the surest first."""
+        wrong = [case for case in self.cases if not case.is_right]
+        return sorted(wrong, key=_certainty, reverse=True)
+
+    @property
+    def surest(self) -> list[Case]:
+        """Right answers, the surest first."""
+        right = [case for case in self.cases if case.is_right]
+        return sorted(right, key=_certainty, reverse=True)
+
+    @property
+    def confusion(self) -> NDArray[np.intp]:
+        """Counts, rows no tumor and tumor, columns the answers in the same order."""
+        table = np.zeros((2, 2), dtype=np.intp)
+        np.add.at(table, (self.answers.tumor.astype(int), self.answers.called.astype(int)), 1)
+        return table
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the evaluation as metrics.json has it."""
+        table = self.confusion
+        return {
+            "leaking": self.leaking,
+            "cases": len(self.cases),
+            "clusters": len(np.unique(self.answers.cluster)),
+            "tumors": int(self.answers.tumor.sum()),
+            "left_out": self.left_out,
+            "unscored": dict(Counter(case.findings.reason or "" for case in self.unscored)),
+            "models": [dict(model) for model in self.models],
+            "operating_points": list(self.thresholds),
+            "confusion": {"tn": int(table[0, 0]), "fp": int(table[0, 1]), "fn": int(table[1, 0]),
+                          "tp": int(table[1, 1])},  # fmt: skip
+            "figures": {name: figure.as_json() for name, figure in self.figures.items()},
+            "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
+            "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,
+            "types": {
+                "truth": list(self.types[0]),
+                "answer": list(self.types[1]),
+                "counts": self.types[2].tolist(),
+                "auroc": {name: figure.as_json() for name, figure in self.type_auroc.items()},
+            }
+            if self.types
+            else None,
+            "outlines": {name: figure.as_json() for name, figure in self.outlines.items()},
+            "subgroups": {
+                column: {
+                    value: {
+                        key: one.as_json() if isinstance(one, Figure) else one
+                        for key, one in figures.items()
+                    }
+                    for value, figures in groups.items()
+                }
+                for column, groups in self.subgroups.items()
+            },
+        }
+
+
+def _certainty(case: Case) -> float:
+    return abs((case.findings.probability or 0.0) - (case.findings.threshold or 0.5))
+
+
+def unseen(
+    detector: Detector, manifest: Manifest, *, allow_leaks: bool = False
+) -> tuple[list[Picture], int]:
+    """Return the pictures that a detector may be judged by.
+
+    Args:
+        detector: Whose file says what it was fitted on.
+        manifest: Labeled pictures.
+        allow_leaks: Judge it by pictures that it was fitted on, too.
+
+    Returns:
+        Pictures that share neither slice nor patient with any that it was fitted on, and how many
+        were left out or, if allowed, are leaking.
+
+    Raises:
+        DataError: If none is left.
+    """
+    seen = set(detector.card.seen)
+    pictures = list(manifest.pictures)
+    clusters = clusters_of(pictures)
+    fitted = {
+        cluster
+        for picture, cluster in zip(pictures, clusters, strict=True)
+        if (picture.sha256 or sha256_of(picture.picture))[:SEEN_DIGITS] in seen
+    }
+    kept = [one for one, cluster in zip(pictures, clusters, strict=True) if cluster not in fitted]
+    left_out = len(pictures) - len(kept)
+    if allow_leaks:
+        return pictures, left_out
+    if not kept:
+        raise DataError(
+            f"the detector was fitted on all {len(pictures)} pictures, or on others of the same "
+            "slice or patient: nothing is left to measure it by. Name data that it never saw; "
+            "--allow-leaks measures all the same and marks every figure as leaking"
+        )
+    return kept, left_out
+
+
+def clusters_of(pictures: Sequence[Picture]) -> list[int]:
+    """Return which pictures share a slice or a patient, as `data.folds.connected` does."""
+    return connected(
+        [
+            [("group", one.group), *([("patient", one.patient)] if one.patient else [])]
+            for one in pictures
+        ]
+    )
+
+
+def score_cases(
+    detector: Detector, pictures: Sequence[Picture], progress: Progress = silent
+) -> list[Case]:
+    """Score labeled pictures, two at a time.
+
+    Args:
+        detector: What is measured.
+        pictures: Rows of a manifest.
+        progress: Told how many of how many are done.
+
+    Returns:
+        One case a picture, in order.
+    """
+    cases = []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for case in pool.map(lambda picture: score_case(detector, picture), pictures):
+            cases.append(case)
+            progress("scoring", len(cases), len(pictures))
+    return cases
+
+
+def score_case(detector: Detector, picture: Picture) -> Case:
+    """Score one labeled picture or volume and compare it with its mask.
+
+    Args:
+        detector: What is measured.
+        picture: A manifest's row.
+
+    Returns:
+        The case; refused or failed if it can't be judged.
+    """
+    try:
+        scan = read_one(picture.picture)
+        findings = detector.score(scan)
+        mask = read_one(picture.mask) if picture.mask is not None and scan.is_volume else None
+    except InputError as error:
+        return Case(picture, Findings.of_error(error, detector.model))
+    if findings.status != "scored":
+        return Case(picture, findings)
+    middle = scan.slice(len(scan) // 2).image
+    facts: dict[str, Mapping[str, float]] = {"intensity": intensity_facts(middle)}
+    volume, peak_inside = None, None
+    if not picture.is_volume:
+        with Image.open(picture.picture) as opened:
+            facts = {"file": file_facts(opened, picture.picture.stat().st_size), **facts}
+        peak_inside = _peak_in_picture(picture, findings)
+    elif mask is not None:
+        volume = measure_findings(
+            findings, scan, mask.voxels > 0, detector.card.preprocessing.size
+        )
+    light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
+    return Case(picture, light, facts, peak_inside, volume)
+
+
+def _peak_in_picture(picture: Picture, findings: Findings) -> bool | None:
+    """Return whether a picture's hottest pixel lies in its mask."""
+    if picture.mask is None or findings.hottest is None:
+        return None
+    column, row, _ = findings.hottest.peak
+    with Image.open(picture.mask) as opened:
+        values = np.asarray(opened.convert("L"))
+    return bool(values[row, column] > 0) if row < len(values) and column < values.shape[1] else None
+
+
+def evaluate_cases(
+    cases: Iterable[Case],
+    models: Sequence[Mapping[str, str]],
+    *,
+    left_out: int = 0,
+    leaking: bool = False,
+    prevalences: Sequence[float] = PREVALENCES,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Compute all figures of scored cases.
+
+    Args:
+        cases: From `score_cases`; of a cross-validation, those of all folds.
+        models: Name and SHA-256 of the detectors.
+        left_out: Pictures that were not judged, because the detector was fitted on them.
+        leaking: Whether the figures are flattered.
+        prevalences: Shares of tumors for which PPV and NPV are stated.
+        progress: Told what is being computed.
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        DataError: If no case could be scored.
+    """
+    everything = list(cases)
+    scored = [case for case in everything if case.findings.probability is not None]
+    unscored = [case for case in everything if case.findings.probability is None]
+    if not scored:
+        raise DataError("no picture could be scored; the first says: "
+                        + (unscored[0].findings.message or "") if unscored else "no pictures")  # fmt: skip
+    answers = _answers(scored)
+    weights = bootstrap_weights(answers.cluster)
+    progress("computing intervals", 0, 2)
+    figures = figures_of(answers, weights, prevalences)
+    progress("computing intervals", 1, 2)
+    probes = _probes(scored, answers)
+    progress("computing intervals", 2, 2)
+    types, type_auroc = _types(scored, answers, weights)
+    return Evaluation(
+        cases=tuple(scored),
+        unscored=tuple(unscored),
+        left_out=left_out,
+        leaking=leaking,
+        figures=figures,
+        answers=answers,
+        probes=tuple(probes),
+        advantage=_advantage(answers, probes, weights),
+        types=types,
+        type_auroc=type_auroc,
+        subgroups=_subgroups(scored, answers),
+        outlines=_outlines(scored, answers),
+        models=tuple(models),
+        thresholds=tuple(sorted({case.findings.threshold or 0.0 for case in scored})),
+    )
+
+
+def _answers(cases: Sequence[Case]) -> Answers:
+    return Answers(
+        tumor=np.array([case.picture.tumor for case in cases]),
+        probability=np.array([case.findings.probability for case in cases], dtype=float),
+        called=np.array([case.findings.decision == "tumor" for case in cases]),
+        cluster=np.array(clusters_of([case.picture for case in cases]), dtype=np.intp),
+    )
+
+
+def figures_of(
+    answers: Answers, weights: Floats, prevalences: Sequence[float] = PREVALENCES
+) -> dict[str, Figure]:
+    """Return the figures of merit, with 95 % intervals.
+
+    Shares have Wilson's interval with a design effect, all others a bootstrap over clusters. PPV and
+    NPV at a prevalence take the ends of sensitivity's and specificity's intervals together, which is
+    wider than 95 % would need.
+
+    Args:
+        answers: n of them.
+        weights: From `bootstrap_weights`, shape (d, n).
+        prevalences: Shares of tumors for which PPV and NPV are stated.
+
+    Returns:
+        Figures by name.
+    """
+    tumor, called = answers.tumor, answers.called
+    shares: dict[str, tuple[Bools, Bools]] = {
+        "sensitivity": (called, tumor),
+        "specificity": (~called, ~tumor),
+        "ppv": (tumor, called),
+        "npv": (~tumor, ~called),
+        "accuracy": (called == tumor, np.ones(len(answers), dtype=bool)),
+    }
+    figures = {
+        name: share_interval(hits[among], answers.cluster[among])
+        for name, (hits, among) in shares.items()
+    }
+    for name, metric in BOOTSTRAPPED.items():
+        figures[name] = bootstrap_figure(answers, metric, weights)
+    found, spared = figures["sensitivity"], figures["specificity"]
+    for prevalence in prevalences:
+        sides = [
+            metrics.value_at_prevalence(a, b, prevalence)
+            for a, b in (
+                (found.value, spared.value), (found.low, spared.low), (found.high, spared.high)
+            )
+        ]  # fmt: skip
+        for place, name in enumerate(("ppv", "npv")):
+            value, low, high = (side[place] for side in sides)
+            figures[f"{name}_at_{prevalence:g}"] = Figure(value, low, high)
+    return figures
+
+
+def _probes(cases: Sequence[Case], answers: Answers) -> list[Probe]:
+    kinds = [kind for kind in ("file", "intensity") if all(kind in case.facts for case in cases)]
+    if not kinds or answers.tumor.all() or not answers.tumor.any():
+        return []
+    features = {kind: [case.facts[kind] for case in cases] for kind in kinds}
+    return probe_shortcuts(features, answers.tumor, answers.cluster)
+
+
+def _advantage(answers: Answers, probes: Sequence[Probe], weights: Floats) -> Figure | None:
+    if not probes:
+        return None
+    best = max(probes, key=lambda probe: probe.auroc.value)
+
+    def of(score: Floats) -> Callable[[Floats], Floats]:
+        return lambda part: metrics.weighted_auroc(answers.tumor, score, part)
+
+    return bootstrap_difference(of(answers.probability), of(best.probability), weights)
+
+
+def _types(
+    cases: Sequence[Case], answers: Answers, weights: Floats
+) -> tuple[
+    tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None, dict[str, Figure]
+]:
+    """Return the confusion of types, and how well each is told from all else."""
+    labels = [case.picture.label for case in cases]
+    if not any(label in TYPE_NAMES for label in labels):
+        return None, {}
+    truths = [name for name in ("none", *TYPE_NAMES, "unknown") if name in labels]
+    columns = ("no tumor", *TYPE_NAMES)
+    counts = np.zeros((len(truths), len(columns)), dtype=np.intp)
+    for case in cases:
+        types = case.findings.types
+        said = max(types, key=lambda name: types[name]) if types else "no tumor"
+        counts[truths.index(case.picture.label), columns.index(said)] += 1
+    named = np.array([label != "unknown" for label in labels])
+    known, part = answers.of(named), weights[:, named]
+    figures = {}
+    for name in TYPE_NAMES:
+        truth = np.array([label == name for label in labels])[named]
+        if truth.any() and not truth.all():
+            score = type_scores(cases, name)[named]
+            one = Answers(truth, score, known.called, known.cluster)
+            figures[name] = bootstrap_figure(one, metrics.auroc_of, part)
+    rows = tuple({"none": "no tumor", "unknown": "unknown type"}.get(name, name) for name in truths)
+    return (rows, columns, counts), figures
+
+
+def type_scores(cases: Sequence[Case], name: str) -> Floats:
+    """Return the probability of a tumor of one type, 0 where none was called, shape (n,)."""
+    return np.array(
+        [(case.findings.probability or 0.0) * case.findings.types.get(name, 0.0) for case in cases]
+    )
+
+
+def _subgroups(
+    cases: Sequence[Case], answers: Answers
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return sensitivity, specificity and AUROC within every value of every column."""
+    columns: dict[str, list[str]] = {
+        "source": [case.picture.source for case in cases],
+        "split": [case.picture.split for case in cases],
+        "kind": ["volume" if case.picture.is_volume else "picture" for case in cases],
+    }
+    for name in dict.fromkeys(name for case in cases for name in case.picture.extra):
+        columns[name] = [case.picture.extra.get(name, "") for case in cases]
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for column, values in columns.items():
+        distinct = sorted(set(values) - {""})
+        if not 2 <= len(distinct) <= MOST_SUBGROUPS:
+            continue
+        found[column] = {}
+        for value in distinct:
+            member = np.array([one == value for one in values])
+            if member.sum() < SMALLEST_SUBGROUP:
+                found[column][value] = {"cases": int(member.sum())}
+                continue
+            part = answers.of(member)
+            found[column][value] = {
+                "cases": len(part),
+                "tumors": int(part.tumor.sum()),
+                "sensitivity": share_interval(part.called[part.tumor], part.cluster[part.tumor]),
+                "specificity": share_interval(~part.called[~part.tumor], part.cluster[~part.tumor]),
+                "auroc": bootstrap_figure(
+                    part, metrics.auroc_of, bootstrap_weights(part.cluster, 500)
+                ),
+            }
+    return found
+
+
+def _outlines(cases: Sequence[Case], answers: Answers) -> dict[str, Figure]:
+    """Return what masks tell: where the hottest voxel lies, and the figures of volumes."""
+    figures = {}
+    drawn = np.array([case.peak_inside is not None for case in cases])
+    if drawn.any():
+        inside = np.array([bool(case.peak_inside) for case in cases])
+        figures["hottest pixel in the tumor"] = share_interval(
+            inside[drawn], answers.cluster[drawn]
+        )
+    volumes = [case.volume for case in cases if case.volume is not None]
+    measures: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
+        "slices of volumes, AUROC pooled": pooled_auroc,
+        "slices of volumes, AUROC within patient": within_auroc,
+        "slices of volumes, hottest voxel in the tumor": peak_share,
+        "tumor volume under the heat map": heat_share,
+        "slices of volumes, AUROC of position and brightness alone": lambda results: pooled_auroc(
+            results, "baseline"
+        ),
+    }
+    for name, measure in measures.items() if volumes else ():
+        low, high = bootstrap_interval(volumes, measure)
+        figures[name] = Figure(measure(volumes), low, high)
+    return figures
+
+
+def write_predictions(evaluation: Evaluation, path: Path) -> None:
+    """Write one row a case, so that every figure can be computed again.
+
+    Args:
+        evaluation: Whose cases are written.
+        path: The CSV file.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["id", "tumor", "tumor_type", "cluster", "fold", "status", "reason", "probability",
+             "threshold", "decision", *(f"p_{name}" for name in TYPE_NAMES)]
+        )  # fmt: skip
+        clusters = iter(evaluation.answers.cluster)
+        for case in (*evaluation.cases, *evaluation.unscored):
+            found, picture = case.findings, case.picture
+            scored = found.probability is not None
+            writer.writerow(
+                [picture.id, int(picture.tumor), picture.label,
+                 f"c{next(clusters)}" if scored else "", picture.fold, found.status,
+                 found.reason or "", f"{found.probability:.6f}" if scored else "",
+                 f"{found.threshold:.6f}" if scored else "", found.decision or "",
+                 *(f"{found.types[name]:.4f}" if name in found.types else ""
+                   for name in TYPE_NAMES)]
+            )  # fmt: skip
+

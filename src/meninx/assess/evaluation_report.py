@@ -1,0 +1,352 @@
+"""Write an evaluation as files that can be read, cited and computed again."""
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from meninx import __version__
+from meninx.assess import metrics
+from meninx.assess.claim import checklist
+from meninx.assess.evaluation import Case, Evaluation, type_scores, write_predictions
+from meninx.assess.intervals import bootstrap_weights, share_interval
+from meninx.assess.metrics import Floats
+from meninx.assess.pages import embedded, render_page
+from meninx.assess.plots import (
+    plot_confusion,
+    plot_curve,
+    plot_reliability,
+    plot_scores,
+)
+from meninx.data.prepare import read_one
+from meninx.detect.detector import Detector
+from meninx.detect.explanation import picture_of_hottest
+from meninx.detect.model_card import ModelCard
+from meninx.errors import InputError, OptionError
+
+NAMES = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV, as common as here",
+    "npv": "NPV, as common as here",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "mcc": "MCC",
+    "brier": "Brier score",
+    "calibration_slope": "calibration slope (1 is right)",
+    "calibration_intercept": "calibration intercept (0 is right)",
+    "ece": "expected calibration error",
+}
+SUREST_SHOWN = 12
+# A page of thousands of heat maps opens nowhere; the rest is named in predictions.csv.
+MOST_MISSES = 300
+ROC_GRID = np.linspace(0, 1, 101)
+THRESHOLDS = np.linspace(0.01, 0.99, 99)
+RELIABILITY_BINS = 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Say how an evaluation was made, for its pages.
+
+    Args:
+        data: As the user named it.
+        how: A sentence on how the cases were chosen.
+        claim: Answers to items of the checklist, by number.
+        curves: Picture of the training's curves; None where there is none.
+    """
+
+    data: str
+    how: str
+    claim: Mapping[int, str]
+    curves: Path | None = None
+
+
+def write_evaluation(
+    result: Evaluation,
+    detectors: Mapping[str, Detector],
+    setting: Setting,
+    output: Path,
+    *,
+    pdf: bool = False,
+) -> None:
+    """Write metrics.json, predictions.csv, plots, misses.html and report.html.
+
+    Args:
+        result: To write.
+        detectors: By the SHA-256 of their files, to draw heat maps.
+        setting: How it was made.
+        output: Folder; made if missing.
+        pdf: Whether to write report.pdf, too.
+
+    Raises:
+        OptionError: If a PDF is wanted and weasyprint can't run.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    told = {"data": setting.data, **result.as_json()}
+    (output / "metrics.json").write_text(
+        json.dumps(told, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    write_predictions(result, output / "predictions.csv")
+    plots = draw_plots(result, output / "plots")
+    claim = checklist(dict(setting.claim))
+    page = render_page(
+        "evaluation.html",
+        result=result,
+        data=setting.data,
+        how=setting.how,
+        names=NAMES,
+        clusters=len(np.unique(result.answers.cluster)),
+        verdict=verdict(result),
+        plots=[(embedded(path.with_suffix(".svg")), caption) for path, caption in plots],
+        curves=embedded(setting.curves) if setting.curves else None,
+        claim=claim,
+        open_items=sum(item.is_open for item in claim),
+        version=__version__,
+    )
+    (output / "report.html").write_text(page, encoding="utf-8")
+    write_misses(result, detectors, output / "misses.html")
+    if pdf:
+        write_pdf(page, output / "report.pdf")
+
+
+def verdict(result: Evaluation) -> str:
+    """Return in words whether the detector is better than what needs no brain."""
+    advantage = result.advantage
+    if advantage is None or not np.isfinite(advantage.low):
+        return ""
+    if advantage.low > 0:
+        return "The detector is better than the shortcuts: the interval of the difference lies above 0."
+    if advantage.high < 0:
+        return "The detector is worse than the shortcuts, which need no brain at all."
+    return (
+        "The interval of the difference holds 0: these data do not show that the detector is better "
+        "than what can be told without the brain."
+    )
+
+
+def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
+    """Draw all plots as PNG and SVG.
+
+    Args:
+        result: Whose answers are drawn.
+        folder: Made if missing.
+
+    Returns:
+        Each plot's path without a suffix, and its caption.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    answers, plots = result.answers, []
+
+    def add(name: str, caption: str) -> Path:
+        plots.append((folder / name, caption))
+        return folder / name
+
+    both = bool(answers.tumor.any() and not answers.tumor.all())
+    if both:
+        _draw_roc(result, add("roc", "ROC curve, with the best shortcut probe"))
+        _draw_precision_recall(result, add("precision-recall", "Precision and recall"))
+        _draw_decision(result, add("decision-curve", "Decision curve: net benefit of acting on a "
+                                   "probability, against acting on all or none"))  # fmt: skip
+    plot_confusion(
+        add("confusion", "Confusion matrix at the operating point"),
+        result.confusion, ("no tumor", "tumor"), ("no tumor", "tumor"),
+    )  # fmt: skip
+    _draw_reliability(result, add("reliability", "Reliability: tumors where they were promised, "
+                                  "with the number of cases"))  # fmt: skip
+    groups = {"no tumor": answers.probability[~answers.tumor],
+              "tumor": answers.probability[answers.tumor]}  # fmt: skip
+    plot_scores(add("scores", "Distribution of the scores"), groups, result.thresholds[0])
+    if result.types:
+        rows, columns, counts = result.types
+        plot_confusion(add("types", "Types of tumor"), counts, rows, columns)
+        _draw_types(result, add("types-roc", "One type against all else"))
+    return plots
+
+
+def _draw_roc(result: Evaluation, stem: Path) -> None:
+    answers = result.answers
+    x, y = metrics.roc_points(answers.tumor, answers.probability)
+    lines = {f"detector, AUROC {result.figures['auroc']}": (x, y)}
+    if result.probes:
+        best = max(result.probes, key=lambda probe: probe.auroc.value)
+        lines[f"probe ({best.name}), {best.auroc.value:.3f}"] = metrics.roc_points(
+            answers.tumor, best.probability
+        )
+    curves = []
+    for weights in bootstrap_weights(answers.cluster, 200):
+        drawn = np.repeat(np.arange(len(answers)), weights.astype(int))
+        tumor = answers.tumor[drawn]
+        if tumor.any() and not tumor.all():
+            curves.append(
+                np.interp(ROC_GRID, *metrics.roc_points(tumor, answers.probability[drawn]))
+            )
+    band = None
+    if curves:
+        low, high = np.percentile(curves, (2.5, 97.5), axis=0)
+        band = (ROC_GRID, low, high)
+    point = (1 - result.figures["specificity"].value, result.figures["sensitivity"].value)
+    plot_curve(stem, lines, ("1 - specificity", "sensitivity"), diagonal=True, band=band,
+               point=point)  # fmt: skip
+
+
+def _draw_precision_recall(result: Evaluation, stem: Path) -> None:
+    answers = result.answers
+    recall, precision = metrics.precision_recall_points(answers.tumor, answers.probability)
+    name = f"detector, average precision {result.figures['average_precision'].value:.3f}"
+    plot_curve(
+        stem, {name: (recall, precision)}, ("recall (sensitivity)", "precision (PPV)"),
+        level=float(answers.tumor.mean()),
+        point=(result.figures["sensitivity"].value, result.figures["ppv"].value),
+    )  # fmt: skip
+
+
+def _draw_decision(result: Evaluation, stem: Path) -> None:
+    answers, share = result.answers, float(result.answers.tumor.mean())
+    everyone = share - (1 - share) * THRESHOLDS / (1 - THRESHOLDS)
+    lines: dict[str, tuple[Floats, Floats]] = {
+        "by the detector": (THRESHOLDS, metrics.net_benefit(answers, THRESHOLDS)),
+        "act on all": (THRESHOLDS, everyone),
+        "act on none": (THRESHOLDS, np.zeros_like(THRESHOLDS)),
+    }
+    plot_curve(stem, lines, ("probability at which one would act", "net benefit"),
+               limits=(-0.1 * share, 1.1 * share))  # fmt: skip
+
+
+def _draw_reliability(result: Evaluation, stem: Path) -> None:
+    answers = result.answers
+    bins = np.minimum((answers.probability * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    rows = []
+    for index in np.unique(bins):
+        member = bins == index
+        figure = share_interval(answers.tumor[member], answers.cluster[member])
+        mean = float(answers.probability[member].mean())
+        rows.append((mean, figure.value, figure.low, figure.high, float(member.sum())))
+    plot_reliability(stem, *(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def _draw_types(result: Evaluation, stem: Path) -> None:
+    labels = np.array([case.picture.label for case in result.cases])
+    known = labels != "unknown"
+    lines = {}
+    for name, figure in result.type_auroc.items():
+        score = type_scores(result.cases, name)[known]
+        lines[f"{name}, {figure}"] = metrics.roc_points(labels[known] == name, score)
+    plot_curve(stem, lines, ("1 - specificity", "sensitivity"), diagonal=True)
+
+
+def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Path) -> None:
+    """Write the page of wrong answers and of the surest right ones.
+
+    Args:
+        result: Whose cases are shown.
+        detectors: By the SHA-256 of their files.
+        path: The HTML file.
+    """
+    missed = [case for case in result.misses if case.picture.tumor]
+    false = [case for case in result.misses if not case.picture.tumor]
+    right = result.surest
+    sections: list[tuple[str, Sequence[Case]]] = [
+        (f"Missed tumors: {len(missed)}", missed[:MOST_MISSES]),
+        (f"False calls: {len(false)}", false[:MOST_MISSES]),
+        ("Tumors found, the surest", [c for c in right if c.picture.tumor][:SUREST_SHOWN]),
+        ("No tumor, the surest", [c for c in right if not c.picture.tumor][:SUREST_SHOWN]),
+    ]
+    page = render_page(
+        "misses.html",
+        sections=[
+            (heading, [(case, _heat_map(case, detectors)) for case in cases])
+            for heading, cases in sections
+        ],
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _heat_map(case: Case, detectors: Mapping[str, Detector]) -> str | None:
+    detector = detectors[case.findings.model["sha256"]]
+    try:
+        scan = read_one(case.picture.picture)
+    except InputError:
+        return None
+    picture = picture_of_hottest(scan, case.findings, detector.card.preprocessing.size)
+    picture.thumbnail((640, 480))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def write_pdf(page: str, path: Path) -> None:
+    """Write a page as PDF.
+
+    Args:
+        page: HTML.
+        path: The PDF file.
+
+    Raises:
+        OptionError: If weasyprint or the libraries that it needs are missing.
+    """
+    try:
+        from weasyprint import HTML
+    except (ImportError, OSError) as error:
+        raise OptionError(
+            f"--pdf needs weasyprint and Pango: pip install 'meninx[evidence]', and on Debian "
+            f"apt install libpango-1.0-0 libpangoft2-1.0-0 ({error})"
+        ) from error
+    HTML(string=page).write_pdf(str(path))
+
+
+def claim_answers(
+    result: Evaluation, cards: Sequence[ModelCard], data: str, run: Mapping[str, object] | None
+) -> dict[int, str]:
+    """Return what a program can answer of the checklist.
+
+    Args:
+        result: The evaluation.
+        cards: Of the detectors.
+        data: As the user named it.
+        run: The run folder's run.json; None where it is not at hand.
+
+    Returns:
+        Answers by item number.
+    """
+    card = cards[0]
+    how = "leaking: cases share slices or patients with training" if result.leaking else (
+        "no case shares a slice or, where patients are known, a patient with training or validation"
+    )
+    answers = {
+        1: "deep learning: convolutional network, ResNet-18",
+        7: f"{data}, {len(result.cases)} cases",
+        9: f"crop to the head, {card.preprocessing.size} px, intensities scaled by percentiles",
+        12: f"{len(result.unscored)} unreadable or refused scans left out and listed",
+        19: "folds stratified by label, fixed by content; copies and patients kept together",
+        20: how,
+        22: f"detector {card.name}; its file holds the whole network",
+        26: "best epoch on the validation fold, which is no part of this evaluation",
+        27: "none",
+        28: "see Figures, and the decision curve",
+        29: "95 % intervals: Wilson with a design effect, bootstrap over clusters",
+        30: "shortcut probe and subgroups, above",
+        31: "the heat map is the decision itself: the score is a mean of its cells",
+        32: f"{len(result.cases)} cases, {how}",
+        35: f"{len(result.cases)} scored, {len(result.unscored)} not, {result.left_out} left out",
+        38: "see Figures",
+        39: "misses.html holds every miss",
+        43: "meninx is open source (Apache-2.0); the detector's SHA-256 is below",
+    }  # fmt: skip
+    if run is not None:
+        recipe = run.get("recipe")
+        packages = run.get("packages")
+        network = recipe.get("network", {}) if isinstance(recipe, dict) else {}
+        answers[23] = ", ".join(f"{k} {v}" for k, v in packages.items()) if isinstance(
+            packages, dict
+        ) else "see run.json"  # fmt: skip
+        answers[24] = str(network.get("initialization", "see run.json"))
+        answers[25] = "run.json in the run folder holds the recipe whole"
+    return answers

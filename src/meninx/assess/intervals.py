@@ -1,0 +1,180 @@
+"""Say how far a figure can be trusted: 95 % intervals that know which answers belong together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.assess.metrics import Answers, Floats, Metric
+
+# Of the standard normal distribution: 97.5 % lie below.
+NORMAL_975 = 1.959963984540054
+DRAWS = 1000
+# Draws that are computed at once: bounds the memory at tens of thousands of answers.
+CHUNK = 100
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Hold a figure with its 95 % interval.
+
+    Args:
+        value: Not a number where it can't be computed.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """Return the figure as metrics.json has it, null for what can't be computed."""
+        return {
+            name: round(value, 6) if np.isfinite(value) else None
+            for name, value in (("value", self.value), ("low", self.low), ("high", self.high))
+        }
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "can't be computed"
+        if not (np.isfinite(self.low) and np.isfinite(self.high)):
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def wilson(share: float, count: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share.
+
+    Args:
+        share: 0..1.
+        count: Independent cases; need not be whole.
+
+    Returns:
+        Its ends; 0 and 1 where there are no cases.
+
+    References:
+        Wilson 1927; Brown, Cai and DasGupta 2001.
+    """
+    if count <= 0:
+        return 0.0, 1.0
+    z2 = NORMAL_975**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    reach = np.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    reach *= NORMAL_975 / (1 + z2 / count)
+    return max(0.0, float(middle - reach)), min(1.0, float(middle + reach))
+
+
+def share_interval(
+    hits: NDArray[np.bool_], cluster: NDArray[np.intp]
+) -> Figure:
+    """Return a share with Wilson's interval, for cases that come in clusters.
+
+    The number of cases is divided by the design effect, by how much clusters widen the variance.
+    Where all or none are hits no variance is left to measure: then each cluster counts as one case.
+
+    Args:
+        hits: Which cases count, shape (n,).
+        cluster: Of each case, shape (n,).
+
+    Returns:
+        The share; not a number with the interval 0..1 without cases.
+
+    References:
+        Rao and Scott 1992, A simple method for the analysis of clustered binary data.
+    """
+    count = len(hits)
+    if not count:
+        return Figure(float("nan"), 0.0, 1.0)
+    share = float(hits.mean())
+    _, member = np.unique(cluster, return_inverse=True)
+    sizes = np.bincount(member)
+    clusters = len(sizes)
+    if clusters == count:
+        return Figure(share, *wilson(share, count))
+    if share in (0.0, 1.0) or clusters == 1:
+        return Figure(share, *wilson(share, clusters))
+    residual = np.bincount(member, weights=hits.astype(float)) - share * sizes
+    variance = clusters / (clusters - 1) * float((residual**2).sum()) / count**2
+    effect = max(1.0, variance / (share * (1 - share) / count))
+    return Figure(share, *wilson(share, count / effect))
+
+
+def bootstrap_weights(cluster: NDArray[np.intp], draws: int = DRAWS, seed: int = 0) -> Floats:
+    """Return how often each case is drawn if clusters are drawn with replacement.
+
+    Args:
+        cluster: Of each case, shape (n,).
+        draws: How many samples d.
+        seed: Of the draws; the same for figures that are to be compared.
+
+    Returns:
+        Shape (d, n).
+
+    References:
+        Efron and Tibshirani 1993; Field and Welsh 2007 for clusters.
+    """
+    _, member = np.unique(cluster, return_inverse=True)
+    count = int(member.max()) + 1 if len(member) else 0
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    return np.asarray(drawn[:, member], dtype=np.float64)
+
+
+def bootstrap_figure(answers: Answers, metric: Metric, weights: Floats) -> Figure:
+    """Return a figure with its percentile interval.
+
+    A figure of 1 in every draw would get an interval of no width. Then its lower end is Wilson's for
+    as many right cases as the rarer class has clusters.
+
+    Args:
+        answers: n of them.
+        metric: Computes the figure.
+        weights: From `bootstrap_weights`, shape (d, n).
+
+    Returns:
+        The figure; draws in which it can't be computed are left out.
+    """
+    value = float(metric(answers, np.ones(len(answers))))
+    values = _in_chunks(lambda part: metric(answers, part), weights)
+    low, high = percentiles(values)
+    if value == 1.0 and low == 1.0:
+        fewest = min(
+            len(np.unique(answers.cluster[answers.tumor])),
+            len(np.unique(answers.cluster[~answers.tumor])),
+        )
+        low = wilson(1.0, fewest)[0]
+    return Figure(value, low, high)
+
+
+def bootstrap_difference(
+    first: Callable[[Floats], Floats], second: Callable[[Floats], Floats], weights: Floats
+) -> Figure:
+    """Return the difference of two figures on the same cases, drawn together.
+
+    Args:
+        first: Computes the one from weights.
+        second: Computes what is taken from it.
+        weights: From `bootstrap_weights`, shape (d, n).
+
+    Returns:
+        First less second, with its paired interval.
+    """
+    whole = np.ones(weights.shape[-1])
+    values = _in_chunks(lambda part: first(part) - second(part), weights)
+    return Figure(float(first(whole) - second(whole)), *percentiles(values))
+
+
+def percentiles(values: Floats) -> tuple[float, float]:
+    """Return the 2.5th and 97.5th percentile of what is a number."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _in_chunks(compute: Callable[[Floats], Floats], weights: Floats) -> Floats:
+    parts = [compute(weights[start : start + CHUNK]) for start in range(0, len(weights), CHUNK)]
+    return np.concatenate(parts)

@@ -1,0 +1,93 @@
+"""Measure how well a label is told without looking at the brain: the shortcut probe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import StratifiedGroupKFold
+
+from meninx.assess.intervals import Figure, bootstrap_weights, percentiles
+from meninx.assess.metrics import weighted_auroc
+
+FOLDS = 5
+Features = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Hold what a probe said.
+
+    Args:
+        name: What it looked at.
+        probability: Of each case, by a fit that saw no case of its cluster, shape (n,).
+        auroc: With its 95 % interval.
+    """
+
+    name: str
+    probability: NDArray[np.float64]
+    auroc: Figure
+
+
+def probe_shortcuts(
+    features: Mapping[str, Features], tumor: NDArray[np.bool_], cluster: NDArray[np.intp]
+) -> list[Probe]:
+    """Measure how well a tumor is told from each kind of features, and from all together.
+
+    Args:
+        features: For each kind, such as `file` and `intensity`, numbers by name of n cases.
+        tumor: The truth, shape (n,).
+        cluster: Cases that share a slice or a patient, shape (n,); they never part.
+
+    Returns:
+        One probe a kind, and one named `both` or `all` where there are several; none where a class
+        has too few clusters to learn from and to test on.
+    """
+    kinds = list(features)
+    combinations = {kind: [kind] for kind in kinds}
+    if len(kinds) > 1:
+        combinations["both" if len(kinds) == 2 else "all"] = kinds
+    folds = min(
+        FOLDS, len(np.unique(cluster[tumor])), len(np.unique(cluster[~tumor]))
+    )
+    if folds < 2:
+        return []
+    weights = bootstrap_weights(cluster)
+    probes = []
+    for name, parts in combinations.items():
+        columns = np.concatenate([_matrix(features[part]) for part in parts], axis=1)
+        probability = _out_of_fold(columns, tumor, cluster, folds)
+        draws = np.concatenate(
+            [weighted_auroc(tumor, probability, part) for part in np.array_split(weights, 10)]
+        )
+        value = float(weighted_auroc(tumor, probability, np.ones(len(tumor))))
+        probes.append(Probe(name, probability, Figure(value, *percentiles(draws))))
+    return probes
+
+
+def _matrix(rows: Features) -> NDArray[np.float64]:
+    """Return features as numbers, shape (n, features); what a case lacks is not a number."""
+    names = sorted({name for row in rows for name in row})
+    return np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=float)
+
+
+def _out_of_fold(
+    columns: NDArray[np.float64],
+    tumor: NDArray[np.bool_],
+    cluster: NDArray[np.intp],
+    folds: int,
+) -> NDArray[np.float64]:
+    """Return each case's probability by a fit on the other folds, shape (n,)."""
+    probability = np.full(len(tumor), float(tumor.mean()))
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    for learned, tested in split.split(columns, tumor, cluster):
+        if len(np.unique(tumor[learned])) < 2:
+            continue
+        model = HistGradientBoostingClassifier(
+            max_iter=100, max_leaf_nodes=15, min_samples_leaf=5, early_stopping=False,
+            class_weight="balanced", random_state=0,
+        )  # fmt: skip
+        model.fit(columns[learned], tumor[learned])
+        probability[tested] = model.predict_proba(columns[tested])[:, 1]
+    return probability

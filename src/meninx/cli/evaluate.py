@@ -1,0 +1,129 @@
+"""Measure a detector on labeled scans: `meninx evaluate MODEL DATA`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx.cli.data_options import (
+    ALLOW_LEAKS_OPTION,
+    LABEL_OPTION,
+    LabelOption,
+    load_manifest,
+    progress_of,
+)
+from meninx.cli.extras import needs_extra
+from meninx.errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx.assess.evaluation import Evaluation
+
+SHIPPED = "meninx"
+SHOWN = ("auroc", "average_precision", "sensitivity", "specificity", "accuracy", "f1", "brier")
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help=f"A detector file, or `{SHIPPED}` for the shipped one."),
+    ],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("evaluation"),
+    fold: Annotated[
+        int | None, typer.Option(help="Judge by this fold alone.", show_default=False)
+    ] = None,
+    prevalence: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Share of tumors for which PPV and NPV are stated; again for each. "
+            "By default 0.01, 0.1 and 0.5.",
+            show_default=False,
+        ),
+    ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf, too.")] = False,
+    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+) -> None:
+    """Measure a detector on pictures that it was not fitted on; needs the extra `evidence`.
+
+    Pictures that the detector learned from, chose its epoch by or was calibrated on are left out,
+    with all that share a slice or a patient with them. Writes metrics.json, predictions.csv,
+    report.html, misses.html and plots.
+    """
+    with needs_extra("evidence"):
+        from meninx.assess.evaluation import PREVALENCES, evaluate_cases, score_cases, unseen
+        from meninx.assess.evaluation_report import Setting, claim_answers, write_evaluation
+    from dataclasses import replace
+
+    from meninx.detect.detector import load_detector
+
+    for share in prevalence or ():
+        if not 0 < share < 1:
+            raise OptionError(f"--prevalence {share}: expected a share between 0 and 1")
+    detector = load_detector(None if model == SHIPPED else model)
+    manifest = load_manifest(data, output, label, allow_leaks=allow_leaks)
+    if fold is not None:
+        if fold not in manifest.folds:
+            raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
+    pictures, left_out = unseen(detector, manifest, allow_leaks=allow_leaks)
+    if fold is not None:
+        pictures = [picture for picture in pictures if picture.fold == fold]
+        if not pictures:
+            raise OptionError(f"--fold {fold}: the detector was fitted on all of it")
+    leaking = bool(allow_leaks and left_out) or detector.card.leaking or bool(manifest.leaks)
+    with progress_of() as progress:
+        result = evaluate_cases(
+            score_cases(detector, pictures, progress), [detector.model],
+            left_out=left_out, leaking=leaking, prevalences=prevalence or PREVALENCES,
+            progress=progress,
+        )  # fmt: skip
+    run = Path(model).parent / "run.json"
+    facts = json.loads(run.read_text(encoding="utf-8")) if run.is_file() else None
+    curves = Path(model).parent / "curves.svg"
+    how = "The detector's file says which pictures it was fitted on." if detector.card.seen else (
+        "The detector's file does not say what it was fitted on: that these cases are new to it "
+        "is on your word."
+    )
+    setting = Setting(str(data), how, {}, curves if curves.is_file() else None)
+    setting = replace(setting, claim=claim_answers(result, [detector.card], str(data), facts))
+    write_evaluation(result, {detector.model["sha256"]: detector}, setting, output, pdf=pdf)
+    show(result, output)
+
+
+def show(result: "Evaluation", output: Path) -> None:
+    """Print the main figures and where the report is.
+
+    Args:
+        result: To show.
+        output: Its folder.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from meninx.assess.evaluation_report import NAMES, verdict
+
+    console = Console()
+    if result.leaking:
+        console.print("LEAKING: these figures are flattered and no evidence.", style="bold red")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
+    if result.left_out:
+        table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
+    if result.unscored:
+        table.add_row("not scored", str(len(result.unscored)))
+    for name in SHOWN:
+        table.add_row(NAMES[name], str(result.figures[name]).replace("[", r"\["))
+    for probe in result.probes:
+        table.add_row(f"shortcut: {probe.name}", str(probe.auroc).replace("[", r"\["))
+    for name, figure in result.outlines.items():
+        table.add_row(name, str(figure).replace("[", r"\["))
+    console.print(table)
+    console.print(verdict(result))
+    console.print("For research, not for diagnosis.", style="dim")
+    typer.echo(f"report: {output / 'report.html'}", err=True)

@@ -1,0 +1,78 @@
+"""Make a manifest with fair folds: `meninx prepare DATA`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meninx.cli.data_options import (
+    ALLOW_LEAKS_OPTION,
+    LABEL_OPTION,
+    LabelOption,
+    describe,
+    parse_labels,
+    progress_of,
+)
+from meninx.cli.extras import needs_extra
+from meninx.errors import OptionError
+
+
+def prepare(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a CSV "
+            "with picture and tumor.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The manifest; by default manifest.csv in DATA.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="grouped: copies and patients stay together; given: the collection's own test "
+            "half is fold 1; random: the leaking way, for comparison."
+        ),
+    ] = "grouped",
+    folds: Annotated[int, typer.Option(help="How many.")] = 5,
+    seed: Annotated[int, typer.Option(help="Another one gives another split.")] = 0,
+    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
+) -> None:
+    """Write one manifest with content hashes, groups, patients and folds; needs `evidence`.
+
+    Pictures that show the same slice, however one was made from the other, get one group and one
+    fold. Content alone decides folds: file names and their order do not matter.
+    """
+    with needs_extra("evidence"):
+        from meninx.data.manifest import MANIFEST_NAME, read_manifest, write_manifest
+        from meninx.data.prepare import SPLITS
+        from meninx.data.prepare import prepare as make_manifest
+    if split not in SPLITS:
+        raise OptionError(f"--split {split}: expected one of {', '.join(SPLITS)}")
+    path = output or (data if data.is_dir() else data.parent) / MANIFEST_NAME
+    if path.exists() and not force:
+        raise OptionError(f"{path} exists; name another --output, or add --force to replace it")
+    with progress_of() as progress:
+        pictures, found = make_manifest(
+            data, split=split, folds=folds, seed=seed, labels=parse_labels(label),
+            allow_leaks=allow_leaks, progress=progress,
+        )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(pictures, path)
+    for facts in found.facts:
+        if facts.error is not None:
+            typer.echo(f"left out: {facts.path}: {facts.error}", err=True)
+    splits = {item.split for item in found.items} - {""}
+    if splits and split == "grouped":
+        typer.echo(
+            f"the folders' own split ({', '.join(sorted(splits))}) is noted but not used; "
+            "--split given keeps it",
+            err=True,
+        )
+    typer.echo(describe(read_manifest(path, allow_leaks=allow_leaks)), err=True)
+    typer.echo(f"manifest: {path}", err=True)
