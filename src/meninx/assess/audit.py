@@ -145,9 +145,7 @@ def audit(
 
 def _cases(
     found: Survey, progress: Progress
-) -> tuple[
-    dict[str, list[Mapping[str, float]]], NDArray[np.bool_], NDArray[np.intp], str
-]:
+) -> tuple[dict[str, list[Mapping[str, float]]], NDArray[np.bool_], NDArray[np.intp], str]:
     """Return what the probe judges: pictures, or the slices of outlined volumes."""
     clusters = found.clusters
     readable = [
@@ -175,7 +173,9 @@ def _cases(
         area = tumor_area(scan, read_one(mask)) if mask is not None else np.zeros(len(scan))
         slices = brain_slices(scan)
         for number, one in enumerate(slices):
-            position.append({"share of the way through the brain": number / max(1, len(slices) - 1)})
+            position.append(
+                {"share of the way through the brain": number / max(1, len(slices) - 1)}
+            )
             intensity.append(intensity_facts(one.image))
             tumor.append(bool(area[one.index]))
             cluster.append(clusters[index])

@@ -91,7 +91,7 @@ class Evaluation:
     Args:
         cases: Scored ones.
         unscored: Refused or unreadable ones.
-        left_out: Pictures that the detector was fitted on, or that share a slice or patient with one.
+        left_out: Pictures that the detector was fitted on, or of the same slice or patient.
         leaking: Whether the figures are flattered, because the user allowed it.
         figures: By name.
         answers: What the figures are computed from.
@@ -151,8 +151,12 @@ class Evaluation:
             "unscored": dict(Counter(case.findings.reason or "" for case in self.unscored)),
             "models": [dict(model) for model in self.models],
             "operating_points": list(self.thresholds),
-            "confusion": {"tn": int(table[0, 0]), "fp": int(table[0, 1]), "fn": int(table[1, 0]),
-                          "tp": int(table[1, 1])},  # fmt: skip
+            "confusion": {
+                "tn": int(table[0, 0]),
+                "fp": int(table[0, 1]),
+                "fn": int(table[1, 0]),
+                "tp": int(table[1, 1]),
+            },  # fmt: skip
             "figures": {name: figure.as_json() for name, figure in self.figures.items()},
             "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
             "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,
@@ -277,9 +281,7 @@ def score_case(detector: Detector, picture: Picture) -> Case:
             facts = {"file": file_facts(opened, picture.picture.stat().st_size), **facts}
         peak_inside = _peak_in_picture(picture, findings)
     elif mask is not None:
-        volume = measure_findings(
-            findings, scan, mask.voxels > 0, detector.card.preprocessing.size
-        )
+        volume = measure_findings(findings, scan, mask.voxels > 0, detector.card.preprocessing.size)
     light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
     return Case(picture, light, facts, peak_inside, volume)
 
@@ -323,8 +325,8 @@ def evaluate_cases(
     scored = [case for case in everything if case.findings.probability is not None]
     unscored = [case for case in everything if case.findings.probability is None]
     if not scored:
-        raise DataError("no picture could be scored; the first says: "
-                        + (unscored[0].findings.message or "") if unscored else "no pictures")  # fmt: skip
+        first = unscored[0].findings.message if unscored else "there was none"
+        raise DataError(f"no picture could be scored; of the first: {first}")
     answers = _answers(scored)
     weights = bootstrap_weights(answers.cluster)
     progress("computing intervals", 0, 2)
@@ -365,9 +367,9 @@ def figures_of(
 ) -> dict[str, Figure]:
     """Return the figures of merit, with 95 % intervals.
 
-    Shares have Wilson's interval with a design effect, all others a bootstrap over clusters. PPV and
-    NPV at a prevalence take the ends of sensitivity's and specificity's intervals together, which is
-    wider than 95 % would need.
+    Shares have Wilson's interval with a design effect, all others a bootstrap over clusters. PPV
+    and NPV at a prevalence take the ends of sensitivity's and specificity's intervals together,
+    which is wider than 95 % would need.
 
     Args:
         answers: n of them.
@@ -426,9 +428,7 @@ def _advantage(answers: Answers, probes: Sequence[Probe], weights: Floats) -> Fi
 
 def _types(
     cases: Sequence[Case], answers: Answers, weights: Floats
-) -> tuple[
-    tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None, dict[str, Figure]
-]:
+) -> tuple[tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None, dict[str, Figure]]:
     """Return the confusion of types, and how well each is told from all else."""
     labels = [case.picture.label for case in cases]
     if not any(label in TYPE_NAMES for label in labels):
@@ -460,9 +460,7 @@ def type_scores(cases: Sequence[Case], name: str) -> Floats:
     )
 
 
-def _subgroups(
-    cases: Sequence[Case], answers: Answers
-) -> dict[str, dict[str, dict[str, Any]]]:
+def _subgroups(cases: Sequence[Case], answers: Answers) -> dict[str, dict[str, dict[str, Any]]]:
     """Return sensitivity, specificity and AUROC within every value of every column."""
     columns: dict[str, list[str]] = {
         "source": [case.picture.source for case in cases],
@@ -545,4 +543,3 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
                  *(f"{found.types[name]:.4f}" if name in found.types else ""
                    for name in TYPE_NAMES)]
             )  # fmt: skip
-

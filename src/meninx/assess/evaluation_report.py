@@ -120,15 +120,17 @@ def write_evaluation(
 def verdict(result: Evaluation) -> str:
     """Return in words whether the detector is better than what needs no brain."""
     advantage = result.advantage
+    if result.leaking:
+        return "No verdict: the figures are leaking."
     if advantage is None or not np.isfinite(advantage.low):
         return ""
     if advantage.low > 0:
-        return "The detector is better than the shortcuts: the interval of the difference lies above 0."
+        return "The detector is better than the shortcuts: the difference's interval lies above 0."
     if advantage.high < 0:
         return "The detector is worse than the shortcuts, which need no brain at all."
     return (
-        "The interval of the difference holds 0: these data do not show that the detector is better "
-        "than what can be told without the brain."
+        "The interval of the difference holds 0: these data do not show that the detector is "
+        "better than what can be told without the brain."
     )
 
 
@@ -317,15 +319,18 @@ def claim_answers(
         Answers by item number.
     """
     card = cards[0]
-    how = "leaking: cases share slices or patients with training" if result.leaking else (
-        "no case shares a slice or, where patients are known, a patient with training or validation"
+    how = (
+        "leaking: cases share slices or patients with training"
+        if result.leaking
+        else ("no case shares a slice or a known patient with training or validation")
     )
     answers = {
         1: "deep learning: convolutional network, ResNet-18",
         7: f"{data}, {len(result.cases)} cases",
         9: f"crop to the head, {card.preprocessing.size} px, intensities scaled by percentiles",
         12: f"{len(result.unscored)} unreadable or refused scans left out and listed",
-        19: "folds stratified by label, fixed by content; copies and patients kept together",
+        19: "folds that share slices or patients, allowed by the user" if result.leaking
+        else "folds stratified by label, fixed by content; copies and patients kept together",
         20: how,
         22: f"detector {card.name}; its file holds the whole network",
         26: "best epoch on the validation fold, which is no part of this evaluation",

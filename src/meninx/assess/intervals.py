@@ -66,9 +66,7 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     return max(0.0, float(middle - reach)), min(1.0, float(middle + reach))
 
 
-def share_interval(
-    hits: NDArray[np.bool_], cluster: NDArray[np.intp]
-) -> Figure:
+def share_interval(hits: NDArray[np.bool_], cluster: NDArray[np.intp]) -> Figure:
     """Return a share with Wilson's interval, for cases that come in clusters.
 
     The number of cases is divided by the design effect, by how much clusters widen the variance.
@@ -125,8 +123,8 @@ def bootstrap_weights(cluster: NDArray[np.intp], draws: int = DRAWS, seed: int =
 def bootstrap_figure(answers: Answers, metric: Metric, weights: Floats) -> Figure:
     """Return a figure with its percentile interval.
 
-    A figure of 1 in every draw would get an interval of no width. Then its lower end is Wilson's for
-    as many right cases as the rarer class has clusters.
+    A figure of 1 in every draw would get an interval of no width. Then its lower end is Wilson's
+    for as many right cases as the rarer class has clusters.
 
     Args:
         answers: n of them.

@@ -205,6 +205,11 @@ def calibration_intercept(answers: Answers, weights: Floats) -> Floats:
 def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
     """Fit truth = intercept + slope * logit by Newton's method, all weightings at once.
 
+    Args:
+        answers: n of them.
+        weights: Shape (d, n).
+        with_slope: Whether the slope is fitted or held at 1.
+
     Returns:
         The slope, or with the slope held at 1 the intercept, shape (d,); not a number where the
         classes are parted, so that no finite fit exists.

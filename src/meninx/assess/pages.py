@@ -14,7 +14,7 @@ def render_page(template: str, **values: Any) -> str:
 
     Args:
         template: Its name in `templates/`.
-        values: What it shows; texts are escaped.
+        **values: What it shows; texts are escaped.
 
     Returns:
         HTML that needs no other file.

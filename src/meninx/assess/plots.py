@@ -43,7 +43,7 @@ def drawing(stem: Path, size: tuple[float, float] = (5.0, 4.2), columns: int = 1
     Yields:
         The axes, one or an array of them.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.subplots(1, columns)
@@ -192,5 +192,3 @@ def plot_scores(stem: Path, groups: Mapping[str, Series], threshold: float) -> N
         axes.axvline(threshold, color="black", linestyle="--", label="operating point")
         axes.set(xlabel="probability of a tumor", ylabel="share of the class")
         axes.legend(fontsize=9)
-
-

@@ -33,7 +33,10 @@ def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, p
     """
     page = render_page(
         "findings.html",
-        rows=[(entry.findings, embedded(entry.picture) if entry.picture else None) for entry in entries],
+        rows=[
+            (entry.findings, embedded(entry.picture) if entry.picture else None)
+            for entry in entries
+        ],
         counts={
             "tumor": sum(entry.findings.decision == "tumor" for entry in entries),
             "no tumor": sum(entry.findings.decision == "no_tumor" for entry in entries),
@@ -44,4 +47,3 @@ def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, p
         sha256=model_sha256,
     )
     path.write_text(page, encoding="utf-8")
-

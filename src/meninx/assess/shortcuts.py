@@ -48,9 +48,7 @@ def probe_shortcuts(
     combinations = {kind: [kind] for kind in kinds}
     if len(kinds) > 1:
         combinations["both" if len(kinds) == 2 else "all"] = kinds
-    folds = min(
-        FOLDS, len(np.unique(cluster[tumor])), len(np.unique(cluster[~tumor]))
-    )
+    folds = min(FOLDS, len(np.unique(cluster[tumor])), len(np.unique(cluster[~tumor])))
     if folds < 2:
         return []
     weights = bootstrap_weights(cluster)

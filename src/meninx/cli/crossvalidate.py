@@ -25,9 +25,7 @@ def crossvalidate(
             metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
         ),
     ],
-    recipe: Annotated[
-        str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
-    ] = "seed",
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file.")] = "seed",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Instead of the recipe's.", show_default=False)
     ] = None,

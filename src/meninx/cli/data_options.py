@@ -17,8 +17,8 @@ LabelOption: TypeAlias = list[str] | None
 LABEL_OPTION = typer.Option(
     "--label",
     metavar="NAME=LABEL",
-    help="What folders of that name hold: none, unknown, glioma, meningioma or pituitary; again for "
-    "each name that does not say it.",
+    help="What folders of that name hold: none, unknown, glioma, meningioma or pituitary; again "
+    "for each name that does not say it.",
     show_default=False,
 )
 ALLOW_LEAKS_OPTION = typer.Option(
@@ -71,9 +71,7 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
         yield tell
 
 
-def load_manifest(
-    data: Path, folder: Path, label: LabelOption, *, allow_leaks: bool
-) -> "Manifest":
+def load_manifest(data: Path, folder: Path, label: LabelOption, *, allow_leaks: bool) -> "Manifest":
     """Read a manifest or make one, and say what was found.
 
     Args:

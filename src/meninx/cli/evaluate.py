@@ -26,7 +26,9 @@ SHOWN = ("auroc", "average_precision", "sensitivity", "specificity", "accuracy",
 def evaluate(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help=f"A detector file, or `{SHIPPED}` for the shipped one."),
+        typer.Argument(
+            metavar="MODEL", help=f"A detector file, or `{SHIPPED}` for the shipped one."
+        ),
     ],
     data: Annotated[
         Path,
@@ -68,9 +70,8 @@ def evaluate(
             raise OptionError(f"--prevalence {share}: expected a share between 0 and 1")
     detector = load_detector(None if model == SHIPPED else model)
     manifest = load_manifest(data, output, label, allow_leaks=allow_leaks)
-    if fold is not None:
-        if fold not in manifest.folds:
-            raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
+    if fold is not None and fold not in manifest.folds:
+        raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
     pictures, left_out = unseen(detector, manifest, allow_leaks=allow_leaks)
     if fold is not None:
         pictures = [picture for picture in pictures if picture.fold == fold]
@@ -86,9 +87,13 @@ def evaluate(
     run = Path(model).parent / "run.json"
     facts = json.loads(run.read_text(encoding="utf-8")) if run.is_file() else None
     curves = Path(model).parent / "curves.svg"
-    how = "The detector's file says which pictures it was fitted on." if detector.card.seen else (
-        "The detector's file does not say what it was fitted on: that these cases are new to it "
-        "is on your word."
+    how = (
+        "The detector's file says which pictures it was fitted on."
+        if detector.card.seen
+        else (
+            "The detector's file does not say what it was fitted on: that these cases are new "
+            "to it is on your word."
+        )
     )
     setting = Setting(str(data), how, {}, curves if curves.is_file() else None)
     setting = replace(setting, claim=claim_answers(result, [detector.card], str(data), facts))

@@ -22,8 +22,8 @@ def prepare(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a CSV "
-            "with picture and tumor.",
+            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
+            "CSV with picture and tumor.",
         ),
     ],
     output: Annotated[

@@ -15,10 +15,12 @@ from meninx.errors import OptionError
 
 def train(
     data: Annotated[
-        Path, typer.Argument(
+        Path,
+        typer.Argument(
             metavar="DATA",
-            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a manifest.",
-        )
+            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
+            "manifest.",
+        ),
     ],
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
@@ -33,14 +35,16 @@ def train(
     initialization: Annotated[
         str | None,
         typer.Option(
-            "--init", help="random, meninx or imagenet, instead of the recipe's.", show_default=False
+            "--init",
+            help="random, meninx or imagenet, instead of the recipe's.",
+            show_default=False,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Start from this file: detector.safetensors of another run, or with --init imagenet "
-            "torchvision's resnet18 file.",
+            help="Start from this file: detector.safetensors of another run, or with --init "
+            "imagenet torchvision's resnet18 file.",
             show_default=False,
         ),
     ] = None,
@@ -79,9 +83,7 @@ def train(
         raise OptionError(f"{folder} holds a run already; add --resume or choose another --output")
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, allow_leaks=allow_leaks)
-    run = run_training(
-        manifest, chosen, folder, resume=resume, weights=weights, sha256=sha256
-    )
+    run = run_training(manifest, chosen, folder, resume=resume, weights=weights, sha256=sha256)
     if not is_first_process():
         return
     for name, value in run.figures.items():
@@ -110,6 +112,9 @@ def log_to(path: Path, *, first: bool) -> None:
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
         handlers.append(logging.FileHandler(path, encoding="utf-8"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    # The exporter tells of its own optimizations.
+    for name in ("onnxscript", "onnx_ir", "torch.onnx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, handlers=handlers or None)
 
 

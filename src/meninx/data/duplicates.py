@@ -58,7 +58,7 @@ class Duplicates:
 def find_duplicates(
     hashes: Sequence[str],
     signatures: Sequence[Signature | None],
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Duplicates:
     """Find exact and near duplicates.
 
@@ -68,7 +68,7 @@ def find_duplicates(
     Args:
         hashes: SHA-256 of each file.
         signatures: Of each picture; None where there is none to compare.
-        progress: Told how many pairs of how many are decided.
+        progress: Told, if given, how many pairs of how many are decided.
 
     Returns:
         Groups of pictures that show the same slice; chains count as one group.
@@ -84,8 +84,11 @@ def find_duplicates(
     known = [signature for i in distinct if (signature := signatures[i]) is not None]
     pairs = candidate_pairs(known)
     links: dict[int, float] = {}
-    for done, ((one, other), value) in enumerate(zip(pairs, _likenesses(known, pairs), strict=True)):
-        progress(done + 1, len(pairs))
+    for done, ((one, other), value) in enumerate(
+        zip(pairs, _likenesses(known, pairs), strict=True)
+    ):
+        if progress is not None:
+            progress(done + 1, len(pairs))
         if value < SAME_SLICE:
             continue
         low, high = sorted((int(cluster[distinct[one]]), int(cluster[distinct[other]])))
@@ -144,6 +147,4 @@ def _likenesses(
     signatures: Sequence[Signature], pairs: Sequence[tuple[int, int]]
 ) -> Iterable[float]:
     with ThreadPoolExecutor(WORKERS) as pool:
-        yield from pool.map(
-            lambda pair: likeness(signatures[pair[0]], signatures[pair[1]]), pairs
-        )
+        yield from pool.map(lambda pair: likeness(signatures[pair[0]], signatures[pair[1]]), pairs)

@@ -62,13 +62,13 @@ def sha256_of(path: Path) -> str:
 
 
 def measure_pictures(
-    paths: Sequence[Path], progress: Callable[[int, int], None] = lambda done, total: None
+    paths: Sequence[Path], progress: Callable[[int, int], None] | None = None
 ) -> list[PictureFacts]:
     """Measure pictures, two at a time.
 
     Args:
         paths: PNG, JPEG, TIFF, BMP or WebP files.
-        progress: Told how many of how many are done.
+        progress: Told, if given, how many of how many are done.
 
     Returns:
         In the order of the paths; unreadable ones have an `error`.
@@ -77,7 +77,8 @@ def measure_pictures(
     with ThreadPoolExecutor(WORKERS) as pool:
         for facts in pool.map(measure_picture, paths):
             found.append(facts)
-            progress(len(found), len(paths))
+            if progress is not None:
+                progress(len(found), len(paths))
     return found
 
 
@@ -100,9 +101,7 @@ def measure_picture(path: Path) -> PictureFacts:
     except (InputError, OSError) as error:
         message = str(error).removeprefix(f"{path}: ")
         return PictureFacts(path, sha256, error=message)
-    return PictureFacts(
-        path, sha256, kind, size, file, intensity_facts(image), signature_of(image)
-    )
+    return PictureFacts(path, sha256, kind, size, file, intensity_facts(image), signature_of(image))
 
 
 def file_facts(opened: Image.Image, size_bytes: int) -> dict[str, float]:

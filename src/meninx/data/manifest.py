@@ -187,8 +187,8 @@ def raise_faults(path: Path, faults: Sequence[str], leaks: Sequence[str] = ()) -
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
-            "\nFolds that share a slice or a patient flatter every figure. Let `meninx prepare` make "
-            "new ones; --allow-leaks goes on and marks every figure that follows as leaking."
+            "\nFolds that share a slice or a patient flatter every figure. Let `meninx prepare` "
+            "make new ones; --allow-leaks goes on and marks every figure that follows as leaking."
         )
     raise DataError(f"{path}: {len(faults)} faults\n  {shown}{more}{hint}")
 

@@ -62,7 +62,9 @@ class Survey:
     def name(self, index: int) -> str:
         """Return an item's path relative to the root."""
         path = self.items[index].path
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        return (
+            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        )
 
     @property
     def clusters(self) -> list[int]:
@@ -144,7 +146,9 @@ def prepare(
         OptionError: If there are fewer than two folds.
     """
     if folds < 2:
-        raise OptionError(f"--folds {folds}: expected at least 2, one to learn from, one to test on")
+        raise OptionError(
+            f"--folds {folds}: expected at least 2, one to learn from, one to test on"
+        )
     found = survey(data, labels, progress)
     kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
     clusters = found.clusters
@@ -283,9 +287,7 @@ def _unique_ids(pictures: list[Picture]) -> list[Picture]:
     return unique
 
 
-def _folds_of(
-    pictures: Sequence[Picture], split: Split, folds: int, seed: int
-) -> NDArray[np.intp]:
+def _folds_of(pictures: Sequence[Picture], split: Split, folds: int, seed: int) -> NDArray[np.intp]:
     def grouped(rows: Sequence[Picture], count: int) -> NDArray[np.intp]:
         return split_into_folds(
             [row.group for row in rows], [row.label for row in rows],

@@ -26,8 +26,8 @@ class ModelCard:
         types: Tumor types in the order of its type logits.
         manifest_sha256: Of the training set's manifest.
         top_cells: How many of a slice's highest cells make its score; 0 for the mean of all.
-        seen: Beginnings of the SHA-256 of every file that it was fitted on, to learn from, to choose
-            the epoch by or to calibrate with; empty where that is not recorded.
+        seen: Beginnings of the SHA-256 of every file that it was fitted on, to learn from, to
+            choose the epoch by or to calibrate with; empty where that is not recorded.
         leaking: Whether it was trained on folds that share slices or patients.
     """
 

@@ -204,9 +204,7 @@ class ShareSampler(Sampler[int]):
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        share = torch.tensor(
-            [shares.masked, shares.tumor_free, shares.simulated, shares.unmasked]
-        )
+        share = torch.tensor([shares.masked, shares.tumor_free, shares.simulated, shares.unmasked])
         counts = torch.bincount(kinds, minlength=4)
         # Tumors with and without an outline stand in for each other, so that where a collection has
         # one kind alone, tumors keep their share.

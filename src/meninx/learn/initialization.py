@@ -226,13 +226,14 @@ def _normalized_convolutions(network: Backbone) -> dict[str, tuple[nn.Conv2d, nn
             pairs[name] = name.replace("conv", "bn")
         elif name.endswith("downsample.0"):
             pairs[name] = name.removesuffix("0") + "1"
-    return {name: (modules[name], modules[norm]) for name, norm in pairs.items()}  # type: ignore[misc]
+    return {name: (modules[name], modules[norm]) for name, norm in pairs.items()}
 
 
 def _phantom_slices() -> Tensor:
     """Return normalized slices of phantoms, shape (b, 1, h, w)."""
     preprocessing = Preprocessing()
     dataset = SliceDataset(simulated_examples(STATISTICS_HEADS), preprocessing)
-    items = {name: getattr(dataset, name) for name in ("image", "mask", "depth", "tumor_type", "kind")}
+    items = {
+        name: getattr(dataset, name) for name in ("image", "mask", "depth", "tumor_type", "kind")
+    }
     return (to_batch(items).image - preprocessing.mean) / preprocessing.std
-

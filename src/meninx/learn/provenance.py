@@ -11,7 +11,16 @@ from meninx.data.manifest import MANIFEST_NAME, Manifest, write_manifest
 from meninx.errors import OptionError
 from meninx.learn.recipe import Recipe
 
-PACKAGES = ("meninx", "torch", "torchvision", "pytorch-lightning", "numpy", "scipy", "pillow", "onnx")
+PACKAGES = (
+    "meninx",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "numpy",
+    "scipy",
+    "pillow",
+    "onnx",
+)
 RUN_NAME = "run.json"
 
 

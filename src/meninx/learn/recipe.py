@@ -10,7 +10,6 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import OptionError
 from meninx.learn.network import ARCHITECTURES, CELLS, OUTPUT_STRIDE
 
-
 INITIALIZATIONS = ("random", "meninx", "imagenet")
 
 
@@ -19,8 +18,8 @@ class NetworkRecipe:
     """Hold what is trained.
 
     Args:
-        architecture: `cells`, which judges every cell of a slice and learns from masks, or `pooled`,
-            a plain ResNet-18 with global average pooling, which learns from labels alone.
+        architecture: `cells`, which judges every cell of a slice and learns from masks, or
+            `pooled`, a plain ResNet-18 with global average pooling, which learns from labels alone.
         dropout: Share of feature maps left out in training.
         initialization: `random`, `meninx` (the shipped detector's weights) or `imagenet`.
     """

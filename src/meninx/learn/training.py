@@ -32,7 +32,7 @@ from meninx.data.manifest import Manifest
 from meninx.detect.detector import Detector
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.augmentation import augment
+from meninx.learn.augmentation import Batch, augment
 from meninx.learn.dataset import (
     UNMASKED,
     Example,
@@ -73,7 +73,8 @@ class DetectorTraining(lightning.LightningModule):
         self.recipe = recipe
         self.network = build_network(recipe.network.architecture, recipe.network.dropout)
         self.validation = Validation()
-        self.type_weights = type_weights
+        self.type_weights: Tensor | None
+        self.register_buffer("type_weights", type_weights, persistent=False)
 
     @property
     def judges_cells(self) -> bool:
@@ -94,9 +95,19 @@ class DetectorTraining(lightning.LightningModule):
         seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
 
-    def training_step(self, items: dict[str, Tensor], _: int) -> Tensor:
+    def on_before_batch_transfer(
+        self,
+        batch: dict[str, Tensor],
+        dataloader_idx: int,  # noqa: ARG002
+    ) -> Batch:
+        """Return collated items as pictures, varied in training, before a GPU gets them."""
+        made = to_batch(batch)
+        if not self.trainer.training:
+            return made
+        return augment(made, self.recipe.augmentation, self.recipe.preprocessing.size)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of one batch."""
-        batch = augment(to_batch(items), self.recipe.augmentation, self.recipe.preprocessing.size)
         cell_logits, type_logits = self(self._normalized(batch.image))
         logits = picture_logit(cell_logits, self.network.top_cells)
         options = self.recipe.loss
@@ -119,9 +130,8 @@ class DetectorTraining(lightning.LightningModule):
             )  # fmt: skip
         return loss
 
-    def validation_step(self, items: dict[str, Tensor], _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Keep what the network says of pictures that nothing was done to."""
-        batch = to_batch(items)
         cell_logits, type_logits = self(self._normalized(batch.image))
         self.validation.add(
             picture_logit(cell_logits, self.network.top_cells),
@@ -303,8 +313,8 @@ def read_examples(manifest: Manifest, recipe: Recipe) -> tuple[list[Example], li
     if len(kinds) < 2 or (cells and not drawn):
         wanted = "tumors with masks" if cells else "tumors"
         raise DataError(
-            f"fold {fold} must hold {wanted} and tumor-free pictures, to choose the epoch by and to "
-            "calibrate with; choose another training.validation_fold, or learn from labels alone "
+            f"fold {fold} must hold {wanted} and tumor-free pictures, to choose the epoch by and "
+            "to calibrate with; choose another training.validation_fold, or learn from labels alone "
             "with --recipe seed"
         )
     if recipe.sampling.simulated > 0:
@@ -403,7 +413,7 @@ def _finish(
     validation.clear()
     with torch.inference_mode():
         for items in DataLoader(validation_set, batch_size=64):
-            module.validation_step(items, 0)
+            module.validation_step(to_batch(items), 0)
     figures = validation.figures()
     calibration = validation.calibration()
     validation.clear()
