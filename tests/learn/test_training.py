@@ -14,10 +14,11 @@ from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
-from meninx.learn.export import export_detector, load_weights, recalibrate
+from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
 from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
-from meninx.learn.training import CellTraining, cell_targets, cosine_with_warmup, train
+from meninx.learn.losses import cell_targets
+from meninx.learn.training import DetectorTraining, cosine_with_warmup, train
 from meninx.learn.validation import Validation, best_threshold, fit_calibration
 from meninx.phantom.writing import make_studies, write_studies
 
@@ -72,7 +73,7 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     for parameter in network.parameters():
         parameter.data = parameter.data.half().float()
     path = tmp_path / "d.onnx"
-    export_detector(network, TINY, Calibration(1.5, 0.4, 0.6), path, "abc")
+    export_detector(network, TINY, Calibration(1.5, 0.4, 0.6), path, Origin("abc"))
     engine = Engine(path)
     x = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
     with torch.inference_mode():
@@ -162,7 +163,9 @@ def test_validation_figures_by_hand():
     cells = torch.tensor([[[3.0, 0], [1, 2]], [[0.0, 1], [2, 5]], [[0.0, 0], [1, 1]]])
     tumor = torch.tensor([[[1, 0], [0, 0]], [[0, 0], [1, 0]], [[0, 0], [0, 0]]]).bool()
     logits = torch.tensor([3.0, 5.0, 1.0])
-    validation.add(cells, tumor, ~tumor, logits, torch.eye(3), torch.tensor([0, 2, -1]))
+    has_tumor = tumor.flatten(1).any(1)
+    types = torch.tensor([0, 2, -1])
+    validation.add(logits, has_tumor, torch.eye(3), types, (cells, tumor, ~tumor))
     figures = validation.figures()
     assert figures["within"] == pytest.approx((1 + 2 / 3) / 2)
     assert figures["peak"] == 0.5
@@ -172,12 +175,12 @@ def test_validation_figures_by_hand():
 
 @pytest.mark.slow
 def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
-    whole = train(pictures, TINY, tmp_path / "whole")
+    whole = train(read_manifest(pictures), TINY, tmp_path / "whole")
 
     class StopsError(Exception):
         pass
 
-    begin = CellTraining.on_train_epoch_start
+    begin = DetectorTraining.on_train_epoch_start
 
     def stop_in_the_third(module):
         if module.current_epoch == 2:
@@ -185,14 +188,14 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
         begin(module)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CellTraining, "on_train_epoch_start", stop_in_the_third)
+        patch.setattr(DetectorTraining, "on_train_epoch_start", stop_in_the_third)
         with pytest.raises(StopsError):
-            train(pictures, TINY, tmp_path / "parts")
+            train(read_manifest(pictures), TINY, tmp_path / "parts")
     assert not (tmp_path / "parts" / "detector.onnx").exists()
     other = replace(TINY, training=replace(TINY.training, validation_fold=4))
     with pytest.raises(OptionError, match="began with other settings"):
-        train(pictures, other, tmp_path / "parts", resume=True)
-    resumed = train(pictures, TINY, tmp_path / "parts", resume=True)
+        train(read_manifest(pictures), other, tmp_path / "parts", resume=True)
+    resumed = train(read_manifest(pictures), TINY, tmp_path / "parts", resume=True)
     tables = [(run.folder / "epochs.csv").read_text().splitlines() for run in (whole, resumed)]
     assert len(tables[0]) == len(tables[1]) == 4
     x = np.random.default_rng(0).normal(size=(2, 1, 64, 64)).astype(np.float32)
@@ -203,7 +206,7 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_folder_holds_all_that_rebuilds_it(pictures, tmp_path, sick):
-    run = train(pictures, TINY, tmp_path / "run")
+    run = train(read_manifest(pictures), TINY, tmp_path / "run")
     names = {path.name for path in run.folder.iterdir()}
     assert {"detector.onnx", "detector.safetensors", "run.json", "epochs.csv", "validation.json",
             "tensorboard", "checkpoints"} <= names  # fmt: skip
@@ -216,12 +219,12 @@ def test_a_run_folder_holds_all_that_rebuilds_it(pictures, tmp_path, sick):
 def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
     recipe = replace(TINY, training=replace(TINY.training, validation_fold=9))
     with pytest.raises(DataError, match="fold 9 leaves"):
-        train(pictures, replace(recipe, sampling=SamplingRecipe()), tmp_path)
+        train(read_manifest(pictures), replace(recipe, sampling=SamplingRecipe()), tmp_path)
 
 
 def test_weights_of_a_run_start_another(tmp_path):
     network, other = CellNetwork(), CellNetwork()
-    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", "abc")
+    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", Origin("abc"))
     load_weights(other, tmp_path / "d.safetensors")
     for first, second in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-3)

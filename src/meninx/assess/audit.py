@@ -17,7 +17,7 @@ from meninx.assess.shortcuts import Probe, probe_shortcuts
 from meninx.data.duplicates import DuplicateGroup
 from meninx.data.facts import intensity_facts
 from meninx.data.folders import Item
-from meninx.data.prepare import Progress, Survey, read_one, silent, survey, tumor_area
+from meninx.data.prepare import Progress, Survey, read_mask, read_one, silent, survey, tumor_area
 from meninx.detect.detector import brain_slices
 from meninx.scan.raster import read_gray
 
@@ -113,7 +113,10 @@ def label_of_item(item: Item) -> str:
 
 
 def audit(
-    data: Path, labels: Mapping[str, str] | None = None, progress: Progress = silent
+    data: Path,
+    labels: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+    workers: int = 1,
 ) -> Audit:
     """Audit a data set.
 
@@ -121,6 +124,7 @@ def audit(
         data: A folder of class folders or volumes, or a table.
         labels: What further folder names mean.
         progress: Told what is done, how much of how many.
+        workers: Processes that share the work.
 
     Returns:
         What was found.
@@ -128,7 +132,7 @@ def audit(
     Raises:
         DataError: If nothing is found, or a name says nothing.
     """
-    found = survey(data, labels, progress)
+    found = survey(data, labels, progress, workers)
     groups = found.duplicates.groups
     places = [item.split or item.extra.get("fold", "") for item in found.items]
     names = [label_of_item(item) for item in found.items]
@@ -170,7 +174,7 @@ def _cases(
         progress("reading volumes", done, len(outlined))
         scan = read_one(found.items[index].path)
         mask = found.items[index].mask
-        area = tumor_area(scan, read_one(mask)) if mask is not None else np.zeros(len(scan))
+        area = tumor_area(scan, read_mask(mask, scan)) if mask is not None else np.zeros(len(scan))
         slices = brain_slices(scan)
         for number, one in enumerate(slices):
             position.append(

@@ -34,7 +34,7 @@ from meninx.assess.volumes import (
 from meninx.data.facts import file_facts, intensity_facts, sha256_of
 from meninx.data.folds import connected
 from meninx.data.manifest import Manifest, Picture
-from meninx.data.prepare import Progress, read_one, silent
+from meninx.data.prepare import Progress, read_mask, read_one, silent
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import SEEN_DIGITS
@@ -58,6 +58,8 @@ BOOTSTRAPPED: dict[str, metrics.Metric] = {
     "calibration_intercept": metrics.calibration_intercept,
     "ece": metrics.ece,
 }
+# Figures that may leave 0..1.
+UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +270,8 @@ def score_case(detector: Detector, picture: Picture) -> Case:
     try:
         scan = read_one(picture.picture)
         findings = detector.score(scan)
-        mask = read_one(picture.mask) if picture.mask is not None and scan.is_volume else None
+        outline = picture.mask if scan.is_volume else None
+        mask = read_mask(outline, scan) if outline is not None else None
     except InputError as error:
         return Case(picture, Findings.of_error(error, detector.model))
     if findings.status != "scored":
@@ -281,7 +284,7 @@ def score_case(detector: Detector, picture: Picture) -> Case:
             facts = {"file": file_facts(opened, picture.picture.stat().st_size), **facts}
         peak_inside = _peak_in_picture(picture, findings)
     elif mask is not None:
-        volume = measure_findings(findings, scan, mask.voxels > 0, detector.card.preprocessing.size)
+        volume = measure_findings(findings, scan, mask, detector.card.preprocessing.size)
     light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
     return Case(picture, light, facts, peak_inside, volume)
 
@@ -392,7 +395,7 @@ def figures_of(
         for name, (hits, among) in shares.items()
     }
     for name, metric in BOOTSTRAPPED.items():
-        figures[name] = bootstrap_figure(answers, metric, weights)
+        figures[name] = bootstrap_figure(answers, metric, weights, bounded=name not in UNBOUNDED)
     found, spared = figures["sensitivity"], figures["specificity"]
     for prevalence in prevalences:
         sides = [

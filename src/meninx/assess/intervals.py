@@ -120,8 +120,10 @@ def bootstrap_weights(cluster: NDArray[np.intp], draws: int = DRAWS, seed: int =
     return np.asarray(drawn[:, member], dtype=np.float64)
 
 
-def bootstrap_figure(answers: Answers, metric: Metric, weights: Floats) -> Figure:
-    """Return a figure with its percentile interval.
+def bootstrap_figure(
+    answers: Answers, metric: Metric, weights: Floats, *, bounded: bool = True
+) -> Figure:
+    """Return a figure with its bootstrap interval.
 
     A figure of 1 in every draw would get an interval of no width. Then its lower end is Wilson's
     for as many right cases as the rarer class has clusters.
@@ -130,19 +132,23 @@ def bootstrap_figure(answers: Answers, metric: Metric, weights: Floats) -> Figur
         answers: n of them.
         metric: Computes the figure.
         weights: From `bootstrap_weights`, shape (d, n).
+        bounded: Whether the figure lies in 0..1; its interval is then `bounded_interval`, else
+            the draws' percentiles.
 
     Returns:
         The figure; draws in which it can't be computed are left out.
     """
     value = float(metric(answers, np.ones(len(answers))))
     values = _in_chunks(lambda part: metric(answers, part), weights)
-    low, high = percentiles(values)
-    if value == 1.0 and low == 1.0:
+    if not bounded:
+        return Figure(value, *percentiles(values))
+    low, high = bounded_interval(value, values, len(np.unique(answers.cluster)))
+    if value == 1.0:
         fewest = min(
             len(np.unique(answers.cluster[answers.tumor])),
             len(np.unique(answers.cluster[~answers.tumor])),
         )
-        low = wilson(1.0, fewest)[0]
+        return Figure(value, wilson(1.0, fewest)[0], 1.0)
     return Figure(value, low, high)
 
 
@@ -162,6 +168,41 @@ def bootstrap_difference(
     whole = np.ones(weights.shape[-1])
     values = _in_chunks(lambda part: first(part) - second(part), weights)
     return Figure(float(first(whole) - second(whole)), *percentiles(values))
+
+
+def bounded_interval(value: float, draws: Floats, clusters: int) -> tuple[float, float]:
+    """Return the interval of a figure in 0..1, as wide as its draws spread on the logit scale.
+
+    Percentiles of the draws are too narrow where there are tens of clusters, the more so the nearer
+    a figure is to its end; on the logit scale draws are nearly normal, and the interval stays in
+    0..1.
+
+    Args:
+        value: The figure.
+        draws: Its bootstrap draws, shape (d,).
+        clusters: How many were drawn from.
+
+    Returns:
+        Its ends; not numbers where the figure or its spread can't be computed.
+
+    References:
+        Efron and Tibshirani 1993, chapter 13; Qin and Hotilovac 2008 for the AUROC.
+    """
+    known = draws[np.isfinite(draws)]
+    if len(known) < 2 or not np.isfinite(value) or clusters < 2:
+        return float("nan"), float("nan")
+    # A draw at the very end is moved in by half a cluster.
+    edge = 0.5 / clusters
+
+    def logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = np.clip(share, min(edge, value), max(1 - edge, value))
+        inside = np.clip(inside, 1e-9, 1 - 1e-9)
+        return np.asarray(np.log(inside / (1 - inside)))
+
+    spread = float(logit(known).std(ddof=1)) * (clusters / (clusters - 1)) ** 0.5
+    middle = float(logit(np.array(value)))
+    low, high = (1 / (1 + np.exp(-(middle + side * NORMAL_975 * spread))) for side in (-1.0, 1.0))
+    return float(low), float(high)
 
 
 def percentiles(values: Floats) -> tuple[float, float]:

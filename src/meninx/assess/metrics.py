@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 ECE_BINS = 10
 # Probabilities closer to 0 or 1 than this are pulled in before their logit is taken.
 SURE = 1e-6
-NEWTON_STEPS = 25
+NEWTON_STEPS = 40
 # A slope beyond this says no more than that the classes are parted in this draw.
 STEEPEST = 50.0
 
@@ -216,24 +216,37 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
     """
     logit = _logit(answers.probability)
     tumor = answers.tumor.astype(float)
-    intercept, slope = np.zeros(weights.shape[:-1]), np.ones(weights.shape[:-1])
+    shape = weights.shape[:-1]
+    found = np.stack([np.zeros(shape), np.ones(shape)])  # [2, d]: intercept and slope
+    reach = np.ones(shape)
+    best, step = np.full(shape, -np.inf), np.zeros_like(found)
     for _ in range(NEWTON_STEPS):
-        eta = np.clip(intercept[..., None] + slope[..., None] * logit, -60, 60)
+        tried = found + reach * step
+        eta = tried[0][..., None] + tried[1][..., None] * logit
+        likelihood = -(weights * np.logaddexp(0, np.where(answers.tumor, -eta, eta))).sum(-1)
+        # A step that makes it worse is tried again at a quarter of its length.
+        better = likelihood >= best
+        reach = np.where(better, 1.0, reach / 4)
+        best = np.where(better, likelihood, best)
+        found = np.where(better, tried, found)
+        eta = np.clip(found[0][..., None] + found[1][..., None] * logit, -60, 60)
         expected = 1 / (1 + np.exp(-eta))
         error = weights * (tumor - expected)
         curvature = weights * expected * (1 - expected)
-        g0, h00 = error.sum(-1), curvature.sum(-1) + 1e-12
-        if not with_slope:
-            intercept = np.clip(intercept + np.clip(g0 / h00, -2, 2), -60, 60)
-            continue
-        g1, h01 = error @ logit, curvature @ logit
-        h11 = curvature @ (logit * logit) + 1e-12
-        under = np.maximum(h00 * h11 - h01 * h01, 1e-12)
-        intercept = intercept + np.clip((g0 * h11 - g1 * h01) / under, -2, 2)
-        slope = slope + np.clip((g1 * h00 - g0 * h01) / under, -2, 2)
-    if with_slope:
-        return np.asarray(np.where(np.abs(slope) < STEEPEST, slope, np.nan))
-    return np.asarray(np.where(np.abs(intercept) < STEEPEST, intercept, np.nan))
+        step = _newton_step(error, curvature, logit, with_slope=with_slope)
+    value = found[1] if with_slope else found[0]
+    return np.asarray(np.where(np.abs(value) < STEEPEST, value, np.nan))
+
+
+def _newton_step(error: Floats, curvature: Floats, logit: Floats, *, with_slope: bool) -> Floats:
+    """Return Newton's step for intercept and slope, shape (2, d)."""
+    g0, h00 = error.sum(-1), curvature.sum(-1) + 1e-12
+    if not with_slope:
+        return np.stack([g0 / h00, np.zeros_like(g0)])
+    g1, h01 = error @ logit, curvature @ logit
+    h11 = curvature @ (logit * logit) + 1e-12
+    under = np.maximum(h00 * h11 - h01 * h01, 1e-12)
+    return np.stack([(g0 * h11 - g1 * h01) / under, (g1 * h00 - g0 * h01) / under])
 
 
 def _logit(probability: Floats) -> Floats:

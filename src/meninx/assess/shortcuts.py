@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
-from meninx.assess.intervals import Figure, bootstrap_weights, percentiles
+from meninx.assess.intervals import Figure, bootstrap_weights, bounded_interval
 from meninx.assess.metrics import weighted_auroc
 
 FOLDS = 5
@@ -60,7 +60,13 @@ def probe_shortcuts(
             [weighted_auroc(tumor, probability, part) for part in np.array_split(weights, 10)]
         )
         value = float(weighted_auroc(tumor, probability, np.ones(len(tumor))))
-        probes.append(Probe(name, probability, Figure(value, *percentiles(draws))))
+        probes.append(
+            Probe(
+                name,
+                probability,
+                Figure(value, *bounded_interval(value, draws, len(np.unique(cluster)))),
+            )
+        )
     return probes
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx.cli.data_options import LABEL_OPTION, LabelOption, parse_labels, progress_of
+from meninx.cli.data_options import LABEL_OPTION, LabelOption, cores, parse_labels, progress_of
 from meninx.cli.extras import needs_extra
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def audit(
         from meninx.assess.audit import audit as run_audit
         from meninx.assess.audit import write_audit
     with progress_of() as progress:
-        result = run_audit(data, parse_labels(label), progress)
+        result = run_audit(data, parse_labels(label), progress, cores())
     write_audit(result, output, data.name or str(data))
     if as_json:
         typer.echo(json.dumps(result.as_json(), allow_nan=False))

@@ -1,5 +1,6 @@
 """Hold the options that all verbs share which read labeled data."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,11 @@ ALLOW_LEAKS_OPTION = typer.Option(
     "--allow-leaks",
     help="Go on although folds share slices or patients; every figure is then marked as leaking.",
 )
+
+
+def cores() -> int:
+    """Return how many processes may run at a time on this machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_labels(options: LabelOption) -> dict[str, str]:
@@ -87,7 +93,12 @@ def load_manifest(data: Path, folder: Path, label: LabelOption, *, allow_leaks: 
         from meninx.data.prepare import load_data
     with progress_of() as progress:
         manifest = load_data(
-            data, folder, labels=parse_labels(label), allow_leaks=allow_leaks, progress=progress
+            data,
+            folder,
+            labels=parse_labels(label),
+            allow_leaks=allow_leaks,
+            progress=progress,
+            workers=cores(),
         )
     typer.echo(describe(manifest), err=True)
     return manifest

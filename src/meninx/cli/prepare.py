@@ -9,6 +9,7 @@ from meninx.cli.data_options import (
     ALLOW_LEAKS_OPTION,
     LABEL_OPTION,
     LabelOption,
+    cores,
     describe,
     parse_labels,
     progress_of,
@@ -61,6 +62,7 @@ def prepare(
         pictures, found = make_manifest(
             data, split=split, folds=folds, seed=seed, labels=parse_labels(label),
             allow_leaks=allow_leaks, progress=progress,
+            workers=cores(),
         )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(pictures, path)

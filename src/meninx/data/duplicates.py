@@ -1,7 +1,8 @@
 """Find pictures that are copies of each other, byte by byte or nearly so."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,8 +24,8 @@ from meninx.data.likeness import (
 Kind = Literal["exact", "near"]
 # Rows of the table of all pairs that are held at once: bounds the memory.
 BLOCK = 512
-# Copying, filtering and resampling leave Python's lock, so threads share the work.
-WORKERS = 2
+# Fewer pairs or pictures are done before further processes have started.
+WORTH_PROCESSES = 500
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def find_duplicates(
     hashes: Sequence[str],
     signatures: Sequence[Signature | None],
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> Duplicates:
     """Find exact and near duplicates.
 
@@ -69,6 +71,8 @@ def find_duplicates(
         hashes: SHA-256 of each file.
         signatures: Of each picture; None where there is none to compare.
         progress: Told, if given, how many pairs of how many are decided.
+        workers: Processes that share the work; more than 1 only where the calling script is
+            guarded by `if __name__ == "__main__"`.
 
     Returns:
         Groups of pictures that show the same slice; chains count as one group.
@@ -85,7 +89,7 @@ def find_duplicates(
     pairs = candidate_pairs(known)
     links: dict[int, float] = {}
     for done, ((one, other), value) in enumerate(
-        zip(pairs, _likenesses(known, pairs), strict=True)
+        zip(pairs, _likenesses(known, pairs, workers), strict=True)
     ):
         if progress is not None:
             progress(done + 1, len(pairs))
@@ -144,7 +148,39 @@ def _closest(
 
 
 def _likenesses(
-    signatures: Sequence[Signature], pairs: Sequence[tuple[int, int]]
+    signatures: Sequence[Signature], pairs: Sequence[tuple[int, int]], workers: int
 ) -> Iterable[float]:
-    with ThreadPoolExecutor(WORKERS) as pool:
-        yield from pool.map(lambda pair: likeness(signatures[pair[0]], signatures[pair[1]]), pairs)
+    """Yield the likeness of each pair, in order."""
+    if workers < 2 or len(pairs) < WORTH_PROCESSES:
+        for one, other in pairs:
+            yield likeness(signatures[one], signatures[other])
+        return
+    blocks = [pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK)]
+    with process_pool(workers) as pool:
+        for values in pool.map(
+            _likenesses_of_block,
+            (
+                (block, {index: signatures[index] for pair in block for index in pair})
+                for block in blocks
+            ),
+        ):
+            yield from values
+
+
+def _likenesses_of_block(
+    work: tuple[Sequence[tuple[int, int]], dict[int, Signature]],
+) -> list[float]:
+    pairs, signatures = work
+    return [likeness(signatures[one], signatures[other]) for one, other in pairs]
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Return processes that share nothing with this one.
+
+    Args:
+        workers: How many.
+
+    Returns:
+        A pool; forking would copy locks that other threads hold.
+    """
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))

@@ -1,8 +1,8 @@
 """Measure what can be told of a picture without looking at its anatomy."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx.data.duplicates import WORKERS
+from meninx.data.duplicates import WORTH_PROCESSES, process_pool
 from meninx.data.likeness import Signature, signature_of
 from meninx.errors import InputError
 from meninx.scan.raster import read_gray
@@ -62,20 +62,27 @@ def sha256_of(path: Path) -> str:
 
 
 def measure_pictures(
-    paths: Sequence[Path], progress: Callable[[int, int], None] | None = None
+    paths: Sequence[Path],
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> list[PictureFacts]:
-    """Measure pictures, two at a time.
+    """Measure pictures.
 
     Args:
         paths: PNG, JPEG, TIFF, BMP or WebP files.
         progress: Told, if given, how many of how many are done.
+        workers: Processes that share the work, as for `duplicates.find_duplicates`.
 
     Returns:
         In the order of the paths; unreadable ones have an `error`.
     """
     found = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for facts in pool.map(measure_picture, paths):
+    with contextlib.ExitStack() as stack:
+        measured: Iterable[PictureFacts] = map(measure_picture, paths)
+        if workers > 1 and len(paths) >= WORTH_PROCESSES:
+            pool = stack.enter_context(process_pool(workers))
+            measured = pool.map(measure_picture, paths, chunksize=32)
+        for facts in measured:
             found.append(facts)
             if progress is not None:
                 progress(len(found), len(paths))

@@ -9,6 +9,7 @@ Legend: s side of the square, 128; y before x everywhere.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +24,29 @@ REACH = 2.0
 # Share of the intensity range above which a pixel belongs to the head.
 HEAD_LEVEL = 0.10
 # A pair is laid over each other if its ring spectra agree this well and its rings at some angle,
-FEWEST_SPECTRUM, FEWEST_RINGS = 0.95, 0.35
+FEWEST_SPECTRUM, FEWEST_RINGS = 0.95, 0.45
 # or if, mirrored or turned by quarters, the whole frames do: other contrast moves the head's frame.
 FEWEST_WHOLE = 0.80
 # Where coarse structure can't be brought to agree, fine structure need not be tried.
-FEWEST_COARSE = 0.6
+FEWEST_COARSE = 0.7
+# Nor need fine structure be refined to the end if it is still far off after half of the steps.
+FEWEST_FINE = 0.75
 # Correlation of fine structure from which on two pictures are one slice. Of 3,843 pictures the
 # highest pair of neighboring slices has 0.92; 95 % of copies mirrored, rotated by up to 40 degrees,
 # brightened, resized or saved as JPEG of quality 10 have 0.96 and more.
 SAME_SLICE = 0.935
 # Pairs that are laid over each other, for each picture: enough for a large group to hang together.
 MOST_CANDIDATES = 12
+# Pictures whose structure is kept at hand; about 300 kB each.
+DETAILS_KEPT = 256
 
+_HALF = SIDE // 2
 _CENTER = (SIDE - 1) / 2
 _RADII = (np.arange(RINGS) + 0.5) / RINGS * REACH
 _TURNS = np.arange(ANGLES) * 2 * np.pi / ANGLES
 _RING_POINTS = np.stack(
     [_RADII[:, None] * np.sin(_TURNS), _RADII[:, None] * np.cos(_TURNS)]
 ).reshape(2, -1)
-_Y, _X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-# Every second pixel is enough to lay pictures over each other.
-_STEP = slice(1, None, 2)
-_GRID = np.stack([_Y[_STEP, _STEP].ravel(), _X[_STEP, _STEP].ravel()])
 _QUARTERS = [
     np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), turn) @ np.diag([1.0, mirror])
     for mirror in (1.0, -1.0)
@@ -61,6 +63,7 @@ class Signature:
         spectrum: Magnitudes along rings, of unit length; free of rotation and mirroring.
         rings: Fourier coefficients of coarse structure along rings, shape (32, 33).
         whole: Coarse structure of the whole frame, shape (24, 24), of unit length.
+        coarse: Coarse structure at half the resolution, shape (64, 64).
         center: Of the head, shape (2,).
         frame: Maps the unit frame to the square, shape (2, 2).
     """
@@ -69,8 +72,34 @@ class Signature:
     spectrum: Array = field(repr=False)
     rings: NDArray[np.complex64] = field(repr=False)
     whole: Array = field(repr=False)
+    coarse: NDArray[np.float16] = field(repr=False)
     center: NDArray[np.float64] = field(repr=False)
     frame: NDArray[np.float64] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Detail:
+    """Hold structure with its slopes, on a grid that may be coarser than the square's.
+
+    Args:
+        values: Shape (n, n).
+        slope_y: Change a pixel down, shape (n, n).
+        slope_x: Change a pixel to the right, shape (n, n).
+        head: Where the picture shows the head, 0..1, shape (n, n).
+    """
+
+    values: Array
+    slope_y: Array
+    slope_x: Array
+    head: Array
+
+    @classmethod
+    def of(cls, values: Array, thumbnail: Array) -> "_Detail":
+        """Return structure with its slopes; `thumbnail` has the same shape, 0..1."""
+        slope_y, slope_x = np.gradient(values)
+        width = 2 * len(values) / SIDE
+        head = ndimage.gaussian_filter(thumbnail, width) > HEAD_LEVEL - 0.02
+        return cls(values, slope_y, slope_x, np.asarray(head, dtype=np.float32))
 
 
 def signature_of(image: Array) -> Signature:
@@ -97,6 +126,7 @@ def signature_of(image: Array) -> Signature:
         spectrum=_unit(np.sqrt(spectrum * np.sqrt(_RADII[::2])[:, None]).ravel()),
         rings=np.fft.rfft(rings, axis=1)[:, :HARMONICS].astype(np.complex64),
         whole=_unit(whole - whole.mean()),
+        coarse=_halved(coarse).astype(np.float16),
         center=center,
         frame=frame,
     )
@@ -124,10 +154,12 @@ def likeness(one: Signature, other: Signature) -> float:
         Lucas and Kanade 1981; Baker and Matthews 2004.
     """
     best = -1.0
-    for matrix, offset in (_map_of_frames(one, other), _map_of_quarters(one, other)):
-        best = max(best, _laid_over(one, other, matrix, offset))
-        if best >= SAME_SLICE:
-            break
+    if ring_agreement(one, other) >= FEWEST_RINGS:
+        best = _laid_over(one, other, *_map_of_frames(one, other))
+    if best < SAME_SLICE:
+        matrix, offset, agreement = _map_of_quarters(one, other)
+        if agreement >= FEWEST_RINGS:
+            best = max(best, _laid_over(one, other, matrix, offset))
     return best
 
 
@@ -218,18 +250,45 @@ def _map_of_frames(
 
 def _map_of_quarters(
     one: Signature, other: Signature
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the best mirroring and quarter turn of the whole square."""
-    size = len(one.whole)
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return the best mirroring and quarter turn of the whole square, and how well it agrees."""
+    agreement = _turned_wholes(other.whole) @ one.whole.ravel()
+    best = int(agreement.argmax())
+    middle, matrix = np.full(2, _CENTER), _QUARTERS[best]
+    return matrix, middle - matrix @ middle, float(agreement[best])
+
+
+def _turned_wholes(whole: Array) -> Array:
+    """Return a whole frame as each of `_QUARTERS` maps it, shape (8, pixels)."""
+    size = len(whole)
     points = np.indices((size, size)).reshape(2, -1) - (size - 1) / 2
-
-    def agreement(matrix: NDArray[np.float64]) -> float:
+    turned = []
+    for matrix in _QUARTERS:
         y, x = np.rint(matrix @ points + (size - 1) / 2).astype(int)
-        return float((one.whole.ravel() * other.whole[y, x]).sum())
+        turned.append(whole[y, x])
+    return np.stack(turned)
 
-    matrix = max(_QUARTERS, key=agreement)
-    middle = np.full(2, _CENTER)
-    return matrix, middle - matrix @ middle
+
+@lru_cache(maxsize=DETAILS_KEPT)
+def _coarse_detail(signature: Signature) -> _Detail:
+    return _Detail.of(
+        signature.coarse.astype(np.float32), _halved(_unit_range(signature.thumbnail))
+    )
+
+
+@lru_cache(maxsize=DETAILS_KEPT)
+def _fine_detail(signature: Signature) -> _Detail:
+    square = _unit_range(signature.thumbnail)
+    return _Detail.of(_fine(square), square)
+
+
+def _unit_range(thumbnail: NDArray[np.uint8]) -> Array:
+    return np.asarray(thumbnail / 255, dtype=np.float32)
+
+
+def _halved(square: Array) -> Array:
+    """Return the mean of every two by two pixels."""
+    return np.asarray(square.reshape(_HALF, 2, _HALF, 2).mean(axis=(1, 3)), dtype=np.float32)
 
 
 def _laid_over(
@@ -238,33 +297,49 @@ def _laid_over(
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
 ) -> float:
-    """Return the correlation of fine structure after refining an affine map."""
-    fixed, moving = (np.asarray(side.thumbnail / 255, dtype=np.float32) for side in (one, other))
-    matrix, offset = _refined(_coarse(fixed), _coarse(moving), matrix, offset)
-    if _correlation(fixed, moving, _coarse(fixed), _coarse(moving), matrix, offset) < FEWEST_COARSE:
+    """Return the correlation of fine structure after refining an affine map of the squares."""
+    fixed, moving = _coarse_detail(one), _coarse_detail(other)
+    # Pixels of half the resolution: their centers lie between two of the square's.
+    between = np.full(2, 0.5)
+    half = (offset + matrix @ between - between) / 2
+    matrix, half = _refined(fixed, moving, matrix, half)
+    if _correlation(fixed, moving, matrix, half) < FEWEST_COARSE:
         return -1.0
-    details = _fine(fixed), _fine(moving)
-    matrix, offset = _refined(*details, matrix, offset)
-    return _correlation(fixed, moving, *details, matrix, offset)
+    offset = 2 * half + between - matrix @ between
+    fixed, moving = _fine_detail(one), _fine_detail(other)
+    matrix, offset = _refined(fixed, moving, matrix, offset, steps=3)
+    halfway = _correlation(fixed, moving, matrix, offset)
+    if halfway < FEWEST_FINE:
+        return halfway
+    matrix, offset = _refined(fixed, moving, matrix, offset, steps=3)
+    return _correlation(fixed, moving, matrix, offset)
+
+
+@lru_cache(maxsize=2)
+def _grid(size: int) -> NDArray[np.float64]:
+    """Return every second pixel, which is enough to lay pictures over each other: (2, n)."""
+    return np.asarray(np.indices((size, size))[:, 1::2, 1::2].reshape(2, -1), dtype=np.float64)
 
 
 def _refined(
-    fixed: Array,
-    moving: Array,
+    fixed: _Detail,
+    moving: _Detail,
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
     steps: int = 6,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return an affine map after a few Gauss-Newton steps on the squared difference."""
-    wanted = fixed[_STEP, _STEP].ravel()
-    slope_y, slope_x = (np.asarray(slope) for slope in np.gradient(moving))
-    unit = (_GRID - _CENTER) / _CENTER
+    size = len(fixed.values)
+    grid, center = _grid(size), (size - 1) / 2
+    wanted = fixed.values[1::2, 1::2].ravel()
+    unit = (grid - center) / center
     for _ in range(steps):
-        points = matrix @ _GRID + offset[:, None]
-        inside = ((points > 0) & (points < SIDE - 1)).all(axis=0)
-        found = ndimage.map_coordinates(moving, points, order=1) * inside
-        y = ndimage.map_coordinates(slope_y, points, order=1) * inside
-        x = ndimage.map_coordinates(slope_x, points, order=1) * inside
+        points = matrix @ grid + offset[:, None]
+        inside = ((points > 0) & (points < size - 1)).all(axis=0)
+        found, y, x = (
+            ndimage.map_coordinates(part, points, order=1) * inside
+            for part in (moving.values, moving.slope_y, moving.slope_x)
+        )
         gain = float((wanted * found).sum() / ((found * found).sum() + 1e-6))
         jacobian = gain * np.stack([y * unit[0], y * unit[1], y, x * unit[0], x * unit[1], x])
         normal = jacobian @ jacobian.T
@@ -273,33 +348,31 @@ def _refined(
         largest = float(np.abs(step).max())
         # Further than a few pixels a linear step can't be trusted.
         step = step * min(1.0, 4.0 / max(largest, 1e-9))
-        turn = np.array([[step[0], step[1]], [step[3], step[4]]]) / _CENTER
+        turn = np.array([[step[0], step[1]], [step[3], step[4]]]) / center
         matrix = matrix + turn
-        offset = offset + np.array([step[2], step[5]]) - turn @ np.full(2, _CENTER)
+        offset = offset + np.array([step[2], step[5]]) - turn @ np.full(2, center)
         if largest < 0.05:
             break
     return matrix, offset
 
 
 def _correlation(
-    fixed: Array,
-    moving: Array,
-    fixed_detail: Array,
-    moving_detail: Array,
+    fixed: _Detail,
+    moving: _Detail,
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
 ) -> float:
     """Return the correlation of two pictures' detail where either shows the head."""
-    points = matrix @ _GRID + offset[:, None]
-    inside = ((points > 0) & (points < SIDE - 1)).all(axis=0)
-    here = ndimage.gaussian_filter(fixed, 2)[_STEP, _STEP].ravel() > 0.08
-    there = ndimage.map_coordinates(ndimage.gaussian_filter(moving, 2), points, order=1) > 0.08
-    weight = (inside & (here | there)).astype(np.float64)
+    size = len(fixed.values)
+    points = matrix @ _grid(size) + offset[:, None]
+    inside = ((points > 0) & (points < size - 1)).all(axis=0)
+    here = fixed.head[1::2, 1::2].ravel() > 0.5
+    there = ndimage.map_coordinates(moving.head, points, order=1) > 0.5
+    counted = inside & (here | there)
     # Laid over a corner of each other, two pictures prove nothing.
-    if weight.sum() < 0.25 * max(int(here.sum()), 1) or weight.sum() < 50:
+    if counted.sum() < 0.25 * max(int(here.sum()), 1) or counted.sum() < 50:
         return -1.0
-    first = fixed_detail[_STEP, _STEP].ravel()
-    second = ndimage.map_coordinates(moving_detail, points, order=1)
-    first = (first - np.average(first, weights=weight)) * weight
-    second = (second - np.average(second, weights=weight)) * weight
+    first = fixed.values[1::2, 1::2].ravel()[counted]
+    second = ndimage.map_coordinates(moving.values, points[:, counted], order=1)
+    first, second = first - first.mean(), second - second.mean()
     return float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second) + 1e-9))

@@ -25,7 +25,7 @@ from meninx.data.manifest import (
     read_rows,
     write_manifest,
 )
-from meninx.errors import DataError, OptionError
+from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
@@ -78,7 +78,10 @@ class Survey:
 
 
 def survey(
-    data: Path, labels: Mapping[str, str] | None = None, progress: Progress = silent
+    data: Path,
+    labels: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+    workers: int = 1,
 ) -> Survey:
     """Find what a data set holds, measure it, and find its duplicates.
 
@@ -87,6 +90,7 @@ def survey(
             `tumor` or `tumor_type`.
         labels: What further folder names mean.
         progress: Told what is done, how much of how many.
+        workers: Processes that share the work, as for `duplicates.find_duplicates`.
 
     Returns:
         The items with their facts.
@@ -101,6 +105,7 @@ def survey(
         measure_pictures(
             [item.path for item, is_it in zip(items, is_picture, strict=True) if is_it],
             lambda done, total: progress("reading pictures", done, total),
+            workers,
         )
     )
     facts = [
@@ -111,6 +116,7 @@ def survey(
         [one.sha256 or str(one.path) for one in facts],
         [one.signature for one in facts],
         lambda done, total: progress("comparing pairs", done, total),
+        workers,
     )
     root = data if data.is_dir() else data.parent
     return Survey(root, tuple(items), tuple(facts), duplicates)
@@ -125,6 +131,7 @@ def prepare(
     labels: Mapping[str, str] | None = None,
     allow_leaks: bool = False,
     progress: Progress = silent,
+    workers: int = 1,
 ) -> tuple[list[Picture], Survey]:
     """Make a manifest's rows.
 
@@ -137,6 +144,7 @@ def prepare(
         labels: What further folder names mean.
         allow_leaks: Accept folds that share a slice or a patient.
         progress: Told what is done, how much of how many.
+        workers: Processes that share the work.
 
     Returns:
         The rows, unreadable pictures left out, and what was found on the way.
@@ -149,7 +157,7 @@ def prepare(
         raise OptionError(
             f"--folds {folds}: expected at least 2, one to learn from, one to test on"
         )
-    found = survey(data, labels, progress)
+    found = survey(data, labels, progress, workers)
     kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
     clusters = found.clusters
     pictures = [_row(found, index, clusters[index]) for index in kept]
@@ -171,6 +179,7 @@ def load_data(
     labels: Mapping[str, str] | None = None,
     allow_leaks: bool = False,
     progress: Progress = silent,
+    workers: int = 1,
 ) -> Manifest:
     """Read a manifest, or make one where a folder has none.
 
@@ -180,6 +189,7 @@ def load_data(
         labels: What further folder names mean.
         allow_leaks: Accept folds that share a slice or a patient.
         progress: Told what is done, how much of how many.
+        workers: Processes that share the work.
 
     Returns:
         The manifest.
@@ -190,7 +200,9 @@ def load_data(
     table = data / MANIFEST_NAME if data.is_dir() else data
     if table.is_file() and _is_complete(table):
         return read_manifest(table, allow_leaks=allow_leaks)
-    pictures, _ = prepare(data, labels=labels, allow_leaks=allow_leaks, progress=progress)
+    pictures, _ = prepare(
+        data, labels=labels, allow_leaks=allow_leaks, progress=progress, workers=workers
+    )
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(pictures, folder / MANIFEST_NAME)
     return read_manifest(folder / MANIFEST_NAME, allow_leaks=allow_leaks)
@@ -215,26 +227,46 @@ def read_one(path: Path) -> Scan:
     return scans[0]
 
 
-def tumor_area(scan: Scan, mask: Scan) -> NDArray[np.intp]:
-    """Return how many pixels of each slice of a volume are tumor.
+def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
+    """Read a volume's mask.
 
     Args:
+        path: Above 0 where there is tumor; may be empty.
         scan: The volume.
-        mask: Above 0 where there is tumor, on the same grid.
 
     Returns:
-        One number a slice, shape (n,).
+        The shape of the scan's voxels.
 
     Raises:
         DataError: If the grids differ.
+        InputError: If it can't be read.
     """
+    try:
+        mask = read_one(path)
+    except UnsupportedScan as error:
+        if error.reason == "blank":
+            return np.zeros(scan.voxels.shape, dtype=bool)
+        raise
     if scan.voxels.shape != mask.voxels.shape:
         raise DataError(
             f"{mask.name}: the mask has {mask.voxels.shape} voxels, its volume {scan.voxels.shape}"
         )
+    return np.asarray(mask.voxels > 0)
+
+
+def tumor_area(scan: Scan, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return how many pixels of each slice of a volume are tumor.
+
+    Args:
+        scan: The volume.
+        mask: From `read_mask`.
+
+    Returns:
+        One number a slice, shape (n,).
+    """
     axis = scan.view.slice_axis
     others = tuple(other for other in range(3) if other != axis)
-    return np.asarray((mask.voxels > 0).sum(axis=others))
+    return np.asarray(mask.sum(axis=others))
 
 
 def ranges(indices: Sequence[int]) -> str:
@@ -257,7 +289,8 @@ def _row(found: Survey, index: int, cluster: int) -> Picture:
     item, facts = found.items[index], found.facts[index]
     tumor, slices = item.tumor, ""
     if item.mask is not None and item.path.suffix.lower() not in PICTURE_SUFFIXES:
-        sick = np.flatnonzero(tumor_area(read_one(item.path), read_one(item.mask)))
+        scan = read_one(item.path)
+        sick = np.flatnonzero(tumor_area(scan, read_mask(item.mask, scan)))
         slices, tumor = ranges([int(one) for one in sick]), bool(sick.size)
     return Picture(
         id=found.name(index),

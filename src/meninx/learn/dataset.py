@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_one, tumor_area
+from meninx.data.prepare import read_mask, read_one, tumor_area
 from meninx.detect.detector import brain_slices
 from meninx.detect.preprocessing import Preprocessing, foreground, framing_of
 from meninx.errors import DataError
@@ -82,12 +82,12 @@ def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Itera
 def _slices_of(picture: Picture) -> Iterator[Example]:
     """Yield the slices of a volume; of one with an outline, each as its own part of it."""
     scan = read_one(picture.picture)
-    mask = read_one(picture.mask) if picture.mask is not None else None
+    mask = read_mask(picture.mask, scan) if picture.mask is not None else None
     area = tumor_area(scan, mask) if mask is not None else None
     for one in brain_slices(scan):
         truth = None
         if mask is not None and area is not None and area[one.index]:
-            truth = scan.view.cut(mask.voxels > 0, one.index).astype(np.float32)
+            truth = scan.view.cut(mask, one.index).astype(np.float32)
         kind = UNMASKED if picture.tumor and mask is None else TUMOR_FREE
         yield Example(
             one.image, truth, picture.tumor_type if kind == UNMASKED or truth is not None else None,

@@ -314,8 +314,8 @@ def read_examples(manifest: Manifest, recipe: Recipe) -> tuple[list[Example], li
         wanted = "tumors with masks" if cells else "tumors"
         raise DataError(
             f"fold {fold} must hold {wanted} and tumor-free pictures, to choose the epoch by and "
-            "to calibrate with; choose another training.validation_fold, or learn from labels alone "
-            "with --recipe seed"
+            "to calibrate with; choose another training.validation_fold, or learn from labels "
+            "alone with --recipe seed"
         )
     if recipe.sampling.simulated > 0:
         log.info("simulating %d phantoms", recipe.sampling.phantoms)

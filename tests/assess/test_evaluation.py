@@ -1,0 +1,208 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meninx.assess.audit import audit, write_audit
+from meninx.assess.claim import checklist
+from meninx.assess.evaluation import (
+    Case,
+    evaluate_cases,
+    score_cases,
+    unseen,
+)
+from meninx.assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
+from meninx.assess.shortcuts import probe_shortcuts
+from meninx.data.facts import sha256_of
+from meninx.data.manifest import Manifest, Picture
+from meninx.detect.detector import load_detector
+from meninx.detect.findings import Findings
+from meninx.detect.model_card import SEEN_DIGITS
+from meninx.errors import DataError
+from meninx.phantom.writing import make_studies, write_studies
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Eight phantoms as pictures, and a file that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    list(write_studies(make_studies(8, 300), folder, "png"))
+    rows = list(csv.DictReader((folder / "manifest.csv").read_text().splitlines()))
+    found = [
+        Picture(
+            row["id"], folder / row["picture"], folder / row["mask"] if row["mask"] else None,
+            row["tumor"] == "1", None, row["group"], int(row["fold"]), f"site {index % 2}",
+            extra={"scanner": "AB"[index % 2]},
+        )
+        for index, row in enumerate(rows)
+    ]  # fmt: skip
+    (folder / "broken.png").write_bytes(b"nothing")
+    broken = replace(found[0], id="broken", picture=folder / "broken.png", group="broken")
+    return [*found, broken]
+
+
+@pytest.fixture(scope="module")
+def result(detector, pictures):
+    return evaluate_cases(score_cases(detector, pictures), [detector.model])
+
+
+def made(tumor, probability, label=None, cluster=None, types=None, **extra):
+    """Return a case without a file."""
+    kind = label or ("unknown" if tumor else "none")
+    group = str(cluster if cluster is not None else np.random.default_rng().integers(1 << 60))
+    picture = Picture(
+        group + "x", None, None, tumor, kind if kind not in ("none", "unknown") else None,
+        group, 1, "s", extra=extra,
+    )  # fmt: skip
+    decision = "tumor" if probability >= 0.5 else "no_tumor"
+    findings = Findings(
+        "s", "scored", decision=decision, probability=probability, threshold=0.5,
+        types=types or {}, model={"name": "m", "sha256": "0"},
+    )  # fmt: skip
+    facts = {"file": {"width": probability}, "intensity": {"mean": 1.0}}
+    return Case(replace_path(picture), findings, facts)
+
+
+def replace_path(picture):
+    from pathlib import Path
+
+    return replace(picture, picture=Path("x.png"))
+
+
+def test_cases_go_through_the_detector(result, detector, pictures):
+    assert len(result.cases) == 8
+    assert [case.findings.reason for case in result.unscored] == ["unreadable"]
+    told = result.as_json()
+    table = told["confusion"]
+    assert sum(table.values()) == 8
+    assert table["tp"] + table["fn"] == told["tumors"] == 4
+    assert told["unscored"] == {"unreadable": 1}
+    assert told["operating_points"] == [detector.card.calibration.operating_point]
+    for case in result.cases:
+        assert case.is_right == ((case.findings.decision == "tumor") == case.picture.tumor)
+    drawn = result.figures["sensitivity"]
+    assert drawn.low < drawn.value + 1e-9 < drawn.high + 1e-9
+    assert "hottest pixel in the tumor" in result.outlines
+
+
+def test_the_report_is_one_offline_page(result, detector, tmp_path):
+    setting = Setting("here", "By hand.", claim_answers(result, [detector.card], "here", None))
+    write_evaluation(result, {detector.model["sha256"]: detector}, setting, tmp_path, pdf=True)
+    page = (tmp_path / "report.html").read_text()
+    assert "For research, not for diagnosis" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<img") >= 6
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert told["figures"]["auroc"]["value"] == pytest.approx(
+        result.figures["auroc"].value, abs=1e-6
+    )
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
+    assert len(rows) == 9
+    for name in ("roc", "precision-recall", "confusion", "reliability", "decision-curve", "scores"):
+        with Image.open(tmp_path / "plots" / f"{name}.png") as picture:
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+        assert (tmp_path / "plots" / f"{name}.svg").stat().st_size > 2000
+    misses = (tmp_path / "misses.html").read_text()
+    assert misses.count("<figcaption>") >= len(result.misses)
+
+
+def test_what_was_seen_is_left_out_with_its_group(detector, pictures):
+    chosen = [replace(picture, sha256=sha256_of(picture.picture)) for picture in pictures[:6]]
+    chosen[1] = replace(chosen[1], group=chosen[0].group)
+    chosen[2] = replace(chosen[2], patient="P1")
+    chosen[1] = replace(chosen[1], patient="P1")
+    detector = load_detector()
+    detector.card = replace(detector.card, seen=(chosen[0].sha256[:SEEN_DIGITS],))
+    kept, left_out = unseen(detector, Manifest(tuple(chosen), ""))
+    assert [picture.id for picture in kept] == [picture.id for picture in chosen[3:]]
+    assert left_out == 3
+    everything, leaking = unseen(detector, Manifest(tuple(chosen), ""), allow_leaks=True)
+    assert (len(everything), leaking) == (6, 3)
+    with pytest.raises(DataError, match="fitted on all 3 pictures"):
+        unseen(detector, Manifest(tuple(chosen[:3]), ""))
+
+
+def test_types_are_told_from_all_else():
+    sure = {"glioma": 0.9, "meningioma": 0.1, "pituitary": 0.0}
+    other = {"glioma": 0.2, "meningioma": 0.8, "pituitary": 0.0}
+    cases = [made(True, 0.9, "glioma", types=sure) for _ in range(5)]
+    cases += [made(True, 0.8, "meningioma", types=other) for _ in range(4)]
+    cases += [made(True, 0.7, "meningioma", types=sure), made(True, 0.1, "unknown")]
+    cases += [made(False, 0.2) for _ in range(6)]
+    result = evaluate_cases(cases, [])
+    rows, columns, counts = result.types
+    assert rows == ("no tumor", "glioma", "meningioma", "unknown type")
+    assert columns == ("no tumor", "glioma", "meningioma", "pituitary")
+    assert counts.tolist() == [[6, 0, 0, 0], [0, 5, 0, 0], [0, 1, 4, 0], [1, 0, 0, 0]]
+    assert result.type_auroc["glioma"].value == pytest.approx(1.0)
+
+
+def test_subgroups_and_leaks_are_shown():
+    cases = [made(n % 2 == 0, 0.2 + 0.6 * (n % 3 > 0), site="AB"[n % 4 > 1]) for n in range(40)]
+    cases += [made(True, 0.9, site="C")]
+    result = evaluate_cases(cases, [], leaking=True)
+    groups = result.subgroups["site"]
+    assert groups["A"]["cases"] == 20
+    assert groups["C"] == {"cases": 1}
+    assert "leaking" in verdict(result)
+    assert result.as_json()["leaking"]
+
+
+def test_the_probe_finds_a_planted_shortcut_and_no_other():
+    rng = np.random.default_rng(0)
+    tumor = rng.random(120) < 0.5
+    features = {
+        "file": [{"width": 200.0 + 50 * t + rng.normal(0, 5)} for t in tumor],
+        "intensity": [{"mean": rng.normal()} for _ in tumor],
+    }
+    file, intensity, both = probe_shortcuts(features, tumor, np.arange(120))
+    assert file.auroc.value > 0.98
+    assert both.auroc.value > 0.98
+    assert intensity.auroc.low < 0.5 < intensity.auroc.high
+    assert (file.name, intensity.name, both.name) == ("file", "intensity", "both")
+
+
+def test_the_probe_never_learns_from_a_copy():
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(30), 4)
+    tumor = np.repeat(rng.random(30) < 0.5, 4)
+    features = {"file": [{"name": float(c)} for c in cluster]}
+    (probe,) = probe_shortcuts(features, tumor, cluster)
+    assert probe.auroc.low < 0.5 < probe.auroc.high
+    assert probe_shortcuts(features, np.ones(120, bool), cluster) == []
+
+
+def test_the_checklist_is_whole():
+    items = checklist({1: "yes"})
+    assert [item.number for item in items] == list(range(1, 45))
+    assert sum(item.is_open for item in items) == 43
+
+
+def test_an_audit_shows_copies_across_labels_and_splits(pictures, tmp_path):
+    for split, label, numbers in (("train", "no", (0, 1, 2)), ("test", "yes", (3, 4, 0))):
+        folder = tmp_path / split / label
+        folder.mkdir(parents=True)
+        for number in numbers:
+            with Image.open(pictures[number].picture) as picture:
+                picture.save(folder / f"{number}.png")
+    (tmp_path / "test/yes/broken.jpg").write_bytes(b"nothing")
+    result = audit(tmp_path)
+    told = result.as_json()
+    files = [group["files"] for group in told["groups"] if group["kind"] == "exact"]
+    assert files == [["test/yes/0.png", "train/no/0.png"]]
+    assert len(told["across_labels"]) == len(told["across_splits"]) == 1
+    assert told["corrupt"][0]["file"] == "test/yes/broken.jpg"
+    write_audit(result, tmp_path / "audit.html", "made")
+    page = (tmp_path / "audit.html").read_text()
+    assert "different labels" in page
+    assert "across the split" in page
+    assert page.count("<figure>") == 2

@@ -1,0 +1,92 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from meninx.data.duplicates import candidate_pairs, find_duplicates
+from meninx.data.likeness import SAME_SLICE, likeness, signature_of
+from meninx.phantom.phantom import Phantom, grid_of
+
+SMOOTH = Image.Resampling.BILINEAR
+
+
+def saved(picture, quality):
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+COPIES = {
+    "mirrored": ImageOps.mirror,
+    "flipped": ImageOps.flip,
+    "turned": lambda p: p.rotate(90, expand=True),
+    "rotated": lambda p: p.rotate(10, SMOOTH),
+    "brightened": lambda p: ImageEnhance.Brightness(p).enhance(1.3),
+    "darkened": lambda p: ImageEnhance.Brightness(p).enhance(0.6),
+    "gamma": lambda p: p.point([int(255 * (v / 255) ** 0.7) for v in range(256)]),
+    "halved": lambda p: p.resize((p.width // 2, p.height // 2)),
+    "squashed": lambda p: p.resize((200, 150)),
+    "compressed": lambda p: saved(p, 20),
+    "framed": lambda p: ImageOps.expand(p, 25, 0),
+    "all at once": lambda p: saved(
+        ImageEnhance.Brightness(ImageOps.mirror(p).rotate(8, SMOOTH)).enhance(1.2).resize((224, 224)), 60
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """Slices of three people, 5 mm apart, as pictures."""
+    pictures = {}
+    grid = grid_of("axial", (200, 232, 6), (0.95, 0.95, 5.0))
+    for seed in (41, 42, 43):
+        scan, _ = Phantom(seed, None).render("T2", grid, noise=0.02)
+        low, high = np.percentile(scan.voxels, (1, 99.8))
+        for index in range(6):
+            gray = np.clip((scan.slice(index).image - low) / (high - low), 0, 1) * 255
+            pictures[seed, index] = Image.fromarray(gray.astype(np.uint8))
+    return pictures
+
+
+def signature(picture):
+    return signature_of(np.asarray(picture.convert("L"), dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copies_are_one_slice_with_their_original(heads, name):
+    originals = [signature(picture) for picture in heads.values()]
+    copies = [signature(COPIES[name](picture)) for picture in heads.values()]
+    proposed = set(candidate_pairs(originals + copies))
+    n = len(originals)
+    assert all((i, i + n) in proposed for i in range(n))
+    assert min(likeness(a, b) for a, b in zip(originals, copies, strict=True)) > SAME_SLICE
+
+
+def test_other_slices_and_other_people_are_not(heads):
+    names = list(heads)
+    signatures = [signature(picture) for picture in heads.values()]
+    for i, one in enumerate(names):
+        for j in range(i + 1, len(names)):
+            assert likeness(signatures[i], signatures[j]) < SAME_SLICE, (one, names[j])
+
+
+def test_groups_hold_exact_and_near_copies(heads):
+    first, second, third = list(heads.values())[::6]
+    pictures = [first, ImageOps.mirror(first), first, second, third, third]
+    hashes = ["a", "b", "a", "c", "d", "d"]
+    found = find_duplicates(hashes, [signature(p) for p in pictures])
+    assert [(g.kind, g.members) for g in found.groups] == [
+        ("exact", (0, 2)),
+        ("exact", (4, 5)),
+        ("near", (0, 1, 2)),
+    ]
+    assert found.cluster.tolist() == [0, 0, 0, 3, 4, 4]
+
+
+def test_nothing_to_compare():
+    assert find_duplicates([], []).groups == ()
+    found = find_duplicates(["a", "a"], [None, None])
+    assert [group.members for group in found.groups] == [(0, 1)]
+    blank = signature_of(np.zeros((50, 60), np.float32))
+    assert find_duplicates(["a", "b"], [blank, blank]).cluster.tolist() == [0, 1]
