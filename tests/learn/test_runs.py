@@ -1,0 +1,286 @@
+"""Whole runs as a user starts them: stopped by force, over several processes, from other weights."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torchvision.models import resnet18
+
+from meninx.data.manifest import read_manifest, write_manifest
+from meninx.detect.detector import load_detector, shipped_detector
+from meninx.detect.engine import Engine
+from meninx.errors import DataError, ModelError, OptionError
+from meninx.learn.augmentation import Batch
+from meninx.learn.crossvalidation import recipe_of_fold, train_folds
+from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, ShareSampler
+from meninx.learn.initialization import fill_from_shipped, initialize
+from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
+from meninx.learn.network import CellNetwork, PooledNetwork
+from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
+from meninx.learn.training import train
+from meninx.phantom.writing import make_studies, write_studies
+
+POOLED = """
+name = "pooled"
+[preprocessing]
+size = 64
+[network]
+architecture = "pooled"
+dropout = 0.0
+[training]
+epochs = {epochs}
+pictures_per_epoch = 24
+batch_size = {batch}
+precision = "32-true"
+ema_decay = {ema}
+test_fold = 1
+[sampling]
+unmasked = 0.5
+tumor_free = 0.5
+calibration_phantoms = 0
+"""
+# Nothing random but the draw, so that two ways of training can be compared.
+STILL = """
+[augmentation]
+rotation = 0.0
+smallest_scale = 1.0
+largest_scale = 1.0
+aspect = 0.0
+shift = 0.0
+flip = 0.0
+quarter_turn = 0.0
+warp = 0.0
+paste = 0.0
+paint = 0.0
+decoy = 0.0
+gamma = 0.0
+dimmest = 1.0
+brightest = 1.0
+remap = 0.0
+invert = 0.0
+strip = 0.0
+bias = 0.0
+blur = 0.0
+noise = 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def labeled(tmp_path_factory):
+    """Fifteen phantoms with labels and no outlines."""
+    folder = tmp_path_factory.mktemp("labeled")
+    list(write_studies(make_studies(15, 500), folder, "png"))
+    pictures = [replace(one, mask=None) for one in read_manifest(folder).pictures]
+    write_manifest(pictures, folder / "manifest.csv")
+    return folder
+
+
+@pytest.fixture
+def pooled(tmp_path):
+    path = tmp_path / "pooled.toml"
+    path.write_text(POOLED.format(epochs=3, batch=8, ema=0.9))
+    return path
+
+
+def meninx(*arguments, **options):
+    return [sys.executable, "-m", "meninx", *map(str, arguments)]
+
+
+def losses(run):
+    with (run / "epochs.csv").open() as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_labels_alone_make_a_detector(labeled, pooled, tmp_path):
+    run = train(read_manifest(labeled), read_recipe(pooled), tmp_path / "run")
+    detector = load_detector(run.detector)
+    assert detector.card.top_cells == 0
+    manifest = read_manifest(labeled)
+    assert len(detector.card.seen) == len(manifest.without_fold(1))
+    names = {path.name for path in run.folder.iterdir()}
+    assert {"curves.png", "curves.svg", "manifest.csv", "epochs.csv", "run.json"} <= names
+    facts = json.loads((run.folder / "run.json").read_text())
+    assert facts["manifest_sha256"] == manifest.sha256
+    assert "torch" in facts["packages"]
+    assert set(run.figures) == {"picture", "loss", "accuracy", "score"}
+    with pytest.raises(DataError, match="--recipe seed"):
+        train(manifest, Recipe(sampling=SamplingRecipe(phantoms=0)), tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_run(labeled, pooled, tmp_path):
+    recipe = read_recipe(pooled)
+    runs = [train(read_manifest(labeled), recipe, tmp_path / name) for name in "ab"]
+    first, second = (load_file(run.folder / "detector.safetensors") for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = replace(recipe, training=replace(recipe.training, seed=1))
+    third = train(read_manifest(labeled), other, tmp_path / "c")
+    assert losses(third.folder) != losses(runs[0].folder)
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_where_the_unbroken_one_does(labeled, tmp_path):
+    path = tmp_path / "long.toml"
+    path.write_text(POOLED.format(epochs=6, batch=4, ema=0.9))
+    command = meninx("train", labeled, "--recipe", path, "--output")
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    with subprocess.Popen(
+        [*command, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            table = tmp_path / "killed/epochs.csv"
+            if table.is_file() and len(table.read_text().splitlines()) >= 3:
+                break
+            time.sleep(0.02)
+        time.sleep(0.1)  # into the next epoch
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "killed/detector.onnx").exists()
+    resumed = [*command, tmp_path / "killed", "--resume"]
+    subprocess.run(resumed, check=True, capture_output=True)
+    whole, again = (
+        load_file(tmp_path / name / "detector.safetensors") for name in ("whole", "killed")
+    )
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
+    alone, shared = tmp_path / "alone.toml", tmp_path / "shared.toml"
+    alone.write_text(POOLED.format(epochs=3, batch=8, ema=0.0) + STILL)
+    shared.write_text(POOLED.format(epochs=3, batch=4, ema=0.0) + STILL)
+    subprocess.run(
+        meninx("train", labeled, "--recipe", alone, "--output", tmp_path / "one"),
+        check=True, capture_output=True,
+    )  # fmt: skip
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+                "--master-port", "29611", "-m", "meninx"]  # fmt: skip
+    done = subprocess.run(
+        [*torchrun, "train", str(labeled), "--recipe", str(shared), "--output",
+         str(tmp_path / "two")],
+        check=False, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Batch normalization sees half a batch in each process: near, not equal.
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=0.25)
+    assert (tmp_path / "two/detector.onnx").is_file()
+
+
+def test_processes_share_one_draw():
+    kinds = torch.tensor([TUMOR_FREE] * 5 + [UNMASKED] * 3)
+    shares = SamplingRecipe(masked=0.3, unmasked=0.2, tumor_free=0.5)
+    whole = list(ShareSampler(kinds, shares, 40, 0))
+    parts = [list(ShareSampler(kinds, shares, 40, 0, rank, 2)) for rank in range(2)]
+    assert parts[0] == whole[::2]
+    assert parts[1] == whole[1::2]
+
+
+def test_tumors_keep_their_share_without_masks():
+    kinds = torch.tensor([TUMOR_FREE] * 30 + [UNMASKED] * 5)
+    shares = SamplingRecipe(masked=0.3, unmasked=0.2, tumor_free=0.5)
+    drawn = kinds[list(ShareSampler(kinds, shares, 4000, 0))]
+    assert (drawn == UNMASKED).float().mean() == pytest.approx(0.5, abs=0.03)
+    drawn = torch.tensor([MASKED] * 3 + [TUMOR_FREE] * 3)[
+        list(ShareSampler(torch.tensor([MASKED] * 3 + [TUMOR_FREE] * 3), SamplingRecipe(), 900, 0))
+    ]
+    assert (drawn == MASKED).float().mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_pooled_networks_map_is_its_answer():
+    network = PooledNetwork().eval()
+    x = torch.randn(2, 1, 64, 96)
+    with torch.no_grad():
+        cells, types = network(x)
+        pooled = network.features(x).mean((2, 3))
+        expected = pooled @ network.cell_head.weight[:, :, 0, 0].T + network.cell_head.bias
+    torch.testing.assert_close(cells.flatten(1).mean(1, keepdim=True), expected)
+    assert cells.shape == (2, 2, 3)
+    assert types.shape == (2, 3)
+
+
+def test_unknown_outlines_teach_no_cells():
+    mask = torch.zeros(2, 1, 64, 64)
+    empty = torch.zeros(2)
+    batch = Batch(
+        mask, mask, mask, torch.tensor([-1, -1]), empty.bool(), empty.bool(),
+        torch.tensor([True, True]),
+    )  # fmt: skip
+    logits = torch.randn(2, 4, 4, requires_grad=True)
+    assert cell_loss(logits, batch, LossRecipe()) == 0
+    assert batch.tumor.all()
+
+
+def test_losses_by_hand():
+    logits, tumor = torch.tensor([2.0, -1.0]), torch.tensor([True, False])
+    plain = torch.log1p(torch.exp(torch.tensor([-2.0, -1.0]))).mean()
+    assert picture_loss(logits, tumor) == pytest.approx(float(plain))
+    assert picture_loss(logits, tumor, 0.1) == pytest.approx(float(plain + 0.05 * 1.5))
+    assert type_weights(torch.tensor([0, 0, 0, 1, -1]), 3).tolist() == pytest.approx([2 / 3, 2, 0])
+    assert type_loss(torch.randn(2, 3), torch.tensor([-1, -1]), None) == 0
+
+
+def test_the_shipped_weights_start_a_network():
+    network = CellNetwork()
+    fill_from_shipped(network)
+    network.eval()
+    x = np.random.default_rng(0).normal(0, 1, (2, 1, 192, 192)).astype(np.float32)
+    with torch.no_grad():
+        cells, types = network(torch.from_numpy(x))
+    expected = Engine(shipped_detector()).run(x)
+    np.testing.assert_allclose(cells, expected[0], atol=2e-3)
+    np.testing.assert_allclose(types, expected[1], atol=2e-3)
+    pooled = PooledNetwork()
+    fill_from_shipped(pooled)
+    torch.testing.assert_close(pooled.stem[0].weight, network.stem[0].weight)
+
+
+def test_imagenet_weights_from_a_file(tmp_path):
+    source = resnet18(weights=None)
+    torch.save(source.state_dict(), tmp_path / "resnet18.pth")
+    save_file(source.state_dict(), tmp_path / "resnet18.safetensors")
+    for name in ("resnet18.pth", "resnet18.safetensors"):
+        network = PooledNetwork()
+        initialize(network, "imagenet", tmp_path / name)
+        torch.testing.assert_close(network.stem[0].weight, source.conv1.weight.sum(1, keepdim=True))
+        torch.testing.assert_close(network.stages[3][1].conv2.weight, source.layer4[1].conv2.weight)
+    with pytest.raises(ModelError, match="expected abc"):
+        initialize(network, "imagenet", tmp_path / "resnet18.pth", "abc")
+    with pytest.raises(OptionError, match="names no file"):
+        initialize(network, "random", None, "abc")
+    (tmp_path / "bad.pth").write_bytes(b"words")
+    with pytest.raises(ModelError, match="no readable ResNet-18"):
+        initialize(network, "imagenet", tmp_path / "bad.pth")
+
+
+def test_imagenet_without_network_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(ModelError, match="--weights FILE --sha256 HEX"):
+        initialize(PooledNetwork(), "imagenet")
+
+
+def test_every_fold_is_tested_once_and_never_chosen_by():
+    recipes = [recipe_of_fold(Recipe(), (1, 2, 3), fold).training for fold in (1, 2, 3)]
+    assert [(r.test_fold, r.validation_fold) for r in recipes] == [(1, 2), (2, 3), (3, 1)]
+
+
+def test_two_folds_are_too_few(labeled, tmp_path):
+    manifest = read_manifest(labeled)
+    two = replace(manifest, pictures=(*manifest.fold(1), *manifest.fold(2)))
+    with pytest.raises(DataError, match="2 folds, expected at least 3"):
+        next(train_folds(two, Recipe(), tmp_path))
