@@ -1,6 +1,6 @@
-"""Write the measured figures into the README, so that none is typed by hand.
+"""Write the measured figures into the README and docs/, so that none is typed by hand.
 
-Run: python benchmarks/figures.py, after benchmarks/volumes.py and benchmarks/speed.py.
+Run: python benchmarks/figures.py, after benchmarks/volumes.py, speed.py and evidence.py.
 """
 
 import json
@@ -36,17 +36,55 @@ def speed_table() -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def with_figures(text: str) -> str:
-    """Return a README with the tables between its two marks."""
+def splits_table() -> str:
+    """Return the table of the same recipe on the same pictures, split fairly and leaking."""
+    names = {"grouped": "copies kept together", "random": "picture by picture (leaking)"}
+    told = {
+        split: json.loads((EVIDENCE / f"navoneel-{split}.json").read_text(encoding="utf-8"))
+        for split in names
+    }
+    rows = [["5 folds, all pictures out of fold", *names.values()], ["---"] * 3]
+    for figure in ("auroc", "average_precision", "sensitivity", "specificity", "accuracy", "f1"):
+        rows.append(
+            [figure.replace("_", " "), *(_interval(told[s]["figures"][figure]) for s in names)]
+        )
+    for probe in ("file", "intensity", "both"):
+        rows.append(
+            [f"shortcut probe, {probe}: AUROC"]
+            + [_interval(told[split]["shortcuts"][probe]) for split in names]
+        )
+    rows.append(
+        ["detector less best probe"]
+        + [_interval(told[split]["auroc_less_best_shortcut"]) for split in names]
+    )
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def copies_table() -> str:
+    """Return the table of times and of copies found."""
+    told = json.loads((EVIDENCE / "copies.json").read_text(encoding="utf-8"))
+    rows = [["what", "measured"], ["---", "---"], *([k, str(v)] for k, v in told.items())]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def with_figures(text: str, *tables: str) -> str:
+    """Return a page with tables between its two marks, by default the README's."""
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{volumes_table()}\n\n{speed_table()}\n\n{END}{after}"
+    inside = "\n\n".join(tables or (volumes_table(), speed_table()))
+    return f"{before}{BEGIN}\n\n{inside}\n\n{END}{after}"
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    readme = ROOT / "README.md"
+    """Rewrite README.md and docs/evidence.md."""
+    readme, page = ROOT / "README.md", ROOT / "docs" / "evidence.md"
     readme.write_text(with_figures(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    text = with_figures(page.read_text(encoding="utf-8"), splits_table(), copies_table())
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from meninx.assess.audit import audit
+from meninx.assess.evaluation import evaluate_cases, score_cases
 from meninx.assess.volumes import measure_volume, peak_share, pooled_auroc
+from meninx.data.duplicates import find_duplicates
+from meninx.data.facts import measure_picture
+from meninx.data.prepare import load_data
 from meninx.detect.detector import brain_slices, load_detector, score_path
 from meninx.scan.dicom import _decode
 from meninx.scan.limits import DEFAULT_LIMITS
@@ -121,3 +126,43 @@ def test_training_on_real_pictures_runs(real_data, tmp_path):
     picture = min(Path(real_data / "curated" / "pictures").iterdir())
     ((_, found),) = score_path(load_detector(tmp_path / "run" / "detector.onnx"), picture)
     assert found.status == "scored"
+
+
+def test_copies_in_a_public_collection(real_data):
+    result = audit(real_data / "folders" / "navoneel")
+    assert result.redundant["exact"] == 25
+    pairs = [
+        ("yes/Y113.JPG", "yes/Y59.JPG"), ("yes/Y36.JPG", "yes/Y65.JPG"),
+        ("yes/Y155.JPG", "yes/Y74.JPG"), ("yes/Y195.JPG", "yes/Y26.jpg"),
+        ("yes/Y107.jpg", "yes/Y49.JPG"), ("yes/Y112.JPG", "yes/Y146.JPG"),
+    ]  # fmt: skip
+    groups = [set(result.files(group)) for group in result.survey.duplicates.groups]
+    for pair in pairs:
+        assert any(set(pair) <= group for group in groups), pair
+    both = result.probes[-1]
+    assert 0.75 < both.auroc.value < 0.9
+
+
+def test_neighboring_slices_are_no_copies(real_data):
+    folder = real_data / "curated" / "pictures"
+    facts = [measure_picture(path) for path in sorted(folder.glob("cheng-1*.jpg"))[:400]]
+    found = find_duplicates([one.sha256 for one in facts], [one.signature for one in facts])
+    assert found.groups == ()
+
+
+def test_volumes_are_evaluated_against_their_masks(real_data, tmp_path):
+    case = tmp_path / "brats" / "case-1"
+    case.mkdir(parents=True)
+    for name in ("flair.nii.gz", "tumor-mask.nii.gz"):
+        (case / name).symlink_to(real_data / "volumes/brats18/case-1" / name)
+    manifest = load_data(tmp_path / "brats", tmp_path / "out")
+    detector = load_detector()
+    result = evaluate_cases(score_cases(detector, manifest.pictures), [detector.model])
+    assert set(result.outlines) == {
+        "slices of volumes, AUROC pooled",
+        "slices of volumes, AUROC within patient",
+        "slices of volumes, hottest voxel in the tumor",
+        "slices of volumes, AUROC of position and brightness alone",
+        "tumor volume under the heat map",
+    }
+    assert result.outlines["slices of volumes, AUROC pooled"].value > 0.6

@@ -1,8 +1,11 @@
+import csv
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +164,82 @@ def test_train_then_predict_with_what_it_wrote(studies, tmp_path):
     again = meninx(*arguments)
     assert again.returncode == 2
     assert "holds a run already" in again.stderr
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """Twelve phantoms in class folders, one of them twice."""
+    root = tmp_path_factory.mktemp("classes")
+    assert meninx("phantom", root / "made", "--count", 12, "--format", "png").returncode == 0
+    with (root / "made/manifest.csv").open() as file:
+        for row in csv.DictReader(file):
+            folder = root / "data" / ("yes" if row["tumor"] == "1" else "no")
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / "made" / row["picture"], folder)
+    first = sorted((root / "data/no").iterdir())[0]
+    shutil.copy(first, first.with_name("again.png"))
+    return root / "data"
+
+
+def test_audit_prepare_and_a_refused_split(classes, tmp_path):
+    told = meninx("audit", classes, "--output", tmp_path / "audit.html", "--json")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    (group,) = found["groups"]
+    assert group["kind"] == "exact"
+    assert "no/again.png" in group["files"]
+    assert set(found["shortcuts"]) == {"file", "intensity", "both"}
+    table = meninx("audit", classes, "--output", tmp_path / "audit.html")
+    assert "byte-identical" in table.stdout
+    prepared = meninx("prepare", classes, "--output", tmp_path / "m.csv")
+    assert prepared.returncode == 0, prepared.stderr
+    assert "13 pictures in 12 groups and 5 folds: 7 no tumor, 6 tumor" in prepared.stderr
+    again = meninx("prepare", classes, "--output", tmp_path / "m.csv")
+    assert (again.returncode, "--force" in again.stderr) == (2, True)
+    for seed in range(5):
+        random = meninx(
+            "prepare", classes, "--split", "random", "--seed", seed, "--output", tmp_path / "r.csv"
+        )
+        if random.returncode:
+            break
+    assert random.returncode == 2
+    assert "lies in the folds" in random.stderr
+    assert "Traceback" not in random.stderr
+    assert meninx("prepare", classes, "--split", "fair").returncode == 2
+
+
+@pytest.mark.slow
+def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path):
+    seed = (Path(__file__).parents[2] / "recipes/seed.toml").read_text()
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        seed.replace("size = 128", "size = 64").replace("_epoch = 512", "_epoch = 64")
+    )
+    run = tmp_path / "run"
+    trained = meninx("train", classes, "--recipe", recipe, "--epochs", 1, "--output", run)
+    assert trained.returncode == 0, trained.stderr
+    assert "fold 1 was never looked at: meninx evaluate" in trained.stderr
+    report = tmp_path / "evaluation"
+    judged = meninx("evaluate", run / "detector.onnx", classes, "--output", report)
+    assert judged.returncode == 0, judged.stderr
+    with (run / "manifest.csv").open() as file:
+        test_fold = [row["id"] for row in csv.DictReader(file) if row["fold"] == "1"]
+    with (report / "predictions.csv").open() as file:
+        assert sorted(row["id"] for row in csv.DictReader(file)) == sorted(test_fold)
+    metrics = json.loads((report / "metrics.json").read_text())
+    assert metrics["left_out"] == 13 - len(test_fold)
+    assert not metrics["leaking"]
+    assert "Loss, accuracy and learning rate" in (report / "report.html").read_text()
+    leaking = meninx(
+        "evaluate", run / "detector.onnx", classes, "--allow-leaks", "--output", report
+    )
+    assert "LEAKING" in leaking.stdout
+    folds = meninx(
+        "crossvalidate", classes, "--recipe", recipe, "--epochs", 1, "--output", tmp_path / "cv"
+    )
+    assert folds.returncode == 0, folds.stderr
+    assert json.loads((tmp_path / "cv/metrics.json").read_text())["cases"] == 13
+    assert len(list((tmp_path / "cv").glob("fold-*/detector.onnx"))) == 5
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def test_labels_alone_make_a_detector(labeled, pooled, tmp_path):
     facts = json.loads((run.folder / "run.json").read_text())
     assert facts["manifest_sha256"] == manifest.sha256
     assert "torch" in facts["packages"]
-    assert set(run.figures) == {"picture", "loss", "accuracy", "score"}
+    assert set(run.figures) == {"picture", "loss", "accuracy", "type", "score"}
     with pytest.raises(DataError, match="--recipe seed"):
         train(manifest, Recipe(sampling=SamplingRecipe(phantoms=0)), tmp_path / "other")
 

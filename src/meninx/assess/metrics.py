@@ -18,6 +18,7 @@ ECE_BINS = 10
 # Probabilities closer to 0 or 1 than this are pulled in before their logit is taken.
 SURE = 1e-6
 NEWTON_STEPS = 40
+SMALLEST_STEP = 1e-7
 # A slope beyond this says no more than that the classes are parted in this draw.
 STEEPEST = 50.0
 
@@ -234,6 +235,8 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
         error = weights * (tumor - expected)
         curvature = weights * expected * (1 - expected)
         step = _newton_step(error, curvature, logit, with_slope=with_slope)
+        if np.abs(reach * step).max() < SMALLEST_STEP:
+            break
     value = found[1] if with_slope else found[0]
     return np.asarray(np.where(np.abs(value) < STEEPEST, value, np.nan))
 

@@ -63,7 +63,7 @@ def crossvalidate(
     manifest = load_manifest(data, folder, label, allow_leaks=allow_leaks)
     cases, detectors = [], {}
     for fold, file in train_folds(manifest, chosen, folder):
-        detector = load_detector(file)
+        detector = load_detector(file, threads=1)
         detectors[detector.model["sha256"]] = detector
         with progress_of() as progress:
             cases += score_cases(detector, manifest.fold(fold), progress)

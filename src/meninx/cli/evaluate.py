@@ -68,7 +68,7 @@ def evaluate(
     for share in prevalence or ():
         if not 0 < share < 1:
             raise OptionError(f"--prevalence {share}: expected a share between 0 and 1")
-    detector = load_detector(None if model == SHIPPED else model)
+    detector = load_detector(None if model == SHIPPED else model, threads=1)
     manifest = load_manifest(data, output, label, allow_leaks=allow_leaks)
     if fold is not None and fold not in manifest.folds:
         raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")

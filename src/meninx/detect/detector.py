@@ -38,13 +38,14 @@ class Detector:
 
     Args:
         path: A detector file, as `meninx train` writes it.
+        threads: As for `Engine`.
 
     Raises:
         ModelError: If the file is damaged or no detector.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._engine = Engine(path)
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self._engine = Engine(path, threads)
         self.card = self._engine.card
         self.model = {"name": self.card.name, "sha256": self._engine.sha256}
 
@@ -178,16 +179,19 @@ def brain_slices(scan: Scan) -> list[Slice]:
     Returns:
         Neighboring slices, at least one, in order.
     """
+    if len(scan) == 1:
+        return [scan.slice(0)]
     areas = brain_areas(scan)
     kept = np.flatnonzero(areas >= LEAST_BRAIN * areas.max())
     return [scan.slice(index) for index in range(int(kept[0]), int(kept[-1]) + 1)]
 
 
-def load_detector(path: str | Path | None = None) -> Detector:
+def load_detector(path: str | Path | None = None, *, threads: int = 0) -> Detector:
     """Load a detector.
 
     Args:
         path: A detector file; None for the one that ships with the package.
+        threads: That share one slice; 0 for all cores, 1 to score several scans at a time.
 
     Returns:
         The detector, ready to score, from several threads if need be.
@@ -195,7 +199,7 @@ def load_detector(path: str | Path | None = None) -> Detector:
     Raises:
         ModelError: If the file is missing, damaged or no detector.
     """
-    return Detector(Path(path) if path is not None else shipped_detector())
+    return Detector(Path(path) if path is not None else shipped_detector(), threads)
 
 
 def shipped_detector() -> Path:
