@@ -30,9 +30,12 @@ COPIES = {
     "compressed": lambda p: saved(p, 20),
     "framed": lambda p: ImageOps.expand(p, 25, 0),
     "all at once": lambda p: saved(
-        ImageEnhance.Brightness(ImageOps.mirror(p).rotate(8, SMOOTH)).enhance(1.2).resize((224, 224)), 60
+        ImageEnhance.Brightness(ImageOps.mirror(p).rotate(8, SMOOTH))
+        .enhance(1.2)
+        .resize((224, 224)),
+        60,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

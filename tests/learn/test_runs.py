@@ -1,4 +1,4 @@
-"""Whole runs as a user starts them: stopped by force, over several processes, from other weights."""
+"""Whole runs as a user starts them: stopped by force, over processes, from other weights."""
 
 import csv
 import json

@@ -15,9 +15,9 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
 from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
+from meninx.learn.losses import cell_targets
 from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
-from meninx.learn.losses import cell_targets
 from meninx.learn.training import DetectorTraining, cosine_with_warmup, train
 from meninx.learn.validation import Validation, best_threshold, fit_calibration
 from meninx.phantom.writing import make_studies, write_studies

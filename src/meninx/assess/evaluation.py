@@ -158,7 +158,7 @@ class Evaluation:
                 "fp": int(table[0, 1]),
                 "fn": int(table[1, 0]),
                 "tp": int(table[1, 1]),
-            },  # fmt: skip
+            },
             "figures": {name: figure.as_json() for name, figure in self.figures.items()},
             "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
             "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,

@@ -1,7 +1,7 @@
 """Find pictures that are copies of each other, byte by byte or nearly so."""
 
-from collections.abc import Callable, Iterable, Sequence
 import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Literal

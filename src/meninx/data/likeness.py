@@ -96,7 +96,7 @@ class _Detail:
     @classmethod
     def of(cls, values: Array, thumbnail: Array) -> "_Detail":
         """Return structure with its slopes; `thumbnail` has the same shape, 0..1."""
-        slope_y, slope_x = np.gradient(values)
+        slope_y, slope_x = (np.asarray(slope, dtype=np.float32) for slope in np.gradient(values))
         width = 2 * len(values) / SIDE
         head = ndimage.gaussian_filter(thumbnail, width) > HEAD_LEVEL - 0.02
         return cls(values, slope_y, slope_x, np.asarray(head, dtype=np.float32))
