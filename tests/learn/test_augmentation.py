@@ -30,6 +30,7 @@ def batch():
     return Batch(
         image, mask, depth.expand(6, 1, 96, 96).clone(), torch.tensor([0, 1, 2, -1, -1, -1]),
         torch.tensor([False] * 3 + [True] * 3), torch.tensor([False] * 3 + [True] * 3),
+        torch.zeros(6, dtype=torch.bool),
     )  # fmt: skip
 
 
