@@ -173,7 +173,9 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     # Batch normalization sees half a batch in each process: near, not equal.
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=0.25)
+    np.testing.assert_allclose(
+        losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=0.25, atol=0.06
+    )
     assert (tmp_path / "two/detector.onnx").is_file()
 
 

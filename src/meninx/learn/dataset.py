@@ -215,19 +215,17 @@ class ShareSampler(Sampler[int]):
         self.weights = (share / per_kind)[kinds]
         self.count = count
         self.seed = seed
+        # Counted here: after a resume, Lightning tells samplers an epoch that is one behind.
         self.epoch = 0
         self.rank, self.processes = rank, processes
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch is drawn next."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         """Return the pictures an epoch has in this process."""
         return self.count // self.processes
 
     def __iter__(self) -> Iterator[int]:
-        """Draw one epoch's indices."""
+        """Draw one epoch's indices; the next call draws the next epoch's."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        self.epoch += 1
         drawn = torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
         return iter(drawn[self.rank :: self.processes][: len(self)].tolist())

@@ -178,7 +178,7 @@ def unfold(network: Backbone, folded: dict[str, Tensor], x: Tensor) -> None:
     convolutions = _normalized_convolutions(network)
     for name, (convolution, norm) in convolutions.items():
         try:
-            weight, bias = folded[f"{name}.weight"], folded[f"{name}.bias"]
+            weight, bias = folded[f"{name}.weight"], folded[f"{name}.weight_bias"]
             with torch.no_grad():
                 convolution.weight.copy_(weight)
         except (KeyError, RuntimeError) as error:

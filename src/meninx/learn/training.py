@@ -353,7 +353,12 @@ def _fit(
         rank=int(os.environ.get("RANK", "0")), processes=processes,
     )  # fmt: skip
     batch = min(training.batch_size, len(sampler))
-    loader = DataLoader(training_set, batch_size=batch, sampler=sampler, drop_last=True)
+    # Opening a loader draws a number, at another moment in a resumed run than in an unbroken one:
+    # with a generator of its own, augmentation draws the same in both.
+    loader = DataLoader(
+        training_set, batch_size=batch, sampler=sampler, drop_last=True,
+        generator=torch.Generator().manual_seed(training.seed),
+    )  # fmt: skip
     best = ModelCheckpoint(
         output / "checkpoints", "best", monitor=MONITOR, mode="max", enable_version_counter=False
     )
@@ -387,6 +392,10 @@ def _fit(
         log_every_n_steps=min(10, len(loader)),
     )
     checkpoint = output / "checkpoints" / "last.ckpt"
+    resume = resume and checkpoint.is_file()
+    if resume:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        sampler.epoch = int(saved["epoch"]) + 1
     with warnings.catch_warnings():
         # All pictures lie in memory: workers would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -398,7 +407,7 @@ def _fit(
             module,
             loader,
             DataLoader(validation_set, batch_size=64),
-            ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
+            ckpt_path=checkpoint if resume else None,
         )
     saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
