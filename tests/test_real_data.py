@@ -133,7 +133,7 @@ def test_copies_in_a_public_collection(real_data):
     assert result.redundant["exact"] == 25
     pairs = [
         ("yes/Y113.JPG", "yes/Y59.JPG"), ("yes/Y36.JPG", "yes/Y65.JPG"),
-        ("yes/Y155.JPG", "yes/Y74.JPG"), ("yes/Y195.JPG", "yes/Y26.jpg"),
+        ("yes/Y155.JPG", "yes/Y74.jpg"), ("yes/Y195.JPG", "yes/Y26.jpg"),
         ("yes/Y107.jpg", "yes/Y49.JPG"), ("yes/Y112.JPG", "yes/Y146.JPG"),
     ]  # fmt: skip
     groups = [set(result.files(group)) for group in result.survey.duplicates.groups]

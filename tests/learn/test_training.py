@@ -90,7 +90,9 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
 
 def test_the_sampler_draws_by_share_epoch_and_seed():
     kinds = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
-    sampler = ShareSampler(kinds, SamplingRecipe(0.5, 0.3, 0.2, 1), 4000, seed=1)
+    sampler = ShareSampler(
+        kinds, SamplingRecipe(masked=0.5, tumor_free=0.3, simulated=0.2, phantoms=1), 4000, seed=1
+    )
     first, second = list(sampler), list(sampler)
     assert first != second
     sampler.epoch = 0
