@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from meninx.assess.audit import audit
-from meninx.assess.evaluation import evaluate_cases, score_cases
+from meninx.assess.cases import score_cases, unseen
+from meninx.assess.evaluation import evaluate_cases
 from meninx.assess.volumes import measure_volume, peak_share, pooled_auroc
 from meninx.data.duplicates import find_duplicates
 from meninx.data.facts import measure_picture
+from meninx.data.manifest import read_manifest
 from meninx.data.prepare import load_data
 from meninx.detect.detector import brain_slices, load_detector, score_path
 from meninx.scan.dicom import _decode
@@ -166,3 +168,10 @@ def test_volumes_are_evaluated_against_their_masks(real_data, tmp_path):
         "tumor volume under the heat map",
     }
     assert result.outlines["slices of volumes, AUROC pooled"].value > 0.6
+
+
+def test_the_shipped_detector_is_not_judged_by_what_it_was_fitted_on(real_data):
+    manifest = read_manifest(real_data / "curated")
+    kept, left_out = unseen(load_detector(), manifest)
+    assert left_out >= 3435
+    assert all(picture.tumor and picture.mask is None for picture in kept)

@@ -7,13 +7,9 @@ import pytest
 from PIL import Image
 
 from meninx.assess.audit import audit, write_audit
+from meninx.assess.cases import Case, score_cases, unseen
 from meninx.assess.claim import checklist
-from meninx.assess.evaluation import (
-    Case,
-    evaluate_cases,
-    score_cases,
-    unseen,
-)
+from meninx.assess.evaluation import evaluate_cases
 from meninx.assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
 from meninx.assess.shortcuts import probe_shortcuts
 from meninx.data.facts import sha256_of

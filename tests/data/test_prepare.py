@@ -112,8 +112,21 @@ def test_a_shared_patient_is_refused_by_name(folder, tmp_path):
     (tmp_path / "table.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match="patient P-12 lies in the folds 1 and 2"):
         prepare(tmp_path / "table.csv", split="given")
+    # The same where a verb reads the table by itself: the user's folds are taken, and refused.
+    with pytest.raises(DataError, match="patient P-12 lies in the folds 1 and 2"):
+        load_data(tmp_path / "table.csv", tmp_path / "out")
     pictures, _ = prepare(tmp_path / "table.csv", folds=2)
     assert len({p.fold for p in pictures if p.patient == "P-12"}) == 1
+
+
+def test_groups_of_a_table_are_kept(folder, tmp_path):
+    paths = sorted((folder / "Training").rglob("*.png"))
+    rows = [f"{path},{number % 2},{'ab'[number > 2]}" for number, path in enumerate(paths)]
+    (tmp_path / "table.csv").write_text("\n".join(["picture,tumor,group", *rows]))
+    pictures, found = prepare(tmp_path / "table.csv", folds=2)
+    assert len({p.group for p in pictures[:3]}) == len({p.group for p in pictures[3:]}) == 1
+    assert pictures[0].group != pictures[3].group
+    assert found.duplicates.groups == ()
 
 
 def test_faults_of_a_table_are_told_at_once(tmp_path):

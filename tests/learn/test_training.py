@@ -8,17 +8,19 @@ import torch
 from PIL import Image
 
 from meninx.data.manifest import Picture, read_manifest
+from meninx.data.prepare import read_mask, read_one, tumor_area
 from meninx.detect.calibration import Calibration, slice_logits
-from meninx.detect.detector import load_detector
+from meninx.detect.detector import brain_slices, load_detector
 from meninx.detect.engine import Engine
-from meninx.detect.preprocessing import Preprocessing
+from meninx.detect.preprocessing import Preprocessing, framing_of
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
 from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
 from meninx.learn.losses import cell_targets
+from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
-from meninx.learn.training import DetectorTraining, cosine_with_warmup, train
+from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_calibration
 from meninx.phantom.writing import make_studies, write_studies
 
@@ -141,6 +143,27 @@ def test_the_dataset_holds_what_the_detector_sees(pictures):
     assert dataset.image.dtype == torch.uint8
     assert (dataset.mask.flatten(1).amax(1) > 0).sum() == 5
     assert dataset.depth.amax() == 255
+
+
+def test_slices_of_a_volume_are_learned_as_the_detector_sees_them(tmp_path):
+    (study,) = make_studies(1, 700)
+    (row,) = write_studies([study], tmp_path, "nifti")
+    del row
+    (picture,) = read_manifest(tmp_path).pictures
+    examples = list(examples_of([picture]))
+    preprocessing = Preprocessing(size=64)
+    dataset = SliceDataset(examples, preprocessing)
+    slices = brain_slices(read_one(picture.picture))
+    images = np.stack([one.image for one in slices])
+    framing = framing_of(images)
+    placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
+    for image, learned in zip(images, dataset.image.numpy() / 255, strict=True):
+        seen = preprocessing.to_unit(image, framing, placement)
+        np.testing.assert_allclose(learned, seen, atol=0.51 / 255)
+    mask = read_mask(picture.mask, read_one(picture.picture))
+    sick = set(np.flatnonzero(tumor_area(study.scan, mask)))
+    learned = {one.index for one, e in zip(slices, examples, strict=True) if e.mask is not None}
+    assert learned == sick & {one.index for one in slices}
 
 
 def test_the_threshold_separates_with_the_widest_margin():

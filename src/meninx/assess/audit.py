@@ -134,7 +134,7 @@ def audit(
     """
     found = survey(data, labels, progress, workers)
     groups = found.duplicates.groups
-    places = [item.split or item.extra.get("fold", "") for item in found.items]
+    places = [item.split or str(item.fold or "") for item in found.items]
     names = [label_of_item(item) for item in found.items]
 
     def differing(values: list[str]) -> tuple[DuplicateGroup, ...]:

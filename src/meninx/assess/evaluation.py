@@ -3,16 +3,15 @@
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from meninx.assess import metrics
+from meninx.assess.cases import Case, clusters_of, score_cases, unseen
 from meninx.assess.intervals import (
     Figure,
     bootstrap_difference,
@@ -26,23 +25,16 @@ from meninx.assess.volumes import (
     VolumeResult,
     bootstrap_interval,
     heat_share,
-    measure_findings,
     peak_share,
     pooled_auroc,
     within_auroc,
 )
-from meninx.data.facts import file_facts, intensity_facts, sha256_of
-from meninx.data.folds import connected
-from meninx.data.manifest import Manifest, Picture
-from meninx.data.prepare import Progress, read_mask, read_one, silent
+from meninx.data.manifest import Manifest
+from meninx.data.prepare import Progress, silent
 from meninx.detect.detector import Detector
-from meninx.detect.findings import Findings
-from meninx.detect.model_card import SEEN_DIGITS
-from meninx.errors import DataError, InputError
+from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
 
-# Reading, scaling and inference leave Python's lock; two scans at a time keep two cores busy.
-WORKERS = 2
 PREVALENCES = (0.01, 0.1, 0.5)
 # Columns with more values than this are names, not subgroups; smaller groups say nothing.
 MOST_SUBGROUPS, SMALLEST_SUBGROUP = 12, 10
@@ -60,30 +52,6 @@ BOOTSTRAPPED: dict[str, metrics.Metric] = {
 }
 # Figures that may leave 0..1.
 UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """Hold a labeled scan and what was said of it.
-
-    Args:
-        picture: The manifest's row.
-        findings: Of it, without heat maps.
-        facts: What the shortcut probe may look at, by kind.
-        peak_inside: Whether the hottest voxel lies in the tumor; None where that can't be told.
-        volume: Its slices against its mask; None for pictures and volumes without a mask.
-    """
-
-    picture: Picture
-    findings: Findings
-    facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    peak_inside: bool | None = None
-    volume: VolumeResult | None = None
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the decision is the label."""
-        return (self.findings.decision == "tumor") == self.picture.tumor
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +94,13 @@ class Evaluation:
     def misses(self) -> list[Case]:
         """Wrong answers, the surest first."""
         wrong = [case for case in self.cases if not case.is_right]
-        return sorted(wrong, key=_certainty, reverse=True)
+        return sorted(wrong, key=lambda case: case.certainty, reverse=True)
 
     @property
     def surest(self) -> list[Case]:
         """Right answers, the surest first."""
         right = [case for case in self.cases if case.is_right]
-        return sorted(right, key=_certainty, reverse=True)
+        return sorted(right, key=lambda case: case.certainty, reverse=True)
 
     @property
     def confusion(self) -> NDArray[np.intp]:
@@ -184,119 +152,49 @@ class Evaluation:
         }
 
 
-def _certainty(case: Case) -> float:
-    return abs((case.findings.probability or 0.0) - (case.findings.threshold or 0.5))
-
-
-def unseen(
-    detector: Detector, manifest: Manifest, *, allow_leaks: bool = False
-) -> tuple[list[Picture], int]:
-    """Return the pictures that a detector may be judged by.
+def evaluate(
+    detector: Detector,
+    manifest: Manifest,
+    *,
+    fold: int | None = None,
+    allow_leaks: bool = False,
+    prevalences: Sequence[float] = PREVALENCES,
+    progress: Progress = silent,
+    workers: int = 1,
+) -> Evaluation:
+    """Measure a detector on what it was not fitted on.
 
     Args:
         detector: Whose file says what it was fitted on.
-        manifest: Labeled pictures.
-        allow_leaks: Judge it by pictures that it was fitted on, too.
+        manifest: Labeled scans; what was fitted on is left out, with its slices and patients.
+        fold: To be judged by alone; None for all.
+        allow_leaks: Judge by everything, and mark the figures as leaking.
+        prevalences: Shares of tumors for which PPV and NPV are stated.
+        progress: Told how far the work is.
+        workers: Scans at a time.
 
     Returns:
-        Pictures that share neither slice nor patient with any that it was fitted on, and how many
-        were left out or, if allowed, are leaking.
+        The evaluation.
 
     Raises:
-        DataError: If none is left.
+        DataError: If nothing is left to judge by, or nothing could be scored.
+        OptionError: If there is no such fold.
     """
-    seen = set(detector.card.seen)
-    pictures = list(manifest.pictures)
-    clusters = clusters_of(pictures)
-    fitted = {
-        cluster
-        for picture, cluster in zip(pictures, clusters, strict=True)
-        if (picture.sha256 or sha256_of(picture.picture))[:SEEN_DIGITS] in seen
-    }
-    kept = [one for one, cluster in zip(pictures, clusters, strict=True) if cluster not in fitted]
-    left_out = len(pictures) - len(kept)
-    if allow_leaks:
-        return pictures, left_out
-    if not kept:
-        raise DataError(
-            f"the detector was fitted on all {len(pictures)} pictures, or on others of the same "
-            "slice or patient: nothing is left to measure it by. Name data that it never saw; "
-            "--allow-leaks measures all the same and marks every figure as leaking"
-        )
-    return kept, left_out
-
-
-def clusters_of(pictures: Sequence[Picture]) -> list[int]:
-    """Return which pictures share a slice or a patient, as `data.folds.connected` does."""
-    return connected(
-        [
-            [("group", one.group), *([("patient", one.patient)] if one.patient else [])]
-            for one in pictures
-        ]
+    pictures, left_out = unseen(detector, manifest, allow_leaks=allow_leaks)
+    if fold is not None:
+        if fold not in manifest.folds:
+            raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
+        pictures = [picture for picture in pictures if picture.fold == fold]
+        if not pictures:
+            raise DataError(f"fold {fold}: the detector was fitted on all of it")
+    return evaluate_cases(
+        score_cases(detector, pictures, progress, workers),
+        [detector.model],
+        left_out=left_out,
+        leaking=bool(allow_leaks and left_out) or detector.card.leaking or bool(manifest.leaks),
+        prevalences=prevalences,
+        progress=progress,
     )
-
-
-def score_cases(
-    detector: Detector, pictures: Sequence[Picture], progress: Progress = silent
-) -> list[Case]:
-    """Score labeled pictures, two at a time.
-
-    Args:
-        detector: What is measured.
-        pictures: Rows of a manifest.
-        progress: Told how many of how many are done.
-
-    Returns:
-        One case a picture, in order.
-    """
-    cases = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for case in pool.map(lambda picture: score_case(detector, picture), pictures):
-            cases.append(case)
-            progress("scoring", len(cases), len(pictures))
-    return cases
-
-
-def score_case(detector: Detector, picture: Picture) -> Case:
-    """Score one labeled picture or volume and compare it with its mask.
-
-    Args:
-        detector: What is measured.
-        picture: A manifest's row.
-
-    Returns:
-        The case; refused or failed if it can't be judged.
-    """
-    try:
-        scan = read_one(picture.picture)
-        findings = detector.score(scan)
-        outline = picture.mask if scan.is_volume else None
-        mask = read_mask(outline, scan) if outline is not None else None
-    except InputError as error:
-        return Case(picture, Findings.of_error(error, detector.model))
-    if findings.status != "scored":
-        return Case(picture, findings)
-    middle = scan.slice(len(scan) // 2).image
-    facts: dict[str, Mapping[str, float]] = {"intensity": intensity_facts(middle)}
-    volume, peak_inside = None, None
-    if not picture.is_volume:
-        with Image.open(picture.picture) as opened:
-            facts = {"file": file_facts(opened, picture.picture.stat().st_size), **facts}
-        peak_inside = _peak_in_picture(picture, findings)
-    elif mask is not None:
-        volume = measure_findings(findings, scan, mask, detector.card.preprocessing.size)
-    light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
-    return Case(picture, light, facts, peak_inside, volume)
-
-
-def _peak_in_picture(picture: Picture, findings: Findings) -> bool | None:
-    """Return whether a picture's hottest pixel lies in its mask."""
-    if picture.mask is None or findings.hottest is None:
-        return None
-    column, row, _ = findings.hottest.peak
-    with Image.open(picture.mask) as opened:
-        values = np.asarray(opened.convert("L"))
-    return bool(values[row, column] > 0) if row < len(values) and column < values.shape[1] else None
 
 
 def evaluate_cases(

@@ -11,8 +11,9 @@ import numpy as np
 
 from meninx import __version__
 from meninx.assess import metrics
+from meninx.assess.cases import Case
 from meninx.assess.claim import checklist
-from meninx.assess.evaluation import Case, Evaluation, type_scores, write_predictions
+from meninx.assess.evaluation import Evaluation, type_scores, write_predictions
 from meninx.assess.intervals import bootstrap_weights, share_interval
 from meninx.assess.metrics import Floats
 from meninx.assess.pages import embedded, render_page
@@ -165,7 +166,7 @@ def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
                                   "with the number of cases"))  # fmt: skip
     groups = {"no tumor": answers.probability[~answers.tumor],
               "tumor": answers.probability[answers.tumor]}  # fmt: skip
-    plot_scores(add("scores", "Distribution of the scores"), groups, result.thresholds[0])
+    plot_scores(add("scores", "Distribution of the scores"), groups, result.thresholds)
     if result.types:
         rows, columns, counts = result.types
         plot_confusion(add("types", "Types of tumor"), counts, rows, columns)

@@ -173,13 +173,13 @@ def plot_reliability(
         axes.legend(fontsize=9)
 
 
-def plot_scores(stem: Path, groups: Mapping[str, Series], threshold: float) -> None:
+def plot_scores(stem: Path, groups: Mapping[str, Series], thresholds: Sequence[float]) -> None:
     """Draw how the probabilities of each class are spread.
 
     Args:
         stem: Path without a suffix.
         groups: Probabilities by the name of the class.
-        threshold: The operating point.
+        thresholds: The operating points, one a detector.
     """
     bins = np.linspace(0, 1, 26)
     with drawing(stem) as axes:
@@ -189,6 +189,8 @@ def plot_scores(stem: Path, groups: Mapping[str, Series], threshold: float) -> N
             weights = np.full(len(values), 1 / max(len(values), 1))
             axes.hist(values, bins, weights=weights, color=color, alpha=0.65, hatch=hatch,
                       edgecolor="white", label=f"{name} ({len(values)})")  # fmt: skip
-        axes.axvline(threshold, color="black", linestyle="--", label="operating point")
+        for number, threshold in enumerate(thresholds):
+            label = "operating point" if number == 0 else None
+            axes.axvline(threshold, color="black", linestyle="--", label=label)
         axes.set(xlabel="probability of a tumor", ylabel="share of the class")
         axes.legend(fontsize=9)

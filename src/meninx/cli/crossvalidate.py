@@ -10,6 +10,7 @@ from meninx.cli.data_options import (
     ALLOW_LEAKS_OPTION,
     LABEL_OPTION,
     LabelOption,
+    cores,
     load_manifest,
     progress_of,
 )
@@ -48,7 +49,8 @@ def crossvalidate(
     from dataclasses import replace
 
     with needs_extra("train"):
-        from meninx.assess.evaluation import evaluate_cases, score_cases
+        from meninx.assess.cases import score_cases
+        from meninx.assess.evaluation import evaluate_cases
         from meninx.assess.evaluation_report import Setting, claim_answers, write_evaluation
         from meninx.learn.crossvalidation import train_folds
         from meninx.learn.recipe import read_recipe
@@ -66,7 +68,7 @@ def crossvalidate(
         detector = load_detector(file, threads=1)
         detectors[detector.model["sha256"]] = detector
         with progress_of() as progress:
-            cases += score_cases(detector, manifest.fold(fold), progress)
+            cases += score_cases(detector, manifest.fold(fold), progress, cores())
     models = [detector.model for detector in detectors.values()]
     result = evaluate_cases(cases, models, leaking=bool(manifest.leaks))
     how = (

@@ -10,6 +10,7 @@ from meninx.cli.data_options import (
     ALLOW_LEAKS_OPTION,
     LABEL_OPTION,
     LabelOption,
+    cores,
     load_manifest,
     progress_of,
 )
@@ -59,10 +60,9 @@ def evaluate(
     report.html, misses.html and plots.
     """
     with needs_extra("evidence"):
-        from meninx.assess.evaluation import PREVALENCES, evaluate_cases, score_cases, unseen
+        from meninx.assess.evaluation import PREVALENCES
+        from meninx.assess.evaluation import evaluate as run_evaluation
         from meninx.assess.evaluation_report import Setting, claim_answers, write_evaluation
-    from dataclasses import replace
-
     from meninx.detect.detector import load_detector
 
     for share in prevalence or ():
@@ -70,33 +70,21 @@ def evaluate(
             raise OptionError(f"--prevalence {share}: expected a share between 0 and 1")
     detector = load_detector(None if model == SHIPPED else model, threads=1)
     manifest = load_manifest(data, output, label, allow_leaks=allow_leaks)
-    if fold is not None and fold not in manifest.folds:
-        raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
-    pictures, left_out = unseen(detector, manifest, allow_leaks=allow_leaks)
-    if fold is not None:
-        pictures = [picture for picture in pictures if picture.fold == fold]
-        if not pictures:
-            raise OptionError(f"--fold {fold}: the detector was fitted on all of it")
-    leaking = bool(allow_leaks and left_out) or detector.card.leaking or bool(manifest.leaks)
     with progress_of() as progress:
-        result = evaluate_cases(
-            score_cases(detector, pictures, progress), [detector.model],
-            left_out=left_out, leaking=leaking, prevalences=prevalence or PREVALENCES,
-            progress=progress,
+        result = run_evaluation(
+            detector, manifest, fold=fold, allow_leaks=allow_leaks,
+            prevalences=prevalence or PREVALENCES, progress=progress, workers=cores(),
         )  # fmt: skip
-    run = Path(model).parent / "run.json"
-    facts = json.loads(run.read_text(encoding="utf-8")) if run.is_file() else None
-    curves = Path(model).parent / "curves.svg"
-    how = (
-        "The detector's file says which pictures it was fitted on."
-        if detector.card.seen
-        else (
-            "The detector's file does not say what it was fitted on: that these cases are new "
-            "to it is on your word."
+    how = "The detector's file says which pictures it was fitted on."
+    if not detector.card.seen:
+        how = (
+            "The detector's file does not say what it was fitted on: that these cases are new to "
+            "it is on your word."
         )
-    )
-    setting = Setting(str(data), how, {}, curves if curves.is_file() else None)
-    setting = replace(setting, claim=claim_answers(result, [detector.card], str(data), facts))
+    run_file, curves = (Path(model).parent / name for name in ("run.json", "curves.svg"))
+    run = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else None
+    claim = claim_answers(result, [detector.card], str(data), run)
+    setting = Setting(str(data), how, claim, curves if curves.is_file() else None)
     write_evaluation(result, {detector.model["sha256"]: detector}, setting, output, pdf=pdf)
     show(result, output)
 

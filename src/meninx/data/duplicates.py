@@ -1,7 +1,7 @@
 """Find pictures that are copies of each other, byte by byte or nearly so."""
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx.data.folds import connected
 from meninx.data.likeness import (
     FEWEST_RINGS,
     FEWEST_SPECTRUM,
@@ -77,34 +78,46 @@ def find_duplicates(
     Returns:
         Groups of pictures that show the same slice; chains count as one group.
     """
-    first = {value: index for index, value in reversed(list(enumerate(hashes)))}
-    cluster = np.array([first[value] for value in hashes], dtype=np.intp)
-    exact = [
-        DuplicateGroup("exact", tuple(map(int, np.flatnonzero(cluster == index))), 1.0)
-        for index in sorted(set(first.values()))
-        if np.count_nonzero(cluster == index) > 1
-    ]
-    distinct = [i for i in sorted(set(first.values())) if signatures[i] is not None]
-    known = [signature for i in distinct if (signature := signatures[i]) is not None]
+    exact = connected([[value] for value in hashes])
+    firsts = [index for index in sorted(set(exact)) if signatures[index] is not None]
+    known = [signature for index in firsts if (signature := signatures[index]) is not None]
     pairs = candidate_pairs(known)
-    links: dict[int, float] = {}
-    for done, ((one, other), value) in enumerate(
-        zip(pairs, _likenesses(known, pairs, workers), strict=True)
-    ):
+    keys: list[list[Hashable]] = [[value] for value in hashes]
+    links: list[tuple[int, float]] = []
+    likenesses = _likenesses(known, pairs, workers)
+    for done, (pair, value) in enumerate(zip(pairs, likenesses, strict=True)):
         if progress is not None:
             progress(done + 1, len(pairs))
-        if value < SAME_SLICE:
-            continue
-        low, high = sorted((int(cluster[distinct[one]]), int(cluster[distinct[other]])))
-        weakest = min(value, links.get(low, 1.0), links.get(high, 1.0))
-        cluster[cluster == high] = low
-        links[low] = weakest
-    near = [
-        DuplicateGroup("near", tuple(map(int, np.flatnonzero(cluster == index))), links[int(index)])
-        for index in np.unique(cluster)
-        if int(index) in links
+        if value >= SAME_SLICE:
+            for member in pair:
+                keys[firsts[member]].append(pair)
+            links.append((firsts[pair[0]], value))
+    cluster = connected(keys)
+    weakest: dict[int, float] = {}
+    for member, value in links:
+        weakest[cluster[member]] = min(value, weakest.get(cluster[member], 1.0))
+    groups = [DuplicateGroup("exact", own, 1.0) for own in members_of(exact) if len(own) > 1]
+    groups += [
+        DuplicateGroup("near", own, weakest[own[0]])
+        for own in members_of(cluster)
+        if own[0] in weakest
     ]
-    return Duplicates((*exact, *near), cluster)
+    return Duplicates(tuple(groups), np.array(cluster, dtype=np.intp))
+
+
+def members_of(cluster: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the members of each cluster, ascending, in the order of their first ones.
+
+    Args:
+        cluster: For each item the first one that it hangs together with.
+
+    Returns:
+        Positions.
+    """
+    members: dict[int, list[int]] = {}
+    for index, first in enumerate(cluster):
+        members.setdefault(first, []).append(index)
+    return [tuple(own) for own in members.values()]
 
 
 def candidate_pairs(signatures: Sequence[Signature]) -> list[tuple[int, int]]:
@@ -120,7 +133,7 @@ def candidate_pairs(signatures: Sequence[Signature]) -> list[tuple[int, int]]:
         return []
     spectra = np.stack([signature.spectrum for signature in signatures])
     whole = np.stack([signature.whole for signature in signatures])
-    turned = [side.reshape(len(whole), -1).copy() for side in quarter_turns(whole)]
+    turned = [side.reshape(len(whole), -1) for side in quarter_turns(whole)]
     by_spectrum = set(_closest(spectra, [spectra], FEWEST_SPECTRUM))
     by_whole = set(_closest(whole.reshape(len(whole), -1), turned, FEWEST_WHOLE))
     agreeing = {
@@ -137,7 +150,9 @@ def _closest(
     """Yield each row's closest others whose best product over all sides reaches `least`."""
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
-        product = np.maximum.reduce([block @ side.T for side in sides])
+        product = block @ sides[0].T
+        for side in sides[1:]:
+            np.maximum(product, block @ side.T, out=product)
         for row, values in enumerate(product, start):
             values[row] = -1.0
             close = np.flatnonzero(values >= least)

@@ -31,6 +31,8 @@ class Item:
         tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
         mask: Its mask's file.
         patient: Where known, else empty.
+        group: As the user's table has it, else empty; never parted either.
+        fold: As the user's table has it, else 0.
         split: `train`, `validation` or `test` where the folder names one, else empty.
         source: The collection.
         extra: Further columns, kept for subgroups.
@@ -41,6 +43,8 @@ class Item:
     tumor_type: str | None = None
     mask: Path | None = None
     patient: str = ""
+    group: str = ""
+    fold: int = 0
     split: str = ""
     source: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)

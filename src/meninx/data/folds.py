@@ -33,6 +33,18 @@ def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
     return [root(item) for item in range(len(keys))]
 
 
+def keys_of(**names: str) -> list[Hashable]:
+    """Return what an item must not be parted over, for `connected`.
+
+    Args:
+        **names: Such as `patient="P1"`; empty ones are unknown and connect nothing.
+
+    Returns:
+        Keys that differ between kinds of names.
+    """
+    return [(kind, name) for kind, name in names.items() if name]
+
+
 def split_into_folds(
     clusters: Sequence[Hashable],
     labels: Sequence[str],

@@ -10,6 +10,7 @@ Legend: s side of the square, 128; y before x everywhere.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,27 @@ class Signature:
     coarse: NDArray[np.float16] = field(repr=False)
     center: NDArray[np.float64] = field(repr=False)
     frame: NDArray[np.float64] = field(repr=False)
+
+
+class _Affine(NamedTuple):
+    """Map points of one picture to another's: matrix @ point + offset, y before x."""
+
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where points lie in the other picture, both of shape (2, n)."""
+        return self.matrix @ points + self.offset[:, None]
+
+    @classmethod
+    def around(
+        cls,
+        matrix: NDArray[np.float64],
+        here: NDArray[np.float64],
+        there: NDArray[np.float64],
+    ) -> "_Affine":
+        """Return the map that brings the point `here` to the point `there`."""
+        return cls(matrix, there - matrix @ here)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +177,11 @@ def likeness(one: Signature, other: Signature) -> float:
     """
     best = -1.0
     if ring_agreement(one, other) >= FEWEST_RINGS:
-        best = _laid_over(one, other, *_map_of_frames(one, other))
+        best = _laid_over(one, other, _map_of_frames(one, other))
     if best < SAME_SLICE:
-        matrix, offset, agreement = _map_of_quarters(one, other)
+        proposal, agreement = _map_of_quarters(one, other)
         if agreement >= FEWEST_RINGS:
-            best = max(best, _laid_over(one, other, matrix, offset))
+            best = max(best, _laid_over(one, other, proposal))
     return best
 
 
@@ -220,7 +242,7 @@ def _moments(head: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _along_rings(image: Array, center: NDArray[np.float64], frame: NDArray[np.float64]) -> Array:
-    points = frame @ _RING_POINTS + center[:, None]
+    points = _Affine(frame, center).at(_RING_POINTS)
     return np.asarray(
         ndimage.map_coordinates(image, points, order=1).reshape(RINGS, ANGLES), dtype=np.float32
     )
@@ -235,27 +257,23 @@ def _best_turn(one: Signature, other: Signature) -> tuple[float, float, bool]:
     return float(agreement.max()), float(_TURNS[int(agreement.argmax())]), mirrored
 
 
-def _map_of_frames(
-    one: Signature, other: Signature
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the affine map from one square to the other by the heads' frames."""
+def _map_of_frames(one: Signature, other: Signature) -> _Affine:
+    """Return the map from one square to the other by the heads' frames."""
     _, turn, mirrored = _best_turn(one, other)
     sin, cos = np.sin(turn), np.cos(turn)
     rotation = (
         np.array([[-cos, sin], [sin, cos]]) if mirrored else np.array([[cos, -sin], [sin, cos]])
     )
     matrix = other.frame @ rotation @ np.linalg.inv(one.frame)
-    return matrix, other.center - matrix @ one.center
+    return _Affine.around(matrix, one.center, other.center)
 
 
-def _map_of_quarters(
-    one: Signature, other: Signature
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _map_of_quarters(one: Signature, other: Signature) -> tuple[_Affine, float]:
     """Return the best mirroring and quarter turn of the whole square, and how well it agrees."""
     agreement = _turned_wholes(other.whole) @ one.whole.ravel()
     best = int(agreement.argmax())
-    middle, matrix = np.full(2, _CENTER), _QUARTERS[best]
-    return matrix, middle - matrix @ middle, float(agreement[best])
+    middle = np.full(2, _CENTER)
+    return _Affine.around(_QUARTERS[best], middle, middle), float(agreement[best])
 
 
 def _turned_wholes(whole: Array) -> Array:
@@ -291,28 +309,23 @@ def _halved(square: Array) -> Array:
     return np.asarray(square.reshape(_HALF, 2, _HALF, 2).mean(axis=(1, 3)), dtype=np.float32)
 
 
-def _laid_over(
-    one: Signature,
-    other: Signature,
-    matrix: NDArray[np.float64],
-    offset: NDArray[np.float64],
-) -> float:
-    """Return the correlation of fine structure after refining an affine map of the squares."""
+def _laid_over(one: Signature, other: Signature, proposal: _Affine) -> float:
+    """Return the correlation of fine structure after refining a map of the squares."""
     fixed, moving = _coarse_detail(one), _coarse_detail(other)
     # Pixels of half the resolution: their centers lie between two of the square's.
     between = np.full(2, 0.5)
-    half = (offset + matrix @ between - between) / 2
-    matrix, half = _refined(fixed, moving, matrix, half)
-    if _correlation(fixed, moving, matrix, half) < FEWEST_COARSE:
+    matrix, offset = proposal
+    half = _Affine(matrix, (offset + matrix @ between - between) / 2)
+    half = _refined(fixed, moving, half, steps=6)
+    if _correlation(fixed, moving, half) < FEWEST_COARSE:
         return -1.0
-    offset = 2 * half + between - matrix @ between
+    whole = _Affine(half.matrix, 2 * half.offset + between - half.matrix @ between)
     fixed, moving = _fine_detail(one), _fine_detail(other)
-    matrix, offset = _refined(fixed, moving, matrix, offset, steps=3)
-    halfway = _correlation(fixed, moving, matrix, offset)
+    whole = _refined(fixed, moving, whole, steps=3)
+    halfway = _correlation(fixed, moving, whole)
     if halfway < FEWEST_FINE:
         return halfway
-    matrix, offset = _refined(fixed, moving, matrix, offset, steps=3)
-    return _correlation(fixed, moving, matrix, offset)
+    return _correlation(fixed, moving, _refined(fixed, moving, whole, steps=3))
 
 
 @lru_cache(maxsize=2)
@@ -321,20 +334,15 @@ def _grid(size: int) -> NDArray[np.float64]:
     return np.asarray(np.indices((size, size))[:, 1::2, 1::2].reshape(2, -1), dtype=np.float64)
 
 
-def _refined(
-    fixed: _Detail,
-    moving: _Detail,
-    matrix: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    steps: int = 6,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return an affine map after a few Gauss-Newton steps on the squared difference."""
+def _refined(fixed: _Detail, moving: _Detail, start: _Affine, steps: int) -> _Affine:
+    """Return a map after a few Gauss-Newton steps on the squared difference."""
     size = len(fixed.values)
     grid, center = _grid(size), (size - 1) / 2
     wanted = fixed.values[1::2, 1::2].ravel()
     unit = (grid - center) / center
+    found_map = start
     for _ in range(steps):
-        points = matrix @ grid + offset[:, None]
+        points = found_map.at(grid)
         inside = ((points > 0) & (points < size - 1)).all(axis=0)
         found, y, x = (
             ndimage.map_coordinates(part, points, order=1) * inside
@@ -349,22 +357,17 @@ def _refined(
         # Further than a few pixels a linear step can't be trusted.
         step = step * min(1.0, 4.0 / max(largest, 1e-9))
         turn = np.array([[step[0], step[1]], [step[3], step[4]]]) / center
-        matrix = matrix + turn
-        offset = offset + np.array([step[2], step[5]]) - turn @ np.full(2, center)
+        shift = np.array([step[2], step[5]]) - turn @ np.full(2, center)
+        found_map = _Affine(found_map.matrix + turn, found_map.offset + shift)
         if largest < 0.05:
             break
-    return matrix, offset
+    return found_map
 
 
-def _correlation(
-    fixed: _Detail,
-    moving: _Detail,
-    matrix: NDArray[np.float64],
-    offset: NDArray[np.float64],
-) -> float:
+def _correlation(fixed: _Detail, moving: _Detail, laid: _Affine) -> float:
     """Return the correlation of two pictures' detail where either shows the head."""
     size = len(fixed.values)
-    points = matrix @ _grid(size) + offset[:, None]
+    points = laid.at(_grid(size))
     inside = ((points > 0) & (points < size - 1)).all(axis=0)
     here = fixed.head[1::2, 1::2].ravel() > 0.5
     there = ndimage.map_coordinates(moving.head, points, order=1) > 0.5

@@ -201,7 +201,9 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
         path: The CSV file; pictures are named relative to its folder where they lie on one drive.
     """
     extras = list(dict.fromkeys(name for picture in pictures for name in picture.extra))
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Written beside and moved: of several processes that start together, none reads half a file.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    with unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*COLUMNS, *FURTHER_COLUMNS, *extras], restval="")
         writer.writeheader()
         for picture in pictures:
@@ -222,6 +224,7 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
                     **picture.extra,
                 }
             )
+    unfinished.replace(path)
 
 
 def _relative(path: Path, folder: Path) -> str:

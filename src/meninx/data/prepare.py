@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
 from meninx.data.folders import PICTURE_SUFFIXES, Item, find_items
-from meninx.data.folds import connected, split_at_random, split_into_folds
+from meninx.data.folds import connected, keys_of, split_at_random, split_into_folds
 from meninx.data.manifest import (
     COLUMNS,
     FURTHER_COLUMNS,
@@ -68,10 +68,10 @@ class Survey:
 
     @property
     def clusters(self) -> list[int]:
-        """For each item the first item that it shares a slice or a patient with."""
+        """For each item the first item that it shares a slice, a group or a patient with."""
         return connected(
             [
-                [("slice", int(cluster)), *([("patient", item.patient)] if item.patient else [])]
+                keys_of(cluster=str(cluster), group=item.group, patient=item.patient)
                 for cluster, item in zip(self.duplicates.cluster, self.items, strict=True)
             ]
         )
@@ -198,11 +198,13 @@ def load_data(
         DataError: If the data contradict themselves.
     """
     table = data / MANIFEST_NAME if data.is_dir() else data
-    if table.is_file() and _is_complete(table):
+    columns = _columns_of(table) if table.is_file() else set()
+    if {"id", "fold", "group"} <= columns:
         return read_manifest(table, allow_leaks=allow_leaks)
     pictures, _ = prepare(
-        data, labels=labels, allow_leaks=allow_leaks, progress=progress, workers=workers
-    )
+        data, split="given" if "fold" in columns else "grouped", labels=labels,
+        allow_leaks=allow_leaks, progress=progress, workers=workers,
+    )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(pictures, folder / MANIFEST_NAME)
     return read_manifest(folder / MANIFEST_NAME, allow_leaks=allow_leaks)
@@ -280,9 +282,9 @@ def ranges(indices: Sequence[int]) -> str:
     return " ".join(f"{first}-{last}" for first, last in parts)
 
 
-def _is_complete(table: Path) -> bool:
+def _columns_of(table: Path) -> set[str]:
     header = table.read_bytes().decode("utf-8-sig", errors="replace").split("\n", 1)[0]
-    return {"id", "fold", "group"} <= {name.strip() for name in header.split(",")}
+    return {name.strip() for name in header.split(",")}
 
 
 def _row(found: Survey, index: int, cluster: int) -> Picture:
@@ -300,13 +302,13 @@ def _row(found: Survey, index: int, cluster: int) -> Picture:
         tumor_type=item.tumor_type if tumor else None,
         # Named by content, so that the same data get the same groups under any file names.
         group="g" + hashlib.sha256(found.facts[cluster].sha256.encode()).hexdigest()[:12],
-        fold=int(item.extra.get("fold", 0) or 0),
+        fold=item.fold,
         source=item.source,
         patient=item.patient,
         sha256=facts.sha256,
         split=item.split,
         tumor_slices=slices,
-        extra={name: value for name, value in item.extra.items() if name != "fold"},
+        extra=item.extra,
     )
 
 
@@ -362,11 +364,9 @@ def _table_items(path: Path) -> list[Item]:
             faults.append(f"line {line}: tumor_type is {kind!r}")
         if (tumor == "1") == (kind == "none") and kind:
             faults.append(f"line {line}: tumor is {tumor} but tumor_type is {kind!r}")
-        known = ("tumor", "source", "patient", "split", *COLUMNS, *FURTHER_COLUMNS)
-        extra = {key: value for key, value in row.items() if key not in known or key == "fold"}
-        if not extra.get("fold", "0").isdecimal():
-            faults.append(f"line {line}: fold is {extra['fold']!r}, expected a whole number")
-            extra["fold"] = "0"
+        fold = row.get("fold") or "0"
+        if not fold.isdecimal():
+            faults.append(f"line {line}: fold is {fold!r}, expected a whole number")
         items.append(
             Item(
                 file,
@@ -374,9 +374,11 @@ def _table_items(path: Path) -> list[Item]:
                 tumor_type=kind if kind in TYPE_NAMES else None,
                 mask=mask,
                 patient=row.get("patient") or "",
+                group=row.get("group") or "",
+                fold=int(fold) if fold.isdecimal() else 0,
                 split=row.get("split") or "",
                 source=row.get("source") or path.parent.name,
-                extra=extra,
+                extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
             )
         )
     if not items:

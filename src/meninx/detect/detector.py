@@ -19,6 +19,7 @@ from meninx.detect.preprocessing import (
     Placement,
     framing_of,
     intensity_range,
+    sampled,
 )
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
@@ -29,8 +30,6 @@ from meninx.scan.scan import Scan, Slice
 LEAST_BRAIN = 0.25
 # Bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
-# Slices that tell a volume's intensities and extent; percentiles of all would cost more than that.
-FRAMING_SLICES = 16
 
 
 class Detector:
@@ -66,7 +65,7 @@ class Detector:
         slices = brain_slices(scan)
         images = np.stack([one.image for one in slices])  # [n, h, w]
         preprocessing = self.card.preprocessing
-        framing = framing_of(images[:: max(1, len(images) // FRAMING_SLICES)])
+        framing = framing_of(images)
         placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
         units = [preprocessing.to_unit(image, framing, placement) for image in images]
         prepared_at = time.perf_counter()
@@ -165,7 +164,7 @@ def brain_areas(scan: Scan) -> NDArray[np.intp]:
         One number a slice, in order, shape (n,).
     """
     along = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    low, high = intensity_range(along[:: max(1, len(along) // FRAMING_SLICES)])
+    low, high = intensity_range(sampled(along))
     level = low + FOREGROUND_LEVEL * (high - low)
     return np.array([np.count_nonzero(one > level) for one in along])
 

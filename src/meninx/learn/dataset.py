@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_mask, read_one, tumor_area
+from meninx.data.prepare import read_mask, read_one
 from meninx.detect.detector import brain_slices
-from meninx.detect.preprocessing import Preprocessing, foreground, framing_of
+from meninx.detect.preprocessing import Framing, Preprocessing, foreground, framing_of
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import Batch
@@ -36,12 +36,16 @@ class Example:
         mask: Tumor, shape (h, w), 0 or 1; None for a slice without tumor.
         tumor_type: One of `labels.TYPE_NAMES`, None where unknown or none.
         kind: `MASKED`, `TUMOR_FREE`, `SIMULATED` or `UNMASKED`, a tumor without its outline.
+        framing: That it shares with the other slices of its volume; None for its own.
+        pixel_spacing: Distance between rows and between columns, mm.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.float32] | None
     tumor_type: str | None
     kind: int
+    framing: Framing | None = None
+    pixel_spacing: tuple[float, float] = (1.0, 1.0)
 
 
 def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Iterator[Example]:
@@ -80,18 +84,19 @@ def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Itera
 
 
 def _slices_of(picture: Picture) -> Iterator[Example]:
-    """Yield the slices of a volume; of one with an outline, each as its own part of it."""
+    """Yield the slices of a volume; of one with an outline, each with its own part of it."""
     scan = read_one(picture.picture)
     mask = read_mask(picture.mask, scan) if picture.mask is not None else None
-    area = tumor_area(scan, mask) if mask is not None else None
-    for one in brain_slices(scan):
-        truth = None
-        if mask is not None and area is not None and area[one.index]:
-            truth = scan.view.cut(mask, one.index).astype(np.float32)
-        kind = UNMASKED if picture.tumor and mask is None else TUMOR_FREE
+    slices = brain_slices(scan)
+    framing = framing_of(np.stack([one.image for one in slices]))
+    for one in slices:
+        truth = None if mask is None else scan.view.cut(mask, one.index).astype(np.float32)
+        kind, kind_of_tumor = TUMOR_FREE, None
+        if picture.tumor and (truth is None or truth.any()):
+            kind, kind_of_tumor = UNMASKED if truth is None else MASKED, picture.tumor_type
         yield Example(
-            one.image, truth, picture.tumor_type if kind == UNMASKED or truth is not None else None,
-            MASKED if truth is not None else kind,
+            one.image, truth if kind == MASKED else None, kind_of_tumor, kind, framing,
+            one.pixel_spacing,
         )  # fmt: skip
 
 
@@ -121,8 +126,8 @@ class SliceDataset(Dataset[dict[str, Tensor]]):
     def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
         images, masks, depths, types, kinds = [], [], [], [], []
         for example in examples:
-            framing = framing_of(example.image[None])
-            placement = preprocessing.placement(framing, example.image.shape, (1.0, 1.0))
+            framing = example.framing or framing_of(example.image[None])
+            placement = preprocessing.placement(framing, example.image.shape, example.pixel_spacing)
             unit = preprocessing.to_unit(example.image, framing, placement)
             mask = np.zeros_like(unit)
             if example.mask is not None:

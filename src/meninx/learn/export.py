@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from meninx.detect.calibration import Calibration
@@ -20,6 +20,8 @@ from meninx.learn.network import Backbone
 from meninx.learn.recipe import Recipe
 
 OPSET = 18
+# Of the safetensors' metadata.
+SEEN_KEY = "seen"
 # Smaller tensors, biases and scales, keep their precision: they weigh nothing.
 SMALLEST_HALVED = 1024
 
@@ -92,23 +94,33 @@ def export_detector(
     onnx.save(model, path)
     weights = {name: tensor.half() if tensor.is_floating_point() else tensor
                for name, tensor in network.state_dict().items()}  # fmt: skip
-    save_file(weights, path.with_suffix(".safetensors"), metadata={"recipe": recipe.name})
+    save_file(
+        weights,
+        path.with_suffix(".safetensors"),
+        metadata={"recipe": recipe.name, SEEN_KEY: " ".join(card.seen)},
+    )
 
 
-def load_weights(network: Backbone, path: Path) -> None:
+def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:
     """Fill a network with the weights that `export_detector` wrote.
 
     Args:
         network: Changed in place.
         path: A safetensors file.
 
+    Returns:
+        What they were fitted on, as in `ModelCard.seen`; empty where that is not recorded.
+
     Raises:
         ModelError: If it can't be read or belongs to another network.
     """
     try:
         network.load_state_dict(load_file(path))
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata() or {}
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{path}: no weights of this network: {error}") from error
+    return tuple(metadata.get(SEEN_KEY, "").split())
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> None:

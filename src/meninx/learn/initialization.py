@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 
 from meninx.data.facts import sha256_of
-from meninx.detect.detector import shipped_detector
+from meninx.detect.detector import load_detector, shipped_detector
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError, OptionError
 from meninx.learn.dataset import SliceDataset, to_batch
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def initialize(
     network: Backbone, name: str, weights: Path | None = None, sha256: str | None = None
-) -> None:
+) -> tuple[str, ...]:
     """Fill a network with its first weights.
 
     Args:
@@ -40,6 +40,9 @@ def initialize(
         weights: A file to take them from: torchvision's ResNet-18 for `imagenet`, else the
             safetensors of a run.
         sha256: What the file must have; None to take any.
+
+    Returns:
+        What the weights were fitted on, as in `ModelCard.seen`: it stays seen.
 
     Raises:
         ModelError: If the file can't be read, is another one, or does not fit.
@@ -52,9 +55,10 @@ def initialize(
     if name == "imagenet":
         fill_from_imagenet(network, _imagenet_file(weights))
     elif weights is not None:
-        load_weights(network, weights)
+        return load_weights(network, weights)
     elif name == "meninx":
-        fill_from_shipped(network)
+        return fill_from_shipped(network)
+    return ()
 
 
 def _check_sha256(path: Path, expected: str | None) -> None:
@@ -122,7 +126,7 @@ def fill_from_imagenet(network: Backbone, path: Path) -> None:
         raise ModelError(f"{path}: no readable ResNet-18 of torchvision: {error}") from error
 
 
-def fill_from_shipped(network: Backbone) -> None:
+def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
     """Fill a network with the shipped detector's weights.
 
     The shipped file has its batch normalization folded into the convolutions. It is unfolded: each
@@ -132,18 +136,21 @@ def fill_from_shipped(network: Backbone) -> None:
     Args:
         network: Changed in place. A pooled network takes the backbone and the type head.
 
+    Returns:
+        What the shipped detector was fitted on, as in `ModelCard.seen`.
+
     Raises:
         ModelError: If the shipped file is missing.
     """
-    folded = folded_weights(shipped_detector())
     source = CellNetwork()
-    unfold(source, folded, _phantom_slices())
+    unfold(source, folded_weights(shipped_detector()), _phantom_slices())
     state = source.state_dict()
     if not isinstance(network, CellNetwork):
         # What marks a cell is no score of a whole picture.
         own = network.state_dict()
         state |= {name: own[name] for name in own if name.startswith("cell_head.")}
     network.load_state_dict(state)
+    return load_detector().card.seen
 
 
 def folded_weights(path: Path) -> dict[str, Tensor]:

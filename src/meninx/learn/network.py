@@ -52,6 +52,34 @@ class Backbone(nn.Module):
         maps: Tensor = self.dropout(self.stages(self.stem(x)))
         return maps
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of cells and types.
+
+        Args:
+            x: Normalized slices, shape (b, 1, h, w).
+
+        Returns:
+            Cell logits, shape (b, m, n), and type logits, shape (b, 3), in the order of
+            `labels.TYPE_NAMES`.
+        """
+        features = self.features(x)  # [b, 512, m, n]
+        cell_logits = self.cell_head(features)  # [b, 1, m, n]
+        type_maps = self.type_head(features)  # [b, 3, m, n]
+        return cell_logits[:, 0], self.type_logits(type_maps, cell_logits)
+
+    def type_logits(self, type_maps: Tensor, cell_logits: Tensor) -> Tensor:
+        """Return the type logits of a slice.
+
+        Args:
+            type_maps: Logits of each type in each cell, shape (b, 3, m, n).
+            cell_logits: Logits of a tumor in each cell, shape (b, 1, m, n).
+
+        Returns:
+            Here the mean of the maps, shape (b, 3).
+        """
+        del cell_logits  # of use where cells are judged
+        return type_maps.mean((2, 3))
+
 
 class CellNetwork(Backbone):
     """Judge every cell of a slice: tumor or not, and of which type.
@@ -70,22 +98,19 @@ class CellNetwork(Backbone):
         with torch.no_grad():
             self.cell_head.bias.fill_(-2.0)  # type: ignore[union-attr]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of cells and types.
+    def type_logits(self, type_maps: Tensor, cell_logits: Tensor) -> Tensor:
+        """Return the type logits of a slice.
 
         Args:
-            x: Normalized slices, shape (b, 1, h, w).
+            type_maps: Logits of each type in each cell, shape (b, 3, m, n).
+            cell_logits: Logits of a tumor in each cell, shape (b, 1, m, n).
 
         Returns:
-            Cell logits, shape (b, m, n), and type logits, shape (b, 3), in the order of
-            `labels.TYPE_NAMES`.
+            The maps read where the tumor is, shape (b, 3).
         """
-        features = self.features(x)  # [b, 512, m, n]
-        cell_logits = self.cell_head(features)  # [b, 1, m, n]
-        # The type is read where the tumor is. Detached: naming a tumor must not move it.
+        # Detached: naming a tumor must not move it.
         attention = cell_logits.detach().flatten(2).softmax(-1)  # [b, 1, m * n]
-        type_logits = (self.type_head(features).flatten(2) * attention).sum(-1)  # [b, 3]
-        return cell_logits[:, 0], type_logits
+        return (type_maps.flatten(2) * attention).sum(-1)
 
 
 class PooledNetwork(Backbone):
@@ -102,19 +127,6 @@ class PooledNetwork(Backbone):
     """
 
     top_cells = ALL_CELLS
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of cells and types.
-
-        Args:
-            x: Normalized slices, shape (b, 1, h, w).
-
-        Returns:
-            Cell logits, shape (b, m, n), and type logits, shape (b, 3), in the order of
-            `labels.TYPE_NAMES`.
-        """
-        features = self.features(x)  # [b, 512, m, n]
-        return self.cell_head(features)[:, 0], self.type_head(features).mean((2, 3))
 
 
 def build_network(architecture: str, dropout: float = DEFAULT_DROPOUT) -> Backbone:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,18 +25,22 @@ PACKAGES = (
 RUN_NAME = "run.json"
 
 
-def write_provenance(output: Path, recipe: Recipe, manifest: Manifest) -> None:
+def write_provenance(
+    output: Path, recipe: Recipe, manifest: Manifest, before: Sequence[str]
+) -> None:
     """Write run.json and the manifest into a run folder.
 
     Args:
         output: The run folder.
         recipe: All choices.
         manifest: What it learns from.
+        before: SHA-256 of what its first weights were fitted on, or their beginnings.
     """
     facts = {
         "recipe": dataclasses.asdict(recipe),
         "manifest_sha256": manifest.sha256,
         "leaks": list(manifest.leaks),
+        "seen_before": list(before),
         "git": git_state(),
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -44,6 +49,12 @@ def write_provenance(output: Path, recipe: Recipe, manifest: Manifest) -> None:
     (output / RUN_NAME).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not (output / MANIFEST_NAME).exists():
         write_manifest(manifest.pictures, output / MANIFEST_NAME)
+
+
+def seen_before(output: Path) -> tuple[str, ...]:
+    """Return what the first weights of a run were fitted on, as `write_provenance` wrote it."""
+    facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
+    return tuple(facts.get("seen_before", ()))
 
 
 def git_state() -> str | None:

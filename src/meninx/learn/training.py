@@ -3,10 +3,8 @@
 import dataclasses
 import json
 import logging
-import math
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from meninx.assess.plots import plot_training
@@ -32,7 +29,6 @@ from meninx.data.manifest import Manifest
 from meninx.detect.detector import Detector
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.augmentation import Batch, augment
 from meninx.learn.dataset import (
     UNMASKED,
     Example,
@@ -44,13 +40,13 @@ from meninx.learn.dataset import (
 from meninx.learn.epochs import EpochTable, read_epochs
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.initialization import initialize
-from meninx.learn.losses import cell_loss, cell_targets, picture_loss, type_loss, type_weights
-from meninx.learn.network import CELLS, build_network, picture_logit
-from meninx.learn.provenance import check_same_run, write_provenance
+from meninx.learn.losses import type_weights
+from meninx.learn.module import DetectorTraining
+from meninx.learn.network import CELLS
+from meninx.learn.provenance import check_same_run, seen_before, write_provenance
 from meninx.learn.recipe import Recipe
 from meninx.learn.simulation import simulated_examples
 from meninx.learn.study_point import with_study_point
-from meninx.learn.validation import Validation
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
 CANVAS_ZOOM = 7 / 6
@@ -58,132 +54,6 @@ MONITOR = "val/score"
 DETECTOR_NAME = "detector.onnx"
 
 log = logging.getLogger(__name__)
-
-
-class DetectorTraining(lightning.LightningModule):
-    """Hold a network's loss, schedule and validation.
-
-    Args:
-        recipe: All choices.
-        type_weights: Of the tumor types in the loss, shape (3,); None for equal ones.
-    """
-
-    def __init__(self, recipe: Recipe, type_weights: Tensor | None = None) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.network = build_network(recipe.network.architecture, recipe.network.dropout)
-        self.validation = Validation()
-        self.type_weights: Tensor | None
-        self.register_buffer("type_weights", type_weights, persistent=False)
-
-    @property
-    def judges_cells(self) -> bool:
-        """Whether the network learns from outlines."""
-        return self.recipe.network.architecture == CELLS
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cell and type logits of normalized slices."""
-        cell_logits, type_logits = self.network(x.to(memory_format=torch.channels_last))
-        return cell_logits.float(), type_logits.float()
-
-    def _normalized(self, image: Tensor) -> Tensor:
-        preprocessing = self.recipe.preprocessing
-        return (image - preprocessing.mean) / preprocessing.std
-
-    def on_train_epoch_start(self) -> None:
-        """Seed each epoch on its own, so that a resumed run draws what an unbroken one would."""
-        seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
-        torch.manual_seed(seed + 7_919 * self.global_rank)
-
-    def on_before_batch_transfer(
-        self,
-        batch: dict[str, Tensor],
-        dataloader_idx: int,  # noqa: ARG002
-    ) -> Batch:
-        """Return collated items as pictures, varied in training, before a GPU gets them."""
-        made = to_batch(batch)
-        if not self.trainer.training:
-            return made
-        return augment(made, self.recipe.augmentation, self.recipe.preprocessing.size)
-
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Return the loss of one batch."""
-        cell_logits, type_logits = self(self._normalized(batch.image))
-        logits = picture_logit(cell_logits, self.network.top_cells)
-        options = self.recipe.loss
-        # Cells are taught by outlines; whole pictures only where a source comes with and without
-        # tumors: elsewhere the source would be learned. A pooled network has nothing else.
-        counted = batch.fair if self.judges_cells else torch.ones_like(batch.fair)
-        loss = cell_loss(cell_logits, batch, options) if self.judges_cells else logits.sum() * 0
-        if counted.any():
-            loss = loss + options.picture_weight * picture_loss(
-                logits[counted], batch.tumor[counted], options.label_smoothing
-            )
-        loss = loss + options.type_weight * type_loss(
-            type_logits, batch.tumor_type, self.type_weights, options.label_smoothing
-        )
-        accuracy = ((logits > 0) == batch.tumor).float().mean()
-        for name, value in (("loss", loss), ("accuracy", accuracy)):
-            self.log(
-                f"train/{name}", value, prog_bar=name == "loss", on_step=False, on_epoch=True,
-                sync_dist=True, batch_size=len(logits),
-            )  # fmt: skip
-        return loss
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        """Keep what the network says of pictures that nothing was done to."""
-        cell_logits, type_logits = self(self._normalized(batch.image))
-        self.validation.add(
-            picture_logit(cell_logits, self.network.top_cells),
-            batch.tumor,
-            type_logits,
-            batch.tumor_type,
-            (cell_logits, *cell_targets(batch.mask)) if self.judges_cells else None,
-        )
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation's figures."""
-        for name, value in self.validation.figures().items():
-            self.log(f"val/{name}", value, prog_bar=name == "score", sync_dist=True)
-        self.validation.clear()
-
-    def configure_optimizers(self) -> Any:
-        """Return AdamW with a linear warm-up and a cosine that ends at the last step."""
-        training = self.recipe.training
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-        )
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, cosine_with_warmup(total, training.warmup))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-
-def cosine_with_warmup(total: int, warmup: float) -> Callable[[int], float]:
-    """Return the learning rate's factor at each step.
-
-    It rises linearly for the first `warmup` share of the `total` steps and falls as half a cosine
-    to zero at the last (Loshchilov and Hutter 2017).
-    """
-    rising = max(1, round(total * warmup))
-
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        passed = min(1.0, (step - rising) / max(1, total - 1 - rising))
-        return 0.5 * (1 + math.cos(math.pi * passed))
-
-    return factor
 
 
 def precision_for(wanted: str) -> str:
@@ -254,10 +124,9 @@ def train(
     lightning.seed_everything(training.seed, workers=True, verbose=False)
     learned, held_out = read_examples(manifest, recipe)
     output.mkdir(parents=True, exist_ok=True)
+    checkpoint = _last_checkpoint(output) if resume else None
     if resume:
         check_same_run(output, recipe, manifest.sha256)
-    if is_first_process():
-        write_provenance(output, recipe, manifest)
     size = recipe.preprocessing.size
     canvas = dataclasses.replace(recipe.preprocessing, size=32 * round(size * CANVAS_ZOOM / 32))
     training_set = SliceDataset(learned, canvas)
@@ -265,16 +134,19 @@ def train(
     del learned, held_out
     balanced = type_weights(training_set.tumor_type, len(TYPE_NAMES))
     module = DetectorTraining(recipe, balanced if recipe.loss.balance_types else None)
-    if not resume:
-        # A resumed run takes its weights from its checkpoint.
-        initialize(module.network, recipe.network.initialization, weights, sha256)
-    _fit(module, training_set, validation_set, output, resume)
+    if checkpoint is None:
+        before = initialize(module.network, recipe.network.initialization, weights, sha256)
+    else:
+        before = seen_before(output)
+    if is_first_process():
+        write_provenance(output, recipe, manifest, before)
+    _fit(module, training_set, validation_set, output, checkpoint)
     figures = {}
     if is_first_process():
         fitted = manifest.without_fold(training.test_fold)
         origin = Origin(
             manifest.sha256,
-            tuple(picture.sha256 or sha256_of(picture.picture) for picture in fitted),
+            (*before, *(sha256_of(picture.picture) for picture in fitted)),
             bool(manifest.leaks),
         )
         figures = _finish(module, validation_set, output, origin)
@@ -344,30 +216,18 @@ def _fit(
     training_set: SliceDataset,
     validation_set: SliceDataset,
     output: Path,
-    resume: bool,
+    checkpoint: Path | None,
 ) -> None:
-    """Train, and leave the best epoch's weights in the module."""
-    recipe, training, processes = module.recipe, module.recipe.training, _processes()
-    sampler = ShareSampler(
-        training_set.kind, recipe.sampling, training.pictures_per_epoch, training.seed,
-        rank=int(os.environ.get("RANK", "0")), processes=processes,
-    )  # fmt: skip
-    batch = min(training.batch_size, len(sampler))
-    # Opening a loader draws a number, at another moment in a resumed run than in an unbroken one:
-    # with a generator of its own, augmentation draws the same in both.
-    loader = DataLoader(
-        training_set, batch_size=batch, sampler=sampler, drop_last=True,
-        generator=torch.Generator().manual_seed(training.seed),
-    )  # fmt: skip
-    best = ModelCheckpoint(
-        output / "checkpoints", "best", monitor=MONITOR, mode="max", enable_version_counter=False
-    )
-    last = ModelCheckpoint(
-        output / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    """Train, from a checkpoint if there is one, and leave the best epoch's weights."""
+    training, processes = module.recipe.training, _processes()
+    loader = _loader(training_set, module.recipe)
+    if checkpoint is not None:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        loader.sampler.epoch = int(saved["epoch"]) + 1  # type: ignore[attr-defined]
+    best = _checkpoint(output, "best", monitor=MONITOR, mode="max")
     callbacks: list[Callback] = [
         best,
-        last,
+        _checkpoint(output, "last", save_on_train_epoch_end=True),
         EarlyStopping(MONITOR, mode="max", patience=training.patience),
         LearningRateMonitor("epoch"),
         TQDMProgressBar(refresh_rate=10),
@@ -391,11 +251,6 @@ def _fit(
         num_sanity_val_steps=0,
         log_every_n_steps=min(10, len(loader)),
     )
-    checkpoint = output / "checkpoints" / "last.ckpt"
-    resume = resume and checkpoint.is_file()
-    if resume:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        sampler.epoch = int(saved["epoch"]) + 1
     with warnings.catch_warnings():
         # All pictures lie in memory: workers would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -407,11 +262,43 @@ def _fit(
             module,
             loader,
             DataLoader(validation_set, batch_size=64),
-            ckpt_path=checkpoint if resume else None,
+            ckpt_path=checkpoint,
         )
     saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.eval()
+
+
+def _loader(training_set: SliceDataset, recipe: Recipe) -> DataLoader[dict[str, Tensor]]:
+    """Return this process's share of each epoch's pictures."""
+    training = recipe.training
+    sampler = ShareSampler(
+        training_set.kind,
+        recipe.sampling,
+        training.pictures_per_epoch,
+        training.seed,
+        rank=int(os.environ.get("RANK", "0")),
+        processes=_processes(),
+    )
+    # Opening a loader draws a number, at another moment in a resumed run than in an unbroken one:
+    # with a generator of its own, augmentation draws the same in both.
+    return DataLoader(
+        training_set,
+        batch_size=min(training.batch_size, len(sampler)),
+        sampler=sampler,
+        drop_last=True,
+        generator=torch.Generator().manual_seed(training.seed),
+    )
+
+
+def _checkpoint(output: Path, name: str, **options: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(output / "checkpoints", name, enable_version_counter=False, **options)
+
+
+def _last_checkpoint(output: Path) -> Path | None:
+    """Return what a run can go on from; None where no epoch was finished."""
+    path = output / "checkpoints" / "last.ckpt"
+    return path if path.is_file() else None
 
 
 def _finish(

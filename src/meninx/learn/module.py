@@ -1,0 +1,143 @@
+"""Say what one step of training does: augment, judge, and weigh the errors."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from meninx.learn.augmentation import Batch, augment
+from meninx.learn.dataset import to_batch
+from meninx.learn.losses import cell_loss, cell_targets, picture_loss, type_loss
+from meninx.learn.network import CELLS, build_network, picture_logit
+from meninx.learn.recipe import Recipe
+from meninx.learn.validation import Validation
+
+
+class DetectorTraining(lightning.LightningModule):
+    """Hold a network's loss, schedule and validation.
+
+    Args:
+        recipe: All choices.
+        type_weights: Of the tumor types in the loss, shape (3,); None for equal ones.
+    """
+
+    def __init__(self, recipe: Recipe, type_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = build_network(recipe.network.architecture, recipe.network.dropout)
+        self.validation = Validation()
+        self.type_weights: Tensor | None
+        self.register_buffer("type_weights", type_weights, persistent=False)
+
+    @property
+    def judges_cells(self) -> bool:
+        """Whether the network learns from outlines."""
+        return self.recipe.network.architecture == CELLS
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cell and type logits of normalized slices."""
+        cell_logits, type_logits = self.network(x.to(memory_format=torch.channels_last))
+        return cell_logits.float(), type_logits.float()
+
+    def _normalized(self, image: Tensor) -> Tensor:
+        preprocessing = self.recipe.preprocessing
+        return (image - preprocessing.mean) / preprocessing.std
+
+    def on_train_epoch_start(self) -> None:
+        """Seed each epoch on its own, so that a resumed run draws what an unbroken one would."""
+        seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
+        torch.manual_seed(seed + 7_919 * self.global_rank)
+
+    def on_before_batch_transfer(
+        self,
+        batch: dict[str, Tensor],
+        dataloader_idx: int,  # noqa: ARG002
+    ) -> Batch:
+        """Return collated items as pictures, varied in training, before a GPU gets them."""
+        made = to_batch(batch)
+        if not self.trainer.training:
+            return made
+        return augment(made, self.recipe.augmentation, self.recipe.preprocessing.size)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Return the loss of one batch."""
+        cell_logits, type_logits = self(self._normalized(batch.image))
+        logits = picture_logit(cell_logits, self.network.top_cells)
+        options = self.recipe.loss
+        # Cells are taught by outlines; whole pictures only where a source comes with and without
+        # tumors: elsewhere the source would be learned. A pooled network has nothing else.
+        counted = batch.fair if self.judges_cells else torch.ones_like(batch.fair)
+        loss = cell_loss(cell_logits, batch, options) if self.judges_cells else logits.sum() * 0
+        if counted.any():
+            loss = loss + options.picture_weight * picture_loss(
+                logits[counted], batch.tumor[counted], options.label_smoothing
+            )
+        loss = loss + options.type_weight * type_loss(
+            type_logits, batch.tumor_type, self.type_weights, options.label_smoothing
+        )
+        accuracy = ((logits > 0) == batch.tumor).float().mean()
+        for name, value in (("loss", loss), ("accuracy", accuracy)):
+            self.log(
+                f"train/{name}", value, prog_bar=name == "loss", on_step=False, on_epoch=True,
+                sync_dist=True, batch_size=len(logits),
+            )  # fmt: skip
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Keep what the network says of pictures that nothing was done to."""
+        cell_logits, type_logits = self(self._normalized(batch.image))
+        self.validation.add(
+            picture_logit(cell_logits, self.network.top_cells),
+            batch.tumor,
+            type_logits,
+            batch.tumor_type,
+            (cell_logits, *cell_targets(batch.mask)) if self.judges_cells else None,
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation's figures."""
+        for name, value in self.validation.figures().items():
+            self.log(f"val/{name}", value, prog_bar=name == "score", sync_dist=True)
+        self.validation.clear()
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with a linear warm-up and a cosine that ends at the last step."""
+        training = self.recipe.training
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, cosine_with_warmup(total, training.warmup))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def cosine_with_warmup(total: int, warmup: float) -> Callable[[int], float]:
+    """Return the learning rate's factor at each step.
+
+    It rises linearly for the first `warmup` share of the `total` steps and falls as half a cosine
+    to zero at the last (Loshchilov and Hutter 2017).
+    """
+    rising = max(1, round(total * warmup))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        passed = min(1.0, (step - rising) / max(1, total - 1 - rising))
+        return 0.5 * (1 + math.cos(math.pi * passed))
+
+    return factor
