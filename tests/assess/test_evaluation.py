@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from meninx.assess.audit import audit, write_audit
 from meninx.assess.cases import Case, score_cases, unseen
@@ -97,6 +97,8 @@ def test_the_report_is_one_offline_page(result, detector, tmp_path):
     assert "http" not in page.replace("http://www.w3.org", "")
     assert page.count("<img") >= 6
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    # weasyprint would have Pillow read truncated pictures as if they were whole.
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
     told = json.loads((tmp_path / "metrics.json").read_text())
     assert told["figures"]["auroc"]["value"] == pytest.approx(
         result.figures["auroc"].value, abs=1e-6

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,14 +297,19 @@ def write_pdf(page: str, path: Path) -> None:
     Raises:
         OptionError: If weasyprint or the libraries that it needs are missing.
     """
-    try:
-        from weasyprint import HTML
-    except (ImportError, OSError) as error:
+    # In a process of its own: weasyprint makes Pillow accept truncated pictures everywhere.
+    done = subprocess.run(
+        [sys.executable, "-m", "weasyprint", "-", str(path)],
+        input=page.encode(),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode or not path.is_file():
+        why = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise OptionError(
-            f"--pdf needs weasyprint and Pango: pip install 'meninx[evidence]', and on Debian "
-            f"apt install libpango-1.0-0 libpangoft2-1.0-0 ({error})"
-        ) from error
-    HTML(string=page).write_pdf(str(path))
+            "--pdf needs weasyprint and Pango: pip install 'meninx[evidence]', and on Debian "
+            f"apt install libpango-1.0-0 libpangoft2-1.0-0 ({' '.join(why)})"
+        )
 
 
 def claim_answers(
