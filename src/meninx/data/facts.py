@@ -19,7 +19,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 # What stands out in a 256-bin histogram does not need every pixel of a large picture.
-MOST_PIXELS = 512 * 512
+MOST_PIXELS = 192 * 192
 
 
 @dataclass(frozen=True, eq=False)
