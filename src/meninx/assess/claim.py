@@ -1,7 +1,8 @@
 """Fill the Checklist for Artificial Intelligence in Medical Imaging, as far as a program can.
 
 Items follow the 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024, 6(4):e240300),
-in words of our own. What only people know is left to them, and said so.
+in short words of our own, which do not replace the published form. What only people know is left
+to them, and said so.
 """
 
 from dataclasses import dataclass
