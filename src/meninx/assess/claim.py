@@ -11,7 +11,7 @@ AUTHORS = "for the authors to write"
 
 
 @dataclass(frozen=True)
-class Item:
+class ChecklistItem:
     """Hold one item.
 
     Args:
@@ -80,7 +80,7 @@ ITEMS = (
 )
 
 
-def checklist(answers: dict[int, str]) -> list[Item]:
+def checklist(answers: dict[int, str]) -> list[ChecklistItem]:
     """Return the checklist filled in.
 
     Args:
@@ -90,6 +90,6 @@ def checklist(answers: dict[int, str]) -> list[Item]:
         All 44 items.
     """
     return [
-        Item(number, section, text, answers.get(number, AUTHORS))
+        ChecklistItem(number, section, text, answers.get(number, AUTHORS))
         for number, (section, text) in enumerate(ITEMS, 1)
     ]
