@@ -169,6 +169,19 @@ def test_the_probe_finds_a_planted_shortcut_and_no_other():
     assert (file.name, intensity.name, both.name) == ("file", "intensity", "both")
 
 
+def test_the_probe_learns_from_what_the_detector_was_fitted_on():
+    def case(number):
+        sick = number % 2 == 0
+        one = made(sick, 0.5 + 0.4 * sick, cluster=number)
+        return replace(one, facts={"file": {"width": 100.0 + (number % 7) + 3 * sick}})
+
+    few, many = [case(n) for n in range(14)], [case(n) for n in range(14, 400)]
+    alone = evaluate_cases(few, []).probes[0]
+    taught = evaluate_cases(few, [], others=many).probes[0]
+    assert len(taught.probability) == len(few)
+    assert taught.auroc.value > alone.auroc.value
+
+
 def test_the_probe_never_learns_from_a_copy():
     rng = np.random.default_rng(0)
     cluster = np.repeat(np.arange(30), 4)

@@ -16,6 +16,7 @@ from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import SEEN_DIGITS
 from meninx.errors import DataError, InputError
+from meninx.scan.scan import Scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,17 +135,54 @@ def score_case(detector: Detector, picture: Picture) -> Case:
         return Case(picture, Findings.of_error(error, detector.model))
     if findings.status != "scored":
         return Case(picture, findings)
-    middle = scan.slice(len(scan) // 2).image
-    facts: dict[str, Mapping[str, float]] = {"intensity": intensity_facts(middle)}
+    facts = facts_of(picture, scan)
     volume, peak_inside = None, None
     if not picture.is_volume:
-        with Image.open(picture.picture) as opened:
-            facts = {"file": file_facts(opened, picture.picture.stat().st_size), **facts}
         peak_inside = _peak_in_picture(picture, findings)
     elif mask is not None:
         volume = measure_findings(findings, scan, mask, detector.card.preprocessing.size)
     light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
     return Case(picture, light, facts, peak_inside, volume)
+
+
+def facts_of(picture: Picture, scan: Scan) -> dict[str, Mapping[str, float]]:
+    """Return what the shortcut probe may look at, by kind.
+
+    Args:
+        picture: A manifest's row.
+        scan: Read from it.
+
+    Returns:
+        Intensity statistics of the middle slice and, of a picture, its file's facts.
+    """
+    facts: dict[str, Mapping[str, float]] = {
+        "intensity": intensity_facts(scan.slice(len(scan) // 2).image)
+    }
+    if not picture.is_volume:
+        with Image.open(picture.picture) as opened:
+            facts["file"] = file_facts(opened, picture.picture.stat().st_size)
+    return facts
+
+
+def unscored_cases(model: Mapping[str, str], pictures: Sequence[Picture]) -> list[Case]:
+    """Return cases that no detector judges, for the shortcut probe to learn from.
+
+    Args:
+        model: Of the detector that was fitted on them.
+        pictures: Rows of a manifest; unreadable ones are passed over.
+
+    Returns:
+        Cases with facts and without a probability.
+    """
+    cases = []
+    for picture in pictures:
+        try:
+            scan = read_one(picture.picture)
+        except InputError:
+            continue
+        findings = Findings(picture.id, "refused", reason="fitted_on", model=model)
+        cases.append(Case(picture, findings, facts_of(picture, scan)))
+    return cases
 
 
 def _peak_in_picture(picture: Picture, findings: Findings) -> bool | None:

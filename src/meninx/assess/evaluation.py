@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.assess import metrics
-from meninx.assess.cases import Case, clusters_of, score_cases, unseen
+from meninx.assess.cases import Case, clusters_of, score_cases, unscored_cases, unseen
 from meninx.assess.intervals import (
     Figure,
     bootstrap_difference,
@@ -180,18 +180,21 @@ def evaluate(
         DataError: If nothing is left to judge by, or nothing could be scored.
         OptionError: If there is no such fold.
     """
+    if fold is not None and fold not in manifest.folds:
+        raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
     pictures, left_out = unseen(detector, manifest, allow_leaks=allow_leaks)
     if fold is not None:
-        if fold not in manifest.folds:
-            raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
         pictures = [picture for picture in pictures if picture.fold == fold]
         if not pictures:
             raise DataError(f"fold {fold}: the detector was fitted on all of it")
+    judged = {picture.id for picture in pictures}
+    rest = [picture for picture in manifest.pictures if picture.id not in judged]
     return evaluate_cases(
         score_cases(detector, pictures, progress, workers),
         [detector.model],
         left_out=left_out,
         leaking=bool(allow_leaks and left_out) or detector.card.leaking or bool(manifest.leaks),
+        others=unscored_cases(detector.model, rest),
         prevalences=prevalences,
         progress=progress,
     )
@@ -203,6 +206,7 @@ def evaluate_cases(
     *,
     left_out: int = 0,
     leaking: bool = False,
+    others: Sequence[Case] = (),
     prevalences: Sequence[float] = PREVALENCES,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -213,6 +217,7 @@ def evaluate_cases(
         models: Name and SHA-256 of the detectors.
         left_out: Pictures that were not judged, because the detector was fitted on them.
         leaking: Whether the figures are flattered.
+        others: Cases that the shortcut probe learns from, too, and nothing is judged by.
         prevalences: Shares of tumors for which PPV and NPV are stated.
         progress: Told what is being computed.
 
@@ -233,7 +238,7 @@ def evaluate_cases(
     progress("computing intervals", 0, 2)
     figures = figures_of(answers, weights, prevalences)
     progress("computing intervals", 1, 2)
-    probes = _probes(scored, answers)
+    probes = _probes(scored, others)
     progress("computing intervals", 2, 2)
     types, type_auroc = _types(scored, answers, weights)
     return Evaluation(
@@ -257,7 +262,7 @@ def evaluate_cases(
 def _answers(cases: Sequence[Case]) -> Answers:
     return Answers(
         tumor=np.array([case.picture.tumor for case in cases]),
-        probability=np.array([case.findings.probability for case in cases], dtype=float),
+        probability=np.array([case.findings.probability or 0.0 for case in cases]),
         called=np.array([case.findings.decision == "tumor" for case in cases]),
         cluster=np.array(clusters_of([case.picture for case in cases]), dtype=np.intp),
     )
@@ -308,12 +313,15 @@ def figures_of(
     return figures
 
 
-def _probes(cases: Sequence[Case], answers: Answers) -> list[Probe]:
+def _probes(scored: Sequence[Case], others: Sequence[Case]) -> list[Probe]:
+    cases = [*scored, *others]
     kinds = [kind for kind in ("file", "intensity") if all(kind in case.facts for case in cases)]
-    if not kinds or answers.tumor.all() or not answers.tumor.any():
+    truth = np.array([case.picture.tumor for case in scored])
+    if not kinds or truth.all() or not truth.any():
         return []
+    answers = _answers(cases)
     features = {kind: [case.facts[kind] for case in cases] for kind in kinds}
-    return probe_shortcuts(features, answers.tumor, answers.cluster)
+    return probe_shortcuts(features, answers.tumor, answers.cluster, len(scored))
 
 
 def _advantage(answers: Answers, probes: Sequence[Probe], weights: Floats) -> Figure | None:

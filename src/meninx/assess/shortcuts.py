@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
 from meninx.assess.intervals import Figure, bootstrap_weights, bounded_interval
-from meninx.assess.metrics import weighted_auroc
+from meninx.assess.metrics import auroc, weighted_auroc
 
 FOLDS = 5
 Features = Sequence[Mapping[str, float]]
@@ -21,7 +21,7 @@ class Probe:
 
     Args:
         name: What it looked at.
-        probability: Of each case, by a fit that saw no case of its cluster, shape (n,).
+        probability: Of each judged case, by a fit that saw no case of its cluster, shape (n,).
         auroc: With its 95 % interval.
     """
 
@@ -31,7 +31,10 @@ class Probe:
 
 
 def probe_shortcuts(
-    features: Mapping[str, Features], tumor: NDArray[np.bool_], cluster: NDArray[np.intp]
+    features: Mapping[str, Features],
+    tumor: NDArray[np.bool_],
+    cluster: NDArray[np.intp],
+    judged: int | None = None,
 ) -> list[Probe]:
     """Measure how well a tumor is told from each kind of features, and from all together.
 
@@ -39,6 +42,8 @@ def probe_shortcuts(
         features: For each kind, such as `file` and `intensity`, numbers by name of n cases.
         tumor: The truth, shape (n,).
         cluster: Cases that share a slice or a patient, shape (n,); they never part.
+        judged: How many cases, from the first on, the probe is judged by; None for all. The others
+            are only learned from: a probe must not be weak for want of cases.
 
     Returns:
         One probe a kind, and one named `both` or `all` where there are several; none where a class
@@ -51,22 +56,18 @@ def probe_shortcuts(
     folds = min(FOLDS, len(np.unique(cluster[tumor])), len(np.unique(cluster[~tumor])))
     if folds < 2:
         return []
-    weights = bootstrap_weights(cluster)
+    part = slice(judged)
+    weights = bootstrap_weights(cluster[part])
     probes = []
-    for name, parts in combinations.items():
-        columns = np.concatenate([_matrix(features[part]) for part in parts], axis=1)
-        probability = _out_of_fold(columns, tumor, cluster, folds)
+    for name, kinds_used in combinations.items():
+        columns = np.concatenate([_matrix(features[kind]) for kind in kinds_used], axis=1)
+        probability = _out_of_fold(columns, tumor, cluster, folds)[part]
         draws = np.concatenate(
-            [weighted_auroc(tumor, probability, part) for part in np.array_split(weights, 10)]
+            [weighted_auroc(tumor[part], probability, some) for some in np.array_split(weights, 10)]
         )
-        value = float(weighted_auroc(tumor, probability, np.ones(len(tumor))))
-        probes.append(
-            Probe(
-                name,
-                probability,
-                Figure(value, *bounded_interval(value, draws, len(np.unique(cluster)))),
-            )
-        )
+        value = auroc(tumor[part], probability)
+        interval = bounded_interval(value, draws, len(np.unique(cluster[part])))
+        probes.append(Probe(name, probability, Figure(value, *interval)))
     return probes
 
 

@@ -117,6 +117,7 @@ def show(result: "Evaluation", output: Path) -> None:
     for name, figure in result.outlines.items():
         table.add_row(name, str(figure).replace("[", r"\["))
     console.print(table)
-    console.print(verdict(result))
+    if said := verdict(result):
+        console.print(said)
     console.print("For research, not for diagnosis.", style="dim")
     typer.echo(f"report: {output / 'report.html'}", err=True)
