@@ -81,7 +81,7 @@ def test_cases_go_through_the_detector(result, detector, pictures):
     assert sum(table.values()) == 8
     assert table["tp"] + table["fn"] == told["tumors"] == 4
     assert told["unscored"] == {"unreadable": 1}
-    assert told["operating_points"] == [detector.card.calibration.operating_point]
+    assert told["operating_points"] == [detector.card.calibration.picture.balanced]
     for case in result.cases:
         assert case.is_right == ((case.findings.decision == "tumor") == case.picture.tumor)
     drawn = result.figures["sensitivity"]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from meninx.data.manifest import Picture, read_manifest
 from meninx.data.prepare import read_mask, read_one, tumor_area
-from meninx.detect.calibration import Calibration, slice_logits
+from meninx.detect.calibration import Calibration, Scale, slice_logits
 from meninx.detect.detector import brain_slices, load_detector
 from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing, framing_of
@@ -24,6 +24,8 @@ from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_calibration
 from meninx.phantom.writing import make_studies, write_studies
 
+KNOWN = Calibration(Scale(1.5, 0.4, 0.3), Scale(1.2, 0.6, 0.5))
+OTHER = Calibration(Scale(1.0, 0.1, 0.05), Scale(2.0, 0.2, 0.1))
 TINY = Recipe(
     name="tiny",
     preprocessing=Preprocessing(size=64),
@@ -75,7 +77,7 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     for parameter in network.parameters():
         parameter.data = parameter.data.half().float()
     path = tmp_path / "d.onnx"
-    export_detector(network, TINY, Calibration(1.5, 0.4, 0.6), path, Origin("abc"))
+    export_detector(network, TINY, KNOWN, path, Origin("abc"))
     engine = Engine(path)
     x = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
     with torch.inference_mode():
@@ -83,10 +85,10 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     for found, wanted in zip(engine.run(x), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=2e-3)
     assert path.stat().st_size < 25e6
-    assert engine.card.calibration == Calibration(1.5, 0.4, 0.6)
+    assert engine.card.calibration == KNOWN
     assert engine.card.preprocessing == TINY.preprocessing
-    recalibrate(path, Calibration(1.0, 0.1, 0.2))
-    assert Engine(path).card.calibration == Calibration(1.0, 0.1, 0.2)
+    recalibrate(path, OTHER)
+    assert Engine(path).card.calibration == OTHER
     np.testing.assert_array_equal(Engine(path).run(x)[0], engine.run(x)[0])
 
 

@@ -17,6 +17,7 @@ from meninx.cli.data_options import (
 from meninx.cli.evaluate import show
 from meninx.cli.extras import needs_extra
 from meninx.cli.train import find_recipe, log_to
+from meninx.errors import OptionError
 
 
 def crossvalidate(
@@ -38,21 +39,45 @@ def crossvalidate(
             show_default=False,
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start every fold from this file, detector.safetensors of a run that saw none of "
+            "DATA.",
+            show_default=False,
+        ),
+    ] = None,
+    heads: Annotated[
+        list[Path] | None, typer.Option(help="As for `meninx train`.", show_default=False)
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Write the mean of the folds' weights as detector.onnx into --output; they must "
+            "have begun alike, so from --weights.",
+        ),
+    ] = False,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
 ) -> None:
     """Train one detector a fold and pool what each says of the fold that it never saw.
 
-    For each fold the next one chooses the epoch and calibrates; the others are learned from. Needs
-    the extra `train`.
+    For each fold the next one chooses the epoch and calibrates; the others are learned from. With a
+    recipe whose validation_fold is 0 all others are learned from, and each fold's detector is
+    calibrated by what the others say out of fold. Needs the extra `train`.
     """
     from dataclasses import replace
 
     with needs_extra("train"):
-        from meninx.assess.cases import score_cases
         from meninx.assess.evaluation import evaluate_cases
         from meninx.assess.evaluation_report import Setting, claim_answers, write_evaluation
-        from meninx.learn.crossvalidation import train_folds
+        from meninx.learn.crossvalidation import (
+            calibrate_out_of_fold,
+            score_out_of_fold,
+            train_folds,
+        )
+        from meninx.learn.merging import merge as merge_runs
         from meninx.learn.recipe import read_recipe
     from meninx.detect.detector import load_detector
 
@@ -63,12 +88,21 @@ def crossvalidate(
     folder = output or Path("runs") / f"cv-{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     log_to(folder / "training.log", first=True)
     manifest = load_manifest(data, folder, label, allow_leaks=allow_leaks)
-    cases, detectors = [], {}
-    for fold, file in train_folds(manifest, chosen, folder):
-        detector = load_detector(file, threads=1)
-        detectors[detector.model["sha256"]] = detector
+    if merge and (weights is None or chosen.training.validation_fold):
+        raise OptionError("--merge needs --weights and a recipe with validation_fold = 0")
+    given = tuple(heads or ())
+    files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
+    with progress_of() as progress:
+        cases = score_out_of_fold(manifest, files, progress, cores())
+    if not chosen.training.validation_fold:
+        scale = calibrate_out_of_fold(cases, files)
         with progress_of() as progress:
-            cases += score_cases(detector, manifest.fold(fold), progress, cores())
+            cases = score_out_of_fold(manifest, files, progress, cores())
+        if merge:
+            runs = [file.parent for file in files.values()]
+            merge_runs(manifest, chosen, runs, folder, scale, given)
+    loaded = [load_detector(file, threads=1) for file in files.values()]
+    detectors = {detector.model["sha256"]: detector for detector in loaded}
     models = [detector.model for detector in detectors.values()]
     result = evaluate_cases(cases, models, leaking=bool(manifest.leaks))
     how = (

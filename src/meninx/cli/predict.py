@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
+from meninx.detect.calibration import OperatingPoint
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ def predict(
         Path | None,
         typer.Option(help="Detector file to use instead of the shipped one.", show_default=False),
     ] = None,
+    operating_point: Annotated[
+        OperatingPoint,
+        typer.Option(
+            help="What is called a tumor: balanced, at the best Youden index, or sensitive, so "
+            "that 95 % of tumors were found."
+        ),
+    ] = "balanced",
 ) -> None:
     """Find tumors in scans, and show where.
 
@@ -51,7 +59,7 @@ def predict(
     if not all(paths):
         # The current folder, which an empty path means elsewhere, is seldom what was meant.
         raise OptionError('an empty path ""; is a variable of your shell unset?')
-    detector = load_detector(model)
+    detector = load_detector(model, operating_point=operating_point)
     kept = []
     with Results(output, detector) as results:
         for scan, findings in with_progress(detector, paths):

@@ -51,6 +51,14 @@ def train(
     sha256: Annotated[
         str | None, typer.Option(help="What the file of --weights must have.", show_default=False)
     ] = None,
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A healthy head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
+            "simulates others from; give it once for each.",
+            show_default=False,
+        ),
+    ] = None,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
     resume: Annotated[
@@ -83,7 +91,15 @@ def train(
         raise OptionError(f"{folder} holds a run already; add --resume or choose another --output")
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, allow_leaks=allow_leaks)
-    run = run_training(manifest, chosen, folder, resume=resume, weights=weights, sha256=sha256)
+    run = run_training(
+        manifest,
+        chosen,
+        folder,
+        resume=resume,
+        weights=weights,
+        sha256=sha256,
+        heads=tuple(heads or ()),
+    )
     if not is_first_process():
         return
     for name, value in run.figures.items():

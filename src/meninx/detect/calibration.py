@@ -15,41 +15,81 @@ ALL_CELLS = 0
 # A study's score is its highest mean over slices that together are this thick: a lesion has depth,
 # a false alarm in a single slice seldom has.
 LESION_DEPTH_MM = 10.0
+# A cell of a slice is judged together with the cells above and below it over this depth, in all.
+CONTEXT_MM = 5.0
+
+
+OperatingPoint = Literal["balanced", "sensitive"]
+OPERATING_POINTS: tuple[OperatingPoint, ...] = ("balanced", "sensitive")
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Hold what turns logits into probabilities and decisions; it travels in the detector file.
+class Scale:
+    """Hold what turns one kind of logit into probabilities and decisions.
 
     Args:
         temperature: Logits are divided by it (Guo et al. 2017).
-        operating_point: Probability of a single picture from which on it is called tumor.
-        study_operating_point: The same for a volume, whose score is a maximum over many slices.
+        balanced: Probability from which on something is called a tumor: the one of the best Youden
+            index.
+        sensitive: The same, so that 95 % of tumors were found.
     """
 
     temperature: float = 1.0
-    operating_point: float = 0.5
-    study_operating_point: float = 0.5
+    balanced: float = 0.5
+    sensitive: float = 0.5
 
     def probability(self, logit: float) -> float:
         """Return the probability that belongs to a logit."""
         return float(1.0 / (1.0 + np.exp(-np.clip(logit / self.temperature, -80, 80))))
 
-    def decide(self, probability: float, *, study: bool) -> Decision:
-        """Return the decision at the operating point.
+    def threshold(self, point: OperatingPoint) -> float:
+        """Return the probability from which on something is called a tumor."""
+        return self.balanced if point == "balanced" else self.sensitive
 
-        Args:
-            probability: Of a picture or a study.
-            study: Whether it is that of a volume.
+    def decide(self, probability: float, point: OperatingPoint) -> Decision:
+        """Return `tumor` from the operating point on."""
+        return "tumor" if probability >= self.threshold(point) else "no_tumor"
 
-        Returns:
-            `tumor` from the operating point on.
-        """
-        return "tumor" if probability >= self.threshold(study=study) else "no_tumor"
 
-    def threshold(self, *, study: bool) -> float:
-        """Return the operating point of single pictures or of volumes."""
-        return self.study_operating_point if study else self.operating_point
+@dataclass(frozen=True)
+class Calibration:
+    """Hold the scales of a detector; they travel in its file.
+
+    Args:
+        picture: Of single pictures, and of the slices of a volume.
+        study: Of volumes, whose logit is a maximum over many slices.
+    """
+
+    picture: Scale = Scale()
+    study: Scale = Scale()
+
+    def of(self, *, study: bool) -> Scale:
+        """Return the scale of volumes or of single pictures."""
+        return self.study if study else self.picture
+
+
+def averaged_over_depth(
+    cell_logits: NDArray[np.float32], spacing_mm: float | None
+) -> NDArray[np.float32]:
+    """Return cell logits averaged with those above and below: noise changes from slice to slice.
+
+    Args:
+        cell_logits: Of neighboring slices, in order, shape (n, m, m).
+        spacing_mm: Distance between slices; None for single pictures.
+
+    Returns:
+        Mean over `CONTEXT_MM` centered on each slice, over less at the ends, shape (n, m, m). Where
+        slices are further apart than half of that, nothing changes.
+    """
+    reach = 0 if spacing_mm is None else int(CONTEXT_MM / 2 / spacing_mm)
+    if not reach or len(cell_logits) == 1:
+        return cell_logits
+    sums = np.cumsum(cell_logits, axis=0, dtype=np.float64)
+    sums = np.concatenate([np.zeros_like(sums[:1]), sums])
+    index = np.arange(len(cell_logits))
+    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(cell_logits))
+    means = (sums[high] - sums[low]) / (high - low)[:, None, None]
+    return np.asarray(means, dtype=np.float32)
 
 
 def slice_logits(

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.detect.calibration import slice_logits, study_logit
+from meninx.detect.calibration import (
+    OperatingPoint,
+    averaged_over_depth,
+    slice_logits,
+    study_logit,
+)
 from meninx.detect.engine import Engine
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
@@ -38,13 +43,17 @@ class Detector:
     Args:
         path: A detector file, as `meninx train` writes it.
         threads: As for `Engine`.
+        operating_point: From which probability on something is called a tumor.
 
     Raises:
         ModelError: If the file is damaged or no detector.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(
+        self, path: Path, threads: int = 0, operating_point: OperatingPoint = "balanced"
+    ) -> None:
         self._engine = Engine(path, threads)
+        self.operating_point = operating_point
         self.card = self._engine.card
         self.model = {"name": self.card.name, "sha256": self._engine.sha256}
 
@@ -102,12 +111,12 @@ class Detector:
         type_logits: NDArray[np.float32],
         milliseconds: dict[str, float],
     ) -> Findings:
-        calibration = self.card.calibration
+        scale = self.card.calibration.of(study=scan.is_volume)
+        gap = scan.slice_gap_mm if scan.is_volume else None
+        cell_logits = averaged_over_depth(cell_logits, gap)
         logits = slice_logits(cell_logits, self.card.top_cells)
-        probability = calibration.probability(
-            study_logit(logits, scan.slice_gap_mm if scan.is_volume else None)
-        )
-        decision = calibration.decide(probability, study=scan.is_volume)
+        probability = scale.probability(study_logit(logits, gap))
+        decision = scale.decide(probability, self.operating_point)
         found = tuple(
             self._slice_finding(one, placement, cells, float(logit))
             for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
@@ -123,7 +132,7 @@ class Detector:
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            threshold=calibration.threshold(study=scan.is_volume),
+            threshold=scale.threshold(self.operating_point),
         )
 
     def _slice_finding(
@@ -131,12 +140,12 @@ class Detector:
     ) -> SliceFinding:
         size = self.card.preprocessing.size
         row, column = placement.to_image(*hottest_position(cells, size))
-        scaled = cells / self.card.calibration.temperature
+        scale = self.card.calibration.picture
         return SliceFinding(
             index=one.index,
-            probability=self.card.calibration.probability(logit),
+            probability=scale.probability(logit),
             peak=one.voxel_at(row, column),
-            cells=(1 / (1 + np.exp(-scaled))).astype(np.float32),
+            cells=(1 / (1 + np.exp(-cells / scale.temperature))).astype(np.float32),
             placement=placement,
         )
 
@@ -185,12 +194,19 @@ def brain_slices(scan: Scan) -> list[Slice]:
     return [scan.slice(index) for index in range(int(kept[0]), int(kept[-1]) + 1)]
 
 
-def load_detector(path: str | Path | None = None, *, threads: int = 0) -> Detector:
+def load_detector(
+    path: str | Path | None = None,
+    *,
+    threads: int = 0,
+    operating_point: OperatingPoint = "balanced",
+) -> Detector:
     """Load a detector.
 
     Args:
         path: A detector file; None for the one that ships with the package.
         threads: That share one slice; 0 for all cores, 1 to score several scans at a time.
+        operating_point: `balanced`, where the Youden index was best, or `sensitive`, where 95 % of
+            tumors were found.
 
     Returns:
         The detector, ready to score, from several threads if need be.
@@ -198,7 +214,9 @@ def load_detector(path: str | Path | None = None, *, threads: int = 0) -> Detect
     Raises:
         ModelError: If the file is missing, damaged or no detector.
     """
-    return Detector(Path(path) if path is not None else shipped_detector(), threads)
+    return Detector(
+        Path(path) if path is not None else shipped_detector(), threads, operating_point
+    )
 
 
 def shipped_detector() -> Path:

@@ -5,14 +5,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meninx.detect.calibration import TOP_CELLS, Calibration
+from meninx.detect.calibration import TOP_CELLS, Calibration, Scale
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
 KEY = "meninx"
 # Enough of a SHA-256 to know a file by: among a million, two that agree are one in 10 million.
 SEEN_DIGITS = 16
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class ModelCard:
             return cls(
                 name=values["name"],
                 preprocessing=Preprocessing(**values["preprocessing"]),
-                calibration=Calibration(**values["calibration"]),
+                calibration=Calibration(
+                    **{kind: Scale(**scale) for kind, scale in values["calibration"].items()}
+                ),
                 types=tuple(values["types"]),
                 manifest_sha256=values["manifest_sha256"],
                 top_cells=values.get("top_cells", TOP_CELLS),

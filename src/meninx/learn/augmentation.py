@@ -82,13 +82,19 @@ def smooth_noise(count: int, cells: int, size: int) -> Tensor:
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:
-    """Return an image smoothed by a Gaussian of `sigma` pixels."""
+    """Return an image smoothed by a Gaussian of `sigma` pixels, 0 lying beyond its border."""
     radius = max(1, math.ceil(2.5 * sigma))
-    taps = torch.arange(-radius, radius + 1, dtype=image.dtype)
-    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    image = F.conv2d(image, kernel[None, None, :, None], padding=(radius, 0))
-    return F.conv2d(image, kernel[None, None, None, :], padding=(0, radius))
+    # As matrices: on a CPU several times faster than convolutions with a single channel.
+    rows, columns = (_band(side, sigma, radius, image.dtype) for side in image.shape[-2:])
+    return rows @ image @ columns
+
+
+def _band(side: int, sigma: float, radius: int, dtype: torch.dtype) -> Tensor:
+    """Return the symmetric matrix that smooths a vector, shape (side, side)."""
+    away = torch.arange(side, dtype=dtype)
+    away = away[:, None] - away
+    kernel = torch.exp(-0.5 * (away / sigma) ** 2) * (away.abs() <= radius)
+    return kernel / kernel[side // 2].sum()
 
 
 def _affine(angle: Tensor, scale_x: Tensor, scale_y: Tensor) -> Tensor:

@@ -1,15 +1,23 @@
-"""Train one detector a fold, each judged by the fold that it never saw."""
+"""Train one detector a fold, each judged by the fold that it never saw, and merge them."""
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from meninx.assess.cases import Case, score_cases
 from meninx.data.manifest import Manifest
+from meninx.data.prepare import Progress, silent
+from meninx.detect.calibration import Scale
+from meninx.detect.detector import load_detector
 from meninx.errors import DataError
+from meninx.learn.export import recalibrate
 from meninx.learn.provenance import check_same_run
 from meninx.learn.recipe import Recipe
 from meninx.learn.training import DETECTOR_NAME, train
+from meninx.learn.validation import fit_scale
 
 LEAST_FOLDS = 3
 
@@ -22,28 +30,39 @@ def recipe_of_fold(recipe: Recipe, folds: tuple[int, ...], test_fold: int) -> Re
     Args:
         recipe: All other choices.
         folds: All folds, ascending.
-        test_fold: Left out; the fold after it chooses the epoch.
+        test_fold: Left out; the fold after it chooses the epoch, unless the recipe holds none out.
 
     Returns:
         The recipe.
     """
-    validation_fold = folds[(folds.index(test_fold) + 1) % len(folds)]
+    validation_fold = 0
+    if recipe.training.validation_fold:
+        validation_fold = folds[(folds.index(test_fold) + 1) % len(folds)]
     training = dataclasses.replace(
         recipe.training, test_fold=test_fold, validation_fold=validation_fold
     )
     return dataclasses.replace(recipe, training=training)
 
 
-def train_folds(manifest: Manifest, recipe: Recipe, output: Path) -> Iterator[tuple[int, Path]]:
+def train_folds(
+    manifest: Manifest,
+    recipe: Recipe,
+    output: Path,
+    *,
+    weights: Path | None = None,
+    heads: Sequence[Path] = (),
+) -> dict[int, Path]:
     """Train one detector a fold; those that an earlier call finished are taken as they are.
 
     Args:
         manifest: With three folds or more: to learn from, to choose the epoch by, to test on.
         recipe: All choices but the folds.
         output: Gets one run folder a fold.
+        weights: That all folds start from; they must not have been fitted on the manifest.
+        heads: Real heads to simulate others from.
 
-    Yields:
-        Each fold and the detector that never saw it.
+    Returns:
+        For each fold the detector that never saw it.
 
     Raises:
         DataError: If there are too few folds.
@@ -54,11 +73,67 @@ def train_folds(manifest: Manifest, recipe: Recipe, output: Path) -> Iterator[tu
             f"{len(manifest.folds)} folds, expected at least {LEAST_FOLDS}: one to test on, one to "
             "choose the epoch by, the rest to learn from"
         )
+    detectors = {}
     for fold in manifest.folds:
         own = recipe_of_fold(recipe, manifest.folds, fold)
         folder = output / f"fold-{fold}"
         check_same_run(folder, own, manifest.sha256)
         if not (folder / DETECTOR_NAME).is_file():
             log.info("fold %d of %d", fold, len(manifest.folds))
-            train(manifest, own, folder, resume=(folder / "checkpoints" / "last.ckpt").is_file())
-        yield fold, folder / DETECTOR_NAME
+            train(
+                manifest,
+                own,
+                folder,
+                resume=(folder / "checkpoints" / "last.ckpt").is_file(),
+                weights=weights,
+                heads=heads,
+            )
+        detectors[fold] = folder / DETECTOR_NAME
+    return detectors
+
+
+def score_out_of_fold(
+    manifest: Manifest,
+    detectors: Mapping[int, Path],
+    progress: Progress = silent,
+    workers: int = 1,
+) -> list[Case]:
+    """Score every picture by the detector that never saw its fold.
+
+    Args:
+        manifest: As the detectors were trained on.
+        detectors: By the fold that each never saw.
+        progress: Told how many of how many are done.
+        workers: Pictures at a time.
+
+    Returns:
+        One case a picture, by fold.
+    """
+    cases: list[Case] = []
+    for fold, path in detectors.items():
+        detector = load_detector(path, threads=1)
+        cases += score_cases(detector, manifest.fold(fold), progress, workers)
+    return cases
+
+
+def calibrate_out_of_fold(cases: Sequence[Case], detectors: Mapping[int, Path]) -> Scale:
+    """Fit the scale of pictures out of fold, and write it into each fold's detector.
+
+    Args:
+        cases: Of all folds, as `score_out_of_fold` returns them, by detectors without a scale.
+        detectors: By the fold that each never saw. Each gets the scale that fits the other folds'
+            answers: its own fold judges it.
+
+    Returns:
+        The scale that fits all of them: of a detector that is merged from these.
+    """
+    scored = [case for case in cases if case.findings.probability is not None]
+    share = np.clip([case.findings.probability or 0.0 for case in scored], 1e-12, 1 - 1e-12)
+    logits = np.log(share / (1 - share))
+    tumor = np.array([case.picture.tumor for case in scored])
+    fold = np.array([case.picture.fold for case in scored])
+    for own, path in detectors.items():
+        card = load_detector(path).card
+        scale = fit_scale(logits[fold != own], tumor[fold != own])
+        recalibrate(path, dataclasses.replace(card.calibration, picture=scale))
+    return fit_scale(logits, tumor)

@@ -91,7 +91,8 @@ class TrainingRecipe:
         gradient_clip: Largest norm of the gradient.
         patience: Epochs without a better validation after which training stops early.
         precision: `bf16-mixed`, `16-mixed` or `32-true`; `auto` takes what the device does best.
-        validation_fold: Never trained on; chooses the epoch and calibrates.
+        validation_fold: Never trained on; chooses the epoch and calibrates. 0 learns from all: the
+            last epoch counts, and `meninx crossvalidate` calibrates out of fold.
         test_fold: Left out altogether, for `meninx evaluate`; 0 to leave none out.
         seed: Of everything random.
     """
@@ -122,7 +123,8 @@ class SamplingRecipe:
         unmasked: Tumor pictures without a mask, of which only the label is learned.
         tumor_free: Real pictures without tumor; some receive one by `AugmentationRecipe.paste`.
         simulated: Slices of phantoms, three in eight with a lesion.
-        phantoms: Heads to simulate for that.
+        phantoms: Heads made of shapes to simulate for that.
+        likenesses: Heads to make from each real head that `meninx train --heads` names.
         calibration_phantoms: Whole heads of other seeds that choose the operating point of
             volumes; 48 bring every sequence, plane and kind of lesion twice; 0 takes the
             pictures' own operating point for volumes too.
@@ -133,7 +135,13 @@ class SamplingRecipe:
     tumor_free: float = 0.5
     simulated: float = 0.0
     phantoms: int = 0
+    likenesses: int = 0
     calibration_phantoms: int = 48
+
+    @property
+    def real(self) -> float:
+        """The share of pictures that are no simulation."""
+        return self.masked + self.unmasked + self.tumor_free
 
 
 @dataclass(frozen=True)
@@ -275,8 +283,8 @@ def _impossible(recipe: Recipe) -> list[str]:
             f"loss.hard_cells: {recipe.loss.hard_cells} is not between 1 and {cells}, the cells of "
             "a picture; to do without, set loss.hard_weight to 0"
         )
-    if sampling.simulated > 0 and sampling.phantoms < 1:
-        faults.append("sampling.phantoms: a share is simulated, but there are no phantoms")
+    if sampling.simulated > 0 and sampling.phantoms + sampling.likenesses < 1:
+        faults.append("sampling.phantoms: a share is simulated, but there are no heads for it")
     if sampling.calibration_phantoms == 1 or sampling.calibration_phantoms < 0:
         faults.append("sampling.calibration_phantoms: expected 0, or 2 and more to have both kinds")
     if recipe.network.architecture not in ARCHITECTURES:
@@ -289,11 +297,11 @@ def _impossible(recipe: Recipe) -> list[str]:
             f"network.initialization: {recipe.network.initialization!r} is none of "
             + ", ".join(INITIALIZATIONS)
         )
-    if training.validation_fold == training.test_fold:
+    if 0 < training.validation_fold == training.test_fold:
         faults.append(
             f"training.test_fold: {training.test_fold} is the validation fold, which chooses the "
             "epoch: a test on it would flatter"
         )
-    if sampling.masked + sampling.unmasked + sampling.tumor_free + sampling.simulated <= 0:
+    if sampling.real + sampling.simulated <= 0:
         faults.append("sampling: all shares are 0")
     return faults

@@ -1,15 +1,22 @@
-"""Make training slices of synthetic heads: negatives and positives from one source."""
+"""Make training slices of simulated heads: negatives and positives from one source."""
 
 import logging
+import multiprocessing
+import os
 from collections.abc import Iterator
+from collections.abc import Sequence as Several
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
+from meninx.data.prepare import read_one
 from meninx.errors import UnsupportedScan
 from meninx.learn.dataset import SIMULATED, Example
+from meninx.learn.measured_head import HeadTemplate, MeasuredHead, template_of
 from meninx.phantom.lesion import KINDS
 from meninx.phantom.phantom import SCAN_CENTER, Grid, Phantom, grid_of
-from meninx.phantom.writing import make_studies
+from meninx.phantom.writing import PLANES, make_studies
 from meninx.scan.geometry import Plane
 from meninx.scan.scan import Scan, Sequence
 
@@ -17,7 +24,10 @@ from meninx.scan.scan import Scan, Sequence
 # "unseen seed" means what it says.
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
+FIRST_LIKENESS_SEED = 3_000_000
 SLICES_PER_HEAD = 8
+# Gliomas vary most and are what sequences other than T1 with contrast are looked at for.
+KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
 # Share of slices that look as after brain extraction, as research collections often are.
 STRIPPED = 0.35
 SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR", "unknown", "unknown")
@@ -28,39 +38,81 @@ HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75
 log = logging.getLogger(__name__)
 
 
-def simulated_examples(heads: int) -> Iterator[Example]:
-    """Yield slices of synthetic heads, every other one with a lesion, in random planes.
+def simulated_examples(
+    phantoms: int, likenesses: int = 0, heads: Several[Path] = ()
+) -> list[Example]:
+    """Return slices of simulated heads, every other head with a lesion, in random planes.
 
     Args:
-        heads: How many people; each gives `SLICES_PER_HEAD` slices.
+        phantoms: How many people made of shapes.
+        likenesses: How many people made from each real head.
+        heads: Real heads, T1 volumes without lesions.
 
-    Yields:
-        Slices with and without a lesion.
+    Returns:
+        `SLICES_PER_HEAD` slices a head, fewer where some show nothing.
+
+    Raises:
+        InputError: If a real head can't be read or used.
     """
-    for number in range(heads):
-        seed = FIRST_TRAINING_SEED + number
-        yield from _slices_of(seed, sick=number % 2 == 0)
-        if (number + 1) % 50 == 0:
-            log.info("simulated %d of %d phantoms", number + 1, heads)
+    jobs: list[tuple[int, Path | None]] = [
+        (FIRST_TRAINING_SEED + number, None) for number in range(phantoms)
+    ]
+    jobs += [
+        (FIRST_LIKENESS_SEED + number, heads[number % len(heads)])
+        for number in range(likenesses * len(heads))
+    ]
+    for head in heads:
+        _template(head)  # once, before processes split, and with its errors
+    examples: list[Example] = []
+    # Forked: each template is some 100 MB that the processes share.
+    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+        for number, part in enumerate(pool.imap(_examples_of_head, jobs, chunksize=4), start=1):
+            examples += part
+            if number % 100 == 0:
+                log.info("simulated %d of %d heads", number, len(jobs))
+    return examples
 
 
-def calibration_studies(count: int) -> Iterator[tuple[Scan, bool]]:
-    """Yield whole synthetic scans that nothing was trained on, half of them with a lesion.
+@lru_cache(maxsize=8)
+def _template(path: Path) -> HeadTemplate:
+    return template_of(read_one(path))
+
+
+def _examples_of_head(job: tuple[int, Path | None]) -> list[Example]:
+    seed, path = job
+    sick = seed % 2 == 0
+    rng = np.random.default_rng((seed, 9))
+    kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))] if sick else None
+    head = MeasuredHead(_template(path), seed) if path else None
+    return list(_slices_of(Phantom(seed, kind, head), rng))
+
+
+def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple[Scan, bool]]:
+    """Yield whole simulated scans that nothing was trained on, half of them with a lesion.
 
     Args:
         count: How many.
+        heads: Real heads that half of them are made from; none to make all of shapes.
 
     Yields:
         The scan, and whether it shows a lesion; every sequence and plane comes up.
     """
-    for study in make_studies(count, FIRST_CALIBRATION_SEED):
+    likenesses = count // 4 * 2 if heads else 0
+    for study in make_studies(count - likenesses, FIRST_CALIBRATION_SEED):
         yield study.scan, study.lesion is not None
+    for number in range(likenesses):
+        pair, sick = number // 2, number % 2 == 0
+        seed = FIRST_CALIBRATION_SEED + count + number
+        head = MeasuredHead(_template(heads[pair % len(heads)]), seed)
+        phantom = Phantom(seed, KINDS[pair % len(KINDS)] if sick else None, head)
+        sequence = SEQUENCES[pair // len(heads) % 4]
+        plane = PLANES[pair // (4 * len(heads)) % len(PLANES)]
+        scan, _ = phantom.render(sequence, grid_of(plane), strip=pair // 2 % 2 == 1)
+        yield scan, sick
 
 
-def _slices_of(seed: int, *, sick: bool) -> Iterator[Example]:
-    rng = np.random.default_rng((seed, 9))
-    kind = KINDS[int(rng.integers(len(KINDS)))] if sick else None
-    phantom = Phantom(seed, kind)
+def _slices_of(phantom: Phantom, rng: np.random.Generator) -> Iterator[Example]:
+    sick = phantom.lesion is not None
     for number in range(SLICES_PER_HEAD):
         sequence = SEQUENCES[int(rng.integers(len(SEQUENCES)))]
         # Three of four slices of a sick head cut the lesion; the others are its own negatives.

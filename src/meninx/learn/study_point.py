@@ -1,39 +1,37 @@
-"""Choose from which probability on a whole volume is called tumor."""
+"""Choose from which probability on a whole volume is called a tumor."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from meninx.detect.calibration import Calibration
+from meninx.detect.calibration import Scale
 from meninx.detect.detector import Detector
 from meninx.learn.simulation import calibration_studies
-from meninx.learn.validation import best_threshold
+from meninx.learn.validation import fit_scale
 
 
-def with_study_point(detector: Detector, studies: int) -> Calibration:
-    """Return a detector's calibration with the operating point of volumes chosen.
+def study_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) -> Scale:
+    """Return the scale of volumes.
 
     A volume's score is a maximum over its slices, so a picture's operating point would call every
-    healthy head a tumor. No collection here holds whole healthy heads in every sequence: phantoms
-    of unseen seeds stand in.
+    healthy head a tumor. No collection here holds whole healthy heads in every sequence: simulated
+    heads of unseen seeds stand in.
 
     Args:
-        detector: Whose calibration is to be completed.
-        studies: How many phantoms, half of them with a lesion; with 0 nothing is chosen.
+        detector: What is to be calibrated; its present scale of volumes does not matter.
+        studies: How many heads, half of them with a lesion.
+        heads: Real heads that every other one is made from; none to make all of shapes.
 
     Returns:
-        The calibration with `study_operating_point` set.
+        Temperature and operating points of volumes.
     """
-    if not studies:
-        return detector.card.calibration
-    probabilities, tumor = [], []
-    for scan, sick in calibration_studies(studies):
-        findings = detector.score(scan)
-        if findings.probability is not None:
-            probabilities.append(findings.probability)
+    present = detector.card.calibration.study.temperature
+    logits, tumor = [], []
+    for scan, sick in calibration_studies(studies, heads):
+        probability = detector.score(scan).probability
+        if probability is not None:
+            share = np.clip(probability, 1e-12, 1 - 1e-12)
+            logits.append(present * float(np.log(share / (1 - share))))
             tumor.append(sick)
-    share = np.clip(np.array(probabilities), 1e-6, 1 - 1e-6)
-    threshold = best_threshold(np.log(share / (1 - share)), np.array(tumor))
-    return replace(
-        detector.card.calibration, study_operating_point=float(1 / (1 + np.exp(-threshold)))
-    )
+    return fit_scale(np.array(logits), np.array(tumor))

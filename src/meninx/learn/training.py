@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from torch.utils.data import DataLoader
 
 from meninx.assess.plots import plot_training
 from meninx.data.facts import sha256_of
-from meninx.data.manifest import Manifest
+from meninx.data.manifest import Manifest, Picture
+from meninx.detect.calibration import Calibration, Scale
 from meninx.detect.detector import Detector
-from meninx.errors import DataError
+from meninx.detect.preprocessing import Preprocessing
+from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.dataset import (
     UNMASKED,
@@ -46,7 +49,7 @@ from meninx.learn.network import CELLS
 from meninx.learn.provenance import check_same_run, seen_before, write_provenance
 from meninx.learn.recipe import Recipe
 from meninx.learn.simulation import simulated_examples
-from meninx.learn.study_point import with_study_point
+from meninx.learn.study_point import study_scale
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
 CANVAS_ZOOM = 7 / 6
@@ -98,6 +101,7 @@ def train(
     resume: bool = False,
     weights: Path | None = None,
     sha256: str | None = None,
+    heads: Sequence[Path] = (),
 ) -> Run:
     """Train a detector.
 
@@ -111,6 +115,7 @@ def train(
         weights: A file to start from: safetensors of another run, or torchvision's where the recipe
             says `imagenet`; None for what the recipe says.
         sha256: What the file of weights must have; None to take any.
+        heads: Real heads without lesions, whole and in T1, that others are simulated from.
 
     Returns:
         Where the detector is, and its validation figures.
@@ -122,15 +127,13 @@ def train(
     """
     training = recipe.training
     lightning.seed_everything(training.seed, workers=True, verbose=False)
-    learned, held_out = read_examples(manifest, recipe)
+    learned, held_out = read_examples(manifest, recipe, heads)
     output.mkdir(parents=True, exist_ok=True)
     checkpoint = _last_checkpoint(output) if resume else None
     if resume:
         check_same_run(output, recipe, manifest.sha256)
-    size = recipe.preprocessing.size
-    canvas = dataclasses.replace(recipe.preprocessing, size=32 * round(size * CANVAS_ZOOM / 32))
-    training_set = SliceDataset(learned, canvas)
-    validation_set = SliceDataset(held_out, recipe.preprocessing)
+    training_set = SliceDataset(learned, canvas_of(recipe))
+    validation_set = SliceDataset(held_out, recipe.preprocessing) if held_out else None
     del learned, held_out
     balanced = type_weights(training_set.tumor_type, len(TYPE_NAMES))
     module = DetectorTraining(recipe, balanced if recipe.loss.balance_types else None)
@@ -143,35 +146,80 @@ def train(
     _fit(module, training_set, validation_set, output, checkpoint)
     figures = {}
     if is_first_process():
-        fitted = manifest.without_fold(training.test_fold)
+        fitted = manifest.without_fold(training.test_fold) if recipe.sampling.real else ()
         origin = Origin(
             manifest.sha256,
-            (*before, *(sha256_of(picture.picture) for picture in fitted)),
+            (*before, *_hashes(fitted, heads)),
             bool(manifest.leaks),
         )
-        figures = _finish(module, validation_set, output, origin)
+        figures = _finish(module, validation_set, output, origin, heads)
     return Run(output, output / DETECTOR_NAME, figures)
 
 
-def read_examples(manifest: Manifest, recipe: Recipe) -> tuple[list[Example], list[Example]]:
+def canvas_of(recipe: Recipe) -> Preprocessing:
+    """Return the preprocessing of training pictures, a little finer than the network's."""
+    size = 32 * round(recipe.preprocessing.size * CANVAS_ZOOM / 32)
+    return dataclasses.replace(recipe.preprocessing, size=size)
+
+
+def _hashes(pictures: Sequence[Picture], heads: Sequence[Path]) -> list[str]:
+    """Return the SHA-256 of every file that was learned from."""
+    files = [picture.picture for picture in pictures]
+    for head in heads:
+        files += [head] if head.is_file() else sorted(p for p in head.rglob("*") if p.is_file())
+    return [sha256_of(path) for path in files]
+
+
+def read_examples(
+    manifest: Manifest, recipe: Recipe, heads: Sequence[Path] = ()
+) -> tuple[list[Example], list[Example]]:
     """Return what is learned from and what is held out to choose the epoch and calibrate.
 
     Args:
         manifest: The pictures and their folds.
         recipe: All choices.
+        heads: Real heads to simulate others from.
 
     Returns:
-        Two lists; the test fold is in neither.
+        Two lists; the test fold is in neither. The second is empty where the recipe holds no fold
+        out.
 
     Raises:
         DataError: If a side is empty or has one class only.
+        OptionError: If the recipe simulates from real heads, and there are none.
     """
+    sampling = recipe.sampling
+    if sampling.simulated > 0 and sampling.likenesses and not heads:
+        raise OptionError(
+            "this recipe simulates heads from real ones: name at least one healthy head, whole and "
+            "in T1, with --heads, or set sampling.likenesses to 0"
+        )
     training, cells = recipe.training, recipe.network.architecture == CELLS
     fold, unmasked = training.validation_fold, not cells or recipe.sampling.unmasked > 0
     log.info("reading pictures")
     rest = manifest.without_fold(fold, training.test_fold)
-    learned = list(examples_of(rest, unmasked=unmasked))
+    learned = list(examples_of(rest, unmasked=unmasked)) if sampling.real else []
     held_out = list(examples_of(manifest.fold(fold), unmasked=unmasked))
+    if fold:
+        _check_held_out(manifest, fold, learned, held_out, cells=cells)
+    if sampling.simulated > 0:
+        log.info("simulating heads")
+        learned += simulated_examples(sampling.phantoms, sampling.likenesses, heads)
+    if len({_is_tumor(example) for example in learned}) < 2:
+        raise DataError(f"without fold {fold} only one class is left to learn from")
+    log.info("%d pictures to learn from, %d to validate on", len(learned), len(held_out))
+    return learned, held_out
+
+
+def _check_held_out(
+    manifest: Manifest,
+    fold: int,
+    learned: Sequence[Example],
+    held_out: Sequence[Example],
+    *,
+    cells: bool,
+) -> None:
+    """Check that a fold can choose the epoch and calibrate."""
     if not learned or not held_out:
         hint = ""
         if cells and not any(picture.mask for picture in manifest.pictures):
@@ -189,13 +237,6 @@ def read_examples(manifest: Manifest, recipe: Recipe) -> tuple[list[Example], li
             "to calibrate with; choose another training.validation_fold, or learn from labels "
             "alone with --recipe seed"
         )
-    if recipe.sampling.simulated > 0:
-        log.info("simulating %d phantoms", recipe.sampling.phantoms)
-        learned += simulated_examples(recipe.sampling.phantoms)
-    if len({_is_tumor(example) for example in learned}) < 2:
-        raise DataError(f"without fold {fold} only one class is left to learn from")
-    log.info("%d pictures to learn from, %d to validate on", len(learned), len(held_out))
-    return learned, held_out
 
 
 def _is_tumor(example: Example) -> bool:
@@ -214,21 +255,22 @@ def _processes() -> int:
 def _fit(
     module: DetectorTraining,
     training_set: SliceDataset,
-    validation_set: SliceDataset,
+    validation_set: SliceDataset | None,
     output: Path,
     checkpoint: Path | None,
 ) -> None:
-    """Train, from a checkpoint if there is one, and leave the best epoch's weights."""
+    """Train, from a checkpoint if there is one, and leave the best epoch's weights, or the last."""
     training, processes = module.recipe.training, _processes()
-    loader = _loader(training_set, module.recipe)
+    loader = training_loader(training_set, module.recipe)
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         loader.sampler.epoch = int(saved["epoch"]) + 1  # type: ignore[attr-defined]
-    best = _checkpoint(output, "best", monitor=MONITOR, mode="max")
-    callbacks: list[Callback] = [
-        best,
-        _checkpoint(output, "last", save_on_train_epoch_end=True),
-        EarlyStopping(MONITOR, mode="max", patience=training.patience),
+    kept = _checkpoint(output, "last", save_on_train_epoch_end=True)
+    callbacks: list[Callback] = [kept]
+    if validation_set is not None:
+        kept = _checkpoint(output, "best", monitor=MONITOR, mode="max")
+        callbacks += [kept, EarlyStopping(MONITOR, mode="max", patience=training.patience)]
+    callbacks += [
         LearningRateMonitor("epoch"),
         TQDMProgressBar(refresh_rate=10),
         EpochTable(output / "epochs.csv"),
@@ -261,15 +303,15 @@ def _fit(
         trainer.fit(
             module,
             loader,
-            DataLoader(validation_set, batch_size=64),
+            None if validation_set is None else DataLoader(validation_set, batch_size=64),
             ckpt_path=checkpoint,
         )
-    saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    saved = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.eval()
 
 
-def _loader(training_set: SliceDataset, recipe: Recipe) -> DataLoader[dict[str, Tensor]]:
+def training_loader(training_set: SliceDataset, recipe: Recipe) -> DataLoader[dict[str, Tensor]]:
     """Return this process's share of each epoch's pictures."""
     training = recipe.training
     sampler = ShareSampler(
@@ -302,23 +344,40 @@ def _last_checkpoint(output: Path) -> Path | None:
 
 
 def _finish(
-    module: DetectorTraining, validation_set: SliceDataset, output: Path, origin: Origin
+    module: DetectorTraining,
+    validation_set: SliceDataset | None,
+    output: Path,
+    origin: Origin,
+    heads: Sequence[Path],
 ) -> dict[str, float]:
-    """Calibrate the best weights on the validation fold, write the detector file and curves."""
-    recipe, validation = module.recipe, module.validation
-    validation.clear()
-    with torch.inference_mode():
-        for items in DataLoader(validation_set, batch_size=64):
-            module.validation_step(to_batch(items), 0)
-    figures = validation.figures()
-    calibration = validation.calibration()
-    validation.clear()
+    """Calibrate the weights on the validation fold, write the detector file and curves."""
+    recipe = module.recipe
+    figures: dict[str, float] = {}
+    calibration = Calibration()
+    if validation_set is not None:
+        figures, scale = _judged(module, validation_set)
+        calibration = Calibration(scale, scale)
     detector = output / DETECTOR_NAME
     export_detector(module.network, recipe, calibration, detector, origin)
     studies = recipe.sampling.calibration_phantoms
     if studies:
-        log.info("choosing the operating point of volumes on %d phantoms", studies)
-        recalibrate(detector, with_study_point(Detector(detector), studies))
+        log.info("calibrating volumes on %d simulated heads", studies)
+        scale = study_scale(Detector(detector), studies, heads)
+        recalibrate(detector, dataclasses.replace(calibration, study=scale))
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     plot_training(read_epochs(output / "epochs.csv"), output / "curves")
     return figures
+
+
+def _judged(
+    module: DetectorTraining, validation_set: SliceDataset
+) -> tuple[dict[str, float], Scale]:
+    """Return the figures and the scale on held-out pictures."""
+    validation = module.validation
+    validation.clear()
+    with torch.inference_mode():
+        for items in DataLoader(validation_set, batch_size=64):
+            module.validation_step(to_batch(items), 0)
+    figures, scale = validation.figures(), validation.scale()
+    validation.clear()
+    return figures, scale

@@ -8,7 +8,10 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from meninx.assess.metrics import auroc
-from meninx.detect.calibration import Calibration
+from meninx.detect.calibration import Scale
+
+# Of the sensitive operating point.
+SENSITIVITY = 0.95
 
 
 class Validation:
@@ -82,35 +85,39 @@ class Validation:
         figures |= {"within": float(np.mean(within)), "peak": float(np.mean(peaks))}
         return figures | {"score": 0.5 * (figures["within"] + figures["peak"])}
 
-    def calibration(self) -> Calibration:
-        """Return the temperature and the operating point that fit the pictures gathered."""
-        return fit_calibration(np.array(self._logits), np.array(self._tumor))
+    def scale(self) -> Scale:
+        """Return the temperature and the operating points that fit the pictures gathered."""
+        return fit_scale(np.array(self._logits), np.array(self._tumor))
 
 
-def fit_calibration(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Calibration:
-    """Fit a temperature, and the operating point of the best Youden index.
+def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Scale:
+    """Fit a temperature and the operating points.
 
     Args:
-        logits: Of held-out pictures, shape (n,).
+        logits: Of held-out pictures or volumes, shape (n,).
         tumor: Their labels, shape (n,).
 
     Returns:
-        The calibration; the default one where a class is missing.
+        The scale; the default one where a class is missing.
 
     References:
         Guo et al. 2017, On calibration of modern neural networks; Youden 1950.
     """
     if tumor.all() or not tumor.any():
-        return Calibration()
+        return Scale()
 
     def at_temperature(log_temperature: float) -> float:
         return surprise(logits / np.exp(log_temperature), tumor)
 
     best = minimize_scalar(at_temperature, bounds=(-3, 3), method="bounded")
-    temperature = float(np.exp(best.x))
-    calibration = Calibration(temperature=temperature)
-    point = calibration.probability(best_threshold(logits, tumor))
-    return replace(calibration, operating_point=point, study_operating_point=point)
+    scale = Scale(temperature=float(np.exp(best.x)))
+    # The highest threshold that still finds 95 %, a touch below the last one found.
+    found = np.quantile(logits[tumor], 1 - SENSITIVITY, method="lower")
+    return replace(
+        scale,
+        balanced=scale.probability(best_threshold(logits, tumor)),
+        sensitive=scale.probability(float(found) - 1e-6),
+    )
 
 
 def surprise(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:

@@ -4,8 +4,9 @@ Points are LPS mm with the origin amid the brain: x to the left, y to the back, 
 Proportions follow an average adult head (brain about 140 x 170 x 120 mm) and vary by seed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from meninx.phantom.shapes import (
     SmoothNoise,
     capsule,
     ellipsoid,
+    inside,
     smooth_union,
     union,
 )
@@ -24,6 +26,29 @@ Layer = tuple[str, FloatArray]
 CORTEX_MM = 3.2
 SULCUS_DEPTH_MM = 16.0
 SELLA = (0.0, -22.0, -36.0)
+
+
+class Anatomy(Protocol):
+    """Say what a head answers, whether made of shapes or taken from a scan.
+
+    Points are of shape (3, n), LPS mm; every answer has shape (n,).
+    """
+
+    sella: tuple[float, float, float]
+
+    def signal_at(
+        self, points: FloatArray, signals: Mapping[str, float], softness: float
+    ) -> FloatArray:
+        """Return the signal at points, given that of each tissue."""
+
+    def brain_distance(self, points: FloatArray) -> FloatArray:
+        """Return the signed distance to the brain's surface, negative inside, mm."""
+
+    def cavity_distance(self, points: FloatArray) -> FloatArray:
+        """Return the signed distance to the inside of the skull, negative inside, mm."""
+
+    def parenchyma(self, points: FloatArray) -> FloatArray:
+        """Return which part of each point's surroundings is brain and not fluid, 0..1."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +90,11 @@ class Head:
             scalp=rng.uniform(4.0, 8.0),
             skull=rng.uniform(5.0, 8.0),
         )
+        self.sella = (
+            SELLA[0] * self.proportions.width,
+            SELLA[1] * self.proportions.length,
+            SELLA[2] * self.proportions.height,
+        )
         self._folds = SmoothNoise(rng, rng.uniform(9.0, 11.5))
         self._folia = SmoothNoise(rng, 4.5)
         self._texture = SmoothNoise(rng, 26.0)
@@ -88,6 +118,24 @@ class Head:
         yield from self._ventricles(p)
         yield from self._base(p)
 
+    def signal_at(
+        self, points: FloatArray, signals: Mapping[str, float], softness: float
+    ) -> FloatArray:
+        """Return the signal at points.
+
+        Args:
+            points: Shape (3, n), LPS mm.
+            signals: Of each tissue.
+            softness: Half the width over which one tissue goes over into another, mm.
+
+        Returns:
+            Shape (n,).
+        """
+        image = np.zeros(points.shape[1], dtype=np.float32)
+        for tissue, distance in self.layers(points):
+            image += inside(distance, softness) * (signals[tissue] - image)
+        return image
+
     def brain_distance(self, points: FloatArray) -> FloatArray:
         """Return the signed distance to the surface of the cerebrum, negative inside, mm."""
         return self._brain(self._to_average(points))
@@ -96,6 +144,10 @@ class Head:
         """Return the signed distance to the inside of the skull, negative inside, mm."""
         p = self._to_average(points)
         return self._cavity(p, self._brain(p))
+
+    def parenchyma(self, points: FloatArray) -> FloatArray:
+        """Return 1 everywhere: edema covers these heads' sulci."""
+        return np.ones(points.shape[1], dtype=np.float32)
 
     def _cavity(self, p: FloatArray, brain: FloatArray) -> FloatArray:
         """Return the distance to what the skull encloses: brain, brain stem and fluid."""

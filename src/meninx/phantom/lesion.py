@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from meninx.phantom.anatomy import SELLA, Head, Layer
-from meninx.phantom.shapes import FloatArray, SmoothNoise, ellipsoid, smooth_union
+from meninx.phantom.anatomy import Anatomy
+from meninx.phantom.shapes import FloatArray, SmoothNoise, ellipsoid, inside, smooth_union
 
 LesionKind = Literal["glioma", "meningioma", "pituitary"]
 KINDS: tuple[LesionKind, ...] = ("glioma", "meningioma", "pituitary")
@@ -26,6 +26,11 @@ class Site:
         edema: Width of the edema around it, mm; 0 for none.
         necrosis: Radius of the dead core as a share of `radius`; 0 for none.
         lobes: How uneven its surface is, mm.
+        margin: Half the width over which edema fades into healthy tissue, mm.
+        patchiness: How unevenly edema takes tissue over: 0 all of it, 1 with gaps.
+        bulge: How far its shape is from round, mm.
+        solidity: How much of the tissue in it is tumor, 0..1; the rest shows through.
+        heterogeneity: Spread of its signal, as a share of it.
     """
 
     kind: LesionKind
@@ -34,6 +39,11 @@ class Site:
     edema: float
     necrosis: float
     lobes: float
+    margin: float = 0.0
+    patchiness: float = 0.0
+    bulge: float = 0.0
+    solidity: float = 1.0
+    heterogeneity: float = 0.0
 
 
 class Lesion:
@@ -46,10 +56,11 @@ class Lesion:
         seed: The same seed puts the same lesion in the same place.
     """
 
-    def __init__(self, kind: LesionKind, head: Head, seed: int) -> None:
+    def __init__(self, kind: LesionKind, head: Anatomy, seed: int) -> None:
         rng = np.random.default_rng((seed, 2))
         self._noise = SmoothNoise(rng, 9.0)
         self._spread = SmoothNoise(rng, 15.0)
+        self._texture = SmoothNoise(np.random.default_rng((seed, 10)), 7.0)
         self._head = head
         self.site = _SITES[kind](rng, head)
 
@@ -64,24 +75,42 @@ class Lesion:
         pushed = np.cbrt(np.maximum(distance**3 - MASS_EFFECT * self.site.radius**3, 0))
         return np.asarray(center + arm * (pushed / np.maximum(distance, 1e-3)), dtype=np.float32)
 
-    def layers(self, points: FloatArray) -> Iterator[Layer]:
-        """Yield edema, solid tumor and necrosis at points, shape (3, n), LPS mm."""
+    def shares(self, points: FloatArray, softness: float) -> Iterator[tuple[str, FloatArray]]:
+        """Yield how much of each point edema, solid tumor and necrosis take over.
+
+        Args:
+            points: Shape (3, n), LPS mm.
+            softness: Half the width over which one tissue goes over into another, mm.
+
+        Yields:
+            A tissue's name and its share 0..1 of what was there, shape (n,).
+        """
         site = self.site
         body = self._body(points)
         if site.edema:
+            spread = self._spread(points)
+            fingers = body - site.edema * np.clip(0.7 + 0.6 * spread, 0, 1.6)
+            # Edema follows white matter: it stops below the cortex, and fluid stays fluid.
             brain = self._head.brain_distance(points)
-            fingers = body - site.edema * np.clip(0.7 + 0.6 * self._spread(points), 0, 1.6)
-            # Edema follows white matter: it stops below the cortex.
-            yield "edema", np.maximum(fingers, brain + 3.5)
-        yield "tumor_solid", body
+            share = inside(np.maximum(fingers, brain + 3.5), max(softness, site.margin))
+            patches = 1 - site.patchiness * np.clip(0.5 + 0.5 * self._noise(points), 0, 1)
+            yield "edema", share * patches * self._head.parenchyma(self.displaced(points))
+        yield "tumor_solid", site.solidity * inside(body, softness)
         if site.necrosis:
             core = body + site.radius * (1 - site.necrosis) - 1.2 * self._noise(points)
-            yield "necrosis", core
+            core -= 0.5 * site.bulge * self._texture(points)
+            yield "necrosis", inside(core, softness)
+
+    def texture(self, points: FloatArray) -> FloatArray:
+        """Return the factor by which the lesion's signal differs from place to place."""
+        return np.asarray(
+            np.maximum(1 + self.site.heterogeneity * self._texture(points), 0.2), dtype=np.float32
+        )
 
     def _body(self, points: FloatArray) -> FloatArray:
         site = self.site
         x, y, z = site.center
-        uneven = site.lobes * self._noise(points)
+        uneven = site.lobes * self._noise(points) + site.bulge * self._spread(points)
         if site.kind == "pituitary":
             lower = ellipsoid(points, site.center, (site.radius, site.radius, site.radius * 0.8))
             upper = ellipsoid(
@@ -95,19 +124,24 @@ class Lesion:
         return np.asarray(ball)
 
 
-def _glioma(rng: np.random.Generator, head: Head) -> Site:
-    radius = float(rng.uniform(8, 24))
+def _glioma(rng: np.random.Generator, head: Anatomy) -> Site:
+    radius = float(rng.uniform(6, 24))
     return Site(
         kind="glioma",
         center=_point_in_brain(rng, head, deepest=-radius * 0.7, shallowest=-8.0),
         radius=radius,
-        edema=float(rng.uniform(4, 18)),
+        edema=float(rng.uniform(4, 24)),
         necrosis=float(rng.choice((0.0, rng.uniform(0.5, 0.8)), p=(0.25, 0.75))),
         lobes=float(rng.uniform(0.8, 2.2)),
+        margin=float(rng.uniform(0.5, 4.0)),
+        patchiness=float(rng.uniform(0, 0.5)),
+        bulge=float(rng.uniform(0.05, 0.3) * radius),
+        solidity=float(rng.uniform(0.5, 1.0)),
+        heterogeneity=float(rng.uniform(0.0, 0.25)),
     )
 
 
-def _meningioma(rng: np.random.Generator, head: Head) -> Site:
+def _meningioma(rng: np.random.Generator, head: Anatomy) -> Site:
     radius = float(rng.uniform(9, 24))
     return Site(
         kind="meningioma",
@@ -116,25 +150,28 @@ def _meningioma(rng: np.random.Generator, head: Head) -> Site:
         edema=float(rng.choice((0.0, rng.uniform(2, 8)))),
         necrosis=0.0,
         lobes=float(rng.uniform(0.2, 0.8)),
+        bulge=float(rng.uniform(0.0, 0.15) * radius),
+        heterogeneity=float(rng.uniform(0.0, 0.12)),
     )
 
 
-def _pituitary(rng: np.random.Generator, head: Head) -> Site:
+def _pituitary(rng: np.random.Generator, head: Anatomy) -> Site:
     radius = float(rng.uniform(8, 15))
-    x, y, z = SELLA
-    size = head.proportions
+    x, y, z = head.sella
     shift = rng.normal(0, 1.5, 2)
     return Site(
         kind="pituitary",
         center=(
-            x * size.width + float(shift[0]),
-            y * size.length + float(shift[1]),
-            z * size.height + radius * 0.5,
+            x + float(shift[0]),
+            y + float(shift[1]),
+            z + radius * 0.5,
         ),
         radius=radius,
         edema=0.0,
         necrosis=float(rng.choice((0.0, 0.5), p=(0.8, 0.2))),
         lobes=float(rng.uniform(0.2, 0.6)),
+        bulge=float(rng.uniform(0.0, 0.12) * radius),
+        heterogeneity=float(rng.uniform(0.0, 0.12)),
     )
 
 
@@ -142,7 +179,7 @@ _SITES = {"glioma": _glioma, "meningioma": _meningioma, "pituitary": _pituitary}
 
 
 def _point_in_brain(
-    rng: np.random.Generator, head: Head, *, deepest: float, shallowest: float
+    rng: np.random.Generator, head: Anatomy, *, deepest: float, shallowest: float
 ) -> tuple[float, float, float]:
     """Return a point whose distance to the brain's surface lies in a range (negative inside)."""
     low, high = min(deepest, shallowest), max(deepest, shallowest)

@@ -1,18 +1,20 @@
 """Render a synthetic head as a Scan, with the truth about its lesion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.phantom.anatomy import Head
+from meninx.phantom.anatomy import Anatomy, Head
 from meninx.phantom.contrast import TIMINGS, random_signals, signal, varied_tissues
 from meninx.phantom.lesion import Lesion, LesionKind
-from meninx.phantom.shapes import FloatArray, inside
+from meninx.phantom.shapes import FloatArray
 from meninx.scan.geometry import Plane, affine_of_stack
 from meninx.scan.scan import Scan, Sequence
 
 TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
+# Share of gliomas whose vessels keep contrast agent in, as those of low grade do.
+NOT_ENHANCING = 0.3
 # 12-bit scanners put the brightest tissue somewhat below full scale.
 FULL_SCALE = 1800.0
 # Brain extraction leaves a rim of the meninges.
@@ -81,13 +83,18 @@ class Phantom:
     Args:
         seed: The same seed makes the same person.
         lesion: What grows in the head; None for a healthy one.
+        head: Whose anatomy it has; None for one made of shapes.
     """
 
-    def __init__(self, seed: int, lesion: LesionKind | None = None) -> None:
+    def __init__(
+        self, seed: int, lesion: LesionKind | None = None, head: Anatomy | None = None
+    ) -> None:
         self.seed = seed
-        self.head = Head(seed)
+        self.head = head or Head(seed)
         self.lesion = Lesion(lesion, self.head, seed) if lesion else None
         self._tissues = varied_tissues(np.random.default_rng((seed, 3)))
+        if lesion == "glioma" and np.random.default_rng((seed, 8)).random() < NOT_ENHANCING:
+            self._tissues["tumor_solid"] = replace(self._tissues["tumor_solid"], uptake=0.0)
 
     def signals(self, sequence: Sequence) -> dict[str, float]:
         """Return every tissue's signal in a sequence; in `unknown` one that no scanner has."""
@@ -141,16 +148,13 @@ class Phantom:
         self, points: FloatArray, signals: dict[str, float], softness: float
     ) -> tuple[FloatArray, FloatArray]:
         """Return signal and tumor share at points."""
-        image = np.zeros(points.shape[1], dtype=np.float32)
-        tumor = np.zeros_like(image)
         healthy = points if self.lesion is None else self.lesion.displaced(points)
-        for tissue, distance in self.head.layers(healthy):
-            share = inside(distance, softness)
-            image += share * (signals[tissue] - image)
+        image = self.head.signal_at(healthy, signals, softness)
+        tumor = np.zeros_like(image)
         if self.lesion is not None:
-            for tissue, distance in self.lesion.layers(points):
-                share = inside(distance, softness)
-                image += share * (signals[tissue] - image)
+            texture = self.lesion.texture(points)
+            for tissue, share in self.lesion.shares(points, softness):
+                image += share * (signals[tissue] * texture - image)
                 tumor += share * (1 - tumor)
         return image, tumor
 

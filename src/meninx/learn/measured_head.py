@@ -1,0 +1,234 @@
+"""Take a head from a real T1 scan, to be shown in other contrasts, bent, and with lesions.
+
+Real folds, vessels and skulls are what shapes alone can't give. The scan's own intensities tell the
+tissue, and each tissue then gets the signal of the wanted sequence (as SynthSeg does with labels,
+Billot et al. 2023).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from meninx.errors import UnsupportedScan
+from meninx.phantom.shapes import FloatArray, SmoothNoise, inside
+from meninx.scan.scan import Scan
+
+# Of the brain's bounding box, where the pituitary sits: right to left, front to back, foot to head.
+SELLA_IN_BRAIN = (0.5, 0.40, 0.24)
+# Tissue this far from anything darker or brighter is brain: muscle and skin are thinner.
+CORE_MM = 4.5
+# From that core the brain is reached within so many steps of 1 mm.
+GROWTH_STEPS = 9
+SULCUS_MM = 8.0
+BRIDGE_MM = 4.0
+# Brains outside these volumes were not found but mistaken: cubic centimeters, child to adult.
+BRAIN_VOLUME = (800.0, 2300.0)
+AIR = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTemplate:
+    """Hold a healthy head on a grid of 1 mm, axes [x, y, z] in LPS.
+
+    Args:
+        intensity: T1 signal, white matter being 1.
+        cavity: Signed distance to the brain's hull, negative inside, mm.
+        origin: Index of the middle of the brain.
+        csf, gray: Mean intensity of fluid and of gray matter.
+        sella: Where the pituitary sits, LPS mm from the origin.
+    """
+
+    intensity: FloatArray
+    cavity: FloatArray
+    origin: tuple[float, float, float]
+    csf: float
+    gray: float
+    sella: tuple[float, float, float]
+
+
+def template_of(scan: Scan) -> HeadTemplate:
+    """Return a healthy head, ready to be varied.
+
+    Args:
+        scan: A T1 volume without contrast agent and without lesions, with skull and scalp.
+
+    Returns:
+        The template.
+
+    Raises:
+        UnsupportedScan: If no brain can be told from the rest.
+    """
+    volume = _on_lps_grid(scan)
+    csf, gray, white = _tissue_levels(volume)
+    volume = volume / np.float32(white)
+    brain = _brain_hull(volume, 0.5 * (csf + gray) / white)
+    liters = float(brain.sum()) / 1000
+    if not BRAIN_VOLUME[0] < liters < BRAIN_VOLUME[1]:
+        raise UnsupportedScan(
+            f"{scan.name}: found {liters:.0f} cm3 of brain, expected {BRAIN_VOLUME[0]:.0f} to "
+            f"{BRAIN_VOLUME[1]:.0f}; a whole head in T1 without contrast agent is needed",
+            reason="not_brain",
+        )
+    cavity = _distance(~brain) - _distance(brain)
+    found = np.argwhere(brain)
+    low, high = found.min(axis=0), found.max(axis=0)
+    middle = (low + high) / 2
+    sella = low + np.array(SELLA_IN_BRAIN) * (high - low) - middle
+    return HeadTemplate(
+        intensity=volume.astype(np.float32),
+        cavity=cavity.astype(np.float32),
+        origin=(float(middle[0]), float(middle[1]), float(middle[2])),
+        csf=csf / white,
+        gray=gray / white,
+        sella=(float(sella[0]), float(sella[1]), float(sella[2])),
+    )
+
+
+def _on_lps_grid(scan: Scan) -> FloatArray:
+    """Return a volume on a grid of 1 mm along the patient's axes."""
+    to_patient = np.asarray(scan.affine, dtype=np.float64)
+    size = np.array(scan.voxels.shape) - 1
+    corners = np.stack(np.meshgrid(*[(0, side) for side in size], indexing="ij")).reshape(3, -1)
+    placed = to_patient[:3, :3] @ corners + to_patient[:3, 3:]
+    low, high = placed.min(axis=1), placed.max(axis=1)
+    to_index = np.linalg.inv(to_patient[:3, :3])
+    volume = np.empty(np.ceil(high - low).astype(int) + 1, dtype=np.float32)
+    start = to_index @ (low - to_patient[:3, 3])
+    ndimage.affine_transform(scan.voxels, to_index, start, output=volume, order=1)
+    return volume
+
+
+def _tissue_levels(volume: FloatArray) -> tuple[float, float, float]:
+    """Return the mean intensities of fluid, gray and white matter amid the head."""
+    head = volume > AIR * np.percentile(volume, 99)
+    top = int(np.flatnonzero(head.any(axis=(0, 1)))[-1])
+    # The middle of the brain lies about 8 cm below the crown.
+    level = max(top - 80, 0)
+    x, y = (np.flatnonzero(head[:, :, level].any(axis=1 - axis)).mean() for axis in (0, 1))
+    grid = np.ogrid[tuple(slice(0, side) for side in volume.shape)]
+    ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
+    values = volume[ball & head]
+    # Three means in one dimension (Lloyd 1982), from where the tissues of a T1 lie.
+    means = np.quantile(values, (0.05, 0.4, 0.85))
+    for _ in range(50):
+        nearest = np.abs(values[:, None] - means).argmin(axis=1)
+        means = np.array([values[nearest == kind].mean() for kind in range(3)])
+    return float(means[0]), float(means[1]), float(means[2])
+
+
+def _distance(mask: NDArray[np.bool_]) -> FloatArray:
+    """Return how far each voxel of a mask is from its outside, mm."""
+    return np.asarray(ndimage.distance_transform_edt(mask), dtype=np.float32)
+
+
+def _ball_dilated(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    return np.asarray(_distance(~mask) <= radius)
+
+
+def _ball_eroded(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    return np.asarray(_distance(mask) > radius)
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(parts == sizes.argmax())
+
+
+def _brain_hull(volume: FloatArray, darkest: float) -> NDArray[np.bool_]:
+    """Return brain and the fluid in its sulci and ventricles, of a T1 whose white matter is 1."""
+    smooth = ndimage.gaussian_filter(volume, 0.6)
+    core = _largest(_ball_eroded((smooth > darkest) & (smooth < 1.18), CORE_MM))
+    brain = ndimage.binary_dilation(
+        core,
+        ndimage.generate_binary_structure(3, 1),
+        GROWTH_STEPS,
+        mask=(smooth > darkest * 0.93) & (smooth < 1.25),
+    )
+    room = int(SULCUS_MM) + 4
+    closed = _ball_eroded(_ball_dilated(np.pad(brain, room), SULCUS_MM), SULCUS_MM)
+    inner = slice(room, -room)
+    filled = ndimage.binary_fill_holes(closed[inner, inner, inner] | brain)
+    return _ball_dilated(_largest(_ball_eroded(filled, BRIDGE_MM)), BRIDGE_MM + 0.6) & filled
+
+
+class MeasuredHead:
+    """Hold one likeness of a real head: bent, scaled and perhaps mirrored.
+
+    Args:
+        template: The real head.
+        seed: The same seed makes the same likeness.
+    """
+
+    def __init__(self, template: HeadTemplate, seed: int) -> None:
+        rng = np.random.default_rng((seed, 7))
+        self._template = template
+        self._scale = rng.uniform(0.92, 1.08, 3).astype(np.float32)
+        self._scale[0] *= rng.choice((-1.0, 1.0))
+        self._warp = [(SmoothNoise(rng, 45.0), SmoothNoise(rng, 18.0)) for _ in range(3)]
+        self._warp_mm = (float(rng.uniform(1.0, 5.0)), float(rng.uniform(0.2, 1.2)))
+        sella = np.array(template.sella) * np.abs(self._scale)
+        self.sella = (float(sella[0]), float(sella[1]), float(sella[2]))
+
+    def signal_at(
+        self, points: FloatArray, signals: Mapping[str, float], softness: float
+    ) -> FloatArray:
+        """Return the signal at points.
+
+        Args:
+            points: Shape (3, n), LPS mm, the origin amid the brain.
+            signals: Of each tissue.
+            softness: Half the width over which brain goes over into skull, mm.
+
+        Returns:
+            Shape (n,).
+        """
+        template = self._template
+        index = self._index(points)
+        t1 = ndimage.map_coordinates(template.intensity, index, order=1)
+        cavity = ndimage.map_coordinates(template.cavity, index, order=1, mode="nearest")
+        white = signals["white"]
+        brain = np.interp(
+            t1,
+            (template.csf * 0.4, template.csf, template.gray, 1.0, 1.3),
+            (signals["csf"], signals["csf"], signals["gray"], white, 1.15 * white),
+        )
+        outside = np.interp(
+            t1,
+            (0.03, 0.25, template.gray, 1.5, 3.0),
+            (0.0, signals["bone"], signals["muscle"], signals["fat"], 1.2 * signals["fat"]),
+        )
+        share = inside(cavity, max(softness, 0.5))
+        return np.asarray(outside + share * (brain - outside), dtype=np.float32)
+
+    def brain_distance(self, points: FloatArray) -> FloatArray:
+        """Return the signed distance to the surface of the brain, negative inside, mm."""
+        return self.cavity_distance(points)
+
+    def cavity_distance(self, points: FloatArray) -> FloatArray:
+        """Return the signed distance to the brain's hull, negative inside, mm."""
+        index = self._index(points)
+        return np.asarray(
+            ndimage.map_coordinates(self._template.cavity, index, order=1, mode="nearest"),
+            dtype=np.float32,
+        )
+
+    def parenchyma(self, points: FloatArray) -> FloatArray:
+        """Return which part of each point's surroundings is brain and not fluid, 0..1."""
+        template = self._template
+        t1 = ndimage.map_coordinates(template.intensity, self._index(points), order=1)
+        return np.asarray(
+            np.interp(t1, (template.csf, 0.5 * (template.csf + template.gray)), (0.0, 1.0)),
+            dtype=np.float32,
+        )
+
+    def _index(self, points: FloatArray) -> FloatArray:
+        """Return where points lie in the template, in voxels."""
+        coarse, fine = self._warp_mm
+        bent = points + np.stack([coarse * a(points) + fine * b(points) for a, b in self._warp])
+        origin = np.array(self._template.origin, dtype=np.float32)
+        return np.asarray(bent / self._scale[:, None] + origin[:, None], dtype=np.float32)

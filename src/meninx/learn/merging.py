@@ -1,0 +1,93 @@
+"""Merge detectors that began alike into one: the mean of their weights costs nothing more."""
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytorch_lightning as lightning
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+
+from meninx.data.manifest import Manifest
+from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.detector import Detector
+from meninx.learn.augmentation import augment
+from meninx.learn.dataset import SliceDataset, to_batch
+from meninx.learn.export import Origin, export_detector, recalibrate
+from meninx.learn.network import build_network
+from meninx.learn.recipe import Recipe
+from meninx.learn.study_point import study_scale
+from meninx.learn.training import DETECTOR_NAME, canvas_of, read_examples, training_loader
+
+# Batches that the channels' statistics are measured on: the mean of several networks has others
+# than the mean of their statistics.
+STATISTICS_BATCHES = 100
+
+log = logging.getLogger(__name__)
+
+
+def merge(
+    manifest: Manifest,
+    recipe: Recipe,
+    folders: Sequence[Path],
+    output: Path,
+    scale: Scale,
+    heads: Sequence[Path] = (),
+) -> Path:
+    """Write the mean of several runs' weights as one detector.
+
+    Args:
+        manifest: That the runs were trained on, a fold left out of each.
+        recipe: Of the runs.
+        folders: Run folders; all began from the same weights, or their mean means nothing.
+        output: Gets `detector.onnx` and `detector.safetensors`.
+        scale: Of pictures, fitted out of fold on the runs' own answers.
+        heads: Real heads that the runs were given.
+
+    Returns:
+        The ONNX file.
+
+    References:
+        Wortsman et al. 2022, Model soups; Izmailov et al. 2018, Averaging weights leads to wider
+        optima and better generalization.
+    """
+    training = dataclasses.replace(recipe.training, test_fold=0, validation_fold=0)
+    whole = dataclasses.replace(recipe, training=training)
+    lightning.seed_everything(training.seed, workers=True, verbose=False)
+    network = build_network(recipe.network.architecture, recipe.network.dropout)
+    weights = [load_file(folder / DETECTOR_NAME.replace(".onnx", ".safetensors"))
+               for folder in folders]  # fmt: skip
+    network.load_state_dict(
+        {
+            name: torch.stack([one[name].float() for one in weights]).mean(0).to(tensor.dtype)
+            for name, tensor in network.state_dict().items()
+        }
+    )
+    examples, _ = read_examples(manifest, whole, heads)
+    learned = SliceDataset(examples, canvas_of(recipe))
+    log.info("measuring the merged network's statistics")
+    network.train()
+    update_bn(_inputs(learned, whole), network)
+    detectors = [Detector(folder / DETECTOR_NAME) for folder in folders]
+    seen = {value for detector in detectors for value in detector.card.seen}
+    path = output / DETECTOR_NAME
+    origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
+    export_detector(network, recipe, Calibration(scale, scale), path, origin)
+    if studies := recipe.sampling.calibration_phantoms:
+        log.info("calibrating volumes on %d simulated heads", studies)
+        recalibrate(path, Calibration(scale, study_scale(Detector(path), studies, heads)))
+    return path
+
+
+def _inputs(learned: SliceDataset, recipe: Recipe) -> Iterator[Tensor]:
+    """Yield normalized batches as training sees them, shape (b, 1, h, w)."""
+    loader = training_loader(learned, recipe)
+    endless = itertools.chain.from_iterable(itertools.repeat(loader))
+    preprocessing = recipe.preprocessing
+    for items in itertools.islice(endless, STATISTICS_BATCHES):
+        batch = augment(to_batch(items), recipe.augmentation, preprocessing.size)
+        yield (batch.image - preprocessing.mean) / preprocessing.std

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from meninx.data.prepare import read_one
+from meninx.errors import UnsupportedScan
+from meninx.learn.measured_head import MeasuredHead, template_of
+from meninx.learn.simulation import SIMULATED, simulated_examples
+from meninx.phantom.phantom import Phantom, grid_of
+from meninx.phantom.writing import write_nifti
+
+HEAD = grid_of("axial", (90, 110, 60), (2.2, 2.2, 3.0))
+
+
+@pytest.fixture(scope="module")
+def t1():
+    return Phantom(11).render("T1", HEAD, noise=0.005)[0]
+
+
+@pytest.fixture(scope="module")
+def template(t1):
+    return template_of(t1)
+
+
+def test_tissues_of_a_t1_are_told_apart(template):
+    assert 0 < template.csf < template.gray < 1
+    # White matter is 1: half of the brain lies near it or near gray matter.
+    brain = template.intensity[template.cavity < -3]
+    assert np.median(brain) == pytest.approx(template.gray, abs=0.5 * (1 - template.csf))
+
+
+def test_the_hull_is_that_of_the_brain(t1, template):
+    head = Phantom(11).head
+    origin = np.array(template.origin)
+    points = np.random.default_rng(0).uniform(-50, 50, (3, 4000)).astype(np.float32)
+    lows = (t1.affine[:3, :3] @ np.array(
+        [[0, side - 1] for side in t1.voxels.shape]) + t1.affine[:3, 3:]).min(axis=1)  # fmt: skip
+    index = np.rint(points - lows[:, None]).astype(int)
+    found = template.cavity[tuple(index)] < 0
+    truth = head.cavity_distance(points) < 0
+    assert (found == truth).mean() > 0.9
+    assert np.all(np.abs(origin + lows) < 25)
+
+
+def test_a_scan_without_a_brain_is_refused(t1):
+    ball = np.hypot(*np.ogrid[-45:45, -55:55])[..., None] < 30
+    block = (ball * np.ones(60)).astype(np.float32) * 100
+    block += np.random.default_rng(0).normal(0, 20, block.shape).astype(np.float32) * (block > 0)
+    scan = type(t1)("ball", block, t1.affine, "T1", slice_axis=2)
+    with pytest.raises(UnsupportedScan, match="whole head in T1"):
+        template_of(scan)
+
+
+def test_likenesses_differ_and_seeds_repeat(template):
+    points = np.random.default_rng(1).uniform(-40, 40, (3, 3000)).astype(np.float32)
+    first, again, other = (MeasuredHead(template, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.cavity_distance(points), again.cavity_distance(points))
+    assert np.abs(first.cavity_distance(points) - other.cavity_distance(points)).max() > 3
+
+
+def test_sequences_order_tissues_as_scanners_do(template):
+    head = MeasuredHead(template, 3)
+    points = np.random.default_rng(2).uniform(-45, 45, (3, 20000)).astype(np.float32)
+    inner = points[:, head.cavity_distance(points) < -4]
+    healthy = Phantom(3, None, head)
+    t1, t2, flair = (
+        head.signal_at(inner, healthy.signals(name), 0.5) for name in ("T1", "T2", "FLAIR")
+    )
+    fluid, white = t1 < np.quantile(t1, 0.04), t1 > np.quantile(t1, 0.9)
+    assert t2[fluid].mean() > 1.5 * t2[white].mean()
+    assert flair[fluid].mean() < 0.7 * flair[white].mean()
+
+
+def test_edema_leaves_fluid_alone(template):
+    head = MeasuredHead(template, 4)
+    points = np.random.default_rng(3).uniform(-45, 45, (3, 20000)).astype(np.float32)
+    inner = points[:, head.cavity_distance(points) < -4]
+    t1 = head.signal_at(inner, Phantom(4, None, head).signals("T1"), 0.5)
+    share = head.parenchyma(inner)
+    assert share[t1 > np.median(t1)].min() > 0.9
+    assert share[t1 <= np.quantile(t1, 0.01)].mean() < 0.3
+
+
+def test_examples_of_likenesses_show_lesions_in_every_other_head(t1, tmp_path):
+    path = tmp_path / "head_t1.nii.gz"
+    write_nifti(t1.voxels.astype(np.int16), t1, path)
+    examples = simulated_examples(0, 4, (path,))
+    sick = [example.mask is not None for example in examples]
+    assert 0.15 < np.mean(sick) < 0.6
+    assert {example.kind for example in examples} == {SIMULATED}
+    again = simulated_examples(0, 4, (path,))
+    np.testing.assert_array_equal(examples[5].image, again[5].image)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("head", ["templates/colin27-t1.nii.gz", "dicom/healthy-child-t1"])
+def test_real_heads_have_brains_of_a_plausible_size(real_data, head):
+    template = template_of(read_one(real_data / head))
+    liters = (template.cavity < 0).sum() / 1e6
+    assert 1.0 < liters < 1.9
+    # The pituitary sits at the base of the brain, outside of it or at its rim.
+    below = template.cavity[
+        tuple(int(o + s) for o, s in zip(template.origin, template.sella, strict=True))
+    ]
+    assert below > -12
