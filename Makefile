@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes. All paths are relative, so
 # that a checkout may lie in a folder with spaces in its name.
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench picture lock clean
+.PHONY: help demo test check format bench evidence detector picture lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,13 @@ format: .venv/test.stamp  ## Format the code.
 bench: .venv/base.stamp  ## Time the command and a series on this machine.
 	$(BIN)/python benchmarks/speed.py
 
+evidence: .venv/test.stamp  ## Measure the shipped detector on MENINX_DATA again, with heat maps.
+	$(BIN)/python benchmarks/volumes.py --maps evidence --json evidence/volumes.json \
+		--compare docs/evidence/volumes.json
+
+detector: .venv/test.stamp  ## Train the shipped detector again on MENINX_DATA, into runs/.
+	sh benchmarks/detector.sh
+
 picture: .venv/base.stamp  ## Make the README's picture, docs/heatmap.png.
 	$(BIN)/python -m meninx demo --output demo
 	cp demo/scans_dicom-with-tumor-*.png docs/heatmap.png
@@ -39,7 +46,7 @@ lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
 
 clean:  ## Remove what the targets made.
-	rm -rf .venv demo runs scans findings mydata .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo evidence runs scans findings mydata .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

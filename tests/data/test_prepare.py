@@ -100,6 +100,19 @@ def test_leaking_splits_are_refused_unless_allowed(folder, tmp_path, split):
         assert {p.fold for p in pictures if p.split == "test"} == {1}
 
 
+def test_mended_folds_move_whole_what_leaked_and_nothing_else(folder, tmp_path):
+    given, _ = prepare(folder, split="given", folds=5, seed=3, allow_leaks=True)
+    pictures, _ = prepare(folder, split="mended", folds=5, seed=3)
+    write_manifest(pictures, tmp_path / "manifest.csv")
+    assert not read_manifest(tmp_path).leaks
+    homes: dict[str, set[int]] = {}
+    for one in given:
+        homes.setdefault(one.group, set()).add(one.fold)
+    moved = [new for old, new in zip(given, pictures, strict=True) if old.fold != new.fold]
+    assert moved
+    assert all(len(homes[one.group]) > 1 and one.fold in homes[one.group] for one in moved)
+
+
 def test_a_shared_patient_is_refused_by_name(folder, tmp_path):
     rows = ["picture,tumor,patient,fold"]
     for number, path in enumerate(sorted((folder / "Training").rglob("*.png"))):

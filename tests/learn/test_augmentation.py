@@ -2,6 +2,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from scipy import ndimage
 
 from meninx.learn.augmentation import Batch, augment, blurred, paint, paste, vary_contrast
 from meninx.learn.recipe import AugmentationRecipe
@@ -105,3 +106,11 @@ def test_nothing_asked_nothing_moved(batch):
     same = paint(paste(batch, NEVER), NEVER)
     assert torch.equal(same.image, batch.image)
     assert torch.equal(same.mask, batch.mask)
+
+
+def test_blurring_is_a_gaussian_with_darkness_beyond_the_border():
+    image = torch.rand(2, 1, 40, 52)
+    expected = ndimage.gaussian_filter(
+        image.numpy(), (0, 0, 1.7, 1.7), mode="constant", truncate=2.5, radius=(0, 0, 5, 5)
+    )
+    torch.testing.assert_close(blurred(image, 1.7), torch.from_numpy(expected), atol=1e-5, rtol=0)

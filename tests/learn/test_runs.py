@@ -18,15 +18,23 @@ from torchvision.models import resnet18
 from meninx.assess.cases import unseen
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest, write_manifest
+from meninx.detect.calibration import Calibration, Scale
 from meninx.detect.detector import load_detector, shipped_detector
 from meninx.detect.engine import Engine
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.augmentation import Batch
-from meninx.learn.crossvalidation import recipe_of_fold, train_folds
+from meninx.learn.crossvalidation import (
+    calibrate_out_of_fold,
+    recipe_of_fold,
+    score_out_of_fold,
+    train_folds,
+)
 from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, ShareSampler
+from meninx.learn.export import Origin, export_detector
 from meninx.learn.initialization import fill_from_shipped, initialize
 from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
-from meninx.learn.network import CellNetwork, PooledNetwork
+from meninx.learn.merging import merge
+from meninx.learn.network import CellNetwork, PooledNetwork, build_network
 from meninx.learn.provenance import seen_before
 from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
 from meninx.learn.training import train
@@ -322,3 +330,39 @@ def test_two_folds_are_too_few(labeled, tmp_path):
     two = replace(manifest, pictures=(*manifest.fold(1), *manifest.fold(2)))
     with pytest.raises(DataError, match="2 folds, expected at least 3"):
         train_folds(two, Recipe(), tmp_path)
+
+
+def test_a_recipe_that_holds_nothing_out_learns_from_all_other_folds():
+    recipe = Recipe(training=replace(Recipe().training, validation_fold=0))
+    own = recipe_of_fold(recipe, (1, 2, 3), 2).training
+    assert (own.test_fold, own.validation_fold) == (2, 0)
+
+
+NOTHING_HELD_OUT = POOLED.replace("test_fold = 1", "validation_fold = 0")
+
+
+def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path):
+    manifest = read_manifest(labeled)
+    (tmp_path / "r.toml").write_text(NOTHING_HELD_OUT.format(epochs=1, batch=8, ema=0.0))
+    recipe = read_recipe(tmp_path / "r.toml")
+    first = build_network("pooled")
+    origin = Origin("x", ("ab" * 32,))
+    export_detector(first, recipe, Calibration(), tmp_path / "first.onnx", origin)
+    files = train_folds(manifest, recipe, tmp_path, weights=tmp_path / "first.safetensors")
+    assert sorted(files) == list(manifest.folds)
+    cases = score_out_of_fold(manifest, files)
+    assert len(cases) == len(manifest.pictures)
+    scale = calibrate_out_of_fold(cases, files)
+    scales = [load_detector(path).card.calibration.picture for path in files.values()]
+    assert all(one != Scale() for one in scales)
+    assert len({one.temperature for one in scales}) > 1
+    merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, scale)
+    card = load_detector(merged).card
+    assert card.calibration.picture == scale
+    # What any of them has seen, the merged one has: all pictures, and what the first weights saw.
+    assert len(card.seen) == 1 + len({sha256_of(one.picture) for one in manifest.pictures})
+    weights = [load_file(path.with_suffix(".safetensors")) for path in files.values()]
+    mean = torch.stack([one["cell_head.weight"].float() for one in weights]).mean(0)
+    found = load_file(merged.with_suffix(".safetensors"))["cell_head.weight"].float()
+    torch.testing.assert_close(found, mean, atol=1e-3, rtol=1e-2)
+    assert not torch.equal(weights[0]["cell_head.weight"], weights[1]["cell_head.weight"])

@@ -35,7 +35,8 @@ def prepare(
         str,
         typer.Option(
             help="grouped: copies and patients stay together; given: the collection's own test "
-            "half is fold 1; random: the leaking way, for comparison."
+            "half is fold 1, or a table's own folds; mended: these, with what lies in several "
+            "moved whole to one; random: the leaking way, for comparison."
         ),
     ] = "grouped",
     folds: Annotated[int, typer.Option(help="How many.")] = 5,

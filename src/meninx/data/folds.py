@@ -110,3 +110,23 @@ def split_at_random(count: int, folds: int, seed: int = 0) -> NDArray[np.intp]:
     """
     folds_of = np.arange(count) % folds + 1
     return np.asarray(np.random.default_rng(seed).permutation(folds_of), dtype=np.intp)
+
+
+def mended(groups: Sequence[str], folds: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return folds that share no group, as near to given ones as can be.
+
+    Args:
+        groups: Of each picture; a group never parts.
+        folds: Of each picture, as given, shape (n,).
+
+    Returns:
+        Each group's most common fold, that of its first picture where several tie, shape (n,).
+    """
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    result = folds.copy()
+    for indices in members.values():
+        # Counted in order of appearance, and the first of the most common is taken.
+        result[indices] = Counter(folds[indices].tolist()).most_common(1)[0][0]
+    return result

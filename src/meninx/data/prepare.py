@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
 from meninx.data.folders import PICTURE_SUFFIXES, Item, find_items
-from meninx.data.folds import connected, keys_of, split_at_random, split_into_folds
+from meninx.data.folds import connected, keys_of, mended, split_at_random, split_into_folds
 from meninx.data.manifest import (
     COLUMNS,
     FURTHER_COLUMNS,
@@ -30,7 +30,7 @@ from meninx.labels import TYPE_NAMES
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
 
-Split = Literal["grouped", "given", "random"]
+Split = Literal["grouped", "given", "mended", "random"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_FOLDS = 5
 # Where a collection names its own test half, that is the first fold.
@@ -138,7 +138,8 @@ def prepare(
     Args:
         data: As for `survey`.
         split: `grouped` keeps slices and patients together; `given` keeps the collection's own
-            test half as fold 1, or a table's own folds; `random` is the leaking way.
+            test half as fold 1, or a table's own folds; `mended` does too, but moves what lies in
+            several folds whole to the one that holds most of it; `random` is the leaking way.
         folds: How many.
         seed: Of the split.
         labels: What further folder names mean.
@@ -333,16 +334,26 @@ def _folds_of(pictures: Sequence[Picture], split: Split, folds: int, seed: int) 
         return split_at_random(len(pictures), folds, seed)
     if split == "grouped":
         return grouped(pictures, folds)
+    given = _given_folds(pictures, split, lambda rows: grouped(rows, folds - 1))
+    return given if split == "given" else mended([one.group for one in pictures], given)
+
+
+def _given_folds(
+    pictures: Sequence[Picture],
+    split: Split,
+    grouped: Callable[[Sequence[Picture]], NDArray[np.intp]],
+) -> NDArray[np.intp]:
+    """Return a table's own folds, or a collection's test half as fold 1 and the rest grouped."""
     if all(picture.fold for picture in pictures):
         return np.array([picture.fold for picture in pictures])
     if not any(picture.split == "test" for picture in pictures):
         raise DataError(
-            "--split given: neither a test folder nor a column `fold` says how the collection is "
-            "split; leave the option out"
+            f"--split {split}: neither a test folder nor a column `fold` says how the collection "
+            "is split; leave the option out"
         )
     numbers = np.full(len(pictures), TEST_FOLD)
     rest = [index for index, picture in enumerate(pictures) if picture.split != "test"]
-    numbers[rest] = grouped([pictures[index] for index in rest], folds - 1) + TEST_FOLD
+    numbers[rest] = grouped([pictures[index] for index in rest]) + TEST_FOLD
     return numbers
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Several
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,7 +31,10 @@ SLICES_PER_HEAD = 8
 KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
 # Share of slices that look as after brain extraction, as research collections often are.
 STRIPPED = 0.35
-SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR", "unknown", "unknown")
+# Those in which lesions are hardest to tell from healthy tissue come up more often.
+SEQUENCES: tuple[Sequence, ...] = (
+    "T1", "T1c", "T2", "FLAIR", "T1", "T2", "unknown", "unknown",
+)  # fmt: skip
 # How far slices lie from the middle of the brain along their normal, mm: the whole head, to the
 # jaw. Scans show more than brain, and what was never shown as healthy looks like a tumor.
 HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75.0, 60.0)}
@@ -38,9 +42,18 @@ HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75
 log = logging.getLogger(__name__)
 
 
+class HeadJob(NamedTuple):
+    """Say which head is to be simulated: its seed, its real template if it has one, its health."""
+
+    seed: int
+    template: Path | None
+    sick: bool
+
+
+@lru_cache(maxsize=1)  # the folds of a cross-validation share them
 def simulated_examples(
-    phantoms: int, likenesses: int = 0, heads: Several[Path] = ()
-) -> list[Example]:
+    phantoms: int, likenesses: int = 0, heads: tuple[Path, ...] = ()
+) -> tuple[Example, ...]:
     """Return slices of simulated heads, every other head with a lesion, in random planes.
 
     Args:
@@ -54,12 +67,15 @@ def simulated_examples(
     Raises:
         InputError: If a real head can't be read or used.
     """
-    jobs: list[tuple[int, Path | None]] = [
-        (FIRST_TRAINING_SEED + number, None) for number in range(phantoms)
+    jobs = [
+        HeadJob(FIRST_TRAINING_SEED + number, None, sick=number % 2 == 0)
+        for number in range(phantoms)
     ]
     jobs += [
-        (FIRST_LIKENESS_SEED + number, heads[number % len(heads)])
-        for number in range(likenesses * len(heads))
+        # Every real head is seen sick as often as healthy, or its looks would tell.
+        HeadJob(FIRST_LIKENESS_SEED + number * len(heads) + which, head, sick=number % 2 == 0)
+        for number in range(likenesses)
+        for which, head in enumerate(heads)
     ]
     for head in heads:
         _template(head)  # once, before processes split, and with its errors
@@ -70,7 +86,7 @@ def simulated_examples(
             examples += part
             if number % 100 == 0:
                 log.info("simulated %d of %d heads", number, len(jobs))
-    return examples
+    return tuple(examples)
 
 
 @lru_cache(maxsize=8)
@@ -78,13 +94,11 @@ def _template(path: Path) -> HeadTemplate:
     return template_of(read_one(path))
 
 
-def _examples_of_head(job: tuple[int, Path | None]) -> list[Example]:
-    seed, path = job
-    sick = seed % 2 == 0
-    rng = np.random.default_rng((seed, 9))
-    kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))] if sick else None
-    head = MeasuredHead(_template(path), seed) if path else None
-    return list(_slices_of(Phantom(seed, kind, head), rng))
+def _examples_of_head(job: HeadJob) -> list[Example]:
+    rng = np.random.default_rng((job.seed, 9))
+    kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))] if job.sick else None
+    head = MeasuredHead(_template(job.template), job.seed) if job.template else None
+    return list(_slices_of(Phantom(job.seed, kind, head), rng))
 
 
 def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple[Scan, bool]]:

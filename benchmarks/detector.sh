@@ -1,0 +1,22 @@
+#!/bin/sh
+# Train the shipped detector again, all three parts, into runs/meninx: `make detector`.
+# A part that is whole is taken as it is; a part that was stopped goes on.
+set -eu
+: "${MENINX_DATA:?set it to the folder of the data}"
+meninx=.venv/bin/meninx
+heads="--heads $MENINX_DATA/templates/colin27-t1.nii.gz --heads $MENINX_DATA/dicom/healthy-child-t1"
+
+part() {  # part NAME [--weights FILE]
+    name=$1
+    shift
+    [ -f "runs/$name/detector.safetensors" ] && return
+    [ -d "runs/$name/checkpoints" ] && set -- "$@" --resume
+    # shellcheck disable=SC2086  # several options in one variable
+    $meninx train "$MENINX_DATA/curated" --recipe "$name" --output "runs/$name" $heads "$@"
+}
+
+part meninx-first
+part meninx-second --weights runs/meninx-first/detector.safetensors
+# shellcheck disable=SC2086
+$meninx crossvalidate "$MENINX_DATA/curated" --recipe meninx --output runs/meninx \
+    --weights runs/meninx-second/detector.safetensors $heads --merge
