@@ -24,7 +24,7 @@ def train(
     ],
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
-    ] = "meninx-first",
+    ] = "finetune",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Instead of the recipe's.", show_default=False)
     ] = None,

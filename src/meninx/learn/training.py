@@ -201,7 +201,7 @@ def read_examples(
     learned = list(examples_of(rest, unmasked=unmasked)) if sampling.real else []
     held_out = list(examples_of(manifest.fold(fold), unmasked=unmasked))
     if fold:
-        _check_held_out(manifest, fold, learned, held_out, cells=cells)
+        _check_held_out(manifest, fold, learned, held_out, needs_masks=not unmasked)
     if sampling.simulated > 0:
         log.info("simulating heads")
         learned += simulated_examples(sampling.phantoms, sampling.likenesses, tuple(heads))
@@ -217,25 +217,25 @@ def _check_held_out(
     learned: Sequence[Example],
     held_out: Sequence[Example],
     *,
-    cells: bool,
+    needs_masks: bool,
 ) -> None:
     """Check that a fold can choose the epoch and calibrate."""
     if not learned or not held_out:
         hint = ""
-        if cells and not any(picture.mask for picture in manifest.pictures):
-            hint = " (no tumor here has a mask: a recipe for labels alone is --recipe seed)"
+        if needs_masks and not any(picture.mask for picture in manifest.pictures):
+            hint = " (no tumor here has a mask: --recipe finetune and seed learn from labels alone)"
         raise DataError(
             f"fold {fold} leaves {len(learned)} pictures to learn from and {len(held_out)} "
             f"to validate on; choose another training.validation_fold{hint}"
         )
     kinds = {_is_tumor(example) for example in held_out}
     drawn = any(example.mask is not None for example in held_out)
-    if len(kinds) < 2 or (cells and not drawn):
-        wanted = "tumors with masks" if cells else "tumors"
+    if len(kinds) < 2 or (needs_masks and not drawn):
+        wanted = "tumors with masks" if needs_masks else "tumors"
         raise DataError(
             f"fold {fold} must hold {wanted} and tumor-free pictures, to choose the epoch by and "
             "to calibrate with; choose another training.validation_fold, or learn from labels "
-            "alone with --recipe seed"
+            "alone with --recipe finetune"
         )
 
 
