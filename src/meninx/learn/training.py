@@ -298,6 +298,8 @@ def _fit(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # That a resumed run finds its checkpoints is what it is for.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* is not empty.*")
+        # A recipe may hold nothing out.
+        warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
         # Lightning's own use of a PyTorch function that is about to change.
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
         trainer.fit(
