@@ -2,6 +2,7 @@
 # Train the shipped detector again, all three parts, into runs/meninx: `make detector`.
 # A part that is whole is taken as it is; a part that was stopped goes on.
 set -eu
+mkdir -p runs
 : "${MENINX_DATA:?set it to the folder of the data}"
 meninx=.venv/bin/meninx
 heads="--heads $MENINX_DATA/templates/colin27-t1.nii.gz --heads $MENINX_DATA/dicom/healthy-child-t1"
@@ -17,6 +18,9 @@ part() {  # part NAME [--weights FILE]
 
 part meninx-first
 part meninx-second --weights runs/meninx-first/detector.safetensors
+# The collection's folds part some copies of a slice: these are moved together first.
+[ -f runs/curated.csv ] ||
+    $meninx prepare "$MENINX_DATA/curated" --split mended --output runs/curated.csv
 # shellcheck disable=SC2086
-$meninx crossvalidate "$MENINX_DATA/curated" --recipe meninx --output runs/meninx \
+$meninx crossvalidate runs/curated.csv --recipe meninx --output runs/meninx \
     --weights runs/meninx-second/detector.safetensors $heads --merge

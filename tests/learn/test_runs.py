@@ -280,7 +280,8 @@ def test_the_shipped_weights_start_a_network():
     network = CellNetwork()
     fill_from_shipped(network)
     network.eval()
-    x = np.random.default_rng(0).normal(0, 1, (2, 1, 192, 192)).astype(np.float32)
+    size = load_detector().card.preprocessing.size
+    x = np.random.default_rng(0).normal(0, 1, (2, 1, size, size)).astype(np.float32)
     with torch.no_grad():
         cells, types = network(torch.from_numpy(x))
     expected = Engine(shipped_detector()).run(x)

@@ -214,9 +214,16 @@ def load_detector(
     Raises:
         ModelError: If the file is missing, damaged or no detector.
     """
-    return Detector(
-        Path(path) if path is not None else shipped_detector(), threads, operating_point
-    )
+    if path is not None:
+        return Detector(Path(path), threads, operating_point)
+    shipped = shipped_detector()
+    detector = Detector(shipped, threads, operating_point)
+    if detector.model["sha256"] != shipped_sha256(shipped):
+        raise ModelError(
+            f"{shipped}: SHA-256 {detector.model['sha256']} is not that of the shipped detector; "
+            "install the package again, or name another file with --model"
+        )
+    return detector
 
 
 def shipped_detector() -> Path:
@@ -235,6 +242,26 @@ def shipped_detector() -> Path:
             "with --model"
         )
     return path
+
+
+def shipped_sha256(path: Path) -> str:
+    """Return the SHA-256 that a shipped file of weights must have.
+
+    Args:
+        path: Of the file, beside its `SHA256SUMS`.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ModelError: If the list is missing, or does not name the file.
+    """
+    sums = path.with_name("SHA256SUMS")
+    lines = sums.read_text(encoding="ascii").splitlines() if sums.is_file() else []
+    known = {name: digest for digest, name in (line.split() for line in lines)}
+    if path.name not in known:
+        raise ModelError(f"{sums}: no SHA-256 of {path.name}; install the package again")
+    return known[path.name]
 
 
 def score_path(

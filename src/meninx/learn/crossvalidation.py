@@ -35,12 +35,13 @@ def recipe_of_fold(recipe: Recipe, folds: tuple[int, ...], test_fold: int) -> Re
     Returns:
         The recipe.
     """
-    validation_fold = 0
-    if recipe.training.validation_fold:
-        validation_fold = folds[(folds.index(test_fold) + 1) % len(folds)]
-    training = dataclasses.replace(
-        recipe.training, test_fold=test_fold, validation_fold=validation_fold
-    )
+    training = dataclasses.replace(recipe.training, test_fold=test_fold)
+    if not training.validation_fold:
+        # Calibrated out of fold, and on volumes once, when it is merged.
+        sampling = dataclasses.replace(recipe.sampling, calibration_phantoms=0)
+        return dataclasses.replace(recipe, training=training, sampling=sampling)
+    validation_fold = folds[(folds.index(test_fold) + 1) % len(folds)]
+    training = dataclasses.replace(training, validation_fold=validation_fold)
     return dataclasses.replace(recipe, training=training)
 
 
