@@ -124,7 +124,7 @@ def test_labels_alone_make_a_detector(labeled, pooled, tmp_path):
     assert facts["manifest_sha256"] == manifest.sha256
     assert "torch" in facts["packages"]
     assert set(run.figures) == {"picture", "loss", "accuracy", "type", "score"}
-    with pytest.raises(DataError, match="--recipe seed"):
+    with pytest.raises(DataError, match="--recipe finetune"):
         train(manifest, Recipe(sampling=SamplingRecipe(phantoms=0)), tmp_path / "other")
 
 
@@ -217,7 +217,7 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     two, whole, half = (losses(tmp_path / name) for name in ("two", "whole", "half"))
-    np.testing.assert_allclose(two, whole, rtol=0.25)
+    np.testing.assert_allclose(two, whole, rtol=0.25, atol=0.005)
     # Without sharing, each process would have gone as one with half the batch goes.
     assert np.all(np.array(half) < 0.7 * np.array(whole))
     assert (tmp_path / "two/detector.onnx").is_file()

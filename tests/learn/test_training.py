@@ -21,7 +21,7 @@ from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.training import train
-from meninx.learn.validation import Validation, best_threshold, fit_calibration
+from meninx.learn.validation import Validation, best_threshold, fit_scale
 from meninx.phantom.writing import make_studies, write_studies
 
 KNOWN = Calibration(Scale(1.5, 0.4, 0.3), Scale(1.2, 0.6, 0.5))
@@ -182,8 +182,14 @@ def test_temperature_of_logits_that_are_too_sure():
     rng = np.random.default_rng(0)
     tumor = rng.random(4000) < 0.5
     honest = rng.normal(np.where(tumor, 1, -1), 1.0) * 2  # the log-odds of two unit Gaussians
-    assert fit_calibration(honest, tumor).temperature == pytest.approx(1, abs=0.15)
-    assert fit_calibration(honest * 3, tumor).temperature == pytest.approx(3, abs=0.4)
+    assert fit_scale(honest, tumor).temperature == pytest.approx(1, abs=0.15)
+    scale = fit_scale(honest * 3, tumor)
+    assert scale.temperature == pytest.approx(3, abs=0.4)
+    found = np.array(
+        [scale.decide(scale.probability(x), "sensitive") == "tumor" for x in honest * 3]
+    )
+    assert found[tumor].mean() == pytest.approx(0.95, abs=0.002)
+    assert 0.5 - 0.06 < scale.balanced < 0.5 + 0.06
 
 
 def test_validation_figures_by_hand():

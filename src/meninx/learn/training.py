@@ -265,11 +265,13 @@ def _fit(
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         loader.sampler.epoch = int(saved["epoch"]) + 1  # type: ignore[attr-defined]
-    kept = _checkpoint(output, "last", save_on_train_epoch_end=True)
-    callbacks: list[Callback] = [kept]
+    kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
+    callbacks: list[Callback] = [last]
     if validation_set is not None:
         kept = _checkpoint(output, "best", monitor=MONITOR, mode="max")
-        callbacks += [kept, EarlyStopping(MONITOR, mode="max", patience=training.patience)]
+        # Before `last`, which keeps what the others know of this epoch for a run that is resumed.
+        callbacks.insert(0, kept)
+        callbacks.append(EarlyStopping(MONITOR, mode="max", patience=training.patience))
     callbacks += [
         LearningRateMonitor("epoch"),
         TQDMProgressBar(refresh_rate=10),
