@@ -143,6 +143,19 @@ def test_types_are_told_from_all_else():
     assert columns == ("no tumor", "glioma", "meningioma", "pituitary")
     assert counts.tolist() == [[6, 0, 0, 0], [0, 5, 0, 0], [0, 1, 4, 0], [1, 0, 0, 0]]
     assert result.type_auroc["glioma"].value == pytest.approx(1.0)
+    # Nine of ten of known type; F1 of glioma 10 / 11, of meningioma 8 / 9.
+    assert result.type_figures["accuracy"].value == pytest.approx(0.9)
+    assert result.type_figures["macro_f1"].value == pytest.approx((10 / 11 + 8 / 9) / 2)
+    assert result.type_figures["macro_f1"].low < 0.9 < result.type_figures["macro_f1"].high
+
+
+def test_types_are_judged_where_no_tumor_was_called():
+    sure = {"glioma": 0.9, "meningioma": 0.1, "pituitary": 0.0}
+    cases = [made(True, p, "glioma", types=sure) for p in (0.1, 0.9, 0.2)]
+    cases += [made(True, 0.3, "meningioma", types=sure), made(False, 0.1, types=sure)]
+    result = evaluate_cases(cases, [])
+    assert result.type_figures["accuracy"].value == pytest.approx(3 / 4)
+    assert result.types[2].tolist() == [[1, 0, 0, 0], [2, 1, 0, 0], [1, 0, 0, 0]]
 
 
 def test_subgroups_and_leaks_are_shown():

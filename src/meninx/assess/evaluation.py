@@ -3,7 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Evaluation:
         advantage: The detector's AUROC less the best probe's; None without a probe.
         types: Confusion counts, rows truth, columns `no tumor` and the types, with their names.
         type_auroc: One type against the rest.
+        type_figures: Accuracy and macro F1 among tumors of known type, called or not.
         subgroups: By column and value.
         outlines: What was measured against masks.
         models: Name and SHA-256 of each detector.
@@ -85,6 +86,7 @@ class Evaluation:
     advantage: Figure | None
     types: tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None
     type_auroc: Mapping[str, Figure]
+    type_figures: Mapping[str, Figure]
     subgroups: Mapping[str, Mapping[str, Mapping[str, Any]]]
     outlines: Mapping[str, Figure]
     models: tuple[Mapping[str, str], ...]
@@ -135,6 +137,7 @@ class Evaluation:
                 "answer": list(self.types[1]),
                 "counts": self.types[2].tolist(),
                 "auroc": {name: figure.as_json() for name, figure in self.type_auroc.items()},
+                **{name: figure.as_json() for name, figure in self.type_figures.items()},
             }
             if self.types
             else None,
@@ -252,6 +255,7 @@ def evaluate_cases(
         advantage=_advantage(answers, probes, weights),
         types=types,
         type_auroc=type_auroc,
+        type_figures=_type_figures(scored, answers, weights),
         subgroups=_subgroups(scored, answers),
         outlines=_outlines(scored, answers),
         models=tuple(models),
@@ -346,8 +350,7 @@ def _types(
     columns = ("no tumor", *TYPE_NAMES)
     counts = np.zeros((len(truths), len(columns)), dtype=np.intp)
     for case in cases:
-        types = case.findings.types
-        said = max(types, key=lambda name: types[name]) if types else "no tumor"
+        said = _likeliest(case.findings.called_types) or "no tumor"
         counts[truths.index(case.picture.label), columns.index(said)] += 1
     named = np.array([label != "unknown" for label in labels])
     known, part = answers.of(named), weights[:, named]
@@ -362,8 +365,34 @@ def _types(
     return (rows, columns, counts), figures
 
 
+def _likeliest(types: Mapping[str, float]) -> str | None:
+    return max(types, key=lambda name: types[name], default=None)
+
+
+def _type_figures(cases: Sequence[Case], answers: Answers, weights: Floats) -> dict[str, Figure]:
+    """Return how well types are named among tumors of known type, called or not."""
+    named = np.array([case.picture.label in TYPE_NAMES and bool(case.findings.types)
+                      for case in cases])  # fmt: skip
+    if not named.any():
+        return {}
+    chosen = [case for case, known in zip(cases, named, strict=True) if known]
+    truth = np.array([case.picture.label for case in chosen])
+    said = np.array([_likeliest(case.findings.types) for case in chosen])
+    names, counts = np.unique(truth, return_counts=True)
+    # A macro F1 rests on the rarest type: its interval needs as many cases as that has.
+    part = replace(answers.of(named), tumor=truth == names[counts.argmin()])
+
+    def macro_f1(_: Answers, part_weights: Floats) -> Floats:
+        return metrics.macro_f1(truth, said, part_weights)
+
+    return {
+        "accuracy": share_interval(truth == said, part.cluster),
+        "macro_f1": bootstrap_figure(part, macro_f1, weights[:, named]),
+    }
+
+
 def type_scores(cases: Sequence[Case], name: str) -> Floats:
-    """Return the probability of a tumor of one type, 0 where none was called, shape (n,)."""
+    """Return the probability of a tumor of one type, shape (n,)."""
     return np.array(
         [(case.findings.probability or 0.0) * case.findings.types.get(name, 0.0) for case in cases]
     )

@@ -341,7 +341,7 @@ def claim_answers(
         else "folds stratified by label, fixed by content; copies and patients kept together",
         20: how,
         22: f"detector {card.name}; its file holds the whole network",
-        26: "best epoch on the validation fold, which is no part of this evaluation",
+        26: "chosen by the training run alone, without the cases of this evaluation",
         27: "none",
         28: "see Figures, and the decision curve",
         29: "95 % intervals: Wilson with a design effect, bootstrap over clusters",

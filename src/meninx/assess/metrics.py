@@ -160,6 +160,24 @@ def f1(answers: Answers, weights: Floats) -> Floats:
     return _ratio(2 * hits, weights @ (answers.called.astype(float) + answers.tumor))
 
 
+def macro_f1(truth: NDArray[np.str_], said: NDArray[np.str_], weights: Floats) -> Floats:
+    """Return the mean over classes of each one's F1, whatever their numbers.
+
+    Args:
+        truth: Class of each case, shape (n,).
+        said: The answer, shape (n,).
+        weights: Shape (d, n).
+
+    Returns:
+        Shape (d,); not a number where a class has no weight on either side.
+    """
+    own = []
+    for name in np.unique(truth):
+        hits = weights @ ((truth == name) & (said == name)).astype(float)
+        own.append(_ratio(2 * hits, weights @ ((truth == name) + (said == name).astype(float))))
+    return np.asarray(np.mean(own, axis=0))
+
+
 def mcc(answers: Answers, weights: Floats) -> Floats:
     """Return Matthews' correlation coefficient; 0 where a row or column of the table is empty."""
     called, tumor = answers.called, answers.tumor

@@ -37,7 +37,7 @@ def _cells(found: Findings) -> list[Text]:
         answer = Text(found.status, style="yellow")
         return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
     hottest = found.hottest
-    likely = max(found.types.items(), key=lambda item: item[1], default=None)
+    likely = max(found.called_types.items(), key=lambda item: item[1], default=None)
     return [
         Text(found.scan),
         Text(WORDS[found.decision], style=STYLES[found.decision]),

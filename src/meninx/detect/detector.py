@@ -126,7 +126,7 @@ class Detector:
             status="scored",
             decision=decision,
             probability=probability,
-            types=self._types(type_logits, logits) if decision == "tumor" else {},
+            types=self._types(type_logits, logits),
             slices=found,
             identity=scan.identity.as_json(),
             model=self.model,

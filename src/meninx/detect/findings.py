@@ -53,7 +53,7 @@ class Findings:
         message: The same in words.
         decision: At the detector's operating point.
         probability: Of a tumor anywhere in the scan, 0..1.
-        types: Probability of each type, given that there is a tumor; empty without one.
+        types: Probability of each type, if there is a tumor; empty if not scored.
         slices: Scored slices by index; slices without brain are left out.
         identity: UIDs.
         model: Name and SHA-256 of the detector file.
@@ -107,6 +107,11 @@ class Findings:
         """The slice of the highest probability; None if none was scored."""
         return max(self.slices, key=lambda found: found.probability, default=None)
 
+    @property
+    def called_types(self) -> Mapping[str, float]:
+        """The types' probabilities where a tumor is called: elsewhere they would name nothing."""
+        return self.types if self.decision == "tumor" else {}
+
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the public JSON has them: plain values, keys in fixed order."""
         return {
@@ -117,7 +122,7 @@ class Findings:
             "message": self.message,
             "decision": self.decision,
             "probability": None if self.probability is None else round(self.probability, 6),
-            "types": {name: round(share, 4) for name, share in self.types.items()},
+            "types": {name: round(share, 4) for name, share in self.called_types.items()},
             "slices": [found.as_json() for found in self.slices],
             "model": dict(self.model),
             "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},
