@@ -32,7 +32,7 @@ def test_every_fault_is_reported_at_once(tmp_path):
     message = str(caught.value)
     for part in (
         "nam: unknown key", "training: expected a table", "flip: 1.5 is not between 0 and 1",
-        "masked: expected float, found 'much'", "size: 100 is no multiple of 32",
+        "masked: expected float, found 'much'", "size: 100 is no multiple of 16",
         "there are no heads for it", "6 faults",
     ):  # fmt: skip
         assert part in message

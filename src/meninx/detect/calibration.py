@@ -12,11 +12,10 @@ Decision = Literal["tumor", "no_tumor", "refer"]
 TOP_CELLS = 3
 # Networks that pool their whole map: the score is the mean of all cells.
 ALL_CELLS = 0
-# A study's score is its highest mean over slices that together are this thick: a lesion has depth,
-# a false alarm in a single slice seldom has.
-LESION_DEPTH_MM = 10.0
-# A cell of a slice is judged together with the cells above and below it over this depth, in all.
-CONTEXT_MM = 5.0
+# A cell of a slice is judged together with those above and below it, weighted by a bell curve of
+# this standard deviation: a lesion has depth, a false alarm in a single slice seldom has. Chosen on
+# simulated volumes.
+CONTEXT_MM = 6.0
 
 
 OperatingPoint = Literal["balanced", "sensitive"]
@@ -75,21 +74,18 @@ def averaged_over_depth(
 
     Args:
         cell_logits: Of neighboring slices, in order, shape (n, m, m).
-        spacing_mm: Distance between slices; None for single pictures.
+        spacing_mm: Distance between slices; None for single pictures, which stay as they are.
 
     Returns:
-        Mean over `CONTEXT_MM` centered on each slice, over less at the ends, shape (n, m, m). Where
-        slices are further apart than half of that, nothing changes.
+        Mean over all slices, weighted by a Gaussian of their distance, shape (n, m, m).
     """
-    reach = 0 if spacing_mm is None else int(CONTEXT_MM / 2 / spacing_mm)
-    if not reach or len(cell_logits) == 1:
+    if spacing_mm is None or len(cell_logits) == 1:
         return cell_logits
-    sums = np.cumsum(cell_logits, axis=0, dtype=np.float64)
-    sums = np.concatenate([np.zeros_like(sums[:1]), sums])
-    index = np.arange(len(cell_logits))
-    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(cell_logits))
-    means = (sums[high] - sums[low]) / (high - low)[:, None, None]
-    return np.asarray(means, dtype=np.float32)
+    place = np.arange(len(cell_logits)) * spacing_mm
+    weights = np.exp(-0.5 * ((place[:, None] - place) / CONTEXT_MM) ** 2)  # [n, n]
+    weights /= weights.sum(axis=1, keepdims=True)
+    flat = cell_logits.reshape(len(cell_logits), -1)
+    return (weights.astype(np.float32) @ flat).reshape(cell_logits.shape)
 
 
 def slice_logits(
@@ -107,19 +103,3 @@ def slice_logits(
     flat = cell_logits.reshape(len(cell_logits), -1)
     count = min(top_cells or flat.shape[1], flat.shape[1])
     return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1))
-
-
-def study_logit(logits: NDArray[np.float32], spacing_mm: float | None) -> float:
-    """Return one logit for a study.
-
-    Args:
-        logits: Of its slices, in order, shape (n,), n >= 1.
-        spacing_mm: Distance between slices; None for single pictures.
-
-    Returns:
-        The highest mean over neighboring slices that together are `LESION_DEPTH_MM` thick.
-    """
-    window = 1 if spacing_mm is None else max(1, round(LESION_DEPTH_MM / spacing_mm))
-    window = min(window, len(logits))
-    means = np.convolve(logits.astype(np.float64), np.full(window, 1 / window), mode="valid")
-    return float(means.max())

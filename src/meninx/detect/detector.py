@@ -9,12 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.detect.calibration import (
-    OperatingPoint,
-    averaged_over_depth,
-    slice_logits,
-    study_logit,
-)
+from meninx.detect.calibration import OperatingPoint, averaged_over_depth, slice_logits
 from meninx.detect.engine import Engine
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
@@ -115,7 +110,7 @@ class Detector:
         gap = scan.slice_gap_mm if scan.is_volume else None
         cell_logits = averaged_over_depth(cell_logits, gap)
         logits = slice_logits(cell_logits, self.card.top_cells)
-        probability = scale.probability(study_logit(logits, gap))
+        probability = scale.probability(float(logits.max()))
         decision = scale.decide(probability, self.operating_point)
         found = tuple(
             self._slice_finding(one, placement, cells, float(logit))

@@ -89,5 +89,5 @@ def _inputs(learned: SliceDataset, recipe: Recipe) -> Iterator[Tensor]:
     endless = itertools.chain.from_iterable(itertools.repeat(loader))
     preprocessing = recipe.preprocessing
     for items in itertools.islice(endless, STATISTICS_BATCHES):
-        batch = augment(to_batch(items), recipe.augmentation, preprocessing.size)
+        batch = augment(to_batch(items), recipe.augmentation, recipe.training_size)
         yield (batch.image - preprocessing.mean) / preprocessing.std

@@ -61,7 +61,7 @@ class DetectorTraining(lightning.LightningModule):
         made = to_batch(batch)
         if not self.trainer.training:
             return made
-        return augment(made, self.recipe.augmentation, self.recipe.preprocessing.size)
+        return augment(made, self.recipe.augmentation, self.recipe.training_size)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of one batch."""

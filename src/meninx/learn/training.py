@@ -158,7 +158,7 @@ def train(
 
 def canvas_of(recipe: Recipe) -> Preprocessing:
     """Return the preprocessing of training pictures, a little finer than the network's."""
-    size = 32 * round(recipe.preprocessing.size * CANVAS_ZOOM / 32)
+    size = 32 * round(recipe.training_size * CANVAS_ZOOM / 32)
     return dataclasses.replace(recipe.preprocessing, size=size)
 
 
