@@ -1,11 +1,12 @@
 # Everything runs in .venv, which the first target that needs it makes. All paths are relative, so
 # that a checkout may lie in a folder with spaces in its name.
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench evidence detector picture lock clean
+.PHONY: help demo test check format bench evidence detector fuzz picture lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
+SECONDS ?= 300
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
 
 help:  ## Show the targets.
@@ -38,6 +39,12 @@ evidence: .venv/test.stamp  ## Measure the shipped detector on MENINX_DATA again
 detector: .venv/test.stamp  ## Train the shipped detector again on MENINX_DATA, into runs/.
 	sh benchmarks/detector.sh
 
+fuzz: .venv/test.stamp  ## Look for files that break the reader, SECONDS=300 for each kind.
+	for kind in $$($(BIN)/python -m tests.hostile.fuzz --kinds); do \
+		$(BIN)/python -W ignore -m tests.hostile.fuzz $$kind fuzz/$$kind -timeout=10 \
+			-max_total_time=$(SECONDS) -rss_limit_mb=3000 -artifact_prefix=fuzz/ || exit 1; \
+	done
+
 picture: .venv/base.stamp  ## Make the README's picture, docs/heatmap.png.
 	$(BIN)/python -m meninx demo --output demo
 	cp demo/scans_dicom-with-tumor-*.png docs/heatmap.png
@@ -46,7 +53,7 @@ lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
 
 clean:  ## Remove what the targets made.
-	rm -rf .venv demo evidence runs scans findings mydata .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo evidence fuzz runs scans findings mydata .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

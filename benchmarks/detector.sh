@@ -1,22 +1,25 @@
 #!/bin/sh
-# Train the shipped detector again, both parts, into runs/meninx: `make detector`.
+# Train the shipped detector again, all four parts, into runs/: `make detector`.
 # A part that is whole is taken as it is; a part that was stopped goes on.
 set -eu
 mkdir -p runs
 : "${MENINX_DATA:?set it to the folder of the data}"
 meninx=.venv/bin/meninx
-heads="--heads $MENINX_DATA/templates/colin27-t1.nii.gz --heads $MENINX_DATA/dicom/healthy-child-t1"
 
-first=runs/meninx-simulated
-if [ ! -f $first/detector.safetensors ]; then
-    resume=
-    [ ! -d $first/checkpoints ] || resume=--resume
-    # shellcheck disable=SC2086  # several options in one variable
-    $meninx train "$MENINX_DATA/curated" --recipe meninx-simulated --output $first $heads $resume
-fi
+part() {  # part NAME [--weights FILE]
+    name=$1
+    shift
+    [ ! -f "runs/$name/detector.safetensors" ] || return 0
+    [ ! -d "runs/$name/checkpoints" ] || set -- "$@" --resume
+    $meninx train runs/curated.csv --recipe "$name" --output "runs/$name" \
+        --heads "$MENINX_DATA/templates/colin27-t1.nii.gz" \
+        --heads "$MENINX_DATA/dicom/healthy-child-t1" "$@"
+}
+
 # The collection's folds part some copies of a slice: these are moved together first.
 [ -f runs/curated.csv ] ||
     $meninx prepare "$MENINX_DATA/curated" --split mended --output runs/curated.csv
-# shellcheck disable=SC2086
-$meninx crossvalidate runs/curated.csv --recipe meninx --output runs/meninx \
-    --weights $first/detector.safetensors $heads --merge
+part meninx-first
+part meninx-second --weights runs/meninx-first/detector.safetensors
+part meninx-third --weights runs/meninx-second/detector.safetensors
+part meninx --weights runs/meninx-third/detector.safetensors

@@ -1,8 +1,8 @@
 """Compare learning from 50 pictures of one's own: from given weights, and from scratch.
 
-Each fold of a collection in turn is all that is learned from; the other folds are the test.
-Run: python benchmarks/finetuning.py DATA --weights FILE --output RUNS [--json FILE]
-DATA needs folds that share no slice (`meninx prepare`); FILE must come from a run that saw none.
+Each fold of a collection in turn is all that is learned from. The test is what the weights never
+saw: pictures whose slice lies in the fold that they were kept from, told by benchmarks/overlap.py.
+Run: python benchmarks/finetuning.py MANIFEST --weights FILE --overlap JSON --fold 1 --output RUNS
 """
 
 import argparse
@@ -16,7 +16,7 @@ from meninx.assess.cases import Case, clusters_of, score_cases
 from meninx.assess.intervals import bootstrap_weights, bounded_interval
 from meninx.assess.metrics import weighted_auroc
 from meninx.cli.train import find_recipe
-from meninx.data.manifest import Manifest, read_manifest
+from meninx.data.manifest import Manifest, Picture, read_manifest
 from meninx.detect.detector import load_detector
 from meninx.learn.recipe import Recipe, read_recipe, with_initialization
 from meninx.learn.training import DETECTOR_NAME, train
@@ -29,40 +29,55 @@ def whole(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, training=training, sampling=sampling)
 
 
+def parted(manifest: Manifest, overlap: Path, fold: int) -> tuple[list[Picture], Manifest]:
+    """Return the pictures to test on, and the rest without their slices."""
+    folds = json.loads(overlap.read_text(encoding="utf-8"))
+    unseen = [name for name, found in folds.items() if found in ([], [fold])]
+    cluster = clusters_of(manifest.pictures)
+    named = [any(picture.picture.as_posix().endswith(f"/{name}") for name in unseen)
+             for picture in manifest.pictures]  # fmt: skip
+    held = {own for own, chosen in zip(cluster, named, strict=True) if chosen}
+    # A slice of which a copy was seen is no test, and one of the test is not learned from.
+    known = {own for own, chosen in zip(cluster, named, strict=True) if not chosen}
+    both = zip(manifest.pictures, cluster, strict=True)
+    test = [picture for picture, own in both if own in held - known]
+    both = zip(manifest.pictures, cluster, strict=True)
+    rest = tuple(picture for picture, own in both if own not in held)
+    return test, dataclasses.replace(manifest, pictures=rest)
+
+
 def answers(
-    manifest: Manifest, recipe: Recipe, weights: Path | None, output: Path
+    test: list[Picture],
+    rest: Manifest,
+    recipe: Recipe,
+    weights: Path | None,
+    output: Path,
+    parts: int,
 ) -> list[list[Case]]:
-    """Return, for each fold that was learned from, the cases of all others."""
+    """Return, for each part that was learned from, the cases of the test."""
     cases = []
-    for fold in manifest.folds:
-        own = dataclasses.replace(manifest, pictures=manifest.fold(fold))
+    for fold in rest.folds[:parts]:
+        own = dataclasses.replace(rest, pictures=rest.fold(fold))
         folder = output / f"from-fold-{fold}"
         if not (folder / DETECTOR_NAME).is_file():
             train(own, recipe, folder, weights=weights)
-        detector = load_detector(folder / DETECTOR_NAME, threads=1)
-        cases.append(score_cases(detector, manifest.without_fold(fold), workers=2))
+        cases.append(score_cases(load_detector(folder / DETECTOR_NAME, threads=1), test, workers=2))
     return cases
 
 
-def auroc_of(
-    manifest: Manifest, parts: list[list[Case]]
-) -> tuple[list[float], tuple[float, float, float]]:
-    """Return the AUROC of each part, and their mean with its interval."""
-    cluster = np.array(clusters_of(manifest.pictures))
-    # Parts overlap: each draw of slices serves all of them.
-    weights = dict(
-        zip((one.id for one in manifest.pictures), bootstrap_weights(cluster).T, strict=True)
-    )
+def auroc_of(test: list[Picture], parts: list[list[Case]]) -> dict[str, list[float]]:
+    """Return the AUROC of each part, and their mean with its interval over slices."""
+    cluster = np.array(clusters_of(test))
+    weights = bootstrap_weights(cluster)
+    tumor = np.array([picture.tumor for picture in test])
     values, drawn = [], []
     for part in parts:
-        tumor = np.array([case.picture.tumor for case in part])
         score = np.array([case.findings.probability or 0.0 for case in part])
         values.append(float(weighted_auroc(tumor, score, np.ones(len(tumor)))))
-        own = np.stack([weights[case.picture.id] for case in part], axis=1)
-        drawn.append(weighted_auroc(tumor, score, own))
+        drawn.append(weighted_auroc(tumor, score, weights))
     mean = float(np.mean(values))
-    low, high = bounded_interval(mean, np.mean(drawn, axis=0), len(np.unique(cluster)))
-    return values, (mean, low, high)
+    interval = bounded_interval(mean, np.mean(drawn, axis=0), len(np.unique(cluster)))
+    return {"parts": values, "mean": [mean, *interval]}
 
 
 def main() -> None:
@@ -70,10 +85,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--overlap", type=Path, required=True)
+    parser.add_argument("--fold", type=int, required=True, help="that the weights never saw")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--parts", type=int, default=5, help="how many folds to learn from in turn")
     options = parser.parse_args()
-    manifest = read_manifest(options.data)
+    test, rest = parted(read_manifest(options.data), options.overlap, options.fold)
+    learned = [len(rest.fold(fold)) for fold in rest.folds[: options.parts]]
+    tumors = sum(picture.tumor for picture in test)
+    print(f"learned from {learned} pictures, tested on {len(test)}, {tumors} of tumors", flush=True)
     finetune = whole(with_initialization(read_recipe(find_recipe("finetune")), "random"))
     seed = whole(read_recipe(find_recipe("seed")))
     ways = {
@@ -83,14 +104,14 @@ def main() -> None:
     }
     table = {}
     for name, (recipe, weights) in ways.items():
-        parts = answers(manifest, recipe, weights, options.output / name.replace(" ", "-"))
-        values, (mean, low, high) = auroc_of(manifest, parts)
-        table[name] = {"folds": values, "mean": [mean, low, high]}
-        told = " ".join(f"{value:.3f}" for value in values)
-        print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}], folds {told}", flush=True)
+        output = options.output / name.replace(" ", "-")
+        table[name] = auroc_of(test, answers(test, rest, recipe, weights, output, options.parts))
+        mean, low, high = table[name]["mean"]
+        told = " ".join(f"{value:.3f}" for value in table[name]["parts"])
+        print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}], each {told}", flush=True)
     if options.json:
-        pictures = [len(manifest.fold(fold)) for fold in manifest.folds]
-        options.json.write_text(json.dumps({"learned from": pictures, "auroc": table}, indent=2))
+        told_all = {"learned from": learned, "tested on": len(test), "auroc": table}
+        options.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

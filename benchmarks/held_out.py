@@ -2,7 +2,7 @@
 
 Cells of held-out tumors against other cells of the same pictures; held-out tumor-free pictures with
 and without a held-out tumor pasted in; simulated volumes of unseen seeds. Nothing of volumes/ is
-looked at. Run: python benchmarks/held_out.py MODEL --fold 5 [--json FILE]
+looked at. Run: python benchmarks/held_out.py MODEL MANIFEST --fold 1 [--json FILE]
 """
 
 import argparse
@@ -39,10 +39,11 @@ SEQUENCES: tuple[Sequence, ...] = ("FLAIR", "T1", "T1c", "T2")
 FIRST_SEED = 5_000_000
 
 
-def pictures(detector: Detector, engine: Engine, data: Path, fold: int) -> dict[str, float]:
+def pictures(detector: Detector, engine: Engine, manifest: Path, fold: int) -> dict[str, float]:
     """Return the figures of one fold's pictures."""
-    manifest = read_manifest(data / "curated", allow_leaks=True)
-    held_out = SliceDataset(examples_of(manifest.fold(fold)), detector.card.preprocessing)
+    held_out = SliceDataset(
+        examples_of(read_manifest(manifest).fold(fold)), detector.card.preprocessing
+    )
     validation = Validation()
     pasted: dict[bool, list[float]] = defaultdict(list)
     torch.manual_seed(0)
@@ -131,13 +132,14 @@ def main() -> None:
     """Print the figures and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--fold", type=int, default=5)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--fold", type=int, default=1, help="that the detector never learned from")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cache", type=Path, help="keeps the simulated volumes for the next run")
     options = parser.parse_args()
     data = Path(os.environ["MENINX_DATA"])
     detector, engine = Detector(options.model), Engine(options.model)
-    figures = {"pictures": pictures(detector, engine, data, options.fold)}
+    figures = {"pictures": pictures(detector, engine, options.manifest, options.fold)}
     figures |= volumes(detector, data, options.cache)
     for name, part in figures.items():
         print(f"{name:9}", "  ".join(f"{key} {value:.3f}" for key, value in part.items()))

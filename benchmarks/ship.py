@@ -1,37 +1,69 @@
-"""Put a run's detector into the package: `make ship RUN=runs/meninx`.
+"""Put a run's detector into the package.
 
-Copies detector.onnx and detector.safetensors to src/meninx/weights and writes their SHA-256 beside
-them. Then measure again: benchmarks/volumes.py, speed.py and figures.py.
+Fits the scale of pictures on a fold that the run left out, copies detector.onnx and
+detector.safetensors to src/meninx/weights and writes their SHA-256 beside them. What is to be
+measured on that fold is measured before. Then measure again: benchmarks/volumes.py, speed.py and
+figures.py. Run: python benchmarks/ship.py RUN MANIFEST --fold N [--format int8]
 """
 
 import argparse
+import dataclasses
 import shutil
 from pathlib import Path
 
+from meninx.assess.cases import score_cases, unseen
 from meninx.data.facts import sha256_of
+from meninx.data.manifest import read_manifest
 from meninx.detect.detector import Detector
+from meninx.learn.crossvalidation import fit_pictures
+from meninx.learn.export import recalibrate
+from meninx.learn.formats import FORMATS, export
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "meninx" / "weights"
 LARGEST_MB = 25
+# That another format is calibrated and checked with.
+PICTURES = 400
 
 
 def main() -> None:
-    """Copy, check sizes, and write the list."""
+    """Copy, calibrate, check sizes, and write the list."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--format", choices=FORMATS, help="of the ONNX file, if not the run's")
+    options = parser.parse_args()
     lines = []
     for suffix in (".onnx", ".safetensors"):
-        source, target = run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"
+        source, target = options.run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"
         megabytes = source.stat().st_size / 1e6
         if megabytes > LARGEST_MB:
             raise SystemExit(f"{source}: {megabytes:.1f} MB, at most {LARGEST_MB} go in")
         shutil.copyfile(source, target)
+        if suffix == ".onnx":
+            calibrate(target, options.manifest, options.fold)
+            if options.format:
+                learned = read_manifest(options.manifest).without_fold(options.fold)
+                step = max(1, len(learned) // PICTURES)
+                print(options.format, export(target, target, options.format, learned[::step]))
         lines.append(f"{sha256_of(target)}  {target.name}")
         print(f"{target.name}: {megabytes:.1f} MB")
     (WEIGHTS / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="ascii")
     card = Detector(WEIGHTS / "meninx.onnx").card
     print(f"{card.name}, {len(card.seen)} files seen, {card.calibration}")
+
+
+def calibrate(path: Path, manifest: Path, fold: int) -> None:
+    """Fit the scale of pictures on a fold that was not learned from."""
+    detector = Detector(path, threads=1)
+    collection = read_manifest(manifest)
+    pictures = collection.fold(fold)
+    never_seen, _ = unseen(detector, collection)
+    if not {picture.id for picture in pictures} <= {picture.id for picture in never_seen}:
+        raise SystemExit(f"{path}: fold {fold} of {manifest} was learned from")
+    scale = fit_pictures(score_cases(detector, pictures, workers=2))
+    hashes = [sha256_of(picture.picture) for picture in pictures]
+    recalibrate(path, dataclasses.replace(detector.card.calibration, picture=scale), hashes)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from meninx.assess.volumes import (
     pooled_auroc,
     within_auroc,
 )
+from meninx.detect.calibration import OPERATING_POINTS
 from meninx.detect.detector import Detector, load_detector
 from meninx.detect.explanation import gray_picture, heatmap_of, overlay
 from meninx.detect.findings import Findings
@@ -99,19 +100,24 @@ def baseline_auroc(results: list[VolumeResult]) -> float:
     return pooled_auroc(results, "baseline")
 
 
-def called_tumor(findings: list[Findings]) -> int:
-    """Return how many scans are called tumor."""
-    return sum(one.decision == "tumor" for one in findings)
+def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, int]:
+    """Return how many scans there are, and how many each operating point calls a tumor."""
+    scale = detector.card.calibration.study
+    called = {
+        point: sum((one.probability or 0.0) >= scale.threshold(point) for one in findings)
+        for point in OPERATING_POINTS
+    }
+    return {"scans": len(findings), **called}
 
 
-def healthy(detector: Detector, data: Path) -> dict[str, list[int]]:
-    """Return how many healthy scans are called tumor, and of how many."""
+def healthy(detector: Detector, data: Path) -> dict[str, dict[str, int]]:
+    """Return how many healthy scans are called tumor."""
     real = [detector.score(scan) for scan in read_scans(data / HEALTHY_SCAN)]
     studies = make_studies(2 * HEALTHY_PHANTOMS, FIRST_HEALTHY_SEED)
     made = [detector.score(study.scan) for study in studies if study.lesion is None]
     for one in (*real, *made):
         print(f"healthy {one.scan}: {one.probability:.3f}, {one.decision}", flush=True)
-    return {name: [called_tumor(part), len(part)]
+    return {name: called_tumor(detector, part)
             for name, part in (("healthy adult", real), ("healthy phantoms", made))}  # fmt: skip
 
 
@@ -127,7 +133,7 @@ def measured(detector: Detector, data: Path, sets: list[str], maps: Path | None)
             key: [figure(results), *bootstrap_interval(results, figure)]
             for key, figure in {**FIGURES, "baseline": baseline_auroc}.items()
         }
-        studies[name] = [called_tumor(found), len(found)]
+        studies[name] = called_tumor(detector, found)
         slices = int(np.sum([len(result.tumor) for result in results]))
         told = ", ".join(f"{k} {v:.3f} [{a:.3f}, {b:.3f}]" for k, (v, a, b) in table[name].items())
         print(f"{name}: {len(results)} patients, {slices} slices: {told}", flush=True)
@@ -161,8 +167,8 @@ def main() -> None:
     detector = load_detector(options.model)
     data = Path(os.environ["MENINX_DATA"])
     found = {"model": detector.model, **measured(detector, data, options.sets, options.maps)}
-    for name, (called, count) in found["called tumor"].items():
-        print(f"{name}: {called} of {count} called tumor")
+    for name, called in found["called tumor"].items():
+        print(f"{name}, called tumor: {called}")
     print(f"{time.perf_counter() - started:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -37,12 +37,14 @@ def test_means_lie_within_their_slices_and_ignore_their_direction(logits, spacin
 
 
 def test_temperature_and_operating_points():
-    scale = Scale(2.0, balanced=0.6, sensitive=0.3)
+    scale = Scale(2.0, balanced=0.6, sensitive=0.3, specific=0.8)
     assert scale.probability(0) == 0.5
     assert scale.probability(2) == pytest.approx(1 / (1 + np.exp(-1)))
     assert scale.probability(-1e9) >= 0
     assert scale.decide(0.5, "sensitive") == "tumor"
     assert scale.decide(0.5, "balanced") == "no_tumor"
+    assert scale.decide(0.7, "balanced") == "tumor"
+    assert scale.decide(0.7, "specific") == "no_tumor"
 
 
 def test_pictures_and_volumes_have_scales_of_their_own():

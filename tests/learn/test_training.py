@@ -189,6 +189,8 @@ def test_temperature_of_logits_that_are_too_sure():
         [scale.decide(scale.probability(x), "sensitive") == "tumor" for x in honest * 3]
     )
     assert found[tumor].mean() == pytest.approx(0.95, abs=0.002)
+    called = np.array([scale.probability(x) >= scale.specific for x in honest * 3])
+    assert called[~tumor].mean() == pytest.approx(0.05, abs=0.002)
     assert 0.5 - 0.06 < scale.balanced < 0.5 + 0.06
 
 

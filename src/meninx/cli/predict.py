@@ -44,8 +44,8 @@ def predict(
     operating_point: Annotated[
         OperatingPoint,
         typer.Option(
-            help="What is called a tumor: balanced, at the best Youden index, or sensitive, so "
-            "that 95 % of tumors were found."
+            help="What is called a tumor: balanced, at the best Youden index; sensitive, so that "
+            "95 % of tumors were found; specific, so that 95 % without a tumor were not called."
         ),
     ] = "balanced",
 ) -> None:

@@ -18,8 +18,8 @@ ALL_CELLS = 0
 CONTEXT_MM = 6.0
 
 
-OperatingPoint = Literal["balanced", "sensitive"]
-OPERATING_POINTS: tuple[OperatingPoint, ...] = ("balanced", "sensitive")
+OperatingPoint = Literal["balanced", "sensitive", "specific"]
+OPERATING_POINTS: tuple[OperatingPoint, ...] = ("balanced", "sensitive", "specific")
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class Scale:
         balanced: Probability from which on something is called a tumor: the one of the best Youden
             index.
         sensitive: The same, so that 95 % of tumors were found.
+        specific: The same, so that 95 % of what has no tumor was not called.
     """
 
     temperature: float = 1.0
     balanced: float = 0.5
     sensitive: float = 0.5
+    specific: float = 0.5
 
     def probability(self, logit: float) -> float:
         """Return the probability that belongs to a logit."""
@@ -43,7 +45,12 @@ class Scale:
 
     def threshold(self, point: OperatingPoint) -> float:
         """Return the probability from which on something is called a tumor."""
-        return self.balanced if point == "balanced" else self.sensitive
+        points = {
+            "balanced": self.balanced,
+            "sensitive": self.sensitive,
+            "specific": self.specific,
+        }
+        return points[point]
 
     def decide(self, probability: float, point: OperatingPoint) -> Decision:
         """Return `tumor` from the operating point on."""

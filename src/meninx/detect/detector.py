@@ -200,8 +200,8 @@ def load_detector(
     Args:
         path: A detector file; None for the one that ships with the package.
         threads: That share one slice; 0 for all cores, 1 to score several scans at a time.
-        operating_point: `balanced`, where the Youden index was best, or `sensitive`, where 95 % of
-            tumors were found.
+        operating_point: `balanced`, where the Youden index was best, `sensitive`, where 95 % of
+            tumors were found, or `specific`, where 95 % of what has no tumor was not called.
 
     Returns:
         The detector, ready to score, from several threads if need be.

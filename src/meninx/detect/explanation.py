@@ -1,5 +1,7 @@
 """Show where the detector looked: the cells, enlarged over the slice."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -78,9 +80,13 @@ def heatmap_of(
 
 def gray_picture(image: FloatImage) -> RGBImage:
     """Return a slice as gray RGB, its robust intensity range spread over 0..255."""
+    return np.repeat(_gray(image)[..., None], 3, axis=2)
+
+
+def _gray(image: FloatImage) -> NDArray[np.uint8]:
     low, high = intensity_range(image)
-    gray = np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255
-    return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+    gray = (image - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
+    return np.clip(gray, 0, 255).astype(np.uint8)
 
 
 def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
@@ -93,12 +99,23 @@ def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
     Returns:
         Shape (h, w, 3).
     """
-    position = np.clip(heatmap, 0, 1) * (len(COLOR_STOPS) - 1)
-    lower = np.minimum(position.astype(int), len(COLOR_STOPS) - 2)
-    share = (position - lower)[..., None]
-    color = COLOR_STOPS[lower] * (1 - share) + COLOR_STOPS[lower + 1] * share
-    opacity = np.clip((heatmap - FAINTEST) / (1 - FAINTEST), 0, 1)[..., None] ** 0.5 * MOST_OPAQUE
-    return np.asarray(gray_picture(image) * (1 - opacity) + color * opacity, dtype=np.uint8)
+    tint, kept = _tints()
+    picture = gray_picture(image)
+    hot = heatmap > FAINTEST
+    level = (np.clip(heatmap[hot], 0, 1) * (len(kept) - 1) + 0.5).astype(np.uint8)
+    picture[hot] = picture[hot] * kept[level][:, None] + tint[level]
+    return picture
+
+
+@cache
+def _tints() -> tuple[FloatImage, FloatImage]:
+    """Return, for 256 levels of heat, the color that is added and the share of gray that stays."""
+    heat = np.linspace(0, 1, 256)
+    stops = np.linspace(0, 1, len(COLOR_STOPS))
+    color = np.stack([np.interp(heat, stops, channel) for channel in COLOR_STOPS.T], axis=1)
+    opacity = np.clip((heat - FAINTEST) / (1 - FAINTEST), 0, 1) ** 0.5 * MOST_OPAQUE
+    tint = color * opacity[:, None]
+    return tint.astype(np.float32), (1 - opacity).astype(np.float32)
 
 
 def picture_of_hottest(scan: Scan, findings: Findings, size: int) -> Image.Image:

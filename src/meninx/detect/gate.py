@@ -12,6 +12,8 @@ SMALLEST_SIDE = 80
 MOST_COLOR = 0.10
 # A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.
 FEWEST_LEVELS = 16
+# Voxels along each axis that are looked at for that.
+LEVEL_SAMPLES = 64
 # A head in the largest field of view in use (360 mm) covers a tenth of the picture.
 LEAST_FOREGROUND = 0.02
 
@@ -39,7 +41,8 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="color",
         )
-    levels = len(np.unique(scan.voxels[:: max(1, scan.voxels.shape[0] // 256)]))
+    steps = tuple(slice(None, None, max(1, side // LEVEL_SAMPLES)) for side in scan.voxels.shape)
+    levels = len(np.unique(scan.voxels[steps]))
     if levels < FEWEST_LEVELS:
         raise UnsupportedScan(
             f"only {levels} gray levels; expected an MR scan, this looks like a mask or a drawing",

@@ -12,7 +12,7 @@ from meninx.errors import ModelError
 KEY = "meninx"
 # Enough of a SHA-256 to know a file by: among a million, two that agree are one in 10 million.
 SEEN_DIGITS = 16
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -128,13 +128,23 @@ def calibrate_out_of_fold(cases: Sequence[Case], detectors: Mapping[int, Path]) 
     Returns:
         The scale that fits all of them: of a detector that is merged from these.
     """
-    scored = [case for case in cases if case.findings.probability is not None]
-    share = np.clip([case.findings.probability or 0.0 for case in scored], 1e-12, 1 - 1e-12)
-    logits = np.log(share / (1 - share))
-    tumor = np.array([case.picture.tumor for case in scored])
-    fold = np.array([case.picture.fold for case in scored])
     for own, path in detectors.items():
         card = load_detector(path).card
-        scale = fit_scale(logits[fold != own], tumor[fold != own])
+        scale = fit_pictures([case for case in cases if case.picture.fold != own])
         recalibrate(path, dataclasses.replace(card.calibration, picture=scale))
-    return fit_scale(logits, tumor)
+    return fit_pictures(cases)
+
+
+def fit_pictures(cases: Sequence[Case]) -> Scale:
+    """Fit the scale of pictures.
+
+    Args:
+        cases: That nothing was learned from, scored by a detector without a scale.
+
+    Returns:
+        Temperature and operating points.
+    """
+    scored = [case for case in cases if case.findings.probability is not None]
+    share = np.clip([case.findings.probability or 0.0 for case in scored], 1e-12, 1 - 1e-12)
+    tumor = np.array([case.picture.tumor for case in scored])
+    return fit_scale(np.log(share / (1 - share)), tumor)

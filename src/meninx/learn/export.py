@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,16 +149,18 @@ def store_weights_in_half(model: onnx.ModelProto) -> None:
     graph.node.extend(nodes)
 
 
-def recalibrate(path: Path, calibration: Calibration) -> None:
+def recalibrate(path: Path, calibration: Calibration, seen: Iterable[str] = ()) -> None:
     """Replace the calibration in a detector file.
 
     Args:
         path: The ONNX file, rewritten in place.
         calibration: The new one.
+        seen: SHA-256 of the files that it was fitted on.
     """
     model = onnx.load(path)
     card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
-    card = dataclasses.replace(card, calibration=calibration)
+    known = {*card.seen, *(value[:SEEN_DIGITS] for value in seen)}
+    card = dataclasses.replace(card, calibration=calibration, seen=tuple(sorted(known)))
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card.to_metadata())
     onnx.save(model, path)

@@ -10,8 +10,8 @@ from torch import Tensor
 from meninx.assess.metrics import auroc
 from meninx.detect.calibration import Scale
 
-# Of the sensitive operating point.
-SENSITIVITY = 0.95
+# Of the operating points of these names.
+SENSITIVITY, SPECIFICITY = 0.95, 0.95
 
 
 class Validation:
@@ -113,10 +113,13 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Scale:
     scale = Scale(temperature=float(np.exp(best.x)))
     # The highest threshold that still finds 95 %, a touch below the last one found.
     found = np.quantile(logits[tumor], 1 - SENSITIVITY, method="lower")
+    # The lowest that spares 95 %, a touch above the last one spared.
+    spared = np.quantile(logits[~tumor], SPECIFICITY, method="higher")
     return replace(
         scale,
         balanced=scale.probability(best_threshold(logits, tumor)),
         sensitive=scale.probability(float(found) - 1e-6),
+        specific=scale.probability(float(spared) + 1e-6),
     )
 
 

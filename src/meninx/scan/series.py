@@ -106,13 +106,18 @@ class Stack:
                 "no PixelSpacing, so nothing says how large a pixel is; export the series from the "
                 "scanner or the PACS, not from a viewer"
             )
+        if min(first.pixel_spacing) <= 0:
+            raise GeometryError(
+                f"PixelSpacing {first.pixel_spacing}, expected two numbers above 0; the header was "
+                "changed: export the series again"
+            )
         positions = np.array([frame.position for frame in self.frames])
         orientation = np.array([frame.orientation for frame in self.frames]).mean(axis=0)
         order = slice_order(positions, orientation)
         if len(order) > 1:
             gap = slice_spacing(positions[order], orientation)
         else:
-            gap = first.thickness or 1.0
+            gap = abs(first.thickness or 1.0)
         affine = affine_of_stack(positions[order[0]], orientation, first.pixel_spacing, gap)
         return tuple(self.frames[index] for index in order), affine
 

@@ -1,0 +1,189 @@
+"""Time a detector as users meet it: one picture, a folder, a series; cold and warm.
+
+Times of steps are medians and 95th percentiles of runs in one process, after runs that do not
+count. Cold times are of new processes.
+"""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from meninx.detect.detector import Detector, score_path
+from meninx.detect.explanation import heatmap_of, overlay
+from meninx.phantom.phantom import grid_of
+from meninx.phantom.writing import make_study, write_dicom
+from meninx.scan.scan import Scan
+
+PICTURE_SIDE = 512
+SERIES_SLICES, RENDERED_SLICES = 192, 24
+# Runs that fill caches and let the operating system settle.
+WARM_UP = 5
+COLD_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Hold what is timed.
+
+    Args:
+        pictures: A folder of PNG files of 512 x 512 pixels.
+        series: A folder of 192 DICOM slices.
+    """
+
+    pictures: Path
+    series: Path
+
+    @property
+    def picture(self) -> Path:
+        """One of the pictures."""
+        return min(self.pictures.iterdir())
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Hold how long something took, milliseconds.
+
+    Args:
+        median: Half of the runs took less.
+        p95: 95 of 100 runs took less.
+    """
+
+    median: float
+    p95: float
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float]) -> "Spread":
+        """Return the spread of some runs."""
+        median, p95 = np.percentile(milliseconds, (50, 95))
+        return cls(float(median), float(p95))
+
+
+def machine() -> str:
+    """Return what the times depend on, in words."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def make_inputs(folder: Path, pictures: int) -> Inputs:
+    """Write synthetic inputs of the sizes that users have.
+
+    Args:
+        folder: To write into.
+        pictures: How many pictures for the folder.
+
+    Returns:
+        Where they are.
+    """
+    grid = grid_of("sagittal", (256, 256, RENDERED_SLICES), (0.95, 0.95, 7.2))
+    scan = make_study("series", 8_000_000, "glioma", "T1", "sagittal", grid).scan
+    write_dicom(_finer(scan, SERIES_SLICES // RENDERED_SLICES), folder / "series", 0)
+    middle = scan.slice(len(scan) // 2).image
+    gray = np.clip(middle / np.percentile(middle, 99.5) * 255, 0, 255).astype(np.uint8)
+    large = Image.fromarray(gray).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(pictures):
+        large.save(folder / "pictures" / f"{number:05}.png")
+    return Inputs(folder / "pictures", folder / "series")
+
+
+def _finer(scan: Scan, times: int) -> Scan:
+    """Return a scan with each slice so many times: rendering all of them would take minutes."""
+    affine = np.array(scan.affine)
+    affine[:3, 2] /= times
+    return Scan(scan.name, np.repeat(scan.voxels, times, axis=2), affine, scan.sequence)
+
+
+def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]:
+    """Time one picture from file to finding with heat map.
+
+    Args:
+        detector: Whose threads share the picture.
+        path: The picture.
+        runs: That count.
+
+    Returns:
+        Spread of each step and of the whole.
+    """
+    steps: dict[str, list[float]] = {}
+    size = detector.card.preprocessing.size
+    for run in range(WARM_UP + runs):
+        began = time.perf_counter()
+        ((scan, found),) = score_path(detector, path)
+        scored = time.perf_counter()
+        hottest = found.hottest
+        if scan is None or hottest is None:
+            raise ValueError(f"{path}: was not scored: {found.message}")
+        image = scan.slice(hottest.index).image
+        shape = (image.shape[0], image.shape[1])
+        overlay(image, heatmap_of(hottest.cells, hottest.placement, size, shape))
+        ended = time.perf_counter()
+        if run >= WARM_UP:
+            taken = {**found.milliseconds, "heat map": (ended - scored) * 1e3,
+                     "file to finding": (ended - began) * 1e3}  # fmt: skip
+            for step, milliseconds in taken.items():
+                steps.setdefault(step, []).append(milliseconds)
+    return {step: Spread.of(times) for step, times in steps.items()}
+
+
+def pictures_per_second(detector: Detector, folder: Path, workers: int) -> float:
+    """Return how many pictures of a folder are scored a second.
+
+    Args:
+        detector: Best loaded with one thread where there are several workers.
+        folder: Pictures.
+        workers: Pictures at a time.
+
+    Returns:
+        Pictures a second.
+    """
+    paths = sorted(folder.iterdir())
+
+    def score(path: Path) -> None:
+        for _ in score_path(detector, path):
+            pass
+
+    score(paths[0])
+    began = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(score, paths))
+    return len(paths) / (time.perf_counter() - began)
+
+
+def time_series(detector: Detector, folder: Path, runs: int = 3) -> float:
+    """Return the median time in which a series is read and scored, seconds."""
+    return _median(lambda: list(score_path(detector, folder)), runs)
+
+
+def time_cold(arguments: Sequence[str]) -> float:
+    """Return the median time of a new process that runs meninx, seconds."""
+    command = [sys.executable, "-m", "meninx", *arguments]
+    return _median(lambda: subprocess.run(command, capture_output=True, check=True), COLD_RUNS)
+
+
+def peak_megabytes() -> float:
+    """Return the most memory that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on Linux, bytes on a Mac.
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def _median(action: Callable[[], object], runs: int) -> float:
+    action()
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))

@@ -1,0 +1,51 @@
+"""Write a detector in another number format: `meninx export MODEL --format int8 --data DATA`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from meninx.cli.data_options import LABEL_OPTION, LabelOption, load_manifest
+from meninx.cli.extras import needs_extra
+
+DEFAULT_PICTURES = 400
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A detector file.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Pictures of the kind that it will see: half of them calibrate, half check.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
+    format: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="int8 is fastest on CPUs; fp16 pays on GPUs only."),
+    ] = "int8",
+    pictures: Annotated[
+        int, typer.Option(min=20, help="How many pictures of DATA at most.")
+    ] = DEFAULT_PICTURES,
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0.0, help="Largest mean change of a slice's probability to accept."),
+    ] = 0.02,
+    label: Annotated[LabelOption, LABEL_OPTION] = None,
+) -> None:
+    """Write a detector in another number format, unless its answers would change.
+
+    Needs the extra `train`.
+    """
+    with needs_extra("train"):
+        from meninx.learn.formats import export as write
+    manifest = load_manifest(data, output.parent, label, allow_leaks=True)
+    # Spread over the whole manifest: sources follow one another in it.
+    step = max(1, len(manifest.pictures) // pictures)
+    change = write(model, output, format, manifest.pictures[::step][:pictures], tolerance)
+    typer.echo(
+        f"{output}: {output.stat().st_size / 1e6:.1f} MB; a slice's probability moved by "
+        f"{change.mean:.4f} in the mean, {change.largest:.3f} at most ({change.slices} pictures)",
+        err=True,
+    )

@@ -1,0 +1,193 @@
+"""Store a detector in other number formats, and refuse to where its answers would change."""
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from meninx.data.manifest import Picture
+from meninx.data.prepare import read_one
+from meninx.detect.calibration import slice_logits
+from meninx.detect.detector import Detector, brain_slices
+from meninx.detect.engine import Engine
+from meninx.detect.preprocessing import framing_of
+from meninx.errors import ModelError
+
+FloatBatch = NDArray[np.float32]
+Format = Literal["fp32", "fp16", "int8"]
+FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
+# Largest mean change of a slice's probability, over the check set, that a format may bring.
+TOLERANCE = 0.02
+BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Say how far a format moves the probability of slices.
+
+    Args:
+        mean: Of the absolute change.
+        largest: Of it.
+        slices: How many were compared.
+    """
+
+    mean: float
+    largest: float
+    slices: int
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    """Hand calibration slices to ONNX Runtime."""
+
+    def __init__(self, batches: Iterable[FloatBatch]) -> None:
+        self._batches = iter(batches)
+
+    def get_next(self) -> dict[str, FloatBatch] | None:
+        """Return the next batch by the input's name; None after the last."""
+        batch = next(self._batches, None)
+        return None if batch is None else {"x": batch}
+
+
+def inputs_of(detector: Detector, pictures: Sequence[Picture]) -> FloatBatch:
+    """Return pictures, and the middle slices of volumes, as the network sees them.
+
+    Args:
+        detector: Whose preprocessing is used.
+        pictures: Rows of a manifest.
+
+    Returns:
+        Shape (n, 1, h, w).
+    """
+    preprocessing = detector.card.preprocessing
+    units = []
+    for picture in pictures:
+        slices = brain_slices(read_one(picture.picture))
+        framing = framing_of(np.stack([one.image for one in slices]))
+        middle = slices[len(slices) // 2]
+        placement = preprocessing.placement(framing, middle.image.shape, middle.pixel_spacing)
+        units.append(preprocessing.to_unit(middle.image, framing, placement))
+    return preprocessing.normalize(np.stack(units)[:, None])
+
+
+def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch) -> None:
+    """Write a detector in another number format.
+
+    Args:
+        source: A detector as training writes it.
+        target: The ONNX file to write.
+        wanted: `fp32`, `fp16`, which pays on GPUs only, or `int8`.
+        calibration: Normalized slices whose ranges `int8` takes, shape (n, 1, h, w); best of the
+            pictures that the detector learned from.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        # Constants folded, so that weights that are stored in half precision are whole again.
+        plain = Path(folder) / "plain.onnx"
+        quant_pre_process(str(source), str(plain))
+        if wanted == "int8":
+            _quantize(plain, target, calibration)
+        elif wanted == "fp16":
+            onnx.save(convert_float_to_float16(onnx.load(plain), keep_io_types=True), target)
+        else:
+            shutil.copyfile(plain, target)
+    model = onnx.load(target)
+    del model.metadata_props[:]
+    model.metadata_props.extend(onnx.load(source).metadata_props)
+    onnx.save(model, target)
+
+
+def _quantize(plain: Path, target: Path, calibration: FloatBatch) -> None:
+    """Write a network whose convolutions run in 8-bit integers.
+
+    Weights are rounded per output channel, activations per tensor. The first convolution and the
+    heads stay in floating point: they cost little, and rounding the answer itself would blur it
+    (Jacob et al. 2018).
+    """
+    names = [node.name for node in onnx.load(plain).graph.node if node.op_type == "Conv"]
+    quantize_static(
+        str(plain),
+        str(target),
+        _Batches(np.array_split(calibration, -(-len(calibration) // BATCH))),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        nodes_to_exclude=[names[0], *names[-2:]],
+        op_types_to_quantize=["Conv", "Add", "MaxPool"],
+    )
+
+
+def change_between(first: Path, second: Path, inputs: FloatBatch) -> Change:
+    """Return how far two files of one detector disagree.
+
+    Args:
+        first: A detector file.
+        second: The same in another format.
+        inputs: Normalized slices, shape (n, 1, h, w).
+
+    Returns:
+        The change of the slices' probability.
+    """
+    answers = []
+    for path in (first, second):
+        engine = Engine(path)
+        parts = [engine.run(inputs[start : start + BATCH])[0]
+                 for start in range(0, len(inputs), BATCH)]  # fmt: skip
+        card = engine.card
+        logits = slice_logits(np.concatenate(parts), card.top_cells)
+        scale = card.calibration.picture
+        answers.append(np.array([scale.probability(float(logit)) for logit in logits]))
+    moved = np.abs(answers[0] - answers[1])
+    return Change(float(moved.mean()), float(moved.max()), len(inputs))
+
+
+def export(
+    source: Path, target: Path, wanted: Format, pictures: Sequence[Picture],
+    tolerance: float = TOLERANCE,
+) -> Change:  # fmt: skip
+    """Write a detector in another number format, unless that would change its answers.
+
+    Args:
+        source: A detector as training writes it.
+        target: The ONNX file to write.
+        wanted: One of `FORMATS`.
+        pictures: Every other one calibrates, the rest check.
+        tolerance: Largest mean change of a slice's probability.
+
+    Returns:
+        The change on the pictures that check.
+
+    Raises:
+        ModelError: If the change is larger; nothing is written then.
+    """
+    detector = Detector(source)
+    calibration = inputs_of(detector, pictures[::2])
+    checked = inputs_of(detector, pictures[1::2])
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.onnx"
+        convert(source, draft, wanted, calibration)
+        change = change_between(source, draft, checked)
+        if not change.mean <= tolerance:
+            raise ModelError(
+                f"{wanted} would move the probability of a slice by {change.mean:.4f} in the mean "
+                f"(at most {change.largest:.3f}) over {change.slices} pictures, allowed are "
+                f"{tolerance:g}; nothing was written"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(draft.read_bytes())
+    return change

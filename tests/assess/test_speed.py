@@ -1,0 +1,39 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from meninx.assess.speed import SERIES_SLICES, Spread, make_inputs
+from meninx.scan.reading import read_scans
+
+
+def test_spread_by_hand():
+    spread = Spread.of(list(range(101)))
+    assert (spread.median, spread.p95) == (50, 95)
+
+
+def test_inputs_are_of_the_sizes_that_users_have(tmp_path):
+    inputs = make_inputs(tmp_path, 3)
+    assert len(list(inputs.pictures.iterdir())) == 3
+    with Image.open(inputs.picture) as picture:
+        assert picture.size == (512, 512)
+    (scan,) = read_scans(inputs.series)
+    assert scan.voxels.shape == (256, 256, SERIES_SLICES)
+    assert scan.slice_gap_mm == pytest.approx(0.9)
+
+
+@pytest.mark.slow
+def test_bench_tells_every_figure():
+    command = [sys.executable, "-m", "meninx", "bench", "--json", "--runs", "3", "--pictures", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    steps = told["one picture of 512 px, ms"]
+    assert set(steps) == {"read", "preprocess", "infer", "heat map", "file to finding"}
+    parts = [value["median"] for name, value in steps.items() if name != "file to finding"]
+    assert sum(parts) == pytest.approx(steps["file to finding"]["median"], rel=0.2)
+    for name, value in told.items():
+        if isinstance(value, float):
+            assert value > 0, name
+    assert told["ResNet-18 of torchvision, eager, network alone, ms"]["median"] > 0

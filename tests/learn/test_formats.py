@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from meninx.data.prepare import load_data
+from meninx.detect.detector import Detector, load_detector, shipped_detector
+from meninx.errors import ModelError
+from meninx.learn.formats import FORMATS, change_between, export, inputs_of
+from meninx.phantom.writing import make_studies, write_studies
+from meninx.scan.reading import read_scans
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    list(write_studies(make_studies(16, 60), folder, "png"))
+    return load_data(folder, folder / "out", allow_leaks=True).pictures
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_a_format_keeps_the_answers(wanted, pictures, tmp_path):
+    path = tmp_path / "made" / f"{wanted}.onnx"
+    change = export(shipped_detector(), path, wanted, pictures)
+    assert change.slices == 8
+    assert change.mean <= {"fp32": 1e-6, "fp16": 0.005, "int8": 0.02}[wanted]
+    first, second = load_detector(), Detector(path)
+    assert second.card == first.card
+    (scan,) = read_scans(pictures[0].picture)
+    both = first.score(scan), second.score(scan)
+    assert both[0].probability == pytest.approx(both[1].probability, abs=0.06)
+    assert np.corrcoef(both[0].hottest.cells.ravel(), both[1].hottest.cells.ravel())[0, 1] > 0.98
+
+
+def test_int8_is_a_quarter_of_fp32(pictures, tmp_path):
+    sizes = {}
+    for wanted in ("fp32", "int8"):
+        export(shipped_detector(), tmp_path / wanted, wanted, pictures)
+        sizes[wanted] = (tmp_path / wanted).stat().st_size
+    assert sizes["int8"] < 0.3 * sizes["fp32"]
+
+
+def test_a_format_that_would_change_the_answers_is_not_written(pictures, tmp_path):
+    with pytest.raises(ModelError, match="nothing was written"):
+        export(shipped_detector(), tmp_path / "x.onnx", "int8", pictures, tolerance=1e-9)
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_detector_agrees_with_itself(pictures):
+    inputs = inputs_of(load_detector(), pictures[:3])
+    assert inputs.shape[:2] == (3, 1)
+    change = change_between(shipped_detector(), shipped_detector(), inputs)
+    assert (change.mean, change.largest, change.slices) == (0, 0, 3)
