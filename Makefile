@@ -32,11 +32,19 @@ format: .venv/test.stamp  ## Format the code.
 bench: .venv/base.stamp  ## Time the command and a series on this machine.
 	$(BIN)/python benchmarks/speed.py
 
-evidence: .venv/test.stamp  ## Measure the shipped detector on MENINX_DATA again, with heat maps.
-	$(BIN)/python benchmarks/volumes.py --maps evidence --json evidence/volumes.json \
-		--compare docs/evidence/volumes.json
+evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
+	$(BIN)/python benchmarks/volumes.py --maps evidence --json evidence/volumes.json
+	$(BIN)/python benchmarks/curated.py runs/curated.csv --json evidence/curated.json
+	$(BIN)/python benchmarks/targets.py evidence --page evidence/report.html \
+		--compare docs/evidence
 
-detector: .venv/test.stamp  ## Train the shipped detector again on MENINX_DATA, into runs/.
+# The collection's folds part some copies of a slice: these are moved together first.
+runs/curated.csv: | .venv/test.stamp
+	mkdir -p runs
+	$(BIN)/python -m meninx prepare "$${MENINX_DATA:?set it to the folder of the data}/curated" \
+		--split mended --output $@
+
+detector: runs/curated.csv  ## Train the shipped detector again on MENINX_DATA, into runs/.
 	sh benchmarks/detector.sh
 
 fuzz: .venv/test.stamp  ## Look for files that break the reader, SECONDS=300 for each kind.

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Train the shipped detector again, all four parts, into runs/: `make detector`.
+# Train the shipped detector again, all four parts, into runs/: `make detector`, which also makes the
+# manifest.
 # A part that is whole is taken as it is; a part that was stopped goes on.
 set -eu
-mkdir -p runs
 : "${MENINX_DATA:?set it to the folder of the data}"
 meninx=.venv/bin/meninx
 
@@ -16,9 +16,6 @@ part() {  # part NAME [--weights FILE]
         --heads "$MENINX_DATA/dicom/healthy-child-t1" "$@"
 }
 
-# The collection's folds part some copies of a slice: these are moved together first.
-[ -f runs/curated.csv ] ||
-    $meninx prepare "$MENINX_DATA/curated" --split mended --output runs/curated.csv
 part meninx-first
 part meninx-second --weights runs/meninx-first/detector.safetensors
 part meninx-third --weights runs/meninx-second/detector.safetensors

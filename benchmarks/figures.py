@@ -1,11 +1,13 @@
 """Write the measured figures into the README and docs/, so that none is typed by hand.
 
-Run: python benchmarks/figures.py, after benchmarks/volumes.py, speed.py and evidence.py.
+Run: python benchmarks/figures.py, after volumes.py, curated.py, speed.py and evidence.py.
 """
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
+
+import targets
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "docs" / "evidence"
@@ -44,7 +46,7 @@ def called_table() -> str:
 def curated_table() -> str:
     """Return the table of the fold of the collection that was not learned from.
 
-    Measured before that fold fitted the operating points: figures that need one are left out.
+    That fold fitted the operating points: figures that need one are left out.
     """
     told = json.loads((EVIDENCE / "curated.json").read_text(encoding="utf-8"))
     figures, types = told["figures"], told["types"]
@@ -54,8 +56,8 @@ def curated_table() -> str:
         **{f"shortcut probe, {k}: AUROC": v for k, v in told["shortcuts"].items()},
         "detector less best probe": told["auroc_less_best_shortcut"],
         "hottest pixel in the tumor": told["outlines"]["hottest pixel in the tumor"],
-        "type of Cheng's tumors (3 classes), accuracy": types["accuracy"],
-        "type of Cheng's tumors, macro F1": types["macro_f1"],
+        "type of tumor (3 classes), accuracy": types["accuracy"],
+        "type of tumor, macro F1": types["macro_f1"],
     }
     heading = [["curated, fold 1, never learned from", "value"], ["---"] * 2]
     return as_table([*heading, *([name, _interval(figure)] for name, figure in rows.items())])
@@ -109,22 +111,35 @@ def copies_table() -> str:
     return as_table(rows)
 
 
-def with_figures(text: str, *tables: str) -> str:
-    """Return a page with tables between its two marks, by default the README's."""
+def targets_table() -> str:
+    """Return the table of what was to be reached."""
+    heading, *rows = targets.rows(EVIDENCE)
+    return as_table([heading, ["---"] * len(heading), *rows])
+
+
+def with_figures(text: str, tables: Iterable[str]) -> str:
+    """Return a page with tables between its two marks."""
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    inside = "\n\n".join(tables or (volumes_table(), called_table(), speed_table()))
+    inside = "\n\n".join(tables)
     return f"{before}{BEGIN}\n\n{inside}\n\n{END}{after}"
 
 
+def pages() -> dict[Path, str]:
+    """Return every page that holds figures, as it should be."""
+    tables = {
+        ROOT / "README.md": (volumes_table(), called_table(), speed_table()),
+        ROOT / "docs" / "evidence.md": (curated_table(), splits_table(), copies_table()),
+        ROOT / "docs" / "research.md": (targets_table(),),
+    }
+    return {path: with_figures(path.read_text(encoding="utf-8"), own)
+            for path, own in tables.items()}  # fmt: skip
+
+
 def main() -> None:
-    """Rewrite README.md and docs/evidence.md."""
-    readme, page = ROOT / "README.md", ROOT / "docs" / "evidence.md"
-    readme.write_text(with_figures(readme.read_text(encoding="utf-8")), encoding="utf-8")
-    text = with_figures(
-        page.read_text(encoding="utf-8"), curated_table(), splits_table(), copies_table()
-    )
-    page.write_text(text, encoding="utf-8")
+    """Rewrite the pages."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

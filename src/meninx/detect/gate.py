@@ -25,7 +25,7 @@ def check_scan(scan: Scan) -> None:
         scan: Readable.
 
     Raises:
-        UnsupportedScan: With a stable `reason`: `too_small`, `color`, `few_levels`, `empty`.
+        UnsupportedScan: With a stable `reason`: `too_small`, `color`, `empty`, `few_levels`.
     """
     middle = scan.slice(len(scan) // 2).image
     height, width = middle.shape
@@ -41,14 +41,6 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="color",
         )
-    steps = tuple(slice(None, None, max(1, side // LEVEL_SAMPLES)) for side in scan.voxels.shape)
-    levels = len(np.unique(scan.voxels[steps]))
-    if levels < FEWEST_LEVELS:
-        raise UnsupportedScan(
-            f"only {levels} gray levels; expected an MR scan, this looks like a mask or a drawing",
-            place=scan.name,
-            reason="few_levels",
-        )
     share = float(foreground(middle).mean())
     if share < LEAST_FOREGROUND:
         what = "middle slice" if scan.is_volume else "picture"
@@ -56,4 +48,12 @@ def check_scan(scan: Scan) -> None:
             f"almost empty: {share:.1%} of the {what} is brighter than its background",
             place=scan.name,
             reason="empty",
+        )
+    steps = tuple(slice(None, None, max(1, side // LEVEL_SAMPLES)) for side in scan.voxels.shape)
+    levels = len(np.unique(scan.voxels[steps]))
+    if levels < FEWEST_LEVELS:
+        raise UnsupportedScan(
+            f"only {levels} gray levels; expected an MR scan, this looks like a mask or a drawing",
+            place=scan.name,
+            reason="few_levels",
         )
