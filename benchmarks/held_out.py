@@ -75,7 +75,7 @@ def pictures(detector: Detector, engine: Engine, manifest: Path, fold: int) -> d
 
 
 def _run(detector: Detector, engine: Engine, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    return engine.run(detector.card.preprocessing.normalize(batch.image.numpy()))
+    return engine.run(detector.card.preprocessing.normalize(batch.image.numpy()))[:2]
 
 
 def studies(data: Path) -> Iterator[tuple[str, Scan, np.ndarray, bool]]:

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mapie.classification import SplitConformalClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from meninx.detect.calibration import (
     CONTEXT_MM,
     Calibration,
     Scale,
+    answer_of,
     averaged_over_depth,
     slice_logits,
 )
@@ -45,6 +48,93 @@ def test_temperature_and_operating_points():
     assert scale.decide(0.5, "balanced") == "no_tumor"
     assert scale.decide(0.7, "balanced") == "tumor"
     assert scale.decide(0.7, "specific") == "no_tumor"
+
+
+def test_p_values_count_those_that_look_no_more_like_it():
+    scale = Scale(tumors=(-1.0, 1.0, 2.0), healthy=(-4.0, -3.0, 0.0, 1.0))
+    assert scale.p_values(1.0) == {"tumor": 3 / 4, "no_tumor": 2 / 5}
+    assert scale.p_values(-9.0) == {"tumor": 1 / 4, "no_tumor": 1.0}
+    assert scale.p_values(9.0) == {"tumor": 1.0, "no_tumor": 1 / 5}
+    assert Scale().p_values(0.0) == {}
+
+
+def test_what_leaves_both_answers_open_is_referred():
+    assert answer_of({"tumor": 0.3, "no_tumor": 0.02}, 0.95) == "tumor"
+    assert answer_of({"tumor": 0.02, "no_tumor": 0.3}, 0.95) == "no_tumor"
+    assert answer_of({"tumor": 0.06, "no_tumor": 0.3}, 0.95) == "refer"
+    # Far from all that was held out: the likelier one, since to name both would help nobody.
+    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95) == "no_tumor"
+
+
+@given(st.floats(-5, 5))
+def test_the_more_it_looks_like_a_tumor_the_more_plausible_one_is(logit):
+    rng = np.random.default_rng(0)
+    scale = Scale(
+        tumors=tuple(np.sort(rng.normal(1, 1, 50))), healthy=tuple(np.sort(rng.normal(-1, 1, 40)))
+    )
+    less, more = scale.p_values(logit), scale.p_values(logit + 0.5)
+    assert less["tumor"] <= more["tumor"]
+    assert less["no_tumor"] >= more["no_tumor"]
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.95])
+def test_each_class_keeps_its_answer_as_often_as_promised(coverage):
+    """Over many draws of calibration and test, whatever the overlap of the classes."""
+    rng = np.random.default_rng(1)
+    kept = {"tumor": [], "no_tumor": []}
+    for _ in range(400):
+        scale = Scale(
+            tumors=tuple(np.sort(rng.normal(0.5, 1, 60))),
+            healthy=tuple(np.sort(rng.gumbel(-1, 1, 90))),
+        )
+        for logit in rng.normal(0.5, 1, 10):
+            kept["tumor"].append(answer_of(scale.p_values(logit), coverage) != "no_tumor")
+        for logit in rng.gumbel(-1, 1, 10):
+            kept["no_tumor"].append(answer_of(scale.p_values(logit), coverage) != "tumor")
+    for name, right in kept.items():
+        # Four standard errors of 4,000 draws.
+        assert np.mean(right) >= coverage - 0.02, name
+        assert np.mean(right) <= coverage + 0.05, name
+
+
+@pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
+def test_mapie_rules_out_the_same_answers(coverage):
+    """MAPIE, given one class to calibrate on, keeps that class where we do."""
+    rng = np.random.default_rng(2)
+    logits = {"tumor": rng.normal(1, 1, 83), "no_tumor": rng.normal(-1, 1.5, 61)}
+    scale = Scale(
+        tumors=tuple(np.sort(logits["tumor"])), healthy=tuple(np.sort(logits["no_tumor"]))
+    )
+    new = rng.normal(0, 2, 200)
+    for label, name in enumerate(("no_tumor", "tumor")):
+        mapie = SplitConformalClassifier(
+            Probabilities(), confidence_level=coverage, conformity_score="lac", prefit=True
+        )
+        own = np.full(len(logits[name]), label)
+        with pytest.warns(UserWarning, match="less labels"):  # as it is meant to be
+            mapie.conformalize(logits[name][:, None], own)
+        _, sets = mapie.predict_set(new[:, None])
+        ours = [scale.p_values(logit)[name] > 1 - coverage for logit in new]
+        np.testing.assert_array_equal(sets[:, label, 0], ours)
+
+
+class Probabilities(ClassifierMixin, BaseEstimator):
+    """Give the probabilities of logits, as a classifier that is fitted already."""
+
+    classes_ = np.array([0, 1])
+
+    def fit(self, logits, labels):
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def predict_proba(self, logits):
+        p = 1 / (1 + np.exp(-logits[:, 0]))
+        return np.stack([1 - p, p], axis=1)
+
+    def predict(self, logits):
+        return (logits[:, 0] > 0).astype(int)
 
 
 def test_pictures_and_volumes_have_scales_of_their_own():

@@ -14,8 +14,8 @@ from meninx.phantom.writing import write_dicom, write_nifti
 from meninx.scan.scan import Scan
 
 KEYS = [
-    "scan", "identity", "status", "reason", "message", "decision", "probability", "types",
-    "slices", "model", "milliseconds",
+    "scan", "identity", "status", "reason", "message", "decision", "probability", "p_values",
+    "coverage", "types", "slices", "model", "milliseconds",
 ]  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def test_findings_have_the_public_keys_in_order(detector, sick):
     values = json.loads(text)
     assert list(values) == KEYS
     assert values["status"] == "scored"
-    assert values["decision"] in ("tumor", "no_tumor")
+    assert values["decision"] in ("tumor", "no_tumor", "refer")
     assert 0 <= values["probability"] <= 1
     assert list(values["slices"][0]) == ["index", "probability", "peak"]
     assert [one["index"] for one in values["slices"]] == sorted(

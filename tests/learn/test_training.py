@@ -82,7 +82,7 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     x = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(x))
-    for found, wanted in zip(engine.run(x), expected, strict=True):
+    for found, wanted in zip(engine.run(x)[:2], expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=2e-3)
     assert path.stat().st_size < 25e6
     assert engine.card.calibration == KNOWN

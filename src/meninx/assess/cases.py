@@ -40,7 +40,7 @@ class Case:
     @property
     def is_right(self) -> bool:
         """Whether the decision is the label."""
-        return (self.findings.decision == "tumor") == self.picture.tumor
+        return self.findings.called == self.picture.tumor
 
     @property
     def certainty(self) -> float:

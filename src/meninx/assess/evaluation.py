@@ -20,6 +20,7 @@ from meninx.assess.intervals import (
     share_interval,
 )
 from meninx.assess.metrics import Answers, Bools, Floats
+from meninx.assess.referral import ReferralPoint, referral_curve
 from meninx.assess.shortcuts import Probe, probe_shortcuts
 from meninx.assess.volumes import (
     VolumeResult,
@@ -72,6 +73,7 @@ class Evaluation:
         type_figures: Accuracy and macro F1 among tumors of known type, called or not.
         subgroups: By column and value.
         outlines: What was measured against masks.
+        referral: What comes of each coverage; empty where a detector has none.
         models: Name and SHA-256 of each detector.
         thresholds: The operating points in use.
     """
@@ -89,6 +91,7 @@ class Evaluation:
     type_figures: Mapping[str, Figure]
     subgroups: Mapping[str, Mapping[str, Mapping[str, Any]]]
     outlines: Mapping[str, Figure]
+    referral: tuple[ReferralPoint, ...]
     models: tuple[Mapping[str, str], ...]
     thresholds: tuple[float, ...]
 
@@ -142,6 +145,7 @@ class Evaluation:
             if self.types
             else None,
             "outlines": {name: figure.as_json() for name, figure in self.outlines.items()},
+            "referral": [point.as_json() for point in self.referral],
             "subgroups": {
                 column: {
                     value: {
@@ -258,6 +262,9 @@ def evaluate_cases(
         type_figures=_type_figures(scored, answers, weights),
         subgroups=_subgroups(scored, answers),
         outlines=_outlines(scored, answers),
+        referral=tuple(
+            referral_curve([case.findings for case in scored], answers.tumor, answers.cluster)
+        ),
         models=tuple(models),
         thresholds=tuple(sorted({case.findings.threshold or 0.0 for case in scored})),
     )
@@ -267,7 +274,7 @@ def _answers(cases: Sequence[Case]) -> Answers:
     return Answers(
         tumor=np.array([case.picture.tumor for case in cases]),
         probability=np.array([case.findings.probability or 0.0 for case in cases]),
-        called=np.array([case.findings.decision == "tumor" for case in cases]),
+        called=np.array([case.findings.called for case in cases]),
         cluster=np.array(clusters_of([case.picture for case in cases]), dtype=np.intp),
     )
 
@@ -350,7 +357,8 @@ def _types(
     columns = ("no tumor", *TYPE_NAMES)
     counts = np.zeros((len(truths), len(columns)), dtype=np.intp)
     for case in cases:
-        said = _likeliest(case.findings.called_types) or "no tumor"
+        found = case.findings
+        said = (_likeliest(found.types) if found.called else None) or "no tumor"
         counts[truths.index(case.picture.label), columns.index(said)] += 1
     named = np.array([label != "unknown" for label in labels])
     known, part = answers.of(named), weights[:, named]

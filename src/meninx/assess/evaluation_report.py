@@ -169,6 +169,9 @@ def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
     groups = {"no tumor": answers.probability[~answers.tumor],
               "tumor": answers.probability[answers.tumor]}  # fmt: skip
     plot_scores(add("scores", "Distribution of the scores"), groups, result.thresholds)
+    if result.referral:
+        caption = "Referral: wrong answers among those given, and cases referred, at each coverage"
+        _draw_referral(result, add("referral", caption))
     if result.types:
         rows, columns, counts = result.types
         plot_confusion(add("types", "Types of tumor"), counts, rows, columns)
@@ -235,6 +238,22 @@ def _draw_reliability(result: Evaluation, stem: Path) -> None:
         mean = float(answers.probability[member].mean())
         rows.append((mean, figure.value, figure.low, figure.high, float(member.sum())))
     plot_reliability(stem, *(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def _draw_referral(result: Evaluation, stem: Path) -> None:
+    points = result.referral
+    coverage = np.array([point.coverage for point in points])
+    risks = [point.risk for point in points]
+    lines = {
+        "wrong, of those answered": (coverage, np.array([risk.value for risk in risks])),
+        "referred": (coverage, np.array([point.referred.value for point in points])),
+        "tumors answered no tumor": (
+            coverage, np.array([1 - point.tumors_kept.value for point in points])
+        ),
+        "promised at most": (coverage, 1 - coverage),
+    }  # fmt: skip
+    band = (coverage, np.array([risk.low for risk in risks]), np.array([r.high for r in risks]))
+    plot_curve(stem, lines, ("coverage asked for", "share"), band=band)
 
 
 def _draw_types(result: Evaluation, stem: Path) -> None:

@@ -39,6 +39,7 @@ def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, p
         ],
         counts={
             "tumor": sum(entry.findings.decision == "tumor" for entry in entries),
+            "referred": sum(entry.findings.decision == "refer" for entry in entries),
             "no tumor": sum(entry.findings.decision == "no_tumor" for entry in entries),
             "refused": sum(entry.findings.status == "refused" for entry in entries),
             "not readable": sum(entry.findings.status == "failed" for entry in entries),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
-from meninx.detect.calibration import OperatingPoint
+from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -44,10 +44,19 @@ def predict(
     operating_point: Annotated[
         OperatingPoint,
         typer.Option(
-            help="What is called a tumor: balanced, at the best Youden index; sensitive, so that "
-            "95 % of tumors were found; specific, so that 95 % without a tumor were not called."
+            help="Without a coverage, what is called a tumor: balanced, at the best Youden index; "
+            "sensitive, so that 95 % of tumors were found; specific, so that 95 % without a tumor "
+            "were not called."
         ),
     ] = "balanced",
+    coverage: Annotated[
+        float,
+        typer.Option(
+            help="Share of tumors, and of scans without one, whose own answer must not be ruled "
+            "out, above 0 and below 1; scans that leave both answers open are referred. It holds "
+            "for scans like those of the calibration. 0 refers nothing.",
+        ),
+    ] = DEFAULT_COVERAGE,
 ) -> None:
     """Find tumors in scans, and show where.
 
@@ -59,7 +68,9 @@ def predict(
     if not all(paths):
         # The current folder, which an empty path means elsewhere, is seldom what was meant.
         raise OptionError('an empty path ""; is a variable of your shell unset?')
-    detector = load_detector(model, operating_point=operating_point)
+    if not 0 <= coverage < 1:
+        raise OptionError(f"--coverage {coverage:g}: expected 0, or a share below 1 such as 0.95")
+    detector = load_detector(model, operating_point=operating_point, coverage=coverage or None)
     kept = []
     with Results(output, detector) as results:
         for scan, findings in with_progress(detector, paths):

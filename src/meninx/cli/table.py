@@ -22,13 +22,27 @@ def print_table(findings: Iterable[Findings]) -> None:
     for heading in ("answer", "probability", "called from", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
-    for found in findings:
+    rows = list(findings)
+    for found in rows:
         table.add_row(*_cells(found))
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     console.print(table)
+    if said := _about_referral(rows):
+        console.print(said, style="dim")
     console.print("For research, not for diagnosis.", style="dim")
+
+
+def _about_referral(findings: Iterable[Findings]) -> str:
+    """Return what `refer` means, where something is referred."""
+    coverages = {found.coverage for found in findings if found.decision == "refer"}
+    return " ".join(
+        f"refer: both answers remain open at a coverage of {coverage:.0%}, which is calibrated on "
+        "held-out and simulated scans and may not hold on yours."
+        for coverage in coverages
+        if coverage is not None
+    )
 
 
 def _cells(found: Findings) -> list[Text]:
@@ -37,7 +51,7 @@ def _cells(found: Findings) -> list[Text]:
         answer = Text(found.status, style="yellow")
         return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
     hottest = found.hottest
-    likely = max(found.called_types.items(), key=lambda item: item[1], default=None)
+    likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
     return [
         Text(found.scan),
         Text(WORDS[found.decision], style=STYLES[found.decision]),

@@ -1,12 +1,14 @@
 """Turn cell logits into the probability of a slice and of a study, and that into a decision."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Decision = Literal["tumor", "no_tumor", "refer"]
+Answer = Literal["tumor", "no_tumor"]
+Decision = Answer | Literal["refer"]
 
 # A slice's score is the mean of its highest cells: one cell alone follows noise.
 TOP_CELLS = 3
@@ -16,7 +18,8 @@ ALL_CELLS = 0
 # this standard deviation: a lesion has depth, a false alarm in a single slice seldom has. Chosen on
 # simulated volumes.
 CONTEXT_MM = 6.0
-
+# Share of tumors, and of what has none, whose own answer is not ruled out.
+DEFAULT_COVERAGE = 0.95
 
 OperatingPoint = Literal["balanced", "sensitive", "specific"]
 OPERATING_POINTS: tuple[OperatingPoint, ...] = ("balanced", "sensitive", "specific")
@@ -32,12 +35,16 @@ class Scale:
             index.
         sensitive: The same, so that 95 % of tumors were found.
         specific: The same, so that 95 % of what has no tumor was not called.
+        tumors: Logits of held-out tumors, ascending: what a new one is compared with.
+        healthy: The same of what has no tumor.
     """
 
     temperature: float = 1.0
     balanced: float = 0.5
     sensitive: float = 0.5
     specific: float = 0.5
+    tumors: tuple[float, ...] = ()
+    healthy: tuple[float, ...] = ()
 
     def probability(self, logit: float) -> float:
         """Return the probability that belongs to a logit."""
@@ -52,9 +59,52 @@ class Scale:
         }
         return points[point]
 
-    def decide(self, probability: float, point: OperatingPoint) -> Decision:
+    def decide(self, probability: float, point: OperatingPoint) -> Answer:
         """Return `tumor` from the operating point on."""
         return "tumor" if probability >= self.threshold(point) else "no_tumor"
+
+    def p_values(self, logit: float) -> dict[Answer, float]:
+        """Return how plausible each answer is, given held-out scans whose answer is known.
+
+        Conformal p-values of each class by itself: the share of held-out tumors, the new scan
+        among them, that look no more like one than it does; and likewise of what has no tumor. If
+        the scan is exchangeable with them, the p-value of its own class is at most a in a share a
+        of cases, whatever the network does.
+
+        Args:
+            logit: Of the scan.
+
+        Returns:
+            0..1 of `tumor` and `no_tumor`; empty where nothing was held out to compare with.
+
+        References:
+            Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world, section 4.5
+            (label-conditional conformal predictors).
+        """
+        if not (self.tumors and self.healthy):
+            return {}
+        below = int(np.searchsorted(self.tumors, logit, side="right"))
+        above = len(self.healthy) - int(np.searchsorted(self.healthy, logit, side="left"))
+        return {
+            "tumor": (1 + below) / (1 + len(self.tumors)),
+            "no_tumor": (1 + above) / (1 + len(self.healthy)),
+        }
+
+
+def answer_of(p_values: Mapping[Answer, float], coverage: float) -> Decision:
+    """Return the one answer that is plausible, or `refer` where both are.
+
+    Args:
+        p_values: Of both answers.
+        coverage: An answer is ruled out if its p-value is 1 - coverage or less.
+
+    Returns:
+        Where neither is plausible the likelier one: that rules out less, so coverage is kept.
+    """
+    plausible: list[Answer] = [name for name, p in p_values.items() if p > 1 - coverage]
+    if len(plausible) > 1:
+        return "refer"
+    return plausible[0] if plausible else max(p_values, key=lambda name: p_values[name])
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.detect.calibration import OperatingPoint, averaged_over_depth, slice_logits
-from meninx.detect.engine import Engine
+from meninx.detect.calibration import (
+    DEFAULT_COVERAGE,
+    Decision,
+    OperatingPoint,
+    answer_of,
+    averaged_over_depth,
+    slice_logits,
+)
+from meninx.detect.engine import Engine, Output
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
-from meninx.detect.gate import check_scan
+from meninx.detect.gate import check_kind, check_scan
 from meninx.detect.preprocessing import (
     FOREGROUND_LEVEL,
     Placement,
@@ -39,16 +46,24 @@ class Detector:
         path: A detector file, as `meninx train` writes it.
         threads: As for `Engine`.
         operating_point: From which probability on something is called a tumor.
+        coverage: Share of tumors, and of what has none, whose own answer must not be ruled out;
+            what leaves both answers open is referred. None to refer nothing and decide by the
+            operating point.
 
     Raises:
         ModelError: If the file is damaged or no detector.
     """
 
     def __init__(
-        self, path: Path, threads: int = 0, operating_point: OperatingPoint = "balanced"
+        self,
+        path: Path,
+        threads: int = 0,
+        operating_point: OperatingPoint = "balanced",
+        coverage: float | None = DEFAULT_COVERAGE,
     ) -> None:
         self._engine = Engine(path, threads)
         self.operating_point = operating_point
+        self.coverage = coverage
         self.card = self._engine.card
         self.model = {"name": self.card.name, "sha256": self._engine.sha256}
 
@@ -73,28 +88,29 @@ class Detector:
         placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
         units = [preprocessing.to_unit(image, framing, placement) for image in images]
         prepared_at = time.perf_counter()
-        cell_logits, type_logits = self._infer(units)
+        output = self._infer(units)
         inferred_at = time.perf_counter()
+        try:
+            check_kind(scan, output.distance, self.card.farthest)
+        except UnsupportedScan as error:
+            return Findings.of_error(error, self.model, scan.identity.as_json())
         return self._findings(
             scan,
             slices,
             placement,
-            cell_logits,
-            type_logits,
+            output.cell_logits,
+            output.type_logits,
             {
                 "preprocess": (prepared_at - started) * 1e3,
                 "infer": (inferred_at - prepared_at) * 1e3,
             },
         )
 
-    def _infer(
-        self, units: Sequence[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the cell and type logits of slices scaled to 0..1."""
+    def _infer(self, units: Sequence[NDArray[np.float32]]) -> Output:
+        """Return what the network says of slices scaled to 0..1."""
         x = self.card.preprocessing.normalize(np.stack(units)[:, None])  # [b, 1, h, w]
-        parts = [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
-        return np.concatenate([part[0] for part in parts]), np.concatenate(
-            [part[1] for part in parts]
+        return Output.joined(
+            [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
         )
 
     def _findings(
@@ -110,8 +126,13 @@ class Detector:
         gap = scan.slice_gap_mm if scan.is_volume else None
         cell_logits = averaged_over_depth(cell_logits, gap)
         logits = slice_logits(cell_logits, self.card.top_cells)
-        probability = scale.probability(float(logits.max()))
-        decision = scale.decide(probability, self.operating_point)
+        logit = float(logits.max())
+        probability = scale.probability(logit)
+        p_values = scale.p_values(logit)
+        coverage = self.coverage if p_values else None
+        decision: Decision = scale.decide(probability, self.operating_point)
+        if coverage is not None:
+            decision = answer_of(p_values, coverage)
         found = tuple(
             self._slice_finding(one, placement, cells, float(logit))
             for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
@@ -128,6 +149,8 @@ class Detector:
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
             threshold=scale.threshold(self.operating_point),
+            p_values=p_values,
+            coverage=coverage,
         )
 
     def _slice_finding(
@@ -194,6 +217,7 @@ def load_detector(
     *,
     threads: int = 0,
     operating_point: OperatingPoint = "balanced",
+    coverage: float | None = DEFAULT_COVERAGE,
 ) -> Detector:
     """Load a detector.
 
@@ -202,6 +226,7 @@ def load_detector(
         threads: That share one slice; 0 for all cores, 1 to score several scans at a time.
         operating_point: `balanced`, where the Youden index was best, `sensitive`, where 95 % of
             tumors were found, or `specific`, where 95 % of what has no tumor was not called.
+        coverage: As for `Detector`.
 
     Returns:
         The detector, ready to score, from several threads if need be.
@@ -210,9 +235,9 @@ def load_detector(
         ModelError: If the file is missing, damaged or no detector.
     """
     if path is not None:
-        return Detector(Path(path), threads, operating_point)
+        return Detector(Path(path), threads, operating_point, coverage)
     shipped = shipped_detector()
-    detector = Detector(shipped, threads, operating_point)
+    detector = Detector(shipped, threads, operating_point, coverage)
     if detector.model["sha256"] != shipped_sha256(shipped):
         raise ModelError(
             f"{shipped}: SHA-256 {detector.model['sha256']} is not that of the shipped detector; "

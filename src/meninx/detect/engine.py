@@ -1,8 +1,9 @@
 """Run a detector file with ONNX Runtime."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -14,6 +15,27 @@ from meninx.errors import ModelError
 FloatBatch = NDArray[np.float32]
 # Errors only: ONNX Runtime's warnings are about its own optimizer.
 LOG_ERRORS = 3
+OUTPUTS = ("cell_logits", "type_logits", "distance")
+
+
+class Output(NamedTuple):
+    """Hold what the network says of b slices.
+
+    Args:
+        cell_logits: Shape (b, m, n).
+        type_logits: Shape (b, types).
+        distance: How far each slice's features lie from those that the network knows, shape (b,);
+            0 where the detector has learned nothing of it.
+    """
+
+    cell_logits: FloatBatch
+    type_logits: FloatBatch
+    distance: FloatBatch
+
+    @classmethod
+    def joined(cls, parts: Sequence["Output"]) -> "Output":
+        """Return the outputs of several batches as one."""
+        return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 class Engine:
@@ -46,22 +68,24 @@ class Engine:
         # ONNX Runtime's exceptions have no common base but this.
         except (RuntimeError, ValueError, *_ort_errors()) as error:
             raise ModelError(f"{path}: no readable ONNX file: {error}") from error
+        told = {output.name for output in self._session.get_outputs()}
+        self._outputs = [name for name in OUTPUTS if name in told]
         try:
             self.card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
 
-    def run(self, x: FloatBatch) -> tuple[FloatBatch, FloatBatch]:
-        """Return the logits of normalized slices.
+    def run(self, x: FloatBatch) -> Output:
+        """Return what the network says of normalized slices.
 
         Args:
             x: Shape (b, 1, h, w).
 
         Returns:
-            Cell logits, shape (b, m, n), and type logits, shape (b, types).
+            Logits and distances.
         """
-        cell_logits, type_logits = self._session.run(["cell_logits", "type_logits"], {"x": x})
-        return cell_logits, type_logits
+        found = self._session.run(self._outputs, {"x": x})
+        return Output(*found) if len(found) == len(OUTPUTS) else Output(*found, np.zeros(len(x)))
 
 
 def _ort_errors() -> Any:

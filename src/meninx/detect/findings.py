@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.detect.calibration import Decision
+from meninx.detect.calibration import Answer, Decision
 from meninx.detect.preprocessing import Placement
 from meninx.errors import InputError, UnsupportedScan
 
@@ -51,7 +51,8 @@ class Findings:
         status: `scored`, `refused` (readable, but nothing to judge) or `failed` (not readable).
         reason: A stable code of why it was refused or failed.
         message: The same in words.
-        decision: At the detector's operating point.
+        decision: `refer` where the detector's coverage leaves both answers open; without a coverage
+            that of its operating point.
         probability: Of a tumor anywhere in the scan, 0..1.
         types: Probability of each type, if there is a tumor; empty if not scored.
         slices: Scored slices by index; slices without brain are left out.
@@ -60,6 +61,9 @@ class Findings:
         milliseconds: Time of each step.
         is_volume: Whether the scan has more than one slice.
         threshold: Probability from which on the scan is called a tumor; None if not scored.
+        p_values: How plausible `tumor` and `no_tumor` are, as `calibration.Scale` has it; empty
+            where the detector has nothing to compare with.
+        coverage: At which the decision was taken; None for that of the operating point.
     """
 
     scan: str
@@ -75,6 +79,8 @@ class Findings:
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     is_volume: bool = False
     threshold: float | None = None
+    p_values: Mapping[Answer, float] = field(default_factory=dict)
+    coverage: float | None = None
 
     @classmethod
     def of_error(
@@ -108,9 +114,16 @@ class Findings:
         return max(self.slices, key=lambda found: found.probability, default=None)
 
     @property
-    def called_types(self) -> Mapping[str, float]:
-        """The types' probabilities where a tumor is called: elsewhere they would name nothing."""
-        return self.types if self.decision == "tumor" else {}
+    def called(self) -> bool:
+        """Whether the operating point calls it a tumor, referred or not."""
+        if self.probability is None or self.threshold is None:
+            return False
+        return self.probability >= self.threshold
+
+    @property
+    def possible_types(self) -> Mapping[str, float]:
+        """The types' probabilities unless the answer is no tumor: there they would name nothing."""
+        return {} if self.decision == "no_tumor" else self.types
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the public JSON has them: plain values, keys in fixed order."""
@@ -122,7 +135,9 @@ class Findings:
             "message": self.message,
             "decision": self.decision,
             "probability": None if self.probability is None else round(self.probability, 6),
-            "types": {name: round(share, 4) for name, share in self.called_types.items()},
+            "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
+            "coverage": self.coverage,
+            "types": {name: round(share, 4) for name, share in self.possible_types.items()},
             "slices": [found.as_json() for found in self.slices],
             "model": dict(self.model),
             "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},

@@ -1,6 +1,7 @@
-"""Refuse, by rule, scans that are nothing the detector was measured on."""
+"""Refuse scans that are nothing the detector was measured on: by rule, then by its features."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meninx.detect.preprocessing import foreground
 from meninx.errors import UnsupportedScan
@@ -56,4 +57,27 @@ def check_scan(scan: Scan) -> None:
             f"only {levels} gray levels; expected an MR scan, this looks like a mask or a drawing",
             place=scan.name,
             reason="few_levels",
+        )
+
+
+def check_kind(scan: Scan, distance: NDArray[np.float32], farthest: float | None) -> None:
+    """Check that a scan is of a kind that the detector knows.
+
+    Args:
+        scan: That was judged.
+        distance: How far the features of its slices lie from those of known slices, shape (n,).
+        farthest: How far half of them may lie: single slices at the crown or the neck may be odd.
+            None to check nothing.
+
+    Raises:
+        UnsupportedScan: With the reason `not_brain_mri`.
+    """
+    middle = float(np.median(distance))
+    if farthest is not None and not middle <= farthest:
+        raise UnsupportedScan(
+            f"unlike the slices of brain MRI that the detector knows (distance {middle:.1f}, at "
+            f"most {farthest:.1f}): another organ, another modality or no scan at all, or one that "
+            "was turned, inverted or damaged",
+            place=scan.name,
+            reason="not_brain_mri",
         )

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from meninx.detect.calibration import TOP_CELLS, Calibration, Scale
 from meninx.detect.preprocessing import Preprocessing
@@ -29,6 +30,8 @@ class ModelCard:
         seen: Beginnings of the SHA-256 of every file that it was fitted on, to learn from, to
             choose the epoch by or to calibrate with; empty where that is not recorded.
         leaking: Whether it was trained on folds that share slices or patients.
+        farthest: Distance of features up to which a slice is of a kind that it knows; None where
+            it refuses by rule alone.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ModelCard:
     top_cells: int = TOP_CELLS
     seen: tuple[str, ...] = ()
     leaking: bool = False
+    farthest: float | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """Return the card as the key and value that an ONNX file stores."""
@@ -68,16 +72,23 @@ class ModelCard:
                 name=values["name"],
                 preprocessing=Preprocessing(**values["preprocessing"]),
                 calibration=Calibration(
-                    **{kind: Scale(**scale) for kind, scale in values["calibration"].items()}
+                    **{kind: _scale(scale) for kind, scale in values["calibration"].items()}
                 ),
                 types=tuple(values["types"]),
                 manifest_sha256=values["manifest_sha256"],
                 top_cells=values.get("top_cells", TOP_CELLS),
                 seen=tuple(values.get("seen", ())),
                 leaking=bool(values.get("leaking", False)),
+                farthest=values.get("farthest"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 "the file is an ONNX model but no meninx detector: its metadata do not say how "
                 "pictures are to be prepared; write it with `meninx train`"
             ) from error
+
+
+def _scale(values: Mapping[str, Any]) -> Scale:
+    """Return a scale as JSON has it, lists for tuples."""
+    return Scale(**{key: tuple(value) if isinstance(value, list) else value
+                    for key, value in values.items()})  # fmt: skip

@@ -17,6 +17,7 @@ from meninx.detect.calibration import Calibration
 from meninx.detect.model_card import SEEN_DIGITS, ModelCard
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
+from meninx.learn.gate import DetectorGraph, Familiarity
 from meninx.learn.network import Backbone
 from meninx.learn.recipe import Recipe
 
@@ -43,7 +44,12 @@ class Origin:
 
 
 def export_detector(
-    network: Backbone, recipe: Recipe, calibration: Calibration, path: Path, origin: Origin
+    network: Backbone,
+    recipe: Recipe,
+    calibration: Calibration,
+    path: Path,
+    origin: Origin,
+    familiarity: Familiarity | None = None,
 ) -> None:
     """Write the network as ONNX with all that prediction needs, and its weights as safetensors.
 
@@ -53,17 +59,19 @@ def export_detector(
         calibration: Fitted on held-out pictures.
         path: The ONNX file; the weights go beside it, with the suffix `.safetensors`.
         origin: What it was fitted on.
+        familiarity: What it knows; None for a detector that refuses by rule alone.
     """
     network = copy.deepcopy(network).cpu().float().eval()
+    names = ["cell_logits", "type_logits", "distance"][: 3 if familiarity else 2]
     size = recipe.preprocessing.size
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "network.onnx"
         torch.onnx.export(
-            network,
+            DetectorGraph(network, familiarity).eval(),
             (torch.zeros(2, 1, size, size),),
             plain,
             input_names=["x"],
-            output_names=["cell_logits", "type_logits"],
+            output_names=names,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             opset_version=OPSET,
             external_data=False,
@@ -80,6 +88,7 @@ def export_detector(
         top_cells=network.top_cells,
         seen=tuple(sorted({value[:SEEN_DIGITS] for value in origin.seen})),
         leaking=origin.leaking,
+        farthest=familiarity.threshold if familiarity else None,
     )
     # Notes of the exporter would carry paths of this machine.
     for node in model.graph.node:
@@ -149,18 +158,26 @@ def store_weights_in_half(model: onnx.ModelProto) -> None:
     graph.node.extend(nodes)
 
 
-def recalibrate(path: Path, calibration: Calibration, seen: Iterable[str] = ()) -> None:
+def recalibrate(
+    path: Path,
+    calibration: Calibration,
+    seen: Iterable[str] = (),
+    farthest: float | None = None,
+) -> None:
     """Replace the calibration in a detector file.
 
     Args:
         path: The ONNX file, rewritten in place.
         calibration: The new one.
         seen: SHA-256 of the files that it was fitted on.
+        farthest: As `ModelCard.farthest`; None to leave it as it is.
     """
     model = onnx.load(path)
     card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
     known = {*card.seen, *(value[:SEEN_DIGITS] for value in seen)}
     card = dataclasses.replace(card, calibration=calibration, seen=tuple(sorted(known)))
+    if farthest is not None:
+        card = dataclasses.replace(card, farthest=farthest)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card.to_metadata())
     onnx.save(model, path)

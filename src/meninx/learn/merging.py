@@ -18,6 +18,7 @@ from meninx.detect.detector import Detector
 from meninx.learn.augmentation import augment
 from meninx.learn.dataset import SliceDataset, to_batch
 from meninx.learn.export import Origin, export_detector, recalibrate
+from meninx.learn.gate import learn_familiarity
 from meninx.learn.network import build_network
 from meninx.learn.recipe import Recipe
 from meninx.learn.study_point import study_scale
@@ -76,7 +77,8 @@ def merge(
     seen = {value for detector in detectors for value in detector.card.seen}
     path = output / DETECTOR_NAME
     origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
-    export_detector(network, recipe, Calibration(scale, scale), path, origin)
+    familiarity = learn_familiarity(network, examples, recipe.preprocessing)
+    export_detector(network, recipe, Calibration(scale, scale), path, origin, familiarity)
     if studies := recipe.sampling.calibration_phantoms:
         log.info("calibrating volumes on %d simulated heads", studies)
         recalibrate(path, Calibration(scale, study_scale(Detector(path), studies, heads)))

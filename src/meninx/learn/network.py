@@ -62,7 +62,10 @@ class Backbone(nn.Module):
             Cell logits, shape (b, m, n), and type logits, shape (b, 3), in the order of
             `labels.TYPE_NAMES`.
         """
-        features = self.features(x)  # [b, 512, m, n]
+        return self.heads(self.features(x))
+
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of cells and types, of feature maps of shape (b, 512, m, n)."""
         cell_logits = self.cell_head(features)  # [b, 1, m, n]
         type_maps = self.type_head(features)  # [b, 3, m, n]
         return cell_logits[:, 0], self.type_logits(type_maps, cell_logits)

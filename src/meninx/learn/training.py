@@ -42,6 +42,7 @@ from meninx.learn.dataset import (
 )
 from meninx.learn.epochs import EpochTable, read_epochs
 from meninx.learn.export import Origin, export_detector, recalibrate
+from meninx.learn.gate import learn_familiarity
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
 from meninx.learn.module import DetectorTraining
@@ -133,6 +134,7 @@ def train(
     if resume:
         check_same_run(output, recipe, manifest.sha256)
     training_set = SliceDataset(learned, canvas_of(recipe))
+    known = learned if is_first_process() else []
     validation_set = SliceDataset(held_out, recipe.preprocessing) if held_out else None
     del learned, held_out
     balanced = type_weights(training_set.tumor_type, len(TYPE_NAMES))
@@ -152,7 +154,7 @@ def train(
             (*before, *_hashes(fitted, heads)),
             bool(manifest.leaks),
         )
-        figures = _finish(module, validation_set, output, origin, heads)
+        figures = _finish(module, known, validation_set, output, origin, heads)
     return Run(output, output / DETECTOR_NAME, figures)
 
 
@@ -351,6 +353,7 @@ def _last_checkpoint(output: Path) -> Path | None:
 
 def _finish(
     module: DetectorTraining,
+    known: Sequence[Example],
     validation_set: SliceDataset | None,
     output: Path,
     origin: Origin,
@@ -364,7 +367,8 @@ def _finish(
         figures, scale = _judged(module, validation_set)
         calibration = Calibration(scale, scale)
     detector = output / DETECTOR_NAME
-    export_detector(module.network, recipe, calibration, detector, origin)
+    familiarity = learn_familiarity(module.network, known, recipe.preprocessing)
+    export_detector(module.network, recipe, calibration, detector, origin, familiarity)
     studies = recipe.sampling.calibration_phantoms
     if studies:
         log.info("calibrating volumes on %d simulated heads", studies)

@@ -12,6 +12,8 @@ from meninx.detect.calibration import Scale
 
 # Of the operating points of these names.
 SENSITIVITY, SPECIFICITY = 0.95, 0.95
+# Held-out logits of each class that travel with a detector: a thousandth is fine enough.
+MOST_KEPT = 1000
 
 
 class Validation:
@@ -120,7 +122,17 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Scale:
         balanced=scale.probability(best_threshold(logits, tumor)),
         sensitive=scale.probability(float(found) - 1e-6),
         specific=scale.probability(float(spared) + 1e-6),
+        tumors=_kept(logits[tumor]),
+        healthy=_kept(logits[~tumor]),
     )
+
+
+def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return logits in order, evenly thinned where there are many."""
+    ordered = np.sort(logits)
+    if len(ordered) > MOST_KEPT:
+        ordered = ordered[np.linspace(0, len(ordered) - 1, MOST_KEPT).round().astype(int)]
+    return tuple(np.round(ordered, 3).tolist())
 
 
 def surprise(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
