@@ -10,8 +10,8 @@ from typer.core import TyperGroup
 from meninx.errors import MeninxError
 
 # In the order in which a newcomer meets them.
-VERBS = ("demo", "predict", "audit", "prepare", "train", "evaluate", "crossvalidate", "phantom",
-         "export", "bench")  # fmt: skip
+VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
+         "phantom", "export", "bench")  # fmt: skip
 WRONG_USAGE = 2
 
 

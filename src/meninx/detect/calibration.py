@@ -104,7 +104,7 @@ def answer_of(p_values: Mapping[Answer, float], coverage: float) -> Decision:
     plausible: list[Answer] = [name for name, p in p_values.items() if p > 1 - coverage]
     if len(plausible) > 1:
         return "refer"
-    return plausible[0] if plausible else max(p_values, key=lambda name: p_values[name])
+    return plausible[0] if plausible else max(p_values.items(), key=lambda item: item[1])[0]
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from meninx.detect.calibration import (
     averaged_over_depth,
     slice_logits,
 )
+from meninx.detect.deletion import MapCheck, check_map
 from meninx.detect.engine import Engine, Output
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.detect.gate import check_kind, check_scan
 from meninx.detect.preprocessing import (
     FOREGROUND_LEVEL,
+    FloatImage,
     Placement,
     framing_of,
     intensity_range,
@@ -82,11 +84,7 @@ class Detector:
         except UnsupportedScan as error:
             return Findings.of_error(error, self.model, scan.identity.as_json())
         slices = brain_slices(scan)
-        images = np.stack([one.image for one in slices])  # [n, h, w]
-        preprocessing = self.card.preprocessing
-        framing = framing_of(images)
-        placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
-        units = [preprocessing.to_unit(image, framing, placement) for image in images]
+        units, placement = self._units(slices)
         prepared_at = time.perf_counter()
         output = self._infer(units)
         inferred_at = time.perf_counter()
@@ -105,6 +103,39 @@ class Detector:
                 "infer": (inferred_at - prepared_at) * 1e3,
             },
         )
+
+    def check_map(self, scan: Scan, findings: Findings) -> MapCheck:
+        """Check the heat map of the hottest slice.
+
+        Args:
+            scan: That was scored.
+            findings: What `score` said of it.
+
+        Returns:
+            Whether the map may be shown.
+
+        Raises:
+            ValueError: If no slice was scored.
+        """
+        hottest = findings.hottest
+        if hottest is None:
+            raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
+        units, _ = self._units([scan.slice(found.index) for found in findings.slices])
+        place = next(n for n, one in enumerate(findings.slices) if one is hottest)
+
+        def logit_of(unit: FloatImage) -> float:
+            cells = self._infer([unit]).cell_logits
+            return float(slice_logits(cells, self.card.top_cells)[0])
+
+        return check_map(hottest, units[place], logit_of)
+
+    def _units(self, slices: Sequence[Slice]) -> tuple[list[FloatImage], Placement]:
+        """Return the network's inputs of a scan's slices, scaled to 0..1, and their placement."""
+        images = np.stack([one.image for one in slices])  # [n, h, w]
+        preprocessing = self.card.preprocessing
+        framing = framing_of(images)
+        placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
+        return [preprocessing.to_unit(image, framing, placement) for image in images], placement
 
     def _infer(self, units: Sequence[NDArray[np.float32]]) -> Output:
         """Return what the network says of slices scaled to 0..1."""

@@ -84,8 +84,12 @@ class Engine:
         Returns:
             Logits and distances.
         """
-        found = self._session.run(self._outputs, {"x": x})
-        return Output(*found) if len(found) == len(OUTPUTS) else Output(*found, np.zeros(len(x)))
+        found = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
+        return Output(
+            found["cell_logits"],
+            found["type_logits"],
+            found.get("distance", np.zeros(len(x), dtype=np.float32)),
+        )
 
 
 def _ort_errors() -> Any:

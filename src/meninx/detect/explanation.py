@@ -86,7 +86,8 @@ def gray_picture(image: FloatImage) -> RGBImage:
 def _gray(image: FloatImage) -> NDArray[np.uint8]:
     low, high = intensity_range(image)
     gray = (image - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
-    return np.clip(gray, 0, 255).astype(np.uint8)
+    clipped: NDArray[np.uint8] = np.clip(gray, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
@@ -139,7 +140,7 @@ def picture_of_hottest(scan: Scan, findings: Findings, size: int) -> Image.Image
     heatmap = heatmap_of(
         found.cells, found.placement, size, (one.image.shape[0], one.image.shape[1])
     )
-    width, height = _panel_size(one)
+    width, height = panel_size(one)
     canvas = Image.new("RGB", (2 * width + GAP, height + CAPTION))
     for column, pixels in enumerate((gray_picture(one.image), overlay(one.image, heatmap))):
         panel = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
@@ -156,7 +157,7 @@ def picture_of_hottest(scan: Scan, findings: Findings, size: int) -> Image.Image
     return canvas
 
 
-def _panel_size(one: Slice) -> tuple[int, int]:
+def panel_size(one: Slice) -> tuple[int, int]:
     """Return the width and height of a slice drawn with square pixels, large enough to read."""
     height_mm = one.image.shape[0] * one.pixel_spacing[0]
     width_mm = one.image.shape[1] * one.pixel_spacing[1]

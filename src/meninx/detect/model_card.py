@@ -90,5 +90,7 @@ class ModelCard:
 
 def _scale(values: Mapping[str, Any]) -> Scale:
     """Return a scale as JSON has it, lists for tuples."""
-    return Scale(**{key: tuple(value) if isinstance(value, list) else value
-                    for key, value in values.items()})  # fmt: skip
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+    return Scale(**plain)

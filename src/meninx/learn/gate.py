@@ -55,6 +55,8 @@ class DetectorGraph(nn.Module):
         super().__init__()
         self.network = network
         self.measures = familiarity is not None
+        self.mean: Tensor
+        self.whitening: Tensor
         if familiarity is not None:
             self.register_buffer("mean", torch.from_numpy(familiarity.mean))
             self.register_buffer("whitening", torch.from_numpy(familiarity.whitening))

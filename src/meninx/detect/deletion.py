@@ -1,0 +1,107 @@
+"""Check a heat map: does the score hang on the place that it shows?"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from meninx.detect.findings import SliceFinding
+
+FloatImage = NDArray[np.float32]
+# A map is shown if its peak rises so far above the median cell ...
+LEAST_CONTRAST = 0.15
+# ... and if the slice's logit falls by so much once the peak is filled in with what is around it.
+LEAST_DROP = 0.5
+# What is filled in: cells of at least this share of the peak, joined to it, and at most so many.
+FILLED_LEVEL, MOST_FILLED = 0.5, 0.35
+
+
+@dataclass(frozen=True)
+class MapCheck:
+    """Hold what speaks for a heat map.
+
+    Args:
+        contrast: Probability of the hottest cell less that of the median cell.
+        drop: By how much the slice's logit falls when the hot place is filled in.
+    """
+
+    contrast: float
+    drop: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the map may be shown as what the score hangs on."""
+        return self.contrast >= LEAST_CONTRAST and self.drop >= LEAST_DROP
+
+
+def check_map(
+    found: SliceFinding, unit: FloatImage, logit_of: Callable[[FloatImage], float]
+) -> MapCheck:
+    """Check the heat map of a slice.
+
+    Args:
+        found: The slice, with its cells.
+        unit: The network's input, scaled to 0..1, shape (s, s).
+        logit_of: Returns the logit of such an input.
+
+    Returns:
+        What speaks for it.
+
+    References:
+        Samek et al. 2017, Evaluating the visualization of what a deep neural network has learned.
+    """
+    cells = found.cells
+    contrast = float(cells.max() - np.median(cells))
+    drop = logit_of(unit) - logit_of(filled_in(unit, hot_place(cells)))
+    return MapCheck(contrast, drop if math.isfinite(drop) else 0.0)
+
+
+def hot_place(cells: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the cells around the hottest one that are at least half as hot, shape (m, n).
+
+    Args:
+        cells: Probabilities, shape (m, n).
+
+    Returns:
+        Cells that touch each other, at most a third of the map.
+    """
+    warm = cells >= FILLED_LEVEL * cells.max()
+    place = np.zeros(cells.shape, dtype=np.bool_)
+    place[np.unravel_index(int(cells.argmax()), cells.shape)] = True
+    while True:
+        grown = warm & (place | _beside(place))
+        if (grown == place).all() or grown.mean() > MOST_FILLED:
+            return place
+        place = grown
+
+
+def _beside(place: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the cells that share a side with marked ones."""
+    padded = np.pad(place, 1)
+    return np.asarray(
+        padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:], dtype=np.bool_
+    )
+
+
+def filled_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
+    """Return an input whose marked cells show the mean of the tissue around them.
+
+    Args:
+        unit: Shape (s, s).
+        place: Cells, shape (m, n).
+
+    Returns:
+        The changed input, shape (s, s).
+    """
+    size = (unit.shape[1], unit.shape[0])
+    alpha = np.asarray(
+        Image.fromarray(place.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    )
+    near = _beside(place) & ~place
+    ring = np.asarray(Image.fromarray(near).resize(size, Image.Resampling.NEAREST)) > 0
+    tissue = unit[ring & (unit > 0.05)]
+    level = float(tissue.mean()) if tissue.size else float(unit.mean())
+    return np.asarray(unit * (1 - alpha) + np.float32(level) * alpha, dtype=np.float32)

@@ -1,0 +1,170 @@
+"""Draw a scan's findings for a reader: the hottest slice, its contour and scale, and all slices."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from meninx.detect.explanation import gray_picture, heatmap_of, overlay, panel_size
+from meninx.detect.findings import Findings, SliceFinding
+from meninx.scan.scan import Scan
+
+# Slices of the strip, and the width of each, pixels.
+MOST_SHOWN, THUMB = 10, 150
+GAP, LINE = 6, 16
+BAR_WIDTH, BAR_TEXT = 14, 34
+GRAPH_HEIGHT = 70
+# Light and dark beside each other: seen on any gray, by anybody.
+INNER, OUTER = (255, 255, 255), (0, 0, 0)
+PAPER, INK, SOFT, MARK = (20, 23, 26), (232, 234, 237), (120, 128, 136), (245, 125, 20)
+
+
+def explanation_sheet(scan: Scan, findings: Findings, size: int, *, shown: bool) -> Image.Image:
+    """Return one picture that explains a finding.
+
+    Args:
+        scan: That was scored.
+        findings: Of it, scored, all slices with their cells.
+        size: Side of the network's input, pixels.
+        shown: Whether the heat map passed its own check; without it the anatomy alone is drawn.
+
+    Returns:
+        The hottest slice plain and with heat map, contour and scale; of a volume, slices through
+        it and the score of every slice.
+
+    Raises:
+        ValueError: If no slice was scored.
+    """
+    hottest = findings.hottest
+    if hottest is None:
+        raise ValueError(f"{findings.scan}: nothing was scored, so there is nothing to explain")
+    parts = [_hottest_panels(scan, hottest, size, shown=shown)]
+    if len(findings.slices) > 1:
+        parts.append(_strip(scan, findings, size, shown=shown))
+        parts.append(_graph(findings, parts[-1].width))
+    parts.append(_caption(findings, hottest, shown=shown, width=max(p.width for p in parts)))
+    width = max(part.width for part in parts) + 2 * GAP
+    sheet = Image.new("RGB", (width, sum(part.height + GAP for part in parts) + GAP), PAPER)
+    top = GAP
+    for part in parts:
+        sheet.paste(part, (GAP, top))
+        top += part.height + GAP
+    return sheet
+
+
+def _heat(found: SliceFinding, size: int, shape: tuple[int, ...]) -> np.ndarray:
+    return heatmap_of(found.cells, found.placement, size, (shape[0], shape[1]))
+
+
+def contour(heat: np.ndarray, level: float) -> np.ndarray:
+    """Return the pixels along which a heat map crosses a level, shape (h, w), bool."""
+    above = np.pad(heat >= level, 1, mode="edge")
+    inner = above[1:-1, 1:-1]
+    around = above[:-2, 1:-1] & above[2:, 1:-1] & above[1:-1, :-2] & above[1:-1, 2:]
+    return np.asarray(inner & ~around)
+
+
+def _hottest_panels(scan: Scan, found: SliceFinding, size: int, *, shown: bool) -> Image.Image:
+    one = scan.slice(found.index)
+    width, height = panel_size(one)
+    plain = Image.fromarray(gray_picture(one.image)).resize((width, height))
+    if not shown:
+        return plain
+    heat = _heat(found, size, one.image.shape)
+    warm = Image.fromarray(overlay(one.image, heat)).resize((width, height))
+    large = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
+    # Half of the peak: where the map's own weight lies, whatever its height.
+    edge = contour(large, float(large.max()) / 2)
+    halo = np.zeros_like(edge)
+    halo[1:], halo[:-1] = edge[:-1], edge[1:]
+    pixels = np.array(warm)
+    pixels[halo & ~edge], pixels[edge] = OUTER, INNER
+    bar = _scale_bar(height)
+    canvas = Image.new("RGB", (2 * width + bar.width + 2 * GAP, height), PAPER)
+    for part, left in ((plain, 0), (Image.fromarray(pixels), width + GAP)):
+        canvas.paste(part, (left, 0))
+    canvas.paste(bar, (2 * width + 2 * GAP, 0))
+    row, column = one.position_of(found.peak)
+    y = (row + 0.5) / one.image.shape[0] * height
+    x = (column + 0.5) / one.image.shape[1] * width + width + GAP
+    ImageDraw.Draw(canvas).ellipse((x - 6, y - 6, x + 6, y + 6), outline="white")
+    return canvas
+
+
+def _scale_bar(height: int) -> Image.Image:
+    """Return the colors from 0 to 1 over gray, with numbers."""
+    inner = height - LINE
+    heat = np.repeat(np.linspace(1, 0, inner, dtype=np.float32)[:, None], BAR_WIDTH, axis=1)
+    gray = np.full_like(heat, 0.5)
+    gray[0, 0], gray[0, 1] = 0.0, 1.0  # so that gray stays in the middle of its range
+    bar = Image.new("RGB", (BAR_WIDTH + BAR_TEXT, height), PAPER)
+    bar.paste(Image.fromarray(overlay(gray, heat)), (0, LINE // 2))
+    draw = ImageDraw.Draw(bar)
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        draw.text((BAR_WIDTH + 4, (1 - value) * inner + 1), f"{value:.2f}", fill=INK)
+    return bar
+
+
+def _strip(scan: Scan, findings: Findings, size: int, *, shown: bool) -> Image.Image:
+    """Return slices evenly through the scan, the hottest one among them, with their scores."""
+    slices, hottest = findings.slices, findings.hottest
+    count = min(MOST_SHOWN, len(slices))
+    chosen = set(np.linspace(0, len(slices) - 1, count).round().astype(int).tolist())
+    place = next(n for n, one in enumerate(slices) if one is hottest)
+    if place not in chosen:
+        chosen.remove(min(chosen, key=lambda n: abs(n - place)))
+        chosen.add(place)
+    thumbs = []
+    for number in sorted(chosen):
+        found = slices[number]
+        one = scan.slice(found.index)
+        pixels = gray_picture(one.image)
+        if shown:
+            pixels = overlay(one.image, _heat(found, size, one.image.shape))
+        width, height = panel_size(one)
+        scaled = (THUMB, max(1, round(THUMB * height / width)))
+        thumbs.append((found, Image.fromarray(pixels).resize(scaled)))
+    height = max(thumb.height for _, thumb in thumbs)
+    columns = min(len(thumbs), 5)
+    rows = -(-len(thumbs) // columns)
+    cell = (THUMB + GAP, height + LINE + GAP)
+    strip = Image.new("RGB", (columns * cell[0], rows * cell[1]), PAPER)
+    draw = ImageDraw.Draw(strip)
+    for number, (found, thumb) in enumerate(thumbs):
+        left, top = number % columns * cell[0], number // columns * cell[1]
+        strip.paste(thumb, (left, top))
+        said = f"{found.index}: {found.probability:.2f}"
+        draw.text((left + 2, top + height + 2), said, fill=MARK if found is hottest else INK)
+    return strip
+
+
+def _graph(findings: Findings, width: int) -> Image.Image:
+    """Return the score of every slice as a line of bars, the hottest one marked."""
+    graph = Image.new("RGB", (width, GRAPH_HEIGHT + LINE), PAPER)
+    draw = ImageDraw.Draw(graph)
+    slices = findings.slices
+    step = width / len(slices)
+    for number, found in enumerate(slices):
+        top = GRAPH_HEIGHT * (1 - found.probability)
+        color = MARK if found is findings.hottest else SOFT
+        left = number * step
+        draw.rectangle((left, top, max(left + step - 1, left), GRAPH_HEIGHT), fill=color)
+    draw.line((0, GRAPH_HEIGHT // 2, width, GRAPH_HEIGHT // 2), fill=SOFT)
+    draw.text((2, GRAPH_HEIGHT // 2 - LINE + 2), "0.5", fill=INK)
+    said = f"probability of a tumor in slices {slices[0].index} to {slices[-1].index}"
+    draw.text((2, GRAPH_HEIGHT + 2), said, fill=INK)
+    return graph
+
+
+def _caption(findings: Findings, hottest: SliceFinding, *, shown: bool, width: int) -> Image.Image:
+    answer = (findings.decision or "").replace("_", " ")
+    where = f", slice {hottest.index}" if findings.is_volume else ""
+    lines = [f"{answer}{where}, p = {findings.probability or 0:.3f}"]
+    lines.append(
+        "line: half of the map's peak; ring: hottest voxel"
+        if shown
+        else "no heat map: no place stands out, or the score does not hang on it"
+    )
+    lines.append("research only, not for diagnosis")
+    caption = Image.new("RGB", (max(width, 6 * max(map(len, lines))), LINE * len(lines)), PAPER)
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(caption).text((2, number * LINE), line, fill=INK)
+    return caption

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from meninx.detect.deletion import check_map, filled_in, hot_place
+from meninx.detect.detector import load_detector
+from meninx.detect.drawing import contour, explanation_sheet
+from meninx.detect.findings import SliceFinding
+
+
+def cells(*hot):
+    values = np.full((6, 7), 0.05, np.float32)
+    for row, column, value in hot:
+        values[row, column] = value
+    return values
+
+
+def found(values):
+    return SliceFinding(0, 0.5, (0, 0, 0), values, None)
+
+
+def test_the_hot_place_is_what_touches_the_peak():
+    place = hot_place(cells((1, 1, 0.9), (1, 2, 0.5), (2, 2, 0.3), (4, 5, 0.8)))
+    assert place.sum() == 2
+    assert place[1, 1]
+    assert place[1, 2]
+
+
+def test_a_map_that_is_hot_everywhere_marks_no_more_than_a_third():
+    assert hot_place(np.full((6, 6), 0.9, np.float32)).mean() <= 0.35
+
+
+def test_filling_in_takes_a_lesion_away_and_leaves_the_rest():
+    unit = np.full((60, 70), 0.4, np.float32)
+    unit[12:18, 12:18] = 1.0
+    filled = filled_in(unit, hot_place(cells((1, 1, 0.9))))
+    assert abs(filled[15, 15] - 0.4) < 0.05
+    np.testing.assert_array_equal(filled[30:], unit[30:])
+
+
+@pytest.mark.parametrize(
+    ("values", "hangs", "passed"),
+    [
+        (cells((1, 1, 0.9)), True, True),
+        (cells((1, 1, 0.9)), False, False),
+        (cells((1, 1, 0.1)), True, False),
+    ],
+)
+def test_a_map_is_shown_if_it_stands_out_and_the_score_hangs_on_it(values, hangs, passed):
+    unit = np.full((60, 70), 0.4, np.float32)
+    unit[12:18, 12:18] = 1.0
+
+    def logit_of(x):
+        return 4.0 * float(x[10:20, 10:20].max()) if hangs else 1.0
+
+    assert check_map(found(values), unit, logit_of).passed == passed
+
+
+def test_the_map_of_a_sick_phantom_passes_and_is_drawn(sick):
+    detector = load_detector()
+    findings = detector.score(sick.scan)
+    check = detector.check_map(sick.scan, findings)
+    assert check.passed
+    size = detector.card.preprocessing.size
+    sheet = np.asarray(explanation_sheet(sick.scan, findings, size, shown=True)).astype(int)
+    bare = np.asarray(explanation_sheet(sick.scan, findings, size, shown=False)).astype(int)
+    # Heat is colored, anatomy gray, and a map that failed is nowhere.
+    assert (np.ptp(sheet, axis=2) > 60).sum() > 20 * (np.ptp(bare, axis=2) > 60).sum() / 10
+    assert sheet.shape[1] > bare.shape[1]
+
+
+def test_a_contour_is_a_thin_line_around_what_is_above():
+    heat = np.zeros((20, 30), np.float32)
+    heat[5:15, 8:20] = 1
+    line = contour(heat, 0.5)
+    assert line.sum() == 2 * 10 + 2 * 12 - 4
+    assert not line[8:12, 11:17].any()
