@@ -117,6 +117,35 @@ def test_the_table_and_the_heat_maps(studies, tmp_path):
     assert [json.loads(line)["reason"] for line in result.stdout.splitlines()] == ["derived"] * 2
 
 
+def test_explanations_are_drawn_and_never_taken_for_scans(studies, tmp_path):
+    (tmp_path / "bad.dcm").write_bytes(b"words")
+    result = meninx("explain", studies, tmp_path / "bad.dcm", "--output", tmp_path / "out")
+    assert result.returncode == 1
+    assert "bad.dcm: failed" in result.stderr
+    assert len(result.stdout.splitlines()) == 2
+    assert "stands out by" in result.stdout
+    sheets = sorted((tmp_path / "out").glob("*.png"))
+    assert len(sheets) == 2
+    with Image.open(sheets[0]) as sheet:
+        assert sheet.height > 500
+    again = meninx("predict", "--json", tmp_path / "out")
+    assert [json.loads(line)["reason"] for line in again.stdout.splitlines()] == ["derived"] * 2
+
+
+def test_more_coverage_refers_more_and_none_refers_nothing(studies):
+    referred = []
+    for coverage in ("0", "0.5", "0.999"):
+        result = meninx("predict", "--json", studies, "--coverage", coverage)
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        referred.append(sum(line["decision"] == "refer" for line in lines))
+        assert {line["coverage"] for line in lines} == {float(coverage) or None}
+    assert referred[0] == 0
+    assert referred[2] == 2  # more than any number of held-out scans can promise
+    table = meninx("predict", studies, "--coverage", "0.999").stdout
+    assert "both answers remain open" in " ".join(table.split())
+    assert meninx("predict", studies, "--coverage", "1").returncode == 2
+
+
 def test_an_empty_path_is_wrong_usage():
     result = meninx("predict", "")
     assert result.returncode == 2

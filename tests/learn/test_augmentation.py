@@ -4,16 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from meninx.learn.augmentation import (
-    Batch,
-    augment,
-    blurred,
-    brightness_around,
-    darken,
-    paint,
-    paste,
-    vary_contrast,
-)
+from meninx.learn.augmentation import Batch, augment, blurred, paint, paste, vary_contrast
 from meninx.learn.recipe import AugmentationRecipe
 
 NEVER = AugmentationRecipe(
@@ -100,20 +91,6 @@ def test_painted_lesions_are_in_the_mask(batch):
     for index in range(3, 6):
         inside = painted.mask[index] > 0.5
         assert (painted.image[index] - batch.image[index]).abs()[inside].mean() > 0.03
-
-
-def test_a_darkened_tumor_is_darker_than_its_surroundings_and_nothing_else_changes(batch):
-    torch.manual_seed(6)
-    dark = darken(batch, replace(NEVER, darken=1.0))
-    around = brightness_around(batch.image, batch.mask)
-    for index in range(3):
-        inside = batch.mask[index] > 0.5
-        assert batch.image[index][inside].mean() > around[index] + 0.1
-        assert dark.image[index][inside].mean() < around[index] - 0.02
-        far = blurred(batch.mask[index : index + 1], 4.0)[0] < 1e-4
-        assert torch.equal(dark.image[index][far], batch.image[index][far])
-    assert torch.equal(dark.image[3:], batch.image[3:])
-    assert torch.equal(dark.mask, batch.mask)
 
 
 def test_stripping_takes_the_outside_and_its_mask(batch):

@@ -89,9 +89,6 @@ def test_examples_of_likenesses_show_lesions_in_every_other_head(t1, tmp_path):
     assert {example.kind for example in examples} == {SIMULATED}
     again = simulated_examples(0, 4, (path,))
     np.testing.assert_array_equal(examples[5].image, again[5].image)
-    # Numbers say who it is: heads 2 and 3 are the same people, whoever came before them.
-    later = simulated_examples(0, 2, (path,), first=2)
-    np.testing.assert_array_equal(later[-1].image, examples[-1].image)
 
 
 @pytest.mark.real_data

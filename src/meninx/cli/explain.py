@@ -30,7 +30,7 @@ def explain(
     A heat map is checked first: where no place stands out, or filling in the hottest place does not
     lower the score, it is not drawn, and the picture says so. For research, not for diagnosis.
     """
-    from meninx.cli.predict import SOME_NOT_SCORED, file_stem, with_progress
+    from meninx.cli.predict import SOME_NOT_SCORED, save_picture, with_progress
     from meninx.detect.detector import load_detector
     from meninx.detect.drawing import explanation_sheet
 
@@ -51,8 +51,7 @@ def explain(
         sheet = explanation_sheet(
             scan, findings, detector.card.preprocessing.size, shown=check.passed
         )
-        path = output / f"{file_stem(findings.scan)}.png"
-        sheet.save(path)
+        path = save_picture(sheet, findings, output)
         said = "" if check.passed else ", no heat map: it failed its check"
         typer.echo(
             f"{path}: stands out by {check.contrast:.2f}, the score hangs on it by "

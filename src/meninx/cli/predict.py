@@ -14,6 +14,8 @@ from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from meninx.detect.detector import Detector
     from meninx.detect.findings import Findings
     from meninx.scan.scan import Scan
@@ -127,17 +129,32 @@ class Results:
         self._file.flush()
         if scan is None or findings.status != "scored":
             return None
-        from PIL.PngImagePlugin import PngInfo
-
         from meninx.detect.explanation import picture_of_hottest
-        from meninx.scan.raster import HEATMAP_KEY
 
-        path = self._folder / f"{file_stem(findings.scan)}.png"
-        mark = PngInfo()
-        mark.add_text(HEATMAP_KEY, findings.scan)
         picture = picture_of_hottest(scan, findings, self._detector.card.preprocessing.size)
-        picture.save(path, pnginfo=mark)
-        return path
+        return save_picture(picture, findings, self._folder)
+
+
+def save_picture(picture: "Image.Image", findings: "Findings", folder: Path) -> Path:
+    """Write a picture of a finding, marked so that it is never taken for a scan.
+
+    Args:
+        picture: To write.
+        findings: That it shows.
+        folder: To write into.
+
+    Returns:
+        The PNG file.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    from meninx.scan.raster import HEATMAP_KEY
+
+    path = folder / f"{file_stem(findings.scan)}.png"
+    mark = PngInfo()
+    mark.add_text(HEATMAP_KEY, findings.scan)
+    picture.save(path, pnginfo=mark)
+    return path
 
 
 def with_progress(

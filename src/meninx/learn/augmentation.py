@@ -58,7 +58,6 @@ def augment(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
     """
     batch = vary_shape(batch, options, size)
     batch = paste(batch, options)
-    batch = darken(batch, options)
     batch = paint(batch, options)
     return vary_contrast(batch, options)
 
@@ -173,8 +172,9 @@ def paste(batch: Batch, options: AugmentationRecipe) -> Batch:
     shape = shape * (batch.depth > 0.04)
     edge = float(_uniform(1, 0.7, 2.5))
     alpha = blurred(shape, edge).clamp(0, 1)
+    ring = (blurred(shape, 6.0) - shape).clamp_min(0) * (tissue > 0.05) + 1e-6
     inner = shape + 1e-6
-    around = brightness_around(tissue, shape)
+    around = (tissue * ring).sum((1, 2, 3)) / ring.sum((1, 2, 3))
     here = (batch.image * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
     gain = _uniform(count, 0.5, 1.6) * (1.0 - 2.0 * _chosen(count, 0.3))
     gain = torch.where(wants_decoy, gain.abs().clamp(0.6, 1.2), gain)
@@ -188,32 +188,6 @@ def paste(batch: Batch, options: AugmentationRecipe) -> Batch:
     # What a decoy hides is no longer there to be found.
     mask = torch.where(_each(wants_decoy), mask * (1 - alpha), mask)
     return replace(batch, image=image, mask=mask)
-
-
-def brightness_around(image: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean brightness of the tissue around each mask, shape (b,)."""
-    ring = (blurred(mask, 6.0) - mask).clamp_min(0) * (image > 0.05) + 1e-6
-    return (image * ring).sum((1, 2, 3)) / ring.sum((1, 2, 3))
-
-
-def darken(batch: Batch, options: AugmentationRecipe) -> Batch:
-    """Show some outlined tumors darker than what is around them.
-
-    Most outlines that can be had are of tumors that take up contrast agent; the same tumor without
-    it is darker than white matter, and mostly the more so, the more it takes up.
-    """
-    if not options.darken:
-        return batch  # without a draw: older recipes repeat their runs
-    count = len(batch.image)
-    chosen = _chosen(count, options.darken) & (batch.mask.flatten(1).amax(1) > 0.5)
-    if not chosen.any():
-        return batch
-    around = _each(brightness_around(batch.image, batch.mask))
-    depth = _each(_uniform(count, 0.3, 0.9))
-    shown = (around * 0.95 - depth * (batch.image - around).abs()).clamp_min(0.05)
-    alpha = blurred(batch.mask, float(_uniform(1, 0.7, 2.0))).clamp(0, 1)
-    merged = batch.image * (1 - alpha) + shown * alpha
-    return replace(batch, image=torch.where(_each(chosen), merged, batch.image))
 
 
 def _to_unit(column: Tensor, row: Tensor, size: int) -> Tensor:

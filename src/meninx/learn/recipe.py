@@ -10,8 +10,6 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import OptionError
 from meninx.learn.network import ARCHITECTURES, CELLS, OUTPUT_STRIDE
 
-# Simulated people of training are numbered below this, so that no number meets those of other uses.
-MOST_HEADS = 100_000
 INITIALIZATIONS = ("random", "meninx", "imagenet")
 
 
@@ -47,8 +45,6 @@ class AugmentationRecipe:
         paint: Probability that a picture receives a lesion made of noise.
         decoy: Probability that a picture receives a patch of healthy tissue, so that
             the seam of a paste says nothing.
-        darken: Probability that an outlined tumor is shown darker than what is around it, as
-            T1 without contrast agent shows most.
         gamma: Largest exponent of brightness, as a natural logarithm, each way.
         dimmest, brightest: Range of the bright end that a picture is scaled to.
         remap: Probability of a random intensity curve that need not be monotone.
@@ -69,7 +65,6 @@ class AugmentationRecipe:
     paste: float = 0.5
     paint: float = 0.2
     decoy: float = 0.3
-    darken: float = 0.0
     gamma: float = 0.6
     dimmest: float = 0.55
     brightest: float = 1.1
@@ -135,8 +130,6 @@ class SamplingRecipe:
         simulated: Slices of phantoms, three in eight with a lesion.
         phantoms: Heads made of shapes to simulate for that.
         likenesses: Heads to make from each real head that `meninx train --heads` names.
-        first_head: Number of the first simulated head; a part of a training that goes on after one
-            that saw heads 0 to n - 1 shows new ones from n on.
         calibration_phantoms: Whole heads of other seeds that choose the operating point of
             volumes; 48 bring every sequence, plane and kind of lesion twice; 0 takes the
             pictures' own operating point for volumes too.
@@ -148,7 +141,6 @@ class SamplingRecipe:
     simulated: float = 0.0
     phantoms: int = 0
     likenesses: int = 0
-    first_head: int = 0
     calibration_phantoms: int = 48
 
     @property
@@ -304,10 +296,6 @@ def _impossible(recipe: Recipe) -> list[str]:
         )
     if sampling.simulated > 0 and sampling.phantoms + sampling.likenesses < 1:
         faults.append("sampling.phantoms: a share is simulated, but there are no heads for it")
-    if not 0 <= sampling.first_head <= MOST_HEADS:
-        faults.append(
-            f"sampling.first_head: {sampling.first_head} is not between 0 and {MOST_HEADS}"
-        )
     if sampling.calibration_phantoms == 1 or sampling.calibration_phantoms < 0:
         faults.append("sampling.calibration_phantoms: expected 0, or 2 and more to have both kinds")
     if recipe.network.architecture not in ARCHITECTURES:

@@ -52,7 +52,7 @@ class HeadJob(NamedTuple):
 
 @lru_cache(maxsize=1)  # the folds of a cross-validation share them
 def simulated_examples(
-    phantoms: int, likenesses: int = 0, heads: tuple[Path, ...] = (), first: int = 0
+    phantoms: int, likenesses: int = 0, heads: tuple[Path, ...] = ()
 ) -> tuple[Example, ...]:
     """Return slices of simulated heads, every other head with a lesion, in random planes.
 
@@ -60,7 +60,6 @@ def simulated_examples(
         phantoms: How many people made of shapes.
         likenesses: How many people made from each real head.
         heads: Real heads, T1 volumes without lesions.
-        first: Number of the first of each; other numbers are other people.
 
     Returns:
         `SLICES_PER_HEAD` slices a head, fewer where some show nothing.
@@ -70,12 +69,12 @@ def simulated_examples(
     """
     jobs = [
         HeadJob(FIRST_TRAINING_SEED + number, None, sick=number % 2 == 0)
-        for number in range(first, first + phantoms)
+        for number in range(phantoms)
     ]
     jobs += [
         # Every real head is seen sick as often as healthy, or its looks would tell.
         HeadJob(FIRST_LIKENESS_SEED + number * len(heads) + which, head, sick=number % 2 == 0)
-        for number in range(first, first + likenesses)
+        for number in range(likenesses)
         for which, head in enumerate(heads)
     ]
     for head in heads:

@@ -206,9 +206,7 @@ def read_examples(
         _check_held_out(manifest, fold, learned, held_out, needs_masks=not unmasked)
     if sampling.simulated > 0:
         log.info("simulating heads")
-        learned += simulated_examples(
-            sampling.phantoms, sampling.likenesses, tuple(heads), sampling.first_head
-        )
+        learned += simulated_examples(sampling.phantoms, sampling.likenesses, tuple(heads))
     if len({_is_tumor(example) for example in learned}) < 2:
         raise DataError(f"without fold {fold} only one class is left to learn from")
     log.info("%d pictures to learn from, %d to validate on", len(learned), len(held_out))

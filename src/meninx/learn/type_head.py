@@ -1,0 +1,71 @@
+"""Fit the head that names a tumor's type once more, on features that stay as they are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from meninx.detect.preprocessing import Preprocessing
+from meninx.errors import DataError
+from meninx.labels import TYPE_NAMES
+from meninx.learn.dataset import Example, SliceDataset, to_batch
+from meninx.learn.network import CellNetwork
+
+# Inverse strength of the penalty, features having unit variance: strong, since the network below
+# has learned from these pictures, so that its features separate them better than new ones.
+INVERSE_PENALTY = 0.003
+
+
+def fit_type_head(
+    network: CellNetwork, examples: Sequence[Example], preprocessing: Preprocessing
+) -> None:
+    """Fit the type head by logistic regression; nothing else of the network changes.
+
+    Where weights of two networks were averaged, each one's head fits its own features and the mean
+    of both none as well.
+
+    Args:
+        network: Changed in place, left at evaluation.
+        examples: Those of a known type are learned from.
+        preprocessing: Of the detector.
+
+    Raises:
+        DataError: If a type is missing.
+
+    References:
+        Kirichenko et al. 2023, Last layer re-training is sufficient for robustness to spurious
+        correlations.
+    """
+    known = [example for example in examples if example.tumor_type in TYPE_NAMES]
+    missing = set(TYPE_NAMES) - {example.tumor_type for example in known}
+    if missing:
+        raise DataError(f"no picture of {', '.join(sorted(missing))} to learn types from")
+    network.eval()
+    features, types = [], []
+    with torch.inference_mode():
+        for items in DataLoader(SliceDataset(known, preprocessing), batch_size=64):
+            image = (to_batch(items).image - preprocessing.mean) / preprocessing.std
+            features.append(_where_hot(network, image).double().numpy())
+            types.append(items["tumor_type"].numpy())
+    scaler = StandardScaler().fit(np.concatenate(features))
+    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000).fit(
+        scaler.transform(np.concatenate(features)), np.concatenate(types)
+    )
+    # The scaling goes into the weights: the head sees features as they are.
+    weight = fitted.coef_ / scaler.scale_
+    bias = fitted.intercept_ - weight @ scaler.mean_
+    with torch.no_grad():
+        network.type_head.weight.copy_(torch.from_numpy(weight)[:, :, None, None])
+        if network.type_head.bias is not None:
+            network.type_head.bias.copy_(torch.from_numpy(bias))
+
+
+def _where_hot(network: CellNetwork, x: Tensor) -> Tensor:
+    """Return the features that the type head reads, shape (b, 512)."""
+    maps = network.features(x)
+    attention = network.cell_head(maps).flatten(2).softmax(-1)  # [b, 1, m * n]
+    return (maps.flatten(2) * attention).sum(-1)

@@ -1,0 +1,52 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from meninx.detect.preprocessing import Preprocessing
+from meninx.errors import DataError
+from meninx.labels import TYPE_NAMES
+from meninx.learn.dataset import MASKED, TUMOR_FREE, Example, SliceDataset, to_batch
+from meninx.learn.network import CellNetwork
+from meninx.learn.type_head import fit_type_head
+
+PREPROCESSING = Preprocessing(size=64)
+
+
+def striped(rng, index):
+    """Return a disc whose stripes tell its type."""
+    y, x = np.mgrid[-1:1:80j, -1:1:80j]
+    waves = (np.sin(30 * x), np.sin(30 * y), np.sin(9 * (x + y)))[index]
+    image = (np.hypot(x, y) < 0.9) * (60 + 30 * waves + rng.normal(0, 2, x.shape))
+    mask = (np.hypot(x, y) < 0.4).astype(np.float32)
+    return Example(image.clip(0).astype(np.float32), mask, TYPE_NAMES[index], MASKED)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rng = np.random.default_rng(0)
+    return [striped(rng, number % 3) for number in range(60)]
+
+
+def test_the_head_learns_types_and_nothing_else_changes(examples):
+    torch.manual_seed(0)
+    network = CellNetwork()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fit_type_head(network, examples[:45], PREPROCESSING)
+    after = network.state_dict()
+    assert {name for name in after if not torch.equal(after[name], before[name])} == {
+        "type_head.weight", "type_head.bias",
+    }  # fmt: skip
+    items = SliceDataset(examples[45:], PREPROCESSING)
+    batch = to_batch({name: value for name, value in vars(items).items()})
+    x = (batch.image - PREPROCESSING.mean) / PREPROCESSING.std
+    with torch.inference_mode():
+        said = network(x)[1].argmax(1)
+    assert (said == batch.tumor_type).float().mean() > 0.9
+
+
+def test_a_missing_type_is_an_error(examples):
+    healthy = replace(examples[0], mask=None, tumor_type=None, kind=TUMOR_FREE)
+    with pytest.raises(DataError, match="pituitary"):
+        fit_type_head(CellNetwork(), [*examples[:2], healthy], PREPROCESSING)
