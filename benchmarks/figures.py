@@ -32,12 +32,16 @@ def volumes_table() -> str:
 
 
 def called_table() -> str:
-    """Return the table of whole scans that are called a tumor."""
+    """Return the table of whole scans: their answers, and those that each point calls a tumor."""
     called = json.loads((EVIDENCE / "volumes.json").read_text(encoding="utf-8"))["called tumor"]
     points = ("balanced", "sensitive", "specific")
-    rows = [["scans called a tumor", *points], ["---"] * 4]
+    answers = ("tumor", "refer", "no_tumor")
+    heading = ["whole scans", *(answer.replace("_", " ") for answer in answers)]
+    rows = [[*heading, *(f"called at {point}" for point in points)], ["---"] * 7]
     rows += [
-        [name, *(f"{counts[point]} of {counts['scans']}" for point in points)]
+        [f"{name}, {counts['scans']}"]
+        + [str(counts["answers"].get(answer, 0)) for answer in answers]
+        + [str(counts[point]) for point in points]
         for name, counts in called.items()
     ]
     return as_table(rows)
@@ -56,8 +60,8 @@ def curated_table() -> str:
         **{f"shortcut probe, {k}: AUROC": v for k, v in told["shortcuts"].items()},
         "detector less best probe": told["auroc_less_best_shortcut"],
         "hottest pixel in the tumor": told["outlines"]["hottest pixel in the tumor"],
-        "type of tumor (3 classes), accuracy": types["accuracy"],
-        "type of tumor, macro F1": types["macro_f1"],
+        "type of Cheng's tumors (3 classes), accuracy": types["accuracy"],
+        "type of Cheng's tumors, macro F1": types["macro_f1"],
     }
     heading = [["curated, fold 1, never learned from", "value"], ["---"] * 2]
     return as_table([*heading, *([name, _interval(figure)] for name, figure in rows.items())])

@@ -72,7 +72,8 @@ def targets(folder: Path) -> Iterator[Target]:
     for name in ("healthy adult", "healthy phantoms"):
         counts = volumes["called tumor"][name]
         told = f"of {counts['scans']}"
-        yield Target(f"{name} called tumor", 0, 0, counts["balanced"], told, at_most=True)
+        called = counts["answers"].get("tumor", 0)
+        yield Target(f"{name} answered tumor", 0, 0, called, told, at_most=True)
 
 
 def rows(folder: Path) -> list[list[str]]:

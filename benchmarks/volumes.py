@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +99,18 @@ def baseline_auroc(results: list[VolumeResult]) -> float:
     return pooled_auroc(results, "baseline")
 
 
-def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, int]:
-    """Return how many scans there are, and how many each operating point calls a tumor."""
+def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, Any]:
+    """Return how many scans there are, their answers, and how many each point calls a tumor."""
     scale = detector.card.calibration.study
     called = {
         point: sum((one.probability or 0.0) >= scale.threshold(point) for one in findings)
         for point in OPERATING_POINTS
     }
-    return {"scans": len(findings), **called}
+    answers = Counter(one.decision or one.status for one in findings)
+    return {"scans": len(findings), "answers": dict(answers), **called}
 
 
-def healthy(detector: Detector, data: Path) -> dict[str, dict[str, int]]:
+def healthy(detector: Detector, data: Path) -> dict[str, dict[str, Any]]:
     """Return how many healthy scans are called tumor."""
     real = [detector.score(scan) for scan in read_scans(data / HEALTHY_SCAN)]
     studies = make_studies(2 * HEALTHY_PHANTOMS, FIRST_HEALTHY_SEED)

@@ -39,7 +39,7 @@ def test_the_head_learns_types_and_nothing_else_changes(examples):
         "type_head.weight", "type_head.bias",
     }  # fmt: skip
     items = SliceDataset(examples[45:], PREPROCESSING)
-    batch = to_batch({name: value for name, value in vars(items).items()})
+    batch = to_batch(dict(vars(items)))
     x = (batch.image - PREPROCESSING.mean) / PREPROCESSING.std
     with torch.inference_mode():
         said = network(x)[1].argmax(1)
