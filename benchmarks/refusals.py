@@ -24,6 +24,7 @@ from scipy import ndimage
 from meninx.assess.metrics import auroc
 from meninx.data.manifest import Picture, read_manifest
 from meninx.detect.detector import Detector, brain_areas, load_detector
+from meninx.errors import UnsupportedScan
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
@@ -46,8 +47,12 @@ def refused(detector: Detector, images: list[Image2D]) -> dict[str, Any]:
     """Return how many pictures are refused, and why."""
     reasons = Counter()
     for image in images:
-        found = detector.score(Scan("picture", image.T[..., None].astype(np.float32)))
-        reasons[found.reason or "scored"] += 1
+        try:
+            scan = Scan("picture", image.T[..., None].astype(np.float32))
+        except UnsupportedScan as error:  # blank
+            reasons[error.reason] += 1
+            continue
+        reasons[detector.score(scan).reason or "scored"] += 1
     count = len(images)
     return {
         "pictures": count, "refused": (count - reasons["scored"]) / max(count, 1),

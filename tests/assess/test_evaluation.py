@@ -83,7 +83,7 @@ def test_cases_go_through_the_detector(result, detector, pictures):
     assert told["unscored"] == {"unreadable": 1}
     assert told["operating_points"] == [detector.card.calibration.picture.balanced]
     for case in result.cases:
-        assert case.is_right == ((case.findings.decision == "tumor") == case.picture.tumor)
+        assert case.is_right == (case.findings.called == case.picture.tumor)
     drawn = result.figures["sensitivity"]
     assert drawn.low < drawn.high
     assert drawn.low <= drawn.value <= drawn.high + 1e-9

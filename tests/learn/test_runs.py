@@ -285,8 +285,9 @@ def test_the_shipped_weights_start_a_network():
     with torch.no_grad():
         cells, types = network(torch.from_numpy(x))
     expected = Engine(shipped_detector()).run(x)
-    np.testing.assert_allclose(cells, expected[0], atol=2e-3)
-    np.testing.assert_allclose(types, expected[1], atol=2e-3)
+    # Small tensors, biases and scales, are in half precision in one of the two files alone.
+    np.testing.assert_allclose(cells, expected[0], atol=1e-2)
+    np.testing.assert_allclose(types, expected[1], atol=1e-2)
     pooled = PooledNetwork()
     fill_from_shipped(pooled)
     torch.testing.assert_close(pooled.stem[0].weight, network.stem[0].weight)

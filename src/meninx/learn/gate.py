@@ -23,8 +23,8 @@ STAGES = 3
 LEAST_EXAMPLES = 500
 # Real and simulated ones, of each: more move the whitening by less than its spread.
 MOST_EXAMPLES = 3000
-# Share of known slices within the threshold: of 1,000 good ones 5 are refused.
-KEPT = 0.995
+# Share of known slices within the threshold: of 100 good ones 1 is refused.
+KEPT = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Familiarity:
         mean: Shape (f,).
         whitening: Shape (f, f); the distance of features z is |(z - mean) @ whitening|, that of
             Mahalanobis.
-        threshold: Distance within which 99.5 % of known slices lie.
+        threshold: Distance within which 99 % of known slices lie.
     """
 
     mean: NDArray[np.float32]
@@ -113,10 +113,8 @@ def learn_familiarity(
         Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
         matrices.
     """
-    chosen = [
-        *_thinned([one for one in examples if one.kind != SIMULATED]),
-        *_thinned([one for one in examples if one.kind == SIMULATED]),
-    ]
+    real = _thinned([one for one in examples if one.kind != SIMULATED])
+    chosen = [*real, *_thinned([one for one in examples if one.kind == SIMULATED])]
     if len(chosen) < LEAST_EXAMPLES:
         return None
     network.eval()
@@ -132,7 +130,9 @@ def learn_familiarity(
     # Of the symmetric square root; any other differs by a rotation, which no length sees.
     values, vectors = np.linalg.eigh(fitted.covariance_)
     whitening = vectors / np.sqrt(values)
-    distance = np.linalg.norm((known[1::2] - fitted.location_) @ whitening, axis=1)
+    # Of real slices where there are some: contrasts that no scanner gives reach further.
+    judged = known[1 : len(real) or len(known) : 2]
+    distance = np.linalg.norm((judged - fitted.location_) @ whitening, axis=1)
     return Familiarity(
         mean=fitted.location_.astype(np.float32),
         whitening=whitening.astype(np.float32),
