@@ -226,7 +226,7 @@ def damaged(detector: Detector, pictures: list[Picture]) -> dict[str, Any]:
                 hits.append(bool(truth[row, column]))
         table[name] = {
             "pictures": len(loaded), "refused": count / len(loaded),
-            "auroc": _finite(auroc(np.array(labels, dtype=bool), np.array(scores))),
+            "auroc": _finite(auroc(np.array(labels), np.array(scores))) if labels else None,
             "hottest pixel in the tumor": _finite(float(np.mean(hits)) if hits else float("nan")),
         }  # fmt: skip
     return table

@@ -68,4 +68,5 @@ def _where_hot(network: CellNetwork, x: Tensor) -> Tensor:
     """Return the features that the type head reads, shape (b, 512)."""
     maps = network.features(x)
     attention = network.cell_head(maps).flatten(2).softmax(-1)  # [b, 1, m * n]
-    return (maps.flatten(2) * attention).sum(-1)
+    read: Tensor = (maps.flatten(2) * attention).sum(-1)
+    return read
