@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest
 from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
@@ -21,7 +20,7 @@ from meninx.learn.gate import learn_familiarity
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import read_recipe
 from meninx.learn.study_point import study_scale
-from meninx.learn.training import read_examples
+from meninx.learn.training import hashes_of, read_examples
 from meninx.learn.type_head import fit_type_head
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
@@ -56,11 +55,8 @@ def main() -> None:
     examples, _ = read_examples(manifest, recipe, options.heads)
     fit_type_head(network, examples, recipe.preprocessing)
     familiarity = learn_familiarity(network, examples, recipe.preprocessing)
-    files = [picture.picture for picture in manifest.without_fold(recipe.training.test_fold)]
-    seen |= {sha256_of(path) for path in files}
-    for head in options.heads:
-        files = [head] if head.is_file() else [path for path in head.rglob("*") if path.is_file()]
-        seen |= {sha256_of(path) for path in files}
+    learned = manifest.without_fold(recipe.training.test_fold)
+    seen |= set(hashes_of(learned, options.heads))
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "detector.onnx"
     origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))

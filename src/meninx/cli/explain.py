@@ -5,18 +5,18 @@ from typing import Annotated
 
 import typer
 
+from meninx.cli.predict import (
+    SOME_NOT_SCORED,
+    PathsArgument,
+    check_paths,
+    save_picture,
+    with_progress,
+)
 from meninx.errors import OptionError
 
 
 def explain(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...",
-            help="Pictures, NIfTI or DICOM files, folders or zips of these.",
-            show_default=False,
-        ),
-    ],
+    paths: PathsArgument,
     output: Annotated[Path, typer.Option(help="Folder for one picture a scan.")] = Path(
         "explanations"
     ),
@@ -30,12 +30,10 @@ def explain(
     A heat map is checked first: where no place stands out, or filling in the hottest place does not
     lower the score, it is not drawn, and the picture says so. For research, not for diagnosis.
     """
-    from meninx.cli.predict import SOME_NOT_SCORED, save_picture, with_progress
     from meninx.detect.detector import load_detector
     from meninx.detect.drawing import explanation_sheet
 
-    if not all(paths):
-        raise OptionError('an empty path ""; is a variable of your shell unset?')
+    check_paths(paths)
     detector = load_detector(model)
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from meninx.scan.scan import Scan
 
 SOME_NOT_SCORED = 1
+PathsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...",
+        help="Pictures, NIfTI or DICOM files, folders or zips of these.",
+        show_default=False,
+    ),
+]
 
 
 def predict(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...",
-            help="Pictures, NIfTI or DICOM files, folders or zips of these.",
-            show_default=False,
-        ),
-    ],
+    paths: PathsArgument,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object a line instead of a table.")
     ] = False,
@@ -67,9 +68,7 @@ def predict(
     """
     from meninx.detect.detector import load_detector
 
-    if not all(paths):
-        # The current folder, which an empty path means elsewhere, is seldom what was meant.
-        raise OptionError('an empty path ""; is a variable of your shell unset?')
+    check_paths(paths)
     if not 0 <= coverage < 1:
         raise OptionError(f"--coverage {coverage:g}: expected 0, or a share below 1 such as 0.95")
     detector = load_detector(model, operating_point=operating_point, coverage=coverage or None)
@@ -86,6 +85,20 @@ def predict(
         print_table(kept)
     if any(findings.status != "scored" for findings in kept):
         raise typer.Exit(SOME_NOT_SCORED)
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Check that no path is empty.
+
+    Args:
+        paths: As the user gave them.
+
+    Raises:
+        OptionError: The current folder, which an empty path means elsewhere, is seldom what was
+            meant.
+    """
+    if not all(paths):
+        raise OptionError('an empty path ""; is a variable of your shell unset?')
 
 
 class Results:

@@ -151,7 +151,7 @@ def train(
         fitted = manifest.without_fold(training.test_fold) if recipe.sampling.real else ()
         origin = Origin(
             manifest.sha256,
-            (*before, *_hashes(fitted, heads)),
+            (*before, *hashes_of(fitted, heads)),
             bool(manifest.leaks),
         )
         figures = _finish(module, known, validation_set, output, origin, heads)
@@ -164,7 +164,7 @@ def canvas_of(recipe: Recipe) -> Preprocessing:
     return dataclasses.replace(recipe.preprocessing, size=size)
 
 
-def _hashes(pictures: Sequence[Picture], heads: Sequence[Path]) -> list[str]:
+def hashes_of(pictures: Sequence[Picture], heads: Sequence[Path]) -> list[str]:
     """Return the SHA-256 of every file that was learned from."""
     files = [picture.picture for picture in pictures]
     for head in heads:
