@@ -54,7 +54,7 @@ def main() -> None:
     network, seen = mean_of(options.first, options.second)
     examples, _ = read_examples(manifest, recipe, options.heads)
     fit_type_head(network, examples, recipe.preprocessing)
-    familiarity = learn_familiarity(network, examples, recipe.preprocessing)
+    familiarity = learn_familiarity(network, examples, recipe.preprocessing, options.heads)
     learned = manifest.without_fold(recipe.training.test_fold)
     seen |= set(hashes_of(learned, options.heads))
     options.output.mkdir(parents=True, exist_ok=True)

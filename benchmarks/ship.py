@@ -33,7 +33,6 @@ def main() -> None:
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--format", choices=FORMATS, help="of the ONNX file, if not the run's")
     options = parser.parse_args()
-    lines = []
     for suffix in (".onnx", ".safetensors"):
         source, target = options.run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"
         megabytes = source.stat().st_size / 1e6
@@ -46,11 +45,16 @@ def main() -> None:
                 learned = read_manifest(options.manifest).without_fold(options.fold)
                 step = max(1, len(learned) // PICTURES)
                 print(options.format, export(target, target, options.format, learned[::step]))
-        lines.append(f"{sha256_of(target)}  {target.name}")
         print(f"{target.name}: {megabytes:.1f} MB")
-    (WEIGHTS / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="ascii")
+    write_sums()
     card = Detector(WEIGHTS / "meninx.onnx").card
     print(f"{card.name}, {len(card.seen)} files seen, {card.calibration}")
+
+
+def write_sums() -> None:
+    """Write the SHA-256 of both files beside them."""
+    lines = [f"{sha256_of(path)}  {path.name}" for path in sorted(WEIGHTS.glob("meninx.*"))]
+    (WEIGHTS / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def calibrate(path: Path, manifest: Path, fold: int) -> None:

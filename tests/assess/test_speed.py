@@ -25,15 +25,20 @@ def test_inputs_are_of_the_sizes_that_users_have(tmp_path):
 
 
 @pytest.mark.slow
-def test_bench_tells_every_figure():
-    command = [sys.executable, "-m", "meninx", "bench", "--json", "--runs", "3", "--pictures", "2"]
+def test_bench_tells_every_figure(tmp_path):
+    command = [sys.executable, "-m", "meninx", "bench", "--json", "--runs", "3", "--pictures", "2",
+               "--output", str(tmp_path)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
-    steps = told["one picture of 512 px, ms"]
-    assert set(steps) == {"read", "preprocess", "infer", "heat map", "file to finding"}
-    parts = [value["median"] for name, value in steps.items() if name != "file to finding"]
-    assert sum(parts) == pytest.approx(steps["file to finding"]["median"], rel=0.2)
-    for name, value in told.items():
-        if isinstance(value, float):
-            assert value > 0, name
+    assert json.loads((tmp_path / "bench.json").read_text()) == told
+    with Image.open(tmp_path / "bench.png") as plot:
+        assert plot.width > 500
+    assert set(told["runtimes"]) == {"onnxruntime", "openvino"}
+    for figures in told["runtimes"].values():
+        steps = figures["one picture of 512 px, ms"]
+        assert set(steps) == {"read", "preprocess", "infer", "heat map", "file to finding"}
+        parts = [value["median"] for name, value in steps.items() if name != "file to finding"]
+        assert sum(parts) == pytest.approx(steps["file to finding"]["median"], rel=0.2)
+        assert all(value > 0 for value in figures.values() if isinstance(value, float))
+    assert told["cold command, one picture, s"] > 0
     assert told["ResNet-18 of torchvision, eager, network alone, ms"]["median"] > 0

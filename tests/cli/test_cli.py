@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from meninx.cli import VERBS, app
 from meninx.cli.predict import file_stem
+from meninx.detect.detector import shipped_detector
 from meninx.phantom.writing import write_dicom, write_nifti
 
 RUN = CliRunner()
@@ -130,6 +131,20 @@ def test_explanations_are_drawn_and_never_taken_for_scans(studies, tmp_path):
         assert sheet.height > 500
     again = meninx("predict", "--json", tmp_path / "out")
     assert [json.loads(line)["reason"] for line in again.stdout.splitlines()] == ["derived"] * 2
+
+
+def test_a_method_of_the_gradient_explains_too_and_wants_the_weights(studies, tmp_path):
+    series = studies / "series"
+    result = meninx("explain", series, "--method", "layercam", "--output", tmp_path / "out")
+    assert result.returncode == 0
+    (sheet,) = (tmp_path / "out").glob("*.png")
+    meninx("explain", series, "--output", tmp_path / "cells")
+    assert sheet.read_bytes() != (tmp_path / "cells" / sheet.name).read_bytes()
+    shutil.copy(shipped_detector(), tmp_path / "alone.onnx")
+    alone = ("--model", tmp_path / "alone.onnx", "--output", tmp_path / "none")
+    result = meninx("explain", series, "--method", "grad-cam", *alone)
+    assert result.returncode == 2
+    assert "no weights beside" in result.stderr
 
 
 def test_more_coverage_refers_more_and_none_refers_nothing(studies):

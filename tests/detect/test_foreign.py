@@ -9,8 +9,9 @@ from meninx.detect.detector import load_detector
 from meninx.scan.scan import Scan
 
 ROOT = Path(__file__).parents[2]
-# Floors; benchmarks/refusals.py counts, and knows kinds of which fewer are refused.
-FLOORS = {"noise": 0.7, "gradients": 1.0, "shapes": 0.7, "photographs": 0.7, "drawings": 0.7}
+# Floors; benchmarks/refusals.py counts.
+FLOORS = {"noise": 0.95, "gradients": 1.0, "shapes": 0.95, "photographs": 0.85, "drawings": 0.95,
+          "chest": 0.95, "abdomen": 0.95, "limb": 0.9}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,7 @@ from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
 from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing
-from meninx.learn import gate
+from meninx.learn import gate, simulation
 from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.gate import learn_familiarity, staged
@@ -33,6 +35,15 @@ def network():
     return CellNetwork().eval()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few():
+    """Draw fewer outliers than a real run does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "OUTLIERS", 100)
+        patch.setattr(simulation, "BRAINLESS_HEADS", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def known(network):
     rng = np.random.default_rng(0)
@@ -51,8 +62,10 @@ def test_the_file_measures_what_was_learned(network, known, tmp_path):
     engine = Engine(exported(network, known, tmp_path / "d.onnx"))
     x = np.random.default_rng(1).normal(size=(3, 1, SIZE, SIZE)).astype(np.float32)
     with torch.inference_mode():
-        means = staged(network, torch.from_numpy(x))[1].numpy()
-    expected = np.linalg.norm((means - known.mean) @ known.whitening, axis=1)
+        features = staged(network, torch.from_numpy(x))[1].numpy()
+    z = (features - known.center) / known.scale
+    distance = np.linalg.norm(z @ known.whitening, axis=1)
+    expected = np.maximum(distance, np.clip(z, -30, 30) @ known.weights + known.bias)
     found = engine.run(x)
     # Whitening is stored in half precision.
     np.testing.assert_allclose(found.distance, expected, rtol=0.02)
@@ -60,14 +73,34 @@ def test_the_file_measures_what_was_learned(network, known, tmp_path):
     assert found.cell_logits.shape == (3, SIZE // 16, SIZE // 16)
 
 
-def test_distances_of_known_slices_are_those_of_white_noise(network, known):
-    """Of f features without correlation the squared length is f in the mean."""
+def test_features_are_mean_and_deviation_of_three_stages(network):
+    x = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        maps, features = staged(network, x)
+        assert torch.allclose(maps, network.features(x))
+        first = network.stages[0](network.stem(x))
+    assert features.shape == (2, 2 * (64 + 128 + 256))
+    assert torch.allclose(features[:, :64], first.mean((2, 3)), atol=1e-5)
+    assert torch.allclose(features[:, 64:128], first.std((2, 3), correction=0), atol=1e-3)
+
+
+def test_both_measures_are_one_at_their_threshold(network, known):
+    """Of known slices that were not fitted about one in a hundred lies beyond."""
     rng = np.random.default_rng(5)
-    examples = [blob(rng) for _ in range(60)]
-    again = learn_familiarity(network, examples * 10, PREPROCESSING)
-    assert known.whitening.shape == (len(known.mean),) * 2 == (448, 448)
-    assert 0.3 < known.threshold / np.sqrt(448) < 3
-    assert again is not None
+    slices = [blob(rng) for _ in range(200)]
+    z = (gate._features(network, slices, PREPROCESSING) - known.center) / known.scale
+    distance = np.linalg.norm(z @ known.whitening, axis=1)
+    logit = np.clip(z, -30, 30) @ known.weights + known.bias
+    assert np.mean(distance > 1) < 0.06
+    assert np.mean(logit > 1) < 0.06
+    assert abs(np.median(logit)) < 0.3
+    assert known.whitening.shape == (len(known.center),) * 2 == (896, 896)
+
+
+def test_contrasts_that_no_scanner_gives_are_not_learned(network):
+    rng = np.random.default_rng(6)
+    odd = [replace(blob(rng, SIMULATED), plausible=False) for _ in range(gate.LEAST_EXAMPLES)]
+    assert learn_familiarity(network, odd, PREPROCESSING) is None
 
 
 def test_what_is_unlike_all_that_was_learned_is_refused(network, known, tmp_path):

@@ -2,65 +2,114 @@
 
 import json
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meninx.cli.detector_options import ModelOption
+from meninx.cli.extras import needs_extra
+from meninx.detect.runtimes import RUNTIMES, Runtime
+
+if TYPE_CHECKING:
+    from meninx.assess.speed import Inputs, Spread
+
 
 def bench(
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Detector file to use instead of the shipped one.", show_default=False),
-    ] = None,
+    model: ModelOption = None,
     runs: Annotated[int, typer.Option(min=3, help="Runs of one picture that count.")] = 100,
     pictures: Annotated[int, typer.Option(min=1, help="Pictures in the folder.")] = 200,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output, no table.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for bench.json and a plot, bench.png; needs the extra evidence.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Time one picture, a folder and a series on this machine, on synthetic scans.
 
-    Nothing else should run meanwhile. Where PyTorch is installed, a plain ResNet-18 of torchvision
-    is timed in the same run, for comparison.
+    Nothing else should run meanwhile. OpenVINO is timed beside ONNX Runtime where it is installed,
+    and so is a plain ResNet-18 of torchvision in PyTorch, for comparison.
     """
-    from meninx.assess import speed
-    from meninx.cli.data_options import cores, progress_of
-    from meninx.detect.detector import load_detector
-
-    with tempfile.TemporaryDirectory() as folder, progress_of() as progress:
-        progress("writing synthetic scans", 0, 5)
-        inputs = speed.make_inputs(Path(folder), pictures)
-        detector = load_detector(model)
-        progress("one picture", 1, 5)
-        steps = speed.time_picture(detector, inputs.picture, runs)
-        progress("a series", 2, 5)
-        series = speed.time_series(detector, inputs.series)
-        memory = speed.peak_megabytes()
-        progress("a folder", 3, 5)
-        alone = load_detector(model, threads=1)
-        rate = speed.pictures_per_second(alone, inputs.pictures, cores())
-        progress("a cold start", 4, 5)
-        given = ["--model", str(model)] if model else []
-        cold = speed.time_cold(["predict", str(inputs.picture), "--json", *given])
-        eager = _eager_resnet18(runs)
-        progress("a cold start", 5, 5)
-    told = {
-        "machine": speed.machine(),
-        "model": detector.model,
-        "one picture of 512 px, ms": {
-            step: {"median": spread.median, "p95": spread.p95} for step, spread in steps.items()
-        },
-        "cold command, one picture, s": cold,
-        f"folder of {pictures} pictures, pictures a second": rate,
-        "series of 192 slices, read and scored, s": series,
-        "most memory, one picture and the series, MB": memory,
-        "ResNet-18 of torchvision, eager, network alone, ms": eager,
-    }
+    if output is not None:
+        with needs_extra("evidence"):
+            from meninx.assess.plots import plot_times
+    told = _measured(model, runs, pictures)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "bench.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        plot_times(
+            {name: _steps(figures) for name, figures in told["runtimes"].items()}, output / "bench"
+        )
     if as_json:
         typer.echo(json.dumps(told, allow_nan=False))
     else:
         _print(told)
+
+
+def _steps(figures: dict[str, Any]) -> dict[str, float]:
+    """Return the medians of the steps of one picture, milliseconds."""
+    return {step: spread["median"] for step, spread in figures["one picture of 512 px, ms"].items()}
+
+
+def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
+    from meninx.assess import speed
+    from meninx.cli.data_options import progress_of
+    from meninx.detect.detector import load_detector
+
+    there = [name for name in RUNTIMES if find_spec(name) is not None]
+    total = 3 + len(there)
+    with tempfile.TemporaryDirectory() as folder, progress_of() as progress:
+        progress("writing synthetic scans", 0, total)
+        inputs = speed.make_inputs(Path(folder), pictures)
+        found = {}
+        for done, name in enumerate(there, start=1):
+            progress(f"timing {name}", done, total)
+            found[name] = _of_runtime(name, model, inputs, runs)
+        progress("timing a cold start", total - 2, total)
+        given = ["--model", str(model)] if model else []
+        cold = speed.time_cold(["predict", str(inputs.picture), "--json", *given])
+        progress("timing PyTorch", total - 1, total)
+        eager = _eager_resnet18(runs)
+        progress("timing PyTorch", total, total)
+    return {
+        "machine": speed.machine(),
+        "model": load_detector(model).model,
+        "runtimes": found,
+        "cold command, one picture, s": cold,
+        "ResNet-18 of torchvision, eager, network alone, ms": eager,
+    }
+
+
+def _of_runtime(
+    runtime: Runtime, model: Path | None, inputs: "Inputs", runs: int
+) -> dict[str, Any]:
+    """Return the figures of one runtime; memory includes what ran before in this process."""
+    from meninx.assess import speed
+    from meninx.cli.data_options import cores
+    from meninx.detect.detector import load_detector
+
+    detector = load_detector(model, runtime=runtime)
+    steps = speed.time_picture(detector, inputs.picture, runs)
+    series = speed.time_series(detector, inputs.series)
+    memory = speed.peak_megabytes()
+    alone = load_detector(model, threads=1, runtime=runtime)
+    rate = speed.pictures_per_second(alone, inputs.pictures, cores())
+    return {
+        "one picture of 512 px, ms": {step: _both(spread) for step, spread in steps.items()},
+        f"folder of {len(list(inputs.pictures.iterdir()))} pictures, pictures a second": rate,
+        "series of 192 slices, read and scored, s": series,
+        "most memory, one picture and the series, MB": memory,
+    }
+
+
+def _both(spread: "Spread") -> dict[str, float]:
+    return {"median": spread.median, "p95": spread.p95}
 
 
 def _eager_resnet18(runs: int) -> dict[str, float] | None:
@@ -69,26 +118,46 @@ def _eager_resnet18(runs: int) -> dict[str, float] | None:
         from meninx.learn.comparison import time_eager_resnet18
     except ModuleNotFoundError:
         return None
-    spread = time_eager_resnet18(runs)
-    return {"median": spread.median, "p95": spread.p95}
+    return _both(time_eager_resnet18(runs))
 
 
-def _print(told: dict[str, object]) -> None:
+def _print(told: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "median", "95th percentile"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for name, value in told.items():
-        if isinstance(value, float):
-            table.add_row(name, f"{value:.2f}")
-        elif isinstance(value, dict) and "median" in value:
-            table.add_row(name, f"{value['median']:.2f}", f"{value['p95']:.2f}")
-        elif isinstance(value, dict) and name != "model":
-            for step, spread in value.items():
-                row = (f"{name}: {step}", f"{spread['median']:.2f}", f"{spread['p95']:.2f}")
-                table.add_row(*row)
+    for row in rows_of(told):
+        table.add_row(*row)
     console = Console()
     console.print(told["machine"])
     console.print(table)
+
+
+def rows_of(told: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the table's rows: what, median, 95th percentile.
+
+    Args:
+        told: As `--json` writes it.
+
+    Returns:
+        Texts; empty where a figure has no spread.
+    """
+    rows = []
+    for runtime, figures in told["runtimes"].items():
+        for name, value in figures.items():
+            if isinstance(value, dict):
+                rows += [(f"{runtime}: one picture, {step}, ms", *_texts(spread))
+                         for step, spread in value.items()]  # fmt: skip
+            else:
+                rows.append((f"{runtime}: {name}", f"{value:.2f}", ""))
+    rows.append(("cold command, one picture, s", f"{told['cold command, one picture, s']:.2f}", ""))
+    eager = told["ResNet-18 of torchvision, eager, network alone, ms"]
+    if eager:
+        rows.append(("ResNet-18 of torchvision, eager, network alone, ms", *_texts(eager)))
+    return rows
+
+
+def _texts(spread: dict[str, float]) -> tuple[str, str]:
+    return f"{spread['median']:.2f}", f"{spread['p95']:.2f}"

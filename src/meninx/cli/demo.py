@@ -7,6 +7,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from meninx.cli.detector_options import ModelOption
+
 if TYPE_CHECKING:
     from meninx.phantom.writing import Study
 
@@ -16,10 +18,7 @@ SICK, HEALTHY, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
 
 def demo(
     output: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("demo"),
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Detector file to use instead of the shipped one.", show_default=False),
-    ] = None,
+    model: ModelOption = None,
 ) -> None:
     """Make synthetic scans and two bad files, score them, and write a report to look at."""
     from meninx.assess.report import Entry, write_report

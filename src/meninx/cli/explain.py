@@ -1,18 +1,23 @@
 """Draw what a finding rests on: `meninx explain PATH... --output DIR`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from meninx.cli.detector_options import ModelOption, PathsArgument
+from meninx.cli.extras import needs_extra
 from meninx.cli.predict import (
     SOME_NOT_SCORED,
-    PathsArgument,
     check_paths,
     save_picture,
     with_progress,
 )
-from meninx.errors import OptionError
+from meninx.errors import ModelError, OptionError
+
+if TYPE_CHECKING:
+    from meninx.detect.detector import Detector
+    from meninx.learn.network import Backbone
 
 
 def explain(
@@ -20,10 +25,14 @@ def explain(
     output: Annotated[Path, typer.Option(help="Folder for one picture a scan.")] = Path(
         "explanations"
     ),
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Detector file to use instead of the shipped one.", show_default=False),
-    ] = None,
+    model: ModelOption = None,
+    method: Annotated[
+        Literal["cells", "grad-cam", "grad-cam++", "layercam"],
+        typer.Option(
+            help="Of the heat map: the detector's own cells, or a method of the gradient, which "
+            "needs the extra train and the weights beside the detector file."
+        ),
+    ] = "cells",
 ) -> None:
     """Draw the hottest slice with its heat map, contour and scale, and the scores of all slices.
 
@@ -35,6 +44,7 @@ def explain(
 
     check_paths(paths)
     detector = load_detector(model)
+    network = None if method == "cells" else _network_of(detector, model)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -45,6 +55,10 @@ def explain(
             some_not_scored = True
             typer.echo(f"{findings.scan}: {findings.status}: {findings.message}", err=True)
             continue
+        if network is not None:
+            from meninx.learn.attribution import with_attribution
+
+            findings = with_attribution(detector, network, scan, findings, method)
         check = detector.check_map(scan, findings)
         sheet = explanation_sheet(
             scan, findings, detector.card.preprocessing.size, shown=check.passed
@@ -57,3 +71,23 @@ def explain(
         )
     if some_not_scored:
         raise typer.Exit(SOME_NOT_SCORED)
+
+
+def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
+    """Return a detector's network in PyTorch, of the weights that lie beside its file."""
+    from meninx.detect.detector import shipped_detector
+
+    with needs_extra("train"):
+        import pytorch_grad_cam  # noqa: F401
+
+        from meninx.learn.export import load_weights
+        from meninx.learn.network import network_of
+    weights = (model or shipped_detector()).with_suffix(".safetensors")
+    if not weights.is_file():
+        raise ModelError(
+            f"{weights}: no weights beside the detector file; methods of the gradient "
+            "need what `meninx train` wrote there"
+        )
+    network = network_of(detector.card.top_cells)
+    load_weights(network, weights)
+    return network

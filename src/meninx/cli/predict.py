@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self, TextIO
 
 import typer
 
+from meninx.cli.detector_options import ModelOption, PathsArgument, RuntimeOption
 from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
 from meninx.errors import OptionError
 
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from meninx.scan.scan import Scan
 
 SOME_NOT_SCORED = 1
-PathsArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="PATH...",
-        help="Pictures, NIfTI or DICOM files, folders or zips of these.",
-        show_default=False,
-    ),
-]
 
 
 def predict(
@@ -40,10 +33,7 @@ def predict(
         Path | None,
         typer.Option(help="Write findings.jsonl and a heat map of each scored scan here."),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Detector file to use instead of the shipped one.", show_default=False),
-    ] = None,
+    model: ModelOption = None,
     operating_point: Annotated[
         OperatingPoint,
         typer.Option(
@@ -60,6 +50,7 @@ def predict(
             "for scans like those of the calibration. 0 refers nothing.",
         ),
     ] = DEFAULT_COVERAGE,
+    runtime: RuntimeOption = "onnxruntime",
 ) -> None:
     """Find tumors in scans, and show where.
 
@@ -71,7 +62,9 @@ def predict(
     check_paths(paths)
     if not 0 <= coverage < 1:
         raise OptionError(f"--coverage {coverage:g}: expected 0, or a share below 1 such as 0.95")
-    detector = load_detector(model, operating_point=operating_point, coverage=coverage or None)
+    detector = load_detector(
+        model, operating_point=operating_point, coverage=coverage or None, runtime=runtime
+    )
     kept = []
     with Results(output, detector) as results:
         for scan, findings in with_progress(detector, paths):

@@ -30,6 +30,7 @@ from meninx.detect.preprocessing import (
     intensity_range,
     sampled,
 )
+from meninx.detect.runtimes import Runtime
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_scans
@@ -51,9 +52,11 @@ class Detector:
         coverage: Share of tumors, and of what has none, whose own answer must not be ruled out;
             what leaves both answers open is referred. None to refer nothing and decide by the
             operating point.
+        runtime: As for `Engine`.
 
     Raises:
         ModelError: If the file is damaged or no detector.
+        OptionError: If the runtime is not installed.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class Detector:
         threads: int = 0,
         operating_point: OperatingPoint = "balanced",
         coverage: float | None = DEFAULT_COVERAGE,
+        runtime: Runtime = "onnxruntime",
     ) -> None:
-        self._engine = Engine(path, threads)
+        self._engine = Engine(path, threads, runtime)
         self.operating_point = operating_point
         self.coverage = coverage
         self.card = self._engine.card
@@ -84,7 +88,7 @@ class Detector:
         except UnsupportedScan as error:
             return Findings.of_error(error, self.model, scan.identity.as_json())
         slices = brain_slices(scan)
-        units, placement = self._units(slices)
+        units, placement = self.inputs(slices)
         prepared_at = time.perf_counter()
         output = self._infer(units)
         inferred_at = time.perf_counter()
@@ -104,6 +108,21 @@ class Detector:
             },
         )
 
+    def inputs(self, slices: Sequence[Slice]) -> tuple[list[FloatImage], Placement]:
+        """Return what the network sees of a scan's slices.
+
+        Args:
+            slices: Of one scan; they share one scale and crop.
+
+        Returns:
+            Intensities 0..1, each of shape (s, s), and where they lie in the slices.
+        """
+        images = np.stack([one.image for one in slices])  # [n, h, w]
+        preprocessing = self.card.preprocessing
+        framing = framing_of(images)
+        placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
+        return [preprocessing.to_unit(image, framing, placement) for image in images], placement
+
     def check_map(self, scan: Scan, findings: Findings) -> MapCheck:
         """Check the heat map of the hottest slice.
 
@@ -120,7 +139,7 @@ class Detector:
         hottest = findings.hottest
         if hottest is None:
             raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
-        units, _ = self._units([scan.slice(found.index) for found in findings.slices])
+        units, _ = self.inputs([scan.slice(found.index) for found in findings.slices])
         place = next(n for n, one in enumerate(findings.slices) if one is hottest)
 
         def logit_of(unit: FloatImage) -> float:
@@ -128,14 +147,6 @@ class Detector:
             return float(slice_logits(cells, self.card.top_cells)[0])
 
         return check_map(hottest, units[place], logit_of)
-
-    def _units(self, slices: Sequence[Slice]) -> tuple[list[FloatImage], Placement]:
-        """Return the network's inputs of a scan's slices, scaled to 0..1, and their placement."""
-        images = np.stack([one.image for one in slices])  # [n, h, w]
-        preprocessing = self.card.preprocessing
-        framing = framing_of(images)
-        placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
-        return [preprocessing.to_unit(image, framing, placement) for image in images], placement
 
     def _infer(self, units: Sequence[NDArray[np.float32]]) -> Output:
         """Return what the network says of slices scaled to 0..1."""
@@ -249,6 +260,7 @@ def load_detector(
     threads: int = 0,
     operating_point: OperatingPoint = "balanced",
     coverage: float | None = DEFAULT_COVERAGE,
+    runtime: Runtime = "onnxruntime",
 ) -> Detector:
     """Load a detector.
 
@@ -258,17 +270,19 @@ def load_detector(
         operating_point: `balanced`, where the Youden index was best, `sensitive`, where 95 % of
             tumors were found, or `specific`, where 95 % of what has no tumor was not called.
         coverage: As for `Detector`.
+        runtime: As for `Engine`.
 
     Returns:
         The detector, ready to score, from several threads if need be.
 
     Raises:
         ModelError: If the file is missing, damaged or no detector.
+        OptionError: If the runtime is not installed.
     """
     if path is not None:
-        return Detector(Path(path), threads, operating_point, coverage)
+        return Detector(Path(path), threads, operating_point, coverage, runtime)
     shipped = shipped_detector()
-    detector = Detector(shipped, threads, operating_point, coverage)
+    detector = Detector(shipped, threads, operating_point, coverage, runtime)
     if detector.model["sha256"] != shipped_sha256(shipped):
         raise ModelError(
             f"{shipped}: SHA-256 {detector.model['sha256']} is not that of the shipped detector; "

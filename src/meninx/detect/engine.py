@@ -1,21 +1,15 @@
-"""Run a detector file with ONNX Runtime."""
+"""Load a detector file and run it."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
 
 from meninx.detect.model_card import ModelCard
+from meninx.detect.runtimes import FloatBatch, Network, OnnxNetwork, OpenVinoNetwork, Runtime
 from meninx.errors import ModelError
-
-FloatBatch = NDArray[np.float32]
-# Errors only: ONNX Runtime's warnings are about its own optimizer.
-LOG_ERRORS = 3
-OUTPUTS = ("cell_logits", "type_logits", "distance")
 
 
 class Output(NamedTuple):
@@ -41,39 +35,33 @@ class Output(NamedTuple):
 class Engine:
     """Hold a network ready to run, and its card.
 
-    An ONNX Runtime session may be run from several threads at once.
+    It may be run from several threads at once.
 
     Args:
         path: The ONNX file.
         threads: That share one slice; 0 for all cores. Where several scans are scored at a time,
             1 is faster.
+        runtime: What computes. ONNX Runtime takes a GPU where its installed build knows one.
 
     Raises:
-        ModelError: If it can't be read or is no detector.
+        ModelError: If the file can't be read or is no detector.
+        OptionError: If the runtime is not installed.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, runtime: Runtime = "onnxruntime") -> None:
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ModelError(f"{path}: the detector file can't be read: {error}") from error
         self.sha256 = hashlib.sha256(data).hexdigest()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = LOG_ERRORS
-        options.intra_op_num_threads = threads
         try:
-            self._session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
-        # ONNX Runtime's exceptions have no common base but this.
-        except (RuntimeError, ValueError, *_ort_errors()) as error:
-            raise ModelError(f"{path}: no readable ONNX file: {error}") from error
-        told = {output.name for output in self._session.get_outputs()}
-        self._outputs = [name for name in OUTPUTS if name in told]
-        try:
-            self.card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+            onnx = OnnxNetwork(data, threads)
+            self.card = ModelCard.from_metadata(onnx.metadata)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
+        self._network: Network = onnx
+        if runtime == "openvino":
+            self._network = OpenVinoNetwork(data, threads)
 
     def run(self, x: FloatBatch) -> Output:
         """Return what the network says of normalized slices.
@@ -84,15 +72,9 @@ class Engine:
         Returns:
             Logits and distances.
         """
-        found = dict(zip(self._outputs, self._session.run(self._outputs, {"x": x}), strict=True))
+        found = self._network.run(x)
         return Output(
             found["cell_logits"],
             found["type_logits"],
             found.get("distance", np.zeros(len(x), dtype=np.float32)),
         )
-
-
-def _ort_errors() -> Any:
-    state = onnxruntime.capi.onnxruntime_pybind11_state
-    return (state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument,
-            state.NotImplemented, state.NoSuchFile)  # fmt: skip

@@ -46,6 +46,12 @@ def hottest_position(cells: NDArray[np.floating], size: int) -> tuple[float, flo
     )
 
 
+def cells_on_input(cells: NDArray[np.float32], size: int) -> FloatImage:
+    """Return cells of shape (m, n) enlarged to the network's input, shape (size, size)."""
+    plain = Image.fromarray(np.ascontiguousarray(cells, dtype=np.float32))
+    return np.asarray(plain.resize((size, size), Image.Resampling.BICUBIC))
+
+
 def heatmap_of(
     cells: NDArray[np.float32], placement: Placement, size: int, shape: tuple[int, int]
 ) -> FloatImage:
@@ -60,9 +66,7 @@ def heatmap_of(
     Returns:
         Probability 0..1, shape (h, w); 0 outside what the network saw.
     """
-    on_input = Image.fromarray(np.ascontiguousarray(cells, dtype=np.float32)).resize(
-        (size, size), Image.Resampling.BICUBIC
-    )
+    on_input = Image.fromarray(cells_on_input(cells, size))
     top, left = round(placement.top), round(placement.left)
     bottom = min(shape[0], round(placement.top + placement.height))
     right = min(shape[1], round(placement.left + placement.width))

@@ -38,6 +38,7 @@ class Example:
         kind: `MASKED`, `TUMOR_FREE`, `SIMULATED` or `UNMASKED`, a tumor without its outline.
         framing: That it shares with the other slices of its volume; None for its own.
         pixel_spacing: Distance between rows and between columns, mm.
+        plausible: Whether a scanner could have taken it; some simulated contrasts are none.
     """
 
     image: NDArray[np.float32]
@@ -46,6 +47,7 @@ class Example:
     kind: int
     framing: Framing | None = None
     pixel_spacing: tuple[float, float] = (1.0, 1.0)
+    plausible: bool = True
 
 
 def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Iterator[Example]:

@@ -25,7 +25,6 @@ from meninx.data.prepare import read_one
 from meninx.detect.calibration import slice_logits
 from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.engine import Engine
-from meninx.detect.preprocessing import framing_of
 from meninx.errors import ModelError
 
 FloatBatch = NDArray[np.float32]
@@ -73,15 +72,11 @@ def inputs_of(detector: Detector, pictures: Sequence[Picture]) -> FloatBatch:
     Returns:
         Shape (n, 1, h, w).
     """
-    preprocessing = detector.card.preprocessing
     units = []
     for picture in pictures:
-        slices = brain_slices(read_one(picture.picture))
-        framing = framing_of(np.stack([one.image for one in slices]))
-        middle = slices[len(slices) // 2]
-        placement = preprocessing.placement(framing, middle.image.shape, middle.pixel_spacing)
-        units.append(preprocessing.to_unit(middle.image, framing, placement))
-    return preprocessing.normalize(np.stack(units)[:, None])
+        inputs, _ = detector.inputs(brain_slices(read_one(picture.picture)))
+        units.append(inputs[len(inputs) // 2])
+    return detector.card.preprocessing.normalize(np.stack(units)[:, None])
 
 
 def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch) -> None:

@@ -1,30 +1,42 @@
-"""Learn what the detector's own features look like on slices that it knows.
+"""Learn what the detector's features look like on slices that it knows, and on what is no brain.
 
 Legend: b batch, f features.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.learn.dataset import SIMULATED, Example, SliceDataset, to_batch
 from meninx.learn.network import Backbone
+from meninx.learn.outliers import outliers
+from meninx.learn.simulation import brainless_slices
 
 # The first three stages: the last one is taught to see tumors and little else, and measured worse.
 STAGES = 3
-# Fewer slices describe no kind: 448 features have 100,000 covariances.
+# Fewer slices describe no kind: 896 features have 400,000 covariances.
 LEAST_EXAMPLES = 500
-# Real and simulated ones, of each: more move the whitening by less than its spread.
+# Real and simulated ones, of each: more move the figures by less than their spread.
 MOST_EXAMPLES = 3000
-# Share of known slices within the threshold: of 100 good ones 1 is refused.
-KEPT = 0.99
+OUTLIERS = 1500
+# Of these, the share that is fitted; the rest sets the thresholds.
+FITTED = 2 / 3
+# Shares of known slices within each of the two thresholds. Simulated slices reach to the jaw, where
+# brain and none meet, so fewer of them need to pass.
+KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.997, 0.95
+# A feature so many standard deviations off says no more by going further.
+FARTHEST_FEATURE = 30.0
+# Of the logistic regression: chosen on training folds and simulated slices.
+INVERSE_PENALTY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +44,23 @@ class Familiarity:
     """Hold where known slices lie in the space of features.
 
     Args:
-        mean: Shape (f,).
-        whitening: Shape (f, f); the distance of features z is |(z - mean) @ whitening|, that of
-            Mahalanobis.
-        threshold: Distance within which 99 % of known slices lie.
+        center: Mean of known slices, shape (f,).
+        scale: Their standard deviation, shape (f,).
+        whitening: Shape (f, f); with z = (features - center) / scale, |z @ whitening| is
+            Mahalanobis' distance, 1 at its threshold.
+        weights: Shape (f,); z @ weights + bias tells outliers from known slices, 0 in the middle of
+            known ones and 1 at its threshold.
+        bias: Of that.
     """
 
-    mean: NDArray[np.float32]
+    center: NDArray[np.float32]
+    scale: NDArray[np.float32]
     whitening: NDArray[np.float32]
-    threshold: float
+    weights: NDArray[np.float32]
+    bias: float
+
+    # Of the larger of the two: both are scaled so.
+    threshold = 1.0
 
 
 class DetectorGraph(nn.Module):
@@ -55,11 +75,14 @@ class DetectorGraph(nn.Module):
         super().__init__()
         self.network = network
         self.measures = familiarity is not None
-        self.mean: Tensor
+        self.center: Tensor
+        self.scale: Tensor
         self.whitening: Tensor
+        self.weights: Tensor
         if familiarity is not None:
-            self.register_buffer("mean", torch.from_numpy(familiarity.mean))
-            self.register_buffer("whitening", torch.from_numpy(familiarity.whitening))
+            for name in ("center", "scale", "whitening", "weights"):
+                self.register_buffer(name, torch.from_numpy(getattr(familiarity, name)))
+            self.bias = familiarity.bias
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return cell logits, type logits and the distance of normalized slices.
@@ -70,12 +93,14 @@ class DetectorGraph(nn.Module):
         Returns:
             Shapes (b, m, n), (b, 3) and (b,).
         """
-        maps, means = staged(self.network, x)
+        maps, features = staged(self.network, x)
         cells, types = self.network.heads(maps)
         if not self.measures:
             return cells, types
-        away = (means - self.mean) @ self.whitening  # [b, f]
-        return cells, types, away.square().sum(1).sqrt()
+        z = (features - self.center) / self.scale  # [b, f]
+        distance = (z @ self.whitening).square().sum(1).sqrt()
+        likeness = z.clamp(-FARTHEST_FEATURE, FARTHEST_FEATURE) @ self.weights + self.bias
+        return cells, types, torch.maximum(distance, likeness)
 
 
 def staged(network: Backbone, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,58 +111,121 @@ def staged(network: Backbone, x: Tensor) -> tuple[Tensor, Tensor]:
         x: Normalized slices, shape (b, 1, h, w).
 
     Returns:
-        Maps of shape (b, 512, m, n), and the mean over place of each earlier map, shape (b, f).
+        Maps of shape (b, 512, m, n), and mean and standard deviation over place of each channel of
+        the earlier maps, shape (b, f).
     """
-    maps, means = network.stem(x), []
-    for stage in network.stages:
+    maps, features = network.stem(x), []
+    for number, stage in enumerate(network.stages):
         maps = stage(maps)
-        means.append(maps.mean((2, 3)))
-    return network.dropout(maps), torch.cat(means[:STAGES], dim=1)
+        if number < STAGES:
+            mean = maps.mean((2, 3))
+            variance = maps.square().mean((2, 3)) - mean.square()
+            features += [mean, variance.clamp_min(0).sqrt()]
+    return network.dropout(maps), torch.cat(features, dim=1)
 
 
 def learn_familiarity(
-    network: Backbone, examples: Sequence[Example], preprocessing: Preprocessing
+    network: Backbone,
+    examples: Sequence[Example],
+    preprocessing: Preprocessing,
+    heads: Sequence[Path] = (),
 ) -> Familiarity | None:
-    """Learn where the features of known slices lie.
+    """Learn where the features of known slices lie, and what tells them from what is no brain.
 
     Args:
         network: Trained; its mode is left at evaluation.
         examples: That it learned from.
         preprocessing: Of the detector.
+        heads: Real heads, for slices that show none of the brain.
 
     Returns:
-        Mean and whitening of real and simulated slices together; None for too few.
+        What was learned of real and plausible simulated slices together, against outliers that are
+        drawn; None for too few.
 
     References:
         Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples;
         Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
-        matrices.
+        matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
     """
-    real = _thinned([one for one in examples if one.kind != SIMULATED])
-    chosen = [*real, *_thinned([one for one in examples if one.kind == SIMULATED])]
-    if len(chosen) < LEAST_EXAMPLES:
+    plausible = [one for one in examples if one.plausible]
+    real = _thinned([one for one in plausible if one.kind != SIMULATED])
+    simulated = _thinned([one for one in plausible if one.kind == SIMULATED])
+    if len(real) + len(simulated) < LEAST_EXAMPLES:
         return None
+    images = [*outliers(OUTLIERS, [one.image for one in real or simulated]),
+              *brainless_slices(heads)]  # fmt: skip
+    strange = [Example(image, None, None, SIMULATED) for image in images]
+    parts = [
+        (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
+    ]
+    halves = [_parted(_features(network, part, preprocessing)) for part, _ in parts]
+    known, judged = (np.concatenate([half[side] for half in halves]) for side in (0, 1))
+    center, scale = known.mean(0), known.std(0) + 1e-6
+    z = (known - center) / scale
+    whitening = _whitening(z)
+    weights, bias = _separated(z, (_features(network, strange, preprocessing) - center) / scale)
+
+    def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
+
+    def logits(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(_clipped((features - center) / scale) @ weights + bias)
+
+    # By real slices where there are some: they are what will be asked about.
+    farthest = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
+    highest = max(
+        float(np.quantile(logits(half[1]), kept))
+        for half, (_, kept) in zip(halves, parts, strict=True)
+    )
+    middle = float(np.median(logits(judged)))
+    return Familiarity(
+        center=center.astype(np.float32),
+        scale=scale.astype(np.float32),
+        whitening=(whitening / farthest).astype(np.float32),
+        weights=(weights / (highest - middle)).astype(np.float32),
+        bias=float((bias - middle) / (highest - middle)),
+    )
+
+
+def _features(
+    network: Backbone, examples: Sequence[Example], preprocessing: Preprocessing
+) -> NDArray[np.float64]:
+    """Return the features of slices, shape (n, f)."""
     network.eval()
-    features = []
+    found = []
     with torch.inference_mode():
-        for items in DataLoader(SliceDataset(chosen, preprocessing), batch_size=64):
+        for items in DataLoader(SliceDataset(examples, preprocessing), batch_size=64):
             image = to_batch(items).image
             x = (image - preprocessing.mean) / preprocessing.std
-            features.append(staged(network, x)[1].double().numpy())
-    known = np.concatenate(features)
-    # Distances of what was fitted are too small to set a threshold by: the other half does.
-    fitted = LedoitWolf().fit(known[::2])
-    # Of the symmetric square root; any other differs by a rotation, which no length sees.
-    values, vectors = np.linalg.eigh(fitted.covariance_)
-    whitening = vectors / np.sqrt(values)
-    # Of real slices where there are some: contrasts that no scanner gives reach further.
-    judged = known[1 : len(real) or len(known) : 2]
-    distance = np.linalg.norm((judged - fitted.location_) @ whitening, axis=1)
-    return Familiarity(
-        mean=fitted.location_.astype(np.float32),
-        whitening=whitening.astype(np.float32),
-        threshold=float(np.quantile(distance, KEPT)),
-    )
+            found.append(staged(network, x)[1].double().numpy())
+    return np.concatenate(found)
+
+
+def _parted(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what is fitted, and what sets thresholds: distances of the former are too small."""
+    order = np.random.default_rng(0).permutation(len(features))
+    count = round(FITTED * len(features))
+    return features[order[:count]], features[order[count:]]
+
+
+def _whitening(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the inverse root of the covariance; any other differs by a rotation."""
+    values, vectors = np.linalg.eigh(LedoitWolf().fit(z).covariance_)
+    return np.asarray(vectors / np.sqrt(values))
+
+
+def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(z, -FARTHEST_FEATURE, FARTHEST_FEATURE)
+
+
+def _separated(
+    known: NDArray[np.float64], strange: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return weights and bias of the logit that tells strange from known features."""
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=3000, class_weight="balanced")
+    both = _clipped(np.concatenate([known, strange]))
+    model.fit(both, np.repeat((0, 1), (len(known), len(strange))))
+    return model.coef_[0], float(model.intercept_[0])
 
 
 def _thinned(examples: Sequence[Example]) -> Sequence[Example]:

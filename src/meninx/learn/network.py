@@ -145,6 +145,18 @@ def build_network(architecture: str, dropout: float = DEFAULT_DROPOUT) -> Backbo
     return CellNetwork(dropout) if architecture == CELLS else PooledNetwork(dropout)
 
 
+def network_of(top_cells: int) -> Backbone:
+    """Return a network with random weights, of the kind that a detector's file holds.
+
+    Args:
+        top_cells: As its card says.
+
+    Returns:
+        The network.
+    """
+    return build_network(POOLED if top_cells == ALL_CELLS else CELLS)
+
+
 def keep_resolution(block: Any) -> None:
     """Take the stride out of a residual stage's first block."""
     block.conv1.stride = (1, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meninx.data.prepare import read_one
 from meninx.errors import UnsupportedScan
@@ -26,6 +27,8 @@ from meninx.scan.scan import Scan, Sequence
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
 FIRST_LIKENESS_SEED = 3_000_000
+FIRST_BRAINLESS_SEED = 4_000_000
+BRAINLESS_HEADS, BRAINLESS_PER_HEAD = 80, 4
 SLICES_PER_HEAD = 8
 # Gliomas vary most and are what sequences other than T1 with contrast are looked at for.
 KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
@@ -38,6 +41,12 @@ SEQUENCES: tuple[Sequence, ...] = (
 # How far slices lie from the middle of the brain along their normal, mm: the whole head, to the
 # jaw. Scans show more than brain, and what was never shown as healthy looks like a tumor.
 HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75.0, 60.0)}
+# Beyond it there is skin, face, neck or air: how far, mm, on both sides.
+BRAINLESS_REACH = {
+    "sagittal": ((-95.0, -72.0), (72.0, 95.0)),
+    "coronal": ((-115.0, -95.0), (90.0, 115.0)),
+    "axial": ((-130.0, -80.0), (66.0, 90.0)),
+}
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +149,50 @@ def _slices_of(phantom: Phantom, rng: np.random.Generator) -> Iterator[Example]:
             continue  # blank: stripped, and beside the brain
         image = scan.slice(0).image
         truth = scan.view.cut(mask, 0).astype(np.float32)
-        yield Example(image, truth if truth.any() else None, None, SIMULATED)
+        yield Example(
+            image,
+            truth if truth.any() else None,
+            None,
+            SIMULATED,
+            plausible=sequence != "unknown",
+        )
+
+
+def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]:
+    """Yield slices of simulated heads that show crown, face or neck, and no brain.
+
+    Args:
+        heads: Real heads that half of them are made from; none to make all of shapes.
+
+    Yields:
+        Intensities, shape (h, w), in every sequence and plane.
+    """
+    for number in range(BRAINLESS_HEADS):
+        seed = FIRST_BRAINLESS_SEED + number
+        rng = np.random.default_rng((seed, 9))
+        head = None
+        if heads and number % 2:
+            head = MeasuredHead(_template(heads[number // 2 % len(heads)]), seed)
+        phantom = Phantom(seed, None, head)
+        for _ in range(BRAINLESS_PER_HEAD):
+            plane = PLANES[int(rng.integers(len(PLANES)))]
+            sides = BRAINLESS_REACH[plane]
+            offset = rng.uniform(*sides[int(rng.integers(len(sides)))])
+            grid = grid_of(plane, (176, 192, 1), (1.2, 1.2, 3.0), float(rng.normal(0, 6)))
+            sequence = SEQUENCES[int(rng.integers(4))]
+            noise = float(rng.uniform(0.01, 0.05))
+            try:
+                scan, _ = phantom.render(sequence, _moved(grid, float(offset)), noise=noise)
+            except UnsupportedScan:
+                continue  # air
+            yield scan.slice(0).image
+
+
+def _moved(grid: Grid, offset: float) -> Grid:
+    """Return a grid moved along its normal by so many mm."""
+    affine = grid.affine.copy()
+    affine[:3, 3] += grid.affine[:3, 2] / np.linalg.norm(grid.affine[:3, 2]) * offset
+    return Grid(grid.shape, affine)
 
 
 def _slice_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: bool) -> Grid:
@@ -157,6 +209,4 @@ def _slice_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: b
         offset += rng.uniform(-0.7, 0.7) * site.radius
     else:
         offset = float(rng.uniform(*HEAD_REACH[plane]))
-    affine = grid.affine.copy()
-    affine[:3, 3] += normal * offset
-    return Grid(grid.shape, affine)
+    return _moved(grid, offset)

@@ -365,7 +365,7 @@ def _finish(
         figures, scale = _judged(module, validation_set)
         calibration = Calibration(scale, scale)
     detector = output / DETECTOR_NAME
-    familiarity = learn_familiarity(module.network, known, recipe.preprocessing)
+    familiarity = learn_familiarity(module.network, known, recipe.preprocessing, heads)
     export_detector(module.network, recipe, calibration, detector, origin, familiarity)
     studies = recipe.sampling.calibration_phantoms
     if studies:

@@ -1,0 +1,31 @@
+"""Say what the verbs that score scans have in common: what is scored, by which file, by what."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meninx.detect.runtimes import Runtime
+
+PathsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...",
+        help="Pictures, NIfTI or DICOM files, folders or zips of these.",
+        show_default=False,
+    ),
+]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", help="Detector file to use instead of the shipped one.", show_default=False
+    ),
+]
+RuntimeOption = Annotated[
+    Runtime,
+    typer.Option(
+        "--runtime",
+        help="What computes; openvino needs the extra of that name. ONNX Runtime uses a GPU where "
+        "its installed build knows one.",
+    ),
+]

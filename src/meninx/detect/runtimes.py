@@ -1,0 +1,114 @@
+"""Compute a network's outputs: by ONNX Runtime, or by OpenVINO where a user has it.
+
+Both are imported when they are wanted: the command line names them before.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.errors import ModelError, OptionError
+
+FloatBatch = NDArray[np.float32]
+Runtime = Literal["onnxruntime", "openvino"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+# Errors only: ONNX Runtime's warnings are about its own optimizer.
+LOG_ERRORS = 3
+# Of ONNX Runtime, the fastest first; which of them there are depends on the build installed.
+PROVIDERS = (
+    "CUDAExecutionProvider",
+    "DmlExecutionProvider",
+    "CoreMLExecutionProvider",
+    "CPUExecutionProvider",
+)
+
+
+class Network(Protocol):
+    """Compute outputs from several threads at once, if need be."""
+
+    def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
+        """Return a network's outputs by name, of an input of shape (b, 1, h, w)."""
+
+
+class OnnxNetwork:
+    """Compute by ONNX Runtime, which also reads what a file says of itself.
+
+    Args:
+        data: An ONNX file.
+        threads: That share one slice; 0 for all cores.
+
+    Raises:
+        ModelError: If it is no readable network.
+    """
+
+    def __init__(self, data: bytes, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = LOG_ERRORS
+        options.intra_op_num_threads = threads
+        there = onnxruntime.get_available_providers()
+        try:
+            self._session = onnxruntime.InferenceSession(
+                data, options, providers=[name for name in PROVIDERS if name in there]
+            )
+        # ONNX Runtime's exceptions have no common base but this.
+        except (RuntimeError, ValueError, *_ort_errors()) as error:
+            raise ModelError(f"no readable ONNX file: {error}") from error
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
+        """Return the outputs by name, of an input of shape (b, 1, h, w)."""
+        found = self._session.run(self._outputs, {"x": x})
+        return dict(zip(self._outputs, found, strict=True))
+
+
+class OpenVinoNetwork:
+    """Compute by OpenVINO, in single precision.
+
+    Args:
+        data: An ONNX file.
+        threads: That share one slice; 0 for all cores.
+
+    Raises:
+        OptionError: If it is not installed.
+    """
+
+    def __init__(self, data: bytes, threads: int) -> None:
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise OptionError(
+                "the runtime openvino is not installed: pip install 'meninx[openvino]'"
+            ) from error
+        # On recent processors it would pick bfloat16 by itself, and answers would change.
+        wanted: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads:
+            wanted["INFERENCE_NUM_THREADS"] = threads
+        core = openvino.Core()
+        self._compiled = core.compile_model(core.read_model(model=data), "CPU", wanted)
+        # A request may not be shared between threads.
+        self._own = threading.local()
+
+    def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
+        """Return the outputs by name, of an input of shape (b, 1, h, w)."""
+        request = getattr(self._own, "request", None)
+        if request is None:
+            request = self._own.request = self._compiled.create_infer_request()
+        found = request.infer({"x": x})
+        return {key.any_name: np.array(value) for key, value in found.items()}
+
+
+def _ort_errors() -> Any:
+    import onnxruntime
+
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    return (state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument,
+            state.NotImplemented, state.NoSuchFile)  # fmt: skip

@@ -1,0 +1,138 @@
+"""Explain a slice's score by gradients, beside the detector's own map of cells.
+
+Legend: s side of the network's input in pixels.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
+from torch import Tensor, nn
+
+from meninx.detect.detector import Detector
+from meninx.detect.explanation import cells_on_input
+from meninx.detect.findings import Findings
+from meninx.learn.network import Backbone, picture_logit
+from meninx.scan.scan import Scan
+
+FloatImage = NDArray[np.float32]
+Method = Literal["cells", "grad-cam", "grad-cam++", "layercam"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+class _SliceLogit(nn.Module):
+    """Return a slice's logit as grad-cam wants it: one score a row."""
+
+    def __init__(self, network: Backbone) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells, _ = self.network(x)
+        return picture_logit(cells, self.network.top_cells)[:, None]
+
+
+class Attribution:
+    """Explain the score of slices by one method.
+
+    Args:
+        network: Trained; it is left in evaluation mode.
+        method: `cells`, the detector's own map, or one of the gradient's, taken at the last stage.
+
+    References:
+        Selvaraju et al. 2017 (Grad-CAM); Chattopadhay et al. 2018 (Grad-CAM++); Jiang et al. 2021
+        (LayerCAM); the package grad-cam.
+    """
+
+    def __init__(self, network: Backbone, method: Method) -> None:
+        self._network = network.eval()
+        kinds = {"grad-cam": GradCAM, "grad-cam++": GradCAMPlusPlus, "layercam": LayerCAM}
+        self._cam = None
+        if method != "cells":
+            self._cam = kinds[method](_SliceLogit(self._network), [network.stages[3]])
+
+    def __call__(self, x: Tensor) -> FloatImage:
+        """Return how much each pixel of one slice speaks for a tumor.
+
+        Args:
+            x: Normalized, shape (1, 1, s, s).
+
+        Returns:
+            0..1, shape (s, s); of the gradient's methods relative to the slice's own highest.
+        """
+        if self._cam is not None:
+            return np.asarray(self._cam(x, targets=None)[0], dtype=np.float32)
+        with torch.inference_mode():
+            cells = self._network(x)[0][0].sigmoid().numpy()
+        return cells_on_input(cells, x.shape[-1])
+
+
+def slice_logits_of(network: Backbone) -> Callable[[Tensor], FloatImage]:
+    """Return a function from normalized slices (b, 1, s, s) to their logits, shape (b,)."""
+    scored = _SliceLogit(network.eval())
+
+    def logits(x: Tensor) -> FloatImage:
+        with torch.inference_mode():
+            return np.asarray(scored(x)[:, 0].numpy(), dtype=np.float32)
+
+    return logits
+
+
+def randomized(network: Backbone, stages: int, seed: int = 0) -> Backbone:
+    """Return a copy whose heads and last stages have random weights.
+
+    Args:
+        network: Trained.
+        stages: How many stages, from the last one down.
+        seed: Of the weights.
+
+    Returns:
+        The copy. A map that stays as it was explains the picture, not the network.
+
+    References:
+        Adebayo et al. 2018, Sanity checks for saliency maps.
+    """
+    changed = copy.deepcopy(network)
+    parts = [changed.cell_head, changed.type_head, *list(changed.stages)[::-1][:stages]]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for part in parts:
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                    module.reset_parameters()
+    return changed
+
+
+def with_attribution(
+    detector: Detector, network: Backbone, scan: Scan, findings: Findings, method: Method
+) -> Findings:
+    """Return findings whose slices carry another method's map instead of the detector's.
+
+    Args:
+        detector: That scored.
+        network: The same weights in PyTorch.
+        scan: That was scored.
+        findings: Of it, scored.
+        method: Of the maps.
+
+    Returns:
+        The findings with maps of shape (s, s) in place of cells; scores and peaks stay.
+    """
+    explain = Attribution(network, method)
+    units, _ = detector.inputs([scan.slice(found.index) for found in findings.slices])
+    slices = tuple(
+        replace(found, cells=explain(as_input(detector, [unit])))
+        for found, unit in zip(findings.slices, units, strict=True)
+    )
+    return replace(findings, slices=slices)
+
+
+def as_input(detector: Detector, units: Sequence[FloatImage]) -> Tensor:
+    """Return slices scaled to 0..1, each of shape (s, s), as the network's input (b, 1, s, s)."""
+    normalized = detector.card.preprocessing.normalize(np.stack(units)[:, None])
+    return torch.from_numpy(np.ascontiguousarray(normalized, dtype=np.float32))

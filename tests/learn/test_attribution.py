@@ -1,0 +1,99 @@
+"""Maps of the gradient, filling in, and random networks, each against what can be worked out."""
+
+import numpy as np
+import pytest
+import torch
+
+from meninx.detect.detector import load_detector, shipped_detector
+from meninx.detect.explanation import cells_on_input
+from meninx.learn.attribution import (
+    METHODS,
+    Attribution,
+    as_input,
+    randomized,
+    slice_logits_of,
+    with_attribution,
+)
+from meninx.learn.export import load_weights
+from meninx.learn.network import CellNetwork, PooledNetwork, network_of, picture_logit
+
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return CellNetwork().eval()
+
+
+def grad_cam_by_hand(network, x):
+    """Selvaraju et al. 2017, equations 1 and 2, on the last stage's maps."""
+    maps = network.stages(network.stem(x)).detach().requires_grad_(True)
+    cells, _ = network.heads(maps)
+    picture_logit(cells, network.top_cells).sum().backward()
+    weights = maps.grad.mean((2, 3), keepdim=True)
+    return (weights * maps).sum(1).clamp_min(0)[0].detach().numpy()
+
+
+@pytest.mark.parametrize("kind", [CellNetwork, PooledNetwork])
+def test_grad_cam_is_what_its_paper_says(kind, x):
+    for seed in range(20):  # of random networks some have no evidence at all
+        torch.manual_seed(seed)
+        network = kind().eval()
+        expected = grad_cam_by_hand(network, x)
+        if expected.max() > 0:
+            break
+    found = Attribution(network, "grad-cam")(x)
+    side = SIDE // expected.shape[0]
+    middles = found[side // 2 :: side, side // 2 :: side]
+    assert np.corrcoef(middles.ravel(), expected.ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_a_map_of_the_input_s_size(method, network, x):
+    heat = Attribution(network, method)(x)
+    assert heat.shape == (SIDE, SIDE)
+    assert heat.dtype == np.float32
+    assert np.isfinite(heat).all()
+    assert heat.min() >= -0.2  # bicubic enlargement may swing a little below the cells
+    assert heat.max() <= 1.2
+
+
+def test_the_cells_are_those_of_the_detector(sick):
+    detector = load_detector()
+    network = network_of(detector.card.top_cells).eval()
+    load_weights(network, shipped_detector().with_suffix(".safetensors"))
+    one = sick.scan.slice(len(sick.scan) // 2)
+    (unit,), _ = detector.inputs([one])
+    x = as_input(detector, [unit])
+    cells = torch.sigmoid(network(x)[0])[0].detach().numpy()
+    assert np.allclose(Attribution(network, "cells")(x), cells_on_input(cells, x.shape[-1]))
+    logit = slice_logits_of(network)(x)[0]
+    assert logit == pytest.approx(float(picture_logit(network(x)[0])[0].detach()), abs=1e-4)
+
+    found = detector.score(sick.scan)
+    other = with_attribution(detector, network, sick.scan, found, "layercam")
+    assert other.probability == found.probability
+    assert [one.peak for one in other.slices] == [one.peak for one in found.slices]
+    assert {one.cells.shape for one in other.slices} == {unit.shape}
+    assert not np.allclose(other.hottest.cells, other.hottest.cells.mean())
+
+
+def test_random_stages_change_the_copy_alone(network, x):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    one, every = randomized(network, 1), randomized(network, 4)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+    changed = [
+        {name.split(".")[1] for name, value in other.state_dict().items()
+         if name.startswith("stages.") and name.endswith("conv1.weight")
+         and not torch.equal(value, before[name])}
+        for other in (one, every)
+    ]  # fmt: skip
+    assert changed == [{"3"}, {"0", "1", "2", "3"}]
+    assert torch.equal(randomized(network, 4)(x)[0], every(x)[0])
