@@ -6,6 +6,7 @@ Run: python benchmarks/figures.py, after volumes.py, curated.py, speed.py and ev
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import targets
 
@@ -16,7 +17,7 @@ BEGIN, END = "<!-- figures: written by benchmarks/figures.py -->", "<!-- end of 
 
 def volumes_table() -> str:
     """Return the table of scans that nothing was fitted on."""
-    table = json.loads((EVIDENCE / "volumes.json").read_text(encoding="utf-8"))["table"]
+    table = _read("volumes.json")["table"]
     heading = ("set", "AUROC over slices", "AUROC within patient", "hottest voxel in the tumor",
                "AUROC of position and brightness alone")  # fmt: skip
     rows = [heading, ["---"] * len(heading)]
@@ -33,7 +34,7 @@ def volumes_table() -> str:
 
 def called_table() -> str:
     """Return the table of whole scans: their answers, and those that each point calls a tumor."""
-    called = json.loads((EVIDENCE / "volumes.json").read_text(encoding="utf-8"))["called tumor"]
+    called = _read("volumes.json")["called tumor"]
     points = ("balanced", "sensitive", "specific")
     answers = ("tumor", "refer", "no_tumor")
     heading = ["whole scans", *(answer.replace("_", " ") for answer in answers)]
@@ -52,7 +53,7 @@ def curated_table() -> str:
 
     That fold fitted the operating points: figures that need one are left out.
     """
-    told = json.loads((EVIDENCE / "curated.json").read_text(encoding="utf-8"))
+    told = _read("curated.json")
     figures, types = told["figures"], told["types"]
     rows = {
         f"{told['cases']} pictures, {told['tumors']} of tumors: AUROC": figures["auroc"],
@@ -74,7 +75,7 @@ def as_table(rows: Iterable[Iterable[str]]) -> str:
 
 def speed_table() -> str:
     """Return the table of times."""
-    speed = json.loads((EVIDENCE / "speed.json").read_text(encoding="utf-8"))
+    speed = _read("speed.json")
     rows = [["what", speed["machine"]], ["---", "---"]]
     rows += [[name, f"{value:.2f}"] for name, value in speed["figures"].items() if value]
     return as_table(rows)
@@ -83,10 +84,7 @@ def speed_table() -> str:
 def splits_table() -> str:
     """Return the table of the same recipe on the same pictures, split fairly and leaking."""
     names = {"grouped": "copies kept together", "random": "picture by picture (leaking)"}
-    told = {
-        split: json.loads((EVIDENCE / f"navoneel-{split}.json").read_text(encoding="utf-8"))
-        for split in names
-    }
+    told = {split: _read(f"navoneel-{split}.json") for split in names}
     rows = [["5 folds, all pictures out of fold", *names.values()], ["---"] * 3]
     for figure in ("auroc", "average_precision", "sensitivity", "specificity", "accuracy", "f1"):
         rows.append(
@@ -110,9 +108,60 @@ def _interval(figure: dict[str, float]) -> str:
 
 def copies_table() -> str:
     """Return the table of times and of copies found."""
-    told = json.loads((EVIDENCE / "copies.json").read_text(encoding="utf-8"))
+    told = _read("copies.json")
     rows = [["what", "measured"], ["---", "---"], *([k, str(v)] for k, v in told.items())]
     return as_table(rows)
+
+
+def finetuning_table() -> str:
+    """Return the table of what given weights are worth to somebody with few pictures."""
+    told = _read("finetuning.json")
+    (learned,) = told["learned from"]
+    rows = [[f"learned from {learned} pictures, tested on {told['tested on']}", "AUROC"]]
+    rows.append(["---"] * 2)
+    for name, found in told["auroc"].items():
+        value, low, high = found["mean"]
+        rows.append([name, f"{value:.3f} [{low:.3f}, {high:.3f}]"])
+    return as_table(rows)
+
+
+def refusals_table() -> str:
+    """Return the table of what is refused."""
+    rows = [["what", "pictures", "refused"], ["---"] * 3]
+    rows += [
+        [name, str(row["pictures"]), f"{row['refused']:.1%}"]
+        for name, row in _read("refusals.json")["refused"].items()
+    ]
+    return as_table(rows)
+
+
+def damages_table() -> str:
+    """Return the table of damaged pictures."""
+    columns = ("refused", "auroc", "hottest pixel in the tumor")
+    rows = [["damage", "refused", "AUROC of the rest", "hottest pixel in the tumor"]]
+    rows.append(["---"] * 4)
+    for name, row in _read("refusals.json")["damaged"].items():
+        values = ("-" if row[key] is None else f"{row[key]:.2f}" for key in columns)
+        rows.append([name, *values])
+    return as_table(rows)
+
+
+def explanation_table() -> str:
+    """Return the table of how far each kind of map may be believed."""
+    sets = _read("explanation.json")["sets"]
+    figures = next(iter(next(iter(sets.values()))["methods"].values()))
+    rows = [["slices", "map", *(name.replace("_", " ") for name in figures)]]
+    rows.append(["---"] * len(rows[0]))
+    for name, told in sets.items():
+        for method, values in told["methods"].items():
+            rows.append(
+                [f"{name}, {told['slices']}", method, *(f"{v:.2f}" for v in values.values())]
+            )
+    return as_table(rows)
+
+
+def _read(name: str) -> Any:
+    return json.loads((EVIDENCE / name).read_text(encoding="utf-8"))
 
 
 def targets_table() -> str:
@@ -133,7 +182,14 @@ def pages() -> dict[Path, str]:
     """Return every page that holds figures, as it should be."""
     tables = {
         ROOT / "README.md": (volumes_table(), called_table(), speed_table()),
-        ROOT / "docs" / "evidence.md": (curated_table(), splits_table(), copies_table()),
+        ROOT / "docs" / "evidence.md": (
+            curated_table(),
+            splits_table(),
+            copies_table(),
+            finetuning_table(),
+        ),
+        ROOT / "docs" / "refusals.md": (refusals_table(), damages_table()),
+        ROOT / "docs" / "explanation.md": (explanation_table(),),
         ROOT / "docs" / "research.md": (targets_table(),),
     }
     return {path: with_figures(path.read_text(encoding="utf-8"), own)

@@ -11,7 +11,7 @@ from meninx.errors import MeninxError
 
 # In the order in which a newcomer meets them.
 VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
-         "phantom", "export", "bench")  # fmt: skip
+         "phantom", "export", "bench", "serve", "worker")  # fmt: skip
 WRONG_USAGE = 2
 
 

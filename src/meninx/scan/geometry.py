@@ -227,6 +227,18 @@ class View:
         turned = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
         return np.ascontiguousarray(turned)
 
+    def put(self, image: NDArray[Value], voxels: NDArray[Value], index: int) -> None:
+        """Put a slice back into a volume: the inverse of `cut`.
+
+        Args:
+            image: Shape (h, w), as `cut` returns it.
+            voxels: Axes [i, j, k]; changed in place.
+            index: Along the slice axis, from 0.
+        """
+        turned = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        plane = turned if self.row_axis < self.column_axis else turned.T
+        np.moveaxis(voxels, self.slice_axis, 0)[index] = plane
+
 
 # A picture is shown as it is stored: i to the right, j down.
 PICTURE_VIEW = View(2, 1, 0, flip_rows=False, flip_columns=False, plane=None)

@@ -1,0 +1,106 @@
+// What every page needs: the live worklist (htmx), the theme, uploads that go on after a lost connection.
+import htmx from "htmx.org";
+
+window.htmx = htmx;
+
+const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
+const CHUNK = 4 * 1024 * 1024;
+const TRIES = 8;
+
+const theme = localStorage.getItem("theme");
+if (theme) document.documentElement.dataset.theme = theme;
+document.getElementById("theme")?.addEventListener("click", () => {
+  const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = next;
+  localStorage.setItem("theme", next);
+});
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset?.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});
+
+async function ask(method, address, body, type) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const headers = { "X-CSRF-Token": csrf(), ...(type ? { "Content-Type": type } : {}) };
+      const answer = await fetch(address, { method, body, headers });
+      const told = await answer.json();
+      if (answer.ok) return told;
+      if (answer.status < 500 && answer.status !== 429) throw new Refused(told.detail);
+    } catch (error) {
+      if (error instanceof Refused || attempt >= TRIES) throw error;
+    }
+    if (attempt >= TRIES) throw new Error("the server does not answer");
+    await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** Math.min(attempt, 5)));
+  }
+}
+class Refused extends Error {}
+
+async function upload(files, title, tell) {
+  const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
+  let done = 0;
+  const { id } = await ask("POST", "/api/v1/uploads", JSON.stringify({ title }), "application/json");
+  for (const [name, file] of files) {
+    const address = `/api/v1/uploads/${id}/parts?name=${encodeURIComponent(name)}`;
+    let offset = 0;
+    do {
+      const part = file.slice(offset, offset + CHUNK);
+      const told = await ask("PUT", `${address}&offset=${offset}`, part, "application/octet-stream");
+      done += told.offset - offset;
+      offset = told.offset;
+      tell(done / total);
+    } while (offset < file.size);
+  }
+  return ask("POST", `/api/v1/uploads/${id}/finish`);
+}
+
+// A dropped folder comes as entries that are read bit by bit.
+async function entriesOf(entry, into, path = "") {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    into.push([path + entry.name, file]);
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) return;
+    for (const one of some) await entriesOf(one, into, `${path}${entry.name}/`);
+  }
+}
+
+const drop = document.getElementById("drop");
+if (drop) {
+  const status = document.getElementById("upload-status");
+  const words = document.getElementById("upload-words");
+  const bar = document.getElementById("upload-progress");
+  const send = async (files) => {
+    if (!files.length) return;
+    const title = files[0][0].split("/")[0];
+    status.hidden = false;
+    words.textContent = `Sending ${files.length} file${files.length > 1 ? "s" : ""}`;
+    try {
+      const study = await upload(files, title, (share) => { bar.value = 100 * share; });
+      words.textContent = study.created ? "Sent; it is being scored." : "This study was here already.";
+      window.htmx.ajax("GET", "/", { target: "#studies", swap: "outerHTML" });
+    } catch (error) {
+      words.textContent = `Not sent: ${error.message}`;
+    }
+  };
+  const over = (on) => (event) => { event.preventDefault(); drop.classList.toggle("over", on); };
+  drop.addEventListener("dragover", over(true));
+  drop.addEventListener("dragleave", over(false));
+  drop.addEventListener("drop", async (event) => {
+    over(false)(event);
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    const files = [];
+    for (const entry of entries) await entriesOf(entry, files);
+    await send(files);
+  });
+  for (const id of ["files", "folder"]) {
+    document.getElementById(id).addEventListener("change", (event) => {
+      send([...event.target.files].map((file) => [file.webkitRelativePath || file.name, file]));
+    });
+  }
+}

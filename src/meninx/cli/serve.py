@@ -1,0 +1,111 @@
+"""Serve the web application: `meninx serve`."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx.cli.detector_options import ModelOption
+from meninx.cli.extras import needs_extra
+
+if TYPE_CHECKING:
+    from meninx.web.settings import Settings
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+# Between a worker that ended and the next one.
+PAUSE_SECONDS = 1.0
+DataOption = Annotated[
+    Path, typer.Option("--data", help="Folder of the database, the queue and the studies.")
+]
+DatabaseOption = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        help="Address of another database, such as postgresql+psycopg://user@host/name.",
+        show_default="SQLite in the data folder",
+    ),
+]
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    data: DataOption = Path("meninx-data"),
+    database: DatabaseOption = "",
+    model: ModelOption = None,
+    worker: Annotated[
+        bool, typer.Option(help="Score studies on this machine, in a process beside the server.")
+    ] = True,
+) -> None:
+    """Serve the web application: upload studies, read them with their findings, say what you think.
+
+    On the first start an administrator is made, whose password is shown here once. Other settings
+    come from the environment, as MENINX_WEB_NAME; docs/web.md lists them. For research, not for
+    diagnosis.
+    """
+    with needs_extra("web"):
+        import uvicorn
+
+        from meninx.web.app import create_app
+    settings = web_settings(data, database, model)
+    if host not in LOCAL and not settings.secure_cookies:
+        typer.echo(
+            "meninx: listening beyond this machine without TLS: put a proxy with TLS in front and "
+            "set MENINX_WEB_SECURE_COOKIES=1 (docs/web.md)",
+            err=True,
+        )
+    app = create_app(settings, on_password=_tell_password)
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep_worker, args=(settings, stop), daemon=True)
+    if worker:
+        keeper.start()
+    typer.echo(f"meninx: http://{host}:{port}", err=True)
+    try:
+        uvicorn.run(
+            app, host=host, port=port, log_level="warning", access_log=False, proxy_headers=True,
+            timeout_graceful_shutdown=10,
+        )  # fmt: skip
+    finally:
+        stop.set()
+        if worker:
+            keeper.join(timeout=15)
+
+
+def web_settings(data: Path, database: str, model: Path | None) -> "Settings":
+    """Return the settings: options where they are given, the environment for the rest."""
+    with needs_extra("web"):
+        from meninx.web.settings import Settings
+    settings = Settings(data=data)
+    if database:
+        settings.database = database
+    if model is not None:
+        settings.model = model.resolve()
+    return settings
+
+
+def _tell_password(password: str) -> None:
+    typer.echo(f"meninx: first start. Sign in as admin with the password {password}", err=True)
+
+
+def _keep_worker(settings: "Settings", stop: threading.Event) -> None:
+    """Run a worker, and another one whenever it ends, until told to stop."""
+    command = [sys.executable, "-m", "meninx", "worker", "--data", str(settings.data)]
+    environment = {**os.environ, "MENINX_WEB_DATABASE": settings.database}
+    if settings.model is not None:
+        environment["MENINX_WEB_MODEL"] = str(settings.model)
+    while not stop.is_set():
+        with subprocess.Popen(command, env=environment) as process:
+            while process.poll() is None and not stop.is_set():
+                time.sleep(0.2)
+            if stop.is_set() and process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        stop.wait(PAUSE_SECONDS)

@@ -1,0 +1,31 @@
+"""Score what was uploaded: `meninx worker`, beside a `meninx serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meninx.cli.detector_options import ModelOption
+from meninx.cli.extras import needs_extra
+from meninx.cli.serve import DatabaseOption, DataOption, web_settings
+
+
+def worker(
+    data: DataOption = Path("meninx-data"),
+    database: DatabaseOption = "",
+    model: ModelOption = None,
+    several: Annotated[
+        bool,
+        typer.Option(
+            help="Other workers share the database: leave what they hold to them, also after a "
+            "crash, until its time has run out."
+        ),
+    ] = False,
+) -> None:
+    """Score studies that wait, one at a time; `meninx serve` starts one by itself.
+
+    More of them may run, on machines that share the database and the data folder.
+    """
+    with needs_extra("web"):
+        from meninx.web.jobs import work
+    work(web_settings(data, database, model), alone=not several)

@@ -1,0 +1,1 @@
+"""Serve the web application: studies uploaded, scored in the background, read and answered."""

@@ -1,0 +1,286 @@
+"""Answer programs: /api/v1."""
+
+import os
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+from sqlalchemy import func, select, text
+
+from meninx import __version__
+from meninx.errors import LimitExceeded, OptionError
+from meninx.web.database import Opinion, Study
+from meninx.web.serving import (
+    ReaderNeeded,
+    SessionNeeded,
+    WebNeeded,
+    limited,
+    seen,
+    shown_file,
+    study_of,
+)
+from meninx.web.studies import (
+    Order,
+    Verdict,
+    Wanted,
+    add_chunk,
+    add_opinion,
+    delete_study,
+    finish_upload,
+    list_studies,
+    opinions_of,
+    own_upload,
+    start_upload,
+)
+
+# A part of a file that is sent at a time.
+LARGEST_CHUNK = 16 * 1024**2
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"description": words, "content": {"application/json": {}}}
+    for code, words in {
+        400: "not possible so", 401: "sign in", 403: "not allowed", 404: "no such thing",
+        413: "too large", 429: "too many requests",
+    }.items()
+}  # fmt: skip
+
+api = APIRouter(prefix="/api/v1", dependencies=[Depends(limited)], responses=ERRORS)
+Id = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
+Name = Annotated[str, Query(min_length=1, max_length=1000)]
+
+
+class Started(BaseModel):
+    """Say what an upload is known by."""
+
+    id: str
+
+
+class Begin(BaseModel):
+    """Begin an upload."""
+
+    title: str = Field(default="", max_length=300)
+
+
+class Received(BaseModel):
+    """Say where the next part of a file begins."""
+
+    offset: int
+
+
+class StudyTold(BaseModel):
+    """Say of a study what the worklist shows."""
+
+    id: str
+    title: str
+    state: str
+    decision: str | None
+    probability: float | None
+    received: str
+    finished: str | None
+    created: bool | None = None
+
+
+class Page(BaseModel):
+    """Hold one page of studies."""
+
+    count: int
+    studies: list[StudyTold]
+
+
+class Said(BaseModel):
+    """Hold what a reader says of a finding."""
+
+    verdict: Verdict
+    note: str = Field(default="", max_length=4000)
+    scan: int = Field(default=0, ge=0, le=10_000)
+    region: dict[Literal["from", "to"], tuple[int, int, int]] | None = None
+
+
+class OpinionTold(BaseModel):
+    """Hold what was said, by whom, when, and what proves it."""
+
+    scan: int
+    user: str
+    verdict: str
+    note: str
+    region: dict[str, Any] | None
+    made: str
+    signature: str
+
+
+def told(study: Study, *, created: bool | None = None) -> StudyTold:
+    """Return what the worklist shows of a study."""
+    return StudyTold(
+        id=study.id, title=study.title, state=study.state, decision=study.decision,
+        probability=study.probability, received=study.received.isoformat(),
+        finished=study.finished.isoformat() if study.finished else None, created=created,
+    )  # fmt: skip
+
+
+def opinion_told(one: Opinion) -> OpinionTold:
+    """Return what was said."""
+    return OpinionTold(
+        scan=one.scan, user=one.user_name, verdict=one.verdict, note=one.note, region=one.region,
+        made=one.made.isoformat(), signature=one.signature,
+    )  # fmt: skip
+
+
+@api.get("/health")
+def health() -> dict[str, str]:
+    """Say that the server runs. For research, not for diagnosis."""
+    return {"status": "ok", "version": __version__, "use": "research only, not for diagnosis"}
+
+
+@api.get("/ready")
+def ready(session: SessionNeeded) -> dict[str, str]:
+    """Say that the database answers."""
+    session.execute(text("SELECT 1"))
+    return {"status": "ready"}
+
+
+@api.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def metrics(reader: ReaderNeeded, session: SessionNeeded) -> Response:
+    """Return figures for Prometheus."""
+    del reader
+    states = session.execute(select(Study.state, func.count()).group_by(Study.state)).all()
+    decisions = session.execute(select(Study.decision, func.count()).group_by(Study.decision)).all()
+    lines = ["# TYPE meninx_studies gauge"]
+    lines += [f'meninx_studies{{state="{state}"}} {count}' for state, count in states]
+    lines.append("# TYPE meninx_findings gauge")
+    lines += [f'meninx_findings{{decision="{d}"}} {count}' for d, count in decisions if d]
+    lines += ["# TYPE process_resident_memory_bytes gauge",
+              f"process_resident_memory_bytes {_resident_bytes()}"]  # fmt: skip
+    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        return 0
+
+
+@api.post("/uploads", status_code=201)
+def begin(begin: Begin, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Started:
+    """Begin an upload of one study: then send the parts of its files, then finish it."""
+    return Started(id=start_upload(session, reader, begin.title, web.settings).id)
+
+
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+@api.put("/uploads/{upload_id}/parts", openapi_extra={"requestBody": {"content": BYTES}})
+async def part(
+    request: Request, upload_id: Id, name: Name, reader: ReaderNeeded, session: SessionNeeded,
+    web: WebNeeded, offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+) -> Received:  # fmt: skip
+    """Send a part of a file as the body; an empty one asks how far the file has come."""
+    own = own_upload(session, reader, upload_id)
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > LARGEST_CHUNK:
+            raise LimitExceeded(f"a part holds at most {LARGEST_CHUNK:,} bytes")
+    return Received(offset=add_chunk(web.settings, own.id, name, offset, data))
+
+
+@api.post("/uploads/{upload_id}/finish", status_code=201)
+def finish(
+    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, response: Response
+) -> StudyTold:
+    """Make a study of an upload. The same content again is the study that it was."""
+    study, new = finish_upload(
+        session, reader, own_upload(session, reader, upload_id), web.settings
+    )
+    if new:
+        session.commit()  # the worker may be faster than this answer
+        web.jobs.enqueue(study.id)
+    else:
+        response.status_code = 200
+    return told(study, created=new)
+
+
+@api.get("/studies")
+def studies(
+    reader: ReaderNeeded, session: SessionNeeded,
+    search: Annotated[str, Query(max_length=300)] = "",
+    state: Literal["", "waiting", "done"] = "",
+    decision: Literal["", "tumor", "refer", "no_tumor", "refused", "failed"] = "",
+    order: Order = "priority",
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+) -> Page:  # fmt: skip
+    """List studies, fifty a page; the referred and the positive first."""
+    del reader
+    found, count = list_studies(session, Wanted(search, state, decision, order, page))
+    return Page(count=count, studies=[told(study) for study in found])
+
+
+@api.get("/studies/{study_id}")
+def study(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> StudyTold:
+    """Return one study's line."""
+    del reader
+    return told(study_of(session, study_id))
+
+
+@api.get("/studies/{study_id}/finding")
+def finding(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> list[dict[str, Any]]:
+    """Return the findings of a study's scans, as `meninx predict --json` has them."""
+    found = study_of(session, study_id)
+    seen(session, reader, found)
+    return [
+        {key: value for key, value in one.items() if key not in ("viewer", "why")}
+        for one in found.findings
+    ]
+
+
+@api.get("/studies/{study_id}/heatmap", response_class=FileResponse,
+         responses={200: {"content": {"image/png": {}}}})  # fmt: skip
+def heatmap(
+    study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    scan: Annotated[int | None, Query(ge=0, le=10_000)] = None,
+) -> FileResponse:  # fmt: skip
+    """Return the hottest slice with its heat map, as PNG; of the scan that is shown first."""
+    found = study_of(session, study_id)
+    number = found.chosen if scan is None else scan
+    viewer = found.findings[number].get("viewer") if number < len(found.findings) else None
+    if not viewer or not viewer["picture"]:
+        raise HTTPException(404, "no heat map: nothing was scored")
+    seen(session, reader, found)
+    return FileResponse(shown_file(web, found, viewer["picture"]), media_type="image/png")
+
+
+@api.get("/studies/{study_id}/opinions")
+def opinions(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> list[OpinionTold]:
+    """Return what readers said, the newest first."""
+    del reader
+    return [opinion_told(one) for one in opinions_of(session, study_of(session, study_id))]
+
+
+@api.post("/studies/{study_id}/opinions", status_code=201)
+def say(
+    study_id: Id, said: Said, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
+) -> OpinionTold:
+    """Agree, disagree or mark a region, with a note; earlier opinions stay."""
+    found = study_of(session, study_id)
+    if said.scan >= max(1, len(found.findings)):
+        raise OptionError(f"the study has no scan {said.scan}")
+    region: dict[str, Any] | None = None
+    if said.region is not None:
+        region = {name: list(corner) for name, corner in said.region.items()}
+    if (said.verdict == "region") != (region is not None and set(region) == {"from", "to"}):
+        raise OptionError("a region has two corners, `from` and `to`; other verdicts have none")
+    stored = add_opinion(
+        session, reader, found, said.scan, said.verdict, said.note, region, web.key
+    )
+    session.flush()
+    return opinion_told(stored)
+
+
+@api.delete("/studies/{study_id}", status_code=204)
+def remove(study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> None:
+    """Delete a study with its pixels: its uploader or an administrator."""
+    found = study_of(session, study_id)
+    if not reader.administers and found.uploader_id != reader.id:
+        raise HTTPException(403, "only its uploader or an administrator deletes a study")
+    delete_study(session, reader, found, web.settings)

@@ -1,0 +1,213 @@
+"""Define what is stored, and open the database."""
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Engine,
+    ForeignKey,
+    Index,
+    String,
+    create_engine,
+    event,
+)
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeDecorator
+
+# A second writer waits so long for the first.
+BUSY_SECONDS = 30
+# States of a study: uploaded, taken by a worker, and done.
+RECEIVED, SCORING, DONE = "received", "scoring", "done"
+
+
+def now() -> datetime:
+    """Return the time, UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """Return a name that nobody can guess."""
+    return secrets.token_hex(12)
+
+
+class Moment(TypeDecorator[datetime]):
+    """Store times as UTC and give them back aware of it, whatever the database does."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Drop the zone, which is UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Add the zone again."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Gather the tables."""
+
+    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class User(Base):
+    """Hold an account."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    password: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(20))
+    must_change: Mapped[bool] = mapped_column(default=False)
+    active: Mapped[bool] = mapped_column(default=True)
+    failures: Mapped[int] = mapped_column(default=0)
+    locked_until: Mapped[datetime | None]
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class SignIn(Base):
+    """Hold a session on the server; the cookie holds a secret of which only the hash is kept."""
+
+    __tablename__ = "sign_ins"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    csrf: Mapped[str] = mapped_column(String(64))
+    seen: Mapped[datetime] = mapped_column(default=now)
+
+
+class Token(Base):
+    """Hold a key for programs, of which only the hash is kept."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(100))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Study(Base):
+    """Hold what was uploaded at a time, and what the detector says of it."""
+
+    __tablename__ = "studies"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True, default=new_id)
+    title: Mapped[str] = mapped_column(String(300))
+    content_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    state: Mapped[str] = mapped_column(String(20), default=RECEIVED)
+    # Of the scan that is shown first: a decision, or refused, or failed.
+    decision: Mapped[str | None] = mapped_column(String(20))
+    probability: Mapped[float | None]
+    # The referred and the positive first, then the refused, then the rest.
+    priority: Mapped[int] = mapped_column(default=9)
+    findings: Mapped[list[Any]] = mapped_column(default=list)
+    chosen: Mapped[int] = mapped_column(default=0)
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    received: Mapped[datetime] = mapped_column(default=now)
+    finished: Mapped[datetime | None]
+    # A worker renews it; once it is past, another one may take the study.
+    lease: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    uploader_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+
+    __table_args__ = (
+        Index("studies_by_priority", "priority", "received"),
+        Index("studies_by_state", "state"),
+        Index("studies_by_received", "received"),
+    )
+
+
+class Upload(Base):
+    """Hold an upload on its way, so that it goes on after a lost connection."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True, default=new_id)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    title: Mapped[str] = mapped_column(String(300))
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Opinion(Base):
+    """Hold what a reader says of a finding; never changed, only followed by another one."""
+
+    __tablename__ = "opinions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    scan: Mapped[int] = mapped_column(default=0)
+    user_name: Mapped[str] = mapped_column(String(100))
+    verdict: Mapped[str] = mapped_column(String(20))
+    note: Mapped[str] = mapped_column(String(4000), default="")
+    region: Mapped[dict[str, Any] | None]
+    made: Mapped[datetime] = mapped_column(default=now)
+    signature: Mapped[str] = mapped_column(String(64))
+
+
+class AuditEntry(Base):
+    """Hold who saw or changed what; the database itself refuses to change or delete it."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    made: Mapped[datetime] = mapped_column(default=now, index=True)
+    user_name: Mapped[str] = mapped_column(String(100))
+    action: Mapped[str] = mapped_column(String(40))
+    study_id: Mapped[str | None] = mapped_column(String(24), index=True)
+    detail: Mapped[str] = mapped_column(String(500), default="")
+
+
+def open_database(address: str) -> Engine:
+    """Open a database; its tables are made by `migrate`.
+
+    Args:
+        address: As SQLAlchemy has it, `sqlite:///...` or `postgresql+psycopg://...`.
+
+    Returns:
+        The engine.
+    """
+    engine = create_engine(address, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """Let readers read while one writes, keep what was committed, and hold to foreign keys."""
+    cursor = connection.cursor()
+    for line in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON",
+                 f"busy_timeout = {BUSY_SECONDS * 1000}"):  # fmt: skip
+        cursor.execute(f"PRAGMA {line}")
+    cursor.close()
+
+
+def sessions_of(engine: Engine) -> sessionmaker[Any]:
+    """Return what opens database sessions; objects stay readable after a commit."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def migrate(address: str, revision: str = "head") -> None:
+    """Bring a database's tables to a revision, upwards or down to `base`.
+
+    Args:
+        address: Of the database.
+        revision: As alembic names it.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["address"] = address
+    (command.downgrade if revision == "base" else command.upgrade)(config, revision)

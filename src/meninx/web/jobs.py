@@ -1,0 +1,150 @@
+"""Score studies in the background, each once, whatever is killed when.
+
+The queue only says that there is work; what work, and how far it has come, stands in the database.
+So a queue that is lost loses nothing: a worker that starts asks the database.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from huey import Huey, RedisHuey, SqliteHuey, crontab
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import sessionmaker
+
+from meninx.web.audit import record
+from meninx.web.database import (
+    DONE,
+    RECEIVED,
+    SCORING,
+    Study,
+    migrate,
+    now,
+    open_database,
+    sessions_of,
+)
+from meninx.web.scoring import score_study
+from meninx.web.settings import Settings
+from meninx.web.studies import FILES, PRIORITIES, delete_old_studies
+
+# A study that ends its process so often is given up.
+MOST_ATTEMPTS = 3
+SHOWN = "shown"
+
+log = logging.getLogger(__name__)
+
+
+def queue_of(settings: Settings) -> Huey:
+    """Return the queue of jobs, in SQLite inside the data folder or in Redis."""
+    if settings.redis:
+        return RedisHuey("meninx", url=settings.redis)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return SqliteHuey("meninx", filename=str(settings.data / "queue.sqlite"), fsync=True)
+
+
+class Jobs:
+    """Hold what is done in the background.
+
+    Args:
+        settings: Of the server.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.queue = queue_of(settings)
+        self._sessions: sessionmaker[Any] = sessions_of(open_database(settings.address))
+        # Names of tasks are those by which another process finds them.
+        self._score = self.queue.task(name="score")(self.score)
+        self.queue.periodic_task(crontab(minute="*"), name="again")(self.take_up)
+        self.queue.periodic_task(crontab(minute="7"), name="retention")(self.delete_old)
+
+    def enqueue(self, study_id: str) -> None:
+        """Say that a study waits."""
+        self._score(study_id)
+
+    def take_up(self) -> None:
+        """Say it again of every study that nobody works on: after a crash, or a lost queue."""
+        with self._sessions() as session:
+            waiting = list(session.scalars(select(Study.id).where(*self._free())))
+        for study_id in waiting:
+            self.enqueue(study_id)
+
+    def delete_old(self) -> None:
+        """Delete what is older than the retention time."""
+        with self._sessions.begin() as session:
+            delete_old_studies(session, self.settings)
+
+    def _free(self) -> tuple[Any, ...]:
+        return (
+            Study.state.in_((RECEIVED, SCORING)),
+            or_(Study.lease.is_(None), Study.lease < now()),
+        )
+
+    def score(self, study_id: str) -> None:
+        """Score a study, unless another worker has it or it is done.
+
+        Args:
+            study_id: Of the study.
+        """
+        lease = now() + timedelta(seconds=self.settings.worker_seconds + 30)
+        with self._sessions.begin() as session:
+            # One statement: of two workers one gets it.
+            taken = session.execute(
+                update(Study)
+                .where(Study.id == study_id, *self._free())
+                .values(state=SCORING, lease=lease, attempts=Study.attempts + 1)
+            ).rowcount
+            study = session.get(Study, study_id) if taken else None
+            attempts = study.attempts if study else 0
+        if not taken:
+            return
+        folder = self.settings.studies / study_id
+        result = (
+            score_study(folder / FILES, folder / SHOWN, self.settings)
+            if attempts <= MOST_ATTEMPTS
+            else {"findings": [], "chosen": 0, "why": ""}
+        )
+        self._finish(study_id, result)
+
+    def _finish(self, study_id: str, result: dict[str, Any]) -> None:
+        with self._sessions.begin() as session:
+            study = session.get(Study, study_id)
+            if study is None:  # deleted meanwhile
+                return
+            shown = result["findings"][result["chosen"]] if result["findings"] else {}
+            study.findings = [one | {"why": result["why"]} for one in result["findings"]]
+            study.chosen = result["chosen"]
+            study.decision = shown.get("decision") or shown.get("status") or "failed"
+            study.probability = shown.get("probability")
+            study.priority = PRIORITIES[study.decision]
+            study.state, study.lease, study.finished = DONE, None, now()
+            record(session, "worker", "scored", study_id, study.decision)
+
+
+def release_leases(settings: Settings) -> None:
+    """Give back what a worker of this machine held when it was killed.
+
+    With one worker nobody else can hold a study; with several, leases run out by themselves.
+    """
+    sessions = sessions_of(open_database(settings.address))
+    with sessions.begin() as session:
+        session.execute(update(Study).where(Study.state == SCORING).values(lease=None))
+
+
+def work(settings: Settings, *, alone: bool = True) -> None:
+    """Work until told to stop.
+
+    Args:
+        settings: Of the server.
+        alone: Whether this is the only worker of the database.
+    """
+    migrate(settings.address)
+    if alone:
+        release_leases(settings)
+    jobs = Jobs(settings)
+    jobs.take_up()
+    consumer = jobs.queue.create_consumer(
+        workers=1, periodic=True, initial_delay=0.05, backoff=1.1, max_delay=0.25,
+        check_worker_health=True,
+    )  # fmt: skip
+    consumer.run()

@@ -1,0 +1,337 @@
+"""Answer browsers: the worklist, a study, accounts, the audit log."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from sqlalchemy import delete, select
+
+from meninx.errors import OptionError
+from meninx.web.accounts import (
+    Reader,
+    add_token,
+    add_user,
+    set_password,
+    sign_in,
+    sign_out,
+)
+from meninx.web.audit import record
+from meninx.web.database import AuditEntry, SignIn, Token, User
+from meninx.web.serving import (
+    COOKIE,
+    AdministratorNeeded,
+    ReaderNeeded,
+    SessionNeeded,
+    Web,
+    WebNeeded,
+    seen,
+    shown_file,
+    study_of,
+)
+from meninx.web.studies import (
+    PAGE,
+    Order,
+    Verdict,
+    Wanted,
+    add_opinion,
+    delete_study,
+    list_studies,
+    opinions_of,
+)
+
+AUDIT_PAGE = 100
+pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+def page(web: Web, template: str, reader: Reader | None = None, **values: Any) -> HTMLResponse:
+    """Return a page."""
+    text = web.pages.get_template(template).render(reader=reader, **values)
+    return HTMLResponse(text, headers={"Cache-Control": "no-store"})
+
+
+def _away(address: str) -> RedirectResponse:
+    return RedirectResponse(address, status_code=303)
+
+
+@pages.get("/sign-in")
+def sign_in_page(web: WebNeeded) -> HTMLResponse:
+    """Show the form to sign in."""
+    return page(web, "sign-in.html", oidc=bool(web.settings.oidc_issuer))
+
+
+@pages.post("/sign-in")
+def signing_in(
+    web: WebNeeded, name: Annotated[str, Form()], password: Annotated[str, Form()]
+) -> Response:
+    """Open a session, or say that it is not possible."""
+    try:
+        with web.sessions() as session:
+            try:
+                secret, reader = sign_in(session, name, password, web.settings)
+            finally:
+                session.commit()  # failures count too
+    except OptionError as error:
+        answer = page(web, "sign-in.html", error=str(error), oidc=bool(web.settings.oidc_issuer))
+        answer.status_code = 401
+        return answer
+    return with_cookie(_away("/account" if reader.must_change else "/"), secret, web)
+
+
+def with_cookie(answer: Response, secret: str, web: Web) -> Response:
+    """Return an answer that brings the session's cookie along."""
+    answer.set_cookie(
+        COOKIE, secret, httponly=True, samesite="strict", secure=web.settings.secure_cookies
+    )
+    return answer
+
+
+@pages.post("/sign-out")
+def signing_out(request: Request, reader: ReaderNeeded, session: SessionNeeded) -> Response:
+    """End the session."""
+    record(session, reader.name, "signed out")
+    sign_out(session, request.cookies.get(COOKIE, ""))
+    answer = _away("/sign-in")
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+def _worklist(
+    session: SessionNeeded, search: str, state: str, decision: str, order: Order, number: int
+) -> dict[str, Any]:
+    studies, count = list_studies(session, Wanted(search, state, decision, order, number))
+    return {
+        "studies": studies, "count": count, "search": search, "state": state,
+        "decision": decision, "order": order, "page": number, "pages": max(1, -(-count // PAGE)),
+        "waiting": any(study.state != "done" for study in studies),
+    }  # fmt: skip
+
+
+@pages.get("/")
+def worklist(
+    request: Request, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    search: str = "", state: str = "", decision: str = "", order: Order = "priority",
+    page_number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1,
+) -> HTMLResponse:  # fmt: skip
+    """Show the worklist, or its table alone where htmx asks."""
+    values = _worklist(session, search, state, decision, order, page_number)
+    template = "table.html" if request.headers.get("hx-request") else "worklist.html"
+    return page(web, template, reader, **values)
+
+
+@pages.get("/studies/{study_id}")
+def study_page(
+    study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    scan: int | None = None, beside: int | None = None,
+) -> HTMLResponse:  # fmt: skip
+    """Show a study: images, finding, what readers said."""
+    study = study_of(session, study_id)
+    seen(session, reader, study)
+    numbers = range(len(study.findings))
+    number = scan if scan is not None and scan in numbers else study.chosen
+    return page(
+        web, "study.html", reader, study=study, number=number,
+        finding=study.findings[number] if study.findings else None,
+        beside=beside if beside in numbers and beside != number else None,
+        opinions=opinions_of(session, study), card=detector_told(web),
+    )  # fmt: skip
+
+
+def detector_told(web: Web) -> dict[str, Any]:
+    """Return what the page says of the detector: what it was measured on, and its limits."""
+    return {
+        "measured": "volumes of 16 patients of two public collections; intervals are wide",
+        "limits": (
+            "Plain T1 is its weak side. Bleeding, infarcts, metastases and white-matter disease "
+            "were not measured. Small lesions, under a centimeter, fall between cells."
+        ),
+        "own": web.settings.model is not None,
+    }
+
+
+@pages.get("/studies/{study_id}/files/{name}")
+def study_file(
+    study_id: str, name: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
+) -> FileResponse:
+    """Send a volume, a heat map or a picture to the viewer."""
+    del reader
+    path = shown_file(web, study_of(session, study_id), name)
+    return FileResponse(path, headers={"Cache-Control": "private, no-cache"})
+
+
+@pages.get("/studies/{study_id}/finding.json")
+def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) -> JSONResponse:
+    """Send the findings as a file."""
+    study = study_of(session, study_id)
+    record(session, reader.name, "exported JSON", study.id)
+    told = {
+        "use": "research only, not for diagnosis", "study": study.id,
+        "findings": [
+            {k: v for k, v in one.items() if k not in ("viewer", "why")} for one in study.findings
+        ],
+        "opinions": [
+            {"user": one.user_name, "verdict": one.verdict, "note": one.note,
+             "region": one.region, "made": one.made.isoformat(), "signature": one.signature}
+            for one in opinions_of(session, study)
+        ],
+    }  # fmt: skip
+    name = f'attachment; filename="{study.id}.json"'
+    return JSONResponse(told, headers={"Content-Disposition": name})
+
+
+@pages.get("/studies/{study_id}/report.pdf")
+def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
+    """Send a report of the scan that is shown first, as PDF."""
+    from weasyprint import HTML
+
+    study = study_of(session, study_id)
+    record(session, reader.name, "exported PDF", study.id)
+    finding = study.findings[study.chosen] if study.findings else None
+    picture = None
+    if finding and finding.get("viewer") and finding["viewer"]["picture"]:
+        picture = shown_file(web, study, finding["viewer"]["picture"]).as_uri()
+    text = web.pages.get_template("report.html").render(
+        study=study, finding=finding, picture=picture, reader=reader,
+        opinions=opinions_of(session, study), card=detector_told(web),
+    )  # fmt: skip
+    name = f'attachment; filename="{study.id}.pdf"'
+    return Response(
+        HTML(string=text).write_pdf(), media_type="application/pdf",
+        headers={"Content-Disposition": name},
+    )  # fmt: skip
+
+
+@pages.post("/studies/{study_id}/opinions")
+def say(
+    study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    verdict: Annotated[Verdict, Form()], scan: Annotated[int, Form(ge=0)] = 0,
+    note: Annotated[str, Form(max_length=4000)] = "", region: Annotated[str, Form()] = "",
+) -> Response:  # fmt: skip
+    """Store what the reader says."""
+    study = study_of(session, study_id)
+    marked = region_of(region) if verdict == "region" else None
+    add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
+    return _away(f"/studies/{study.id}?scan={scan}#said")
+
+
+def region_of(text: str) -> dict[str, list[int]]:
+    """Return a box's two corners, from six whole numbers.
+
+    Raises:
+        OptionError: If it is something else.
+    """
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6:
+        raise OptionError("mark two corners in the image first")
+    return {"from": numbers[:3], "to": numbers[3:]}
+
+
+@pages.post("/studies/{study_id}/delete")
+def remove(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
+    """Delete a study with its pixels."""
+    study = study_of(session, study_id)
+    if not reader.administers and study.uploader_id != reader.id:
+        raise HTTPException(403, "only its uploader or an administrator deletes a study")
+    delete_study(session, reader, study, web.settings)
+    return _away("/")
+
+
+@pages.get("/account")
+def account(reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> HTMLResponse:
+    """Show the reader's own account: password and keys."""
+    return _account(reader, session, web)
+
+
+def _account(
+    reader: Reader, session: SessionNeeded, web: Web, error: str = "", key: str = ""
+) -> HTMLResponse:
+    keys = list(session.scalars(select(Token).where(Token.user_id == reader.id)))
+    return page(web, "account.html", reader, keys=keys, error=error, key=key)
+
+
+@pages.post("/account/password")
+def change_password(
+    reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, password: Annotated[str, Form()]
+) -> Response:
+    """Set another password; all sessions end."""
+    user = session.get_one(User, reader.id)
+    try:
+        set_password(session, user, password)
+    except OptionError as error:
+        return _account(reader, session, web, error=str(error))
+    record(session, reader.name, "password changed")
+    return _away("/sign-in")
+
+
+@pages.post("/account/keys")
+def make_key(
+    reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, name: Annotated[str, Form()]
+) -> Response:
+    """Make a key for programs and show it once."""
+    if reader.must_change:
+        raise HTTPException(403, "set another password first")
+    key = add_token(session, reader, name or "key")
+    return _account(reader, session, web, key=key)
+
+
+@pages.post("/account/keys/{key_id}/delete")
+def remove_key(key_id: int, reader: ReaderNeeded, session: SessionNeeded) -> Response:
+    """Delete a key of the reader's own."""
+    session.execute(delete(Token).where(Token.id == key_id, Token.user_id == reader.id))
+    record(session, reader.name, "key deleted")
+    return _away("/account")
+
+
+@pages.get("/users")
+def users(reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded) -> HTMLResponse:
+    """Show all accounts."""
+    return page(web, "users.html", reader, users=list(session.scalars(select(User))))
+
+
+@pages.post("/users")
+def new_user(
+    reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded,
+    name: Annotated[str, Form()], password: Annotated[str, Form()], role: Annotated[str, Form()],
+) -> Response:  # fmt: skip
+    """Add an account, whose password is only good for setting another one."""
+    try:
+        with session.begin_nested():
+            add_user(session, name, password, role, must_change=True)
+    except OptionError as error:
+        found = list(session.scalars(select(User)))
+        return page(web, "users.html", reader, users=found, error=str(error))
+    record(session, reader.name, "account added", detail=name)
+    return _away("/users")
+
+
+@pages.post("/users/{user_id}/active")
+def switch_user(
+    user_id: int,
+    reader: AdministratorNeeded,
+    session: SessionNeeded,
+    active: Annotated[bool, Form()],
+) -> Response:
+    """Close an account, or open it again; its sessions end."""
+    user = session.get(User, user_id)
+    if user is None or user.id == reader.id:
+        raise HTTPException(404, "no such account, or your own")
+    user.active, user.failures, user.locked_until = active, 0, None
+    session.execute(delete(SignIn).where(SignIn.user_id == user.id))
+    record(session, reader.name, "account " + ("opened" if active else "closed"), detail=user.name)
+    return _away("/users")
+
+
+@pages.get("/audit")
+def audit_log(
+    reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded, before: int = 0,
+    study: str = "",
+) -> HTMLResponse:  # fmt: skip
+    """Show the audit log, the newest first."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(AUDIT_PAGE)
+    if before:
+        query = query.where(AuditEntry.id < before)
+    if study:
+        query = query.where(AuditEntry.study_id == study)
+    return page(web, "audit.html", reader, entries=list(session.scalars(query)), study=study)

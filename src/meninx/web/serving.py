@@ -1,0 +1,196 @@
+"""Hold what every request needs, and tell who asks."""
+
+import secrets
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Request
+from jinja2 import Environment, PackageLoader, select_autoescape
+from sqlalchemy.orm import Session, sessionmaker
+
+from meninx.web.accounts import Reader, reader_of_cookie, reader_of_token, same
+from meninx.web.audit import record
+from meninx.web.database import Study
+from meninx.web.jobs import Jobs
+from meninx.web.settings import Settings
+
+COOKIE = "meninx"
+CSRF_HEADER = "x-csrf-token"
+SAFE = ("GET", "HEAD", "OPTIONS")
+MINUTE = 60.0
+
+
+@dataclass
+class RateLimit:
+    """Count requests of the last minute by who asks.
+
+    Args:
+        most: Allowed in a minute.
+    """
+
+    most: int
+    _seen: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
+
+    def check(self, who: str) -> None:
+        """Count a request.
+
+        Args:
+            who: An address or a key's hash.
+
+        Raises:
+            HTTPException: 429 if there were too many.
+        """
+        times, moment = self._seen[who], time.monotonic()
+        while times and moment - times[0] > MINUTE:
+            times.popleft()
+        if len(times) >= self.most:
+            wait = str(int(MINUTE - (moment - times[0])) + 1)
+            raise HTTPException(429, "too many requests", headers={"Retry-After": wait})
+        times.append(moment)
+
+
+class Web:
+    """Hold what every request needs.
+
+    Args:
+        settings: Of the server.
+        sessions: Open database sessions.
+        jobs: What is done in the background.
+    """
+
+    def __init__(self, settings: Settings, sessions: sessionmaker[Any], jobs: Jobs) -> None:
+        self.settings, self.sessions, self.jobs = settings, sessions, jobs
+        self.rate_limit = RateLimit(settings.requests_per_minute)
+        self.key = signing_key(settings.data / "signing.key")
+        self.pages = Environment(
+            loader=PackageLoader("meninx.web"),
+            autoescape=select_autoescape(),
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+
+def signing_key(path: Path) -> bytes:
+    """Return the secret that signs opinions, made on the first start."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(secrets.token_bytes(32))
+        path.chmod(0o600)
+    return path.read_bytes()
+
+
+def web_of(request: Request) -> Web:
+    """Return what every request needs."""
+    web: Web = request.app.state.web
+    return web
+
+
+WebNeeded = Annotated[Web, Depends(web_of)]
+
+
+def session_of(web: WebNeeded) -> Iterator[Session]:
+    """Open a database session that is committed once the answer is made."""
+    with web.sessions.begin() as session:
+        yield session
+
+
+# Committed before the answer leaves: who reads it may ask for what it tells of.
+SessionNeeded = Annotated[Session, Depends(session_of, scope="function")]
+
+
+class NotSignedIn(Exception):
+    """Say that a page wants somebody to sign in first."""
+
+
+class MustChangePassword(Exception):
+    """Say that a first password is only good for setting another one."""
+
+
+async def reader_of(request: Request, web: WebNeeded, session: SessionNeeded) -> Reader:
+    """Return who asks, by cookie or by key; changes by cookie need the session's own word as well.
+
+    Raises:
+        NotSignedIn: Where nobody is.
+        HTTPException: 403 where the word is missing.
+    """
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        reader = reader_of_token(session, key.strip())
+        if reader is None:
+            raise NotSignedIn
+        return reader
+    secret = request.cookies.get(COOKIE, "")
+    reader = reader_of_cookie(session, secret, web.settings) if secret else None
+    if reader is None:
+        raise NotSignedIn
+    if request.method not in SAFE:
+        word = request.headers.get(CSRF_HEADER, "")
+        if not word and "form" in request.headers.get("content-type", ""):
+            word = str((await request.form()).get("csrf", ""))
+        if not same(word, reader.csrf):
+            raise HTTPException(403, "the form is too old; load the page again")
+    if reader.must_change and not request.url.path.startswith("/account"):
+        raise MustChangePassword
+    return reader
+
+
+ReaderNeeded = Annotated[Reader, Depends(reader_of, scope="function")]
+
+
+def administrator_of(reader: ReaderNeeded) -> Reader:
+    """Return who asks, an administrator.
+
+    Raises:
+        HTTPException: 403 for anybody else.
+    """
+    if not reader.administers:
+        raise HTTPException(403, "for administrators")
+    return reader
+
+
+AdministratorNeeded = Annotated[Reader, Depends(administrator_of, scope="function")]
+
+
+def limited(request: Request, web: WebNeeded) -> None:
+    """Count a request of the API against its limit."""
+    address = request.client.host if request.client else ""
+    web.rate_limit.check(request.headers.get("authorization", "") or address)
+
+
+def study_of(session: Session, study_id: str) -> Study:
+    """Return a study.
+
+    Raises:
+        HTTPException: 404 if there is none.
+    """
+    study = session.get(Study, study_id)
+    if study is None:
+        raise HTTPException(404, "no such study")
+    return study
+
+
+def seen(session: Session, reader: Reader, study: Study) -> None:
+    """Write down that somebody saw a study."""
+    record(session, reader.name, "seen", study.id)
+
+
+def shown_file(web: Web, study: Study, name: str) -> Path:
+    """Return a file that the viewer shows, by one of the names that the finding gives.
+
+    Raises:
+        HTTPException: 404 for any other name.
+    """
+    names = {
+        one["viewer"][kind]
+        for one in study.findings
+        for kind in ("volume", "heat", "picture")
+        if one.get("viewer") and one["viewer"][kind]
+    }
+    path = web.settings.studies / study.id / "shown" / name
+    if name not in names or not path.is_file():
+        raise HTTPException(404, "no such file")
+    return path

@@ -1,0 +1,274 @@
+"""Receive studies, keep their pixels under random names, list them, delete them."""
+
+import hashlib
+import hmac
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from meninx.errors import LimitExceeded, OptionError
+from meninx.web.accounts import Reader
+from meninx.web.audit import record
+from meninx.web.database import DONE, RECEIVED, SCORING, Opinion, Study, Upload, new_id, now
+from meninx.web.settings import Settings
+
+CHUNK = 1024**2
+PAGE = 50
+# The referred and the positive first, then what no answer was given to, then the rest.
+PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
+WAITING = 9
+ANONYMOUS = "anonymous study"
+Verdict = Literal["agree", "disagree", "region"]
+Order = Literal["priority", "received", "title", "probability"]
+FILES = "files"
+
+
+def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
+    """Begin an upload, of one or of many files; return what it is known by."""
+    shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or "untitled"
+    upload = Upload(id=new_id(), user_id=reader.id, title=shown)
+    session.add(upload)
+    folder_of(settings, upload.id).mkdir(parents=True)
+    return upload
+
+
+def folder_of(settings: Settings, upload_id: str) -> Path:
+    """Return where an upload's files gather."""
+    return settings.uploads / upload_id
+
+
+def own_upload(session: Session, reader: Reader, upload_id: str) -> Upload:
+    """Return an upload of the reader's own.
+
+    Raises:
+        OptionError: If there is none of that name.
+    """
+    upload = session.get(Upload, upload_id)
+    if upload is None or upload.user_id != reader.id:
+        raise OptionError("no such upload; begin again")
+    return upload
+
+
+def file_of(settings: Settings, upload_id: str, name: str) -> Path:
+    """Return where a file of an upload lies, whatever its name tries.
+
+    Args:
+        settings: Say where.
+        upload_id: Of the upload.
+        name: As the browser has it, folders and all.
+
+    Returns:
+        A path inside the upload's folder: the name's hash with its suffix, so that order, folders
+        and odd signs of names mean nothing here.
+    """
+    suffix = "".join(PurePosixPath(name.replace("\\", "/")).suffixes[-2:])[-12:]
+    safe = "".join(sign for sign in suffix.lower() if sign.isalnum() or sign == ".")
+    return folder_of(settings, upload_id) / (hashlib.sha256(name.encode()).hexdigest()[:32] + safe)
+
+
+def add_chunk(settings: Settings, upload_id: str, name: str, offset: int, data: bytes) -> int:
+    """Write a part of a file; a part that came before is passed over.
+
+    Args:
+        settings: Say how much is allowed.
+        upload_id: Of the upload.
+        name: Of the file.
+        offset: Where the part begins.
+        data: The part.
+
+    Returns:
+        How many bytes of the file there are now: where the next part begins.
+
+    Raises:
+        OptionError: If a part before this one is missing.
+        LimitExceeded: If the upload becomes too large.
+    """
+    path = file_of(settings, upload_id, name)
+    there = path.stat().st_size if path.exists() else 0
+    if offset > there:
+        raise OptionError(f"part at {offset}, but only {there} bytes came before")
+    new = data[there - offset :]
+    if not new:
+        return there
+    total = sum(file.stat().st_size for file in path.parent.iterdir()) + len(new)
+    if total > settings.upload_bytes:
+        raise LimitExceeded(f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}")
+    with path.open("ab") as file:
+        file.write(new)
+    return there + len(new)
+
+
+def finish_upload(
+    session: Session, reader: Reader, upload: Upload, settings: Settings
+) -> tuple[Study, bool]:
+    """Turn an upload into a study that waits for the detector.
+
+    Args:
+        session: Of the database.
+        reader: Who uploads.
+        upload: All of whose files are there.
+        settings: Say where studies are kept.
+
+    Returns:
+        The study, and whether it is new: the same content is kept and scored once.
+
+    Raises:
+        OptionError: If it holds no file.
+    """
+    folder = folder_of(settings, upload.id)
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    if not files:
+        raise OptionError("the upload holds no file")
+    digest = content_hash(files)
+    known = session.scalar(select(Study).where(Study.content_hash == digest))
+    if known is None:
+        study = Study(
+            id=new_id(), title=upload.title, content_hash=digest, uploader_id=reader.id,
+            bytes=sum(file.stat().st_size for file in files), state=RECEIVED, findings=[],
+            received=now(), priority=WAITING,
+        )  # fmt: skip
+        target = settings.studies / study.id / FILES
+        target.parent.mkdir(parents=True)
+        folder.rename(target)
+        try:
+            with session.begin_nested():
+                session.add(study)
+        except IntegrityError:
+            # Somebody else's upload of the same files was faster.
+            shutil.rmtree(target.parent)
+            known = session.scalar(select(Study).where(Study.content_hash == digest))
+        else:
+            session.delete(upload)
+            record(session, reader.name, "uploaded", study.id)
+            return study, True
+    shutil.rmtree(folder, ignore_errors=True)
+    session.delete(upload)
+    if known is None:
+        raise OptionError("the upload was lost; begin again")
+    record(session, reader.name, "uploaded again", known.id)
+    return known, False
+
+
+def content_hash(files: list[Path]) -> str:
+    """Return one SHA-256 of some files' contents, whatever their names and order."""
+    each = []
+    for file in files:
+        digest = hashlib.sha256()
+        with file.open("rb") as opened:
+            while part := opened.read(CHUNK):
+                digest.update(part)
+        each.append(digest.hexdigest())
+    return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Say which studies a list shows.
+
+    Args:
+        search: Part of the title.
+        state: `waiting`, `done`, or empty for all.
+        decision: One of `PRIORITIES`, or empty for all.
+        order: By what.
+        page: From 1.
+    """
+
+    search: str = ""
+    state: str = ""
+    decision: str = ""
+    order: Order = "priority"
+    page: int = 1
+
+
+def list_studies(session: Session, wanted: Wanted) -> tuple[list[Study], int]:
+    """Return one page of studies, and how many there are on all pages."""
+    query = select(Study)
+    if wanted.search:
+        escaped = wanted.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        query = query.where(
+            or_(Study.title.ilike(f"%{escaped}%", escape="\\"), Study.id == wanted.search)
+        )
+    if wanted.state == "done":
+        query = query.where(Study.state == DONE)
+    elif wanted.state == "waiting":
+        query = query.where(Study.state.in_((RECEIVED, SCORING)))
+    if wanted.decision:
+        query = query.where(Study.decision == wanted.decision)
+    count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    orders: dict[str, tuple[Any, ...]] = {
+        "priority": (Study.priority, Study.received.desc()),
+        "received": (Study.received.desc(),),
+        "title": (Study.title, Study.received.desc()),
+        "probability": (Study.probability.desc(), Study.received.desc()),
+    }
+    query = query.order_by(*orders[wanted.order]).limit(PAGE).offset((wanted.page - 1) * PAGE)
+    return list(session.scalars(query)), count
+
+
+def delete_study(session: Session, reader: Reader, study: Study, settings: Settings) -> None:
+    """Delete a study, its pixels and all that was said of it; the audit log keeps that it was."""
+    shutil.rmtree(settings.studies / study.id, ignore_errors=True)
+    session.delete(study)
+    record(session, reader.name, "deleted", study.id)
+
+
+def delete_old_studies(session: Session, settings: Settings) -> int:
+    """Delete what is older than the retention time; return how many studies that were."""
+    if not settings.retention_days:
+        return 0
+    limit = now() - timedelta(days=settings.retention_days)
+    old = list(session.scalars(select(Study).where(Study.received < limit)))
+    keeper = Reader(0, "retention", "administrator")
+    for study in old:
+        delete_study(session, keeper, study, settings)
+    return len(old)
+
+
+def add_opinion(
+    session: Session, reader: Reader, study: Study, scan: int, verdict: Verdict, note: str,
+    region: dict[str, Any] | None, key: bytes,
+) -> Opinion:  # fmt: skip
+    """Store what a reader says, signed with time and name; earlier opinions stay.
+
+    Args:
+        session: Of the database.
+        reader: Who says it.
+        study: Of what.
+        scan: Which of its scans.
+        verdict: `agree`, `disagree` or `region`.
+        note: In words.
+        region: Two voxels `from` and `to` of a marked box, or None.
+        key: Secret of this server that signs.
+
+    Returns:
+        What was stored.
+    """
+    opinion = Opinion(
+        study_id=study.id, scan=scan, user_name=reader.name, verdict=verdict, note=note[:4000],
+        region=region, made=now(),
+    )  # fmt: skip
+    opinion.signature = signature_of(opinion, key)
+    session.add(opinion)
+    record(session, reader.name, f"opinion: {verdict}", study.id)
+    return opinion
+
+
+def signature_of(opinion: Opinion, key: bytes) -> str:
+    """Return what proves that an opinion is as it was stored (HMAC-SHA-256)."""
+    told = (
+        opinion.study_id, opinion.scan, opinion.user_name, opinion.verdict, opinion.note,
+        opinion.region, opinion.made.isoformat(),
+    )  # fmt: skip
+    return hmac.new(key, repr(told).encode(), hashlib.sha256).hexdigest()
+
+
+def opinions_of(session: Session, study: Study) -> list[Opinion]:
+    """Return what was said of a study, the newest first."""
+    query = select(Opinion).where(Opinion.study_id == study.id).order_by(Opinion.id.desc())
+    return list(session.scalars(query))
