@@ -1,9 +1,6 @@
 // The images of one series: slices, window, heat map, peak, ruler, mark; and the strip of slice scores.
 import { DRAG_MODE, Niivue, SLICE_TYPE } from "@niivue/niivue";
 
-const box = document.getElementById("viewer");
-if (box) show(box).catch((error) => { document.getElementById("where").textContent = `No image: ${error.message}`; });
-
 const numbers = (text, by = ",") => (text ? text.split(by).map(Number) : []);
 const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
 
@@ -178,3 +175,6 @@ async function show(box) {
   box.dataset.ready = "1";
   if (import.meta.env.DEV) window.nv = nv;
 }
+
+const box = document.getElementById("viewer");
+if (box) show(box).catch((error) => { document.getElementById("where").textContent = `No image: ${error.message}`; });

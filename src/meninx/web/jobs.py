@@ -112,7 +112,10 @@ class Jobs:
             if study is None:  # deleted meanwhile
                 return
             shown = result["findings"][result["chosen"]] if result["findings"] else {}
-            study.findings = [one | {"why": result["why"]} for one in result["findings"]]
+            more: dict[str, Any] = {"why": result["why"]}
+            if self.settings.anonymise:
+                more["identity"] = {}
+            study.findings = [one | more for one in result["findings"]]
             study.chosen = result["chosen"]
             study.decision = shown.get("decision") or shown.get("status") or "failed"
             study.probability = shown.get("probability")

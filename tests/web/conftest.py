@@ -1,0 +1,92 @@
+"""A server with two accounts, in this process; its worker runs when a test says so."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from fastapi.testclient import TestClient
+
+from meninx.phantom.writing import write_dicom
+from meninx.web.accounts import ADMINISTRATOR, add_user
+from meninx.web.app import create_app
+from meninx.web.database import User
+from meninx.web.settings import Settings
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Browser:
+    """A client that is signed in, with the word that its forms must bring along."""
+
+    client: TestClient
+    csrf: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-csrf-token": self.csrf}
+
+    def post(self, address, **data):
+        return self.client.post(address, data={"csrf": self.csrf, **data}, follow_redirects=False)
+
+    def upload(self, files, title="study"):
+        """Upload {name: bytes}; return the answer to the last request."""
+        begun = self.client.post("/api/v1/uploads", json={"title": title}, headers=self.headers)
+        address = f"/api/v1/uploads/{begun.json()['id']}"
+        for name, data in files.items():
+            sent = self.client.put(
+                f"{address}/parts", params={"name": name}, content=data, headers=self.headers
+            )
+            assert sent.json() == {"offset": len(data)}
+        return self.client.post(f"{address}/finish", headers=self.headers)
+
+
+class Server:
+    """The application and what its tests need to know."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.passwords: list[str] = []
+        self.app = create_app(settings, on_password=self.passwords.append)
+        self.web = self.app.state.web
+        with self.web.sessions.begin() as session:
+            session.get_one(User, 1).active = False  # the first administrator
+            add_user(session, "ada", PASSWORD, ADMINISTRATOR)
+            add_user(session, "rene", PASSWORD)
+
+    def client(self) -> TestClient:
+        return TestClient(self.app)
+
+    def browser(self, name: str = "rene") -> Browser:
+        client = self.client()
+        answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        (csrf,) = re.findall(r'name="csrf" content="([^"]+)"', client.get("/").text)
+        return Browser(client, csrf)
+
+    def work(self, study_id: str) -> None:
+        self.web.jobs.score(study_id)
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[Server]:
+    yield Server(Settings(data=tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory, sick):
+    """A DICOM series with a tumor, as {name: bytes}."""
+    folder = tmp_path_factory.mktemp("series")
+    write_dicom(sick.scan, folder, 7)
+    return {f"case/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="session")
+def scored(tmp_path_factory, series):
+    """A server that has scored that series; its id is `study_id`."""
+    server = Server(Settings(data=tmp_path_factory.mktemp("scored")))
+    told = server.browser().upload(series, "phantom with a tumor").json()
+    server.study_id = told["id"]
+    server.work(server.study_id)
+    return server

@@ -1,0 +1,207 @@
+import re
+from datetime import timedelta
+
+import pytest
+
+from meninx.web.app import create_app
+from meninx.web.database import AuditEntry, SignIn, User, now
+from meninx.web.settings import Settings
+from tests.web.conftest import PASSWORD
+
+OPEN = {"/sign-in", "/api/v1/health", "/api/v1/ready"}
+
+
+def routes(app):
+    """Every route and method of the application, its parameters filled in."""
+    values = {"study_id": "0" * 24, "upload_id": "0" * 24, "name": "0.nii", "user_id": "1",
+              "key_id": "1"}  # fmt: skip
+    from starlette.routing import Route
+
+    def within(all_routes):
+        for route in all_routes:
+            if isinstance(route, Route) or hasattr(route, "methods"):
+                yield route
+            elif hasattr(route, "original_router"):
+                yield from within(route.original_router.routes)
+
+    for route in within(app.routes):
+        path = route.path
+        if path.startswith("/static"):
+            continue
+        for name, value in values.items():
+            path = path.replace("{" + name + "}", value)
+        for method in route.methods - {"HEAD", "OPTIONS"}:
+            yield method, path
+
+
+def test_no_route_is_open_but_those_that_have_to_be(server):
+    client = server.client()
+    asked = set()
+    for method, path in routes(server.app):
+        if path in OPEN or path.removeprefix("/api/v1") in OPEN:
+            continue
+        asked.add(path)
+        answer = client.request(method, path, follow_redirects=False)
+        if path.startswith("/api/"):
+            assert answer.status_code == 401, (method, path, answer.status_code)
+        else:
+            assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in"), path
+    assert len(asked) > 20
+    assert {"/", "/audit", "/users", "/api/v1/studies", "/api/v1/openapi.json"} <= asked
+
+
+def test_the_first_start_makes_one_administrator_who_must_set_a_password(tmp_path):
+    told = []
+    settings = Settings(data=tmp_path)
+    app = create_app(settings, on_password=told.append)
+    create_app(settings, on_password=told.append)
+    (password,) = told
+    from fastapi.testclient import TestClient
+
+    client = TestClient(app)
+    answer = client.post("/sign-in", data={"name": "admin", "password": password})
+    assert "Set a password of your own first" in answer.text
+    assert client.get("/").url.path == "/account"
+    assert client.get("/api/v1/studies").status_code == 403
+    (csrf,) = re.findall(r'name="csrf" content="([^"]+)"', answer.text)
+    short = client.post("/account/password", data={"csrf": csrf, "password": "short"})
+    assert "too short" in short.text
+    client.post("/account/password", data={"csrf": csrf, "password": PASSWORD})
+    assert client.get("/").url.path == "/sign-in"
+    client.post("/sign-in", data={"name": "admin", "password": PASSWORD})
+    assert client.get("/").url.path == "/"
+
+
+def test_wrong_passwords_lock_an_account_for_a_while(server):
+    client = server.client()
+
+    def try_in(password):
+        return client.post("/sign-in", data={"name": "rene", "password": password}).status_code
+
+    assert [try_in("wrong")] * server.settings.lockout_attempts == [401] * 5
+    for _ in range(server.settings.lockout_attempts):
+        try_in("wrong")
+    assert try_in(PASSWORD) == 401
+    with server.web.sessions.begin() as session:
+        user = session.query(User).filter_by(name="rene").one()
+        assert user.locked_until > now() + timedelta(minutes=14)
+        user.locked_until = now() - timedelta(seconds=1)
+        actions = {entry.action for entry in session.query(AuditEntry)}
+    assert {"account locked", "sign-in refused"} <= actions
+    assert try_in(PASSWORD) == 200
+    assert client.post("/sign-in", data={"name": "nobody", "password": "x" * 12}).status_code == 401
+
+
+def test_sessions_are_kept_on_the_server_and_run_out(server):
+    browser = server.browser()
+    (cookie,) = browser.client.cookies.jar
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert cookie.get_nonstandard_attr("SameSite") == "strict"
+    with server.web.sessions.begin() as session:
+        (one,) = session.query(SignIn)
+        assert cookie.value not in (one.digest, one.csrf)
+        one.seen = now() - timedelta(hours=server.settings.session_hours, seconds=1)
+    assert browser.client.get("/").url.path == "/sign-in"
+    again = server.browser()
+    again.post("/sign-out")
+    again.client.cookies.set("meninx", cookie.value)
+    assert again.client.get("/").url.path == "/sign-in"
+
+
+def test_cookies_go_over_tls_alone_where_that_is_set(tmp_path):
+    from tests.web.conftest import Server
+
+    server = Server(Settings(data=tmp_path, secure_cookies=True))
+    answer = server.client().post(
+        "/sign-in", data={"name": "ada", "password": PASSWORD}, follow_redirects=False
+    )
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_forms_without_the_session_s_word_change_nothing(server):
+    browser = server.browser("ada")
+    for csrf in ("", "wrong", server.browser("rene").csrf):
+        answer = browser.client.post(
+            "/users", data={"csrf": csrf, "name": "eve", "password": PASSWORD, "role": "reader"}
+        )
+        assert answer.status_code == 403
+        answer = browser.client.post(
+            "/api/v1/uploads", json={"title": "x"}, headers={"x-csrf-token": csrf}
+        )
+        assert answer.status_code == 403
+    assert "eve" not in browser.client.get("/users").text
+
+
+def test_readers_do_not_see_what_administrators_do(server):
+    reader, administrator = server.browser("rene"), server.browser("ada")
+    for path in ("/users", "/audit"):
+        assert reader.client.get(path).status_code == 403
+        assert administrator.client.get(path).status_code == 200
+        assert path not in reader.client.get("/").text
+    assert reader.post("/users", name="eve", password=PASSWORD, role="reader").status_code == 403
+    assert reader.post("/users/2/active", active="false").status_code == 403
+
+
+def test_an_administrator_adds_and_closes_accounts(server):
+    administrator = server.browser("ada")
+    assert administrator.post(
+        "/users", name="eve", password=PASSWORD, role="reader"
+    ).status_code == 303  # fmt: skip
+    again = administrator.post("/users", name="eve", password=PASSWORD, role="reader")
+    assert "taken" in again.text
+    bad = administrator.post("/users", name="<b>", password=PASSWORD, role="reader")
+    assert "expected letters" in bad.text
+    client = server.client()
+    client.post("/sign-in", data={"name": "eve", "password": PASSWORD})
+    assert client.get("/").url.path == "/account"
+    with server.web.sessions() as session:
+        eve = session.query(User).filter_by(name="eve").one().id
+    administrator.post(f"/users/{eve}/active", active="false")
+    assert client.get("/").url.path == "/sign-in"
+    answer = client.post("/sign-in", data={"name": "eve", "password": PASSWORD})
+    assert answer.status_code == 401
+
+
+def test_keys_open_the_api_and_are_shown_once(server):
+    browser = server.browser()
+    page = browser.client.post("/account/keys", data={"csrf": browser.csrf, "name": "script"}).text
+    (key,) = re.findall(r"mnx_[\w-]{20,}", page)
+    assert key not in browser.client.get("/account").text
+    client = server.client()
+    headers = {"authorization": f"Bearer {key}"}
+    assert client.get("/api/v1/studies", headers=headers).json() == {"count": 0, "studies": []}
+    begun = client.post("/api/v1/uploads", json={}, headers=headers)
+    assert begun.status_code == 201
+    assert client.get("/api/v1/studies", headers={"authorization": "Bearer x"}).status_code == 401
+    (number,) = re.findall(r"/account/keys/(\d+)/delete", browser.client.get("/account").text)
+    browser.post(f"/account/keys/{number}/delete")
+    assert client.get("/api/v1/studies", headers=headers).status_code == 401
+
+
+def test_answers_forbid_scripts_frames_and_other_hosts(server):
+    headers = server.client().get("/sign-in").headers
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "http" not in " ".join(policy.values())
+
+
+def test_too_many_requests_are_put_off(tmp_path):
+    from tests.web.conftest import Server
+
+    server = Server(Settings(data=tmp_path, requests_per_minute=3))
+    client = server.client()
+    codes = [client.get("/api/v1/health").status_code for _ in range(5)]
+    assert codes == [200, 200, 200, 429, 429]
+    assert int(client.get("/api/v1/health").headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/studies/0", "/nothing", "/api/v1/nothing"])
+def test_what_is_not_there_is_said_in_words(server, path):
+    answer = server.browser().client.get(path)
+    assert answer.status_code == 404
+    assert ("<main" in answer.text) != path.startswith("/api")

@@ -1,0 +1,325 @@
+import json
+import sqlite3
+from datetime import timedelta
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy.exc import DatabaseError
+
+from meninx.web import scoring
+from meninx.web.database import (
+    DONE,
+    RECEIVED,
+    SCORING,
+    AuditEntry,
+    Opinion,
+    Study,
+    migrate,
+    now,
+    open_database,
+)
+from meninx.web.jobs import MOST_ATTEMPTS, Jobs, release_leases
+from meninx.web.settings import Settings
+from meninx.web.studies import WAITING, delete_old_studies, file_of, signature_of
+from tests.web.conftest import Server
+
+
+def study_in(server, study_id):
+    with server.web.sessions() as session:
+        return session.get(Study, study_id)
+
+
+def test_a_series_is_scored_and_shown_with_its_heat_map(scored, sick):
+    study = study_in(scored, scored.study_id)
+    assert (study.state, study.decision) == (DONE, "tumor")
+    browser = scored.browser()
+    page = browser.client.get(f"/studies/{study.id}").text
+    assert "phantom with a tumor" in page
+    assert "not for diagnosis" in page
+    assert f"{study.probability:.3f}" in page
+    (finding,) = browser.client.get(f"/api/v1/studies/{study.id}/finding").json()
+    assert finding["probability"] == study.probability
+    assert set(finding["identity"]) == {"study_instance_uid", "series_instance_uid"}
+    folder = scored.settings.studies / study.id / "shown"
+    volume, heat = (nibabel.load(folder / name) for name in ("0.nii", "0-heat.nii"))
+    assert volume.shape == heat.shape == sick.scan.voxels.shape
+    assert np.allclose(volume.affine, heat.affine)
+    hottest = max(finding["slices"], key=lambda one: one["probability"])
+    values = np.asarray(heat.dataobj)
+    assert values[tuple(hottest["peak"])] > 0.8 * values[..., hottest["index"]].max()
+    assert browser.client.get(f"/studies/{study.id}/files/0.nii").content[344:348] == b"n+1\0"
+    picture = browser.client.get(f"/api/v1/studies/{study.id}/heatmap")
+    assert picture.headers["content-type"] == "image/png"
+    for name in ("../meninx.sqlite", "..%2F..%2Fmeninx.sqlite", "result.json", "x"):
+        assert browser.client.get(f"/studies/{study.id}/files/{name}").status_code == 404
+
+
+def test_exports_say_what_they_are_for(scored):
+    browser = scored.browser()
+    told = browser.client.get(f"/studies/{scored.study_id}/finding.json").json()
+    assert told["use"] == "research only, not for diagnosis"
+    report = browser.client.get(f"/studies/{scored.study_id}/report.pdf")
+    assert report.content.startswith(b"%PDF")
+    assert len(report.content) > 20_000  # it holds the picture
+    with scored.web.sessions() as session:
+        actions = [entry.action for entry in session.query(AuditEntry)]
+    assert {"exported PDF", "exported JSON", "uploaded", "scored", "signed in"} <= set(actions)
+
+
+def test_a_photograph_is_refused_in_words(server, tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    browser = server.browser()
+    told = browser.upload({"a.png": (tmp_path / "a.png").read_bytes()}).json()
+    server.work(told["id"])
+    page = browser.client.get(f"/studies/{told['id']}").text
+    assert "colored; expected a gray MR slice" in page
+    assert browser.client.get(f"/api/v1/studies/{told['id']}/heatmap").status_code == 404
+
+
+def test_uploads_go_on_after_a_lost_connection(server):
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={"title": "t"}, headers=browser.headers)
+    address = f"/api/v1/uploads/{begun.json()['id']}/parts"
+
+    def send(data, offset):
+        return browser.client.put(
+            address, params={"name": "x", "offset": offset}, content=data, headers=browser.headers
+        )
+
+    assert send(b"abcdef", 0).json() == {"offset": 6}
+    assert send(b"", 6).json() == {"offset": 6}  # how far has it come?
+    assert send(b"efgh", 4).json() == {"offset": 8}  # a part that came in part before
+    assert send(b"abc", 0).json() == {"offset": 8}
+    assert send(b"zz", 11).status_code == 400
+    path = file_of(server.settings, begun.json()["id"], "x")
+    assert path.read_bytes() == b"abcdefgh"
+    other = server.browser("ada")
+    answer = other.client.put(address, params={"name": "x"}, content=b"q", headers=other.headers)
+    assert answer.status_code == 400
+    assert browser.client.post(f"{address[:-6]}/finish", headers=browser.headers).status_code == 201
+
+
+def test_too_large_an_upload_stops(tmp_path):
+    server = Server(Settings(data=tmp_path, upload_bytes=10))
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    answer = browser.client.put(
+        f"/api/v1/uploads/{begun['id']}/parts", params={"name": "x"}, content=b"12345678901",
+        headers=browser.headers,
+    )  # fmt: skip
+    assert answer.status_code == 413
+    empty = browser.client.post(f"/api/v1/uploads/{begun['id']}/finish", headers=browser.headers)
+    assert empty.status_code == 400
+
+
+@pytest.mark.parametrize("name", ["../../x.dcm", "/etc/passwd", "a\\..\\b.nii.gz", "x" * 900, "\n"])
+def test_names_never_lead_out_of_the_upload(server, name):
+    path = file_of(server.settings, "0" * 24, name)
+    assert path.parent == server.settings.uploads / ("0" * 24)
+    assert len(path.name) < 50
+
+
+def test_the_same_content_is_one_study(server, series):
+    browser = server.browser()
+    first = browser.upload(series, "first")
+    again = server.browser("ada").upload({f"other/{k}": v for k, v in series.items()}, "again")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert (first.json()["created"], again.json()["created"]) == (True, False)
+    assert len(list(server.settings.studies.iterdir())) == 1
+    assert not list(server.settings.uploads.iterdir())
+
+
+def test_anonymise_drops_the_title_and_nothing_logs_names(tmp_path, series, caplog):
+    server = Server(Settings(data=tmp_path, anonymise=True))
+    told = server.browser().upload(series, "MUSTERMANN^ERIKA").json()
+    server.work(told["id"])
+    assert told["title"] == "anonymous study"
+    everything = (tmp_path / "meninx.sqlite").read_bytes() + caplog.text.encode()
+    assert b"MUSTERMANN" not in everything
+    with sqlite3.connect(tmp_path / "meninx.sqlite") as database:
+        (findings,) = database.execute("select findings from studies").fetchone()
+    assert json.loads(findings)[0]["identity"] == {}
+
+
+def test_what_readers_say_stays_and_is_signed(scored):
+    browser = scored.browser()
+    address = f"/studies/{scored.study_id}/opinions"
+    browser.post(address, verdict="disagree", note="<b>a vein</b>")
+    browser.post(address, verdict="region", region="1,2,3,4,5,6")
+    assert browser.post(address, verdict="region", region="1,2").status_code == 400
+    assert browser.post(address, verdict="nonsense").status_code == 422
+    page = browser.client.get(f"/studies/{scored.study_id}").text
+    assert "&lt;b&gt;a vein&lt;/b&gt;" in page
+    told = browser.client.get(f"/api/v1/studies/{scored.study_id}/opinions").json()
+    assert [one["verdict"] for one in told] == ["region", "disagree"]
+    assert told[0]["region"] == {"from": [1, 2, 3], "to": [4, 5, 6]}
+    with scored.web.sessions() as session:
+        for one in session.query(Opinion):
+            assert one.signature == signature_of(one, scored.web.key)
+            one.note += "!"
+            assert one.signature != signature_of(one, scored.web.key)
+        session.rollback()
+
+
+def test_the_worklist_searches_filters_and_sorts(server):
+    decisions = ["no_tumor", "tumor", "refer", "refused"]
+    priorities = {"refer": 0, "tumor": 1, "refused": 3, "no_tumor": 4}
+    with server.web.sessions.begin() as session:
+        for n, decision in enumerate(decisions):
+            session.add(
+                Study(title=f"case {n}_%", content_hash=str(n), state=DONE, decision=decision,
+                      probability=n / 10, priority=priorities[decision],
+                      received=now() - timedelta(hours=n))
+            )  # fmt: skip
+        session.add(Study(title="late", content_hash="x", state=RECEIVED, priority=WAITING))
+    client = server.browser().client
+
+    def titles(**query):
+        return [
+            one["title"] for one in client.get("/api/v1/studies", params=query).json()["studies"]
+        ]
+
+    assert titles() == ["case 2_%", "case 1_%", "case 3_%", "case 0_%", "late"]
+    assert titles(search="1_%") == ["case 1_%"]
+    assert titles(search="%") == titles(search="_%") != titles()
+    assert titles(state="waiting") == ["late"]
+    assert titles(decision="tumor") == ["case 1_%"]
+    assert titles(order="received", state="done") == [f"case {n}_%" for n in range(4)]
+    assert titles(page=2) == []
+    table = client.get("/", params={"decision": "refer"}, headers={"hx-request": "true"}).text
+    assert "case 2_%" in table
+    assert "<html" not in table
+    assert "No study fits" in client.get("/", params={"search": "zzz"}).text
+
+
+def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
+    told = server.browser().upload(series).json()
+    calls = []
+
+    def score(files, out, settings):
+        calls.append(files)
+        # While one worker has it, another one gets nothing.
+        server.web.jobs.score(told["id"])
+        return {"findings": [], "chosen": 0, "why": ""}
+
+    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    server.work(told["id"])
+    server.work(told["id"])
+    assert len(calls) == 1
+    assert study_in(server, told["id"]).state == DONE
+
+
+def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
+    told = server.browser().upload(series).json()
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(files, out, settings):
+        raise KilledError
+
+    monkeypatch.setattr("meninx.web.jobs.score_study", killed)
+    with pytest.raises(KilledError):
+        server.work(told["id"])
+    assert study_in(server, told["id"]).state == SCORING
+    done = []
+    monkeypatch.setattr(
+        "meninx.web.jobs.score_study",
+        lambda files, out, settings: done.append(1) or {"findings": [], "chosen": 0, "why": ""},
+    )
+    jobs = Jobs(server.settings)
+    jobs.queue.immediate = True
+    jobs.take_up()
+    assert not done  # somebody may still be at it
+    release_leases(server.settings)
+    jobs.take_up()
+    jobs.take_up()
+    assert done == [1]
+
+
+def test_what_ends_its_process_again_and_again_is_given_up(server, series):
+    told = server.browser().upload(series).json()
+    with server.web.sessions.begin() as session:
+        session.get(Study, told["id"]).attempts = MOST_ATTEMPTS
+    server.work(told["id"])
+    study = study_in(server, told["id"])
+    assert (study.state, study.decision) == (DONE, "failed")
+    assert "ended the reader" in server.browser().client.get(f"/studies/{told['id']}").text
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"worker_bytes": 100 * 1024**2}, "unreadable"), ({"worker_seconds": 0}, "limit_exceeded")],
+)
+def test_decoding_has_limits(tmp_path, series, limits, reason):
+    files = tmp_path / "files"
+    files.mkdir()
+    for number, data in enumerate(series.values()):
+        (files / str(number)).write_bytes(data)
+    settings = Settings(data=tmp_path, **limits)
+    result = scoring.score_study(files, tmp_path / "out", settings)
+    assert [one["reason"] for one in result["findings"]] == [reason]
+
+
+def test_deleting_removes_the_pixels_and_the_log_remembers(server, series):
+    browser = server.browser("ada")
+    told = browser.upload(series).json()
+    assert server.browser("rene").post(f"/studies/{told['id']}/delete").status_code == 403
+    answer = browser.client.delete(f"/api/v1/studies/{told['id']}", headers=browser.headers)
+    assert answer.status_code == 204
+    assert not list(server.settings.studies.iterdir())
+    assert browser.client.get(f"/studies/{told['id']}").status_code == 404
+    assert told["id"] in browser.client.get("/audit", params={"study": told["id"]}).text
+
+
+def test_old_studies_are_deleted(tmp_path, series):
+    server = Server(Settings(data=tmp_path, retention_days=30))
+    told = server.browser().upload(series).json()
+    with server.web.sessions.begin() as session:
+        assert delete_old_studies(session, server.settings) == 0
+        session.get(Study, told["id"]).received = now() - timedelta(days=31)
+    server.web.jobs.delete_old()
+    assert study_in(server, told["id"]) is None
+    assert not list(server.settings.studies.iterdir())
+
+
+def test_the_audit_log_can_not_be_rewritten(server):
+    server.browser()
+    engine = open_database(server.settings.address)
+    for line in ("UPDATE audit SET user_name = 'x'", "DELETE FROM audit"):
+        with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:
+            connection.exec_driver_sql(line)
+    engine.dispose()
+
+
+def test_migrations_go_up_down_and_up_again(tmp_path):
+    address = f"sqlite:///{tmp_path / 'm.sqlite'}"
+    engine = open_database(address)
+    from sqlalchemy import inspect
+
+    migrate(address)
+    tables = set(inspect(engine).get_table_names())
+    assert {"users", "studies", "opinions", "audit", "uploads"} <= tables
+    migrate(address, "base")
+    assert set(inspect(engine).get_table_names()) == {"alembic_version"}
+    migrate(address)
+    assert set(inspect(engine).get_table_names()) == tables
+    engine.dispose()
+
+
+def test_the_tables_are_those_of_the_code(tmp_path):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from meninx.web.database import Base
+
+    address = f"sqlite:///{tmp_path / 'm.sqlite'}"
+    migrate(address)
+    engine = open_database(address)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
