@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes. All paths are relative, so
 # that a checkout may lie in a folder with spaces in its name.
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench evidence detector fuzz picture lock clean
+.PHONY: help demo demo-web web test check format bench evidence detector fuzz picture lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,10 +10,16 @@ SECONDS ?= 300
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
 
 help:  ## Show the targets.
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 12
 
 demo: .venv/base.stamp  ## Score synthetic scans and write demo/report.html.
 	$(BIN)/python -m meninx demo --output demo
+
+demo-web: .venv/web.stamp  ## Serve the web application with synthetic studies, on localhost:8000.
+	$(BIN)/python -m meninx serve --data demo-web --phantoms 6
+
+web:  ## Build the browser's part again, into the package (needs Node.js).
+	cd frontend && npm ci && npm run build
 
 test: .venv/test.stamp  ## Run the tests; MENINX_DATA=FOLDER adds those on real scans.
 	$(BIN)/python -m pytest
@@ -61,7 +67,7 @@ lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
 
 clean:  ## Remove what the targets made.
-	rm -rf .venv demo evidence fuzz runs scans findings mydata .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo demo-web evidence fuzz runs scans findings mydata .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -70,6 +76,10 @@ clean:  ## Remove what the targets made.
 	$(INSTALL) --editable .
 	@touch $@
 
+.venv/web.stamp: .venv/base.stamp
+	$(INSTALL) --editable '.[web]'
+	@touch $@
+
 .venv/test.stamp: .venv/base.stamp
-	$(INSTALL) --editable '.[train,dev]'
+	$(INSTALL) --editable '.[train,web,dev]'
 	@touch $@

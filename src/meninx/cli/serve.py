@@ -41,6 +41,10 @@ def serve(
     worker: Annotated[
         bool, typer.Option(help="Score studies on this machine, in a process beside the server.")
     ] = True,
+    phantoms: Annotated[
+        int,
+        typer.Option(min=0, help="Load so many synthetic studies first, where there are none."),
+    ] = 0,
 ) -> None:
     """Serve the web application: upload studies, read them with their findings, say what you think.
 
@@ -64,6 +68,11 @@ def serve(
     keeper = threading.Thread(target=_keep_worker, args=(settings, stop), daemon=True)
     if worker:
         keeper.start()
+    if phantoms:
+        from meninx.web.demonstration import load_phantoms
+
+        # They come in one by one, as they would from people.
+        threading.Thread(target=load_phantoms, args=(app.state.web, phantoms), daemon=True).start()
     typer.echo(f"meninx: http://{host}:{port}", err=True)
     try:
         uvicorn.run(

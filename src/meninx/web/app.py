@@ -66,6 +66,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         engine.dispose()
+        app.state.web.jobs.close()
 
     app = FastAPI(
         title="meninx", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,

@@ -52,7 +52,8 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.queue = queue_of(settings)
-        self._sessions: sessionmaker[Any] = sessions_of(open_database(settings.address))
+        self._engine = open_database(settings.address)
+        self._sessions: sessionmaker[Any] = sessions_of(self._engine)
         # Names of tasks are those by which another process finds them.
         self._score = self.queue.task(name="score")(self.score)
         self.queue.periodic_task(crontab(minute="*"), name="again")(self.take_up)
@@ -61,6 +62,10 @@ class Jobs:
     def enqueue(self, study_id: str) -> None:
         """Say that a study waits."""
         self._score(study_id)
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._engine.dispose()
 
     def take_up(self) -> None:
         """Say it again of every study that nobody works on: after a crash, or a lost queue."""
@@ -129,9 +134,10 @@ def release_leases(settings: Settings) -> None:
 
     With one worker nobody else can hold a study; with several, leases run out by themselves.
     """
-    sessions = sessions_of(open_database(settings.address))
-    with sessions.begin() as session:
+    engine = open_database(settings.address)
+    with sessions_of(engine).begin() as session:
         session.execute(update(Study).where(Study.state == SCORING).values(lease=None))
+    engine.dispose()
 
 
 def work(settings: Settings, *, alone: bool = True) -> None:

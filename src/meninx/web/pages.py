@@ -216,6 +216,12 @@ def say(
 def region_of(text: str) -> dict[str, list[int]]:
     """Return a box's two corners, from six whole numbers.
 
+    Args:
+        text: Numbers with commas between them.
+
+    Returns:
+        The voxels `from` and `to`.
+
     Raises:
         OptionError: If it is something else.
     """

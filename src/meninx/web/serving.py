@@ -113,6 +113,14 @@ class MustChangePassword(Exception):
 async def reader_of(request: Request, web: WebNeeded, session: SessionNeeded) -> Reader:
     """Return who asks, by cookie or by key; changes by cookie need the session's own word as well.
 
+    Args:
+        request: That asks.
+        web: The application.
+        session: Of the database.
+
+    Returns:
+        The reader.
+
     Raises:
         NotSignedIn: Where nobody is.
         HTTPException: 403 where the word is missing.
@@ -144,6 +152,12 @@ ReaderNeeded = Annotated[Reader, Depends(reader_of, scope="function")]
 def administrator_of(reader: ReaderNeeded) -> Reader:
     """Return who asks, an administrator.
 
+    Args:
+        reader: Who asks.
+
+    Returns:
+        The same.
+
     Raises:
         HTTPException: 403 for anybody else.
     """
@@ -164,6 +178,13 @@ def limited(request: Request, web: WebNeeded) -> None:
 def study_of(session: Session, study_id: str) -> Study:
     """Return a study.
 
+    Args:
+        session: Of the database.
+        study_id: As its address has it.
+
+    Returns:
+        The study.
+
     Raises:
         HTTPException: 404 if there is none.
     """
@@ -180,6 +201,14 @@ def seen(session: Session, reader: Reader, study: Study) -> None:
 
 def shown_file(web: Web, study: Study, name: str) -> Path:
     """Return a file that the viewer shows, by one of the names that the finding gives.
+
+    Args:
+        web: The application.
+        study: Whose.
+        name: As asked for.
+
+    Returns:
+        Its path.
 
     Raises:
         HTTPException: 404 for any other name.

@@ -46,6 +46,14 @@ def folder_of(settings: Settings, upload_id: str) -> Path:
 def own_upload(session: Session, reader: Reader, upload_id: str) -> Upload:
     """Return an upload of the reader's own.
 
+    Args:
+        session: Of the database.
+        reader: Who asks.
+        upload_id: As `start_upload` named it.
+
+    Returns:
+        The upload.
+
     Raises:
         OptionError: If there is none of that name.
     """

@@ -1,0 +1,41 @@
+"""Load synthetic studies, so that there is something to look at."""
+
+import tempfile
+from pathlib import Path
+
+from sqlalchemy import select
+
+from meninx.phantom.writing import make_studies, write_studies
+from meninx.web.accounts import ADMINISTRATOR, Reader
+from meninx.web.database import Study, User
+from meninx.web.serving import Web
+from meninx.web.studies import add_chunk, finish_upload, start_upload
+
+# Demonstration people, those of `meninx demo` and a few more.
+FIRST_SEED = 40
+
+
+def load_phantoms(web: Web, count: int) -> int:
+    """Load phantoms, as if somebody had uploaded them, unless there are studies already.
+
+    Args:
+        web: The application.
+        count: How many, every other one with a tumor.
+
+    Returns:
+        How many were loaded.
+    """
+    with web.sessions() as session:
+        if session.scalar(select(Study.id).limit(1)) is not None:
+            return 0
+        user = session.scalar(select(User).where(User.role == ADMINISTRATOR))
+    loader = Reader(user.id if user else 0, "demonstration", ADMINISTRATOR)
+    with tempfile.TemporaryDirectory() as folder:
+        for path in write_studies(make_studies(count, FIRST_SEED), Path(folder), "dicom"):
+            with web.sessions.begin() as session:
+                upload = start_upload(session, loader, path.name, web.settings)
+                for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                    add_chunk(web.settings, upload.id, file.name, 0, file.read_bytes())
+                study, _ = finish_upload(session, loader, upload, web.settings)
+            web.jobs.enqueue(study.id)
+    return count

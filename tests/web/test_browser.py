@@ -1,0 +1,243 @@
+"""The whole way in a real browser: Debian's Chromium, a real server, a real worker."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import axe_playwright_python
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from meninx.phantom.writing import write_dicom
+from meninx.web.accounts import ADMINISTRATOR, add_user
+from meninx.web.database import migrate, open_database, sessions_of
+from meninx.web.settings import Settings
+from tests.web.conftest import PASSWORD
+
+AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+# WebGL 2 without a graphics card.
+FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A server in processes of its own, as `meninx serve` starts it."""
+    data = tmp_path_factory.mktemp("served")
+    settings = Settings(data=data)
+    migrate(settings.address)
+    engine = open_database(settings.address)
+    with sessions_of(engine).begin() as session:
+        add_user(session, "ada", PASSWORD, ADMINISTRATOR)
+        add_user(session, "rene", PASSWORD)
+    engine.dispose()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "meninx", "serve", "--port", str(port), "--data", str(data)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed (Debian: chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 860})
+    page = context.new_page()
+    page.hosts, page.faults = set(), []
+    page.on(
+        "request", lambda request: page.hosts.add(re.sub(r"^(\w+://[^/]*).*", r"\1", request.url))
+    )
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on(
+        "console",
+        lambda said: page.faults.append(said.text) if "Content Security" in said.text else None,
+    )
+    yield page
+    context.close()
+
+
+def sign_in(page, address, name):
+    page.goto(f"{address}/sign-in")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("#studies")).to_be_visible()
+
+
+def ready(page):
+    expect(page.locator("#viewer[data-ready]")).to_be_visible(timeout=60_000)
+
+
+def pixels(page, tmp_path):
+    path = tmp_path / "canvas.png"
+    page.wait_for_timeout(300)
+    page.locator("#image").screenshot(path=path)
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB")).astype(int)
+
+
+def colored(picture):
+    """Return how many pixels have a color."""
+    return int((np.ptp(picture, axis=2) > 40).sum())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, sick):
+    folder = tmp_path_factory.mktemp("drop") / "tumor case"
+    write_dicom(sick.scan, folder, 7)
+    return folder
+
+
+def test_from_a_dropped_folder_to_an_opinion_and_the_audit_log(page, address, folder, tmp_path):
+    sign_in(page, address, "rene")
+    page.locator("#folder").set_input_files(folder)
+    expect(page.locator("#upload-words")).to_contain_text("being scored")
+    row = page.locator("tr", has_text="tumor case")
+    expect(row.locator(".answer.tumor")).to_be_visible(timeout=60_000)
+    row.get_by_role("link").click()
+    ready(page)
+    expect(page.locator(".finding h2").first).to_have_text("tumor")
+    voxel = page.locator("#viewer").get_attribute("data-voxel")
+    warm = colored(pixels(page, tmp_path))
+    assert warm > 1000
+    # Slices by keys and wheel; back to the peak.
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#viewer").get_attribute("data-voxel") != voxel
+    page.mouse.move(400, 400)
+    page.mouse.wheel(0, -200)
+    expect(page.locator("#viewer")).to_have_attribute("data-voxel", voxel)
+    page.keyboard.press("ArrowDown")
+    page.get_by_role("button", name="To the peak").click()
+    expect(page.locator("#viewer")).to_have_attribute("data-voxel", voxel)
+    # Without the heat map only the crosshair has a color.
+    page.locator("[data-do=opacity]").fill("0")
+    assert colored(pixels(page, tmp_path)) < warm / 2
+    page.locator("[data-do=opacity]").fill("60")
+    page.get_by_label("Note").fill("a vein, I think")
+    page.get_by_role("button", name="Disagree").click()
+    expect(page.locator(".opinion")).to_contain_text("a vein, I think")
+    study = re.search(r"/studies/(\w+)", page.url)[1]
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, address, "ada")
+    page.goto(f"{address}/audit?study={study}")
+    for action in ("uploaded", "scored", "seen", "opinion: disagree"):
+        expect(page.locator("td", has_text=action).first).to_be_visible()
+    assert page.hosts <= {address, "data:", "blob:", f"blob:{address}"}
+    assert not page.faults
+
+
+def test_right_is_on_the_left(page, address, folder, tmp_path, sick):
+    """A bright mark on the patient's right appears on the viewer's left, and letters say so."""
+    from dataclasses import replace
+
+    marked = sick.scan.voxels.copy()
+    # LPS: low i is the patient's right in these axial slices.
+    marked[10:20, 50:70, :] = 4 * marked.max()
+    write_dicom(replace(sick.scan, voxels=marked), tmp_path / "marked", 11)
+    sign_in(page, address, "rene")
+    page.locator("#folder").set_input_files(tmp_path / "marked")
+    row = page.locator("tr", has_text="marked")
+    expect(row.locator(".answer:not(.waiting)")).to_be_visible(timeout=60_000)
+    row.get_by_role("link").click()
+    ready(page)
+    page.locator("[data-do=opacity]").fill("0")
+    page.locator("[data-do=window]").select_option("full")
+    picture = pixels(page, tmp_path).min(axis=2)
+    columns = np.nonzero(picture > 240)[1]
+    assert len(columns) > 100
+    middle = picture.shape[1] / 2
+    assert np.median(columns) < middle
+
+
+def test_a_photograph_is_refused_in_words(page, address, tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "holiday.png"
+    Image.fromarray(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8)).save(path)
+    sign_in(page, address, "rene")
+    page.locator("#files").set_input_files(path)
+    row = page.locator("tr", has_text="holiday.png")
+    expect(row.locator(".answer.refused")).to_be_visible(timeout=60_000)
+    row.get_by_role("link").click()
+    expect(page.locator(".finding")).to_contain_text("expected a gray MR slice")
+
+
+def test_keys_alone_lead_everywhere(page, address, folder):
+    page.goto(f"{address}/sign-in")
+    page.keyboard.type("rene")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("#studies")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('.worklist') !== null"):
+            break
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/studies/"))
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_serious_stands_in_the_way_of_people(page, address, theme):
+    sign_in(page, address, "ada")
+    page.evaluate(f"localStorage.setItem('theme', '{theme}')")
+    first = page.locator(".worklist a").first.get_attribute("href")
+    for path in ("/", first, "/account", "/users", "/audit"):
+        page.goto(address + path)
+        page.wait_for_timeout(300)
+        # A policy without inline scripts forbids to add one: evaluated, it is none.
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        serious = [
+            (one["id"], [node["html"][:120] for node in one["nodes"]])
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert not serious, path
+
+
+def test_pictures_of_the_pages(page, address, folder, tmp_path):
+    """MENINX_SCREENSHOTS=docs writes those that the documentation shows."""
+    into = Path(os.environ.get("MENINX_SCREENSHOTS", tmp_path))
+    sign_in(page, address, "rene")
+    page.screenshot(path=into / "web-worklist.png")
+    page.locator("tr", has_text="tumor case").get_by_role("link").click()
+    ready(page)
+    page.wait_for_timeout(500)
+    page.screenshot(path=into / "web-viewer.png")
+    page.goto(f"{address}/?decision=refused")
+    page.locator("tr", has_text="holiday.png").get_by_role("link").click()
+    page.screenshot(path=into / "web-refusal.png")
+    page.goto(f"{address}/?search=tumor+case")
+    study = page.locator(".worklist a").first.get_attribute("href")
+    (into / "web-report.pdf").write_bytes(page.request.get(f"{address}{study}/report.pdf").body())
+    made = [into / f"web-{name}.png" for name in ("worklist", "viewer", "refusal")]
+    assert all(path.stat().st_size > 5000 for path in made)
+    assert (into / "web-report.pdf").stat().st_size > 20_000

@@ -1,0 +1,24 @@
+import hashlib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BUILT = ROOT / "src" / "meninx" / "web" / "static" / "built"
+SOURCES = ("src/app.js", "src/viewer.js", "vite.config.js", "package-lock.json")
+
+
+def test_the_bundle_was_built_from_the_source_beside_it():
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        digest.update((ROOT / "frontend" / name).read_bytes())
+    assert (BUILT / "SOURCES").read_text().strip() == digest.hexdigest(), "run make web"
+
+
+def test_pages_load_nothing_from_elsewhere():
+    for path in (ROOT / "src" / "meninx" / "web" / "templates").glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert "http://" not in text, path
+        assert "https://" not in text, path
+        if path.name != "report.html":  # for the PDF alone
+            assert "<style" not in text, path
+            assert " style=" not in text, path
+            assert "onclick" not in text, path

@@ -1,0 +1,58 @@
+"""The API against its own description: whatever is sent, no fault of the server, no open route."""
+
+import re
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+
+from meninx.web.settings import Settings
+from tests.web.conftest import Server
+
+OPEN = {"/api/v1/health", "/api/v1/ready"}
+LIMITS = settings(
+    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
+
+
+@pytest.fixture(scope="module")
+def key():
+    return {}
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory, key):
+    server = Server(Settings(data=tmp_path_factory.mktemp("contract"), requests_per_minute=10**6))
+    browser = server.browser()
+    page = browser.client.post("/account/keys", data={"csrf": browser.csrf, "name": "k"}).text
+    (secret,) = re.findall(r"mnx_[\w-]{20,}", page)
+    key["authorization"] = f"Bearer {secret}"
+    return schemathesis.openapi.from_asgi("/api/v1/openapi.json", server.app, headers=dict(key))
+
+
+def for_each_operation(contract, check):
+    """Draw cases of every operation that the description names; return their names."""
+    names = []
+    for found in contract.get_all_operations():
+        operation = found.ok()
+        LIMITS(given(operation.as_strategy())(check))()
+        names.append(operation.label)
+    return names
+
+
+def test_with_a_key_nothing_ends_in_a_fault(contract, key):
+    def check(case):
+        answer = case.call(headers=key)
+        assert answer.status_code < 500, (case.method, case.path, answer.text[:200])
+
+    assert len(for_each_operation(contract, check)) >= 13
+
+
+def test_without_one_nothing_is_open(contract):
+    def check(case):
+        case.headers.pop("authorization", None)
+        answer = case.call()
+        allowed = (200,) if case.path in OPEN else (401, 404, 405)
+        assert answer.status_code in allowed, (case.method, case.path, answer.status_code)
+
+    for_each_operation(contract, check)
