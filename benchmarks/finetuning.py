@@ -21,6 +21,8 @@ from meninx.detect.detector import load_detector
 from meninx.learn.recipe import Recipe, read_recipe, with_initialization
 from meninx.learn.training import DETECTOR_NAME, train
 
+WAYS = ("fine-tuned", "the same from scratch", "seed recipe from scratch")
+
 
 def whole(recipe: Recipe) -> Recipe:
     """Return a recipe that learns from all it is given; the last epoch counts."""
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--parts", type=int, default=5, help="how many folds to learn from in turn")
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), help="which of them to compare")
     options = parser.parse_args()
     test, rest = parted(read_manifest(options.data), options.overlap, options.fold)
     learned = [len(rest.fold(fold)) for fold in rest.folds[: options.parts]]
@@ -97,13 +100,11 @@ def main() -> None:
     print(f"learned from {learned} pictures, tested on {len(test)}, {tumors} of tumors", flush=True)
     finetune = whole(with_initialization(read_recipe(find_recipe("finetune")), "random"))
     seed = whole(read_recipe(find_recipe("seed")))
-    ways = {
-        "fine-tuned": (finetune, options.weights),
-        "the same from scratch": (finetune, None),
-        "seed recipe from scratch": (seed, None),
-    }
+    given = ((finetune, options.weights), (finetune, None), (seed, None))
+    ways = dict(zip(WAYS, given, strict=True))
     table = {}
-    for name, (recipe, weights) in ways.items():
+    for name in options.ways:
+        recipe, weights = ways[name]
         output = options.output / name.replace(" ", "-")
         table[name] = auroc_of(test, answers(test, rest, recipe, weights, output, options.parts))
         mean, low, high = table[name]["mean"]

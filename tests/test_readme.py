@@ -19,9 +19,9 @@ def commands(language):
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"`make ([a-z]+)`", README))
+    targets = set(re.findall(r"`make ([a-z-]+)`", README))
     targets |= {line.split()[1] for line in commands("sh") if line.startswith("make ")}
-    assert {"demo", "test", "picture"} <= targets
+    assert {"demo", "demo-web", "test", "picture"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 

@@ -42,7 +42,8 @@ async function show(box) {
   const strip = document.getElementById("strip");
   const nv = await niivue(document.getElementById("image"), geometry);
   const layers = [{ url: address(volume), colormap: "gray" }];
-  if (heat) layers.push({ url: address(heat), colormap: "inferno", opacity: 0.5, cal_min: 20, cal_max: 100 });
+  // The last color of NiiVue's table wraps around to black: 100 % stays a little below it.
+  if (heat) layers.push({ url: address(heat), colormap: "inferno", opacity: 0.5, cal_min: 20, cal_max: 112 });
   await nv.loadVolumes(layers);
   const single = PLANES[plane] ?? SLICE_TYPE.AXIAL;
   nv.setSliceType(single);

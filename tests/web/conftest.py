@@ -1,7 +1,13 @@
 """A server with two accounts, in this process; its worker runs when a test says so."""
 
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -40,6 +46,24 @@ class Browser:
             )
             assert sent.json() == {"offset": len(data)}
         return self.client.post(f"{address}/finish", headers=self.headers)
+
+
+@contextmanager
+def served(data, *options):
+    """Start `meninx serve` in processes of its own; yield its address, and end it in good order."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "meninx", "serve", "--port", str(port), "--data", str(data)]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE) as process:
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
 
 
 class Server:

@@ -3,11 +3,6 @@
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import axe_playwright_python
@@ -20,7 +15,7 @@ from meninx.phantom.writing import write_dicom
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.database import migrate, open_database, sessions_of
 from meninx.web.settings import Settings
-from tests.web.conftest import PASSWORD
+from tests.web.conftest import PASSWORD, served
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 # WebGL 2 without a graphics card.
@@ -39,19 +34,8 @@ def address(tmp_path_factory):
         add_user(session, "ada", PASSWORD, ADMINISTRATOR)
         add_user(session, "rene", PASSWORD)
     engine.dispose()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "meninx", "serve", "--port", str(port), "--data", str(data)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+    with served(data) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +160,11 @@ def test_right_is_on_the_left(page, address, folder, tmp_path, sick):
 
 
 def test_a_photograph_is_refused_in_words(page, address, tmp_path):
-    rng = np.random.default_rng(0)
-    path = tmp_path / "holiday.png"
-    Image.fromarray(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8)).save(path)
+    y, x = np.mgrid[0:200, 0:300]
+    path = tmp_path / "holiday.png"  # sky and sand
+    Image.fromarray(np.stack([x, 255 - y, 255 - x], axis=2).clip(0, 255).astype(np.uint8)).save(
+        path
+    )
     sign_in(page, address, "rene")
     page.locator("#files").set_input_files(path)
     row = page.locator("tr", has_text="holiday.png")

@@ -1,0 +1,48 @@
+"""What `make demo-web` starts, in processes of its own."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.web.conftest import served
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parents[2]
+
+
+def states(data):
+    with sqlite3.connect(data / "meninx.sqlite") as database:
+        return database.execute("select state, attempts from studies order by received").fetchall()
+
+
+def wait_for(what, seconds=120):
+    for _ in range(seconds * 5):
+        if what():
+            return
+        time.sleep(0.2)
+    pytest.fail("it took too long")
+
+
+def test_synthetic_studies_are_loaded_and_a_killed_worker_s_study_is_scored_once(tmp_path):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "serve --data demo-web --phantoms" in makefile
+    with served(tmp_path, "--phantoms", "2"):
+        wait_for(lambda: states(tmp_path) and states(tmp_path)[0][0] == "scoring")
+        found = subprocess.run(
+            ["pgrep", "-f", f"worker --data {tmp_path}"], capture_output=True, text=True, check=True
+        )
+        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+        wait_for(lambda: [state for state, _ in states(tmp_path)] == ["done", "done"])
+    (first, second) = states(tmp_path)
+    assert first[1] == 2  # taken up again after the kill, once
+    assert second[1] == 1
+    with sqlite3.connect(tmp_path / "meninx.sqlite") as database:
+        (scored,) = database.execute(
+            "select count(*) from audit where action = 'scored'"
+        ).fetchone()
+    assert scored == 2
