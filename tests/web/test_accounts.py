@@ -8,7 +8,8 @@ from meninx.web.database import AuditEntry, SignIn, User, now
 from meninx.web.settings import Settings
 from tests.web.conftest import PASSWORD
 
-OPEN = {"/sign-in", "/api/v1/health", "/api/v1/ready"}
+# The way to a sign-in provider and back is for those who are not signed in.
+OPEN = {"/sign-in", "/oidc", "/oidc/back", "/api/v1/health", "/api/v1/ready"}
 
 
 def routes(app):

@@ -19,6 +19,7 @@ from meninx.web.accounts import first_administrator
 from meninx.web.api import api
 from meninx.web.database import migrate, open_database, sessions_of
 from meninx.web.jobs import Jobs
+from meninx.web.oidc import oidc
 from meninx.web.pages import page, pages
 from meninx.web.serving import MustChangePassword, NotSignedIn, ReaderNeeded, Web
 from meninx.web.settings import Settings
@@ -76,6 +77,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     app.state.web = Web(settings, sessions, Jobs(settings))
     app.include_router(api)
     app.include_router(pages)
+    app.include_router(oidc)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _answer_errors(app)
 

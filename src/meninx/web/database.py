@@ -73,6 +73,8 @@ class User(Base):
     active: Mapped[bool] = mapped_column(default=True)
     failures: Mapped[int] = mapped_column(default=0)
     locked_until: Mapped[datetime | None]
+    # Who vouches for it and under which name, for accounts of a sign-in provider.
+    subject: Mapped[str | None] = mapped_column(String(400), unique=True)
     created: Mapped[datetime] = mapped_column(default=now)
 
 

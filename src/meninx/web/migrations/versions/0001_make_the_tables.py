@@ -51,9 +51,11 @@ def upgrade() -> None:
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("locked_until", Moment(), nullable=True),
+        sa.Column("subject", sa.String(length=400), nullable=True),
         sa.Column("created", Moment(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("subject"),
     )
     op.create_table(
         "sign_ins",
