@@ -182,7 +182,7 @@ async def part(
         data += piece
         if len(data) > LARGEST_CHUNK:
             raise LimitExceeded(f"a part holds at most {LARGEST_CHUNK:,} bytes")
-    return Received(offset=add_chunk(web.settings, own.id, name, offset, data))
+    return Received(offset=add_chunk(own, name, offset, data, web.settings))
 
 
 @api.post("/uploads/{upload_id}/finish", status_code=201)

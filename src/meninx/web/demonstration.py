@@ -35,7 +35,7 @@ def load_phantoms(web: Web, count: int) -> int:
             with web.sessions.begin() as session:
                 upload = start_upload(session, loader, path.name, web.settings)
                 for file in sorted(p for p in path.rglob("*") if p.is_file()):
-                    add_chunk(web.settings, upload.id, file.name, 0, file.read_bytes())
+                    add_chunk(upload, file.name, 0, file.read_bytes(), web.settings)
                 study, _ = finish_upload(session, loader, upload, web.settings)
             web.jobs.enqueue(study.id)
     return count

@@ -109,12 +109,17 @@ class Jobs:
             if attempts <= MOST_ATTEMPTS
             else {"findings": [], "chosen": 0, "why": ""}
         )
-        self._finish(study_id, result)
+        self._finish(study_id, attempts, result)
 
-    def _finish(self, study_id: str, result: dict[str, Any]) -> None:
+    def _finish(self, study_id: str, attempt: int, result: dict[str, Any]) -> None:
         with self._sessions.begin() as session:
-            study = session.get(Study, study_id)
-            if study is None:  # deleted meanwhile
+            # Deleted meanwhile, or taken up by another worker that thought this one dead.
+            study = session.scalar(
+                select(Study)
+                .where(Study.id == study_id, Study.state == SCORING, Study.attempts == attempt)
+                .with_for_update()
+            )
+            if study is None:
                 return
             shown = result["findings"][result["chosen"]] if result["findings"] else {}
             more: dict[str, Any] = {"why": result["why"]}

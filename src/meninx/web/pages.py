@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from sqlalchemy import delete, select
 
@@ -24,6 +24,7 @@ from meninx.web.serving import (
     SessionNeeded,
     Web,
     WebNeeded,
+    limited,
     seen,
     shown_file,
     study_of,
@@ -59,7 +60,7 @@ def sign_in_page(web: WebNeeded) -> HTMLResponse:
     return page(web, "sign-in.html", oidc=bool(web.settings.oidc_issuer))
 
 
-@pages.post("/sign-in")
+@pages.post("/sign-in", dependencies=[Depends(limited)])
 def signing_in(
     web: WebNeeded, name: Annotated[str, Form()], password: Annotated[str, Form()]
 ) -> Response:

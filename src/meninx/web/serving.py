@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from meninx.web.accounts import Reader, reader_of_cookie, reader_of_token, same
 from meninx.web.audit import record
-from meninx.web.database import Study
+from meninx.web.database import DONE, Study
 from meninx.web.jobs import Jobs
 from meninx.web.settings import Settings
 
@@ -39,7 +39,7 @@ class RateLimit:
         """Count a request.
 
         Args:
-            who: An address or a key's hash.
+            who: An address.
 
         Raises:
             HTTPException: 429 if there were too many.
@@ -170,9 +170,8 @@ AdministratorNeeded = Annotated[Reader, Depends(administrator_of, scope="functio
 
 
 def limited(request: Request, web: WebNeeded) -> None:
-    """Count a request of the API against its limit."""
-    address = request.client.host if request.client else ""
-    web.rate_limit.check(request.headers.get("authorization", "") or address)
+    """Count a request against its limit, by the address that it comes from."""
+    web.rate_limit.check(request.client.host if request.client else "")
 
 
 def study_of(session: Session, study_id: str) -> Study:
@@ -195,8 +194,9 @@ def study_of(session: Session, study_id: str) -> Study:
 
 
 def seen(session: Session, reader: Reader, study: Study) -> None:
-    """Write down that somebody saw a study."""
-    record(session, reader.name, "seen", study.id)
+    """Write down that somebody saw a finding; a page that waits for it asks again and again."""
+    if study.state == DONE:
+        record(session, reader.name, "seen", study.id)
 
 
 def shown_file(web: Web, study: Study, name: str) -> Path:

@@ -32,7 +32,7 @@ FILES = "files"
 def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
     """Begin an upload, of one or of many files; return what it is known by."""
     shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or "untitled"
-    upload = Upload(id=new_id(), user_id=reader.id, title=shown)
+    upload = Upload(id=new_id(), user_id=reader.id, title=shown, bytes=0)
     session.add(upload)
     folder_of(settings, upload.id).mkdir(parents=True)
     return upload
@@ -80,15 +80,15 @@ def file_of(settings: Settings, upload_id: str, name: str) -> Path:
     return folder_of(settings, upload_id) / (hashlib.sha256(name.encode()).hexdigest()[:32] + safe)
 
 
-def add_chunk(settings: Settings, upload_id: str, name: str, offset: int, data: bytes) -> int:
-    """Write a part of a file; a part that came before is passed over.
+def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Settings) -> int:
+    """Write a part of a file; what came before is passed over.
 
     Args:
-        settings: Say how much is allowed.
-        upload_id: Of the upload.
+        upload: To which it belongs.
         name: Of the file.
         offset: Where the part begins.
         data: The part.
+        settings: Say how much is allowed.
 
     Returns:
         How many bytes of the file there are now: where the next part begins.
@@ -97,18 +97,17 @@ def add_chunk(settings: Settings, upload_id: str, name: str, offset: int, data: 
         OptionError: If a part before this one is missing.
         LimitExceeded: If the upload becomes too large.
     """
-    path = file_of(settings, upload_id, name)
+    path = file_of(settings, upload.id, name)
     there = path.stat().st_size if path.exists() else 0
     if offset > there:
         raise OptionError(f"part at {offset}, but only {there} bytes came before")
     new = data[there - offset :]
-    if not new:
-        return there
-    total = sum(file.stat().st_size for file in path.parent.iterdir()) + len(new)
+    total = upload.bytes + len(new)
     if total > settings.upload_bytes:
         raise LimitExceeded(f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}")
     with path.open("ab") as file:
         file.write(new)
+    upload.bytes = total
     return there + len(new)
 
 

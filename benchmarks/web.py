@@ -1,0 +1,211 @@
+"""Time the web application as its users meet it, on a server of its own; kill it on the way.
+
+Page shell, a 192-slice series from the end of its upload to the finding, a worklist of 10,000
+studies, 50 uploads at once, and kill -9 of server and worker in turn: nothing lost, nothing twice.
+Run: python benchmarks/web.py [--json FILE], with nothing else running.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from meninx.assess.speed import machine, make_inputs
+from meninx.phantom.writing import make_studies, write_studies
+from meninx.web.accounts import ADMINISTRATOR, add_user
+from meninx.web.database import DONE, Study, migrate, now, open_database, sessions_of
+from meninx.web.settings import Settings
+
+PASSWORD = "correct horse battery"
+AT_ONCE, LISTED = 50, 10_000
+
+
+class Running:
+    """Hold a server and its worker, in processes of their own."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        command = [sys.executable, "-m", "meninx", "serve", "--data", str(self.data)]
+        environment = {**os.environ, "MENINX_WEB_REQUESTS_PER_MINUTE": "1000000"}
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port)], env=environment, stderr=subprocess.DEVNULL
+        )
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+
+    def kill(self, what: str) -> None:
+        """Kill -9 the `server`, with its worker orphaned and killed too, or the `worker` alone."""
+        found = subprocess.run(
+            ["pgrep", "-f", f"worker --data {self.data}"], capture_output=True, text=True
+        )
+        if what == "server":
+            self.process.kill()
+            self.process.wait()
+        for number in found.stdout.split():
+            os.kill(int(number), signal.SIGKILL)
+        if what == "server":
+            self.start()
+
+    def stop(self) -> None:
+        """End in good order."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
+
+    def megabytes(self) -> float:
+        """Return the memory that the server has now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
+
+
+class Client:
+    """Speak to a server as somebody who is signed in."""
+
+    def __init__(self, port: int) -> None:
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
+        self.http.post("/sign-in", data={"name": "ada", "password": PASSWORD})
+        found = re.search(r'name="csrf" content="([^"]+)"', self.http.get("/").text)
+        self.headers = {"x-csrf-token": found[1] if found else ""}
+
+    def upload(self, files: dict[str, bytes], title: str) -> str:
+        """Upload files, trying again while the server is down; return the study."""
+        address = self._asked("POST", "/api/v1/uploads", json={"title": title})["id"]
+        for name, data in files.items():
+            path = f"/api/v1/uploads/{address}/parts"
+            self._asked("PUT", path, params={"name": name, "offset": 0}, content=data)
+        return self._asked("POST", f"/api/v1/uploads/{address}/finish")["id"]
+
+    def _asked(self, method: str, path: str, **given: Any) -> Any:
+        for _ in range(100):
+            try:
+                answer = self.http.request(method, path, headers=self.headers, **given)
+            except httpx2.TransportError:
+                time.sleep(0.2)
+                continue
+            answer.raise_for_status()
+            return answer.json()
+        raise SystemExit(f"{path}: no answer")
+
+    def seconds(self, path: str, runs: int = 15, **headers: str) -> float:
+        """Return the median time of a page."""
+        times = []
+        for _ in range(runs):
+            began = time.perf_counter()
+            self.http.get(path, headers=headers).raise_for_status()
+            times.append(time.perf_counter() - began)
+        return float(np.median(times))
+
+    def wait(self, study: str) -> float:
+        """Return how long a study took to be done."""
+        began = time.perf_counter()
+        while self._asked("GET", f"/api/v1/studies/{study}")["state"] != DONE:
+            time.sleep(0.05)
+        return time.perf_counter() - began
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return a folder's files by name."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def many_listed(settings: Settings) -> None:
+    """Put thousands of studies into the worklist."""
+    engine = open_database(settings.address)
+    findings = [{"scan": "series 1", "slices": [{"index": n} for n in range(40)]}]
+    with sessions_of(engine).begin() as session:
+        session.add_all(
+            Study(title=f"listed {n}", content_hash=f"listed {n}", state=DONE, findings=findings,
+                  decision=("tumor", "refer", "no_tumor")[n % 3], priority=n % 5,
+                  probability=n / LISTED, received=now())
+            for n in range(LISTED)
+        )  # fmt: skip
+    engine.dispose()
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    """Return all figures."""
+    settings = Settings(data=folder / "data")
+    settings.data.mkdir()
+    migrate(settings.address)
+    engine = open_database(settings.address)
+    with sessions_of(engine).begin() as session:
+        add_user(session, "ada", PASSWORD, ADMINISTRATOR)
+    engine.dispose()
+    series = files_of(make_inputs(folder / "inputs", 1).series)
+    studies = make_studies(AT_ONCE, 9_000_000)
+    cases = [files_of(path) for path in write_studies(studies, folder / "cases", "dicom")]
+    running = Running(settings.data)
+    client = Client(running.port)
+    told: dict[str, Any] = {"machine": machine(), "page shell, s": client.seconds("/account")}
+    study = client.upload(series, "192 slices")
+    told["192 slices, end of upload to finding, s"] = client.wait(study)
+    told["study page, s"] = client.seconds(f"/studies/{study}")
+    told["its volume to the viewer, s"] = client.seconds(f"/studies/{study}/files/0.nii", 5)
+    many_listed(settings)
+    htmx = {"hx-request": "true"}
+    told[f"worklist of {LISTED} studies, s"] = client.seconds("/", **htmx)
+    told["searched, s"] = client.seconds("/?search=listed+77", **htmx)
+    before = running.megabytes()
+    began = time.perf_counter()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        clients = list(pool.map(Client, [running.port] * AT_ONCE))
+        sent = [pool.submit(one.upload, case, f"case {n}")
+                for n, (one, case) in enumerate(zip(clients, cases, strict=True))]  # fmt: skip
+        answered = [client.seconds("/", 1, **htmx) for _ in range(10)]
+        for what in ("worker", "server", "worker"):
+            time.sleep(3)
+            running.kill(what)
+        received = {one.result() for one in sent}
+    told[f"{AT_ONCE} uploads at once: worklist meanwhile, s"] = max(answered)
+    for one in received:
+        client.wait(one)
+    told[f"{AT_ONCE} uploads at once, killed three times, until all are scored, s"] = (
+        time.perf_counter() - began
+    )
+    told["server's memory before and after, MB"] = [before, running.megabytes()]
+    with sqlite3.connect(settings.data / "meninx.sqlite") as database:
+        counts = dict(database.execute(
+            "select study_id, count(*) from audit where action = 'scored' group by study_id"
+        ))  # fmt: skip
+    told["lost"] = AT_ONCE - len(received & set(counts))
+    told["scored twice"] = sum(counts[one] > 1 for one in received)
+    running.stop()
+    return told
+
+
+def main() -> None:
+    """Print and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        told = measured(Path(folder))
+    print(json.dumps(told, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
