@@ -10,6 +10,8 @@ from typing import Any
 
 import targets
 
+from meninx.cli.bench import rows_of
+
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "docs" / "evidence"
 BEGIN, END = "<!-- figures: written by benchmarks/figures.py -->", "<!-- end of figures -->"
@@ -73,11 +75,38 @@ def as_table(rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def speed_table() -> str:
-    """Return the table of times."""
+def bench_table() -> str:
+    """Return the table of times, as `meninx bench` prints it."""
+    told = _read("bench.json")
+    rows = [[told["machine"], "median", "95th percentile"], ["---"] * 3]
+    return as_table([*rows, *map(list, rows_of(told))])
+
+
+def start_table() -> str:
+    """Return the table of times of new processes, and of what is installed."""
     speed = _read("speed.json")
     rows = [["what", speed["machine"]], ["---", "---"]]
     rows += [[name, f"{value:.2f}"] for name, value in speed["figures"].items() if value]
+    return as_table(rows)
+
+
+def growth_table() -> str:
+    """Return the table of time and memory as a folder or a series grows."""
+    told = _read("growth.json")
+    rows = [[told["machine"], "seconds", "resident MB"], ["---"] * 3]
+    for kind, unit in (("folder", "pictures"), ("series", "slices")):
+        rows += [[f"{row[unit]:.0f} {unit}", f"{row['s']:.1f}", f"{row['MB']:.0f}"]
+                 for row in told[kind]]  # fmt: skip
+    return as_table(rows)
+
+
+def web_table() -> str:
+    """Return the table of what the web application took."""
+    rows = [["web application", "measured"], ["---"] * 2]
+    for name, value in _read("web.json").items():
+        values = value if isinstance(value, list) else [value]
+        told = (one if isinstance(one, str) else f"{one:.3g}" for one in values)
+        rows.append([name, ", ".join(told)])
     return as_table(rows)
 
 
@@ -181,12 +210,18 @@ def with_figures(text: str, tables: Iterable[str]) -> str:
 def pages() -> dict[Path, str]:
     """Return every page that holds figures, as it should be."""
     tables = {
-        ROOT / "README.md": (volumes_table(), called_table(), speed_table()),
+        ROOT / "README.md": (volumes_table(), called_table(), bench_table()),
         ROOT / "docs" / "evidence.md": (
             curated_table(),
             splits_table(),
             copies_table(),
             finetuning_table(),
+        ),
+        ROOT / "benchmarks" / "README.md": (
+            bench_table(),
+            start_table(),
+            growth_table(),
+            web_table(),
         ),
         ROOT / "docs" / "refusals.md": (refusals_table(), damages_table()),
         ROOT / "docs" / "explanation.md": (explanation_table(),),
