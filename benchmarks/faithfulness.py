@@ -158,6 +158,16 @@ def drawn(lesion: Lesion, heats: dict[str, FloatImage]) -> Image.Image:
     return sheet
 
 
+def write_maps(measure: Measure, sets: dict[str, list[Lesion]], folder: Path) -> None:
+    """Draw ten slices, of all sets, with every method's map."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = [lesions[n] for lesions in sets.values() for n in (0, len(lesions) // 3, -1)][:10]
+    for number, lesion in enumerate(chosen):
+        x = as_input(measure.detector, [lesion.unit])
+        heats = {way: measure.ways[way][0](x) for way in METHODS}
+        drawn(lesion, heats).save(folder / f"{number}.png")
+
+
 def main() -> None:
     """Print a table, write it as JSON, draw ten slices."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -174,6 +184,8 @@ def main() -> None:
     for name, (folder, image, mask) in SETS.items():
         sets[name] = list(of_volumes(detector, data / folder, image, mask))
     measure = Measure(detector, network)
+    if options.maps:
+        write_maps(measure, sets, options.maps)
     table: dict[str, Any] = {}
     for name, lesions in sets.items():
         table[name] = {"slices": len(lesions), "methods": {}}
@@ -182,13 +194,6 @@ def main() -> None:
             table[name]["methods"][way] = found
             told = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
             print(f"{name:14} {way:17} {told}", flush=True)
-    if options.maps:
-        chosen = [lesions[n] for lesions in sets.values() for n in (0, len(lesions) // 3, -1)][:10]
-        for lesion in chosen:
-            x = as_input(detector, [lesion.unit])
-            heats = {way: measure.ways[way][0](x) for way in METHODS}
-            options.maps.mkdir(parents=True, exist_ok=True)
-            drawn(lesion, heats).save(options.maps / f"{lesion.name.replace(' ', '-')}.png")
     if options.json:
         told_all = {"model": detector.model, "sets": table}
         options.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")

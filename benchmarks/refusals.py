@@ -22,6 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 from meninx.assess.metrics import auroc
+from meninx.assess.plots import RED, SKY, drawing
 from meninx.data.manifest import Picture, read_manifest
 from meninx.detect.detector import Detector, brain_areas, load_detector
 from meninx.errors import UnsupportedScan
@@ -244,12 +245,36 @@ def _mask(picture: Picture) -> NDArray[np.bool_]:
         return np.asarray(opened.convert("L")) > 0
 
 
+def plot_damages(table: dict[str, Any], stem: Path) -> None:
+    """Draw what is refused of damaged pictures, and what the rest is worth.
+
+    Args:
+        table: As `damaged` returns it.
+        stem: Path without a suffix.
+    """
+    names = list(table)
+    with drawing(stem, (7.5, 7.0)) as axes:
+        for row, name in enumerate(names):
+            axes.barh(
+                row, table[name]["refused"], color=SKY, label="share refused" if not row else None
+            )
+            if table[name]["auroc"] is not None:
+                label = "AUROC of what is scored" if not row else None
+                axes.plot(table[name]["auroc"], row, "o", color=RED, label=label)
+        axes.axvline(0.5, color="#888888", linestyle=":")
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.02)
+        axes.legend(loc="lower right")
+
+
 def main() -> None:
     """Print tables and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="without a suffix")
     options = parser.parse_args()
     data = Path(os.environ["MENINX_DATA"])
     detector = load_detector(options.model)
@@ -265,6 +290,8 @@ def main() -> None:
         values = [row[key] for key in ("refused", "auroc", "hottest pixel in the tumor")]
         told = "  ".join("   - " if value is None else f"{value:.3f}" for value in values)
         print(f"{name:48} {told}")
+    if options.plot:
+        plot_damages(found["damaged"], options.plot)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
