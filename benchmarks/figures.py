@@ -82,6 +82,35 @@ def bench_table() -> str:
     return as_table([*rows, *map(list, rows_of(told))])
 
 
+# What was to be reached on two cores, and hoped for: `at most` or, of ratios, `at least`.
+SPEED_TARGETS = {
+    "file to finding, median, ms": (6, 4), "file to finding, 95th percentile, ms": (9, 6),
+    "ResNet-18 in eager PyTorch against the network here, times": (3, 5),
+    "cold command, one picture, s": (1.2, 0.8), "192-slice series, s": (2.5, 1),
+    "resident memory, series, MB": (500, 350),
+}  # fmt: skip
+
+
+def speed_targets_table() -> str:
+    """Return the table of times beside what was to be reached."""
+    told = _read("bench.json")
+    own = told["runtimes"]["onnxruntime"]
+    picture = own["one picture of 512 px, ms"]
+    eager = told["ResNet-18 of torchvision, eager, network alone, ms"]["median"]
+    values = (
+        picture["file to finding"]["median"], picture["file to finding"]["p95"],
+        eager / picture["infer"]["median"], told["cold command, one picture, s"],
+        own["series of 192 slices, read and scored, s"],
+        own["most memory, one picture and the series, MB"],
+    )  # fmt: skip
+    rows = [["what", "must", "aim", "measured", "reached"], ["---"] * 5]
+    for (name, (must, aim)), value in zip(SPEED_TARGETS.items(), values, strict=True):
+        sign = -1 if must < aim else 1
+        names = [n for n, wanted in (("aim", aim), ("must", must)) if sign * value <= sign * wanted]
+        rows.append([name, f"{must:g}", f"{aim:g}", f"{value:.2f}", (names or ["missed"])[0]])
+    return as_table(rows)
+
+
 def start_table() -> str:
     """Return the table of times of new processes, and of what is installed."""
     speed = _read("speed.json")

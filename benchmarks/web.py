@@ -30,7 +30,7 @@ from meninx.web.database import DONE, Study, migrate, now, open_database, sessio
 from meninx.web.settings import Settings
 
 PASSWORD = "correct horse battery"
-AT_ONCE, LISTED = 50, 10_000
+AT_ONCE, DIFFERENT, LISTED = 50, 5, 10_000
 
 
 class Running:
@@ -154,8 +154,10 @@ def measured(folder: Path) -> dict[str, Any]:
         add_user(session, "ada", PASSWORD, ADMINISTRATOR)
     engine.dispose()
     series = files_of(make_inputs(folder / "inputs", 1).series)
-    studies = make_studies(AT_ONCE, 9_000_000)
-    cases = [files_of(path) for path in write_studies(studies, folder / "cases", "dicom")]
+    studies = make_studies(DIFFERENT, 9_000_000)
+    made = [files_of(path) for path in write_studies(studies, folder / "cases", "dicom")]
+    # A file that is no scan makes each upload another one.
+    cases = [made[n % DIFFERENT] | {"note.txt": f"{n}".encode()} for n in range(AT_ONCE)]
     running = Running(settings.data)
     client = Client(running.port)
     told: dict[str, Any] = {"machine": machine(), "page shell, s": client.seconds("/account")}

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +23,8 @@ READER, ADMINISTRATOR = "reader", "administrator"
 ROLES = (READER, ADMINISTRATOR)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 SHORTEST_PASSWORD = 10
+# argon2 takes 64 MB and a core for each password: so many at a time, the others wait.
+CHECKS = threading.BoundedSemaphore(2)
 PASSWORDS = PasswordHash((Argon2Hasher(),))
 # Checked where no such account is, so that the answer takes as long.
 NOBODY = PASSWORDS.hash(secrets.token_urlsafe())
@@ -145,7 +148,8 @@ def sign_in(session: Session, name: str, password: str, settings: Settings) -> t
         OptionError: If name or password is wrong, or the account is locked; it does not say which.
     """
     user = session.scalar(select(User).where(User.name == name).with_for_update())
-    right = PASSWORDS.verify(password, user.password if user else NOBODY)
+    with CHECKS:
+        right = PASSWORDS.verify(password, user.password if user else NOBODY)
     locked = user is not None and user.locked_until is not None and user.locked_until > now()
     if user is None or not right or not user.active or locked:
         if user is not None and not locked:

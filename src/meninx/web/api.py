@@ -170,18 +170,34 @@ def begin(begin: Begin, reader: ReaderNeeded, session: SessionNeeded, web: WebNe
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
+async def body_of(request: Request) -> bytes:
+    """Return a request's body, unless it is too large for a part.
+
+    Args:
+        request: That sends it.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        LimitExceeded: If there are more than a part may have.
+    """
+    pieces, length = [], 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        length += len(piece)
+        if length > LARGEST_CHUNK:
+            raise LimitExceeded(f"a part holds at most {LARGEST_CHUNK:,} bytes")
+    return b"".join(pieces)
+
+
 @api.put("/uploads/{upload_id}/parts", openapi_extra={"requestBody": {"content": BYTES}})
-async def part(
-    request: Request, upload_id: Id, name: Name, reader: ReaderNeeded, session: SessionNeeded,
-    web: WebNeeded, offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+def part(
+    upload_id: Id, name: Name, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    data: Annotated[bytes, Depends(body_of)], offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
 ) -> Received:  # fmt: skip
     """Send a part of a file as the body; an empty one asks how far the file has come."""
     own = own_upload(session, reader, upload_id)
-    data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > LARGEST_CHUNK:
-            raise LimitExceeded(f"a part holds at most {LARGEST_CHUNK:,} bytes")
     return Received(offset=add_chunk(own, name, offset, data, web.settings))
 
 

@@ -1,23 +1,26 @@
 """Put the application together."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meninx import __version__
 from meninx.errors import LimitExceeded, MeninxError
 from meninx.web.accounts import first_administrator
 from meninx.web.api import api
-from meninx.web.database import migrate, open_database, sessions_of
+from meninx.web.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx.web.jobs import Jobs
 from meninx.web.oidc import oidc
 from meninx.web.pages import page, pages
@@ -39,7 +42,31 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
+# Beyond so many requests at a time others wait outside. Each has a thread and a connection for
+# itself: one that holds the database's write lock must never wait for a thread that waits for it.
+THREADS = 2 * CONNECTIONS
+
 log = logging.getLogger(__name__)
+
+
+class Turnstile:
+    """Let so many requests in at a time.
+
+    Args:
+        app: What answers.
+        most: How many.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._free = app, asyncio.Semaphore(most)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, in its turn."""
+        if scope["type"] != "http" or scope["path"].startswith("/static/"):
+            await self._app(scope, receive, send)
+            return
+        async with self._free:
+            await self._app(scope, receive, send)
 
 
 def create_app(settings: Settings, on_password: Callable[[str], None] | None = None) -> FastAPI:
@@ -65,6 +92,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
         yield
         engine.dispose()
         app.state.web.jobs.close()
@@ -75,6 +103,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         description="Finds tumors in brain MRI. For research, not for diagnosis.",
     )  # fmt: skip
     app.state.web = Web(settings, sessions, Jobs(settings))
+    app.add_middleware(Turnstile, most=CONNECTIONS)
     app.include_router(api)
     app.include_router(pages)
     app.include_router(oidc)

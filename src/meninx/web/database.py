@@ -25,6 +25,8 @@ from sqlalchemy.types import TypeDecorator
 
 # A second writer waits so long for the first.
 BUSY_SECONDS = 30
+# Connections of one process: one for each request that is answered at a time.
+CONNECTIONS = 40
 # States of a study: uploaded, taken by a worker, and done.
 RECEIVED, SCORING, DONE = "received", "scoring", "done"
 
@@ -183,7 +185,7 @@ def open_database(address: str) -> Engine:
     Returns:
         The engine.
     """
-    engine = create_engine(address, pool_pre_ping=True)
+    engine = create_engine(address, pool_pre_ping=True, pool_size=CONNECTIONS)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -110,37 +110,45 @@ class MustChangePassword(Exception):
     """Say that a first password is only good for setting another one."""
 
 
-async def reader_of(request: Request, web: WebNeeded, session: SessionNeeded) -> Reader:
+async def form_word(request: Request) -> str:
+    """Return the word that a form or a program brings along, to prove that its page was ours."""
+    word = request.headers.get(CSRF_HEADER, "")
+    form = "form" in request.headers.get("content-type", "")
+    if form and not word and request.method not in SAFE:
+        word = str((await request.form()).get("csrf", ""))
+    return word
+
+
+def reader_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(form_word)]) -> Reader:
     """Return who asks, by cookie or by key; changes by cookie need the session's own word as well.
 
     Args:
         request: That asks.
         web: The application.
-        session: Of the database.
+        word: That came along.
 
     Returns:
         The reader.
 
     Raises:
         NotSignedIn: Where nobody is.
+        MustChangePassword: Where the password is a first one.
         HTTPException: 403 where the word is missing.
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        reader = reader_of_token(session, key.strip())
-        if reader is None:
-            raise NotSignedIn
-        return reader
     secret = request.cookies.get(COOKIE, "")
-    reader = reader_of_cookie(session, secret, web.settings) if secret else None
+    # A transaction of its own: what the request does may begin much later.
+    with web.sessions.begin() as session:
+        if scheme.lower() == "bearer":
+            reader = reader_of_token(session, key.strip())
+        else:
+            reader = reader_of_cookie(session, secret, web.settings) if secret else None
     if reader is None:
         raise NotSignedIn
-    if request.method not in SAFE:
-        word = request.headers.get(CSRF_HEADER, "")
-        if not word and "form" in request.headers.get("content-type", ""):
-            word = str((await request.form()).get("csrf", ""))
-        if not same(word, reader.csrf):
-            raise HTTPException(403, "the form is too old; load the page again")
+    if scheme.lower() == "bearer":
+        return reader
+    if request.method not in SAFE and not same(word, reader.csrf):
+        raise HTTPException(403, "the form is too old; load the page again")
     if reader.must_change and not request.url.path.startswith("/account"):
         raise MustChangePassword
     return reader
