@@ -1,0 +1,34 @@
+"""Draw docs/explanation.png: ten synthetic heads as `meninx explain` draws them."""
+
+import math
+from pathlib import Path
+
+from PIL import Image
+
+from meninx.detect.detector import load_detector
+from meninx.detect.drawing import explanation_sheet
+from meninx.phantom.writing import make_studies
+
+COUNT, FIRST_SEED, COLUMNS, WIDTH = 10, 600, 5, 420
+
+
+def main() -> None:
+    """Score, check, draw, and put them beside each other."""
+    detector, sheets = load_detector(), []
+    for study in make_studies(COUNT, FIRST_SEED):
+        findings = detector.score(study.scan)
+        shown = detector.check_map(study.scan, findings).passed
+        size = detector.card.preprocessing.size
+        sheet = explanation_sheet(study.scan, findings, size, shown=shown)
+        sheets.append(sheet.resize((WIDTH, round(WIDTH * sheet.height / sheet.width))))
+    height = max(sheet.height for sheet in sheets)
+    rows = math.ceil(len(sheets) / COLUMNS)
+    page = Image.new("RGB", (COLUMNS * WIDTH, rows * height))
+    for number, sheet in enumerate(sheets):
+        page.paste(sheet, (number % COLUMNS * WIDTH, number // COLUMNS * height))
+    path = Path(__file__).parents[1] / "docs" / "explanation.png"
+    page.quantize(200).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
