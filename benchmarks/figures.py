@@ -119,16 +119,6 @@ def start_table() -> str:
     return as_table(rows)
 
 
-def growth_table() -> str:
-    """Return the table of time and memory as a folder or a series grows."""
-    told = _read("growth.json")
-    rows = [[told["machine"], "seconds", "resident MB"], ["---"] * 3]
-    for kind, unit in (("folder", "pictures"), ("series", "slices")):
-        rows += [[f"{row[unit]:.0f} {unit}", f"{row['s']:.1f}", f"{row['MB']:.0f}"]
-                 for row in told[kind]]  # fmt: skip
-    return as_table(rows)
-
-
 def web_table() -> str:
     """Return the table of what the web application took."""
     rows = [["web application", "measured"], ["---"] * 2]
@@ -248,8 +238,8 @@ def pages() -> dict[Path, str]:
         ),
         ROOT / "benchmarks" / "README.md": (
             bench_table(),
+            speed_targets_table(),
             start_table(),
-            growth_table(),
             web_table(),
         ),
         ROOT / "docs" / "refusals.md": (refusals_table(), damages_table()),
