@@ -10,8 +10,8 @@ from meninx.scan.scan import Scan
 
 ROOT = Path(__file__).parents[2]
 # Floors; benchmarks/refusals.py counts.
-FLOORS = {"noise": 0.95, "gradients": 1.0, "shapes": 0.95, "photographs": 0.85, "drawings": 0.95,
-          "chest": 0.95, "abdomen": 0.95, "limb": 0.9}  # fmt: skip
+FLOORS = {"noise": 0.9, "gradients": 1.0, "shapes": 0.9, "photographs": 0.85, "drawings": 0.9,
+          "chest": 0.9, "abdomen": 0.9, "limb": 0.9}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
