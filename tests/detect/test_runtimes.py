@@ -8,7 +8,7 @@ from meninx.detect.detector import load_detector
 from meninx.errors import OptionError
 from meninx.phantom.writing import write_dicom
 
-# In a process of its own: OpenVINO's threads beside PyTorch's have been seen to wait for each other.
+# In a process of its own: a run with PyTorch's threads beside OpenVINO's stood still once.
 SHARED = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
