@@ -1,7 +1,15 @@
 // Leave a hash of what was built beside it, by which a test sees a bundle that is older than its source.
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 
 const digest = createHash("sha256");
 for (const name of ["src/app.js", "src/viewer.js", "vite.config.js", "package-lock.json"]) digest.update(readFileSync(name));
 writeFileSync("../src/meninx/web/static/built/SOURCES", `${digest.digest("hex")}\n`);
+
+// The licenses of what is in the bundle go where it goes.
+const { packages } = JSON.parse(readFileSync("package-lock.json"));
+const texts = Object.entries(packages).filter(([path, told]) => path && !told.dev && !told.optional).map(([path, told]) => {
+  const name = readdirSync(path).find((file) => /^licen[cs]e/i.test(file));
+  return `${path.split("node_modules/").pop()} ${told.version} (${told.license})\n\n${name ? readFileSync(`${path}/${name}`, "utf8") : ""}`;
+});
+writeFileSync("../src/meninx/web/static/built/LICENSES.txt", texts.join(`\n${"-".repeat(72)}\n`));

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, select, text
 
 from meninx import __version__
-from meninx.errors import LimitExceeded, OptionError
+from meninx.errors import LimitExceeded
 from meninx.web.database import Opinion, Study
 from meninx.web.serving import (
     ReaderNeeded,
@@ -279,13 +279,9 @@ def say(
 ) -> OpinionTold:
     """Agree, disagree or mark a region, with a note; earlier opinions stay."""
     found = study_of(session, study_id)
-    if said.scan >= max(1, len(found.findings)):
-        raise OptionError(f"the study has no scan {said.scan}")
     region: dict[str, Any] | None = None
     if said.region is not None:
         region = {name: list(corner) for name, corner in said.region.items()}
-    if (said.verdict == "region") != (region is not None and set(region) == {"from", "to"}):
-        raise OptionError("a region has two corners, `from` and `to`; other verdicts have none")
     stored = add_opinion(
         session, reader, found, said.scan, said.verdict, said.note, region, web.key
     )

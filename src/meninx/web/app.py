@@ -1,7 +1,6 @@
 """Put the application together."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,8 +44,6 @@ HEADERS = {
 # Beyond so many requests at a time others wait outside. Each has a thread and a connection for
 # itself: one that holds the database's write lock must never wait for a thread that waits for it.
 THREADS = 2 * CONNECTIONS
-
-log = logging.getLogger(__name__)
 
 
 class Turnstile:

@@ -4,7 +4,6 @@ The queue only says that there is work; what work, and how far it has come, stan
 So a queue that is lost loses nothing: a worker that starts asks the database.
 """
 
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -25,13 +24,10 @@ from meninx.web.database import (
 )
 from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
-from meninx.web.studies import FILES, PRIORITIES, delete_old_studies
+from meninx.web.studies import FILES, PRIORITIES, SHOWN, delete_old_studies
 
 # A study that ends its process so often is given up.
 MOST_ATTEMPTS = 3
-SHOWN = "shown"
-
-log = logging.getLogger(__name__)
 
 
 def queue_of(settings: Settings) -> Huey:

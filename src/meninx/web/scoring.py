@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.detect.findings import Findings
+from meninx.errors import InputError, LimitExceeded, UnreadableFile
 from meninx.scan.scan import Scan
 from meninx.web.settings import Settings
 
@@ -54,18 +55,16 @@ def score_study(files: Path, out: Path, settings: Settings) -> dict[str, Any]:
             preexec_fn=limited,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return _failure("limit_exceeded", f"took longer than {settings.worker_seconds} s")
+        return _failure(LimitExceeded(f"took longer than {settings.worker_seconds} s"))
     if done.returncode or not (out / RESULT).is_file():
-        return _failure("unreadable", "the files could not be decoded; export them again")
+        return _failure(UnreadableFile("the files could not be decoded; export them again"))
     result: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
     return result
 
 
-def _failure(reason: str, message: str) -> dict[str, Any]:
-    finding: dict[str, Any] = {"scan": "", "status": "failed", "reason": reason, "message": message,
-               "decision": None, "probability": None, "slices": [], "types": {}, "model": {},
-               "identity": {}, "p_values": {}, "coverage": None, "milliseconds": {}}  # fmt: skip
-    return {"findings": [finding], "chosen": 0, "why": WHY["failed"]}
+def _failure(error: InputError) -> dict[str, Any]:
+    finding = Findings.of_error(error, {})
+    return {"findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"]}
 
 
 def write_study(files: Path, out: Path, model: Path | None) -> None:

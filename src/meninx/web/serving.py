@@ -17,6 +17,7 @@ from meninx.web.audit import record
 from meninx.web.database import DONE, Study
 from meninx.web.jobs import Jobs
 from meninx.web.settings import Settings
+from meninx.web.studies import SHOWN
 
 COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
@@ -227,7 +228,7 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
         for kind in ("volume", "heat", "picture")
         if one.get("viewer") and one["viewer"][kind]
     }
-    path = web.settings.studies / study.id / "shown" / name
+    path = web.settings.studies / study.id / SHOWN / name
     if name not in names or not path.is_file():
         raise HTTPException(404, "no such file")
     return path

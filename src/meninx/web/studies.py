@@ -26,7 +26,8 @@ WAITING = 9
 ANONYMOUS = "anonymous study"
 Verdict = Literal["agree", "disagree", "region"]
 Order = Literal["priority", "received", "title", "probability"]
-FILES = "files"
+# Of a study's folder: what was uploaded, and what the viewer shows.
+FILES, SHOWN = "files", "shown"
 
 
 def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
@@ -255,7 +256,14 @@ def add_opinion(
 
     Returns:
         What was stored.
+
+    Raises:
+        OptionError: If there is no such scan, or a region is marked that is none.
     """
+    if scan >= max(1, len(study.findings)):
+        raise OptionError(f"the study has no scan {scan}")
+    if (verdict == "region") != (region is not None and set(region) == {"from", "to"}):
+        raise OptionError("a region has two corners, `from` and `to`; other verdicts have none")
     opinion = Opinion(
         study_id=study.id, scan=scan, user_name=reader.name, verdict=verdict, note=note[:4000],
         region=region, made=now(),
