@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -59,7 +60,7 @@ class Running:
     def kill(self, what: str) -> None:
         """Kill -9 the `server`, with its worker orphaned and killed too, or the `worker` alone."""
         found = subprocess.run(
-            ["pgrep", "-f", f"worker --data {self.data}"], capture_output=True, text=True
+            ["pgrep", "-f", f"worker --beside --data {self.data}"], capture_output=True, text=True
         )
         if what == "server":
             self.process.kill()
@@ -125,6 +126,45 @@ class Client:
         return time.perf_counter() - began
 
 
+def browser_seconds(port: int, study: str) -> dict[str, float]:
+    """Return what a reader waits for in Debian's Chromium, without a graphics card.
+
+    Args:
+        port: Of the server.
+        study: With a scored series.
+
+    Returns:
+        Seconds until the worklist is drawn, and from the click on a study to its first image.
+    """
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
+             "--enable-unsafe-swiftshader"]  # fmt: skip
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.goto(f"http://127.0.0.1:{port}/sign-in")
+        page.get_by_label("Name").fill("ada")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#studies")
+        listed, shown = [], []
+        for _ in range(5):
+            began = time.perf_counter()
+            page.goto(f"http://127.0.0.1:{port}/")
+            page.wait_for_selector("#studies tbody tr")
+            listed.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            page.goto(f"http://127.0.0.1:{port}/studies/{study}")
+            page.wait_for_selector("#viewer[data-ready]")
+            shown.append(time.perf_counter() - began)
+        browser.close()
+    return {
+        f"worklist of {LISTED} studies in Chromium, s": float(np.median(listed)),
+        "192 slices, first image in Chromium, s": float(np.median(shown)),
+    }
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """Return a folder's files by name."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -169,6 +209,7 @@ def measured(folder: Path) -> dict[str, Any]:
     htmx = {"hx-request": "true"}
     told[f"worklist of {LISTED} studies, s"] = client.seconds("/", **htmx)
     told["searched, s"] = client.seconds("/?search=listed+77", **htmx)
+    told |= browser_seconds(running.port, study)
     before = running.megabytes()
     began = time.perf_counter()
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -28,6 +28,20 @@ async function niivue(canvas, geometry) {
   return nv;
 }
 
+// Of a heat map only the rim of what reaches a level, slice by slice.
+function rimOf(heat, shape, axis, level) {
+  const steps = [1, shape[0], shape[0] * shape[1]];
+  const across = [0, 1, 2].filter((n) => n !== axis);
+  return heat.map((value, at) => {
+    if (value < level) return 0;
+    const inside = across.every((n) => {
+      const place = Math.floor(at / steps[n]) % shape[n];
+      return place > 0 && place < shape[n] - 1 && heat[at - steps[n]] >= level && heat[at + steps[n]] >= level;
+    });
+    return inside ? 0 : value;
+  });
+}
+
 async function show(box) {
   const { study, volume, heat, plane, beside } = box.dataset;
   const address = (name) => `/studies/${study}/files/${name}`;
@@ -110,6 +124,13 @@ async function show(box) {
     wide: () => [range.min, range.min + 1.6 * (range.max - range.min)],
     full: () => [nv.volumes[0].global_min, nv.volumes[0].global_max],
   };
+  const whole = heat ? nv.volumes[1].img : null;
+  const drawHeat = () => {
+    const level = Number(tools.threshold.value);
+    nv.volumes[1].cal_min = level;
+    nv.volumes[1].img = pressed(tools.contour) ? rimOf(whole, shape, axis, level) : whole;
+    nv.updateGLVolume();
+  };
   const actions = {
     peak: toPeak,
     planes: () => {
@@ -120,10 +141,10 @@ async function show(box) {
     ruler: () => drag(DRAG_MODE.measurement, tools.ruler),
     mark: () => drag(DRAG_MODE.roiSelection, tools.mark),
     contour: () => {
+      if (!heat) return;
       const on = !pressed(tools.contour);
       press(tools.contour, on);
-      nv.overlayOutlineWidth = on ? 1 : 0;
-      nv.updateGLVolume();
+      drawHeat();
     },
   };
   for (const [name, action] of Object.entries(actions)) tools[name]?.addEventListener("click", action);
@@ -133,10 +154,7 @@ async function show(box) {
   });
   if (heat) {
     tools.opacity.addEventListener("input", () => nv.setOpacity(1, tools.opacity.value / 100));
-    tools.threshold.addEventListener("input", () => {
-      nv.volumes[1].cal_min = Number(tools.threshold.value);
-      nv.updateGLVolume();
-    });
+    tools.threshold.addEventListener("input", drawHeat);
   }
   nv.onDragRelease = (told) => {
     if (!pressed(tools.mark)) return;

@@ -136,6 +136,77 @@ def test_from_a_dropped_folder_to_an_opinion_and_the_audit_log(page, address, fo
     assert not page.faults
 
 
+def test_a_folder_is_dropped_by_mouse(page, address, tmp_path, healthy):
+    write_dicom(healthy.scan, tmp_path / "dropped by mouse", 12)
+    sign_in(page, address, "rene")
+    box = page.locator("#drop").bounding_box()
+    middle = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(tmp_path / "dropped by mouse")], "dragOperationsMask": 1}
+    hand = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        hand.send("Input.dispatchDragEvent", {"type": kind, **middle, "data": data})
+    row = page.locator("tr", has_text="dropped by mouse")
+    expect(row.locator(".answer:not(.waiting)")).to_be_visible(timeout=60_000)
+
+
+def drag(page, start, end):
+    """Drag over the image, from and to shares of its sides."""
+    box = page.locator("#image").bounding_box()
+    for number, (x, y) in enumerate((start, end)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+        (page.mouse.up if number else page.mouse.down)()
+
+
+def test_the_viewer_s_tools_do_what_they_say(page, address, folder, tmp_path):
+    sign_in(page, address, "rene")
+    page.locator("tr", has_text="tumor case").get_by_role("link").click()
+    ready(page)
+    plain = pixels(page, tmp_path)
+    page.locator("[data-do=window]").select_option("wide")
+    wide = pixels(page, tmp_path)
+    assert wide.mean() < plain.mean()  # gray values spread over more
+    drag(page, (0.3, 0.3), (0.5, 0.6))
+    assert np.abs(pixels(page, tmp_path) - wide).mean() > 1  # window and level by dragging
+    page.locator("[data-do=window]").select_option("auto")
+    page.get_by_role("button", name="To the peak").click()
+    page.get_by_role("button", name="Contour").click()
+    assert 0 < colored(pixels(page, tmp_path)) < colored(plain) / 2
+    page.get_by_role("button", name="Contour").click()
+    page.get_by_role("button", name="Three planes").click()
+    expect(page.get_by_role("button", name="Three planes")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    assert np.abs(pixels(page, tmp_path) - plain).mean() > 5
+    page.keyboard.press("m")
+    before = pixels(page, tmp_path)
+    page.get_by_role("button", name="Ruler").click()
+    drag(page, (0.4, 0.4), (0.6, 0.55))
+    assert np.abs(pixels(page, tmp_path) - before).max() > 100  # the line and its length
+    page.get_by_role("button", name="Mark", exact=True).click()
+    drag(page, (0.4, 0.4), (0.6, 0.6))
+    expect(page.locator("#where")).to_contain_text("Marked from")
+    page.get_by_label("Note").fill("here")
+    page.get_by_role("button", name="Store the mark").click()
+    expect(page.locator(".opinion").first).to_contain_text(re.compile(r"region.*here.*box", re.S))
+    assert not page.faults
+
+
+def test_a_tablet_shows_all_without_scrolling_sideways(page, address, folder, tmp_path):
+    page.set_viewport_size({"width": 800, "height": 1180})
+    sign_in(page, address, "rene")
+    into = Path(os.environ.get("MENINX_SCREENSHOTS", tmp_path))
+    page.locator("tr", has_text="tumor case").get_by_role("link").click()
+    ready(page)
+    page.wait_for_timeout(300)
+    page.screenshot(path=into / "web-tablet.png")
+    for path in (page.url, address + "/"):
+        page.goto(path)
+        wide = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert wide <= 0, path
+
+
 def test_right_is_on_the_left(page, address, folder, tmp_path, sick):
     """A bright mark on the patient's right appears on the viewer's left, and letters say so."""
     from dataclasses import replace

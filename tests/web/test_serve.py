@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,7 +35,10 @@ def test_synthetic_studies_are_loaded_and_a_killed_worker_s_study_is_scored_once
     with served(tmp_path, "--phantoms", "2"):
         wait_for(lambda: states(tmp_path) and states(tmp_path)[0][0] == "scoring")
         found = subprocess.run(
-            ["pgrep", "-f", f"worker --data {tmp_path}"], capture_output=True, text=True, check=True
+            ["pgrep", "-f", f"worker --beside --data {tmp_path}"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
         wait_for(lambda: [state for state, _ in states(tmp_path)] == ["done", "done"])
@@ -46,3 +50,17 @@ def test_synthetic_studies_are_loaded_and_a_killed_worker_s_study_is_scored_once
             "select count(*) from audit where action = 'scored'"
         ).fetchone()
     assert scored == 2
+
+
+def test_a_worker_ends_with_the_server_that_was_killed(tmp_path):
+    def workers():
+        told = subprocess.run(
+            ["pgrep", "-f", f"worker --beside --data {tmp_path}"], capture_output=True, check=False
+        )
+        return told.stdout.split()
+
+    command = [sys.executable, "-m", "meninx", "serve", "--port", "0", "--data", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        wait_for(workers)
+        server.kill()
+    wait_for(lambda: not workers())

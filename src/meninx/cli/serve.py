@@ -103,12 +103,14 @@ def _tell_password(password: str) -> None:
 
 def _keep_worker(settings: "Settings", stop: threading.Event) -> None:
     """Run a worker, and another one whenever it ends, until told to stop."""
-    command = [sys.executable, "-m", "meninx", "worker", "--data", str(settings.data)]
+    command = [sys.executable, "-m", "meninx", "worker", "--beside"]
+    command += ["--data", str(settings.data)]
     environment = {**os.environ, "MENINX_WEB_DATABASE": settings.database}
     if settings.model is not None:
         environment["MENINX_WEB_MODEL"] = str(settings.model)
     while not stop.is_set():
-        with subprocess.Popen(command, env=environment) as process:
+        # The pipe ends with this process, however that ends: the worker then knows.
+        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as process:
             while process.poll() is None and not stop.is_set():
                 time.sleep(0.2)
             if stop.is_set() and process.poll() is None:

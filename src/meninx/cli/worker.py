@@ -1,5 +1,9 @@
 """Score what was uploaded: `meninx worker`, beside a `meninx serve`."""
 
+import os
+import signal
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +25,9 @@ def worker(
             "crash, until its time has run out."
         ),
     ] = False,
+    beside: Annotated[
+        bool, typer.Option(hidden=True, help="End with the server, which holds standard input.")
+    ] = False,
 ) -> None:
     """Score studies that wait, one at a time; `meninx serve` starts one by itself.
 
@@ -28,4 +35,11 @@ def worker(
     """
     with needs_extra("web"):
         from meninx.web.jobs import work
+    if beside:
+        threading.Thread(target=_end_with_server, daemon=True).start()
     work(web_settings(data, database, model), alone=not several)
+
+
+def _end_with_server() -> None:
+    sys.stdin.buffer.read()  # until its end: the server is gone, killed perhaps
+    os.kill(os.getpid(), signal.SIGTERM)
