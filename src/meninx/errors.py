@@ -14,6 +14,9 @@ A message says what, where, found against expected, and what to do next. It neve
 name: the place is a file path or a shortened series number.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class MeninxError(Exception):
     """Stand for every error that meninx raises on purpose."""
@@ -29,6 +32,8 @@ class InputError(MeninxError):
     """
 
     reason = "unusable"
+    # UIDs of the DICOM series that it is about, as the public JSON has them; where they are known.
+    identity: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, *, place: str = "", reason: str | None = None) -> None:
         super().__init__(f"{place}: {message}" if place else message)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, TextIO
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Self, TextIO
 import typer
 
 from meninx.cli.detector_options import ModelOption, PathsArgument, RuntimeOption
+from meninx.cli.extras import needs_extra
 from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
 from meninx.errors import OptionError
 
@@ -32,6 +33,13 @@ def predict(
     output: Annotated[
         Path | None,
         typer.Option(help="Write findings.jsonl and a heat map of each scored scan here."),
+    ] = None,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write DICOM objects of each finding here, for a PACS: a structured report, a "
+            "segmentation of the heat map's region and a picture. For scans that are DICOM."
+        ),
     ] = None,
     model: ModelOption = None,
     operating_point: Annotated[
@@ -65,12 +73,15 @@ def predict(
     detector = load_detector(
         model, operating_point=operating_point, coverage=coverage or None, runtime=runtime
     )
+    write_dicom = dicom_writer(paths, dicom_out, detector) if dicom_out else None
     kept = []
     with Results(output, detector) as results:
         for scan, findings in with_progress(detector, paths):
             if as_json:
                 typer.echo(json.dumps(findings.as_json(), allow_nan=False))
             results.add(scan, findings)
+            if write_dicom is not None:
+                write_dicom(scan, findings)
             kept.append(without_maps(findings))
     if not as_json:
         from meninx.cli.table import print_table
@@ -78,6 +89,53 @@ def predict(
         print_table(kept)
     if any(findings.status != "scored" for findings in kept):
         raise typer.Exit(SOME_NOT_SCORED)
+
+
+def dicom_writer(
+    paths: Sequence[str], folder: Path, detector: "Detector"
+) -> "Callable[[Scan | None, Findings], None]":
+    """Return what writes the DICOM objects of a finding.
+
+    Args:
+        paths: That are scored.
+        folder: To write into; each series gets a folder of its own.
+        detector: That scores.
+
+    Returns:
+        A function of a scan and its findings.
+
+    Raises:
+        OptionError: If the extra is missing, or the folder can't be made.
+    """
+    with needs_extra("hospital"):
+        from meninx.clinic.origin import Headers
+        from meninx.clinic.results import write_results
+    make_folder(folder, "--dicom-out")
+    headers = Headers(*paths)
+    size = detector.card.preprocessing.size
+
+    def write(scan: "Scan | None", findings: "Findings") -> None:
+        inside = folder / file_stem(findings.scan)
+        if not write_results(headers, scan, findings, size, inside):
+            typer.echo(f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True)
+
+    return write
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder for what an option asks for.
+
+    Args:
+        folder: To make; it may be there.
+        option: Its name, for the message.
+
+    Raises:
+        OptionError: If it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{option} {folder}: can't be written: {error}") from error
 
 
 def check_paths(paths: Sequence[str]) -> None:
@@ -108,8 +166,8 @@ class Results:
 
     def __enter__(self) -> Self:
         if self._folder is not None:
+            make_folder(self._folder, "--output")
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
                 self._file = (self._folder / "findings.jsonl").open("w", encoding="utf-8")
             except OSError as error:
                 raise OptionError(f"--output {self._folder}: can't be written: {error}") from error

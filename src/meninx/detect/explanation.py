@@ -82,6 +82,28 @@ def heatmap_of(
     return heatmap
 
 
+def heat_volume(scan: Scan, findings: Findings, size: int) -> NDArray[np.uint8]:
+    """Return the heat map of every slice on the scan's own voxels.
+
+    Args:
+        scan: That was scored.
+        findings: Of it.
+        size: Side of the network's input, pixels.
+
+    Returns:
+        Probability in per cent, 0..100, shape of the scan's voxels; 0 in slices that were not
+        scored.
+    """
+    heat = np.zeros(scan.voxels.shape, dtype=np.uint8)
+    for found in findings.slices:
+        image = scan.slice(found.index).image
+        slice_heat = heatmap_of(
+            found.cells, found.placement, size, (image.shape[0], image.shape[1])
+        )
+        scan.view.put(np.rint(slice_heat * 100).astype(np.uint8), heat, found.index)
+    return heat
+
+
 def gray_picture(image: FloatImage) -> RGBImage:
     """Return a slice as gray RGB, its robust intensity range spread over 0..255."""
     return np.repeat(_gray(image)[..., None], 3, axis=2)

@@ -94,7 +94,7 @@ class Findings:
         Args:
             error: `UnsupportedScan` means refused, every other failed.
             model: Name and SHA-256 of the detector file.
-            identity: UIDs of the scan, where it could be read.
+            identity: UIDs of the scan; the error's own by default.
 
         Returns:
             Findings without a probability.
@@ -104,7 +104,7 @@ class Findings:
             status="refused" if isinstance(error, UnsupportedScan) else "failed",
             reason=error.reason,
             message=str(error).removeprefix(f"{error.place}: "),
-            identity=identity or {},
+            identity=identity or error.identity,
             model=model,
         )
 

@@ -15,7 +15,7 @@ from pydicom.pixels import pixel_array
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
-from meninx.scan.scan import Identity, Scan
+from meninx.scan.scan import Scan
 from meninx.scan.sequence import Acquisition, sequence_of
 from meninx.scan.series import Frame, Stack, Triple
 from meninx.scan.source import Source, reading
@@ -72,6 +72,24 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or (
         head[:2] in (b"\x02\x00", b"\x08\x00") and head[2:4] in (b"\x00\x00", b"\x05\x00")
     )
+
+
+def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Dataset:
+    """Read all of a DICOM file but its pixels.
+
+    Args:
+        source: The file.
+        limits: Of its size.
+
+    Returns:
+        The dataset, file meta information included.
+
+    Raises:
+        UnreadableFile: If it is damaged.
+    """
+    with reading(source.name, "the DICOM header"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of every unusual value
+        return _parse(source, limits, stop_before_pixels=True)
 
 
 def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
@@ -162,14 +180,13 @@ def read_stack(
                     place=frame.source.name,
                 )
             voxels[index] = pixels[frame.number] * frame.slope + frame.intercept
-        uids = dict.fromkeys(frame.instance_uid for frame in frames)
         return Scan(
             name=stack.name,
             voxels=voxels.transpose(2, 1, 0),
             affine=affine,
             sequence=sequence_of(first.acquisition),
             slice_axis=2,
-            identity=Identity(first.study_uid, first.series_uid, tuple(uids)),
+            identity=stack.identity,
         )
 
 

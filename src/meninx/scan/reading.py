@@ -3,9 +3,9 @@
 import logging
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from meninx.errors import (
     InputError,
@@ -14,13 +14,16 @@ from meninx.errors import (
     UnreadableFile,
     UnsupportedScan,
 )
-from meninx.scan.dicom import LastFile, is_dicom, read_frames, read_stack
+from meninx.scan.dicom import LastFile, is_dicom, read_frames, read_header, read_stack
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.nifti import is_nifti, is_packed_nifti, read_nifti
 from meninx.scan.raster import read_picture
 from meninx.scan.scan import Scan
 from meninx.scan.series import Frame, stacks_of
 from meninx.scan.source import Source, reading
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +106,26 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
         try:
             yield read_stack(stack, limits, files)
         except InputError as error:
+            error.identity = stack.identity.as_json()
             report(error)
+
+
+def read_headers(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> "Iterator[Dataset]":
+    """Read the header of every DICOM image under a path, for what is to refer to it.
+
+    Args:
+        path: As for `read_scans`.
+        limits: How large an input may be.
+
+    Yields:
+        Datasets without pixels. What can't be read is passed over: `read_scans` tells of it.
+    """
+    with ExitStack() as opened:
+        sources, _ = _sources(Path(path), limits, lambda _: None, opened)
+        for source in sources:
+            with suppress(InputError):
+                if is_dicom(source.head(SNIFFED_BYTES, limits)):
+                    yield read_header(source, limits)
 
 
 def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Reader | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meninx.errors import GeometryError, UnsupportedScan
+from meninx.errors import GeometryError, InputError, UnsupportedScan
 from meninx.scan.geometry import (
     COSINE_TOLERANCE,
     POSITION_TOLERANCE_MM,
@@ -17,6 +17,7 @@ from meninx.scan.geometry import (
     slice_order,
     slice_spacing,
 )
+from meninx.scan.scan import Identity
 from meninx.scan.sequence import Acquisition
 from meninx.scan.source import Source
 
@@ -78,6 +79,17 @@ class Stack:
 
     name: str
     frames: tuple[Frame, ...]
+
+    @property
+    def identity(self) -> Identity:
+        """What the hospital's systems call it; instances in slice order if they have one."""
+        first = self.frames[0]
+        try:
+            frames, _ = self.ordered()
+        except InputError:
+            frames = self.frames
+        uids = tuple(dict.fromkeys(frame.instance_uid for frame in frames))
+        return Identity(first.study_uid, first.series_uid, uids)
 
     def ordered(self) -> tuple[tuple[Frame, ...], FloatArray | None]:
         """Return the frames along the normal of their plane, and the affine.

@@ -118,7 +118,7 @@ def write_viewer_files(
     Returns:
         What the viewer must know: plane, sequence, shape, axis of slices, names of the files.
     """
-    from meninx.detect.explanation import picture_of_hottest
+    from meninx.detect.explanation import heat_volume, picture_of_hottest
     from meninx.phantom.writing import write_nifti
 
     # A picture has no geometry; as a slice of its own it is shown as it is stored.
@@ -136,19 +136,6 @@ def write_viewer_files(
         picture_of_hottest(scan, findings, size).save(out / f"{number}.png")
         viewer |= {"heat": f"{number}-heat.nii", "picture": f"{number}.png"}
     return viewer
-
-
-def heat_volume(scan: Scan, findings: Findings, size: int) -> NDArray[np.uint8]:
-    """Return the heat map of every slice on the scan's own voxels, 0..100 per cent."""
-    from meninx.detect.explanation import heatmap_of
-
-    heat = np.zeros(scan.voxels.shape, dtype=np.uint8)
-    for found in findings.slices:
-        image = scan.slice(found.index).image
-        shape = (image.shape[0], image.shape[1])
-        slice_heat = heatmap_of(found.cells, found.placement, size, shape)
-        scan.view.put(np.rint(slice_heat * 100).astype(np.uint8), heat, found.index)
-    return heat
 
 
 def _as_stored(voxels: NDArray[np.float32]) -> NDArray[np.generic]:

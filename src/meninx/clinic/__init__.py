@@ -1,0 +1,1 @@
+"""Bring findings to where radiologists look, by DICOM."""

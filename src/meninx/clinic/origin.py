@@ -1,0 +1,151 @@
+"""Hold what result objects refer to: the instances that were judged, and by what."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import UID, generate_uid
+
+from meninx.detect.findings import Findings
+from meninx.errors import OptionError
+from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.reading import read_headers
+from meninx.scan.scan import Scan
+
+MANUFACTURER = "meninx"
+# Attributes of type 2: they must be there, and may be empty. Sources that lack one are common.
+MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "StudyID", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+# Of a series whose own number is N, results are N000 and more; series numbers stay below this.
+MOST_SERIES = 200_000
+# Positions in headers are rounded to this, mm.
+SAME_PLACE_MM = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Hold the instances that a finding came from.
+
+    Args:
+        headers: Datasets without pixels, in slice order; one for an enhanced file.
+        findings: What was found in them.
+        version: Of meninx.
+    """
+
+    headers: tuple[Dataset, ...]
+    findings: Findings
+    version: str
+
+    @property
+    def first(self) -> Dataset:
+        """The first instance."""
+        return self.headers[0]
+
+    @property
+    def frame_of_reference(self) -> str | None:
+        """FrameOfReferenceUID; None where the source has no geometry."""
+        return self.first.get("FrameOfReferenceUID") or None
+
+    @property
+    def software(self) -> str:
+        """What made the results: version, and the detector file's hash."""
+        return f"{self.version} {self.findings.model['sha256'][:16]}"
+
+    @cached_property
+    def _names(self) -> list[str]:
+        instances = sorted(str(one.SOPInstanceUID) for one in self.headers)
+        return [self.findings.model["sha256"], str(self.first.SeriesInstanceUID), *instances]
+
+    def uid(self, *kind: object) -> UID:
+        """Return the UID of a result: a rerun with the same model makes the same again.
+
+        Args:
+            kind: What it is of, such as `series`, `SEG`.
+
+        Returns:
+            A UID under pydicom's root.
+        """
+        return generate_uid(entropy_srcs=[*map(str, kind), *self._names])
+
+    def series_number(self, place: int) -> int:
+        """Return the number of a series of results, which readers find behind the source's own."""
+        number = self.first.get("SeriesNumber")
+        return 1000 * (min(max(int(number or 0), 0), MOST_SERIES) + 1) + place
+
+    def frames_of(self, scan: Scan) -> NDArray[np.intp]:
+        """Return which slice of a scan each source image is.
+
+        Args:
+            scan: That was read from these instances; it has an affine.
+
+        Returns:
+            Index along k of each instance, or of each frame of one enhanced instance, shape (n,);
+            -1 for a frame that is no slice of the scan.
+        """
+        if scan.affine is None:
+            raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
+        inverse = np.linalg.inv(scan.affine)
+        found = []
+        for position in _positions(self.headers):
+            voxel = inverse[:3, :3] @ np.asarray(position, dtype=np.float64) + inverse[:3, 3]
+            place = np.rint(voxel)
+            away = float(np.linalg.norm(scan.affine[:3, :3] @ (voxel - place)))
+            here = (place[:2] == 0).all() and 0 <= place[2] < len(scan) and away < SAME_PLACE_MM
+            found.append(int(place[2]) if here else -1)
+        return np.array(found, dtype=np.intp)
+
+
+def _positions(headers: Sequence[Dataset]) -> Iterator[Sequence[float]]:
+    for header in headers:
+        groups = header.get("PerFrameFunctionalGroupsSequence")
+        if groups is None:
+            yield header.ImagePositionPatient
+            continue
+        shared = header.SharedFunctionalGroupsSequence[0]
+        for group in groups:
+            place = group if "PlanePositionSequence" in group else shared
+            yield place.PlanePositionSequence[0].ImagePositionPatient
+
+
+class Headers:
+    """Find the instances of findings among the files that were scored.
+
+    Args:
+        paths: Of the files, as for `read_scans`.
+        limits: How large an input may be.
+    """
+
+    def __init__(self, *paths: str | Path, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._series: dict[str, dict[str, Dataset]] = defaultdict(dict)
+        for header in chain.from_iterable(read_headers(path, limits) for path in paths):
+            uid, series = header.get("SOPInstanceUID"), header.get("SeriesInstanceUID")
+            if uid and series and header.get("StudyInstanceUID"):
+                for name in MAY_BE_EMPTY:
+                    if name not in header:
+                        setattr(header, name, "")
+                self._series[str(series)][str(uid)] = header
+
+    def origin_of(
+        self, findings: Findings, instances: Iterable[str], version: str
+    ) -> Origin | None:
+        """Return where a finding came from.
+
+        Args:
+            findings: With the identity of a series.
+            instances: SOPInstanceUIDs in slice order; none to take the whole series.
+            version: Of meninx.
+
+        Returns:
+            The origin; None if it was not DICOM.
+        """
+        series = self._series.get(findings.identity.get("series_instance_uid", ""), {})
+        chosen = [series[uid] for uid in instances if uid in series] or list(series.values())
+        return Origin(tuple(chosen), findings, version) if chosen else None

@@ -1,0 +1,66 @@
+"""Make and write the DICOM objects of a finding."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydicom import Dataset
+
+from meninx import __version__
+from meninx.clinic.origin import Headers, Origin
+from meninx.clinic.secondary_capture import secondary_capture
+from meninx.clinic.segmentation import segmentation
+from meninx.clinic.structured_report import structured_report
+from meninx.detect.findings import Findings
+from meninx.scan.scan import Scan
+
+
+def result_objects(origin: Origin, scan: Scan | None, size: int) -> Mapping[str, Dataset]:
+    """Return all objects of a finding.
+
+    Args:
+        origin: The instances and what was found in them.
+        scan: That was scored; None where it was not.
+        size: Side of the network's input, pixels.
+
+    Returns:
+        By kind: `SR` always, `SC` for what was scored, `SEG` unless the answer is no tumor.
+    """
+    scored = scan is not None and origin.findings.status == "scored"
+    made: dict[str, Dataset] = {"SR": structured_report(origin, scan if scored else None)}
+    if scan is None or not scored:
+        return made
+    made["SC"] = secondary_capture(origin, scan, size)
+    region = None
+    if origin.findings.decision != "no_tumor":
+        region = segmentation(origin, scan, size)
+    if region is not None:
+        made["SEG"] = region
+    return made
+
+
+def write_results(
+    headers: Headers, scan: Scan | None, findings: Findings, size: int, folder: Path
+) -> list[Path]:
+    """Write the objects of a finding.
+
+    Args:
+        headers: Of the files that were scored.
+        scan: That was read; None where it could not be.
+        findings: Of it.
+        size: Side of the network's input, pixels.
+        folder: Made if missing; the objects of a rerun replace those before.
+
+    Returns:
+        The files, named by kind and instance UID; none if the scan was not DICOM.
+    """
+    instances = scan.identity.instance_uids if scan is not None else ()
+    origin = headers.origin_of(findings, instances, __version__)
+    if origin is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for kind, dataset in result_objects(origin, scan, size).items():
+        path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths

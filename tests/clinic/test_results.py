@@ -1,0 +1,167 @@
+"""Result objects of phantoms in every plane, classic and enhanced, checked by dicom3tools."""
+
+import subprocess
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+
+from meninx.clinic.origin import Headers
+from meninx.clinic.results import write_results
+from meninx.clinic.segmentation import region_of
+from meninx.detect.detector import load_detector, score_path
+from meninx.detect.explanation import heat_volume
+from meninx.phantom.phantom import Grid, Phantom, grid_of
+from meninx.phantom.writing import dicom_slice, write_dicom
+from meninx.scan.scan import Scan
+from tests.conftest import OBLIQUE
+from tests.scan.dicom_making import enhanced, save
+
+SHAPES = {
+    "axial": ((104, 120, 9), (1.9, 1.8, 11.0)),
+    "coronal": ((104, 110, 11), (1.9, 1.8, 12.0)),
+    "sagittal": ((120, 110, 9), (1.8, 1.9, 11.0)),
+}
+SEED = 7
+
+
+def rendered(plane):
+    """A head with a tumor; an oblique plane is an axial one, turned about all three axes."""
+    if plane != "oblique":
+        return Phantom(SEED, "glioma").render("T1c", grid_of(plane, *SHAPES[plane]))
+    straight = grid_of("axial", *SHAPES["axial"])
+    affine = np.array(straight.affine)
+    middle = (np.array(straight.shape) - 1) / 2
+    center = affine[:3, :3] @ middle + affine[:3, 3]
+    affine[:3, :3] = OBLIQUE @ affine[:3, :3]
+    affine[:3, 3] = center - affine[:3, :3] @ middle
+    return Phantom(SEED, "glioma").render("T1c", Grid(straight.shape, affine))
+
+
+def feet_first(scan):
+    """The same patient lying the other way: nothing in patient coordinates changes."""
+    datasets = [dicom_slice(scan, index, SEED) for index in range(len(scan))]
+    for dataset in datasets:
+        dataset.PatientPosition = "FFS"
+    return datasets
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector(threads=1)
+
+
+def results_of(detector, folder, out):
+    """Score a folder; return its objects by kind, and the scan."""
+    headers = Headers(folder)
+    ((scan, findings),) = score_path(detector, folder)
+    paths = write_results(headers, scan, findings, detector.card.preprocessing.size, out)
+    return {path.name.split("-")[0]: path for path in paths}, scan, findings
+
+
+def without_errors(dciodvfy, path):
+    told = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
+    faults = [line for line in (told.stdout + told.stderr).splitlines() if "Error" in line]
+    assert not faults, path.name
+
+
+def region_in(path, scan):
+    """The segmentation on the scan's own voxels, by patient coordinates alone."""
+    dataset = hd.seg.segread(path)
+    volume = dataset.get_volume(combine_segments=True)
+    found = np.argwhere(np.asarray(volume.array) > 0)
+    points = volume.map_indices_to_reference(found)
+    inverse = np.linalg.inv(scan.affine)
+    voxels = np.rint(points @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
+    region = np.zeros(scan.voxels.shape, dtype=bool)
+    region[tuple(voxels.T)] = True
+    return region
+
+
+@pytest.mark.dicom3tools
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal", "oblique"])
+@pytest.mark.parametrize("form", ["classic", "feet first", "enhanced"])
+def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, plane, form):
+    scan, mask = rendered(plane)
+    if form == "enhanced":
+        order = list(np.random.default_rng(0).permutation(len(scan)))
+        save(enhanced(scan, order), tmp_path / "in" / "one.dcm")
+    elif form == "classic":
+        write_dicom(scan, tmp_path / "in", SEED)
+    else:
+        for number, dataset in enumerate(feet_first(scan)):
+            save(dataset, tmp_path / "in" / f"{number:03}.dcm")
+    made, read, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
+    assert findings.decision in ("tumor", "refer")
+    assert set(made) == {"SR", "SC", "SEG"}
+    for path in made.values():
+        without_errors(dciodvfy, path)
+    region, lesion = region_in(made["SEG"], read), mask > 0
+    assert np.allclose(read.affine, scan.affine, atol=1e-3)
+    size = detector.card.preprocessing.size
+    assert (region == region_of(heat_volume(read, findings, size))).all()
+    # A map of coarse cells is no contour: much of it lies on the lesion, and on little else.
+    assert (region & lesion).sum() / region.sum() > 5 * lesion.mean()
+    assert region.mean() < 0.15
+    report = hd.sr.srread(made["SR"])
+    assert report.VerificationFlag == "UNVERIFIED"
+    groups = report.content.get_planar_roi_measurement_groups()
+    assert groups
+    for group in groups:
+        point = group.roi.value[0]
+        found = np.linalg.inv(read.affine) @ [*point, 1]
+        peak = tuple(round(float(one)) for one in found[:3])
+        assert peak in {one.peak for one in findings.slices}
+    known = {str(one.SOPInstanceUID) for one in map(pydicom.dcmread, (tmp_path / "in").iterdir())}
+    evidence = report.CurrentRequestedProcedureEvidenceSequence
+    referred = {
+        one.ReferencedSOPInstanceUID
+        for study in evidence
+        for series in study.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
+    assert referred == known
+
+
+def test_objects_belong_to_the_patient_and_a_rerun_replaces_them(detector, tmp_path):
+    scan, _ = rendered("axial")
+    write_dicom(scan, tmp_path / "in", SEED)
+    first, _, _ = results_of(detector, tmp_path / "in", tmp_path / "out")
+    again, _, _ = results_of(detector, tmp_path / "in", tmp_path / "out")
+    assert first == again
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    source = pydicom.dcmread(next((tmp_path / "in").iterdir()))
+    objects = [pydicom.dcmread(path) for path in again.values()]
+    for name in ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "StudyDate"):
+        assert {one[name].value for one in objects} == {source[name].value}
+    series = {one.SeriesInstanceUID for one in objects}
+    assert len(series) == 3 and source.SeriesInstanceUID not in series
+    assert all("not for diagnosis" in one.SeriesDescription for one in objects)
+    capture = pydicom.dcmread(again["SC"])
+    assert capture.BurnedInAnnotation == "YES"
+    assert np.ptp(capture.pixel_array, axis=2).max() > 100  # colors of the heat map
+
+
+@pytest.mark.dicom3tools
+def test_a_refusal_is_a_report_too(detector, tmp_path, dciodvfy):
+    scan, _ = rendered("axial")
+    for index in range(len(scan)):
+        dataset = dicom_slice(scan, index, SEED)
+        dataset.BodyPartExamined = "KNEE"
+        save(dataset, tmp_path / "in" / f"{index}.dcm")
+    made, _, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
+    assert findings.reason == "not_brain"
+    assert set(made) == {"SR"}
+    without_errors(dciodvfy, made["SR"])
+    text = str(pydicom.dcmread(made["SR"]))
+    assert "Not Attempted" in text and "not_brain" in text and "KNEE" in text
+
+
+def test_what_is_no_dicom_gets_no_objects(detector, tmp_path, tiny_scan):
+    from meninx.phantom.writing import write_nifti
+
+    scan = Scan("x", np.repeat(np.repeat(tiny_scan.voxels, 16, 0), 16, 1), tiny_scan.affine)
+    write_nifti(scan.voxels, scan, tmp_path / "in" / "x.nii")
+    made, _, _ = results_of(detector, tmp_path / "in", tmp_path / "out")
+    assert not made
