@@ -11,7 +11,8 @@ from meninx.errors import MeninxError
 
 # In the order in which a newcomer meets them.
 VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
-         "phantom", "export", "bench", "serve", "worker")  # fmt: skip
+         "phantom", "export", "bench", "serve", "worker",
+         "receive", "send", "fetch-study", "anonymise")  # fmt: skip
 WRONG_USAGE = 2
 
 
@@ -26,9 +27,9 @@ class Verbs(TyperGroup):
         """Return the command of one verb; None for an unknown one."""
         if cmd_name not in VERBS:
             return None
-        module = import_module(f"meninx.cli.{cmd_name}")
+        module = import_module(f"meninx.cli.{cmd_name.replace('-', '_')}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name)(getattr(module, cmd_name))
+        app.command(cmd_name)(getattr(module, cmd_name.replace("-", "_")))
         return typer.main.get_command(app)
 
 

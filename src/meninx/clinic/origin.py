@@ -68,7 +68,7 @@ class Origin:
         """Return the UID of a result: a rerun with the same model makes the same again.
 
         Args:
-            kind: What it is of, such as `series`, `SEG`.
+            *kind: What it is of, such as `series`, `SEG`.
 
         Returns:
             A UID under pydicom's root.
@@ -119,7 +119,7 @@ class Headers:
     """Find the instances of findings among the files that were scored.
 
     Args:
-        paths: Of the files, as for `read_scans`.
+        *paths: Of the files, as for `read_scans`.
         limits: How large an input may be.
     """
 

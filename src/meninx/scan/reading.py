@@ -110,7 +110,7 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
             report(error)
 
 
-def read_headers(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> "Iterator[Dataset]":
+def read_headers(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Iterator["Dataset"]:
     """Read the header of every DICOM image under a path, for what is to refer to it.
 
     Args:

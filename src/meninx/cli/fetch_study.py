@@ -1,0 +1,45 @@
+"""Fetch a study from another system: `meninx fetch-study`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meninx.cli.extras import needs_extra
+from meninx.cli.peer_options import (
+    AuthorityOption,
+    CertificateOption,
+    KeyOption,
+    TitleOption,
+    tls_context,
+)
+from meninx.errors import OptionError
+
+
+def fetch_study(
+    study: Annotated[str, typer.Argument(help="StudyInstanceUID.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="http(s)://... of a DICOMweb service (WADO-RS), or TITLE@host:port (C-MOVE to us; "
+            "it must know our title and port).",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder; made if missing.")],
+    title: TitleOption = "MENINX",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="At which we take what a C-MOVE brings.")
+    ] = 11113,
+    tls_certificate: CertificateOption = None,
+    tls_key: KeyOption = None,
+    tls_authority: AuthorityOption = None,
+) -> None:
+    """Fetch a study into a folder, to be judged by `meninx predict`."""
+    with needs_extra("hospital"):
+        from meninx.clinic.peers import is_uid, peer_of
+    if not is_uid(study):
+        raise OptionError(f"{study!r} is no UID; expected digits and dots, at most 64")
+    tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
+    count = peer_of(source, title, tls, port).fetch(study, output)
+    typer.echo(f"{count} instances in {output}")

@@ -1,0 +1,46 @@
+"""Send DICOM files to another system: `meninx send`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meninx.cli.extras import needs_extra
+from meninx.cli.peer_options import (
+    AuthorityOption,
+    CertificateOption,
+    KeyOption,
+    TitleOption,
+    tls_context,
+)
+from meninx.errors import OptionError
+
+
+def send(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="DICOM files, or folders of them.")
+    ],
+    to: Annotated[
+        str, typer.Option(help="TITLE@host:port, or http(s)://... of a DICOMweb service.")
+    ],
+    title: TitleOption = "MENINX",
+    tls_certificate: CertificateOption = None,
+    tls_key: KeyOption = None,
+    tls_authority: AuthorityOption = None,
+) -> None:
+    """Send DICOM files, such as those of `predict --dicom-out`, by C-STORE or STOW-RS."""
+    with needs_extra("hospital"):
+        from meninx.clinic.peers import peer_of
+    from meninx.scan.dicom import is_dicom
+
+    files = [
+        file
+        for path in paths
+        for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
+        if file.is_file() and is_dicom(file.read_bytes()[:1024])
+    ]
+    if not files:
+        raise OptionError("no DICOM file under " + ", ".join(map(str, paths)))
+    tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
+    peer_of(to, title, tls).send(files)
+    typer.echo(f"{len(files)} files sent to {to}")

@@ -1,0 +1,80 @@
+"""Call functions in a process of its own, with limits of memory and time.
+
+What is broken or hostile in a file ends that process at worst. It is kept from call to call:
+loading a detector takes longer than many a series.
+"""
+
+import multiprocessing
+import resource
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from meninx.errors import LimitExceeded, UnreadableFile
+
+Result = TypeVar("Result")
+# A process is made anew after so many calls: decoders may leak.
+MOST_CALLS = 200
+
+
+class Apart:
+    """Hold that process.
+
+    Args:
+        memory_bytes: That it may have.
+        seconds: That a call may take.
+    """
+
+    def __init__(self, memory_bytes: int, seconds: float) -> None:
+        self._memory_bytes, self._seconds = memory_bytes, seconds
+        self._pool: ProcessPoolExecutor | None = None
+
+    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function over there.
+
+        Args:
+            function: At the top of a module.
+            *arguments: That can be pickled, as what it returns.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            LimitExceeded: If it takes too long.
+            UnreadableFile: If the process ended, or the function raised what it should not.
+        """
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn"), _limit, (self._memory_bytes,),
+                max_tasks_per_child=MOST_CALLS,
+            )  # fmt: skip
+        try:
+            return self._pool.submit(function, *arguments).result(self._seconds)
+        except TimeoutError as error:
+            self._kill()
+            raise LimitExceeded(f"took longer than {self._seconds:g} s") from error
+        except BrokenProcessPool as error:
+            self.close()
+            raise UnreadableFile("the files could not be decoded; export them again") from error
+        except Exception as error:
+            # Out of memory, most likely: what is left of that process is not trusted.
+            self._kill()
+            raise UnreadableFile("the files could not be decoded; export them again") from error
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _kill(self) -> None:
+        if self._pool is not None:
+            for process in list(self._pool._processes.values()):
+                process.kill()
+        self.close()
+
+
+def _limit(memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

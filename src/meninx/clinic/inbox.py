@@ -1,0 +1,263 @@
+"""Keep what was received on disk, and a ledger of what became of it.
+
+A file is on the disk before it is acknowledged, so that files alone say what was received. The
+ledger says what was judged and what was sent; whatever is killed when, both can be read again.
+"""
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from meninx.errors import LimitExceeded
+
+INCOMING, RESULTS = "incoming", "results"
+WAITING, SENDING, SENT = "waiting", "sending", "sent"
+# Of a result that could not be sent: the first pause, which doubles up to the longest, s.
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
+TABLES = """
+create table if not exists studies (
+    name text primary key, judged integer not null default 0, attempts integer not null default 0,
+    finished real
+);
+create table if not exists results (
+    study text not null, file text not null, peer text not null, state text not null,
+    tries integer not null default 0, next real not null default 0,
+    primary key (study, file, peer)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Hold one result on its way to one peer.
+
+    Args:
+        study: Name of its folder.
+        file: The DICOM file.
+        peer: Where it goes.
+        tries: That failed before.
+    """
+
+    study: str
+    file: Path
+    peer: str
+    tries: int
+
+
+class Inbox:
+    """Hold studies under names of our own.
+
+    Args:
+        folder: Made if missing; one node at a time.
+        most_bytes: That all studies together may take.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self.folder, self._most_bytes = folder, most_bytes
+        self._studies = folder / "studies"
+        self._studies.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._ledger = sqlite3.connect(
+            folder / "ledger.sqlite", check_same_thread=False, isolation_level=None
+        )
+        self._ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
+        self._bytes = 0
+        self._counts: dict[str, int] = defaultdict(int)
+        self._touched: dict[str, float] = {}
+        self._known: set[Path] = set()
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Count what a former run left; half-written files go."""
+        for path in self._studies.glob(f"*/{INCOMING}/*"):
+            if path.suffix != ".dcm":
+                path.unlink()
+                continue
+            self._take(path, path.stat().st_size)
+
+    def _take(self, path: Path, size: int) -> None:
+        name = path.parent.parent.name
+        self._bytes += size
+        if path not in self._known:
+            self._known.add(path)
+            self._counts[name] += 1
+        self._touched[name] = time.monotonic()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._ledger.execute("begin immediate")
+            try:
+                yield self._ledger
+            except BaseException:
+                self._ledger.execute("rollback")
+                raise
+            self._ledger.execute("commit")
+
+    def path_of(self, study_uid: str, instance_uid: str) -> Path:
+        """Return where an instance lies: names come from hashes, never from the network."""
+        return self._studies / _name(study_uid) / INCOMING / f"{_name(instance_uid)}.dcm"
+
+    def add(self, study_uid: str, instance_uid: str, data: bytes) -> None:
+        """Write an instance to the disk; it is there for good when this returns.
+
+        Args:
+            study_uid: StudyInstanceUID.
+            instance_uid: SOPInstanceUID.
+            data: The file.
+
+        Raises:
+            LimitExceeded: If there is no room for it.
+        """
+        if self._bytes + len(data) > self._most_bytes:
+            raise LimitExceeded(f"the inbox is full: {self._most_bytes:,} bytes")
+        path = self.path_of(study_uid, instance_uid)
+        new = not path.parent.is_dir()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{threading.get_ident()}")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        for folder in (path.parent, *((path.parent.parent, self._studies) if new else ())):
+            _sync_folder(folder)
+        with self._lock:
+            self._take(path, len(data))
+
+    def holds(self, study_uid: str, instance_uid: str) -> bool:
+        """Return whether an instance lies here."""
+        return self.path_of(study_uid, instance_uid).is_file()
+
+    def hurry(self, study_uid: str) -> None:
+        """Take a study for whole at once: its sender asked whether it arrived."""
+        with self._lock:
+            if _name(study_uid) in self._touched:
+                self._touched[_name(study_uid)] = float("-inf")
+
+    def quiet(self, seconds: float) -> list[str]:
+        """Return the studies with instances not judged yet, that nothing came to for a while."""
+        with self._lock:
+            judged = dict(self._ledger.execute("select name, judged from studies"))
+            now = time.monotonic()
+            return [
+                name
+                for name, count in self._counts.items()
+                if count != judged.get(name, 0) and now - self._touched[name] >= seconds
+            ]
+
+    def folders(self, name: str) -> tuple[Path, Path, int]:
+        """Return where a study's instances and results lie, and how many instances there are."""
+        folder = self._studies / name
+        return folder / INCOMING, folder / RESULTS, self._counts[name]
+
+    def attempt(self, name: str) -> int:
+        """Write down that a study is being judged; return which attempt it is."""
+        with self._transaction() as ledger:
+            ledger.execute("insert or ignore into studies (name) values (?)", (name,))
+            ledger.execute("update studies set attempts = attempts + 1 where name = ?", (name,))
+            query = "select attempts from studies where name = ?"
+            return int(ledger.execute(query, (name,)).fetchone()[0])
+
+    def judged(self, name: str, count: int, files: list[Path], peers: list[str]) -> None:
+        """Write down, at once, that a study was judged and which results go where.
+
+        Args:
+            name: Of the study.
+            count: Of its instances then.
+            files: The results.
+            peers: To send each of them to.
+        """
+        rows = [(name, file.name, peer, WAITING) for file in files for peer in peers]
+        with self._transaction() as ledger:
+            ledger.execute(
+                "update studies set judged = ?, attempts = 0, finished = ? where name = ?",
+                (count, time.time(), name),
+            )
+            ledger.executemany(
+                "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
+            )
+
+    def due(self, state: str = WAITING) -> list[Delivery]:
+        """Return the results to be sent now; with `sending`, those that a crash left half sent."""
+        with self._lock:
+            rows = self._ledger.execute(
+                "select study, file, peer, tries from results where state = ? and next <= ?",
+                (state, time.time()),
+            ).fetchall()
+        return [
+            Delivery(study, self._studies / study / RESULTS / file, peer, tries)
+            for study, file, peer, tries in rows
+        ]
+
+    def mark(self, one: Delivery, state: str, *, failed: bool = False) -> None:
+        """Write down how far a delivery is; one that failed waits longer each time."""
+        tries = one.tries + failed
+        pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE) if failed else 0.0
+        with self._transaction() as ledger:
+            ledger.execute(
+                "update results set state = ?, tries = ?, next = ? "
+                "where study = ? and file = ? and peer = ?",
+                (state, tries, time.time() + pause, one.study, one.file.name, one.peer),
+            )
+
+    def balance(self) -> dict[str, int]:
+        """Return how many instances are here, studies judged, and results in each state."""
+        with self._lock:
+            states = dict(
+                self._ledger.execute("select state, count(*) from results group by state")
+            )
+            (judged,) = self._ledger.execute(
+                "select count(*) from studies where judged > 0"
+            ).fetchone()
+            counts = {state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT)}
+            return {"instances": sum(self._counts.values()), "judged": int(judged)} | counts
+
+    def forget(self, older_than_seconds: float) -> None:
+        """Delete studies that were judged so long ago and whose results are all sent."""
+        with self._transaction() as ledger:
+            rows = ledger.execute(
+                "select name from studies where finished < ? and not exists "
+                "(select 1 from results where study = name and state != ?)",
+                (time.time() - older_than_seconds, SENT),
+            ).fetchall()
+            for (name,) in rows:
+                if self._counts.get(name) is None:
+                    continue
+                ledger.execute("delete from results where study = ?", (name,))
+                ledger.execute("delete from studies where name = ?", (name,))
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        folder = self._studies / name
+        gone = {path for path in self._known if path.parent.parent == folder}
+        self._bytes -= sum(path.stat().st_size for path in gone if path.exists())
+        self._known -= gone
+        self._counts.pop(name, None)
+        self._touched.pop(name, None)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
+
+
+def _name(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:40]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write a folder's list of names to the disk: without that a new file may be gone again."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,42 @@
+"""Judge a study's files and write the DICOM objects of what was found; runs in a process apart."""
+
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from meninx.clinic.origin import Headers
+from meninx.clinic.results import write_results
+from meninx.detect.detector import Detector, load_detector, score_path
+
+FINDINGS = "findings.json"
+
+
+@cache
+def _detector(model: Path | None) -> Detector:
+    return load_detector(model)
+
+
+def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
+    """Score a study's files and write its results.
+
+    Args:
+        files: Folder of the instances.
+        out: Folder of the results, made anew.
+        model: A detector file; None for the one that ships.
+
+    Returns:
+        The public JSON of each scan; `out` holds it too, beside the DICOM objects.
+    """
+    detector = _detector(model)
+    size = detector.card.preprocessing.size
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    headers = Headers(files)
+    told: list[dict[str, Any]] = []
+    for scan, findings in score_path(detector, files):
+        write_results(headers, scan, findings, size, out)
+        told.append(findings.as_json() | {"scan": f"series {len(told) + 1}"})
+    (out / FINDINGS).write_text(json.dumps(told, allow_nan=False), encoding="utf-8")
+    return told

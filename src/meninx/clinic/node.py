@@ -1,0 +1,292 @@
+"""Be a node on the hospital's network: take studies, judge them once they are whole, send results.
+
+C-STORE, C-ECHO and storage commitment as provider; results go out by C-STORE or STOW-RS.
+"""
+
+import io
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom import Dataset
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
+from pynetdicom import AE, evt
+from pynetdicom.events import Event
+
+from meninx.clinic.apart import Apart
+from meninx.clinic.inbox import SENDING, SENT, WAITING, Delivery, Inbox
+from meninx.clinic.judging import judge
+from meninx.clinic.peers import (
+    COMMITMENT,
+    COMMITMENT_INSTANCE,
+    OUR_TITLE,
+    DimsePeer,
+    Peer,
+    PeerError,
+    is_uid,
+)
+from meninx.errors import InputError, LimitExceeded
+
+log = logging.getLogger(__name__)
+
+VERIFICATION = "1.2.840.10008.1.1"
+CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+GIB = 1024**3
+# Statuses of C-STORE (PS3.4 B.2.3) and of N-ACTION (PS3.7 10.1.4).
+OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
+NO_SUCH_INSTANCE = 0x0112
+LOOK_SECONDS = 0.1
+# A study that ends its process so often is given up, until more of it comes.
+MOST_ATTEMPTS = 3
+IDENTIFIERS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
+OnJudged = Callable[[Path, Sequence[Mapping[str, Any]]], None]
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """Say how the node runs.
+
+    Args:
+        folder: Of the inbox.
+        host: To listen on.
+        port: Likewise.
+        title: Our application entity title, by which we must be called.
+        callers: Titles that may call; empty for all.
+        hosts: Addresses that may call; empty for all.
+        quiet_seconds: A study is whole once nothing came for so long.
+        peers: That results go to.
+        keep_hours: For how long a finished study stays in the inbox.
+        most_bytes: That the inbox may take.
+        most_associations: At a time.
+        judge_bytes: Memory of the process that judges.
+        judge_seconds: That it may take for a study.
+        model: A detector file; None for the one that ships.
+        tls: Of a server; None for plain connections.
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 11112
+    title: str = OUR_TITLE
+    callers: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    quiet_seconds: float = 5.0
+    peers: tuple[Peer, ...] = ()
+    keep_hours: float = 24.0
+    most_bytes: int = 50 * GIB
+    most_associations: int = 16
+    judge_bytes: int = 4 * GIB
+    judge_seconds: float = 300.0
+    model: Path | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+class Node:
+    """Run the node.
+
+    Args:
+        settings: Of it.
+        on_judged: Told of each judged study: its folder of instances, and the public JSON of each
+            scan. It may be told of one twice, after a crash.
+    """
+
+    def __init__(self, settings: NodeSettings, on_judged: OnJudged | None = None) -> None:
+        self.settings, self._on_judged = settings, on_judged
+        self.inbox = Inbox(settings.folder, settings.most_bytes)
+        self._peers = {peer.address: peer for peer in settings.peers}
+        self._apart = Apart(settings.judge_bytes, settings.judge_seconds)
+        self._stop = threading.Event()
+        self._server: Any = None
+        self._worker = threading.Thread(target=self._work, name="node", daemon=True)
+
+    def start(self) -> int:
+        """Listen, and work in the background.
+
+        Returns:
+            The port that is listened on.
+        """
+        settings = self.settings
+        entity = AE(ae_title=settings.title)
+        entity.require_called_aet = True
+        entity.require_calling_aet = list(settings.callers)
+        entity.maximum_associations = settings.most_associations
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
+        for kind in CLASSES:
+            entity.add_supported_context(kind, AllTransferSyntaxes)
+        entity.add_supported_context(VERIFICATION)
+        entity.add_supported_context(COMMITMENT)
+        self._worker.start()
+        self._server = entity.start_server(
+            (settings.host, settings.port), block=False, ssl_context=settings.tls,
+            evt_handlers=[
+                (evt.EVT_C_STORE, self._on_store),
+                (evt.EVT_N_ACTION, self._on_commitment),
+                (evt.EVT_REQUESTED, self._on_requested),
+            ],
+        )  # fmt: skip
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """End associations and the work at hand, in good order."""
+        self._stop.set()
+        if self._server is not None:
+            self._server.shutdown()
+        self._worker.join(timeout=30)
+        self._apart.close()
+        self.inbox.close()
+
+    def _on_requested(self, event: Event) -> None:
+        host = event.assoc.requestor.address
+        if self.settings.hosts and host not in self.settings.hosts:
+            log.warning("a host that may not call was turned away")
+            event.assoc.acse.send_reject(0x01, 0x01, 0x01)
+            event.assoc.kill()
+
+    def _on_store(self, event: Event) -> int:
+        """Take one instance; it is on the disk before it is acknowledged."""
+        try:
+            data = event.encoded_dataset()
+            told = pydicom.dcmread(
+                io.BytesIO(data), stop_before_pixels=True, specific_tags=list(IDENTIFIERS)
+            )
+            study, instance = str(told.StudyInstanceUID), str(told.SOPInstanceUID)
+            series = str(told.SeriesInstanceUID)
+        except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
+            return NOT_UNDERSTOOD
+        request: Any = event.request
+        same = (instance, str(told.get("SOPClassUID", ""))) == (
+            str(request.AffectedSOPInstanceUID), str(request.AffectedSOPClassUID)
+        )  # fmt: skip
+        if not same or not all(map(is_uid, (study, series, instance))):
+            return OTHER_DATA
+        try:
+            self.inbox.add(study, instance, data)
+        except (LimitExceeded, OSError) as error:
+            log.warning("an instance could not be kept: %s", type(error).__name__)
+            return OUT_OF_RESOURCES
+        return 0x0000
+
+    def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
+        """Say which instances lie here for good; who asks has sent all of a study.
+
+        References:
+            DICOM PS3.4 J.3: the answer to N-ACTION, then N-EVENT-REPORT.
+        """
+        try:
+            asked = event.action_information
+            items = [(str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
+                     for one in asked.ReferencedSOPSequence]  # fmt: skip
+            transaction = str(asked.TransactionUID)
+        except Exception:  # noqa: BLE001 - likewise
+            return INVALID_ARGUMENT, None
+        report = Dataset()
+        report.TransactionUID = transaction
+        kept = {path.name: path for path in self.settings.folder.glob("studies/*/incoming/*.dcm")}
+        report.ReferencedSOPSequence, failed, studies = [], [], set()
+        for sop_class, instance in items:
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
+            path = kept.get(self.inbox.path_of("", instance).name)
+            if path is None:
+                item.FailureReason = NO_SUCH_INSTANCE
+                failed.append(item)
+                continue
+            report.ReferencedSOPSequence.append(item)
+            header = pydicom.dcmread(path, specific_tags=["StudyInstanceUID"])
+            studies.add(str(header.StudyInstanceUID))
+        if failed:
+            report.FailedSOPSequence = failed
+        for study in studies:
+            self.inbox.hurry(study)
+        caller = event.assoc.requestor.ae_title
+        threading.Thread(
+            target=self._report_commitment, args=(event.assoc, caller, report, 2 if failed else 1),
+            daemon=True,
+        ).start()  # fmt: skip
+        return 0x0000, None
+
+    def _report_commitment(self, association: Any, caller: str, report: Dataset, kind: int) -> None:
+        """Send the report on an association of our own where we know the caller's, else on its."""
+        time.sleep(LOOK_SECONDS)  # the answer to N-ACTION goes first
+        known = next((peer for peer in self.settings.peers
+                      if isinstance(peer, DimsePeer) and peer.title == caller), None)  # fmt: skip
+        try:
+            if known is not None:
+                known.report_commitment(report, kind)
+            else:
+                association.send_n_event_report(report, kind, COMMITMENT, COMMITMENT_INSTANCE)
+        except Exception:
+            log.exception("a storage commitment could not be reported")
+
+    def _work(self) -> None:
+        """Judge and send until told to stop; one thread, so that nothing happens twice."""
+        self._ask_for_half_sent()
+        while not self._stop.is_set():
+            try:
+                for name in self.inbox.quiet(self.settings.quiet_seconds):
+                    self._judge(name)
+                for one in self.inbox.due():
+                    if self._stop.is_set():
+                        return
+                    self._deliver(one)
+                self.inbox.forget(self.settings.keep_hours * 3600)
+            except Exception:
+                log.exception("the node's work failed; it goes on")
+                self._stop.wait(5)
+            self._stop.wait(LOOK_SECONDS)
+
+    def _ask_for_half_sent(self) -> None:
+        """Ask peers for what we were sending when we were killed: it may have arrived."""
+        for one in self.inbox.due(SENDING):
+            there = False
+            if one.peer in self._peers and one.file.is_file():
+                header = pydicom.dcmread(one.file, stop_before_pixels=True)
+                there = self._peers[one.peer].has(header)
+            self.inbox.mark(one, SENT if there else WAITING)
+
+    def _judge(self, name: str) -> None:
+        files, out, count = self.inbox.folders(name)
+        began = time.perf_counter()
+        told: list[dict[str, Any]] = []
+        if self.inbox.attempt(name) <= MOST_ATTEMPTS:
+            try:
+                told = self._apart.call(judge, files, out, self.settings.model)
+            except InputError as error:
+                log.warning("study %s: %s", name[:8], error)
+                if isinstance(error, LimitExceeded):
+                    self.inbox.judged(name, count, [], [])
+                return
+        if told and self._on_judged is not None:
+            self._on_judged(files, told)
+        results = sorted(out.glob("*.dcm")) if told else []
+        self.inbox.judged(name, count, results, list(self._peers))
+        log.info(
+            "study %s: %d instances judged in %.1f s, %d results", name[:8], count,
+            time.perf_counter() - began, len(results),
+        )  # fmt: skip
+
+    def _deliver(self, one: Delivery) -> None:
+        peer = self._peers.get(one.peer)
+        if peer is None or not one.file.is_file():
+            # A peer that is no longer wanted, or results that a later judgement replaced.
+            self.inbox.mark(one, SENT)
+            return
+        self.inbox.mark(one, SENDING)
+        try:
+            peer.send([one.file])
+        except (PeerError, OSError) as error:
+            log.warning("%s", error)
+            self.inbox.mark(one, WAITING, failed=True)
+            return
+        self.inbox.mark(one, SENT)

@@ -1,0 +1,326 @@
+"""Send to, ask and fetch from other DICOM systems, by DIMSE or DICOMweb."""
+
+import re
+import ssl
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pydicom
+from dicomweb_client.api import DICOMwebClient
+from pydicom import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, StoragePresentationContexts, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import build_context, build_role
+
+from meninx.errors import MeninxError, OptionError
+
+OUR_TITLE = "MENINX"
+# PS3.8 allows 16 signs of the default repertoire without backslash; blanks at the ends don't count.
+DIMSE_ADDRESS = re.compile(r"(?P<title>[^@\\]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
+SECONDS = 30
+SUCCESS = 0x0000
+# Bits that say that something went in although it was not quite right (PS3.7 C).
+WARNINGS = (0xB000, 0xB006, 0xB007, 0x0001, 0x0107, 0x0116)
+PENDING = (0xFF00, 0xFF01)
+PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+# Study root query/retrieve, storage commitment and its only instance (PS3.4 C.6.2, J.3.5).
+FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
+COMMITMENT = UID("1.2.840.10008.1.20.1")
+COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")
+
+
+class PeerError(MeninxError):
+    """Say that another system did not do what it was asked for."""
+
+
+class Peer(Protocol):
+    """Stand for another DICOM system."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, as the user gave it."""
+
+    def send(self, paths: Sequence[Path]) -> None:
+        """Send files.
+
+        Args:
+            paths: DICOM files.
+
+        Raises:
+            PeerError: If not all of them arrived.
+        """
+
+    def has(self, dataset: Dataset) -> bool:
+        """Return whether an instance is there, by its study, series and instance UID."""
+
+    def fetch(self, study_uid: str, folder: Path) -> int:
+        """Fetch a study into a folder.
+
+        Args:
+            study_uid: StudyInstanceUID.
+            folder: Made if missing.
+
+        Returns:
+            How many instances came.
+
+        Raises:
+            PeerError: If it can't be had.
+        """
+
+
+def peer_of(
+    address: str, title: str = OUR_TITLE, tls: ssl.SSLContext | None = None, port: int = 0
+) -> Peer:
+    """Return another system by its address.
+
+    Args:
+        address: `TITLE@host:port`, or the http(s) address of a DICOMweb service.
+        title: Our own application entity title.
+        tls: For DIMSE over TLS.
+        port: At which we take what a C-MOVE brings; 0 for any free one.
+
+    Returns:
+        The peer.
+
+    Raises:
+        OptionError: If the address is neither.
+    """
+    if address.startswith(("http://", "https://")):
+        return WebPeer(address)
+    found = DIMSE_ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise OptionError(
+            f"address {address!r}; expected TITLE@host:port, or http(s)://... of a DICOMweb service"
+        )
+    return DimsePeer(address, found["title"], found["host"], int(found["port"]), title, tls, port)
+
+
+@dataclass(frozen=True)
+class DimsePeer:
+    """Stand for a system that speaks DIMSE.
+
+    Args:
+        address: As the user gave it.
+        title: Its application entity title.
+        host: Where it listens.
+        port: Likewise.
+        own_title: Ours.
+        tls: None for plain connections.
+        own_port: At which we take what a C-MOVE brings.
+    """
+
+    address: str
+    title: str
+    host: str
+    port: int
+    own_title: str
+    tls: ssl.SSLContext | None = None
+    own_port: int = 0
+
+    def _associate(self, contexts: list[Any], roles: Sequence[Any] = ()) -> Association:
+        entity = AE(ae_title=self.own_title)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
+        entity.connection_timeout = SECONDS
+        made = entity.associate(
+            self.host, self.port, contexts=contexts, ae_title=self.title,
+            tls_args=(self.tls, self.host) if self.tls else None, ext_neg=list(roles),
+        )  # fmt: skip
+        if not made.is_established:
+            raise PeerError(f"{self.address}: no association; is it running, does it know us?")
+        return made
+
+    def send(self, paths: Sequence[Path]) -> None:
+        """Send files by C-STORE; see `Peer`.
+
+        Args:
+            paths: DICOM files.
+
+        Raises:
+            PeerError: If not all of them arrived.
+        """
+        headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+        # Each as it lies on the disk: nothing is decoded.
+        kinds = sorted({(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID))
+                        for one in headers})  # fmt: skip
+        contexts = [build_context(kind, syntax) for kind, syntax in kinds]
+        association = self._associate(contexts)
+        try:
+            for path in paths:
+                self._store(association, path)
+        finally:
+            association.release()
+
+    def _store(self, association: Association, path: Path) -> None:
+        try:
+            status = association.send_c_store(path)
+        except ValueError as error:
+            raise PeerError(f"{self.address}: {path.name}: {error}") from error
+        code = status.get("Status") if status else None
+        if code != SUCCESS and code not in WARNINGS:
+            said = "no answer" if code is None else f"status 0x{code:04x}"
+            raise PeerError(f"{self.address}: {path.name} was not taken: {said}")
+
+    def has(self, dataset: Dataset) -> bool:
+        """Return whether an instance is there, by C-FIND; False where it can't be asked."""
+        query = Dataset()
+        query.QueryRetrieveLevel = "IMAGE"
+        for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(query, name, dataset[name].value)
+        try:
+            association = self._associate([build_context(FIND, PLAIN)])
+        except PeerError:
+            return False
+        try:
+            answers = list(association.send_c_find(query, FIND))
+        except (ValueError, RuntimeError):
+            return False
+        finally:
+            association.release()
+        return any(status and status.get("Status") in PENDING for status, _ in answers)
+
+    def fetch(self, study_uid: str, folder: Path) -> int:
+        """Fetch a study by C-MOVE to ourselves; see `Peer`.
+
+        Args:
+            study_uid: StudyInstanceUID.
+            folder: Made if missing.
+
+        Returns:
+            How many instances came.
+
+        Raises:
+            PeerError: If it can't be had.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        count = 0
+        lock = threading.Lock()
+
+        def take(event: Any) -> int:
+            nonlocal count
+            with lock:
+                count += 1
+                (folder / f"{count:06}.dcm").write_bytes(event.encoded_dataset())
+            return SUCCESS
+
+        entity = AE(ae_title=self.own_title)
+        entity.supported_contexts = StoragePresentationContexts
+        # A system on this machine needs no way in from elsewhere.
+        bound = self.host if self.host in ("127.0.0.1", "localhost", "::1") else "0.0.0.0"
+        server = entity.start_server(
+            (bound, self.own_port), block=False, evt_handlers=[(evt.EVT_C_STORE, take)]
+        )
+        query = Dataset()
+        query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", study_uid
+        try:
+            association = self._associate([build_context(MOVE, PLAIN)])
+            try:
+                answers = list(association.send_c_move(query, self.own_title, MOVE))
+            finally:
+                association.release()
+        finally:
+            if server is not None:
+                server.shutdown()
+        code = answers[-1][0].get("Status") if answers and answers[-1][0] else None
+        if code not in (SUCCESS, *WARNINGS) or not count:
+            said = "no answer" if code is None else f"status 0x{code:04x}"
+            raise PeerError(
+                f"{self.address}: no study {study_uid} by C-MOVE ({said}); does it know "
+                f"{self.own_title} and our port?"
+            )
+        return count
+
+    def report_commitment(self, report: Dataset, kind: int) -> None:
+        """Tell which instances are kept, on an association of our own.
+
+        Args:
+            report: Of N-EVENT-REPORT.
+            kind: 1 if all are kept, 2 if some are not.
+
+        Raises:
+            PeerError: If it does not listen.
+
+        References:
+            DICOM PS3.4 J.3.3: the reporter stays the provider, so it asks for that role.
+        """
+        role = build_role(COMMITMENT, scp_role=True)
+        association = self._associate([build_context(COMMITMENT)], [role])
+        try:
+            association.send_n_event_report(report, kind, COMMITMENT, COMMITMENT_INSTANCE)
+        finally:
+            association.release()
+
+
+class WebPeer:
+    """Stand for a DICOMweb service.
+
+    Args:
+        address: Of the service, such as http://host:8042/dicom-web.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        self._client = DICOMwebClient(self.address, timeout=SECONDS)
+        self._client.set_http_retry_params(retry=False)
+
+    def send(self, paths: Sequence[Path]) -> None:
+        """Send files by STOW-RS; see `Peer`.
+
+        Args:
+            paths: DICOM files.
+
+        Raises:
+            PeerError: If not all of them arrived.
+        """
+        for path in paths:
+            try:
+                told = self._client.store_instances([pydicom.dcmread(path)])
+            except Exception as error:
+                raise PeerError(f"{self.address}: {path.name} was not taken: {error}") from error
+            if told.get("FailedSOPSequence"):
+                raise PeerError(f"{self.address}: {path.name} was not taken")
+
+    def has(self, dataset: Dataset) -> bool:
+        """Return whether an instance is there, by QIDO-RS; False where it can't be asked."""
+        try:
+            found = self._client.search_for_instances(
+                dataset.StudyInstanceUID, dataset.SeriesInstanceUID,
+                search_filters={"SOPInstanceUID": str(dataset.SOPInstanceUID)},
+            )  # fmt: skip
+        except Exception:  # noqa: BLE001 - whatever the service answers instead
+            return False
+        return bool(found)
+
+    def fetch(self, study_uid: str, folder: Path) -> int:
+        """Fetch a study by WADO-RS; see `Peer`.
+
+        Args:
+            study_uid: StudyInstanceUID.
+            folder: Made if missing.
+
+        Returns:
+            How many instances came.
+
+        Raises:
+            PeerError: If it can't be had.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        count = 0
+        try:
+            for dataset in self._client.iter_study(study_uid):
+                count += 1
+                dataset.save_as(folder / f"{count:06}.dcm", enforce_file_format=True)
+        except Exception as error:
+            raise PeerError(f"{self.address}: no study {study_uid}: {error}") from error
+        if not count:
+            raise PeerError(f"{self.address}: no study {study_uid}")
+        return count
+
+
+def is_uid(text: str) -> bool:
+    """Return whether a text is a UID, as PS3.5 9.1 has it."""
+    return bool(text) and UID(text).is_valid

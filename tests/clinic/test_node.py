@@ -1,0 +1,347 @@
+"""The node over a real network of this machine: what it takes, what it turns away."""
+
+import gc
+import io
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.presentation import build_context
+
+from meninx.clinic.inbox import SENT, Inbox
+from meninx.clinic.node import Node, NodeSettings
+from meninx.clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, PeerError, peer_of
+from meninx.errors import LimitExceeded, OptionError
+from meninx.phantom.writing import dicom_slice
+from tests.clinic.conftest import free_port, receiving, wait_for
+
+# pynetdicom leaves the socket of an association that failed to be collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A node that only collects: nothing is quiet for so long."""
+    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=3600, callers=("US",)))
+    node.port = node.start()
+    yield node
+    node.stop()
+
+
+def associated(port, kind=MRImageStorage, called="MENINX", calling="US"):
+    entity = AE(ae_title=calling)
+    contexts = [build_context(kind, ExplicitVRLittleEndian), build_context(COMMITMENT)]
+    return entity.associate("127.0.0.1", port, contexts=contexts, ae_title=called)
+
+
+def stored(association, dataset):
+    return association.send_c_store(dataset).Status
+
+
+def test_titles_and_kinds_that_are_not_ours_are_turned_away(node, sick):
+    assert associated(node.port, called="OTHER").is_rejected
+    assert associated(node.port, calling="STRANGER").is_rejected
+    association = associated(node.port, kind=CTImageStorage)
+    dataset = dicom_slice(sick.scan, 0, 7)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    with pytest.raises(ValueError, match="No presentation context"):
+        association.send_c_store(dataset)
+    association.release()
+    assert node.inbox.balance()["instances"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_names_come_from_hashes_and_uids_are_checked(node, sick):
+    association = associated(node.port)
+    dataset = dicom_slice(sick.scan, 0, 7)
+    assert stored(association, dataset) == 0
+    for name, value in (
+        ("StudyInstanceUID", "../../etc"),
+        ("StudyInstanceUID", ""),
+        ("SeriesInstanceUID", "1.2.x"),
+    ):
+        other = dicom_slice(sick.scan, 1, 7)
+        setattr(other, name, value)
+        assert stored(association, other) in (0xA900, 0xC000)
+    without = dicom_slice(sick.scan, 2, 7)
+    del without.StudyInstanceUID
+    assert stored(association, without) == 0xC000
+    association.release()
+    assert node.inbox.balance()["instances"] == 1
+    (path,) = node.settings.folder.glob("studies/*/incoming/*")
+    assert path.stem.isalnum() and str(dataset.SOPInstanceUID) not in path.name
+    assert pydicom.dcmread(path).PixelData == dataset.PixelData
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_hostile_bytes_over_the_network_leave_the_node_alive(node, sick):
+    """Associations that break off, lie about lengths, or send datasets that are none."""
+    for junk in (b"", b"\x01", b"\x01\x00\xff\xff\xff\xff" + b"A" * 400, os.urandom(4000)):
+        with socket.create_connection(("127.0.0.1", node.port)) as raw:
+            raw.sendall(junk)
+    whole = io.BytesIO()
+    dicom_slice(sick.scan, 0, 7).save_as(whole, enforce_file_format=True)
+    association = associated(node.port)
+    bad = dicom_slice(sick.scan, 0, 7)
+    bad.SOPInstanceUID = generate_uid()  # the file's own header says another one
+    bad.file_meta.MediaStorageSOPInstanceUID = bad.SOPInstanceUID
+    assert stored(association, bad) == 0
+    deep = dicom_slice(sick.scan, 3, 7)
+    inner = deep
+    for _ in range(50):
+        inner.ReferencedImageSequence = [Dataset()]
+        inner = inner.ReferencedImageSequence[0]
+    assert stored(association, deep) == 0
+    assert stored(association, dicom_slice(sick.scan, 4, 7)) == 0
+    association.abort()
+    again = associated(node.port)
+    assert again.is_established
+    again.release()
+
+
+def test_a_full_inbox_says_so(tmp_path):
+    inbox = Inbox(tmp_path, most_bytes=100)
+    inbox.add("1.2", "1.2.3", b"x" * 60)
+    with pytest.raises(LimitExceeded, match="full"):
+        inbox.add("1.2", "1.2.4", b"x" * 60)
+    inbox.close()
+    again = Inbox(tmp_path, most_bytes=100)
+    assert again.balance()["instances"] == 1
+    assert len(again.quiet(0)) == 1
+    again.close()
+
+
+def test_commitment_says_what_is_kept_and_hurries_the_study(node, sick):
+    reports = []
+
+    def on_report(event):
+        reports.append(event.event_information)
+        return 0, None
+
+    entity = AE(ae_title="US")
+    contexts = [build_context(MRImageStorage, ExplicitVRLittleEndian), build_context(COMMITMENT)]
+    association = entity.associate(
+        "127.0.0.1", node.port, contexts=contexts, ae_title="MENINX",
+        evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)],
+    )  # fmt: skip
+    dataset = dicom_slice(sick.scan, 0, 7)
+    assert stored(association, dataset) == 0
+    asked = Dataset()
+    asked.TransactionUID = generate_uid()
+    asked.ReferencedSOPSequence = []
+    for uid in (dataset.SOPInstanceUID, generate_uid()):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MRImageStorage, uid
+        asked.ReferencedSOPSequence.append(item)
+    status, _ = association.send_n_action(asked, 1, COMMITMENT, COMMITMENT_INSTANCE)
+    assert status.Status == 0
+    (report,) = wait_for(lambda: reports)
+    association.release()
+    assert report.TransactionUID == asked.TransactionUID
+    assert [one.ReferencedSOPInstanceUID for one in report.ReferencedSOPSequence] == [
+        dataset.SOPInstanceUID
+    ]
+    assert len(report.FailedSOPSequence) == 1
+    # Nothing is quiet for an hour here, and yet the study is being judged.
+    wait_for(lambda: node.inbox.balance()["judged"] == 1)
+
+
+def test_twenty_studies_by_eight_associations_are_not_mixed(tmp_path, sick):
+    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=3600))
+    port = node.start()
+    studies = [[dicom_slice(sick.scan, index, 100 + n) for index in range(3)] for n in range(20)]
+    waiting = [one for part in zip(*studies, strict=True) for one in part]  # interleaved
+    lock = threading.Lock()
+
+    def sender():
+        association = associated(port)
+        while True:
+            with lock:
+                if not waiting:
+                    break
+                one = waiting.pop()
+            assert stored(association, one) == 0
+        association.release()
+
+    threads = [threading.Thread(target=sender) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert node.inbox.balance()["instances"] == 60
+    for folder in node.settings.folder.glob("studies/*/incoming"):
+        read = [pydicom.dcmread(path) for path in folder.iterdir()]
+        assert len(read) == 3
+        assert len({one.StudyInstanceUID for one in read}) == 1
+    node.stop()
+
+
+class Archive:
+    """A peer that counts how often each instance comes, and can be asked."""
+
+    def __init__(self):
+        self.counts = {}
+        entity = AE(ae_title="ARCHIVE")
+        entity.supported_contexts = AllStoragePresentationContexts
+        entity.add_supported_context(FIND)
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.address = f"ARCHIVE@127.0.0.1:{self.server.server_address[1]}"
+
+    def _store(self, event):
+        uid = str(event.request.AffectedSOPInstanceUID)
+        self.counts[uid] = self.counts.get(uid, 0) + 1
+        return 0
+
+    def _find(self, event):
+        if str(event.identifier.SOPInstanceUID) in self.counts:
+            yield 0xFF00, event.identifier
+
+
+@pytest.fixture
+def archive():
+    archive = Archive()
+    yield archive
+    archive.server.shutdown()
+
+
+STEPS = """
+import os, signal, sys
+from pathlib import Path
+from meninx.clinic import node as nodes, inbox as inboxes, peers
+dies_at, data, address, port = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+passed = 0
+def counted(function):
+    def step(*arguments, **named):
+        global passed
+        passed += 1
+        if passed == dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+    return step
+for owner, names in (
+    (inboxes.Inbox, ("add", "attempt", "judged", "mark")),
+    (inboxes, ("_sync_folder",)), (peers.DimsePeer, ("send",)),
+):
+    for name in names:
+        setattr(owner, name, counted(getattr(owner, name)))
+def judge(files, out, model):
+    "Answer each instance with a copy of it: what is judged is not the matter here."
+    import pydicom, shutil
+    from pydicom.uid import generate_uid
+    shutil.rmtree(out, ignore_errors=True); out.mkdir()
+    for path in sorted(files.iterdir()):
+        made = pydicom.dcmread(path)
+        made.SOPInstanceUID = generate_uid(entropy_srcs=["result", str(made.SOPInstanceUID)])
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+        made.save_as(out / f"{made.SOPInstanceUID}.dcm", enforce_file_format=True)
+    return [{}]
+class Here:
+    def __init__(self, *_): pass
+    def call(self, function, *arguments): return judge(*arguments)
+    def close(self): pass
+nodes.Apart = Here
+settings = nodes.NodeSettings(
+    data, port=port, quiet_seconds=0.3, peers=(peers.peer_of(address, "MENINX"),))
+running = nodes.Node(settings)
+running.start()
+stop = __import__("threading").Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+stop.wait()
+running.stop()
+"""
+
+
+def test_killed_between_every_two_steps_the_ledger_balances(tmp_path, sick, archive):
+    """Nothing acknowledged is lost, and no result comes twice, wherever it is killed."""
+    port, data = free_port(), tmp_path / "node"
+    acknowledged, dies_at, number, killed = set(), 0, 0, 0
+    whole = 0
+    while not whole:
+        dies_at += 1
+        command = [sys.executable, "-c", STEPS, str(dies_at), str(data), archive.address, str(port)]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            wait_for(lambda p=process: p.poll() is not None or associated_now(port))
+            # A study of its own for each run: two slices.
+            number += 1
+            for index in range(2):
+                dataset = dicom_slice(sick.scan, index, 1000 + number)
+                if sent(port, dataset):
+                    acknowledged.add(str(dataset.SOPInstanceUID))
+            done = lambda: all_sent(data, archive)  # noqa: E731
+            wait_for(lambda p=process, d=done: p.poll() is not None or d(), 30)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(20) == 0
+                whole = dies_at
+            else:
+                killed += 1
+    assert killed > 8
+    # What only the last, unbroken run could finish is finished now.
+    assert sum(archive.counts.values()) == len(archive.counts)
+    kept = {
+        str(pydicom.dcmread(path).SOPInstanceUID) for path in data.glob("studies/*/incoming/*.dcm")
+    }
+    assert acknowledged <= kept
+    assert len(archive.counts) == len(kept)
+
+
+def associated_now(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def sent(port, dataset):
+    try:
+        association = associated(port)
+        if not association.is_established:
+            return False
+        status = association.send_c_store(dataset)
+        association.release()
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return bool(status) and status.Status == 0
+
+
+def all_sent(data, archive):
+    kept = len(list(data.glob("studies/*/incoming/*.dcm")))
+    with sqlite3.connect(data / "ledger.sqlite") as ledger:
+        query = "select count(*) from results where state != ?"
+        (left,) = ledger.execute(query, (SENT,)).fetchone()
+    return not left and len(archive.counts) >= kept
+
+
+def test_the_command_judges_sends_and_tells_the_worklist(tmp_path, folder, archive):
+    with receiving(tmp_path / "node", "--quiet", "0.5", "--to", archive.address) as port:
+        peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
+        wait_for(lambda: len(archive.counts) == 3)
+        # The same again is neither judged nor sent again.
+        peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
+    assert set(archive.counts.values()) == {1}
+
+
+def test_addresses_and_absent_peers_are_told_in_words(tmp_path, folder):
+    for wrong in ("ORTHANC", "ORTHANC@host", "A@h:0", "A@h:99999", "ftp://x"):
+        with pytest.raises(OptionError, match="expected TITLE@host:port"):
+            peer_of(wrong)
+    port = free_port()
+    with pytest.raises(PeerError, match="no association"):
+        peer_of(f"X@127.0.0.1:{port}").send(sorted(folder.iterdir()))
+    with pytest.raises(PeerError, match="no study"):
+        peer_of(f"http://127.0.0.1:{port}/dicom-web").fetch("1.2.3", Path(tmp_path))
