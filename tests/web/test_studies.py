@@ -1,13 +1,17 @@
+import io
 import json
 import sqlite3
+import zipfile
 from datetime import timedelta
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from sqlalchemy.exc import DatabaseError
 
+from meninx.clinic.apart import Apart
 from meninx.web import scoring
 from meninx.web.database import (
     DONE,
@@ -54,6 +58,19 @@ def test_a_series_is_scored_and_shown_with_its_heat_map(scored, sick):
     assert picture.headers["content-type"] == "image/png"
     for name in ("../meninx.sqlite", "..%2F..%2Fmeninx.sqlite", "result.json", "x"):
         assert browser.client.get(f"/studies/{study.id}/files/{name}").status_code == 404
+
+
+def test_dicom_objects_are_exported(scored):
+    browser = scored.browser()
+    page = browser.client.get(f"/studies/{scored.study_id}").text
+    address = f"/studies/{scored.study_id}/objects"
+    assert f"{address}.zip" in page
+    packed = browser.client.get(f"{address}.zip")
+    with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+        made = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()]
+    assert sorted(one.Modality for one in made) == ["OT", "SEG", "SR"]
+    assert browser.client.get(f"/api/v1{address}").content[:4] == b"PK\x03\x04"
+    assert scored.client().get(f"{address}.zip", follow_redirects=False).status_code != 200
 
 
 def test_exports_say_what_they_are_for(scored):
@@ -200,8 +217,8 @@ def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
     told = server.browser().upload(series).json()
     calls = []
 
-    def score(files, out, settings):
-        calls.append(files)
+    def score(*_):
+        calls.append(1)
         # While one worker has it, another one gets nothing.
         server.web.jobs.score(told["id"])
         return {"findings": [], "chosen": 0, "why": ""}
@@ -219,7 +236,7 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
     class KilledError(BaseException):
         pass
 
-    def killed(files, out, settings):
+    def killed(*_):
         raise KilledError
 
     monkeypatch.setattr("meninx.web.jobs.score_study", killed)
@@ -229,7 +246,7 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
     done = []
     monkeypatch.setattr(
         "meninx.web.jobs.score_study",
-        lambda files, out, settings: done.append(1) or {"findings": [], "chosen": 0, "why": ""},
+        lambda *_: done.append(1) or {"findings": [], "chosen": 0, "why": ""},
     )
     jobs = Jobs(server.settings)
     jobs.queue.immediate = True
@@ -261,7 +278,9 @@ def test_decoding_has_limits(tmp_path, series, limits, reason):
     for number, data in enumerate(series.values()):
         (files / str(number)).write_bytes(data)
     settings = Settings(data=tmp_path, **limits)
-    result = scoring.score_study(files, tmp_path / "out", settings)
+    apart = Apart(settings.worker_bytes, settings.worker_seconds)
+    result = scoring.score_study(files, tmp_path / "out", settings, apart)
+    apart.close()
     assert [one["reason"] for one in result["findings"]] == [reason]
 
 

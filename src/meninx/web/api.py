@@ -10,6 +10,7 @@ from sqlalchemy import func, select, text
 
 from meninx import __version__
 from meninx.errors import LimitExceeded
+from meninx.web.audit import record
 from meninx.web.database import Opinion, Study
 from meninx.web.serving import (
     ReaderNeeded,
@@ -19,6 +20,7 @@ from meninx.web.serving import (
     seen,
     shown_file,
     study_of,
+    zipped_objects,
 )
 from meninx.web.studies import (
     Order,
@@ -31,6 +33,7 @@ from meninx.web.studies import (
     list_studies,
     opinions_of,
     own_upload,
+    public_findings,
     start_upload,
 )
 
@@ -244,10 +247,16 @@ def finding(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> list[
     """Return the findings of a study's scans, as `meninx predict --json` has them."""
     found = study_of(session, study_id)
     seen(session, reader, found)
-    return [
-        {key: value for key, value in one.items() if key not in ("viewer", "why")}
-        for one in found.findings
-    ]
+    return public_findings(found)
+
+
+@api.get("/studies/{study_id}/objects", response_class=Response,
+         responses={200: {"content": {"application/zip": {}}}})  # fmt: skip
+def objects(study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
+    """Return the DICOM objects of a study's findings, as a zip."""
+    found = study_of(session, study_id)
+    record(session, reader.name, "exported DICOM", found.id)
+    return zipped_objects(web, found)
 
 
 @api.get("/studies/{study_id}/heatmap", response_class=FileResponse,

@@ -11,6 +11,7 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import sessionmaker
 
+from meninx.clinic.apart import Apart
 from meninx.web.audit import record
 from meninx.web.database import (
     DONE,
@@ -48,6 +49,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.queue = queue_of(settings)
+        self._apart = Apart(settings.worker_bytes, settings.worker_seconds)
         self._engine = open_database(settings.address)
         self._sessions: sessionmaker[Any] = sessions_of(self._engine)
         # Names of tasks are those by which another process finds them.
@@ -60,7 +62,8 @@ class Jobs:
         self._score(study_id)
 
     def close(self) -> None:
-        """Close the connections to the database."""
+        """End the process that scores, and close the connections to the database."""
+        self._apart.close()
         self._engine.dispose()
 
     def take_up(self) -> None:
@@ -101,7 +104,7 @@ class Jobs:
             return
         folder = self.settings.studies / study_id
         result = (
-            score_study(folder / FILES, folder / SHOWN, self.settings)
+            score_study(folder / FILES, folder / SHOWN, self.settings, self._apart)
             if attempts <= MOST_ATTEMPTS
             else {"findings": [], "chosen": 0, "why": ""}
         )

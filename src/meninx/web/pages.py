@@ -28,6 +28,7 @@ from meninx.web.serving import (
     seen,
     shown_file,
     study_of,
+    zipped_objects,
 )
 from meninx.web.studies import (
     PAGE,
@@ -38,6 +39,7 @@ from meninx.web.studies import (
     delete_study,
     list_studies,
     opinions_of,
+    public_findings,
 )
 
 AUDIT_PAGE = 100
@@ -166,9 +168,7 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
     record(session, reader.name, "exported JSON", study.id)
     told = {
         "use": "research only, not for diagnosis", "study": study.id,
-        "findings": [
-            {k: v for k, v in one.items() if k not in ("viewer", "why")} for one in study.findings
-        ],
+        "findings": public_findings(study),
         "opinions": [
             {"user": one.user_name, "verdict": one.verdict, "note": one.note,
              "region": one.region, "made": one.made.isoformat(), "signature": one.signature}
@@ -177,6 +177,16 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
     }  # fmt: skip
     name = f'attachment; filename="{study.id}.json"'
     return JSONResponse(told, headers={"Content-Disposition": name})
+
+
+@pages.get("/studies/{study_id}/objects.zip")
+def objects_zip(
+    study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
+) -> Response:
+    """Send the DICOM objects of the findings, as a zip."""
+    study = study_of(session, study_id)
+    record(session, reader.name, "exported DICOM", study.id)
+    return zipped_objects(web, study)
 
 
 @pages.get("/studies/{study_id}/report.pdf")

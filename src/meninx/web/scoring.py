@@ -1,26 +1,29 @@
-"""Score one study in a process of its own, with limits, and leave what the viewer shows.
+"""Score one study, and leave what the viewer shows and the DICOM objects of what was found.
 
-Run by the worker: python -m meninx.web.scoring FILES OUT [MODEL]. What is broken or hostile in a
-file ends this process at worst.
+`write_study` runs in a process apart: what is broken or hostile in a file ends that at worst.
 """
 
-import json
-import resource
-import subprocess
-import sys
+import importlib.util
+import shutil
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx.clinic.apart import Apart
 from meninx.detect.findings import Findings
-from meninx.errors import InputError, LimitExceeded, UnreadableFile
+from meninx.errors import InputError
 from meninx.scan.scan import Scan
 from meninx.web.settings import Settings
+from meninx.web.studies import RESULTS
 
-RESULT = "result.json"
+# The server imports this module too, and never scores: what scoring needs is imported over there.
+if TYPE_CHECKING:
+    from meninx.detect.detector import Detector
+
 WHY = {
     "scored": "of all series that could be scored it has the highest probability",
     "refused": "no series could be scored",
@@ -28,67 +31,70 @@ WHY = {
 }
 
 
-def score_study(files: Path, out: Path, settings: Settings) -> dict[str, Any]:
-    """Score a study in a new process.
+def score_study(files: Path, out: Path, settings: Settings, apart: Apart) -> dict[str, Any]:
+    """Score a study in a process apart.
 
     Args:
         files: Folder of the study's files.
         out: Folder for what the viewer shows.
-        settings: Say how much memory and time it may take, and which detector.
+        settings: Say which detector.
+        apart: The process.
 
     Returns:
         `findings`, the public JSON of each scan with what the viewer needs, and `chosen`, the index
         of the one to show first; one failed scan if the process ended badly.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "meninx.web.scoring", str(files), str(out)]
-    if settings.model is not None:
-        command.append(str(settings.model))
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (settings.worker_bytes, settings.worker_bytes))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=settings.worker_seconds, check=False,
-            preexec_fn=limited,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return _failure(LimitExceeded(f"took longer than {settings.worker_seconds} s"))
-    if done.returncode or not (out / RESULT).is_file():
-        return _failure(UnreadableFile("the files could not be decoded; export them again"))
-    result: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    return result
+        return apart.call(write_study, files, out, settings.model)
+    except InputError as error:
+        finding = Findings.of_error(error, {})
+        return {"findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"]}
 
 
-def _failure(error: InputError) -> dict[str, Any]:
-    finding = Findings.of_error(error, {})
-    return {"findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"]}
+@cache
+def _detector(model: Path | None) -> "Detector":
+    from meninx.detect.detector import load_detector
+
+    return load_detector(model)
 
 
-def write_study(files: Path, out: Path, model: Path | None) -> None:
-    """Score every scan and write `result.json`, volumes, heat maps and pictures.
+def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
+    """Score every scan and write volumes, heat maps, pictures and DICOM objects.
 
     Args:
         files: Folder of the study's files.
-        out: Folder to write into.
+        out: Folder to write into, made anew.
         model: A detector file; None for the one that ships.
-    """
-    from meninx.detect.detector import load_detector, score_path
 
-    detector = load_detector(model)
+    Returns:
+        As `score_study`.
+    """
+    from meninx.detect.detector import score_path
+
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    detector = _detector(model)
     size = detector.card.preprocessing.size
+    write_results = _results_writer(files, size, out / RESULTS)
     told = []
     for number, (scan, findings) in enumerate(score_path(detector, files)):
         told.append(findings.as_json() | {"scan": f"series {number + 1}"})
+        told[-1]["objects"] = write_results(scan, findings)
         if scan is not None:
             told[-1]["viewer"] = write_viewer_files(scan, findings, size, out, number)
     chosen, why = chosen_of(told)
-    result = {"findings": told, "chosen": chosen, "why": why}
-    # The whole file or none: the worker may be stopped at any moment.
-    (out / "partial.json").write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
-    (out / "partial.json").rename(out / RESULT)
+    return {"findings": told, "chosen": chosen, "why": why}
+
+
+def _results_writer(files: Path, size: int, out: Path) -> Any:
+    """Return what writes a scan's DICOM objects and says how many; none without the extra."""
+    if importlib.util.find_spec("highdicom") is None:
+        return lambda scan, findings: 0  # noqa: ARG005
+    from meninx.clinic.origin import Headers
+    from meninx.clinic.results import write_results
+
+    headers = Headers(files)
+    return lambda scan, findings: len(write_results(headers, scan, findings, size, out))
 
 
 def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
@@ -143,9 +149,3 @@ def _as_stored(voxels: NDArray[np.float32]) -> NDArray[np.generic]:
     if np.abs(voxels).max() < 2**15 and (voxels == np.rint(voxels)).all():
         return voxels.astype(np.int16)
     return voxels
-
-
-if __name__ == "__main__":
-    write_study(
-        Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None
-    )

@@ -1,14 +1,16 @@
 """Hold what every request needs, and tell who asks."""
 
+import io
 import secrets
 import time
+import zipfile
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -17,7 +19,7 @@ from meninx.web.audit import record
 from meninx.web.database import DONE, Study
 from meninx.web.jobs import Jobs
 from meninx.web.settings import Settings
-from meninx.web.studies import SHOWN
+from meninx.web.studies import RESULTS, SHOWN
 
 COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
@@ -232,3 +234,29 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     if name not in names or not path.is_file():
         raise HTTPException(404, "no such file")
     return path
+
+
+def zipped_objects(web: Web, study: Study) -> Response:
+    """Return the DICOM objects of a study's findings, as a zip.
+
+    Args:
+        web: The application.
+        study: Whose.
+
+    Returns:
+        The answer.
+
+    Raises:
+        HTTPException: 404 if there are none.
+    """
+    paths = sorted((web.settings.studies / study.id / SHOWN / RESULTS).glob("*.dcm"))
+    if not paths:
+        raise HTTPException(404, "no DICOM objects: the study was not DICOM, or is not done")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in paths:
+            archive.write(path, path.name)
+    name = f'attachment; filename="{study.id}-dicom.zip"'
+    return Response(
+        packed.getvalue(), media_type="application/zip", headers={"Content-Disposition": name}
+    )

@@ -26,8 +26,17 @@ WAITING = 9
 ANONYMOUS = "anonymous study"
 Verdict = Literal["agree", "disagree", "region"]
 Order = Literal["priority", "received", "title", "probability"]
-# Of a study's folder: what was uploaded, and what the viewer shows.
-FILES, SHOWN = "files", "shown"
+# Of a study's folder: what was uploaded, what the viewer shows, and in there the DICOM objects.
+FILES, SHOWN, RESULTS = "files", "shown", "results"
+# Of a stored finding, what is no part of the public JSON.
+OWN_KEYS = ("viewer", "why", "objects")
+
+
+def public_findings(study: Study) -> list[dict[str, Any]]:
+    """Return a study's findings, as `meninx predict --json` has them."""
+    return [
+        {key: value for key, value in one.items() if key not in OWN_KEYS} for one in study.findings
+    ]
 
 
 def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
