@@ -5,6 +5,7 @@ so with the shipped detector.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import time
@@ -146,10 +147,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--maps", type=Path, help="folder for ten heat maps of each set")
+    parser.add_argument("--no-gate", action="store_true", help="score what is refused, too")
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     options = parser.parse_args()
     started = time.perf_counter()
     detector = load_detector(options.model)
+    if options.no_gate:
+        detector.card = dataclasses.replace(detector.card, farthest=None)
     data = Path(os.environ["MENINX_DATA"])
     found = {"model": detector.model, **measured(detector, data, options.sets, options.maps)}
     for name, called in found["called tumor"].items():

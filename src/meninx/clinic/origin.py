@@ -15,7 +15,7 @@ from pydicom.uid import UID, generate_uid
 from meninx.detect.findings import Findings
 from meninx.errors import OptionError
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
-from meninx.scan.reading import read_headers
+from meninx.scan.reading import read_datasets
 from meninx.scan.scan import Scan
 
 MANUFACTURER = "meninx"
@@ -80,27 +80,32 @@ class Origin:
         number = self.first.get("SeriesNumber")
         return 1000 * (min(max(int(number or 0), 0), MOST_SERIES) + 1) + place
 
-    def frames_of(self, scan: Scan) -> NDArray[np.intp]:
-        """Return which slice of a scan each source image is.
 
-        Args:
-            scan: That was read from these instances; it has an affine.
+def frames_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
+    """Return which slice of a scan each image of its source is.
 
-        Returns:
-            Index along k of each instance, or of each frame of one enhanced instance, shape (n,);
-            -1 for a frame that is no slice of the scan.
-        """
-        if scan.affine is None:
-            raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
-        inverse = np.linalg.inv(scan.affine)
-        found = []
-        for position in _positions(self.headers):
-            voxel = inverse[:3, :3] @ np.asarray(position, dtype=np.float64) + inverse[:3, 3]
-            place = np.rint(voxel)
-            away = float(np.linalg.norm(scan.affine[:3, :3] @ (voxel - place)))
-            here = (place[:2] == 0).all() and 0 <= place[2] < len(scan) and away < SAME_PLACE_MM
-            found.append(int(place[2]) if here else -1)
-        return np.array(found, dtype=np.intp)
+    Args:
+        headers: Instances that the scan was read from; it has an affine.
+        scan: That was read.
+
+    Returns:
+        Index along k of each instance, or of each frame of one enhanced instance, shape (n,); -1
+        for a frame that is no slice of the scan.
+
+    Raises:
+        OptionError: If the scan has no geometry.
+    """
+    if scan.affine is None:
+        raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
+    inverse = np.linalg.inv(scan.affine)
+    found = []
+    for position in _positions(headers):
+        voxel = inverse[:3, :3] @ np.asarray(position, dtype=np.float64) + inverse[:3, 3]
+        place = np.rint(voxel)
+        away = float(np.linalg.norm(scan.affine[:3, :3] @ (voxel - place)))
+        here = (place[:2] == 0).all() and 0 <= place[2] < len(scan) and away < SAME_PLACE_MM
+        found.append(int(place[2]) if here else -1)
+    return np.array(found, dtype=np.intp)
 
 
 def _positions(headers: Sequence[Dataset]) -> Iterator[Sequence[float]]:
@@ -125,7 +130,7 @@ class Headers:
 
     def __init__(self, *paths: str | Path, limits: Limits = DEFAULT_LIMITS) -> None:
         self._series: dict[str, dict[str, Dataset]] = defaultdict(dict)
-        for header in chain.from_iterable(read_headers(path, limits) for path in paths):
+        for header in chain.from_iterable(read_datasets(path, limits) for path in paths):
             uid, series = header.get("SOPInstanceUID"), header.get("SeriesInstanceUID")
             if uid and series and header.get("StudyInstanceUID"):
                 for name in MAY_BE_EMPTY:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
-from meninx.clinic.origin import MANUFACTURER, Origin
+from meninx.clinic.origin import MANUFACTURER, Origin, frames_of
 from meninx.detect.explanation import heat_volume
 from meninx.scan.scan import Scan
 
@@ -43,7 +43,7 @@ def segmentation(origin: Origin, scan: Scan, size: int) -> hd.seg.Segmentation |
         return None
     findings = origin.findings
     region = region_of(heat_volume(scan, findings, size))
-    frames = origin.frames_of(scan)
+    frames = frames_of(origin.headers, scan)
     stored = region.transpose(2, 1, 0)  # [slice, row, column]
     pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint8)
     pixels[frames >= 0] = stored[frames[frames >= 0]]

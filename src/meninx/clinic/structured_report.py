@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from meninx.clinic.origin import MANUFACTURER, Origin
+from meninx.clinic.origin import MANUFACTURER, Origin, frames_of
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.errors import OptionError
 from meninx.labels import TUMOR_TYPES
@@ -166,7 +166,7 @@ def _peak(
     if scan.affine is None or origin.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
     point = scan.affine[:3, :3] @ np.array(found.peak, dtype=np.float64) + scan.affine[:3, 3]
-    frames = np.flatnonzero(origin.frames_of(scan) == found.index)
+    frames = np.flatnonzero(frames_of(origin.headers, scan) == found.index)
     if len(origin.headers) > 1:
         source, numbers = origin.headers[int(frames[0])] if len(frames) else origin.first, None
     else:

@@ -61,17 +61,11 @@ def template_of(scan: Scan) -> HeadTemplate:
     Raises:
         UnsupportedScan: If no brain can be told from the rest.
     """
-    volume = _on_lps_grid(scan)
+    volume, _ = _on_lps_grid(scan)
     csf, gray, white = _tissue_levels(volume)
     volume = volume / np.float32(white)
     brain = _brain_hull(volume, 0.5 * (csf + gray) / white)
-    liters = float(brain.sum()) / 1000
-    if not BRAIN_VOLUME[0] < liters < BRAIN_VOLUME[1]:
-        raise UnsupportedScan(
-            f"{scan.name}: found {liters:.0f} cm3 of brain, expected {BRAIN_VOLUME[0]:.0f} to "
-            f"{BRAIN_VOLUME[1]:.0f}; a whole head in T1 without contrast agent is needed",
-            reason="not_brain",
-        )
+    _check_volume(scan, float(brain.sum()) / 1000)
     cavity = _distance(~brain) - _distance(brain)
     found = np.argwhere(brain)
     low, high = found.min(axis=0), found.max(axis=0)
@@ -87,8 +81,47 @@ def template_of(scan: Scan) -> HeadTemplate:
     )
 
 
-def _on_lps_grid(scan: Scan) -> FloatArray:
-    """Return a volume on a grid of 1 mm along the patient's axes."""
+def brain_of(scan: Scan) -> NDArray[np.bool_]:
+    """Return which voxels of a T1 are brain, with the fluid in it.
+
+    Args:
+        scan: A T1 volume with skull and scalp, with an affine.
+
+    Returns:
+        Shape of the scan's voxels.
+
+    Raises:
+        UnsupportedScan: If no brain can be told from the rest.
+    """
+    volume, low = _on_lps_grid(scan)
+    csf, gray, white = _tissue_levels(volume)
+    brain = _brain_hull(volume / np.float32(white), 0.5 * (csf + gray) / white)
+    _check_volume(scan, float(brain.sum()) / 1000)
+    to_patient = np.asarray(scan.affine, dtype=np.float64)
+    return np.asarray(
+        ndimage.affine_transform(
+            brain.astype(np.float32),
+            to_patient[:3, :3],
+            to_patient[:3, 3] - low,
+            output_shape=scan.voxels.shape,
+            order=1,
+        )
+        > 0.5
+    )
+
+
+def _check_volume(scan: Scan, cubic_centimeters: float) -> None:
+    if not BRAIN_VOLUME[0] < cubic_centimeters < BRAIN_VOLUME[1]:
+        raise UnsupportedScan(
+            f"{scan.name}: found {cubic_centimeters:.0f} cm3 of brain, expected "
+            f"{BRAIN_VOLUME[0]:.0f} to {BRAIN_VOLUME[1]:.0f}; a whole head in T1 without contrast "
+            "agent is needed",
+            reason="not_brain",
+        )
+
+
+def _on_lps_grid(scan: Scan) -> tuple[FloatArray, NDArray[np.float64]]:
+    """Return a volume on a grid of 1 mm along the patient's axes, and where its corner lies."""
     to_patient = np.asarray(scan.affine, dtype=np.float64)
     size = np.array(scan.voxels.shape) - 1
     corners = np.stack(np.meshgrid(*[(0, side) for side in size], indexing="ij")).reshape(3, -1)
@@ -98,7 +131,7 @@ def _on_lps_grid(scan: Scan) -> FloatArray:
     volume = np.empty(np.ceil(high - low).astype(int) + 1, dtype=np.float32)
     start = to_index @ (low - to_patient[:3, 3])
     ndimage.affine_transform(scan.voxels, to_index, start, output=volume, order=1)
-    return volume
+    return volume, low
 
 
 def _tissue_levels(volume: FloatArray) -> tuple[float, float, float]:

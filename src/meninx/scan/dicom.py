@@ -74,12 +74,15 @@ def is_dicom(head: bytes) -> bool:
     )
 
 
-def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Dataset:
-    """Read all of a DICOM file but its pixels.
+def read_dataset(
+    source: Source, limits: Limits = DEFAULT_LIMITS, *, pixels: bool = False
+) -> Dataset:
+    """Read a DICOM file as pydicom has it.
 
     Args:
         source: The file.
         limits: Of its size.
+        pixels: Whether its pixels are wanted too, as they are encoded.
 
     Returns:
         The dataset, file meta information included.
@@ -89,7 +92,7 @@ def read_header(source: Source, limits: Limits = DEFAULT_LIMITS) -> Dataset:
     """
     with reading(source.name, "the DICOM header"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of every unusual value
-        return _parse(source, limits, stop_before_pixels=True)
+        return _parse(source, limits, stop_before_pixels=not pixels)
 
 
 def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:

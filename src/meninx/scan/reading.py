@@ -14,7 +14,7 @@ from meninx.errors import (
     UnreadableFile,
     UnsupportedScan,
 )
-from meninx.scan.dicom import LastFile, is_dicom, read_frames, read_header, read_stack
+from meninx.scan.dicom import LastFile, is_dicom, read_dataset, read_frames, read_stack
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.nifti import is_nifti, is_packed_nifti, read_nifti
 from meninx.scan.raster import read_picture
@@ -110,22 +110,25 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
             report(error)
 
 
-def read_headers(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Iterator["Dataset"]:
-    """Read the header of every DICOM image under a path, for what is to refer to it.
+def read_datasets(
+    path: str | Path, limits: Limits = DEFAULT_LIMITS, *, pixels: bool = False
+) -> Iterator["Dataset"]:
+    """Read every DICOM file under a path as pydicom has it, for what is to refer to it.
 
     Args:
         path: As for `read_scans`.
         limits: How large an input may be.
+        pixels: Whether the pixels are wanted too.
 
     Yields:
-        Datasets without pixels. What can't be read is passed over: `read_scans` tells of it.
+        Datasets. What can't be read is passed over: `read_scans` tells of it.
     """
     with ExitStack() as opened:
         sources, _ = _sources(Path(path), limits, lambda _: None, opened)
         for source in sources:
             with suppress(InputError):
                 if is_dicom(source.head(SNIFFED_BYTES, limits)):
-                    yield read_header(source, limits)
+                    yield read_dataset(source, limits, pixels=pixels)
 
 
 def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Reader | None:

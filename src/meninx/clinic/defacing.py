@@ -1,0 +1,52 @@
+"""Tell which volumes show a face, and cut it off."""
+
+import warnings
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from quickshear import quickshear
+
+from meninx.learn.measured_head import brain_of
+from meninx.scan.scan import Scan
+
+RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# From finer volumes that show the whole head a face can be rendered and recognized (Schwarz et al.
+# 2019, NEJM 381:1684); thick slices give none.
+COARSEST_MM, LEAST_EXTENT_MM = 3.0, 120.0
+# Between the brain and the plane that cuts the face off.
+BUFFER_MM = 10.0
+
+
+def may_show_face(scan: Scan) -> bool:
+    """Return whether a face could be rendered from a volume; skull-stripped ones count too."""
+    if scan.spacing_mm is None:
+        return False
+    extent = np.array(scan.spacing_mm) * scan.voxels.shape
+    return bool(max(scan.spacing_mm) <= COARSEST_MM and extent.min() >= LEAST_EXTENT_MM)
+
+
+def face_of(scan: Scan) -> NDArray[np.bool_]:
+    """Return what is to be cut off: all that lies before and below a plane under the brain.
+
+    Args:
+        scan: A whole head in T1.
+
+    Returns:
+        Shape of the scan's voxels.
+
+    Raises:
+        UnsupportedScan: If its brain can't be told from the rest.
+
+    References:
+        Schimke and Hale 2011, Quickshear defacing for neuroimages, HealthSec.
+    """
+    brain = brain_of(scan)
+    affine = RAS @ np.asarray(scan.affine)
+    whole = nibabel.Nifti1Image(np.ones(scan.voxels.shape, dtype=np.uint8), affine)
+    mask = nibabel.Nifti1Image(brain.astype(np.uint8), affine)
+    finest = min(scan.spacing_mm or (1.0,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a cross product in two dimensions is out of fashion
+        kept = quickshear(whole, mask, BUFFER_MM / finest)
+    return np.asarray((np.asarray(kept.dataobj) == 0) & ~brain)

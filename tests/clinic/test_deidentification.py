@@ -1,0 +1,237 @@
+"""Forty identifiers are planted wherever they can be; none may come out again, in any encoding."""
+
+import json
+import stat
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from typer.testing import CliRunner
+
+from meninx.cli import app
+from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, cleaned
+from meninx.errors import UnsupportedScan
+from meninx.phantom.phantom import grid_of
+from meninx.phantom.writing import dicom_slice, make_study, write_dicom
+from meninx.scan.reading import read_scans
+from tests.scan.dicom_making import enhanced, save
+
+TEXTS = (
+    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
+    "ResponsiblePerson", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID",
+    "ReferringPhysicianName", "ReferringPhysicianAddress", "PerformingPhysicianName",
+    "OperatorsName", "NameOfPhysiciansReadingStudy", "RequestingPhysician", "InstitutionName",
+    "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber",
+    "PatientAddress", "PatientTelephoneNumbers", "CountryOfResidence", "Occupation",
+    "PatientComments", "AdditionalPatientHistory", "ImageComments", "StudyComments",
+    "MedicalRecordLocator", "AdmissionID", "RequestedProcedureID", "ScheduledStudyLocation",
+    "SeriesDescription", "StudyDescription", "ProtocolName",
+)  # fmt: skip
+
+
+def planted(dataset):
+    """Plant identifiers; return them."""
+    names = []
+
+    def plant(name):
+        names.append(f"Zyx{len(names):02}Qwert")
+        return names[-1]
+
+    for name in TEXTS:
+        text = plant(name)
+        if name in ("StudyID", "AccessionNumber", "StationName"):
+            text = names[-1] = text[:12]
+        if name == "SeriesDescription":
+            text = f"t1 ax {text} post"
+        if name == "ImageComments":
+            text = f"seen by {text}"
+        setattr(dataset, name, text)
+    nested, deeper = Dataset(), Dataset()
+    nested.StudyDescription = plant("nested")
+    deeper.PersonName = plant("deeper")
+    nested.PersonIdentificationCodeSequence = [deeper]
+    dataset.RequestAttributesSequence = [nested]
+    other = Dataset()
+    other.PatientID = plant("other")
+    dataset.OtherPatientIDsSequence = [other]
+    block = dataset.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+    block.add_new(0x10, "OB", f"private {plant('private')}".encode())
+    original = Dataset()
+    original.PatientName = plant("original")
+    changed = Dataset()
+    changed.ModifiedAttributesSequence = [original]
+    dataset.OriginalAttributesSequence = [changed]
+    # In an attribute that the profile's table leaves alone.
+    dataset.SequenceName = dataset.PatientID
+    dataset.file_meta.SourceApplicationEntityTitle = plant("meta")[:16]
+    dataset.PatientBirthDate = "19510307"
+    return [*names, "19510307", str(dataset.StudyInstanceUID), str(dataset.SOPInstanceUID),
+            str(dataset.SeriesInstanceUID), str(dataset.FrameOfReferenceUID)]  # fmt: skip
+
+
+@pytest.fixture
+def keyed(tmp_path):
+    path = tmp_path / "secret"
+    path.write_bytes(b"k" * 32)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["anonymise", *map(str, arguments)])
+
+
+def test_forty_identifiers_are_gone_and_the_scan_is_the_same(tmp_path, sick, keyed):
+    known = []
+    for index in range(len(sick.scan)):
+        dataset = dicom_slice(sick.scan, index, 7)
+        known += planted(dataset)
+        save(dataset, tmp_path / "Zyx00Qwert" / f"{index}.dcm")
+    assert len(set(known)) > 40
+    done = run(tmp_path / "Zyx00Qwert", "--output", tmp_path / "out", "--key", keyed)
+    assert done.exit_code == 0, done.output
+    files = sorted((tmp_path / "out").rglob("*"))
+    for path in files:
+        assert not any(one in str(path.relative_to(tmp_path)) for one in known)
+        if path.is_file():
+            data = path.read_bytes()
+            for one in set(known):
+                assert one.encode() not in data, (one, path.name)
+                assert one.encode("utf-16-le") not in data
+    log = json.loads((tmp_path / "out" / "removed.json").read_text())
+    assert {"attribute": "PatientAddress", "action": "removed", "count": 9} in log
+    (scan,) = read_scans(tmp_path / "out")
+    (before,) = read_scans(tmp_path / "Zyx00Qwert")
+    assert np.array_equal(scan.voxels, before.voxels)
+    assert np.allclose(scan.affine, before.affine)
+    one = pydicom.dcmread(next(path for path in files if path.suffix == ".dcm"))
+    assert one.SeriesDescription == "t1 ax post"
+    assert one.PatientIdentityRemoved == "YES"
+    assert [item.CodeValue for item in one.DeidentificationMethodCodeSequence] == [
+        "113100", "113105", "113107",
+    ]  # fmt: skip
+    assert not [element for element in one.iterall() if element.tag.is_private]
+
+
+@pytest.mark.dicom3tools
+def test_what_is_written_is_still_dicom(tmp_path, sick, keyed, dciodvfy):
+    import subprocess
+
+    write_dicom(sick.scan, tmp_path / "in", 7)
+    run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed)
+    path = next((tmp_path / "out").rglob("*.dcm"))
+    told = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
+    assert "Error" not in told.stdout + told.stderr
+
+
+def test_a_patient_keeps_a_pseudonym_and_the_days_between_two_visits(tmp_path, sick):
+    cleaner = Deidentifier(Pseudonyms(b"a" * 32), Removed())
+    visits = []
+    for date in ("20240229", "20240310"):
+        dataset = dicom_slice(sick.scan, 0, 7)
+        dataset.StudyDate = dataset.SeriesDate = date
+        dataset.AcquisitionDateTime = date + "101530"
+        cleaner.clean(dataset)
+        visits.append(dataset)
+    first, second = visits
+    assert first.PatientID == second.PatientID == str(first.PatientName)
+    assert first.StudyDate != "20240229"
+    days = np.datetime64(iso(second.StudyDate)) - np.datetime64(iso(first.StudyDate))
+    assert days == np.timedelta64(10, "D")
+    assert first.AcquisitionDateTime == first.StudyDate + "101530"
+    assert first.StudyInstanceUID == second.StudyInstanceUID
+    other = dicom_slice(sick.scan, 0, 7)
+    Deidentifier(Pseudonyms(b"b" * 32), Removed()).clean(other)
+    assert other.PatientID != first.PatientID
+    assert other.StudyInstanceUID != first.StudyInstanceUID
+    stranger = dicom_slice(sick.scan, 0, 8)
+    cleaner.clean(stranger)
+    assert stranger.PatientID != first.PatientID
+
+
+def iso(date):
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}"
+
+
+def test_descriptors_keep_the_words_of_a_scan():
+    assert cleaned("AX T1 Post GAD Dr. Miller 3D iso") == "ax t1 post 3d iso"
+    assert cleaned("SMITH_JOHN") == ""
+
+
+def test_burned_in_text_and_other_kinds_are_refused(tmp_path, sick):
+    cleaner = Deidentifier(Pseudonyms(b"a" * 32), Removed())
+    dataset = dicom_slice(sick.scan, 0, 7)
+    dataset.BurnedInAnnotation = "YES"
+    with pytest.raises(UnsupportedScan, match="burned"):
+        cleaner.clean(dataset)
+    dataset = dicom_slice(sick.scan, 0, 7)
+    dataset.SOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    with pytest.raises(UnsupportedScan, match="saved screens"):
+        cleaner.clean(dataset)
+
+
+def test_enhanced_files_keep_their_frames(tmp_path, sick, keyed):
+    dataset = enhanced(sick.scan)
+    dataset.PerFrameFunctionalGroupsSequence[2].FrameContentSequence[0].FrameComments = "Zyxqwert"
+    dataset.OtherPatientNames = "Zyxqwert"
+    save(dataset, tmp_path / "in" / "one.dcm")
+    done = run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed)
+    assert done.exit_code == 0, done.output
+    (path,) = (tmp_path / "out").rglob("*.dcm")
+    assert b"Zyxqwert" not in path.read_bytes()
+    (scan,) = read_scans(tmp_path / "out")
+    assert np.array_equal(scan.voxels, sick.scan.voxels)
+
+
+def test_faces_are_pointed_out_and_refused(tmp_path, keyed):
+    grid = grid_of("sagittal", (96, 96, 64), (2.4, 2.4, 2.4))
+    study = make_study("fine", 5, None, "T1", "sagittal", grid)
+    write_dicom(study.scan, tmp_path / "in", 5)
+    done = run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed)
+    assert done.exit_code == 1
+    assert "--keep-faces" in done.output
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+    done = run(tmp_path / "in", "--output", tmp_path / "kept", "--key", keyed, "--keep-faces")
+    assert done.exit_code == 0
+    assert len(list((tmp_path / "kept").rglob("*.dcm"))) == 64
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_a_real_face_is_cut_off_and_the_brain_stays(tmp_path, real_data, keyed):
+    from meninx.learn.measured_head import brain_of
+
+    (head,) = read_scans(real_data / "templates" / "colin27-t1.nii.gz")
+    from dataclasses import replace
+
+    top = head.voxels.max()
+    coarse = replace(
+        head, voxels=np.rint(head.voxels[::2, ::2, ::2] / top * 4000).astype(np.float32),
+        affine=head.affine @ np.diag([2.0, 2.0, 2.0, 1.0]), slice_axis=2, sequence="T1",
+    )  # fmt: skip
+    write_dicom(coarse, tmp_path / "in", 3)
+    done = run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed, "--deface")
+    assert done.exit_code == 0, done.output
+    (scan,) = read_scans(tmp_path / "out")
+    brain = brain_of(coarse)
+    assert np.array_equal(scan.voxels[brain], coarse.voxels[brain])
+    cut = (scan.voxels == scan.voxels.min()) & (coarse.voxels > 400)
+    assert cut.sum() > 5000
+    # What went lies before and below the brain: LPS, y to the back, z to the head.
+    places = np.argwhere(cut).mean(axis=0) - np.argwhere(brain).mean(axis=0)
+    toward = coarse.affine[:3, :3] @ places
+    assert toward[1] < -20 and toward[2] < -20
+
+
+def test_the_secret_is_made_once_and_guarded(tmp_path, sick):
+    write_dicom(sick.scan, tmp_path / "in", 7)
+    key = tmp_path / "new" / "secret"
+    assert run(tmp_path / "in", "--output", tmp_path / "a", "--key", key).exit_code == 0
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert run(tmp_path / "in", "--output", tmp_path / "b", "--key", key).exit_code == 0
+    names = [sorted(p.relative_to(tmp_path / x) for p in (tmp_path / x).rglob("*")) for x in "ab"]
+    assert names[0] == names[1]
+    again = run(tmp_path / "in", "--output", tmp_path / "a", "--key", key)
+    assert "not empty" in str(again.exception)
+    assert Tag("PatientName") in pydicom.dcmread(next((tmp_path / "a").rglob("*.dcm")))
