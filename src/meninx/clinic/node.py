@@ -47,6 +47,8 @@ GIB = 1024**3
 OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
 NO_SUCH_INSTANCE = 0x0112
 LOOK_SECONDS = 0.1
+# A slice in one piece: with pynetdicom's 16 KiB most of the time goes by between the pieces.
+LARGEST_PDU = 1024**2
 # A study that ends its process so often is given up, until more of it comes.
 MOST_ATTEMPTS = 3
 IDENTIFIERS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
@@ -121,6 +123,7 @@ class Node:
         entity.require_called_aet = True
         entity.require_calling_aet = list(settings.callers)
         entity.maximum_associations = settings.most_associations
+        entity.maximum_pdu_size = LARGEST_PDU
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
         for kind in CLASSES:
             entity.add_supported_context(kind, AllTransferSyntaxes)
