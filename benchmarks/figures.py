@@ -119,13 +119,26 @@ def start_table() -> str:
     return as_table(rows)
 
 
-def web_table() -> str:
-    """Return the table of what the web application took."""
-    rows = [["web application", "measured"], ["---"] * 2]
-    for name, value in _read("web.json").items():
+def served_table(what: str, name: str) -> str:
+    """Return the table of what a server took: of its figures one by one."""
+    rows = [[what, "measured"], ["---"] * 2]
+    for name, value in _read(name).items():
         values = value if isinstance(value, list) else [value]
         told = (one if isinstance(one, str) else f"{one:.3g}" for one in values)
         rows.append([name, ", ".join(told)])
+    return as_table(rows)
+
+
+def int8_table() -> str:
+    """Return the table of what the int8 file loses against the one that ships."""
+    rows = [["AUROC", "shipped", "int8", "lost"], ["---"] * 4]
+    shipped, small = _read("volumes.json")["table"], _read("int8-volumes.json")["table"]
+    pairs = [(f"{name}, {key}", shipped[name][key][0], small[name][key][0])
+             for name in shipped for key in ("pooled", "within")]  # fmt: skip
+    fold = [_read(name)["figures"]["auroc"]["value"]
+            for name in ("curated.json", "int8-curated.json")]  # fmt: skip
+    pairs.append(("curated, fold 1", *fold))
+    rows += [[name, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}"] for name, a, b in pairs]
     return as_table(rows)
 
 
@@ -240,7 +253,9 @@ def pages() -> dict[Path, str]:
             bench_table(),
             speed_targets_table(),
             start_table(),
-            web_table(),
+            served_table("web application", "web.json"),
+            served_table("DICOM node", "node.json"),
+            int8_table(),
         ),
         ROOT / "docs" / "refusals.md": (refusals_table(), damages_table()),
         ROOT / "docs" / "explanation.md": (explanation_table(),),
