@@ -119,10 +119,10 @@ def start_table() -> str:
     return as_table(rows)
 
 
-def served_table(what: str, name: str) -> str:
+def served_table(what: str, source: str) -> str:
     """Return the table of what a server took: of its figures one by one."""
     rows = [[what, "measured"], ["---"] * 2]
-    for name, value in _read(name).items():
+    for name, value in _read(source).items():
         values = value if isinstance(value, list) else [value]
         told = (one if isinstance(one, str) else f"{one:.3g}" for one in values)
         rows.append([name, ", ".join(told)])
