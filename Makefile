@@ -22,7 +22,7 @@ web:  ## Build the browser's part again, into the package (needs Node.js).
 	cd frontend && npm ci && npm run build
 
 test: .venv/test.stamp  ## Run the tests; MENINX_DATA=FOLDER adds those on real scans.
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/test.stamp  ## Lint, check types, layers and docstrings.
 	$(BIN)/ruff check .
@@ -77,7 +77,7 @@ clean:  ## Remove what the targets made.
 	@touch $@
 
 .venv/web.stamp: .venv/base.stamp
-	$(INSTALL) --editable '.[web]'
+	$(INSTALL) --editable '.[web,hospital]'
 	@touch $@
 
 .venv/test.stamp: .venv/base.stamp
