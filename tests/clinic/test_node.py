@@ -127,6 +127,34 @@ def test_a_full_inbox_says_so(tmp_path):
     again.close()
 
 
+def test_finished_studies_are_forgotten_and_unfinished_ones_are_not(tmp_path):
+    inbox = Inbox(tmp_path, most_bytes=1000)
+    for study, instance in (("1.2", "1.2.1"), ("1.3", "1.3.1"), ("1.4", "1.4.1")):
+        inbox.add(study, instance, b"x" * 10)
+    done, extended, waiting = (inbox.path_of(uid, "").parent.parent.name
+                               for uid in ("1.2", "1.3", "1.4"))  # fmt: skip
+    for name in (done, extended, waiting):
+        inbox.attempt(name)
+    inbox.judged(done, 1, [], [])
+    inbox.judged(extended, 1, [], [])
+    inbox.judged(waiting, 1, [Path("SR-1.dcm")], ["PEER@host:104"])
+    inbox.add("1.3", "1.3.2", b"y" * 10)
+    inbox.forget(0)
+    assert sorted(path.name for path in tmp_path.glob("studies/*")) == sorted([extended, waiting])
+    inbox.close()
+
+
+def test_a_peer_that_is_away_is_tried_again_later(tmp_path, folder):
+    address = f"AWAY@127.0.0.1:{free_port()}"
+    node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=(peer_of(address),)))
+    port = node.start()
+    peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
+    wait_for(lambda: node.inbox.balance()["waiting"] == 3)
+    wait_for(lambda: not node.inbox.due())  # the next try waits
+    node.stop()
+    assert Inbox(tmp_path, 10**9).balance()["sent"] == 0
+
+
 def test_commitment_says_what_is_kept_and_hurries_the_study(node, sick):
     reports = []
 

@@ -225,13 +225,13 @@ class Inbox:
         """Delete studies that were judged so long ago and whose results are all sent."""
         with self._transaction() as ledger:
             rows = ledger.execute(
-                "select name from studies where finished < ? and not exists "
+                "select name, judged from studies where finished < ? and not exists "
                 "(select 1 from results where study = name and state != ?)",
                 (time.time() - older_than_seconds, SENT),
             ).fetchall()
-            for (name,) in rows:
-                if self._counts.get(name) is None:
-                    continue
+            for name, judged in rows:
+                if self._counts.get(name) != judged:
+                    continue  # gone already, or more of it came that waits to be judged
                 ledger.execute("delete from results where study = ?", (name,))
                 ledger.execute("delete from studies where name = ?", (name,))
                 self._drop(name)

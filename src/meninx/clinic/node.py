@@ -239,10 +239,7 @@ class Node:
             try:
                 for name in self.inbox.quiet(self.settings.quiet_seconds):
                     self._judge(name)
-                for one in self.inbox.due():
-                    if self._stop.is_set():
-                        return
-                    self._deliver(one)
+                self._deliver_all()
                 self.inbox.forget(self.settings.keep_hours * 3600)
             except Exception:
                 log.exception("the node's work failed; it goes on")
@@ -279,17 +276,28 @@ class Node:
             time.perf_counter() - began, len(results),
         )  # fmt: skip
 
-    def _deliver(self, one: Delivery) -> None:
+    def _deliver_all(self) -> None:
+        away = set()
+        for one in self.inbox.due():
+            if self._stop.is_set():
+                return
+            # Waiting for a peer that is away once is enough: others have studies too.
+            if one.peer not in away and not self._deliver(one):
+                away.add(one.peer)
+
+    def _deliver(self, one: Delivery) -> bool:
+        """Send one result; return whether its peer took it."""
         peer = self._peers.get(one.peer)
         if peer is None or not one.file.is_file():
             # A peer that is no longer wanted, or results that a later judgement replaced.
             self.inbox.mark(one, SENT)
-            return
+            return True
         self.inbox.mark(one, SENDING)
         try:
             peer.send([one.file])
         except (PeerError, OSError) as error:
             log.warning("%s", error)
             self.inbox.mark(one, WAITING, failed=True)
-            return
+            return False
         self.inbox.mark(one, SENT)
+        return True
