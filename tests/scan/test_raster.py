@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from meninx.errors import LimitExceeded, UnreadableFile, UnsupportedScan
 from meninx.scan.limits import Limits
@@ -16,6 +16,16 @@ def source(path):
 def gray():
     """9 x 7 pixels, all different, over the whole range of a byte."""
     return (np.arange(63).reshape(9, 7) * 4).astype(np.uint8)
+
+
+def test_what_is_cut_off_is_refused_whatever_others_ask_of_pillow(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    path = tmp_path / "cut.png"
+    noise = np.random.default_rng(0).integers(0, 255, (90, 90)).astype(np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(UnreadableFile):
+        read_picture(source(path))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "webp"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from meninx.errors import LimitExceeded, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
@@ -73,6 +73,8 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
                     f"{pages} pages or frames, expected one picture; save each as its own file",
                     reason="several_pages",
                 )
+            # WeasyPrint, which makes our reports, asks Pillow to pass over what is cut off.
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
             opened.load()
             if opened.mode.startswith("I") or opened.mode == "F":
                 return np.asarray(opened, dtype=np.float32), 0.0
