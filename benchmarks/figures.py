@@ -129,6 +129,15 @@ def served_table(what: str, source: str) -> str:
     return as_table(rows)
 
 
+def rivals_table() -> str:
+    """Return the table of one picture's time beside another program's."""
+    told = _read("rivals.json")
+    rows = [["one picture of 512 px, ms", "median", "95th percentile"], ["---"] * 3]
+    rows += [[name, f"{one['median']:.1f}", f"{one['p95']:.1f}"]
+             for name, one in told["one picture of 512 px, ms"].items()]  # fmt: skip
+    return as_table([*rows, ["times as fast", f"{told['times as fast']:.1f}", ""]])
+
+
 def int8_table() -> str:
     """Return the table of what the int8 file loses against the one that ships."""
     rows = [["AUROC", "shipped", "int8", "lost"], ["---"] * 4]
@@ -256,6 +265,7 @@ def pages() -> dict[Path, str]:
             served_table("web application", "web.json"),
             served_table("DICOM node", "node.json"),
             int8_table(),
+            rivals_table(),
         ),
         ROOT / "docs" / "refusals.md": (refusals_table(), damages_table()),
         ROOT / "docs" / "explanation.md": (explanation_table(),),

@@ -1,15 +1,14 @@
 """Time the DICOM node as a hospital meets it, on this machine's own network.
 
-192 slices over one association, 20 studies interleaved over 8, and, where Debian's Orthanc is
-installed, how long an answer takes from the last slice on. Run: python benchmarks/node.py
-[--json FILE], with nothing else running.
+192 slices over one association, 20 studies interleaved over 8, and how long results take to be at
+a peer from the last slice on. Run: python benchmarks/node.py [--json FILE], with nothing else
+running.
 """
 
 import argparse
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -143,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

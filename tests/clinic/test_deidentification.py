@@ -159,6 +159,18 @@ def test_descriptors_keep_the_words_of_a_scan():
     assert cleaned("SMITH_JOHN") == ""
 
 
+def test_a_patient_named_like_a_code_leaves_the_codes(sick):
+    dataset = dicom_slice(sick.scan, 0, 7)
+    dataset.PatientName = "Head^Monochrome2"
+    dataset.InstitutionName = "Original Primary"
+    dataset.Manufacturer = "made for Monochrome2"
+    Deidentifier(Pseudonyms(b"a" * 32), Removed()).clean(dataset)
+    assert dataset.PhotometricInterpretation == "MONOCHROME2"
+    assert dataset.BodyPartExamined == "HEAD"
+    assert list(dataset.ImageType) == ["ORIGINAL", "PRIMARY", "OTHER"]
+    assert not dataset.Manufacturer
+
+
 def test_burned_in_text_and_other_kinds_are_refused(tmp_path, sick):
     cleaner = Deidentifier(Pseudonyms(b"a" * 32), Removed())
     dataset = dicom_slice(sick.scan, 0, 7)

@@ -9,21 +9,31 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
 
 import pydicom
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.presentation import build_context
 
+from meninx.cli.peer_options import tls_context
+from meninx.clinic import inbox as inboxes
 from meninx.clinic.inbox import SENT, Inbox
 from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, PeerError, peer_of
 from meninx.errors import LimitExceeded, OptionError
 from meninx.phantom.writing import dicom_slice
 from tests.clinic.conftest import free_port, receiving, wait_for
+from tests.hostile.corpus import all_cases
+from tests.scan.dicom_making import save
 
 # pynetdicom leaves the socket of an association that failed to be collected.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -96,13 +106,7 @@ def test_hostile_bytes_over_the_network_leave_the_node_alive(node, sick):
     for junk in (b"", b"\x01", b"\x01\x00\xff\xff\xff\xff" + b"A" * 400, os.urandom(4000)):
         with socket.create_connection(("127.0.0.1", node.port)) as raw:
             raw.sendall(junk)
-    whole = io.BytesIO()
-    dicom_slice(sick.scan, 0, 7).save_as(whole, enforce_file_format=True)
     association = associated(node.port)
-    bad = dicom_slice(sick.scan, 0, 7)
-    bad.SOPInstanceUID = generate_uid()  # the file's own header says another one
-    bad.file_meta.MediaStorageSOPInstanceUID = bad.SOPInstanceUID
-    assert stored(association, bad) == 0
     deep = dicom_slice(sick.scan, 3, 7)
     inner = deep
     for _ in range(50):
@@ -116,14 +120,74 @@ def test_hostile_bytes_over_the_network_leave_the_node_alive(node, sick):
     again.release()
 
 
+def test_an_instance_that_is_not_what_the_command_says_is_refused(node, sick):
+    """No honest sender does so, so the event is made by hand."""
+    whole = io.BytesIO()
+    dataset = dicom_slice(sick.scan, 0, 7)
+    dataset.save_as(whole, enforce_file_format=True)
+
+    def status(instance, kind):
+        request = SimpleNamespace(AffectedSOPInstanceUID=instance, AffectedSOPClassUID=kind)
+        event = SimpleNamespace(request=request, encoded_dataset=whole.getvalue)
+        return node._on_store(event)
+
+    assert status("1.2.3", MRImageStorage) == 0xA900
+    assert status(dataset.SOPInstanceUID, CTImageStorage) == 0xA900
+    assert node.inbox.balance()["instances"] == 0
+    assert status(dataset.SOPInstanceUID, MRImageStorage) == 0
+
+
+@pytest.mark.slow
+def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkeypatch, sick):
+    """Each file's bytes as they are, as far as a command can be made for them."""
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    heard = []
+    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=0.2, judge_seconds=60),
+                lambda _, told: heard.extend(told))  # fmt: skip
+    port = node.start()
+    statuses = []
+    for number, (name, case) in enumerate(all_cases().items()):
+        if not name.startswith("dcm "):
+            continue
+        folder = tmp_path / f"case-{number}"
+        folder.mkdir()
+        made = case.make(folder)
+        for path in sorted(made.rglob("*")) if made.is_dir() else [made]:
+            try:
+                meta = pydicom.dcmread(path, specific_tags=[]).file_meta
+                context = build_context(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
+                association = AE(ae_title="US").associate(
+                    "127.0.0.1", port, contexts=[context], ae_title="MENINX"
+                )
+                statuses.append(association.send_c_store(path).get("Status"))
+                association.release()
+            except Exception:  # noqa: BLE001 - what no sender can make a command for
+                continue
+    assert len(statuses) > 30
+    assert set(statuses) <= {0x0000, 0xA700, 0xA900, 0xC000, None}
+    assert statuses.count(0) > 10
+    wait_for(lambda: not node.inbox.quiet(0), 200)
+    assert heard
+    assert all(one["status"] in ("scored", "refused", "failed") for one in heard)
+    assert all(one["reason"] for one in heard if one["status"] != "scored")
+    # It lives, and takes a good one.
+    association = associated(port)
+    assert stored(association, dicom_slice(sick.scan, 0, 99)) == 0
+    association.release()
+    node.stop()
+
+
 def test_a_full_inbox_says_so(tmp_path):
     inbox = Inbox(tmp_path, most_bytes=100)
-    inbox.add("1.2", "1.2.3", b"x" * 60)
+    for _ in range(3):  # the same again takes no more room
+        inbox.add("1.2", "1.2.3", b"x" * 40)
     with pytest.raises(LimitExceeded, match="full"):
-        inbox.add("1.2", "1.2.4", b"x" * 60)
+        inbox.add("1.2", "1.2.4", b"x" * 61)
     inbox.close()
     again = Inbox(tmp_path, most_bytes=100)
     assert again.balance()["instances"] == 1
+    assert again.find("1.2.3").read_bytes() == b"x" * 40
+    assert again.find("1.2.4") is None
     assert len(again.quiet(0)) == 1
     again.close()
 
@@ -226,6 +290,7 @@ class Archive:
 
     def __init__(self):
         self.counts = {}
+        self.mute = 0
         entity = AE(ae_title="ARCHIVE")
         entity.supported_contexts = AllStoragePresentationContexts
         entity.add_supported_context(FIND)
@@ -236,6 +301,10 @@ class Archive:
     def _store(self, event):
         uid = str(event.request.AffectedSOPInstanceUID)
         self.counts[uid] = self.counts.get(uid, 0) + 1
+        if self.mute:
+            # It has it, and the answer is lost on the way.
+            self.mute -= 1
+            event.assoc.abort()
         return 0
 
     def _find(self, event):
@@ -248,6 +317,18 @@ def archive():
     archive = Archive()
     yield archive
     archive.server.shutdown()
+
+
+def test_a_result_whose_answer_was_lost_is_not_sent_again(tmp_path, folder, archive, monkeypatch):
+    monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.1)
+    archive.mute = 2
+    peers = (peer_of(archive.address),)
+    node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=peers))
+    peer_of(f"MENINX@127.0.0.1:{node.start()}").send(sorted(folder.iterdir()))
+    wait_for(lambda: node.inbox.balance()["sent"] == 3)
+    node.stop()
+    assert archive.mute == 0
+    assert list(archive.counts.values()) == [1, 1, 1]
 
 
 STEPS = """
@@ -356,13 +437,51 @@ def all_sent(data, archive):
     return not left and len(archive.counts) >= kept
 
 
-def test_the_command_judges_sends_and_tells_the_worklist(tmp_path, folder, archive):
+def test_the_command_judges_and_sends_once(tmp_path, folder, archive):
     with receiving(tmp_path / "node", "--quiet", "0.5", "--to", archive.address) as port:
         peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
         wait_for(lambda: len(archive.counts) == 3)
         # The same again is neither judged nor sent again.
         peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
     assert set(archive.counts.values()) == {1}
+
+
+def test_both_sides_prove_who_they_are_over_tls(tmp_path, sick):
+    certificate, key = self_signed(tmp_path)
+    server = tls_context(certificate, key, certificate, server=True)
+    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=3600, tls=server))
+    address = f"MENINX@127.0.0.1:{node.start()}"
+    path = save(dicom_slice(sick.scan, 0, 7), tmp_path / "one.dcm")
+    peer_of(address, tls=tls_context(certificate, key, certificate, server=False)).send([path])
+    assert node.inbox.balance()["instances"] == 1
+    for tls in (None, tls_context(None, None, certificate, server=False)):
+        with pytest.raises(PeerError):
+            peer_of(address, tls=tls).send([path])
+    assert node.inbox.balance()["instances"] == 1
+    node.stop()
+    with pytest.raises(OptionError, match="PEM"):
+        tls_context(path, None, None, server=True)
+
+
+def self_signed(folder):
+    """Write a key and a certificate of 127.0.0.1 that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "meninx test")])
+    today = datetime.now(UTC)
+    here = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(today).not_valid_after(today + timedelta(days=1))
+        .add_extension(here, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = serialization.Encoding.PEM
+    (folder / "own.pem").write_bytes(made.public_bytes(pem))
+    (folder / "own.key").write_bytes(key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ))  # fmt: skip
+    return folder / "own.pem", folder / "own.key"
 
 
 def test_addresses_and_absent_peers_are_told_in_words(tmp_path, folder):

@@ -77,6 +77,8 @@ def receive(
     C-STORE of MR images, C-ECHO and storage commitment. A study is judged once nothing came for a
     while, or once its sender asks for commitment. For research, not for diagnosis.
     """
+    from meninx.detect.detector import load_detector
+
     with needs_extra("hospital"):
         from meninx.clinic.node import Node, NodeSettings
         from meninx.clinic.peers import peer_of
@@ -85,6 +87,7 @@ def receive(
         logging.getLogger(noisy).setLevel(logging.ERROR)
     if host not in LOCAL and not caller and not caller_host:
         typer.echo("meninx: everybody who reaches this port may send; see --caller", err=True)
+    load_detector(model)  # a damaged file is told now, not at the first study
     client_tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
     node = Node(
         NodeSettings(

@@ -4,14 +4,16 @@ What is broken or hostile in a file ends that process at worst. It is kept from 
 loading a detector takes longer than many a series.
 """
 
+import logging
 import multiprocessing
 import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from meninx.errors import LimitExceeded, UnreadableFile
+from meninx.errors import LimitExceeded, MeninxError, UnreadableFile
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 # A process is made anew after so many calls: decoders may leak.
@@ -43,6 +45,7 @@ class Apart:
         Raises:
             LimitExceeded: If it takes too long.
             UnreadableFile: If the process ended, or the function raised what it should not.
+            MeninxError: That the function raised.
         """
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
@@ -54,11 +57,12 @@ class Apart:
         except TimeoutError as error:
             self._kill()
             raise LimitExceeded(f"took longer than {self._seconds:g} s") from error
-        except BrokenProcessPool as error:
-            self.close()
-            raise UnreadableFile("the files could not be decoded; export them again") from error
+        except MeninxError:
+            raise
         except Exception as error:
-            # Out of memory, most likely: what is left of that process is not trusted.
+            # It ended, or is out of memory: what is left of it is not trusted. No more than the
+            # kind is logged, for a message may hold what a file holds.
+            log.warning("%s in the process apart", type(error).__name__)
             self._kill()
             raise UnreadableFile("the files could not be decoded; export them again") from error
 
@@ -70,7 +74,8 @@ class Apart:
 
     def _kill(self) -> None:
         if self._pool is not None:
-            for process in list(self._pool._processes.values()):
+            # The executor has no public way to end a process that does not answer.
+            for process in list((self._pool._processes or {}).values()):
                 process.kill()
         self.close()
 

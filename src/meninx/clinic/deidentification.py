@@ -58,6 +58,8 @@ KNOWN_WORDS = frozenset(WORDS.split())
 # Shorter values say nothing, and would be found in every other text.
 SHORTEST_ECHO = 4
 PIXELS = Tag("PixelData")
+# Numbers and codes of technique: they are everywhere, and no name is written there.
+CODES = ("DS", "IS", "CS", "AS")
 TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "CS", "AE", "UR", "AS", "DS", "IS")
 
 
@@ -223,7 +225,9 @@ class Deidentifier:
             if element.VR == "SQ":
                 for item in element.value:
                     self._drop_echoes(item, identity)
-            elif element.VR in TEXTS or (element.VR in ("UN", "OB") and element.tag != PIXELS):
+                continue
+            text_like = element.VR in TEXTS and element.VR not in CODES
+            if text_like or (element.VR in ("UN", "OB") and element.tag != PIXELS):
                 told = element.value
                 text = told.decode("latin-1") if isinstance(told, bytes) else str(told or "")
                 if any(one in text.casefold() for one in identity):
@@ -271,8 +275,7 @@ def cleaned(text: str) -> str:
 def _identifying(dataset: Dataset) -> Iterator[str]:
     """Yield the texts that the table takes, in lower case, and parts of names."""
     for element in dataset.iterall():
-        # Numbers and codes of technique are everywhere; names and identifiers are not.
-        named = element.VR in TEXTS and element.VR not in ("DS", "IS", "CS", "AS")
+        named = element.VR in TEXTS and element.VR not in CODES
         if element.tag not in BIRTH and not (named and _action_of(element.tag)):
             continue
         if element.keyword in DESCRIPTORS:

@@ -19,7 +19,8 @@ from pathlib import Path
 from meninx.errors import LimitExceeded
 
 INCOMING, RESULTS = "incoming", "results"
-WAITING, SENDING, SENT = "waiting", "sending", "sent"
+# A result is dropped if its peer is no longer wanted, or a later judgment replaced it.
+WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
 # Of a result that could not be sent: the first pause, which doubles up to the longest, s.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 TABLES = """
@@ -72,7 +73,7 @@ class Inbox:
         self._bytes = 0
         self._counts: dict[str, int] = defaultdict(int)
         self._touched: dict[str, float] = {}
-        self._known: set[Path] = set()
+        self._sizes: dict[Path, int] = {}
         self._read_again()
 
     def _read_again(self) -> None:
@@ -85,10 +86,10 @@ class Inbox:
 
     def _take(self, path: Path, size: int) -> None:
         name = path.parent.parent.name
-        self._bytes += size
-        if path not in self._known:
-            self._known.add(path)
-            self._counts[name] += 1
+        # The same instance may come again: it is there once.
+        self._counts[name] += path not in self._sizes
+        self._bytes += size - self._sizes.get(path, 0)
+        self._sizes[path] = size
         self._touched[name] = time.monotonic()
 
     @contextmanager
@@ -120,22 +121,25 @@ class Inbox:
         if self._bytes + len(data) > self._most_bytes:
             raise LimitExceeded(f"the inbox is full: {self._most_bytes:,} bytes")
         path = self.path_of(study_uid, instance_uid)
-        new = not path.parent.is_dir()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True)
+                _sync_folder(path.parent.parent)
+                _sync_folder(self._studies)
         partial = path.with_suffix(f".{threading.get_ident()}")
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.rename(path)
-        for folder in (path.parent, *((path.parent.parent, self._studies) if new else ())):
-            _sync_folder(folder)
+        # Counted and there at once: in between, `forget` might take the study for finished.
         with self._lock:
+            partial.rename(path)
+            _sync_folder(path.parent)
             self._take(path, len(data))
 
-    def holds(self, study_uid: str, instance_uid: str) -> bool:
-        """Return whether an instance lies here."""
-        return self.path_of(study_uid, instance_uid).is_file()
+    def find(self, instance_uid: str) -> Path | None:
+        """Return the file of an instance, whatever its study; None if it is not here."""
+        return next(self._studies.glob(f"*/{INCOMING}/{_name(instance_uid)}.dcm"), None)
 
     def hurry(self, study_uid: str) -> None:
         """Take a study for whole at once: its sender asked whether it arrived."""
@@ -186,12 +190,20 @@ class Inbox:
                 "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
             )
 
-    def due(self, state: str = WAITING) -> list[Delivery]:
-        """Return the results to be sent now; with `sending`, those that a crash left half sent."""
+    def recover(self) -> None:
+        """Let what was left half sent wait again, as something that was tried before."""
+        with self._transaction() as ledger:
+            ledger.execute(
+                "update results set state = ?, tries = max(tries, 1), next = 0 where state = ?",
+                (WAITING, SENDING),
+            )
+
+    def due(self) -> list[Delivery]:
+        """Return the results to be sent now."""
         with self._lock:
             rows = self._ledger.execute(
                 "select study, file, peer, tries from results where state = ? and next <= ?",
-                (state, time.time()),
+                (WAITING, time.time()),
             ).fetchall()
         return [
             Delivery(study, self._studies / study / RESULTS / file, peer, tries)
@@ -218,16 +230,18 @@ class Inbox:
             (judged,) = self._ledger.execute(
                 "select count(*) from studies where judged > 0"
             ).fetchone()
-            counts = {state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT)}
+            counts = {
+                state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT, DROPPED)
+            }
             return {"instances": sum(self._counts.values()), "judged": int(judged)} | counts
 
     def forget(self, older_than_seconds: float) -> None:
-        """Delete studies that were judged so long ago and whose results are all sent."""
+        """Delete studies that were judged so long ago and whose results wait for nothing."""
         with self._transaction() as ledger:
             rows = ledger.execute(
                 "select name, judged from studies where finished < ? and not exists "
-                "(select 1 from results where study = name and state != ?)",
-                (time.time() - older_than_seconds, SENT),
+                "(select 1 from results where study = name and state in (?, ?))",
+                (time.time() - older_than_seconds, WAITING, SENDING),
             ).fetchall()
             for name, judged in rows:
                 if self._counts.get(name) != judged:
@@ -238,9 +252,8 @@ class Inbox:
 
     def _drop(self, name: str) -> None:
         folder = self._studies / name
-        gone = {path for path in self._known if path.parent.parent == folder}
-        self._bytes -= sum(path.stat().st_size for path in gone if path.exists())
-        self._known -= gone
+        for path in [path for path in self._sizes if path.parent.parent == folder]:
+            self._bytes -= self._sizes.pop(path)
         self._counts.pop(name, None)
         self._touched.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,20 +2,14 @@
 
 import json
 import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from meninx.clinic.origin import Headers
 from meninx.clinic.results import write_results
-from meninx.detect.detector import Detector, load_detector, score_path
+from meninx.detect.detector import kept_detector, score_path
 
 FINDINGS = "findings.json"
-
-
-@cache
-def _detector(model: Path | None) -> Detector:
-    return load_detector(model)
 
 
 def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
@@ -29,7 +23,7 @@ def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
     Returns:
         The public JSON of each scan; `out` holds it too, beside the DICOM objects.
     """
-    detector = _detector(model)
+    detector = kept_detector(model)
     size = detector.card.preprocessing.size
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

@@ -25,7 +25,7 @@ from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
 from meninx.clinic.apart import Apart
-from meninx.clinic.inbox import SENDING, SENT, WAITING, Delivery, Inbox
+from meninx.clinic.inbox import DROPPED, SENDING, SENT, WAITING, Delivery, Inbox
 from meninx.clinic.judging import judge
 from meninx.clinic.peers import (
     COMMITMENT,
@@ -195,12 +195,11 @@ class Node:
             return INVALID_ARGUMENT, None
         report = Dataset()
         report.TransactionUID = transaction
-        kept = {path.name: path for path in self.settings.folder.glob("studies/*/incoming/*.dcm")}
         report.ReferencedSOPSequence, failed, studies = [], [], set()
         for sop_class, instance in items:
             item = Dataset()
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
-            path = kept.get(self.inbox.path_of("", instance).name)
+            path = self.inbox.find(instance)
             if path is None:
                 item.FailureReason = NO_SUCH_INSTANCE
                 failed.append(item)
@@ -234,9 +233,9 @@ class Node:
 
     def _work(self) -> None:
         """Judge and send until told to stop; one thread, so that nothing happens twice."""
-        self._ask_for_half_sent()
         while not self._stop.is_set():
             try:
+                self.inbox.recover()  # nothing is being sent now: what says so was cut short
                 for name in self.inbox.quiet(self.settings.quiet_seconds):
                     self._judge(name)
                 self._deliver_all()
@@ -245,15 +244,6 @@ class Node:
                 log.exception("the node's work failed; it goes on")
                 self._stop.wait(5)
             self._stop.wait(LOOK_SECONDS)
-
-    def _ask_for_half_sent(self) -> None:
-        """Ask peers for what we were sending when we were killed: it may have arrived."""
-        for one in self.inbox.due(SENDING):
-            there = False
-            if one.peer in self._peers and one.file.is_file():
-                header = pydicom.dcmread(one.file, stop_before_pixels=True)
-                there = self._peers[one.peer].has(header)
-            self.inbox.mark(one, SENT if there else WAITING)
 
     def _judge(self, name: str) -> None:
         files, out, count = self.inbox.folders(name)
@@ -289,7 +279,10 @@ class Node:
         """Send one result; return whether its peer took it."""
         peer = self._peers.get(one.peer)
         if peer is None or not one.file.is_file():
-            # A peer that is no longer wanted, or results that a later judgement replaced.
+            self.inbox.mark(one, DROPPED)
+            return True
+        # It may have arrived although we were killed, or no answer came: then it is not sent again.
+        if one.tries and peer.has(pydicom.dcmread(one.file, stop_before_pixels=True)):
             self.inbox.mark(one, SENT)
             return True
         self.inbox.mark(one, SENDING)

@@ -13,10 +13,9 @@ from pydicom import Dataset
 from pydicom.uid import UID, generate_uid
 
 from meninx.detect.findings import Findings
-from meninx.errors import OptionError
+from meninx.scan.geometry import FloatArray
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_datasets
-from meninx.scan.scan import Scan
 
 MANUFACTURER = "meninx"
 # Attributes of type 2: they must be there, and may be empty. Sources that lack one are common.
@@ -55,6 +54,11 @@ class Origin:
         return self.first.get("FrameOfReferenceUID") or None
 
     @property
+    def device_uid(self) -> UID:
+        """What the detector is known by as a device."""
+        return generate_uid(entropy_srcs=["device", self.findings.model["sha256"]])
+
+    @property
     def software(self) -> str:
         """What made the results: version, and the detector file's hash."""
         return f"{self.version} {self.findings.model['sha256'][:16]}"
@@ -81,29 +85,25 @@ class Origin:
         return 1000 * (min(max(int(number or 0), 0), MOST_SERIES) + 1) + place
 
 
-def frames_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
+def frames_of(headers: Sequence[Dataset], affine: FloatArray, count: int) -> NDArray[np.intp]:
     """Return which slice of a scan each image of its source is.
 
     Args:
-        headers: Instances that the scan was read from; it has an affine.
-        scan: That was read.
+        headers: Instances that the scan was read from.
+        affine: Of the scan.
+        count: Of its slices.
 
     Returns:
         Index along k of each instance, or of each frame of one enhanced instance, shape (n,); -1
         for a frame that is no slice of the scan.
-
-    Raises:
-        OptionError: If the scan has no geometry.
     """
-    if scan.affine is None:
-        raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
-    inverse = np.linalg.inv(scan.affine)
+    inverse = np.linalg.inv(affine)
     found = []
     for position in _positions(headers):
         voxel = inverse[:3, :3] @ np.asarray(position, dtype=np.float64) + inverse[:3, 3]
         place = np.rint(voxel)
-        away = float(np.linalg.norm(scan.affine[:3, :3] @ (voxel - place)))
-        here = (place[:2] == 0).all() and 0 <= place[2] < len(scan) and away < SAME_PLACE_MM
+        away = float(np.linalg.norm(affine[:3, :3] @ (voxel - place)))
+        here = (place[:2] == 0).all() and 0 <= place[2] < count and away < SAME_PLACE_MM
         found.append(int(place[2]) if here else -1)
     return np.array(found, dtype=np.intp)
 

@@ -23,7 +23,7 @@ OUR_TITLE = "MENINX"
 DIMSE_ADDRESS = re.compile(r"(?P<title>[^@\\]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
 SECONDS = 30
 SUCCESS = 0x0000
-# Bits that say that something went in although it was not quite right (PS3.7 C).
+# Statuses that say that something went in although it was not quite right (PS3.7 C).
 WARNINGS = (0xB000, 0xB006, 0xB007, 0x0001, 0x0107, 0x0116)
 PENDING = (0xFF00, 0xFF01)
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -135,14 +135,7 @@ class DimsePeer:
         return made
 
     def send(self, paths: Sequence[Path]) -> None:
-        """Send files by C-STORE; see `Peer`.
-
-        Args:
-            paths: DICOM files.
-
-        Raises:
-            PeerError: If not all of them arrived.
-        """
+        """Send files by C-STORE; see `Peer.send`."""
         headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
         # Each as it lies on the disk: nothing is decoded.
         kinds = sorted({(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID))
@@ -158,7 +151,7 @@ class DimsePeer:
     def _store(self, association: Association, path: Path) -> None:
         try:
             status = association.send_c_store(path)
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # no such context; the association broke off
             raise PeerError(f"{self.address}: {path.name}: {error}") from error
         code = status.get("Status") if status else None
         if code != SUCCESS and code not in WARNINGS:
@@ -184,18 +177,7 @@ class DimsePeer:
         return any(status and status.get("Status") in PENDING for status, _ in answers)
 
     def fetch(self, study_uid: str, folder: Path) -> int:
-        """Fetch a study by C-MOVE to ourselves; see `Peer`.
-
-        Args:
-            study_uid: StudyInstanceUID.
-            folder: Made if missing.
-
-        Returns:
-            How many instances came.
-
-        Raises:
-            PeerError: If it can't be had.
-        """
+        """Fetch a study by C-MOVE to ourselves; see `Peer.fetch`."""
         folder.mkdir(parents=True, exist_ok=True)
         count = 0
         lock = threading.Lock()
@@ -268,14 +250,7 @@ class WebPeer:
         self._client.set_http_retry_params(retry=False)
 
     def send(self, paths: Sequence[Path]) -> None:
-        """Send files by STOW-RS; see `Peer`.
-
-        Args:
-            paths: DICOM files.
-
-        Raises:
-            PeerError: If not all of them arrived.
-        """
+        """Send files by STOW-RS; see `Peer.send`."""
         for path in paths:
             try:
                 told = self._client.store_instances([pydicom.dcmread(path)])
@@ -296,18 +271,7 @@ class WebPeer:
         return bool(found)
 
     def fetch(self, study_uid: str, folder: Path) -> int:
-        """Fetch a study by WADO-RS; see `Peer`.
-
-        Args:
-            study_uid: StudyInstanceUID.
-            folder: Made if missing.
-
-        Returns:
-            How many instances came.
-
-        Raises:
-            PeerError: If it can't be had.
-        """
+        """Fetch a study by WADO-RS; see `Peer.fetch`."""
         folder.mkdir(parents=True, exist_ok=True)
         count = 0
         try:

@@ -13,6 +13,7 @@ from pydicom.sr.codedict import codes
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, coded
 from meninx.clinic.origin import frames_of
 from meninx.errors import InputError, UnsupportedScan
+from meninx.scan.geometry import FloatArray
 from meninx.scan.reading import read_datasets, read_scans
 from meninx.scan.scan import Scan
 
@@ -30,6 +31,19 @@ class Faces:
 
     keep: bool = False
     cut: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Hold what is cut off a scan, without the scan: many of them may be waiting.
+
+    Args:
+        affine: Of the scan.
+        face: True where it goes, shape of the scan's voxels.
+    """
+
+    affine: FloatArray
+    face: NDArray[np.bool_]
 
 
 def release(
@@ -50,21 +64,21 @@ def release(
     """
     removed = Removed()
     cleaner = Deidentifier(Pseudonyms(key), removed)
-    allowed: dict[str, tuple[Scan, NDArray[np.bool_] | None]] = {}
+    allowed: dict[str, Cut | None] = {}
     for scan in read_scans(path, on_error):
         if not scan.identity.instance_uids or not scan.identity.series_uid:
             on_error(UnsupportedScan("no DICOM", place=scan.name, reason="not_dicom"))
             continue
         try:
-            face = _face(scan, faces)
+            cut = _cut_of(scan, faces)
         except InputError as error:
             on_error(error)
             continue
         for uid in scan.identity.instance_uids:
-            allowed[uid] = scan, face
+            allowed[uid] = cut
     for dataset in read_datasets(path, pixels=True):
-        found = allowed.get(str(dataset.get("SOPInstanceUID", "")))
-        if found is None:
+        uid = str(dataset.get("SOPInstanceUID", ""))
+        if uid not in allowed:
             continue
         try:
             cleaner.clean(dataset)
@@ -72,9 +86,9 @@ def release(
             error.place = error.place or "an instance"
             on_error(error)
             continue
-        scan, face = found
-        if face is not None:
-            _cut(dataset, scan, face)
+        cut = allowed[uid]
+        if cut is not None:
+            _cut_off(dataset, cut)
         folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / f"{dataset.SOPInstanceUID}.dcm"
@@ -85,11 +99,11 @@ def release(
     (output / "removed.json").write_text(told + "\n", encoding="utf-8")
 
 
-def _face(scan: Scan, faces: Faces) -> NDArray[np.bool_] | None:
+def _cut_of(scan: Scan, faces: Faces) -> Cut | None:
     """Return what is to be cut off a scan; None for nothing."""
     from meninx.clinic.defacing import face_of, may_show_face
 
-    if faces.keep or not may_show_face(scan):
+    if faces.keep or scan.affine is None or not may_show_face(scan):
         return None
     if not faces.cut:
         raise UnsupportedScan(
@@ -98,18 +112,19 @@ def _face(scan: Scan, faces: Faces) -> NDArray[np.bool_] | None:
             place=scan.name,
             reason="face",
         )
-    return face_of(scan)
+    return Cut(scan.affine, face_of(scan))
 
 
-def _cut(dataset: Dataset, scan: Scan, face: NDArray[np.bool_]) -> None:
+def _cut_off(dataset: Dataset, cut: Cut) -> None:
     """Put the darkest value in place of the face."""
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         dataset.decompress(generate_instance_uid=False)
     stored = dataset.pixel_array.copy()
     frames = stored[None] if stored.ndim == 2 else stored
-    for frame, place in zip(frames, frames_of((dataset,), scan), strict=True):
+    places = frames_of((dataset,), cut.affine, cut.face.shape[2])
+    for frame, place in zip(frames, places, strict=True):
         if place >= 0:
-            frame[face[:, :, place].T] = stored.min()
+            frame[cut.face[:, :, place].T] = stored.min()
     dataset.PixelData = stored.tobytes()
     dataset.RecognizableVisualFeatures = "NO"
     dataset.DeidentificationMethodCodeSequence.append(

@@ -43,7 +43,7 @@ def segmentation(origin: Origin, scan: Scan, size: int) -> hd.seg.Segmentation |
         return None
     findings = origin.findings
     region = region_of(heat_volume(scan, findings, size))
-    frames = frames_of(origin.headers, scan)
+    frames = frames_of(origin.headers, scan.affine, len(scan))
     stored = region.transpose(2, 1, 0)  # [slice, row, column]
     pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint8)
     pixels[frames >= 0] = stored[frames[frames >= 0]]

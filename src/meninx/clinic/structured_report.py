@@ -56,7 +56,7 @@ def structured_report(origin: Origin, scan: Scan | None) -> hd.sr.Comprehensive3
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=origin.uid("observer"),
+            uid=origin.device_uid,
             name=findings.model["name"],
             manufacturer_name=MANUFACTURER,
             model_name=findings.model["name"],
@@ -166,7 +166,7 @@ def _peak(
     if scan.affine is None or origin.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
     point = scan.affine[:3, :3] @ np.array(found.peak, dtype=np.float64) + scan.affine[:3, 3]
-    frames = np.flatnonzero(frames_of(origin.headers, scan) == found.index)
+    frames = np.flatnonzero(frames_of(origin.headers, scan.affine, len(scan)) == found.index)
     if len(origin.headers) > 1:
         source, numbers = origin.headers[int(frames[0])] if len(frames) else origin.first, None
     else:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -289,6 +290,12 @@ def load_detector(
             "install the package again, or name another file with --model"
         )
     return detector
+
+
+@cache
+def kept_detector(path: Path | None = None) -> Detector:
+    """Return a detector that is loaded once in this process; see `load_detector`."""
+    return load_detector(path)
 
 
 def shipped_detector() -> Path:

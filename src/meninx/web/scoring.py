@@ -6,9 +6,8 @@
 import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,6 @@ from meninx.errors import InputError
 from meninx.scan.scan import Scan
 from meninx.web.settings import Settings
 from meninx.web.studies import RESULTS
-
-# The server imports this module too, and never scores: what scoring needs is imported over there.
-if TYPE_CHECKING:
-    from meninx.detect.detector import Detector
 
 WHY = {
     "scored": "of all series that could be scored it has the highest probability",
@@ -51,13 +46,6 @@ def score_study(files: Path, out: Path, settings: Settings, apart: Apart) -> dic
         return {"findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"]}
 
 
-@cache
-def _detector(model: Path | None) -> "Detector":
-    from meninx.detect.detector import load_detector
-
-    return load_detector(model)
-
-
 def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     """Score every scan and write volumes, heat maps, pictures and DICOM objects.
 
@@ -69,11 +57,12 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     Returns:
         As `score_study`.
     """
-    from meninx.detect.detector import score_path
+    # The server imports this module too, and never scores: what scoring needs waits until here.
+    from meninx.detect.detector import kept_detector, score_path
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    detector = _detector(model)
+    detector = kept_detector(model)
     size = detector.card.preprocessing.size
     write_results = _results_writer(files, size, out / RESULTS)
     told = []
