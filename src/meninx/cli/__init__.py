@@ -12,7 +12,7 @@ from meninx.errors import MeninxError
 # In the order in which a newcomer meets them.
 VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
          "phantom", "export", "bench", "serve", "worker",
-         "receive", "send", "fetch-study", "anonymise")  # fmt: skip
+         "receive", "send", "fetch-study", "anonymise", "score-archive")  # fmt: skip
 WRONG_USAGE = 2
 
 

@@ -6,9 +6,12 @@ loading a detector takes longer than many a series.
 
 import logging
 import multiprocessing
+import os
 import resource
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from meninx.errors import LimitExceeded, MeninxError, UnreadableFile
@@ -81,5 +84,14 @@ class Apart:
 
 
 def _limit(memory_bytes: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that made it: a killed one tells nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,9 +1,10 @@
 """Send to, ask and fetch from other DICOM systems, by DIMSE or DICOMweb."""
 
+import itertools
 import re
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -272,17 +273,59 @@ class WebPeer:
 
     def fetch(self, study_uid: str, folder: Path) -> int:
         """Fetch a study by WADO-RS; see `Peer.fetch`."""
+        return self._kept(f"study {study_uid}", lambda: self._client.iter_study(study_uid), folder)
+
+    def fetch_series(self, study_uid: str, series_uid: str, folder: Path) -> int:
+        """Fetch one series of a study by WADO-RS; as `fetch`."""
+        return self._kept(
+            f"series {series_uid}",
+            lambda: self._client.iter_series(study_uid, series_uid),
+            folder,
+        )
+
+    def _kept(self, what: str, ask: Callable[[], Iterator[Dataset]], folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         count = 0
         try:
-            for dataset in self._client.iter_study(study_uid):
+            for dataset in ask():
                 count += 1
                 dataset.save_as(folder / f"{count:06}.dcm", enforce_file_format=True)
         except Exception as error:
-            raise PeerError(f"{self.address}: no study {study_uid}: {error}") from error
+            raise PeerError(f"{self.address}: no {what}: {error}") from error
         if not count:
-            raise PeerError(f"{self.address}: no study {study_uid}")
+            raise PeerError(f"{self.address}: no {what}")
         return count
+
+    def studies(self, page: int) -> Iterator[str]:
+        """Yield the StudyInstanceUID of every study with MR images, by QIDO-RS.
+
+        Args:
+            page: How many to ask for at a time.
+
+        Yields:
+            UIDs, as the service orders them.
+        """
+        for start in itertools.count(step=page):
+            found = self._client.search_for_studies(
+                limit=page, offset=start, search_filters={"ModalitiesInStudy": "MR"}
+            )
+            yield from (study["0020000D"]["Value"][0] for study in found)
+            if len(found) < page:
+                return
+
+    def series(self, study_uid: str) -> list[tuple[str, str]]:
+        """Return the MR series of a study, by QIDO-RS.
+
+        Args:
+            study_uid: StudyInstanceUID.
+
+        Returns:
+            SeriesInstanceUID and how many instances it has, as the service says.
+        """
+        found = self._client.search_for_series(study_uid, search_filters={"Modality": "MR"})
+        counts = (series.get("00201209", {}).get("Value", [""])[0] for series in found)
+        return [(series["0020000E"]["Value"][0], str(count))
+                for series, count in zip(found, counts, strict=True)]  # fmt: skip
 
 
 def is_uid(text: str) -> bool:

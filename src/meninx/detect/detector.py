@@ -1,9 +1,9 @@
 """Score scans: the one way by which the command line, the evaluation and the web page get there."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from meninx.detect.preprocessing import (
 from meninx.detect.runtimes import Runtime
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
-from meninx.scan.reading import read_scans
+from meninx.scan.reading import OnError, read_files, read_scans
 from meninx.scan.scan import Scan, Slice
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
@@ -293,9 +293,9 @@ def load_detector(
 
 
 @cache
-def kept_detector(path: Path | None = None) -> Detector:
+def kept_detector(path: Path | None = None, threads: int = 0) -> Detector:
     """Return a detector that is loaded once in this process; see `load_detector`."""
-    return load_detector(path)
+    return load_detector(path, threads=threads)
 
 
 def shipped_detector() -> Path:
@@ -349,8 +349,30 @@ def score_path(
     Yields:
         Each scan with its findings, as soon as it is scored; no scan where it could not be read.
     """
+    yield from _scored(detector, partial(read_scans, path, limits=limits))
+
+
+def score_files(
+    detector: Detector, files: Sequence[Path], limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[Scan | None, Findings]]:
+    """Read and score the scans of some files of a folder, as if nothing else were in it.
+
+    Args:
+        detector: What scores.
+        files: As for `read_files`.
+        limits: How large an input may be.
+
+    Yields:
+        As `score_path` does.
+    """
+    yield from _scored(detector, partial(read_files, files, limits=limits))
+
+
+def _scored(
+    detector: Detector, reading: Callable[[OnError], Iterator[Scan]]
+) -> Iterator[tuple[Scan | None, Findings]]:
     errors: list[InputError] = []
-    scans = read_scans(path, errors.append, limits)
+    scans = reading(errors.append)
     while True:
         started = time.perf_counter()
         scan = next(scans, None)

@@ -1,9 +1,11 @@
 """Read DICOM MR: classic (one slice a file) and enhanced (many frames a file)."""
 
 import io
+import re
 import warnings
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import Acquisition, sequence_of
-from meninx.scan.series import Frame, Stack, Triple
+from meninx.scan.series import Frame, SeriesFacts, Stack, Triple
 from meninx.scan.source import Source, reading
 
 MR_CLASSES = (
@@ -135,6 +137,51 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
                     f"{frames} frames without positions of their own", reason="several_frames"
                 )
         return [_classic_frame(source, dataset, aside)]
+
+
+def series_uid_of(head: bytes) -> str:
+    """Return the SeriesInstanceUID that the beginning of a DICOM file gives; empty if none.
+
+    Args:
+        head: Enough to reach group 0020; what follows may be cut off.
+
+    Returns:
+        The UID as the file has it.
+    """
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(
+            io.BytesIO(head), stop_before_pixels=True, force=head[128:132] != b"DICM",
+            specific_tags=["SeriesInstanceUID"],
+        )  # fmt: skip
+        return str(dataset.get("SeriesInstanceUID", ""))
+    return ""
+
+
+def facts_of(source: Source, limits: Limits = DEFAULT_LIMITS) -> SeriesFacts:
+    """Return where a DICOM file comes from; nothing where its header can't be read.
+
+    Args:
+        source: One file of the series.
+        limits: Of its size.
+
+    Returns:
+        The facts.
+    """
+    with suppress(Exception):  # a header that lies is told where the scan is read
+        dataset = read_dataset(source, limits)
+        names = ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
+        dates = (str(dataset.get(name, "") or "") for name in names)
+        date = next((date for date in dates if re.fullmatch(r"\d{8}", date)), "")
+        maker = [str(dataset.get(name, "") or "").strip()
+                 for name in ("Manufacturer", "ManufacturerModelName")]  # fmt: skip
+        return SeriesFacts(
+            month=f"{date[:4]}-{date[4:6]}" if date else "",
+            scanner=" ".join(filter(None, maker)),
+            field_strength=_number(dataset, "MagneticFieldStrength"),
+            sequence=sequence_of(_acquisition(dataset)),
+        )
+    return SeriesFacts()
 
 
 class LastFile:

@@ -2,8 +2,9 @@
 
 import logging
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OnError = Callable[[InputError], None]
+SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
 Reader = Literal["picture", "nifti", "dicom"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 # A file of these names that is something else is damaged; of any other name it is not our matter.
@@ -57,14 +59,40 @@ def read_scans(
     errors: list[InputError] = []
     report = errors.append if on_error is None else on_error
     with ExitStack() as opened:
-        yield from _scans(Path(path), report, limits, opened)
+        yield from _scans(str(path), partial(_sources, Path(path)), report, limits, opened)
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise SeveralInputErrors(errors)
 
 
-def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> Iterator[Scan]:
+def read_files(
+    files: Sequence[Path], on_error: OnError, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Scan]:
+    """Read the scans of some files of a folder, as if nothing else were in it.
+
+    Args:
+        files: Pictures, NIfTI files, zips, or the DICOM files of a series.
+        on_error: Called with the error of each scan that can't be used.
+        limits: How large an input may be.
+
+    Yields:
+        Scans, as `read_scans` gives them.
+    """
+
+    def sources(
+        limits: Limits, tell: OnError, opened: ExitStack
+    ) -> tuple[list[Source], bool]:
+        told = [_sources(file, limits, tell, opened) for file in sorted(files)]
+        return [source for found, _ in told for source in found], all(named for _, named in told)
+
+    with ExitStack() as opened:
+        yield from _scans(str(files[0]), sources, on_error, limits, opened)
+
+
+def _scans(
+    place: str, sources_of: SourcesOf, report: OnError, limits: Limits, opened: ExitStack
+) -> Iterator[Scan]:
     found = False
 
     def tell(error: InputError) -> None:
@@ -73,14 +101,15 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
         report(error)
 
     try:
-        sources, named = _sources(path, limits, tell, opened)
+        sources, named = sources_of(limits, tell, opened)
     except InputError as error:
         report(error)
         return
     frames: list[Frame] = []
     for source in sources:
         try:
-            reader = _reader_of(source, limits, strict=named)
+            head = source.head(SNIFFED_BYTES, limits)
+            reader = kind_of(head, source.name, strict=named)
             if reader is None:
                 log.debug("passed over a file of no known kind")
                 continue
@@ -98,7 +127,7 @@ def _scans(path: Path, report: OnError, limits: Limits, opened: ExitStack) -> It
     if not found:
         report(
             UnreadableFile(
-                "no picture, NIfTI or DICOM file in it", place=str(path), reason="nothing_found"
+                "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
             )
         )
     files = LastFile()
@@ -131,10 +160,22 @@ def read_datasets(
                     yield read_dataset(source, limits, pixels=pixels)
 
 
-def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Reader | None:
-    """Return which reader a file's content is for; None for a file that is not our matter."""
-    head = source.head(SNIFFED_BYTES, limits)
-    lower = source.name.lower()
+def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
+    """Return which reader a file is for, by its content.
+
+    Args:
+        head: Its first `SNIFFED_BYTES` bytes, or all that it has.
+        name: Of the file, as the user knows it.
+        strict: Whether the user named this very file.
+
+    Returns:
+        The reader; None for a file that is not our matter.
+
+    Raises:
+        UnsupportedScan: If it is a zip.
+        UnreadableFile: If it is none of ours although it is named so.
+    """
+    lower = name.lower()
     if is_nifti(head) or is_packed_nifti(head):
         return "nifti"
     if _is_picture(head):
@@ -144,13 +185,11 @@ def _reader_of(source: Source, limits: Limits, *, strict: bool) -> Reader | None
     # Office documents and models are zips too: only what calls itself one is worth a word.
     if zipfile_magic(head) and (strict or lower.endswith(".zip")):
         raise UnsupportedScan(
-            "a zip inside; unpack it, or name it by itself", place=source.name, reason="nested_zip"
+            "a zip inside; unpack it, or name it by itself", place=name, reason="nested_zip"
         )
     if strict or lower.endswith(SCAN_SUFFIXES):
-        what = "empty" if not source.size else "neither picture, NIfTI nor DICOM by its content"
-        raise UnreadableFile(
-            f"{what}, whatever its name says; copy or export it again", place=source.name
-        )
+        what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
+        raise UnreadableFile(f"{what}, whatever its name says; copy or export it again", place=name)
     return None
 
 

@@ -17,11 +17,28 @@ from meninx.scan.geometry import (
     slice_order,
     slice_spacing,
 )
-from meninx.scan.scan import Identity
+from meninx.scan.scan import Identity, Sequence
 from meninx.scan.sequence import Acquisition
 from meninx.scan.source import Source
 
 Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """Hold where a series comes from, as far as it names no person; empty where not given.
+
+    Args:
+        month: When it was taken, as 2026-01.
+        scanner: Manufacturer and model.
+        field_strength: Of the magnet, T.
+        sequence: The MR contrast.
+    """
+
+    month: str = ""
+    scanner: str = ""
+    field_strength: float | None = None
+    sequence: Sequence = "unknown"
 
 
 @dataclass(frozen=True)

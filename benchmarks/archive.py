@@ -1,0 +1,192 @@
+"""Measure scoring at scale on this machine: workers, overhead, stops, and the driver's memory.
+
+    python benchmarks/archive.py make FOLDER [--series 2000]     series of phantoms, hostile ones mixed in
+    python benchmarks/archive.py measure FOLDER --json FILE      loop, one worker, two, three kills
+    python benchmarks/archive.py memory FOLDER --json FILE       driver at 1,000 and 20,000 series
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset
+from PIL import Image
+
+from meninx.assess.speed import machine
+from meninx.detect.detector import load_detector, score_path
+from meninx.phantom.phantom import grid_of
+from meninx.phantom.writing import dicom_slice, make_study, stable_uid
+from meninx.scan.scan import Scan
+
+HEADS, HOSTILE_EVERY, SLICES = 20, 25, 6
+SCANNERS = (("Siemens", "Aera", "1.5"), ("GE", "Signa", "3"), ("Philips", "Ingenia", "3"))
+# What differs from run to run, and says nothing of what was found.
+TIMES = ("milliseconds",)
+
+
+def heads() -> list[Scan]:
+    """Return small heads, every other one with a tumor."""
+    grid = grid_of(shape=(96, 112, SLICES), spacing=(2.1, 2.1, 18.0))
+    kinds = ("glioma", None, "meningioma", None, "pituitary", None)
+    sequences = ("T1c", "FLAIR", "T2", "T1")
+    return [
+        make_study(f"head-{n}", n, kinds[n % 6], sequences[n // 2 % 4], "axial", grid).scan
+        for n in range(HEADS)
+    ]
+
+
+def make(folder: Path, count: int) -> None:
+    """Write series into folders of a year's months, and hostile ones between them."""
+    drawn = heads()
+    for number in range(count):
+        place = folder / f"2025-{1 + number % 12:02}" / f"series-{number:05}"
+        place.mkdir(parents=True, exist_ok=True)
+        if number % HOSTILE_EVERY == 0:
+            hostile(place, number)
+            continue
+        chance = np.random.default_rng(number)
+        scan = drawn[number % HEADS]
+        maker, model, tesla = SCANNERS[number % len(SCANNERS)]
+        for index in range(SLICES):
+            dataset = dicom_slice(scan, index, number)
+            noise = chance.normal(0, 12, scan.voxels.shape[1::-1])
+            pixels = np.clip(dataset.pixel_array + noise, 0, 4095).astype(np.uint16)
+            dataset.PixelData = pixels.tobytes()
+            dataset.SOPInstanceUID = stable_uid("archive", number, index)
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            dataset.StudyDate = f"2025{1 + number % 12:02}15"
+            dataset.Manufacturer, dataset.ManufacturerModelName = maker, model
+            dataset.MagneticFieldStrength = tesla
+            dataset.save_as(place / f"{index}.dcm", enforce_file_format=True)
+
+
+def hostile(place: Path, number: int) -> None:
+    """Write what can't be scored: broken, empty, no brain, or no picture at all."""
+    kind = number // HOSTILE_EVERY % 4
+    chance = np.random.default_rng(number)
+    if kind == 0:
+        (place / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + chance.bytes(200))
+    elif kind == 1:
+        (place / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chance.bytes(50))
+    elif kind == 2:
+        noise = chance.integers(0, 255, (128, 128), dtype=np.uint8)
+        Image.fromarray(noise).save(place / "noise.png")
+    else:
+        (place / "lies.nii.gz").write_bytes(b"\x1f\x8b" + chance.bytes(100))
+
+
+def loop(folder: Path) -> float:
+    """Return the seconds of a plain loop over the series' folders, one thread."""
+    began = time.perf_counter()
+    detector = load_detector(threads=1)
+    for place in sorted(folder.glob("*/*")):
+        for _, findings in score_path(detector, place):
+            json.dumps(findings.as_json())
+    return time.perf_counter() - began
+
+
+def command(folder: Path, out: Path, workers: int) -> list[str]:
+    """Return the command line that scores an archive."""
+    return [sys.executable, "-m", "meninx", "score-archive", str(folder), "--out", str(out),
+            "--workers", str(workers)]  # fmt: skip
+
+
+def timed(folder: Path, out: Path, workers: int) -> float:
+    """Return the seconds of an unbroken run from the shell."""
+    shutil.rmtree(out, ignore_errors=True)
+    began = time.perf_counter()
+    status = subprocess.run(command(folder, out, workers), check=False).returncode
+    if status not in (0, 1):
+        raise SystemExit(f"score-archive ended with {status}")
+    return time.perf_counter() - began
+
+
+def killed(folder: Path, out: Path, longest: float) -> None:
+    """Run with three kills of the driver at random moments, then to the end."""
+    shutil.rmtree(out, ignore_errors=True)
+    chance = random.Random(7)
+    for _ in range(3):
+        running = subprocess.Popen(command(folder, out, 2))
+        time.sleep(chance.uniform(0.1, 0.3) * longest)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        time.sleep(3)
+    subprocess.run(command(folder, out, 2), check=False)
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    """Return the table's rows in order, without what differs from run to run."""
+    table = pyarrow.dataset.dataset(out, format="parquet", exclude_invalid_files=True).to_table()
+    found = [{name: value for name, value in row.items() if name not in TIMES}
+             for row in table.to_pylist()]  # fmt: skip
+    return sorted(found, key=lambda row: row["content_hash"])
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Return seconds of each way, and whether a broken run gives the same table."""
+    series = len(list(folder.glob("*/*")))
+    out = folder.parent / "out"
+    told: dict[str, Any] = {"machine": machine(), "series": series}
+    told["plain loop, s"] = loop(folder)
+    told["one worker, s"] = timed(folder, out / "one", 1)
+    told["two workers, s"] = timed(folder, out / "two", 2)
+    told["two workers, times one"] = told["one worker, s"] / told["two workers, s"]
+    told["overhead over the loop, share"] = told["one worker, s"] / told["plain loop, s"] - 1
+    whole = rows(out / "two")
+    killed(folder, out / "killed", told["two workers, s"])
+    broken = rows(out / "killed")
+    told["rows, unbroken"], told["rows, killed three times"] = len(whole), len(broken)
+    told["rows that differ"] = sum(a != b for a, b in zip(whole, broken, strict=False))
+    told["doubled"] = len(broken) - len({row["content_hash"] for row in broken})
+    return told
+
+
+def memory(folder: Path) -> dict[str, Any]:
+    """Return the driver's peak memory over archives of small files, MB."""
+    told: dict[str, Any] = {"machine": machine()}
+    for count in (1000, 20000):
+        place = folder / str(count)
+        for number in range(count):
+            one = place / f"{number // 100:03}" / f"{number:05}.png"
+            one.parent.mkdir(parents=True, exist_ok=True)
+            one.write_bytes(b"\x89PNG\r\n\x1a\n" + number.to_bytes(4, "big"))
+        out = folder / f"out-{count}"
+        shutil.rmtree(out, ignore_errors=True)
+        began = time.perf_counter()
+        pid = os.spawnv(os.P_NOWAIT, sys.executable, command(place, out, 2))
+        _, _, used = os.wait4(pid, 0)
+        told[f"driver's peak at {count} series, MB"] = used.ru_maxrss / 1024
+        told[f"{count} series, s"] = time.perf_counter() - began
+    return told
+
+
+def main() -> None:
+    """Do what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("make", "measure", "memory"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--series", type=int, default=2000)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    if asked.what == "make":
+        make(asked.folder, asked.series)
+        return
+    told = measure(asked.folder) if asked.what == "measure" else memory(asked.folder)
+    known = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
+    text = json.dumps(known | told, indent=2) + "\n"
+    print(text, end="")
+    if asked.json:
+        asked.json.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

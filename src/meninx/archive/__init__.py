@@ -1,0 +1,1 @@
+"""Score archives: many series, on one machine or a cluster, into a table."""

@@ -1,0 +1,320 @@
+"""Reach an archive's files, wherever they lie, a folder at a time."""
+
+import csv
+import itertools
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+import pyarrow.parquet as parquet
+from fsspec.implementations.local import LocalFileSystem
+
+from meninx.errors import InputError, OptionError
+from meninx.scan.dicom import series_uid_of
+from meninx.scan.reading import kind_of
+
+# Enough of a DICOM file to hold everything before its pixels but long private elements.
+HEAD_BYTES = 65536
+# Studies that a DICOMweb service is asked for at a time.
+PAGE = 100
+LISTS = (".csv", ".parquet")
+# In a list, the column that says where a series lies.
+LIST_COLUMN = "path"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Name a file of an archive.
+
+    Args:
+        name: Relative to the archive.
+        size: Bytes; -1 where not known.
+        mark: Changes with the content: when it was written, or the store's own tag.
+    """
+
+    name: str
+    size: int = -1
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Hold the files of one folder.
+
+    Args:
+        name: Relative to the archive; "." for itself.
+        entries: Files, by name.
+        error: Why it can't be listed; empty if it can.
+    """
+
+    name: str
+    entries: tuple[Entry, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hold the files that are scored together.
+
+    Args:
+        place: Where they lie, relative to the archive.
+        entries: A picture, a NIfTI file, a zip, or the DICOM files of one series.
+    """
+
+    place: str
+    entries: tuple[Entry, ...] = field(default_factory=tuple)
+
+
+class Store(Protocol):
+    """Stand for where an archive lies."""
+
+    def folders(self) -> Iterator[Folder]:
+        """Yield the folders, one after the other, each listed when it is asked for."""
+
+    def groups(self, folder: Folder) -> Iterator[Group]:
+        """Yield what is to be scored in a folder, told without reading pixels."""
+
+    def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
+        """Give files on this machine.
+
+        Args:
+            names: Of entries of one group.
+            into: An empty folder, for what has to be copied.
+
+        Returns:
+            Their paths.
+
+        Raises:
+            OSError: If they can't be had now.
+        """
+
+
+def open_store(source: str) -> Store:
+    """Return an archive by its address.
+
+    Args:
+        source: A folder, a file, a list (.csv or .parquet with a column `path`), the address of an
+            object store as fsspec knows it (s3://bucket/prefix), or http(s)://... of a DICOMweb
+            service.
+
+    Returns:
+        The store.
+
+    Raises:
+        OptionError: If there is nothing at that address.
+    """
+    if source.startswith(("http://", "https://")):
+        return WebStore(source)
+    try:
+        # A cache of listings would hold the names of the whole archive.
+        options = {} if "://" not in source else {"use_listings_cache": False}
+        files, root = fsspec.core.url_to_fs(source, **options)
+        exists = files.exists(root)
+    except Exception as error:  # whatever a file system's driver raises
+        raise OptionError(f"{source}: can't be reached: {error}") from error
+    if not exists:
+        raise OptionError(f"{source}: no such folder or file")
+    if root.lower().endswith(LISTS):
+        return ListStore(files, root)
+    if files.isfile(root):
+        return FileStore(files, *posixpath.split(root))
+    return FileStore(files, root)
+
+
+class FileStore:
+    """Reach a tree of files.
+
+    Args:
+        files: The file system.
+        root: Of the archive, as the file system names it.
+        only: The one file in it that is meant; empty for all.
+    """
+
+    def __init__(self, files: Any, root: str, only: str = "") -> None:
+        self._files, self._root, self._only = files, root.rstrip("/"), only
+        self._is_local = isinstance(files, LocalFileSystem)
+
+    def folders(self) -> Iterator[Folder]:
+        """Yield the folders, depth first, by name; see `Store.folders`."""
+        if self._only:
+            info = self._files.info(self._path(self._only))
+            yield Folder(".", (_entry(self._only, info),))
+        else:
+            yield from self._below(self._root)
+
+    def _below(self, top: str) -> Iterator[Folder]:
+        waiting = [top]
+        while waiting:
+            path = waiting.pop()
+            name = self._relative(path)
+            try:
+                found = sorted(self._files.ls(path, detail=True), key=lambda info: info["name"])
+            except Exception as error:  # noqa: BLE001 - whatever a file system's driver raises
+                yield Folder(name, error=f"{type(error).__name__}: {error}")
+                continue
+            kept = [info for info in found if self._is_ours(path, info)]
+            waiting += [info["name"] for info in reversed(kept) if info["type"] == "directory"]
+            entries = tuple(
+                _entry(self._relative(info["name"]), info)
+                for info in kept
+                if info["type"] == "file"
+            )
+            if entries:
+                yield Folder(name, entries)
+
+    def _is_ours(self, folder: str, info: dict[str, Any]) -> bool:
+        """Return whether to look at a thing: hidden ones are not, nor links that lead elsewhere."""
+        if posixpath.basename(info["name"].rstrip("/")).startswith("."):
+            return False
+        if info["name"].rstrip("/") == folder.rstrip("/"):  # object stores list the folder itself
+            return False
+        if not info.get("islink"):
+            return True
+        target = Path(info["name"]).resolve()
+        return target.is_file() and target.is_relative_to(Path(self._root).resolve())
+
+    def _relative(self, path: str) -> str:
+        return path.rstrip("/").removeprefix(self._root).lstrip("/") or "."
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def groups(self, folder: Folder) -> Iterator[Group]:
+        """Sort files into series by their first bytes; see `Store.groups`."""
+        series: dict[str, list[Entry]] = {}
+        for entry in folder.entries:
+            head = self._head(entry.name)
+            try:
+                kind = kind_of(head, entry.name)
+            except InputError:
+                kind = "picture"  # one by itself; what is wrong is told where it is read
+            if kind == "dicom":
+                series.setdefault(series_uid_of(head), []).append(entry)
+            elif kind is not None:
+                yield Group(entry.name, (entry,))
+        for entries in series.values():
+            alone = len(series) == 1 and len(entries) > 1
+            place = folder.name if alone else entries[0].name
+            yield Group(place, tuple(entries))
+
+    def _head(self, name: str) -> bytes:
+        path = self._path(name)
+        try:
+            if self._is_local:
+                with Path(path).open("rb") as file:
+                    return file.read(HEAD_BYTES)
+            return bytes(self._files.cat_file(path, start=0, end=HEAD_BYTES))
+        except Exception:  # noqa: BLE001 - told when the whole file is fetched
+            return b""
+
+    def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
+        """Give local files where they lie, others copied; see `Store.fetch`."""
+        if self._is_local:
+            return [Path(self._path(name)) for name in names]
+        paths = [into / f"{number:06}_{Path(name).name}" for number, name in enumerate(names)]
+        try:
+            for name, path in zip(names, paths, strict=True):
+                self._files.get_file(self._path(name), str(path))
+        except Exception as error:
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        return paths
+
+
+class ListStore(FileStore):
+    """Reach the files and folders that a list names, relative to it, in its order.
+
+    Args:
+        files: The file system of the list and of what it names.
+        path: Of the list: CSV or Parquet with a column `path`.
+    """
+
+    def __init__(self, files: Any, path: str) -> None:
+        super().__init__(files, posixpath.dirname(path))
+        self._list = path
+
+    def folders(self) -> Iterator[Folder]:
+        """Yield what the list names; neighbors of one folder together; see `Store.folders`."""
+        for parent, names in itertools.groupby(self._names(), posixpath.dirname):
+            entries = []
+            for name in names:
+                path = self._path(name)
+                try:
+                    info = self._files.info(path)
+                except Exception as error:  # noqa: BLE001 - whatever a driver raises
+                    yield Folder(name, error=f"{type(error).__name__}: {error}")
+                    continue
+                if info["type"] == "directory":
+                    yield from self._below(path)
+                else:
+                    entries.append(_entry(name, info))
+            if entries:
+                yield Folder(parent or ".", tuple(sorted(entries, key=lambda one: one.name)))
+
+    def _names(self) -> Iterator[str]:
+        if self._list.lower().endswith(".parquet"):
+            with self._files.open(self._list, "rb") as file:
+                table = parquet.ParquetFile(file)
+                if LIST_COLUMN not in table.schema_arrow.names:
+                    raise OptionError(f"{self._list}: no column {LIST_COLUMN!r}")
+                for batch in table.iter_batches(columns=[LIST_COLUMN]):
+                    yield from map(self._tidy, batch.column(0).to_pylist())
+            return
+        with self._files.open(self._list, "r", newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if LIST_COLUMN not in (rows.fieldnames or ()):
+                raise OptionError(f"{self._list}: no column {LIST_COLUMN!r}")
+            yield from (self._tidy(row[LIST_COLUMN]) for row in rows)
+
+    def _tidy(self, name: str) -> str:
+        """Return a path relative to the list's folder."""
+        path = self._files._strip_protocol(name) if "://" in name else name  # fsspec's own way
+        return posixpath.relpath(path, self._root) if path.startswith("/") else path
+
+
+class WebStore:
+    """Reach a DICOMweb service: its studies are the folders, their series the groups.
+
+    Args:
+        address: Of the service.
+    """
+
+    def __init__(self, address: str) -> None:
+        # The one place that needs the extra `hospital`.
+        from meninx.clinic.peers import WebPeer
+
+        self._peer = WebPeer(address)
+
+    def folders(self) -> Iterator[Folder]:
+        """Yield studies that have MR series, a page of them at a time; see `Store.folders`."""
+        for study in self._peer.studies(PAGE):
+            try:
+                series = self._peer.series(study)
+            except Exception as error:  # noqa: BLE001 - whatever the service answers instead
+                yield Folder(study, error=f"{type(error).__name__}: {error}")
+                continue
+            entries = tuple(Entry(f"{study}/{uid}", -1, count) for uid, count in series)
+            if entries:
+                yield Folder(study, entries)
+
+    def groups(self, folder: Folder) -> Iterator[Group]:
+        """Yield a study's series; see `Store.groups`."""
+        for entry in folder.entries:
+            yield Group(entry.name, (entry,))
+
+    def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
+        """Fetch series by WADO-RS; see `Store.fetch`."""
+        try:
+            for name in names:
+                self._peer.fetch_series(*name.split("/"), into)
+        except Exception as error:
+            raise OSError(str(error)) from error
+        return sorted(into.iterdir())
+
+
+def _entry(name: str, info: dict[str, Any]) -> Entry:
+    """Return a file as a file system describes it."""
+    marks = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
+    return Entry(name, int(info.get("size") or 0), str(next(filter(None, marks), "")))

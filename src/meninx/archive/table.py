@@ -1,0 +1,311 @@
+"""Keep what was found as Parquet, and a ledger of what is done.
+
+The ledger is a SQLite file in `_meninx` inside the table's folder, which readers of Parquet pass
+over. A unit of work is entered with its rows in one transaction. Rows wait in the ledger until there
+are enough for a part; a part is whole on the disk before the ledger counts its rows as written, and
+one that the ledger does not know is left from a run that was killed, and goes.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from meninx.errors import OptionError
+from meninx.labels import TYPE_NAMES
+
+ASIDE = "_meninx"
+# Rows of a part, and how long rows wait for one at most, s.
+PART_ROWS = 5000
+LONGEST_WAIT = 300.0
+# Enough of a detector's SHA-256 to name its folder and to know it by.
+DETECTOR_DIGITS = 16
+
+SCHEMA = pa.schema(
+    [
+        ("content_hash", pa.string()),
+        ("scan", pa.string()),
+        ("files", pa.int32()),
+        ("bytes", pa.int64()),
+        ("identity", pa.struct([("study_instance_uid", pa.string()),
+                                ("series_instance_uid", pa.string())])),
+        ("month", pa.string()),
+        ("scanner", pa.string()),
+        ("field_strength", pa.float64()),
+        ("sequence", pa.string()),
+        ("kind", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+        ("decision", pa.string()),
+        ("probability", pa.float64()),
+        ("p_values", pa.struct([("tumor", pa.float64()), ("no_tumor", pa.float64())])),
+        ("coverage", pa.float64()),
+        ("types", pa.struct([(name, pa.float64()) for name in TYPE_NAMES])),
+        ("slices", pa.list_(pa.struct([("index", pa.int32()), ("probability", pa.float64()),
+                                       ("peak", pa.list_(pa.int32()))]))),
+        ("model", pa.struct([("name", pa.string()), ("sha256", pa.string())])),
+        ("milliseconds", pa.struct([("read", pa.float64()), ("preprocess", pa.float64()),
+                                    ("infer", pa.float64())])),
+        ("heatmap", pa.binary()),
+    ]
+)  # fmt: skip
+
+TABLES = """
+create table if not exists findings (
+    detector text not null, content_hash text not null, unit text not null, place text not null,
+    detail text not null, part integer, row text, moved integer not null default 0,
+    primary key (detector, content_hash)
+) without rowid;
+create index if not exists findings_of_units on findings (detector, unit);
+create index if not exists findings_waiting on findings (detector, content_hash) where part is null;
+create index if not exists findings_moved on findings (detector, part) where moved;
+create table if not exists units (
+    detector text not null, stamp text not null, primary key (detector, stamp)
+) without rowid;
+create table if not exists folders (
+    detector text not null, stamp text not null, units integer not null, done integer not null,
+    primary key (detector, stamp)
+) without rowid;
+create table if not exists parts (
+    detector text not null, part integer not null, primary key (detector, part)
+) without rowid;
+"""
+
+
+def short_hash(*words: str) -> str:
+    """Return 16 hexadecimal digits that stand for words: two of 10^7 agree once in 370,000."""
+    return hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+class Done:
+    """Know what is done already, in little memory: eight bytes a stamp, sorted.
+
+    Args:
+        stamps: Of folders and units, and content hashes of units.
+    """
+
+    def __init__(self, stamps: Iterable[str]) -> None:
+        values = np.fromiter((int(stamp[:16], 16) for stamp in stamps), dtype=np.uint64)
+        self._values: NDArray[np.uint64] = np.sort(values)
+
+    def __contains__(self, stamp: str) -> bool:
+        value = np.uint64(int(stamp[:16], 16))
+        place = int(np.searchsorted(self._values, value))
+        return place < len(self._values) and self._values[place] == value
+
+
+class Table:
+    """Hold the table of one detector's findings. One process at a time writes it.
+
+    Args:
+        folder: Made if missing.
+        sha256: Of the detector.
+
+    Raises:
+        OptionError: If the folder can't be written, or another run is writing it.
+    """
+
+    def __init__(self, folder: Path, sha256: str) -> None:
+        self.detector = sha256[:DETECTOR_DIGITS]
+        self.aside = folder / ASIDE
+        self.folder = folder / f"detector={self.detector}"
+        try:
+            for path in (self.aside, self.folder):
+                path.mkdir(parents=True, exist_ok=True)
+            self._ledger = sqlite3.connect(self.aside / "ledger.sqlite", isolation_level=None)
+            self._ledger.executescript("pragma journal_mode=wal; pragma synchronous=full;" + TABLES)
+            self._lock = sqlite3.connect(self.aside / "lock.sqlite", timeout=0.1)
+            self._lock.execute("begin exclusive")
+        except (OSError, sqlite3.Error) as error:
+            raise OptionError(
+                f"--out {folder}: can't be written, or another run is writing it: {error}"
+            ) from error
+        self._flushed = time.monotonic()
+        self._recover()
+
+    def close(self) -> None:
+        """Write what waits, name what has copies, and let go."""
+        self.flush()
+        self._settle()
+        self._ledger.close()
+        self._lock.close()
+
+    def _recover(self) -> None:
+        """Remove parts that a killed run wrote and did not enter: their rows still wait."""
+        known = {part for (part,) in self._ask("select part from parts where detector=?")}
+        for path in self.folder.iterdir():
+            if path.name.startswith("_") or _part_of(path) not in known:
+                path.unlink()
+
+    def done(self) -> Done:
+        """Return what need not be done again."""
+        return Done(
+            stamp
+            for question in (
+                "select stamp from folders where detector=? and done >= units",
+                "select stamp from units where detector=?",
+                "select unit from findings where detector=?",
+            )
+            for (stamp,) in self._ask(question)
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many units are done, and how many rows there are."""
+        return {
+            "units": next(self._ask("select count(*) from units where detector=?"))[0],
+            "rows": next(self._ask("select count(*) from findings where detector=?"))[0],
+            "contents": next(self._ask("select count(distinct unit) from findings where detector=?"))[0],
+        }
+
+    def add(self, units: Iterable[Mapping[str, Any]]) -> int:
+        """Enter units that are done, and their rows.
+
+        Args:
+            units: Each with `stamp`, `folder` (stamp of its folder), `units` (in that folder),
+                `place`, `content_hash` and `rows` (as JSON; none if the content is known).
+
+        Returns:
+            How many rows are new.
+        """
+        added = 0
+        with self._transaction():
+            for unit in units:
+                added += self._add(unit)
+        if self._waiting() >= PART_ROWS or time.monotonic() - self._flushed > LONGEST_WAIT:
+            self.flush()
+        return added
+
+    def _add(self, unit: Mapping[str, Any]) -> int:
+        new = self._change("insert or ignore into units values (?, ?)", unit["stamp"])
+        if not new:
+            return 0  # done twice: a worker that was lost had got so far
+        self._change(
+            "insert into folders values (?, ?, ?, 1) on conflict do update set done = done + 1",
+            unit["folder"], unit["units"],
+        )  # fmt: skip
+        content, place = unit["content_hash"], unit["place"]
+        # Of copies the first by name names the row, whichever was scored.
+        self._change(
+            "update findings set place=?3, moved=1 where detector=?1 and unit=?2 and place > ?3",
+            content, place,
+        )  # fmt: skip
+        added = 0
+        for number, row in enumerate(json.loads(unit["rows"])):
+            key = content if not number else hashlib.sha256(f"{content}:{number}".encode()).hexdigest()
+            added += self._change(
+                "insert or ignore into findings values (?, ?, ?, ?, ?, null, ?, 0)",
+                key, content, place, row.pop("detail"), json.dumps(row),
+            )  # fmt: skip
+        return added
+
+    def flush(self) -> None:
+        """Write waiting rows as parts."""
+        while waiting := list(
+            self._ask(
+                "select content_hash, place || detail, row from findings "
+                "where detector=? and part is null order by content_hash limit ?", PART_ROWS,
+            )  # fmt: skip
+        ):
+            (last,) = next(self._ask("select coalesce(max(part), -1) from parts where detector=?"))
+            rows = [json.loads(row) | {"content_hash": key, "scan": scan}
+                    for key, scan, row in waiting]  # fmt: skip
+            self._write(last + 1, _as_table(rows))
+            with self._transaction():
+                self._change("insert into parts values (?, ?)", last + 1)
+                for key, _, _ in waiting:
+                    self._change(
+                        "update findings set part=?3, row=null, moved=0 "
+                        "where detector=?1 and content_hash=?2", key, last + 1,
+                    )  # fmt: skip
+        self._flushed = time.monotonic()
+
+    def _settle(self) -> None:
+        """Write parts again in which a row is to bear another copy's name."""
+        question = "select distinct part from findings where detector=? and moved and part is not null"
+        for (part,) in list(self._ask(question)):
+            names = dict(
+                self._ask(
+                    "select content_hash, place || detail from findings where detector=? and part=? "
+                    "and moved", part,
+                )  # fmt: skip
+            )
+            table = parquet.read_table(self._path(part), partitioning=None)
+            keys = table.column("content_hash").to_pylist()
+            scans = table.column("scan").to_pylist()
+            scans = [names.get(key, scan) for key, scan in zip(keys, scans, strict=True)]
+            place = table.schema.get_field_index("scan")
+            self._write(part, table.set_column(place, "scan", pa.array(scans, pa.string())))
+            with self._transaction():
+                self._change("update findings set moved=0 where detector=? and part=?", part)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that are written, a batch at a time.
+
+        Args:
+            columns: That are wanted.
+
+        Yields:
+            Batches, in no certain order.
+        """
+        paths = [str(path) for path in sorted(self.folder.glob("part-*.parquet"))]
+        if paths:
+            data = pyarrow.dataset.dataset(paths, schema=SCHEMA, format="parquet")
+            yield from data.to_batches(columns=list(columns))
+
+    def _write(self, part: int, table: pa.Table) -> None:
+        path = self._path(part)
+        unfinished = path.with_name(f"_{path.name}")
+        parquet.write_table(table, unfinished, compression="zstd")
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+
+    def _path(self, part: int) -> Path:
+        return self.folder / f"part-{part:06}.parquet"
+
+    def _waiting(self) -> int:
+        return int(
+            next(self._ask("select count(*) from findings where detector=? and part is null"))[0]
+        )
+
+    def _ask(self, question: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        return self._ledger.execute(question, (self.detector, *values))
+
+    def _change(self, statement: str, *values: Any) -> int:
+        return self._ledger.execute(statement, (self.detector, *values)).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._ledger.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._ledger.execute("rollback")
+            raise
+        self._ledger.execute("commit")
+
+
+def _part_of(path: Path) -> int:
+    digits = path.stem.removeprefix("part-")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def _as_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    for row in rows:
+        if row.get("heatmap"):
+            row["heatmap"] = bytes.fromhex(row["heatmap"])
+        for name in ("p_values", "types", "identity"):
+            row[name] = row.get(name) or None
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)

@@ -1,0 +1,77 @@
+"""Name what is to be done: units of work, small enough to be sent about by the million."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from meninx.archive.store import Entry, Folder, Group, Store
+from meninx.archive.table import Done, short_hash
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Hold what is scored in one go.
+
+    Args:
+        place: Where its files lie, relative to the archive.
+        names: Of its files.
+        bytes: Of all of them; -1 where not known.
+        stamp: Changes with the names, sizes and times of its files.
+        folder: Stamp of the folder that it lies in.
+        units: How many there are in that folder.
+        error: Why the folder can't be listed; empty if it can.
+    """
+
+    place: str
+    names: tuple[str, ...]
+    bytes: int
+    stamp: str
+    folder: str
+    units: int
+    error: str = ""
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> "Unit":
+        """Return a unit as a table's row has it."""
+        return cls(**(row | {"names": tuple(row["names"])}))
+
+
+def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
+    """Yield what is to be done in a folder.
+
+    Args:
+        store: That holds it.
+        folder: To look into; not a byte of it is read if all of it is done.
+        done: What is done already.
+
+    Yields:
+        Units that are not done.
+    """
+    stamp = _stamp("folder", folder.name, folder.entries)
+    if folder.error:
+        yield Unit(folder.name, (), 0, stamp, stamp, 1, folder.error)
+        return
+    if stamp in done:
+        return
+    groups = list(store.groups(folder))
+    for group in groups:
+        unit = _unit(group, stamp, len(groups))
+        if unit.stamp not in done:
+            yield unit
+
+
+def _unit(group: Group, folder: str, units: int) -> Unit:
+    sizes = [entry.size for entry in group.entries]
+    return Unit(
+        group.place,
+        tuple(entry.name for entry in group.entries),
+        sum(sizes) if min(sizes) >= 0 else -1,
+        _stamp("unit", group.place, group.entries),
+        folder,
+        units,
+    )
+
+
+def _stamp(kind: str, name: str, entries: tuple[Entry, ...]) -> str:
+    told = (f"{entry.name}\0{entry.size}\0{entry.mark}" for entry in entries)
+    return short_hash(kind, name, *told)

@@ -1,0 +1,96 @@
+"""Score an archive into a table: `meninx score-archive SOURCE --out TABLE`."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx.cli.console import errors_console
+from meninx.cli.detector_options import ModelOption
+from meninx.cli.extras import needs_extra
+
+if TYPE_CHECKING:
+    from meninx.archive.run import Progress
+
+SOME_NOT_SCORED, INTERRUPTED = 1, 130
+GIB = 2**30
+
+
+def score_archive(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder tree; a list (.csv or .parquet with a column `path`, relative to it); an "
+            "object store, such as s3://bucket/prefix; or http(s)://... of a DICOMweb service."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the table, made if missing; run again to go on.")
+    ],
+    model: ModelOption = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, help="How many score at a time; 0 for one a core, or one a GPU."),
+    ] = 0,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a running Ray cluster, such as host:6379; else Ray is started here."),
+    ] = None,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="Keep a heat map of each scan, as PNG in the table.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="That a series may take before it counts as failed.")
+    ] = 300.0,
+    memory_gib: Annotated[
+        float, typer.Option(min=1, help="Memory that scoring a series may take, GiB.")
+    ] = 4.0,
+) -> None:
+    """Score all series of an archive into a Parquet table, on all cores or a cluster.
+
+    Stopped anywhere and run again, it does only what is missing: content and detector say what is
+    done. At the end TABLE/_meninx holds summary.html and drift.html. Exit status: 0 if every scan
+    was scored, 1 if some were refused, failed or out of reach, 2 for wrong usage. For research,
+    not for diagnosis.
+    """
+    with needs_extra("archive"):
+        from meninx.archive.run import Options, score_archive
+        from meninx.archive.store import open_store
+        from meninx.archive.summary import write_pages
+        from meninx.archive.table import Table
+    from meninx.detect.detector import load_detector
+
+    if "://" not in source:
+        source = str(Path(source).resolve())
+    open_store(source)
+    detector = load_detector(model, threads=1)
+    table = Table(out, detector.model["sha256"])
+    options = Options(
+        source=source,
+        model=model.resolve() if model else None,
+        workers=workers,
+        address=address,
+        maps=maps,
+        seconds=seconds,
+        memory_bytes=int(memory_gib * GIB),
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    began = time.monotonic()
+    with _reported(stop) as (report, interrupted):
+        progress = score_archive(options, table, report, stop)
+    table.close()
+    summary = write_pages(table, detector, progress, time.monotonic() - began)
+    for line in summary.lines():
+        typer.echo(line, err=True)
+    if interrupted():
+        typer.echo("meninx: stopped; run the same command again to go on", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if summary.not_scored or progress.unreached:
+        raise typer.Exit(SOME_NOT_SCORED)
