@@ -1,8 +1,8 @@
 """Measure scoring at scale on this machine: workers, overhead, stops, and the driver's memory.
 
-    python benchmarks/archive.py make FOLDER [--series 2000]     series of phantoms, hostile ones mixed in
-    python benchmarks/archive.py measure FOLDER --json FILE      loop, one worker, two, three kills
-    python benchmarks/archive.py memory FOLDER --json FILE       driver at 1,000 and 20,000 series
+python benchmarks/archive.py make FOLDER [--series 2000]     phantoms, hostile series mixed in
+python benchmarks/archive.py measure FOLDER --json FILE      loop, one worker, two, three kills
+python benchmarks/archive.py memory FOLDER --json FILE       driver at 1,000 and 20,000 series
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Score an archive on Ray Data: walk, group, score in a pool of actors, and keep what comes back."""
+"""Score an archive on Ray Data: walk, group, score in a pool, and keep what comes back."""
 
 import dataclasses
 import functools
@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnxruntime
+import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
@@ -21,7 +22,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import Entry, Folder, open_store
 from meninx.archive.table import Done, Table
-from meninx.archive.units import Unit, units_of
+from meninx.archive.units import Unit, folder_stamp, units_of
 from meninx.errors import OptionError
 
 # Walking and sorting need little, and on a small machine the scorers would leave them nothing:
@@ -65,7 +66,8 @@ class Progress:
         files: Done in this run.
         units: Done in this run.
         rows: New in the table.
-        found: Files counted in the archive so far; those done by earlier runs are among them.
+        found: Files counted in the archive so far.
+        earlier: Those of them in folders that earlier runs have done.
         counted: Whether all are counted.
         unreached: Places whose files could not be had.
     """
@@ -74,6 +76,7 @@ class Progress:
     units: int = 0
     rows: int = 0
     found: int = 0
+    earlier: int = 0
     counted: bool = False
     unreached: int = 0
 
@@ -94,8 +97,10 @@ def score_archive(
     """
     progress = Progress()
     with _cluster(options):
-        done = ray.put(table.done())
-        threading.Thread(target=_count, args=(options.source, progress, stop), daemon=True).start()
+        known = table.done()
+        counting = (options.source, known, progress, stop)
+        threading.Thread(target=_count, args=counting, daemon=True).start()
+        done = ray.put(known)
         for units in _scored(options, done):
             reached = [unit for unit in units if not unit["unreached"]]
             progress.rows += table.add(reached)
@@ -112,17 +117,12 @@ def score_archive(
 @contextmanager
 def _cluster(options: Options) -> Iterator[None]:
     """Join a cluster, or start one of this machine alone; leave or end it afterwards."""
-    # Ray's own processes write of many things that are as they should be.
+    # Ray's core writes past Python of many things that are as they should be, and that it was told
+    # not to.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
-        if options.address:
-            ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray.init(
-                num_cpus=max(options.workers, os.cpu_count() or 1),
-                include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )  # fmt: skip
+        with _silent():
+            _join(options)
     except ConnectionError as error:
         raise OptionError(f"--address {options.address}: no Ray cluster there: {error}") from error
     context = DataContext.get_current()
@@ -133,6 +133,31 @@ def _cluster(options: Options) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _join(options: Options) -> None:
+    if options.address:
+        ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(
+            num_cpus=max(options.workers, os.cpu_count() or 1),
+            include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )  # fmt: skip
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Turn off this process's standard error; what is raised is raised all the same."""
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[dict[str, Any]]]:
@@ -155,15 +180,20 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[dict
         compute=ActorPoolStrategy(min_size=1, max_size=workers),
     )
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield [json.loads(unit) for unit in batch.column("unit").to_pylist()]
+        table = cast("pa.Table", batch)
+        yield [json.loads(unit) for unit in table.column("unit").to_pylist()]
+
+
+def _resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def _workers(options: Options) -> tuple[int, float]:
     """Return how many score at a time, and how much of a GPU each takes."""
-    gpus = int(ray.cluster_resources().get("GPU", 0))
+    gpus = int(_resources().get("GPU", 0))
     if gpus and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return options.workers or gpus, gpus / max(options.workers or gpus, gpus)
-    return options.workers or int(ray.cluster_resources().get("CPU", 1)), 0
+    return options.workers or int(_resources().get("CPU", 1)), 0
 
 
 # What goes from task to task are JSON texts in a table of one column: a table of nested values
@@ -211,10 +241,11 @@ class Scoring:
             yield {"unit": [json.dumps(self._scorer.score(Unit.of_row(json.loads(text))))]}
 
 
-def _count(source: str, progress: Progress, stop: threading.Event) -> None:
+def _count(source: str, done: Done, progress: Progress, stop: threading.Event) -> None:
     """Count the archive's files, so that the time left can be told."""
     for folder in open_store(source).folders():
         progress.found += len(folder.entries)
+        progress.earlier += len(folder.entries) if folder_stamp(folder) in done else 0
         if stop.is_set():
             return
     progress.counted = True

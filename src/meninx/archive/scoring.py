@@ -98,9 +98,7 @@ class UnitScorer:
         except InputError as error:
             return [self._failed(unit, files, error)]
 
-    def _failed(
-        self, unit: Unit, files: Sequence[Path], error: InputError
-    ) -> dict[str, Any]:
+    def _failed(self, unit: Unit, files: Sequence[Path], error: InputError) -> dict[str, Any]:
         return _row(Findings.of_error(error, self._named), "", SeriesFacts(), files, unit.bytes)
 
     def close(self) -> None:
@@ -161,7 +159,9 @@ def _facts(files: Sequence[Path]) -> SeriesFacts:
     path = min(files)
     with path.open("rb") as file:
         head = file.read(256)
-    return facts_of(Source(str(path), path, path.stat().st_size)) if is_dicom(head) else SeriesFacts()
+    return (
+        facts_of(Source(str(path), path, path.stat().st_size)) if is_dicom(head) else SeriesFacts()
+    )
 
 
 def _with_scan(facts: SeriesFacts, scan: Scan | None) -> SeriesFacts:

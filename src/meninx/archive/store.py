@@ -308,7 +308,8 @@ class WebStore:
         """Fetch series by WADO-RS; see `Store.fetch`."""
         try:
             for name in names:
-                self._peer.fetch_series(*name.split("/"), into)
+                study, series = name.split("/")
+                self._peer.fetch_series(study, series, into)
         except Exception as error:
             raise OSError(str(error)) from error
         return sorted(into.iterdir())

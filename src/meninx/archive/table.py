@@ -136,9 +136,7 @@ class Table:
         self._recover()
 
     def close(self) -> None:
-        """Write what waits, name what has copies, and let go."""
-        self.flush()
-        self._settle()
+        """Let go."""
         self._ledger.close()
         self._lock.close()
 
@@ -166,7 +164,9 @@ class Table:
         return {
             "units": next(self._ask("select count(*) from units where detector=?"))[0],
             "rows": next(self._ask("select count(*) from findings where detector=?"))[0],
-            "contents": next(self._ask("select count(distinct unit) from findings where detector=?"))[0],
+            "contents": next(
+                self._ask("select count(distinct unit) from findings where detector=?")
+            )[0],
         }
 
     def add(self, units: Iterable[Mapping[str, Any]]) -> int:
@@ -203,7 +203,11 @@ class Table:
         )  # fmt: skip
         added = 0
         for number, row in enumerate(json.loads(unit["rows"])):
-            key = content if not number else hashlib.sha256(f"{content}:{number}".encode()).hexdigest()
+            key = (
+                content
+                if not number
+                else hashlib.sha256(f"{content}:{number}".encode()).hexdigest()
+            )
             added += self._change(
                 "insert or ignore into findings values (?, ?, ?, ?, ?, null, ?, 0)",
                 key, content, place, row.pop("detail"), json.dumps(row),
@@ -215,8 +219,9 @@ class Table:
         while waiting := list(
             self._ask(
                 "select content_hash, place || detail, row from findings "
-                "where detector=? and part is null order by content_hash limit ?", PART_ROWS,
-            )  # fmt: skip
+                "where detector=? and part is null order by content_hash limit ?",
+                PART_ROWS,
+            )
         ):
             (last,) = next(self._ask("select coalesce(max(part), -1) from parts where detector=?"))
             rows = [json.loads(row) | {"content_hash": key, "scan": scan}
@@ -231,15 +236,19 @@ class Table:
                     )  # fmt: skip
         self._flushed = time.monotonic()
 
-    def _settle(self) -> None:
-        """Write parts again in which a row is to bear another copy's name."""
-        question = "select distinct part from findings where detector=? and moved and part is not null"
+    def settle(self) -> None:
+        """Write what waits, and again the parts in which a row is to bear another copy's name."""
+        self.flush()
+        question = (
+            "select distinct part from findings where detector=? and moved and part is not null"
+        )
         for (part,) in list(self._ask(question)):
             names = dict(
                 self._ask(
                     "select content_hash, place || detail from findings where detector=? and part=? "
-                    "and moved", part,
-                )  # fmt: skip
+                    "and moved",
+                    part,
+                )
             )
             table = parquet.read_table(self._path(part), partitioning=None)
             keys = table.column("content_hash").to_pylist()

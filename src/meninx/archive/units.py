@@ -47,7 +47,7 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
     Yields:
         Units that are not done.
     """
-    stamp = _stamp("folder", folder.name, folder.entries)
+    stamp = folder_stamp(folder)
     if folder.error:
         yield Unit(folder.name, (), 0, stamp, stamp, 1, folder.error)
         return
@@ -58,6 +58,11 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
         unit = _unit(group, stamp, len(groups))
         if unit.stamp not in done:
             yield unit
+
+
+def folder_stamp(folder: Folder) -> str:
+    """Return what changes with the names, sizes and times of a folder's files."""
+    return _stamp("folder", folder.name, folder.entries)
 
 
 def _unit(group: Group, folder: str, units: int) -> Unit:

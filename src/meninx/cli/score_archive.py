@@ -25,8 +25,8 @@ def score_archive(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder tree; a list (.csv or .parquet with a column `path`, relative to it); an "
-            "object store, such as s3://bucket/prefix; or http(s)://... of a DICOMweb service."
+            help="A folder tree; a list (.csv or .parquet with a column `path`, relative to it); "
+            "an object store, such as s3://bucket/prefix; or http(s)://... of a DICOMweb service."
         ),
     ],
     out: Annotated[
@@ -80,13 +80,12 @@ def score_archive(
         memory_bytes=int(memory_gib * GIB),
     )
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     began = time.monotonic()
     with _reported(stop) as (report, interrupted):
         progress = score_archive(options, table, report, stop)
-    table.close()
+    table.settle()
     summary = write_pages(table, detector, progress, time.monotonic() - began)
+    table.close()
     for line in summary.lines():
         typer.echo(line, err=True)
     if interrupted():
@@ -94,3 +93,57 @@ def score_archive(
         raise typer.Exit(INTERRUPTED)
     if summary.not_scored or progress.unreached:
         raise typer.Exit(SOME_NOT_SCORED)
+
+
+@contextmanager
+def _reported(
+    stop: threading.Event,
+) -> Iterator[tuple[Callable[["Progress"], None], Callable[[], bool]]]:
+    """Show how far a run is, and let it be stopped by Ctrl-C or SIGTERM, keeping what is done.
+
+    Args:
+        stop: Set when it is to end.
+
+    Yields:
+        What to tell of the progress, and whether the run was interrupted.
+    """
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    interrupted = threading.Event()
+
+    def end(*_: object) -> None:
+        interrupted.set()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    console = errors_console()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    began = time.monotonic()
+    with Bar(*columns, console=console, transient=True, disable=console.quiet) as bar:
+        task = bar.add_task("starting Ray", total=None)
+
+        def report(progress: "Progress") -> None:
+            files = progress.files + progress.earlier
+            bar.update(
+                task,
+                description=_told(progress, time.monotonic() - began),
+                completed=files,
+                total=max(progress.found, files) if progress.counted else None,
+            )
+
+        yield report, interrupted.is_set
+
+
+def _told(progress: "Progress", seconds: float) -> str:
+    """Return how far a run is, its rate, and what time is left where that is known."""
+    rate = progress.files / seconds if seconds else 0
+    text = f"{progress.rows} scans, {progress.rows / max(seconds, 1e-9):.1f} a second"
+    if not progress.counted:
+        return f"{text}, still counting: {progress.found} files so far"
+    left = max(progress.found - progress.files - progress.earlier, 0)
+    if not rate:
+        return text
+    minutes = left / rate / 60
+    return f"{text}, {minutes:.0f} min left" if minutes >= 1 else f"{text}, under a minute left"

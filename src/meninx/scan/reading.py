@@ -80,9 +80,7 @@ def read_files(
         Scans, as `read_scans` gives them.
     """
 
-    def sources(
-        limits: Limits, tell: OnError, opened: ExitStack
-    ) -> tuple[list[Source], bool]:
+    def sources(limits: Limits, tell: OnError, opened: ExitStack) -> tuple[list[Source], bool]:
         told = [_sources(file, limits, tell, opened) for file in sorted(files)]
         return [source for found, _ in told for source in found], all(named for _, named in told)
 

@@ -1,0 +1,161 @@
+"""Tell where an archive's scores and refusals are not what the detector was calibrated on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact, kstwobign
+
+from meninx.archive.tally import DIMENSIONS, KINDS, Counts, Part, Tally, binned
+from meninx.detect.calibration import Calibration, Scale
+
+# Below this a part says too little.
+LEAST = 20
+# Chance that an archive without drift gives any warning at all, for each of the three questions.
+ALPHA = 0.01
+# A difference that is sure but smaller than this is of no matter: share of refusals, and distance
+# between distributions.
+LEAST_SHARE, LEAST_DISTANCE = 0.02, 0.1
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Warn:
+    """Say that a part of an archive moved.
+
+    Args:
+        dimension: `month`, `scanner`, `field_strength` or `sequence`; `archive` for the whole.
+        value: Which one.
+        what: In words for a reader.
+    """
+
+    dimension: str
+    value: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Hold the scores of held-out scans whose answer is known, from the detector's file.
+
+    Args:
+        tumors: How many of their log odds lie between each two edges.
+        healthy: The same of what has no tumor.
+    """
+
+    tumors: Counts
+    healthy: Counts
+
+    @classmethod
+    def of(cls, scale: Scale) -> "Reference | None":
+        """Return the reference of a scale; None if it holds none."""
+        if not (scale.tumors and scale.healthy):
+            return None
+        tumors, healthy = (
+            binned(np.array(logits) / scale.temperature) for logits in (scale.tumors, scale.healthy)
+        )
+        return cls(tumors, healthy)
+
+    def distance(self, scores: Counts) -> float:
+        """Return how far scores lie from every mixture of tumors and healthy ones.
+
+        How many of an archive's scans have a tumor is not known and no fault: the mixture that
+        fits best counts, so that only what no share of tumors explains is told.
+
+        Args:
+            scores: How many lie between each two edges.
+
+        Returns:
+            0..1, the smallest Kolmogorov distance over shares of 0, 0.01, ..., 1.
+        """
+        shares = np.linspace(0, 1, 101)[:, None]
+        mixed = shares * _cumulated(self.tumors) + (1 - shares) * _cumulated(self.healthy)
+        return float(np.abs(mixed - _cumulated(scores)).max(axis=1).min())
+
+    def allowed(self, count: int, alpha: float) -> float:
+        """Return the distance that chance alone exceeds in at most a share alpha of cases.
+
+        Args:
+            count: Scores compared.
+            alpha: Of this one comparison.
+
+        Returns:
+            Of the three samples' bounds: their own, and the larger of the reference's two.
+
+        References:
+            Massart 1990, the tight constant of the Dvoretzky-Kiefer-Wolfowitz inequality; a third
+            of alpha for each sample.
+        """
+        smallest = min(self.tumors.sum(), self.healthy.sum())
+        term = np.log(2 * 3 / alpha) / 2
+        return float(np.sqrt(term / count) + np.sqrt(term / smallest))
+
+
+def warnings_of(tally: Tally, calibration: Calibration) -> list[Warn]:
+    """Return what moved.
+
+    Args:
+        tally: Of a table.
+        calibration: Of the detector.
+
+    Returns:
+        Warnings, the whole archive's first.
+    """
+    parts = [(key, part) for key, part in sorted(tally.parts.items())]
+    alpha = ALPHA / max(len(parts) + 1, 1)
+    found = [
+        Warn("archive", "all", text) for text in _against_reference(tally.whole, calibration, alpha)
+    ]
+    for (dimension, value), part in parts:
+        texts = _against_reference(part, calibration, alpha)
+        if sum(1 for (other, _) in tally.parts if other == dimension) > 1:
+            texts += _against_rest(part, tally.whole, alpha)
+        found += [Warn(dimension, value, text) for text in texts]
+    order = ("archive", *DIMENSIONS)
+    return sorted(found, key=lambda warn: (order.index(warn.dimension), warn.value))
+
+
+def _against_reference(part: Part, calibration: Calibration, alpha: float) -> list[str]:
+    texts = []
+    for kind in KINDS:
+        reference = Reference.of(calibration.of(study=kind == "volume"))
+        scores = part.scores[kind]
+        if reference is None or scores.sum() < LEAST:
+            continue
+        distance = reference.distance(scores)
+        if distance > max(reference.allowed(int(scores.sum()), alpha), LEAST_DISTANCE):
+            texts.append(
+                f"scores of {kind}s are not those of the detector's calibration, whatever the "
+                f"share of tumors (distance {distance:.2f}): neither probabilities nor coverage may hold"
+            )
+    return texts
+
+
+def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
+    texts = []
+    rest = whole.judged - part.judged
+    if part.judged >= LEAST and rest >= LEAST:
+        refused = part.statuses["refused"]
+        others = whole.statuses["refused"] - refused
+        share, usual = refused / part.judged, others / rest
+        table = np.array([[refused, part.judged - refused], [others, rest - others]])
+        if abs(share - usual) > LEAST_SHARE and fisher_exact(table).pvalue < alpha:
+            texts.append(f"{share:.1%} refused, elsewhere {usual:.1%}")
+    for kind in KINDS:
+        scores, others_scores = part.scores[kind], whole.scores[kind] - part.scores[kind]
+        n, m = int(scores.sum()), int(others_scores.sum())
+        if n < LEAST or m < LEAST:
+            continue
+        distance = float(np.abs(_cumulated(scores) - _cumulated(others_scores)).max())
+        # Asymptotic; on bins of 0.1 in log odds the distance is a little smaller than it is.
+        chance = float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
+        if distance > LEAST_DISTANCE and chance < alpha:
+            texts.append(
+                f"scores of {kind}s differ from the rest (distance {distance:.2f}): other patients, "
+                "or another look of the pictures"
+            )
+    return texts
+
+
+def _cumulated(counts: Counts) -> Floats:
+    return np.asarray(np.cumsum(counts) / max(counts.sum(), 1), dtype=np.float64)

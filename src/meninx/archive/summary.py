@@ -1,0 +1,217 @@
+"""Tell what became of an archive: summary.html, drift.html and summary.json beside the table."""
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meninx.archive.drift import LEAST, Reference, Warn, warnings_of
+from meninx.archive.run import Progress
+from meninx.archive.table import Table
+from meninx.archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, Part, Tally
+from meninx.assess.intervals import wilson
+from meninx.assess.pages import embedded, render_page
+from meninx.assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
+from meninx.detect.detector import Detector
+
+DIMENSION_NAMES = {
+    "month": "month", "scanner": "scanner", "field_strength": "field strength",
+    "sequence": "sequence",
+}  # fmt: skip
+DECISIONS = ("no_tumor", "refer", "tumor")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Hold what became of an archive.
+
+    Args:
+        tally: Of the table.
+        counts: Units and rows that the ledger knows.
+        progress: Of this run.
+        seconds: That it took.
+        warnings: Where scores or refusals moved.
+        folder: Of the pages.
+    """
+
+    tally: Tally
+    counts: dict[str, int]
+    progress: Progress
+    seconds: float
+    warnings: list[Warn]
+    folder: Path
+
+    @property
+    def not_scored(self) -> int:
+        """How many rows of the table are refused or failed."""
+        return self.tally.whole.count - self.tally.whole.statuses["scored"]
+
+    @property
+    def copies(self) -> int:
+        """How many units have the same content as another."""
+        return self.counts["units"] - self.counts["contents"]
+
+    def lines(self) -> list[str]:
+        """Return the summary for a terminal."""
+        whole = self.tally.whole
+        told = ", ".join(
+            f"{whole.statuses[name]} {name}" for name in ("scored", "refused", "failed")
+        )
+        answers = ", ".join(f"{whole.decisions[name]} {name}" for name in DECISIONS)
+        lines = [
+            f"{whole.count} scans in the table: {told}",
+            f"answers: {answers}",
+            f"this run: {self.progress.rows} new in {self.seconds:.0f} s"
+            + (
+                f", {self.progress.unreached} places out of reach"
+                if self.progress.unreached
+                else ""
+            ),
+        ]
+        lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
+        return [*lines, f"see {self.folder / 'summary.html'} and {self.folder / 'drift.html'}"]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        whole = self.tally.whole
+        return {
+            "rows": whole.count,
+            "statuses": dict(sorted(whole.statuses.items())),
+            "reasons": {
+                f"{status}: {reason}": count
+                for (status, reason), count in self.tally.reasons.most_common()
+            },
+            "decisions": dict(sorted(whole.decisions.items())),
+            "copies": self.copies,
+            "this_run": {"rows": self.progress.rows, "seconds": round(self.seconds, 1),
+                         "unreached": self.progress.unreached},
+            "drift": [asdict(warn) for warn in self.warnings],
+        }  # fmt: skip
+
+
+def write_pages(table: Table, detector: Detector, progress: Progress, seconds: float) -> Summary:
+    """Write the pages beside the table.
+
+    Args:
+        table: Closed or not; what is written counts.
+        detector: That scored.
+        progress: Of this run.
+        seconds: That it took.
+
+    Returns:
+        The summary.
+    """
+    tally = Tally.of(table.batches(COLUMNS))
+    summary = Summary(
+        tally, table.counts(), progress, seconds,
+        warnings_of(tally, detector.card.calibration), table.aside,
+    )  # fmt: skip
+    (table.aside / "summary.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n")
+    pages = {
+        "summary.html": render_page(
+            "archive.html", summary=summary, whole=tally.whole, decisions=DECISIONS,
+            reasons=tally.reasons.most_common(), model=detector.model,
+        ),
+        "drift.html": render_page(
+            "drift.html", summary=summary, pictures=_pictures(tally, detector), least=LEAST,
+            dimensions=[(DIMENSION_NAMES[name], _rows(tally, name, summary.warnings))
+                        for name in DIMENSIONS], model=detector.model,
+        ),
+    }  # fmt: skip
+    for name, page in pages.items():
+        (table.aside / name).write_text(page, encoding="utf-8")
+    return summary
+
+
+def _rows(tally: Tally, dimension: str, warnings: list[Warn]) -> list[dict[str, Any]]:
+    """Return the parts of one dimension as the page shows them."""
+    rows = []
+    for (name, value), part in sorted(tally.parts.items()):
+        if name != dimension:
+            continue
+        share = part.statuses["refused"] / max(part.judged, 1)
+        rows.append(
+            {
+                "value": value,
+                "part": part,
+                "refused": share,
+                "interval": wilson(share, part.judged),
+                "median": {kind: _median(part, kind) for kind in KINDS},
+                "warnings": [warn.what for warn in warnings
+                             if (warn.dimension, warn.value) == (name, value)],
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _median(part: Part, kind: str) -> float | None:
+    counts = part.scores[kind]
+    if not counts.sum():
+        return None
+    place = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
+    middle = (EDGES[place] + EDGES[place + 1]) / 2
+    return float(1 / (1 + np.exp(-middle)))
+
+
+def _pictures(tally: Tally, detector: Detector) -> list[tuple[str, str]]:
+    """Return plots as addresses that hold them, each with its caption."""
+    pictures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in KINDS:
+            reference = Reference.of(detector.card.calibration.of(study=kind == "volume"))
+            scores = tally.whole.scores[kind]
+            if reference is not None and scores.sum():
+                stem = Path(folder) / kind
+                _draw_scores(stem, scores, reference)
+                pictures.append(
+                    (
+                        embedded(stem.with_suffix(".png")),
+                        f"Scores of {kind}s beside the detector's held-out scans.",
+                    )
+                )
+        months = [(value, part) for (name, value), part in sorted(tally.parts.items())
+                  if name == "month"]  # fmt: skip
+        if len(months) > 1:
+            stem = Path(folder) / "months"
+            _draw_months(stem, months)
+            pictures.append((embedded(stem.with_suffix(".png")), "Answers and refusals by month."))
+    return pictures
+
+
+def _draw_scores(stem: Path, scores: np.ndarray[Any, Any], reference: Reference) -> None:
+    lines = (
+        ("this archive", scores, BLUE, "-"),
+        ("held-out tumors", reference.tumors, ORANGE, "--"),
+        ("held-out, no tumor", reference.healthy, GREEN, "-."),
+    )
+    with drawing(stem) as axes:
+        for name, counts, color, dash in lines:
+            share = np.cumsum(counts) / max(counts.sum(), 1)
+            axes.plot(EDGES[1:], share, dash, color=color, label=f"{name} ({counts.sum()})")
+        axes.set(xlabel="log odds of a tumor", ylabel="share with less", ylim=(-0.02, 1.02))
+        axes.legend(fontsize=9)
+
+
+def _draw_months(stem: Path, months: list[tuple[str, Part]]) -> None:
+    shares = {
+        "tumor": ([part.decisions["tumor"] / max(part.count, 1) for _, part in months], ORANGE, "-"),
+        "refer": ([part.decisions["refer"] / max(part.count, 1) for _, part in months], PINK, "--"),
+        "no tumor": (
+            [part.decisions["no_tumor"] / max(part.count, 1) for _, part in months], GREEN, "-.",
+        ),
+        "refused": (
+            [part.statuses["refused"] / max(part.count, 1) for _, part in months], BLUE, ":",
+        ),
+    }  # fmt: skip
+    with drawing(stem, (7.0, 3.6)) as axes:
+        for name, (values, color, dash) in shares.items():
+            axes.plot(range(len(months)), values, dash, marker="o", markersize=3, color=color,
+                      label=name)  # fmt: skip
+        step = max(1, len(months) // 12)
+        axes.set_xticks(range(0, len(months), step), [value for value, _ in months[::step]],
+                        rotation=45, ha="right")  # fmt: skip
+        axes.set(ylabel="share of scans", ylim=(-0.02, 1.02))
+        axes.legend(fontsize=9, ncols=4)

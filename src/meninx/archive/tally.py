@@ -1,0 +1,113 @@
+"""Count a table's rows by where they come from, a batch at a time: memory stays flat."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+COLUMNS = (
+    "status", "reason", "decision", "probability", "kind", "month", "scanner", "field_strength",
+    "sequence",
+)  # fmt: skip
+DIMENSIONS = ("month", "scanner", "field_strength", "sequence")
+KINDS = ("volume", "picture")
+# Scores are counted on the scale of log odds, where probabilities of six digits end at 13.8.
+EDGES = np.linspace(-14, 14, 281)
+Counts = NDArray[np.int64]
+
+
+@dataclass
+class Part:
+    """Count the rows of one part of an archive.
+
+    Args:
+        statuses: How often each.
+        decisions: How often each, of what was scored.
+        scores: Of each kind of scan: how many lie between each two of `EDGES`.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    decisions: Counter[str] = field(default_factory=Counter)
+    scores: dict[str, Counts] = field(
+        default_factory=lambda: {kind: np.zeros(len(EDGES) - 1, np.int64) for kind in KINDS}
+    )
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.statuses.total()
+
+    @property
+    def judged(self) -> int:
+        """How many could be read: scored or refused."""
+        return self.statuses["scored"] + self.statuses["refused"]
+
+    def add(self, status: str, decision: str | None, kind: str | None, place: int | None) -> None:
+        """Count one row; `place` is the bin of its score."""
+        self.statuses[status] += 1
+        if decision is not None:
+            self.decisions[decision] += 1
+        if kind is not None and place is not None:
+            self.scores[kind][place] += 1
+
+
+@dataclass
+class Tally:
+    """Count a table.
+
+    Args:
+        whole: All rows.
+        reasons: How often each, by status.
+        parts: By dimension and its value, as text.
+    """
+
+    whole: Part = field(default_factory=Part)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    parts: dict[tuple[str, str], Part] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, batches: Iterable[pa.RecordBatch]) -> "Tally":
+        """Return the counts of batches with `COLUMNS`."""
+        tally = cls()
+        for batch in batches:
+            for row in batch.to_pylist():
+                tally._add(row)
+        return tally
+
+    def _add(self, row: dict[str, object]) -> None:
+        status, reason, decision, probability, kind = (row[name] for name in COLUMNS[:5])
+        place = None if probability is None else _bin(float(str(probability)))
+        told = (
+            str(status),
+            None if decision is None else str(decision),
+            None if kind is None else str(kind),
+            place,
+        )
+        if reason is not None:
+            self.reasons[(str(status), str(reason))] += 1
+        self.whole.add(*told)
+        for dimension in DIMENSIONS:
+            value = row[dimension]
+            if value is not None and value != "":
+                name = f"{value:g} T" if isinstance(value, float) else str(value)
+                self.parts.setdefault((dimension, name), Part()).add(*told)
+
+
+def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log odds, within the outer edges."""
+    inside = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+def binned(values: NDArray[np.float64]) -> Counts:
+    """Return how many log odds lie between each two of `EDGES`."""
+    clipped = np.clip(values, EDGES[0] + 1e-9, EDGES[-1] - 1e-9)
+    return np.histogram(clipped, EDGES)[0].astype(np.int64)
+
+
+def _bin(probability: float) -> int:
+    value = float(log_odds(np.array(probability)))
+    return int(np.clip(np.searchsorted(EDGES, value, side="right") - 1, 0, len(EDGES) - 2))
