@@ -126,7 +126,7 @@ def _against_reference(part: Part, calibration: Calibration, alpha: float) -> li
         if distance > max(reference.allowed(int(scores.sum()), alpha), LEAST_DISTANCE):
             texts.append(
                 f"scores of {kind}s are not those of the detector's calibration, whatever the "
-                f"share of tumors (distance {distance:.2f}): neither probabilities nor coverage may hold"
+                f"share of tumors (distance {distance:.2f}): probabilities and coverage may be off"
             )
     return texts
 
@@ -151,8 +151,8 @@ def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
         chance = float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
         if distance > LEAST_DISTANCE and chance < alpha:
             texts.append(
-                f"scores of {kind}s differ from the rest (distance {distance:.2f}): other patients, "
-                "or another look of the pictures"
+                f"scores of {kind}s differ from the rest (distance {distance:.2f}): other "
+                "patients, or another look of the pictures"
             )
     return texts
 

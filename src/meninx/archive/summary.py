@@ -196,19 +196,17 @@ def _draw_scores(stem: Path, scores: np.ndarray[Any, Any], reference: Reference)
 
 
 def _draw_months(stem: Path, months: list[tuple[str, Part]]) -> None:
-    shares = {
-        "tumor": ([part.decisions["tumor"] / max(part.count, 1) for _, part in months], ORANGE, "-"),
-        "refer": ([part.decisions["refer"] / max(part.count, 1) for _, part in months], PINK, "--"),
-        "no tumor": (
-            [part.decisions["no_tumor"] / max(part.count, 1) for _, part in months], GREEN, "-.",
-        ),
-        "refused": (
-            [part.statuses["refused"] / max(part.count, 1) for _, part in months], BLUE, ":",
-        ),
-    }  # fmt: skip
+    count = np.array([max(part.count, 1) for _, part in months])
+    lines = {
+        "tumor": ([part.decisions["tumor"] for _, part in months], ORANGE, "-"),
+        "refer": ([part.decisions["refer"] for _, part in months], PINK, "--"),
+        "no tumor": ([part.decisions["no_tumor"] for _, part in months], GREEN, "-."),
+        "refused": ([part.statuses["refused"] for _, part in months], BLUE, ":"),
+    }
     with drawing(stem, (7.0, 3.6)) as axes:
-        for name, (values, color, dash) in shares.items():
-            axes.plot(range(len(months)), values, dash, marker="o", markersize=3, color=color,
+        for name, (counts, color, dash) in lines.items():
+            share = np.array(counts) / count
+            axes.plot(range(len(months)), share, dash, marker="o", markersize=3, color=color,
                       label=name)  # fmt: skip
         step = max(1, len(months) // 12)
         axes.set_xticks(range(0, len(months), step), [value for value, _ in months[::step]],

@@ -1,9 +1,9 @@
 """Keep what was found as Parquet, and a ledger of what is done.
 
 The ledger is a SQLite file in `_meninx` inside the table's folder, which readers of Parquet pass
-over. A unit of work is entered with its rows in one transaction. Rows wait in the ledger until there
-are enough for a part; a part is whole on the disk before the ledger counts its rows as written, and
-one that the ledger does not know is left from a run that was killed, and goes.
+over. A unit of work is entered with its rows in one transaction. Rows wait in the ledger until
+there are enough for a part; a part is whole on the disk before the ledger counts its rows as
+written, and one that the ledger does not know is left from a run that was killed, and goes.
 """
 
 import hashlib
@@ -243,13 +243,11 @@ class Table:
             "select distinct part from findings where detector=? and moved and part is not null"
         )
         for (part,) in list(self._ask(question)):
-            names = dict(
-                self._ask(
-                    "select content_hash, place || detail from findings where detector=? and part=? "
-                    "and moved",
-                    part,
-                )
+            asked = (
+                "select content_hash, place || detail from findings "
+                "where detector=? and part=? and moved"
             )
+            names = dict(self._ask(asked, part))
             table = parquet.read_table(self._path(part), partitioning=None)
             keys = table.column("content_hash").to_pylist()
             scans = table.column("scan").to_pylist()

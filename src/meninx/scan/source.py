@@ -1,5 +1,6 @@
 """Give bytes by name, whether they lie in a file or in a zip, and translate decoders' errors."""
 
+import re
 import textwrap
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from meninx.scan.limits import Limits
 
 # Decoders' messages can run to a page of advice to programmers.
 LONGEST_DETAIL = 120
+# Where an object lies in memory is of no use to a reader, and differs each time.
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def reading(place: str, what: str) -> Iterator[None]:
             raise
         raise type(error)(str(error), place=place, reason=error.reason) from error
     except Exception as error:
-        detail = textwrap.shorten(str(error), LONGEST_DETAIL, placeholder=" ...")
+        detail = ADDRESS.sub("", textwrap.shorten(str(error), LONGEST_DETAIL, placeholder=" ..."))
         raise UnreadableFile(
             f"{what} can't be read ({type(error).__name__}: {detail}); the file is damaged, "
             "incomplete or not what its name says",
