@@ -69,7 +69,7 @@ lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
 
 clean:  ## Remove what the targets made.
-	rm -rf .venv demo demo-web evidence explanations fuzz runs scans findings mydata meninx-node released results secret.key .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf table .venv demo demo-web evidence explanations fuzz runs scans findings mydata meninx-node released results secret.key .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -116,7 +116,7 @@ def killed(folder: Path, out: Path, longest: float) -> None:
     chance = random.Random(7)
     for _ in range(3):
         running = subprocess.Popen(command(folder, out, 2))
-        time.sleep(chance.uniform(0.1, 0.3) * longest)
+        time.sleep(chance.uniform(0.15, 0.3) * longest)
         running.send_signal(signal.SIGKILL)
         running.wait()
         time.sleep(3)

@@ -129,6 +129,35 @@ def served_table(what: str, source: str) -> str:
     return as_table(rows)
 
 
+# Of an archive on paper: cores that score, beside how many series.
+PROJECTED = ((10**4, 2), (10**5, 16), (10**6, 128), (10**7, 1024))
+# A clinical series, against the six small slices of the measured ones.
+CLINICAL_SLICES, MEASURED_SLICES = 150, 6
+
+
+def projection_table() -> str:
+    """Return what larger archives would take, from parts that were measured."""
+    told = _read("archive.json")
+    core = told["one worker, s"] / told["series"] * CLINICAL_SLICES / MEASURED_SLICES
+    ledger = told["ledger, units a second"]
+    walk = told["walking and grouping, series a second and task"]
+    heading = ["series of 150 slices", "cores", "scoring, h", "ledger, h", "walking and sorting, h",
+               "table, GB", "bottleneck"]  # fmt: skip
+    rows = [heading, ["---"] * len(heading)]
+    for series, cores in PROJECTED:
+        # The walk is one task; sorting shares the cores' rest, a tenth of one for each task.
+        hours = {
+            "scoring": series * core / cores / 3600,
+            "ledger": series / ledger / 3600,
+            "walking and sorting": series * CLINICAL_SLICES / MEASURED_SLICES / walk / 3600,
+        }
+        size = series * told["bytes a row"] * CLINICAL_SLICES / MEASURED_SLICES / 1e9
+        slowest = max(hours, key=lambda name: hours[name])
+        rows.append([f"{series:,}", str(cores), *(f"{value:.1f}" for value in hours.values()),
+                     f"{size:.1f}", slowest])  # fmt: skip
+    return as_table(rows)
+
+
 def rivals_table() -> str:
     """Return the table of one picture's time beside another program's."""
     told = _read("rivals.json")
@@ -266,6 +295,10 @@ def pages() -> dict[Path, str]:
             served_table("DICOM node", "node.json"),
             int8_table(),
             rivals_table(),
+        ),
+        ROOT / "docs" / "scale.md": (
+            served_table("scoring an archive", "archive.json"),
+            projection_table(),
         ),
         ROOT / "docs" / "refusals.md": (refusals_table(), damages_table()),
         ROOT / "docs" / "explanation.md": (explanation_table(),),

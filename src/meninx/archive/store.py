@@ -4,6 +4,7 @@ import csv
 import itertools
 import posixpath
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,7 +76,17 @@ class Store(Protocol):
         """Yield the folders, one after the other, each listed when it is asked for."""
 
     def groups(self, folder: Folder) -> Iterator[Group]:
-        """Yield what is to be scored in a folder, told without reading pixels."""
+        """Yield what is to be scored in a folder, told without reading pixels.
+
+        Args:
+            folder: Of `folders`.
+
+        Yields:
+            Groups of its files; files that are not our matter are passed over.
+
+        Raises:
+            OSError: If a file can't be had now: without its first bytes a series would lack it.
+        """
 
     def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
         """Give files on this machine.
@@ -186,7 +197,7 @@ class FileStore:
         """Sort files into series by their first bytes; see `Store.groups`."""
         series: dict[str, list[Entry]] = {}
         for entry in folder.entries:
-            head = self._head(entry.name)
+            head = self._head(entry)
             try:
                 kind = kind_of(head, entry.name)
             except InputError:
@@ -200,26 +211,24 @@ class FileStore:
             place = folder.name if alone else entries[0].name
             yield Group(place, tuple(entries))
 
-    def _head(self, name: str) -> bytes:
-        path = self._path(name)
-        try:
-            if self._is_local:
-                with Path(path).open("rb") as file:
-                    return file.read(HEAD_BYTES)
-            return bytes(self._files.cat_file(path, start=0, end=HEAD_BYTES))
-        except Exception:  # noqa: BLE001 - told when the whole file is fetched
+    def _head(self, entry: Entry) -> bytes:
+        path, count = self._path(entry.name), min(entry.size, HEAD_BYTES)
+        if not count:
             return b""
+        if self._is_local:
+            with Path(path).open("rb") as file:
+                return file.read(count)
+        with _as_os_error(entry.name):
+            return bytes(self._files.cat_file(path, start=0, end=count))
 
     def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
         """Give local files where they lie, others copied; see `Store.fetch`."""
         if self._is_local:
             return [Path(self._path(name)) for name in names]
         paths = [into / f"{number:06}_{Path(name).name}" for number, name in enumerate(names)]
-        try:
-            for name, path in zip(names, paths, strict=True):
+        for name, path in zip(names, paths, strict=True):
+            with _as_os_error(name):
                 self._files.get_file(self._path(name), str(path))
-        except Exception as error:
-            raise OSError(f"{type(error).__name__}: {error}") from error
         return paths
 
 
@@ -306,13 +315,20 @@ class WebStore:
 
     def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
         """Fetch series by WADO-RS; see `Store.fetch`."""
-        try:
-            for name in names:
-                study, series = name.split("/")
+        for name in names:
+            study, series = name.split("/")
+            with _as_os_error(name):
                 self._peer.fetch_series(study, series, into)
-        except Exception as error:
-            raise OSError(str(error)) from error
         return sorted(into.iterdir())
+
+
+@contextmanager
+def _as_os_error(place: str) -> Iterator[None]:
+    """Turn whatever a file system's driver or a service raises into one kind of error."""
+    try:
+        yield
+    except Exception as error:
+        raise OSError(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def _entry(name: str, info: dict[str, Any]) -> Entry:

@@ -53,7 +53,11 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
         return
     if stamp in done:
         return
-    groups = list(store.groups(folder))
+    try:
+        groups = list(store.groups(folder))
+    except OSError as error:
+        yield Unit(folder.name, (), 0, stamp, stamp, 1, str(error))
+        return
     for group in groups:
         unit = _unit(group, stamp, len(groups))
         if unit.stamp not in done:

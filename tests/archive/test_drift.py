@@ -1,0 +1,80 @@
+"""Warnings where scores or refusals moved, and none where only the share of tumors did."""
+
+import numpy as np
+import pytest
+
+from meninx.archive.drift import Reference, warnings_of
+from meninx.archive.tally import Tally, binned
+from meninx.detect.calibration import Calibration, Scale
+
+CHANCE = np.random.default_rng(3)
+TUMORS = tuple(sorted(CHANCE.normal(3, 1.5, 300)))
+HEALTHY = tuple(sorted(CHANCE.normal(-3, 1.5, 300)))
+SCALE = Scale(tumors=TUMORS, healthy=HEALTHY)
+CALIBRATION = Calibration(picture=SCALE, study=SCALE)
+
+
+class Batch:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def to_pylist(self):
+        return self.rows
+
+
+def rows(count, tumors, seed=0, shift=0.0, month="2025-01", refused=0):
+    chance = np.random.default_rng(seed)
+    sick = chance.random(count) < tumors
+    logits = np.where(sick, chance.normal(3, 1.5, count), chance.normal(-3, 1.5, count)) + shift
+    told = [
+        {"status": "scored", "reason": None, "decision": "refer", "kind": "volume",
+         "probability": float(1 / (1 + np.exp(-logit))), "month": month, "scanner": "",
+         "field_strength": 3.0, "sequence": "T1"}
+        for logit in logits
+    ]  # fmt: skip
+    for row in told[:refused]:
+        row.update(status="refused", reason="not_brain_mri", decision=None, probability=None)
+    return told
+
+
+def warned(*parts):
+    return warnings_of(Tally.of([Batch(part) for part in parts]), CALIBRATION)
+
+
+@pytest.mark.parametrize("tumors", [0.0, 0.2, 0.9])
+def test_the_share_of_tumors_is_no_drift(tumors):
+    assert warned(rows(500, tumors)) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_months_alike_give_no_warning(seed):
+    parts = [rows(100, 0.3, seed * 20 + n, month=f"2025-{n + 1:02}", refused=3) for n in range(12)]
+    assert warned(*parts) == []
+
+
+def test_shifted_scores_are_told_for_the_month_they_come_from():
+    parts = [rows(200, 0.3, n, month=f"2024-{n + 1:02}") for n in range(12)]
+    parts.append(rows(200, 0.3, 99, month="2025-06", shift=2.5))
+    found = {(warn.dimension, warn.value) for warn in warned(*parts)}
+    assert ("month", "2025-06") in found
+    assert all(value in ("2025-06", "all", "3 T", "T1") for _, value in found)
+
+
+def test_more_refusals_are_told():
+    parts = [rows(200, 0.3, n, month=f"2025-{n + 1:02}", refused=2) for n in range(5)]
+    parts.append(rows(200, 0.3, 9, month="2025-06", refused=40))
+    (warn,) = warned(*parts)
+    assert (warn.dimension, warn.value) == ("month", "2025-06")
+    assert "20.0% refused, elsewhere 1.0%" in warn.what
+
+
+def test_few_scans_are_not_judged():
+    assert warned(rows(15, 0.3, shift=9)) == []
+
+
+def test_the_distance_is_that_of_the_best_mixture():
+    reference = Reference.of(SCALE)
+    mixed = binned(np.array([*TUMORS, *HEALTHY, *HEALTHY, *HEALTHY]))
+    assert reference.distance(mixed) == pytest.approx(0, abs=0.01)
+    assert reference.distance(binned(np.zeros(50))) > 0.4
+    assert Reference.of(Scale()) is None

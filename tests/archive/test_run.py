@@ -1,0 +1,141 @@
+"""The whole way on Ray: once through, killed and resumed, on a second node that dies."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from ray.cluster_utils import Cluster
+
+from tests.archive.conftest import ROWS, SERIES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+TIMES = ["milliseconds", "detector"]
+MIB = 2**20
+
+
+def command(source, out, *options):
+    return [sys.executable, "-m", "meninx", "score-archive", str(source), "--out", str(out),
+            "--workers", "2", *options]  # fmt: skip
+
+
+def run(source, out, *options):
+    return subprocess.run(
+        command(source, out, *options), capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def table(out):
+    frame = pd.read_parquet(out).drop(columns=TIMES).sort_values("content_hash")
+    return json.loads(frame.to_json(orient="records", default_handler=str))
+
+
+@pytest.fixture(scope="module")
+def whole(archive, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "out"
+    result = run(archive, out, "--maps")
+    assert result.returncode == 1, result.stderr  # some are refused
+    return out, result.stderr
+
+
+def test_every_series_is_in_the_table_once(whole):
+    out, told = whole
+    found = pd.read_parquet(out)
+    assert len(found) == ROWS
+    assert found.content_hash.is_unique
+    # The copy's name comes first, so it names the row of both.
+    assert sorted(found[found.status == "scored"].scan) == sorted(
+        ["a/copy", *(f"b/series-{n}" for n in range(1, SERIES)), "c/volume.nii.gz"]
+    )
+    assert f"{ROWS} scans in the table: {SERIES + 1} scored, 1 refused, 2 failed" in told
+    assert {one["sha256"][:16] for one in found.model} == set(found.detector)
+    maps = found[found.heatmap.notna()].heatmap
+    assert all(one.startswith(b"\x89PNG") for one in maps)
+
+
+def test_the_pages_say_what_became_of_it(whole):
+    aside = whole[0] / "_meninx"
+    told = json.loads((aside / "summary.json").read_text())
+    assert told["rows"] == ROWS
+    assert told["copies"] == 1
+    assert told["reasons"]["failed: unreadable"] == 2
+    assert "not for diagnosis" in (aside / "summary.html").read_text()
+    assert "2025-03" in (aside / "drift.html").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(whole, archive):
+    before = table(whole[0])
+    result = run(archive, whole[0], "--maps")
+    assert "this run: 0 new" in result.stderr
+    assert table(whole[0]) == before
+
+
+def test_killed_anywhere_and_run_again_it_gives_the_same_table(whole, archive, tmp_path):
+    chance = random.Random(1)
+    out = tmp_path / "out"
+    for _ in range(3):
+        with subprocess.Popen(command(archive, out, "--maps"), stderr=subprocess.DEVNULL) as driver:
+            time.sleep(chance.uniform(8, 20))
+            driver.send_signal(signal.SIGKILL)
+        time.sleep(2)
+    assert run(archive, out, "--maps").returncode == 1
+    assert table(out) == table(whole[0])
+
+
+def test_a_worker_killed_loses_nothing(whole, archive, tmp_path):
+    out = tmp_path / "out"
+    with subprocess.Popen(command(archive, out, "--maps"), stderr=subprocess.PIPE) as driver:
+        killed = 0
+        while driver.poll() is None and killed < 2:
+            for pid in workers_of(driver.pid):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+            time.sleep(1)
+        driver.communicate()
+    assert killed
+    assert table(out) == table(whole[0])
+
+
+def workers_of(driver):
+    """Return the processes that score for a driver, Ray's raylet between them."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[1:]
+    processes = [(int(pid), int(parent), args) for pid, parent, args in
+                 (line.split(None, 2) for line in listed)]  # fmt: skip
+    own = {driver}
+    for _ in range(4):
+        own |= {pid for pid, parent, _ in processes if parent in own}
+    return [pid for pid, _, args in processes if pid in own and "MapWorker" in args][:1]
+
+
+def test_a_node_that_dies_loses_nothing(whole, archive, tmp_path):
+    small = {"object_store_memory": 100 * MIB}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **small}
+    )
+    second = cluster.add_node(num_cpus=1, **small)
+    try:
+        out = tmp_path / "out"
+        wanted = command(archive, out, "--maps", "--address", cluster.address)
+        with subprocess.Popen(wanted, stderr=subprocess.PIPE, text=True) as driver:
+            time.sleep(14)
+            cluster.remove_node(second, allow_graceful=False)
+            _, told = driver.communicate(timeout=240)
+        assert driver.returncode == 1, told
+    finally:
+        cluster.shutdown()
+    assert table(out) == table(whole[0])
+
+
+def test_no_cluster_at_an_address_is_told(archive, tmp_path):
+    result = run(archive, tmp_path / "out", "--address", "127.0.0.1:1")
+    assert result.returncode == 2
+    assert "no Ray cluster there" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,100 @@
+"""One unit at a time: judged apart, named by content, poison contained."""
+
+import json
+import time
+
+import pytest
+
+from meninx.archive import scoring
+from meninx.archive.scoring import UnitScorer, content_hash
+from meninx.archive.store import open_store
+from meninx.archive.table import Done
+from meninx.archive.units import units_of
+from tests.archive import poison
+
+NOTHING = Done([])
+MEMORY = 4 * 2**30
+
+
+def scored(folder, done=NOTHING, *, maps=False, seconds=60):
+    store = open_store(str(folder))
+    scorer = UnitScorer(store, done, None, maps=maps, seconds=seconds, memory_bytes=MEMORY)
+    try:
+        return {
+            unit.place: scorer.score(unit)
+            for found in store.folders()
+            for unit in units_of(store, found, done)
+        }
+    finally:
+        scorer.close()
+
+
+def rows(told):
+    return json.loads(told["rows"])
+
+
+@pytest.mark.slow
+def test_rows_are_the_public_json_with_facts(archive):
+    told = scored(archive)
+    (row,) = rows(told["b/series-2"])
+    assert row["status"] == "scored"
+    assert 0 <= row["probability"] <= 1
+    assert (row["month"], row["scanner"], row["field_strength"], row["sequence"]) == (
+        "2025-03", "meninx phantom phantom", 1.5, "FLAIR",
+    )  # fmt: skip
+    assert (row["kind"], row["files"]) == ("volume", 3)
+    assert set(row["milliseconds"]) == {"read", "preprocess", "infer"}
+    assert told["a/copy"]["content_hash"] == told["b/series-0"]["content_hash"]
+    statuses = {place: rows(one)[0]["status"] for place, one in told.items() if rows(one)}
+    assert statuses["c/noise.png"] == "refused"
+    assert statuses["c/cut.png"] == statuses["c/broken.dcm"] == "failed"
+    assert "/in/c" not in json.dumps(told["c/cut.png"])
+
+
+@pytest.mark.slow
+def test_known_content_is_not_scored_again(archive):
+    first = scored(archive / "b/series-1")
+    known = Done([first["."]["content_hash"]])
+    again = scored(archive / "b/series-1", known)
+    assert rows(again["."]) == []
+    assert again["."]["content_hash"] == first["."]["content_hash"]
+
+
+@pytest.mark.slow
+def test_poison_fails_within_its_limit_and_leaves_the_rest_alone(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "judge_files", poison.judge)
+    good = (archive / "c/volume.nii.gz").read_bytes()
+    for name in ("end", "nap", "eat"):
+        (tmp_path / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
+        (tmp_path / f"{name}-after.nii.gz").write_bytes(good)
+    began = time.monotonic()
+    told = scored(tmp_path, seconds=15)
+    assert time.monotonic() - began < 120
+    reasons = {place: rows(one)[0]["reason"] for place, one in told.items()}
+    assert reasons["nap.png"] == "limit_exceeded"
+    assert reasons["end.png"] == reasons["eat.png"] == "unreadable"
+    for name in ("end", "nap", "eat"):
+        (row,) = rows(told[f"{name}-after.nii.gz"])
+        assert row["status"] == "scored"
+
+
+def test_files_out_of_reach_are_told_and_not_failed(archive, tmp_path):
+    gone = tmp_path / "gone.png"
+    gone.write_bytes(b"\x89PNG\r\n\x1a\n")
+    store = open_store(str(tmp_path))
+    (folder,) = store.folders()
+    (unit,) = units_of(store, folder, NOTHING)
+    gone.unlink()
+    scorer = UnitScorer(store, NOTHING, None, maps=False, seconds=5, memory_bytes=MEMORY)
+    told = scorer.score(unit)
+    scorer.close()
+    assert "gone.png" in told["unreached"]
+    assert rows(told) == []
+
+
+def test_content_does_not_depend_on_names_or_order(tmp_path):
+    for name, data in (("a", b"1"), ("b", b"2"), ("c", b"2"), ("d", b"1")):
+        (tmp_path / name).write_bytes(data)
+    first = content_hash([tmp_path / "a", tmp_path / "b"])
+    assert first == content_hash([tmp_path / "c", tmp_path / "d"])
+    assert first != content_hash([tmp_path / "a", tmp_path / "d"])

@@ -1,0 +1,148 @@
+"""Archives wherever they lie: folders, lists, an object store, told without reading pixels."""
+
+import os
+import shutil
+import urllib.request
+
+import pandas as pd
+import pytest
+
+from meninx.archive.store import open_store
+from meninx.archive.table import Done
+from meninx.archive.units import units_of
+from meninx.errors import OptionError
+from tests.archive.conftest import SERIES, SLICES
+from tests.clinic.conftest import free_port
+
+NOTHING = Done([])
+
+
+def units(source, done=NOTHING):
+    store = open_store(str(source))
+    return store, [unit for folder in store.folders() for unit in units_of(store, folder, done)]
+
+
+def places(found):
+    return sorted(unit.place for unit in found)
+
+
+EXPECTED = sorted(
+    ["a/copy", *(f"b/series-{n}" for n in range(SERIES)),
+     "c/volume.nii.gz", "c/broken.dcm", "c/cut.png", "c/noise.png"]
+)  # fmt: skip
+
+
+def test_a_tree_is_grouped_into_series(archive):
+    _, found = units(archive)
+    assert places(found) == EXPECTED
+    assert {len(unit.names) for unit in found} == {1, SLICES}
+
+
+def test_series_of_one_folder_are_told_apart(archive, tmp_path):
+    for number in range(2):
+        for file in (archive / f"b/series-{number}").iterdir():
+            shutil.copy(file, tmp_path / f"{number}-{file.name}")
+    _, found = units(tmp_path)
+    assert places(found) == ["0-0.dcm", "1-0.dcm"]
+    assert [len(unit.names) for unit in found] == [SLICES, SLICES]
+
+
+def test_what_is_done_is_passed_over(archive):
+    _, found = units(archive)
+    folders = {unit.folder for unit in found if unit.place.startswith("b/")}
+    _, left = units(archive, Done(folders))
+    assert places(left) == [place for place in EXPECTED if not place.startswith("b/")]
+    _, left = units(archive, Done(unit.stamp for unit in found))
+    assert left == []
+
+
+def test_a_changed_file_is_no_longer_done(archive, tmp_path):
+    copied = tmp_path / "copied"
+    shutil.copytree(archive / "c", copied)
+    _, found = units(copied)
+    os.utime(copied / "noise.png", (1, 1))
+    _, left = units(copied, Done([unit.stamp for unit in found] + [found[0].folder]))
+    assert places(left) == ["noise.png"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_list_names_files_and_folders(archive, tmp_path, suffix):
+    source = tmp_path / "in"
+    shutil.copytree(archive, source)
+    table = pd.DataFrame({"path": ["b/series-1", "c/volume.nii.gz", str(source / "c/noise.png"),
+                                   "c/missing.nii"]})  # fmt: skip
+    path = source / f"list.{suffix}"
+    table.to_csv(path) if suffix == "csv" else table.to_parquet(path)
+    _, found = units(path)
+    assert places(found) == ["b/series-1", "c/missing.nii", "c/noise.png", "c/volume.nii.gz"]
+    assert [unit.place for unit in found if unit.error] == ["c/missing.nii"]
+
+
+def test_a_list_without_paths_is_told(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("name\nx\n")
+    with pytest.raises(OptionError, match="no column 'path'"):
+        units(path)
+
+
+def test_one_file_is_an_archive_too(archive):
+    _, found = units(archive / "c/volume.nii.gz")
+    assert places(found) == ["volume.nii.gz"]
+
+
+def test_links_that_lead_elsewhere_are_left_out(archive, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "out.png").symlink_to(archive / "c/noise.png")
+    (folder / "loop").symlink_to(folder, target_is_directory=True)
+    _, found = units(folder)
+    assert found == []
+
+
+@pytest.mark.parametrize("source", ["/nothing/here", "nosuch://bucket/x"])
+def test_an_address_without_anything_is_told(source):
+    with pytest.raises(OptionError):
+        open_store(source)
+
+
+@pytest.fixture
+def bucket(archive, monkeypatch):
+    """An S3 service on this machine with the archive in it."""
+    from moto.server import ThreadedMotoServer
+
+    port = free_port()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
+    server.start()
+    address = f"http://127.0.0.1:{port}"
+    settings = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": address,
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    put(address, "scans", None)
+    for file in archive.rglob("*"):
+        if file.is_file():
+            put(address, f"scans/in/{file.relative_to(archive)}", file.read_bytes())
+    yield "s3://scans/in"
+    server.stop()
+
+
+def put(address, name, data):
+    request = urllib.request.Request(f"{address}/{name}", data=data or b"", method="PUT")
+    request.add_header("Content-Type", "application/octet-stream")
+    request.add_header("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/x")
+    urllib.request.urlopen(request).close()
+
+
+def test_an_object_store_is_grouped_and_fetched(bucket, archive, tmp_path):
+    store, found = units(bucket)
+    assert places(found) == EXPECTED
+    series = next(unit for unit in found if unit.place == "b/series-2")
+    files = store.fetch(series.names, tmp_path)
+    wanted = sorted((archive / "b/series-2").iterdir())
+    assert [file.read_bytes() for file in files] == [file.read_bytes() for file in wanted]
+    with pytest.raises(OSError, match="gone"):
+        store.fetch(["gone.dcm"], tmp_path)

@@ -1,0 +1,111 @@
+"""The table and its ledger: nothing twice, nothing lost, whatever is stopped when."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from meninx.archive import table as tables
+from meninx.archive.table import Table
+from meninx.errors import OptionError
+
+SHA = "ab" * 32
+
+
+def row(**values):
+    return {"detail": "", "status": "scored", "probability": 0.5, "files": 1, **values}
+
+
+def unit(number, place=None, rows=None, units=1):
+    return {
+        "stamp": f"{number:016x}", "folder": f"f{number:015x}", "units": units,
+        "place": place or f"place-{number}", "content_hash": f"{number:064x}",
+        "rows": json.dumps([row()] if rows is None else rows),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def table(tmp_path):
+    made = Table(tmp_path / "out", SHA)
+    yield made
+    made.close()
+
+
+def read(tmp_path):
+    return pd.read_parquet(tmp_path / "out")
+
+
+def test_rows_are_written_once(table, tmp_path):
+    assert table.add([unit(1), unit(2)]) == 2
+    assert table.add([unit(2)]) == 0
+    table.settle()
+    found = read(tmp_path)
+    assert sorted(found.scan) == ["place-1", "place-2"]
+    assert found.content_hash.is_unique
+
+
+def test_of_copies_the_first_by_name_names_the_row(table, tmp_path):
+    table.add([unit(1, place="b")])
+    table.settle()
+    copy = unit(1, place="a", rows=[]) | {"stamp": "ff" * 8}
+    assert table.add([copy]) == 0
+    table.settle()
+    assert list(read(tmp_path).scan) == ["a"]
+    assert table.counts() == {"units": 2, "rows": 1, "contents": 1}
+
+
+def test_scans_of_one_file_have_hashes_of_their_own(table, tmp_path):
+    table.add([unit(1, rows=[row(detail=" (series 1)"), row(detail=" (series 2)")])])
+    table.settle()
+    found = read(tmp_path)
+    assert sorted(found.scan) == ["place-1 (series 1)", "place-1 (series 2)"]
+    assert found.content_hash.is_unique
+    assert f"{1:064x}" in set(found.content_hash)
+
+
+def test_done_knows_units_contents_and_whole_folders(table):
+    table.add([unit(1), unit(2, units=2)])
+    done = table.done()
+    assert f"{1:016x}" in done
+    assert f"{1:064x}" in done
+    assert f"f{1:015x}" in done
+    assert f"f{2:015x}" not in done
+    assert f"{3:016x}" not in done
+
+
+def test_a_part_written_but_not_entered_goes_and_its_rows_stay(table, tmp_path, monkeypatch):
+    table.add([unit(1), unit(2)])
+    monkeypatch.setattr(table, "_transaction", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        table.flush()  # as if killed between the two
+    assert len(list(table.folder.glob("part-*"))) == 1
+    table.close()
+    again = Table(tmp_path / "out", SHA)
+    assert not list(again.folder.iterdir())
+    again.settle()
+    again.close()
+    assert len(read(tmp_path)) == 2
+
+
+def test_rows_wait_for_a_part(table, monkeypatch):
+    monkeypatch.setattr(tables, "PART_ROWS", 10)
+    table.add([unit(number) for number in range(25)])
+    assert len(list(table.folder.glob("part-*"))) == 3
+    assert not list(table.folder.glob("_part-*"))
+
+
+def test_another_run_is_told(table, tmp_path):
+    with pytest.raises(OptionError, match="another run"):
+        Table(tmp_path / "out", SHA)
+
+
+def test_detectors_keep_tables_of_their_own(table, tmp_path):
+    table.add([unit(1)])
+    table.settle()
+    table.close()
+    other = Table(tmp_path / "out", "cd" * 32)
+    assert f"{1:064x}" not in other.done()
+    other.add([unit(1)])
+    other.settle()
+    other.close()
+    assert sorted(read(tmp_path).detector) == ["ab" * 8, "cd" * 8]
