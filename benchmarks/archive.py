@@ -2,6 +2,7 @@
 
 python benchmarks/archive.py make FOLDER [--series 2000]     phantoms, hostile series mixed in
 python benchmarks/archive.py measure FOLDER --json FILE      loop, one worker, two, three kills
+python benchmarks/archive.py parts FOLDER --json FILE        walk, ledger and size, afterwards
 python benchmarks/archive.py memory FOLDER --json FILE       driver at 1,000 and 20,000 series
 """
 
@@ -21,6 +22,9 @@ import numpy as np
 import pyarrow.dataset
 from PIL import Image
 
+from meninx.archive.store import open_store
+from meninx.archive.table import Done, Table
+from meninx.archive.units import units_of
 from meninx.assess.speed import machine
 from meninx.detect.detector import load_detector, score_path
 from meninx.phantom.phantom import grid_of
@@ -169,10 +173,40 @@ def memory(folder: Path) -> dict[str, Any]:
     return told
 
 
+def parts(folder: Path) -> dict[str, Any]:
+    """Return how fast the parts go that do not grow with the cores that score."""
+    store, done = open_store(str(folder)), Done([])
+    began = time.perf_counter()
+    found = [unit for place in store.folders() for unit in units_of(store, place, done)]
+    seconds = time.perf_counter() - began
+    told: dict[str, Any] = {"walking and grouping, series a second and task": len(found) / seconds}
+    out = folder.parent / "out" / "parts"
+    shutil.rmtree(out, ignore_errors=True)
+    table = Table(out, "0" * 64)
+    slices = [{"index": n, "probability": 0.123456, "peak": [n, n, n]} for n in range(SLICES)]
+    row = {"detail": "", "status": "scored", "probability": 0.5, "slices": slices}
+    count = 20_000
+    began = time.perf_counter()
+    for start in range(0, count, 10):
+        table.add(
+            [
+                {"stamp": f"{n:016x}", "folder": f"{n:016x}", "units": 1, "place": f"series-{n}",
+                 "content_hash": f"{n:064x}", "rows": json.dumps([row])}
+                for n in range(start, start + 10)
+            ]
+        )  # fmt: skip
+    table.settle()
+    told["ledger, units a second"] = count / (time.perf_counter() - began)
+    table.close()
+    written = sum(file.stat().st_size for file in (folder.parent / "out/two").rglob("*.parquet"))
+    told["bytes a row"] = written / len(rows(folder.parent / "out/two"))
+    return told
+
+
 def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("make", "measure", "memory"))
+    parser.add_argument("what", choices=("make", "measure", "parts", "memory"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--series", type=int, default=2000)
     parser.add_argument("--json", type=Path)
@@ -180,7 +214,7 @@ def main() -> None:
     if asked.what == "make":
         make(asked.folder, asked.series)
         return
-    told = measure(asked.folder) if asked.what == "measure" else memory(asked.folder)
+    told = {"measure": measure, "parts": parts, "memory": memory}[asked.what](asked.folder)
     known = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
     text = json.dumps(known | told, indent=2) + "\n"
     print(text, end="")
