@@ -3,12 +3,14 @@
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
 import highdicom as hd
+import pandas as pd
 import pydicom
 import pytest
 
@@ -149,3 +151,21 @@ def test_a_study_is_fetched_by_c_move_and_by_the_command(
         for place in (folder, tmp_path / "moved", tmp_path / "web")
     ]
     assert uids[0] == uids[1] == uids[2]
+
+
+def test_an_archive_is_scored_by_dicomweb(orthanc, folder, tmp_path):
+    files = sorted(folder.iterdir())
+    subprocess.run(
+        ["storescu", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.dicom), *files], check=True
+    )
+    command = [sys.executable, "-m", "meninx", "score-archive", orthanc.web, "--out",
+               str(tmp_path / "out"), "--workers", "1"]  # fmt: skip
+    for new in (1, 0):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr
+        assert f"this run: {new} new" in done.stderr
+    (row,) = pd.read_parquet(tmp_path / "out").to_dict("records")
+    source = pydicom.dcmread(files[0])
+    assert row["scan"].startswith(f"{source.StudyInstanceUID}/{source.SeriesInstanceUID}")
+    assert row["status"] == "scored"
+    assert row["files"] == len(files)

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import Entry, Folder, open_store
 from meninx.archive.table import Done, Table
 from meninx.archive.units import Unit, folder_stamp, units_of
-from meninx.errors import OptionError
+from meninx.errors import DataError, MeninxError, OptionError
 
 # Walking and sorting need little, and on a small machine the scorers would leave them nothing:
 # Ray Data waits for ever where an operator has no CPU to run on.
@@ -32,7 +32,12 @@ WALK_CPUS, GROUP_CPUS, SCORE_CPUS = 0.05, 0.1, 0.8
 FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 4
 # Kept free for Ray's own on a machine that we start it on: rows and names are small.
 OBJECT_STORE_BYTES = 256 * 2**20
+# A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go through
+# a million files before the first is scored.
+BLOCK_BYTES = 2**20
 GIB = 2**30
+# What became of some units, as `UnitScorer.score` tells it.
+Units = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def score_archive(
         counting = (options.source, known, progress, stop)
         threading.Thread(target=_count, args=counting, daemon=True).start()
         done = ray.put(known)
-        for units in _scored(options, done):
+        for units in _told(options.source, _scored(options, done)):
             reached = [unit for unit in units if not unit["unreached"]]
             progress.rows += table.add(reached)
             progress.units += len(reached)
@@ -112,6 +117,21 @@ def score_archive(
                 break
     stop.set()
     return progress
+
+
+def _told(source: str, units: Iterator[Units]) -> Iterator[Units]:
+    """Yield units; an error from another process becomes one line of our own."""
+    try:
+        yield from units
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, MeninxError):
+            raise cause from error
+        line = str(cause).strip().splitlines()[-1:] or [""]
+        raise DataError(
+            f"{source}: stopped by {type(cause).__name__}: {line[0]}; what is done is kept, run "
+            "the same command to go on"
+        ) from error
 
 
 @contextmanager
@@ -126,6 +146,7 @@ def _cluster(options: Options) -> Iterator[None]:
     except ConnectionError as error:
         raise OptionError(f"--address {options.address}: no Ray cluster there: {error}") from error
     context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -160,7 +181,7 @@ def _silent() -> Iterator[None]:
         os.close(nothing)
 
 
-def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[dict[str, Any]]]:
+def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[Units]:
     """Yield what became of units, some at a time, as they are ready."""
     workers, gpus = _workers(options)
     # One task walks: what it yields is taken up while it goes on.
@@ -243,9 +264,10 @@ class Scoring:
 
 def _count(source: str, done: Done, progress: Progress, stop: threading.Event) -> None:
     """Count the archive's files, so that the time left can be told."""
-    for folder in open_store(source).folders():
-        progress.found += len(folder.entries)
-        progress.earlier += len(folder.entries) if folder_stamp(folder) in done else 0
-        if stop.is_set():
-            return
-    progress.counted = True
+    with suppress(Exception):  # what is out of reach is told where it is to be scored
+        for folder in open_store(source).folders():
+            progress.found += len(folder.entries)
+            progress.earlier += len(folder.entries) if folder_stamp(folder) in done else 0
+            if stop.is_set():
+                return
+        progress.counted = True

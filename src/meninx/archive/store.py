@@ -13,6 +13,7 @@ import fsspec
 import pyarrow.parquet as parquet
 from fsspec.implementations.local import LocalFileSystem
 
+from meninx.clinic.peers import WebPeer
 from meninx.errors import InputError, OptionError
 from meninx.scan.dicom import series_uid_of
 from meninx.scan.reading import kind_of
@@ -81,7 +82,7 @@ class Store(Protocol):
         Args:
             folder: Of `folders`.
 
-        Yields:
+        Returns:
             Groups of its files; files that are not our matter are passed over.
 
         Raises:
@@ -238,11 +239,15 @@ class ListStore(FileStore):
     Args:
         files: The file system of the list and of what it names.
         path: Of the list: CSV or Parquet with a column `path`.
+
+    Raises:
+        OptionError: If it has no such column.
     """
 
     def __init__(self, files: Any, path: str) -> None:
         super().__init__(files, posixpath.dirname(path))
         self._list = path
+        next(self._names(), None)  # a list without that column is told at once
 
     def folders(self) -> Iterator[Folder]:
         """Yield what the list names; neighbors of one folder together; see `Store.folders`."""
@@ -288,13 +293,17 @@ class WebStore:
 
     Args:
         address: Of the service.
+
+    Raises:
+        OptionError: If it does not answer.
     """
 
     def __init__(self, address: str) -> None:
-        # The one place that needs the extra `hospital`.
-        from meninx.clinic.peers import WebPeer
-
         self._peer = WebPeer(address)
+        try:
+            next(self._peer.studies(1), None)
+        except Exception as error:  # whatever the service answers instead
+            raise OptionError(f"{address}: no DICOMweb service answers: {error}") from error
 
     def folders(self) -> Iterator[Folder]:
         """Yield studies that have MR series, a page of them at a time; see `Store.folders`."""
