@@ -32,8 +32,8 @@ WALK_CPUS, GROUP_CPUS, SCORE_CPUS = 0.05, 0.1, 0.8
 FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 4
 # Kept free for Ray's own on a machine that we start it on: rows and names are small.
 OBJECT_STORE_BYTES = 256 * 2**20
-# A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go through
-# a million files before the first is scored.
+# A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go
+# through a million files before the first is scored.
 BLOCK_BYTES = 2**20
 GIB = 2**30
 # What became of some units, as `UnitScorer.score` tells it.
