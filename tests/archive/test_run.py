@@ -105,7 +105,7 @@ def test_a_worker_killed_loses_nothing(whole, archive, tmp_path):
 
 
 def workers_of(driver):
-    """Return a process that scores for a driver, Ray's raylet between them; none if there is none."""
+    """Return a process that scores for a driver, if there is one; Ray stands between them."""
     parents, names = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -54,10 +54,10 @@ def test_rows_are_the_public_json_with_facts(archive):
 @pytest.mark.slow
 def test_known_content_is_not_scored_again(archive):
     first = scored(archive / "b/series-1")
-    known = Done([first["."]["content_hash"]])
+    known = Done([first["series-1"]["content_hash"]])
     again = scored(archive / "b/series-1", known)
-    assert rows(again["."]) == []
-    assert again["."]["content_hash"] == first["."]["content_hash"]
+    assert rows(again["series-1"]) == []
+    assert again["series-1"]["content_hash"] == first["series-1"]["content_hash"]
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ from meninx.scan.scan import Scan
 from meninx.scan.series import SeriesFacts
 from meninx.scan.source import Source
 
-# Disks and networks stumble: how often a file is asked for, and the first pause, s.
-TRIES, PAUSE = 3, 0.5
+# Disks and networks stumble: the pauses after which files are asked for again, s.
+PAUSES = (0.5, 1.0)
 
 
 class UnitScorer:
@@ -74,17 +74,18 @@ class UnitScorer:
         return told
 
     def _fetched(self, unit: Unit, into: Path) -> list[Path]:
-        for attempt in range(TRIES):
+        for pause in PAUSES:
             try:
-                files = self._store.fetch(unit.names, into)
-                for file in files:
-                    file.open("rb").close()
-                return files
+                return self._had(unit, into)
             except OSError:
-                if attempt == TRIES - 1:
-                    raise
-                time.sleep(PAUSE * 2**attempt)
-        raise AssertionError("unreachable")
+                time.sleep(pause)
+        return self._had(unit, into)
+
+    def _had(self, unit: Unit, into: Path) -> list[Path]:
+        files = self._store.fetch(unit.names, into)
+        for file in files:
+            file.open("rb").close()
+        return files
 
     def _judged(self, unit: Unit, files: Sequence[Path]) -> list[dict[str, Any]]:
         try:

@@ -209,7 +209,8 @@ class FileStore:
                 yield Group(entry.name, (entry,))
         for entries in series.values():
             alone = len(series) == 1 and len(entries) > 1
-            place = folder.name if alone else entries[0].name
+            whole = posixpath.basename(self._root) if folder.name == "." else folder.name
+            place = whole if alone else entries[0].name
             yield Group(place, tuple(entries))
 
     def _head(self, entry: Entry) -> bytes:

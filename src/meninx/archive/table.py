@@ -278,6 +278,9 @@ class Table:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+        folder = os.open(self.folder, os.O_RDONLY)
+        os.fsync(folder)  # the new name too is on the disk before the ledger counts on it
+        os.close(folder)
 
     def _path(self, part: int) -> Path:
         return self.folder / f"part-{part:06}.parquet"
