@@ -31,7 +31,7 @@ from meninx.phantom.phantom import grid_of
 from meninx.phantom.writing import dicom_slice, make_study, stable_uid
 from meninx.scan.scan import Scan
 
-HEADS, HOSTILE_EVERY, SLICES = 20, 25, 6
+HEADS, HOSTILE_EVERY, SLICES = 20, 25, 3
 SCANNERS = (("Siemens", "Aera", "1.5"), ("GE", "Signa", "3"), ("Philips", "Ingenia", "3"))
 # What differs from run to run, and says nothing of what was found.
 TIMES = ("milliseconds",)
@@ -39,7 +39,7 @@ TIMES = ("milliseconds",)
 
 def heads() -> list[Scan]:
     """Return small heads, every other one with a tumor."""
-    grid = grid_of(shape=(96, 112, SLICES), spacing=(2.1, 2.1, 18.0))
+    grid = grid_of(shape=(96, 112, SLICES), spacing=(2.1, 2.1, 30.0))
     kinds = ("glioma", None, "meningioma", None, "pituitary", None)
     sequences = ("T1c", "FLAIR", "T2", "T1")
     return [

@@ -131,8 +131,8 @@ def served_table(what: str, source: str) -> str:
 
 # Of an archive on paper: cores that score, beside how many series.
 PROJECTED = ((10**4, 2), (10**5, 16), (10**6, 128), (10**7, 1024))
-# A clinical series, against the six small slices of the measured ones.
-CLINICAL_SLICES, MEASURED_SLICES = 150, 6
+# A clinical series, against the three slices of the measured ones.
+CLINICAL_SLICES, MEASURED_SLICES = 150, 3
 
 
 def projection_table() -> str:

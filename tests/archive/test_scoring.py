@@ -20,11 +20,8 @@ def scored(folder, done=NOTHING, *, maps=False, seconds=60):
     store = open_store(str(folder))
     scorer = UnitScorer(store, done, None, maps=maps, seconds=seconds, memory_bytes=MEMORY)
     try:
-        return {
-            unit.place: scorer.score(unit)
-            for found in store.folders()
-            for unit in units_of(store, found, done)
-        }
+        units = (unit for found in store.folders() for unit in units_of(store, found, done))
+        return {told["place"]: told for told in scorer.score(units)}
     finally:
         scorer.close()
 
@@ -86,7 +83,7 @@ def test_files_out_of_reach_are_told_and_not_failed(archive, tmp_path):
     (unit,) = units_of(store, folder, NOTHING)
     gone.unlink()
     scorer = UnitScorer(store, NOTHING, None, maps=False, seconds=5, memory_bytes=MEMORY)
-    told = scorer.score(unit)
+    (told,) = scorer.score([unit])
     scorer.close()
     assert "gone.png" in told["unreached"]
     assert rows(told) == []

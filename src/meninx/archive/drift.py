@@ -108,7 +108,9 @@ def warnings_of(tally: Tally, calibration: Calibration) -> list[Warn]:
     ]
     for (dimension, value), part in parts:
         texts = _against_reference(part, calibration, alpha)
-        if sum(1 for (other, _) in tally.parts if other == dimension) > 1:
+        alone = sum(1 for (other, _) in tally.parts if other == dimension) == 1
+        # Sequences look different, and each sees other patients: that is no move.
+        if not alone and dimension != "sequence":
             texts += _against_rest(part, tally.whole, alpha)
         found += [Warn(dimension, value, text) for text in texts]
     order = ("archive", *DIMENSIONS)

@@ -29,7 +29,7 @@ from meninx.errors import DataError, MeninxError, OptionError
 # Ray Data waits for ever where an operator has no CPU to run on.
 WALK_CPUS, GROUP_CPUS, SCORE_CPUS = 0.05, 0.1, 0.8
 # Folders and units sent about at a time: few, so that a stop loses little and workers end together.
-FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 4
+FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 8
 # Kept free for Ray's own on a machine that we start it on: rows and names are small.
 OBJECT_STORE_BYTES = 256 * 2**20
 # A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go
@@ -195,7 +195,7 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[Units]:
     scored = units.repartition(target_num_rows_per_block=UNITS_A_BLOCK).map_batches(
         Scoring,
         fn_constructor_args=(options, done),
-        batch_size=1,
+        batch_size=UNITS_A_BLOCK,
         num_cpus=SCORE_CPUS,
         num_gpus=gpus,
         compute=ActorPoolStrategy(min_size=1, max_size=workers),
@@ -258,8 +258,9 @@ class Scoring:
 
     def __call__(self, batch: Batch) -> Iterator[Batch]:
         """Yield what became of each unit, as JSON."""
-        for text in batch["unit"]:
-            yield {"unit": [json.dumps(self._scorer.score(Unit.of_row(json.loads(text))))]}
+        units = (Unit.of_row(json.loads(text)) for text in batch["unit"])
+        for told in self._scorer.score(units):
+            yield {"unit": [json.dumps(told)]}
 
 
 def _count(source: str, done: Done, progress: Progress, stop: threading.Event) -> None:

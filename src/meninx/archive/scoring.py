@@ -7,7 +7,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from meninx.scan.source import Source
 
 # Disks and networks stumble: the pauses after which files are asked for again, s.
 PAUSES = (0.5, 1.0)
+Told = dict[str, Any]
+Rows = list[dict[str, Any]]
 
 
 class UnitScorer:
@@ -48,30 +51,45 @@ class UnitScorer:
         self._apart = Apart(memory_bytes, seconds)
         self._named = load_detector(model, threads=1).model
 
-    def score(self, unit: Unit) -> dict[str, Any]:
-        """Score a unit.
+    def score(self, units: Iterable[Unit]) -> Iterator[Told]:
+        """Score units; while one is judged over there, the next is fetched and hashed here.
 
         Args:
-            unit: To score.
+            units: To score.
 
-        Returns:
-            What `Table.add` takes, and `unreached`: why its files could not be had, or empty.
+        Yields:
+            Of each what `Table.add` takes, and `unreached`: why its files could not be had, or
+            empty.
         """
-        told = {"stamp": unit.stamp, "folder": unit.folder, "units": unit.units,
-                "place": unit.place, "content_hash": "", "rows": "[]", "unreached": unit.error,
-                "files": len(unit.names)}  # fmt: skip
+        before: _Begun | None = None
+        for unit in units:
+            begun = self._begin(unit)
+            if before is not None:
+                yield self._finish(before)
+            before = begun
+        if before is not None:
+            yield self._finish(before)
+
+    def _begin(self, unit: Unit) -> "_Begun":
+        begun = _Begun(unit)
         if unit.error:
-            return told
-        with tempfile.TemporaryDirectory(prefix="meninx-") as into:
-            try:
-                files = self._fetched(unit, Path(into))
-                content = content_hash(files)
-            except OSError as error:
-                return told | {"unreached": str(error) or type(error).__name__}
-            told["content_hash"] = content
-            if content not in self._done:
-                told["rows"] = json.dumps(self._judged(unit, files))
-        return told
+            begun.told["unreached"] = unit.error
+            return begun
+        try:
+            begun.files = self._fetched(unit, Path(begun.into.name))
+            begun.told["content_hash"] = content_hash(begun.files)
+        except OSError as error:
+            begun.told["unreached"] = str(error) or type(error).__name__
+            return begun
+        if begun.told["content_hash"] not in self._done:
+            begun.rows = self._judging(begun)
+        return begun
+
+    def _finish(self, begun: "_Begun") -> Told:
+        if begun.rows is not None:
+            begun.told["rows"] = json.dumps(self._judged(begun, begun.rows))
+        begun.into.cleanup()
+        return begun.told
 
     def _fetched(self, unit: Unit, into: Path) -> list[Path]:
         for pause in PAUSES:
@@ -87,17 +105,21 @@ class UnitScorer:
             file.open("rb").close()
         return files
 
-    def _judged(self, unit: Unit, files: Sequence[Path]) -> list[dict[str, Any]]:
+    def _judging(self, begun: "_Begun") -> "Future[Rows]":
+        wanted = (begun.files, self._model, self._maps, begun.unit.bytes)
+        return self._apart.begin(judge_files, *wanted)
+
+    def _judged(self, begun: "_Begun", rows: "Future[Rows]") -> Rows:
         try:
-            return self._apart.call(judge_files, files, self._model, self._maps, unit.bytes)
+            return self._apart.result(rows)
         except LimitExceeded as error:
-            return [self._failed(unit, files, error)]
+            return [self._failed(begun.unit, begun.files, error)]
         except UnreadableFile:
             pass  # what ended the process may have been an earlier unit's doing
         try:
-            return self._apart.call(judge_files, files, self._model, self._maps, unit.bytes)
+            return self._apart.result(self._judging(begun))
         except InputError as error:
-            return [self._failed(unit, files, error)]
+            return [self._failed(begun.unit, begun.files, error)]
 
     def _failed(self, unit: Unit, files: Sequence[Path], error: InputError) -> dict[str, Any]:
         return _row(Findings.of_error(error, self._named), "", SeriesFacts(), files, unit.bytes)
@@ -105,6 +127,24 @@ class UnitScorer:
     def close(self) -> None:
         """End the process apart."""
         self._apart.close()
+
+
+class _Begun:
+    """Hold a unit whose judging was begun.
+
+    Args:
+        unit: Of it.
+    """
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.into = tempfile.TemporaryDirectory(prefix="meninx-")
+        self.files: list[Path] = []
+        self.rows: Future[Rows] | None = None
+        self.told: Told = {
+            "stamp": unit.stamp, "folder": unit.folder, "units": unit.units, "place": unit.place,
+            "content_hash": "", "rows": "[]", "unreached": "", "files": len(unit.names),
+        }  # fmt: skip
 
 
 def content_hash(files: Sequence[Path]) -> str:

@@ -10,7 +10,8 @@ import os
 import resource
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -50,13 +51,48 @@ class Apart:
             UnreadableFile: If the process ended, or the function raised what it should not.
             MeninxError: That the function raised.
         """
+        return self.result(self.begin(function, *arguments))
+
+    def begin(self, function: Callable[..., Result], *arguments: Any) -> "Future[Result]":
+        """Begin a call over there, after those begun before.
+
+        Args:
+            function: As for `call`.
+            *arguments: As for `call`.
+
+        Returns:
+            What `result` takes.
+        """
+        try:
+            return self._running().submit(function, *arguments)
+        except BrokenProcessPool:  # it ended over a call before, whose result tells of it
+            self._kill()
+            return self._running().submit(function, *arguments)
+
+    def _running(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
                 1, multiprocessing.get_context("spawn"), _limit, (self._memory_bytes,),
                 max_tasks_per_child=MOST_CALLS,
             )  # fmt: skip
+        return self._pool
+
+    def result(self, begun: "Future[Result]") -> Result:
+        """Return what a call returns that was begun; of several, the first begun comes first.
+
+        Args:
+            begun: From `begin`.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            LimitExceeded: As `call` does; calls begun after it end with it, as unreadable.
+            UnreadableFile: Likewise.
+            MeninxError: That the function raised.
+        """
         try:
-            return self._pool.submit(function, *arguments).result(self._seconds)
+            return begun.result(self._seconds)
         except TimeoutError as error:
             self._kill()
             raise LimitExceeded(f"took longer than {self._seconds:g} s") from error
