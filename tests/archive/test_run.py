@@ -35,7 +35,7 @@ def run(source, out, *options):
 
 def table(out):
     frame = pd.read_parquet(out).drop(columns=TIMES).sort_values("content_hash")
-    return json.loads(frame.to_json(orient="records", default_handler=str))
+    return [{name: repr(value) for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 @pytest.fixture(scope="module")

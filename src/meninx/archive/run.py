@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,7 @@ OBJECT_STORE_BYTES = 256 * 2**20
 # A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go
 # through a million files before the first is scored.
 BLOCK_BYTES = 2**20
+KNOCK_SECONDS = 10
 GIB = 2**30
 # What became of some units, as `UnitScorer.score` tells it.
 Units = list[dict[str, Any]]
@@ -158,6 +160,7 @@ def _cluster(options: Options) -> Iterator[None]:
 
 def _join(options: Options) -> None:
     if options.address:
+        _knock(options.address)
         ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
@@ -165,6 +168,24 @@ def _join(options: Options) -> None:
             include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
         )  # fmt: skip
+
+
+def _knock(address: str) -> None:
+    """Check that something listens: Ray itself would wait for many minutes.
+
+    Args:
+        address: Of a cluster; `auto` and the like are left to Ray.
+
+    Raises:
+        ConnectionError: If nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 @contextmanager
