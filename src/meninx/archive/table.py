@@ -134,6 +134,8 @@ class Table:
             ) from error
         self._flushed = time.monotonic()
         self._recover()
+        # Counted here: to ask the ledger each time took more than all else that it does.
+        self._unwritten = self._waiting()
 
     def close(self) -> None:
         """Let go."""
@@ -183,7 +185,8 @@ class Table:
         with self._transaction():
             for unit in units:
                 added += self._add(unit)
-        if self._waiting() >= PART_ROWS or time.monotonic() - self._flushed > LONGEST_WAIT:
+        self._unwritten += added
+        if self._unwritten >= PART_ROWS or time.monotonic() - self._flushed > LONGEST_WAIT:
             self.flush()
         return added
 
@@ -234,6 +237,7 @@ class Table:
                         "update findings set part=?3, row=null, moved=0 "
                         "where detector=?1 and content_hash=?2", key, last + 1,
                     )  # fmt: skip
+        self._unwritten = 0
         self._flushed = time.monotonic()
 
     def settle(self) -> None:
