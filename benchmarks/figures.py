@@ -124,7 +124,7 @@ def served_table(what: str, source: str) -> str:
     rows = [[what, "measured"], ["---"] * 2]
     for name, value in _read(source).items():
         values = value if isinstance(value, list) else [value]
-        told = (one if isinstance(one, str) else f"{one:.3g}" for one in values)
+        told = (f"{one:.3g}" if isinstance(one, float) else str(one) for one in values)
         rows.append([name, ", ".join(told)])
     return as_table(rows)
 
@@ -140,16 +140,17 @@ def projection_table() -> str:
     told = _read("archive.json")
     core = told["one worker, s"] / told["series"] * CLINICAL_SLICES / MEASURED_SLICES
     ledger = told["ledger, units a second"]
-    walk = told["walking and grouping, series a second and task"]
-    heading = ["series of 150 slices", "cores", "scoring, h", "ledger, h", "walking and sorting, h",
-               "table, GB", "bottleneck"]  # fmt: skip
+    heading = ["series of 150 slices", "cores", "scoring, h", "sorting, h", "ledger, h",
+               "walking, h", "table, GB", "bottleneck"]  # fmt: skip
     rows = [heading, ["---"] * len(heading)]
     for series, cores in PROJECTED:
-        # The walk is one task; sorting shares the cores' rest, a tenth of one for each task.
+        sorting = series * CLINICAL_SLICES / told["sorting, files a second and core"]
+        # The walk is one task and the ledger one process, however many cores score and sort.
         hours = {
             "scoring": series * core / cores / 3600,
+            "sorting": sorting / cores / 3600,
             "ledger": series / ledger / 3600,
-            "walking and sorting": series * CLINICAL_SLICES / MEASURED_SLICES / walk / 3600,
+            "walking": series / told["walking, folders a second"] / 3600,
         }
         size = series * told["bytes a row"] * CLINICAL_SLICES / MEASURED_SLICES / 1e9
         slowest = max(hours, key=lambda name: hours[name])

@@ -65,6 +65,14 @@ def test_a_changed_file_is_no_longer_done(archive, tmp_path):
     assert places(left) == ["noise.png"]
 
 
+def test_another_archive_of_the_same_names_and_times_is_not_done(archive, tmp_path):
+    shutil.copytree(archive, tmp_path / "in", copy_function=shutil.copy2)
+    _, found = units(archive)
+    done = Done([unit.stamp for unit in found] + [unit.folder for unit in found])
+    _, left = units(tmp_path / "in", done)
+    assert places(left) == EXPECTED
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_list_names_files_and_folders(archive, tmp_path, suffix):
     source = tmp_path / "in"

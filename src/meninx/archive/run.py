@@ -287,9 +287,10 @@ class Scoring:
 def _count(source: str, done: Done, progress: Progress, stop: threading.Event) -> None:
     """Count the archive's files, so that the time left can be told."""
     with suppress(Exception):  # what is out of reach is told where it is to be scored
-        for folder in open_store(source).folders():
+        store = open_store(source)
+        for folder in store.folders():
             progress.found += len(folder.entries)
-            progress.earlier += len(folder.entries) if folder_stamp(folder) in done else 0
+            progress.earlier += len(folder.entries) if folder_stamp(store, folder) in done else 0
             if stop.is_set():
                 return
         progress.counted = True

@@ -73,6 +73,10 @@ class Group:
 class Store(Protocol):
     """Stand for where an archive lies."""
 
+    @property
+    def address(self) -> str:
+        """What tells this archive from another."""
+
     def folders(self) -> Iterator[Folder]:
         """Yield the folders, one after the other, each listed when it is asked for."""
 
@@ -148,6 +152,7 @@ class FileStore:
     def __init__(self, files: Any, root: str, only: str = "") -> None:
         self._files, self._root, self._only = files, root.rstrip("/"), only
         self._is_local = isinstance(files, LocalFileSystem)
+        self.address = str(files.unstrip_protocol(self._root))
 
     def folders(self) -> Iterator[Folder]:
         """Yield the folders, depth first, by name; see `Store.folders`."""
@@ -300,6 +305,7 @@ class WebStore:
     """
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self._peer = WebPeer(address)
         try:
             next(self._peer.studies(1), None)

@@ -30,7 +30,7 @@ class Summary:
 
     Args:
         tally: Of the table.
-        counts: Units and rows that the ledger knows.
+        counts: Units and contents that the ledger knows.
         progress: Of this run.
         seconds: That it took.
         warnings: Where scores or refusals moved.

@@ -162,10 +162,9 @@ class Table:
         )
 
     def counts(self) -> dict[str, int]:
-        """Return how many units are done, and how many rows there are."""
+        """Return how many units are done, and how many contents they have."""
         return {
             "units": next(self._ask("select count(*) from units where detector=?"))[0],
-            "rows": next(self._ask("select count(*) from findings where detector=?"))[0],
             "contents": next(
                 self._ask("select count(distinct unit) from findings where detector=?")
             )[0],

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,17 +78,11 @@ class Tally:
                 tally._add(row)
         return tally
 
-    def _add(self, row: dict[str, object]) -> None:
+    def _add(self, row: dict[str, Any]) -> None:
         status, reason, decision, probability, kind = (row[name] for name in COLUMNS[:5])
-        place = None if probability is None else _bin(float(str(probability)))
-        told = (
-            str(status),
-            None if decision is None else str(decision),
-            None if kind is None else str(kind),
-            place,
-        )
+        told = (status, decision, kind, None if probability is None else _bin(probability))
         if reason is not None:
-            self.reasons[(str(status), str(reason))] += 1
+            self.reasons[(status, reason)] += 1
         self.whole.add(*told)
         for dimension in DIMENSIONS:
             value = row[dimension]

@@ -47,7 +47,7 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
     Yields:
         Units that are not done.
     """
-    stamp = folder_stamp(folder)
+    stamp = folder_stamp(store, folder)
     if folder.error:
         yield Unit(folder.name, (), 0, stamp, stamp, 1, folder.error)
         return
@@ -59,28 +59,28 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
         yield Unit(folder.name, (), 0, stamp, stamp, 1, str(error))
         return
     for group in groups:
-        unit = _unit(group, stamp, len(groups))
+        unit = _unit(store, group, stamp, len(groups))
         if unit.stamp not in done:
             yield unit
 
 
-def folder_stamp(folder: Folder) -> str:
-    """Return what changes with the names, sizes and times of a folder's files."""
-    return _stamp("folder", folder.name, folder.entries)
+def folder_stamp(store: Store, folder: Folder) -> str:
+    """Return what changes with the archive, and names, sizes and times of a folder's files."""
+    return _stamp(store, "folder", folder.name, folder.entries)
 
 
-def _unit(group: Group, folder: str, units: int) -> Unit:
+def _unit(store: Store, group: Group, folder: str, units: int) -> Unit:
     sizes = [entry.size for entry in group.entries]
     return Unit(
         group.place,
         tuple(entry.name for entry in group.entries),
         sum(sizes) if min(sizes) >= 0 else -1,
-        _stamp("unit", group.place, group.entries),
+        _stamp(store, "unit", group.place, group.entries),
         folder,
         units,
     )
 
 
-def _stamp(kind: str, name: str, entries: tuple[Entry, ...]) -> str:
+def _stamp(store: Store, kind: str, name: str, entries: tuple[Entry, ...]) -> str:
     told = (f"{entry.name}\0{entry.size}\0{entry.mark}" for entry in entries)
-    return short_hash(kind, name, *told)
+    return short_hash(store.address, kind, name, *told)

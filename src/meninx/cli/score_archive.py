@@ -128,7 +128,7 @@ def _reported(
             files = progress.files + progress.earlier
             bar.update(
                 task,
-                description=_told(progress, time.monotonic() - began),
+                description=_in_words(progress, time.monotonic() - began),
                 completed=files,
                 total=max(progress.found, files) if progress.counted else None,
             )
@@ -136,7 +136,7 @@ def _reported(
         yield report, interrupted.is_set
 
 
-def _told(progress: "Progress", seconds: float) -> str:
+def _in_words(progress: "Progress", seconds: float) -> str:
     """Return how far a run is, its rate, and what time is left where that is known."""
     rate = progress.files / seconds if seconds else 0
     text = f"{progress.rows} scans, {progress.rows / max(seconds, 1e-9):.1f} a second"
