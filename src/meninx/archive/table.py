@@ -62,6 +62,8 @@ SCHEMA = pa.schema(
     ]
 )  # fmt: skip
 
+# Without statistics SQLite takes the primary key for nearly everything, and so goes through all
+# rows of a detector: statements name their index.
 TABLES = """
 create table if not exists findings (
     detector text not null, content_hash text not null, unit text not null, place text not null,
@@ -200,7 +202,8 @@ class Table:
         content, place = unit["content_hash"], unit["place"]
         # Of copies the first by name names the row, whichever was scored.
         self._change(
-            "update findings set place=?3, moved=1 where detector=?1 and unit=?2 and place > ?3",
+            "update findings indexed by findings_of_units set place=?3, moved=1 "
+            "where detector=?1 and unit=?2 and place > ?3",
             content, place,
         )  # fmt: skip
         added = 0
@@ -221,7 +224,8 @@ class Table:
         while waiting := list(
             self._ask(
                 "select content_hash, place || detail, row from findings "
-                "where detector=? and part is null order by content_hash limit ?",
+                "indexed by findings_waiting where detector=? and part is null "
+                "order by content_hash limit ?",
                 PART_ROWS,
             )
         ):
@@ -243,11 +247,12 @@ class Table:
         """Write what waits, and again the parts in which a row is to bear another copy's name."""
         self.flush()
         question = (
-            "select distinct part from findings where detector=? and moved and part is not null"
+            "select distinct part from findings indexed by findings_moved "
+            "where detector=? and moved and part is not null"
         )
         for (part,) in list(self._ask(question)):
             asked = (
-                "select content_hash, place || detail from findings "
+                "select content_hash, place || detail from findings indexed by findings_moved "
                 "where detector=? and part=? and moved"
             )
             names = dict(self._ask(asked, part))
@@ -290,7 +295,12 @@ class Table:
 
     def _waiting(self) -> int:
         return int(
-            next(self._ask("select count(*) from findings where detector=? and part is null"))[0]
+            next(
+                self._ask(
+                    "select count(*) from findings indexed by findings_waiting "
+                    "where detector=? and part is null"
+                )
+            )[0]
         )
 
     def _ask(self, question: str, *values: Any) -> Iterator[tuple[Any, ...]]:
