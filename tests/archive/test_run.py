@@ -121,7 +121,7 @@ def workers_of(driver):
 def test_a_node_that_dies_loses_nothing(whole, archive, tmp_path):
     small = {"object_store_memory": 100 * MIB}
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **small}
+        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **small}
     )
     second = cluster.add_node(num_cpus=1, **small)
     try:
@@ -135,6 +135,23 @@ def test_a_node_that_dies_loses_nothing(whole, archive, tmp_path):
     finally:
         cluster.shutdown()
     assert table(out) == table(whole[0])
+
+
+def test_a_cluster_of_one_cpu_is_told(archive, tmp_path):
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 1,
+            "include_dashboard": False,
+            "object_store_memory": 100 * MIB,
+        },
+    )
+    try:
+        result = run(archive, tmp_path / "out", "--address", cluster.address)
+    finally:
+        cluster.shutdown()
+    assert result.returncode == 2
+    assert "1 CPU in the whole cluster" in result.stderr
 
 
 def test_no_cluster_at_an_address_is_told(archive, tmp_path):

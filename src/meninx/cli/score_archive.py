@@ -59,7 +59,8 @@ def score_archive(
     not for diagnosis.
     """
     with needs_extra("archive"):
-        from meninx.archive.run import Options, score_archive
+        from meninx.archive.options import Options
+        from meninx.archive.run import score_archive
         from meninx.archive.store import open_store
         from meninx.archive.summary import write_pages
         from meninx.archive.table import Table

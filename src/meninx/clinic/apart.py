@@ -120,12 +120,12 @@ class Apart:
 
 
 def _limit(memory_bytes: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process with the one that made it: a killed one tells nobody."""
     parent = multiprocessing.parent_process()
     if parent is not None:

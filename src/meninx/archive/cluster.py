@@ -1,0 +1,274 @@
+"""Walk, group and score an archive on Ray Data; runs in a process of its own.
+
+That process can be ended whatever Ray is waiting for, and takes with it the Ray that it started.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Protocol, cast
+
+import onnxruntime
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+
+from meninx.archive.options import Options
+from meninx.archive.scoring import Told, UnitScorer
+from meninx.archive.store import Entry, Folder, open_store
+from meninx.archive.table import Done
+from meninx.archive.units import Unit, units_of
+from meninx.clinic.apart import end_with_parent
+from meninx.errors import DataError, MeninxError, OptionError
+
+# Walking and sorting need little, and on a small machine the scorers would leave them nothing:
+# Ray Data waits for ever where an operator has no CPU to run on.
+WALK_CPUS, GROUP_CPUS, SCORE_CPUS = 0.05, 0.1, 0.8
+# Folders and units sent about at a time: few, so that a stop loses little and workers end together.
+FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 8
+# Kept free for Ray's own on a machine that we start it on: rows and names are small.
+OBJECT_STORE_BYTES = 256 * 2**20
+# A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go
+# through a million files before the first is scored.
+BLOCK_BYTES = 2**20
+# With a single CPU in the whole cluster Ray Data waits for ever.
+LEAST_CPUS = 2
+KNOCK_SECONDS, WATCH_SECONDS = 10, 5
+# What is told to the process that keeps the table: what became of some units; that a machine of
+# the cluster was lost; what stopped the run; None at the end.
+LOST = "lost"
+News = list[Told] | str | MeninxError | None
+
+
+class Channel(Protocol):
+    """Stand for a queue between processes."""
+
+    def put(self, news: News) -> None:
+        """Put something in, once there is room."""
+
+
+def feed(options: Options, done: Done, channel: Channel) -> None:
+    """Score what is not done, and tell of it as it comes.
+
+    Args:
+        options: How.
+        done: What is done already.
+        channel: Told of what became of units, and of the end.
+    """
+    # Ctrl-C reaches all processes of a terminal: the one that keeps the table decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        with _cluster(options):
+            _check_cpus(options)
+            threading.Thread(target=_watch, args=(channel,), daemon=True).start()
+            for units in _scored(options, ray.put(done)):
+                channel.put(units)
+        channel.put(None)
+    except ray.exceptions.RayTaskError as error:
+        channel.put(_in_one_line(options.source, error))
+    except ray.exceptions.RayError:
+        channel.put(LOST)
+    except MeninxError as error:
+        channel.put(error)
+
+
+def _check_cpus(options: Options) -> None:
+    found = int(_resources().get("CPU", 0))
+    if found < LEAST_CPUS:
+        raise OptionError(
+            f"--address {options.address}: {found} CPU in the whole cluster; at least {LEAST_CPUS} "
+            "are needed"
+        )
+
+
+def _watch(channel: Channel) -> None:
+    """Tell if a machine is lost; Ray itself waits for what it did, which may be for ever."""
+    with suppress(Exception):  # at the end there is no Ray any more to be asked
+        nodes = _nodes()
+        while nodes <= _nodes():
+            time.sleep(WATCH_SECONDS)
+        channel.put(LOST)
+
+
+def _nodes() -> set[str]:
+    """Return the machines of the cluster that live."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+
+
+def _in_one_line(source: str, error: ray.exceptions.RayTaskError) -> MeninxError:
+    """Return an error of another process as one of our own."""
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, MeninxError):
+        return cause
+    line = str(cause).strip().splitlines()[-1:] or [""]
+    return DataError(
+        f"{source}: stopped by {_kind(cause)}: {line[0]}; what is done is kept, run the same "
+        "command to go on"
+    )
+
+
+def _kind(error: BaseException) -> str:
+    return type(error).__name__
+
+
+@contextmanager
+def _cluster(options: Options) -> Iterator[None]:
+    """Join a cluster, or start one of this machine alone; leave or end it afterwards."""
+    # Ray's core writes past Python of many things that are as they should be, and that it was told
+    # not to.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Whoever asks after the end is to be told so, and not to start another Ray.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+    try:
+        with _silent():
+            _join(options)
+    except ConnectionError as error:
+        raise OptionError(f"--address {options.address}: no Ray cluster there: {error}") from error
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(options: Options) -> None:
+    if options.address:
+        _knock(options.address)
+        ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(
+            num_cpus=max(options.workers, os.cpu_count() or 1, LEAST_CPUS),
+            include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+        )  # fmt: skip
+
+
+def _knock(address: str) -> None:
+    """Check that something listens: Ray itself would wait for many minutes.
+
+    Args:
+        address: Of a cluster; `auto` and the like are left to Ray.
+
+    Raises:
+        ConnectionError: If nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Turn off this process's standard error; what is raised is raised all the same."""
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Told]]:
+    """Yield what became of units, some at a time, as they are ready."""
+    workers, gpus = _workers(options)
+    # One task walks: what it yields is taken up while it goes on.
+    walked = ray.data.from_items([{"source": options.source}], override_num_blocks=1).map_batches(
+        _walk, batch_size=1, num_cpus=WALK_CPUS
+    )
+    units = walked.repartition(target_num_rows_per_block=FOLDERS_A_BLOCK).map_batches(
+        partial(_group, source=options.source, done=done),
+        batch_size=1, num_cpus=GROUP_CPUS,
+    )  # fmt: skip
+    scored = units.repartition(target_num_rows_per_block=UNITS_A_BLOCK).map_batches(
+        Scoring,
+        fn_constructor_args=(options, done),
+        batch_size=UNITS_A_BLOCK,
+        num_cpus=SCORE_CPUS,
+        num_gpus=gpus,
+        compute=ActorPoolStrategy(min_size=1, max_size=workers),
+    )
+    for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+        table = cast("pa.Table", batch)
+        yield [json.loads(unit) for unit in table.column("unit").to_pylist()]
+
+
+def _resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def _workers(options: Options) -> tuple[int, float]:
+    """Return how many score at a time, and how much of a GPU each takes."""
+    gpus = int(_resources().get("GPU", 0))
+    if gpus and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return options.workers or gpus, gpus / max(options.workers or gpus, gpus)
+    return options.workers or int(_resources().get("CPU", 1)), 0
+
+
+# What goes from task to task are JSON texts in a table of one column: a table of nested values
+# would need the same columns of every folder, and lists of names are cheaper as text.
+Batch = dict[str, Any]
+
+
+def _walk(batch: Batch) -> Iterator[Batch]:
+    for source in batch["source"]:
+        for folder in open_store(str(source)).folders():
+            yield {"folder": [json.dumps(dataclasses.asdict(folder))]}
+
+
+def _group(batch: Batch, source: str, done: "ray.ObjectRef[Done]") -> Iterator[Batch]:
+    store, known = _kept_store(source), ray.get(done)
+    for text in batch["folder"]:
+        for unit in units_of(store, _folder_of(json.loads(text)), known):
+            yield {"unit": [json.dumps(dataclasses.asdict(unit))]}
+
+
+_kept_store = functools.cache(open_store)
+
+
+def _folder_of(told: dict[str, Any]) -> Folder:
+    return Folder(**(told | {"entries": tuple(Entry(**entry) for entry in told["entries"])}))
+
+
+class Scoring:
+    """Score units in an actor of the pool.
+
+    Args:
+        options: Of the run.
+        done: What is done already.
+    """
+
+    def __init__(self, options: Options, done: "ray.ObjectRef[Done]") -> None:
+        self._scorer = UnitScorer(
+            open_store(options.source), ray.get(done), options.model, maps=options.maps,
+            seconds=options.seconds, memory_bytes=options.memory_bytes,
+        )  # fmt: skip
+
+    def __call__(self, batch: Batch) -> Iterator[Batch]:
+        """Yield what became of each unit, as JSON."""
+        units = (Unit.of_row(json.loads(text)) for text in batch["unit"])
+        for told in self._scorer.score(units):
+            yield {"unit": [json.dumps(told)]}

@@ -1,0 +1,29 @@
+"""Hold how an archive is scored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hold how an archive is scored.
+
+    Args:
+        source: As for `open_store`.
+        model: The detector file; None for the one that ships.
+        workers: How many score at a time; 0 for one a core, or one a GPU where there are any.
+        address: Of a running Ray cluster; None to start Ray on this machine.
+        maps: Whether heat maps are kept.
+        seconds: That a unit may take.
+        memory_bytes: That scoring a unit may take.
+    """
+
+    source: str
+    model: Path | None = None
+    workers: int = 0
+    address: str | None = None
+    maps: bool = False
+    seconds: float = 300.0
+    memory_bytes: int = 4 * GIB
