@@ -70,19 +70,26 @@ def feed(options: Options, done: Done, channel: Channel) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threading.Thread(target=end_with_parent, daemon=True).start()
+    last = _fed(options, done, channel)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now
+    channel.put(last)
+
+
+def _fed(options: Options, done: Done, channel: Channel) -> News:
+    """Score, and return what is to be told last."""
     try:
         with _cluster(options):
             _check_cpus(options)
             threading.Thread(target=_watch, args=(channel,), daemon=True).start()
             for units in _scored(options, ray.put(done)):
                 channel.put(units)
-        channel.put(None)
+        return None
     except ray.exceptions.RayTaskError as error:
-        channel.put(_in_one_line(options.source, error))
+        return _in_one_line(options.source, error)
     except ray.exceptions.RayError:
-        channel.put(LOST)
+        return LOST
     except MeninxError as error:
-        channel.put(error)
+        return error
 
 
 def _check_cpus(options: Options) -> None:
