@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from meninx.archive.scoring import judge_files
+from meninx.archive.judging import judge_files
 
 
 def _called(files):

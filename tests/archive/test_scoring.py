@@ -13,12 +13,13 @@ from meninx.archive.units import units_of
 from tests.archive import poison
 
 NOTHING = Done([])
+NAMED = {"name": "meninx", "sha256": "0" * 64}
 MEMORY = 4 * 2**30
 
 
 def scored(folder, done=NOTHING, *, maps=False, seconds=60):
     store = open_store(str(folder))
-    scorer = UnitScorer(store, done, None, maps=maps, seconds=seconds, memory_bytes=MEMORY)
+    scorer = UnitScorer(store, done, None, NAMED, maps=maps, seconds=seconds, memory_bytes=MEMORY)
     try:
         units = (unit for found in store.folders() for unit in units_of(store, found, done))
         return {told["place"]: told for told in scorer.score(units)}
@@ -82,7 +83,7 @@ def test_files_out_of_reach_are_told_and_not_failed(archive, tmp_path):
     (folder,) = store.folders()
     (unit,) = units_of(store, folder, NOTHING)
     gone.unlink()
-    scorer = UnitScorer(store, NOTHING, None, maps=False, seconds=5, memory_bytes=MEMORY)
+    scorer = UnitScorer(store, NOTHING, None, NAMED, maps=False, seconds=5, memory_bytes=MEMORY)
     (told,) = scorer.score([unit])
     scorer.close()
     assert "gone.png" in told["unreached"]

@@ -16,16 +16,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import onnxruntime
 import pyarrow as pa
 import ray
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
+from meninx.archive.news import LOST, Channel, News, Told
 from meninx.archive.options import Options
-from meninx.archive.scoring import Told, UnitScorer
+from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import Entry, Folder, open_store
 from meninx.archive.table import Done
 from meninx.archive.units import Unit, units_of
@@ -34,28 +35,21 @@ from meninx.errors import DataError, MeninxError, OptionError
 
 # Walking and sorting need little, and on a small machine the scorers would leave them nothing:
 # Ray Data waits for ever where an operator has no CPU to run on.
-WALK_CPUS, GROUP_CPUS, SCORE_CPUS = 0.05, 0.1, 0.8
+FIND_CPUS, SCORE_CPUS = 0.1, 0.8
 # Folders and units sent about at a time: few, so that a stop loses little and workers end together.
-FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 8
+FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 16
+# One process that sorts keeps up with many that score, and takes seconds of a core to start.
+SCORERS_A_SORTER = 8
 # Kept free for Ray's own on a machine that we start it on: rows and names are small.
 OBJECT_STORE_BYTES = 256 * 2**20
 # A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go
 # through a million files before the first is scored.
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**14
 # With a single CPU in the whole cluster Ray Data waits for ever.
 LEAST_CPUS = 2
+# Told to the Ray that we start beyond those that score: for walking and sorting.
+SPARE_CPUS = 1
 KNOCK_SECONDS, WATCH_SECONDS = 10, 5
-# What is told to the process that keeps the table: what became of some units; that a machine of
-# the cluster was lost; what stopped the run; None at the end.
-LOST = "lost"
-News = list[Told] | str | MeninxError | None
-
-
-class Channel(Protocol):
-    """Stand for a queue between processes."""
-
-    def put(self, news: News) -> None:
-        """Put something in, once there is room."""
 
 
 def feed(options: Options, done: Done, channel: Channel) -> None:
@@ -161,7 +155,7 @@ def _join(options: Options) -> None:
         ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
-            num_cpus=max(options.workers, os.cpu_count() or 1, LEAST_CPUS),
+            num_cpus=_workers_alone(options) + SPARE_CPUS,
             include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
         )  # fmt: skip
@@ -203,12 +197,15 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Told
     """Yield what became of units, some at a time, as they are ready."""
     workers, gpus = _workers(options)
     # One task walks: what it yields is taken up while it goes on.
-    walked = ray.data.from_items([{"source": options.source}], override_num_blocks=1).map_batches(
-        _walk, batch_size=1, num_cpus=WALK_CPUS
+    folders = ray.data.from_items([{"source": options.source}], override_num_blocks=1).map_batches(
+        _walk, batch_size=1, num_cpus=FIND_CPUS, compute=TaskPoolStrategy(size=1)
     )
-    units = walked.repartition(target_num_rows_per_block=FOLDERS_A_BLOCK).map_batches(
+    sorters = -(-workers // SCORERS_A_SORTER)
+    if sorters > 1:  # else Ray does both in one process
+        folders = folders.repartition(target_num_rows_per_block=FOLDERS_A_BLOCK)
+    units = folders.map_batches(
         partial(_group, source=options.source, done=done),
-        batch_size=1, num_cpus=GROUP_CPUS,
+        batch_size=1, num_cpus=FIND_CPUS, compute=TaskPoolStrategy(size=sorters),
     )  # fmt: skip
     scored = units.repartition(target_num_rows_per_block=UNITS_A_BLOCK).map_batches(
         Scoring,
@@ -216,7 +213,8 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Told
         batch_size=UNITS_A_BLOCK,
         num_cpus=SCORE_CPUS,
         num_gpus=gpus,
-        compute=ActorPoolStrategy(min_size=1, max_size=workers),
+        # On a cluster they become more as there is room: with all at once it may never come.
+        compute=ActorPoolStrategy(min_size=1 if options.address else workers, max_size=workers),
     )
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         table = cast("pa.Table", batch)
@@ -228,11 +226,17 @@ def _resources() -> dict[str, float]:
 
 
 def _workers(options: Options) -> tuple[int, float]:
-    """Return how many score at a time, and how much of a GPU each takes."""
+    """Return how many score at a time on what is there, and how much of a GPU each takes."""
     gpus = int(_resources().get("GPU", 0))
     if gpus and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return options.workers or gpus, gpus / max(options.workers or gpus, gpus)
-    return options.workers or int(_resources().get("CPU", 1)), 0
+    if options.address:
+        return options.workers or int(_resources().get("CPU", 1)), 0
+    return _workers_alone(options), 0
+
+
+def _workers_alone(options: Options) -> int:
+    return options.workers or os.cpu_count() or 1
 
 
 # What goes from task to task are JSON texts in a table of one column: a table of nested values
@@ -270,8 +274,8 @@ class Scoring:
 
     def __init__(self, options: Options, done: "ray.ObjectRef[Done]") -> None:
         self._scorer = UnitScorer(
-            open_store(options.source), ray.get(done), options.model, maps=options.maps,
-            seconds=options.seconds, memory_bytes=options.memory_bytes,
+            open_store(options.source), ray.get(done), options.model, options.named,
+            maps=options.maps, seconds=options.seconds, memory_bytes=options.memory_bytes,
         )  # fmt: skip
 
     def __call__(self, batch: Batch) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ class Options:
 
     Args:
         source: As for `open_store`.
+        named: Name and SHA-256 of the detector.
         model: The detector file; None for the one that ships.
         workers: How many score at a time; 0 for one a core, or one a GPU where there are any.
         address: Of a running Ray cluster; None to start Ray on this machine.
@@ -21,6 +22,7 @@ class Options:
     """
 
     source: str
+    named: dict[str, str]
     model: Path | None = None
     workers: int = 0
     address: str | None = None

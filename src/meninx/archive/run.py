@@ -9,9 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from meninx.archive.cluster import LOST, News, feed
+from meninx.archive.news import LOST, Channel, News, Told
 from meninx.archive.options import Options
-from meninx.archive.scoring import Told
 from meninx.archive.store import open_store
 from meninx.archive.table import Done, Table
 from meninx.archive.units import folder_stamp
@@ -105,7 +104,7 @@ def _pass(
     """
     context = multiprocessing.get_context("spawn")
     channel: multiprocessing.Queue[News] = context.Queue(QUEUED)
-    process = context.Process(target=feed, args=(options, table.done(), channel))
+    process = context.Process(target=_feed, args=(options, table.done(), channel))
     process.start()
     try:
         heard, lost = time.monotonic(), False
@@ -134,6 +133,13 @@ def _pass(
         process.join(END_SECONDS)
         process.kill()
         process.join()
+
+
+def _feed(options: Options, done: Done, channel: Channel) -> None:
+    """Score in this process; only this one is to wait until Ray is imported."""
+    from meninx.archive.cluster import feed
+
+    feed(options, done, channel)
 
 
 def _keep(units: list[Told], table: Table, progress: Progress) -> None:

@@ -1,10 +1,7 @@
 """Score one unit of an archive: fetch, hash, and judge it in a process apart."""
 
-import dataclasses
 import hashlib
-import io
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,23 +9,18 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from meninx.archive.judging import Rows, judge_files, make_ready, row_of
+from meninx.archive.news import Told
 from meninx.archive.store import Store
 from meninx.archive.table import Done
 from meninx.archive.units import Unit
 from meninx.clinic.apart import Apart
-from meninx.detect.detector import Detector, kept_detector, load_detector, score_files
-from meninx.detect.explanation import picture_of_hottest
 from meninx.detect.findings import Findings
 from meninx.errors import InputError, LimitExceeded, UnreadableFile
-from meninx.scan.dicom import facts_of, is_dicom
-from meninx.scan.scan import Scan
 from meninx.scan.series import SeriesFacts
-from meninx.scan.source import Source
 
 # Disks and networks stumble: the pauses after which files are asked for again, s.
 PAUSES = (0.5, 1.0)
-Told = dict[str, Any]
-Rows = list[dict[str, Any]]
 
 
 class UnitScorer:
@@ -38,18 +30,20 @@ class UnitScorer:
         store: That holds their files.
         done: Content that need not be scored again.
         model: The detector file; None for the one that ships.
+        named: Its name and SHA-256.
         maps: Whether the heat map of each hottest slice is wanted.
         seconds: That a unit may take.
         memory_bytes: That scoring may take.
     """
 
     def __init__(
-        self, store: Store, done: Done, model: Path | None, *, maps: bool, seconds: float,
-        memory_bytes: int,
+        self, store: Store, done: Done, model: Path | None, named: dict[str, str], *, maps: bool,
+        seconds: float, memory_bytes: int,
     ) -> None:  # fmt: skip
-        self._store, self._done, self._model, self._maps = store, done, model, maps
+        self._store, self._done, self._maps = store, done, maps
+        self._model, self._named = model, named
         self._apart = Apart(memory_bytes, seconds)
-        self._named = load_detector(model, threads=1).model
+        self._apart.begin(make_ready, model)  # what is wrong with it shows at the first unit
 
     def score(self, units: Iterable[Unit]) -> Iterator[Told]:
         """Score units; while one is judged over there, the next is fetched and hashed here.
@@ -122,7 +116,7 @@ class UnitScorer:
             return [self._failed(begun.unit, begun.files, error)]
 
     def _failed(self, unit: Unit, files: Sequence[Path], error: InputError) -> dict[str, Any]:
-        return _row(Findings.of_error(error, self._named), "", SeriesFacts(), files, unit.bytes)
+        return row_of(Findings.of_error(error, self._named), "", SeriesFacts(), files, unit.bytes)
 
     def close(self) -> None:
         """End the process apart."""
@@ -168,73 +162,3 @@ def content_hash(files: Sequence[Path]) -> str:
 def _digest(file: Path) -> bytes:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").digest()
-
-
-def judge_files(
-    files: Sequence[Path], model: Path | None, maps: bool, size: int
-) -> list[dict[str, Any]]:
-    """Score a unit's files; runs in a process apart.
-
-    Args:
-        files: Of the unit.
-        model: The detector file; None for the one that ships.
-        maps: Whether heat maps are wanted.
-        size: Bytes of the files, as far as known.
-
-    Returns:
-        The public JSON of each scan, with its facts, in the order of reading.
-    """
-    detector = kept_detector(model, threads=1)
-    facts = _facts(files)
-    rows = []
-    for scan, findings in score_files(detector, files):
-        row = _row(findings, _detail(findings, files), _with_scan(facts, scan), files, size)
-        row["kind"] = None if scan is None else "volume" if scan.is_volume else "picture"
-        if maps and scan is not None and findings.status == "scored":
-            row["heatmap"] = _heatmap(detector, scan, findings)
-        rows.append(row)
-    return rows
-
-
-def _facts(files: Sequence[Path]) -> SeriesFacts:
-    path = min(files)
-    with path.open("rb") as file:
-        head = file.read(256)
-    return (
-        facts_of(Source(str(path), path, path.stat().st_size)) if is_dicom(head) else SeriesFacts()
-    )
-
-
-def _with_scan(facts: SeriesFacts, scan: Scan | None) -> SeriesFacts:
-    """Return facts with the scan's own sequence: a series may hold several."""
-    return facts if scan is None else dataclasses.replace(facts, sequence=scan.sequence)
-
-
-def _detail(findings: Findings, files: Sequence[Path]) -> str:
-    """Return what a scan's name says beyond the place of its files, such as " (series 3)"."""
-    place = os.path.commonpath(files)
-    return findings.scan.removeprefix(place) if findings.scan.startswith(place) else ""
-
-
-def _row(
-    findings: Findings, detail: str, facts: SeriesFacts, files: Sequence[Path], size: int
-) -> dict[str, Any]:
-    row = findings.as_json()
-    del row["scan"]
-    folder = f"{min(files).parent}/"
-    message = row["message"]
-    # Where the files lay while they were scored is nobody's matter, and not the same each time.
-    row["message"] = message.replace(folder, "") if message else message
-    return row | dataclasses.asdict(facts) | {
-        "detail": detail, "files": len(files), "bytes": size if size >= 0 else None,
-        "kind": None, "heatmap": None,
-    }  # fmt: skip
-
-
-def _heatmap(detector: Detector, scan: Scan, findings: Findings) -> str | None:
-    """Return the hottest slice as PNG, in hexadecimal digits; None if its map may not be shown."""
-    if not detector.check_map(scan, findings).passed:
-        return None
-    picture = io.BytesIO()
-    picture_of_hottest(scan, findings, detector.card.preprocessing.size).save(picture, "PNG")
-    return picture.getvalue().hex()

@@ -58,7 +58,7 @@ def score_archive(
     was scored, 1 if some were refused, failed or out of reach, 2 for wrong usage. For research,
     not for diagnosis.
     """
-    with needs_extra("archive"):
+    with needs_extra("archive", "ray"):
         from meninx.archive.options import Options
         from meninx.archive.run import score_archive
         from meninx.archive.store import open_store
@@ -73,6 +73,7 @@ def score_archive(
     table = Table(out, detector.model["sha256"])
     options = Options(
         source=source,
+        named=detector.model,
         model=model.resolve() if model else None,
         workers=workers,
         address=address,

@@ -20,8 +20,9 @@ from meninx.errors import LimitExceeded, MeninxError, UnreadableFile
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-# A process is made anew after so many calls: decoders may leak.
-MOST_CALLS = 200
+# A process is made anew after so many calls: decoders may leak. Seldom, as that takes seconds; what
+# leaks faster meets the limit of memory, and is tried again in a new one.
+MOST_CALLS = 2000
 
 
 class Apart:

@@ -1,0 +1,107 @@
+"""Judge a unit's files; runs in a process apart, which imports no more than it needs."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from meninx.detect.detector import Detector, kept_detector, score_files
+from meninx.detect.explanation import picture_of_hottest
+from meninx.detect.findings import Findings
+from meninx.scan.dicom import facts_of, is_dicom
+from meninx.scan.scan import Scan
+from meninx.scan.series import SeriesFacts
+from meninx.scan.source import Source
+
+Rows = list[dict[str, Any]]
+
+
+def make_ready(model: Path | None) -> None:
+    """Load a detector, so that the first unit need not wait for it.
+
+    Args:
+        model: The detector file; None for the one that ships.
+    """
+    kept_detector(model, threads=1)
+
+
+def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int) -> Rows:
+    """Score a unit's files; runs in a process apart.
+
+    Args:
+        files: Of the unit.
+        model: The detector file; None for the one that ships.
+        maps: Whether heat maps are wanted.
+        size: Bytes of the files, as far as known.
+
+    Returns:
+        The public JSON of each scan, with its facts, in the order of reading.
+    """
+    detector = kept_detector(model, threads=1)
+    facts = _facts(files)
+    rows = []
+    for scan, findings in score_files(detector, files):
+        row = row_of(findings, _detail(findings, files), _with_scan(facts, scan), files, size)
+        row["kind"] = None if scan is None else "volume" if scan.is_volume else "picture"
+        if maps and scan is not None and findings.status == "scored":
+            row["heatmap"] = _heatmap(detector, scan, findings)
+        rows.append(row)
+    return rows
+
+
+def _facts(files: Sequence[Path]) -> SeriesFacts:
+    path = min(files)
+    with path.open("rb") as file:
+        head = file.read(256)
+    return (
+        facts_of(Source(str(path), path, path.stat().st_size)) if is_dicom(head) else SeriesFacts()
+    )
+
+
+def _with_scan(facts: SeriesFacts, scan: Scan | None) -> SeriesFacts:
+    """Return facts with the scan's own sequence: a series may hold several."""
+    return facts if scan is None else dataclasses.replace(facts, sequence=scan.sequence)
+
+
+def _detail(findings: Findings, files: Sequence[Path]) -> str:
+    """Return what a scan's name says beyond the place of its files, such as " (series 3)"."""
+    place = os.path.commonpath(files)
+    return findings.scan.removeprefix(place) if findings.scan.startswith(place) else ""
+
+
+def row_of(
+    findings: Findings, detail: str, facts: SeriesFacts, files: Sequence[Path], size: int
+) -> dict[str, Any]:
+    """Return a row for the table.
+
+    Args:
+        findings: Of a scan.
+        detail: What its name says beyond the place of its files.
+        facts: Of its header.
+        files: Of its unit.
+        size: Bytes of the files; -1 where not known.
+
+    Returns:
+        The public JSON, with facts, and without the scan's name.
+    """
+    row = findings.as_json()
+    del row["scan"]
+    folder = f"{min(files).parent}/"
+    message = row["message"]
+    # Where the files lay while they were scored is nobody's matter, and not the same each time.
+    row["message"] = message.replace(folder, "") if message else message
+    return row | dataclasses.asdict(facts) | {
+        "detail": detail, "files": len(files), "bytes": size if size >= 0 else None,
+        "kind": None, "heatmap": None,
+    }  # fmt: skip
+
+
+def _heatmap(detector: Detector, scan: Scan, findings: Findings) -> str | None:
+    """Return the hottest slice as PNG, in hexadecimal digits; None if its map may not be shown."""
+    if not detector.check_map(scan, findings).passed:
+        return None
+    picture = io.BytesIO()
+    picture_of_hottest(scan, findings, detector.card.preprocessing.size).save(picture, "PNG")
+    return picture.getvalue().hex()
