@@ -2,6 +2,7 @@
 
 python benchmarks/archive.py make FOLDER [--series 2000]     phantoms, hostile series mixed in
 python benchmarks/archive.py measure FOLDER --json FILE      loop, one worker, two, three kills
+python benchmarks/archive.py month FOLDER --json FILE        a month of it, after `measure`
 python benchmarks/archive.py parts FOLDER --json FILE        walk, ledger and size, afterwards
 python benchmarks/archive.py memory FOLDER --json FILE       driver at 1,000 and 20,000 series
 """
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,27 @@ def measure(folder: Path) -> dict[str, Any]:
     return told
 
 
+def month(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Return what starting and ending costs, and how workers share what comes beyond that.
+
+    Args:
+        folder: Of the archive; its first month is scored.
+        known: From `measure`, in the same hour.
+    """
+    first = min(folder.iterdir())
+    series = len(list(first.iterdir()))
+    told: dict[str, Any] = {"series of a month": series}
+    further, each = known["series"] - series, []
+    for name, workers in (("one worker", 1), ("two workers", 2)):
+        seconds = timed(first, folder.parent / "out" / "month", workers)
+        each.append((known[f"{name}, s"] - seconds) / further)
+        told[f"{name}, a month, s"] = seconds
+        told[f"{name}, to start and end, s"] = seconds - each[-1] * series
+        told[f"{name}, each further series, s"] = each[-1]
+    told["two workers, times one, of further series"] = each[0] / each[1]
+    return told
+
+
 def memory(folder: Path) -> dict[str, Any]:
     """Return the driver's peak memory over archives of small files, MB."""
     told: dict[str, Any] = {"machine": machine()}
@@ -210,7 +233,7 @@ def parts(folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("make", "measure", "parts", "memory"))
+    parser.add_argument("what", choices=("make", "measure", "month", "parts", "memory"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--series", type=int, default=2000)
     parser.add_argument("--json", type=Path)
@@ -218,8 +241,10 @@ def main() -> None:
     if asked.what == "make":
         make(asked.folder, asked.series)
         return
-    told = {"measure": measure, "parts": parts, "memory": memory}[asked.what](asked.folder)
     known = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
+    ways = {"measure": measure, "month": partial(month, known=known), "parts": parts,
+            "memory": memory}  # fmt: skip
+    told = ways[asked.what](asked.folder)
     text = json.dumps(known | told, indent=2) + "\n"
     print(text, end="")
     if asked.json:

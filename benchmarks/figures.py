@@ -50,6 +50,24 @@ def called_table() -> str:
     return as_table(rows)
 
 
+def referral_table() -> str:
+    """Return what referring costs and buys on whole scans that nothing was calibrated on."""
+    heading = ["coverage asked for", "referred", "wrong, of those answered",
+               "tumors answered no tumor", "healthy answered tumor"]  # fmt: skip
+    rows = [heading, ["---"] * len(heading)]
+    for point in _read("volumes.json")["referral"]:
+        lost = (_complement(point[name]) for name in ("tumors_kept", "healthy_kept"))
+        shares = [point["referred"], point["risk"], *lost]
+        rows.append([f"{point['coverage']:g}", *map(_interval, shares)])
+    return as_table(rows)
+
+
+def _complement(figure: dict[str, float | None]) -> dict[str, float | None]:
+    low, high = figure["high"], figure["low"]
+    ends = {name: None if end is None else 1 - end for name, end in (("low", low), ("high", high))}
+    return {"value": None if figure["value"] is None else 1 - figure["value"], **ends}
+
+
 def curated_table() -> str:
     """Return the table of the fold of the collection that was not learned from.
 
@@ -203,6 +221,8 @@ def splits_table() -> str:
 
 
 def _interval(figure: dict[str, float]) -> str:
+    if figure["value"] is None:  # of no case at all
+        return "-"
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 

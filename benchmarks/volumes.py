@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from meninx.assess.referral import referral_curve
 from meninx.assess.volumes import (
     VolumeResult,
     bootstrap_interval,
@@ -111,20 +112,31 @@ def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, Any]
     return {"scans": len(findings), "answers": dict(answers), **called}
 
 
-def healthy(detector: Detector, data: Path) -> dict[str, dict[str, Any]]:
-    """Return how many healthy scans are called tumor."""
+def healthy(detector: Detector, data: Path) -> dict[str, list[Findings]]:
+    """Return what is found in healthy scans."""
     real = [detector.score(scan) for scan in read_scans(data / HEALTHY_SCAN)]
     studies = make_studies(2 * HEALTHY_PHANTOMS, FIRST_HEALTHY_SEED)
     made = [detector.score(study.scan) for study in studies if study.lesion is None]
     for one in (*real, *made):
         print(f"healthy {one.scan}: {one.probability:.3f}, {one.decision}", flush=True)
-    return {name: called_tumor(detector, part)
-            for name, part in (("healthy adult", real), ("healthy phantoms", made))}  # fmt: skip
+    return {"healthy adult": real, "healthy phantoms": made}
+
+
+def referral(sick: dict[str, list[Findings]], well: dict[str, list[Findings]]) -> list[Any]:
+    """Return what comes of each coverage; sequences of one patient belong together."""
+    patients = [f"{SETS[name][0]} {n}" for name, found in sick.items() for n in range(len(found))]
+    findings = [one for found in (*sick.values(), *well.values()) for one in found]
+    tumor = np.arange(len(findings)) < len(patients)
+    names = patients + [one.scan for one in findings[len(patients) :]]
+    cluster = np.unique(names, return_inverse=True)[1]
+    scored = np.array([one.status == "scored" for one in findings])
+    kept = [one for one in findings if one.status == "scored"]
+    return [point.as_json() for point in referral_curve(kept, tumor[scored], cluster[scored])]
 
 
 def measured(detector: Detector, data: Path, sets: list[str], maps: Path | None) -> dict[str, Any]:
     """Return all figures."""
-    table, studies = {}, {}
+    table, sick = {}, {}
     for name in sets:
         folder, image, mask = SETS[name]
         results, found, pictures = measure(detector, data / "volumes" / folder, image, mask)
@@ -134,11 +146,13 @@ def measured(detector: Detector, data: Path, sets: list[str], maps: Path | None)
             key: [figure(results), *bootstrap_interval(results, figure)]
             for key, figure in {**FIGURES, "baseline": baseline_auroc}.items()
         }
-        studies[name] = called_tumor(detector, found)
+        sick[name] = found
         slices = int(np.sum([len(result.tumor) for result in results]))
         told = ", ".join(f"{k} {v:.3f} [{a:.3f}, {b:.3f}]" for k, (v, a, b) in table[name].items())
         print(f"{name}: {len(results)} patients, {slices} slices: {told}", flush=True)
-    return {"table": table, "called tumor": studies | healthy(detector, data)}
+    well = healthy(detector, data)
+    called = {name: called_tumor(detector, found) for name, found in (sick | well).items()}
+    return {"table": table, "called tumor": called, "referral": referral(sick, well)}
 
 
 def main() -> None:

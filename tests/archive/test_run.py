@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,11 @@ import pandas as pd
 import pytest
 from ray.cluster_utils import Cluster
 
+from meninx.archive import run as run_module
+from meninx.archive.options import Options
+from meninx.archive.table import Table
+from meninx.detect.detector import load_detector
+from tests.archive import sorters
 from tests.archive.conftest import ROWS, SERIES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -88,6 +94,18 @@ def test_killed_anywhere_and_run_again_it_gives_the_same_table(whole, archive, t
         time.sleep(2)
     assert run(archive, out, "--maps").returncode == 1
     assert table(out) == table(whole[0])
+
+
+def test_several_that_sort_share_the_folders(whole, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "_feed", sorters.feed)
+    named = load_detector(threads=1).model
+    options = Options(str(archive), named, workers=2, maps=True)
+    kept = Table(tmp_path / "out", named["sha256"])
+    progress = run_module.score_archive(options, kept, lambda _: None, threading.Event())
+    kept.settle()
+    kept.close()
+    assert progress.rows == ROWS
+    assert table(tmp_path / "out") == table(whole[0])
 
 
 def test_a_worker_killed_loses_nothing(whole, archive, tmp_path):
