@@ -68,6 +68,11 @@ def test_more_refusals_are_told():
     assert "20.0% refused, elsewhere 1.0%" in warn.what
 
 
+def test_what_has_no_month_is_not_held_against_those_that_have():
+    parts = [rows(200, 0.3, n, month=f"2025-{n + 1:02}") for n in range(6)]
+    assert warned(*parts, rows(200, 0.3, 9, month=None, refused=100)) == []
+
+
 def test_few_scans_are_not_judged():
     assert warned(rows(15, 0.3, shift=9)) == []
 

@@ -111,7 +111,7 @@ def warnings_of(tally: Tally, calibration: Calibration) -> list[Warn]:
         alone = sum(1 for (other, _) in tally.parts if other == dimension) == 1
         # Sequences look different, and each sees other patients: that is no move.
         if not alone and dimension != "sequence":
-            texts += _against_rest(part, tally.whole, alpha)
+            texts += _against_rest(part, tally.known(dimension), alpha)
         found += [Warn(dimension, value, text) for text in texts]
     order = ("archive", *DIMENSIONS)
     return sorted(found, key=lambda warn: (order.index(warn.dimension), warn.value))

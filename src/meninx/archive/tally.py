@@ -78,6 +78,15 @@ class Tally:
                 tally._add(row)
         return tally
 
+    def known(self, dimension: str) -> Part:
+        """Return the rows of which it is known where in a dimension they belong."""
+        parts = [part for (other, _), part in self.parts.items() if other == dimension]
+        return Part(
+            sum((part.statuses for part in parts), Counter()),
+            sum((part.decisions for part in parts), Counter()),
+            {kind: np.sum([part.scores[kind] for part in parts], axis=0) for kind in KINDS},
+        )
+
     def _add(self, row: dict[str, Any]) -> None:
         status, reason, decision, probability, kind = (row[name] for name in COLUMNS[:5])
         told = (status, decision, kind, None if probability is None else _bin(probability))
