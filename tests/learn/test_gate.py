@@ -14,6 +14,7 @@ from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.gate import learn_familiarity, staged
 from meninx.learn.network import CellNetwork
+from meninx.learn.outliers import ghosts
 from meninx.learn.recipe import NetworkRecipe, Recipe
 from meninx.scan.scan import Scan
 
@@ -40,6 +41,7 @@ def few():
     """Draw fewer outliers than a real run does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "OUTLIERS", 100)
+        patch.setattr(gate, "GHOSTS", 100)
         patch.setattr(simulation, "BRAINLESS_HEADS", 2)
         yield
 
@@ -65,7 +67,8 @@ def test_the_file_measures_what_was_learned(network, known, tmp_path):
         features = staged(network, torch.from_numpy(x))[1].numpy()
     z = (features - known.center) / known.scale
     distance = np.linalg.norm(z @ known.whitening, axis=1)
-    expected = np.maximum(distance, np.clip(z, -30, 30) @ known.weights + known.bias)
+    logits = np.clip(z, -30, 30) @ known.weights + known.bias
+    expected = np.maximum(distance, logits.max(1))
     found = engine.run(x)
     # Whitening is stored in half precision.
     np.testing.assert_allclose(found.distance, expected, rtol=0.02)
@@ -84,17 +87,27 @@ def test_features_are_mean_and_deviation_of_three_stages(network):
     assert torch.allclose(features[:, 64:128], first.std((2, 3), correction=0), atol=1e-3)
 
 
-def test_both_measures_are_one_at_their_threshold(network, known):
+def test_all_measures_are_one_at_their_threshold(network, known):
     """Of known slices that were not fitted about one in a hundred lies beyond."""
     rng = np.random.default_rng(5)
     slices = [blob(rng) for _ in range(200)]
     z = (gate._features(network, slices, PREPROCESSING) - known.center) / known.scale
     distance = np.linalg.norm(z @ known.whitening, axis=1)
-    logit = np.clip(z, -30, 30) @ known.weights + known.bias
+    logits = np.clip(z, -30, 30) @ known.weights + known.bias
     assert np.mean(distance > 1) < 0.06
-    assert np.mean(logit > 1) < 0.06
-    assert abs(np.median(logit)) < 0.3
+    assert (np.mean(logits > 1, axis=0) < 0.06).all()
+    assert (np.abs(np.median(logits, axis=0)) < 0.3).all()
+    assert known.weights.shape == (896, 2)
     assert known.whitening.shape == (len(known.center),) * 2 == (896, 896)
+
+
+def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
+    rng = np.random.default_rng(7)
+    whole = [blob(rng).image for _ in range(60)]
+    spoiled = [Example(image, None, None, SIMULATED) for image in ghosts(60, whole, seed=1)]
+    z = (gate._features(network, spoiled, PREPROCESSING) - known.center) / known.scale
+    logits = np.clip(z, -30, 30) @ known.weights + known.bias
+    assert np.mean(logits[:, 1] > 1) > 0.8
 
 
 def test_contrasts_that_no_scanner_gives_are_not_learned(network):

@@ -1,6 +1,6 @@
-"""Learn what the detector's features look like on slices that it knows, and on what is no brain.
+"""Learn what the detector's features look like on slices that it knows, and on what to refuse.
 
-Legend: b batch, f features.
+Legend: b batch, f features, k kinds of pictures to refuse: what is no brain, and what is spoiled.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from meninx.detect.preprocessing import Preprocessing
 from meninx.learn.dataset import SIMULATED, Example, SliceDataset, to_batch
 from meninx.learn.network import Backbone
-from meninx.learn.outliers import outliers
+from meninx.learn.outliers import ghosts, outliers
 from meninx.learn.simulation import brainless_slices
 
 # The first three stages: the last one is taught to see tumors and little else, and measured worse.
@@ -28,14 +28,16 @@ LEAST_EXAMPLES = 500
 # Real and simulated ones, of each: more move the figures by less than their spread.
 MOST_EXAMPLES = 3000
 OUTLIERS = 1500
+# Slices spoiled by ghosts, of real and simulated ones.
+GHOSTS = 800
 # Of these, the share that is fitted; the rest sets the thresholds.
 FITTED = 2 / 3
-# Shares of known slices within each of the two thresholds. Simulated slices reach to the jaw, where
-# brain and none meet, so fewer of them need to pass.
-KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.997, 0.95
+# Shares of known slices within the threshold of each measure. Simulated slices reach to the jaw,
+# where brain and none meet, so fewer of them need to pass.
+KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
 # A feature so many standard deviations off says no more by going further.
 FARTHEST_FEATURE = 30.0
-# Of the logistic regression: chosen on training folds and simulated slices.
+# Of the logistic regressions: chosen on training folds and simulated slices.
 INVERSE_PENALTY = 0.1
 
 
@@ -48,18 +50,19 @@ class Familiarity:
         scale: Their standard deviation, shape (f,).
         whitening: Shape (f, f); with z = (features - center) / scale, |z @ whitening| is
             Mahalanobis' distance, 1 at its threshold.
-        weights: Shape (f,); z @ weights + bias tells outliers from known slices, 0 in the middle of
-            known ones and 1 at its threshold.
-        bias: Of that.
+        weights: Shape (f, k); z @ weights + bias tells each kind from known slices, 0 in the middle
+            of known ones and 1 at its threshold. One for all kinds would see less of each: ghosts
+            lie close to known slices, and not where photographs do.
+        bias: Of that, shape (k,).
     """
 
     center: NDArray[np.float32]
     scale: NDArray[np.float32]
     whitening: NDArray[np.float32]
     weights: NDArray[np.float32]
-    bias: float
+    bias: NDArray[np.float32]
 
-    # Of the larger of the two: both are scaled so.
+    # Of the largest of all: each is scaled so.
     threshold = 1.0
 
 
@@ -79,10 +82,10 @@ class DetectorGraph(nn.Module):
         self.scale: Tensor
         self.whitening: Tensor
         self.weights: Tensor
+        self.bias: Tensor
         if familiarity is not None:
-            for name in ("center", "scale", "whitening", "weights"):
+            for name in ("center", "scale", "whitening", "weights", "bias"):
                 self.register_buffer(name, torch.from_numpy(getattr(familiarity, name)))
-            self.bias = familiarity.bias
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return cell logits, type logits and the distance of normalized slices.
@@ -100,7 +103,7 @@ class DetectorGraph(nn.Module):
         z = (features - self.center) / self.scale  # [b, f]
         distance = (z @ self.whitening).square().sum(1).sqrt()
         likeness = z.clamp(-FARTHEST_FEATURE, FARTHEST_FEATURE) @ self.weights + self.bias
-        return cells, types, torch.maximum(distance, likeness)
+        return cells, types, torch.maximum(distance, likeness.amax(1))
 
 
 def staged(network: Backbone, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +133,7 @@ def learn_familiarity(
     preprocessing: Preprocessing,
     heads: Sequence[Path] = (),
 ) -> Familiarity | None:
-    """Learn where the features of known slices lie, and what tells them from what is no brain.
+    """Learn where the features of known slices lie, and what tells them from what to refuse.
 
     Args:
         network: Trained; its mode is left at evaluation.
@@ -140,7 +143,7 @@ def learn_familiarity(
 
     Returns:
         What was learned of real and plausible simulated slices together, against outliers that are
-        drawn; None for too few.
+        drawn, and against slices spoiled by ghosts; None for too few.
 
     References:
         Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples;
@@ -152,38 +155,41 @@ def learn_familiarity(
     simulated = _thinned([one for one in plausible if one.kind == SIMULATED])
     if len(real) + len(simulated) < LEAST_EXAMPLES:
         return None
-    images = [*outliers(OUTLIERS, [one.image for one in real or simulated]),
-              *brainless_slices(heads)]  # fmt: skip
-    strange = [Example(image, None, None, SIMULATED) for image in images]
+    images = [one.image for one in real or simulated]
+    kinds = (
+        [*outliers(OUTLIERS, images), *brainless_slices(heads)],
+        list(ghosts(GHOSTS, [one.image for one in (*real, *simulated)])),
+    )
     parts = [
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
     ]
     halves = [_parted(_features(network, part, preprocessing)) for part, _ in parts]
-    known, judged = (np.concatenate([half[side] for half in halves]) for side in (0, 1))
+    known = np.concatenate([half[0] for half in halves])
     center, scale = known.mean(0), known.std(0) + 1e-6
     z = (known - center) / scale
     whitening = _whitening(z)
-    weights, bias = _separated(z, (_features(network, strange, preprocessing) - center) / scale)
 
     def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
 
-    def logits(features: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(_clipped((features - center) / scale) @ weights + bias)
-
     # By real slices where there are some: they are what will be asked about.
     farthest = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
-    highest = max(
-        float(np.quantile(logits(half[1]), kept))
-        for half, (_, kept) in zip(halves, parts, strict=True)
-    )
-    middle = float(np.median(logits(judged)))
+    columns = []
+    for kind in kinds:
+        strange = [Example(image, None, None, SIMULATED) for image in kind]
+        logit = _separated(z, (_features(network, strange, preprocessing) - center) / scale)
+        known_logits = [logit.of((half[1] - center) / scale) for half in halves]
+        highest = max(
+            float(np.quantile(values, kept))
+            for values, (_, kept) in zip(known_logits, parts, strict=True)
+        )
+        columns.append(logit.between(float(np.median(np.concatenate(known_logits))), highest))
     return Familiarity(
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
         whitening=(whitening / farthest).astype(np.float32),
-        weights=(weights / (highest - middle)).astype(np.float32),
-        bias=float((bias - middle) / (highest - middle)),
+        weights=np.stack([column.weights for column in columns], axis=1).astype(np.float32),
+        bias=np.array([column.bias for column in columns], dtype=np.float32),
     )
 
 
@@ -218,14 +224,33 @@ def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(z, -FARTHEST_FEATURE, FARTHEST_FEATURE)
 
 
-def _separated(
-    known: NDArray[np.float64], strange: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Return weights and bias of the logit that tells strange from known features."""
+@dataclass(frozen=True, eq=False)
+class _Logit:
+    """Hold a linear measure of standardized features.
+
+    Args:
+        weights: Shape (f,).
+        bias: Added.
+    """
+
+    weights: NDArray[np.float64]
+    bias: float
+
+    def of(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return it, shape (n,)."""
+        return np.asarray(_clipped(z) @ self.weights + self.bias)
+
+    def between(self, low: float, high: float) -> "_Logit":
+        """Return it scaled to be 0 and 1 at two of its values."""
+        return _Logit(self.weights / (high - low), (self.bias - low) / (high - low))
+
+
+def _separated(known: NDArray[np.float64], strange: NDArray[np.float64]) -> _Logit:
+    """Return the logit that tells strange from known features."""
     model = LogisticRegression(C=INVERSE_PENALTY, max_iter=3000, class_weight="balanced")
     both = _clipped(np.concatenate([known, strange]))
     model.fit(both, np.repeat((0, 1), (len(known), len(strange))))
-    return model.coef_[0], float(model.intercept_[0])
+    return _Logit(model.coef_[0], float(model.intercept_[0]))
 
 
 def _thinned(examples: Sequence[Example]) -> Sequence[Example]:

@@ -1,4 +1,4 @@
-"""Draw pictures that are no brain, for the gate to learn from.
+"""Draw pictures that are no brain, or a spoiled one, for the gate to learn from.
 
 Leaves, clouds, bodies and torn pictures: what a photograph, a texture, another organ and a damaged
 file have in common with none of the brain's slices. Nothing here was taken from anywhere.
@@ -12,6 +12,8 @@ from PIL import Image, ImageFilter
 
 Picture = NDArray[np.float32]
 SIDE = 192
+# Of the signal that is in the ghosts: less is seen in many a good scan.
+GHOST_SHARES = (0.2, 0.7)
 
 
 def outliers(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Picture]:
@@ -37,6 +39,31 @@ def outliers(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Pi
         else:
             picture = (_leaves, _clouds, _body, _limbs)[kind](rng)
         yield _finished(rng, picture, framed=kind < 2)
+
+
+def ghosts(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Picture]:
+    """Yield slices over which copies of themselves lie, shifted along one axis.
+
+    As motion or an unsteady scanner give them, that repeats every 2nd to 5th line of k-space.
+
+    Args:
+        count: How many.
+        known: Slices of the head.
+        seed: Of all that is random.
+
+    Yields:
+        Intensities, of the shape of the slice.
+
+    References:
+        Wood and Henkelman 1985, MR image artifacts from periodic motion.
+    """
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        picture = known[int(rng.integers(len(known)))]
+        axis, share = int(rng.integers(2)), rng.uniform(*GHOST_SHARES)
+        shift = picture.shape[axis] // int(rng.integers(2, 6))
+        copies = [np.roll(picture, step, axis) for step in (shift, -shift)]
+        yield np.asarray(picture * (1 - share) + share * np.mean(copies, axis=0), np.float32)
 
 
 def _grid() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
