@@ -7,22 +7,29 @@ For when the gate changes and the network does not. Run: python benchmarks/famil
 import argparse
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 from ship import WEIGHTS, write_sums
 
-from meninx.data.manifest import read_manifest
+from meninx.assess.cases import score_cases
+from meninx.data.manifest import Manifest, read_manifest
+from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
-from meninx.learn.export import Origin, export_detector, load_weights
+from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
 from meninx.learn.gate import learn_familiarity
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import read_recipe
+from meninx.learn.simulation import calibration_studies
 from meninx.learn.training import read_examples
+from meninx.learn.validation import with_refusals
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 # Of shapes, and of each real head; the gate needs fewer than the network.
 HEADS = 150
+# Held out from the network, and the whole heads of `recipes/meninx.toml`: for how often it refuses.
+FOLD, STUDIES = 1, 96
 
 
 def keep_weights(old: onnx.ModelProto, path: Path) -> None:
@@ -35,6 +42,16 @@ def keep_weights(old: onnx.ModelProto, path: Path) -> None:
             if known is not None and known.dims == tensor.dims:
                 tensor.CopyFrom(known)
     onnx.save(model, path)
+
+
+def count_refusals(path: Path, manifest: Manifest, heads: Sequence[Path]) -> None:
+    """Enter into a detector's file how many held-out brains it refuses, and nothing else."""
+    detector = Detector(path)
+    known = detector.card.calibration
+    cases = score_cases(detector, manifest.fold(FOLD), workers=2)
+    picture = with_refusals(known.picture, [case.findings for case in cases])
+    studies = [detector.score(scan) for scan, _ in calibration_studies(STUDIES, heads)]
+    recalibrate(path, Calibration(picture, with_refusals(known.study, studies)))
 
 
 def main() -> None:
@@ -60,6 +77,7 @@ def main() -> None:
     export_detector(network, recipe, card.calibration, path, origin, familiarity)
     path.with_suffix(".safetensors").write_bytes(weights)
     keep_weights(old, path)
+    count_refusals(path, read_manifest(options.manifest), options.heads)
     write_sums()
     print(path)
 

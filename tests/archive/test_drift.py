@@ -1,5 +1,7 @@
 """Warnings where scores or refusals moved, and none where only the share of tumors did."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,18 @@ def test_more_refusals_are_told():
     (warn,) = warned(*parts)
     assert (warn.dimension, warn.value) == ("month", "2025-06")
     assert "20.0% refused, elsewhere 1.0%" in warn.what
+
+
+def test_more_refusals_than_of_the_held_out_scans_are_told():
+    """However alike all months are."""
+    scale = replace(SCALE, judged=700, refused=7)
+    known = Calibration(picture=SCALE, study=scale)
+    parts = [rows(100, 0.3, n, month=f"2025-{n + 1:02}", refused=20) for n in range(6)]
+    found = warnings_of(Tally.of([Batch(part) for part in parts]), known)
+    assert found[0].dimension == "archive"
+    assert "20.0% of volumes refused, of the detector's held-out ones 1.0%" in found[0].what
+    few = [rows(100, 0.3, n, month=f"2025-{n + 1:02}", refused=1) for n in range(6)]
+    assert warnings_of(Tally.of([Batch(part) for part in few]), known) == []
 
 
 def test_what_has_no_month_is_not_held_against_those_that_have():

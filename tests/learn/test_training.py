@@ -12,6 +12,7 @@ from meninx.data.prepare import read_mask, read_one, tumor_area
 from meninx.detect.calibration import Calibration, Scale, slice_logits
 from meninx.detect.detector import brain_slices, load_detector
 from meninx.detect.engine import Engine
+from meninx.detect.findings import Findings
 from meninx.detect.preprocessing import Preprocessing, framing_of
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
@@ -21,7 +22,7 @@ from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.training import train
-from meninx.learn.validation import Validation, best_threshold, fit_scale
+from meninx.learn.validation import Validation, best_threshold, fit_scale, with_refusals
 from meninx.phantom.writing import make_studies, write_studies
 
 KNOWN = Calibration(Scale(1.5, 0.4, 0.3), Scale(1.2, 0.6, 0.5))
@@ -267,3 +268,9 @@ def test_weights_of_a_run_start_another(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"words")
     with pytest.raises(ModelError, match="no weights of this network"):
         load_weights(other, tmp_path / "bad.safetensors")
+
+
+def test_a_scale_knows_how_many_of_its_scans_are_refused():
+    found = [Findings("a", status) for status in ("scored", "refused", "scored", "failed")]
+    scale = with_refusals(Scale(1.5), found)
+    assert (scale.temperature, scale.judged, scale.refused) == (1.5, 3, 1)

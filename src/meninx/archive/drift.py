@@ -11,7 +11,8 @@ from meninx.detect.calibration import Calibration, Scale
 
 # Below this a part says too little.
 LEAST = 20
-# Chance that an archive without drift gives any warning at all, for each of the three questions.
+# Chance that an archive without drift gives any warning at all, for each of the four questions:
+# scores and refusals, against the detector's reference and against the rest.
 ALPHA = 0.01
 # A difference that is sure but smaller than this is of no matter: share of refusals, and distance
 # between distributions.
@@ -120,7 +121,14 @@ def warnings_of(tally: Tally, calibration: Calibration) -> list[Warn]:
 def _against_reference(part: Part, calibration: Calibration, alpha: float) -> list[str]:
     texts = []
     for kind in KINDS:
-        reference = Reference.of(calibration.of(study=kind == "volume"))
+        scale = calibration.of(study=kind == "volume")
+        refused = part.kinds[kind, "refused"]
+        told = _moved_share(
+            (refused, refused + part.kinds[kind, "scored"]), (scale.refused, scale.judged), alpha
+        )
+        if told is not None:
+            texts.append(f"{told[0]} of {kind}s refused, of the detector's held-out ones {told[1]}")
+        reference = Reference.of(scale)
         scores = part.scores[kind]
         if reference is None or scores.sum() < LEAST:
             continue
@@ -135,14 +143,11 @@ def _against_reference(part: Part, calibration: Calibration, alpha: float) -> li
 
 def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
     texts = []
-    rest = whole.judged - part.judged
-    if part.judged >= LEAST and rest >= LEAST:
-        refused = part.statuses["refused"]
-        others = whole.statuses["refused"] - refused
-        share, usual = refused / part.judged, others / rest
-        table = np.array([[refused, part.judged - refused], [others, rest - others]])
-        if abs(share - usual) > LEAST_SHARE and fisher_exact(table).pvalue < alpha:
-            texts.append(f"{share:.1%} refused, elsewhere {usual:.1%}")
+    refused = part.statuses["refused"]
+    others = (whole.statuses["refused"] - refused, whole.judged - part.judged)
+    told = _moved_share((refused, part.judged), others, alpha)
+    if told is not None:
+        texts.append(f"{told[0]} refused, elsewhere {told[1]}")
     for kind in KINDS:
         scores, others_scores = part.scores[kind], whole.scores[kind] - part.scores[kind]
         n, m = int(scores.sum()), int(others_scores.sum())
@@ -157,6 +162,28 @@ def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
                 "patients, or another look of the pictures"
             )
     return texts
+
+
+def _moved_share(
+    here: tuple[int, int], there: tuple[int, int], alpha: float
+) -> tuple[str, str] | None:
+    """Return both shares in words if they differ for sure.
+
+    Args:
+        here: How many were refused, and of how many.
+        there: The same of what they are compared with.
+        alpha: Chance of a difference that is none.
+
+    Returns:
+        None if they may be the same, or too few were seen.
+    """
+    if min(here[1], there[1]) < LEAST:
+        return None
+    share, usual = here[0] / here[1], there[0] / there[1]
+    table = np.array([(refused, count - refused) for refused, count in (here, there)])
+    if abs(share - usual) <= LEAST_SHARE or fisher_exact(table).pvalue >= alpha:
+        return None
+    return f"{share:.1%}", f"{usual:.1%}"
 
 
 def _cumulated(counts: Counts) -> Floats:

@@ -27,11 +27,13 @@ class Part:
     Args:
         statuses: How often each.
         decisions: How often each, of what was scored.
+        kinds: How often each kind of scan with each status.
         scores: Of each kind of scan: how many lie between each two of `EDGES`.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
     scores: dict[str, Counts] = field(
         default_factory=lambda: {kind: np.zeros(len(EDGES) - 1, np.int64) for kind in KINDS}
     )
@@ -51,8 +53,10 @@ class Part:
         self.statuses[status] += 1
         if decision is not None:
             self.decisions[decision] += 1
-        if kind is not None and place is not None:
-            self.scores[kind][place] += 1
+        if kind is not None:
+            self.kinds[kind, status] += 1
+            if place is not None:
+                self.scores[kind][place] += 1
 
 
 @dataclass
@@ -84,6 +88,7 @@ class Tally:
         return Part(
             sum((part.statuses for part in parts), Counter()),
             sum((part.decisions for part in parts), Counter()),
+            sum((part.kinds for part in parts), Counter()),
             {kind: np.sum([part.scores[kind] for part in parts], axis=0) for kind in KINDS},
         )
 

@@ -37,6 +37,8 @@ class Scale:
         specific: The same, so that 95 % of what has no tumor was not called.
         tumors: Logits of held-out tumors, ascending: what a new one is compared with.
         healthy: The same of what has no tumor.
+        judged: How many held-out ones were scored or refused; 0 where that is not recorded.
+        refused: How many of these were refused, though brains all of them.
     """
 
     temperature: float = 1.0
@@ -45,6 +47,8 @@ class Scale:
     specific: float = 0.5
     tumors: tuple[float, ...] = ()
     healthy: tuple[float, ...] = ()
+    judged: int = 0
+    refused: int = 0
 
     def probability(self, logit: float) -> float:
         """Return the probability that belongs to a logit."""

@@ -17,7 +17,7 @@ from meninx.learn.export import recalibrate
 from meninx.learn.provenance import check_same_run
 from meninx.learn.recipe import Recipe
 from meninx.learn.training import DETECTOR_NAME, train
-from meninx.learn.validation import fit_scale
+from meninx.learn.validation import fit_scale, with_refusals
 
 LEAST_FOLDS = 3
 
@@ -142,9 +142,10 @@ def fit_pictures(cases: Sequence[Case]) -> Scale:
         cases: That nothing was learned from, scored by a detector without a scale.
 
     Returns:
-        Temperature and operating points.
+        Temperature, operating points, and how many were refused.
     """
     scored = [case for case in cases if case.findings.probability is not None]
     share = np.clip([case.findings.probability or 0.0 for case in scored], 1e-12, 1 - 1e-12)
     tumor = np.array([case.picture.tumor for case in scored])
-    return fit_scale(np.log(share / (1 - share)), tumor)
+    scale = fit_scale(np.log(share / (1 - share)), tumor)
+    return with_refusals(scale, [case.findings for case in cases])

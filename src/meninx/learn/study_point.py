@@ -8,7 +8,7 @@ import numpy as np
 from meninx.detect.calibration import Scale
 from meninx.detect.detector import Detector
 from meninx.learn.simulation import calibration_studies
-from meninx.learn.validation import fit_scale
+from meninx.learn.validation import fit_scale, with_refusals
 
 
 def study_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) -> Scale:
@@ -24,14 +24,15 @@ def study_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) ->
         heads: Real heads that every other one is made from; none to make all of shapes.
 
     Returns:
-        Temperature and operating points of volumes.
+        Temperature and operating points of volumes, and how many were refused.
     """
     present = detector.card.calibration.study.temperature
-    logits, tumor = [], []
+    logits, tumor, found = [], [], []
     for scan, sick in calibration_studies(studies, heads):
-        probability = detector.score(scan).probability
+        found.append(detector.score(scan))
+        probability = found[-1].probability
         if probability is not None:
             share = np.clip(probability, 1e-12, 1 - 1e-12)
             logits.append(present * float(np.log(share / (1 - share))))
             tumor.append(sick)
-    return fit_scale(np.array(logits), np.array(tumor))
+    return with_refusals(fit_scale(np.array(logits), np.array(tumor)), found)

@@ -1,5 +1,6 @@
 """Judge a network on held-out pictures, by measures that a picture's source can't help."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from meninx.assess.metrics import auroc
 from meninx.detect.calibration import Scale
+from meninx.detect.findings import Findings
 
 # Of the operating points of these names.
 SENSITIVITY, SPECIFICITY = 0.95, 0.95
@@ -125,6 +127,21 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Scale:
         tumors=_kept(logits[tumor]),
         healthy=_kept(logits[~tumor]),
     )
+
+
+def with_refusals(scale: Scale, findings: Sequence[Findings]) -> Scale:
+    """Return a scale that knows how many of its held-out scans are refused.
+
+    Args:
+        scale: Of pictures or volumes.
+        findings: Of scans of brains that nothing was learned from.
+
+    Returns:
+        The same, with both counts.
+    """
+    statuses = [one.status for one in findings]
+    refused = statuses.count("refused")
+    return replace(scale, judged=statuses.count("scored") + refused, refused=refused)
 
 
 def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
