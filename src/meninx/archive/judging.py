@@ -10,7 +10,8 @@ from typing import Any
 from meninx.detect.detector import Detector, kept_detector, score_files
 from meninx.detect.explanation import picture_of_hottest
 from meninx.detect.findings import Findings
-from meninx.scan.dicom import facts_of, is_dicom
+from meninx.scan.dicom import facts_of
+from meninx.scan.kinds import is_dicom
 from meninx.scan.scan import Scan
 from meninx.scan.series import SeriesFacts
 from meninx.scan.source import Source

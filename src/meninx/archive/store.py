@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from meninx.clinic.peers import WebPeer
 from meninx.errors import InputError, OptionError
 from meninx.scan.dicom import series_uid_of
-from meninx.scan.reading import kind_of
+from meninx.scan.kinds import kind_of
 
 # Enough of a DICOM file to hold everything before its pixels but long private elements.
 HEAD_BYTES = 65536

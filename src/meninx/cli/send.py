@@ -31,7 +31,7 @@ def send(
     """Send DICOM files, such as those of `predict --dicom-out`, by C-STORE or STOW-RS."""
     with needs_extra("hospital"):
         from meninx.clinic.peers import peer_of
-    from meninx.scan.dicom import is_dicom
+    from meninx.scan.kinds import is_dicom
 
     files = [
         file

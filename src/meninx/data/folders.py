@@ -7,8 +7,8 @@ from pathlib import Path
 
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
+from meninx.scan.kinds import PICTURE_SUFFIXES
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
 # Words by which people name their folders, without separators. None: a tumor of unknown type.
 TUMOR_FREE_NAMES = ("no", "notumor", "notumour", "normal", "healthy", "negative", "none", "control",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
-from meninx.data.folders import PICTURE_SUFFIXES, Item, find_items
+from meninx.data.folders import Item, find_items
 from meninx.data.folds import connected, keys_of, mended, split_at_random, split_into_folds
 from meninx.data.manifest import (
     COLUMNS,
@@ -27,6 +27,7 @@ from meninx.data.manifest import (
 )
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
+from meninx.scan.kinds import PICTURE_SUFFIXES
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
 

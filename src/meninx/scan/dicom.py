@@ -69,13 +69,6 @@ BRAIN_WORDS = (
 )  # fmt: skip
 
 
-def is_dicom(head: bytes) -> bool:
-    """Return whether bytes begin as a DICOM file, with the preamble or, as old ones, without."""
-    return head[128:132] == b"DICM" or (
-        head[:2] in (b"\x02\x00", b"\x08\x00") and head[2:4] in (b"\x00\x00", b"\x05\x00")
-    )
-
-
 def read_dataset(
     source: Source, limits: Limits = DEFAULT_LIMITS, *, pixels: bool = False
 ) -> Dataset:

@@ -4,7 +4,6 @@ import gzip
 import io
 import logging
 import warnings
-import zlib
 
 import nibabel
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.geometry import FloatArray
+from meninx.scan.kinds import GZIP_MAGIC, HEADER_BYTES, is_nifti
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
@@ -24,25 +24,8 @@ from meninx.scan.source import Source, reading
 # raised all the same.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
-GZIP_MAGIC = b"\x1f\x8b"
-HEADER_BYTES = 540  # NIfTI-2's; NIfTI-1's 348 fit in
 # NIfTI is RAS: x to the right, y to the front. DICOM and meninx use LPS.
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def is_nifti(head: bytes) -> bool:
-    """Return whether bytes begin as a NIfTI-1 or NIfTI-2 single file, unpacked."""
-    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
-
-
-def is_packed_nifti(head: bytes) -> bool:
-    """Return whether bytes begin as a NIfTI file packed by gzip."""
-    if not head.startswith(GZIP_MAGIC):
-        return False
-    try:
-        return is_nifti(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, HEADER_BYTES))
-    except zlib.error:
-        return False
 
 
 def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:

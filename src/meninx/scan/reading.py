@@ -1,4 +1,8 @@
-"""Find the scans under a path: tell formats by content, group, and hand to the reader."""
+"""Find the scans under a path: tell formats by content, group, and hand to the reader.
+
+Readers are imported when the first file of their kind turns up: pydicom and nibabel take longer to
+import than a picture takes from file to finding.
+"""
 
 import logging
 import zipfile
@@ -6,18 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from meninx.errors import (
     InputError,
     LimitExceeded,
     SeveralInputErrors,
     UnreadableFile,
-    UnsupportedScan,
 )
-from meninx.scan.dicom import LastFile, is_dicom, read_dataset, read_frames, read_stack
+from meninx.scan.kinds import SNIFFED_BYTES, is_dicom, kind_of, zipfile_magic
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
-from meninx.scan.nifti import is_nifti, is_packed_nifti, read_nifti
 from meninx.scan.raster import read_picture
 from meninx.scan.scan import Scan
 from meninx.scan.series import Frame, stacks_of
@@ -30,11 +32,6 @@ log = logging.getLogger(__name__)
 
 OnError = Callable[[InputError], None]
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
-Reader = Literal["picture", "nifti", "dicom"]
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-# A file of these names that is something else is damaged; of any other name it is not our matter.
-SCAN_SUFFIXES = (*PICTURE_SUFFIXES, ".nii", ".nii.gz", ".dcm", ".dicom", ".ima")
-SNIFFED_BYTES = 1024
 ENCRYPTED_FLAG = 0x1
 
 
@@ -112,11 +109,15 @@ def _scans(
                 log.debug("passed over a file of no known kind")
                 continue
             if reader == "dicom":
+                from meninx.scan.dicom import read_frames
+
                 frames += read_frames(source, limits)
                 found = found or bool(frames)
                 continue
             found = True
             if reader == "nifti":
+                from meninx.scan.nifti import read_nifti
+
                 yield read_nifti(source, limits)
             else:
                 yield read_picture(source, limits)
@@ -128,6 +129,13 @@ def _scans(
                 "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
             )
         )
+    if frames:
+        yield from _stacks(frames, limits, report)
+
+
+def _stacks(frames: Sequence[Frame], limits: Limits, report: OnError) -> Iterator[Scan]:
+    from meninx.scan.dicom import LastFile, read_stack
+
     files = LastFile()
     for stack in stacks_of(frames):
         try:
@@ -150,65 +158,14 @@ def read_datasets(
     Yields:
         Datasets. What can't be read is passed over: `read_scans` tells of it.
     """
+    from meninx.scan.dicom import read_dataset
+
     with ExitStack() as opened:
         sources, _ = _sources(Path(path), limits, lambda _: None, opened)
         for source in sources:
             with suppress(InputError):
                 if is_dicom(source.head(SNIFFED_BYTES, limits)):
                     yield read_dataset(source, limits, pixels=pixels)
-
-
-def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
-    """Return which reader a file is for, by its content.
-
-    Args:
-        head: Its first `SNIFFED_BYTES` bytes, or all that it has.
-        name: Of the file, as the user knows it.
-        strict: Whether the user named this very file.
-
-    Returns:
-        The reader; None for a file that is not our matter.
-
-    Raises:
-        UnsupportedScan: If it is a zip.
-        UnreadableFile: If it is none of ours although it is named so.
-    """
-    lower = name.lower()
-    if is_nifti(head) or is_packed_nifti(head):
-        return "nifti"
-    if _is_picture(head):
-        return "picture"
-    if head[128:132] == b"DICM" or (is_dicom(head) and (strict or _may_be_dicom(lower))):
-        return "dicom"
-    # Office documents and models are zips too: only what calls itself one is worth a word.
-    if zipfile_magic(head) and (strict or lower.endswith(".zip")):
-        raise UnsupportedScan(
-            "a zip inside; unpack it, or name it by itself", place=name, reason="nested_zip"
-        )
-    if strict or lower.endswith(SCAN_SUFFIXES):
-        what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
-        raise UnreadableFile(f"{what}, whatever its name says; copy or export it again", place=name)
-    return None
-
-
-def zipfile_magic(head: bytes) -> bool:
-    """Return whether bytes begin as a zip."""
-    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
-
-
-def _may_be_dicom(name: str) -> bool:
-    """Return whether a name suits a DICOM file without preamble: of its kind, or without suffix."""
-    suffix = PurePosixPath(name).suffix
-    return suffix in ("", ".dcm", ".dicom", ".ima") or suffix[1:].isdecimal()
-
-
-def _is_picture(head: bytes) -> bool:
-    return (
-        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
-        or (head.startswith(b"BM") and head[6:10] == bytes(4))
-        or head[:4] in (b"II*\0", b"MM\0*")
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-    )
 
 
 def _sources(
