@@ -321,7 +321,7 @@ def pages() -> dict[Path, str]:
             served_table("scoring an archive", "archive.json"),
             projection_table(),
         ),
-        ROOT / "docs" / "refusals.md": (refusals_table(), damages_table()),
+        ROOT / "docs" / "refusals.md": (refusals_table(), damages_table(), referral_table()),
         ROOT / "docs" / "explanation.md": (explanation_table(),),
         ROOT / "docs" / "research.md": (targets_table(),),
     }
