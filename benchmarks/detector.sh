@@ -20,6 +20,6 @@ part meninx-first
 part meninx-second --weights runs/meninx-first/detector.safetensors
 part meninx-third --weights runs/meninx-second/detector.safetensors
 part meninx --weights runs/meninx-third/detector.safetensors
-.venv/bin/python benchmarks/interpolate.py runs/meninx-third/detector.safetensors \
-    runs/meninx/detector.safetensors runs/curated.csv --output runs/detector \
+.venv/bin/python benchmarks/finish.py runs/curated.csv runs/meninx-third/detector.safetensors \
+    runs/meninx/detector.safetensors --output runs/detector \
     --heads "$MENINX_DATA/templates/colin27-t1.nii.gz" --heads "$MENINX_DATA/dicom/healthy-child-t1"

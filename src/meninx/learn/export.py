@@ -18,6 +18,7 @@ from meninx.detect.model_card import SEEN_DIGITS, ModelCard
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.gate import DetectorGraph, Familiarity
+from meninx.learn.low_rank import take_shape
 from meninx.learn.network import Backbone
 from meninx.learn.recipe import Recipe
 
@@ -125,7 +126,9 @@ def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:
         ModelError: If it can't be read or belongs to another network.
     """
     try:
-        network.load_state_dict(load_file(path))
+        weights = load_file(path)
+        take_shape(network, weights)
+        network.load_state_dict(weights)
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
     except (OSError, RuntimeError, SafetensorError) as error:

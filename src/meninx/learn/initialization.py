@@ -14,6 +14,7 @@ from meninx.data.facts import sha256_of
 from meninx.detect.detector import shipped_detector, shipped_sha256
 from meninx.errors import ModelError, OptionError
 from meninx.learn.export import load_weights
+from meninx.learn.low_rank import take_shape
 from meninx.learn.network import Backbone, CellNetwork
 
 log = logging.getLogger(__name__)
@@ -137,5 +138,6 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
         # What marks a cell is no score of a whole picture.
         own = network.state_dict()
         state |= {name: own[name] for name in own if name.startswith("cell_head.")}
+    take_shape(network, state)
     network.load_state_dict(state)
     return seen

@@ -19,6 +19,7 @@ from meninx.learn.augmentation import augment
 from meninx.learn.dataset import SliceDataset, to_batch
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.gate import learn_familiarity
+from meninx.learn.low_rank import take_shape
 from meninx.learn.network import build_network
 from meninx.learn.recipe import Recipe
 from meninx.learn.study_point import study_scale
@@ -62,6 +63,7 @@ def merge(
     network = build_network(recipe.network.architecture, recipe.network.dropout)
     weights = [load_file(folder / DETECTOR_NAME.replace(".onnx", ".safetensors"))
                for folder in folders]  # fmt: skip
+    take_shape(network, weights[0])
     network.load_state_dict(
         {
             name: torch.stack([one[name].float() for one in weights]).mean(0).to(tensor.dtype)
