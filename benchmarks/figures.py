@@ -137,6 +137,18 @@ def start_table() -> str:
     return as_table(rows)
 
 
+def growth_table() -> str:
+    """Return the table of time and memory along a long folder, and of longer and longer series."""
+    told = _read("growth.json")
+    rows = [["one after the other", "s", "each, ms", "memory, MB"], ["---"] * 4]
+    rows += [
+        [f"{row[unit]:,} {unit}", f"{row['s']:.2f}", f"{1e3 * row['s'] / row[unit]:.1f}",
+         f"{row['MB']:.0f}"]
+        for unit, part in (("pictures", "folder"), ("slices", "series")) for row in told[part]
+    ]  # fmt: skip
+    return as_table(rows)
+
+
 def served_table(what: str, source: str) -> str:
     """Return the table of what a server took: of its figures one by one."""
     rows = [[what, "measured"], ["---"] * 2]
@@ -312,6 +324,7 @@ def pages() -> dict[Path, str]:
             bench_table(),
             speed_targets_table(),
             start_table(),
+            growth_table(),
             served_table("web application", "web.json"),
             served_table("DICOM node", "node.json"),
             int8_table(),
