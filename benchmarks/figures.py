@@ -119,7 +119,7 @@ def speed_targets_table() -> str:
         picture["file to finding"]["median"], picture["file to finding"]["p95"],
         eager / picture["infer"]["median"], told["cold command, one picture, s"],
         own["series of 192 slices, read and scored, s"],
-        own["most memory, one picture and the series, MB"],
+        own["most memory, series, MB"],
     )  # fmt: skip
     rows = [["what", "must", "aim", "measured", "reached"], ["---"] * 5]
     for (name, (must, aim)), value in zip(SPEED_TARGETS.items(), values, strict=True):

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from meninx.assess.speed import peak_megabytes
 from meninx.detect.detector import load_detector, score_path
 from meninx.phantom.writing import make_studies, write_studies
 
@@ -64,7 +64,7 @@ def measure() -> dict[str, float | None]:
         detector = load_detector()
         score: Callable[[], object] = lambda: list(score_path(detector, series))  # noqa: E731
         figures["192 DICOM slices, read and scored, s"] = median_seconds(score, 3)
-    figures["peak memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures["peak memory, MB"] = peak_megabytes()
     figures["base install, MB"] = installed_megabytes()
     return figures
 

@@ -4,8 +4,10 @@ Times of steps are medians and 95th percentiles of runs in one process, after ru
 count. Cold times are of new processes.
 """
 
+import multiprocessing
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -18,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from meninx.detect.detector import Detector, score_path
+from meninx.detect.detector import Detector, load_detector, score_path
 from meninx.detect.explanation import heatmap_of, overlay
+from meninx.detect.runtimes import Runtime
 from meninx.phantom.phantom import grid_of
 from meninx.phantom.writing import make_study, write_dicom
 from meninx.scan.scan import Scan
@@ -166,6 +169,27 @@ def time_series(detector: Detector, folder: Path, runs: int = 3) -> float:
     return _median(lambda: list(score_path(detector, folder)), runs)
 
 
+def series_megabytes(model: Path | None, runtime: Runtime, folder: Path) -> float:
+    """Return the most memory of a new process that reads and scores a series.
+
+    Args:
+        model: As for `load_detector`.
+        runtime: Likewise.
+        folder: Of the series.
+
+    Returns:
+        Megabytes.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_of_series, (model, runtime, folder))
+
+
+def _peak_of_series(model: Path | None, runtime: Runtime, folder: Path) -> float:
+    for _ in score_path(load_detector(model, runtime=runtime), folder):
+        pass
+    return peak_megabytes()
+
+
 def time_cold(arguments: Sequence[str]) -> float:
     """Return the median time of a new process that runs meninx, seconds."""
     command = [sys.executable, "-m", "meninx", *arguments]
@@ -174,8 +198,14 @@ def time_cold(arguments: Sequence[str]) -> float:
 
 def peak_megabytes() -> float:
     """Return the most memory that this process has had."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Of this program alone: what the operating system tells of its usage begins with the
+        # memory of the process that started it.
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        return int(peak) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes on Linux, bytes on a Mac.
+    # Kilobytes on most systems, bytes on a Mac.
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
