@@ -144,7 +144,8 @@ def growth_table() -> str:
     rows += [
         [f"{row[unit]:,} {unit}", f"{row['s']:.2f}", f"{1e3 * row['s'] / row[unit]:.1f}",
          f"{row['MB']:.0f}"]
-        for unit, part in (("pictures", "folder"), ("slices", "series")) for row in told[part]
+        for unit, part in (("pictures", told["folder"][::3]), ("slices", told["series"]))
+        for row in part
     ]  # fmt: skip
     return as_table(rows)
 
