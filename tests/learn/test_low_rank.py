@@ -60,6 +60,15 @@ def test_answers_stay_where_convolutions_have_a_low_rank(slices: Tensor) -> None
     assert (after[1] - before[1]).abs().max() < 0.05 * before[1].std()
 
 
+def test_a_factorized_network_can_be_trained_on(slices: Tensor) -> None:
+    network = thin_network()
+    factorize(network, slices, kept=0.9)
+    network.train()(slices)[0].sum().backward()
+    gradient = network.stages[3][1].conv2[0].weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
 def test_ranks_are_whole_vectors_and_strides_stay(slices: Tensor) -> None:
     network = thin_network()
     factorize(network, slices, kept=0.99)

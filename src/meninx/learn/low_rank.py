@@ -46,7 +46,8 @@ def factorize(network: Backbone, x: Tensor, kept: float = KEPT) -> None:
         classification and detection, sections 3.1 and 3.3.
     """
     network.eval()
-    with torch.inference_mode():
+    # Not in inference mode, whose tensors can't be trained any more.
+    with torch.no_grad():
         before = after = _mapped(network.stem, x)
         for stage in network.stages:
             for block in stage:  # type: ignore[attr-defined]
