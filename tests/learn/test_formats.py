@@ -35,8 +35,8 @@ def test_int8_is_a_quarter_of_fp32(pictures, tmp_path):
     for wanted in ("fp32", "int8"):
         export(shipped_detector(), tmp_path / wanted, wanted, pictures)
         sizes[wanted] = (tmp_path / wanted).stat().st_size
-    # What the gate needs stays in floating point.
-    assert sizes["int8"] < 0.33 * sizes["fp32"]
+    gate = 4 * 896**2  # its matrix of all features, which stays in floating point
+    assert sizes["int8"] - gate < 0.33 * (sizes["fp32"] - gate)
 
 
 def test_a_format_that_would_change_the_answers_is_not_written(pictures, tmp_path):
