@@ -23,6 +23,7 @@ from meninx.learn.dataset import Example, SliceDataset, to_batch
 from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
 from meninx.learn.gate import learn_familiarity
 from meninx.learn.low_rank import factorize
+from meninx.learn.merging import mean_weights
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import read_recipe
 from meninx.learn.study_point import study_scale
@@ -41,12 +42,7 @@ def mean_of(paths: Sequence[Path]) -> tuple[CellNetwork, set[str]]:
     networks, seen = [CellNetwork() for _ in paths], set()
     for network, path in zip(networks, paths, strict=True):
         seen |= set(load_weights(network, path))
-    states = [network.state_dict() for network in networks]
-    merged = {
-        name: torch.stack([state[name].float() for state in states]).mean(0).to(tensor.dtype)
-        for name, tensor in states[0].items()
-    }
-    networks[0].load_state_dict(merged)
+    networks[0].load_state_dict(mean_weights([network.state_dict() for network in networks]))
     return networks[0], seen
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytorch_lightning as lightning
@@ -64,12 +64,7 @@ def merge(
     weights = [load_file(folder / DETECTOR_NAME.replace(".onnx", ".safetensors"))
                for folder in folders]  # fmt: skip
     take_shape(network, weights[0])
-    network.load_state_dict(
-        {
-            name: torch.stack([one[name].float() for one in weights]).mean(0).to(tensor.dtype)
-            for name, tensor in network.state_dict().items()
-        }
-    )
+    network.load_state_dict(mean_weights(weights))
     examples, _ = read_examples(manifest, whole, heads)
     learned = SliceDataset(examples, canvas_of(recipe))
     log.info("measuring the merged network's statistics")
@@ -85,6 +80,13 @@ def merge(
         log.info("calibrating volumes on %d simulated heads", studies)
         recalibrate(path, Calibration(scale, study_scale(Detector(path), studies, heads)))
     return path
+
+
+def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of several networks' weights, by name, as 32-bit floats."""
+    return {
+        name: torch.stack([one[name].float() for one in weights]).mean(0) for name in weights[0]
+    }
 
 
 def _inputs(learned: SliceDataset, recipe: Recipe) -> Iterator[Tensor]:
