@@ -36,6 +36,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_FOLDS = 5
 # Where a collection names its own test half, that is the first fold.
 TEST_FOLD = 1
+# What a stack of axial slices covers, from the foramen magnum to the crown and a little of both.
+STACK_EXTENT_MM = 160.0
 
 Progress = Callable[[str, int, int], None]
 
@@ -229,6 +231,18 @@ def read_one(path: Path) -> Scan:
     if len(scans) != 1:
         raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
     return scans[0]
+
+
+def stack_gap_mm(count: int) -> float:
+    """Return about how far the pictures of a stack lie apart; pictures have no geometry.
+
+    Args:
+        count: Pictures of the stack.
+
+    Returns:
+        Distance in mm, if the stack covers a head.
+    """
+    return STACK_EXTENT_MM / max(count, 1)
 
 
 def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:

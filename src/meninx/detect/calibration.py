@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 Answer = Literal["tumor", "no_tumor"]
 Decision = Answer | Literal["refer"]
 
-# A slice's score is the mean of its highest cells: one cell alone follows noise.
-TOP_CELLS = 3
+# A slice's score is the mean of its highest cells, of 8 px: one cell alone follows noise.
+TOP_CELLS = 8
 # Networks that pool their whole map: the score is the mean of all cells.
 ALL_CELLS = 0
 # A cell of a slice is judged together with those above and below it, weighted by a bell curve of

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meninx.detect.findings import SliceFinding
+from meninx.detect.neighbors import OWN_CHANNEL
 
 FloatImage = NDArray[np.float32]
 # A map is shown if its peak rises so far above the median cell ...
@@ -44,7 +45,7 @@ def check_map(
 
     Args:
         found: The slice, with its cells.
-        unit: The network's input, scaled to 0..1, shape (s, s).
+        unit: The network's input, scaled to 0..1: the slice and its neighbors, shape (3, s, s).
         logit_of: Returns the logit of such an input.
 
     Returns:
@@ -90,18 +91,19 @@ def filled_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
     """Return an input whose marked cells show the mean of the tissue around them.
 
     Args:
-        unit: Shape (s, s).
+        unit: A slice and its neighbors, shape (3, s, s).
         place: Cells, shape (m, n).
 
     Returns:
-        The changed input, shape (s, s).
+        The changed input, shape (3, s, s): what the neighbors show there is gone too.
     """
-    size = (unit.shape[1], unit.shape[0])
+    own = unit[OWN_CHANNEL]
+    size = (own.shape[1], own.shape[0])
     alpha = np.asarray(
         Image.fromarray(place.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     )
     near = _beside(place) & ~place
     ring = np.asarray(Image.fromarray(near).resize(size, Image.Resampling.NEAREST)) > 0
-    tissue = unit[ring & (unit > 0.05)]
-    level = float(tissue.mean()) if tissue.size else float(unit.mean())
+    tissue = own[ring & (own > 0.05)]
+    level = float(tissue.mean()) if tissue.size else float(own.mean())
     return np.asarray(unit * (1 - alpha) + np.float32(level) * alpha, dtype=np.float32)

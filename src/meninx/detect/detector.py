@@ -23,6 +23,7 @@ from meninx.detect.engine import Engine, Output
 from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.detect.gate import check_kind, check_scan
+from meninx.detect.neighbors import with_neighbors
 from meninx.detect.preprocessing import (
     FOREGROUND_LEVEL,
     FloatImage,
@@ -89,9 +90,9 @@ class Detector:
         except UnsupportedScan as error:
             return Findings.of_error(error, self.model, scan.identity.as_json())
         slices = brain_slices(scan)
-        units, placement = self.inputs(slices)
+        stack, placement = self.input_stack(scan, slices)
         prepared_at = time.perf_counter()
-        output = self._infer(units)
+        output = self._infer(stack)
         inferred_at = time.perf_counter()
         try:
             check_kind(scan, output.distance, self.card.farthest)
@@ -124,6 +125,21 @@ class Detector:
         placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
         return [preprocessing.to_unit(image, framing, placement) for image in images], placement
 
+    def input_stack(
+        self, scan: Scan, slices: Sequence[Slice]
+    ) -> tuple[NDArray[np.float32], Placement]:
+        """Return what the network sees of a scan: each slice with its neighbors, scaled to 0..1.
+
+        Args:
+            scan: To be judged.
+            slices: Neighboring slices of it, in order.
+
+        Returns:
+            Shape (n, 3, s, s), and where the slices lie in their images.
+        """
+        units, placement = self.inputs(slices)
+        return with_neighbors(np.stack(units), scan.slice_gap_mm), placement
+
     def check_map(self, scan: Scan, findings: Findings) -> MapCheck:
         """Check the heat map of the hottest slice.
 
@@ -140,18 +156,18 @@ class Detector:
         hottest = findings.hottest
         if hottest is None:
             raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
-        units, _ = self.inputs([scan.slice(found.index) for found in findings.slices])
+        stack, _ = self.input_stack(scan, [scan.slice(found.index) for found in findings.slices])
         place = next(n for n, one in enumerate(findings.slices) if one is hottest)
 
         def logit_of(unit: FloatImage) -> float:
-            cells = self._infer([unit]).cell_logits
+            cells = self._infer(unit[None]).cell_logits
             return float(slice_logits(cells, self.card.top_cells)[0])
 
-        return check_map(hottest, units[place], logit_of)
+        return check_map(hottest, stack[place], logit_of)
 
-    def _infer(self, units: Sequence[NDArray[np.float32]]) -> Output:
-        """Return what the network says of slices scaled to 0..1."""
-        x = self.card.preprocessing.normalize(np.stack(units)[:, None])  # [b, 1, h, w]
+    def _infer(self, stack: NDArray[np.float32]) -> Output:
+        """Return what the network says of slices with neighbors, 0..1, shape (b, 3, h, w)."""
+        x = self.card.preprocessing.normalize(stack)
         return Output.joined(
             [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
         )
@@ -233,10 +249,14 @@ def brain_areas(scan: Scan) -> NDArray[np.intp]:
     Returns:
         One number a slice, in order, shape (n,).
     """
-    along = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    low, high = intensity_range(sampled(along))
+    return head_areas(np.moveaxis(scan.voxels, scan.view.slice_axis, 0))
+
+
+def head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return how many pixels of each slice are brighter than air, of slices of shape (n, ...)."""
+    low, high = intensity_range(sampled(volume))
     level = low + FOREGROUND_LEVEL * (high - low)
-    return np.array([np.count_nonzero(one > level) for one in along])
+    return np.array([np.count_nonzero(one > level) for one in volume])
 
 
 def brain_slices(scan: Scan) -> list[Slice]:
@@ -250,9 +270,23 @@ def brain_slices(scan: Scan) -> list[Slice]:
     """
     if len(scan) == 1:
         return [scan.slice(0)]
-    areas = brain_areas(scan)
+    along = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
+    kept = brain_range(along)
+    return [scan.slice(index) for index in range(kept.start, kept.stop)]
+
+
+def brain_range(volume: NDArray[np.float32]) -> slice:
+    """Return the range of slices that show enough of the head to be judged.
+
+    Args:
+        volume: Slices along the first axis, shape (n, ...).
+
+    Returns:
+        Neighboring slices, at least one.
+    """
+    areas = head_areas(volume)
     kept = np.flatnonzero(areas >= LEAST_BRAIN * areas.max())
-    return [scan.slice(index) for index in range(int(kept[0]), int(kept[-1]) + 1)]
+    return slice(int(kept[0]), int(kept[-1]) + 1)
 
 
 def load_detector(

@@ -4,7 +4,7 @@ Legend: s side of the network's input in pixels.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -60,7 +60,7 @@ class Attribution:
         """Return how much each pixel of one slice speaks for a tumor.
 
         Args:
-            x: Normalized, shape (1, 1, s, s).
+            x: Normalized, with its neighbors, shape (1, 3, s, s).
 
         Returns:
             0..1, shape (s, s); of the gradient's methods relative to the slice's own highest.
@@ -73,7 +73,7 @@ class Attribution:
 
 
 def slice_logits_of(network: Backbone) -> Callable[[Tensor], FloatImage]:
-    """Return a function from normalized slices (b, 1, s, s) to their logits, shape (b,)."""
+    """Return a function from normalized slices (b, 3, s, s) to their logits, shape (b,)."""
     scored = _SliceLogit(network.eval())
 
     def logits(x: Tensor) -> FloatImage:
@@ -124,15 +124,23 @@ def with_attribution(
         The findings with maps of shape (s, s) in place of cells; scores and peaks stay.
     """
     explain = Attribution(network, method)
-    units, _ = detector.inputs([scan.slice(found.index) for found in findings.slices])
+    stack, _ = detector.input_stack(scan, [scan.slice(found.index) for found in findings.slices])
     slices = tuple(
-        replace(found, cells=explain(as_input(detector, [unit])))
-        for found, unit in zip(findings.slices, units, strict=True)
+        replace(found, cells=explain(as_input(detector, stack[number : number + 1])))
+        for number, found in enumerate(findings.slices)
     )
     return replace(findings, slices=slices)
 
 
-def as_input(detector: Detector, units: Sequence[FloatImage]) -> Tensor:
-    """Return slices scaled to 0..1, each of shape (s, s), as the network's input (b, 1, s, s)."""
-    normalized = detector.card.preprocessing.normalize(np.stack(units)[:, None])
+def as_input(detector: Detector, stack: FloatImage) -> Tensor:
+    """Return slices with neighbors, scaled to 0..1, as the network's input.
+
+    Args:
+        detector: Whose preprocessing is used.
+        stack: Shape (b, 3, s, s), as `Detector.input_stack` returns it.
+
+    Returns:
+        Normalized, the same shape.
+    """
+    normalized = detector.card.preprocessing.normalize(stack)
     return torch.from_numpy(np.ascontiguousarray(normalized, dtype=np.float32))

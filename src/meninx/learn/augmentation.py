@@ -3,7 +3,8 @@
 What may tell tumor from no tumor in training is meant to be the tumor alone. Public collections
 differ in scanner, sequence and cropping between the two; everything here makes those say nothing.
 
-Legend: b batch, h height, w width. Intensities are 0..1 with air at 0.
+Legend: b batch, h height, w width. Intensities are 0..1 with air at 0. A slice comes with its two
+neighbors, as channels: what moves or changes it does the same to them.
 """
 
 import math
@@ -13,15 +14,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from meninx.detect.neighbors import OWN_CHANNEL
 from meninx.learn.recipe import AugmentationRecipe
 
 
 @dataclass
 class Batch:
-    """Hold a batch of pictures.
+    """A batch of slices.
 
     Args:
-        image: Intensities 0..1, shape (b, 1, h, w).
+        image: Intensities 0..1 of the slices with their neighbors, shape (b, 3, h, w).
         mask: Tumor coverage 0..1, shape (b, 1, h, w).
         depth: Distance to the outside of the head, 0..1 of the deepest point, shape (b, 1, h, w).
         tumor_type: Index in `labels.TYPE_NAMES`, -1 where unknown or none, shape (b,).
@@ -56,14 +58,27 @@ def augment(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
     Returns:
         A new batch; a picture that received a lesion has it in its mask, and no type.
     """
-    batch = vary_shape(batch, options, size)
-    batch = paste(batch, options)
-    batch = paint(batch, options)
-    return vary_contrast(batch, options)
+    # What is drawn at random is drawn where the batch lies.
+    with batch.image.device:
+        batch = vary_neighbors(batch, options)
+        batch = vary_shape(batch, options, size)
+        batch = paste(batch, options)
+        batch = paint(batch, options)
+        return vary_contrast(batch, options)
 
 
 def _uniform(count: int, low: float, high: float) -> Tensor:
     return torch.empty(count).uniform_(low, high)
+
+
+def _one(low: float, high: float) -> float:
+    """Return one number for all of a batch, drawn on the CPU: nothing has to wait for a GPU."""
+    return float(torch.empty((), device="cpu").uniform_(low, high))
+
+
+def _own(image: Tensor) -> Tensor:
+    """Return slices without their neighbors, shape (b, 1, h, w)."""
+    return image[:, OWN_CHANNEL : OWN_CHANNEL + 1]
 
 
 def _chosen(count: int, probability: float) -> Tensor:
@@ -107,6 +122,14 @@ def _affine(angle: Tensor, scale_x: Tensor, scale_y: Tensor) -> Tensor:
     return torch.stack(rows, 1)
 
 
+def vary_neighbors(batch: Batch, options: AugmentationRecipe) -> Batch:
+    """Turn some stacks upside down, and let some slices stand in for their neighbors."""
+    count = len(batch.image)
+    image = torch.where(_each(_chosen(count, 0.5)), batch.image.flip(1), batch.image)
+    alone = _each(_chosen(count, options.stand_in))
+    return replace(batch, image=torch.where(alone, _own(image).expand_as(image), image))
+
+
 def vary_shape(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
     """Rotate, zoom, mirror, shift and warp, the mask along with the image."""
     count = len(batch.image)
@@ -125,7 +148,8 @@ def vary_shape(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
         field = torch.cat([smooth_noise(count, 6, size), smooth_noise(count, 6, size)], 1)
         grid = grid + field.permute(0, 2, 3, 1) * strength
     stacked = torch.cat([batch.image, batch.mask, batch.depth], dim=1)
-    image, mask, depth = F.grid_sample(stacked, grid, align_corners=False).chunk(3, dim=1)
+    moved = F.grid_sample(stacked, grid, align_corners=False)
+    image, mask, depth = moved.split((batch.image.shape[1], 1, 1), dim=1)
     return replace(batch, image=image, mask=mask, depth=depth)
 
 
@@ -141,7 +165,7 @@ def paste(batch: Batch, options: AugmentationRecipe) -> Batch:
     donors = torch.nonzero(area > 30).flatten()
     wants_tumor = batch.tumor_free & _chosen(count, options.paste)
     wants_decoy = ~wants_tumor & _chosen(count, options.decoy)
-    if not len(donors) or not (wants_tumor | wants_decoy).any():
+    if not len(donors) or not options.paste + options.decoy:
         return batch
     shape_donor = donors[torch.randint(len(donors), (count,))]
     shape = batch.mask[shape_donor]
@@ -168,20 +192,21 @@ def paste(batch: Batch, options: AugmentationRecipe) -> Batch:
         torch.cat([matrix, offset], dim=2), [count, 1, size, size], align_corners=False
     )
     moved = F.grid_sample(torch.cat([tissue, shape], 1), grid, align_corners=False)
-    tissue, shape = moved.chunk(2, dim=1)
+    tissue, shape = moved.split((tissue.shape[1], 1), dim=1)
     shape = shape * (batch.depth > 0.04)
-    edge = float(_uniform(1, 0.7, 2.5))
+    edge = _one(0.7, 2.5)
     alpha = blurred(shape, edge).clamp(0, 1)
-    ring = (blurred(shape, 6.0) - shape).clamp_min(0) * (tissue > 0.05) + 1e-6
+    ring = (blurred(shape, 6.0) - shape).clamp_min(0) * (_own(tissue) > 0.05) + 1e-6
     inner = shape + 1e-6
-    around = (tissue * ring).sum((1, 2, 3)) / ring.sum((1, 2, 3))
-    here = (batch.image * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
+    around = (_own(tissue) * ring).sum((1, 2, 3)) / ring.sum((1, 2, 3))
+    here = (_own(batch.image) * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
     gain = _uniform(count, 0.5, 1.6) * (1.0 - 2.0 * _chosen(count, 0.3))
     gain = torch.where(wants_decoy, gain.abs().clamp(0.6, 1.2), gain)
     filled = (_each(here) + _each(gain) * (tissue - _each(around))).clamp(0, 1.3)
     merged = batch.image * (1 - alpha) + filled * alpha
     # A tumor that can't be told from its surroundings is not taught as one.
-    contrast = ((merged - batch.image).abs() * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
+    change = _own(merged - batch.image).abs()
+    contrast = (change * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
     kept = (wants_tumor & (contrast > 0.06)) | wants_decoy
     image = torch.where(_each(kept), merged, batch.image)
     mask = torch.where(_each(kept & wants_tumor), torch.maximum(batch.mask, shape), batch.mask)
@@ -201,9 +226,9 @@ def paint(batch: Batch, options: AugmentationRecipe) -> Batch:
     They stand for what no collection with masks shows: bright edema on FLAIR, dark lesions on T1.
     """
     count, size = len(batch.image), batch.image.shape[-1]
-    chosen = _chosen(count, options.paint)
-    if not chosen.any():
+    if not options.paint:
         return batch
+    chosen = _chosen(count, options.paint)
     allowed = (batch.depth > 0.2).flatten(1).float() + 1e-6
     target = torch.multinomial(allowed, 1).flatten()
     center = _to_unit(target % size, target // size, size)
@@ -226,7 +251,7 @@ def paint(batch: Batch, options: AugmentationRecipe) -> Batch:
     # Part of the tissue's own texture is lost, as inside a tumor.
     flat = _each(_uniform(count, 0, 0.9))
     weight = alpha + 1e-6
-    mean = _each((batch.image * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)))
+    mean = _each((_own(batch.image) * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)))
     inside = batch.image * (1 - flat) + mean * flat + change
     merged = (batch.image * (1 - alpha) + inside * alpha).clamp(0, 1.3)
     image = torch.where(_each(chosen), merged, batch.image)
@@ -256,18 +281,63 @@ def vary_contrast(batch: Batch, options: AugmentationRecipe) -> Batch:
     field = (0.25 * smooth_noise(count, 4, size)).exp()
     image = torch.where(_each(_chosen(count, options.bias)), image * field, image)
     image = torch.where(
-        _each(_chosen(count, options.blur)), blurred(image, float(_uniform(1, 0.5, 1.6))), image
+        _each(_chosen(count, options.blur)), blurred(image, _one(0.5, 1.6)), image
     )
+    image = torch.where(_each(_chosen(count, options.resolution)), _coarser(image), image)
     noise = _each(_uniform(count, 0.005, 0.045))
     # Magnitude images: Gaussian noise in both channels (Gudbjartsson and Patz 1995).
     real, imaginary = torch.randn_like(image) * noise, torch.randn_like(image) * noise
     noisy = ((image + real) ** 2 + imaginary**2).sqrt()
     image = torch.where(_each(_chosen(count, options.noise)), noisy, image)
     # A picture is scaled by its own bright end, a volume's slices by the volume's: some are dimmer.
-    top = image.flatten(1).quantile(0.99, dim=1).clamp_min(0.1)
+    # Every other row and column is enough to tell that end.
+    top = _own(image)[..., ::2, ::2].flatten(1).quantile(0.99, dim=1).clamp_min(0.1)
     bright_end = _each(_uniform(count, options.dimmest, options.brightest))
     image = (image / _each(top) * bright_end).clamp(0, 1)
+    image = torch.where(
+        _each(_chosen(count, options.jpeg)), _compressed(image, _uniform(count, 15, 90)), image
+    )
     return replace(batch, image=image, mask=mask)
+
+
+def _coarser(image: Tensor) -> Tensor:
+    """Return pictures as if taken with coarser pixels, of their own size along each side."""
+    height, width = image.shape[-2:]
+    sides = (round(height * _one(0.35, 1.0)), round(width * _one(0.35, 1.0)))
+    small = F.interpolate(image, sides, mode="area")
+    return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+
+
+# Quantization of an 8 x 8 block's frequencies at quality 50 (ISO/IEC 10918-1, table K.1).
+JPEG_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56), (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
+)  # fmt: skip
+
+
+def _compressed(image: Tensor, quality: Tensor) -> Tensor:
+    """Return pictures as JPEG leaves them.
+
+    Args:
+        image: 0..1, shape (b, c, h, w); sides that are multiples of 8.
+        quality: 1..100 as libjpeg counts it, shape (b,).
+
+    Returns:
+        The shape of the pictures.
+    """
+    count, channels, height, width = image.shape
+    place = torch.arange(8, dtype=image.dtype)
+    basis = torch.cos((2 * place + 1) * place[:, None] * math.pi / 16) / 2  # [8, 8]
+    basis[0] = math.sqrt(1 / 8)
+    blocks = image.view(count, channels, height // 8, 8, width // 8, 8).transpose(3, 4) * 255 - 128
+    scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
+    table = torch.tensor(JPEG_TABLE, dtype=image.dtype)
+    steps = (table * scale[:, None, None]).clamp_min(1)[:, None, None, None]
+    frequencies = (basis @ blocks @ basis.T / steps).round() * steps
+    decoded = (basis.T @ frequencies @ basis + 128) / 255
+    return decoded.transpose(3, 4).reshape(image.shape).clamp(0, 1)
 
 
 def _remapped(image: Tensor) -> Tensor:

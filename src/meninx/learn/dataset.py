@@ -1,10 +1,10 @@
-"""Hold training pictures in memory, as the detector will see them.
+"""Training pictures in memory, as the detector will see them.
 
 Legend: n pictures, s side of the canvas in pixels.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,94 +12,184 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_mask, read_one
-from meninx.detect.detector import brain_slices
+from meninx.data.prepare import read_mask, read_one, stack_gap_mm
+from meninx.detect.detector import brain_range, brain_slices
+from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import Framing, Preprocessing, foreground, framing_of
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import Batch
-from meninx.learn.recipe import SamplingRecipe
 from meninx.scan.raster import read_gray
 
-MASKED, TUMOR_FREE, SIMULATED, UNMASKED = 0, 1, 2, 3
+MASKED, TUMOR_FREE, SIMULATED, UNMASKED, CONTEXT = 0, 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a slice to learn from beside its pixels.
+
+    Args:
+        kind: `MASKED`, `TUMOR_FREE`, `SIMULATED`, `UNMASKED` (a tumor without its mask) or
+            `CONTEXT`, which is seen as a neighbor alone.
+        tumor_type: One of `labels.TYPE_NAMES`, None where unknown or none.
+        below, above: Where its neighbors lie in the list of examples, relative to itself; 0 where
+            it stands in for one.
+        person: Whose head it is; empty where that is not known.
+        source: The collection that it came from.
+        sequence: The MR contrast; empty where that is not known.
+        fold: Of its manifest's row; of a simulated slice that of the person whose head it was made
+            from, 0 for none.
+        fair: Whether its source comes with and without tumors, so that the source says nothing.
+        plausible: Whether a scanner could have taken it; some simulated contrasts are none.
+    """
+
+    kind: int
+    tumor_type: str | None = None
+    below: int = 0
+    above: int = 0
+    person: str = ""
+    source: str = ""
+    sequence: str = ""
+    fold: int = 0
+    fair: bool = True
+    plausible: bool = True
 
 
 @dataclass(frozen=True)
 class Example:
-    """Hold one slice to learn from.
+    """One slice to learn from.
 
     Args:
         image: Intensities, shape (h, w), any unit.
         mask: Tumor, shape (h, w), 0 or 1; None for a slice without tumor.
-        tumor_type: One of `labels.TYPE_NAMES`, None where unknown or none.
-        kind: `MASKED`, `TUMOR_FREE`, `SIMULATED` or `UNMASKED`, a tumor without its outline.
+        facts: What else is known of it.
         framing: That it shares with the other slices of its volume; None for its own.
         pixel_spacing: Distance between rows and between columns, mm.
-        plausible: Whether a scanner could have taken it; some simulated contrasts are none.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.float32] | None
-    tumor_type: str | None
-    kind: int
+    facts: Facts
     framing: Framing | None = None
     pixel_spacing: tuple[float, float] = (1.0, 1.0)
-    plausible: bool = True
+
+    @property
+    def kind(self) -> int:
+        """As in `Facts`."""
+        return self.facts.kind
+
+    @property
+    def is_tumor(self) -> bool:
+        """Whether it shows a tumor, with or without a mask."""
+        return self.mask is not None or self.kind == UNMASKED
 
 
 def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Iterator[Example]:
     """Read pictures to learn from.
 
     Args:
-        pictures: Of a manifest; of a volume, every slice that shows enough of the head.
+        pictures: Of a manifest; of a volume or a stack, every slice that shows enough of the head.
         unmasked: Whether tumors without a mask are wanted: they say nothing about cells.
 
     Yields:
-        One example a picture or slice.
+        One example a picture or slice. Slices of one head follow each other.
 
     Raises:
         DataError: If a mask is empty, of another size than its picture, or of a tumor-free one.
         InputError: If a picture can't be read.
     """
+    stacks: dict[str, list[Picture]] = {}
     for picture in pictures:
         if picture.tumor and picture.mask is None and not unmasked:
             continue
         if picture.is_volume:
             yield from _slices_of(picture)
-            continue
-        mask = None
-        if picture.mask is not None:
-            mask = _read_mask(picture)
-        image = read_gray(picture.picture)
-        if mask is not None and mask.shape != image.shape:
-            raise DataError(
-                f"{picture.mask}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its "
-                f"picture {image.shape[1]} x {image.shape[0]}"
-            )
-        kind = TUMOR_FREE
-        if picture.tumor:
-            kind = UNMASKED if mask is None else MASKED
-        yield Example(image, mask, picture.tumor_type, kind)
+        elif picture.stack:
+            stacks.setdefault(picture.stack, []).append(picture)
+        else:
+            yield _single(picture)
+    for members in stacks.values():
+        yield from _slices_of_stack(members)
+
+
+def _single(picture: Picture) -> Example:
+    """Return a picture that has no neighbors."""
+    image, mask = _pixels(picture)
+    # All pictures with a mask are of collections without tumor-free ones, or of unknown ones.
+    return Example(image, mask, _facts(picture, mask is not None, fair=mask is None))
+
+
+def _pixels(picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return a picture and its mask, if it has one."""
+    image = read_gray(picture.picture)
+    mask = _read_mask(picture) if picture.mask is not None else None
+    if mask is not None and mask.shape != image.shape:
+        raise DataError(
+            f"{picture.mask}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its "
+            f"picture {image.shape[1]} x {image.shape[0]}"
+        )
+    return image, mask
+
+
+def _facts(picture: Picture, masked: bool, *, fair: bool, tumor: bool | None = None) -> Facts:
+    """Return what a row says of one of its slices."""
+    kind = TUMOR_FREE
+    if picture.tumor if tumor is None else tumor:
+        kind = MASKED if masked else UNMASKED
+    return Facts(
+        kind=kind,
+        tumor_type=picture.tumor_type if kind != TUMOR_FREE else None,
+        person=picture.person,
+        source=picture.source,
+        sequence=picture.sequence,
+        fold=picture.fold,
+        fair=fair,
+    )
 
 
 def _slices_of(picture: Picture) -> Iterator[Example]:
-    """Yield the slices of a volume; of one with an outline, each with its own part of it."""
+    """Yield the slices of a volume; of one with a mask, each with its own part of it."""
     scan = read_one(picture.picture)
     mask = read_mask(picture.mask, scan) if picture.mask is not None else None
     slices = brain_slices(scan)
     framing = framing_of(np.stack([one.image for one in slices]))
-    for one in slices:
+    offsets = _offsets(len(slices), scan.slice_gap_mm)
+    for one, (below, above) in zip(slices, offsets, strict=True):
         truth = None if mask is None else scan.view.cut(mask, one.index).astype(np.float32)
-        kind, kind_of_tumor = TUMOR_FREE, None
-        if picture.tumor and (truth is None or truth.any()):
-            kind, kind_of_tumor = UNMASKED if truth is None else MASKED, picture.tumor_type
+        sick = picture.tumor and (truth is None or bool(truth.any()))
+        facts = _facts(picture, truth is not None, fair=True, tumor=sick)
         yield Example(
-            one.image, truth if kind == MASKED else None, kind_of_tumor, kind, framing,
-            one.pixel_spacing,
+            one.image, truth if facts.kind == MASKED else None,
+            replace(facts, below=below, above=above), framing, one.pixel_spacing,
         )  # fmt: skip
+
+
+def _slices_of_stack(members: Sequence[Picture]) -> Iterator[Example]:
+    """Yield the pictures of a stack that show enough of the head, with their neighbors."""
+    ordered = sorted(members, key=lambda picture: picture.position or 0)
+    pixels = [_pixels(picture) for picture in ordered]
+    shapes = {image.shape for image, _ in pixels}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{ordered[0].picture}: pictures of the stack {ordered[0].stack} have different sizes, "
+            f"{' and '.join(f'{w} x {h}' for h, w in sorted(shapes))}; a stack is one scan"
+        )
+    volume = np.stack([image for image, _ in pixels])
+    kept = brain_range(volume)
+    framing = framing_of(volume[kept])
+    offsets = _offsets(len(volume[kept]), stack_gap_mm(len(ordered)))
+    rows = list(zip(ordered, pixels, strict=True))[kept]
+    for (picture, (image, mask)), (below, above) in zip(rows, offsets, strict=True):
+        facts = replace(_facts(picture, mask is not None, fair=True), below=below, above=above)
+        yield Example(image, mask, facts, framing)
+
+
+def _offsets(count: int, gap_mm: float | None) -> list[tuple[int, int]]:
+    """Return where the neighbors of each slice lie, relative to it."""
+    away = neighbor_indices(count, gap_mm) - np.arange(count)[:, None]
+    return [(int(below), int(above)) for below, _, above in away]
 
 
 def _read_mask(picture: Picture) -> NDArray[np.float32]:
@@ -117,8 +207,8 @@ def _read_mask(picture: Picture) -> NDArray[np.float32]:
     return np.asarray(covered, dtype=np.float32)
 
 
-class SliceDataset(Dataset[dict[str, Tensor]]):
-    """Keep examples as bytes on one square canvas each.
+class SliceDataset:
+    """Examples as bytes on one square canvas each, with the neighbors of every slice.
 
     Args:
         examples: What to learn from; read once.
@@ -126,45 +216,148 @@ class SliceDataset(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
-        images, masks, depths, types, kinds = [], [], [], [], []
-        for example in examples:
-            framing = example.framing or framing_of(example.image[None])
-            placement = preprocessing.placement(framing, example.image.shape, example.pixel_spacing)
-            unit = preprocessing.to_unit(example.image, framing, placement)
-            mask = np.zeros_like(unit)
-            if example.mask is not None:
-                mask = preprocessing.resample(example.mask, placement)
-            images.append(_as_bytes(unit))
-            masks.append(_as_bytes(mask))
-            depths.append(_as_bytes(depth_in_head(unit)))
-            types.append(TYPE_NAMES.index(example.tumor_type) if example.tumor_type else -1)
-            kinds.append(example.kind)
-        self.image = torch.from_numpy(np.stack(images))  # [n, s, s]
-        self.mask = torch.from_numpy(np.stack(masks))
-        self.depth = torch.from_numpy(np.stack(depths))
-        self.tumor_type = torch.tensor(types)
-        self.kind = torch.tensor(kinds)
+        canvases = [canvas_of(example, preprocessing) for example in examples]
+        self._fill(
+            torch.from_numpy(np.stack([one.image for one in canvases])),
+            torch.from_numpy(np.stack([one.mask for one in canvases])),
+            torch.from_numpy(np.stack([one.depth for one in canvases])),
+            [one.facts for one in canvases],
+        )
+
+    @classmethod
+    def of_planes(
+        cls, image: Tensor, mask: Tensor, depth: Tensor, facts: Sequence[Facts]
+    ) -> "SliceDataset":
+        """Return a data set of canvases that were made before.
+
+        Args:
+            image: Intensities, uint8, shape (n, s, s).
+            mask: Tumor coverage, uint8, likewise.
+            depth: Depth in the head, uint8, likewise.
+            facts: What else is known of each.
+
+        Returns:
+            The data set.
+        """
+        made = cls.__new__(cls)
+        made._fill(image, mask, depth, facts)
+        return made
+
+    def _fill(self, image: Tensor, mask: Tensor, depth: Tensor, facts: Sequence[Facts]) -> None:
+        self.image, self.mask, self.depth = image, mask, depth
+        self.facts = tuple(facts)
+        self.tumor_type = torch.tensor(
+            [TYPE_NAMES.index(one.tumor_type) if one.tumor_type else -1 for one in facts]
+        )
+        self.kind = torch.tensor([one.kind for one in facts])
+        self.fair = torch.tensor([one.fair for one in facts])
+        own = torch.arange(len(facts))
+        self.slices = torch.stack(
+            [
+                own + torch.tensor([one.below for one in facts]),
+                own,
+                own + torch.tensor([one.above for one in facts]),
+            ],
+            dim=1,
+        )  # [n, 3]
 
     def __len__(self) -> int:
         """Return the number of examples n."""
         return len(self.image)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return one example's canvases as bytes, its type's index and its kind."""
-        names = ("image", "mask", "depth", "tumor_type", "kind")
-        return {name: getattr(self, name)[index] for name in names}
+    def to(self, device: torch.device) -> "SliceDataset":
+        """Return the same data set in another device's memory."""
+        moved = SliceDataset.__new__(SliceDataset)
+        moved.__dict__ = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return moved
+
+    def batch(self, indices: Tensor) -> Batch:
+        """Return some examples, each with its neighbors.
+
+        Args:
+            indices: Shape (b,), in the data set's own memory.
+
+        Returns:
+            Intensities 0..1.
+        """
+        kind = self.kind[indices]
+        mask = self.mask[indices][:, None].float() / 255
+        unmasked = kind == UNMASKED
+        return Batch(
+            image=self.image[self.slices[indices]].float() / 255,
+            mask=mask,
+            depth=self.depth[indices][:, None].float() / 255,
+            tumor_type=self.tumor_type[indices],
+            tumor_free=(mask.flatten(1).amax(1) < 0.5) & ~unmasked,
+            fair=self.fair[indices],
+            unmasked=unmasked,
+        )
+
+    def batches(self, size: int) -> "Batches":
+        """Return all examples in order, `size` at a time."""
+        return Batches(self, size)
 
 
-def to_batch(items: dict[str, Tensor]) -> Batch:
-    """Return collated items as a batch of intensities 0..1."""
-    unmasked = items["kind"] == UNMASKED
-    planes = {name: items[name][:, None].float() / 255 for name in ("image", "mask", "depth")}
-    return Batch(
-        **planes,
-        tumor_type=items["tumor_type"],
-        tumor_free=(planes["mask"].flatten(1).amax(1) < 0.5) & ~unmasked,
-        fair=items["kind"] != MASKED,
-        unmasked=unmasked,
+class Batches:
+    """All examples of a data set in order, some at a time.
+
+    Args:
+        dataset: To go through.
+        size: Examples at a time.
+    """
+
+    def __init__(self, dataset: SliceDataset, size: int) -> None:
+        self.dataset, self.size = dataset, size
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return -(-len(self.dataset) // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches."""
+        order = torch.arange(len(self.dataset), device=self.dataset.image.device)
+        for indices in order.split(self.size):
+            yield self.dataset.batch(indices)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One example as bytes.
+
+    Args:
+        image: Intensities, uint8, shape (s, s).
+        mask: Tumor coverage, likewise.
+        depth: Depth in the head, likewise.
+        facts: What else is known of it.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    depth: NDArray[np.uint8]
+    facts: Facts
+
+
+def canvas_of(example: Example, preprocessing: Preprocessing) -> Canvas:
+    """Return an example on a square canvas, as the detector would see it.
+
+    Args:
+        example: One slice.
+        preprocessing: Its size is the canvas side s.
+
+    Returns:
+        The canvas.
+    """
+    framing = example.framing or framing_of(example.image[None])
+    placement = preprocessing.placement(framing, example.image.shape, example.pixel_spacing)
+    unit = preprocessing.to_unit(example.image, framing, placement)
+    mask = np.zeros_like(unit)
+    if example.mask is not None:
+        mask = preprocessing.resample(example.mask, placement)
+    return Canvas(
+        _as_bytes(unit), _as_bytes(mask), _as_bytes(depth_in_head(unit)), example.facts
     )
 
 
@@ -185,54 +378,3 @@ def depth_in_head(unit: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _as_bytes(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
-
-
-class ShareSampler(Sampler[int]):
-    """Draw each epoch's pictures so that every kind has its share.
-
-    The draw depends on the seed and the epoch alone, so a resumed run draws what an unbroken one
-    would have drawn.
-
-    Args:
-        kinds: Of each example, shape (n,).
-        shares: From the recipe; a kind that has no example gives its share to the others.
-        count: Pictures an epoch, over all processes.
-        seed: Of the recipe.
-        rank: Number of this process; each takes its turn of one common draw.
-        processes: How many train together.
-    """
-
-    def __init__(
-        self,
-        kinds: Tensor,
-        shares: SamplingRecipe,
-        count: int,
-        seed: int,
-        rank: int = 0,
-        processes: int = 1,
-    ) -> None:
-        share = torch.tensor([shares.masked, shares.tumor_free, shares.simulated, shares.unmasked])
-        counts = torch.bincount(kinds, minlength=4)
-        # Tumors with and without an outline stand in for each other, so that where a collection has
-        # one kind alone, tumors keep their share.
-        for kind, other in ((MASKED, UNMASKED), (UNMASKED, MASKED)):
-            if not counts[kind] and share[other]:
-                share[other] += share[kind]
-        per_kind = counts.clamp_min(1)
-        self.weights = (share / per_kind)[kinds]
-        self.count = count
-        self.seed = seed
-        # Counted here: after a resume, Lightning tells samplers an epoch that is one behind.
-        self.epoch = 0
-        self.rank, self.processes = rank, processes
-
-    def __len__(self) -> int:
-        """Return the pictures an epoch has in this process."""
-        return self.count // self.processes
-
-    def __iter__(self) -> Iterator[int]:
-        """Draw one epoch's indices; the next call draws the next epoch's."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        self.epoch += 1
-        drawn = torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
-        return iter(drawn[self.rank :: self.processes][: len(self)].tolist())

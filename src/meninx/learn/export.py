@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from meninx.detect.calibration import Calibration
+from meninx.detect.neighbors import CHANNELS
 from meninx.detect.model_card import SEEN_DIGITS, ModelCard
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
@@ -69,7 +70,7 @@ def export_detector(
         plain = Path(folder) / "network.onnx"
         torch.onnx.export(
             DetectorGraph(network, familiarity).eval(),
-            (torch.zeros(2, 1, size, size),),
+            (torch.zeros(2, CHANNELS, size, size),),
             plain,
             input_names=["x"],
             output_names=names,

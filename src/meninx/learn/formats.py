@@ -70,13 +70,14 @@ def inputs_of(detector: Detector, pictures: Sequence[Picture]) -> FloatBatch:
         pictures: Rows of a manifest.
 
     Returns:
-        Shape (n, 1, h, w).
+        Shape (n, 3, h, w).
     """
-    units = []
+    stacks = []
     for picture in pictures:
-        inputs, _ = detector.inputs(brain_slices(read_one(picture.picture)))
-        units.append(inputs[len(inputs) // 2])
-    return detector.card.preprocessing.normalize(np.stack(units)[:, None])
+        scan = read_one(picture.picture)
+        stack, _ = detector.input_stack(scan, brain_slices(scan))
+        stacks.append(stack[len(stack) // 2])
+    return detector.card.preprocessing.normalize(np.stack(stacks))
 
 
 def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch) -> None:
@@ -86,7 +87,7 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
         source: A detector as training writes it.
         target: The ONNX file to write.
         wanted: `fp32`, `fp16`, which pays on GPUs only, or `int8`.
-        calibration: Normalized slices whose ranges `int8` takes, shape (n, 1, h, w); best of the
+        calibration: Normalized slices whose ranges `int8` takes, shape (n, 3, h, w); best of the
             pictures that the detector learned from.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -135,7 +136,7 @@ def change_between(first: Path, second: Path, inputs: FloatBatch) -> Change:
     Args:
         first: A detector file.
         second: The same in another format.
-        inputs: Normalized slices, shape (n, 1, h, w).
+        inputs: Normalized slices, shape (n, 3, h, w).
 
     Returns:
         The change of the slices' probability.

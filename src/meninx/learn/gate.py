@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from meninx.detect.preprocessing import Preprocessing
-from meninx.learn.dataset import SIMULATED, Example, SliceDataset, to_batch
+from meninx.learn.dataset import SIMULATED, Example, Facts, SliceDataset
 from meninx.learn.network import Backbone
 from meninx.learn.outliers import ghosts, outliers
 from meninx.learn.simulation import brainless_slices
@@ -91,40 +90,36 @@ class DetectorGraph(nn.Module):
         """Return cell logits, type logits and the distance of normalized slices.
 
         Args:
-            x: Shape (b, 1, h, w).
+            x: Shape (b, 3, h, w).
 
         Returns:
             Shapes (b, m, n), (b, 3) and (b,).
         """
-        maps, features = staged(self.network, x)
+        maps = self.network.stage_maps(x)
         cells, types = self.network.heads(maps)
         if not self.measures:
             return cells, types
-        z = (features - self.center) / self.scale  # [b, f]
+        z = (early_features(maps) - self.center) / self.scale  # [b, f]
         distance = (z @ self.whitening).square().sum(1).sqrt()
         likeness = z.clamp(-FARTHEST_FEATURE, FARTHEST_FEATURE) @ self.weights + self.bias
         return cells, types, torch.maximum(distance, likeness.amax(1))
 
 
-def staged(network: Backbone, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the last maps, and the features of the first stages.
+def early_features(stage_maps: Sequence[Tensor]) -> Tensor:
+    """Return mean and standard deviation over place of each channel of the first stages.
 
     Args:
-        network: Of which.
-        x: Normalized slices, shape (b, 1, h, w).
+        stage_maps: As `Backbone.stage_maps` returns them.
 
     Returns:
-        Maps of shape (b, 512, m, n), and mean and standard deviation over place of each channel of
-        the earlier maps, shape (b, f).
+        Shape (b, f).
     """
-    maps, features = network.stem(x), []
-    for number, stage in enumerate(network.stages):
-        maps = stage(maps)
-        if number < STAGES:
-            mean = maps.mean((2, 3))
-            variance = maps.square().mean((2, 3)) - mean.square()
-            features += [mean, variance.clamp_min(0).sqrt()]
-    return network.dropout(maps), torch.cat(features, dim=1)
+    features = []
+    for maps in stage_maps[:STAGES]:
+        mean = maps.mean((2, 3))
+        variance = maps.square().mean((2, 3)) - mean.square()
+        features += [mean, variance.clamp_min(0).sqrt()]
+    return torch.cat(features, dim=1)
 
 
 def learn_familiarity(
@@ -150,7 +145,7 @@ def learn_familiarity(
         Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
         matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
     """
-    plausible = [one for one in examples if one.plausible]
+    plausible = [one for one in examples if one.facts.plausible]
     real = _thinned([one for one in plausible if one.kind != SIMULATED])
     simulated = _thinned([one for one in plausible if one.kind == SIMULATED])
     if len(real) + len(simulated) < LEAST_EXAMPLES:
@@ -176,7 +171,7 @@ def learn_familiarity(
     farthest = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
-        strange = [Example(image, None, None, SIMULATED) for image in kind]
+        strange = [Example(image, None, Facts(SIMULATED)) for image in kind]
         logit = _separated(z, (_features(network, strange, preprocessing) - center) / scale)
         known_logits = [logit.of((half[1] - center) / scale) for half in halves]
         highest = max(
@@ -200,10 +195,9 @@ def _features(
     network.eval()
     found = []
     with torch.inference_mode():
-        for items in DataLoader(SliceDataset(examples, preprocessing), batch_size=64):
-            image = to_batch(items).image
-            x = (image - preprocessing.mean) / preprocessing.std
-            found.append(staged(network, x)[1].double().numpy())
+        for batch in SliceDataset(examples, preprocessing).batches(64):
+            x = (batch.image - preprocessing.mean) / preprocessing.std
+            found.append(early_features(network.stage_maps(x)).double().numpy())
     return np.concatenate(found)
 
 

@@ -17,6 +17,9 @@ from meninx.learn.export import load_weights
 from meninx.learn.low_rank import take_shape
 from meninx.learn.network import Backbone, CellNetwork
 
+# Of a gray picture's filter: slice below, slice, slice above.
+NEIGHBOR_SHARES = (0.15, 0.7, 0.15)
+
 log = logging.getLogger(__name__)
 
 
@@ -85,7 +88,8 @@ def _imagenet_file(weights: Path | None) -> Path:
 def fill_from_imagenet(network: Backbone, path: Path) -> None:
     """Fill the backbone with torchvision's ResNet-18; the heads stay as they are.
 
-    Gray pictures have one channel: the filters of the three colors are summed.
+    The filters of the three colors see the slice and its neighbors instead: summed, and shared among
+    these as `NEIGHBOR_SHARES` says, since colors are aligned and slices are not.
 
     Args:
         network: Changed in place.
@@ -99,7 +103,8 @@ def fill_from_imagenet(network: Backbone, path: Path) -> None:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        renamed = {"stem.0.weight": state["conv1.weight"].sum(1, keepdim=True)}
+        gray = state["conv1.weight"].sum(1, keepdim=True)
+        renamed = {"stem.0.weight": gray * torch.tensor(NEIGHBOR_SHARES).view(1, -1, 1, 1)}
         for name, tensor in state.items():
             if name.startswith("bn1."):
                 renamed[f"stem.1.{name.removeprefix('bn1.')}"] = tensor
@@ -138,6 +143,7 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
         # What marks a cell is no score of a whole picture.
         own = network.state_dict()
         state |= {name: own[name] for name in own if name.startswith("cell_head.")}
+        state = {name: value for name, value in state.items() if name in own}
     take_shape(network, state)
     network.load_state_dict(state)
     return seen

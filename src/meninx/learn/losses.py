@@ -8,66 +8,95 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from meninx.learn.augmentation import Batch
-from meninx.learn.network import OUTPUT_STRIDE
+from meninx.learn.network import CELL_STRIDE
 from meninx.learn.recipe import LossRecipe
 
-# A cell counts as tumor above the one coverage, as healthy below the other, and not at all between.
-TUMOR_COVERAGE, HEALTHY_COVERAGE = 0.3, 0.02
+# A cell counts as tumor above the one coverage, as tumor-free below the other, and not at all between.
+TUMOR_COVERAGE, TUMOR_FREE_COVERAGE = 0.4, 0.02
 
 
-def cell_targets(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which cells are tumor and which are healthy; the rest counts as neither.
+def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tensor]:
+    """Return which cells are tumor and which are tumor-free; the rest counts as neither.
 
-    A tumor too small to fill 30 % of any cell still has one: the cell that it covers most.
+    A tumor too small to fill 40 % of any cell still has one: the cell that it covers most.
 
     Args:
         mask: Coverage 0..1, shape (b, 1, h, w).
+        stride: Side of a cell, pixels.
 
     Returns:
         Two boolean tensors, shape (b, m, n).
     """
-    coverage = F.avg_pool2d(mask, OUTPUT_STRIDE)[:, 0]  # [b, m, n]
+    coverage = F.avg_pool2d(mask, stride)[:, 0]  # [b, m, n]
     most = coverage.flatten(1).amax(1)[:, None, None]
     threshold = torch.where(most > 0.06, most.clamp(max=TUMOR_COVERAGE), TUMOR_COVERAGE)
-    return coverage >= threshold, coverage < HEALTHY_COVERAGE
+    return coverage >= threshold, coverage < TUMOR_FREE_COVERAGE
 
 
-def cell_loss(cell_logits: Tensor, batch: Batch, options: LossRecipe) -> Tensor:
-    """Return the loss of tumor cells, healthy cells and once more the hardest of those.
+def cell_loss(
+    cell_logits: Tensor, batch: Batch, options: LossRecipe, stride: int = CELL_STRIDE
+) -> Tensor:
+    """Return the loss of tumor cells, tumor-free cells and once more the hardest of those.
 
     Args:
         cell_logits: Shape (b, m, n).
-        batch: Whose masks are the truth; pictures without an outline do not count.
+        batch: Whose masks are the truth; tumors without a mask do not count.
         options: Weights.
+        stride: Side of a cell, pixels.
 
     Returns:
         One number.
     """
-    known = ~batch.unmasked
-    tumor, healthy = (cells[known] for cells in cell_targets(batch.mask))
+    known = (~batch.unmasked).float()[:, None, None]  # [b, 1, 1]
+    tumor, free = (cells.float() * known for cells in cell_targets(batch.mask, stride))
     per_cell = F.binary_cross_entropy_with_logits(
-        cell_logits[known], tumor.float(), reduction="none"
+        cell_logits, tumor, reduction="none"
     )  # [b, m, n]
-    weight = healthy.float() + options.tumor_cell * tumor.float()
-    hardest = (per_cell * healthy).flatten(1).topk(options.hard_cells).values
-    if not len(hardest):
-        return cell_logits.sum() * 0
-    return (per_cell * weight).sum() / weight.sum() + options.hard_weight * hardest.mean()
+    weight = free + options.tumor_cell * tumor
+    # As many of the map, however fine its cells are.
+    count = max(1, options.hard_cells * CELL_STRIDE**2 // stride**2)
+    hardest = (per_cell * free).flatten(1).topk(count).values
+    slices = known.sum().clamp_min(1)
+    mean_hardest = hardest.sum() / (slices * count)
+    return (per_cell * weight).sum() / weight.sum().clamp_min(1) + (
+        options.hard_weight * mean_hardest
+    )
 
 
-def picture_loss(logits: Tensor, tumor: Tensor, smoothing: float = 0.0) -> Tensor:
+def judged_slices(batch: Batch, smallest_tumor: float) -> Tensor:
+    """Return which slices teach whether a slice shows a tumor, shape (b,), bool.
+
+    Args:
+        batch: Of which.
+        smallest_tumor: Share of the head that a tumor must cover.
+
+    Returns:
+        Those of fair sources, without the ones whose tumor can hardly be seen.
+    """
+    area = batch.mask.sum((1, 2, 3))
+    head = (batch.depth > 0).sum((1, 2, 3)).clamp_min(1)
+    seen = ~batch.tumor | batch.unmasked | (area >= smallest_tumor * head)
+    return batch.fair & seen
+
+
+def picture_loss(
+    logits: Tensor, tumor: Tensor, counted: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Return the cross-entropy of whole pictures.
 
     Args:
         logits: Shape (b,).
         tumor: Whether each shows one, shape (b,), bool.
+        counted: Which of them count, shape (b,), bool; None for all.
         smoothing: Share of the label that is spread over both classes (Szegedy et al. 2016).
 
     Returns:
-        One number.
+        One number, 0 where none counts.
     """
     target = tumor.float() * (1 - smoothing) + 0.5 * smoothing
-    return F.binary_cross_entropy_with_logits(logits, target)
+    weight = torch.ones_like(logits) if counted is None else counted.float()
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (losses * weight).sum() / weight.sum().clamp_min(1)
 
 
 def type_loss(

@@ -38,7 +38,7 @@ def factorize(network: Backbone, x: Tensor, kept: float = KEPT) -> None:
 
     Args:
         network: Trained; changed in place, left at evaluation.
-        x: Normalized slices like those that it is to be used on, shape (n, 1, h, w).
+        x: Normalized slices like those that it is to be used on, shape (n, 3, h, w).
         kept: Share of the variance of each convolution's answers.
 
     References:

@@ -24,8 +24,9 @@ CORE_MM = 4.5
 GROWTH_STEPS = 9
 SULCUS_MM = 8.0
 BRIDGE_MM = 4.0
-# Brains outside these volumes were not found but mistaken: cubic centimeters, child to adult.
-BRAIN_VOLUME = (800.0, 2300.0)
+# Brains outside these volumes were not found but mistaken: cubic centimeters, an old person's with
+# atrophy to the largest.
+BRAIN_VOLUME = (700.0, 2300.0)
 AIR = 0.1
 
 

@@ -16,14 +16,14 @@ from meninx.data.manifest import Manifest
 from meninx.detect.calibration import Calibration, Scale
 from meninx.detect.detector import Detector
 from meninx.learn.augmentation import augment
-from meninx.learn.dataset import SliceDataset, to_batch
+from meninx.learn.dataset import SliceDataset
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.gate import learn_familiarity
 from meninx.learn.low_rank import take_shape
 from meninx.learn.network import build_network
 from meninx.learn.recipe import Recipe
 from meninx.learn.study_point import study_scale
-from meninx.learn.training import DETECTOR_NAME, canvas_of, read_examples, training_loader
+from meninx.learn.training import DETECTOR_NAME, training_canvas, read_examples, training_loader
 
 # Batches that the channels' statistics are measured on: the mean of several networks has others
 # than the mean of their statistics.
@@ -66,7 +66,7 @@ def merge(
     take_shape(network, weights[0])
     network.load_state_dict(mean_weights(weights))
     examples, _ = read_examples(manifest, whole, heads)
-    learned = SliceDataset(examples, canvas_of(recipe))
+    learned = SliceDataset(examples, training_canvas(recipe))
     log.info("measuring the merged network's statistics")
     network.train()
     update_bn(_inputs(learned, whole), network)
@@ -90,10 +90,10 @@ def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _inputs(learned: SliceDataset, recipe: Recipe) -> Iterator[Tensor]:
-    """Yield normalized batches as training sees them, shape (b, 1, h, w)."""
+    """Yield normalized batches as training sees them, shape (b, 3, h, w)."""
     loader = training_loader(learned, recipe)
     endless = itertools.chain.from_iterable(itertools.repeat(loader))
     preprocessing = recipe.preprocessing
-    for items in itertools.islice(endless, STATISTICS_BATCHES):
-        batch = augment(to_batch(items), recipe.augmentation, recipe.training_size)
+    for drawn in itertools.islice(endless, STATISTICS_BATCHES):
+        batch = augment(drawn, recipe.augmentation, recipe.training_size)
         yield (batch.image - preprocessing.mean) / preprocessing.std

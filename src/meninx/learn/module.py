@@ -10,15 +10,26 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from meninx.learn.augmentation import Batch, augment
-from meninx.learn.dataset import to_batch
-from meninx.learn.losses import cell_loss, cell_targets, picture_loss, type_loss
-from meninx.learn.network import CELLS, build_network, picture_logit
+from meninx.learn.losses import (
+    cell_loss,
+    cell_targets,
+    judged_slices,
+    picture_loss,
+    type_loss,
+)
+from meninx.learn.network import (
+    CELLS,
+    COARSE_STRIDE,
+    CellNetwork,
+    build_network,
+    picture_logit,
+)
 from meninx.learn.recipe import Recipe
 from meninx.learn.validation import Validation
 
 
 class DetectorTraining(lightning.LightningModule):
-    """Hold a network's loss, schedule and validation.
+    """A network with its loss, schedule and validation.
 
     Args:
         recipe: All choices.
@@ -43,6 +54,15 @@ class DetectorTraining(lightning.LightningModule):
         cell_logits, type_logits = self.network(x.to(memory_format=torch.channels_last))
         return cell_logits.float(), type_logits.float()
 
+    def _all_cells(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return cell and type logits, and those of coarse cells where the network has them."""
+        if not isinstance(self.network, CellNetwork):
+            return *self(x), None
+        maps = self.network.stage_maps(x.to(memory_format=torch.channels_last))
+        fine, coarse, features = self.network.all_cells(maps)
+        types = self.network.type_logits(self.network.type_head(features), coarse)
+        return fine.float(), types.float(), coarse[:, 0].float()
+
     def _normalized(self, image: Tensor) -> Tensor:
         preprocessing = self.recipe.preprocessing
         return (image - preprocessing.mean) / preprocessing.std
@@ -52,30 +72,27 @@ class DetectorTraining(lightning.LightningModule):
         seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
 
-    def on_before_batch_transfer(
-        self,
-        batch: dict[str, Tensor],
-        dataloader_idx: int,  # noqa: ARG002
-    ) -> Batch:
-        """Return collated items as pictures, varied in training, before a GPU gets them."""
-        made = to_batch(batch)
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Return a batch, varied in training where it lies: on the GPU if there is one."""
         if not self.trainer.training:
-            return made
-        return augment(made, self.recipe.augmentation, self.recipe.training_size)
+            return batch
+        return augment(batch, self.recipe.augmentation, self.recipe.training_size)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of one batch."""
-        cell_logits, type_logits = self(self._normalized(batch.image))
+        cell_logits, type_logits, coarse = self._all_cells(self._normalized(batch.image))
         logits = picture_logit(cell_logits, self.network.top_cells)
         options = self.recipe.loss
-        # Cells are taught by outlines; whole pictures only where a source comes with and without
+        # Cells are taught by masks; whole pictures only where a source comes with and without
         # tumors: elsewhere the source would be learned. A pooled network has nothing else.
-        counted = batch.fair if self.judges_cells else torch.ones_like(batch.fair)
-        loss = cell_loss(cell_logits, batch, options) if self.judges_cells else logits.sum() * 0
-        if counted.any():
-            loss = loss + options.picture_weight * picture_loss(
-                logits[counted], batch.tumor[counted], options.label_smoothing
-            )
+        counted, loss = None, logits.sum() * 0
+        if coarse is not None:
+            counted = judged_slices(batch, options.smallest_tumor)
+            loss = cell_loss(cell_logits, batch, options)
+            loss = loss + options.coarse_weight * cell_loss(coarse, batch, options, COARSE_STRIDE)
+        loss = loss + options.picture_weight * picture_loss(
+            logits, batch.tumor, counted, options.label_smoothing
+        )
         loss = loss + options.type_weight * type_loss(
             type_logits, batch.tumor_type, self.type_weights, options.label_smoothing
         )

@@ -1,28 +1,35 @@
-"""Define the networks: two ResNet-18, one that judges every cell and one that judges the whole.
+"""The networks: two ResNet-18, one that judges every cell and one that judges the whole.
 
 Legend: b batch, c channels, h and w the input's height and width, m and n those of the map of
-cells, h / 16 and w / 16 or h / 32 and w / 32.
+cells: h / 8 and w / 8 of `CellNetwork`, h / 32 and w / 32 of `PooledNetwork`.
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from meninx.detect.calibration import ALL_CELLS, TOP_CELLS
+from meninx.detect.neighbors import CHANNELS
 from meninx.labels import TYPE_NAMES
 
 CELLS, POOLED = "cells", "pooled"
 ARCHITECTURES = (CELLS, POOLED)
-# The last stage keeps the resolution of the one before it: a cell of 16 px is about a centimeter of
-# a head that fills 192 px, the size of a small tumor.
-OUTPUT_STRIDE = 16
+# Side of a cell, pixels of the input: about 8 mm of a head that fills 192 px.
+CELL_STRIDE = 8
+# Side of the coarse cells, which only the loss looks at: the last stage keeps the resolution of the
+# one before it.
+COARSE_STRIDE = 16
+DECODER_CHANNELS = 128
+# Width of the last maps of stages 2, 3 and 4.
+STAGE_CHANNELS = (128, 256, 512)
 DEFAULT_DROPOUT = 0.1
 
 
 class Backbone(nn.Module):
-    """Hold what both networks share: ResNet-18 for gray pictures, with two heads of 1 x 1.
+    """ResNet-18 for a gray slice and its two neighbors, with heads of 1 x 1.
 
     Args:
         dropout: Share of feature maps left out in training.
@@ -35,7 +42,7 @@ class Backbone(nn.Module):
         super().__init__()
         backbone = resnet18(weights=None)
         self.stem = nn.Sequential(
-            nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False),
+            nn.Conv2d(CHANNELS, 64, kernel_size=7, stride=2, padding=3, bias=False),
             backbone.bn1,
             backbone.relu,
             backbone.maxpool,
@@ -47,25 +54,29 @@ class Backbone(nn.Module):
         self.cell_head = nn.Conv2d(512, 1, kernel_size=1)
         self.type_head = nn.Conv2d(512, len(TYPE_NAMES), kernel_size=1)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Return the last feature maps, shape (b, 512, m, n), of slices of shape (b, 1, h, w)."""
-        maps: Tensor = self.dropout(self.stages(self.stem(x)))
-        return maps
+    def stage_maps(self, x: Tensor) -> list[Tensor]:
+        """Return the last maps of all four stages, of slices of shape (b, 3, h, w)."""
+        maps, found = self.stem(x), []
+        for stage in self.stages:
+            maps = stage(maps)
+            found.append(maps)
+        return found
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of cells and types.
 
         Args:
-            x: Normalized slices, shape (b, 1, h, w).
+            x: Normalized slices with their neighbors, shape (b, 3, h, w).
 
         Returns:
             Cell logits, shape (b, m, n), and type logits, shape (b, 3), in the order of
             `labels.TYPE_NAMES`.
         """
-        return self.heads(self.features(x))
+        return self.heads(self.stage_maps(x))
 
-    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of cells and types, of feature maps of shape (b, 512, m, n)."""
+    def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the logits of cells and types, of what `stage_maps` returned."""
+        features = self.dropout(stage_maps[-1])
         cell_logits = self.cell_head(features)  # [b, 1, m, n]
         type_maps = self.type_head(features)  # [b, 3, m, n]
         return cell_logits[:, 0], self.type_logits(type_maps, cell_logits)
@@ -87,26 +98,64 @@ class Backbone(nn.Module):
 class CellNetwork(Backbone):
     """Judge every cell of a slice: tumor or not, and of which type.
 
-    The heat map is the decision: a picture's score is the mean of its three highest cell logits, so
-    nothing outside the cells can raise it.
+    The heat map is the decision: a slice's score is the mean of its eight highest cell logits, so
+    nothing outside the cells can raise it. A light decoder adds the maps of the last three stages
+    at a stride of 8 pixels, as feature pyramids do.
 
     Args:
         dropout: Share of feature maps left out in training.
+
+    References:
+        Lin et al. 2017, Feature pyramid networks for object detection.
     """
 
     def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
         super().__init__(dropout)
         keep_resolution(self.stages[3][0])  # type: ignore[index]
-        # Most cells are healthy: starting near that keeps the first steps calm.
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(channels, DECODER_CHANNELS, kernel_size=1) for channels in STAGE_CHANNELS
+        )
+        self.smooth = nn.Sequential(
+            nn.Conv2d(DECODER_CHANNELS, DECODER_CHANNELS, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(DECODER_CHANNELS),
+            nn.ReLU(inplace=True),
+        )
+        self.fine_head = nn.Conv2d(DECODER_CHANNELS, 1, kernel_size=1)
+        # Most cells are tumor-free: starting near that keeps the first steps calm.
         with torch.no_grad():
-            self.cell_head.bias.fill_(-2.0)  # type: ignore[union-attr]
+            for head in (self.cell_head, self.fine_head):
+                head.bias.fill_(-2.0)  # type: ignore[union-attr]
+
+    def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the logits of fine cells and of types, of what `stage_maps` returned."""
+        fine, coarse, features = self.all_cells(stage_maps)
+        return fine, self.type_logits(self.type_head(features), coarse)
+
+    def all_cells(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return fine cells, coarse cells and the features of the last stage.
+
+        Args:
+            stage_maps: What `stage_maps` returned.
+
+        Returns:
+            Logits of shape (b, h / 8, w / 8) and (b, 1, h / 16, w / 16), and features of shape
+            (b, 512, h / 16, w / 16).
+        """
+        second, third, fourth = stage_maps[1:]
+        features = self.dropout(fourth)
+        # Added before they are enlarged: both lie at the stride of 16 pixels.
+        deep = self.laterals[1](third) + self.laterals[2](features)
+        merged = self.laterals[0](second) + F.interpolate(
+            deep, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
+        return self.fine_head(self.smooth(merged))[:, 0], self.cell_head(features), features
 
     def type_logits(self, type_maps: Tensor, cell_logits: Tensor) -> Tensor:
         """Return the type logits of a slice.
 
         Args:
-            type_maps: Logits of each type in each cell, shape (b, 3, m, n).
-            cell_logits: Logits of a tumor in each cell, shape (b, 1, m, n).
+            type_maps: Logits of each type in each coarse cell, shape (b, 3, m, n).
+            cell_logits: Logits of a tumor in each coarse cell, shape (b, 1, m, n).
 
         Returns:
             The maps read where the tumor is, shape (b, 3).

@@ -8,7 +8,7 @@ from typing import Any
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import OptionError
-from meninx.learn.network import ARCHITECTURES, CELLS, OUTPUT_STRIDE
+from meninx.learn.network import ARCHITECTURES, CELL_STRIDE, CELLS, COARSE_STRIDE
 
 INITIALIZATIONS = ("random", "meninx", "imagenet")
 
@@ -51,7 +51,10 @@ class AugmentationRecipe:
         invert: Probability of inverted tissue intensities.
         strip: Probability that an outer ring, most of the skull, is taken away.
         bias: Probability of a smooth brightness field.
-        blur, noise: Probabilities of lower resolution and of Rician noise.
+        blur, noise: Probabilities of a soft picture and of Rician noise.
+        resolution: Probability of coarser pixels along one or both sides.
+        jpeg: Probability of JPEG compression.
+        stand_in: Probability that a slice stands in for its neighbors, as a single picture does.
     """
 
     rotation: float = 25.0
@@ -74,6 +77,9 @@ class AugmentationRecipe:
     bias: float = 0.5
     blur: float = 0.3
     noise: float = 0.4
+    resolution: float = 0.25
+    jpeg: float = 0.25
+    stand_in: float = 0.33
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class TrainingRecipe:
         validation_fold: Never trained on; chooses the epoch and calibrates. 0 learns from all: the
             last epoch counts, and `meninx crossvalidate` calibrates out of fold.
         test_fold: Left out altogether, for `meninx evaluate`; 0 to leave none out.
+        left_out: Further folds that are left out altogether.
         seed: Of everything random.
     """
 
@@ -114,24 +121,29 @@ class TrainingRecipe:
     precision: str = "auto"
     validation_fold: int = 5
     test_fold: int = 0
+    left_out: tuple[int, ...] = ()
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class SamplingRecipe:
-    """Hold the share of each kind of picture in an epoch, whatever the collection's own balance.
+    """The share of each kind of slice in an epoch, whatever the collection's own balance.
 
-    The shares need not sum to one; a kind that is missing leaves its share to the others.
+    The shares need not sum to one; a kind that is missing leaves its share to the others. Within a
+    share every person weighs the same.
 
     Args:
-        masked: Tumor pictures with a mask.
-        unmasked: Tumor pictures without a mask, of which only the label is learned.
-        tumor_free: Real pictures without tumor; some receive one by `AugmentationRecipe.paste`.
-        simulated: Slices of phantoms, three in eight with a lesion.
-        phantoms: Heads made of shapes to simulate for that.
-        likenesses: Heads to make from each real head that `meninx train --heads` names.
-        calibration_phantoms: Whole heads of other seeds that choose the operating point of
-            volumes; 48 bring every sequence, plane and kind of lesion twice; 0 takes the
+        masked: Tumor slices with a mask.
+        unmasked: Tumor slices without a mask, of which only the label is learned.
+        tumor_free: Real slices without tumor; some receive one by `AugmentationRecipe.paste`.
+        simulated: Slices of simulated heads, every other head with a lesion.
+        strata: Shares of real slices by patterns of source and sequence, such as `lgg T1` or
+            `kaggle-*`; the first pattern that fits counts, and what fits none has its kind's share.
+        tumor_share: Part of a stratum that shows tumors.
+        phantoms: Heads made of shapes to simulate.
+        augmented_heads: Heads to make from each real head that `meninx train --heads` names.
+        calibration_phantoms: Whole simulated heads of other seeds that choose the operating point
+            of volumes; 48 bring every sequence, plane and kind of lesion twice; 0 takes the
             pictures' own operating point for volumes too.
     """
 
@@ -139,34 +151,40 @@ class SamplingRecipe:
     unmasked: float = 0.0
     tumor_free: float = 0.5
     simulated: float = 0.0
+    strata: dict[str, float] = field(default_factory=dict)
+    tumor_share: float = 0.62
     phantoms: int = 0
-    likenesses: int = 0
+    augmented_heads: int = 0
     calibration_phantoms: int = 48
 
     @property
     def real(self) -> float:
         """The share of pictures that are no simulation."""
-        return self.masked + self.unmasked + self.tumor_free
+        return self.masked + self.unmasked + self.tumor_free + sum(self.strata.values())
 
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """Hold the weights of the loss's parts.
+    """The weights of the loss's parts.
 
     Args:
-        tumor_cell: Weight of a tumor cell, a healthy one being 1: there are far fewer.
-        hard_cells: Highest healthy cells of each picture that count a second time.
+        tumor_cell: Weight of a tumor cell, a tumor-free one being 1: there are far fewer.
+        hard_cells: Highest tumor-free cells of each picture that count a second time.
         hard_weight: Weight of those.
+        coarse_weight: Weight of the coarse cells, of 16 pixels, beside the fine ones of 8.
         picture_weight: Weight of whole pictures, tumor or not, of sources that have both.
+        smallest_tumor: Share of the head below which a tumor teaches cells, but not its slice.
         type_weight: Weight of the tumor type.
         balance_types: Whether a rare type weighs as much in all as a common one.
         label_smoothing: Share of a picture's label and type that is spread over all classes.
     """
 
-    tumor_cell: float = 4.0
-    hard_cells: int = 8
-    hard_weight: float = 0.3
-    picture_weight: float = 0.3
+    tumor_cell: float = 8.0
+    hard_cells: int = 24
+    hard_weight: float = 0.5
+    coarse_weight: float = 0.4
+    picture_weight: float = 0.7
+    smallest_tumor: float = 0.0
     type_weight: float = 0.3
     balance_types: bool = False
     label_smoothing: float = 0.0
@@ -255,12 +273,24 @@ def _build(kind: type, table: dict[str, Any], place: str, faults: list[str]) -> 
                 faults.append(f"{name}: expected a table, found {value!r}")
         elif expected is float and type(value) in (int, float):
             values[key] = float(value)
+        elif expected == dict[str, float] and _are_numbers(value):
+            values[key] = {name: float(share) for name, share in value.items()}
+        elif expected == tuple[int, ...] and _are_whole(value):
+            values[key] = tuple(value)
         elif type(value) is expected:
             values[key] = value
         else:
             wanted = getattr(expected, "__name__", expected)
             faults.append(f"{name}: expected {wanted}, found {value!r}")
     return kind(**values)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(one) in (int, float) for one in value.values())
+
+
+def _are_whole(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) is int for one in value)
 
 
 def _impossible(recipe: Recipe) -> list[str]:
@@ -278,23 +308,25 @@ def _impossible(recipe: Recipe) -> list[str]:
         **{f"augmentation.{key}": v for key, v in vars(recipe.augmentation).items()
            if key not in ("rotation", "smallest_scale", "largest_scale", "gamma", "brightest")},
         "network.dropout": recipe.network.dropout,
+        "sampling.tumor_share": sampling.tumor_share,
+        "loss.smallest_tumor": recipe.loss.smallest_tumor,
         "loss.label_smoothing": recipe.loss.label_smoothing,
         "training.warmup": training.warmup,
         "training.ema_decay": training.ema_decay,
     }  # fmt: skip
     faults += [f"{k}: {v} is not between 0 and 1" for k, v in shares.items() if not 0 <= v <= 1]
     sizes = {"preprocessing.size": recipe.preprocessing.size, "training.size": training.size}
-    faults += [f"{key}: {size} is no multiple of {OUTPUT_STRIDE}"
-               for key, size in sizes.items() if size < 0 or size % OUTPUT_STRIDE]  # fmt: skip
+    faults += [f"{key}: {size} is no multiple of {COARSE_STRIDE}"
+               for key, size in sizes.items() if size < 0 or size % COARSE_STRIDE]  # fmt: skip
     if training.precision not in ("auto", "bf16-mixed", "16-mixed", "32-true"):
         faults.append(f"training.precision: {training.precision!r} is unknown")
-    cells = (recipe.training_size // OUTPUT_STRIDE) ** 2
+    cells = (recipe.training_size // CELL_STRIDE) ** 2
     if not 1 <= recipe.loss.hard_cells <= cells:
         faults.append(
             f"loss.hard_cells: {recipe.loss.hard_cells} is not between 1 and {cells}, the cells of "
             "a picture; to do without, set loss.hard_weight to 0"
         )
-    if sampling.simulated > 0 and sampling.phantoms + sampling.likenesses < 1:
+    if sampling.simulated > 0 and sampling.phantoms + sampling.augmented_heads < 1:
         faults.append("sampling.phantoms: a share is simulated, but there are no heads for it")
     if sampling.calibration_phantoms == 1 or sampling.calibration_phantoms < 0:
         faults.append("sampling.calibration_phantoms: expected 0, or 2 and more to have both kinds")
@@ -308,9 +340,13 @@ def _impossible(recipe: Recipe) -> list[str]:
             f"network.initialization: {recipe.network.initialization!r} is none of "
             + ", ".join(INITIALIZATIONS)
         )
-    if 0 < training.validation_fold == training.test_fold:
+    faults += [f"sampling.strata: {name!r} has the share {share}, expected 0 or more"
+               for name, share in sampling.strata.items() if share < 0]  # fmt: skip
+    if training.validation_fold and training.validation_fold in (
+        training.test_fold, *training.left_out
+    ):  # fmt: skip
         faults.append(
-            f"training.test_fold: {training.test_fold} is the validation fold, which chooses the "
+            f"training.test_fold: {training.validation_fold} is the validation fold, which chooses the "
             "epoch: a test on it would flatter"
         )
     if sampling.real + sampling.simulated <= 0:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.data.prepare import read_one
+from meninx.detect.neighbors import neighbor_indices
+from meninx.detect.preprocessing import framing_of
 from meninx.errors import UnsupportedScan
-from meninx.learn.dataset import SIMULATED, Example
+from meninx.learn.dataset import SIMULATED, Example, Facts
 from meninx.learn.measured_head import HeadTemplate, MeasuredHead, template_of
 from meninx.phantom.lesion import KINDS
 from meninx.phantom.phantom import SCAN_CENTER, Grid, Phantom, grid_of
@@ -26,10 +28,14 @@ from meninx.scan.scan import Scan, Sequence
 # "unseen seed" means what it says.
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
-FIRST_LIKENESS_SEED = 3_000_000
+FIRST_AUGMENTED_SEED = 3_000_000
 FIRST_BRAINLESS_SEED = 4_000_000
 BRAINLESS_HEADS, BRAINLESS_PER_HEAD = 80, 4
-SLICES_PER_HEAD = 8
+# Slices come in short stacks: neighbors of each other, as in a scan.
+STACKS_PER_HEAD, SLICES_PER_STACK = 3, 4
+# Of the stacks of a head with a lesion, so many lie beside it: its own negatives.
+BESIDE_LESION = 1
+STACK_GAPS_MM = (3.0, 7.0)
 # Gliomas vary most and are what sequences other than T1 with contrast are looked at for.
 KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
 # Share of slices that look as after brain extraction, as research collections often are.
@@ -52,62 +58,98 @@ log = logging.getLogger(__name__)
 
 
 class HeadJob(NamedTuple):
-    """Say which head is to be simulated: its seed, its real template if it has one, its health."""
+    """Heads to be simulated of one real head, or of shapes.
 
-    seed: int
+    Args:
+        template: The real head; None for heads made of shapes.
+        person: Whose it is.
+        fold: That this person's scans lie in; 0 for none.
+        seeds: One a head; every other one gets a lesion, or a head's looks would tell.
+    """
+
     template: Path | None
-    sick: bool
+    person: str
+    fold: int
+    seeds: tuple[int, ...]
+
+
+class RealHead(NamedTuple):
+    """A head to simulate others from.
+
+    Args:
+        path: A whole head in T1 without lesions.
+        person: Whose it is.
+        fold: That this person's scans lie in; 0 for none.
+    """
+
+    path: Path
+    person: str = ""
+    fold: int = 0
+
+
+# Heads of shapes that one process makes in a row.
+SHAPES_PER_JOB = 10
 
 
 @lru_cache(maxsize=1)  # the folds of a cross-validation share them
 def simulated_examples(
-    phantoms: int, likenesses: int = 0, heads: tuple[Path, ...] = ()
+    phantoms: int, augmented_heads: int = 0, heads: tuple[RealHead, ...] = ()
 ) -> tuple[Example, ...]:
     """Return slices of simulated heads, every other head with a lesion, in random planes.
 
     Args:
         phantoms: How many people made of shapes.
-        likenesses: How many people made from each real head.
-        heads: Real heads, T1 volumes without lesions.
+        augmented_heads: How many people made from each real head.
+        heads: Real heads.
 
     Returns:
-        `SLICES_PER_HEAD` slices a head, fewer where some show nothing.
+        Up to `STACKS_PER_HEAD` stacks of `SLICES_PER_STACK` slices a head, fewer where some show
+        nothing.
 
     Raises:
         InputError: If a real head can't be read or used.
     """
     jobs = [
-        HeadJob(FIRST_TRAINING_SEED + number, None, sick=number % 2 == 0)
-        for number in range(phantoms)
-    ]
+        HeadJob(
+            None, "", 0,
+            tuple(
+                FIRST_TRAINING_SEED + n for n in range(first, min(first + SHAPES_PER_JOB, phantoms))
+            ),
+        )
+        for first in range(0, phantoms, SHAPES_PER_JOB)
+    ]  # fmt: skip
     jobs += [
-        # Every real head is seen sick as often as healthy, or its looks would tell.
-        HeadJob(FIRST_LIKENESS_SEED + number * len(heads) + which, head, sick=number % 2 == 0)
-        for number in range(likenesses)
+        HeadJob(
+            head.path, head.person, head.fold,
+            tuple(FIRST_AUGMENTED_SEED + n * len(heads) + which for n in range(augmented_heads)),
+        )
         for which, head in enumerate(heads)
-    ]
-    for head in heads:
-        _template(head)  # once, before processes split, and with its errors
+    ]  # fmt: skip
     examples: list[Example] = []
-    # Forked: each template is some 100 MB that the processes share.
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        for number, part in enumerate(pool.imap(_examples_of_head, jobs, chunksize=4), start=1):
+    # A real head takes seconds to prepare and some 100 MB: one process makes all that come of it.
+    with multiprocessing.get_context("fork").Pool(min(len(jobs), os.cpu_count() or 1)) as pool:
+        for number, part in enumerate(pool.imap(_examples_of_job, jobs), start=1):
             examples += part
-            if number % 100 == 0:
-                log.info("simulated %d of %d heads", number, len(jobs))
+            log.info("simulated heads: %d of %d parts", number, len(jobs))
     return tuple(examples)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _template(path: Path) -> HeadTemplate:
     return template_of(read_one(path))
 
 
-def _examples_of_head(job: HeadJob) -> list[Example]:
-    rng = np.random.default_rng((job.seed, 9))
-    kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))] if job.sick else None
-    head = MeasuredHead(_template(job.template), job.seed) if job.template else None
-    return list(_slices_of(Phantom(job.seed, kind, head), rng))
+def _examples_of_job(job: HeadJob) -> list[Example]:
+    examples: list[Example] = []
+    for number, seed in enumerate(job.seeds):
+        rng = np.random.default_rng((seed, 9))
+        kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))] if number % 2 == 0 else None
+        head = MeasuredHead(_template(job.template), seed) if job.template else None
+        phantom = Phantom(seed, kind, head)
+        for part in range(STACKS_PER_HEAD):
+            through = kind is not None and part >= BESIDE_LESION
+            examples += _stack_of(phantom, rng, job, through_lesion=through)
+    return examples
 
 
 def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple[Scan, bool]]:
@@ -120,10 +162,10 @@ def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple
     Yields:
         The scan, and whether it shows a lesion; every sequence and plane comes up.
     """
-    likenesses = count // 4 * 2 if heads else 0
-    for study in make_studies(count - likenesses, FIRST_CALIBRATION_SEED):
+    augmented = count // 4 * 2 if heads else 0
+    for study in make_studies(count - augmented, FIRST_CALIBRATION_SEED):
         yield study.scan, study.lesion is not None
-    for number in range(likenesses):
+    for number in range(augmented):
         pair, sick = number // 2, number % 2 == 0
         seed = FIRST_CALIBRATION_SEED + count + number
         head = MeasuredHead(_template(heads[pair % len(heads)]), seed)
@@ -134,28 +176,33 @@ def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple
         yield scan, sick
 
 
-def _slices_of(phantom: Phantom, rng: np.random.Generator) -> Iterator[Example]:
-    sick = phantom.lesion is not None
-    for number in range(SLICES_PER_HEAD):
-        sequence = SEQUENCES[int(rng.integers(len(SEQUENCES)))]
-        # Three of four slices of a sick head cut the lesion; the others are its own negatives.
-        through_lesion = sick and number % 4 != 3
-        grid = _slice_grid(rng, phantom, through_lesion=through_lesion)
-        strip = bool(rng.random() < STRIPPED)
-        noise = float(rng.uniform(0.01, 0.05))
-        try:
-            scan, mask = phantom.render(sequence, grid, noise=noise, strip=strip)
-        except UnsupportedScan:
-            continue  # blank: stripped, and beside the brain
-        image = scan.slice(0).image
-        truth = scan.view.cut(mask, 0).astype(np.float32)
-        yield Example(
-            image,
-            truth if truth.any() else None,
-            None,
-            SIMULATED,
-            plausible=sequence != "unknown",
+def _stack_of(
+    phantom: Phantom, rng: np.random.Generator, job: HeadJob, *, through_lesion: bool
+) -> list[Example]:
+    """Return a few neighboring slices of a head, in a random sequence, plane and place."""
+    sequence = SEQUENCES[int(rng.integers(len(SEQUENCES)))]
+    grid = _stack_grid(rng, phantom, through_lesion=through_lesion)
+    strip = bool(rng.random() < STRIPPED)
+    noise = float(rng.uniform(0.01, 0.05))
+    try:
+        scan, mask = phantom.render(sequence, grid, noise=noise, strip=strip)
+    except UnsupportedScan:
+        return []  # blank: stripped, and beside the brain
+    framing = framing_of(np.stack([one.image for one in scan.slices()]))
+    away = neighbor_indices(len(scan), scan.slice_gap_mm) - np.arange(len(scan))[:, None]
+    examples = []
+    for one, (below, _, above) in zip(scan.slices(), away, strict=True):
+        truth = scan.view.cut(mask, one.index).astype(np.float32)
+        facts = Facts(
+            kind=SIMULATED, below=int(below), above=int(above), person=job.person, fold=job.fold,
+            source="simulated", sequence=sequence, plausible=sequence != "unknown",
+        )  # fmt: skip
+        examples.append(
+            Example(
+                one.image, truth if truth.any() else None, facts, framing, one.pixel_spacing
+            )
         )
+    return examples
 
 
 def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]:
@@ -195,13 +242,14 @@ def _moved(grid: Grid, offset: float) -> Grid:
     return Grid(grid.shape, affine)
 
 
-def _slice_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: bool) -> Grid:
-    """Return the grid of a single slice in a random plane, tilt and place."""
+def _stack_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: bool) -> Grid:
+    """Return the grid of a few slices in a random plane, tilt and place."""
     planes: tuple[Plane, ...] = ("axial", "axial", "coronal", "sagittal")
     plane = planes[int(rng.integers(len(planes)))]
-    thickness = float(rng.uniform(1.0, 6.0))
+    gap = float(rng.uniform(*STACK_GAPS_MM))
     pixel = float(rng.uniform(1.0, 1.4))
-    grid = grid_of(plane, (176, 192, 1), (pixel, pixel, thickness), float(rng.normal(0, 6)))
+    shape = (176, 192, SLICES_PER_STACK)
+    grid = grid_of(plane, shape, (pixel, pixel, gap), float(rng.normal(0, 6)))
     normal = grid.affine[:3, 2] / np.linalg.norm(grid.affine[:3, 2])
     if through_lesion and phantom.lesion is not None:
         site = phantom.lesion.site

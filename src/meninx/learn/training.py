@@ -21,8 +21,6 @@ from pytorch_lightning.callbacks import (
     TQDMProgressBar,
 )
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from meninx.assess.plots import plot_training
 from meninx.data.facts import sha256_of
@@ -32,14 +30,7 @@ from meninx.detect.detector import Detector
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.dataset import (
-    UNMASKED,
-    Example,
-    ShareSampler,
-    SliceDataset,
-    examples_of,
-    to_batch,
-)
+from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.gate import learn_familiarity
@@ -50,7 +41,8 @@ from meninx.learn.module import DetectorTraining
 from meninx.learn.network import CELLS
 from meninx.learn.provenance import check_same_run, seen_before, write_provenance
 from meninx.learn.recipe import Recipe
-from meninx.learn.simulation import simulated_examples
+from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
+from meninx.learn.simulation import RealHead, simulated_examples
 from meninx.learn.study_point import study_scale
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
@@ -134,7 +126,7 @@ def train(
     checkpoint = _last_checkpoint(output) if resume else None
     if resume:
         check_same_run(output, recipe, manifest.sha256)
-    training_set = SliceDataset(learned, canvas_of(recipe))
+    training_set = SliceDataset(learned, training_canvas(recipe))
     known = learned if is_first_process() else []
     validation_set = SliceDataset(held_out, recipe.preprocessing) if held_out else None
     del learned, held_out
@@ -149,7 +141,7 @@ def train(
     _fit(module, training_set, validation_set, output, checkpoint)
     figures = {}
     if is_first_process():
-        fitted = manifest.without_fold(training.test_fold) if recipe.sampling.real else ()
+        fitted = manifest.without_fold(training.test_fold, *training.left_out) if recipe.sampling.real else ()
         origin = Origin(
             manifest.sha256,
             (*before, *hashes_of(fitted, heads)),
@@ -159,7 +151,7 @@ def train(
     return Run(output, output / DETECTOR_NAME, figures)
 
 
-def canvas_of(recipe: Recipe) -> Preprocessing:
+def training_canvas(recipe: Recipe) -> Preprocessing:
     """Return the preprocessing of training pictures, a little finer than the network's."""
     size = 32 * round(recipe.training_size * CANVAS_ZOOM / 32)
     return dataclasses.replace(recipe.preprocessing, size=size)
@@ -192,23 +184,25 @@ def read_examples(
         OptionError: If the recipe simulates from real heads, and there are none.
     """
     sampling = recipe.sampling
-    if sampling.simulated > 0 and sampling.likenesses and not heads:
+    if sampling.simulated > 0 and sampling.augmented_heads and not heads:
         raise OptionError(
             "this recipe simulates heads from real ones: name at least one healthy head, whole and "
-            "in T1, with --heads, or set sampling.likenesses to 0"
+            "in T1, with --heads, or set sampling.augmented_heads to 0"
         )
     training, cells = recipe.training, recipe.network.architecture == CELLS
     fold, unmasked = training.validation_fold, not cells or recipe.sampling.unmasked > 0
     log.info("reading pictures")
-    rest = manifest.without_fold(fold, training.test_fold)
+    rest = manifest.without_fold(fold, training.test_fold, *training.left_out)
     learned = list(examples_of(rest, unmasked=unmasked)) if sampling.real else []
     held_out = list(examples_of(manifest.fold(fold), unmasked=unmasked))
     if fold:
         _check_held_out(manifest, fold, learned, held_out, needs_masks=not unmasked)
     if sampling.simulated > 0:
         log.info("simulating heads")
-        learned += simulated_examples(sampling.phantoms, sampling.likenesses, tuple(heads))
-    if len({_is_tumor(example) for example in learned}) < 2:
+        learned += simulated_examples(
+            sampling.phantoms, sampling.augmented_heads, tuple(RealHead(head) for head in heads)
+        )
+    if len({example.is_tumor for example in learned}) < 2:
         raise DataError(f"without fold {fold} only one class is left to learn from")
     log.info("%d pictures to learn from, %d to validate on", len(learned), len(held_out))
     return learned, held_out
@@ -231,7 +225,7 @@ def _check_held_out(
             f"fold {fold} leaves {len(learned)} pictures to learn from and {len(held_out)} "
             f"to validate on; choose another training.validation_fold{hint}"
         )
-    kinds = {_is_tumor(example) for example in held_out}
+    kinds = {example.is_tumor for example in held_out}
     drawn = any(example.mask is not None for example in held_out)
     if len(kinds) < 2 or (needs_masks and not drawn):
         wanted = "tumors with masks" if needs_masks else "tumors"
@@ -240,10 +234,6 @@ def _check_held_out(
             "to calibrate with; choose another training.validation_fold, or learn from labels "
             "alone with --recipe finetune"
         )
-
-
-def _is_tumor(example: Example) -> bool:
-    return example.mask is not None or example.kind == UNMASKED
 
 
 def is_first_process() -> bool:
@@ -267,7 +257,7 @@ def _fit(
     loader = training_loader(training_set, module.recipe)
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        loader.sampler.epoch = int(saved["epoch"]) + 1  # type: ignore[attr-defined]
+        loader.sampler.epoch = int(saved["epoch"]) + 1
         take_shape(module, saved["state_dict"])
     kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
     callbacks: list[Callback] = [last]
@@ -300,8 +290,6 @@ def _fit(
         log_every_n_steps=min(10, len(loader)),
     )
     with warnings.catch_warnings():
-        # All pictures lie in memory: workers would only copy them.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # That a resumed run finds its checkpoints is what it is for.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* is not empty.*")
         # A recipe may hold nothing out.
@@ -311,7 +299,7 @@ def _fit(
         trainer.fit(
             module,
             loader,
-            None if validation_set is None else DataLoader(validation_set, batch_size=64),
+            None if validation_set is None else validation_set.batches(64),
             ckpt_path=checkpoint,
         )
     saved = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
@@ -319,26 +307,24 @@ def _fit(
     module.eval()
 
 
-def training_loader(training_set: SliceDataset, recipe: Recipe) -> DataLoader[dict[str, Tensor]]:
-    """Return this process's share of each epoch's pictures."""
+def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoader:
+    """Return this process's share of each epoch's pictures, in a GPU's memory if there is one."""
     training = recipe.training
     sampler = ShareSampler(
-        training_set.kind,
-        recipe.sampling,
+        weights_of(training_set.facts, recipe.sampling),
         training.pictures_per_epoch,
         training.seed,
         rank=int(os.environ.get("RANK", "0")),
         processes=_processes(),
     )
-    # Opening a loader draws a number, at another moment in a resumed run than in an unbroken one:
-    # with a generator of its own, augmentation draws the same in both.
-    return DataLoader(
-        training_set,
-        batch_size=min(training.batch_size, len(sampler)),
-        sampler=sampler,
-        drop_last=True,
-        generator=torch.Generator().manual_seed(training.seed),
-    )
+    return TrainingLoader(training_set.to(training_device()), sampler, training.batch_size)
+
+
+def training_device() -> torch.device:
+    """Return where this process trains: on its own GPU, or on the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
 def _checkpoint(output: Path, name: str, **options: Any) -> ModelCheckpoint:
@@ -386,8 +372,8 @@ def _judged(
     validation = module.validation
     validation.clear()
     with torch.inference_mode():
-        for items in DataLoader(validation_set, batch_size=64):
-            module.validation_step(to_batch(items), 0)
+        for batch in validation_set.batches(64):
+            module.validation_step(batch, 0)
     figures, scale = validation.figures(), validation.scale()
     validation.clear()
     return figures, scale

@@ -7,12 +7,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.dataset import Example, SliceDataset, to_batch
+from meninx.learn.dataset import Example, SliceDataset
 from meninx.learn.network import CellNetwork
 
 # Inverse strength of the penalty, features having unit variance: strong, since the network below
@@ -40,17 +39,17 @@ def fit_type_head(
         Kirichenko et al. 2023, Last layer re-training is sufficient for robustness to spurious
         correlations.
     """
-    known = [example for example in examples if example.tumor_type in TYPE_NAMES]
-    missing = set(TYPE_NAMES) - {example.tumor_type for example in known}
+    known = [example for example in examples if example.facts.tumor_type in TYPE_NAMES]
+    missing = set(TYPE_NAMES) - {example.facts.tumor_type for example in known}
     if missing:
         raise DataError(f"no picture of {', '.join(sorted(missing))} to learn types from")
     network.eval()
     features, types = [], []
     with torch.inference_mode():
-        for items in DataLoader(SliceDataset(known, preprocessing), batch_size=64):
-            image = (to_batch(items).image - preprocessing.mean) / preprocessing.std
-            features.append(_where_hot(network, image).double().numpy())
-            types.append(items["tumor_type"].numpy())
+        for batch in SliceDataset(known, preprocessing).batches(64):
+            x = (batch.image - preprocessing.mean) / preprocessing.std
+            features.append(_where_hot(network, x).double().numpy())
+            types.append(batch.tumor_type.numpy())
     scaler = StandardScaler().fit(np.concatenate(features))
     fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000).fit(
         scaler.transform(np.concatenate(features)), np.concatenate(types)
@@ -66,7 +65,7 @@ def fit_type_head(
 
 def _where_hot(network: CellNetwork, x: Tensor) -> Tensor:
     """Return the features that the type head reads, shape (b, 512)."""
-    maps = network.features(x)
+    maps = network.stage_maps(x)[-1]
     attention = network.cell_head(maps).flatten(2).softmax(-1)  # [b, 1, m * n]
     read: Tensor = (maps.flatten(2) * attention).sum(-1)
     return read

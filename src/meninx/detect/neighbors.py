@@ -1,0 +1,66 @@
+"""The slices above and below: what a reader scrolls through to tell a lesion from a vessel.
+
+The network sees a slice and two of its neighbors as three channels. They are chosen by their
+distance in mm, not by their index: slices of 1 mm and of 5 mm then look alike.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Slice below, slice, slice above.
+CHANNELS = 3
+OWN_CHANNEL = 1
+# Distance of the neighbors that are shown, mm: that of the clinical slices that the network learned
+# from.
+NEIGHBOR_MM = 5.0
+# Neighbors farther away show another place: the slice stands in for them.
+MAX_NEIGHBOR_MM = 12.0
+
+
+def neighbor_step(gap_mm: float | None) -> int:
+    """Return how many slices away the neighbors lie.
+
+    Args:
+        gap_mm: Distance between slices; None where it is not known, as of pictures.
+
+    Returns:
+        1 and more; 0 where a slice stands in for its neighbors.
+    """
+    if gap_mm is None or not 0 < gap_mm <= MAX_NEIGHBOR_MM:
+        return 0
+    return max(1, round(NEIGHBOR_MM / gap_mm))
+
+
+def neighbor_indices(count: int, gap_mm: float | None) -> NDArray[np.intp]:
+    """Return the slice below, the slice itself and the slice above, for each slice of a scan.
+
+    Args:
+        count: Neighboring slices, in order.
+        gap_mm: As for `neighbor_step`.
+
+    Returns:
+        Indices, shape (count, 3). At the ends a slice stands in for the neighbor that is missing.
+    """
+    own = np.arange(count)
+    step = neighbor_step(gap_mm)
+    below, above = own - step, own + step
+    return np.stack(
+        [np.where(below >= 0, below, own), own, np.where(above < count, above, own)], axis=1
+    )
+
+
+def with_neighbors(
+    units: NDArray[np.float32], gap_mm: float | None, wanted: NDArray[np.intp] | None = None
+) -> NDArray[np.float32]:
+    """Return slices with their neighbors as channels.
+
+    Args:
+        units: Neighboring slices of one scan, in order, shape (n, h, w).
+        gap_mm: As for `neighbor_step`.
+        wanted: Indices of the slices to return, shape (k,); None for all.
+
+    Returns:
+        Shape (k, 3, h, w).
+    """
+    indices = neighbor_indices(len(units), gap_mm)
+    return units[indices if wanted is None else indices[wanted]]

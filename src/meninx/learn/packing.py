@@ -1,0 +1,136 @@
+"""Pack what a recipe learns from into one small file, for a machine that has nothing else.
+
+A pack is a zip: a list of facts, and each canvas as WebP. A GPU at hand for a quarter of an hour then
+trains from its first minute, without the collections and without their readers.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from meninx.detect.preprocessing import Preprocessing
+from meninx.errors import DataError
+from meninx.learn.dataset import Canvas, Example, Facts, SliceDataset, canvas_of, depth_in_head
+
+FORMAT = 1
+INDEX = "index.json"
+# A canvas of 208 px then takes some 3 kB; training changes pictures far more than that.
+QUALITY = 75
+# Canvases that a process decodes in one go.
+PART = 256
+
+
+def write_pack(
+    examples: Iterable[Example], preprocessing: Preprocessing, path: Path, quality: int = QUALITY
+) -> int:
+    """Write examples as one file.
+
+    Args:
+        examples: What to learn from; neighbors by their place in this order.
+        preprocessing: Of the canvases, its size being their side.
+        path: The file to write.
+        quality: Of WebP, 1..100.
+
+    Returns:
+        Bytes of the file.
+    """
+    facts: list[dict[str, Any]] = []
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file:
+        for number, example in enumerate(examples):
+            canvas = canvas_of(example, preprocessing)
+            file.writestr(f"{number}.webp", _encoded(canvas.image, quality=quality, method=4))
+            if canvas.mask.any():
+                file.writestr(f"{number}-mask.webp", _encoded(canvas.mask, quality=60, method=4))
+            facts.append(dataclasses.asdict(example.facts))
+        index = {"format": FORMAT, "size": preprocessing.size, "facts": facts}
+        file.writestr(INDEX, json.dumps(index), zipfile.ZIP_DEFLATED)
+    unfinished.replace(path)
+    return path.stat().st_size
+
+
+def _encoded(plane: NDArray[np.uint8], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(plane).save(buffer, "WEBP", **options)
+    return buffer.getvalue()
+
+
+def read_packs(paths: Sequence[Path]) -> SliceDataset:
+    """Read packs into memory, one after the other.
+
+    Args:
+        paths: Written by `write_pack`, with canvases of one size.
+
+    Returns:
+        All of their examples.
+
+    Raises:
+        DataError: If a file is no pack, of another version, or their sizes differ.
+    """
+    parts = [(path, *_index_of(path)) for path in paths]
+    if len({size for _, size, _ in parts}) != 1:
+        sizes = ", ".join(f"{path} {size} px" for path, size, _ in parts)
+        raise DataError(f"packs of different canvases: {sizes}; pack them again with one recipe")
+    jobs = [
+        (path, first, min(first + PART, len(facts)))
+        for path, _, facts in parts
+        for first in range(0, len(facts), PART)
+    ]
+    # Distances within the head cost more than decoding: all cores share them.
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
+        decoded = list(pool.map(_decoded, jobs))
+    planes = [torch.from_numpy(np.concatenate(column)) for column in zip(*decoded, strict=True)]
+    return SliceDataset.of_planes(
+        planes[0], planes[1], planes[2], [one for _, _, facts in parts for one in facts]
+    )
+
+
+def _index_of(path: Path) -> tuple[int, list[Facts]]:
+    """Return a pack's canvas side and what is known of each example."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            index = json.loads(file.read(INDEX))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: no pack of training slices: {error}") from error
+    if index.get("format") != FORMAT:
+        raise DataError(
+            f"{path}: a pack of format {index.get('format')}, this version reads {FORMAT}; pack "
+            "again with this version"
+        )
+    return int(index["size"]), [Facts(**one) for one in index["facts"]]
+
+
+def _decoded(job: tuple[Path, int, int]) -> tuple[NDArray[np.uint8], ...]:
+    """Return images, masks and depths of some of a pack's examples, each of shape (n, s, s)."""
+    path, first, last = job
+    canvases = []
+    with zipfile.ZipFile(path) as file:
+        names = set(file.namelist())
+        for number in range(first, last):
+            image = _plane(file.read(f"{number}.webp"))
+            mask = np.zeros_like(image)
+            if f"{number}-mask.webp" in names:
+                mask = _plane(file.read(f"{number}-mask.webp"))
+            depth = depth_in_head(image.astype(np.float32) / 255)
+            canvases.append(Canvas(image, mask, np.rint(depth * 255).astype(np.uint8), Facts(0)))
+    return tuple(
+        np.stack([getattr(one, name) for one in canvases]) for name in ("image", "mask", "depth")
+    )
+
+
+def _plane(data: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as opened:
+        # Red is as good as gray: WebP has no gray pictures.
+        return np.asarray(opened.convert("RGB"))[..., 0]

@@ -1,0 +1,161 @@
+"""Draw each epoch's slices so that people weigh alike, whatever a collection's own balance."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor
+
+from meninx.learn.augmentation import Batch
+from meninx.learn.dataset import (
+    CONTEXT,
+    MASKED,
+    SIMULATED,
+    TUMOR_FREE,
+    UNMASKED,
+    Facts,
+    SliceDataset,
+)
+from meninx.learn.recipe import SamplingRecipe
+
+
+def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
+    """Return how often each example is drawn, relative to the others.
+
+    A stratum of `SamplingRecipe.strata` gets its share of each epoch, of which a fixed part shows
+    tumors; what is in none gets the share of its kind. Within these every person weighs the same,
+    within a person every sequence, and within that every slice: a head of 90 slices is one head.
+
+    Args:
+        facts: Of each example.
+        sampling: The shares.
+
+    Returns:
+        Shape (n,), summing to 1; examples of no share, and those that are context alone, are 0.
+    """
+    kinds = _kind_shares(facts, sampling)
+    shares: dict[tuple[str, object], float] = {}
+    cells: dict[tuple[str, object], list[int]] = defaultdict(list)
+    for index, one in enumerate(facts):
+        if one.kind == CONTEXT:
+            continue
+        stratum = _stratum(one, sampling.strata)
+        key: tuple[str, object]
+        if stratum is None:
+            key = ("", one.kind)
+            shares[key] = kinds[one.kind]
+        else:
+            sick = one.kind != TUMOR_FREE
+            key = (stratum, sick)
+            part = sampling.tumor_share if sick else 1 - sampling.tumor_share
+            shares[key] = sampling.strata[stratum] * part
+        cells[key].append(index)
+    for stratum, sick in list(cells):
+        # Where a stratum has one kind alone, that kind gets all of its share.
+        if stratum and (stratum, not sick) not in cells:
+            shares[stratum, sick] = sampling.strata[stratum]
+    weights = torch.zeros(len(facts), dtype=torch.float64)
+    for key, members in cells.items():
+        own = _shared_by_people([facts[index] for index in members])
+        weights[torch.tensor(members)] = shares[key] * own
+    return weights / weights.sum().clamp_min(1e-12)
+
+
+def _kind_shares(facts: Sequence[Facts], sampling: SamplingRecipe) -> dict[int, float]:
+    """Return the share of each kind; tumors with and without a mask stand in for each other."""
+    shares = {
+        MASKED: sampling.masked,
+        TUMOR_FREE: sampling.tumor_free,
+        SIMULATED: sampling.simulated,
+        UNMASKED: sampling.unmasked,
+    }
+    there = {one.kind for one in facts}
+    for kind, other in ((MASKED, UNMASKED), (UNMASKED, MASKED)):
+        if kind not in there and shares[other]:
+            shares[other] += shares[kind]
+    return shares
+
+
+def _stratum(one: Facts, strata: Mapping[str, float]) -> str | None:
+    """Return the first pattern that fits a real example's source and sequence."""
+    if one.kind == SIMULATED:
+        return None
+    name = f"{one.source} {one.sequence}".strip()
+    return next((pattern for pattern in strata if fnmatchcase(name, pattern)), None)
+
+
+def _shared_by_people(facts: Sequence[Facts]) -> Tensor:
+    """Return weights that sum to 1: people alike, sequences of one alike, slices of one alike."""
+    # Who is not known stands alone; simulated heads are all different, whoever they are made from.
+    people = [
+        one.person if one.person and one.kind != SIMULATED else f"#{number}"
+        for number, one in enumerate(facts)
+    ]
+    sequences = [(person, one.sequence) for person, one in zip(people, facts, strict=True)]
+    slices = Counter(sequences)
+    of_person = Counter(person for person, _ in slices)
+    count = len(of_person)
+    return torch.tensor(
+        [1 / (count * of_person[key[0]] * slices[key]) for key in sequences], dtype=torch.float64
+    )
+
+
+class ShareSampler:
+    """Draw each epoch's examples by their weight.
+
+    The draw depends on the seed and the epoch alone, so a resumed run draws what an unbroken one
+    would have drawn.
+
+    Args:
+        weights: Of each example, shape (n,).
+        count: Pictures an epoch, over all processes.
+        seed: Of the recipe.
+        rank: Number of this process; each takes its turn of one common draw.
+        processes: How many train together.
+    """
+
+    def __init__(
+        self, weights: Tensor, count: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.weights = weights
+        self.count = count
+        self.seed = seed
+        # Counted here: after a resume, Lightning tells samplers an epoch that is one behind.
+        self.epoch = 0
+        self.rank, self.processes = rank, processes
+
+    def __len__(self) -> int:
+        """Return the pictures an epoch has in this process."""
+        return self.count // self.processes
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw one epoch's indices; the next call draws the next epoch's."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        self.epoch += 1
+        drawn = torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
+        return iter(drawn[self.rank :: self.processes][: len(self)].tolist())
+
+
+class TrainingLoader(Iterable[Batch]):
+    """The batches of one epoch after the other, gathered where the data set lies.
+
+    Args:
+        dataset: On the CPU or a GPU.
+        sampler: Draws each epoch.
+        batch_size: Examples a step; what is left over at an epoch's end is dropped.
+    """
+
+    def __init__(self, dataset: SliceDataset, sampler: ShareSampler, batch_size: int) -> None:
+        self.dataset, self.sampler = dataset, sampler
+        self.batch_size = min(batch_size, len(sampler))
+
+    def __len__(self) -> int:
+        """Return the steps of an epoch."""
+        return len(self.sampler) // self.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield one epoch's batches."""
+        drawn = torch.tensor(list(self.sampler), device=self.dataset.image.device)
+        for indices in drawn[: len(self) * self.batch_size].split(self.batch_size):
+            yield self.dataset.batch(indices)
