@@ -117,8 +117,8 @@ def test_the_report_is_one_offline_page(result, detector, tmp_path):
 def test_what_was_seen_is_left_out_with_its_group(detector, pictures):
     chosen = [replace(picture, sha256=sha256_of(picture.picture)) for picture in pictures[:6]]
     chosen[1] = replace(chosen[1], group=chosen[0].group)
-    chosen[2] = replace(chosen[2], patient="P1")
-    chosen[1] = replace(chosen[1], patient="P1")
+    chosen[2] = replace(chosen[2], person="P1")
+    chosen[1] = replace(chosen[1], person="P1")
     detector = load_detector()
     detector.card = replace(detector.card, seen=(chosen[0].sha256[:SEEN_DIGITS],))
     kept, left_out = unseen(detector, Manifest(tuple(chosen), ""))

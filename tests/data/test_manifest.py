@@ -1,7 +1,10 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
-from meninx.data.manifest import COLUMNS, read_manifest
+from meninx.data.manifest import COLUMNS, read_header, read_manifest, read_rows, write_manifest
 from meninx.errors import DataError
 
 GOOD = [
@@ -43,6 +46,7 @@ def test_rows_become_pictures(tmp_path):
         (1, {"id": "a"}, "id a appears twice"),
         (2, {"fold": "2"}, "group g1 lies in the folds 1 and 2"),
         (2, {"fold": "x"}, "fold is 'x'"),
+        (2, {"picture": ""}, "line 4: picture is empty"),
     ],
 )
 def test_faults_are_named_with_their_line(tmp_path, index, change, message):
@@ -59,3 +63,83 @@ def test_missing_columns_and_manifest(tmp_path):
     write(tmp_path, GOOD, COLUMNS[:-2])
     with pytest.raises(DataError, match="fold, source are missing"):
         read_manifest(tmp_path)
+
+
+STACKED = (*COLUMNS, "person", "site", "sequence", "stack", "slice")
+
+
+def stacked(**changes):
+    """Three slices of one stack; `changes` go to the last."""
+    rows = [
+        {**GOOD[index], "group": "g", "fold": "1", "person": "P1", "site": "H", "sequence": "t1gd",
+         "stack": "P1/T1c", "slice": number}
+        for index, number in enumerate(("7", "-1", "9.0"))
+    ]  # fmt: skip
+    return [*rows[:2], rows[2] | changes]
+
+
+def test_persons_sites_and_stacks_come_back_as_written(tmp_path):
+    write(tmp_path, stacked(slice=""), STACKED)
+    with pytest.raises(DataError, match="stack P1/T1c: 1 pictures without a slice number"):
+        read_manifest(tmp_path)
+    write(tmp_path, stacked(), STACKED)
+    manifest = read_manifest(tmp_path)
+    assert [one.position for one in manifest.pictures] == [7, -1, 9]
+    assert {(one.person, one.site, one.sequence, one.stack) for one in manifest.pictures} == {
+        ("P1", "H", "T1c", "P1/T1c")
+    }
+    assert not manifest.pictures[0].extra
+    alone = replace(manifest.pictures[0], stack="", position=None, sequence="", extra={"a,b": 'c"'})
+    write_manifest([alone, *manifest.pictures[1:]], tmp_path / "again.csv")
+    first, *others = read_manifest(tmp_path / "again.csv").pictures
+    assert first == replace(alone, picture=first.picture, mask=first.mask)
+    assert [replace(one, extra={}, mask=None) for one in others] == [
+        replace(one, mask=None) for one in manifest.pictures[1:]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"slice": "7"}, "stack P1/T1c: slice 7 is there 2 times"),
+        ({"slice": "top"}, "line 4: slice is 'top', expected a whole number"),
+        ({"slice": "7.5"}, "slice is '7.5'"),
+        ({"person": "P2"}, "stack P1/T1c has several persons: P1, P2"),
+        ({"person": ""}, r"several persons: \(empty\), P1"),
+        ({"sequence": "flair"}, "several sequences: FLAIR, T1c"),
+        ({"group": "h", "fold": "2"}, "stack P1/T1c lies in the folds 1 and 2"),
+    ],
+)
+def test_faults_of_stacks(tmp_path, changes, message):
+    write(tmp_path, stacked(**changes), STACKED)
+    with pytest.raises(DataError, match=message):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("picture,patient", ["picture", "person"]),
+        ("volume,subject", ["picture", "person"]),
+        # Where the real column is there, or an earlier alias, others stay as they are.
+        ("volume,picture,patient,person", ["volume", "picture", "patient", "person"]),
+        ("picture,subject,patient", ["picture", "subject", "person"]),
+        ('"picture", patient ', ["picture", "person"]),
+    ],
+)
+def test_aliases_of_columns(header, names):
+    rows = f"{header}\r\n".encode("utf-8-sig") + b'a.png,"P, ""1"""\r\n\r\nb.png\r\n'
+    assert read_header(Path("t.csv"), rows) == names
+    first, second = read_rows(Path("t.csv"), rows, ["picture"])
+    assert list(first.values())[:2] == ["a.png", 'P, "1"']
+    assert list(second.values()) == ["b.png", *[""] * (len(names) - 1)]
+
+
+def test_what_is_no_table():
+    for raw, message in (
+        (b"\xff\xfe", "not a CSV file in UTF-8"),
+        (b"", "the columns picture are missing"),
+        (b"picture\n" + b"a" * 200_000, "after line 1: field larger"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_rows(Path("t.csv"), raw, ["picture"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from meninx.data.folders import find_items, label_of
+from meninx.data.folders import find_items, label_of, normal_sequence
 from meninx.data.manifest import read_manifest, write_manifest
 from meninx.data.prepare import load_data, prepare, ranges
 from meninx.errors import DataError, OptionError
@@ -43,6 +43,15 @@ def folder(tmp_path_factory):
 )  # fmt: skip
 def test_names_say_what_a_folder_holds(name, label):
     assert label_of(name) == label
+
+
+@pytest.mark.parametrize(
+    ("word", "sequence"),
+    [("t1", "T1"), ("T1w", "T1"), ("t1c", "T1c"), ("T1Gd", "T1c"), ("t1ce", "T1c"),
+     ("flair", "FLAIR"), ("T2-FLAIR", "FLAIR"), ("t2", "T2"), ("", ""), ("dwi", ""), ("tumor", "")],
+)  # fmt: skip
+def test_words_for_sequences(word, sequence):
+    assert normal_sequence(word) == sequence
 
 
 def test_folders_become_items(folder):
@@ -123,13 +132,13 @@ def test_a_shared_patient_is_refused_by_name(folder, tmp_path):
     rows[4] = rows[4][:-1] + "1"
     rows[2] = rows[2][:-1] + "2"
     (tmp_path / "table.csv").write_text("\n".join(rows))
-    with pytest.raises(DataError, match="patient P-12 lies in the folds 1 and 2"):
+    with pytest.raises(DataError, match="person P-12 lies in the folds 1 and 2"):
         prepare(tmp_path / "table.csv", split="given")
     # The same where a verb reads the table by itself: the user's folds are taken, and refused.
-    with pytest.raises(DataError, match="patient P-12 lies in the folds 1 and 2"):
+    with pytest.raises(DataError, match="person P-12 lies in the folds 1 and 2"):
         load_data(tmp_path / "table.csv", tmp_path / "out")
     pictures, _ = prepare(tmp_path / "table.csv", folds=2)
-    assert len({p.fold for p in pictures if p.patient == "P-12"}) == 1
+    assert len({p.fold for p in pictures if p.person == "P-12"}) == 1
 
 
 def test_groups_of_a_table_are_kept(folder, tmp_path):
@@ -173,13 +182,113 @@ def test_volumes_are_labeled_by_their_masks(tmp_path):
     assert sorted(picture.tumor for picture in manifest.pictures) == [False, True]
     sick = next(picture for picture in manifest.pictures if picture.tumor)
     assert sick.is_volume
-    assert sick.patient
+    assert sick.person
     first, last = sick.tumor_slices.split()[0].split("-")
     assert 0 < int(first) < int(last)
-    assert sick.extra["sequence"] == "t1"
+    assert sick.sequence == "T1"
     assert load_data(tmp_path / "out", tmp_path / "other") == manifest
 
 
 def test_ranges():
     assert ranges([]) == ""
     assert ranges([3, 4, 5, 9]) == "3-5 9-9"
+
+
+@pytest.fixture
+def slices(tmp_path):
+    """A table of slices as collections have it: two people, two sequences, two hospitals."""
+    root = tmp_path / "glioma-slices"
+    root.mkdir()
+    lines = ["picture,mask,tumor,patient,site,slice,sequence,note"]
+    for seed, (person, site) in enumerate([("A-1", "DU"), ("B-2", "HT")]):
+        for number in (1, 2, 4):
+            for sequence in ("t1", "FLAIR"):
+                name = f"{person}-{number}-{sequence}.png"
+                noise = np.random.default_rng([seed, number, len(sequence)])
+                Image.fromarray(noise.integers(0, 255, (40, 50), np.uint8)).save(root / name)
+                mask = name if number == 2 else ""
+                tumor = int(number == 2)
+                lines.append(f'{name},{mask},{tumor},{person},{site},{number},{sequence},"x, y"')
+    (root / "manifest.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    return root
+
+
+def test_a_table_of_slices_becomes_stacks(slices, tmp_path):
+    pictures, _ = prepare(slices, folds=2)
+    write_manifest(pictures, tmp_path / "m.csv")
+    manifest = read_manifest(tmp_path / "m.csv")
+    stacks = {}
+    for one in manifest.pictures:
+        stacks.setdefault((one.stack, one.person, one.site, one.sequence), []).append(one)
+    assert sorted(stacks) == [
+        ("A-1/FLAIR", "A-1", "DU", "FLAIR"), ("A-1/T1", "A-1", "DU", "T1"),
+        ("B-2/FLAIR", "B-2", "HT", "FLAIR"), ("B-2/T1", "B-2", "HT", "T1"),
+    ]  # fmt: skip
+    for members in stacks.values():
+        assert [one.position for one in members] == [1, 2, 4]
+        assert [one.label for one in members] == ["none", "unknown", "none"]
+        assert [one.mask is None for one in members] == [True, False, True]
+        assert {one.source for one in members} == {"glioma-slices"}
+        assert {tuple(one.extra.items()) for one in members} == {(("note", "x, y"),)}
+    assert {len({one.group for one in manifest.pictures if one.person == p}) for p in
+            ("A-1", "B-2")} == {1}  # fmt: skip
+
+
+def test_stacks_need_a_person_and_a_slice(slices):
+    table = slices / "manifest.csv"
+    text = table.read_text(encoding="utf-8-sig")
+    table.write_text(text.replace("A-1,DU,1", ",DU,1").replace("A-1,DU,2,t1", "A-1,DU,,t1"))
+    found = {one.picture.name: one for one in prepare(slices, folds=2)[0]}
+    assert (found["A-1-1-t1.png"].stack, found["A-1-1-t1.png"].position) == ("", 1)
+    assert (found["A-1-2-t1.png"].stack, found["A-1-2-t1.png"].position) == ("", None)
+    assert found["A-1-4-t1.png"].stack == "A-1/T1"
+    # Words that name no sequence still tell two apart.
+    table.write_text(text.replace(",t1,", ",dwi,").replace(",FLAIR,", ",swi,"))
+    assert {one.stack for one in prepare(slices, folds=2)[0]} == {
+        "A-1/dwi", "A-1/swi", "B-2/dwi", "B-2/swi"
+    }  # fmt: skip
+    table.write_text(text.replace("A-1,DU,4,t1", "A-1,DU,2,t1").replace("B-2,HT,4", "B-2,HT,4b"))
+    with pytest.raises(DataError, match="stack A-1/T1: slice 2 is there 2 times") as caught:
+        prepare(slices)
+    assert "slice is '4b'" in str(caught.value)
+
+
+def test_a_table_without_labels_is_labeled_by_its_folder(tmp_path):
+    list(write_studies(make_studies(2, 0), tmp_path / "made", "nifti"))
+    root = tmp_path / "tumor-free"
+    shutil.copytree(tmp_path / "made/studies", root)
+    rows = [f'{path.name},P{number},T2,on,"old, no tumor",{"LAB/one"},'
+            for number, path in enumerate(sorted(root.glob("*.nii.gz")))]  # fmt: skip
+    table = "volume,person,sequence,skull,state,source,licence\n" + "\n".join(rows) + "\n"
+    (root / "manifest.csv").write_text(table)
+    pictures, _ = prepare(root, folds=2)
+    assert {(one.label, one.sequence, one.site, one.source, one.stack, one.position)
+            for one in pictures} == {("none", "T2", "LAB/one", "LAB/one", "", None)}  # fmt: skip
+    assert [one.person for one in pictures] == ["P0", "P1"]
+    assert pictures[0].extra == {"skull": "on", "state": "old, no tumor", "licence": ""}
+    assert pictures[0].is_volume
+    moved = root.rename(tmp_path / "lot-7")
+    with pytest.raises(DataError, match=r"folder's name, 'lot-7', says neither .* --label lot-7="):
+        prepare(moved)
+    assert {one.label for one in prepare(moved, labels={"LOT-7": "glioma"})[0]} == {"glioma"}
+    # A column that is there is taken at its word, also where it is empty.
+    (moved / "manifest.csv").write_text(table.replace("skull", "tumor").replace(",on,", ",,"))
+    with pytest.raises(DataError, match="line 2: tumor is ''"):
+        prepare(moved, labels={"lot-7": "none"})
+
+
+def test_an_alias_beside_the_real_column(slices):
+    table = slices / "manifest.csv"
+    text = table.read_text(encoding="utf-8-sig")
+    # The person is the real column's, also where that is empty; the alias is kept as it is.
+    table.write_text(text.replace("site,", "person,").replace("B-2,HT", "B-2,"))
+    pictures, _ = prepare(slices, folds=2)
+    assert {(one.person, one.extra["patient"], one.site) for one in pictures} == {
+        ("DU", "A-1", ""), ("", "B-2", "")
+    }  # fmt: skip
+    table.write_text("picture,tumor\n,0\n")
+    with pytest.raises(DataError, match="line 2: picture is empty"):
+        prepare(slices)
+    table.write_text("picture,tumor\n")
+    with pytest.raises(DataError, match="lists no picture"):
+        prepare(slices)

@@ -87,8 +87,10 @@ def unseen(
 
 
 def clusters_of(pictures: Sequence[Picture]) -> list[int]:
-    """Return which pictures share a slice or a patient, as `data.folds.connected` does."""
-    return connected([keys_of(group=one.group, patient=one.patient) for one in pictures])
+    """Return which pictures share a slice or a person, as `data.folds.connected` does."""
+    return connected(
+        [keys_of(group=one.group, person=one.person, stack=one.stack) for one in pictures]
+    )
 
 
 def score_cases(

@@ -410,6 +410,8 @@ def _subgroups(cases: Sequence[Case], answers: Answers) -> dict[str, dict[str, d
     """Return sensitivity, specificity and AUROC within every value of every column."""
     columns: dict[str, list[str]] = {
         "source": [case.picture.source for case in cases],
+        "site": [case.picture.site for case in cases],
+        "sequence": [case.picture.sequence for case in cases],
         "split": [case.picture.split for case in cases],
         "kind": ["volume" if case.picture.is_volume else "picture" for case in cases],
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
+from meninx.scan.sequence import sequence_from_text
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
 # Words by which people name their folders, without separators. None: a tumor of unknown type.
@@ -30,7 +31,11 @@ class Item:
         tumor: Whether it shows a tumor; None where only its mask can tell.
         tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
         mask: Its mask's file.
-        patient: Where known, else empty.
+        person: Where known, else empty.
+        site: Hospital or source within the collection; empty if unknown.
+        sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
+        stack: Names the neighboring slices of one person and sequence; empty if it stands alone.
+        position: Place along the stack; None if unknown.
         group: As the user's table has it, else empty; never parted either.
         fold: As the user's table has it, else 0.
         split: `train`, `validation` or `test` where the folder names one, else empty.
@@ -42,7 +47,11 @@ class Item:
     tumor: bool | None
     tumor_type: str | None = None
     mask: Path | None = None
-    patient: str = ""
+    person: str = ""
+    site: str = ""
+    sequence: str = ""
+    stack: str = ""
+    position: int | None = None
     group: str = ""
     fold: int = 0
     split: str = ""
@@ -71,12 +80,45 @@ def label_of(name: str) -> str | None:
     return None
 
 
+def normal_sequence(text: str) -> str:
+    """Return the name of the sequence that a table's cell or a file's name means.
+
+    Args:
+        text: Such as `t1`, `T1Gd` or `t2_flair`.
+
+    Returns:
+        `T1`, `T1c`, `T2` or `FLAIR`; empty for all else.
+    """
+    sequence = sequence_from_text(text)
+    return "" if sequence == "unknown" else sequence
+
+
+def parse_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what folder names mean, by their lower-case names.
+
+    Args:
+        labels: A type's name, `none` or `unknown`, by folder name.
+
+    Returns:
+        The same for any case of the names.
+
+    Raises:
+        DataError: If a label is none of these.
+    """
+    for name, label in (labels or {}).items():
+        if label not in (*TYPE_NAMES, "none", "unknown"):
+            raise DataError(
+                f"--label {name}={label}: expected one of {', '.join(TYPE_NAMES)}, none, unknown"
+            )
+    return {name.lower(): label for name, label in (labels or {}).items()}
+
+
 def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item]:
     """Find the labeled pictures of a folder.
 
     Args:
         data: A folder with a folder for each class, maybe inside of Training and Testing; or one
-            with volumes beside their masks, a folder for each patient.
+            with volumes beside their masks, a folder for each person.
         labels: What further folder names mean: a type's name, `none` or `unknown`.
 
     Returns:
@@ -85,12 +127,7 @@ def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item
     Raises:
         DataError: If nothing is found, or a folder's name says nothing.
     """
-    named = {name.lower(): label for name, label in (labels or {}).items()}
-    for name, label in named.items():
-        if label not in (*TYPE_NAMES, "none", "unknown"):
-            raise DataError(
-                f"--label {name}={label}: expected one of {', '.join(TYPE_NAMES)}, none, unknown"
-            )
+    named = parse_labels(labels)
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name a folder of class folders or a manifest CSV")
     pictures, volumes = [], []
@@ -171,10 +208,10 @@ def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> It
                 tumor=None if masks else label != "none",
                 tumor_type=label if label in TYPE_NAMES else None,
                 mask=masks[0] if masks else None,
-                patient=str(relative) if masks else "",
+                person=str(relative) if masks else "",
+                sequence=normal_sequence(_stem(path)),
                 split=split,
                 source=relative.parts[0] if len(relative.parts) > 1 else data.name,
-                extra={"sequence": _stem(path)},
             )
 
 

@@ -1,4 +1,4 @@
-"""Split pictures into folds that share no slice and no patient."""
+"""Split pictures into folds that share no slice and no person."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
     """Return which items hang together because they share a key, directly or through others.
 
     Args:
-        keys: For each item what it must not be parted over, such as its patient and its slice.
+        keys: For each item what it must not be parted over, such as its person and its slice.
 
     Returns:
         For each item the position of the first item that it hangs together with.
@@ -37,7 +37,7 @@ def keys_of(**names: str) -> list[Hashable]:
     """Return what an item must not be parted over, for `connected`.
 
     Args:
-        **names: Such as `patient="P1"`; empty ones are unknown and connect nothing.
+        **names: Such as `person="P1"`; empty ones are unknown and connect nothing.
 
     Returns:
         Keys that differ between kinds of names.

@@ -4,19 +4,26 @@ import csv
 import hashlib
 import io
 import os
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meninx.data.folders import VOLUME_SUFFIXES
+from meninx.data.folders import VOLUME_SUFFIXES, Item, normal_sequence
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
 # Written by `meninx prepare`; others are kept for subgroups.
-FURTHER_COLUMNS = ("patient", "split", "tumor_slices", "sha256")
+FURTHER_COLUMNS = (
+    "person", "site", "sequence", "stack", "slice", "split", "tumor_slices", "sha256",
+)  # fmt: skip
+# What other tables call a column: the first of these that is there stands in where it is missing.
+ALIASES = {"picture": ("volume",), "person": ("patient", "subject")}
+# Tables that went through a data frame with empty cells say 3.0.
+_SLICE = re.compile(r"([+-]?[0-9]+)(\.0+)?")
 MOST_FAULTS = 20
 
 
@@ -30,10 +37,15 @@ class Picture:
         mask: Absolute path of the tumor's mask; None where there is none.
         tumor: Whether the picture shows a tumor.
         tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
-        group: Pictures of one group show the same slice or patient and never part.
+        group: Pictures of one group show the same slice or person and never part.
         fold: 1, 2, ...
         source: Where the picture came from.
-        patient: Where known, else empty; pictures of one patient never part.
+        person: Where known, else empty; pictures of one person never part.
+        site: Hospital or source within the collection; empty if unknown.
+        sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
+        stack: Pictures of one stack are neighboring slices of one person and sequence, and never
+            part; empty where the picture stands alone or is a volume.
+        position: Place along the stack, ascending; gaps are possible. None where unknown.
         sha256: Of the file; empty where the manifest does not say.
         split: As the collection's own folders had it, else empty.
         tumor_slices: Of a volume: ranges of slice indices with tumor, such as `41-88 90-91`.
@@ -48,7 +60,11 @@ class Picture:
     group: str
     fold: int
     source: str
-    patient: str = ""
+    person: str = ""
+    site: str = ""
+    sequence: str = ""
+    stack: str = ""
+    position: int | None = None
     sha256: str = ""
     split: str = ""
     tumor_slices: str = ""
@@ -98,14 +114,14 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
 
     Args:
         data: The manifest, or the folder that holds `manifest.csv`.
-        allow_leaks: Accept folds that share a slice or a patient; the manifest then says so.
+        allow_leaks: Accept folds that share a slice or a person; the manifest then says so.
 
     Returns:
         The pictures, with absolute paths.
 
     Raises:
         DataError: With every fault found: missing columns or files, labels that contradict each
-            other, a group or a patient that lies in two folds.
+            other, a stack with a position twice, a group or a person that lies in two folds.
     """
     path = manifest_path(data)
     raw = path.read_bytes()
@@ -115,6 +131,7 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
         _parse(row, path.parent, f"line {line}", faults) for line, row in enumerate(rows, 2)
     )
     faults += _doubled_ids(pictures)
+    faults += stack_faults(pictures)
     if not pictures:
         faults.append("it lists no picture")
     leaks = leaks_of(pictures)
@@ -149,31 +166,116 @@ def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, s
 
     Args:
         path: For messages.
-        raw: The file's bytes, UTF-8.
-        needed: Columns that must be there.
+        raw: The file's bytes, UTF-8, with or without a byte order mark.
+        needed: Columns that must be there, themselves or by an alias.
 
     Returns:
-        One dictionary a row; short rows are filled with empty texts.
+        One dictionary a row, aliases renamed; short rows are filled with empty texts.
 
     Raises:
         DataError: If it is no UTF-8 text or columns are missing.
     """
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
-    reader = csv.DictReader(io.StringIO(text), restval="")
-    missing = [column for column in needed if column not in (reader.fieldnames or ())]
+    names = read_header(path, raw)
+    missing = [column for column in needed if column not in names]
     if missing:
         raise DataError(f"{path}: the columns {', '.join(missing)} are missing")
-    return [{key: value for key, value in row.items() if key is not None} for row in reader]
+    reader = csv.DictReader(_text_of(path, raw), names, restval="")
+    try:
+        _, *rows = reader
+    except csv.Error as error:
+        raise DataError(f"{path}: after line {reader.line_num}: {error}") from error
+    return [{key: value for key, value in row.items() if key is not None} for row in rows]
 
 
-def raise_faults(path: Path, faults: Sequence[str], leaks: Sequence[str] = ()) -> None:
+def read_header(path: Path, raw: bytes) -> list[str]:
+    """Return the names of a CSV file's columns.
+
+    Args:
+        path: For messages.
+        raw: The file's bytes, UTF-8.
+
+    Returns:
+        In the file's order; an alias has the name that it stands for where that is missing.
+
+    Raises:
+        DataError: If it is no UTF-8 text.
+    """
+    try:
+        names = [name.strip() for name in next(csv.reader(_text_of(path, raw)), [])]
+    except csv.Error as error:
+        raise DataError(f"{path}: line 1: {error}") from error
+    for name, others in ALIASES.items():
+        alias = next((other for other in others if other in names), None)
+        if name not in names and alias is not None:
+            names[names.index(alias)] = name
+    return names
+
+
+def parse_slice(text: str, place: str, faults: list[str]) -> int | None:
+    """Return the cell of the column `slice` as a position.
+
+    Args:
+        text: Such as `12` or `12.0`.
+        place: For messages, such as `line 3`.
+        faults: A cell that is no whole number is added here.
+
+    Returns:
+        None where the cell is empty or no whole number.
+    """
+    if not text:
+        return None
+    found = _SLICE.fullmatch(text)
+    if found is None:
+        faults.append(f"{place}: slice is {text!r}, expected a whole number")
+        return None
+    return int(found[1])
+
+
+def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
+    """Return what keeps stacks from being neighboring slices of one person and sequence.
+
+    Args:
+        rows: Of a table; those without a stack are fine.
+
+    Returns:
+        A sentence for each position that is missing or there twice, and for each stack of several
+        persons or sequences.
+    """
+    faults = []
+    stacks: dict[str, list[Picture | Item]] = defaultdict(list)
+    for row in rows:
+        if row.stack:
+            stacks[row.stack].append(row)
+    for stack, members in stacks.items():
+        for what in ("person", "sequence"):
+            values = sorted({getattr(member, what) for member in members})
+            if len(values) > 1:
+                shown = ", ".join(value or "(empty)" for value in values)
+                faults.append(f"stack {stack} has several {what}s: {shown}")
+        counts = Counter(member.position for member in members)
+        faults += [
+            f"stack {stack}: slice {position} is there {count} times; "
+            "tell series apart by a column `stack`"
+            for position, count in counts.items()
+            if position is not None and count > 1
+        ]
+        if counts[None]:
+            faults.append(f"stack {stack}: {counts[None]} pictures without a slice number")
+    return faults
+
+
+def _text_of(path: Path, raw: bytes) -> io.StringIO:
+    try:
+        return io.StringIO(raw.decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
+
+
+def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] = ()) -> None:
     """Raise all faults as one error.
 
     Args:
-        path: Where they are.
+        place: The file or files that have them.
         faults: Each a sentence; with none, nothing is raised.
         leaks: Those of them that a flag would allow.
 
@@ -187,10 +289,10 @@ def raise_faults(path: Path, faults: Sequence[str], leaks: Sequence[str] = ()) -
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
-            "\nFolds that share a slice or a patient flatter every figure. Let `meninx prepare` "
+            "\nFolds that share a slice or a person flatter every figure. Let `meninx prepare` "
             "make new ones; --allow-leaks goes on and marks every figure that follows as leaking."
         )
-    raise DataError(f"{path}: {len(faults)} faults\n  {shown}{more}{hint}")
+    raise DataError(f"{place}: {len(faults)} faults\n  {shown}{more}{hint}")
 
 
 def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
@@ -217,7 +319,11 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
                     "group": picture.group,
                     "fold": picture.fold,
                     "source": picture.source,
-                    "patient": picture.patient,
+                    "person": picture.person,
+                    "site": picture.site,
+                    "sequence": picture.sequence,
+                    "stack": picture.stack,
+                    "slice": "" if picture.position is None else picture.position,
                     "split": picture.split,
                     "tumor_slices": picture.tumor_slices,
                     "sha256": picture.sha256,
@@ -235,6 +341,11 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
     """Return one row as a Picture, adding what is wrong with it to `faults`."""
     picture = root / row["picture"]
     mask = root / row["mask"] if row["mask"] else None
+    further = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS}
+    position = parse_slice(further.pop("slice"), place, faults)
+    further["sequence"] = normal_sequence(further["sequence"])
+    if not row["picture"]:
+        faults.append(f"{place}: picture is empty")
     faults += [
         f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
     ]
@@ -257,7 +368,8 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
         group=row["group"] or row["id"],
         fold=int(row["fold"]) if row["fold"].isdecimal() else 0,
         source=row["source"],
-        **{name: row.get(name) or "" for name in FURTHER_COLUMNS},
+        position=position,
+        **further,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
     )
 
@@ -279,12 +391,12 @@ def leaks_of(pictures: Iterable[Picture]) -> list[str]:
         pictures: Of a manifest.
 
     Returns:
-        Groups, patients and files that lie in two folds or more.
+        Groups, persons, stacks and files that lie in two folds or more.
     """
     folds: dict[tuple[str, str], set[int]] = defaultdict(set)
     for picture in pictures:
         folds["group", picture.group].add(picture.fold)
-        for what in ("patient", "sha256"):
+        for what in ("person", "stack", "sha256"):
             if value := getattr(picture, what):
                 folds["file content" if what == "sha256" else what, value].add(picture.fold)
     return [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
-from meninx.data.folders import Item, find_items
+from meninx.data.folders import Item, find_items, label_of, normal_sequence, parse_labels
 from meninx.data.folds import connected, keys_of, mended, split_at_random, split_into_folds
 from meninx.data.manifest import (
     COLUMNS,
@@ -20,9 +20,12 @@ from meninx.data.manifest import (
     Manifest,
     Picture,
     leaks_of,
+    parse_slice,
     raise_faults,
+    read_header,
     read_manifest,
     read_rows,
+    stack_faults,
     write_manifest,
 )
 from meninx.errors import DataError, OptionError, UnsupportedScan
@@ -71,10 +74,12 @@ class Survey:
 
     @property
     def clusters(self) -> list[int]:
-        """For each item the first item that it shares a slice, a group or a patient with."""
+        """For each item the first item that it shares a slice, a group or a person with."""
         return connected(
             [
-                keys_of(cluster=str(cluster), group=item.group, patient=item.patient)
+                keys_of(
+                    cluster=str(cluster), group=item.group, person=item.person, stack=item.stack
+                )
                 for cluster, item in zip(self.duplicates.cluster, self.items, strict=True)
             ]
         )
@@ -102,7 +107,9 @@ def survey(
         DataError: If nothing is found, or a name or a table's row says nothing.
     """
     table = data / MANIFEST_NAME if data.is_dir() else data
-    items = _table_items(table) if table.is_file() else find_items(data, labels)
+    items = (
+        _table_items(table, parse_labels(labels)) if table.is_file() else find_items(data, labels)
+    )
     is_picture = [item.path.suffix.lower() in PICTURE_SUFFIXES for item in items]
     measured = iter(
         measure_pictures(
@@ -140,13 +147,13 @@ def prepare(
 
     Args:
         data: As for `survey`.
-        split: `grouped` keeps slices and patients together; `given` keeps the collection's own
+        split: `grouped` keeps slices and persons together; `given` keeps the collection's own
             test half as fold 1, or a table's own folds; `mended` does too, but moves what lies in
             several folds whole to the one that holds most of it; `random` is the leaking way.
         folds: How many.
         seed: Of the split.
         labels: What further folder names mean.
-        allow_leaks: Accept folds that share a slice or a patient.
+        allow_leaks: Accept folds that share a slice or a person.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work.
 
@@ -154,7 +161,7 @@ def prepare(
         The rows, unreadable pictures left out, and what was found on the way.
 
     Raises:
-        DataError: If nothing is found, or a split shares a slice or a patient.
+        DataError: If nothing is found, or a split shares a slice or a person.
         OptionError: If there are fewer than two folds.
     """
     if folds < 2:
@@ -191,7 +198,7 @@ def load_data(
         data: A manifest, the folder that holds one, or anything that `prepare` takes.
         folder: Where a new manifest is written; made if missing.
         labels: What further folder names mean.
-        allow_leaks: Accept folds that share a slice or a patient.
+        allow_leaks: Accept folds that share a slice or a person.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work.
 
@@ -299,8 +306,7 @@ def ranges(indices: Sequence[int]) -> str:
 
 
 def _columns_of(table: Path) -> set[str]:
-    header = table.read_bytes().decode("utf-8-sig", errors="replace").split("\n", 1)[0]
-    return {name.strip() for name in header.split(",")}
+    return set(read_header(table, table.read_bytes()))
 
 
 def _row(found: Survey, index: int, cluster: int) -> Picture:
@@ -320,7 +326,11 @@ def _row(found: Survey, index: int, cluster: int) -> Picture:
         group="g" + hashlib.sha256(found.facts[cluster].sha256.encode()).hexdigest()[:12],
         fold=item.fold,
         source=item.source,
-        patient=item.patient,
+        person=item.person,
+        site=item.site,
+        sequence=item.sequence,
+        stack=item.stack,
+        position=item.position,
         sha256=facts.sha256,
         split=item.split,
         tumor_slices=slices,
@@ -372,42 +382,71 @@ def _given_folds(
     return numbers
 
 
-def _table_items(path: Path) -> list[Item]:
+def _table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
     """Return the rows of a user's table."""
     rows = read_rows(path, path.read_bytes(), ["picture"])
+    if not rows:
+        raise DataError(f"{path}: it lists no picture")
+    label = "" if {"tumor", "tumor_type"} & set(rows[0]) else _label_of_table(path, named)
     faults: list[str] = []
-    items = []
-    for line, row in enumerate(rows, 2):
-        kind = (row.get("tumor_type") or "").strip().lower()
-        tumor = (row.get("tumor") or "").strip() or {"": "", "none": "0"}.get(kind, "1")
-        file = path.parent / row["picture"]
-        mask = path.parent / row["mask"] if row.get("mask") else None
-        faults += [f"line {line}: {one} does not exist" for one in (file, mask)
-                   if one and not one.exists()]  # fmt: skip
-        if tumor not in ("0", "1"):
-            faults.append(f"line {line}: tumor is {tumor!r}, expected 0 or 1")
-        if kind not in ("", "none", "unknown", *TYPE_NAMES):
-            faults.append(f"line {line}: tumor_type is {kind!r}")
-        if (tumor == "1") == (kind == "none") and kind:
-            faults.append(f"line {line}: tumor is {tumor} but tumor_type is {kind!r}")
-        fold = row.get("fold") or "0"
-        if not fold.isdecimal():
-            faults.append(f"line {line}: fold is {fold!r}, expected a whole number")
-        items.append(
-            Item(
-                file,
-                tumor=tumor == "1",
-                tumor_type=kind if kind in TYPE_NAMES else None,
-                mask=mask,
-                patient=row.get("patient") or "",
-                group=row.get("group") or "",
-                fold=int(fold) if fold.isdecimal() else 0,
-                split=row.get("split") or "",
-                source=row.get("source") or path.parent.name,
-                extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
-            )
-        )
-    if not items:
-        faults.append("it lists no picture")
-    raise_faults(path, faults)
+    items = [_item_of(row, path, label, f"line {line}", faults) for line, row in enumerate(rows, 2)]
+    raise_faults(path, faults + stack_faults(items))
     return items
+
+
+def _label_of_table(path: Path, named: Mapping[str, str]) -> str:
+    """Return what the folder of a table without labels says of all its pictures."""
+    name = path.resolve().parent.name
+    label = named.get(name.lower()) or label_of(name)
+    if label is None:
+        raise DataError(
+            f"{path}: no column `tumor` or `tumor_type`, and its folder's name, {name!r}, says "
+            f"neither tumor nor no tumor; add a column, or say it with --label "
+            f"{name}=none|unknown|{'|'.join(TYPE_NAMES)}"
+        )
+    return label
+
+
+def _item_of(row: dict[str, str], path: Path, label: str, place: str, faults: list[str]) -> Item:
+    """Return one row of a user's table, adding what is wrong with it to `faults`."""
+
+    def cell(name: str) -> str:
+        return (row.get(name) or "").strip()
+
+    kind = label or cell("tumor_type").lower()
+    tumor = cell("tumor") or {"": "", "none": "0"}.get(kind, "1")
+    file = path.parent / row["picture"]
+    mask = path.parent / row["mask"] if row.get("mask") else None
+    if not row["picture"]:
+        faults.append(f"{place}: picture is empty")
+    faults += [f"{place}: {one} does not exist" for one in (file, mask) if one and not one.exists()]
+    if tumor not in ("0", "1"):
+        faults.append(f"{place}: tumor is {tumor!r}, expected 0 or 1")
+    if kind not in ("", "none", "unknown", *TYPE_NAMES):
+        faults.append(f"{place}: tumor_type is {kind!r}")
+    if (tumor == "1") == (kind == "none") and kind:
+        faults.append(f"{place}: tumor is {tumor} but tumor_type is {kind!r}")
+    fold = row.get("fold") or "0"
+    if not fold.isdecimal():
+        faults.append(f"{place}: fold is {fold!r}, expected a whole number")
+    person, position = cell("person"), parse_slice(cell("slice"), place, faults)
+    stack = cell("stack")
+    if not stack and person and position is not None:
+        # An unknown word still tells two sequences of a person apart.
+        stack = f"{person}/{normal_sequence(cell('sequence')) or cell('sequence')}"
+    return Item(
+        file,
+        tumor=tumor == "1",
+        tumor_type=kind if kind in TYPE_NAMES else None,
+        mask=mask,
+        person=person,
+        site=cell("site" if "site" in row else "source"),
+        sequence=normal_sequence(cell("sequence")),
+        stack=stack,
+        position=position,
+        group=row.get("group") or "",
+        fold=int(fold) if fold.isdecimal() else 0,
+        split=row.get("split") or "",
+        source=row.get("source") or path.resolve().parent.name,
+        extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
+    )
