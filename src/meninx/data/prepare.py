@@ -305,6 +305,30 @@ def ranges(indices: Sequence[int]) -> str:
     return " ".join(f"{first}-{last}" for first, last in parts)
 
 
+def read_rows_of_table(table: Path) -> list[Picture]:
+    """Return a user's table as rows of a manifest, without looking for copies.
+
+    Args:
+        table: CSV with the columns `picture` and `tumor` or `tumor_type`.
+
+    Returns:
+        One row a picture or volume, each in a group of its own and in no fold.
+
+    Raises:
+        DataError: If the table contradicts itself.
+    """
+    return [
+        Picture(
+            id=item.path.relative_to(table.parent).as_posix(), picture=item.path, mask=item.mask,
+            tumor=bool(item.tumor), tumor_type=item.tumor_type,
+            group=item.path.relative_to(table.parent).as_posix(), fold=item.fold,
+            source=item.source, person=item.person, site=item.site, sequence=item.sequence,
+            stack=item.stack, position=item.position, extra=item.extra,
+        )
+        for item in _table_items(table, {})
+    ]  # fmt: skip
+
+
 def _columns_of(table: Path) -> set[str]:
     return set(read_header(table, table.read_bytes()))
 

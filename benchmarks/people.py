@@ -1,0 +1,67 @@
+"""Join the collections that the shipped detector learns from into one manifest of people.
+
+Two halves of the people, each of one hospital and of other tumor-free sources, stand against each
+other: a network that learned from one half is judged by the other. Their folds:
+
+    1     pictures that nothing is ever learned from (curated/, fold 1)
+    2..4  pictures (curated/)
+    5     Cheng's fold 5, left out of the two networks that are compared
+    6     people that only the first network leaves out: hospital HT, multiple sclerosis, slabs, old
+          people's second half
+    7     people that only the second leaves out: hospital DU, stripped heads, single heads, old people's
+          first half
+
+Run: python benchmarks/people.py CURATED.csv --data FOLDER --output PEOPLE.csv [--without-lgg]
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from meninx.data.manifest import Picture, read_manifest, write_manifest
+from meninx.data.prepare import read_rows_of_table
+
+FIRST_HALF, SECOND_HALF = 6, 7
+SITE_FOLDS = {
+    "HT": FIRST_HALF, "DU": SECOND_HALF,
+    "open_ms_data": FIRST_HALF, "stnava/ANTsTutorial": FIRST_HALF,
+    "ds002748": SECOND_HALF, "tdveale/swm_ribbon": SECOND_HALF, "niivue/niivue": SECOND_HALF,
+    "neurolabusc/py_synthsr": SECOND_HALF,
+}  # fmt: skip
+# Of the old people, by name: those up to here are the first half, which the second network leaves out.
+LAST_OF_FIRST_HALF = "nichart-09"
+
+
+def fold_of(picture: Picture) -> int:
+    """Return the fold that a person's scans lie in."""
+    if picture.person.startswith("nichart"):
+        return SECOND_HALF if picture.person <= LAST_OF_FIRST_HALF else FIRST_HALF
+    return SITE_FOLDS[picture.site]
+
+
+def people(data: Path, *, with_lgg: bool = True) -> Iterator[Picture]:
+    """Yield the rows of the collections whose people are known."""
+    for folder in (*(("lgg",) if with_lgg else ()), "tumor-free"):
+        for row in read_rows_of_table(data / folder / "manifest.csv"):
+            # A person's scans never part, so their group needs no look for copies.
+            yield replace(row, id=f"{folder}/{row.id}", group=f"person {row.person}",
+                          source=folder, fold=fold_of(row))  # fmt: skip
+
+
+def main() -> None:
+    """Write the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("curated", type=Path, help="meninx prepare --split mended wrote it")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--without-lgg", action="store_true", help="whose licence is CC BY-NC-SA")
+    options = parser.parse_args()
+    rows = [*read_manifest(options.curated).pictures]
+    rows += people(options.data, with_lgg=not options.without_lgg)
+    write_manifest(rows, options.output)
+    read_manifest(options.output)  # whole, checked
+
+
+if __name__ == "__main__":
+    main()
