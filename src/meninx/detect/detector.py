@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from meninx.detect.calibration import (
     DEFAULT_COVERAGE,
-    Decision,
     OperatingPoint,
-    answer_of,
     averaged_over_depth,
     slice_logits,
 )
@@ -87,7 +85,7 @@ class Detector:
         try:
             check_scan(scan)
         except UnsupportedScan as error:
-            return Findings.of_error(error, self.model, scan.identity.as_json())
+            return self._refused(error, scan)
         slices = brain_slices(scan)
         units, placement = self.inputs(slices)
         prepared_at = time.perf_counter()
@@ -96,7 +94,7 @@ class Detector:
         try:
             check_kind(scan, output.distance, self.card.farthest)
         except UnsupportedScan as error:
-            return Findings.of_error(error, self.model, scan.identity.as_json())
+            return self._refused(error, scan)
         return self._findings(
             scan,
             slices,
@@ -156,6 +154,9 @@ class Detector:
             [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
         )
 
+    def _refused(self, error: UnsupportedScan, scan: Scan) -> Findings:
+        return Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
+
     def _findings(
         self,
         scan: Scan,
@@ -165,17 +166,12 @@ class Detector:
         type_logits: NDArray[np.float32],
         milliseconds: dict[str, float],
     ) -> Findings:
-        scale = self.card.calibration.of(study=scan.is_volume)
+        scale = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
         gap = scan.slice_gap_mm if scan.is_volume else None
         cell_logits = averaged_over_depth(cell_logits, gap)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
-        probability = scale.probability(logit)
-        p_values = scale.p_values(logit)
-        coverage = self.coverage if p_values else None
-        decision: Decision = scale.decide(probability, self.operating_point)
-        if coverage is not None:
-            decision = answer_of(p_values, coverage)
+        answer = scale.answer(logit, self.operating_point, self.coverage)
         found = tuple(
             self._slice_finding(one, placement, cells, float(logit))
             for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
@@ -183,17 +179,19 @@ class Detector:
         return Findings(
             scan=scan.name,
             status="scored",
-            decision=decision,
-            probability=probability,
+            decision=answer.decision,
+            probability=answer.probability,
             types=self._types(type_logits, logits),
             slices=found,
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            threshold=scale.threshold(self.operating_point),
-            p_values=p_values,
-            coverage=coverage,
+            threshold=answer.threshold,
+            p_values=answer.p_values,
+            coverage=answer.coverage,
+            logit=logit,
+            sequence=scan.sequence,
         )
 
     def _slice_finding(
