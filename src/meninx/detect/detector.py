@@ -19,7 +19,7 @@ from meninx.detect.calibration import (
 from meninx.detect.deletion import MapCheck, check_map
 from meninx.detect.engine import Engine, Output
 from meninx.detect.explanation import hottest_position
-from meninx.detect.findings import Findings, SliceFinding
+from meninx.detect.findings import Findings, SliceFinding, Status, StudyFindings
 from meninx.detect.gate import check_kind, check_scan
 from meninx.detect.preprocessing import (
     FOREGROUND_LEVEL,
@@ -30,6 +30,7 @@ from meninx.detect.preprocessing import (
     sampled,
 )
 from meninx.detect.runtimes import Runtime
+from meninx.detect.studies import evidence_of
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import OnError, read_files, read_scans
@@ -146,6 +147,35 @@ class Detector:
             return float(slice_logits(cells, self.card.top_cells)[0])
 
         return check_map(hottest, units[place], logit_of)
+
+    def score_study(self, findings: Sequence[Findings], name: str) -> StudyFindings:
+        """Answer once for all series of a study.
+
+        Volumes are weighed by sequence and judged by the scale of studies. Where the detector file
+        has none, or no more than one volume was scored, the answer is that of one series: the
+        first by the order FLAIR, T1c, T2, T1, unknown.
+
+        Args:
+            findings: What `score` said of its series. Localizers and whatever else was refused or
+                could not be read do not count, nor do single slices beside volumes.
+            name: Of the study.
+
+        Returns:
+            The answer, at this detector's coverage, and which series it rests on.
+        """
+        if not any(one.status == "scored" for one in findings):
+            refused = any(one.status == "refused" for one in findings)
+            status: Status = "refused" if refused else "failed"
+            return StudyFindings(name, status=status, model=self.model)
+        counted, scale, logit = evidence_of(findings, self.card.calibration)
+        answer = scale.answer(logit, self.operating_point, self.coverage)
+        return StudyFindings(
+            study=name,
+            series=tuple(one.scan for one in counted),
+            status="scored",
+            model=self.model,
+            **answer._asdict(),
+        )
 
     def _infer(self, units: Sequence[NDArray[np.float32]]) -> Output:
         """Return what the network says of slices scaled to 0..1."""

@@ -152,3 +152,44 @@ class Findings:
             "model": dict(self.model),
             "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},
         }
+
+
+@dataclass(frozen=True, eq=False)
+class StudyFindings:
+    """What the detector says of a study, from all its series at once.
+
+    Args:
+        study: Its name, as `studies.study_name` gives it.
+        series: Names of the scans that counted.
+        decision: As `Findings.decision`; None if no series was scored.
+        probability: Of a tumor in the study, 0..1.
+        p_values: How plausible `tumor` and `no_tumor` are; empty where the detector has nothing to
+            compare with.
+        coverage: At which the decision was taken; None for that of the operating point.
+        threshold: Probability from which on the study is called a tumor.
+        status: `scored` if any series was, else `refused` if any was, else `failed`.
+        model: Name and SHA-256 of the detector file.
+    """
+
+    study: str
+    series: tuple[str, ...] = ()
+    decision: Decision | None = None
+    probability: float | None = None
+    p_values: Mapping[Answer, float] = field(default_factory=dict)
+    coverage: float | None = None
+    threshold: float | None = None
+    status: Status = "failed"
+    model: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the findings as the public JSON has them: plain values, keys in fixed order."""
+        return {
+            "study": self.study,
+            "series": list(self.series),
+            "status": self.status,
+            "decision": self.decision,
+            "probability": None if self.probability is None else round(self.probability, 6),
+            "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
+            "coverage": self.coverage,
+            "model": dict(self.model),
+        }
