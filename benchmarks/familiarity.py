@@ -15,7 +15,6 @@ from ship import WEIGHTS, write_sums
 
 from meninx.assess.cases import score_cases
 from meninx.data.manifest import Manifest, read_manifest
-from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
 from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
 from meninx.learn.gate import learn_familiarity
@@ -51,7 +50,8 @@ def count_refusals(path: Path, manifest: Manifest, heads: Sequence[Path]) -> Non
     cases = score_cases(detector, manifest.fold(FOLD), workers=2)
     picture = with_refusals(known.picture, [case.findings for case in cases])
     studies = [detector.score(scan) for scan, _ in calibration_studies(STUDIES, heads)]
-    recalibrate(path, Calibration(picture, with_refusals(known.study, studies)))
+    volume = with_refusals(known.volume, studies)
+    recalibrate(path, dataclasses.replace(known, picture=picture, volume=volume))
 
 
 def main() -> None:

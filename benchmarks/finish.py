@@ -26,9 +26,9 @@ from meninx.learn.low_rank import factorize
 from meninx.learn.merging import mean_weights
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import read_recipe
-from meninx.learn.study_point import study_scale
 from meninx.learn.training import hashes_of, read_examples
 from meninx.learn.type_head import fit_type_head
+from meninx.learn.volume_point import volume_scale
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 # Slices of each kind by which convolutions are factorized, tumors and none, real and simulated.
@@ -82,8 +82,8 @@ def main() -> None:
     origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
     export_detector(network, recipe, Calibration(), path, origin, familiarity)
     log.info("calibrating volumes")
-    scale = study_scale(Detector(path), recipe.sampling.calibration_phantoms, options.heads)
-    recalibrate(path, Calibration(study=scale))
+    scale = volume_scale(Detector(path), recipe.sampling.calibration_phantoms, options.heads)
+    recalibrate(path, Calibration(volume=scale))
     print(path)
 
 

@@ -103,9 +103,13 @@ def baseline_auroc(results: list[VolumeResult]) -> float:
 
 def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, Any]:
     """Return how many scans there are, their answers, and how many each point calls a tumor."""
-    scale = detector.card.calibration.study
+    known = detector.card.calibration
     called = {
-        point: sum((one.probability or 0.0) >= scale.threshold(point) for one in findings)
+        point: sum(
+            (one.probability or 0.0)
+            >= known.of(volume=one.is_volume, sequence=one.sequence).threshold(point)
+            for one in findings
+        )
         for point in OPERATING_POINTS
     }
     answers = Counter(one.decision or one.status for one in findings)

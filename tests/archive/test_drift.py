@@ -13,7 +13,7 @@ CHANCE = np.random.default_rng(3)
 TUMORS = tuple(sorted(CHANCE.normal(3, 1.5, 300)))
 HEALTHY = tuple(sorted(CHANCE.normal(-3, 1.5, 300)))
 SCALE = Scale(tumors=TUMORS, healthy=HEALTHY)
-CALIBRATION = Calibration(picture=SCALE, study=SCALE)
+CALIBRATION = Calibration(picture=SCALE, volume=SCALE)
 
 
 class Batch:
@@ -30,17 +30,17 @@ def rows(count, tumors, seed=0, shift=0.0, month="2025-01", refused=0):
     logits = np.where(sick, chance.normal(3, 1.5, count), chance.normal(-3, 1.5, count)) + shift
     told = [
         {"status": "scored", "reason": None, "decision": "refer", "kind": "volume",
-         "probability": float(1 / (1 + np.exp(-logit))), "month": month, "scanner": "",
+         "logit": float(logit), "month": month, "scanner": "",
          "field_strength": 3.0, "sequence": "T1"}
         for logit in logits
     ]  # fmt: skip
     for row in told[:refused]:
-        row.update(status="refused", reason="not_brain_mri", decision=None, probability=None)
+        row.update(status="refused", reason="not_brain_mri", decision=None, logit=None)
     return told
 
 
 def warned(*parts):
-    return warnings_of(Tally.of([Batch(part) for part in parts]), CALIBRATION)
+    return warnings_of(Tally.of([Batch(part) for part in parts], CALIBRATION), CALIBRATION)
 
 
 @pytest.mark.parametrize("tumors", [0.0, 0.2, 0.9])
@@ -73,13 +73,13 @@ def test_more_refusals_are_told():
 def test_more_refusals_than_of_the_held_out_scans_are_told():
     """However alike all months are."""
     scale = replace(SCALE, judged=700, refused=7)
-    known = Calibration(picture=SCALE, study=scale)
+    known = Calibration(picture=SCALE, volume=scale)
     parts = [rows(100, 0.3, n, month=f"2025-{n + 1:02}", refused=20) for n in range(6)]
-    found = warnings_of(Tally.of([Batch(part) for part in parts]), known)
+    found = warnings_of(Tally.of([Batch(part) for part in parts], CALIBRATION), known)
     assert found[0].dimension == "archive"
     assert "20.0% of volumes refused, of the detector's held-out ones 1.0%" in found[0].what
     few = [rows(100, 0.3, n, month=f"2025-{n + 1:02}", refused=1) for n in range(6)]
-    assert warnings_of(Tally.of([Batch(part) for part in few]), known) == []
+    assert warnings_of(Tally.of([Batch(part) for part in few], CALIBRATION), known) == []
 
 
 def test_what_has_no_month_is_not_held_against_those_that_have():

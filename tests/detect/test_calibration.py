@@ -9,6 +9,7 @@ from meninx.detect.calibration import (
     CONTEXT_MM,
     Calibration,
     Scale,
+    StudyScale,
     answer_of,
     averaged_over_depth,
     slice_logits,
@@ -138,9 +139,60 @@ class Probabilities(ClassifierMixin, BaseEstimator):
 
 
 def test_pictures_and_volumes_have_scales_of_their_own():
-    calibration = Calibration(picture=Scale(2.0), study=Scale(3.0))
-    assert calibration.of(study=False).temperature == 2.0
-    assert calibration.of(study=True).temperature == 3.0
+    calibration = Calibration(picture=Scale(2.0), volume=Scale(3.0))
+    assert calibration.of(volume=False).temperature == 2.0
+    assert calibration.of(volume=True).temperature == 3.0
+
+
+def test_a_sequence_with_a_scale_of_its_own_is_judged_by_it():
+    calibration = Calibration(Scale(2.0), Scale(3.0), {"T2": Scale(4.0)})
+    assert calibration.of(volume=True, sequence="T2").temperature == 4.0
+    assert calibration.of(volume=True, sequence="FLAIR").temperature == 3.0
+    assert calibration.of(volume=False, sequence="T2").temperature == 2.0
+
+
+def test_evidence_is_0_at_the_balanced_threshold():
+    scale = Scale(temperature=2.0, balanced=0.8)
+    at_threshold = 2.0 * np.log(0.8 / 0.2)
+    assert scale.evidence(at_threshold) == pytest.approx(0)
+    assert scale.evidence(at_threshold + 2) == pytest.approx(1)
+    assert np.isfinite(Scale(balanced=1.0).evidence(3.0))
+
+
+def test_series_of_one_sequence_share_its_weight_and_absent_ones_do_not_count():
+    study = StudyScale({"T1": 0.25, "FLAIR": 0.75, "unknown": 0.0}, Scale())
+    assert study.logit([("T1", 4.0), ("FLAIR", 0.0)]) == pytest.approx(1.0)
+    assert study.logit([("T1", 3.0), ("T1", 5.0), ("FLAIR", 0.0)]) == pytest.approx(1.0)
+    assert study.logit([("FLAIR", 2.0)]) == pytest.approx(2.0)
+    assert study.logit([("FLAIR", 2.0), ("unknown", 9.0), ("T2", -9.0)]) == pytest.approx(2.0)
+    # Nothing present has a weight: each sequence counts alike.
+    assert study.logit([("unknown", 1.0), ("T2", 2.0), ("T2", 4.0)]) == pytest.approx(2.0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["T1", "T1c", "T2", "FLAIR", "unknown"]), st.floats(-30, 30)),
+        min_size=1, max_size=9,
+    ),
+    st.randoms(),
+)  # fmt: skip
+def test_a_study_lies_amid_its_series_in_any_order(evidence, chance):
+    study = StudyScale({"T1": 0.1, "T1c": 0.2, "T2": 0.0, "FLAIR": 0.7, "unknown": 0.1}, Scale())
+    found = study.logit(evidence)
+    values = [value for _, value in evidence]
+    assert min(values) - 1e-9 <= found <= max(values) + 1e-9
+    shuffled = chance.sample(evidence, len(evidence))
+    assert study.logit(shuffled) == pytest.approx(found, abs=1e-9)
+
+
+def test_a_scale_answers_by_its_coverage_else_by_its_operating_point():
+    scale = Scale(tumors=(-1.0, 1.0, 2.0), healthy=(-4.0, -3.0, 0.0, 1.0), sensitive=0.1)
+    referred = scale.answer(0.5, "balanced", 0.9)
+    assert (referred.decision, referred.coverage) == ("refer", 0.9)
+    plain = scale.answer(-0.5, "sensitive", None)
+    assert (plain.decision, plain.coverage, plain.threshold) == ("tumor", None, 0.1)
+    unheard = Scale().answer(-0.5, "balanced", 0.9)
+    assert (unheard.decision, unheard.coverage, unheard.p_values) == ("no_tumor", None, {})
 
 
 def test_depth_is_measured_in_millimeters():

@@ -14,8 +14,8 @@ from meninx.phantom.writing import write_dicom, write_nifti
 from meninx.scan.scan import Scan
 
 KEYS = [
-    "scan", "identity", "status", "reason", "message", "decision", "probability", "p_values",
-    "coverage", "types", "slices", "model", "milliseconds",
+    "scan", "identity", "sequence", "status", "reason", "message", "decision", "probability",
+    "p_values", "coverage", "types", "slices", "model", "milliseconds",
 ]  # fmt: skip
 
 
@@ -32,6 +32,9 @@ def test_findings_have_the_public_keys_in_order(detector, sick):
     assert values["status"] == "scored"
     assert values["decision"] in ("tumor", "no_tumor", "refer")
     assert 0 <= values["probability"] <= 1
+    assert values["sequence"] == sick.scan.sequence
+    scale = detector.card.calibration.of(volume=True, sequence=found.sequence)
+    assert scale.probability(found.logit) == found.probability
     assert list(values["slices"][0]) == ["index", "probability", "peak"]
     assert [one["index"] for one in values["slices"]] == sorted(
         one["index"] for one in values["slices"]

@@ -121,7 +121,7 @@ def warnings_of(tally: Tally, calibration: Calibration) -> list[Warn]:
 def _against_reference(part: Part, calibration: Calibration, alpha: float) -> list[str]:
     texts = []
     for kind in KINDS:
-        scale = calibration.of(study=kind == "volume")
+        scale = calibration.of(volume=kind == "volume")
         refused = part.kinds[kind, "refused"]
         told = _moved_share(
             (refused, refused + part.kinds[kind, "scored"]), (scale.refused, scale.judged), alpha

@@ -85,7 +85,7 @@ def row_of(
         size: Bytes of the files; -1 where not known.
 
     Returns:
-        The public JSON, with facts, and without the scan's name.
+        The public JSON, with the logit and facts, and without the scan's name.
     """
     row = findings.as_json()
     del row["scan"]
@@ -95,7 +95,7 @@ def row_of(
     row["message"] = message.replace(folder, "") if message else message
     return row | dataclasses.asdict(facts) | {
         "detail": detail, "files": len(files), "bytes": size if size >= 0 else None,
-        "kind": None, "heatmap": None,
+        "logit": findings.logit, "kind": None, "heatmap": None,
     }  # fmt: skip
 
 

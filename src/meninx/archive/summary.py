@@ -104,10 +104,11 @@ def write_pages(table: Table, detector: Detector, progress: Progress, seconds: f
     Returns:
         The summary.
     """
-    tally = Tally.of(table.batches(COLUMNS))
+    calibration = detector.card.calibration
+    tally = Tally.of(table.batches(COLUMNS), calibration)
     summary = Summary(
         tally, table.counts(), progress, seconds,
-        warnings_of(tally, detector.card.calibration), table.aside,
+        warnings_of(tally, calibration), table.aside,
     )  # fmt: skip
     (table.aside / "summary.json").write_text(json.dumps(summary.as_json(), indent=2) + "\n")
     pages = {
@@ -161,7 +162,7 @@ def _pictures(tally: Tally, detector: Detector) -> list[tuple[str, str]]:
     pictures = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
-            reference = Reference.of(detector.card.calibration.of(study=kind == "volume"))
+            reference = Reference.of(detector.card.calibration.of(volume=kind == "volume"))
             scores = tally.whole.scores[kind]
             if reference is not None and scores.sum():
                 stem = Path(folder) / kind

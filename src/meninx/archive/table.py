@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         ("message", pa.string()),
         ("decision", pa.string()),
         ("probability", pa.float64()),
+        ("logit", pa.float64()),
         ("p_values", pa.struct([("tumor", pa.float64()), ("no_tumor", pa.float64())])),
         ("coverage", pa.float64()),
         ("types", pa.struct([(name, pa.float64()) for name in TYPE_NAMES])),

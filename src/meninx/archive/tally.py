@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from meninx.detect.calibration import Calibration
+
 COLUMNS = (
-    "status", "reason", "decision", "probability", "kind", "month", "scanner", "field_strength",
+    "status", "reason", "decision", "logit", "kind", "month", "scanner", "field_strength",
     "sequence",
 )  # fmt: skip
 DIMENSIONS = ("month", "scanner", "field_strength", "sequence")
 KINDS = ("volume", "picture")
-# Scores are counted on the scale of log odds, where probabilities of six digits end at 13.8.
+# Scores are counted on the scale of log odds; what lies beyond goes into the outermost bins.
 EDGES = np.linspace(-14, 14, 281)
 Counts = NDArray[np.int64]
 
@@ -74,12 +76,13 @@ class Tally:
     parts: dict[tuple[str, str], Part] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, batches: Iterable[pa.RecordBatch]) -> "Tally":
-        """Return the counts of batches with `COLUMNS`."""
+    def of(cls, batches: Iterable[pa.RecordBatch], calibration: Calibration) -> "Tally":
+        """Return the counts of batches with `COLUMNS`; the detector's scales give log odds."""
         tally = cls()
+        temperatures = {kind: calibration.of(volume=kind == "volume").temperature for kind in KINDS}
         for batch in batches:
             for row in batch.to_pylist():
-                tally._add(row)
+                tally._add(row, temperatures)
         return tally
 
     def known(self, dimension: str) -> Part:
@@ -92,9 +95,10 @@ class Tally:
             {kind: np.sum([part.scores[kind] for part in parts], axis=0) for kind in KINDS},
         )
 
-    def _add(self, row: dict[str, Any]) -> None:
-        status, reason, decision, probability, kind = (row[name] for name in COLUMNS[:5])
-        told = (status, decision, kind, None if probability is None else _bin(probability))
+    def _add(self, row: dict[str, Any], temperatures: dict[str, float]) -> None:
+        status, reason, decision, logit, kind = (row[name] for name in COLUMNS[:5])
+        place = None if logit is None or kind is None else _bin(logit / temperatures[kind])
+        told = (status, decision, kind, place)
         if reason is not None:
             self.reasons[(status, reason)] += 1
         self.whole.add(*told)
@@ -105,18 +109,11 @@ class Tally:
                 self.parts.setdefault((dimension, name), Part()).add(*told)
 
 
-def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log odds, within the outer edges."""
-    inside = np.clip(probability, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(inside / (1 - inside)))
-
-
 def binned(values: NDArray[np.float64]) -> Counts:
     """Return how many log odds lie between each two of `EDGES`."""
     clipped = np.clip(values, EDGES[0] + 1e-9, EDGES[-1] - 1e-9)
     return np.histogram(clipped, EDGES)[0].astype(np.int64)
 
 
-def _bin(probability: float) -> int:
-    value = float(log_odds(np.array(probability)))
+def _bin(value: float) -> int:
     return int(np.clip(np.searchsorted(EDGES, value, side="right") - 1, 0, len(EDGES) - 2))

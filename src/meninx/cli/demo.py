@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Make synthetic scans and two bad files, score them, and write a report to look at."""
     from meninx.assess.report import Entry, write_report
-    from meninx.cli.predict import Results, with_progress, without_maps
+    from meninx.cli.predict import Results, answered_studies, with_progress, without_maps
     from meninx.cli.table import print_table
     from meninx.detect.detector import load_detector
 
@@ -37,7 +37,7 @@ def demo(
             entries.append(Entry(without_maps(findings), picture))
     report = output / "report.html"
     write_report(entries, detector.card, detector.model["sha256"], report)
-    print_table(entry.findings for entry in entries)
+    print_table(answered_studies(detector, [entry.findings for entry in entries]))
     typer.echo(f"\nopen {report} in a browser; the same as JSON is in {output}/findings.jsonl")
 
 

@@ -18,8 +18,9 @@ from meninx.errors import OptionError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from meninx.cli.table import Study
     from meninx.detect.detector import Detector
-    from meninx.detect.findings import Findings
+    from meninx.detect.findings import Findings, StudyFindings
     from meninx.scan.scan import Scan
 
 SOME_NOT_SCORED = 1
@@ -34,6 +35,16 @@ def predict(
         Path | None,
         typer.Option(help="Write findings.jsonl and a heat map of each scored scan here."),
     ] = None,
+    with_studies: Annotated[
+        bool,
+        typer.Option(
+            "--studies",
+            help="With --json, and in findings.jsonl, write a line for each study too, after those "
+            "of all scans: one answer from all its series. The table has it anyway. DICOM series "
+            "are one study by their StudyInstanceUID, NIfTI files if they lie in one folder and "
+            "their names differ in the sequence alone (sub-01_T1w, sub-01_FLAIR).",
+        ),
+    ] = False,
     dicom_out: Annotated[
         Path | None,
         typer.Option(
@@ -83,12 +94,36 @@ def predict(
             if write_dicom is not None:
                 write_dicom(scan, findings)
             kept.append(without_maps(findings))
+        studies = answered_studies(detector, kept)
+        for _, study in studies if with_studies else ():
+            if study is not None:
+                if as_json:
+                    typer.echo(json.dumps(study.as_json(), allow_nan=False))
+                results.add_study(study)
     if not as_json:
         from meninx.cli.table import print_table
 
-        print_table(kept)
+        print_table(studies)
     if any(findings.status != "scored" for findings in kept):
         raise typer.Exit(SOME_NOT_SCORED)
+
+
+def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "list[Study]":
+    """Return findings by study, with the answer of each.
+
+    Args:
+        detector: That scored them.
+        findings: Of all scans: series of a study may come from several paths.
+
+    Returns:
+        In the order of each study's first series.
+    """
+    from meninx.detect.studies import grouped_by_study
+
+    return [
+        (series, None if name is None else detector.score_study(series, name))
+        for name, series in grouped_by_study(findings)
+    ]
 
 
 def dicom_writer(
@@ -189,14 +224,22 @@ class Results:
         """
         if self._file is None or self._folder is None:
             return None
-        self._file.write(json.dumps(findings.as_json(), allow_nan=False) + "\n")
-        self._file.flush()
+        self._write(findings)
         if scan is None or findings.status != "scored":
             return None
         from meninx.detect.explanation import picture_of_hottest
 
         picture = picture_of_hottest(scan, findings, self._detector.card.preprocessing.size)
         return save_picture(picture, findings, self._folder)
+
+    def add_study(self, study: "StudyFindings") -> None:
+        """Write the findings of a study."""
+        self._write(study)
+
+    def _write(self, findings: "Findings | StudyFindings") -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(findings.as_json(), allow_nan=False) + "\n")
+            self._file.flush()
 
 
 def save_picture(picture: "Image.Image", findings: "Findings", folder: Path) -> Path:

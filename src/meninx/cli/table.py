@@ -1,40 +1,53 @@
 """Show findings as a table on a terminal."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from meninx.detect.findings import Findings
+from meninx.detect.calibration import Decision
+from meninx.detect.findings import Findings, StudyFindings
+from meninx.detect.studies import LEADING
 
 # Where the table goes into a file or a pipe, nothing says how wide it may be.
 FILE_WIDTH = 160
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
 WORDS = {"tumor": "tumor", "no_tumor": "no tumor", "refer": "refer"}
+# The findings of a study's series and its answer; None where a scan is no study.
+Study = tuple[Sequence[Findings], StudyFindings | None]
 
 
-def print_table(findings: Iterable[Findings]) -> None:
-    """Print one row a scan, and what it is for, to standard output."""
+def print_table(studies: Iterable[Study]) -> None:
+    """Print one row a scan, one a study of several series, and what it is for.
+
+    Args:
+        studies: In the order of their rows; all go to standard output.
+    """
     table = Table(box=None, pad_edge=False)
     table.add_column("scan", overflow="fold")
     for heading in ("answer", "probability", "called from", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
-    rows = list(findings)
-    for found in rows:
-        table.add_row(*_cells(found))
+    answers: list[Findings | StudyFindings] = []
+    for series, study in studies:
+        for found in series:
+            table.add_row(*_cells(found))
+        answers += series
+        if study is not None and len({found.scan for found in series}) > 1:
+            table.add_row(*_study_cells(series, study))
+            answers.append(study)
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     console.print(table)
-    if said := _about_referral(rows):
+    if said := _about_referral(answers):
         console.print(said, style="dim")
     console.print("For research, not for diagnosis.", style="dim")
 
 
-def _about_referral(findings: Iterable[Findings]) -> str:
+def _about_referral(findings: Iterable[Findings | StudyFindings]) -> str:
     """Return what `refer` means, where something is referred."""
     coverages = {found.coverage for found in findings if found.decision == "refer"}
     return " ".join(
@@ -54,10 +67,32 @@ def _cells(found: Findings) -> list[Text]:
     likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
     return [
         Text(found.scan),
-        Text(WORDS[found.decision], style=STYLES[found.decision]),
-        Text(f"{found.probability or 0.0:.3f}"),
-        Text(f"{found.threshold or 0.0:.3f}"),
+        *_answer_cells(found, found.decision),
         Text(str(hottest.index) if hottest else ""),
         Text(" ".join(map(str, hottest.peak)) if hottest else ""),
         Text(f"if so, {likely[0]} {likely[1]:.0%}" if likely else ""),
+    ]
+
+
+def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]:
+    """Return the row of a study, to stand below those of its series."""
+    name = Text(f"= study of {len({found.scan for found in series})} series", style="bold")
+    if study.decision is None:
+        answer = Text(study.status, style="yellow")
+        return [name, answer, *[Text("")] * 4, Text("no series could be scored")]
+    counted = {found.sequence for found in series if found.scan in study.series}
+    told = [sequence for sequence in LEADING if sequence in counted]
+    return [
+        name,
+        *_answer_cells(study, study.decision),
+        *[Text("")] * 2,
+        Text(f"judged by {', '.join(told)}"),
+    ]
+
+
+def _answer_cells(found: Findings | StudyFindings, decision: Decision) -> list[Text]:
+    return [
+        Text(WORDS[decision], style=STYLES[decision]),
+        Text(f"{found.probability or 0.0:.3f}"),
+        Text(f"{found.threshold or 0.0:.3f}"),
     ]

@@ -1,8 +1,8 @@
 """Turn cell logits into the probability of a slice and of a study, and that into a decision."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,27 @@ DEFAULT_COVERAGE = 0.95
 
 OperatingPoint = Literal["balanced", "sensitive", "specific"]
 OPERATING_POINTS: tuple[OperatingPoint, ...] = ("balanced", "sensitive", "specific")
+# Weight of series whose sequence is not known, or was not measured.
+UNKNOWN = "unknown"
+
+
+class ScaledAnswer(NamedTuple):
+    """What a scale makes of a logit.
+
+    Args:
+        decision: `refer` where the coverage leaves both answers open; without a coverage that of
+            the operating point.
+        probability: Of a tumor, 0..1.
+        p_values: As `Scale.p_values`.
+        coverage: At which the decision was taken; None for that of the operating point.
+        threshold: Probability from which on the operating point calls a tumor.
+    """
+
+    decision: Decision
+    probability: float
+    p_values: dict[Answer, float]
+    coverage: float | None
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,37 @@ class Scale:
             "specific": self.specific,
         }
         return points[point]
+
+    def evidence(self, logit: float) -> float:
+        """Return how far a logit lies above the balanced threshold, in calibrated log odds.
+
+        Args:
+            logit: Of the scan, before the temperature.
+
+        Returns:
+            0 at the threshold: logits of scales that differ can be averaged.
+        """
+        # Thresholds of 0 and 1 belong to scales that call everything, or nothing.
+        threshold = float(np.clip(self.balanced, 1e-9, 1 - 1e-9))
+        return logit / self.temperature - float(np.log(threshold / (1 - threshold)))
+
+    def answer(self, logit: float, point: OperatingPoint, coverage: float | None) -> ScaledAnswer:
+        """Return the answer that belongs to a logit.
+
+        Args:
+            logit: Of the scan or study, before the temperature.
+            point: Decides where there is no coverage, or nothing was held out.
+            coverage: As for `answer_of`; None to refer nothing.
+
+        Returns:
+            The decision and what it rests on.
+        """
+        probability, p_values = self.probability(logit), self.p_values(logit)
+        kept = coverage if p_values else None
+        decision: Decision = self.decide(probability, point)
+        if kept is not None:
+            decision = answer_of(p_values, kept)
+        return ScaledAnswer(decision, probability, p_values, kept, self.threshold(point))
 
     def decide(self, probability: float, point: OperatingPoint) -> Answer:
         """Return `tumor` from the operating point on."""
@@ -112,20 +164,71 @@ def answer_of(p_values: Mapping[Answer, float], coverage: float) -> Decision:
 
 
 @dataclass(frozen=True)
+class StudyScale:
+    """What turns the evidence of several series into one answer for their study.
+
+    The largest of the series' probabilities, or the union of their conformal answers, would not
+    do: each series is one more chance of a false alarm, and no coverage is kept. One logit a study,
+    compared with those of held-out studies, keeps it.
+
+    Args:
+        weights: What each sequence is worth, by name, 0 and more; `unknown` for all others.
+        scale: Calibration of the combined logits.
+    """
+
+    weights: Mapping[str, float]
+    scale: Scale
+
+    def logit(self, evidence: Sequence[tuple[str, float]]) -> float:
+        """Return the weighted mean of the series' evidence.
+
+        Args:
+            evidence: Sequence and `Scale.evidence` of each series, at least one. Several series
+                of one sequence share its weight. Sequences that are absent don't count.
+
+        Returns:
+            The study's logit, before its temperature; the plain mean of the sequences where none
+            of those present has a weight.
+        """
+        by_sequence: dict[str, list[float]] = {}
+        for sequence, value in evidence:
+            by_sequence.setdefault(sequence, []).append(value)
+        means = np.array([np.mean(values) for values in by_sequence.values()])
+        weights = np.array(
+            [self.weights.get(name, self.weights.get(UNKNOWN, 0.0)) for name in by_sequence]
+        )
+        return float(np.average(means, weights=weights if weights.any() else None))
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Hold the scales of a detector; they travel in its file.
+    """The scales of a detector; they travel in its file.
 
     Args:
         picture: Of single pictures, and of the slices of a volume.
-        study: Of volumes, whose logit is a maximum over many slices.
+        volume: Of volumes, whose logit is a maximum over many slices.
+        by_sequence: Of volumes of one MR sequence: `T1`, `T1c`, `T2`, `FLAIR`. Their coverage
+            holds for each sequence by itself (Mondrian conformal prediction, Vovk et al. 2005,
+            section 4.5). Without those for which too few people were held out.
+        study: Of studies; None where too few were held out.
     """
 
     picture: Scale = Scale()
-    study: Scale = Scale()
+    volume: Scale = Scale()
+    by_sequence: Mapping[str, Scale] = field(default_factory=dict)
+    study: StudyScale | None = None
 
-    def of(self, *, study: bool) -> Scale:
-        """Return the scale of volumes or of single pictures."""
-        return self.study if study else self.picture
+    def of(self, *, volume: bool, sequence: str = UNKNOWN) -> Scale:
+        """Return the scale of a scan.
+
+        Args:
+            volume: Whether it has more than one slice.
+            sequence: Its MR sequence.
+
+        Returns:
+            Of volumes the sequence's own scale, where there is one.
+        """
+        return self.by_sequence.get(sequence, self.volume) if volume else self.picture
 
 
 def averaged_over_depth(

@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 
 from meninx.detect.calibration import (
     DEFAULT_COVERAGE,
-    Decision,
     OperatingPoint,
-    answer_of,
     averaged_over_depth,
     slice_logits,
 )
 from meninx.detect.deletion import MapCheck, check_map
 from meninx.detect.engine import Engine, Output
 from meninx.detect.explanation import hottest_position
-from meninx.detect.findings import Findings, SliceFinding
+from meninx.detect.findings import Findings, SliceFinding, Status, StudyFindings
 from meninx.detect.gate import check_kind, check_scan
 from meninx.detect.neighbors import with_neighbors
 from meninx.detect.preprocessing import (
@@ -33,6 +31,7 @@ from meninx.detect.preprocessing import (
     sampled,
 )
 from meninx.detect.runtimes import Runtime
+from meninx.detect.studies import evidence_of
 from meninx.errors import InputError, ModelError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import OnError, read_files, read_scans
@@ -88,7 +87,7 @@ class Detector:
         try:
             check_scan(scan)
         except UnsupportedScan as error:
-            return Findings.of_error(error, self.model, scan.identity.as_json())
+            return self._refused(error, scan)
         slices = brain_slices(scan)
         stack, placement = self.input_stack(scan, slices)
         prepared_at = time.perf_counter()
@@ -97,7 +96,7 @@ class Detector:
         try:
             check_kind(scan, output.distance, self.card.farthest)
         except UnsupportedScan as error:
-            return Findings.of_error(error, self.model, scan.identity.as_json())
+            return self._refused(error, scan)
         return self._findings(
             scan,
             slices,
@@ -165,12 +164,44 @@ class Detector:
 
         return check_map(hottest, stack[place], logit_of)
 
+    def score_study(self, findings: Sequence[Findings], name: str) -> StudyFindings:
+        """Answer once for all series of a study.
+
+        Volumes are weighed by sequence and judged by the scale of studies. Where the detector file
+        has none, or no more than one volume was scored, the answer is that of one series: the
+        first by the order FLAIR, T1c, T2, T1, unknown.
+
+        Args:
+            findings: What `score` said of its series. Localizers and whatever else was refused or
+                could not be read do not count, nor do single slices beside volumes.
+            name: Of the study.
+
+        Returns:
+            The answer, at this detector's coverage, and which series it rests on.
+        """
+        if not any(one.status == "scored" for one in findings):
+            refused = any(one.status == "refused" for one in findings)
+            status: Status = "refused" if refused else "failed"
+            return StudyFindings(name, status=status, model=self.model)
+        counted, scale, logit = evidence_of(findings, self.card.calibration)
+        answer = scale.answer(logit, self.operating_point, self.coverage)
+        return StudyFindings(
+            study=name,
+            series=tuple(one.scan for one in counted),
+            status="scored",
+            model=self.model,
+            **answer._asdict(),
+        )
+
     def _infer(self, stack: NDArray[np.float32]) -> Output:
         """Return what the network says of slices with neighbors, 0..1, shape (b, 3, h, w)."""
         x = self.card.preprocessing.normalize(stack)
         return Output.joined(
             [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
         )
+
+    def _refused(self, error: UnsupportedScan, scan: Scan) -> Findings:
+        return Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
 
     def _findings(
         self,
@@ -181,17 +212,12 @@ class Detector:
         type_logits: NDArray[np.float32],
         milliseconds: dict[str, float],
     ) -> Findings:
-        scale = self.card.calibration.of(study=scan.is_volume)
+        scale = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
         gap = scan.slice_gap_mm if scan.is_volume else None
         cell_logits = averaged_over_depth(cell_logits, gap)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
-        probability = scale.probability(logit)
-        p_values = scale.p_values(logit)
-        coverage = self.coverage if p_values else None
-        decision: Decision = scale.decide(probability, self.operating_point)
-        if coverage is not None:
-            decision = answer_of(p_values, coverage)
+        answer = scale.answer(logit, self.operating_point, self.coverage)
         found = tuple(
             self._slice_finding(one, placement, cells, float(logit))
             for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
@@ -199,17 +225,19 @@ class Detector:
         return Findings(
             scan=scan.name,
             status="scored",
-            decision=decision,
-            probability=probability,
+            decision=answer.decision,
+            probability=answer.probability,
             types=self._types(type_logits, logits),
             slices=found,
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            threshold=scale.threshold(self.operating_point),
-            p_values=p_values,
-            coverage=coverage,
+            threshold=answer.threshold,
+            p_values=answer.p_values,
+            coverage=answer.coverage,
+            logit=logit,
+            sequence=scan.sequence,
         )
 
     def _slice_finding(

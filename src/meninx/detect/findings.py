@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from meninx.detect.calibration import Answer, Decision
 from meninx.detect.preprocessing import Placement
 from meninx.errors import InputError, UnsupportedScan
+from meninx.scan.scan import Sequence
 
 Status = Literal["scored", "refused", "failed"]
 Voxel = tuple[int, int, int]
@@ -64,6 +65,9 @@ class Findings:
         p_values: How plausible `tumor` and `no_tumor` are, as `calibration.Scale` has it; empty
             where the detector has nothing to compare with.
         coverage: At which the decision was taken; None for that of the operating point.
+        logit: Of the scan, before the temperature: what the probability and the p-values are made
+            from; None if not scored.
+        sequence: Its MR sequence: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
     """
 
     scan: str
@@ -81,6 +85,8 @@ class Findings:
     threshold: float | None = None
     p_values: Mapping[Answer, float] = field(default_factory=dict)
     coverage: float | None = None
+    logit: float | None = None
+    sequence: Sequence = "unknown"
 
     @classmethod
     def of_error(
@@ -88,6 +94,7 @@ class Findings:
         error: InputError,
         model: Mapping[str, str],
         identity: Mapping[str, str] | None = None,
+        sequence: Sequence = "unknown",
     ) -> "Findings":
         """Return the findings of a scan that could not be scored.
 
@@ -95,6 +102,7 @@ class Findings:
             error: `UnsupportedScan` means refused, every other failed.
             model: Name and SHA-256 of the detector file.
             identity: UIDs of the scan; the error's own by default.
+            sequence: MR sequence of the scan, as far as it could be read.
 
         Returns:
             Findings without a probability.
@@ -106,6 +114,7 @@ class Findings:
             message=str(error).removeprefix(f"{error.place}: "),
             identity=identity or error.identity,
             model=model,
+            sequence=sequence,
         )
 
     @property
@@ -130,6 +139,7 @@ class Findings:
         return {
             "scan": self.scan,
             "identity": dict(self.identity),
+            "sequence": self.sequence,
             "status": self.status,
             "reason": self.reason,
             "message": self.message,
@@ -141,4 +151,45 @@ class Findings:
             "slices": [found.as_json() for found in self.slices],
             "model": dict(self.model),
             "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class StudyFindings:
+    """What the detector says of a study, from all its series at once.
+
+    Args:
+        study: Its name, as `studies.study_name` gives it.
+        series: Names of the scans that counted.
+        decision: As `Findings.decision`; None if no series was scored.
+        probability: Of a tumor in the study, 0..1.
+        p_values: How plausible `tumor` and `no_tumor` are; empty where the detector has nothing to
+            compare with.
+        coverage: At which the decision was taken; None for that of the operating point.
+        threshold: Probability from which on the study is called a tumor.
+        status: `scored` if any series was, else `refused` if any was, else `failed`.
+        model: Name and SHA-256 of the detector file.
+    """
+
+    study: str
+    series: tuple[str, ...] = ()
+    decision: Decision | None = None
+    probability: float | None = None
+    p_values: Mapping[Answer, float] = field(default_factory=dict)
+    coverage: float | None = None
+    threshold: float | None = None
+    status: Status = "failed"
+    model: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the findings as the public JSON has them: plain values, keys in fixed order."""
+        return {
+            "study": self.study,
+            "series": list(self.series),
+            "status": self.status,
+            "decision": self.decision,
+            "probability": None if self.probability is None else round(self.probability, 6),
+            "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
+            "coverage": self.coverage,
+            "model": dict(self.model),
         }

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meninx.detect.calibration import TOP_CELLS, Calibration, Scale
+from meninx.detect.calibration import TOP_CELLS, Calibration, Scale, StudyScale
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
 KEY = "meninx"
 # Enough of a SHA-256 to know a file by: among a million, two that agree are one in 10 million.
 SEEN_DIGITS = 16
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ class ModelCard:
             return cls(
                 name=values["name"],
                 preprocessing=Preprocessing(**values["preprocessing"]),
-                calibration=Calibration(
-                    **{kind: _scale(scale) for kind, scale in values["calibration"].items()}
-                ),
+                calibration=_calibration(values["calibration"]),
                 types=tuple(values["types"]),
                 manifest_sha256=values["manifest_sha256"],
                 top_cells=values.get("top_cells", TOP_CELLS),
@@ -86,6 +84,17 @@ class ModelCard:
                 "the file is an ONNX model but no meninx detector: its metadata do not say how "
                 "pictures are to be prepared; write it with `meninx train`"
             ) from error
+
+
+def _calibration(values: Mapping[str, Any]) -> Calibration:
+    """Return a calibration as JSON has it."""
+    study = values["study"]
+    return Calibration(
+        picture=_scale(values["picture"]),
+        volume=_scale(values["volume"]),
+        by_sequence={name: _scale(scale) for name, scale in values["by_sequence"].items()},
+        study=study and StudyScale(dict(study["weights"]), _scale(study["scale"])),
+    )
 
 
 def _scale(values: Mapping[str, Any]) -> Scale:

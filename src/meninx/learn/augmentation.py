@@ -280,9 +280,7 @@ def vary_contrast(batch: Batch, options: AugmentationRecipe) -> Batch:
     image = torch.where(_each(_chosen(count, options.invert)), inverted, image)
     field = (0.25 * smooth_noise(count, 4, size)).exp()
     image = torch.where(_each(_chosen(count, options.bias)), image * field, image)
-    image = torch.where(
-        _each(_chosen(count, options.blur)), blurred(image, _one(0.5, 1.6)), image
-    )
+    image = torch.where(_each(_chosen(count, options.blur)), blurred(image, _one(0.5, 1.6)), image)
     image = torch.where(_each(_chosen(count, options.resolution)), _coarser(image), image)
     noise = _each(_uniform(count, 0.005, 0.045))
     # Magnitude images: Gaussian noise in both channels (Gudbjartsson and Patz 1995).

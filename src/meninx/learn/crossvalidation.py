@@ -139,13 +139,12 @@ def fit_pictures(cases: Sequence[Case]) -> Scale:
     """Fit the scale of pictures.
 
     Args:
-        cases: That nothing was learned from, scored by a detector without a scale.
+        cases: Scored pictures that nothing was learned from.
 
     Returns:
         Temperature, operating points, and how many were refused.
     """
-    scored = [case for case in cases if case.findings.probability is not None]
-    share = np.clip([case.findings.probability or 0.0 for case in scored], 1e-12, 1 - 1e-12)
-    tumor = np.array([case.picture.tumor for case in scored])
-    scale = fit_scale(np.log(share / (1 - share)), tumor)
+    scored = [case for case in cases if case.findings.logit is not None]
+    logits = np.array([case.findings.logit for case in scored], dtype=np.float64)
+    scale = fit_scale(logits, np.array([case.picture.tumor for case in scored]))
     return with_refusals(scale, [case.findings for case in cases])

@@ -356,9 +356,7 @@ def canvas_of(example: Example, preprocessing: Preprocessing) -> Canvas:
     mask = np.zeros_like(unit)
     if example.mask is not None:
         mask = preprocessing.resample(example.mask, placement)
-    return Canvas(
-        _as_bytes(unit), _as_bytes(mask), _as_bytes(depth_in_head(unit)), example.facts
-    )
+    return Canvas(_as_bytes(unit), _as_bytes(mask), _as_bytes(depth_in_head(unit)), example.facts)
 
 
 def depth_in_head(unit: NDArray[np.float32]) -> NDArray[np.float32]:

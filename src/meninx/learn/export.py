@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from meninx.detect.calibration import Calibration
-from meninx.detect.neighbors import CHANNELS
 from meninx.detect.model_card import SEEN_DIGITS, ModelCard
+from meninx.detect.neighbors import CHANNELS
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.gate import DetectorGraph, Familiarity

@@ -49,9 +49,7 @@ def cell_loss(
     """
     known = (~batch.unmasked).float()[:, None, None]  # [b, 1, 1]
     tumor, free = (cells.float() * known for cells in cell_targets(batch.mask, stride))
-    per_cell = F.binary_cross_entropy_with_logits(
-        cell_logits, tumor, reduction="none"
-    )  # [b, m, n]
+    per_cell = F.binary_cross_entropy_with_logits(cell_logits, tumor, reduction="none")  # [b, m, n]
     weight = free + options.tumor_cell * tumor
     # As many of the map, however fine its cells are.
     count = max(1, options.hard_cells * CELL_STRIDE**2 // stride**2)

@@ -22,8 +22,13 @@ from meninx.learn.gate import learn_familiarity
 from meninx.learn.low_rank import take_shape
 from meninx.learn.network import build_network
 from meninx.learn.recipe import Recipe
-from meninx.learn.study_point import study_scale
-from meninx.learn.training import DETECTOR_NAME, training_canvas, read_examples, training_loader
+from meninx.learn.training import (
+    DETECTOR_NAME,
+    read_examples,
+    training_canvas,
+    training_loader,
+)
+from meninx.learn.volume_point import volume_scale
 
 # Batches that the channels' statistics are measured on: the mean of several networks has others
 # than the mean of their statistics.
@@ -78,7 +83,7 @@ def merge(
     export_detector(network, recipe, Calibration(scale, scale), path, origin, familiarity)
     if studies := recipe.sampling.calibration_phantoms:
         log.info("calibrating volumes on %d simulated heads", studies)
-        recalibrate(path, Calibration(scale, study_scale(Detector(path), studies, heads)))
+        recalibrate(path, Calibration(scale, volume_scale(Detector(path), studies, heads)))
     return path
 
 

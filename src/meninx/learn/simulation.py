@@ -198,9 +198,7 @@ def _stack_of(
             source="simulated", sequence=sequence, plausible=sequence != "unknown",
         )  # fmt: skip
         examples.append(
-            Example(
-                one.image, truth if truth.any() else None, facts, framing, one.pixel_spacing
-            )
+            Example(one.image, truth if truth.any() else None, facts, framing, one.pixel_spacing)
         )
     return examples
 

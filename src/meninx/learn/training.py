@@ -43,7 +43,7 @@ from meninx.learn.provenance import check_same_run, seen_before, write_provenanc
 from meninx.learn.recipe import Recipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import RealHead, simulated_examples
-from meninx.learn.study_point import study_scale
+from meninx.learn.volume_point import volume_scale
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
 CANVAS_ZOOM = 7 / 6
@@ -141,7 +141,11 @@ def train(
     _fit(module, training_set, validation_set, output, checkpoint)
     figures = {}
     if is_first_process():
-        fitted = manifest.without_fold(training.test_fold, *training.left_out) if recipe.sampling.real else ()
+        fitted = (
+            manifest.without_fold(training.test_fold, *training.left_out)
+            if recipe.sampling.real
+            else ()
+        )
         origin = Origin(
             manifest.sha256,
             (*before, *hashes_of(fitted, heads)),
@@ -358,8 +362,8 @@ def _finish(
     studies = recipe.sampling.calibration_phantoms
     if studies:
         log.info("calibrating volumes on %d simulated heads", studies)
-        scale = study_scale(Detector(detector), studies, heads)
-        recalibrate(detector, dataclasses.replace(calibration, study=scale))
+        scale = volume_scale(Detector(detector), studies, heads)
+        recalibrate(detector, dataclasses.replace(calibration, volume=scale))
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     plot_training(read_epochs(output / "epochs.csv"), output / "curves")
     return figures

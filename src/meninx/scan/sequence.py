@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from meninx.scan.scan import Sequence
 
-# Words of scanners' and researchers' series names. "tirm" and "dark fluid" are Siemens' FLAIR.
-_FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid")
+# Words of scanners' and researchers' series names: "tirm" and "dark fluid" are Siemens' FLAIR, and
+# "t2f" is that of BraTS.
+_FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid|(?<![a-z0-9])t2f(?![a-z0-9])")
 _T1_FLAIR = re.compile(r"t1[ _-]*(w[ _-]*)?flair")
 _NO_CONTRAST = re.compile(
     r"(without|w/o|wo|no|non|pre|ohne|sans)[ _-]*(iv[ _-]*)?(contrast|gd|gad\w*|km|c(?![a-z]))"

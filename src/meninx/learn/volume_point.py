@@ -11,7 +11,7 @@ from meninx.learn.simulation import calibration_studies
 from meninx.learn.validation import fit_scale, with_refusals
 
 
-def study_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) -> Scale:
+def volume_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) -> Scale:
     """Return the scale of volumes.
 
     A volume's score is a maximum over its slices, so a picture's operating point would call every
@@ -19,20 +19,18 @@ def study_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) ->
     heads of unseen seeds stand in.
 
     Args:
-        detector: What is to be calibrated; its present scale of volumes does not matter.
+        detector: What is to be calibrated; its present scales do not matter.
         studies: How many heads, half of them with a lesion.
         heads: Real heads that every other one is made from; none to make all of shapes.
 
     Returns:
         Temperature and operating points of volumes, and how many were refused.
     """
-    present = detector.card.calibration.study.temperature
     logits, tumor, found = [], [], []
     for scan, sick in calibration_studies(studies, heads):
         found.append(detector.score(scan))
-        probability = found[-1].probability
-        if probability is not None:
-            share = np.clip(probability, 1e-12, 1 - 1e-12)
-            logits.append(present * float(np.log(share / (1 - share))))
+        logit = found[-1].logit
+        if logit is not None:
+            logits.append(logit)
             tumor.append(sick)
     return with_refusals(fit_scale(np.array(logits), np.array(tumor)), found)

@@ -1,0 +1,169 @@
+"""One answer a study, on the command line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from typer.testing import CliRunner
+
+from meninx.cli import app
+from meninx.detect.calibration import Calibration, Scale, StudyScale
+from meninx.detect.detector import load_detector, shipped_detector
+from meninx.learn.export import recalibrate
+from meninx.phantom.writing import make_study, write_dicom, write_nifti
+
+RUN = CliRunner()
+KEYS = [
+    "study", "series", "status", "decision", "probability", "p_values", "coverage", "model",
+]  # fmt: skip
+STUDY = StudyScale(
+    {"T1": 0.2, "T1c": 0.3, "T2": 0.2, "FLAIR": 0.3, "unknown": 0.2},
+    Scale(tumors=tuple(np.linspace(-1.0, 6.0, 99)), healthy=tuple(np.linspace(-6.0, 1.0, 99))),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The shipped detector, with a scale of studies."""
+    path = tmp_path_factory.mktemp("model") / "studies.onnx"
+    shutil.copy(shipped_detector(), path)
+    known = load_detector().card.calibration
+    recalibrate(path, Calibration(known.picture, known.volume, known.by_sequence, STUDY))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, head_grid):
+    """Two patients as DICOM, their series mixed; a third as NIfTI, a picture, a single series."""
+    folder = tmp_path_factory.mktemp("patients")
+    for seed, lesion, sequences in ((7, "glioma", ("T1", "T1c", "FLAIR")), (8, None, ("T2", "T1"))):
+        for sequence in sequences:
+            scan = make_study("", seed, lesion, sequence, "axial", head_grid).scan
+            write_dicom(scan, folder / f"{sequence} of {seed}", seed)
+    for name, sequence in (("sub-1_T2w", "T2"), ("sub-1_FLAIR", "FLAIR"), ("sub-2_T1w", "T1")):
+        scan = make_study("", 9, None, sequence, "axial", head_grid).scan
+        write_nifti(scan.voxels.astype(np.int16), scan, folder / f"{name}.nii.gz")
+    return folder
+
+
+def lines_of(*arguments, status=0):
+    result = RUN.invoke(app, ["predict", *map(str, arguments)])
+    assert status in (result.exit_code, None), result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def names(study):
+    return {name.rsplit("/", 1)[-1] for name in study["series"]}
+
+
+def test_each_study_has_a_line_after_all_scans(folder, model):
+    plain = lines_of(folder, "--json", "--model", model)
+    found = lines_of(folder, "--json", "--studies", "--model", model)
+    assert len(plain) == 8
+    assert [line["scan"] for line in found[:8]] == [line["scan"] for line in plain]
+    studies = found[8:]
+    assert all(list(study) == KEYS for study in studies)
+    assert [names(study) for study in studies] == [
+        {"sub-1_T2w.nii.gz", "sub-1_FLAIR.nii.gz"},
+        {"sub-2_T1w.nii.gz"},
+        {"T1 of 7", "T1c of 7", "FLAIR of 7"},
+        {"T1 of 8", "T2 of 8"},
+    ]
+    assert studies[0]["study"] == str(folder / "sub-1_*")
+    uids = {line["scan"]: line["identity"].get("study_instance_uid") for line in plain}
+    for study in studies[2:]:
+        assert {uids[name] for name in study["series"]} == {study["study"]}
+    assert studies[2]["decision"] == "tumor"
+    for study in studies:
+        assert (study["status"], study["coverage"]) == ("scored", 0.95)
+        assert study["model"] == plain[0]["model"]
+
+
+def test_a_study_of_a_single_series_has_its_answer(folder, model):
+    series, study = lines_of(folder / "sub-2_T1w.nii.gz", "--json", "--studies", "--model", model)
+    for key in ("decision", "probability", "p_values", "coverage"):
+        assert study[key] == series[key]
+    table = RUN.invoke(app, ["predict", str(folder / "sub-2_T1w.nii.gz")]).stdout
+    assert "study" not in table
+
+
+def test_the_table_has_a_line_below_the_series_of_a_study(folder, model):
+    table = RUN.invoke(app, ["predict", str(folder), "--model", str(model)]).stdout.splitlines()
+    rows = [line.split("  ")[0].rsplit("/", 1)[-1] for line in table[1:]]
+    below = [rows[index - 1] for index, row in enumerate(rows) if row.startswith("= study of")]
+    assert [row for row in rows if row.startswith("=")] == [
+        "= study of 2 series", "= study of 3 series", "= study of 2 series",
+    ]  # fmt: skip
+    assert below[0].startswith("sub-1_")
+    assert "7" in below[1]
+    assert "8" in below[2]
+    assert "judged by FLAIR, T1c, T1" in "\n".join(table)
+
+
+def test_a_refused_series_does_not_count_and_hides_nothing(folder, model, tmp_path):
+    shutil.copytree(folder / "T1 of 7", tmp_path / "T1")
+    shutil.copytree(folder / "FLAIR of 7", tmp_path / "FLAIR")
+    for path in (tmp_path / "T1").iterdir():
+        dataset = dcmread(path)
+        dataset.SeriesDescription = "localizer"
+        dataset.save_as(path)
+    found = lines_of(tmp_path, "--json", "--studies", "--model", model, status=1)
+    assert sorted(line["status"] for line in found[:2]) == ["refused", "scored"]
+    (study,) = found[2:]
+    assert study["status"] == "scored"
+    assert names(study) == {"FLAIR"}
+    shutil.rmtree(tmp_path / "FLAIR")
+    refused, study = lines_of(tmp_path, "--json", "--studies", "--model", model, status=1)
+    assert (refused["reason"], study["status"], study["series"]) == ("localizer", "refused", [])
+    assert (study["probability"], study["p_values"]) == (None, {})
+
+
+def test_without_a_coverage_nothing_is_referred(folder, model):
+    found = lines_of(folder, "--json", "--studies", "--model", model, "--coverage", 0)
+    for study in found[8:]:
+        assert study["coverage"] is None
+        assert study["decision"] in ("tumor", "no_tumor")
+    wide = lines_of(folder, "--json", "--studies", "--model", model, "--coverage", 0.999)
+    assert {study["decision"] for study in wide[8:]} == {"refer"}
+
+
+def test_findings_jsonl_has_the_studies_if_asked_for(folder, model, tmp_path):
+    series = [folder / "T1 of 8", folder / "T2 of 8"]
+    arguments = ["predict", *map(str, series), "--output", str(tmp_path), "--model", str(model)]
+    written = tmp_path / "findings.jsonl"
+    assert RUN.invoke(app, arguments).exit_code == 0
+    assert len(written.read_text().splitlines()) == 2
+    assert RUN.invoke(app, [*arguments, "--studies"]).exit_code == 0
+    *_, study = map(json.loads, written.read_text().splitlines())
+    assert names(study) == {"T1 of 8", "T2 of 8"}  # from two paths
+
+
+def test_pictures_are_no_study(tmp_path, sick):
+    image = sick.scan.slice(4).image
+    gray = np.clip(image / image.max() * 255, 0, 255).astype(np.uint8)
+    for name in ("t1.png", "flair.png"):
+        Image.fromarray(gray).save(tmp_path / name)
+    found = lines_of(tmp_path, "--json", "--studies", status=None)
+    assert [line["scan"].rsplit("/", 1)[-1] for line in found] == ["flair.png", "t1.png"]
+
+
+def test_phantoms_of_the_command_are_one_study_each(tmp_path):
+    made = RUN.invoke(app, ["phantom", str(tmp_path), "--count", "2"])
+    assert made.exit_code == 0
+    found = lines_of(tmp_path / "studies", "--json", "--studies")
+    assert [len(line["series"]) for line in found[2:]] == [1, 1]
+    assert len({line["study"] for line in found[2:]}) == 2
+
+
+def test_without_a_scale_of_studies_the_most_telling_series_answers(folder):
+    found = lines_of(folder, "--json", "--studies")
+    assert [names(study) for study in found[8:]] == [
+        {"sub-1_FLAIR.nii.gz"}, {"sub-2_T1w.nii.gz"}, {"FLAIR of 7"}, {"T2 of 8"},
+    ]  # fmt: skip
+    answers = {line["scan"]: line for line in found[:8]}
+    for study in found[8:]:
+        assert study["probability"] == answers[study["series"][0]]["probability"]
+        assert study["decision"] == answers[study["series"][0]]["decision"]
