@@ -3,7 +3,7 @@
 Legend: n pictures, s side of the canvas in pixels.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from meninx.data.prepare import read_mask, read_one, stack_gap_mm
 from meninx.detect.detector import brain_range, brain_slices
 from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import Framing, Preprocessing, foreground, framing_of
-from meninx.errors import DataError
+from meninx.errors import DataError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import Batch
 from meninx.scan.raster import read_gray
@@ -133,6 +133,18 @@ def _pixels(picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32] 
     return image, mask
 
 
+def _pixels_if_any(
+    picture: Picture,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None] | None:
+    """Return what `_pixels` does; None of a blank picture."""
+    try:
+        return _pixels(picture)
+    except UnsupportedScan as error:
+        if error.reason == "blank" and not picture.tumor:
+            return None
+        raise
+
+
 def _facts(picture: Picture, masked: bool, *, fair: bool, tumor: bool | None = None) -> Facts:
     """Return what a row says of one of its slices."""
     kind = TUMOR_FREE
@@ -169,7 +181,12 @@ def _slices_of(picture: Picture) -> Iterator[Example]:
 def _slices_of_stack(members: Sequence[Picture]) -> Iterator[Example]:
     """Yield the pictures of a stack that show enough of the head, with their neighbors."""
     ordered = sorted(members, key=lambda picture: picture.position or 0)
-    pixels = [_pixels(picture) for picture in ordered]
+    # Beyond the head many stacks show nothing at all.
+    shown = [_pixels_if_any(picture) for picture in ordered]
+    blank = next((np.zeros_like(one[0]) for one in shown if one is not None), None)
+    if blank is None:
+        return
+    pixels = [(blank, None) if one is None else one for one in shown]
     shapes = {image.shape for image, _ in pixels}
     if len(shapes) > 1:
         raise DataError(
@@ -264,6 +281,22 @@ class SliceDataset:
     def __len__(self) -> int:
         """Return the number of examples n."""
         return len(self.image)
+
+    def without_folds(self, folds: Collection[int]) -> "SliceDataset":
+        """Return the examples of all other folds; heads, and so neighbors, lie in one fold whole.
+
+        Args:
+            folds: To leave out.
+
+        Returns:
+            A smaller data set.
+        """
+        kept = [index for index, one in enumerate(self.facts) if one.fold not in folds]
+        chosen = torch.tensor(kept)
+        facts = [self.facts[index] for index in kept]
+        return SliceDataset.of_planes(
+            self.image[chosen], self.mask[chosen], self.depth[chosen], facts
+        )
 
     def to(self, device: torch.device) -> "SliceDataset":
         """Return the same data set in another device's memory."""

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,13 +104,23 @@ def export_detector(
     store_weights_in_half(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    weights = {name: tensor.half() if tensor.is_floating_point() else tensor
-               for name, tensor in network.state_dict().items()}  # fmt: skip
-    save_file(
-        weights,
-        path.with_suffix(".safetensors"),
-        metadata={"recipe": recipe.name, SEEN_KEY: " ".join(card.seen)},
-    )
+    save_weights(network, recipe, path.with_suffix(".safetensors"), card.seen)
+
+
+def save_weights(network: Backbone, recipe: Recipe, path: Path, seen: Sequence[str] = ()) -> None:
+    """Write a network's weights in half precision.
+
+    Args:
+        network: Trained.
+        recipe: That it was trained by.
+        path: The safetensors file.
+        seen: What it was fitted on, as in `ModelCard.seen`.
+    """
+    weights = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    save_file(weights, path, metadata={"recipe": recipe.name, SEEN_KEY: " ".join(seen)})
 
 
 def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class DetectorTraining(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.network = build_network(recipe.network.architecture, recipe.network.dropout)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.validation = Validation()
         self.type_weights: Tensor | None
         self.register_buffer("type_weights", type_weights, persistent=False)
@@ -93,9 +94,10 @@ class DetectorTraining(lightning.LightningModule):
         loss = loss + options.picture_weight * picture_loss(
             logits, batch.tumor, counted, options.label_smoothing
         )
-        loss = loss + options.type_weight * type_loss(
-            type_logits, batch.tumor_type, self.type_weights, options.label_smoothing
-        )
+        if options.type_weight:
+            loss = loss + options.type_weight * type_loss(
+                type_logits, batch.tumor_type, self.type_weights, options.label_smoothing
+            )
         accuracy = ((logits > 0) == batch.tumor).float().mean()
         for name, value in (("loss", loss), ("accuracy", accuracy)):
             self.log(

@@ -1,7 +1,7 @@
 """Pack what a recipe learns from into one small file, for a machine that has nothing else.
 
-A pack is a zip: a list of facts, and each canvas as WebP. A GPU at hand for a quarter of an hour then
-trains from its first minute, without the collections and without their readers.
+A pack is a zip: a list of facts, and each canvas as WebP. A GPU at hand for a quarter of an hour
+then trains from its first minute, without the collections and without their readers.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from meninx.errors import DataError
 from meninx.learn.dataset import Canvas, Example, Facts, SliceDataset, canvas_of, depth_in_head
 
 FORMAT = 1
+PLANES = ("image", "mask", "depth")
 INDEX = "index.json"
 # A canvas of 208 px then takes some 3 kB; training changes pictures far more than that.
 QUALITY = 75
@@ -67,11 +68,13 @@ def _encoded(plane: NDArray[np.uint8], **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def read_packs(paths: Sequence[Path]) -> SliceDataset:
-    """Read packs into memory, one after the other.
+def unpack(paths: Sequence[Path], folder: Path) -> SliceDataset:
+    """Read packs into memory, one after the other, by way of a folder of plain arrays.
 
     Args:
         paths: Written by `write_pack`, with canvases of one size.
+        folder: Where the arrays are kept: processes that train beside each other decode once. What
+            an earlier call left there is taken as it is.
 
     Returns:
         All of their examples.
@@ -83,18 +86,29 @@ def read_packs(paths: Sequence[Path]) -> SliceDataset:
     if len({size for _, size, _ in parts}) != 1:
         sizes = ", ".join(f"{path} {size} px" for path, size, _ in parts)
         raise DataError(f"packs of different canvases: {sizes}; pack them again with one recipe")
+    facts = [one for _, _, facts in parts for one in facts]
+    files = [folder / f"{name}.npy" for name in PLANES]
+    if not all(file.is_file() for file in files):
+        _decode([(path, len(facts)) for path, _, facts in parts], files)
+    planes = [torch.from_numpy(np.load(file)) for file in files]
+    if len(planes[0]) != len(facts):
+        raise DataError(f"{folder}: unpacked from other files; remove it")
+    return SliceDataset.of_planes(planes[0], planes[1], planes[2], facts)
+
+
+def _decode(packs: Sequence[tuple[Path, int]], files: Sequence[Path]) -> None:
+    """Write images, masks and depths of packs, each with its number of examples, as arrays."""
     jobs = [
-        (path, first, min(first + PART, len(facts)))
-        for path, _, facts in parts
-        for first in range(0, len(facts), PART)
+        (path, first, min(first + PART, count))
+        for path, count in packs
+        for first in range(0, count, PART)
     ]
     # Distances within the head cost more than decoding: all cores share them.
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         decoded = list(pool.map(_decoded, jobs))
-    planes = [torch.from_numpy(np.concatenate(column)) for column in zip(*decoded, strict=True)]
-    return SliceDataset.of_planes(
-        planes[0], planes[1], planes[2], [one for _, _, facts in parts for one in facts]
-    )
+    for file, column in zip(files, zip(*decoded, strict=True), strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.concatenate(column))
 
 
 def _index_of(path: Path) -> tuple[int, list[Facts]]:
@@ -123,11 +137,9 @@ def _decoded(job: tuple[Path, int, int]) -> tuple[NDArray[np.uint8], ...]:
             mask = np.zeros_like(image)
             if f"{number}-mask.webp" in names:
                 mask = _plane(file.read(f"{number}-mask.webp"))
-            depth = depth_in_head(image.astype(np.float32) / 255)
+            depth = depth_in_head((image / np.float32(255)).astype(np.float32))
             canvases.append(Canvas(image, mask, np.rint(depth * 255).astype(np.uint8), Facts(0)))
-    return tuple(
-        np.stack([getattr(one, name) for one in canvases]) for name in ("image", "mask", "depth")
-    )
+    return tuple(np.stack([getattr(one, name) for one in canvases]) for name in PLANES)
 
 
 def _plane(data: bytes) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import framing_of
 from meninx.errors import UnsupportedScan
 from meninx.learn.dataset import SIMULATED, Example, Facts
+from meninx.learn.heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
 from meninx.learn.measured_head import HeadTemplate, MeasuredHead, template_of
 from meninx.phantom.lesion import KINDS
 from meninx.phantom.phantom import SCAN_CENTER, Grid, Phantom, grid_of
@@ -73,20 +74,6 @@ class HeadJob(NamedTuple):
     seeds: tuple[int, ...]
 
 
-class RealHead(NamedTuple):
-    """A head to simulate others from.
-
-    Args:
-        path: A whole head in T1 without lesions.
-        person: Whose it is.
-        fold: That this person's scans lie in; 0 for none.
-    """
-
-    path: Path
-    person: str = ""
-    fold: int = 0
-
-
 # Heads of shapes that one process makes in a row.
 SHAPES_PER_JOB = 10
 
@@ -136,7 +123,8 @@ def simulated_examples(
 
 @lru_cache(maxsize=2)
 def _template(path: Path) -> HeadTemplate:
-    return template_of(read_one(path))
+    scan = read_packed_head(path) if path.suffix == PACKED_HEAD_SUFFIX else read_one(path)
+    return template_of(scan)
 
 
 def _examples_of_job(job: HeadJob) -> list[Example]:

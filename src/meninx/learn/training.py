@@ -32,8 +32,9 @@ from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
-from meninx.learn.export import Origin, export_detector, recalibrate
+from meninx.learn.export import Origin, export_detector, recalibrate, save_weights
 from meninx.learn.gate import learn_familiarity
+from meninx.learn.heads import RealHead
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
 from meninx.learn.low_rank import take_shape
@@ -42,13 +43,14 @@ from meninx.learn.network import CELLS
 from meninx.learn.provenance import check_same_run, seen_before, write_provenance
 from meninx.learn.recipe import Recipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
-from meninx.learn.simulation import RealHead, simulated_examples
+from meninx.learn.simulation import simulated_examples
 from meninx.learn.volume_point import volume_scale
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
 CANVAS_ZOOM = 7 / 6
 MONITOR = "val/score"
 DETECTOR_NAME = "detector.onnx"
+WEIGHTS_NAME = "weights.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +155,41 @@ def train(
         )
         figures = _finish(module, known, validation_set, output, origin, heads)
     return Run(output, output / DETECTOR_NAME, figures)
+
+
+def train_unpacked(unpacked: SliceDataset, recipe: Recipe, output: Path) -> Path:
+    """Train on slices that were packed, on a machine that has nothing else; leave the weights.
+
+    A training that was stopped goes on from its last finished epoch; one that is whole is taken as
+    it is.
+
+    Args:
+        unpacked: From `packing.unpack`; folds that the recipe leaves out are not learned from.
+        recipe: All choices; it may hold no fold out to choose the epoch by.
+        output: Run folder; made if missing.
+
+    Returns:
+        The weights, safetensors in half precision. `benchmarks/finish.py` makes a detector of them.
+
+    Raises:
+        OptionError: If the recipe wants an epoch to be chosen.
+    """
+    training = recipe.training
+    if training.validation_fold:
+        raise OptionError(
+            f"training.validation_fold: {training.validation_fold}, but packs hold no pictures to "
+            "choose an epoch by; set it to 0"
+        )
+    weights = output / WEIGHTS_NAME
+    if weights.is_file():
+        return weights
+    lightning.seed_everything(training.seed, workers=True, verbose=False)
+    dataset = unpacked.without_folds({training.test_fold, *training.left_out} - {0})
+    output.mkdir(parents=True, exist_ok=True)
+    module = DetectorTraining(recipe)
+    _fit(module, dataset, None, output, _last_checkpoint(output))
+    save_weights(module.network, recipe, weights)
+    return weights
 
 
 def training_canvas(recipe: Recipe) -> Preprocessing:
@@ -290,6 +327,7 @@ def _fit(
         callbacks=callbacks,
         logger=TensorBoardLogger(output, name="", version="tensorboard"),
         enable_model_summary=False,
+        benchmark=torch.cuda.is_available(),
         num_sanity_val_steps=0,
         log_every_n_steps=min(10, len(loader)),
     )

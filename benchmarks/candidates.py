@@ -1,0 +1,249 @@
+"""Compare candidates for the shipped detector by people that they never saw, and train the winner.
+
+Each candidate is trained twice, once on each half of the people (benchmarks/people.py), and judged
+by the other half; one number decides, as docs/evidence.md wrote down before the first training. Then
+the winner is trained on each half for longer, and on all people with two seeds. Several trainings share
+one GPU: this is made for one at hand for a quarter of an hour, but runs on a CPU as well.
+
+Run: python benchmarks/candidates.py PACK ... --output RUNS [--seconds 560] [--first-share 0.3]
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import multiprocessing
+import time
+import tomllib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from meninx.assess.metrics import auroc
+from meninx.learn.dataset import CONTEXT, TUMOR_FREE, SliceDataset
+from meninx.learn.export import load_weights
+from meninx.learn.network import CellNetwork
+from meninx.learn.packing import unpack
+from meninx.learn.recipe import Recipe, read_recipe
+from meninx.learn.training import WEIGHTS_NAME, train_unpacked, training_device
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
+CANDIDATES = Path(__file__).with_suffix(".toml")
+# Of benchmarks/people.py: what each half leaves out.
+HALVES = {"a": (5, 6), "b": (5, 7)}
+PEOPLE_FOLD = {"a": 6, "b": 7}
+SEQUENCES = ("FLAIR", "T1", "T1c")
+# Slices that count, as for volumes: half of the fullest one's head, tumor on 0.08 % or on nothing.
+LEAST_HEAD, LEAST_TUMOR = 0.5, 0.0008
+HOTTEST_SLICES = 3
+# Weight of tumor-free people's scans against those with tumor in the number that decides.
+PENALTY = 0.5
+# Seconds that judging and starting take beside the trainings.
+AFTERWARDS = 35.0
+
+
+def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
+    """Return a recipe with some of its tables' values changed."""
+    parts = {
+        table: dataclasses.replace(getattr(recipe, table), **values)
+        for table, values in changes.items()
+    }
+    return dataclasses.replace(recipe, **parts)
+
+
+def on_half(recipe: Recipe, half: str, epochs: int, seed: int = 0) -> Recipe:
+    """Return a recipe that leaves one half of the people out; an empty name leaves out none."""
+    left_out = HALVES.get(half, ())
+    return changed(recipe, {"training": {"left_out": left_out, "epochs": epochs, "seed": seed}})
+
+
+def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
+    """Return the fine cells of every example, shape (n, m, m)."""
+    device, recipe = training_device(), read_recipe(RECIPE)
+    network = CellNetwork()
+    load_weights(network, weights)
+    network.to(device).eval()
+    preprocessing, found = recipe.preprocessing, []
+    with torch.inference_mode():
+        for batch in dataset.to(device).batches(128):
+            image = batch.image
+            if image.shape[-1] != size:
+                image = F.interpolate(image, (size, size), mode="bilinear", antialias=True)
+            x = (image - preprocessing.mean) / preprocessing.std
+            found.append(network(x)[0].float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def judged(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+    """Return, for every scan, its slices' labels and scores, by sequence."""
+    flat = np.sort(cells.reshape(len(cells), -1), axis=1)
+    scores = flat[:, -CellNetwork.top_cells :].mean(1)
+    heads = (dataset.depth > 0).flatten(1).float().mean(1).numpy()
+    covered = (dataset.mask > 127).flatten(1).float().mean(1).numpy()
+    stacks: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for index, one in enumerate(dataset.facts):
+        if one.kind != CONTEXT and one.person and one.source != "simulated":
+            stacks[one.source, one.person, one.sequence].append(index)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for (source, person, sequence), members in stacks.items():
+        own = np.array(members)
+        sick = any(dataset.facts[index].kind != TUMOR_FREE for index in members)
+        counted = heads[own] >= LEAST_HEAD * heads[own].max()
+        counted &= (covered[own] == 0) | (covered[own] >= LEAST_TUMOR)
+        peaks = []
+        for index in own[counted & (covered[own] > 0)]:
+            row, column = divmod(int(cells[index].argmax()), cells.shape[2])
+            side = dataset.mask.shape[1] / cells.shape[1]
+            place = (int((row + 0.5) * side), int((column + 0.5) * side))
+            peaks.append(bool(dataset.mask[index, place[0], place[1]] > 127))
+        found[sequence].append(
+            {
+                "source": source, "person": person, "tumor": sick,
+                "slices": (covered[own][counted] > 0).tolist(),
+                "scores": scores[own][counted].astype(float).tolist(),
+                "scan": float(np.sort(scores[own])[-HOTTEST_SLICES:].mean()), "peaks": peaks,
+            }
+        )  # fmt: skip
+    return dict(found)
+
+
+def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
+    """Return a candidate's figures over the people of both halves, and the one that decides."""
+    result: dict[str, Any] = {}
+    within_all, scans_all = [], []
+    for sequence in SEQUENCES:
+        pooled, within, scans, peaks = [], [], [], []
+        for half in halves:
+            sick = [one for one in half.get(sequence, []) if one["tumor"]]
+            pooled.append(
+                auroc(
+                    np.concatenate([one["slices"] for one in sick]),
+                    np.concatenate([one["scores"] for one in sick]),
+                )
+            )
+            within += [auroc(np.array(one["slices"]), np.array(one["scores"])) for one in sick]
+            peaks += [peak for one in sick for peak in one["peaks"]]
+            # Tumor-free people have hardly a T1c: every other sequence of theirs stands against it.
+            free = [one["scan"] for name in half for one in half[name]
+                    if not one["tumor"] and (name == sequence or sequence == "T1c")]  # fmt: skip
+            values = np.array([one["scan"] for one in sick] + free)
+            scans.append(auroc(np.arange(len(values)) < len(sick), values))
+        result[sequence] = {
+            "pooled": float(np.mean(pooled)),
+            "within": float(np.nanmean(within)),
+            "peak": float(np.mean(peaks)),
+            "scans": float(np.mean(scans)),
+        }
+        within_all.append(0.5 * (result[sequence]["pooled"] + result[sequence]["within"]))
+        scans_all.append(result[sequence]["scans"])
+    result["number"] = float(np.mean(within_all) - PENALTY * (1 - np.mean(scans_all)))
+    return result
+
+
+def trained(job: tuple[Sequence[Path], Recipe, Path]) -> float:
+    """Train one network; return the seconds that it took."""
+    packs, recipe, folder = job
+    began = time.perf_counter()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    torch.set_num_threads(2 if torch.cuda.is_available() else torch.get_num_threads())
+    train_unpacked(unpack(packs, folder.parent / "unpacked"), recipe, folder)
+    return time.perf_counter() - began
+
+
+def judge_half(whole: SliceDataset, half: str, weights: Path, size: int) -> dict[str, Any]:
+    """Judge a network by the people of the half that it left out, at an input of `size` px."""
+    folds = {one.fold for one in whole.facts}
+    dataset = whole.without_folds(folds - {PEOPLE_FOLD[half]})
+    return judged(dataset, cell_logits(weights, dataset, size))
+
+
+def run_all(jobs: Sequence[tuple[Sequence[Path], Recipe, Path]], at_once: int) -> list[float]:
+    """Run trainings, several at a time, each in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(at_once, len(jobs)), maxtasksperchild=1) as pool:
+        return pool.map(trained, jobs, chunksize=1)
+
+
+def main() -> None:
+    """Compare, choose, train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("packs", type=Path, nargs="+")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=560, help="in all")
+    parser.add_argument("--first-epochs", type=int, default=6, help="of each candidate")
+    parser.add_argument("--last-epochs", type=int, default=0, help="0: what the time allows")
+    parser.add_argument("--at-once", type=int, default=8)
+    parser.add_argument("--only", nargs="*", help="candidates; all by default")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    began = time.perf_counter()
+    base = read_recipe(RECIPE)
+    table = tomllib.loads(CANDIDATES.read_text(encoding="utf-8"))
+    names = options.only or list(table)
+    recipes = {name: changed(base, table[name]) for name in names}
+    whole = unpack(options.packs, options.output / "unpacked")
+    print(f"{len(whole)} slices after {time.perf_counter() - began:.0f} s", flush=True)
+    chosen, an_epoch = names[-1], 0.0
+    if options.first_epochs:
+        chosen, an_epoch = compared(options, whole, recipes)
+    epochs = options.last_epochs
+    if not epochs:
+        left = options.seconds - (time.perf_counter() - began) - AFTERWARDS
+        epochs = max(1, int(left / (4 * an_epoch)))
+    print(f"{chosen}: {epochs} epochs", flush=True)
+    recipe = recipes[chosen]
+    jobs = [(options.packs, on_half(recipe, half, epochs), options.output / f"half-{half}")
+            for half in HALVES]  # fmt: skip
+    jobs += [(options.packs, on_half(recipe, "", epochs, seed), options.output / f"all-{seed}")
+             for seed in (0, 1)]  # fmt: skip
+    run_all(jobs, options.at_once)
+    print(f"trained after {time.perf_counter() - began:.0f} s", flush=True)
+    halves = judged_halves(whole, options.output, "half", recipe)
+    (options.output / "halves.json").write_text(json.dumps(halves))
+    (options.output / "chosen.json").write_text(json.dumps({"name": chosen, "epochs": epochs}))
+    print("halves", json.dumps(figures(halves)), flush=True)
+    print(f"{time.perf_counter() - began:.0f} s", flush=True)
+
+
+def judged_halves(
+    whole: SliceDataset, output: Path, name: str, recipe: Recipe
+) -> list[dict[str, Any]]:
+    """Judge the two networks of a name, each by the people that it never saw."""
+    size = recipe.preprocessing.size
+    return [judge_half(whole, half, output / f"{name}-{half}" / WEIGHTS_NAME, size)
+            for half in HALVES]  # fmt: skip
+
+
+def compared(
+    options: argparse.Namespace, whole: SliceDataset, recipes: dict[str, Recipe]
+) -> tuple[str, float]:
+    """Train every candidate on each half; return the best one's name, and seconds an epoch."""
+    jobs = [
+        (
+            options.packs,
+            on_half(recipe, half, options.first_epochs),
+            options.output / f"{name}-{half}",
+        )
+        for name, recipe in recipes.items()
+        for half in HALVES
+    ]
+    began = time.perf_counter()
+    run_all(jobs, options.at_once)
+    spent = time.perf_counter() - began
+    an_epoch = spent / (len(jobs) * options.first_epochs)
+    print(f"{len(jobs)} trainings in {spent:.0f} s, {an_epoch:.2f} s an epoch", flush=True)
+    found = {}
+    for name, recipe in recipes.items():
+        found[name] = figures(judged_halves(whole, options.output, name, recipe))
+        print(name, json.dumps(found[name]), flush=True)
+    (options.output / "candidates.json").write_text(json.dumps(found, indent=1))
+    return max(found, key=lambda name: found[name]["number"]), an_epoch
+
+
+if __name__ == "__main__":
+    main()
