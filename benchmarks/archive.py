@@ -30,7 +30,8 @@ from meninx.archive.units import units_of
 from meninx.assess.speed import machine
 from meninx.detect.detector import load_detector, score_path
 from meninx.phantom.phantom import grid_of
-from meninx.phantom.writing import dicom_slice, make_study, stable_uid
+from meninx.phantom.studies import make_study
+from meninx.phantom.writing import dicom_slice, stable_uid
 from meninx.scan.scan import Scan
 
 HEADS, HOSTILE_EVERY, SLICES = 20, 25, 3

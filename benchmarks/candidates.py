@@ -1,9 +1,9 @@
 """Compare candidates for the shipped detector by people that they never saw, and train the winner.
 
 Each candidate is trained twice, once on each half of the people (benchmarks/people.py), and judged
-by the other half; one number decides, as docs/evidence.md wrote down before the first training. Then
-the winner is trained on each half for longer, and on all people with two seeds. Several trainings share
-one GPU: this is made for one at hand for a quarter of an hour, but runs on a CPU as well.
+by the other half; one number decides, as docs/evidence.md wrote down before the first training.
+Then the winner is trained on each half for longer, and on all people with two seeds. Several
+trainings share one GPU: made for one at hand for a quarter of an hour, this runs on a CPU as well.
 
 Run: python benchmarks/candidates.py PACK ... --output RUNS [--seconds 560] [--first-share 0.3]
 """
@@ -13,6 +13,7 @@ import dataclasses
 import json
 import logging
 import multiprocessing
+import sys
 import time
 import tomllib
 from collections import defaultdict
@@ -25,6 +26,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from meninx.assess.metrics import auroc
+from meninx.detect.preprocessing import Preprocessing
 from meninx.learn.dataset import CONTEXT, TUMOR_FREE, SliceDataset
 from meninx.learn.export import load_weights
 from meninx.learn.network import CellNetwork
@@ -64,11 +66,11 @@ def on_half(recipe: Recipe, half: str, epochs: int, seed: int = 0) -> Recipe:
 
 def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
     """Return the fine cells of every example, shape (n, m, m)."""
-    device, recipe = training_device(), read_recipe(RECIPE)
+    device, preprocessing = training_device(), Preprocessing()
     network = CellNetwork()
     load_weights(network, weights)
     network.to(device).eval()
-    preprocessing, found = recipe.preprocessing, []
+    found = []
     with torch.inference_mode():
         for batch in dataset.to(device).batches(128):
             image = batch.image
@@ -120,6 +122,8 @@ def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]
         pooled, within, scans, peaks = [], [], [], []
         for half in halves:
             sick = [one for one in half.get(sequence, []) if one["tumor"]]
+            if not sick:
+                continue
             pooled.append(
                 auroc(
                     np.concatenate([one["slices"] for one in sick]),
@@ -133,6 +137,8 @@ def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]
                     if not one["tumor"] and (name == sequence or sequence == "T1c")]  # fmt: skip
             values = np.array([one["scan"] for one in sick] + free)
             scans.append(auroc(np.arange(len(values)) < len(sick), values))
+        if not pooled:
+            continue
         result[sequence] = {
             "pooled": float(np.mean(pooled)),
             "within": float(np.nanmean(within)),
@@ -149,7 +155,9 @@ def trained(job: tuple[Sequence[Path], Recipe, Path]) -> float:
     """Train one network; return the seconds that it took."""
     packs, recipe, folder = job
     began = time.perf_counter()
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Several trainings at a time would write over each other's bars.
+    sys.stdout = sys.stderr = (folder / "training.log").open("a", buffering=1)
     torch.set_num_threads(2 if torch.cuda.is_available() else torch.get_num_threads())
     train_unpacked(unpack(packs, folder.parent / "unpacked"), recipe, folder)
     return time.perf_counter() - began
@@ -173,6 +181,7 @@ def main() -> None:
     """Compare, choose, train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=560, help="in all")
     parser.add_argument("--first-epochs", type=int, default=6, help="of each candidate")
@@ -182,7 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     began = time.perf_counter()
-    base = read_recipe(RECIPE)
+    base = read_recipe(options.recipe)
     table = tomllib.loads(CANDIDATES.read_text(encoding="utf-8"))
     names = options.only or list(table)
     recipes = {name: changed(base, table[name]) for name in names}

@@ -16,7 +16,8 @@ from PIL import Image
 from meninx.assess.speed import machine
 from meninx.detect.detector import Detector, load_detector, score_path
 from meninx.phantom.phantom import grid_of
-from meninx.phantom.writing import make_study, write_dicom
+from meninx.phantom.studies import make_study
+from meninx.phantom.writing import write_dicom
 from meninx.scan.scan import Scan
 
 # Different pictures, written again and again under other names: reading costs what it costs.

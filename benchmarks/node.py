@@ -25,7 +25,8 @@ from meninx.assess.speed import machine, make_inputs
 from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import peer_of
 from meninx.phantom.phantom import grid_of
-from meninx.phantom.writing import dicom_slice, make_study, write_dicom
+from meninx.phantom.studies import make_study
+from meninx.phantom.writing import dicom_slice, write_dicom
 
 QUIET, RUNS = 1.0, 5
 STUDIES, ASSOCIATIONS = 20, 8

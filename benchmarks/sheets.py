@@ -7,7 +7,7 @@ from PIL import Image
 
 from meninx.detect.detector import load_detector
 from meninx.detect.drawing import explanation_sheet
-from meninx.phantom.writing import make_studies
+from meninx.phantom.studies import make_studies
 
 COUNT, FIRST_SEED, COLUMNS, WIDTH = 10, 600, 5, 420
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from meninx.assess.speed import peak_megabytes
 from meninx.detect.detector import load_detector, score_path
-from meninx.phantom.writing import make_studies, write_studies
+from meninx.phantom.studies import make_studies
+from meninx.phantom.writing import write_studies
 
 RUNS = 7
 

@@ -30,7 +30,7 @@ from meninx.detect.calibration import OPERATING_POINTS
 from meninx.detect.detector import Detector, load_detector
 from meninx.detect.explanation import gray_picture, heatmap_of, overlay
 from meninx.detect.findings import Findings
-from meninx.phantom.writing import make_studies
+from meninx.phantom.studies import make_studies
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from meninx.phantom.phantom import Grid, grid_of
-from meninx.phantom.writing import Study, make_study
+from meninx.phantom.studies import Study, make_study
 from meninx.scan.geometry import affine_of_stack
 from meninx.scan.scan import Scan
 

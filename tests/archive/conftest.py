@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from meninx.phantom.phantom import grid_of
-from meninx.phantom.writing import dicom_slice, make_study, write_nifti
+from meninx.phantom.studies import make_study
+from meninx.phantom.writing import dicom_slice, write_nifti
 
 SERIES, SLICES = 5, 3
 

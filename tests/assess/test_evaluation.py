@@ -18,7 +18,8 @@ from meninx.detect.detector import load_detector
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import SEEN_DIGITS
 from meninx.errors import DataError
-from meninx.phantom.writing import make_studies, write_studies
+from meninx.phantom.studies import make_studies
+from meninx.phantom.writing import write_studies
 
 
 @pytest.fixture(scope="module")

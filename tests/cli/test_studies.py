@@ -13,7 +13,8 @@ from meninx.cli import app
 from meninx.detect.calibration import Calibration, Scale, StudyScale
 from meninx.detect.detector import load_detector, shipped_detector
 from meninx.learn.export import recalibrate
-from meninx.phantom.writing import make_study, write_dicom, write_nifti
+from meninx.phantom.studies import make_study
+from meninx.phantom.writing import write_dicom, write_nifti
 
 RUN = CliRunner()
 KEYS = [

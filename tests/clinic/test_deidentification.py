@@ -14,7 +14,8 @@ from meninx.cli import app
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, cleaned
 from meninx.errors import UnsupportedScan
 from meninx.phantom.phantom import grid_of
-from meninx.phantom.writing import dicom_slice, make_study, write_dicom
+from meninx.phantom.studies import make_study
+from meninx.phantom.writing import dicom_slice, write_dicom
 from meninx.scan.reading import read_scans
 from tests.scan.dicom_making import enhanced, save
 

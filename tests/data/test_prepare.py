@@ -9,7 +9,8 @@ from meninx.data.manifest import read_manifest, write_manifest
 from meninx.data.prepare import load_data, prepare, ranges
 from meninx.errors import DataError, OptionError
 from meninx.phantom.phantom import Phantom, grid_of
-from meninx.phantom.writing import make_studies, write_studies
+from meninx.phantom.studies import make_studies
+from meninx.phantom.writing import write_studies
 
 
 def picture_of(seed):

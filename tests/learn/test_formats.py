@@ -5,7 +5,8 @@ from meninx.data.prepare import load_data
 from meninx.detect.detector import Detector, load_detector, shipped_detector
 from meninx.errors import ModelError
 from meninx.learn.formats import FORMATS, change_between, export, inputs_of
-from meninx.phantom.writing import make_studies, write_studies
+from meninx.phantom.studies import make_studies
+from meninx.phantom.writing import write_studies
 from meninx.scan.reading import read_scans
 
 

@@ -38,7 +38,8 @@ from meninx.learn.network import CellNetwork, PooledNetwork, build_network
 from meninx.learn.provenance import seen_before
 from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
 from meninx.learn.training import train
-from meninx.phantom.writing import make_studies, write_studies
+from meninx.phantom.studies import make_studies
+from meninx.phantom.writing import write_studies
 
 POOLED = """
 name = "pooled"

@@ -7,14 +7,8 @@ from meninx.phantom.anatomy import Head
 from meninx.phantom.lesion import KINDS, Lesion
 from meninx.phantom.phantom import ORIENTATIONS, Phantom, grid_of
 from meninx.phantom.shapes import SmoothNoise, ellipsoid
-from meninx.phantom.writing import (
-    dicom_slice,
-    make_studies,
-    make_study,
-    write_dicom,
-    write_nifti,
-    write_studies,
-)
+from meninx.phantom.studies import make_studies, make_study
+from meninx.phantom.writing import dicom_slice, write_dicom, write_nifti, write_studies
 from meninx.scan.reading import read_scans
 
 

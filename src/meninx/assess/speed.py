@@ -24,7 +24,8 @@ from meninx.detect.detector import Detector, load_detector, score_path
 from meninx.detect.explanation import heatmap_of, overlay
 from meninx.detect.runtimes import Runtime
 from meninx.phantom.phantom import grid_of
-from meninx.phantom.writing import make_study, write_dicom
+from meninx.phantom.studies import make_study
+from meninx.phantom.writing import write_dicom
 from meninx.scan.scan import Scan
 
 PICTURE_SIDE = 512

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from meninx.cli.detector_options import ModelOption
 
 if TYPE_CHECKING:
-    from meninx.phantom.writing import Study
+    from meninx.phantom.studies import Study
 
 # Demonstration people; training and calibration use seeds from a million on.
 SICK, HEALTHY, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
@@ -46,7 +46,8 @@ def make_scans(folder: Path) -> None:
     from PIL import Image
 
     from meninx.phantom.phantom import grid_of
-    from meninx.phantom.writing import make_study, write_dicom, write_nifti, write_picture
+    from meninx.phantom.studies import make_study
+    from meninx.phantom.writing import write_dicom, write_nifti, write_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     axial = grid_of("axial", (144, 176, 20), (1.4, 1.35, 7.0))

@@ -383,13 +383,22 @@ def canvas_of(example: Example, preprocessing: Preprocessing) -> Canvas:
     Returns:
         The canvas.
     """
+    image, mask = planes_of(example, preprocessing)
+    depth = depth_in_head((image / np.float32(255)).astype(np.float32))
+    return Canvas(image, mask, _as_bytes(depth), example.facts)
+
+
+def planes_of(
+    example: Example, preprocessing: Preprocessing
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return an example's image and mask on a square canvas, each of shape (s, s)."""
     framing = example.framing or framing_of(example.image[None])
     placement = preprocessing.placement(framing, example.image.shape, example.pixel_spacing)
     unit = preprocessing.to_unit(example.image, framing, placement)
     mask = np.zeros_like(unit)
     if example.mask is not None:
         mask = preprocessing.resample(example.mask, placement)
-    return Canvas(_as_bytes(unit), _as_bytes(mask), _as_bytes(depth_in_head(unit)), example.facts)
+    return _as_bytes(unit), _as_bytes(mask)
 
 
 def depth_in_head(unit: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from meninx.scan.scan import Scan
 
 PACKED_HEAD_SUFFIX = ".npz"
 # Finer voxels are packed at this distance: simulated slices have pixels of 1 mm and more.
-PACKED_SPACING_MM = 1.5
+PACKED_SPACING_MM = 2.0
 # Brightest voxels, of vessels, are clipped: 8 bits then resolve gray from white matter.
 PACKED_PERCENTILE = 99.9
 STRIPPED = "stripped"

@@ -9,8 +9,10 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,15 @@ from PIL import Image
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError
-from meninx.learn.dataset import Canvas, Example, Facts, SliceDataset, canvas_of, depth_in_head
+from meninx.learn.dataset import Canvas, Example, Facts, SliceDataset, depth_in_head, planes_of
 
 FORMAT = 1
 PLANES = ("image", "mask", "depth")
 INDEX = "index.json"
 # A canvas of 208 px then takes some 3 kB; training changes pictures far more than that.
 QUALITY = 75
+# A mask is smooth, and half of a percent of coverage teaches nothing.
+MASK_QUALITY = 60
 # Canvases that a process decodes in one go.
 PART = 256
 
@@ -49,17 +53,37 @@ def write_pack(
     """
     facts: list[dict[str, Any]] = []
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file:
-        for number, example in enumerate(examples):
-            canvas = canvas_of(example, preprocessing)
-            file.writestr(f"{number}.webp", _encoded(canvas.image, quality=quality, method=4))
-            if canvas.mask.any():
-                file.writestr(f"{number}-mask.webp", _encoded(canvas.mask, quality=60, method=4))
-            facts.append(dataclasses.asdict(example.facts))
+    pack = partial(_packed, preprocessing=preprocessing, quality=quality)
+    with (
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file,
+        get_context("fork").Pool(os.cpu_count()) as pool,
+    ):
+        # In parts: examples that are read while others are packed must not pile up.
+        for part in _parts(examples):
+            for example, (image, mask) in zip(part, pool.map(pack, part, 16), strict=True):
+                file.writestr(f"{len(facts)}.webp", image)
+                if mask is not None:
+                    file.writestr(f"{len(facts)}-mask.webp", mask)
+                facts.append(dataclasses.asdict(example.facts))
         index = {"format": FORMAT, "size": preprocessing.size, "facts": facts}
         file.writestr(INDEX, json.dumps(index), zipfile.ZIP_DEFLATED)
     unfinished.replace(path)
     return path.stat().st_size
+
+
+def _parts(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    left = iter(examples)
+    while part := list(islice(left, PART)):
+        yield part
+
+
+def _packed(
+    example: Example, preprocessing: Preprocessing, quality: int
+) -> tuple[bytes, bytes | None]:
+    """Return an example's picture and, where there is a tumor, its mask, as WebP."""
+    image, mask = planes_of(example, preprocessing)
+    encoded = _encoded(mask, quality=MASK_QUALITY, method=4) if mask.any() else None
+    return _encoded(image, quality=quality, method=4), encoded
 
 
 def _encoded(plane: NDArray[np.uint8], **options: Any) -> bytes:

@@ -21,7 +21,7 @@ from meninx.learn.heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
 from meninx.learn.measured_head import HeadTemplate, MeasuredHead, template_of
 from meninx.phantom.lesion import KINDS
 from meninx.phantom.phantom import SCAN_CENTER, Grid, Phantom, grid_of
-from meninx.phantom.writing import PLANES, make_studies
+from meninx.phantom.studies import PLANES, make_studies
 from meninx.scan.geometry import Plane
 from meninx.scan.scan import Scan, Sequence
 
@@ -74,8 +74,14 @@ class HeadJob(NamedTuple):
     seeds: tuple[int, ...]
 
 
-# Heads of shapes that one process makes in a row.
-SHAPES_PER_JOB = 10
+# Heads that one process makes in a row: preparing a real one takes as long as making ten.
+HEADS_PER_JOB = 14
+
+
+def _in_parts(seeds: Several[int]) -> list[tuple[int, ...]]:
+    return [
+        tuple(seeds[first : first + HEADS_PER_JOB]) for first in range(0, len(seeds), HEADS_PER_JOB)
+    ]
 
 
 @lru_cache(maxsize=1)  # the folds of a cross-validation share them
@@ -96,22 +102,11 @@ def simulated_examples(
     Raises:
         InputError: If a real head can't be read or used.
     """
-    jobs = [
-        HeadJob(
-            None, "", 0,
-            tuple(
-                FIRST_TRAINING_SEED + n for n in range(first, min(first + SHAPES_PER_JOB, phantoms))
-            ),
-        )
-        for first in range(0, phantoms, SHAPES_PER_JOB)
-    ]  # fmt: skip
-    jobs += [
-        HeadJob(
-            head.path, head.person, head.fold,
-            tuple(FIRST_AUGMENTED_SEED + n * len(heads) + which for n in range(augmented_heads)),
-        )
-        for which, head in enumerate(heads)
-    ]  # fmt: skip
+    seeds = [FIRST_TRAINING_SEED + number for number in range(phantoms)]
+    jobs = [HeadJob(None, "", 0, part) for part in _in_parts(seeds)]
+    for which, head in enumerate(heads):
+        seeds = [FIRST_AUGMENTED_SEED + n * len(heads) + which for n in range(augmented_heads)]
+        jobs += [HeadJob(head.path, head.person, head.fold, part) for part in _in_parts(seeds)]
     examples: list[Example] = []
     # A real head takes seconds to prepare and some 100 MB: one process makes all that come of it.
     with multiprocessing.get_context("fork").Pool(min(len(jobs), os.cpu_count() or 1)) as pool:

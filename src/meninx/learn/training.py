@@ -47,7 +47,7 @@ from meninx.learn.simulation import simulated_examples
 from meninx.learn.volume_point import volume_scale
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
-CANVAS_ZOOM = 7 / 6
+CANVAS_ZOOM = 13 / 12
 MONITOR = "val/score"
 DETECTOR_NAME = "detector.onnx"
 WEIGHTS_NAME = "weights.safetensors"
@@ -194,7 +194,7 @@ def train_unpacked(unpacked: SliceDataset, recipe: Recipe, output: Path) -> Path
 
 def training_canvas(recipe: Recipe) -> Preprocessing:
     """Return the preprocessing of training pictures, a little finer than the network's."""
-    size = 32 * round(recipe.training_size * CANVAS_ZOOM / 32)
+    size = 16 * round(recipe.training_size * CANVAS_ZOOM / 16)
     return dataclasses.replace(recipe.preprocessing, size=size)
 
 

@@ -1,0 +1,35 @@
+"""Simulate the heads of a recipe and pack their slices, on all cores.
+
+Run: python benchmarks/simulate.py HEADS --output PACK [--recipe FILE]; HEADS is a folder of packed heads.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from meninx.learn.heads import packed_heads
+from meninx.learn.packing import write_pack
+from meninx.learn.recipe import read_recipe
+from meninx.learn.simulation import simulated_examples
+from meninx.learn.training import training_canvas
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
+
+
+def main() -> None:
+    """Write the pack."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("heads", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = read_recipe(options.recipe)
+    sampling, heads = recipe.sampling, tuple(packed_heads(options.heads))
+    examples = simulated_examples(sampling.phantoms, sampling.augmented_heads, heads)
+    size = write_pack(examples, training_canvas(recipe), options.output)
+    print(f"{options.output}: {len(examples)} slices of {len(heads)} heads, {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()
