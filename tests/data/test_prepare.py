@@ -169,6 +169,16 @@ def test_unreadable_pictures_are_left_out(folder, tmp_path):
     assert [one.path.name for one in found.facts if one.error] == ["broken.png"]
 
 
+def test_blank_files_tie_nobody_together(slices):
+    for name in ("A-1-1-t1.png", "B-2-1-t1.png"):
+        Image.new("L", (40, 50)).save(slices / name)
+    pictures, found = prepare(slices, folds=2)
+    assert len({one.sha256 for one in found.facts}) == len(found.facts) - 1
+    assert len(pictures) == len(found.facts) - 2
+    assert {one.person: one.group for one in pictures}.keys() == {"A-1", "B-2"}
+    assert len({one.group for one in pictures}) == len({one.fold for one in pictures}) == 2
+
+
 def test_volumes_are_labeled_by_their_masks(tmp_path):
     list(write_studies(make_studies(2, 100), tmp_path / "made", "nifti"))
     for study in (tmp_path / "made/studies").iterdir():

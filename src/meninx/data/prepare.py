@@ -76,9 +76,15 @@ class Survey:
         return connected(
             [
                 keys_of(
-                    cluster=str(cluster), group=item.group, person=item.person, stack=item.stack
+                    # What can't be read shows no slice: blank files tie nobody together.
+                    cluster="" if facts.error else str(cluster),
+                    group=item.group,
+                    person=item.person,
+                    stack=item.stack,
                 )
-                for cluster, item in zip(self.duplicates.cluster, self.items, strict=True)
+                for cluster, item, facts in zip(
+                    self.duplicates.cluster, self.items, self.facts, strict=True
+                )
             ]
         )
 
@@ -88,6 +94,8 @@ def survey(
     labels: Mapping[str, str] | None = None,
     progress: Progress = silent,
     workers: int = 1,
+    *,
+    within_persons: bool = True,
 ) -> Survey:
     """Find what a data set holds, measure it, and find its duplicates.
 
@@ -97,6 +105,8 @@ def survey(
         labels: What further folder names mean.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work, as for `duplicates.find_duplicates`.
+        within_persons: Whether to look for near copies among the pictures of one person, who is
+            never parted anyway; of whole heads, slice by slice, that takes most of the time.
 
     Returns:
         The items with their facts.
@@ -125,6 +135,8 @@ def survey(
         [one.signature for one in facts],
         lambda done, total: progress("comparing pairs", done, total),
         workers,
+        persons=[item.person or item.stack for item in items],
+        within_persons=within_persons,
     )
     root = data if data.is_dir() else data.parent
     return Survey(root, tuple(items), tuple(facts), duplicates)
@@ -166,10 +178,11 @@ def prepare(
         raise OptionError(
             f"--folds {folds}: expected at least 2, one to learn from, one to test on"
         )
-    found = survey(data, labels, progress, workers)
+    found = survey(data, labels, progress, workers, within_persons=False)
     kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
     clusters = found.clusters
-    pictures = [_row(found, index, clusters[index]) for index in kept]
+    groups = _group_names(found, kept, clusters)
+    pictures = [_row(found, index, groups[clusters[index]]) for index in kept]
     pictures = _unique_ids(pictures)
     numbers = _folds_of(pictures, split, folds, seed)
     pictures = [
@@ -295,7 +308,19 @@ def _columns_of(table: Path) -> set[str]:
     return set(read_header(table, table.read_bytes()))
 
 
-def _row(found: Survey, index: int, cluster: int) -> Picture:
+def _group_names(found: Survey, indices: Sequence[int], clusters: Sequence[int]) -> dict[int, str]:
+    """Return each cluster's name, by content: the same data get the same under any file names."""
+    hashes: dict[int, str] = {}
+    for index in indices:
+        own = found.facts[index].sha256
+        hashes[clusters[index]] = min(own, hashes.get(clusters[index], own))
+    return {
+        cluster: "g" + hashlib.sha256(own.encode()).hexdigest()[:12]
+        for cluster, own in hashes.items()
+    }
+
+
+def _row(found: Survey, index: int, group: str) -> Picture:
     item, facts = found.items[index], found.facts[index]
     tumor, slices = item.tumor, ""
     if item.mask is not None and item.path.suffix.lower() not in PICTURE_SUFFIXES:
@@ -308,8 +333,7 @@ def _row(found: Survey, index: int, cluster: int) -> Picture:
         mask=item.mask if tumor else None,
         tumor=bool(tumor),
         tumor_type=item.tumor_type if tumor else None,
-        # Named by content, so that the same data get the same groups under any file names.
-        group="g" + hashlib.sha256(found.facts[cluster].sha256.encode()).hexdigest()[:12],
+        group=group,
         fold=item.fold,
         source=item.source,
         person=item.person,
