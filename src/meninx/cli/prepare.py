@@ -20,21 +20,25 @@ from meninx.errors import OptionError
 
 def prepare(
     data: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="DATA",
+            metavar="DATA...",
             help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
-            "CSV with picture and tumor.",
+            "CSV with picture and tumor, maybe person, site, sequence and slice. Several become "
+            "one manifest; people of the same name count as one.",
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option(help="The manifest; by default manifest.csv in DATA.", show_default=False),
+        typer.Option(
+            help="The manifest; by default manifest.csv in DATA, if that is one.",
+            show_default=False,
+        ),
     ] = None,
     split: Annotated[
         str,
         typer.Option(
-            help="grouped: copies and patients stay together; given: the collection's own test "
+            help="grouped: copies and persons stay together; given: the collection's own test "
             "half is fold 1, or a table's own folds; mended: these, with what lies in several "
             "moved whole to one; random: the leaking way, for comparison."
         ),
@@ -45,7 +49,7 @@ def prepare(
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
 ) -> None:
-    """Write one manifest with content hashes, groups, patients and folds; needs `evidence`.
+    """Write one manifest with content hashes, groups, persons and folds; needs `evidence`.
 
     Pictures that show the same slice, however one was made from the other, get one group and one
     fold. Content alone decides folds: file names and their order do not matter.
@@ -56,7 +60,9 @@ def prepare(
         from meninx.data.prepare import prepare as make_manifest
     if split not in SPLITS:
         raise OptionError(f"--split {split}: expected one of {', '.join(SPLITS)}")
-    path = output or (data if data.is_dir() else data.parent) / MANIFEST_NAME
+    if output is None and len(data) > 1:
+        raise OptionError(f"{len(data)} collections; name the manifest with --output")
+    path = output or (data[0] if data[0].is_dir() else data[0].parent) / MANIFEST_NAME
     if path.exists() and not force:
         raise OptionError(f"{path} exists; name another --output, or add --force to replace it")
     with progress_of() as progress:

@@ -52,23 +52,21 @@ class Survey:
     """Hold the items of a data set with what was measured on them.
 
     Args:
-        root: What their names are relative to.
-        items: Pictures and volumes, n of them.
+        names: Of the items: paths relative to the data, behind the collection's name where there
+            are several; n of them.
+        items: Pictures and volumes.
         facts: One an item; volumes have no more than their content hash.
         duplicates: Among the items.
     """
 
-    root: Path
+    names: tuple[str, ...]
     items: tuple[Item, ...]
     facts: tuple[PictureFacts, ...]
     duplicates: Duplicates
 
     def name(self, index: int) -> str:
-        """Return an item's path relative to the root."""
-        path = self.items[index].path
-        return (
-            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
-        )
+        """Return an item's name."""
+        return self.names[index]
 
     @property
     def clusters(self) -> list[int]:
@@ -90,7 +88,7 @@ class Survey:
 
 
 def survey(
-    data: Path,
+    data: Path | Sequence[Path],
     labels: Mapping[str, str] | None = None,
     progress: Progress = silent,
     workers: int = 1,
@@ -100,8 +98,9 @@ def survey(
     """Find what a data set holds, measure it, and find its duplicates.
 
     Args:
-        data: A folder of class folders or volumes, or a CSV table with the columns `picture` and
-            `tumor` or `tumor_type`.
+        data: A folder of class folders or volumes, or a CSV table with the column `picture` and
+            maybe `tumor` or `tumor_type`; or several of these, compared with each other too. A
+            person of the same name in two of them counts as one.
         labels: What further folder names mean.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work, as for `duplicates.find_duplicates`.
@@ -114,10 +113,17 @@ def survey(
     Raises:
         DataError: If nothing is found, or a name or a table's row says nothing.
     """
-    table = data / MANIFEST_NAME if data.is_dir() else data
-    items = (
-        _table_items(table, parse_labels(labels)) if table.is_file() else find_items(data, labels)
-    )
+    paths = [data] if isinstance(data, Path) else list(data)
+    if not paths:
+        raise DataError("no data named")
+    prefixes = _collection_names(paths) if len(paths) > 1 else [""]
+    found = [
+        one
+        for path, prefix in zip(paths, prefixes, strict=True)
+        for one in _collection(path, prefix, labels)
+    ]
+    names = tuple(name for name, _ in found)
+    items = tuple(item for _, item in found)
     is_picture = [item.path.suffix.lower() in PICTURE_SUFFIXES for item in items]
     measured = iter(
         measure_pictures(
@@ -138,12 +144,11 @@ def survey(
         persons=[item.person or item.stack for item in items],
         within_persons=within_persons,
     )
-    root = data if data.is_dir() else data.parent
-    return Survey(root, tuple(items), tuple(facts), duplicates)
+    return Survey(names, items, tuple(facts), duplicates)
 
 
 def prepare(
-    data: Path,
+    data: Path | Sequence[Path],
     *,
     split: Split = "grouped",
     folds: int = DEFAULT_FOLDS,
@@ -190,7 +195,8 @@ def prepare(
     ]
     leaks = leaks_of(pictures)
     if not allow_leaks:
-        raise_faults(data, leaks, leaks)
+        place = data if isinstance(data, Path) else ", ".join(map(str, data))
+        raise_faults(place, leaks, leaks)
     return pictures, found
 
 
@@ -390,6 +396,54 @@ def _given_folds(
     rest = [index for index, picture in enumerate(pictures) if picture.split != "test"]
     numbers[rest] = grouped([pictures[index] for index in rest]) + TEST_FOLD
     return numbers
+
+
+def _collection_names(paths: Sequence[Path]) -> list[str]:
+    """Return the name of each collection's folder, numbered where several are called the same."""
+    names: list[str] = []
+    for path in paths:
+        folder = path if path.is_dir() else path.parent
+        names.append(folder.resolve().name)
+    return [
+        name if name not in names[:index] else f"{name}#{names[:index].count(name) + 1}"
+        for index, name in enumerate(names)
+    ]
+
+
+def _collection(
+    data: Path, prefix: str, labels: Mapping[str, str] | None
+) -> list[tuple[str, Item]]:
+    """Return a collection's items with their names.
+
+    Args:
+        data: A folder or a table.
+        prefix: Goes before names, groups and stacks, which mean nothing to other collections;
+            empty for none.
+        labels: What further folder names mean.
+    """
+    table = data / MANIFEST_NAME if data.is_dir() else data
+    items = (
+        _table_items(table, parse_labels(labels)) if table.is_file() else find_items(data, labels)
+    )
+    root = data if data.is_dir() else data.parent
+    named = []
+    for item in items:
+        path = item.path
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        named.append((name, item))
+    if not prefix:
+        return named
+    return [
+        (
+            f"{prefix}/{name}",
+            replace(
+                item,
+                group=item.group and f"{prefix}/{item.group}",
+                stack=item.stack and f"{prefix}/{item.stack}",
+            ),
+        )
+        for name, item in named
+    ]
 
 
 def _table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
