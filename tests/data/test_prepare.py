@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from meninx.data.fold_rules import parse_fold_rule
 from meninx.data.folders import find_items, label_of, normal_sequence
 from meninx.data.manifest import read_manifest, write_manifest
 from meninx.data.prepare import load_data, prepare, ranges
@@ -347,3 +348,16 @@ def test_collections_of_the_same_name_stay_apart(tmp_path):
     assert pictures[1].stack != pictures[3].stack
     with pytest.raises(DataError, match="no data named"):
         prepare([])
+
+
+def test_fold_rules_hold_a_site_apart_and_never_part_a_group(slices):
+    rules = [parse_fold_rule(text) for text in ("source=glioma-*:5", "site=HT:6")]
+    pictures, _ = prepare(slices, folds=2, rules=rules)
+    assert {(one.site, one.fold) for one in pictures} == {("DU", 5), ("HT", 6)}
+    with pytest.raises(DataError, match="person A-1 lies in the folds 5 and 7") as caught:
+        prepare(slices, folds=2, rules=[*rules, parse_fold_rule("sequence=T1:7")])
+    assert "--allow-leaks" in str(caught.value)
+    allowed, _ = prepare(slices, rules=[parse_fold_rule("sequence=T1:7")], allow_leaks=True)
+    assert {one.sequence for one in allowed if one.fold == 7} == {"T1"}
+    with pytest.raises(OptionError, match="--fold site=XX:6: no picture matches"):
+        prepare(slices, folds=2, rules=[parse_fold_rule("site=XX:6")])

@@ -44,6 +44,16 @@ def prepare(
         ),
     ] = "grouped",
     folds: Annotated[int, typer.Option(help="How many.")] = 5,
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE:N",
+            help="Fold N for all pictures with that person, site, source, sequence or further "
+            "column, such as site=HT:6 or 'person=old-*:7'; again for each rule, later ones win. "
+            "What must stay together is refused if a rule parts it.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another one gives another split.")] = 0,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
@@ -55,11 +65,13 @@ def prepare(
     fold. Content alone decides folds: file names and their order do not matter.
     """
     with needs_extra("evidence"):
+        from meninx.data.fold_rules import parse_fold_rule
         from meninx.data.manifest import MANIFEST_NAME, read_manifest, write_manifest
         from meninx.data.prepare import SPLITS
         from meninx.data.prepare import prepare as make_manifest
     if split not in SPLITS:
         raise OptionError(f"--split {split}: expected one of {', '.join(SPLITS)}")
+    rules = [parse_fold_rule(rule) for rule in fold or ()]
     if output is None and len(data) > 1:
         raise OptionError(f"{len(data)} collections; name the manifest with --output")
     path = output or (data[0] if data[0].is_dir() else data[0].parent) / MANIFEST_NAME
@@ -68,7 +80,7 @@ def prepare(
     with progress_of() as progress:
         pictures, found = make_manifest(
             data, split=split, folds=folds, seed=seed, labels=parse_labels(label),
-            allow_leaks=allow_leaks, progress=progress,
+            rules=rules, allow_leaks=allow_leaks, progress=progress,
             workers=cores(),
         )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
+from meninx.data.fold_rules import FoldRule, apply_fold_rules
 from meninx.data.folders import Item, find_items, label_of, normal_sequence, parse_labels
 from meninx.data.folds import connected, keys_of, mended, split_at_random, split_into_folds
 from meninx.data.manifest import (
@@ -154,6 +155,7 @@ def prepare(
     folds: int = DEFAULT_FOLDS,
     seed: int = 0,
     labels: Mapping[str, str] | None = None,
+    rules: Sequence[FoldRule] = (),
     allow_leaks: bool = False,
     progress: Progress = silent,
     workers: int = 1,
@@ -168,6 +170,7 @@ def prepare(
         folds: How many.
         seed: Of the split.
         labels: What further folder names mean.
+        rules: Folds for what they match, after the split; later ones win.
         allow_leaks: Accept folds that share a slice or a person.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work.
@@ -177,7 +180,7 @@ def prepare(
 
     Raises:
         DataError: If nothing is found, or a split shares a slice or a person.
-        OptionError: If there are fewer than two folds.
+        OptionError: If there are fewer than two folds, or a rule matches nothing.
     """
     if folds < 2:
         raise OptionError(
@@ -193,6 +196,7 @@ def prepare(
     pictures = [
         replace(picture, fold=int(fold)) for picture, fold in zip(pictures, numbers, strict=True)
     ]
+    pictures = apply_fold_rules(pictures, rules)
     leaks = leaks_of(pictures)
     if not allow_leaks:
         place = data if isinstance(data, Path) else ", ".join(map(str, data))
@@ -420,6 +424,9 @@ def _collection(
         prefix: Goes before names, groups and stacks, which mean nothing to other collections;
             empty for none.
         labels: What further folder names mean.
+
+    Returns:
+        Pairs of a name, unique but for repeated rows, and an item.
     """
     table = data / MANIFEST_NAME if data.is_dir() else data
     items = (
