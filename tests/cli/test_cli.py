@@ -252,6 +252,31 @@ def test_audit_prepare_and_a_refused_split(classes, tmp_path):
     assert meninx("prepare", classes, "--split", "fair").returncode == 2
 
 
+def test_prepare_several_collections_with_fold_rules(classes, tmp_path):
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    rows = ["picture,tumor,patient,site,slice,sequence"]
+    for number, path in enumerate(sorted((classes / "no").iterdir())[:4]):
+        (slices / path.name).write_bytes(path.read_bytes() + b"\0")
+        rows.append(f"{path.name},0,P{number},{'AB'[number % 2]},{number},t1")
+    (slices / "manifest.csv").write_text("\r\n".join(rows))
+    both = ("prepare", classes, slices)
+    assert "--output" in meninx(*both).stderr
+    out = ("--output", tmp_path / "m.csv")
+    # What was copied from one collection into the other can't be held apart.
+    parted = meninx(*both, *out, "--fold", "site=A:6", "--fold", "person=P[13]:7")
+    assert (parted.returncode, "lies in the folds" in parted.stderr) == (2, True)
+    whole = meninx(*both, *out, "--fold", "source=*:3")
+    assert whole.returncode == 0, whole.stderr
+    assert "17 pictures in" in whole.stderr
+    header, *lines = (tmp_path / "m.csv").read_text().splitlines()
+    assert header.startswith("id,picture,mask,tumor,tumor_type,group,fold,source,person,site,")
+    assert sum(line.startswith("slices/") for line in lines) == 4
+    for rule, message in (("site=A", "expected COLUMN=VALUE:N"), ("site=C:2", "no picture")):
+        wrong = meninx("prepare", slices, "--output", tmp_path / "w.csv", "--fold", rule)
+        assert (wrong.returncode, message in wrong.stderr) == (2, True), wrong.stderr
+
+
 @pytest.mark.slow
 def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path):
     seed = (Path(__file__).parents[2] / "recipes/seed.toml").read_text()

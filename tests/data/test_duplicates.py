@@ -93,3 +93,35 @@ def test_nothing_to_compare():
     assert [group.members for group in found.groups] == [(0, 1)]
     blank = signature_of(np.zeros((50, 60), np.float32))
     assert find_duplicates(["a", "b"], [blank, blank]).cluster.tolist() == [0, 1]
+
+
+def test_pictures_of_one_person_need_not_be_compared(heads):
+    first, second, third = list(heads.values())[::6]
+    pictures = [signature(p) for p in (first, ImageOps.mirror(first), second, third, third)]
+    hashes = list("abcde")
+    persons = ["P1", "P1", "P2", "", ""]
+    everything = find_duplicates(hashes, pictures, persons=persons)
+    assert [group.members for group in everything.groups] == [(0, 1), (3, 4)]
+    # Of unknown people each may be another's copy; byte-identical files are found in any case.
+    across = find_duplicates(hashes, pictures, persons=persons, within_persons=False)
+    assert [group.members for group in across.groups] == [(3, 4)]
+    persons[1] = "P3"
+    renamed = find_duplicates(hashes, pictures, persons=persons, within_persons=False)
+    assert [group.members for group in renamed.groups] == [(0, 1), (3, 4)]
+    exact = find_duplicates(["a", "a"], pictures[:2], persons=["P1", "P1"], within_persons=False)
+    assert exact.cluster.tolist() == [0, 0]
+
+
+def test_crowns_and_noise_tie_no_two_people_together(heads):
+    head = next(iter(heads.values()))
+    crown = Image.new("L", head.size)
+    crown.paste(head.resize((50, 60), SMOOTH), (70, 80))
+    noise = head.point([value // 32 for value in range(256)])
+    for picture in (crown, noise):
+        pair = [signature(picture), signature(picture)]
+        assert not pair[0].tells_people_apart
+        for persons, found in (
+            (("", ""), 1), (("P1", "P1"), 1), (("P1", "P2"), 0), (("P1", ""), 0)
+        ):  # fmt: skip
+            assert len(find_duplicates(["a", "b"], pair, persons=persons).groups) == found
+    assert all(signature(picture).tells_people_apart for picture in heads.values())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from meninx.data.fold_rules import parse_fold_rule
 from meninx.data.folders import find_items, label_of, normal_sequence
 from meninx.data.manifest import read_manifest, write_manifest
 from meninx.data.prepare import load_data, prepare, ranges
@@ -170,6 +171,16 @@ def test_unreadable_pictures_are_left_out(folder, tmp_path):
     assert [one.path.name for one in found.facts if one.error] == ["broken.png"]
 
 
+def test_blank_files_tie_nobody_together(slices):
+    for name in ("A-1-1-t1.png", "B-2-1-t1.png"):
+        Image.new("L", (40, 50)).save(slices / name)
+    pictures, found = prepare(slices, folds=2)
+    assert len({one.sha256 for one in found.facts}) == len(found.facts) - 1
+    assert len(pictures) == len(found.facts) - 2
+    assert {one.person: one.group for one in pictures}.keys() == {"A-1", "B-2"}
+    assert len({one.group for one in pictures}) == len({one.fold for one in pictures}) == 2
+
+
 def test_volumes_are_labeled_by_their_masks(tmp_path):
     list(write_studies(make_studies(2, 100), tmp_path / "made", "nifti"))
     for study in (tmp_path / "made/studies").iterdir():
@@ -293,3 +304,61 @@ def test_an_alias_beside_the_real_column(slices):
     table.write_text("picture,tumor\n")
     with pytest.raises(DataError, match="lists no picture"):
         prepare(slices)
+
+
+def test_several_collections_become_one_manifest(folder, slices, tmp_path):
+    other = tmp_path / "more/collection"
+    shutil.copytree(folder / "Testing", other)
+    collections = [folder, slices, other]
+    pictures, found = prepare(collections, folds=3)
+    first = folder.name
+    by_id = {one.id: one for one in pictures}
+    assert len(by_id) == len(pictures) == 10 + 12 + 5
+    assert by_id[f"{first}/Testing/no_tumor/same.png"].source == first
+    assert by_id["glioma-slices/A-1-1-t1.png"].stack == "glioma-slices/A-1/T1"
+    copies = [f"{first}/Testing/glioma_tumor/6.png", "collection/glioma_tumor/6.png"]
+    assert len({(by_id[name].group, by_id[name].fold) for name in copies}) == 1
+    assert any({"near"} == {group.kind} and len(group.members) == 3
+               for group in found.duplicates.groups)  # fmt: skip
+    write_manifest(pictures, tmp_path / "out.csv")
+    again = read_manifest(tmp_path / "out.csv")
+    assert [one.id for one in again.pictures] == list(by_id)
+    assert all(one.picture.samefile(by_id[one.id].picture) for one in again.pictures)
+
+
+def test_collections_of_the_same_name_stay_apart(tmp_path):
+    for place, seed in (("one", 1), ("two", 2)):
+        (tmp_path / place / "data").mkdir(parents=True)
+        lines = ["picture,tumor,person,slice,sequence,group"]
+        for number in range(2):
+            noise = np.random.default_rng([seed, number]).integers(0, 255, (40, 50), np.uint8)
+            Image.fromarray(noise).save(tmp_path / place / f"data/{number}.png")
+            lines.append(f"{number}.png,0,{place if number else ''},{number},t1,{number}")
+        (tmp_path / place / "data/manifest.csv").write_text("\n".join(lines))
+    both = [tmp_path / "one/data", tmp_path / "two/data/manifest.csv"]
+    pictures, _ = prepare(both, folds=2)
+    names = ["data/0.png", "data/1.png", "data#2/0.png", "data#2/1.png"]
+    assert [one.id for one in pictures] == names
+    assert len({one.group for one in pictures}) == 4
+    (tmp_path / "two/data/manifest.csv").write_text(
+        (tmp_path / "two/data/manifest.csv").read_text().replace("two", "one")
+    )
+    pictures, _ = prepare(both, folds=2)
+    # A person of the same name counts as one, but the stacks are two.
+    assert pictures[1].group == pictures[3].group
+    assert pictures[1].stack != pictures[3].stack
+    with pytest.raises(DataError, match="no data named"):
+        prepare([])
+
+
+def test_fold_rules_hold_a_site_apart_and_never_part_a_group(slices):
+    rules = [parse_fold_rule(text) for text in ("source=glioma-*:5", "site=HT:6")]
+    pictures, _ = prepare(slices, folds=2, rules=rules)
+    assert {(one.site, one.fold) for one in pictures} == {("DU", 5), ("HT", 6)}
+    with pytest.raises(DataError, match="person A-1 lies in the folds 5 and 7") as caught:
+        prepare(slices, folds=2, rules=[*rules, parse_fold_rule("sequence=T1:7")])
+    assert "--allow-leaks" in str(caught.value)
+    allowed, _ = prepare(slices, rules=[parse_fold_rule("sequence=T1:7")], allow_leaks=True)
+    assert {one.sequence for one in allowed if one.fold == 7} == {"T1"}
+    with pytest.raises(OptionError, match="--fold site=XX:6: no picture matches"):
+        prepare(slices, folds=2, rules=[parse_fold_rule("site=XX:6")])

@@ -59,7 +59,7 @@ def unseen(
         allow_leaks: Judge it by pictures that it was fitted on, too.
 
     Returns:
-        Pictures that share neither slice nor patient with any that it was fitted on, and how many
+        Pictures that share neither slice nor person with any that it was fitted on, and how many
         were left out or, if allowed, are leaking.
 
     Raises:
@@ -80,7 +80,7 @@ def unseen(
     if not kept:
         raise DataError(
             f"the detector was fitted on all {len(pictures)} pictures, or on others of the same "
-            "slice or patient: nothing is left to measure it by. Name data that it never saw; "
+            "slice or person: nothing is left to measure it by. Name data that it never saw; "
             "--allow-leaks measures all the same and marks every figure as leaking"
         )
     return kept, left_out

@@ -62,7 +62,7 @@ class Evaluation:
     Args:
         cases: Scored ones.
         unscored: Refused or unreadable ones.
-        left_out: Pictures that the detector was fitted on, or of the same slice or patient.
+        left_out: Pictures that the detector was fitted on, or of the same slice or person.
         leaking: Whether the figures are flattered, because the user allowed it.
         figures: By name.
         answers: What the figures are computed from.
@@ -173,7 +173,7 @@ def evaluate(
 
     Args:
         detector: Whose file says what it was fitted on.
-        manifest: Labeled scans; what was fitted on is left out, with its slices and patients.
+        manifest: Labeled scans; what was fitted on is left out, with its slices and persons.
         fold: To be judged by alone; None for all.
         allow_leaks: Judge by everything, and mark the figures as leaking.
         prevalences: Shares of tumors for which PPV and NPV are stated.

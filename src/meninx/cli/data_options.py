@@ -24,7 +24,7 @@ LABEL_OPTION = typer.Option(
 )
 ALLOW_LEAKS_OPTION = typer.Option(
     "--allow-leaks",
-    help="Go on although folds share slices or patients; every figure is then marked as leaking.",
+    help="Go on although folds share slices or persons; every figure is then marked as leaking.",
 )
 
 
@@ -84,7 +84,7 @@ def load_manifest(data: Path, folder: Path, label: LabelOption, *, allow_leaks: 
         data: As the user named it.
         folder: Where a new manifest is written.
         label: Options `--label`.
-        allow_leaks: Accept folds that share a slice or a patient.
+        allow_leaks: Accept folds that share a slice or a person.
 
     Returns:
         The manifest.
@@ -115,5 +115,5 @@ def describe(manifest: "Manifest") -> str:
     groups = len({picture.group for picture in pictures})
     line = f"{len(pictures)} pictures in {groups} groups and {len(manifest.folds)} folds: {told}"
     if manifest.leaks:
-        line += f"\nLEAKING: {len(manifest.leaks)} slices or patients lie in several folds"
+        line += f"\nLEAKING: {len(manifest.leaks)} slices or persons lie in several folds"
     return line

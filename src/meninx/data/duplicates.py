@@ -62,6 +62,9 @@ def find_duplicates(
     signatures: Sequence[Signature | None],
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
+    *,
+    persons: Sequence[str] = (),
+    within_persons: bool = True,
 ) -> Duplicates:
     """Find exact and near duplicates.
 
@@ -74,6 +77,8 @@ def find_duplicates(
         progress: Told, if given, how many pairs of how many are decided.
         workers: Processes that share the work; more than 1 only where the calling script is
             guarded by `if __name__ == "__main__"`.
+        persons: Of each picture, empty where unknown; with none all are unknown.
+        within_persons: Whether to look for near copies among the pictures of one known person.
 
     Returns:
         Groups of pictures that show the same slice; chains count as one group.
@@ -81,7 +86,8 @@ def find_duplicates(
     exact = connected([[value] for value in hashes])
     firsts = [index for index in sorted(set(exact)) if signatures[index] is not None]
     known = [signature for index in firsts if (signature := signatures[index]) is not None]
-    pairs = candidate_pairs(known)
+    owners = [persons[index] if persons else "" for index in firsts]
+    pairs = candidate_pairs(known, owners, within_persons=within_persons)
     keys: list[list[Hashable]] = [[value] for value in hashes]
     links: list[tuple[int, float]] = []
     likenesses = _likenesses(known, pairs, workers)
@@ -120,11 +126,18 @@ def members_of(cluster: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(own) for own in members.values()]
 
 
-def candidate_pairs(signatures: Sequence[Signature]) -> list[tuple[int, int]]:
+def candidate_pairs(
+    signatures: Sequence[Signature], persons: Sequence[str] = (), *, within_persons: bool = True
+) -> list[tuple[int, int]]:
     """Return pairs that may show the same slice, each once, lower position first.
+
+    Where a table tells people apart, only pictures that tell people apart too may say otherwise:
+    crowns of two heads look the same, and a few such pairs would tie all people together.
 
     Args:
         signatures: n of them.
+        persons: As for `find_duplicates`.
+        within_persons: As for `find_duplicates`.
 
     Returns:
         At most `MOST_CANDIDATES` times n pairs by each of the two descriptions.
@@ -134,8 +147,9 @@ def candidate_pairs(signatures: Sequence[Signature]) -> list[tuple[int, int]]:
     spectra = np.stack([signature.spectrum for signature in signatures])
     whole = np.stack([signature.whole for signature in signatures])
     turned = [side.reshape(len(whole), -1) for side in quarter_turns(whole)]
-    by_spectrum = set(_closest(spectra, [spectra], FEWEST_SPECTRUM))
-    by_whole = set(_closest(whole.reshape(len(whole), -1), turned, FEWEST_WHOLE))
+    allowed = _comparable(signatures, persons or [""] * len(signatures), within_persons)
+    by_spectrum = set(_closest(spectra, [spectra], FEWEST_SPECTRUM, allowed))
+    by_whole = set(_closest(whole.reshape(len(whole), -1), turned, FEWEST_WHOLE, allowed))
     agreeing = {
         (one, other)
         for one, other in by_spectrum - by_whole
@@ -144,15 +158,37 @@ def candidate_pairs(signatures: Sequence[Signature]) -> list[tuple[int, int]]:
     return sorted(agreeing | by_whole)
 
 
+def _comparable(
+    signatures: Sequence[Signature], persons: Sequence[str], within_persons: bool
+) -> Callable[[slice], NDArray[np.bool_]]:
+    """Return a function that tells, for a block of rows, which others each may be compared with."""
+    clear = np.array([signature.tells_people_apart for signature in signatures])
+    unknown = np.array([not person for person in persons])
+    numbers = {person: number for number, person in enumerate(persons)}
+    number = np.array([numbers[person] for person in persons])
+
+    def allowed(block: slice) -> NDArray[np.bool_]:
+        both_unknown = unknown[block, None] & unknown
+        same = (number[block, None] == number) & ~both_unknown
+        others = ((clear[block, None] & clear) | both_unknown) & ~same
+        return np.asarray(others | same if within_persons else others)
+
+    return allowed
+
+
 def _closest(
-    rows: NDArray[np.float32], sides: Sequence[NDArray[np.float32]], least: float
+    rows: NDArray[np.float32],
+    sides: Sequence[NDArray[np.float32]],
+    least: float,
+    allowed: Callable[[slice], NDArray[np.bool_]],
 ) -> Iterable[tuple[int, int]]:
-    """Yield each row's closest others whose best product over all sides reaches `least`."""
+    """Yield each row's closest allowed others whose best product over all sides reaches `least`."""
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         product = block @ sides[0].T
         for side in sides[1:]:
             np.maximum(product, block @ side.T, out=product)
+        product[~allowed(slice(start, start + BLOCK))] = -1.0
         for row, values in enumerate(product, start):
             values[row] = -1.0
             close = np.flatnonzero(values >= least)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
+from meninx.data.fold_rules import FoldRule, apply_fold_rules
 from meninx.data.folders import Item, find_items, label_of, normal_sequence, parse_labels
 from meninx.data.folds import connected, keys_of, mended, split_at_random, split_into_folds
 from meninx.data.manifest import (
@@ -54,23 +55,21 @@ class Survey:
     """Hold the items of a data set with what was measured on them.
 
     Args:
-        root: What their names are relative to.
-        items: Pictures and volumes, n of them.
+        names: Of the items: paths relative to the data, behind the collection's name where there
+            are several; n of them.
+        items: Pictures and volumes.
         facts: One an item; volumes have no more than their content hash.
         duplicates: Among the items.
     """
 
-    root: Path
+    names: tuple[str, ...]
     items: tuple[Item, ...]
     facts: tuple[PictureFacts, ...]
     duplicates: Duplicates
 
     def name(self, index: int) -> str:
-        """Return an item's path relative to the root."""
-        path = self.items[index].path
-        return (
-            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
-        )
+        """Return an item's name."""
+        return self.names[index]
 
     @property
     def clusters(self) -> list[int]:
@@ -78,27 +77,38 @@ class Survey:
         return connected(
             [
                 keys_of(
-                    cluster=str(cluster), group=item.group, person=item.person, stack=item.stack
+                    # What can't be read shows no slice: blank files tie nobody together.
+                    cluster="" if facts.error else str(cluster),
+                    group=item.group,
+                    person=item.person,
+                    stack=item.stack,
                 )
-                for cluster, item in zip(self.duplicates.cluster, self.items, strict=True)
+                for cluster, item, facts in zip(
+                    self.duplicates.cluster, self.items, self.facts, strict=True
+                )
             ]
         )
 
 
 def survey(
-    data: Path,
+    data: Path | Sequence[Path],
     labels: Mapping[str, str] | None = None,
     progress: Progress = silent,
     workers: int = 1,
+    *,
+    within_persons: bool = True,
 ) -> Survey:
     """Find what a data set holds, measure it, and find its duplicates.
 
     Args:
-        data: A folder of class folders or volumes, or a CSV table with the columns `picture` and
-            `tumor` or `tumor_type`.
+        data: A folder of class folders or volumes, or a CSV table with the column `picture` and
+            maybe `tumor` or `tumor_type`; or several of these, compared with each other too. A
+            person of the same name in two of them counts as one.
         labels: What further folder names mean.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work, as for `duplicates.find_duplicates`.
+        within_persons: Whether to look for near copies among the pictures of one person, who is
+            never parted anyway; of whole heads, slice by slice, that takes most of the time.
 
     Returns:
         The items with their facts.
@@ -106,10 +116,17 @@ def survey(
     Raises:
         DataError: If nothing is found, or a name or a table's row says nothing.
     """
-    table = data / MANIFEST_NAME if data.is_dir() else data
-    items = (
-        _table_items(table, parse_labels(labels)) if table.is_file() else find_items(data, labels)
-    )
+    paths = [data] if isinstance(data, Path) else list(data)
+    if not paths:
+        raise DataError("no data named")
+    prefixes = _collection_names(paths) if len(paths) > 1 else [""]
+    found = [
+        one
+        for path, prefix in zip(paths, prefixes, strict=True)
+        for one in _collection(path, prefix, labels)
+    ]
+    names = tuple(name for name, _ in found)
+    items = tuple(item for _, item in found)
     is_picture = [item.path.suffix.lower() in PICTURE_SUFFIXES for item in items]
     measured = iter(
         measure_pictures(
@@ -127,18 +144,20 @@ def survey(
         [one.signature for one in facts],
         lambda done, total: progress("comparing pairs", done, total),
         workers,
+        persons=[item.person or item.stack for item in items],
+        within_persons=within_persons,
     )
-    root = data if data.is_dir() else data.parent
-    return Survey(root, tuple(items), tuple(facts), duplicates)
+    return Survey(names, items, tuple(facts), duplicates)
 
 
 def prepare(
-    data: Path,
+    data: Path | Sequence[Path],
     *,
     split: Split = "grouped",
     folds: int = DEFAULT_FOLDS,
     seed: int = 0,
     labels: Mapping[str, str] | None = None,
+    rules: Sequence[FoldRule] = (),
     allow_leaks: bool = False,
     progress: Progress = silent,
     workers: int = 1,
@@ -153,6 +172,7 @@ def prepare(
         folds: How many.
         seed: Of the split.
         labels: What further folder names mean.
+        rules: Folds for what they match, after the split; later ones win.
         allow_leaks: Accept folds that share a slice or a person.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work.
@@ -162,24 +182,27 @@ def prepare(
 
     Raises:
         DataError: If nothing is found, or a split shares a slice or a person.
-        OptionError: If there are fewer than two folds.
+        OptionError: If there are fewer than two folds, or a rule matches nothing.
     """
     if folds < 2:
         raise OptionError(
             f"--folds {folds}: expected at least 2, one to learn from, one to test on"
         )
-    found = survey(data, labels, progress, workers)
+    found = survey(data, labels, progress, workers, within_persons=False)
     kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
     clusters = found.clusters
-    pictures = [_row(found, index, clusters[index]) for index in kept]
+    groups = _group_names(found, kept, clusters)
+    pictures = [_row(found, index, groups[clusters[index]]) for index in kept]
     pictures = _unique_ids(pictures)
     numbers = _folds_of(pictures, split, folds, seed)
     pictures = [
         replace(picture, fold=int(fold)) for picture, fold in zip(pictures, numbers, strict=True)
     ]
+    pictures = apply_fold_rules(pictures, rules)
     leaks = leaks_of(pictures)
     if not allow_leaks:
-        raise_faults(data, leaks, leaks)
+        place = data if isinstance(data, Path) else ", ".join(map(str, data))
+        raise_faults(place, leaks, leaks)
     return pictures, found
 
 
@@ -333,7 +356,19 @@ def _columns_of(table: Path) -> set[str]:
     return set(read_header(table, table.read_bytes()))
 
 
-def _row(found: Survey, index: int, cluster: int) -> Picture:
+def _group_names(found: Survey, indices: Sequence[int], clusters: Sequence[int]) -> dict[int, str]:
+    """Return each cluster's name, by content: the same data get the same under any file names."""
+    hashes: dict[int, str] = {}
+    for index in indices:
+        own = found.facts[index].sha256
+        hashes[clusters[index]] = min(own, hashes.get(clusters[index], own))
+    return {
+        cluster: "g" + hashlib.sha256(own.encode()).hexdigest()[:12]
+        for cluster, own in hashes.items()
+    }
+
+
+def _row(found: Survey, index: int, group: str) -> Picture:
     item, facts = found.items[index], found.facts[index]
     tumor, slices = item.tumor, ""
     if item.mask is not None and item.path.suffix.lower() not in PICTURE_SUFFIXES:
@@ -346,8 +381,7 @@ def _row(found: Survey, index: int, cluster: int) -> Picture:
         mask=item.mask if tumor else None,
         tumor=bool(tumor),
         tumor_type=item.tumor_type if tumor else None,
-        # Named by content, so that the same data get the same groups under any file names.
-        group="g" + hashlib.sha256(found.facts[cluster].sha256.encode()).hexdigest()[:12],
+        group=group,
         fold=item.fold,
         source=item.source,
         person=item.person,
@@ -404,6 +438,57 @@ def _given_folds(
     rest = [index for index, picture in enumerate(pictures) if picture.split != "test"]
     numbers[rest] = grouped([pictures[index] for index in rest]) + TEST_FOLD
     return numbers
+
+
+def _collection_names(paths: Sequence[Path]) -> list[str]:
+    """Return the name of each collection's folder, numbered where several are called the same."""
+    names: list[str] = []
+    for path in paths:
+        folder = path if path.is_dir() else path.parent
+        names.append(folder.resolve().name)
+    return [
+        name if name not in names[:index] else f"{name}#{names[:index].count(name) + 1}"
+        for index, name in enumerate(names)
+    ]
+
+
+def _collection(
+    data: Path, prefix: str, labels: Mapping[str, str] | None
+) -> list[tuple[str, Item]]:
+    """Return a collection's items with their names.
+
+    Args:
+        data: A folder or a table.
+        prefix: Goes before names, groups and stacks, which mean nothing to other collections;
+            empty for none.
+        labels: What further folder names mean.
+
+    Returns:
+        Pairs of a name, unique but for repeated rows, and an item.
+    """
+    table = data / MANIFEST_NAME if data.is_dir() else data
+    items = (
+        _table_items(table, parse_labels(labels)) if table.is_file() else find_items(data, labels)
+    )
+    root = data if data.is_dir() else data.parent
+    named = []
+    for item in items:
+        path = item.path
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        named.append((name, item))
+    if not prefix:
+        return named
+    return [
+        (
+            f"{prefix}/{name}",
+            replace(
+                item,
+                group=item.group and f"{prefix}/{item.group}",
+                stack=item.stack and f"{prefix}/{item.stack}",
+            ),
+        )
+        for name, item in named
+    ]
 
 
 def _table_items(path: Path, named: Mapping[str, str]) -> list[Item]:

@@ -29,7 +29,7 @@ class ModelCard:
         top_cells: How many of a slice's highest cells make its score; 0 for the mean of all.
         seen: Beginnings of the SHA-256 of every file that it was fitted on, to learn from, to
             choose the epoch by or to calibrate with; empty where that is not recorded.
-        leaking: Whether it was trained on folds that share slices or patients.
+        leaking: Whether it was trained on folds that share slices or persons.
         farthest: Distance of features up to which a slice is of a kind that it knows; None where
             it refuses by rule alone.
     """
