@@ -11,7 +11,7 @@ from meninx.assess.volumes import VolumeResult, measure_findings
 from meninx.data.facts import file_facts, intensity_facts, sha256_of
 from meninx.data.folds import connected, keys_of
 from meninx.data.manifest import Manifest, Picture
-from meninx.data.prepare import Progress, read_mask, read_one, silent
+from meninx.data.prepare import Progress, read_mask, read_one, read_stack, silent
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import SEEN_DIGITS
@@ -111,35 +111,66 @@ def score_cases(
         One case a picture, in order.
     """
     cases = []
+    units = units_of(pictures)
     with ThreadPoolExecutor(workers) as pool:
-        for case in pool.map(lambda picture: score_case(detector, picture), pictures):
+        for case in pool.map(lambda unit: score_case(detector, *unit), units):
             cases.append(case)
-            progress("scoring", len(cases), len(pictures))
+            progress("scoring", len(cases), len(units))
     return cases
 
 
-def score_case(detector: Detector, picture: Picture) -> Case:
-    """Score one labeled picture or volume and compare it with its mask.
+def units_of(pictures: Sequence[Picture]) -> list[tuple[Picture, tuple[Picture, ...]]]:
+    """Return what is scored in one go: a picture, a volume, or all pictures of a stack.
+
+    Args:
+        pictures: Rows of a manifest.
+
+    Returns:
+        Rows, each with the members of its stack; a stack's row stands for the whole scan.
+    """
+    stacks: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        if picture.stack:
+            stacks.setdefault(picture.stack, []).append(picture)
+    units: list[tuple[Picture, tuple[Picture, ...]]] = []
+    for picture in pictures:
+        if not picture.stack:
+            units.append((picture, ()))
+        elif picture.stack in stacks:
+            members = tuple(stacks.pop(picture.stack))
+            sick = [one for one in members if one.tumor]
+            row = sick[0] if sick else picture
+            units.append((replace(row, id=row.stack, mask=None), members))
+    return units
+
+
+def score_case(detector: Detector, picture: Picture, members: Sequence[Picture] = ()) -> Case:
+    """Score one labeled picture, volume or stack and compare it with its mask.
 
     Args:
         detector: What is measured.
         picture: A manifest's row.
+        members: Of its stack, as `units_of` returns them.
 
     Returns:
         The case; refused or failed if it can't be judged.
     """
+    mask = None
     try:
-        scan = read_one(picture.picture)
+        if members:
+            scan, mask = read_stack(members)
+        else:
+            scan = read_one(picture.picture)
         findings = detector.score(scan)
-        outline = picture.mask if scan.is_volume else None
-        mask = read_mask(outline, scan) if outline is not None else None
+        if scan.is_volume and picture.mask is not None:
+            mask = read_mask(picture.mask, scan)
     except InputError as error:
         return Case(picture, Findings.of_error(error, detector.model))
     if findings.status != "scored":
         return Case(picture, findings)
     facts = facts_of(picture, scan)
     volume, peak_inside = None, None
-    if not picture.is_volume:
+    if not scan.is_volume:
         peak_inside = _peak_in_picture(picture, findings)
     elif mask is not None:
         volume = measure_findings(findings, scan, mask, detector.card.preprocessing.size)
@@ -160,7 +191,7 @@ def facts_of(picture: Picture, scan: Scan) -> dict[str, Mapping[str, float]]:
     facts: dict[str, Mapping[str, float]] = {
         "intensity": intensity_facts(scan.slice(len(scan) // 2).image)
     }
-    if not picture.is_volume:
+    if not scan.is_volume:
         with Image.open(picture.picture) as opened:
             facts["file"] = file_facts(opened, picture.picture.stat().st_size)
     return facts

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
@@ -32,8 +33,10 @@ from meninx.data.manifest import (
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
+from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
+from meninx.scan.scan import Sequence as Sequence_
 
 Split = Literal["grouped", "given", "mended", "random"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -42,6 +45,8 @@ DEFAULT_FOLDS = 5
 TEST_FOLD = 1
 # What a stack of axial slices covers, from the foramen magnum to the crown and a little of both.
 STACK_EXTENT_MM = 160.0
+# Field of view of a picture that shows a head whole: its longer side.
+HEAD_MM = 230.0
 
 Progress = Callable[[str, int, int], None]
 
@@ -273,6 +278,86 @@ def stack_gap_mm(count: int) -> float:
         Distance in mm, if the stack covers a head.
     """
     return STACK_EXTENT_MM / max(count, 1)
+
+
+def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
+    """Read the pictures of a stack as one scan.
+
+    Args:
+        members: Rows of one stack, in any order.
+
+    Returns:
+        The scan, slices along k by position, on a nominal grid; and the tumor in it, of the same
+        shape, where the rows name masks.
+
+    Raises:
+        DataError: If a mask is empty, or pictures differ in size.
+        InputError: If a picture can't be read, or all are blank.
+    """
+    ordered = sorted(members, key=lambda picture: picture.position or 0)
+    images = [_image_of(picture) for picture in ordered]
+    shapes = {image.shape for image in images if image is not None}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{ordered[0].picture}: pictures of the stack {ordered[0].stack} have different sizes, "
+            f"{' and '.join(f'{w} x {h}' for h, w in sorted(shapes))}; a stack is one scan"
+        )
+    if not shapes:
+        raise UnsupportedScan("all its pictures are blank", place=ordered[0].stack, reason="blank")
+    (shape,) = shapes
+    blank = np.zeros(shape, dtype=np.float32)
+    volume = np.stack([blank if one is None else one for one in images])
+    masks = np.stack([read_picture_mask(one, shape) for one in ordered])
+    pixel = HEAD_MM / max(shape)
+    affine = np.diag([pixel, pixel, stack_gap_mm(len(ordered)), 1.0])
+    sequence = cast("Sequence_", ordered[0].sequence or "unknown")
+    # Rows of a picture go down, from front to back; its columns from the patient's right to left.
+    scan = Scan(ordered[0].stack, volume.transpose(2, 1, 0), affine, sequence, slice_axis=2)
+    return scan, masks.transpose(2, 1, 0)
+
+
+def _image_of(picture: Picture) -> NDArray[np.float32] | None:
+    """Return a picture's pixels; None where it is blank, as many are beyond the head."""
+    try:
+        return read_gray(picture.picture)
+    except UnsupportedScan as error:
+        if error.reason == "blank" and not picture.tumor:
+            return None
+        raise
+
+
+def read_picture_mask(picture: Picture, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return a picture's mask, whatever value stands for tumor in it.
+
+    Args:
+        picture: A manifest's row.
+        shape: Of its picture, rows and columns.
+
+    Returns:
+        That shape; all false where the row names no mask.
+
+    Raises:
+        DataError: If the mask is empty, can't be read, has another size, or belongs to a picture
+            without tumor.
+    """
+    if picture.mask is None:
+        return np.zeros(shape, dtype=np.bool_)
+    if not picture.tumor:
+        raise DataError(f"{picture.id}: a mask, but no tumor; correct the manifest")
+    try:
+        with Image.open(picture.mask) as opened:
+            values = np.asarray(opened.convert("RGB") if opened.mode == "P" else opened)
+    except OSError as error:
+        raise DataError(f"{picture.mask}: the mask can't be read: {error}") from error
+    covered = values[..., :3].any(axis=2) if values.ndim == 3 else values > 0
+    if not covered.any():
+        raise DataError(f"{picture.mask}: the mask of a tumor is empty; correct the manifest")
+    if covered.shape != tuple(shape):
+        raise DataError(
+            f"{picture.mask}: the mask has {covered.shape[1]} x {covered.shape[0]} pixels, its "
+            f"picture {shape[1]} x {shape[0]}"
+        )
+    return np.asarray(covered, dtype=np.bool_)
 
 
 def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:

@@ -149,7 +149,7 @@ def vary_shape(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
         grid = grid + field.permute(0, 2, 3, 1) * strength
     stacked = torch.cat([batch.image, batch.mask, batch.depth], dim=1)
     moved = F.grid_sample(stacked, grid, align_corners=False)
-    image, mask, depth = moved.split((batch.image.shape[1], 1, 1), dim=1)
+    image, mask, depth = torch.split(moved, (batch.image.shape[1], 1, 1), dim=1)
     return replace(batch, image=image, mask=mask, depth=depth)
 
 
@@ -192,7 +192,7 @@ def paste(batch: Batch, options: AugmentationRecipe) -> Batch:
         torch.cat([matrix, offset], dim=2), [count, 1, size, size], align_corners=False
     )
     moved = F.grid_sample(torch.cat([tissue, shape], 1), grid, align_corners=False)
-    tissue, shape = moved.split((tissue.shape[1], 1), dim=1)
+    tissue, shape = torch.split(moved, (tissue.shape[1], 1), dim=1)
     shape = shape * (batch.depth > 0.04)
     edge = _one(0.7, 2.5)
     alpha = blurred(shape, edge).clamp(0, 1)
@@ -296,6 +296,21 @@ def vary_contrast(batch: Batch, options: AugmentationRecipe) -> Batch:
         _each(_chosen(count, options.jpeg)), _compressed(image, _uniform(count, 15, 90)), image
     )
     return replace(batch, image=image, mask=mask)
+
+
+def exported_again(image: Tensor) -> Tensor:
+    """Return pictures as another export might leave them: coarser, compressed, or both.
+
+    Args:
+        image: 0..1, shape (b, c, h, w); sides that are multiples of 8.
+
+    Returns:
+        The same shape.
+    """
+    count = len(image)
+    with image.device:
+        coarser = torch.where(_each(_chosen(count, 0.6)), _coarser(image), image)
+        return _compressed(coarser, _uniform(count, 20, 95))
 
 
 def _coarser(image: Tensor) -> Tensor:

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_mask, read_one, stack_gap_mm
-from meninx.detect.detector import brain_range, brain_slices
+from meninx.data.prepare import read_mask, read_one, read_picture_mask, read_stack
+from meninx.detect.detector import brain_slices
 from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import Framing, Preprocessing, foreground, framing_of
-from meninx.errors import DataError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation import Batch
 from meninx.scan.raster import read_gray
@@ -116,33 +115,12 @@ def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Itera
 
 def _single(picture: Picture) -> Example:
     """Return a picture that has no neighbors."""
-    image, mask = _pixels(picture)
+    image = read_gray(picture.picture)
+    mask = None
+    if picture.mask is not None:
+        mask = read_picture_mask(picture, image.shape).astype(np.float32)
     # All pictures with a mask are of collections without tumor-free ones, or of unknown ones.
     return Example(image, mask, _facts(picture, mask is not None, fair=mask is None))
-
-
-def _pixels(picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return a picture and its mask, if it has one."""
-    image = read_gray(picture.picture)
-    mask = _read_mask(picture) if picture.mask is not None else None
-    if mask is not None and mask.shape != image.shape:
-        raise DataError(
-            f"{picture.mask}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its "
-            f"picture {image.shape[1]} x {image.shape[0]}"
-        )
-    return image, mask
-
-
-def _pixels_if_any(
-    picture: Picture,
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None] | None:
-    """Return what `_pixels` does; None of a blank picture."""
-    try:
-        return _pixels(picture)
-    except UnsupportedScan as error:
-        if error.reason == "blank" and not picture.tumor:
-            return None
-        raise
 
 
 def _facts(picture: Picture, masked: bool, *, fair: bool, tumor: bool | None = None) -> Facts:
@@ -180,48 +158,22 @@ def _slices_of(picture: Picture) -> Iterator[Example]:
 
 def _slices_of_stack(members: Sequence[Picture]) -> Iterator[Example]:
     """Yield the pictures of a stack that show enough of the head, with their neighbors."""
-    ordered = sorted(members, key=lambda picture: picture.position or 0)
-    # Beyond the head many stacks show nothing at all.
-    shown = [_pixels_if_any(picture) for picture in ordered]
-    blank = next((np.zeros_like(one[0]) for one in shown if one is not None), None)
-    if blank is None:
-        return
-    pixels = [(blank, None) if one is None else one for one in shown]
-    shapes = {image.shape for image, _ in pixels}
-    if len(shapes) > 1:
-        raise DataError(
-            f"{ordered[0].picture}: pictures of the stack {ordered[0].stack} have different sizes, "
-            f"{' and '.join(f'{w} x {h}' for h, w in sorted(shapes))}; a stack is one scan"
-        )
-    volume = np.stack([image for image, _ in pixels])
-    kept = brain_range(volume)
-    framing = framing_of(volume[kept])
-    offsets = _offsets(len(volume[kept]), stack_gap_mm(len(ordered)))
-    rows = list(zip(ordered, pixels, strict=True))[kept]
-    for (picture, (image, mask)), (below, above) in zip(rows, offsets, strict=True):
-        facts = replace(_facts(picture, mask is not None, fair=True), below=below, above=above)
-        yield Example(image, mask, facts, framing)
+    scan, mask = read_stack(members)
+    slices = brain_slices(scan)
+    framing = framing_of(np.stack([one.image for one in slices]))
+    offsets = _offsets(len(slices), scan.slice_gap_mm)
+    rows = sorted(members, key=lambda picture: picture.position or 0)
+    for one, (below, above) in zip(slices, offsets, strict=True):
+        row = rows[one.index]
+        truth = scan.view.cut(mask, one.index).astype(np.float32) if row.mask else None
+        facts = replace(_facts(row, truth is not None, fair=True), below=below, above=above)
+        yield Example(one.image, truth, facts, framing, one.pixel_spacing)
 
 
 def _offsets(count: int, gap_mm: float | None) -> list[tuple[int, int]]:
     """Return where the neighbors of each slice lie, relative to it."""
     away = neighbor_indices(count, gap_mm) - np.arange(count)[:, None]
     return [(int(below), int(above)) for below, _, above in away]
-
-
-def _read_mask(picture: Picture) -> NDArray[np.float32]:
-    """Return a picture's mask, whatever value stands for tumor in it, shape (h, w), 0 or 1."""
-    if picture.mask is None or not picture.tumor:
-        raise DataError(f"{picture.id}: a mask, but no tumor; correct the manifest")
-    try:
-        with Image.open(picture.mask) as opened:
-            values = np.asarray(opened.convert("RGB") if opened.mode == "P" else opened)
-    except OSError as error:
-        raise DataError(f"{picture.mask}: the mask can't be read: {error}") from error
-    covered = values[..., :3].any(axis=2) if values.ndim == 3 else values > 0
-    if not covered.any():
-        raise DataError(f"{picture.mask}: the mask of a tumor is empty; correct the manifest")
-    return np.asarray(covered, dtype=np.float32)
 
 
 class SliceDataset:
@@ -298,6 +250,16 @@ class SliceDataset:
             self.image[chosen], self.mask[chosen], self.depth[chosen], facts
         )
 
+    def resized(self, size: int) -> "SliceDataset":
+        """Return the same examples on canvases of another side, pixels."""
+        if self.image.shape[-1] == size:
+            return self
+        planes = [
+            torch.cat([_resized(part, size) for part in torch.split(plane, 256)])
+            for plane in (self.image, self.mask, self.depth)
+        ]
+        return SliceDataset.of_planes(planes[0], planes[1], planes[2], self.facts)
+
     def to(self, device: torch.device) -> "SliceDataset":
         """Return the same data set in another device's memory."""
         moved = SliceDataset.__new__(SliceDataset)
@@ -352,7 +314,7 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches."""
         order = torch.arange(len(self.dataset), device=self.dataset.image.device)
-        for indices in order.split(self.size):
+        for indices in torch.split(order, self.size):
             yield self.dataset.batch(indices)
 
 
@@ -414,6 +376,12 @@ def depth_in_head(unit: NDArray[np.float32]) -> NDArray[np.float32]:
     head = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(head, 8), iterations=6))
     distance = ndimage.distance_transform_edt(head)[8:-8, 8:-8]
     return (distance / max(float(distance.max()), 1.0)).astype(np.float32)
+
+
+def _resized(planes: Tensor, size: int) -> Tensor:
+    """Return planes of shape (n, s, s), bytes, with another side."""
+    values = F.interpolate(planes[:, None].float(), (size, size), mode="bilinear", antialias=True)
+    return values[:, 0].round().clamp(0, 255).to(torch.uint8)
 
 
 def _as_bytes(unit: NDArray[np.float32]) -> NDArray[np.uint8]:

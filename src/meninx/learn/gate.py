@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from meninx.detect.preprocessing import Preprocessing
-from meninx.learn.dataset import SIMULATED, Example, Facts, SliceDataset
+from meninx.learn.augmentation import exported_again
+from meninx.learn.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
 from meninx.learn.network import Backbone
 from meninx.learn.outliers import ghosts, outliers
 from meninx.learn.simulation import brainless_slices
@@ -36,6 +37,7 @@ FITTED = 2 / 3
 KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
 # A feature so many standard deviations off says no more by going further.
 FARTHEST_FEATURE = 30.0
+BATCH = 64
 # Of the logistic regressions: chosen on training folds and simulated slices.
 INVERSE_PENALTY = 0.1
 
@@ -124,7 +126,7 @@ def early_features(stage_maps: Sequence[Tensor]) -> Tensor:
 
 def learn_familiarity(
     network: Backbone,
-    examples: Sequence[Example],
+    known: SliceDataset,
     preprocessing: Preprocessing,
     heads: Sequence[Path] = (),
 ) -> Familiarity | None:
@@ -132,7 +134,7 @@ def learn_familiarity(
 
     Args:
         network: Trained; its mode is left at evaluation.
-        examples: That it learned from.
+        known: What it learned from, at the size of the detector's input.
         preprocessing: Of the detector.
         heads: Real heads, for slices that show none of the brain.
 
@@ -145,23 +147,23 @@ def learn_familiarity(
         Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
         matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
     """
-    plausible = [one for one in examples if one.facts.plausible]
-    real = _thinned([one for one in plausible if one.kind != SIMULATED])
-    simulated = _thinned([one for one in plausible if one.kind == SIMULATED])
+    plausible = [n for n, one in enumerate(known.facts) if one.plausible and one.kind != CONTEXT]
+    real = _thinned([n for n in plausible if known.facts[n].kind != SIMULATED])
+    simulated = _thinned([n for n in plausible if known.facts[n].kind == SIMULATED])
     if len(real) + len(simulated) < LEAST_EXAMPLES:
         return None
-    images = [one.image for one in real or simulated]
     kinds = (
-        [*outliers(OUTLIERS, images), *brainless_slices(heads)],
-        list(ghosts(GHOSTS, [one.image for one in (*real, *simulated)])),
+        [*outliers(OUTLIERS, _images(known, real or simulated)), *brainless_slices(heads)],
+        list(ghosts(GHOSTS, _images(known, [*real, *simulated]))),
     )
     parts = [
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
     ]
-    halves = [_parted(_features(network, part, preprocessing)) for part, _ in parts]
-    known = np.concatenate([half[0] for half in halves])
-    center, scale = known.mean(0), known.std(0) + 1e-6
-    z = (known - center) / scale
+    torch.manual_seed(0)
+    halves = [_parted(_known_features(network, known, part, preprocessing)) for part, _ in parts]
+    fitted = np.concatenate([half[0] for half in halves])
+    center, scale = fitted.mean(0), fitted.std(0) + 1e-6
+    z = (fitted - center) / scale
     whitening = _whitening(z)
 
     def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,7 +173,9 @@ def learn_familiarity(
     farthest = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
-        strange = [Example(image, None, Facts(SIMULATED)) for image in kind]
+        strange = SliceDataset(
+            (Example(image, None, Facts(SIMULATED)) for image in kind), preprocessing
+        )
         logit = _separated(z, (_features(network, strange, preprocessing) - center) / scale)
         known_logits = [logit.of((half[1] - center) / scale) for half in halves]
         highest = max(
@@ -188,17 +192,43 @@ def learn_familiarity(
     )
 
 
-def _features(
-    network: Backbone, examples: Sequence[Example], preprocessing: Preprocessing
+def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.float32]]:
+    return [known.image[index].numpy().astype(np.float32) for index in indices]
+
+
+def _known_features(
+    network: Backbone, known: SliceDataset, indices: Sequence[int], preprocessing: Preprocessing
 ) -> NDArray[np.float64]:
-    """Return the features of slices, shape (n, f)."""
-    network.eval()
+    """Return the features of known slices as they are, and of half of them exported again.
+
+    Coarser pixels and JPEG make a scan worse and leave it a scan.
+    """
     found = []
-    with torch.inference_mode():
-        for batch in SliceDataset(examples, preprocessing).batches(64):
-            x = (batch.image - preprocessing.mean) / preprocessing.std
-            found.append(early_features(network.stage_maps(x)).double().numpy())
+    for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):
+        image = known.batch(part).image
+        found.append(_batch_features(network, image, preprocessing))
+        if number % 2 == 0:
+            again = exported_again(image)
+            found.append(_batch_features(network, again, preprocessing))
     return np.concatenate(found)
+
+
+def _features(
+    network: Backbone, slices: SliceDataset, preprocessing: Preprocessing
+) -> NDArray[np.float64]:
+    """Return the features of all slices, shape (n, f)."""
+    return np.concatenate(
+        [_batch_features(network, batch.image, preprocessing) for batch in slices.batches(BATCH)]
+    )
+
+
+def _batch_features(
+    network: Backbone, image: Tensor, preprocessing: Preprocessing
+) -> NDArray[np.float64]:
+    network.eval()
+    with torch.inference_mode():
+        x = (image - preprocessing.mean) / preprocessing.std
+        return np.asarray(early_features(network.stage_maps(x)).double().numpy())
 
 
 def _parted(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -247,5 +277,5 @@ def _separated(known: NDArray[np.float64], strange: NDArray[np.float64]) -> _Log
     return _Logit(model.coef_[0], float(model.intercept_[0]))
 
 
-def _thinned(examples: Sequence[Example]) -> Sequence[Example]:
-    return examples[:: max(1, -(-len(examples) // MOST_EXAMPLES))]
+def _thinned(indices: Sequence[int]) -> Sequence[int]:
+    return indices[:: max(1, -(-len(indices) // MOST_EXAMPLES))]

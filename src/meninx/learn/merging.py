@@ -79,7 +79,9 @@ def merge(
     seen = {value for detector in detectors for value in detector.card.seen}
     path = output / DETECTOR_NAME
     origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
-    familiarity = learn_familiarity(network, examples, recipe.preprocessing, heads)
+    familiarity = learn_familiarity(
+        network, learned.resized(recipe.preprocessing.size), recipe.preprocessing, heads
+    )
     export_detector(network, recipe, Calibration(scale, scale), path, origin, familiarity)
     if studies := recipe.sampling.calibration_phantoms:
         log.info("calibrating volumes on %d simulated heads", studies)

@@ -40,7 +40,7 @@ class DetectorTraining(lightning.LightningModule):
         super().__init__()
         self.recipe = recipe
         self.network = build_network(recipe.network.architecture, recipe.network.dropout)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.channels_last)
         self.validation = Validation()
         self.type_weights: Tensor | None
         self.register_buffer("type_weights", type_weights, persistent=False)

@@ -35,25 +35,24 @@ def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
         Shape (n,), summing to 1; examples of no share, and those that are context alone, are 0.
     """
     kinds = _kind_shares(facts, sampling)
-    shares: dict[tuple[str, object], float] = {}
-    cells: dict[tuple[str, object], list[int]] = defaultdict(list)
+    shares: dict[tuple[str, int], float] = {}
+    cells: dict[tuple[str, int], list[int]] = defaultdict(list)
     for index, one in enumerate(facts):
         if one.kind == CONTEXT:
             continue
         stratum = _stratum(one, sampling.strata)
-        key: tuple[str, object]
         if stratum is None:
             key = ("", one.kind)
             shares[key] = kinds[one.kind]
         else:
             sick = one.kind != TUMOR_FREE
-            key = (stratum, sick)
+            key = (stratum, int(sick))
             part = sampling.tumor_share if sick else 1 - sampling.tumor_share
             shares[key] = sampling.strata[stratum] * part
         cells[key].append(index)
     for stratum, sick in list(cells):
         # Where a stratum has one kind alone, that kind gets all of its share.
-        if stratum and (stratum, not sick) not in cells:
+        if stratum and (stratum, 1 - sick) not in cells:
             shares[stratum, sick] = sampling.strata[stratum]
     weights = torch.zeros(len(facts), dtype=torch.float64)
     for key, members in cells.items():
@@ -157,5 +156,5 @@ class TrainingLoader(Iterable[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         """Yield one epoch's batches."""
         drawn = torch.tensor(list(self.sampler), device=self.dataset.image.device)
-        for indices in drawn[: len(self) * self.batch_size].split(self.batch_size):
+        for indices in torch.split(drawn[: len(self) * self.batch_size], self.batch_size):
             yield self.dataset.batch(indices)

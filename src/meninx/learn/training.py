@@ -129,7 +129,6 @@ def train(
     if resume:
         check_same_run(output, recipe, manifest.sha256)
     training_set = SliceDataset(learned, training_canvas(recipe))
-    known = learned if is_first_process() else []
     validation_set = SliceDataset(held_out, recipe.preprocessing) if held_out else None
     del learned, held_out
     balanced = type_weights(training_set.tumor_type, len(TYPE_NAMES))
@@ -153,7 +152,7 @@ def train(
             (*before, *hashes_of(fitted, heads)),
             bool(manifest.leaks),
         )
-        figures = _finish(module, known, validation_set, output, origin, heads)
+        figures = _finish(module, training_set, validation_set, output, origin, heads)
     return Run(output, output / DETECTOR_NAME, figures)
 
 
@@ -381,7 +380,7 @@ def _last_checkpoint(output: Path) -> Path | None:
 
 def _finish(
     module: DetectorTraining,
-    known: Sequence[Example],
+    training_set: SliceDataset,
     validation_set: SliceDataset | None,
     output: Path,
     origin: Origin,
@@ -395,6 +394,7 @@ def _finish(
         figures, scale = _judged(module, validation_set)
         calibration = Calibration(scale, scale)
     detector = output / DETECTOR_NAME
+    known = training_set.resized(recipe.preprocessing.size)
     familiarity = learn_familiarity(module.network, known, recipe.preprocessing, heads)
     export_detector(module.network, recipe, calibration, detector, origin, familiarity)
     studies = recipe.sampling.calibration_phantoms

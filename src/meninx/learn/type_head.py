@@ -1,7 +1,5 @@
 """Fit the head that names a tumor's type once more, on features that stay as they are."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -11,7 +9,7 @@ from torch import Tensor
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.dataset import Example, SliceDataset
+from meninx.learn.dataset import SliceDataset
 from meninx.learn.network import CellNetwork
 
 # Inverse strength of the penalty, features having unit variance: strong, since the network below
@@ -20,16 +18,16 @@ INVERSE_PENALTY = 0.003
 
 
 def fit_type_head(
-    network: CellNetwork, examples: Sequence[Example], preprocessing: Preprocessing
+    network: CellNetwork, examples: SliceDataset, preprocessing: Preprocessing
 ) -> None:
     """Fit the type head by logistic regression; nothing else of the network changes.
 
-    Where weights of two networks were averaged, each one's head fits its own features and the mean
-    of both none as well.
+    Types are learned apart, on features that detection alone has made: naming a tumor must not
+    choose how it is found.
 
     Args:
         network: Changed in place, left at evaluation.
-        examples: Those of a known type are learned from.
+        examples: At the size of the detector's input; those of a known type are learned from.
         preprocessing: Of the detector.
 
     Raises:
@@ -39,14 +37,16 @@ def fit_type_head(
         Kirichenko et al. 2023, Last layer re-training is sufficient for robustness to spurious
         correlations.
     """
-    known = [example for example in examples if example.facts.tumor_type in TYPE_NAMES]
-    missing = set(TYPE_NAMES) - {example.facts.tumor_type for example in known}
+    known = torch.nonzero(examples.tumor_type >= 0).flatten()
+    missing = set(range(len(TYPE_NAMES))) - set(examples.tumor_type[known].tolist())
     if missing:
-        raise DataError(f"no picture of {', '.join(sorted(missing))} to learn types from")
+        names = ", ".join(TYPE_NAMES[index] for index in sorted(missing))
+        raise DataError(f"no picture of {names} to learn types from")
     network.eval()
     features, types = [], []
     with torch.inference_mode():
-        for batch in SliceDataset(known, preprocessing).batches(64):
+        for part in torch.split(known, 64):
+            batch = examples.batch(part)
             x = (batch.image - preprocessing.mean) / preprocessing.std
             features.append(_where_hot(network, x).double().numpy())
             types.append(batch.tumor_type.numpy())
