@@ -11,7 +11,6 @@ Run: python benchmarks/candidates.py PACK ... --output RUNS [--seconds 560] [--f
 import argparse
 import dataclasses
 import json
-import logging
 import multiprocessing
 import sys
 import time
@@ -32,7 +31,7 @@ from meninx.learn.export import load_weights
 from meninx.learn.network import CellNetwork
 from meninx.learn.packing import unpack
 from meninx.learn.recipe import Recipe, read_recipe
-from meninx.learn.training import WEIGHTS_NAME, train_unpacked, training_device
+from meninx.learn.training import train_unpacked, training_device
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 CANDIDATES = Path(__file__).with_suffix(".toml")
@@ -46,7 +45,10 @@ HOTTEST_SLICES = 3
 # Weight of tumor-free people's scans against those with tumor in the number that decides.
 PENALTY = 0.5
 # Seconds that judging and starting take beside the trainings.
-AFTERWARDS = 35.0
+AFTERWARDS = 25.0
+# Fewer trainings at a time may use a GPU a little worse.
+SAFETY = 0.92
+JUDGED = "judged.json"
 
 
 def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
@@ -151,30 +153,43 @@ def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]
     return result
 
 
-def trained(job: tuple[Sequence[Path], Recipe, Path]) -> float:
-    """Train one network; return the seconds that it took."""
-    packs, recipe, folder = job
-    began = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Args:
+        packs: What it learns from.
+        recipe: All choices.
+        folder: Run folder.
+        half: That it leaves out and is judged by; empty for all people.
+    """
+
+    packs: Sequence[Path]
+    recipe: Recipe
+    folder: Path
+    half: str
+
+
+def trained(job: Job) -> None:
+    """Train one network, and judge it by the people of the half that it left out."""
+    job.folder.mkdir(parents=True, exist_ok=True)
     # Several trainings at a time would write over each other's bars.
-    sys.stdout = sys.stderr = (folder / "training.log").open("a", buffering=1)
+    sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
     torch.set_num_threads(2 if torch.cuda.is_available() else torch.get_num_threads())
-    train_unpacked(unpack(packs, folder.parent / "unpacked"), recipe, folder)
-    return time.perf_counter() - began
+    whole = unpack(job.packs, job.folder.parent / "unpacked")
+    weights = train_unpacked(whole, job.recipe, job.folder)
+    if job.half:
+        folds = {one.fold for one in whole.facts} - {PEOPLE_FOLD[job.half]}
+        own = whole.without_folds(folds)
+        found = judged(own, cell_logits(weights, own, job.recipe.preprocessing.size))
+        (job.folder / JUDGED).write_text(json.dumps(found))
 
 
-def judge_half(whole: SliceDataset, half: str, weights: Path, size: int) -> dict[str, Any]:
-    """Judge a network by the people of the half that it left out, at an input of `size` px."""
-    folds = {one.fold for one in whole.facts}
-    dataset = whole.without_folds(folds - {PEOPLE_FOLD[half]})
-    return judged(dataset, cell_logits(weights, dataset, size))
-
-
-def run_all(jobs: Sequence[tuple[Sequence[Path], Recipe, Path]], at_once: int) -> list[float]:
+def run_all(jobs: Sequence[Job], at_once: int) -> None:
     """Run trainings, several at a time, each in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(at_once, len(jobs)), maxtasksperchild=1) as pool:
-        return pool.map(trained, jobs, chunksize=1)
+        pool.map(trained, jobs, chunksize=1)
 
 
 def main() -> None:
@@ -189,7 +204,6 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--only", nargs="*", help="candidates; all by default")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
     began = time.perf_counter()
     base = read_recipe(options.recipe)
     table = tomllib.loads(CANDIDATES.read_text(encoding="utf-8"))
@@ -199,56 +213,53 @@ def main() -> None:
     print(f"{len(whole)} slices after {time.perf_counter() - began:.0f} s", flush=True)
     chosen, an_epoch = names[-1], 0.0
     if options.first_epochs:
-        chosen, an_epoch = compared(options, whole, recipes)
+        chosen, an_epoch = compared(options, recipes)
     epochs = options.last_epochs
     if not epochs:
         left = options.seconds - (time.perf_counter() - began) - AFTERWARDS
-        epochs = max(1, int(left / (4 * an_epoch)))
+        epochs = max(1, int(SAFETY * left / (4 * an_epoch)))
     print(f"{chosen}: {epochs} epochs", flush=True)
     recipe = recipes[chosen]
-    jobs = [(options.packs, on_half(recipe, half, epochs), options.output / f"half-{half}")
-            for half in HALVES]  # fmt: skip
-    jobs += [(options.packs, on_half(recipe, "", epochs, seed), options.output / f"all-{seed}")
-             for seed in (0, 1)]  # fmt: skip
+    jobs = [
+        Job(options.packs, on_half(recipe, half, epochs), options.output / f"half-{half}", half)
+        for half in HALVES
+    ]
+    jobs += [
+        Job(options.packs, on_half(recipe, "", epochs, seed), options.output / f"all-{seed}", "")
+        for seed in (0, 1)
+    ]
     run_all(jobs, options.at_once)
     print(f"trained after {time.perf_counter() - began:.0f} s", flush=True)
-    halves = judged_halves(whole, options.output, "half", recipe)
+    halves = judged_halves(options.output, "half")
     (options.output / "halves.json").write_text(json.dumps(halves))
     (options.output / "chosen.json").write_text(json.dumps({"name": chosen, "epochs": epochs}))
     print("halves", json.dumps(figures(halves)), flush=True)
     print(f"{time.perf_counter() - began:.0f} s", flush=True)
 
 
-def judged_halves(
-    whole: SliceDataset, output: Path, name: str, recipe: Recipe
-) -> list[dict[str, Any]]:
-    """Judge the two networks of a name, each by the people that it never saw."""
-    size = recipe.preprocessing.size
-    return [judge_half(whole, half, output / f"{name}-{half}" / WEIGHTS_NAME, size)
-            for half in HALVES]  # fmt: skip
+def judged_halves(output: Path, name: str) -> list[dict[str, Any]]:
+    """Return how the two networks of a name were judged, each by people that it never saw."""
+    return [json.loads((output / f"{name}-{half}" / JUDGED).read_text()) for half in HALVES]
 
 
-def compared(
-    options: argparse.Namespace, whole: SliceDataset, recipes: dict[str, Recipe]
-) -> tuple[str, float]:
+def compared(options: argparse.Namespace, recipes: dict[str, Recipe]) -> tuple[str, float]:
     """Train every candidate on each half; return the best one's name, and seconds an epoch."""
     jobs = [
-        (
-            options.packs,
-            on_half(recipe, half, options.first_epochs),
-            options.output / f"{name}-{half}",
+        Job(
+            options.packs, on_half(recipe, half, options.first_epochs),
+            options.output / f"{name}-{half}", half,
         )
         for name, recipe in recipes.items()
         for half in HALVES
-    ]
+    ]  # fmt: skip
     began = time.perf_counter()
     run_all(jobs, options.at_once)
     spent = time.perf_counter() - began
     an_epoch = spent / (len(jobs) * options.first_epochs)
     print(f"{len(jobs)} trainings in {spent:.0f} s, {an_epoch:.2f} s an epoch", flush=True)
     found = {}
-    for name, recipe in recipes.items():
-        found[name] = figures(judged_halves(whole, options.output, name, recipe))
+    for name in recipes:
+        found[name] = figures(judged_halves(options.output, name))
         print(name, json.dumps(found[name]), flush=True)
     (options.output / "candidates.json").write_text(json.dumps(found, indent=1))
     return max(found, key=lambda name: found[name]["number"]), an_epoch

@@ -1,15 +1,12 @@
-"""Make a detector of trained weights: the last step of `make detector`.
+"""Make a detector of trained weights: factorize, name types, learn what is familiar, export.
 
-The mean of several runs of which one went on from the other: the second knows more of what it saw,
-the first holds better on what neither saw, and between them lies both (Wortsman et al. 2022, Robust
-fine-tuning of zero-shot models). Then its convolutions are factorized, the type head is fitted
-again on the features that come of it, the gate learns them, and volumes are calibrated. Run: python
-benchmarks/finish.py MANIFEST WEIGHTS ... --heads HEAD ... --output RUN
+Works on packed slices, as the training did. Scales are fitted afterwards, by people that were held
+out (benchmarks/held_out_people.py). Run: python benchmarks/finish.py PACK ... --weights FILE
+--manifest PEOPLE.csv --heads FOLDER --output RUN [--leave-out 1 5 6]
 """
 
 import argparse
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,18 +14,17 @@ from torch import Tensor
 
 from meninx.data.manifest import read_manifest
 from meninx.detect.calibration import Calibration
-from meninx.detect.detector import Detector
 from meninx.detect.preprocessing import Preprocessing
-from meninx.learn.dataset import Example, SliceDataset, to_batch
-from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
+from meninx.learn.dataset import CONTEXT, SliceDataset
+from meninx.learn.export import Origin, export_detector, load_weights
 from meninx.learn.gate import learn_familiarity
-from meninx.learn.low_rank import factorize
-from meninx.learn.merging import mean_weights
+from meninx.learn.heads import packed_heads
+from meninx.learn.low_rank import KEPT, factorize
 from meninx.learn.network import CellNetwork
+from meninx.learn.packing import unpack
 from meninx.learn.recipe import read_recipe
-from meninx.learn.training import hashes_of, read_examples
+from meninx.learn.training import DETECTOR_NAME, hashes_of
 from meninx.learn.type_head import fit_type_head
-from meninx.learn.volume_point import volume_scale
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 # Slices of each kind by which convolutions are factorized, tumors and none, real and simulated.
@@ -37,53 +33,49 @@ FACTORIZED_BY = 128
 log = logging.getLogger(__name__)
 
 
-def mean_of(paths: Sequence[Path]) -> tuple[CellNetwork, set[str]]:
-    """Return the mean of files of weights, and what any of them was fitted on."""
-    networks, seen = [CellNetwork() for _ in paths], set()
-    for network, path in zip(networks, paths, strict=True):
-        seen |= set(load_weights(network, path))
-    networks[0].load_state_dict(mean_weights([network.state_dict() for network in networks]))
-    return networks[0], seen
-
-
-def inputs_of_each_kind(examples: Sequence[Example], preprocessing: Preprocessing) -> Tensor:
-    """Return normalized slices, as many of each kind, shape (n, 1, h, w)."""
-    chosen: list[Example] = []
-    for kind in sorted({example.kind for example in examples}):
-        alike = [example for example in examples if example.kind == kind]
+def inputs_of_each_kind(slices: SliceDataset, preprocessing: Preprocessing) -> Tensor:
+    """Return normalized slices, as many of each kind, shape (n, 3, h, w)."""
+    chosen: list[int] = []
+    for kind in sorted(set(slices.kind.tolist()) - {CONTEXT}):
+        alike = torch.nonzero(slices.kind == kind).flatten().tolist()
         chosen += alike[:: max(1, len(alike) // FACTORIZED_BY)][:FACTORIZED_BY]
-    slices = SliceDataset(chosen, preprocessing)
-    image = to_batch(slices[torch.arange(len(slices))]).image  # type: ignore[index]
+    image = slices.batch(torch.tensor(chosen)).image
     return (image - preprocessing.mean) / preprocessing.std
 
 
 def main() -> None:
-    """Merge, factorize, fit the type head, learn what is familiar, calibrate volumes."""
+    """Write the detector."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("weights", type=Path, nargs="+", help="safetensors of runs")
-    parser.add_argument("--heads", type=Path, action="append", required=True)
+    parser.add_argument("packs", type=Path, nargs="+")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--heads", type=Path, required=True, help="folder of packed heads")
+    parser.add_argument("--leave-out", type=int, nargs="*", default=[1], help="folds")
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--kept", type=float, default=KEPT, help="1 leaves convolutions whole")
+    parser.add_argument("--unpacked", type=Path, default=Path("runs/unpacked"))
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    recipe, manifest = read_recipe(RECIPE), read_manifest(options.manifest)
-    network, seen = mean_of(options.weights)
-    examples, _ = read_examples(manifest, recipe, options.heads)
-    log.info("factorizing convolutions")
-    factorize(network, inputs_of_each_kind(examples, recipe.preprocessing))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe, manifest = read_recipe(options.recipe), read_manifest(options.manifest)
+    preprocessing = recipe.preprocessing
+    slices = unpack(options.packs, options.unpacked).without_folds(set(options.leave_out))
+    slices = slices.resized(preprocessing.size)
+    network = CellNetwork()
+    load_weights(network, options.weights)
+    if options.kept < 1:
+        log.info("factorizing convolutions")
+        factorize(network, inputs_of_each_kind(slices, preprocessing), options.kept)
     log.info("fitting the type head")
-    fit_type_head(network, examples, recipe.preprocessing)
+    fit_type_head(network, slices, preprocessing)
     log.info("learning what is familiar")
-    familiarity = learn_familiarity(network, examples, recipe.preprocessing, options.heads)
-    learned = manifest.without_fold(recipe.training.test_fold)
-    seen |= set(hashes_of(learned, options.heads))
+    heads = [head for head in packed_heads(options.heads) if head.fold not in options.leave_out]
+    familiarity = learn_familiarity(network, slices, preprocessing, [head.path for head in heads])
+    learned = manifest.without_fold(*options.leave_out)
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "detector.onnx"
-    origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
+    path = options.output / DETECTOR_NAME
+    origin = Origin(manifest.sha256, tuple(hashes_of(learned, [])), bool(manifest.leaks))
     export_detector(network, recipe, Calibration(), path, origin, familiarity)
-    log.info("calibrating volumes")
-    scale = volume_scale(Detector(path), recipe.sampling.calibration_phantoms, options.heads)
-    recalibrate(path, Calibration(volume=scale))
     print(path)
 
 

@@ -8,8 +8,8 @@ other: a network that learned from one half is judged by the other. Their folds:
     5     Cheng's fold 5, left out of the two networks that are compared
     6     people that only the first network leaves out: hospital HT, multiple sclerosis, slabs, old
           people's second half
-    7     people that only the second leaves out: hospital DU, stripped heads, single heads, old people's
-          first half
+    7     people that only the second leaves out: hospital DU, stripped heads, single heads, old
+          people's first half
 
 Run: python benchmarks/people.py CURATED.csv --data FOLDER --output PEOPLE.csv [--without-lgg]
 """
@@ -29,7 +29,7 @@ SITE_FOLDS = {
     "ds002748": SECOND_HALF, "tdveale/swm_ribbon": SECOND_HALF, "niivue/niivue": SECOND_HALF,
     "neurolabusc/py_synthsr": SECOND_HALF,
 }  # fmt: skip
-# Of the old people, by name: those up to here are the first half, which the second network leaves out.
+# Of the old people, by name: up to here the first half, which the second network leaves out.
 LAST_OF_FIRST_HALF = "nichart-09"
 
 

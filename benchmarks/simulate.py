@@ -1,6 +1,7 @@
 """Simulate the heads of a recipe and pack their slices, on all cores.
 
-Run: python benchmarks/simulate.py HEADS --output PACK [--recipe FILE]; HEADS is a folder of packed heads.
+HEADS is a folder of packed heads. Run: python benchmarks/simulate.py HEADS --output PACK
+[--recipe FILE]
 """
 
 import argparse

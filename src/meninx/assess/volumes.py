@@ -31,6 +31,7 @@ class VolumeResult:
         baseline: A score that never looks at the brain's inside: how central the slice is, and
             how bright, shape (n,).
         peak_inside: Whether the hottest voxel lies in the mask, for each slice with tumor.
+        tumor_share: Part of the head that the tumor covers in each slice, 0..1, shape (n,).
         under_heat: Share of the tumor's volume that the heat map marks; not a number without one.
     """
 
@@ -39,6 +40,7 @@ class VolumeResult:
     score: NDArray[np.float64]
     baseline: NDArray[np.float64]
     peak_inside: NDArray[np.bool_]
+    tumor_share: NDArray[np.float64]
     under_heat: float = float("nan")
 
 
@@ -99,6 +101,7 @@ def measure_findings(
                 if sick
             ]
         ),
+        tumor_share=mask.sum(axis=others)[indices] / np.maximum(brain[indices], 1),
         under_heat=under / max(int(mask.sum()), 1) if mask.any() else float("nan"),
     )
 

@@ -39,6 +39,8 @@ from meninx.scan.scan import Scan, Slice
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
 LEAST_BRAIN = 0.25
+# What tumor types are named in; pictures do not say what they are.
+TYPED_SEQUENCES = ("T1c", "unknown")
 # Bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
 
@@ -227,7 +229,7 @@ class Detector:
             status="scored",
             decision=answer.decision,
             probability=answer.probability,
-            types=self._types(type_logits, logits),
+            types=self._types(scan, type_logits, logits),
             slices=found,
             identity=scan.identity.as_json(),
             model=self.model,
@@ -255,9 +257,14 @@ class Detector:
         )
 
     def _types(
-        self, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
+        self, scan: Scan, type_logits: NDArray[np.float32], logits: NDArray[np.float32]
     ) -> dict[str, float]:
-        """Return the probability of each type, slices weighted by how much tumor they show."""
+        """Return the probability of each type, slices weighted by how much tumor they show.
+
+        Types were learned from T1 with contrast agent alone: elsewhere there are none.
+        """
+        if scan.sequence not in TYPED_SEQUENCES:
+            return {}
         weights = np.exp(logits - logits.max())
         shares = np.exp(type_logits - type_logits.max(axis=1, keepdims=True))
         shares = shares / shares.sum(axis=1, keepdims=True)

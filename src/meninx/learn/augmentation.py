@@ -149,7 +149,7 @@ def vary_shape(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
         grid = grid + field.permute(0, 2, 3, 1) * strength
     stacked = torch.cat([batch.image, batch.mask, batch.depth], dim=1)
     moved = F.grid_sample(stacked, grid, align_corners=False)
-    image, mask, depth = torch.split(moved, (batch.image.shape[1], 1, 1), dim=1)
+    image, mask, depth = torch.split(moved, [batch.image.shape[1], 1, 1], dim=1)
     return replace(batch, image=image, mask=mask, depth=depth)
 
 
@@ -192,7 +192,7 @@ def paste(batch: Batch, options: AugmentationRecipe) -> Batch:
         torch.cat([matrix, offset], dim=2), [count, 1, size, size], align_corners=False
     )
     moved = F.grid_sample(torch.cat([tissue, shape], 1), grid, align_corners=False)
-    tissue, shape = torch.split(moved, (tissue.shape[1], 1), dim=1)
+    tissue, shape = torch.split(moved, [tissue.shape[1], 1], dim=1)
     shape = shape * (batch.depth > 0.04)
     edge = _one(0.7, 2.5)
     alpha = blurred(shape, edge).clamp(0, 1)

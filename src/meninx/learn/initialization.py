@@ -88,8 +88,8 @@ def _imagenet_file(weights: Path | None) -> Path:
 def fill_from_imagenet(network: Backbone, path: Path) -> None:
     """Fill the backbone with torchvision's ResNet-18; the heads stay as they are.
 
-    The filters of the three colors see the slice and its neighbors instead: summed, and shared among
-    these as `NEIGHBOR_SHARES` says, since colors are aligned and slices are not.
+    The filters of the three colors see the slice and its neighbors instead: summed, and shared
+    among these as `NEIGHBOR_SHARES` says, since colors are aligned and slices are not.
 
     Args:
         network: Changed in place.

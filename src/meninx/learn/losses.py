@@ -11,7 +11,7 @@ from meninx.learn.augmentation import Batch
 from meninx.learn.network import CELL_STRIDE
 from meninx.learn.recipe import LossRecipe
 
-# A cell counts as tumor above the one coverage, as tumor-free below the other, and not at all between.
+# A cell counts as tumor above the one coverage, as tumor-free below the other, else not at all.
 TUMOR_COVERAGE, TUMOR_FREE_COVERAGE = 0.4, 0.02
 
 

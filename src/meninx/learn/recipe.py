@@ -346,8 +346,8 @@ def _impossible(recipe: Recipe) -> list[str]:
         training.test_fold, *training.left_out
     ):  # fmt: skip
         faults.append(
-            f"training.test_fold: {training.validation_fold} is the validation fold, which chooses the "
-            "epoch: a test on it would flatter"
+            f"training.test_fold: {training.validation_fold} is the validation fold, which chooses "
+            "the epoch: a test on it would flatter"
         )
     if sampling.real + sampling.simulated <= 0:
         faults.append("sampling: all shares are 0")

@@ -50,10 +50,10 @@ def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
             part = sampling.tumor_share if sick else 1 - sampling.tumor_share
             shares[key] = sampling.strata[stratum] * part
         cells[key].append(index)
-    for stratum, sick in list(cells):
+    for name, side in list(cells):
         # Where a stratum has one kind alone, that kind gets all of its share.
-        if stratum and (stratum, 1 - sick) not in cells:
-            shares[stratum, sick] = sampling.strata[stratum]
+        if name and (name, 1 - side) not in cells:
+            shares[name, side] = sampling.strata[name]
     weights = torch.zeros(len(facts), dtype=torch.float64)
     for key, members in cells.items():
         own = _shared_by_people([facts[index] for index in members])

@@ -30,6 +30,7 @@ from meninx.scan.scan import Scan, Sequence
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
 FIRST_AUGMENTED_SEED = 3_000_000
+FIRST_TUMOR_FREE_SEED = 6_000_000
 FIRST_BRAINLESS_SEED = 4_000_000
 BRAINLESS_HEADS, BRAINLESS_PER_HEAD = 80, 4
 # Slices come in short stacks: neighbors of each other, as in a scan.
@@ -157,6 +158,24 @@ def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple
         plane = PLANES[pair // (4 * len(heads)) % len(PLANES)]
         scan, _ = phantom.render(sequence, grid_of(plane), strip=pair // 2 % 2 == 1)
         yield scan, sick
+
+
+def tumor_free_studies(sequence: Sequence, heads: Several[Path], each: int) -> Iterator[Scan]:
+    """Yield whole simulated scans without lesion, axial, of heads that nothing was trained on.
+
+    Args:
+        sequence: The MR contrast.
+        heads: Real heads that they are made from.
+        each: Scans of each head.
+
+    Yields:
+        Scans of seeds of their own.
+    """
+    for which, path in enumerate(heads):
+        for number in range(each):
+            seed = FIRST_TUMOR_FREE_SEED + number * len(heads) + which
+            phantom = Phantom(seed, None, MeasuredHead(_template(path), seed))
+            yield phantom.render(sequence, grid_of("axial"))[0]
 
 
 def _stack_of(

@@ -1,0 +1,204 @@
+"""Measure and calibrate by people that networks never saw, each half by the network of the other.
+
+Writes the figures, and the calibration that benchmarks/ship.py puts into the detector. Run: python
+benchmarks/held_out_people.py PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
+"""
+
+import argparse
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meninx.assess.cases import Case, score_cases
+from meninx.assess.intervals import share_interval
+from meninx.assess.metrics import auroc
+from meninx.assess.volumes import (
+    VolumeResult,
+    bootstrap_interval,
+    peak_share,
+    pooled_auroc,
+    within_auroc,
+)
+from meninx.data.manifest import Manifest, read_manifest
+from meninx.detect.calibration import DEFAULT_COVERAGE, Calibration
+from meninx.detect.detector import Detector
+from meninx.detect.findings import Findings
+from meninx.detect.studies import evidence_of
+from meninx.learn.heads import packed_heads
+from meninx.learn.people import fit_people
+from meninx.learn.simulation import tumor_free_studies
+
+# Folds of benchmarks/people.py, by the detector that left each out.
+FOLDS = (6, 7)
+SEQUENCES = ("FLAIR", "T1", "T1c")
+# Heads made from each held-out person's, as T1 with contrast agent: no tumor-free person has one.
+HEADS_EACH = 2
+# Slices whose tumor covers so much of the head count as large.
+LARGE = 0.03
+FIGURES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
+    "pooled": pooled_auroc, "within": within_auroc, "peak": peak_share,
+    "baseline": lambda results: pooled_auroc(results, "baseline"),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Half:
+    """People that one network never saw, scored by it.
+
+    Args:
+        cases: Their scans.
+        simulated: Tumor-free heads made from theirs, in T1 with contrast agent.
+    """
+
+    cases: list[Case]
+    simulated: list[Findings]
+
+
+def scored_half(detector: Detector, manifest: Manifest, fold: int, heads: Path) -> Half:
+    """Score the people of a fold, and heads simulated from theirs."""
+    cases = score_cases(detector, manifest.fold(fold), workers=2)
+    own = [head.path for head in packed_heads(heads) if head.fold == fold]
+    made = [detector.score(scan) for scan in tumor_free_studies("T1c", own, HEADS_EACH)]
+    return Half(cases, made)
+
+
+def results_of(cases: Sequence[Case], sequence: str, site: str = "") -> list[VolumeResult]:
+    """Return the slices of tumor patients' scans against their masks."""
+    return [
+        case.volume for case in cases
+        if case.volume is not None and case.picture.tumor
+        and case.picture.sequence == sequence and site in ("", case.picture.site)
+    ]  # fmt: skip
+
+
+def large_only(result: VolumeResult) -> VolumeResult:
+    """Return a result without slices whose tumor covers less than 3 % of the head."""
+    kept = ~result.tumor | (result.tumor_share >= LARGE)
+    return dataclasses.replace(
+        result, tumor=result.tumor[kept], score=result.score[kept],
+        baseline=result.baseline[kept], tumor_share=result.tumor_share[kept],
+        peak_inside=result.peak_inside[result.tumor_share[result.tumor] >= LARGE],
+    )  # fmt: skip
+
+
+def measured(results: Sequence[VolumeResult]) -> dict[str, list[float]]:
+    """Return each figure with its interval over people."""
+    return {name: [figure(results), *bootstrap_interval(results, figure)]
+            for name, figure in FIGURES.items()}  # fmt: skip
+
+
+def slice_figures(cases: Sequence[Case]) -> dict[str, Any]:
+    """Return the figures of slices by sequence, of all, of large tumors and by hospital."""
+    table: dict[str, Any] = {}
+    for sequence in SEQUENCES:
+        found = results_of(cases, sequence)
+        large = [large_only(one) for one in found]
+        table[sequence] = {
+            "people": len(found), "slices": int(sum(len(one.tumor) for one in found)),
+            "all": measured(found), "large": measured(large),
+            **{site: measured(results_of(cases, sequence, site)) for site in ("HT", "DU")},
+        }  # fmt: skip
+    return table
+
+
+def answered(
+    halves: Sequence[Half], calibrations: Sequence[Calibration]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the answers of scans and of studies, each half by the scales of the other."""
+    scans, studies = [], []
+    for half, calibration in zip(halves, reversed(calibrations), strict=True):
+        people: dict[str, list[Case]] = defaultdict(list)
+        for case in half.cases:
+            row, found = case.picture, case.findings
+            people[row.person].append(case)
+            told = {"scan": row.id, "person": row.person, "site": row.site, "tumor": row.tumor,
+                    "sequence": row.sequence, "status": found.status, "reason": found.reason,
+                    "logit": found.logit}  # fmt: skip
+            if found.logit is not None:
+                scale = calibration.of(volume=True, sequence=found.sequence)
+                answer = scale.answer(found.logit, "balanced", DEFAULT_COVERAGE)
+                told |= {"decision": answer.decision, "probability": answer.probability}
+            scans.append(told)
+        for person, cases in people.items():
+            usable = [case.findings for case in cases if case.findings.status == "scored"]
+            if len({one.sequence for one in usable}) < 2:
+                continue
+            counted, scale, logit = evidence_of(usable, calibration)
+            answer = scale.answer(logit, "balanced", DEFAULT_COVERAGE)
+            studies.append({"person": person, "site": cases[0].picture.site,
+                            "tumor": cases[0].picture.tumor, "series": len(counted),
+                            "logit": logit, "decision": answer.decision})  # fmt: skip
+    return scans, studies
+
+
+def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many were answered how, and the shares that the targets are about."""
+    answers = [one.get("decision") or one["status"] for one in told]
+    person = np.unique([one["person"] for one in told], return_inverse=True)[1]
+    shares = {
+        name: share_interval(np.array([one == name for one in answers]), person).as_json()
+        for name in ("tumor", "refer", "no_tumor", "refused")
+    }
+    return {"scans": len(told), "people": int(person.max()) + 1,
+            "answers": dict(Counter(answers)), "shares": shares}  # fmt: skip
+
+
+def answer_figures(told: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield what became of tumor patients and tumor-free people, by sequence and site."""
+    for sick, name in ((True, "tumor"), (False, "tumor-free")):
+        own = [one for one in told if one["tumor"] == sick]
+        yield name, counts(own)
+        for key in ("sequence", "site"):
+            for value in sorted({str(one[key]) for one in own if key in one}):
+                yield f"{name}, {value}", counts([one for one in own if one.get(key) == value])
+
+
+def main() -> None:
+    """Score, measure, calibrate, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("detectors", type=Path, nargs=2)
+    parser.add_argument("--heads", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--calibration", type=Path, required=True, help="written for ship.py")
+    options = parser.parse_args()
+    manifest = read_manifest(options.manifest)
+    halves = [
+        scored_half(Detector(path, threads=1), manifest, fold, options.heads)
+        for path, fold in zip(options.detectors, FOLDS, strict=True)
+    ]
+    cases = [case for half in halves for case in half.cases]
+    calibrations = [fit_people(half.cases, half.simulated) for half in halves]
+    whole = fit_people(cases, [one for half in halves for one in half.simulated])
+    scans, studies = answered(halves, calibrations)
+    figures = {
+        "slices": slice_figures(cases),
+        "scans": dict(answer_figures(scans)),
+        "studies": dict(answer_figures(studies)),
+        "study weights": dict(whole.study.weights) if whole.study else {},
+        "scan AUROC": {
+            name: auroc(
+                np.array([one["tumor"] for one in own]), np.array([one["logit"] for one in own])
+            )
+            for name, own in (
+                ("all", [one for one in scans if one["logit"] is not None]),
+                *((key, [one for one in scans if one["logit"] is not None
+                         and one["sequence"] == key]) for key in ("FLAIR", "T1")),
+                ("studies", studies),
+            )
+        },
+        "every scan": scans,
+    }  # fmt: skip
+    options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    options.calibration.write_text(json.dumps(dataclasses.asdict(whole)), encoding="utf-8")
+    for key in ("slices", "scan AUROC", "scans", "studies"):
+        print(key, json.dumps(figures[key], indent=1))
+
+
+if __name__ == "__main__":
+    main()
