@@ -52,7 +52,16 @@ runs/curated.csv: | .venv/test.stamp
 	$(BIN)/python -m meninx prepare "$${MENINX_DATA:?set it to the folder of the data}/curated" \
 		--split mended --output $@
 
-detector: runs/curated.csv  ## Train the shipped detector again on MENINX_DATA, into runs/.
+runs/people.csv: runs/curated.csv
+	$(BIN)/python benchmarks/people.py runs/curated.csv --data "$$MENINX_DATA" --output $@ $(PEOPLE)
+
+runs/real.pack: runs/people.csv
+	$(BIN)/python benchmarks/pack.py runs/people.csv --data "$$MENINX_DATA" --output runs
+
+runs/sim.pack: runs/real.pack
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py runs/heads --output $@
+
+detector: runs/sim.pack  ## Train the shipped detector again on MENINX_DATA, into runs/.
 	sh benchmarks/detector.sh
 
 fuzz: .venv/test.stamp  ## Look for files that break the reader, SECONDS=300 for each kind.

@@ -1,11 +1,8 @@
-"""Compare candidates for the shipped detector by people that they never saw, and train the winner.
+"""Compare candidates for the shipped detector by people that they never saw.
 
 Each candidate is trained twice, once on each half of the people (benchmarks/people.py), and judged
 by the other half; one number decides, as docs/evidence.md wrote down before the first training.
-Then the winner is trained on each half for longer, and on all people with two seeds. Several
-trainings share one GPU: made for one at hand for a quarter of an hour, this runs on a CPU as well.
-
-Run: python benchmarks/candidates.py PACK ... --output RUNS [--seconds 560] [--first-share 0.3]
+Several trainings share one GPU. Run: python benchmarks/candidates.py PACK ... --output RUNS
 """
 
 import argparse
@@ -13,7 +10,6 @@ import dataclasses
 import json
 import multiprocessing
 import sys
-import time
 import tomllib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -44,10 +40,6 @@ LEAST_HEAD, LEAST_TUMOR = 0.5, 0.0008
 HOTTEST_SLICES = 3
 # Weight of tumor-free people's scans against those with tumor in the number that decides.
 PENALTY = 0.5
-# Seconds that judging and starting take beside the trainings.
-AFTERWARDS = 25.0
-# Fewer trainings at a time may use a GPU a little worse.
-SAFETY = 0.92
 JUDGED = "judged.json"
 
 
@@ -160,25 +152,28 @@ class Job:
     Args:
         packs: What it learns from.
         recipe: All choices.
-        folder: Run folder.
+        folder: Run folder; packs are unpacked beside it.
         half: That it leaves out and is judged by; empty for all people.
+        weights: To start from; None for random ones.
     """
 
     packs: Sequence[Path]
     recipe: Recipe
     folder: Path
-    half: str
+    half: str = ""
+    weights: Path | None = None
 
 
 def trained(job: Job) -> None:
     """Train one network, and judge it by the people of the half that it left out."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    # Several trainings at a time would write over each other's bars.
-    sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
-    torch.set_num_threads(2 if torch.cuda.is_available() else torch.get_num_threads())
-    whole = unpack(job.packs, job.folder.parent / "unpacked")
-    weights = train_unpacked(whole, job.recipe, job.folder)
-    if job.half:
+    if torch.cuda.is_available():
+        # Several trainings at a time would write over each other's bars.
+        sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
+        torch.set_num_threads(2)
+    whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
+    weights = train_unpacked(whole, job.recipe, job.folder, job.weights)
+    if job.half and not (job.folder / JUDGED).is_file():
         folds = {one.fold for one in whole.facts} - {PEOPLE_FOLD[job.half]}
         own = whole.without_folds(folds)
         found = judged(own, cell_logits(weights, own, job.recipe.preprocessing.size))
@@ -193,76 +188,35 @@ def run_all(jobs: Sequence[Job], at_once: int) -> None:
 
 
 def main() -> None:
-    """Compare, choose, train."""
+    """Compare the candidates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=560, help="in all")
-    parser.add_argument("--first-epochs", type=int, default=6, help="of each candidate")
-    parser.add_argument("--last-epochs", type=int, default=0, help="0: what the time allows")
-    parser.add_argument("--at-once", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=3, help="of each candidate")
+    parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
     parser.add_argument("--only", nargs="*", help="candidates; all by default")
     options = parser.parse_args()
-    began = time.perf_counter()
     base = read_recipe(options.recipe)
     table = tomllib.loads(CANDIDATES.read_text(encoding="utf-8"))
-    names = options.only or list(table)
-    recipes = {name: changed(base, table[name]) for name in names}
-    whole = unpack(options.packs, options.output / "unpacked")
-    print(f"{len(whole)} slices after {time.perf_counter() - began:.0f} s", flush=True)
-    chosen, an_epoch = names[-1], 0.0
-    if options.first_epochs:
-        chosen, an_epoch = compared(options, recipes)
-    epochs = options.last_epochs
-    if not epochs:
-        left = options.seconds - (time.perf_counter() - began) - AFTERWARDS
-        epochs = max(1, int(SAFETY * left / (4 * an_epoch)))
-    print(f"{chosen}: {epochs} epochs", flush=True)
-    recipe = recipes[chosen]
+    recipes = {name: changed(base, table[name]) for name in options.only or table}
+    folder = options.output / "candidates"
     jobs = [
-        Job(options.packs, on_half(recipe, half, epochs), options.output / f"half-{half}", half)
+        Job(options.packs, on_half(recipe, half, options.epochs), folder / f"{name}-{half}", half)
+        for name, recipe in recipes.items()
         for half in HALVES
     ]
-    jobs += [
-        Job(options.packs, on_half(recipe, "", epochs, seed), options.output / f"all-{seed}", "")
-        for seed in (0, 1)
-    ]
+    unpack(options.packs, options.output / "unpacked")  # once, before processes ask for it
     run_all(jobs, options.at_once)
-    print(f"trained after {time.perf_counter() - began:.0f} s", flush=True)
-    halves = judged_halves(options.output, "half")
-    (options.output / "halves.json").write_text(json.dumps(halves))
-    (options.output / "chosen.json").write_text(json.dumps({"name": chosen, "epochs": epochs}))
-    print("halves", json.dumps(figures(halves)), flush=True)
-    print(f"{time.perf_counter() - began:.0f} s", flush=True)
+    found = {name: figures(judged_halves(folder, name)) for name in recipes}
+    for name, own in found.items():
+        print(name, json.dumps(own))
+    (options.output / "candidates.json").write_text(json.dumps(found, indent=1))
 
 
 def judged_halves(output: Path, name: str) -> list[dict[str, Any]]:
     """Return how the two networks of a name were judged, each by people that it never saw."""
     return [json.loads((output / f"{name}-{half}" / JUDGED).read_text()) for half in HALVES]
-
-
-def compared(options: argparse.Namespace, recipes: dict[str, Recipe]) -> tuple[str, float]:
-    """Train every candidate on each half; return the best one's name, and seconds an epoch."""
-    jobs = [
-        Job(
-            options.packs, on_half(recipe, half, options.first_epochs),
-            options.output / f"{name}-{half}", half,
-        )
-        for name, recipe in recipes.items()
-        for half in HALVES
-    ]  # fmt: skip
-    began = time.perf_counter()
-    run_all(jobs, options.at_once)
-    spent = time.perf_counter() - began
-    an_epoch = spent / (len(jobs) * options.first_epochs)
-    print(f"{len(jobs)} trainings in {spent:.0f} s, {an_epoch:.2f} s an epoch", flush=True)
-    found = {}
-    for name in recipes:
-        found[name] = figures(judged_halves(options.output, name))
-        print(name, json.dumps(found[name]), flush=True)
-    (options.output / "candidates.json").write_text(json.dumps(found, indent=1))
-    return max(found, key=lambda name: found[name]["number"]), an_epoch
 
 
 if __name__ == "__main__":

@@ -1,25 +1,22 @@
 #!/bin/sh
-# Train the shipped detector again, all four parts, and take the mean of the last two, into runs/detector:
-# `make detector`, which also makes the manifest. benchmarks/ship.py puts it into the package.
-# A part that is whole is taken as it is; a part that was stopped goes on.
+# Train the shipped detector again, calibrate it and make its file: `make detector`, which packs what it
+# learns from first. What is whole is taken as it is; what was stopped goes on. On a machine with a GPU
+# and nothing else than Python, PyTorch and its wheels, run the first command alone, with the two packs.
 set -eu
-: "${MENINX_DATA:?set it to the folder of the data}"
-meninx=.venv/bin/meninx
+python=.venv/bin/python
+packs="runs/real.pack runs/sim.pack"
+$python benchmarks/detector.py $packs --output runs
 
-part() {  # part NAME [--weights FILE]
-    name=$1
-    shift
-    [ ! -f "runs/$name/detector.safetensors" ] || return 0
-    [ ! -d "runs/$name/checkpoints" ] || set -- "$@" --resume
-    $meninx train runs/curated.csv --recipe "$name" --output "runs/$name" \
-        --heads "$MENINX_DATA/templates/colin27-t1.nii.gz" \
-        --heads "$MENINX_DATA/dicom/healthy-child-t1" "$@"
+finish() {  # finish NAME FOLDS: weights of a training to a detector file
+    [ -f "runs/$1/detector.onnx" ] || $python benchmarks/finish.py $packs \
+        --weights "runs/second/$1/weights.safetensors" --manifest runs/people.csv --heads runs/heads \
+        --leave-out $2 --output "runs/$1"
 }
 
-part meninx-first
-part meninx-second --weights runs/meninx-first/detector.safetensors
-part meninx-third --weights runs/meninx-second/detector.safetensors
-part meninx --weights runs/meninx-third/detector.safetensors
-.venv/bin/python benchmarks/finish.py runs/curated.csv runs/meninx-third/detector.safetensors \
-    runs/meninx/detector.safetensors --output runs/detector \
-    --heads "$MENINX_DATA/templates/colin27-t1.nii.gz" --heads "$MENINX_DATA/dicom/healthy-child-t1"
+finish half-a "1 5 6"
+finish half-b "1 5 7"
+finish all-0 "1"
+$python benchmarks/held_out_people.py runs/people.csv runs/half-a/detector.onnx \
+    runs/half-b/detector.onnx --heads runs/heads --json runs/people.json \
+    --calibration runs/calibration.json
+echo "runs/all-0/detector.onnx; benchmarks/ship.py puts it into the package"

@@ -34,6 +34,7 @@ from meninx.data.manifest import read_manifest
 from meninx.data.prepare import read_one
 from meninx.detect.detector import Detector, load_detector
 from meninx.detect.explanation import gray_picture, overlay
+from meninx.detect.neighbors import OWN_CHANNEL
 from meninx.learn.attribution import (
     METHODS,
     Attribution,
@@ -67,7 +68,7 @@ def of_pictures(detector: Detector, manifest: Path, count: int) -> Iterator[Lesi
         scan = read_one(picture.picture)
         with Image.open(picture.mask) as opened:
             outline = np.asarray(opened.convert("L")) > 0
-        (unit,), placement = detector.inputs([scan.slice(0)])
+        (unit,), placement = detector.input_stack(scan, [scan.slice(0)])
         truth = detector.card.preprocessing.resample(outline.astype(np.float32), placement) > 0.5
         if truth.any():
             yield Lesion(picture.id, unit, truth)
@@ -79,7 +80,7 @@ def of_volumes(detector: Detector, root: Path, image: str, mask: str) -> Iterato
         (scan,) = read_scans(patient / f"{image}.nii.gz")
         (outline,) = read_scans(patient / f"{mask}.nii.gz")
         slices = [scan.slice(found.index) for found in detector.score(scan).slices]
-        units, placement = detector.inputs(slices)
+        units, placement = detector.input_stack(scan, slices)
         cuts = [scan.view.cut(outline.voxels > 0, one.index) for one in slices]
         area = np.array([cut.sum() for cut in cuts])
         fullest = int(area.argmax())
@@ -93,7 +94,7 @@ def of_volumes(detector: Detector, root: Path, image: str, mask: str) -> Iterato
 
 def blind(x: torch.Tensor) -> FloatImage:
     """Return the slice itself as a map: what is bright is hot. No network is looked at."""
-    return ndimage.gaussian_filter(x[0, 0].numpy(), 4.0)
+    return ndimage.gaussian_filter(x[0, OWN_CHANNEL].numpy(), 4.0)
 
 
 class Measure:

@@ -34,6 +34,78 @@ def volumes_table() -> str:
     return as_table(rows)
 
 
+def _bracketed(figure: list[float]) -> str:
+    value, low, high = figure
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+SEQUENCES = ("FLAIR", "T1", "T1c")
+# What the columns of a table of slices are.
+SLICE_FIGURES = {
+    "pooled": "AUROC over slices", "within": "AUROC within patient",
+    "peak": "hottest voxel in the tumor", "baseline": "AUROC of position and brightness alone",
+}  # fmt: skip
+
+
+def people_table() -> str:
+    """Return the table of people held out: the slices of tumor patients, by sequence."""
+    told = _read("people.json")["slices"]
+    rows = [["people held out", *SLICE_FIGURES.values()], ["---"] * 5]
+    for sequence in SEQUENCES:
+        own = told[sequence]
+        rows.append([f"{sequence}, {own['people']} people, {own['slices']} slices",
+                     *(_bracketed(own["all"][key]) for key in SLICE_FIGURES)])  # fmt: skip
+    return as_table(rows)
+
+
+def sites_table() -> str:
+    """Return the same by hospital, and of tumors that cover over 3 % of the head."""
+    told = _read("people.json")["slices"]
+    rows = [["sequence", "of", *SLICE_FIGURES.values()], ["---"] * 6]
+    for sequence in SEQUENCES:
+        for key, name in (("HT", "hospital HT"), ("DU", "hospital DU"), ("large", "over 3 %")):
+            own = told[sequence][key]
+            rows.append([sequence, name, *(_bracketed(own[key]) for key in SLICE_FIGURES)])
+    return as_table(rows)
+
+
+def answers_table() -> str:
+    """Return what became of people held out: their scans, and their studies of several series."""
+    told = _read("people.json")
+    rows = [["people held out", "scans", "tumor", "refer", "no tumor", "refused"], ["---"] * 6]
+    for part in ("scans", "studies"):
+        for name, own in told[part].items():
+            if part == "studies" and "," in name:
+                continue
+            shares = own["shares"]
+            cells = [f"{shares[key]['value']:.0%} [{shares[key]['low']:.0%}, "
+                     f"{shares[key]['high']:.0%}]"
+                     for key in ("tumor", "refer", "no_tumor", "refused")]  # fmt: skip
+            label = f"studies of {name}" if part == "studies" else name
+            rows.append([label, str(own["scans"]), *cells])
+    return as_table(rows)
+
+
+JUDGED_BY = ("pooled", "within", "peak", "scans")
+
+
+def candidates_table() -> str:
+    """Return what each candidate reached on people that it never saw."""
+    told = _read("candidates.json")
+    every = dict(told["three epochs each"])
+    every |= {name: told[name] for name in told if name.endswith("part")}
+    heading = [
+        "candidate",
+        "number",
+        *(f"{name}: pooled, within, peak, scans" for name in SEQUENCES),
+    ]
+    rows = [heading, ["---"] * len(heading)]
+    for name, own in every.items():
+        cells = [", ".join(f"{own[key][what]:.3f}" for what in JUDGED_BY) for key in SEQUENCES]
+        rows.append([name, f"{own['number']:.3f}", *cells])
+    return as_table(rows)
+
+
 def called_table() -> str:
     """Return the table of whole scans: their answers, and those that each point calls a tumor."""
     called = _read("volumes.json")["called tumor"]
@@ -314,8 +386,14 @@ def with_figures(text: str, tables: Iterable[str]) -> str:
 def pages() -> dict[Path, str]:
     """Return every page that holds figures, as it should be."""
     tables = {
-        ROOT / "README.md": (volumes_table(), called_table(), bench_table()),
+        ROOT / "README.md": (people_table(), answers_table(), volumes_table(), bench_table()),
         ROOT / "docs" / "evidence.md": (
+            candidates_table(),
+            people_table(),
+            sites_table(),
+            answers_table(),
+            volumes_table(),
+            called_table(),
             curated_table(),
             splits_table(),
             copies_table(),

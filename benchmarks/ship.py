@@ -8,6 +8,7 @@ figures.py. Run: python benchmarks/ship.py RUN MANIFEST --fold N [--format int8]
 
 import argparse
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from meninx.assess.cases import score_cases, unseen
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest
 from meninx.detect.detector import Detector
+from meninx.detect.model_card import calibration_of, shipped_license
 from meninx.learn.crossvalidation import fit_pictures
 from meninx.learn.export import recalibrate
 from meninx.learn.formats import FORMATS, export
@@ -31,6 +33,8 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--calibration", type=Path, help="of volumes: held_out_people.py wrote it")
+    parser.add_argument("--farthest", type=float, help="OOD threshold, if not 1")
     parser.add_argument("--format", choices=FORMATS, help="of the ONNX file, if not the run's")
     options = parser.parse_args()
     for suffix in (".onnx", ".safetensors"):
@@ -40,6 +44,13 @@ def main() -> None:
             raise SystemExit(f"{source}: {megabytes:.1f} MB, at most {LARGEST_MB} go in")
         shutil.copyfile(source, target)
         if suffix == ".onnx":
+            if options.calibration is not None:
+                recalibrate(
+                    target,
+                    calibration_of(json.loads(options.calibration.read_text())),
+                    farthest=options.farthest,
+                    license_text=shipped_license(),
+                )
             calibrate(target, options.manifest, options.fold)
             if options.format:
                 learned = read_manifest(options.manifest).without_fold(options.fold)

@@ -29,7 +29,7 @@ from meninx.assess.volumes import (
 from meninx.detect.calibration import OPERATING_POINTS
 from meninx.detect.detector import Detector, load_detector
 from meninx.detect.explanation import gray_picture, heatmap_of, overlay
-from meninx.detect.findings import Findings
+from meninx.detect.findings import Findings, SliceFinding
 from meninx.phantom.studies import make_studies
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
@@ -74,16 +74,21 @@ def heat_maps(
     chosen = [covered[int((n + 0.5) / count * len(covered))] for n in range(count)]
     pictures = []
     for one in chosen:
-        image, mask = scan.slice(one.index).image, scan.view.cut(tumor, one.index)
-        heat = heatmap_of(one.cells, one.placement, size, (mask.shape[0], mask.shape[1]))
-        warm = overlay(image, heat)
-        warm[mask ^ ndimage.binary_erosion(mask)] = OUTLINE
-        panels = np.concatenate([gray_picture(image), warm], axis=1)
-        picture = Image.fromarray(panels).resize((2 * PANEL, PANEL))
-        said = f"{scan.name} slice {one.index}: {one.probability:.2f}"
-        ImageDraw.Draw(picture).text((4, 2), said, fill="white")
-        pictures.append(picture)
+        pictures.append(heat_picture(one, scan, scan.view.cut(tumor, one.index), size))
     return pictures
+
+
+def heat_picture(one: SliceFinding, scan: Scan, mask: np.ndarray, size: int) -> Image.Image:
+    """Return a slice beside itself with heat map and the outline of its mask."""
+    image = scan.slice(one.index).image
+    heat = heatmap_of(one.cells, one.placement, size, (mask.shape[0], mask.shape[1]))
+    warm = overlay(image, heat)
+    warm[mask ^ ndimage.binary_erosion(mask)] = OUTLINE
+    panels = np.concatenate([gray_picture(image), warm], axis=1)
+    picture = Image.fromarray(panels).resize((2 * PANEL, PANEL))
+    said = f"{scan.name} slice {one.index}: {one.probability:.2f}"
+    ImageDraw.Draw(picture).text((4, 2), said, fill="white")
+    return picture
 
 
 def write_sheet(pictures: list[Image.Image], path: Path) -> None:

@@ -30,11 +30,12 @@ def test_a_map_that_is_hot_everywhere_marks_no_more_than_a_third():
 
 
 def test_filling_in_takes_a_lesion_away_and_leaves_the_rest():
-    unit = np.full((60, 70), 0.4, np.float32)
-    unit[12:18, 12:18] = 1.0
+    unit = np.full((3, 60, 70), 0.4, np.float32)
+    unit[:, 12:18, 12:18] = 1.0
     filled = filled_in(unit, hot_place(cells((1, 1, 0.9))))
-    assert abs(filled[15, 15] - 0.4) < 0.1
-    np.testing.assert_array_equal(filled[30:], unit[30:])
+    # Neighbors show the lesion too.
+    assert np.abs(filled[:, 15, 15] - 0.4).max() < 0.1
+    np.testing.assert_array_equal(filled[:, 30:], unit[:, 30:])
 
 
 @pytest.mark.parametrize(
@@ -46,11 +47,11 @@ def test_filling_in_takes_a_lesion_away_and_leaves_the_rest():
     ],
 )
 def test_a_map_is_shown_if_it_stands_out_and_the_score_hangs_on_it(values, hangs, passed):
-    unit = np.full((60, 70), 0.4, np.float32)
-    unit[12:18, 12:18] = 1.0
+    unit = np.full((3, 60, 70), 0.4, np.float32)
+    unit[:, 12:18, 12:18] = 1.0
 
     def logit_of(x):
-        return 4.0 * float(x[10:20, 10:20].max()) if hangs else 1.0
+        return 4.0 * float(x[:, 10:20, 10:20].max()) if hangs else 1.0
 
     assert check_map(found(values), unit, logit_of).passed == passed
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from meninx.detect.detector import load_detector, shipped_detector
+from meninx.detect.detector import brain_slices, load_detector, shipped_detector
 from meninx.detect.explanation import cells_on_input
 from meninx.learn.attribution import (
     METHODS,
@@ -22,7 +22,7 @@ SIDE = 96
 
 @pytest.fixture(scope="module")
 def x():
-    return torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    return torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,9 @@ def network():
 
 def grad_cam_by_hand(network, x):
     """Selvaraju et al. 2017, equations 1 and 2, on the last stage's maps."""
-    maps = network.stages(network.stem(x)).detach().requires_grad_(True)
-    cells, _ = network.heads(maps)
+    *earlier, last = (maps.detach() for maps in network.stage_maps(x))
+    maps = last.requires_grad_(True)
+    cells, _ = network.heads([*earlier, maps])
     picture_logit(cells, network.top_cells).sum().backward()
     weights = maps.grad.mean((2, 3), keepdim=True)
     return (weights * maps).sum(1).clamp_min(0)[0].detach().numpy()
@@ -68,9 +69,9 @@ def test_the_cells_are_those_of_the_detector(sick):
     detector = load_detector()
     network = network_of(detector.card.top_cells).eval()
     load_weights(network, shipped_detector().with_suffix(".safetensors"))
-    one = sick.scan.slice(len(sick.scan) // 2)
-    (unit,), _ = detector.inputs([one])
-    x = as_input(detector, [unit])
+    stack, _ = detector.input_stack(sick.scan, brain_slices(sick.scan))
+    middle = len(stack) // 2
+    x = as_input(detector, stack[middle : middle + 1])
     cells = torch.sigmoid(network(x)[0])[0].detach().numpy()
     assert np.allclose(Attribution(network, "cells")(x), cells_on_input(cells, x.shape[-1]))
     logit = slice_logits_of(network)(x)[0]
@@ -80,7 +81,7 @@ def test_the_cells_are_those_of_the_detector(sick):
     other = with_attribution(detector, network, sick.scan, found, "layercam")
     assert other.probability == found.probability
     assert [one.peak for one in other.slices] == [one.peak for one in found.slices]
-    assert {one.cells.shape for one in other.slices} == {unit.shape}
+    assert {one.cells.shape for one in other.slices} == {stack.shape[2:]}
     assert not np.allclose(other.hottest.cells, other.hottest.cells.mean())
 
 

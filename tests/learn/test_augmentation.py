@@ -24,7 +24,7 @@ def batch():
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
     distance = (((x - 48) / 36) ** 2 + ((y - 48) / 42) ** 2).sqrt()
     depth = (1 - distance).clamp_min(0)
-    image = (distance < 1).float() * (0.4 + 0.05 * torch.randn(6, 1, 96, 96))
+    image = (distance < 1).float() * (0.4 + 0.05 * torch.randn(6, 3, 96, 96))
     mask = torch.zeros(6, 1, 96, 96)
     mask[:3] = (((x - 60) ** 2 + (y - 40) ** 2) < 100).float()
     image = (image + 0.4 * mask).clamp(0, 1)
@@ -48,7 +48,8 @@ def test_pictures_stay_in_range_and_finite(batch):
     for seed in range(20):
         torch.manual_seed(seed)
         varied = augment(batch, AugmentationRecipe(), 64)
-        assert varied.image.shape == varied.mask.shape == (6, 1, 64, 64)
+        assert varied.image.shape == (6, 3, 64, 64)
+        assert varied.mask.shape == (6, 1, 64, 64)
         assert varied.image.isfinite().all()
         assert varied.image.min() >= 0
         assert varied.image.max() <= 1
@@ -71,10 +72,10 @@ def test_pasting_gives_healthy_pictures_a_visible_tumor(batch):
     for index in range(3, 6):
         inside = pasted.mask[index] > 0.5
         assert inside.sum() > 30
-        assert changed[index][inside].mean() > 0.05
+        assert changed[index][:, inside[0]].mean() > 0.05
         # Far from the tumor nothing happens.
         far = blurred(pasted.mask[index : index + 1], 4.0)[0] < 1e-4
-        assert changed[index][far].max() < 1e-3
+        assert changed[index][:, far[0]].max() < 1e-3
 
 
 def test_decoys_change_pictures_and_are_no_tumors(batch):
@@ -90,7 +91,7 @@ def test_painted_lesions_are_in_the_mask(batch):
     assert (painted.tumor_type == -1).all()
     for index in range(3, 6):
         inside = painted.mask[index] > 0.5
-        assert (painted.image[index] - batch.image[index]).abs()[inside].mean() > 0.03
+        assert (painted.image[index] - batch.image[index]).abs()[:, inside[0]].mean() > 0.03
 
 
 def test_stripping_takes_the_outside_and_its_mask(batch):
@@ -98,7 +99,7 @@ def test_stripping_takes_the_outside_and_its_mask(batch):
     stripped = vary_contrast(replace(batch, mask=torch.ones_like(batch.mask)),
                              replace(NEVER, strip=1.0))  # fmt: skip
     rim = (batch.depth > 0) & (batch.depth < 0.02)
-    assert stripped.image[rim].max() == 0
+    assert stripped.image[rim.expand_as(stripped.image)].max() == 0
     assert stripped.mask[rim].max() == 0
 
 

@@ -10,9 +10,9 @@ from meninx.detect.detector import Detector
 from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing
 from meninx.learn import gate, simulation
-from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example
+from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx.learn.export import Origin, export_detector, recalibrate
-from meninx.learn.gate import learn_familiarity, staged
+from meninx.learn.gate import early_features, learn_familiarity
 from meninx.learn.network import CellNetwork
 from meninx.learn.outliers import ghosts
 from meninx.learn.recipe import NetworkRecipe, Recipe
@@ -27,7 +27,7 @@ def blob(rng, kind=TUMOR_FREE):
     y, x = np.mgrid[-1:1:90j, -1:1:100j]
     away = np.hypot(x - rng.normal(0, 0.1), y - rng.normal(0, 0.1)) / rng.uniform(0.5, 0.8)
     image = np.clip(1.2 - away, 0, 1) * rng.uniform(80, 120) + rng.uniform(0, 4, x.shape)
-    return Example(image.astype(np.float32), None, None, kind)
+    return Example(image.astype(np.float32), None, Facts(kind))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def known(network):
     rng = np.random.default_rng(0)
     kinds = (TUMOR_FREE, SIMULATED)
     examples = [blob(rng, kinds[number % 2]) for number in range(gate.LEAST_EXAMPLES)]
-    return learn_familiarity(network, examples, PREPROCESSING)
+    return learn_familiarity(network, SliceDataset(examples, PREPROCESSING), PREPROCESSING)
 
 
 def exported(network, known, path):
@@ -62,9 +62,9 @@ def exported(network, known, path):
 
 def test_the_file_measures_what_was_learned(network, known, tmp_path):
     engine = Engine(exported(network, known, tmp_path / "d.onnx"))
-    x = np.random.default_rng(1).normal(size=(3, 1, SIZE, SIZE)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(3, 3, SIZE, SIZE)).astype(np.float32)
     with torch.inference_mode():
-        features = staged(network, torch.from_numpy(x))[1].numpy()
+        features = early_features(network.stage_maps(torch.from_numpy(x))).numpy()
     z = (features - known.center) / known.scale
     distance = np.linalg.norm(z @ known.whitening, axis=1)
     logits = np.clip(z, -30, 30) @ known.weights + known.bias
@@ -73,14 +73,13 @@ def test_the_file_measures_what_was_learned(network, known, tmp_path):
     # Whitening is stored in half precision.
     np.testing.assert_allclose(found.distance, expected, rtol=0.02)
     assert engine.card.farthest == known.threshold
-    assert found.cell_logits.shape == (3, SIZE // 16, SIZE // 16)
+    assert found.cell_logits.shape == (3, SIZE // 8, SIZE // 8)
 
 
 def test_features_are_mean_and_deviation_of_three_stages(network):
-    x = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        maps, features = staged(network, x)
-        assert torch.allclose(maps, network.features(x))
+        features = early_features(network.stage_maps(x))
         first = network.stages[0](network.stem(x))
     assert features.shape == (2, 2 * (64 + 128 + 256))
     assert torch.allclose(features[:, :64], first.mean((2, 3)), atol=1e-5)
@@ -90,7 +89,7 @@ def test_features_are_mean_and_deviation_of_three_stages(network):
 def test_all_measures_are_one_at_their_threshold(network, known):
     """Of known slices that were not fitted about one in a hundred lies beyond."""
     rng = np.random.default_rng(5)
-    slices = [blob(rng) for _ in range(200)]
+    slices = SliceDataset([blob(rng) for _ in range(200)], PREPROCESSING)
     z = (gate._features(network, slices, PREPROCESSING) - known.center) / known.scale
     distance = np.linalg.norm(z @ known.whitening, axis=1)
     logits = np.clip(z, -30, 30) @ known.weights + known.bias
@@ -104,7 +103,10 @@ def test_all_measures_are_one_at_their_threshold(network, known):
 def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
     rng = np.random.default_rng(7)
     whole = [blob(rng).image for _ in range(60)]
-    spoiled = [Example(image, None, None, SIMULATED) for image in ghosts(60, whole, seed=1)]
+    spoiled = SliceDataset(
+        [Example(image, None, Facts(SIMULATED)) for image in ghosts(60, whole, seed=1)],
+        PREPROCESSING,
+    )
     z = (gate._features(network, spoiled, PREPROCESSING) - known.center) / known.scale
     logits = np.clip(z, -30, 30) @ known.weights + known.bias
     assert np.mean(logits[:, 1] > 1) > 0.8
@@ -112,8 +114,9 @@ def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
 
 def test_contrasts_that_no_scanner_gives_are_not_learned(network):
     rng = np.random.default_rng(6)
-    odd = [replace(blob(rng, SIMULATED), plausible=False) for _ in range(gate.LEAST_EXAMPLES)]
-    assert learn_familiarity(network, odd, PREPROCESSING) is None
+    facts = Facts(SIMULATED, plausible=False)
+    odd = [replace(blob(rng), facts=facts) for _ in range(gate.LEAST_EXAMPLES)]
+    assert learn_familiarity(network, SliceDataset(odd, PREPROCESSING), PREPROCESSING) is None
 
 
 def test_what_is_unlike_all_that_was_learned_is_refused(network, known, tmp_path):
@@ -132,7 +135,8 @@ def test_what_is_unlike_all_that_was_learned_is_refused(network, known, tmp_path
 
 def test_too_few_slices_describe_nothing(network, tmp_path):
     rng = np.random.default_rng(3)
-    few = learn_familiarity(network, [blob(rng) for _ in range(9)], PREPROCESSING)
+    nine = SliceDataset([blob(rng) for _ in range(9)], PREPROCESSING)
+    few = learn_familiarity(network, nine, PREPROCESSING)
     assert few is None
     path = exported(network, few, tmp_path / "d.onnx")
     assert [output.name for output in onnx.load(path).graph.output] == [

@@ -17,9 +17,9 @@ RANK = 8
 
 @pytest.fixture
 def slices() -> Tensor:
-    """Return smooth noise, shape (6, 1, 96, 96)."""
+    """Return smooth noise, shape (6, 3, 96, 96)."""
     torch.manual_seed(0)
-    return nn.functional.interpolate(torch.randn(6, 1, 24, 24), scale_factor=4, mode="bilinear")
+    return nn.functional.interpolate(torch.randn(6, 3, 24, 24), scale_factor=4, mode="bilinear")
 
 
 def thin_network() -> CellNetwork:

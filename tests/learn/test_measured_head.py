@@ -3,6 +3,7 @@ import pytest
 
 from meninx.data.prepare import read_one
 from meninx.errors import UnsupportedScan
+from meninx.learn.heads import RealHead
 from meninx.learn.measured_head import MeasuredHead, template_of
 from meninx.learn.simulation import SIMULATED, simulated_examples
 from meninx.phantom.phantom import Phantom, grid_of
@@ -83,11 +84,11 @@ def test_edema_leaves_fluid_alone(template):
 def test_examples_of_likenesses_show_lesions_in_every_other_head(t1, tmp_path):
     path = tmp_path / "head_t1.nii.gz"
     write_nifti(t1.voxels.astype(np.int16), t1, path)
-    examples = simulated_examples(0, 4, (path,))
+    examples = simulated_examples(0, 4, (RealHead(path),))
     sick = [example.mask is not None for example in examples]
     assert 0.15 < np.mean(sick) < 0.6
     assert {example.kind for example in examples} == {SIMULATED}
-    again = simulated_examples(0, 4, (path,))
+    again = simulated_examples(0, 4, (RealHead(path),))
     np.testing.assert_array_equal(examples[5].image, again[5].image)
 
 

@@ -15,12 +15,13 @@ from meninx.detect.engine import Engine
 from meninx.detect.findings import Findings
 from meninx.detect.preprocessing import Preprocessing, framing_of
 from meninx.errors import DataError, ModelError, OptionError
-from meninx.learn.dataset import ShareSampler, SliceDataset, examples_of
+from meninx.learn.dataset import Facts, SliceDataset, examples_of
 from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
 from meninx.learn.losses import cell_targets
 from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
+from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_scale, with_refusals
 from meninx.phantom.studies import make_studies
@@ -59,12 +60,12 @@ def test_the_learning_rate_rises_and_ends_at_zero():
 
 def test_small_tumors_have_a_cell_too_and_borders_count_as_neither():
     mask = torch.zeros(3, 1, 64, 64)
-    mask[0, 0, :32, :32] = 1  # four full cells
-    mask[1, 0, 20:26, 20:26] = 1  # 14 % of one cell
-    mask[0, 0, 32:34, :16] = 1  # an eighth of a fifth one
+    mask[0, 0, :16, :16] = 1  # four full cells
+    mask[1, 0, 10:13, 10:13] = 1  # 14 % of one cell
+    mask[0, 0, 16:17, :8] = 1  # an eighth of a fifth one
     tumor, healthy = cell_targets(mask)
     assert tumor.sum((1, 2)).tolist() == [4, 1, 0]
-    assert healthy.sum((1, 2)).tolist() == [11, 15, 16]
+    assert healthy.sum((1, 2)).tolist() == [59, 63, 64]
 
 
 def test_torch_and_numpy_score_slices_alike():
@@ -81,7 +82,7 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     path = tmp_path / "d.onnx"
     export_detector(network, TINY, KNOWN, path, Origin("abc"))
     engine = Engine(path)
-    x = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(x))
     for found, wanted in zip(engine.run(x)[:2], expected, strict=True):
@@ -96,9 +97,9 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
 
 def test_the_sampler_draws_by_share_epoch_and_seed():
     kinds = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
-    sampler = ShareSampler(
-        kinds, SamplingRecipe(masked=0.5, tumor_free=0.3, simulated=0.2, phantoms=1), 4000, seed=1
-    )
+    shares = SamplingRecipe(masked=0.5, tumor_free=0.3, simulated=0.2, phantoms=1)
+    weights = weights_of([Facts(int(kind)) for kind in kinds], shares)
+    sampler = ShareSampler(weights, 4000, seed=1)
     first, second = list(sampler), list(sampler)
     assert first != second
     sampler.epoch = 0
@@ -236,7 +237,7 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
     resumed = train(read_manifest(pictures), TINY, tmp_path / "parts", resume=True)
     tables = [(run.folder / "epochs.csv").read_text().splitlines() for run in (whole, resumed)]
     assert len(tables[0]) == len(tables[1]) == 4
-    x = np.random.default_rng(0).normal(size=(2, 1, 64, 64)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
     np.testing.assert_allclose(
         Engine(whole.detector).run(x)[0], Engine(resumed.detector).run(x)[0], atol=1e-5
     )

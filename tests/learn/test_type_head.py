@@ -7,7 +7,7 @@ import torch
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.dataset import MASKED, TUMOR_FREE, Example, SliceDataset, to_batch
+from meninx.learn.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx.learn.network import CellNetwork
 from meninx.learn.type_head import fit_type_head
 
@@ -20,7 +20,7 @@ def striped(rng, index):
     waves = (np.sin(30 * x), np.sin(30 * y), np.sin(9 * (x + y)))[index]
     image = (np.hypot(x, y) < 0.9) * (60 + 30 * waves + rng.normal(0, 2, x.shape))
     mask = (np.hypot(x, y) < 0.4).astype(np.float32)
-    return Example(image.clip(0).astype(np.float32), mask, TYPE_NAMES[index], MASKED)
+    return Example(image.clip(0).astype(np.float32), mask, Facts(MASKED, TYPE_NAMES[index]))
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,12 @@ def test_the_head_learns_types_and_nothing_else_changes(examples):
     torch.manual_seed(0)
     network = CellNetwork()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    fit_type_head(network, examples[:45], PREPROCESSING)
+    fit_type_head(network, SliceDataset(examples[:45], PREPROCESSING), PREPROCESSING)
     after = network.state_dict()
     assert {name for name in after if not torch.equal(after[name], before[name])} == {
         "type_head.weight", "type_head.bias",
     }  # fmt: skip
-    items = SliceDataset(examples[45:], PREPROCESSING)
-    batch = to_batch(dict(vars(items)))
+    (batch,) = SliceDataset(examples[45:], PREPROCESSING).batches(15)
     x = (batch.image - PREPROCESSING.mean) / PREPROCESSING.std
     with torch.inference_mode():
         said = network(x)[1].argmax(1)
@@ -47,6 +46,7 @@ def test_the_head_learns_types_and_nothing_else_changes(examples):
 
 
 def test_a_missing_type_is_an_error(examples):
-    healthy = replace(examples[0], mask=None, tumor_type=None, kind=TUMOR_FREE)
+    healthy = replace(examples[0], mask=None, facts=Facts(TUMOR_FREE))
     with pytest.raises(DataError, match="pituitary"):
-        fit_type_head(CellNetwork(), [*examples[:2], healthy], PREPROCESSING)
+        few = SliceDataset([*examples[:2], healthy], PREPROCESSING)
+        fit_type_head(CellNetwork(), few, PREPROCESSING)

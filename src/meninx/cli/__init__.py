@@ -45,8 +45,10 @@ app = typer.Typer(
 def _show_version(wanted: bool) -> None:
     if wanted:
         from meninx import __version__
+        from meninx.detect.model_card import shipped_license
 
-        typer.echo(f"meninx {__version__}")
+        typer.echo(f"meninx {__version__}, Apache-2.0; for research, not for diagnosis")
+        typer.echo(f"detector's weights: {shipped_license()}")
         raise typer.Exit
 
 

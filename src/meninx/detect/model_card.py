@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 from meninx.detect.calibration import TOP_CELLS, Calibration, Scale, StudyScale
@@ -14,6 +15,8 @@ KEY = "meninx"
 # Enough of a SHA-256 to know a file by: among a million, two that agree are one in 10 million.
 SEEN_DIGITS = 16
 FORMAT = 4
+# Beside the shipped weights: what their training data ask for, in one line.
+LICENSE_FILE = "LICENSE"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ModelCard:
         leaking: Whether it was trained on folds that share slices or persons.
         farthest: Distance of features up to which a slice is of a kind that it knows; None where
             it refuses by rule alone.
+        license: Of the weights, where the data that they were fitted on ask for one; empty for that
+            of the code.
     """
 
     name: str
@@ -43,6 +48,7 @@ class ModelCard:
     seen: tuple[str, ...] = ()
     leaking: bool = False
     farthest: float | None = None
+    license: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         """Return the card as the key and value that an ONNX file stores."""
@@ -71,13 +77,14 @@ class ModelCard:
             return cls(
                 name=values["name"],
                 preprocessing=Preprocessing(**values["preprocessing"]),
-                calibration=_calibration(values["calibration"]),
+                calibration=calibration_of(values["calibration"]),
                 types=tuple(values["types"]),
                 manifest_sha256=values["manifest_sha256"],
                 top_cells=values.get("top_cells", TOP_CELLS),
                 seen=tuple(values.get("seen", ())),
                 leaking=bool(values.get("leaking", False)),
                 farthest=values.get("farthest"),
+                license=str(values.get("license", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -86,7 +93,7 @@ class ModelCard:
             ) from error
 
 
-def _calibration(values: Mapping[str, Any]) -> Calibration:
+def calibration_of(values: Mapping[str, Any]) -> Calibration:
     """Return a calibration as JSON has it."""
     study = values["study"]
     return Calibration(
@@ -103,3 +110,9 @@ def _scale(values: Mapping[str, Any]) -> Scale:
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     return Scale(**plain)
+
+
+def shipped_license() -> str:
+    """Return the license of the shipped weights, in one line; it is not that of the code."""
+    path = files("meninx") / "weights" / LICENSE_FILE
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else "Apache-2.0"

@@ -177,6 +177,7 @@ def recalibrate(
     calibration: Calibration,
     seen: Iterable[str] = (),
     farthest: float | None = None,
+    license_text: str | None = None,
 ) -> None:
     """Replace the calibration in a detector file.
 
@@ -185,6 +186,7 @@ def recalibrate(
         calibration: The new one.
         seen: SHA-256 of the files that it was fitted on.
         farthest: As `ModelCard.farthest`; None to leave it as it is.
+        license_text: As `ModelCard.license`; None to leave it as it is.
     """
     model = onnx.load(path)
     card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
@@ -192,6 +194,8 @@ def recalibrate(
     card = dataclasses.replace(card, calibration=calibration, seen=tuple(sorted(known)))
     if farthest is not None:
         card = dataclasses.replace(card, farthest=farthest)
+    if license_text is not None:
+        card = dataclasses.replace(card, license=license_text)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card.to_metadata())
     onnx.save(model, path)

@@ -32,7 +32,7 @@ FIRST_CALIBRATION_SEED = 2_000_000
 FIRST_AUGMENTED_SEED = 3_000_000
 FIRST_TUMOR_FREE_SEED = 6_000_000
 FIRST_BRAINLESS_SEED = 4_000_000
-BRAINLESS_HEADS, BRAINLESS_PER_HEAD = 80, 4
+BRAINLESS_HEADS, BRAINLESS_PER_HEAD, BRAINLESS_TEMPLATES = 80, 4, 8
 # Slices come in short stacks: neighbors of each other, as in a scan.
 STACKS_PER_HEAD, SLICES_PER_STACK = 3, 4
 # Of the stacks of a head with a lesion, so many lie beside it: its own negatives.
@@ -149,7 +149,8 @@ def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple
     augmented = count // 4 * 2 if heads else 0
     for study in make_studies(count - augmented, FIRST_CALIBRATION_SEED):
         yield study.scan, study.lesion is not None
-    for number in range(augmented):
+    # By head: each is prepared once.
+    for number in sorted(range(augmented), key=lambda number: number // 2 % len(heads)):
         pair, sick = number // 2, number % 2 == 0
         seed = FIRST_CALIBRATION_SEED + count + number
         head = MeasuredHead(_template(heads[pair % len(heads)]), seed)
@@ -214,12 +215,14 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
     Yields:
         Intensities, shape (h, w), in every sequence and plane.
     """
+    # A few heads, one after the other: preparing one takes as long as all its slices.
+    chosen = heads[:: max(1, len(heads) // BRAINLESS_TEMPLATES)][:BRAINLESS_TEMPLATES]
     for number in range(BRAINLESS_HEADS):
         seed = FIRST_BRAINLESS_SEED + number
         rng = np.random.default_rng((seed, 9))
         head = None
-        if heads and number % 2:
-            head = MeasuredHead(_template(heads[number // 2 % len(heads)]), seed)
+        if chosen and number % 2:
+            head = MeasuredHead(_template(chosen[number * len(chosen) // BRAINLESS_HEADS]), seed)
         phantom = Phantom(seed, None, head)
         for _ in range(BRAINLESS_PER_HEAD):
             plane = PLANES[int(rng.integers(len(PLANES)))]

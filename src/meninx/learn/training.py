@@ -32,7 +32,7 @@ from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
-from meninx.learn.export import Origin, export_detector, recalibrate, save_weights
+from meninx.learn.export import Origin, export_detector, load_weights, recalibrate, save_weights
 from meninx.learn.gate import learn_familiarity
 from meninx.learn.heads import RealHead
 from meninx.learn.initialization import initialize
@@ -156,7 +156,9 @@ def train(
     return Run(output, output / DETECTOR_NAME, figures)
 
 
-def train_unpacked(unpacked: SliceDataset, recipe: Recipe, output: Path) -> Path:
+def train_unpacked(
+    unpacked: SliceDataset, recipe: Recipe, output: Path, weights: Path | None = None
+) -> Path:
     """Train on slices that were packed, on a machine that has nothing else; leave the weights.
 
     A training that was stopped goes on from its last finished epoch; one that is whole is taken as
@@ -166,12 +168,14 @@ def train_unpacked(unpacked: SliceDataset, recipe: Recipe, output: Path) -> Path
         unpacked: From `packing.unpack`; folds that the recipe leaves out are not learned from.
         recipe: All choices; it may hold no fold out to choose the epoch by.
         output: Run folder; made if missing.
+        weights: To start from; None for random ones.
 
     Returns:
         The weights, safetensors in half precision. `benchmarks/finish.py` makes a detector of them.
 
     Raises:
         OptionError: If the recipe wants an epoch to be chosen.
+        ModelError: If the weights are of another network.
     """
     training = recipe.training
     if training.validation_fold:
@@ -179,16 +183,19 @@ def train_unpacked(unpacked: SliceDataset, recipe: Recipe, output: Path) -> Path
             f"training.validation_fold: {training.validation_fold}, but packs hold no pictures to "
             "choose an epoch by; set it to 0"
         )
-    weights = output / WEIGHTS_NAME
-    if weights.is_file():
-        return weights
+    finished = output / WEIGHTS_NAME
+    if finished.is_file():
+        return finished
     lightning.seed_everything(training.seed, workers=True, verbose=False)
     dataset = unpacked.without_folds({training.test_fold, *training.left_out} - {0})
     output.mkdir(parents=True, exist_ok=True)
     module = DetectorTraining(recipe)
-    _fit(module, dataset, None, output, _last_checkpoint(output))
-    save_weights(module.network, recipe, weights)
-    return weights
+    checkpoint = _last_checkpoint(output)
+    if weights is not None and checkpoint is None:
+        load_weights(module.network, weights)
+    _fit(module, dataset, None, output, checkpoint)
+    save_weights(module.network, recipe, finished)
+    return finished
 
 
 def training_canvas(recipe: Recipe) -> Preprocessing:

@@ -1,0 +1,91 @@
+"""Train the shipped detector: on all people, and on each half of them for its calibration.
+
+Both parts (recipes/meninx.toml, meninx-second.toml), from packs alone; stopped at any moment and
+started again, it goes on. A GPU takes all trainings at once, a CPU one after the other. Run: python
+benchmarks/detector.py PACK ... --output RUNS [--seeds 2]
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from candidates import HALVES, RECIPE, Job, changed, figures, judged_halves, on_half, run_all
+
+from meninx.learn.module import DetectorTraining
+from meninx.learn.packing import unpack
+from meninx.learn.recipe import Recipe, read_recipe
+from meninx.learn.training import WEIGHTS_NAME, training_device
+
+SECOND = RECIPE.with_name("meninx-second.toml")
+PARTS = ("first", "second")
+TIMED_STEPS = 3
+
+
+def jobs_of(
+    packs: Sequence[Path], parts: Sequence[Recipe], output: Path, seeds: int
+) -> list[list[Job]]:
+    """Return the trainings of each part; the second part starts from the first's weights."""
+    found: list[list[Job]] = []
+    names = [(f"half-{half}", half, 0) for half in HALVES]
+    names += [(f"all-{seed}", "", seed) for seed in range(seeds)]
+    for number, (part, recipe) in enumerate(zip(PARTS, parts, strict=True)):
+        found.append(
+            [
+                Job(
+                    packs,
+                    on_half(recipe, half, recipe.training.epochs, recipe.training.seed + seed),
+                    output / part / name,
+                    half,
+                    output / PARTS[0] / name / WEIGHTS_NAME if number else None,
+                )
+                for name, half, seed in names
+            ]
+        )
+    return found
+
+
+def seconds_a_slice(recipe: Recipe) -> float:
+    """Return how long a slice takes here, forth and back, augmentation left out."""
+    device, size = training_device(), recipe.training_size
+    network = DetectorTraining(recipe).network.to(device)
+    x = torch.zeros(recipe.training.batch_size // 4, 3, size, size, device=device)
+    for step in range(TIMED_STEPS + 1):
+        if step == 1:
+            began = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            network(x)[0].float().sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return (time.perf_counter() - began) / TIMED_STEPS / len(x)
+
+
+def main() -> None:
+    """Train both parts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("packs", type=Path, nargs="+")
+    parser.add_argument("--recipes", type=Path, nargs=2, default=[RECIPE, SECOND])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="networks of all people; the first ships"
+    )
+    parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
+    options = parser.parse_args()
+    recipes = [read_recipe(path) for path in options.recipes]
+    parts = jobs_of(options.packs, recipes, options.output, options.seeds)
+    slices = sum(
+        job.recipe.training.epochs * job.recipe.training.pictures_per_epoch
+        for jobs in parts for job in jobs if not (job.folder / WEIGHTS_NAME).is_file()
+    )  # fmt: skip
+    hours = slices * seconds_a_slice(changed(recipes[0], {})) / 3600
+    print(f"{slices:,} slices to go, about {hours:.1f} hours on {training_device()}", flush=True)
+    unpack(options.packs, options.output / "unpacked")
+    for part, jobs in zip(PARTS, parts, strict=True):
+        run_all(jobs, options.at_once)
+        print(part, json.dumps(figures(judged_halves(options.output / part, "half"))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from meninx.detect.neighbors import neighbor_indices, neighbor_step, with_neighbors
+
+
+@pytest.mark.parametrize(
+    ("gap_mm", "step"),
+    [(1.0, 5), (2.0, 2), (3.0, 2), (5.0, 1), (6.5, 1), (12.0, 1), (13.0, 0), (0.0, 0), (None, 0)],
+)
+def test_neighbors_lie_about_5_mm_away_or_are_the_next(gap_mm, step):
+    assert neighbor_step(gap_mm) == step
+
+
+def test_at_the_ends_a_slice_stands_in_for_what_is_missing():
+    assert neighbor_indices(5, 2.5).tolist() == [
+        [0, 0, 2], [1, 1, 3], [0, 2, 4], [1, 3, 3], [2, 4, 4],
+    ]  # fmt: skip
+
+
+def test_a_picture_stands_in_for_both():
+    unit = np.random.default_rng(0).random((1, 7, 9), dtype=np.float32)
+    stack = with_neighbors(unit, None)
+    assert stack.shape == (1, 3, 7, 9)
+    for channel in range(3):
+        np.testing.assert_array_equal(stack[0, channel], unit[0])
+
+
+def test_thin_and_thick_slices_of_one_head_look_alike():
+    """The same places, cut every 1 mm and every 5 mm, have the same neighbors."""
+    thin = np.arange(41, dtype=np.float32)[:, None, None]
+    thick = thin[::5]
+    np.testing.assert_array_equal(
+        with_neighbors(thin, 1.0)[5:36:5], with_neighbors(thick, 5.0)[1:-1]
+    )
+
+
+def test_some_slices_alone():
+    units = np.arange(6, dtype=np.float32)[:, None, None]
+    np.testing.assert_array_equal(
+        with_neighbors(units, 5.0, np.array([0, 3]))[:, :, 0, 0], [[0, 0, 1], [2, 3, 4]]
+    )
