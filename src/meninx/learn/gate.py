@@ -228,7 +228,7 @@ def _batch_features(
     network.eval()
     with torch.inference_mode():
         x = (image - preprocessing.mean) / preprocessing.std
-        return np.asarray(early_features(network.stage_maps(x)).double().numpy())
+        return np.asarray(early_features(network.stage_maps(x, STAGES)).double().numpy())
 
 
 def _parted(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -54,10 +54,18 @@ class Backbone(nn.Module):
         self.cell_head = nn.Conv2d(512, 1, kernel_size=1)
         self.type_head = nn.Conv2d(512, len(TYPE_NAMES), kernel_size=1)
 
-    def stage_maps(self, x: Tensor) -> list[Tensor]:
-        """Return the last maps of all four stages, of slices of shape (b, 3, h, w)."""
+    def stage_maps(self, x: Tensor, stages: int = 4) -> list[Tensor]:
+        """Return the last maps of the first stages.
+
+        Args:
+            x: Normalized slices with their neighbors, shape (b, 3, h, w).
+            stages: How many, of four.
+
+        Returns:
+            One map a stage, of 64, 128, 256 and 512 channels.
+        """
         maps, found = self.stem(x), []
-        for stage in self.stages:
+        for stage in self.stages[:stages]:
             maps = stage(maps)
             found.append(maps)
         return found
