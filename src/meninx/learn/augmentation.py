@@ -309,14 +309,14 @@ def exported_again(image: Tensor) -> Tensor:
     """
     count = len(image)
     with image.device:
-        coarser = torch.where(_each(_chosen(count, 0.6)), _coarser(image), image)
-        return _compressed(coarser, _uniform(count, 20, 95))
+        coarser = torch.where(_each(_chosen(count, 0.5)), _coarser(image, 0.5), image)
+        return _compressed(coarser, _uniform(count, 30, 95))
 
 
-def _coarser(image: Tensor) -> Tensor:
+def _coarser(image: Tensor, smallest: float = 0.35) -> Tensor:
     """Return pictures as if taken with coarser pixels, of their own size along each side."""
     height, width = image.shape[-2:]
-    sides = (round(height * _one(0.35, 1.0)), round(width * _one(0.35, 1.0)))
+    sides = (round(height * _one(smallest, 1.0)), round(width * _one(smallest, 1.0)))
     small = F.interpolate(image, sides, mode="area")
     return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
 

@@ -259,17 +259,26 @@ def plane_along(affine: FloatArray, axis: int) -> Plane:
 
 # An axis this much coarser than the others is the one that the scanner stepped along.
 COARSE_AXIS = 1.5
+# A whole head measures much alike along all axes: what is this much thinner than both others is a
+# slab, and its slices lie side by side along the thin axis.
+THIN_SLAB = 0.25
 
 
-def view_of(affine: FloatArray, slice_axis: int | None = None) -> View:
+def view_of(
+    affine: FloatArray,
+    slice_axis: int | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> View:
     """Return how a volume was cut by the scanner, turned for a reader.
 
     Slices follow each other along k, as scanners store them, unless another axis is markedly
-    coarser: then a tool has reordered the axes since.
+    coarser, or the volume is a slab that is thin along another: then a tool has reordered the axes
+    since.
 
     Args:
         affine: Voxel index to LPS mm, shape (4, 4).
         slice_axis: Along which slices follow each other, where that is known.
+        shape: Of the volume, voxels; None to tell the axis by the spacing alone.
 
     Returns:
         The view in radiological convention.
@@ -278,6 +287,10 @@ def view_of(affine: FloatArray, slice_axis: int | None = None) -> View:
     if slice_axis is None:
         coarsest = int(np.argmax(spacing))
         slice_axis = coarsest if spacing[coarsest] > COARSE_AXIS * spacing[2] else 2
+        extent = np.array(spacing) * (shape or (1, 1, 1))
+        thinnest = int(np.argmin(extent))
+        if extent[thinnest] < THIN_SLAB * np.delete(extent, thinnest).min():
+            slice_axis = thinnest
     plane = plane_along(affine, slice_axis)
     right, down = (np.array(direction) for direction in _DIRECTIONS[plane])
     first, second = (axis for axis in range(3) if axis != slice_axis)

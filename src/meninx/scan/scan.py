@@ -110,7 +110,11 @@ class Scan:
     @cached_property
     def view(self) -> View:
         """How the scan is cut into slices."""
-        return PICTURE_VIEW if self.affine is None else view_of(self.affine, self.slice_axis)
+        return (
+            PICTURE_VIEW
+            if self.affine is None
+            else view_of(self.affine, self.slice_axis, self.voxels.shape)
+        )
 
     @property
     def is_volume(self) -> bool:
