@@ -1,14 +1,16 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from meninx.assess.cases import units_of
 from meninx.data.fold_rules import parse_fold_rule
 from meninx.data.folders import find_items, label_of, normal_sequence
-from meninx.data.manifest import read_manifest, write_manifest
-from meninx.data.prepare import load_data, prepare, ranges
-from meninx.errors import DataError, OptionError
+from meninx.data.manifest import Picture, read_manifest, write_manifest
+from meninx.data.prepare import load_data, prepare, ranges, read_stack
+from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.phantom.phantom import Phantom, grid_of
 from meninx.phantom.studies import make_studies
 from meninx.phantom.writing import write_studies
@@ -362,3 +364,51 @@ def test_fold_rules_hold_a_site_apart_and_never_part_a_group(slices):
     assert {one.sequence for one in allowed if one.fold == 7} == {"T1"}
     with pytest.raises(OptionError, match="--fold site=XX:6: no picture matches"):
         prepare(slices, folds=2, rules=[parse_fold_rule("site=XX:6")])
+
+
+def test_a_stack_of_pictures_is_one_scan_that_looks_like_them(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 255, (4, 90, 80), np.uint8)
+    images[0] = 0  # beyond the head
+    rows = []
+    for place, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{place}.png")
+        mask = None
+        if place == 2:
+            mask = tmp_path / "mask.png"
+            Image.fromarray(np.where(np.arange(80) < 20, 255, 0) * np.ones((90, 1))).convert(
+                "L"
+            ).save(mask)
+        rows.append(
+            Picture(
+                f"{place}",
+                tmp_path / f"{place}.png",
+                mask,
+                place == 2,
+                None,
+                "g",
+                1,
+                "s",
+                person="a",
+                sequence="FLAIR",
+                stack="a FLAIR",
+                position=10 * place,
+            )  # fmt: skip
+        )
+    scan, tumor = read_stack(rows[::-1])
+    assert (scan.name, scan.sequence, scan.view.plane) == ("a FLAIR", "FLAIR", "axial")
+    for place in range(4):
+        np.testing.assert_array_equal(scan.slice(place).image, images[place])
+    cut = scan.view.cut(tumor, 2)
+    assert cut.shape == (90, 80)
+    assert cut[:, :20].all()
+    assert not cut[:, 20:].any()
+    assert tumor.sum() == 90 * 20
+    ((row, members),) = units_of(rows)
+    assert (row.id, row.tumor, row.mask, len(members)) == ("a FLAIR", True, None, 4)
+    small = replace(rows[3], picture=tmp_path / "small.png")
+    Image.fromarray(images[3][:50]).save(small.picture)
+    with pytest.raises(DataError, match="a stack is one scan"):
+        read_stack([*rows[:3], small])
+    with pytest.raises(UnsupportedScan, match="blank"):
+        read_stack(rows[:1])

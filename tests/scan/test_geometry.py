@@ -120,3 +120,13 @@ def test_any_storage_order_shows_the_same_picture(order, flips):
     other = view_of(moved)
     found = {other.cut(stored, k).tobytes() for k in range(stored.shape[other.slice_axis])}
     assert found == expected
+
+
+def test_slices_of_a_slab_lie_along_its_thin_axis():
+    """As some tools store it: every voxel a cube, the axes in another order."""
+    affine = np.array([[0, 0, -1.0, 86], [1.0, 0, 0, -117], [0, 1.0, 0, 4], [0, 0, 0, 1]])
+    view = view_of(affine, shape=(214, 14, 174))
+    assert (view.slice_axis, view.plane) == (1, "axial")
+    # A whole head, and what says where its slices lie, stay as they were.
+    assert view_of(affine, shape=(214, 150, 174)).slice_axis == 2
+    assert view_of(affine, 2, (214, 14, 174)).slice_axis == 2

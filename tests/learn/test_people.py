@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from meninx.assess.cases import Case
+from meninx.data.manifest import Picture
+from meninx.detect.findings import Findings
+from meninx.learn.people import LEAST_PEOPLE, fit_people
+
+
+def cases(count, rng, sequences=("FLAIR", "T1")):
+    """Return scans of as many people with a tumor as without; FLAIR tells more than T1."""
+    found = []
+    for number in range(2 * count):
+        sick = number < count
+        for sequence in sequences:
+            shift = {"FLAIR": 4.0, "T1": 1.5, "T2": 1.0}[sequence]
+            logit = float(rng.normal(shift if sick else 0.0, 1.0))
+            name = f"p{number}"
+            row = Picture(
+                f"{name} {sequence}", None, None, sick, None, name, 6, "s", person=name,
+                sequence=sequence,
+            )  # fmt: skip
+            found.append(Case(row, Findings(row.id, "scored", logit=logit, sequence=sequence)))
+    return found
+
+
+def test_sequences_with_enough_people_get_a_scale_of_their_own():
+    rng = np.random.default_rng(0)
+    known = cases(LEAST_PEOPLE, rng) + cases(LEAST_PEOPLE - 1, rng, ("T2",))
+    found = fit_people(known)
+    assert set(found.by_sequence) == {"FLAIR", "T1"}
+    assert len(found.by_sequence["FLAIR"].tumors) == LEAST_PEOPLE
+    assert len(found.volume.tumors) == 3 * LEAST_PEOPLE - 1
+    assert found.study.weights["FLAIR"] > 2 * found.study.weights["T1"]
+
+
+def test_what_was_simulated_without_tumor_stands_in_where_nobody_was_scanned():
+    rng = np.random.default_rng(1)
+    known = cases(LEAST_PEOPLE, rng)
+    sick = [case for case in cases(LEAST_PEOPLE, rng) if case.picture.tumor]
+    t1c = [
+        Case(one.picture, Findings(one.picture.id, "scored", logit=3.0, sequence="T1c"))
+        for one in sick
+    ]
+    assert "T1c" not in fit_people(known + t1c).by_sequence
+    made = [Findings("made", "scored", logit=-1.0, sequence="T1c")] * LEAST_PEOPLE
+    assert len(fit_people(known + t1c, made).by_sequence["T1c"].healthy) == LEAST_PEOPLE
+
+
+def test_refused_scans_are_counted_and_do_not_move_the_scale():
+    known = cases(LEAST_PEOPLE, np.random.default_rng(2))
+    row = known[0].picture
+    refused = Case(row, Findings(row.id, "refused", sequence="FLAIR"))
+    plain, found = fit_people(known), fit_people([*known, refused])
+    assert found.volume.refused == 1
+    assert found.volume.judged == plain.volume.judged + 1
+    assert found.volume.temperature == pytest.approx(plain.volume.temperature)
