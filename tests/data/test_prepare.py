@@ -393,7 +393,7 @@ def test_a_stack_of_pictures_is_one_scan_that_looks_like_them(tmp_path):
                 sequence="FLAIR",
                 stack="a FLAIR",
                 position=10 * place,
-            )  # fmt: skip
+            )
         )
     scan, tumor = read_stack(rows[::-1])
     assert (scan.name, scan.sequence, scan.view.plane) == ("a FLAIR", "FLAIR", "axial")
