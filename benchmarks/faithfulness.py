@@ -120,17 +120,22 @@ class Measure:
     def probability(self, units: list[FloatImage]) -> float:
         """Return the mean probability of some slices."""
         scale = self.detector.card.calibration.picture
-        logits = self.logits(as_input(self.detector, units))
+        logits = self.logits(as_input(self.detector, np.stack(units)))
         return float(np.mean([scale.probability(float(logit)) for logit in logits]))
 
     def of(self, lesion: Lesion, way: str) -> Faithfulness:
         """Return all figures of one map."""
         explain, top, every = self.ways[way]
-        x = as_input(self.detector, [lesion.unit])
+        x = as_input(self.detector, lesion.unit[None])
         heat = explain(x)
-        without, alone = deleted_and_inserted(lesion.unit, heat)
+        # What is taken from a slice is taken from its neighbors too.
+        parts = [deleted_and_inserted(channel, heat) for channel in lesion.unit]
+        without, alone = (
+            [np.stack(steps) for steps in zip(*side, strict=True)]
+            for side in zip(*parts, strict=True)
+        )
         noise = np.random.default_rng(0).normal(0, NOISE, lesion.unit.shape).astype(np.float32)
-        noisy = as_input(self.detector, [np.clip(lesion.unit + noise, 0, 1)])
+        noisy = as_input(self.detector, np.clip(lesion.unit + noise, 0, 1)[None])
         return Faithfulness(
             peak=hottest_inside(heat, lesion.truth),
             overlap=rank_overlap(heat, lesion.truth),
@@ -146,9 +151,9 @@ class Measure:
 def drawn(lesion: Lesion, heats: dict[str, FloatImage]) -> Image.Image:
     """Return a slice, and beside it each method's map with the lesion's outline."""
     edge = lesion.truth ^ ndimage.binary_erosion(lesion.truth)
-    panels = [("slice", gray_picture(lesion.unit))]
+    panels = [("slice", gray_picture(lesion.unit[OWN_CHANNEL]))]
     for name, heat in heats.items():
-        warm = overlay(lesion.unit, heat / max(float(heat.max()), 1e-6))
+        warm = overlay(lesion.unit[OWN_CHANNEL], heat / max(float(heat.max()), 1e-6))
         warm[edge] = OUTLINE
         panels.append((name, warm))
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL))
@@ -164,7 +169,7 @@ def write_maps(measure: Measure, sets: dict[str, list[Lesion]], folder: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [lesions[n] for lesions in sets.values() for n in (0, len(lesions) // 3, -1)][:10]
     for number, lesion in enumerate(chosen):
-        x = as_input(measure.detector, [lesion.unit])
+        x = as_input(measure.detector, lesion.unit[None])
         heats = {way: measure.ways[way][0](x) for way in METHODS}
         drawn(lesion, heats).save(folder / f"{number}.png")
 

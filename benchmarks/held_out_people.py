@@ -136,6 +136,27 @@ def answered(
     return scans, studies
 
 
+def answered_by_all_others(
+    halves: Sequence[Half],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the answers of scans and studies by the scales of all other people, of both halves.
+
+    Nearer to what ships than the scales of the other half alone, which know no scan of a person's
+    source; what judges is still a network that never saw it.
+    """
+    cases = [case for half in halves for case in half.cases]
+    simulated = [one for half in halves for one in half.simulated]
+    scans, studies = [], []
+    for person in sorted({case.picture.person for case in cases}):
+        own = [case for case in cases if case.picture.person == person]
+        others = [case for case in cases if case.picture.person != person]
+        calibration = fit_people(others, simulated)
+        told = answered([Half(own, []), Half([], [])], [calibration, calibration])
+        scans += told[0]
+        studies += told[1]
+    return scans, studies
+
+
 def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return how many were answered how, and the shares that the targets are about."""
     answers = [one.get("decision") or one["status"] for one in told]
@@ -158,6 +179,29 @@ def answer_figures(told: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
                 yield f"{name}, {value}", counts([one for one in own if one.get(key) == value])
 
 
+def answers(halves: Sequence[Half]) -> dict[str, Any]:
+    """Return what became of whole scans and studies, by the other half's scales and by others'."""
+    calibrations = [fit_people(half.cases, half.simulated) for half in halves]
+    scans, studies = answered(halves, calibrations)
+    by_others = answered_by_all_others(halves)
+    scored = [one for one in scans if one["logit"] is not None]
+    sets = {"all": scored, "studies": by_others[1]}
+    sets |= {name: [one for one in scored if one["sequence"] == name] for name in ("FLAIR", "T1")}
+    return {
+        "scans": dict(answer_figures(scans)),
+        "studies": dict(answer_figures(studies)),
+        "scans by all others": dict(answer_figures(by_others[0])),
+        "studies by all others": dict(answer_figures(by_others[1])),
+        "scan AUROC": {
+            name: auroc(
+                np.array([one["tumor"] for one in own]), np.array([one["logit"] for one in own])
+            )
+            for name, own in sets.items()
+        },
+        "every scan": scans,
+    }
+
+
 def main() -> None:
     """Score, measure, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -173,30 +217,12 @@ def main() -> None:
         for path, fold in zip(options.detectors, FOLDS, strict=True)
     ]
     cases = [case for half in halves for case in half.cases]
-    calibrations = [fit_people(half.cases, half.simulated) for half in halves]
     whole = fit_people(cases, [one for half in halves for one in half.simulated])
-    scans, studies = answered(halves, calibrations)
-    figures = {
-        "slices": slice_figures(cases),
-        "scans": dict(answer_figures(scans)),
-        "studies": dict(answer_figures(studies)),
-        "study weights": dict(whole.study.weights) if whole.study else {},
-        "scan AUROC": {
-            name: auroc(
-                np.array([one["tumor"] for one in own]), np.array([one["logit"] for one in own])
-            )
-            for name, own in (
-                ("all", [one for one in scans if one["logit"] is not None]),
-                *((key, [one for one in scans if one["logit"] is not None
-                         and one["sequence"] == key]) for key in ("FLAIR", "T1")),
-                ("studies", studies),
-            )
-        },
-        "every scan": scans,
-    }  # fmt: skip
+    figures = {"slices": slice_figures(cases), **answers(halves)}
+    figures["study weights"] = dict(whole.study.weights) if whole.study else {}
     options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     options.calibration.write_text(json.dumps(dataclasses.asdict(whole)), encoding="utf-8")
-    for key in ("slices", "scan AUROC", "scans", "studies"):
+    for key in ("slices", "scan AUROC", "scans", "studies", "scans by all others"):
         print(key, json.dumps(figures[key], indent=1))
 
 

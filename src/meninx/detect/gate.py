@@ -7,8 +7,9 @@ from meninx.detect.preprocessing import foreground
 from meninx.errors import UnsupportedScan
 from meninx.scan.scan import Scan
 
-# Coarser matrices are functional, perfusion or test images, never structural ones.
-SMALLEST_SIDE = 80
+# Coarser matrices are functional, perfusion or test images; a brain without skull at 2 mm, cut
+# close, has some 75 pixels.
+SMALLEST_SIDE = 72
 # Scanners, annotations and color maps leave some color; photographs are colored nearly everywhere.
 MOST_COLOR = 0.10
 # A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.

@@ -48,14 +48,14 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
             person = case.picture.person
             studies[person][case.findings.sequence].append(case.findings.logit)
             sick[person] = case.picture.tumor
-    several = [name for name, own in studies.items() if len(own) > 1]
-    sequences = {sequence for name in several for sequence in studies[name]}
+    sequences = {sequence for own in studies.values() for sequence in own}
+    # People with a single series too: few without tumor were scanned twice, and one series says
+    # less, so that their reference is the more careful one.
     study = fit_study_scale(
-        [{key: float(np.mean(values)) for key, values in studies[name].items()}
-         for name in several],
-        np.array([sick[name] for name in several]),
+        [{key: float(np.mean(values)) for key, values in own.items()} for own in studies.values()],
+        np.array([sick[person] for person in studies]),
         {key: plain.of(volume=True, sequence=key) for key in sequences},
-    )  # fmt: skip
+    )
     return Calibration(volume=volume, by_sequence=by_sequence, study=study)
 
 
