@@ -69,21 +69,35 @@ def sites_table() -> str:
     return as_table(rows)
 
 
-def answers_table() -> str:
-    """Return what became of people held out: their scans, and their studies of several series."""
+# By whose scales people held out were answered.
+ANSWERED = {
+    "scans by all others": "scale of all other people",
+    "studies by all others": "studies, scale of all other people",
+    "scans": "scale of the other half alone",
+    "studies": "studies, scale of the other half alone",
+}
+ANSWERS = {"tumor": "tumor", "refer": "refer", "no_tumor": "no tumor", "refused": "refused"}
+
+
+def answers_table(*, whole: bool = False) -> str:
+    """Return what became of people held out: their scans, and their studies of several series.
+
+    Args:
+        whole: By sequence and site too.
+    """
     told = _read("people.json")
-    rows = [["people held out", "scans", "tumor", "refer", "no tumor", "refused"], ["---"] * 6]
-    for part in ("scans", "studies"):
+    rows = [["people held out", "judged by", "scans", *ANSWERS.values()], ["---"] * 7]
+    for part, judged_by in ANSWERED.items():
         for name, own in told[part].items():
-            if part == "studies" and "," in name:
+            if "," in name and not (whole and part == "scans by all others"):
                 continue
-            shares = own["shares"]
-            cells = [f"{shares[key]['value']:.0%} [{shares[key]['low']:.0%}, "
-                     f"{shares[key]['high']:.0%}]"
-                     for key in ("tumor", "refer", "no_tumor", "refused")]  # fmt: skip
-            label = f"studies of {name}" if part == "studies" else name
-            rows.append([label, str(own["scans"]), *cells])
+            cells = [_percent(own["shares"][key]) for key in ANSWERS]
+            rows.append([name, judged_by, str(own["scans"]), *cells])
     return as_table(rows)
+
+
+def _percent(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.0%} [{figure['low']:.0%}, {figure['high']:.0%}]"
 
 
 JUDGED_BY = ("pooled", "within", "peak", "scans")
@@ -391,7 +405,7 @@ def pages() -> dict[Path, str]:
             candidates_table(),
             people_table(),
             sites_table(),
-            answers_table(),
+            answers_table(whole=True),
             volumes_table(),
             called_table(),
             curated_table(),

@@ -36,6 +36,12 @@ class Target:
     at_most: bool = False
 
     @property
+    def value_text(self) -> str:
+        """The value as it is shown: counts as whole numbers."""
+        counted = self.interval.startswith("of")
+        return f"{self.value:.0f}" if counted else f"{self.value:.3f}"
+
+    @property
     def verdict(self) -> str:
         """Whether it is reached; a figure shown as the target counts as it."""
         value = round(self.value, 3)
@@ -49,16 +55,50 @@ class Target:
 # A figure that comes out this much off the written one was not reproduced.
 TOLERANCE = 0.005
 MUST = {
-    "brats18 FLAIR": {"pooled": (0.93, 0.97), "within": (0.92, 0.96), "peak": (0.80, 0.92)},
-    "brats18 T1": {"pooled": (0.85, 0.93), "within": (0.83, 0.92), "peak": (0.60, 0.80)},
-    "brats13 T1c": {"pooled": (0.93, 0.98), "within": (0.92, 0.97), "peak": (0.80, 0.92)},
+    "brats18 FLAIR": {"pooled": (0.95, 0.97), "within": (0.92, 0.96), "peak": (0.80, 0.92)},
+    "brats18 T1": {"pooled": (0.88, 0.92), "within": (0.83, 0.92), "peak": (0.60, 0.80)},
+    "brats13 T1c": {"pooled": (0.96, 0.98), "within": (0.92, 0.97), "peak": (0.80, 0.92)},
 }
 NAMES = {"pooled": "AUROC pooled", "within": "AUROC within patient",
          "peak": "hottest voxel in the mask"}  # fmt: skip
 
 
+# Of people held out: figures of slices, and shares of whole scans by the scales of all others.
+PEOPLE = {
+    "within patient": ("all", "within", {"FLAIR": (0.95, 0.97), "T1": (0.87, 0.93),
+                                         "T1c": (0.88, 0.94)}),
+    "within patient, tumor over 3 % of the head": (
+        "large", "within", {"FLAIR": (0.98, 0.99), "T1": (0.94, 0.97), "T1c": (0.93, 0.96)},
+    ),
+    "hottest voxel in the mask": ("all", "peak", {"FLAIR": (0.85, 0.92), "T1": (0.68, 0.80),
+                                                  "T1c": (0.68, 0.80)}),
+}  # fmt: skip
+SHARES = (
+    ("tumor", "tumor", 0.80, 0.90, False),
+    ("tumor-free", "tumor", 0.05, 0.01, True),
+    ("tumor-free", "refer", 0.20, 0.10, True),
+)
+
+
+def people_targets(folder: Path) -> Iterator[Target]:
+    """Yield the rows of people held out."""
+    told = json.loads((folder / "people.json").read_text(encoding="utf-8"))
+    for what, (part, key, wanted) in PEOPLE.items():
+        for sequence, (must, aim) in wanted.items():
+            value, low, high = told["slices"][sequence][part][key]
+            name = f"people held out, {sequence}, {what}"
+            yield Target(name, must, aim, value, f"[{low:.3f}, {high:.3f}]")
+    for who, answer, must, aim, at_most in SHARES:
+        share = told["scans by all others"][who]["shares"][answer]
+        yield Target(f"scans of {who} people answered {answer}", must, aim, share["value"],
+                     f"[{share['low']:.3f}, {share['high']:.3f}]", at_most)  # fmt: skip
+
+
 def targets(folder: Path) -> Iterator[Target]:
     """Yield the rows of what lies in a folder."""
+    # Networks that left people out are not in the package: `make evidence` can't measure them.
+    if (folder / "people.json").is_file():
+        yield from people_targets(folder)
     volumes = json.loads((folder / "volumes.json").read_text(encoding="utf-8"))
     types = json.loads((folder / "curated.json").read_text(encoding="utf-8"))["types"]
     for name, wanted in MUST.items():
@@ -68,7 +108,7 @@ def targets(folder: Path) -> Iterator[Target]:
     for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         one = types[key]
         told = f"[{one['low']:.3f}, {one['high']:.3f}]"
-        yield Target(f"type, Cheng's fold 1, {name}", 0.94, 0.97, one["value"], told)
+        yield Target(f"type, Cheng's fold 1, {name}", 0.90, 0.95, one["value"], told)
     for name in ("healthy adult", "healthy phantoms"):
         counts = volumes["called tumor"][name]
         told = f"of {counts['scans']}"
@@ -80,19 +120,18 @@ def rows(folder: Path) -> list[list[str]]:
     """Return the table with its heading, as texts."""
     heading = ["what", "must", "aim", "measured", "reached"]
     return [heading] + [
-        [one.what, f"{one.must:g}", f"{one.aim:g}",
-         f"{one.value:.0f} {one.interval}" if one.at_most else f"{one.value:.3f} {one.interval}",
-         one.verdict]
+        [one.what, f"{one.must:g}", f"{one.aim:g}", f"{one.value_text} {one.interval}", one.verdict]
         for one in targets(folder)
-    ]  # fmt: skip
+    ]
 
 
 def differences(folder: Path, written: Path) -> list[str]:
     """Return what differs from figures that were written down earlier."""
+    before = {one.what: one.value for one in targets(written)}
     return [
-        f"{one.what}: {one.value:.3f}, written down {before.value:.3f}"
-        for one, before in zip(targets(folder), targets(written), strict=True)
-        if abs(one.value - before.value) > TOLERANCE
+        f"{one.what}: {one.value:.3f}, written down {before[one.what]:.3f}"
+        for one in targets(folder)
+        if abs(one.value - before[one.what]) > TOLERANCE
     ]
 
 

@@ -48,6 +48,6 @@ def test_a_format_that_would_change_the_answers_is_not_written(pictures, tmp_pat
 
 def test_a_detector_agrees_with_itself(pictures):
     inputs = inputs_of(load_detector(), pictures[:3])
-    assert inputs.shape[:2] == (3, 1)
+    assert inputs.shape[:2] == (3, 3)
     change = change_between(shipped_detector(), shipped_detector(), inputs)
     assert (change.mean, change.largest, change.slices) == (0, 0, 3)

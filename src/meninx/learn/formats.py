@@ -95,7 +95,8 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
     with tempfile.TemporaryDirectory() as folder:
         # Constants folded, so that weights that are stored in half precision are whole again.
         plain = Path(folder) / "plain.onnx"
-        quant_pre_process(str(source), str(plain))
+        # ONNX's own inference of shapes is enough; the symbolic one can't enlarge maps.
+        quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
         if wanted == "int8":
             _quantize(plain, target, calibration)
         elif wanted == "fp16":
