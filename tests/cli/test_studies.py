@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,15 @@ def model(tmp_path_factory):
     shutil.copy(shipped_detector(), path)
     known = load_detector().card.calibration
     recalibrate(path, Calibration(known.picture, known.volume, known.by_sequence, STUDY))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain_model(tmp_path_factory):
+    """The shipped detector, without a scale of studies."""
+    path = tmp_path_factory.mktemp("plain") / "plain.onnx"
+    shutil.copy(shipped_detector(), path)
+    recalibrate(path, replace(load_detector().card.calibration, study=None))
     return path
 
 
@@ -159,8 +169,8 @@ def test_phantoms_of_the_command_are_one_study_each(tmp_path):
     assert len({line["study"] for line in found[2:]}) == 2
 
 
-def test_without_a_scale_of_studies_the_most_telling_series_answers(folder):
-    found = lines_of(folder, "--json", "--studies")
+def test_without_a_scale_of_studies_the_most_telling_series_answers(folder, plain_model):
+    found = lines_of(folder, "--json", "--studies", "--model", plain_model)
     assert [names(study) for study in found[8:]] == [
         {"sub-1_FLAIR.nii.gz"}, {"sub-2_T1w.nii.gz"}, {"FLAIR of 7"}, {"T2 of 8"},
     ]  # fmt: skip

@@ -16,10 +16,12 @@ from meninx.detect.calibration import (
 )
 
 
-def test_a_slice_is_as_suspicious_as_its_three_hottest_cells():
+def test_a_slice_is_as_suspicious_as_its_eight_hottest_cells():
     cells = np.zeros((2, 4, 5), np.float32)
-    cells[1, 0, 0], cells[1, 2, 3], cells[1, 3, 4] = 3, 6, 9
-    np.testing.assert_allclose(slice_logits(cells), [0, 6])
+    cells[1, :, 0], cells[1, 2, 1:4], cells[1, 3, 4] = 3, 6, 10
+    np.testing.assert_allclose(slice_logits(cells), [0, 5])
+    # A map of fewer cells counts whole.
+    np.testing.assert_allclose(slice_logits(cells[:, :1, :2]), [0, 1.5])
 
 
 def test_a_lesion_needs_depth_not_one_slice():

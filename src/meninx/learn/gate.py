@@ -38,6 +38,8 @@ KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
 # A feature so many standard deviations off says no more by going further.
 FARTHEST_FEATURE = 30.0
 BATCH = 64
+# On each side, of a canvas that the head fills.
+MOST_AIR = 0.3
 # Of the logistic regressions: chosen on training folds and simulated slices.
 INVERSE_PENALTY = 0.1
 
@@ -154,7 +156,7 @@ def learn_familiarity(
         return None
     kinds = (
         [*outliers(OUTLIERS, _images(known, real or simulated)), *brainless_slices(heads)],
-        list(ghosts(GHOSTS, _images(known, [*real, *simulated]))),
+        list(ghosts(GHOSTS, _with_air(_images(known, [*real, *simulated])))),
     )
     parts = [
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
@@ -194,6 +196,15 @@ def learn_familiarity(
 
 def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.float32]]:
     return [known.image[index].numpy().astype(np.float32) for index in indices]
+
+
+def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return pictures with up to a third of air around the head: there ghosts are seen best."""
+    rng = np.random.default_rng(0)
+    return [
+        np.pad(image, [(int(share * len(image)),) * 2] * 2)
+        for image, share in zip(images, rng.uniform(0, MOST_AIR, len(images)), strict=True)
+    ]
 
 
 def _known_features(
