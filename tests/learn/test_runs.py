@@ -60,6 +60,8 @@ test_fold = 1
 unmasked = 0.5
 tumor_free = 0.5
 calibration_phantoms = 0
+[loss]
+picture_weight = 0.3
 """
 # Nothing random but the draw, so that two ways of training can be compared.
 STILL = """
@@ -84,6 +86,9 @@ strip = 0.0
 bias = 0.0
 blur = 0.0
 noise = 0.0
+resolution = 0.0
+jpeg = 0.0
+stand_in = 0.0
 """
 
 

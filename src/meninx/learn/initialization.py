@@ -143,7 +143,8 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
         # What marks a cell is no score of a whole picture.
         own = network.state_dict()
         state |= {name: own[name] for name in own if name.startswith("cell_head.")}
-        state = {name: value for name, value in state.items() if name in own}
+        decoder = ("laterals.", "smooth.", "fine_head.")
+        state = {name: value for name, value in state.items() if not name.startswith(decoder)}
     take_shape(network, state)
     network.load_state_dict(state)
     return seen
