@@ -246,6 +246,7 @@ def test_a_photograph_is_refused_in_words(page, address, tmp_path):
 
 def test_keys_alone_lead_everywhere(page, address, folder):
     page.goto(f"{address}/sign-in")
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("rene")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)

@@ -13,6 +13,8 @@ from meninx.detect.studies import LEADING
 
 # Where the table goes into a file or a pipe, nothing says how wide it may be.
 FILE_WIDTH = 160
+# A study's row is read in one piece on a narrow terminal too.
+NAME_WIDTH = len("= study of 10 series")
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
 WORDS = {"tumor": "tumor", "no_tumor": "no tumor", "refer": "refer"}
 # The findings of a study's series and its answer; None where a scan is no study.
@@ -26,7 +28,7 @@ def print_table(studies: Iterable[Study]) -> None:
         studies: In the order of their rows; all go to standard output.
     """
     table = Table(box=None, pad_edge=False)
-    table.add_column("scan", overflow="fold")
+    table.add_column("scan", overflow="fold", min_width=NAME_WIDTH)
     for heading in ("answer", "probability", "called from", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
