@@ -126,7 +126,7 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
     """Fill a network with the shipped detector's weights.
 
     Args:
-        network: Changed in place. A pooled network takes the backbone and the type head.
+        network: Changed in place. A pooled network takes the backbone alone.
 
     Returns:
         What the shipped detector was fitted on, as in `ModelCard.seen`.
@@ -140,11 +140,11 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
     seen = load_weights(source, path)
     state = source.state_dict()
     if not isinstance(network, CellNetwork):
-        # What marks a cell is no score of a whole picture.
-        own = network.state_dict()
-        state |= {name: own[name] for name in own if name.startswith("cell_head.")}
-        decoder = ("laterals.", "smooth.", "fine_head.")
-        state = {name: value for name, value in state.items() if not name.startswith(decoder)}
+        # What marks a cell is no score of a whole picture, and its types are read elsewhere.
+        heads = {name: value for name, value in network.state_dict().items() if "_head." in name}
+        state = heads | {
+            name: value for name, value in state.items() if name.startswith(("stem.", "stages."))
+        }
     take_shape(network, state)
     network.load_state_dict(state)
     return seen

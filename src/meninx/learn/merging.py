@@ -16,9 +16,9 @@ from meninx.data.manifest import Manifest
 from meninx.detect.calibration import Calibration, Scale
 from meninx.detect.detector import Detector
 from meninx.learn.augmentation import augment
+from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import SliceDataset
-from meninx.learn.export import Origin, export_detector, recalibrate
-from meninx.learn.gate import learn_familiarity
+from meninx.learn.export import Origin
 from meninx.learn.low_rank import take_shape
 from meninx.learn.network import build_network
 from meninx.learn.recipe import Recipe
@@ -28,7 +28,6 @@ from meninx.learn.training import (
     training_canvas,
     training_loader,
 )
-from meninx.learn.volume_point import volume_scale
 
 # Batches that the channels' statistics are measured on: the mean of several networks has others
 # than the mean of their statistics.
@@ -79,14 +78,15 @@ def merge(
     seen = {value for detector in detectors for value in detector.card.seen}
     path = output / DETECTOR_NAME
     origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
-    familiarity = learn_familiarity(
-        network, learned.resized(recipe.preprocessing.size), recipe.preprocessing, heads
+    return build_detector(
+        network,
+        recipe,
+        learned.resized(recipe.preprocessing.size),
+        path,
+        origin,
+        calibration=Calibration(scale, scale),
+        heads=heads,
     )
-    export_detector(network, recipe, Calibration(scale, scale), path, origin, familiarity)
-    if studies := recipe.sampling.calibration_phantoms:
-        log.info("calibrating volumes on %d simulated heads", studies)
-        recalibrate(path, Calibration(scale, volume_scale(Detector(path), studies, heads)))
-    return path
 
 
 def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -60,9 +60,9 @@ class DetectorTraining(lightning.LightningModule):
         if not isinstance(self.network, CellNetwork):
             return *self(x), None
         maps = self.network.stage_maps(x.to(memory_format=torch.channels_last))
-        fine, coarse, features = self.network.all_cells(maps)
-        types = self.network.type_logits(self.network.type_head(features), coarse)
-        return fine.float(), types.float(), coarse[:, 0].float()
+        fine, coarse = self.network.all_cells(maps)
+        types = self.network.type_head(self.network.type_features(maps, coarse))
+        return fine.float(), types.float(), coarse.float()
 
     def _normalized(self, image: Tensor) -> Tensor:
         preprocessing = self.recipe.preprocessing

@@ -25,6 +25,9 @@ COARSE_STRIDE = 16
 DECODER_CHANNELS = 128
 # Width of the last maps of stages 2, 3 and 4.
 STAGE_CHANNELS = (128, 256, 512)
+# Types are read where the coarse cells are hot: at the logits as they are, in a wider window about
+# that, and over the whole slice, which tells where in the head it lies.
+TYPE_WINDOWS = (1.0, 0.3, 0.0)
 DEFAULT_DROPOUT = 0.1
 
 
@@ -37,6 +40,8 @@ class Backbone(nn.Module):
 
     # How many of a slice's highest cells make its score.
     top_cells = TOP_CELLS
+    # How many features tell a tumor's type.
+    type_channels = STAGE_CHANNELS[-1]
 
     def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
         super().__init__()
@@ -52,7 +57,7 @@ class Backbone(nn.Module):
         )
         self.dropout = nn.Dropout2d(dropout)
         self.cell_head = nn.Conv2d(512, 1, kernel_size=1)
-        self.type_head = nn.Conv2d(512, len(TYPE_NAMES), kernel_size=1)
+        self.type_head = nn.Linear(self.type_channels, len(TYPE_NAMES))
 
     def stage_maps(self, x: Tensor, stages: int = 4) -> list[Tensor]:
         """Return the last maps of the first stages.
@@ -85,22 +90,22 @@ class Backbone(nn.Module):
     def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the logits of cells and types, of what `stage_maps` returned."""
         features = self.dropout(stage_maps[-1])
-        cell_logits = self.cell_head(features)  # [b, 1, m, n]
-        type_maps = self.type_head(features)  # [b, 3, m, n]
-        return cell_logits[:, 0], self.type_logits(type_maps, cell_logits)
+        cell_logits = self.cell_head(features)[:, 0]  # [b, m, n]
+        return cell_logits, self.type_head(self.type_features(stage_maps, cell_logits))
 
-    def type_logits(self, type_maps: Tensor, cell_logits: Tensor) -> Tensor:
-        """Return the type logits of a slice.
+    def type_features(self, stage_maps: list[Tensor], coarse: Tensor) -> Tensor:
+        """Return what the type head reads.
 
         Args:
-            type_maps: Logits of each type in each cell, shape (b, 3, m, n).
-            cell_logits: Logits of a tumor in each cell, shape (b, 1, m, n).
+            stage_maps: What `stage_maps` returned.
+            coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
 
         Returns:
-            Here the mean of the maps, shape (b, 3).
+            Here the mean of the last stage over place, shape (b, 512).
         """
-        del cell_logits  # of use where cells are judged
-        return type_maps.mean((2, 3))
+        del coarse  # of use where cells are judged
+        features: Tensor = self.dropout(stage_maps[-1])
+        return features.mean((2, 3))
 
 
 class CellNetwork(Backbone):
@@ -116,6 +121,8 @@ class CellNetwork(Backbone):
     References:
         Lin et al. 2017, Feature pyramid networks for object detection.
     """
+
+    type_channels = len(TYPE_WINDOWS) * sum(STAGE_CHANNELS[1:])
 
     def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
         super().__init__(dropout)
@@ -136,18 +143,17 @@ class CellNetwork(Backbone):
 
     def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the logits of fine cells and of types, of what `stage_maps` returned."""
-        fine, coarse, features = self.all_cells(stage_maps)
-        return fine, self.type_logits(self.type_head(features), coarse)
+        fine, coarse = self.all_cells(stage_maps)
+        return fine, self.type_head(self.type_features(stage_maps, coarse))
 
-    def all_cells(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return fine cells, coarse cells and the features of the last stage.
+    def all_cells(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the logits of a tumor in fine and in coarse cells.
 
         Args:
             stage_maps: What `stage_maps` returned.
 
         Returns:
-            Logits of shape (b, h / 8, w / 8) and (b, 1, h / 16, w / 16), and features of shape
-            (b, 512, h / 16, w / 16).
+            Shapes (b, h / 8, w / 8) and (b, h / 16, w / 16).
         """
         second, third, fourth = stage_maps[1:]
         features = self.dropout(fourth)
@@ -156,21 +162,23 @@ class CellNetwork(Backbone):
         merged = self.laterals[0](second) + F.interpolate(
             deep, scale_factor=2.0, mode="bilinear", align_corners=False
         )
-        return self.fine_head(self.smooth(merged))[:, 0], self.cell_head(features), features
+        return self.fine_head(self.smooth(merged))[:, 0], self.cell_head(features)[:, 0]
 
-    def type_logits(self, type_maps: Tensor, cell_logits: Tensor) -> Tensor:
-        """Return the type logits of a slice.
+    def type_features(self, stage_maps: list[Tensor], coarse: Tensor) -> Tensor:
+        """Return the last two stages' maps, averaged over each of `TYPE_WINDOWS`.
 
         Args:
-            type_maps: Logits of each type in each coarse cell, shape (b, 3, m, n).
-            cell_logits: Logits of a tumor in each coarse cell, shape (b, 1, m, n).
+            stage_maps: What `stage_maps` returned.
+            coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
 
         Returns:
-            The maps read where the tumor is, shape (b, 3).
+            Shape (b, 2304): of each window the 256 channels of stage 3, then the 512 of stage 4.
         """
+        maps = torch.cat([stage_maps[2], self.dropout(stage_maps[3])], dim=1).flatten(2)
         # Detached: naming a tumor must not move it.
-        attention = cell_logits.detach().flatten(2).softmax(-1)  # [b, 1, m * n]
-        return (type_maps.flatten(2) * attention).sum(-1)
+        hot = coarse.detach().flatten(1)
+        windows = torch.stack([(share * hot).softmax(1) for share in TYPE_WINDOWS], dim=2)
+        return (maps @ windows).transpose(1, 2).flatten(1)
 
 
 class PooledNetwork(Backbone):

@@ -26,14 +26,13 @@ from meninx.assess.plots import plot_training
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import Manifest, Picture
 from meninx.detect.calibration import Calibration, Scale
-from meninx.detect.detector import Detector
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
+from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
-from meninx.learn.export import Origin, export_detector, load_weights, recalibrate, save_weights
-from meninx.learn.gate import learn_familiarity
+from meninx.learn.export import Origin, load_weights, save_weights
 from meninx.learn.heads import RealHead
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
@@ -44,7 +43,6 @@ from meninx.learn.provenance import check_same_run, seen_before, write_provenanc
 from meninx.learn.recipe import Recipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
-from meninx.learn.volume_point import volume_scale
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
 CANVAS_ZOOM = 13 / 12
@@ -400,15 +398,15 @@ def _finish(
     if validation_set is not None:
         figures, scale = _judged(module, validation_set)
         calibration = Calibration(scale, scale)
-    detector = output / DETECTOR_NAME
-    known = training_set.resized(recipe.preprocessing.size)
-    familiarity = learn_familiarity(module.network, known, recipe.preprocessing, heads)
-    export_detector(module.network, recipe, calibration, detector, origin, familiarity)
-    studies = recipe.sampling.calibration_phantoms
-    if studies:
-        log.info("calibrating volumes on %d simulated heads", studies)
-        scale = volume_scale(Detector(detector), studies, heads)
-        recalibrate(detector, dataclasses.replace(calibration, volume=scale))
+    build_detector(
+        module.network,
+        recipe,
+        training_set.resized(recipe.preprocessing.size),
+        output / DETECTOR_NAME,
+        origin,
+        calibration=calibration,
+        heads=heads,
+    )
     (output / "validation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     plot_training(read_epochs(output / "epochs.csv"), output / "curves")
     return figures

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError
@@ -48,24 +47,17 @@ def fit_type_head(
         for part in torch.split(known, 64):
             batch = examples.batch(part)
             x = (batch.image - preprocessing.mean) / preprocessing.std
-            features.append(_where_hot(network, x).double().numpy())
+            maps = network.stage_maps(x)
+            _, coarse = network.all_cells(maps)
+            features.append(network.type_features(maps, coarse).double().numpy())
             types.append(batch.tumor_type.numpy())
     scaler = StandardScaler().fit(np.concatenate(features))
-    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000).fit(
+    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000, class_weight="balanced").fit(
         scaler.transform(np.concatenate(features)), np.concatenate(types)
     )
     # The scaling goes into the weights: the head sees features as they are.
     weight = fitted.coef_ / scaler.scale_
     bias = fitted.intercept_ - weight @ scaler.mean_
     with torch.no_grad():
-        network.type_head.weight.copy_(torch.from_numpy(weight)[:, :, None, None])
-        if network.type_head.bias is not None:
-            network.type_head.bias.copy_(torch.from_numpy(bias))
-
-
-def _where_hot(network: CellNetwork, x: Tensor) -> Tensor:
-    """Return the features that the type head reads, shape (b, 512)."""
-    maps = network.stage_maps(x)[-1]
-    attention = network.cell_head(maps).flatten(2).softmax(-1)  # [b, 1, m * n]
-    read: Tensor = (maps.flatten(2) * attention).sum(-1)
-    return read
+        network.type_head.weight.copy_(torch.from_numpy(weight))
+        network.type_head.bias.copy_(torch.from_numpy(bias))
