@@ -15,7 +15,7 @@ from torchvision.models.resnet import BasicBlock
 from meninx.learn.network import Backbone
 
 # Share of the variance of answers that is kept, of every convolution.
-KEPT = 0.995
+KEPT = 0.99
 # Vector units take so many channels at a time, so fewer cost as much.
 RANK_STEP = 16
 # A convolution stays as it is where two would cost nearly as much.
