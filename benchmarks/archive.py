@@ -28,7 +28,8 @@ from meninx.archive.store import open_store
 from meninx.archive.table import Done, Table
 from meninx.archive.units import units_of
 from meninx.assess.speed import machine
-from meninx.detect.detector import load_detector, score_path
+from meninx.detect.detector import score_path
+from meninx.detect.loading import load_detector
 from meninx.phantom.phantom import grid_of
 from meninx.phantom.studies import make_study
 from meninx.phantom.writing import dicom_slice, stable_uid

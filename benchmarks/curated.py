@@ -13,7 +13,8 @@ from typing import Any
 from meninx.assess.cases import score_cases, unscored_cases
 from meninx.assess.evaluation import evaluate_cases
 from meninx.data.manifest import read_manifest
-from meninx.detect.detector import Detector, load_detector
+from meninx.detect.detector import Detector
+from meninx.detect.loading import load_detector
 
 FOLD = 1
 CHENG = "cheng-2017"

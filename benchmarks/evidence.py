@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image, ImageEnhance, ImageOps
 
-from meninx.detect.detector import load_detector
+from meninx.detect.loading import load_detector
 
 SMOOTH = Image.Resampling.BILINEAR
 

@@ -15,9 +15,9 @@ import numpy as np
 from meninx.assess.cases import Case, clusters_of, score_cases
 from meninx.assess.intervals import bootstrap_weights, bounded_interval
 from meninx.assess.metrics import weighted_auroc
-from meninx.cli.train import find_recipe
+from meninx.cli.training_options import find_recipe
 from meninx.data.manifest import Manifest, Picture, read_manifest
-from meninx.detect.detector import load_detector
+from meninx.detect.loading import load_detector
 from meninx.learn.recipe import Recipe, read_recipe, with_initialization
 from meninx.learn.training import DETECTOR_NAME, train
 

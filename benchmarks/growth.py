@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from meninx.assess.speed import machine
-from meninx.detect.detector import Detector, load_detector, score_path
+from meninx.detect.detector import Detector, score_path
+from meninx.detect.loading import load_detector
 from meninx.phantom.phantom import grid_of
 from meninx.phantom.studies import make_study
 from meninx.phantom.writing import write_dicom

@@ -24,7 +24,8 @@ from scipy import ndimage
 from meninx.assess.metrics import auroc
 from meninx.assess.plots import RED, SKY, drawing
 from meninx.data.manifest import Picture, read_manifest
-from meninx.detect.detector import Detector, brain_areas, load_detector
+from meninx.detect.detector import Detector, brain_areas
+from meninx.detect.loading import load_detector
 from meninx.errors import UnsupportedScan
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_scans

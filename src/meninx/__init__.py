@@ -24,8 +24,8 @@ from meninx.errors import (
 )
 
 if TYPE_CHECKING:
-    from meninx.detect.detector import load_detector
     from meninx.detect.findings import Findings
+    from meninx.detect.loading import load_detector
     from meninx.scan.reading import read_scans
     from meninx.scan.scan import Scan
 

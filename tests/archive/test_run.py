@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 from meninx.archive import run as run_module
 from meninx.archive.options import Options
 from meninx.archive.table import Table
-from meninx.detect.detector import load_detector
+from meninx.detect.loading import load_detector
 from tests.archive import sorters
 from tests.archive.conftest import ROWS, SERIES
 

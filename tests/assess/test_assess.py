@@ -13,8 +13,8 @@ from meninx.assess.volumes import (
     pooled_auroc,
     within_auroc,
 )
-from meninx.detect.detector import load_detector
 from meninx.detect.findings import Findings
+from meninx.detect.loading import load_detector
 from meninx.errors import UnreadableFile
 
 

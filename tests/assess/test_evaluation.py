@@ -14,8 +14,8 @@ from meninx.assess.evaluation_report import Setting, claim_answers, verdict, wri
 from meninx.assess.shortcuts import probe_shortcuts
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import Manifest, Picture
-from meninx.detect.detector import load_detector
 from meninx.detect.findings import Findings
+from meninx.detect.loading import load_detector
 from meninx.detect.model_card import SEEN_DIGITS
 from meninx.errors import DataError
 from meninx.phantom.studies import make_studies

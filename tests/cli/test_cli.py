@@ -13,8 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from meninx.cli import VERBS, app
-from meninx.cli.predict import file_stem
-from meninx.detect.detector import shipped_detector
+from meninx.cli.output import file_stem
+from meninx.detect.loading import shipped_detector
 from meninx.phantom.writing import write_dicom, write_nifti
 
 RUN = CliRunner()

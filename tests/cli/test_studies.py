@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from meninx.cli import app
 from meninx.detect.calibration import Calibration, Scale, StudyScale
-from meninx.detect.detector import load_detector, shipped_detector
+from meninx.detect.loading import load_detector, shipped_detector
 from meninx.learn.export import recalibrate
 from meninx.phantom.studies import make_study
 from meninx.phantom.writing import write_dicom, write_nifti

@@ -366,7 +366,7 @@ class Here:
     def __init__(self, *_): pass
     def call(self, function, *arguments): return judge(*arguments)
     def close(self): pass
-nodes.Apart = Here
+nodes.Sandbox = Here
 settings = nodes.NodeSettings(
     data, port=port, quiet_seconds=0.3, peers=(peers.peer_of(address, "MENINX"),))
 running = nodes.Node(settings)

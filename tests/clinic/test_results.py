@@ -10,10 +10,12 @@ import pytest
 from meninx.clinic.origin import Headers
 from meninx.clinic.results import write_results
 from meninx.clinic.segmentation import region_of
-from meninx.detect.detector import load_detector, score_path
-from meninx.detect.explanation import heat_volume
+from meninx.detect.detector import score_path
+from meninx.detect.loading import load_detector
 from meninx.phantom.phantom import Grid, Phantom, grid_of
 from meninx.phantom.writing import dicom_slice, write_dicom
+from meninx.render.bundle import bundle_of
+from meninx.render.heatmap import heat_volume
 from meninx.scan.scan import Scan
 from tests.conftest import OBLIQUE
 from tests.scan.dicom_making import enhanced, save
@@ -56,7 +58,8 @@ def results_of(detector, folder, out):
     """Score a folder; return its objects by kind, and the scan."""
     headers = Headers(folder)
     ((scan, findings),) = score_path(detector, folder)
-    paths = write_results(headers, scan, findings, detector.card.preprocessing.size, out)
+    bundle = bundle_of(detector, scan, findings)
+    paths = write_results(headers, scan, findings, bundle, out)
     return {path.name.split("-")[0]: path for path in paths}, scan, findings
 
 
@@ -99,8 +102,7 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
         without_errors(dciodvfy, path)
     region, lesion = region_in(made["SEG"], read), mask > 0
     assert np.allclose(read.affine, scan.affine, atol=1e-3)
-    size = detector.card.preprocessing.size
-    assert (region == region_of(heat_volume(read, findings, size))).all()
+    assert (region == region_of(heat_volume(read, findings))).all()
     # A map of coarse cells is no contour: much of it lies on the lesion, and on little else.
     assert (region & lesion).sum() / region.sum() > 5 * lesion.mean()
     assert region.mean() < 0.15

@@ -7,10 +7,12 @@ import onnx
 import pytest
 from PIL import Image
 
-from meninx.detect.detector import brain_slices, load_detector, score_path
-from meninx.detect.explanation import heatmap_of, picture_of_hottest
+from meninx.detect.detector import brain_slices, score_path
+from meninx.detect.loading import load_detector
 from meninx.errors import ModelError
 from meninx.phantom.writing import write_dicom, write_nifti
+from meninx.render.heatmap import slice_heatmap
+from meninx.render.hottest_slice import hottest_slice_picture
 from meninx.scan.scan import Scan
 
 KEYS = [
@@ -164,10 +166,7 @@ def test_files_that_are_no_detector_are_model_errors(tmp_path):
 def test_the_heat_map_covers_the_slice_and_peaks_at_the_peak(detector, sick):
     found = detector.score(sick.scan)
     one = sick.scan.slice(found.hottest.index)
-    heatmap = heatmap_of(
-        found.hottest.cells, found.hottest.placement, detector.card.preprocessing.size,
-        one.image.shape,
-    )  # fmt: skip
+    heatmap = slice_heatmap(found.hottest, one)
     assert heatmap.shape == one.image.shape
     assert heatmap.min() >= 0
     assert heatmap.max() <= 1
@@ -177,8 +176,8 @@ def test_the_heat_map_covers_the_slice_and_peaks_at_the_peak(detector, sick):
 
 def test_the_picture_of_a_finding(detector, sick):
     found = detector.score(sick.scan)
-    picture = picture_of_hottest(sick.scan, found, detector.card.preprocessing.size)
+    picture = hottest_slice_picture(sick.scan, found, None)
     assert picture.mode == "RGB"
     assert picture.width > 2 * 280
     with pytest.raises(ValueError, match="nothing was scored"):
-        picture_of_hottest(sick.scan, replace(found, slices=()), 192)
+        hottest_slice_picture(sick.scan, replace(found, slices=()), None)

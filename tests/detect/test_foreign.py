@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meninx.detect.detector import load_detector
+from meninx.detect.loading import load_detector
 from meninx.scan.scan import Scan
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from meninx.detect.detector import load_detector
+from meninx.detect.loading import load_detector
 from meninx.errors import OptionError
 from meninx.phantom.writing import write_dicom
 

@@ -9,8 +9,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from meninx.detect.calibration import Calibration, Scale, StudyScale, answer_of
-from meninx.detect.detector import load_detector
 from meninx.detect.findings import Findings
+from meninx.detect.loading import load_detector
 from meninx.detect.studies import LEADING, evidence_of, grouped_by_study, study_name
 from meninx.scan.sequence import sequence_from_text
 

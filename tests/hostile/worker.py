@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from meninx.detect.detector import load_detector, score_path
+from meninx.detect.detector import score_path
+from meninx.detect.loading import load_detector
 
 
 def highest_memory() -> float:

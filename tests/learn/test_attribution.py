@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from meninx.detect.detector import brain_slices, load_detector, shipped_detector
-from meninx.detect.explanation import cells_on_input
+from meninx.detect.detector import brain_slices
+from meninx.detect.loading import load_detector, shipped_detector
 from meninx.learn.attribution import (
     METHODS,
     Attribution,
@@ -16,6 +16,7 @@ from meninx.learn.attribution import (
 )
 from meninx.learn.export import load_weights
 from meninx.learn.network import CellNetwork, PooledNetwork, network_of, picture_logit
+from meninx.render.heatmap import cells_on_input
 
 SIDE = 96
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from meninx.data.prepare import load_data
-from meninx.detect.detector import Detector, load_detector, shipped_detector
+from meninx.detect.detector import Detector
+from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import ModelError
 from meninx.learn.formats import FORMATS, change_between, export, inputs_of
 from meninx.phantom.studies import make_studies

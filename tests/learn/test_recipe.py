@@ -1,6 +1,6 @@
 import pytest
 
-from meninx.cli.train import find_recipe, recipes_folder
+from meninx.cli.training_options import find_recipe, recipes_folder
 from meninx.errors import OptionError
 from meninx.learn.recipe import Recipe, read_recipe
 

@@ -19,8 +19,8 @@ from meninx.assess.cases import unseen
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest, write_manifest
 from meninx.detect.calibration import Calibration, Scale
-from meninx.detect.detector import load_detector, shipped_detector
 from meninx.detect.engine import Engine
+from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.augmentation import Batch
 from meninx.learn.crossvalidation import (

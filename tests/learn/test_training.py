@@ -10,9 +10,10 @@ from PIL import Image
 from meninx.data.manifest import Picture, read_manifest
 from meninx.data.prepare import read_mask, read_one, tumor_area
 from meninx.detect.calibration import Calibration, Scale, slice_logits
-from meninx.detect.detector import brain_slices, load_detector
+from meninx.detect.detector import brain_slices
 from meninx.detect.engine import Engine
 from meninx.detect.findings import Findings
+from meninx.detect.loading import load_detector
 from meninx.detect.preprocessing import Preprocessing, framing_of
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import Facts, SliceDataset, examples_of

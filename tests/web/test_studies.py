@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy.exc import DatabaseError
 
-from meninx.clinic.apart import Apart
+from meninx.sandbox import Sandbox
 from meninx.web import scoring
 from meninx.web.database import (
     DONE,
@@ -278,7 +278,7 @@ def test_decoding_has_limits(tmp_path, series, limits, reason):
     for number, data in enumerate(series.values()):
         (files / str(number)).write_bytes(data)
     settings = Settings(data=tmp_path, **limits)
-    apart = Apart(settings.worker_bytes, settings.worker_seconds)
+    apart = Sandbox(settings.worker_bytes, settings.worker_seconds)
     result = scoring.score_study(files, tmp_path / "out", settings, apart)
     apart.close()
     assert [one["reason"] for one in result["findings"]] == [reason]

@@ -30,8 +30,8 @@ from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import Entry, Folder, open_store
 from meninx.archive.table import Done
 from meninx.archive.units import Unit, units_of
-from meninx.clinic.apart import end_with_parent
 from meninx.errors import DataError, MeninxError, OptionError
+from meninx.sandbox import end_with_parent
 
 # Walking and sorting need little, and on a small machine the scorers would leave them nothing:
 # Ray Data waits for ever where an operator has no CPU to run on.

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meninx.detect.detector import Detector, kept_detector, score_files
-from meninx.detect.explanation import picture_of_hottest
+from meninx.detect.detector import score_files
 from meninx.detect.findings import Findings
+from meninx.detect.loading import cached_detector
+from meninx.render.bundle import Bundle, bundle_of
 from meninx.scan.dicom import facts_of
 from meninx.scan.kinds import is_dicom
 from meninx.scan.scan import Scan
@@ -25,7 +26,7 @@ def make_ready(model: Path | None) -> None:
     Args:
         model: The detector file; None for the one that ships.
     """
-    kept_detector(model, threads=1)
+    cached_detector(model, threads=1)
 
 
 def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int) -> Rows:
@@ -40,14 +41,15 @@ def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int
     Returns:
         The public JSON of each scan, with its facts, in the order of reading.
     """
-    detector = kept_detector(model, threads=1)
+    detector = cached_detector(model, threads=1)
     facts = _facts(files)
     rows = []
     for scan, findings in score_files(detector, files):
         row = row_of(findings, _detail(findings, files), _with_scan(facts, scan), files, size)
         row["kind"] = None if scan is None else "volume" if scan.is_volume else "picture"
-        if maps and scan is not None and findings.status == "scored":
-            row["heatmap"] = _heatmap(detector, scan, findings)
+        bundle = bundle_of(detector, scan, findings) if maps else None
+        if bundle is not None:
+            row |= {"heatmap": _heatmap(bundle), "heatmap_withheld": bundle.withheld}
         rows.append(row)
     return rows
 
@@ -96,13 +98,14 @@ def row_of(
     return row | dataclasses.asdict(facts) | {
         "detail": detail, "files": len(files), "bytes": size if size >= 0 else None,
         "logit": findings.logit, "kind": None, "heatmap": None,
+        "heatmap_withheld": None,
     }  # fmt: skip
 
 
-def _heatmap(detector: Detector, scan: Scan, findings: Findings) -> str | None:
+def _heatmap(bundle: Bundle) -> str | None:
     """Return the hottest slice as PNG, in hexadecimal digits; None if its map may not be shown."""
-    if not detector.check_map(scan, findings).passed:
+    if bundle.withheld:
         return None
     picture = io.BytesIO()
-    picture_of_hottest(scan, findings, detector.card.preprocessing.size).save(picture, "PNG")
+    bundle.picture().save(picture, "PNG")
     return picture.getvalue().hex()

@@ -14,9 +14,9 @@ from meninx.archive.news import Told
 from meninx.archive.store import Store
 from meninx.archive.table import Done
 from meninx.archive.units import Unit
-from meninx.clinic.apart import Apart
 from meninx.detect.findings import Findings
 from meninx.errors import InputError, LimitExceeded, UnreadableFile
+from meninx.sandbox import Sandbox
 from meninx.scan.series import SeriesFacts
 
 # Disks and networks stumble: the pauses after which files are asked for again, s.
@@ -42,7 +42,7 @@ class UnitScorer:
     ) -> None:  # fmt: skip
         self._store, self._done, self._maps = store, done, maps
         self._model, self._named = model, named
-        self._apart = Apart(memory_bytes, seconds)
+        self._apart = Sandbox(memory_bytes, seconds)
         self._apart.begin(make_ready, model)  # what is wrong with it shows at the first unit
 
     def score(self, units: Iterable[Unit]) -> Iterator[Told]:

@@ -60,6 +60,7 @@ SCHEMA = pa.schema(
         ("milliseconds", pa.struct([("read", pa.float64()), ("preprocess", pa.float64()),
                                     ("infer", pa.float64())])),
         ("heatmap", pa.binary()),
+        ("heatmap_withheld", pa.string()),
     ]
 )  # fmt: skip
 

@@ -29,6 +29,7 @@ class Case:
         facts: What the shortcut probe may look at, by kind.
         peak_inside: Whether the hottest voxel lies in the tumor; None where that can't be told.
         volume: Its slices against its mask; None for pictures and volumes without a mask.
+        members: Pictures of its stack; empty for a picture or a volume.
     """
 
     picture: Picture
@@ -36,6 +37,18 @@ class Case:
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     peak_inside: bool | None = None
     volume: VolumeResult | None = None
+    members: tuple[Picture, ...] = ()
+
+    def read(self) -> Scan:
+        """Read the scan again.
+
+        Returns:
+            As it was scored.
+
+        Raises:
+            InputError: If that is no longer possible.
+        """
+        return read_stack(self.members)[0] if self.members else read_one(self.picture.picture)
 
     @property
     def is_right(self) -> bool:
@@ -173,9 +186,9 @@ def score_case(detector: Detector, picture: Picture, members: Sequence[Picture] 
     if not scan.is_volume:
         peak_inside = _peak_in_picture(picture, findings)
     elif mask is not None:
-        volume = measure_findings(findings, scan, mask, detector.card.preprocessing.size)
+        volume = measure_findings(findings, scan, mask)
     light = replace(findings, slices=(findings.hottest,) if findings.hottest else ())
-    return Case(picture, light, facts, peak_inside, volume)
+    return Case(picture, light, facts, peak_inside, volume, tuple(members))
 
 
 def facts_of(picture: Picture, scan: Scan) -> dict[str, Mapping[str, float]]:

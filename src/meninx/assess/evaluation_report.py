@@ -25,11 +25,10 @@ from meninx.assess.plots import (
     plot_reliability,
     plot_scores,
 )
-from meninx.data.prepare import read_one
 from meninx.detect.detector import Detector
-from meninx.detect.explanation import picture_of_hottest
 from meninx.detect.model_card import ModelCard
 from meninx.errors import InputError, OptionError
+from meninx.render.bundle import Bundle
 
 NAMES = {
     "auroc": "AUROC",
@@ -286,24 +285,29 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
     page = render_page(
         "misses.html",
         sections=[
-            (heading, [(case, _heat_map(case, detectors)) for case in cases])
+            (heading, [(case, *_picture(case, detectors)) for case in cases])
             for heading, cases in sections
         ],
     )
     path.write_text(page, encoding="utf-8")
 
 
-def _heat_map(case: Case, detectors: Mapping[str, Detector]) -> str | None:
+def _picture(
+    case: Case, detectors: Mapping[str, Detector]
+) -> tuple[str | None, str | None]:
+    """Return a case's hottest slice as an address, and why it has no heat map."""
     detector = detectors[case.findings.model["sha256"]]
     try:
-        scan = read_one(case.picture.picture)
+        scan = case.read()
     except InputError:
-        return None
-    picture = picture_of_hottest(scan, case.findings, detector.card.preprocessing.size)
+        return None, None
+    bundle = Bundle(detector, scan, case.findings)
+    picture = bundle.picture()
     picture.thumbnail((640, 480))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    address = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return address, bundle.withheld
 
 
 def write_pdf(page: str, path: Path) -> None:

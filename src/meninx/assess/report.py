@@ -15,11 +15,13 @@ class Entry:
 
     Args:
         findings: Of the scan.
-        picture: Its heat map, a PNG; None if it was not scored.
+        picture: Its hottest slice, a PNG; None if it was not scored.
+        withheld: Why no heat map is shown, in words; None where one is.
     """
 
     findings: Findings
     picture: Path | None
+    withheld: str | None = None
 
 
 def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, path: Path) -> None:
@@ -34,7 +36,7 @@ def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, p
     page = render_page(
         "findings.html",
         rows=[
-            (entry.findings, embedded(entry.picture) if entry.picture else None)
+            (entry.findings, embedded(entry.picture) if entry.picture else None, entry.withheld)
             for entry in entries
         ],
         counts={

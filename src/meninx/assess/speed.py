@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from meninx.detect.detector import Detector, load_detector, score_path
-from meninx.detect.explanation import heatmap_of, overlay
+from meninx.detect.detector import Detector, score_path
+from meninx.detect.loading import load_detector
 from meninx.detect.runtimes import Runtime
 from meninx.phantom.phantom import grid_of
 from meninx.phantom.studies import make_study
 from meninx.phantom.writing import write_dicom
+from meninx.render.heatmap import overlay, slice_heatmap
 from meninx.scan.scan import Scan
 
 PICTURE_SIDE = 512
@@ -121,7 +122,6 @@ def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]
         Spread of each step and of the whole.
     """
     steps: dict[str, list[float]] = {}
-    size = detector.card.preprocessing.size
     for run in range(WARM_UP + runs):
         began = time.perf_counter()
         ((scan, found),) = score_path(detector, path)
@@ -129,9 +129,8 @@ def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]
         hottest = found.hottest
         if scan is None or hottest is None:
             raise ValueError(f"{path}: was not scored: {found.message}")
-        image = scan.slice(hottest.index).image
-        shape = (image.shape[0], image.shape[1])
-        overlay(image, heatmap_of(hottest.cells, hottest.placement, size, shape))
+        one = scan.slice(hottest.index)
+        overlay(one.image, slice_heatmap(hottest, one))
         ended = time.perf_counter()
         if run >= WARM_UP:
             taken = {**found.milliseconds, "heat map": (ended - scored) * 1e3,

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from meninx.assess.metrics import auroc
 from meninx.detect.detector import Detector, brain_areas
-from meninx.detect.explanation import heatmap_of
 from meninx.detect.findings import Findings, SliceFinding
+from meninx.render.heatmap import heatmap_of
 from meninx.scan.scan import Scan
 
 # Slices with less brain than this share of the fullest one say little and are left out.
@@ -55,20 +55,16 @@ def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> V
     Returns:
         As `measure_findings`.
     """
-    size = detector.card.preprocessing.size
-    return measure_findings(detector.score(scan), scan, mask, size)
+    return measure_findings(detector.score(scan), scan, mask)
 
 
-def measure_findings(
-    findings: Findings, scan: Scan, mask: NDArray[np.bool_], size: int
-) -> VolumeResult:
+def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) -> VolumeResult:
     """Compare the findings of a volume with its mask.
 
     Args:
         findings: Of the volume, with the cells of its slices.
         scan: The volume.
         mask: Tumor, shape of the scan's voxels.
-        size: Side of the network's input, pixels.
 
     Returns:
         Slices with at least half of the fullest slice's brain, in order; those of which the tumor
@@ -84,7 +80,7 @@ def measure_findings(
     tumor = covered[indices] > 0
     means = scan.voxels.mean(axis=others)
     under = sum(
-        _tumor_under_heat(one, scan.view.cut(mask, one.index), size)
+        _tumor_under_heat(one, scan.view.cut(mask, one.index))
         for one in findings.slices
         if covered[one.index] > 0
     )
@@ -106,9 +102,9 @@ def measure_findings(
     )
 
 
-def _tumor_under_heat(found: SliceFinding, mask: NDArray[np.bool_], size: int) -> int:
+def _tumor_under_heat(found: SliceFinding, mask: NDArray[np.bool_]) -> int:
     """Return how many tumor pixels of a slice the heat map marks."""
-    heat = heatmap_of(found.cells, found.placement, size, (mask.shape[0], mask.shape[1]))
+    heat = heatmap_of(found.cells, found.placement, (mask.shape[0], mask.shape[1]))
     return int(np.count_nonzero(mask & (heat >= MARKED)))
 
 

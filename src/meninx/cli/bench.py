@@ -60,7 +60,7 @@ def _steps(figures: dict[str, Any]) -> dict[str, float]:
 def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
     from meninx.assess import speed
     from meninx.cli.data_options import progress_of
-    from meninx.detect.detector import load_detector
+    from meninx.detect.loading import load_detector
 
     there = [name for name in RUNTIMES if find_spec(name) is not None]
     total = 3 + len(there)
@@ -92,7 +92,7 @@ def _of_runtime(
     """Return the figures of one runtime."""
     from meninx.assess import speed
     from meninx.cli.data_options import cores
-    from meninx.detect.detector import load_detector
+    from meninx.detect.loading import load_detector
 
     detector = load_detector(model, runtime=runtime)
     steps = speed.time_picture(detector, inputs.picture, runs)

@@ -14,9 +14,9 @@ from meninx.cli.data_options import (
     load_manifest,
     progress_of,
 )
-from meninx.cli.evaluate import show
+from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
-from meninx.cli.train import find_recipe, log_to
+from meninx.cli.training_options import find_recipe, log_to
 from meninx.errors import OptionError
 
 
@@ -79,7 +79,7 @@ def crossvalidate(
         )
         from meninx.learn.merging import merge as merge_runs
         from meninx.learn.recipe import read_recipe
-    from meninx.detect.detector import load_detector
+    from meninx.detect.loading import load_detector
 
     path = find_recipe(recipe)
     chosen = read_recipe(path)
@@ -112,4 +112,4 @@ def crossvalidate(
     cards = [detector.card for detector in detectors.values()]
     setting = Setting(str(data), how, claim_answers(result, cards, str(data), None))
     write_evaluation(result, detectors, setting, folder)
-    show(result, folder)
+    print_evaluation(result, folder)

@@ -22,19 +22,23 @@ def demo(
 ) -> None:
     """Make synthetic scans and two bad files, score them, and write a report to look at."""
     from meninx.assess.report import Entry, write_report
-    from meninx.cli.predict import Results, answered_studies, with_progress, without_maps
+    from meninx.cli.output import Results, answered_studies, without_maps
+    from meninx.cli.progress import with_progress
     from meninx.cli.table import print_table
-    from meninx.detect.detector import load_detector
+    from meninx.detect.loading import load_detector
+    from meninx.render.bundle import bundle_of
 
     detector = load_detector(model)
     scans = output / "scans"
     typer.echo(f"making synthetic scans in {scans}", err=True)
     make_scans(scans)
     entries = []
-    with Results(output, detector) as results:
+    with Results(output) as results:
         for scan, findings in with_progress(detector, [scans]):
-            picture = results.add(scan, findings)
-            entries.append(Entry(without_maps(findings), picture))
+            bundle = bundle_of(detector, scan, findings)
+            picture = results.add(findings, bundle)
+            withheld = bundle.withheld if bundle else None
+            entries.append(Entry(without_maps(findings), picture, withheld))
     report = output / "report.html"
     write_report(entries, detector.card, detector.model["sha256"], report)
     print_table(answered_studies(detector, [entry.findings for entry in entries]))

@@ -14,14 +14,14 @@ from meninx.cli.data_options import (
     load_manifest,
     progress_of,
 )
+from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
-    from meninx.assess.evaluation import Evaluation
+    pass
 
 SHIPPED = "meninx"
-SHOWN = ("auroc", "average_precision", "sensitivity", "specificity", "accuracy", "f1", "brier")
 
 
 def evaluate(
@@ -63,7 +63,7 @@ def evaluate(
         from meninx.assess.evaluation import PREVALENCES
         from meninx.assess.evaluation import evaluate as run_evaluation
         from meninx.assess.evaluation_report import Setting, claim_answers, write_evaluation
-    from meninx.detect.detector import load_detector
+    from meninx.detect.loading import load_detector
 
     for share in prevalence or ():
         if not 0 < share < 1:
@@ -86,38 +86,4 @@ def evaluate(
     claim = claim_answers(result, [detector.card], str(data), run)
     setting = Setting(str(data), how, claim, curves if curves.is_file() else None)
     write_evaluation(result, {detector.model["sha256"]: detector}, setting, output, pdf=pdf)
-    show(result, output)
-
-
-def show(result: "Evaluation", output: Path) -> None:
-    """Print the main figures and where the report is.
-
-    Args:
-        result: To show.
-        output: Its folder.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    from meninx.assess.evaluation_report import NAMES, verdict
-
-    console = Console()
-    if result.leaking:
-        console.print("LEAKING: these figures are flattered and no evidence.", style="bold red")
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
-    if result.left_out:
-        table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
-    if result.unscored:
-        table.add_row("not scored", str(len(result.unscored)))
-    for name in SHOWN:
-        table.add_row(NAMES[name], str(result.figures[name]).replace("[", r"\["))
-    for probe in result.probes:
-        table.add_row(f"shortcut: {probe.name}", str(probe.auroc).replace("[", r"\["))
-    for name, figure in result.outlines.items():
-        table.add_row(name, str(figure).replace("[", r"\["))
-    console.print(table)
-    if said := verdict(result):
-        console.print(said)
-    console.print("For research, not for diagnosis.", style="dim")
-    typer.echo(f"report: {output / 'report.html'}", err=True)
+    print_evaluation(result, output)

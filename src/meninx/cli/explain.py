@@ -7,13 +7,9 @@ import typer
 
 from meninx.cli.detector_options import ModelOption, PathsArgument
 from meninx.cli.extras import needs_extra
-from meninx.cli.predict import (
-    SOME_NOT_SCORED,
-    check_paths,
-    save_picture,
-    with_progress,
-)
-from meninx.errors import ModelError, OptionError
+from meninx.cli.output import SOME_NOT_SCORED, check_paths, make_folder, save_picture
+from meninx.cli.progress import with_progress
+from meninx.errors import ModelError
 
 if TYPE_CHECKING:
     from meninx.detect.detector import Detector
@@ -39,16 +35,13 @@ def explain(
     A heat map is checked first: where no place stands out, or filling in the hottest place does not
     lower the score, it is not drawn, and the picture says so. For research, not for diagnosis.
     """
-    from meninx.detect.detector import load_detector
-    from meninx.detect.drawing import explanation_sheet
+    from meninx.detect.loading import load_detector
+    from meninx.render.bundle import Bundle
 
     check_paths(paths)
     detector = load_detector(model)
     network = None if method == "cells" else _network_of(detector, model)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"--output {output}: can't be written: {error}") from error
+    make_folder(output, "--output")
     some_not_scored = False
     for scan, findings in with_progress(detector, paths):
         if scan is None or findings.status != "scored":
@@ -59,15 +52,12 @@ def explain(
             from meninx.learn.attribution import with_attribution
 
             findings = with_attribution(detector, network, scan, findings, method)
-        check = detector.check_map(scan, findings)
-        sheet = explanation_sheet(
-            scan, findings, detector.card.preprocessing.size, shown=check.passed
-        )
-        path = save_picture(sheet, findings, output)
-        said = "" if check.passed else ", no heat map: it failed its check"
+        bundle = Bundle(detector, scan, findings)
+        path = save_picture(bundle.sheet(), bundle, output)
+        said = "" if bundle.withheld is None else f"; {bundle.withheld}"
         typer.echo(
-            f"{path}: stands out by {check.contrast:.2f}, the score hangs on it by "
-            f"{check.drop:.1f}{said}"
+            f"{path}: contrast of the map {bundle.check.contrast:.2f}, "
+            f"drop in logit when occluded {bundle.check.drop:.1f}{said}"
         )
     if some_not_scored:
         raise typer.Exit(SOME_NOT_SCORED)
@@ -75,7 +65,7 @@ def explain(
 
 def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
     """Return a detector's network in PyTorch, of the weights that lie beside its file."""
-    from meninx.detect.detector import shipped_detector
+    from meninx.detect.loading import shipped_detector
 
     with needs_extra("train"):
         import pytorch_grad_cam  # noqa: F401

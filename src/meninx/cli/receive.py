@@ -19,7 +19,7 @@ from meninx.cli.peer_options import (
     TitleOption,
     tls_context,
 )
-from meninx.cli.serve import LOCAL
+from meninx.cli.web_options import LOCAL
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def receive(
     C-STORE of MR images, C-ECHO and storage commitment. A study is judged once nothing came for a
     while, or once its sender asks for commitment. For research, not for diagnosis.
     """
-    from meninx.detect.detector import load_detector
+    from meninx.detect.loading import load_detector
 
     with needs_extra("hospital"):
         from meninx.clinic.node import Node, NodeSettings

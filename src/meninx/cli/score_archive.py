@@ -64,7 +64,7 @@ def score_archive(
         from meninx.archive.store import open_store
         from meninx.archive.summary import write_pages
         from meninx.archive.table import Table
-    from meninx.detect.detector import load_detector
+    from meninx.detect.loading import load_detector
 
     if "://" not in source:
         source = str(Path(source).resolve())

@@ -12,24 +12,13 @@ import typer
 
 from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
+from meninx.cli.web_options import LOCAL, DatabaseOption, DataOption, web_settings
 
 if TYPE_CHECKING:
     from meninx.web.settings import Settings
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
 # Between a worker that ended and the next one.
 PAUSE_SECONDS = 1.0
-DataOption = Annotated[
-    Path, typer.Option("--data", help="Folder of the database, the queue and the studies.")
-]
-DatabaseOption = Annotated[
-    str,
-    typer.Option(
-        "--database",
-        help="Address of another database, such as postgresql+psycopg://user@host/name.",
-        show_default="SQLite in the data folder",
-    ),
-]
 
 
 def serve(
@@ -83,18 +72,6 @@ def serve(
         stop.set()
         if worker:
             keeper.join(timeout=15)
-
-
-def web_settings(data: Path, database: str, model: Path | None) -> "Settings":
-    """Return the settings: options where they are given, the environment for the rest."""
-    with needs_extra("web"):
-        from meninx.web.settings import Settings
-    settings = Settings(data=data)
-    if database:
-        settings.database = database
-    if model is not None:
-        settings.model = model.resolve()
-    return settings
 
 
 def _tell_password(password: str) -> None:

@@ -1,8 +1,6 @@
 """Train a detector: `meninx train DATA --recipe NAME`."""
 
-import logging
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +8,7 @@ import typer
 
 from meninx.cli.data_options import ALLOW_LEAKS_OPTION, LABEL_OPTION, LabelOption, load_manifest
 from meninx.cli.extras import needs_extra
+from meninx.cli.training_options import find_recipe, log_to
 from meninx.errors import OptionError
 
 
@@ -112,53 +111,3 @@ def train(
             f"{folder / 'evaluation'}",
             err=True,
         )
-
-
-def log_to(path: Path, *, first: bool) -> None:
-    """Send the log to standard error and, with times, to a file.
-
-    Args:
-        path: The file; a resumed run goes on in it.
-        first: Whether this process is the one that writes.
-    """
-    handlers: list[logging.Handler] = []
-    if first:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.StreamHandler())
-        handlers[0].setFormatter(logging.Formatter("%(message)s"))
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
-        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    # The exporter tells of its own optimizations.
-    for name in ("onnxscript", "onnx_ir", "torch.onnx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.basicConfig(level=logging.INFO if first else logging.ERROR, handlers=handlers or None)
-
-
-def find_recipe(name: str) -> Path:
-    """Return the file of a recipe.
-
-    Args:
-        name: A TOML file, or the name of a shipped recipe.
-
-    Returns:
-        A TOML file.
-
-    Raises:
-        OptionError: If there is none; the shipped ones are named.
-    """
-    path = Path(name)
-    if path.suffix == ".toml":
-        if path.is_file():
-            return path
-        raise OptionError(f"{path}: no such recipe file")
-    folder = recipes_folder()
-    shipped = {file.stem: file for file in sorted(folder.glob("*.toml"))}
-    if name not in shipped:
-        raise OptionError(f"recipe {name!r}: expected a .toml file or one of {', '.join(shipped)}")
-    return shipped[name]
-
-
-def recipes_folder() -> Path:
-    """Return where the shipped recipes lie: in the wheel beside the code, else in the checkout."""
-    inside = Path(str(files("meninx"))) / "recipes"
-    return inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"

@@ -11,7 +11,7 @@ import typer
 
 from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
-from meninx.cli.serve import DatabaseOption, DataOption, web_settings
+from meninx.cli.web_options import DatabaseOption, DataOption, web_settings
 
 
 def worker(

@@ -7,7 +7,8 @@ from typing import Any
 
 from meninx.clinic.origin import Headers
 from meninx.clinic.results import write_results
-from meninx.detect.detector import kept_detector, score_path
+from meninx.detect.loading import cached_detector
+from meninx.render.bundle import bundles
 
 FINDINGS = "findings.json"
 
@@ -23,14 +24,13 @@ def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
     Returns:
         The public JSON of each scan; `out` holds it too, beside the DICOM objects.
     """
-    detector = kept_detector(model)
-    size = detector.card.preprocessing.size
+    detector = cached_detector(model)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     headers = Headers(files)
     told: list[dict[str, Any]] = []
-    for scan, findings in score_path(detector, files):
-        write_results(headers, scan, findings, size, out)
+    for findings, scan, bundle in bundles(detector, files):
+        write_results(headers, scan, findings, bundle, out)
         told.append(findings.as_json() | {"scan": f"series {len(told) + 1}"})
     (out / FINDINGS).write_text(json.dumps(told, allow_nan=False), encoding="utf-8")
     return told

@@ -24,7 +24,6 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
-from meninx.clinic.apart import Apart
 from meninx.clinic.inbox import DROPPED, SENDING, SENT, WAITING, Delivery, Inbox
 from meninx.clinic.judging import judge
 from meninx.clinic.peers import (
@@ -37,6 +36,7 @@ from meninx.clinic.peers import (
     is_uid,
 )
 from meninx.errors import InputError, LimitExceeded
+from meninx.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Node:
         self.settings, self._on_judged = settings, on_judged
         self.inbox = Inbox(settings.folder, settings.most_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
-        self._apart = Apart(settings.judge_bytes, settings.judge_seconds)
+        self._apart = Sandbox(settings.judge_bytes, settings.judge_seconds)
         self._stop = threading.Event()
         self._server: Any = None
         self._worker = threading.Thread(target=self._work, name="node", daemon=True)

@@ -11,35 +11,35 @@ from meninx.clinic.secondary_capture import secondary_capture
 from meninx.clinic.segmentation import segmentation
 from meninx.clinic.structured_report import structured_report
 from meninx.detect.findings import Findings
+from meninx.render.bundle import Bundle
 from meninx.scan.scan import Scan
 
 
-def result_objects(origin: Origin, scan: Scan | None, size: int) -> Mapping[str, Dataset]:
+def result_objects(origin: Origin, bundle: Bundle | None) -> Mapping[str, Dataset]:
     """Return all objects of a finding.
 
     Args:
         origin: The instances and what was found in them.
-        scan: That was scored; None where it was not.
-        size: Side of the network's input, pixels.
+        bundle: Of the scan; None where it was not scored.
 
     Returns:
-        By kind: `SR` always, `SC` for what was scored, `SEG` unless the answer is no tumor.
+        By kind: `SR` always, `SC` for what was scored, `SEG` unless the answer is no tumor or the
+        heat map failed its check.
     """
-    scored = scan is not None and origin.findings.status == "scored"
-    made: dict[str, Dataset] = {"SR": structured_report(origin, scan if scored else None)}
-    if scan is None or not scored:
+    made: dict[str, Dataset] = {"SR": structured_report(origin, bundle)}
+    if bundle is None:
         return made
-    made["SC"] = secondary_capture(origin, scan, size)
+    made["SC"] = secondary_capture(origin, bundle)
     region = None
     if origin.findings.decision != "no_tumor":
-        region = segmentation(origin, scan, size)
+        region = segmentation(origin, bundle)
     if region is not None:
         made["SEG"] = region
     return made
 
 
 def write_results(
-    headers: Headers, scan: Scan | None, findings: Findings, size: int, folder: Path
+    headers: Headers, scan: Scan | None, findings: Findings, bundle: Bundle | None, folder: Path
 ) -> list[Path]:
     """Write the objects of a finding.
 
@@ -47,7 +47,7 @@ def write_results(
         headers: Of the files that were scored.
         scan: That was read; None where it could not be.
         findings: Of it.
-        size: Side of the network's input, pixels.
+        bundle: Of the scan; None where it was not scored.
         folder: Made if missing; the objects of a rerun replace those before.
 
     Returns:
@@ -59,7 +59,7 @@ def write_results(
         return []
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for kind, dataset in result_objects(origin, scan, size).items():
+    for kind, dataset in result_objects(origin, bundle).items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)

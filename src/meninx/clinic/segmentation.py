@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
 from meninx.clinic.origin import MANUFACTURER, Origin, frames_of
-from meninx.detect.explanation import heat_volume
-from meninx.scan.scan import Scan
+from meninx.render.bundle import Bundle
 
 # The region reaches to half of the scan's hottest place, as the contour of `meninx explain` does.
 SHARE_OF_PEAK = 0.5
@@ -25,24 +24,27 @@ def region_of(heat: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(heat >= max(1, SHARE_OF_PEAK * int(heat.max())))
 
 
-def segmentation(origin: Origin, scan: Scan, size: int) -> hd.seg.Segmentation | None:
+def segmentation(origin: Origin, bundle: Bundle) -> hd.seg.Segmentation | None:
     """Return the region under the heat map of a scan; it is no contour of a tumor, and says so.
 
     Args:
         origin: The instances and what was found in them.
-        scan: That was scored.
-        size: Side of the network's input, pixels.
+        bundle: Of the scan that was scored.
 
     Returns:
-        The instance, with the frames that show something; None where the source has no geometry.
+        The instance, with the frames that show something; None where the source has no geometry, or
+        the heat map may not be shown.
 
     References:
         DICOM PS3.3 A.51.
     """
+    scan, findings = bundle.scan, origin.findings
     if scan.affine is None or origin.frame_of_reference is None:
         return None
-    findings = origin.findings
-    region = region_of(heat_volume(scan, findings, size))
+    heat = bundle.heat()
+    if heat is None:
+        return None
+    region = region_of(heat)
     frames = frames_of(origin.headers, scan.affine, len(scan))
     stored = region.transpose(2, 1, 0)  # [slice, row, column]
     pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint8)

@@ -14,6 +14,7 @@ from meninx.clinic.origin import MANUFACTURER, Origin, frames_of
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.errors import OptionError
 from meninx.labels import TUMOR_TYPES
+from meninx.render.bundle import Bundle
 from meninx.scan.scan import Scan
 
 NEOPLASM_OF_BRAIN = Code("126952004", "SCT", "Neoplasm of brain")
@@ -28,18 +29,19 @@ ANSWERS: Mapping[str, Code] = {
 ENDED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
 SCHEME = "99MENINX"
 REASON = Code("reason", SCHEME, "Reason for no answer")
+HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
 # Peaks of slices that are more likely to show a tumor than not.
 LEAST_OF_PEAK = 0.5
 # A code's meaning is a long string (VR LO).
 LONGEST_MEANING = 64
 
 
-def structured_report(origin: Origin, scan: Scan | None) -> hd.sr.Comprehensive3DSR:
+def structured_report(origin: Origin, bundle: Bundle | None) -> hd.sr.Comprehensive3DSR:
     """Return the report of one scan; of a refusal too.
 
     Args:
         origin: The instances and what was found in them.
-        scan: That was scored; None where it was not.
+        bundle: Of the scan; None where it was not scored.
 
     Returns:
         The instance, ready to be saved: not final, not verified.
@@ -48,11 +50,12 @@ def structured_report(origin: Origin, scan: Scan | None) -> hd.sr.Comprehensive3
         DICOM PS3.3 A.35.13; PS3.16 TID 1500, TID 1410, TID 1501; IHE RAD AI Results, 2020.
     """
     findings = origin.findings
-    groups = [_whole(origin)]
-    if scan is not None and findings.decision in ("tumor", "refer"):
+    groups = [_whole(origin, bundle.withheld if bundle else None)]
+    if bundle is not None and findings.decision in ("tumor", "refer"):
         groups += [_type(origin, name, share) for name, share in findings.possible_types.items()]
-        if origin.frame_of_reference and scan.affine is not None:
-            groups += [_peak(origin, scan, found) for found in _peaks(findings)]
+        # Peaks are places of the heat map: what it may not show, they may not either.
+        if origin.frame_of_reference and bundle.scan.affine is not None and not bundle.withheld:
+            groups += [_peak(origin, bundle.scan, found) for found in _peaks(findings)]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
@@ -110,7 +113,7 @@ def _certainty(
     )
 
 
-def _whole(origin: Origin) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+def _whole(origin: Origin, withheld: str | None) -> hd.sr.MeasurementsAndQualitativeEvaluations:
     """Return what is said of the scan as a whole: present, absent, undecided, or nothing."""
     findings = origin.findings
     if findings.probability is None or findings.decision is None:
@@ -126,6 +129,8 @@ def _whole(origin: Origin) -> hd.sr.MeasurementsAndQualitativeEvaluations:
             (PRESENCE, ANSWERS[findings.decision]),
         ]
         measurements = [_certainty(findings.probability)]
+    if withheld is not None:
+        told.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:LONGEST_MEANING])))
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(origin, "scan"),
         finding_type=NEOPLASM_OF_BRAIN,

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
-from importlib.resources import files
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,11 @@ from meninx.detect.calibration import (
     averaged_over_depth,
     slice_logits,
 )
-from meninx.detect.deletion import MapCheck, check_map
 from meninx.detect.engine import Engine, Output
-from meninx.detect.explanation import hottest_position
 from meninx.detect.findings import Findings, SliceFinding, Status, StudyFindings
 from meninx.detect.gate import check_kind, check_scan
 from meninx.detect.neighbors import with_neighbors
+from meninx.detect.peak import hottest_position
 from meninx.detect.preprocessing import (
     FOREGROUND_LEVEL,
     FloatImage,
@@ -32,7 +30,7 @@ from meninx.detect.preprocessing import (
 )
 from meninx.detect.runtimes import Runtime
 from meninx.detect.studies import evidence_of
-from meninx.errors import InputError, ModelError, UnsupportedScan
+from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import OnError, read_files, read_scans
 from meninx.scan.scan import Scan, Slice
@@ -141,30 +139,17 @@ class Detector:
         units, placement = self.inputs(slices)
         return with_neighbors(np.stack(units), scan.slice_gap_mm), placement
 
-    def check_map(self, scan: Scan, findings: Findings) -> MapCheck:
-        """Check the heat map of the hottest slice.
+    def slice_logits(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of single slices, each by itself.
 
         Args:
-            scan: That was scored.
-            findings: What `score` said of it.
+            stack: Slices with their neighbors, scaled to 0..1, shape (b, 3, s, s), as `input_stack`
+                returns them.
 
         Returns:
-            Whether the map may be shown.
-
-        Raises:
-            ValueError: If no slice was scored.
+            Before any temperature, shape (b,); not averaged over depth.
         """
-        hottest = findings.hottest
-        if hottest is None:
-            raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
-        stack, _ = self.input_stack(scan, [scan.slice(found.index) for found in findings.slices])
-        place = next(n for n, one in enumerate(findings.slices) if one is hottest)
-
-        def logit_of(unit: FloatImage) -> float:
-            cells = self._infer(unit[None]).cell_logits
-            return float(slice_logits(cells, self.card.top_cells)[0])
-
-        return check_map(hottest, stack[place], logit_of)
+        return slice_logits(self._infer(stack).cell_logits, self.card.top_cells)
 
     def score_study(self, findings: Sequence[Findings], name: str) -> StudyFindings:
         """Answer once for all series of a study.
@@ -245,8 +230,7 @@ class Detector:
     def _slice_finding(
         self, one: Slice, placement: Placement, cells: NDArray[np.float32], logit: float
     ) -> SliceFinding:
-        size = self.card.preprocessing.size
-        row, column = placement.to_image(*hottest_position(cells, size))
+        row, column = placement.to_image(*hottest_position(cells, placement.input_size))
         scale = self.card.calibration.picture
         return SliceFinding(
             index=one.index,
@@ -322,87 +306,6 @@ def brain_range(volume: NDArray[np.float32]) -> slice:
     areas = head_areas(volume)
     kept = np.flatnonzero(areas >= LEAST_BRAIN * areas.max())
     return slice(int(kept[0]), int(kept[-1]) + 1)
-
-
-def load_detector(
-    path: str | Path | None = None,
-    *,
-    threads: int = 0,
-    operating_point: OperatingPoint = "balanced",
-    coverage: float | None = DEFAULT_COVERAGE,
-    runtime: Runtime = "onnxruntime",
-) -> Detector:
-    """Load a detector.
-
-    Args:
-        path: A detector file; None for the one that ships with the package.
-        threads: That share one slice; 0 for all cores, 1 to score several scans at a time.
-        operating_point: `balanced`, where the Youden index was best, `sensitive`, where 95 % of
-            tumors were found, or `specific`, where 95 % of what has no tumor was not called.
-        coverage: As for `Detector`.
-        runtime: As for `Engine`.
-
-    Returns:
-        The detector, ready to score, from several threads if need be.
-
-    Raises:
-        ModelError: If the file is missing, damaged or no detector.
-        OptionError: If the runtime is not installed.
-    """
-    if path is not None:
-        return Detector(Path(path), threads, operating_point, coverage, runtime)
-    shipped = shipped_detector()
-    detector = Detector(shipped, threads, operating_point, coverage, runtime)
-    if detector.model["sha256"] != shipped_sha256(shipped):
-        raise ModelError(
-            f"{shipped}: SHA-256 {detector.model['sha256']} is not that of the shipped detector; "
-            "install the package again, or name another file with --model"
-        )
-    return detector
-
-
-@cache
-def kept_detector(path: Path | None = None, threads: int = 0) -> Detector:
-    """Return a detector that is loaded once in this process; see `load_detector`."""
-    return load_detector(path, threads=threads)
-
-
-def shipped_detector() -> Path:
-    """Return the path of the detector that ships with the package.
-
-    Returns:
-        An ONNX file.
-
-    Raises:
-        ModelError: If this build has none.
-    """
-    path = Path(str(files("meninx") / "weights" / "meninx.onnx"))
-    if not path.is_file():
-        raise ModelError(
-            f"{path}: the shipped detector is missing; install the package again or name one "
-            "with --model"
-        )
-    return path
-
-
-def shipped_sha256(path: Path) -> str:
-    """Return the SHA-256 that a shipped file of weights must have.
-
-    Args:
-        path: Of the file, beside its `SHA256SUMS`.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        ModelError: If the list is missing, or does not name the file.
-    """
-    sums = path.with_name("SHA256SUMS")
-    lines = sums.read_text(encoding="ascii").splitlines() if sums.is_file() else []
-    known = {name: digest for digest, name in (line.split() for line in lines)}
-    if path.name not in known:
-        raise ModelError(f"{sums}: no SHA-256 of {path.name}; install the package again")
-    return known[path.name]
 
 
 def score_path(

@@ -31,6 +31,7 @@ class Placement:
         height, width: Size of the crop, in image pixels.
         offset_row, offset_column: First network pixel that the crop fills.
         rows, columns: Network pixels that the crop fills.
+        input_size: Side of the network's square input, pixels.
     """
 
     top: float
@@ -41,6 +42,7 @@ class Placement:
     offset_column: int
     rows: int
     columns: int
+    input_size: int
 
     def to_image(self, row: float, column: float) -> tuple[float, float]:
         """Return the image coordinates of a network pixel's center.
@@ -201,6 +203,7 @@ class Preprocessing:
             offset_column=(self.size - filled_columns) // 2,
             rows=filled_rows,
             columns=filled_columns,
+            input_size=self.size,
         )
 
     def resample(self, image: FloatImage, placement: Placement) -> FloatImage:

@@ -15,9 +15,9 @@ from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
 from torch import Tensor, nn
 
 from meninx.detect.detector import Detector
-from meninx.detect.explanation import cells_on_input
 from meninx.detect.findings import Findings
 from meninx.learn.network import Backbone, picture_logit
+from meninx.render.heatmap import cells_on_input
 from meninx.scan.scan import Scan
 
 FloatImage = NDArray[np.float32]
@@ -103,7 +103,7 @@ def randomized(network: Backbone, stages: int, seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
         for part in parts:
             for module in part.modules():
-                if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
                     module.reset_parameters()
     return changed
 

@@ -11,7 +11,7 @@ from meninx.assess.cases import Case, score_cases
 from meninx.data.manifest import Manifest
 from meninx.data.prepare import Progress, silent
 from meninx.detect.calibration import Scale
-from meninx.detect.detector import load_detector
+from meninx.detect.loading import load_detector
 from meninx.errors import DataError
 from meninx.learn.export import recalibrate
 from meninx.learn.provenance import check_same_run

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torchvision.models import ResNet18_Weights
 
 from meninx.data.facts import sha256_of
-from meninx.detect.detector import shipped_detector, shipped_sha256
+from meninx.detect.loading import shipped_detector, shipped_sha256
 from meninx.errors import ModelError, OptionError
 from meninx.learn.export import load_weights
 from meninx.learn.low_rank import take_shape

@@ -271,6 +271,8 @@ def heatmap(
     viewer = found.findings[number].get("viewer") if number < len(found.findings) else None
     if not viewer or not viewer["picture"]:
         raise HTTPException(404, "no heat map: nothing was scored")
+    if viewer.get("withheld"):
+        raise HTTPException(404, viewer["withheld"])
     seen(session, reader, found)
     return FileResponse(shown_file(web, found, viewer["picture"]), media_type="image/png")
 

@@ -11,7 +11,7 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import sessionmaker
 
-from meninx.clinic.apart import Apart
+from meninx.sandbox import Sandbox
 from meninx.web.audit import record
 from meninx.web.database import (
     DONE,
@@ -49,7 +49,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.queue = queue_of(settings)
-        self._apart = Apart(settings.worker_bytes, settings.worker_seconds)
+        self._apart = Sandbox(settings.worker_bytes, settings.worker_seconds)
         self._engine = open_database(settings.address)
         self._sessions: sessionmaker[Any] = sessions_of(self._engine)
         # Names of tasks are those by which another process finds them.

@@ -7,17 +7,20 @@ import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.clinic.apart import Apart
 from meninx.detect.findings import Findings
 from meninx.errors import InputError
+from meninx.sandbox import Sandbox
 from meninx.scan.scan import Scan
 from meninx.web.settings import Settings
 from meninx.web.studies import RESULTS
+
+if TYPE_CHECKING:
+    from meninx.render.bundle import Bundle
 
 WHY = {
     "scored": "of all series that could be scored it has the highest probability",
@@ -26,21 +29,21 @@ WHY = {
 }
 
 
-def score_study(files: Path, out: Path, settings: Settings, apart: Apart) -> dict[str, Any]:
+def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> dict[str, Any]:
     """Score a study in a process apart.
 
     Args:
         files: Folder of the study's files.
         out: Folder for what the viewer shows.
         settings: Say which detector.
-        apart: The process.
+        sandbox: The process.
 
     Returns:
         `findings`, the public JSON of each scan with what the viewer needs, and `chosen`, the index
         of the one to show first; one failed scan if the process ended badly.
     """
     try:
-        return apart.call(write_study, files, out, settings.model)
+        return sandbox.call(write_study, files, out, settings.model)
     except InputError as error:
         finding = Findings.of_error(error, {})
         return {"findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"]}
@@ -58,32 +61,32 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
         As `score_study`.
     """
     # The server imports this module too, and never scores: what scoring needs waits until here.
-    from meninx.detect.detector import kept_detector, score_path
+    from meninx.detect.loading import cached_detector
+    from meninx.render.bundle import bundles
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    detector = kept_detector(model)
-    size = detector.card.preprocessing.size
-    write_results = _results_writer(files, size, out / RESULTS)
+    detector = cached_detector(model)
+    write_results = _results_writer(files, out / RESULTS)
     told = []
-    for number, (scan, findings) in enumerate(score_path(detector, files)):
+    for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
         told.append(findings.as_json() | {"scan": f"series {number + 1}"})
-        told[-1]["objects"] = write_results(scan, findings)
+        told[-1]["objects"] = write_results(scan, findings, bundle)
         if scan is not None:
-            told[-1]["viewer"] = write_viewer_files(scan, findings, size, out, number)
+            told[-1]["viewer"] = write_viewer_files(scan, bundle, out, number)
     chosen, why = chosen_of(told)
     return {"findings": told, "chosen": chosen, "why": why}
 
 
-def _results_writer(files: Path, size: int, out: Path) -> Any:
+def _results_writer(files: Path, out: Path) -> Any:
     """Return what writes a scan's DICOM objects and says how many; none without the extra."""
     if importlib.util.find_spec("highdicom") is None:
-        return lambda scan, findings: 0  # noqa: ARG005
+        return lambda scan, findings, bundle: 0  # noqa: ARG005
     from meninx.clinic.origin import Headers
     from meninx.clinic.results import write_results
 
     headers = Headers(files)
-    return lambda scan, findings: len(write_results(headers, scan, findings, size, out))
+    return lambda scan, findings, bundle: len(write_results(headers, scan, findings, bundle, out))
 
 
 def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
@@ -99,21 +102,19 @@ def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
 
 
 def write_viewer_files(
-    scan: Scan, findings: Findings, size: int, out: Path, number: int
+    scan: Scan, bundle: "Bundle | None", out: Path, number: int
 ) -> dict[str, Any]:
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:
         scan: That was read.
-        findings: Of it.
-        size: Side of the network's input, pixels.
+        bundle: Of it; None where it was not scored.
         out: Folder to write into.
         number: Of the scan in its study.
 
     Returns:
         What the viewer must know: plane, sequence, shape, axis of slices, names of the files.
     """
-    from meninx.detect.explanation import heat_volume, picture_of_hottest
     from meninx.phantom.writing import write_nifti
 
     # A picture has no geometry; as a slice of its own it is shown as it is stored.
@@ -125,11 +126,15 @@ def write_viewer_files(
         "volume": f"{number}.nii", "heat": None, "picture": None, "plane": scan.view.plane,
         "sequence": scan.sequence, "shape": list(scan.voxels.shape),
         "slice_axis": scan.view.slice_axis, "geometry": scan.affine is not None,
+        "withheld": None,
     }  # fmt: skip
-    if findings.status == "scored":
-        write_nifti(heat_volume(scan, findings, size), placed, out / f"{number}-heat.nii")
-        picture_of_hottest(scan, findings, size).save(out / f"{number}.png")
-        viewer |= {"heat": f"{number}-heat.nii", "picture": f"{number}.png"}
+    if bundle is not None:
+        bundle.picture().save(out / f"{number}.png")
+        viewer |= {"picture": f"{number}.png", "withheld": bundle.withheld}
+        heat = bundle.heat()
+        if heat is not None:
+            write_nifti(heat, placed, out / f"{number}-heat.nii")
+            viewer["heat"] = f"{number}-heat.nii"
     return viewer
 
 

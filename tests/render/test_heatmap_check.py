@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from meninx.detect.deletion import check_map, filled_in, hot_place
-from meninx.detect.detector import load_detector
-from meninx.detect.drawing import contour, explanation_sheet
-from meninx.detect.findings import SliceFinding
+from meninx.detect.loading import load_detector
+from meninx.render.bundle import Bundle
+from meninx.render.explanation_sheet import contour, explanation_sheet
+from meninx.render.heatmap_check import check_cells, filled_in, hot_place
 
 
 def cells(*hot):
@@ -12,10 +12,6 @@ def cells(*hot):
     for row, column, value in hot:
         values[row, column] = value
     return values
-
-
-def found(values):
-    return SliceFinding(0, 0.5, (0, 0, 0), values, None)
 
 
 def test_the_hot_place_is_what_touches_the_peak():
@@ -39,31 +35,32 @@ def test_filling_in_takes_a_lesion_away_and_leaves_the_rest():
 
 
 @pytest.mark.parametrize(
-    ("values", "hangs", "passed"),
+    ("values", "depends", "failure"),
     [
-        (cells((1, 1, 0.9)), True, True),
-        (cells((1, 1, 0.9)), False, False),
-        (cells((1, 1, 0.1)), True, False),
+        (cells((1, 1, 0.9)), True, None),
+        (cells((1, 1, 0.9)), False, "the score does not depend on its place"),
+        (cells((1, 1, 0.1)), True, "no place stands out"),
     ],
 )
-def test_a_map_is_shown_if_it_stands_out_and_the_score_hangs_on_it(values, hangs, passed):
+def test_a_map_is_shown_if_it_stands_out_and_the_score_depends_on_it(values, depends, failure):
     unit = np.full((3, 60, 70), 0.4, np.float32)
     unit[:, 12:18, 12:18] = 1.0
 
-    def logit_of(x):
-        return 4.0 * float(x[:, 10:20, 10:20].max()) if hangs else 1.0
+    def logits_of(x):
+        return x[:, :, 10:20, 10:20].max((1, 2, 3)) * (4.0 if depends else 0.0)
 
-    assert check_map(found(values), unit, logit_of).passed == passed
+    check = check_cells(values, unit, logits_of)
+    assert check.failure == failure
+    assert check.passed == (failure is None)
 
 
 def test_the_map_of_a_sick_phantom_passes_and_is_drawn(sick):
     detector = load_detector()
     findings = detector.score(sick.scan)
-    check = detector.check_map(sick.scan, findings)
-    assert check.passed
-    size = detector.card.preprocessing.size
-    sheet = np.asarray(explanation_sheet(sick.scan, findings, size, shown=True)).astype(int)
-    bare = np.asarray(explanation_sheet(sick.scan, findings, size, shown=False)).astype(int)
+    bundle = Bundle(detector, sick.scan, findings)
+    assert bundle.withheld is None
+    sheet = np.asarray(bundle.sheet()).astype(int)
+    bare = np.asarray(explanation_sheet(sick.scan, findings, "no heat map")).astype(int)
     # Heat is colored, anatomy gray; without a map only a mark of the graph is left.
     assert (np.ptp(sheet, axis=2) > 60).sum() > (np.ptp(bare, axis=2) > 60).sum() + 500
 

@@ -1,12 +1,12 @@
-"""Show where the detector looked: the cells, enlarged over the slice."""
+"""Draw heat maps: cells enlarged over their slice. Whether one may be shown, `bundle` decides."""
 
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from meninx.detect.findings import Findings
+from meninx.detect.findings import Findings, SliceFinding
 from meninx.detect.preprocessing import FloatImage, Placement, intensity_range
 from meninx.scan.scan import Scan, Slice
 
@@ -18,32 +18,8 @@ COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 1
 # Below this probability a cell is not tinted: the anatomy under it matters more.
 FAINTEST = 0.15
 MOST_OPAQUE = 0.6
-# Of a drawn heat map, pixels: sides of a panel, gap between the two, room for the caption.
-SHORTEST_PANEL, LONGEST_PANEL, GAP, CAPTION = 288, 1536, 6, 22
-
-
-def hottest_position(cells: NDArray[np.floating], size: int) -> tuple[float, float]:
-    """Return where a heat map peaks, finer than its cells.
-
-    Args:
-        cells: Cell logits, shape (m, n).
-        size: Side of the network's input, pixels.
-
-    Returns:
-        Row and column in the network's input: the mean of the highest cell and its neighbors,
-        weighted by their odds.
-    """
-    row, column = divmod(int(np.argmax(cells)), cells.shape[1])
-    rows = np.arange(max(row - 1, 0), min(row + 2, cells.shape[0]))
-    columns = np.arange(max(column - 1, 0), min(column + 2, cells.shape[1]))
-    near = cells[np.ix_(rows, columns)]
-    weights = np.exp(near - near.max())
-    weights = weights / weights.sum()
-    cell_height, cell_width = size / cells.shape[0], size / cells.shape[1]
-    return (
-        float((weights.sum(axis=1) @ (rows + 0.5)) * cell_height - 0.5),
-        float((weights.sum(axis=0) @ (columns + 0.5)) * cell_width - 0.5),
-    )
+# Sides of a drawn slice, pixels.
+SHORTEST_PANEL, LONGEST_PANEL = 288, 1536
 
 
 def cells_on_input(cells: NDArray[np.float32], size: int) -> FloatImage:
@@ -53,20 +29,19 @@ def cells_on_input(cells: NDArray[np.float32], size: int) -> FloatImage:
 
 
 def heatmap_of(
-    cells: NDArray[np.float32], placement: Placement, size: int, shape: tuple[int, int]
+    cells: NDArray[np.float32], placement: Placement, shape: tuple[int, int]
 ) -> FloatImage:
     """Return the heat map on a slice's own pixels.
 
     Args:
         cells: Probability of each cell, shape (m, n).
         placement: Where the network's input lies in the image.
-        size: Side of the network's input, pixels.
         shape: Height and width of the image.
 
     Returns:
         Probability 0..1, shape (h, w); 0 outside what the network saw.
     """
-    on_input = Image.fromarray(cells_on_input(cells, size))
+    on_input = Image.fromarray(cells_on_input(cells, placement.input_size))
     top, left = round(placement.top), round(placement.left)
     bottom = min(shape[0], round(placement.top + placement.height))
     right = min(shape[1], round(placement.left + placement.width))
@@ -82,13 +57,25 @@ def heatmap_of(
     return heatmap
 
 
-def heat_volume(scan: Scan, findings: Findings, size: int) -> NDArray[np.uint8]:
+def slice_heatmap(found: SliceFinding, one: Slice) -> FloatImage:
+    """Return the heat map of a slice on its own pixels.
+
+    Args:
+        found: What was found in it.
+        one: The slice.
+
+    Returns:
+        Probability 0..1, shape (h, w) of its image.
+    """
+    return heatmap_of(found.cells, found.placement, (one.image.shape[0], one.image.shape[1]))
+
+
+def heat_volume(scan: Scan, findings: Findings) -> NDArray[np.uint8]:
     """Return the heat map of every slice on the scan's own voxels.
 
     Args:
         scan: That was scored.
         findings: Of it.
-        size: Side of the network's input, pixels.
 
     Returns:
         Probability in per cent, 0..100, shape of the scan's voxels; 0 in slices that were not
@@ -96,10 +83,7 @@ def heat_volume(scan: Scan, findings: Findings, size: int) -> NDArray[np.uint8]:
     """
     heat = np.zeros(scan.voxels.shape, dtype=np.uint8)
     for found in findings.slices:
-        image = scan.slice(found.index).image
-        slice_heat = heatmap_of(
-            found.cells, found.placement, size, (image.shape[0], image.shape[1])
-        )
+        slice_heat = slice_heatmap(found, scan.slice(found.index))
         scan.view.put(np.rint(slice_heat * 100).astype(np.uint8), heat, found.index)
     return heat
 
@@ -144,44 +128,6 @@ def _tints() -> tuple[list[int], list[int]]:
     color = np.stack([np.interp(heat, stops, channel) for channel in COLOR_STOPS.T], axis=1)
     opacity = np.clip((heat - FAINTEST) / (1 - FAINTEST), 0, 1) ** 0.5 * MOST_OPAQUE
     return color.round().astype(int).ravel().tolist(), (opacity * 255).round().astype(int).tolist()
-
-
-def picture_of_hottest(scan: Scan, findings: Findings, size: int) -> Image.Image:
-    """Return the hottest slice of a scan beside itself with the heat map, for a reader.
-
-    Args:
-        scan: That was scored.
-        findings: Of it, scored.
-        size: Side of the network's input, pixels.
-
-    Returns:
-        An RGB picture with a caption below.
-
-    Raises:
-        ValueError: If no slice was scored.
-    """
-    found = findings.hottest
-    if found is None or findings.probability is None:
-        raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
-    one = scan.slice(found.index)
-    heatmap = heatmap_of(
-        found.cells, found.placement, size, (one.image.shape[0], one.image.shape[1])
-    )
-    width, height = panel_size(one)
-    canvas = Image.new("RGB", (2 * width + GAP, height + CAPTION))
-    for column, pixels in enumerate((gray_picture(one.image), overlay(one.image, heatmap))):
-        panel = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-        canvas.paste(panel, (column * (width + GAP), 0))
-    draw = ImageDraw.Draw(canvas)
-    row, column = one.position_of(found.peak)
-    y = (row + 0.5) / one.image.shape[0] * height
-    x = (column + 0.5) / one.image.shape[1] * width + width + GAP
-    draw.ellipse((x - 6, y - 6, x + 6, y + 6), outline="white")
-    answer = (findings.decision or "").replace("_", " ")
-    where = f"slice {found.index}, " if scan.is_volume else ""
-    caption = f"{answer}, {where}p = {findings.probability:.3f}; research only, not for diagnosis"
-    draw.text((4, height + 5), caption, fill="white")
-    return canvas
 
 
 def panel_size(one: Slice) -> tuple[int, int]:

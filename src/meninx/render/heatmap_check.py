@@ -1,4 +1,4 @@
-"""Check a heat map: does the score hang on the place that it shows?"""
+"""Check a heat map: does the score depend on the place that it shows?"""
 
 import math
 from collections.abc import Callable
@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx.detect.findings import SliceFinding
+from meninx.detect.detector import Detector, brain_slices
+from meninx.detect.findings import Findings
 from meninx.detect.neighbors import OWN_CHANNEL
+from meninx.scan.scan import Scan
 
 FloatImage = NDArray[np.float32]
 # A map is shown if its peak rises so far above the median cell ...
@@ -21,11 +23,11 @@ FILLED_LEVEL, MOST_FILLED = 0.5, 0.35
 
 
 @dataclass(frozen=True)
-class MapCheck:
-    """Hold what speaks for a heat map.
+class HeatmapCheck:
+    """What speaks for a heat map.
 
     Args:
-        contrast: Probability of the hottest cell less that of the median cell.
+        contrast: Probability of the hottest cell less that of the median cell, 0..1.
         drop: By how much the slice's logit falls when the hot place is filled in.
     """
 
@@ -34,30 +36,64 @@ class MapCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the map may be shown as what the score hangs on."""
-        return self.contrast >= LEAST_CONTRAST and self.drop >= LEAST_DROP
+        """Whether the map may be shown as what the score depends on."""
+        return self.failure is None
+
+    @property
+    def failure(self) -> str | None:
+        """Why the map may not be shown, in words; None if it may."""
+        if self.contrast < LEAST_CONTRAST:
+            return "no place stands out"
+        if self.drop < LEAST_DROP:
+            return "the score does not depend on its place"
+        return None
 
 
-def check_map(
-    found: SliceFinding, unit: FloatImage, logit_of: Callable[[FloatImage], float]
-) -> MapCheck:
-    """Check the heat map of a slice.
+def check_heatmap(detector: Detector, scan: Scan, findings: Findings) -> HeatmapCheck:
+    """Check the heat map of a scan's hottest slice, by a second inference.
 
     Args:
-        found: The slice, with its cells.
-        unit: The network's input, scaled to 0..1: the slice and its neighbors, shape (3, s, s).
-        logit_of: Returns the logit of such an input.
+        detector: That scored.
+        scan: That was scored.
+        findings: What the detector said of it.
 
     Returns:
-        What speaks for it.
+        What speaks for the map.
+
+    Raises:
+        ValueError: If no slice was scored.
 
     References:
         Samek et al. 2017, Evaluating the visualization of what a deep neural network has learned.
     """
-    cells = found.cells
-    contrast = float(cells.max() - np.median(cells))
-    drop = logit_of(unit) - logit_of(filled_in(unit, hot_place(cells)))
-    return MapCheck(contrast, drop if math.isfinite(drop) else 0.0)
+    hottest = findings.hottest
+    if hottest is None:
+        raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
+    # As they were scored: findings may have been cut down to their hottest slice.
+    slices = brain_slices(scan)
+    stack, _ = detector.input_stack(scan, slices)
+    place = next(n for n, one in enumerate(slices) if one.index == hottest.index)
+    return check_cells(hottest.cells, stack[place], detector.slice_logits)
+
+
+def check_cells(
+    cells: NDArray[np.float32], unit: FloatImage, logits_of: Callable[[FloatImage], FloatImage]
+) -> HeatmapCheck:
+    """Check the heat map of one slice.
+
+    Args:
+        cells: Probabilities, shape (m, n).
+        unit: The network's input, scaled to 0..1: the slice and its neighbors, shape (3, s, s).
+        logits_of: Returns the logits, shape (b,), of such inputs, shape (b, 3, s, s).
+
+    Returns:
+        What speaks for the map.
+    """
+    before, after = logits_of(np.stack([unit, filled_in(unit, hot_place(cells))]))
+    drop = float(before - after)
+    return HeatmapCheck(
+        contrast=float(cells.max() - np.median(cells)), drop=drop if math.isfinite(drop) else 0.0
+    )
 
 
 def hot_place(cells: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from meninx.detect.explanation import gray_picture, heatmap_of, overlay, panel_size
 from meninx.detect.findings import Findings, SliceFinding
+from meninx.render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
 from meninx.scan.scan import Scan
 
 # Slices of the strip, and the width of each, pixels.
@@ -17,14 +17,14 @@ INNER, OUTER = (255, 255, 255), (0, 0, 0)
 PAPER, INK, SOFT, MARK = (20, 23, 26), (232, 234, 237), (120, 128, 136), (245, 125, 20)
 
 
-def explanation_sheet(scan: Scan, findings: Findings, size: int, *, shown: bool) -> Image.Image:
+def explanation_sheet(scan: Scan, findings: Findings, withheld: str | None) -> Image.Image:
     """Return one picture that explains a finding.
 
     Args:
         scan: That was scored.
         findings: Of it, scored, all slices with their cells.
-        size: Side of the network's input, pixels.
-        shown: Whether the heat map passed its own check; without it the anatomy alone is drawn.
+        withheld: Why no heat map is drawn, in words, so that the anatomy stands alone; None to draw
+            it.
 
     Returns:
         The hottest slice plain and with heat map, contour and scale; of a volume, slices through
@@ -36,11 +36,12 @@ def explanation_sheet(scan: Scan, findings: Findings, size: int, *, shown: bool)
     hottest = findings.hottest
     if hottest is None:
         raise ValueError(f"{findings.scan}: nothing was scored, so there is nothing to explain")
-    parts = [_hottest_panels(scan, hottest, size, shown=shown)]
+    shown = withheld is None
+    parts = [_hottest_panels(scan, hottest, shown=shown)]
     if len(findings.slices) > 1:
-        parts.append(_strip(scan, findings, size, shown=shown))
+        parts.append(_strip(scan, findings, shown=shown))
         parts.append(_graph(findings, parts[-1].width))
-    parts.append(_caption(findings, hottest, shown=shown, width=max(p.width for p in parts)))
+    parts.append(_caption(findings, hottest, withheld, max(part.width for part in parts)))
     width = max(part.width for part in parts) + 2 * GAP
     sheet = Image.new("RGB", (width, sum(part.height + GAP for part in parts) + GAP), PAPER)
     top = GAP
@@ -48,10 +49,6 @@ def explanation_sheet(scan: Scan, findings: Findings, size: int, *, shown: bool)
         sheet.paste(part, (GAP, top))
         top += part.height + GAP
     return sheet
-
-
-def _heat(found: SliceFinding, size: int, shape: tuple[int, ...]) -> np.ndarray:
-    return heatmap_of(found.cells, found.placement, size, (shape[0], shape[1]))
 
 
 def contour(heat: np.ndarray, level: float) -> np.ndarray:
@@ -62,13 +59,13 @@ def contour(heat: np.ndarray, level: float) -> np.ndarray:
     return np.asarray(inner & ~around)
 
 
-def _hottest_panels(scan: Scan, found: SliceFinding, size: int, *, shown: bool) -> Image.Image:
+def _hottest_panels(scan: Scan, found: SliceFinding, *, shown: bool) -> Image.Image:
     one = scan.slice(found.index)
     width, height = panel_size(one)
     plain = Image.fromarray(gray_picture(one.image)).resize((width, height))
     if not shown:
         return plain
-    heat = _heat(found, size, one.image.shape)
+    heat = slice_heatmap(found, one)
     warm = Image.fromarray(overlay(one.image, heat)).resize((width, height))
     large = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
     # Half of the peak: where the map's own weight lies, whatever its height.
@@ -103,7 +100,7 @@ def _scale_bar(height: int) -> Image.Image:
     return bar
 
 
-def _strip(scan: Scan, findings: Findings, size: int, *, shown: bool) -> Image.Image:
+def _strip(scan: Scan, findings: Findings, *, shown: bool) -> Image.Image:
     """Return slices evenly through the scan, the hottest one among them, with their scores."""
     slices, hottest = findings.slices, findings.hottest
     count = min(MOST_SHOWN, len(slices))
@@ -118,7 +115,7 @@ def _strip(scan: Scan, findings: Findings, size: int, *, shown: bool) -> Image.I
         one = scan.slice(found.index)
         pixels = gray_picture(one.image)
         if shown:
-            pixels = overlay(one.image, _heat(found, size, one.image.shape))
+            pixels = overlay(one.image, slice_heatmap(found, one))
         width, height = panel_size(one)
         scaled = (THUMB, max(1, round(THUMB * height / width)))
         thumbs.append((found, Image.fromarray(pixels).resize(scaled)))
@@ -154,15 +151,13 @@ def _graph(findings: Findings, width: int) -> Image.Image:
     return graph
 
 
-def _caption(findings: Findings, hottest: SliceFinding, *, shown: bool, width: int) -> Image.Image:
+def _caption(
+    findings: Findings, hottest: SliceFinding, withheld: str | None, width: int
+) -> Image.Image:
     answer = (findings.decision or "").replace("_", " ")
     where = f", slice {hottest.index}" if findings.is_volume else ""
     lines = [f"{answer}{where}, p = {findings.probability or 0:.3f}"]
-    lines.append(
-        "line: half of the map's peak; ring: hottest voxel"
-        if shown
-        else "no heat map: no place stands out, or the score does not hang on it"
-    )
+    lines.append(withheld or "line: half of the map's peak; ring: hottest voxel")
     lines.append("research only, not for diagnosis")
     caption = Image.new("RGB", (max(width, 6 * max(map(len, lines))), LINE * len(lines)), PAPER)
     for number, line in enumerate(lines):

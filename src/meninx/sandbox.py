@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 MOST_CALLS = 2000
 
 
-class Apart:
+class Sandbox:
     """Hold that process.
 
     Args:

@@ -1,0 +1,45 @@
+"""Show an evaluation's main figures on a terminal."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from meninx.assess.evaluation import Evaluation
+
+SHOWN = ("auroc", "average_precision", "sensitivity", "specificity", "accuracy", "f1", "brier")
+
+
+def print_evaluation(result: "Evaluation", output: Path) -> None:
+    """Print the main figures and where the report is.
+
+    Args:
+        result: To show.
+        output: Its folder.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from meninx.assess.evaluation_report import NAMES, verdict
+
+    console = Console()
+    if result.leaking:
+        console.print("LEAKING: these figures are flattered and no evidence.", style="bold red")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
+    if result.left_out:
+        table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
+    if result.unscored:
+        table.add_row("not scored", str(len(result.unscored)))
+    for name in SHOWN:
+        table.add_row(NAMES[name], str(result.figures[name]).replace("[", r"\["))
+    for probe in result.probes:
+        table.add_row(f"shortcut: {probe.name}", str(probe.auroc).replace("[", r"\["))
+    for name, figure in result.outlines.items():
+        table.add_row(name, str(figure).replace("[", r"\["))
+    console.print(table)
+    if said := verdict(result):
+        console.print(said)
+    console.print("For research, not for diagnosis.", style="dim")
+    typer.echo(f"report: {output / 'report.html'}", err=True)

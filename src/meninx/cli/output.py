@@ -1,0 +1,192 @@
+"""What commands write of findings: files, pictures, DICOM objects."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TextIO, TypeAlias
+
+import typer
+
+from meninx.cli.extras import needs_extra
+from meninx.errors import OptionError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from meninx.cli.table import Study
+    from meninx.detect.detector import Detector
+    from meninx.detect.findings import Findings, StudyFindings
+    from meninx.render.bundle import Bundle
+    from meninx.scan.scan import Scan
+
+    DicomWriter: TypeAlias = Callable[[Scan | None, Findings, Bundle | None], None]
+
+# Exit status where a scan was refused or could not be read.
+SOME_NOT_SCORED = 1
+
+
+def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "list[Study]":
+    """Return findings by study, with the answer of each.
+
+    Args:
+        detector: That scored them.
+        findings: Of all scans: series of a study may come from several paths.
+
+    Returns:
+        In the order of each study's first series.
+    """
+    from meninx.detect.studies import grouped_by_study
+
+    return [
+        (series, None if name is None else detector.score_study(series, name))
+        for name, series in grouped_by_study(findings)
+    ]
+
+
+def dicom_writer(paths: Sequence[str], folder: Path) -> "DicomWriter":
+    """Return what writes the DICOM objects of a finding.
+
+    Args:
+        paths: That are scored.
+        folder: To write into; each series gets a folder of its own.
+
+    Returns:
+        A function of a scan, its findings and what can be drawn of it.
+
+    Raises:
+        OptionError: If the extra is missing, or the folder can't be made.
+    """
+    with needs_extra("hospital"):
+        from meninx.clinic.origin import Headers
+        from meninx.clinic.results import write_results
+    make_folder(folder, "--dicom-out")
+    headers = Headers(*paths)
+
+    def write(scan: "Scan | None", findings: "Findings", bundle: "Bundle | None") -> None:
+        inside = folder / file_stem(findings.scan)
+        if not write_results(headers, scan, findings, bundle, inside):
+            typer.echo(f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True)
+
+    return write
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder for what an option asks for.
+
+    Args:
+        folder: To make; it may be there.
+        option: Its name, for the message.
+
+    Raises:
+        OptionError: If it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{option} {folder}: can't be written: {error}") from error
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Check that no path is empty.
+
+    Args:
+        paths: As the user gave them.
+
+    Raises:
+        OptionError: The current folder, which an empty path means elsewhere, is seldom what was
+            meant.
+    """
+    if not all(paths):
+        raise OptionError('an empty path ""; is a variable of your shell unset?')
+
+
+class Results:
+    """Write findings.jsonl and pictures into a folder, as they come.
+
+    Args:
+        folder: Made if missing; None to write nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._folder is not None:
+            make_folder(self._folder, "--output")
+            try:
+                self._file = (self._folder / "findings.jsonl").open("w", encoding="utf-8")
+            except OSError as error:
+                raise OptionError(f"--output {self._folder}: can't be written: {error}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, findings: "Findings", bundle: "Bundle | None") -> Path | None:
+        """Write the findings of one scan.
+
+        Args:
+            findings: Of the scan.
+            bundle: What can be drawn of it; None where it was not scored.
+
+        Returns:
+            The picture of its hottest slice; None if it was not scored or nothing is written.
+        """
+        if self._file is None or self._folder is None:
+            return None
+        self._write(findings)
+        if bundle is None:
+            return None
+        return save_picture(bundle.picture(), bundle, self._folder)
+
+    def add_study(self, study: "StudyFindings") -> None:
+        """Write the findings of a study."""
+        self._write(study)
+
+    def _write(self, findings: "Findings | StudyFindings") -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(findings.as_json(), allow_nan=False) + "\n")
+            self._file.flush()
+
+
+def save_picture(picture: "Image.Image", bundle: "Bundle", folder: Path) -> Path:
+    """Write a picture of a finding, marked so that it is never taken for a scan.
+
+    Args:
+        picture: To write.
+        bundle: That it was drawn of.
+        folder: To write into.
+
+    Returns:
+        The PNG file.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    from meninx.scan.raster import HEATMAP_KEY
+
+    path = folder / f"{file_stem(bundle.findings.scan)}.png"
+    mark = PngInfo()
+    mark.add_text(HEATMAP_KEY, bundle.findings.scan)
+    if bundle.withheld:
+        mark.add_text("Comment", bundle.withheld)
+    picture.save(path, pnginfo=mark)
+    return path
+
+
+def without_maps(findings: "Findings") -> "Findings":
+    """Return findings without their slices: a table of thousands of scans must not hold maps."""
+    hottest = findings.hottest
+    return replace(findings, slices=(hottest,) if hottest else ())
+
+
+def file_stem(name: str) -> str:
+    """Return a scan's name as a file name: its last parts, safe on every system."""
+    tail = "_".join(Path(name).parts[-2:])
+    safe = re.sub(r"[^A-Za-z0-9.-]+", "_", tail).strip("._")[:80]
+    # Scans of the same last parts in different folders must not overwrite each other.
+    return f"{safe}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

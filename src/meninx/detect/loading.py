@@ -1,0 +1,91 @@
+"""Load a detector: a file that the user names, or the one that ships."""
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
+from meninx.detect.detector import Detector
+from meninx.detect.runtimes import Runtime
+from meninx.errors import ModelError
+
+
+def load_detector(
+    path: str | Path | None = None,
+    *,
+    threads: int = 0,
+    operating_point: OperatingPoint = "balanced",
+    coverage: float | None = DEFAULT_COVERAGE,
+    runtime: Runtime = "onnxruntime",
+) -> Detector:
+    """Load a detector.
+
+    Args:
+        path: A detector file; None for the one that ships with the package.
+        threads: That share one slice; 0 for all cores, 1 to score several scans at a time.
+        operating_point: `balanced`, where the Youden index was best, `sensitive`, where 95 % of
+            tumors were found, or `specific`, where 95 % of what has no tumor was not called.
+        coverage: As for `Detector`.
+        runtime: As for `Engine`.
+
+    Returns:
+        The detector, ready to score, from several threads if need be.
+
+    Raises:
+        ModelError: If the file is missing, damaged or no detector.
+        OptionError: If the runtime is not installed.
+    """
+    if path is not None:
+        return Detector(Path(path), threads, operating_point, coverage, runtime)
+    shipped = shipped_detector()
+    detector = Detector(shipped, threads, operating_point, coverage, runtime)
+    if detector.model["sha256"] != shipped_sha256(shipped):
+        raise ModelError(
+            f"{shipped}: SHA-256 {detector.model['sha256']} is not that of the shipped detector; "
+            "install the package again, or name another file with --model"
+        )
+    return detector
+
+
+@cache
+def cached_detector(path: Path | None = None, threads: int = 0) -> Detector:
+    """Return a detector that is loaded once in this process; see `load_detector`."""
+    return load_detector(path, threads=threads)
+
+
+def shipped_detector() -> Path:
+    """Return the path of the detector that ships with the package.
+
+    Returns:
+        An ONNX file.
+
+    Raises:
+        ModelError: If this build has none.
+    """
+    path = Path(str(files("meninx") / "weights" / "meninx.onnx"))
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: the shipped detector is missing; install the package again or name one "
+            "with --model"
+        )
+    return path
+
+
+def shipped_sha256(path: Path) -> str:
+    """Return the SHA-256 that a shipped file of weights must have.
+
+    Args:
+        path: Of the file, beside its `SHA256SUMS`.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ModelError: If the list is missing, or does not name the file.
+    """
+    sums = path.with_name("SHA256SUMS")
+    lines = sums.read_text(encoding="ascii").splitlines() if sums.is_file() else []
+    known = {name: digest for digest, name in (line.split() for line in lines)}
+    if path.name not in known:
+        raise ModelError(f"{sums}: no SHA-256 of {path.name}; install the package again")
+    return known[path.name]

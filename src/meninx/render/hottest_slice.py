@@ -1,0 +1,58 @@
+"""Draw the hottest slice of a scan, beside itself with the heat map over it."""
+
+from PIL import Image, ImageDraw
+
+from meninx.detect.findings import Findings
+from meninx.render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
+from meninx.scan.scan import Scan
+
+# Pixels: gap between the two panels, height of a line below them.
+GAP, LINE = 6, 17
+
+
+def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) -> Image.Image:
+    """Return the hottest slice of a scan, for a reader.
+
+    Args:
+        scan: That was scored.
+        findings: Of it, scored.
+        withheld: Why no heat map is drawn, in words; None to draw it.
+
+    Returns:
+        An RGB picture with a caption below: the slice, and beside it the same with the heat map
+        and a ring around the hottest voxel.
+
+    Raises:
+        ValueError: If no slice was scored.
+    """
+    found = findings.hottest
+    if found is None or findings.probability is None:
+        raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
+    one = scan.slice(found.index)
+    width, height = panel_size(one)
+    panels = [gray_picture(one.image)]
+    if withheld is None:
+        panels.append(overlay(one.image, slice_heatmap(found, one)))
+    lines = _caption(scan, findings, found.index, withheld)
+    across = len(panels) * (width + GAP) - GAP
+    canvas = Image.new("RGB", (across, height + len(lines) * LINE + GAP))
+    for column, pixels in enumerate(panels):
+        panel = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+        canvas.paste(panel, (column * (width + GAP), 0))
+    draw = ImageDraw.Draw(canvas)
+    if withheld is None:
+        row, column = one.position_of(found.peak)
+        y = (row + 0.5) / one.image.shape[0] * height
+        x = (column + 0.5) / one.image.shape[1] * width + width + GAP
+        draw.ellipse((x - 6, y - 6, x + 6, y + 6), outline="white")
+    for number, line in enumerate(lines):
+        draw.text((4, height + 5 + number * LINE), line, fill="white")
+    return canvas
+
+
+def _caption(scan: Scan, findings: Findings, index: int, withheld: str | None) -> list[str]:
+    answer = (findings.decision or "").replace("_", " ")
+    where = f"slice {index}, " if scan.is_volume else ""
+    said = f"{answer}, {where}p = {findings.probability:.3f}"
+    use = "research only, not for diagnosis"
+    return [f"{said}; {use}"] if withheld is None else [said, withheld, use]
