@@ -30,10 +30,10 @@ from meninx.archive.units import units_of
 from meninx.assess.speed import machine
 from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
-from meninx.phantom.phantom import grid_of
-from meninx.phantom.studies import make_study
-from meninx.phantom.writing import dicom_slice, stable_uid
 from meninx.scan.scan import Scan
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
+from meninx.synthesis.writing import dicom_slice, stable_uid
 
 HEADS, HOSTILE_EVERY, SLICES = 20, 25, 3
 SCANNERS = (("Siemens", "Aera", "1.5"), ("GE", "Signa", "3"), ("Philips", "Ingenia", "3"))

@@ -16,10 +16,10 @@ from PIL import Image
 from meninx.assess.speed import machine
 from meninx.detect.detector import Detector, score_path
 from meninx.detect.loading import load_detector
-from meninx.phantom.phantom import grid_of
-from meninx.phantom.studies import make_study
-from meninx.phantom.writing import write_dicom
 from meninx.scan.scan import Scan
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
+from meninx.synthesis.writing import write_dicom
 
 # Different pictures, written again and again under other names: reading costs what it costs.
 DIFFERENT = 20

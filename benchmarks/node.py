@@ -24,9 +24,9 @@ from pynetdicom.presentation import build_context
 from meninx.assess.speed import machine, make_inputs
 from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import peer_of
-from meninx.phantom.phantom import grid_of
-from meninx.phantom.studies import make_study
-from meninx.phantom.writing import dicom_slice, write_dicom
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
+from meninx.synthesis.writing import dicom_slice, write_dicom
 
 QUIET, RUNS = 1.0, 5
 STUDIES, ASSOCIATIONS = 20, 8

@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image
 
 from meninx.detect.loading import load_detector
-from meninx.phantom.studies import make_studies
 from meninx.render.bundle import Bundle
+from meninx.synthesis.studies import make_studies
 
 COUNT, FIRST_SEED, COLUMNS, WIDTH = 10, 600, 5, 420
 

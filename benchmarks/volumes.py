@@ -30,10 +30,10 @@ from meninx.detect.calibration import OPERATING_POINTS
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.detect.loading import load_detector
-from meninx.phantom.studies import make_studies
 from meninx.render.heatmap import gray_picture, overlay, slice_heatmap
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
+from meninx.synthesis.studies import make_studies
 
 SETS = {
     "brats18 FLAIR": ("brats18", "flair", "tumor-mask"),
@@ -66,9 +66,7 @@ def measure(
     return results, found, maps
 
 
-def heat_maps(
-    findings: Findings, scan: Scan, tumor: np.ndarray, count: int
-) -> list[Image.Image]:
+def heat_maps(findings: Findings, scan: Scan, tumor: np.ndarray, count: int) -> list[Image.Image]:
     """Return slices evenly through the tumor, each beside itself with heat map and outline."""
     covered = [one for one in findings.slices if scan.view.cut(tumor, one.index).any()]
     chosen = [covered[int((n + 0.5) / count * len(covered))] for n in range(count)]

@@ -25,8 +25,8 @@ import httpx2
 import numpy as np
 
 from meninx.assess.speed import machine, make_inputs
-from meninx.phantom.studies import make_studies
-from meninx.phantom.writing import write_studies
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_studies
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.database import DONE, Study, migrate, now, open_database, sessions_of
 from meninx.web.settings import Settings

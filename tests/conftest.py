@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meninx.phantom.phantom import Grid, grid_of
-from meninx.phantom.studies import Study, make_study
 from meninx.scan.geometry import affine_of_stack
 from meninx.scan.scan import Scan
+from meninx.synthesis.phantom import Grid, grid_of
+from meninx.synthesis.studies import Study, make_study
 
 # Row and column cosines of an oblique plane, turned about all three axes.
 OBLIQUE = np.linalg.qr(np.array([[1.0, 0.1, 0.2], [-0.15, 1.0, 0.1], [-0.2, -0.1, 1.0]]).T)[0].T

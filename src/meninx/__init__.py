@@ -52,7 +52,7 @@ __all__ = [
 _LAZY = {
     "Findings": "meninx.detect.findings",
     "Scan": "meninx.scan.scan",
-    "load_detector": "meninx.detect.detector",
+    "load_detector": "meninx.detect.loading",
     "read_scans": "meninx.scan.reading",
 }
 

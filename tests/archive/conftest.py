@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.phantom.phantom import grid_of
-from meninx.phantom.studies import make_study
-from meninx.phantom.writing import dicom_slice, write_nifti
+from meninx.scan.nifti import write_nifti
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
+from meninx.synthesis.writing import dicom_slice
 
 SERIES, SLICES = 5, 3
 

@@ -18,8 +18,8 @@ from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
 from meninx.detect.model_card import SEEN_DIGITS
 from meninx.errors import DataError
-from meninx.phantom.studies import make_studies
-from meninx.phantom.writing import write_studies
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_studies
 
 
 @pytest.fixture(scope="module")

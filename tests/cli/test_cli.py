@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from meninx.cli import VERBS, app
 from meninx.cli.output import file_stem
 from meninx.detect.loading import shipped_detector
-from meninx.phantom.writing import write_dicom, write_nifti
+from meninx.scan.nifti import write_nifti
+from meninx.synthesis.writing import write_dicom
 
 RUN = CliRunner()
 

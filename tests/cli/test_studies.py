@@ -14,8 +14,9 @@ from meninx.cli import app
 from meninx.detect.calibration import Calibration, Scale, StudyScale
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.learn.export import recalibrate
-from meninx.phantom.studies import make_study
-from meninx.phantom.writing import write_dicom, write_nifti
+from meninx.scan.nifti import write_nifti
+from meninx.synthesis.studies import make_study
+from meninx.synthesis.writing import write_dicom
 
 RUN = CliRunner()
 KEYS = [

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from meninx.cli import app
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, cleaned
 from meninx.errors import UnsupportedScan
-from meninx.phantom.phantom import grid_of
-from meninx.phantom.studies import make_study
-from meninx.phantom.writing import dicom_slice, write_dicom
 from meninx.scan.reading import read_scans
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
+from meninx.synthesis.writing import dicom_slice, write_dicom
 from tests.scan.dicom_making import enhanced, save
 
 TEXTS = (
@@ -213,7 +213,7 @@ def test_faces_are_pointed_out_and_refused(tmp_path, keyed):
 @pytest.mark.real_data
 @pytest.mark.slow
 def test_a_real_face_is_cut_off_and_the_brain_stays(tmp_path, real_data, keyed):
-    from meninx.learn.measured_head import brain_of
+    from meninx.synthesis.head_template import brain_of
 
     (head,) = read_scans(real_data / "templates" / "colin27-t1.nii.gz")
     from dataclasses import replace

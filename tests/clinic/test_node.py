@@ -30,7 +30,7 @@ from meninx.clinic.inbox import SENT, Inbox
 from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, PeerError, peer_of
 from meninx.errors import LimitExceeded, OptionError
-from meninx.phantom.writing import dicom_slice
+from meninx.synthesis.writing import dicom_slice
 from tests.clinic.conftest import free_port, receiving, wait_for
 from tests.hostile.corpus import all_cases
 from tests.scan.dicom_making import save

@@ -12,11 +12,12 @@ from meninx.clinic.results import write_results
 from meninx.clinic.segmentation import region_of
 from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
-from meninx.phantom.phantom import Grid, Phantom, grid_of
-from meninx.phantom.writing import dicom_slice, write_dicom
 from meninx.render.bundle import bundle_of
 from meninx.render.heatmap import heat_volume
+from meninx.render.heatmap_check import HeatmapCheck
 from meninx.scan.scan import Scan
+from meninx.synthesis.phantom import Grid, Phantom, grid_of
+from meninx.synthesis.writing import dicom_slice, write_dicom
 from tests.conftest import OBLIQUE
 from tests.scan.dicom_making import enhanced, save
 
@@ -59,6 +60,8 @@ def results_of(detector, folder, out):
     headers = Headers(folder)
     ((scan, findings),) = score_path(detector, folder)
     bundle = bundle_of(detector, scan, findings)
+    if bundle is not None:  # what is tested here is where things lie
+        bundle.check = HeatmapCheck(contrast=0.9, drop=5.0)
     paths = write_results(headers, scan, findings, bundle, out)
     return {path.name.split("-")[0]: path for path in paths}, scan, findings
 
@@ -161,7 +164,7 @@ def test_a_refusal_is_a_report_too(detector, tmp_path, dciodvfy):
 
 
 def test_what_is_no_dicom_gets_no_objects(detector, tmp_path, tiny_scan):
-    from meninx.phantom.writing import write_nifti
+    from meninx.scan.nifti import write_nifti
 
     scan = Scan("x", np.repeat(np.repeat(tiny_scan.voxels, 16, 0), 16, 1), tiny_scan.affine)
     write_nifti(scan.voxels, scan, tmp_path / "in" / "x.nii")

@@ -6,7 +6,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from meninx.data.duplicates import candidate_pairs, find_duplicates
 from meninx.data.likeness import SAME_SLICE, likeness, signature_of
-from meninx.phantom.phantom import Phantom, grid_of
+from meninx.synthesis.phantom import Phantom, grid_of
 
 SMOOTH = Image.Resampling.BILINEAR
 

@@ -11,9 +11,9 @@ from meninx.data.folders import find_items, label_of, normal_sequence
 from meninx.data.manifest import Picture, read_manifest, write_manifest
 from meninx.data.prepare import load_data, prepare, ranges, read_stack
 from meninx.errors import DataError, OptionError, UnsupportedScan
-from meninx.phantom.phantom import Phantom, grid_of
-from meninx.phantom.studies import make_studies
-from meninx.phantom.writing import write_studies
+from meninx.synthesis.phantom import Phantom, grid_of
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_studies
 
 
 def picture_of(seed):

@@ -10,10 +10,11 @@ from PIL import Image
 from meninx.detect.detector import brain_slices, score_path
 from meninx.detect.loading import load_detector
 from meninx.errors import ModelError
-from meninx.phantom.writing import write_dicom, write_nifti
 from meninx.render.heatmap import slice_heatmap
 from meninx.render.hottest_slice import hottest_slice_picture
+from meninx.scan.nifti import write_nifti
 from meninx.scan.scan import Scan
+from meninx.synthesis.writing import write_dicom
 
 KEYS = [
     "scan", "identity", "sequence", "status", "reason", "message", "decision", "probability",

@@ -6,7 +6,7 @@ import pytest
 
 from meninx.detect.loading import load_detector
 from meninx.errors import OptionError
-from meninx.phantom.writing import write_dicom
+from meninx.synthesis.writing import write_dicom
 
 # In a process of its own: a run with PyTorch's threads beside OpenVINO's stood still once.
 SHARED = """

@@ -22,9 +22,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
-from meninx.phantom.writing import dicom_slice
 from meninx.scan.geometry import affine_of_stack
 from meninx.scan.scan import Scan
+from meninx.synthesis.writing import dicom_slice
 
 WIDTH, HEIGHT, SLICES = 96, 88, 4
 SHARE_STEPS = (0.2, 0.5, 0.8, 0.99)

@@ -6,9 +6,9 @@ from meninx.detect.detector import Detector
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import ModelError
 from meninx.learn.formats import FORMATS, change_between, export, inputs_of
-from meninx.phantom.studies import make_studies
-from meninx.phantom.writing import write_studies
 from meninx.scan.reading import read_scans
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_studies
 
 
 @pytest.fixture(scope="module")

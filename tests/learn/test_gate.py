@@ -15,9 +15,9 @@ from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDat
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.gate import early_features, learn_familiarity
 from meninx.learn.network import CellNetwork
-from meninx.learn.outliers import ghosts
 from meninx.learn.recipe import NetworkRecipe, Recipe
 from meninx.scan.scan import Scan
+from meninx.synthesis.outliers import ghosts
 
 SIZE = 64
 PREPROCESSING = Preprocessing(size=SIZE)

@@ -39,8 +39,8 @@ from meninx.learn.provenance import seen_before
 from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
-from meninx.phantom.studies import make_studies
-from meninx.phantom.writing import write_studies
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_studies
 
 POOLED = """
 name = "pooled"

@@ -25,8 +25,8 @@ from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_scale, with_refusals
-from meninx.phantom.studies import make_studies
-from meninx.phantom.writing import write_studies
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_studies
 
 KNOWN = Calibration(Scale(1.5, 0.4, 0.3), Scale(1.2, 0.6, 0.5))
 OTHER = Calibration(Scale(1.0, 0.1, 0.05), Scale(2.0, 0.2, 0.1))

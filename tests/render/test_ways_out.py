@@ -19,11 +19,11 @@ from meninx.assess.evaluation_report import Setting, write_evaluation
 from meninx.cli import app
 from meninx.data.manifest import Picture
 from meninx.detect.loading import load_detector
-from meninx.phantom.writing import write_dicom
 from meninx.render import bundle as bundles
 from meninx.render.bundle import Bundle
 from meninx.render.heatmap_check import HeatmapCheck
 from meninx.sandbox import Sandbox
+from meninx.synthesis.writing import write_dicom
 from meninx.web.settings import Settings
 from tests.web.conftest import Server
 

@@ -12,9 +12,10 @@ from pydicom.uid import (
 )
 
 from meninx.errors import GeometryError, UnsupportedScan
-from meninx.phantom.writing import stable_uid, write_nifti
 from meninx.scan.geometry import affine_of_stack
+from meninx.scan.nifti import write_nifti
 from meninx.scan.scan import Scan
+from meninx.synthesis.writing import stable_uid
 from tests.scan.dicom_making import encoded, enhanced, save, save_all, slices_of
 
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from meninx.errors import GeometryError, LimitExceeded, UnreadableFile, UnsupportedScan
-from meninx.phantom.writing import write_nifti
 from meninx.scan.limits import Limits
-from meninx.scan.nifti import RAS_TO_LPS, read_nifti
+from meninx.scan.nifti import RAS_TO_LPS, read_nifti, write_nifti
 from meninx.scan.source import Source
 
 

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
-from meninx.phantom.writing import write_dicom, write_nifti
 from meninx.scan.limits import Limits
+from meninx.scan.nifti import write_nifti
 from meninx.scan.reading import read_scans
+from meninx.synthesis.writing import write_dicom
 
 
 @pytest.fixture

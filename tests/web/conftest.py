@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 from fastapi.testclient import TestClient
 
-from meninx.phantom.writing import write_dicom
+from meninx.synthesis.writing import write_dicom
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.app import create_app
 from meninx.web.database import User

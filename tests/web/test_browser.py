@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from meninx.phantom.writing import write_dicom
+from meninx.synthesis.writing import write_dicom
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.database import migrate, open_database, sessions_of
 from meninx.web.settings import Settings

@@ -4,7 +4,7 @@ import io
 import urllib.request
 
 from meninx.clinic.peers import peer_of
-from meninx.phantom.writing import write_dicom
+from meninx.synthesis.writing import write_dicom
 from meninx.web.accounts import Reader, add_token, add_user
 from meninx.web.database import DONE, Study, migrate, open_database, sessions_of
 from meninx.web.settings import Settings

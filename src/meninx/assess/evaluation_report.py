@@ -292,9 +292,7 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
     path.write_text(page, encoding="utf-8")
 
 
-def _picture(
-    case: Case, detectors: Mapping[str, Detector]
-) -> tuple[str | None, str | None]:
+def _picture(case: Case, detectors: Mapping[str, Detector]) -> tuple[str | None, str | None]:
     """Return a case's hottest slice as an address, and why it has no heat map."""
     detector = detectors[case.findings.model["sha256"]]
     try:

@@ -23,11 +23,11 @@ from PIL import Image
 from meninx.detect.detector import Detector, score_path
 from meninx.detect.loading import load_detector
 from meninx.detect.runtimes import Runtime
-from meninx.phantom.phantom import grid_of
-from meninx.phantom.studies import make_study
-from meninx.phantom.writing import write_dicom
 from meninx.render.heatmap import overlay, slice_heatmap
 from meninx.scan.scan import Scan
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
+from meninx.synthesis.writing import write_dicom
 
 PICTURE_SIDE = 512
 SERIES_SLICES, RENDERED_SLICES = 192, 24

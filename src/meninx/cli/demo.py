@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from meninx.cli.detector_options import ModelOption
 
 if TYPE_CHECKING:
-    from meninx.phantom.studies import Study
+    from meninx.synthesis.studies import Study
 
 # Demonstration people; training and calibration use seeds from a million on.
 SICK, HEALTHY, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
@@ -49,9 +49,10 @@ def make_scans(folder: Path) -> None:
     """Write four synthetic studies, one damaged file and one color picture."""
     from PIL import Image
 
-    from meninx.phantom.phantom import grid_of
-    from meninx.phantom.studies import make_study
-    from meninx.phantom.writing import write_dicom, write_nifti, write_picture
+    from meninx.scan.nifti import write_nifti
+    from meninx.synthesis.phantom import grid_of
+    from meninx.synthesis.studies import make_study
+    from meninx.synthesis.writing import write_dicom, write_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     axial = grid_of("axial", (144, 176, 20), (1.4, 1.35, 7.0))
@@ -71,7 +72,7 @@ def make_scans(folder: Path) -> None:
 
 def _write_damaged(study: "Study", folder: Path) -> None:
     """Write a DICOM file that breaks off amid its pixels, as after a lost connection."""
-    from meninx.phantom.writing import dicom_slice
+    from meninx.synthesis.writing import dicom_slice
 
     path = folder / "damaged.dcm"
     dicom_slice(study.scan, len(study.scan) // 2, study.seed).save_as(path)

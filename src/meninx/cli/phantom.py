@@ -22,8 +22,8 @@ def phantom(
     from rich.progress import track
 
     from meninx.cli.console import errors_console
-    from meninx.phantom.studies import make_studies
-    from meninx.phantom.writing import write_studies
+    from meninx.synthesis.studies import make_studies
+    from meninx.synthesis.writing import write_studies
 
     written = write_studies(make_studies(count, seed), out, format)
     for _ in track(written, "phantoms", total=count, console=errors_console(), transient=True):

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from quickshear import quickshear
 
-from meninx.learn.measured_head import brain_of
 from meninx.scan.scan import Scan
+from meninx.synthesis.head_template import brain_of
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # From finer volumes that show the whole head a face can be rendered and recognized (Schwarz et al.

@@ -18,12 +18,12 @@ from meninx.detect.preprocessing import framing_of
 from meninx.errors import UnsupportedScan
 from meninx.learn.dataset import SIMULATED, Example, Facts
 from meninx.learn.heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
-from meninx.learn.measured_head import HeadTemplate, MeasuredHead, template_of
-from meninx.phantom.lesion import KINDS
-from meninx.phantom.phantom import SCAN_CENTER, Grid, Phantom, grid_of
-from meninx.phantom.studies import PLANES, make_studies
 from meninx.scan.geometry import Plane
 from meninx.scan.scan import Scan, Sequence
+from meninx.synthesis.head_template import HeadTemplate, MeasuredHead, template_of
+from meninx.synthesis.lesion import KINDS
+from meninx.synthesis.phantom import SCAN_CENTER, Grid, Phantom, grid_of
+from meninx.synthesis.studies import PLANES, make_studies
 
 # Training people are numbered from here, far from those of demos, tests and calibration, so that
 # "unseen seed" means what it says.

@@ -1,9 +1,10 @@
-"""Read NIfTI volumes."""
+"""Read and write NIfTI volumes."""
 
 import gzip
 import io
 import logging
 import warnings
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -12,7 +13,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.errors import OptionError, UnreadableFile, UnsupportedScan
 from meninx.scan.geometry import FloatArray
 from meninx.scan.kinds import GZIP_MAGIC, HEADER_BYTES, is_nifti
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
@@ -24,7 +25,7 @@ from meninx.scan.source import Source, reading
 # raised all the same.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
-# NIfTI is RAS: x to the right, y to the front. DICOM and meninx use LPS.
+# NIfTI is RAS: x to the right, y to the front. DICOM and meninx use LPS. Its own inverse.
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -126,3 +127,37 @@ def _unpack(packed: bytes, count: int) -> bytes:
                 break
             parts += part
         return bytes(parts)
+
+
+def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
+    """Write voxels as NIfTI on a scan's grid, the affine turned from LPS to RAS.
+
+    Args:
+        voxels: Shape of the scan, any type that NIfTI knows.
+        scan: Gives the affine, which it must have.
+        path: `.nii` or `.nii.gz`; its folder is made if missing.
+
+    Raises:
+        OptionError: If the scan is a picture without geometry.
+    """
+    image = nibabel.Nifti1Image(voxels, RAS_TO_LPS @ affine_of(scan))
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+def affine_of(scan: Scan) -> NDArray[np.float64]:
+    """Return the affine of a scan, shape (4, 4), LPS, mm.
+
+    Args:
+        scan: A volume.
+
+    Raises:
+        OptionError: If it is a picture without geometry.
+
+    Returns:
+        From voxel indices to millimeters in the patient.
+    """
+    if scan.affine is None:
+        raise OptionError(f"{scan.name}: a picture without geometry can't be written as a volume")
+    return scan.affine

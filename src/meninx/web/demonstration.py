@@ -5,8 +5,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from meninx.phantom.studies import make_studies
-from meninx.phantom.writing import write_studies
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_studies
 from meninx.web.accounts import ADMINISTRATOR, Reader
 from meninx.web.database import Study, User
 from meninx.web.serving import Web

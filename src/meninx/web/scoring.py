@@ -115,7 +115,7 @@ def write_viewer_files(
     Returns:
         What the viewer must know: plane, sequence, shape, axis of slices, names of the files.
     """
-    from meninx.phantom.writing import write_nifti
+    from meninx.scan.nifti import write_nifti
 
     # A picture has no geometry; as a slice of its own it is shown as it is stored.
     placed = scan

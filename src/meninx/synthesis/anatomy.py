@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from meninx.phantom.shapes import (
+from meninx.synthesis.shapes import (
     FloatArray,
     SmoothNoise,
     capsule,

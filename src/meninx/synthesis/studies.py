@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.phantom.lesion import KINDS, LesionKind
-from meninx.phantom.phantom import Grid, Phantom, grid_of
 from meninx.scan.geometry import Plane
 from meninx.scan.scan import Scan, Sequence
+from meninx.synthesis.lesion import KINDS, LesionKind
+from meninx.synthesis.phantom import Grid, Phantom, grid_of
 
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,16 +13,16 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from meninx.errors import OptionError
-from meninx.phantom.contrast import TIMINGS
-from meninx.phantom.studies import SEQUENCES, Study
+from meninx.scan.nifti import affine_of, write_nifti
 from meninx.scan.scan import Scan
+from meninx.synthesis.contrast import TIMINGS
+from meninx.synthesis.studies import SEQUENCES, Study
 
 Format = Literal["dicom", "nifti", "png"]
 FORMATS: tuple[Format, ...] = ("dicom", "nifti", "png")
 MANIFEST_COLUMNS = (
     "id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source", "sequence", "plane",
 )  # fmt: skip
-RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def write_studies(studies: Iterator[Study], output: Path, as_format: Format) -> Iterator[Path]:
@@ -119,26 +118,6 @@ def write_picture(study: Study, path: Path) -> int:
     return index
 
 
-def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
-    """Write voxels as NIfTI on a scan's grid, the affine turned from LPS to RAS.
-
-    Args:
-        voxels: Shape of the scan.
-        scan: Gives the affine, which it must have.
-        path: `.nii` or `.nii.gz`.
-    """
-    image = nibabel.Nifti1Image(voxels, RAS @ _affine_of(scan))
-    image.header.set_xyzt_units("mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(image, path)
-
-
-def _affine_of(scan: Scan) -> NDArray[np.float64]:
-    if scan.affine is None:
-        raise OptionError(f"{scan.name}: a picture without geometry can't be written as a volume")
-    return scan.affine
-
-
 def write_dicom(scan: Scan, folder: Path, seed: int) -> list[Path]:
     """Write a scan as a classic MR series, one file a slice.
 
@@ -181,7 +160,7 @@ def dicom_slice(scan: Scan, index: int, seed: int) -> FileDataset:
     References:
         DICOM PS3.3 A.4.3, C.8.3.1.
     """
-    affine = _affine_of(scan)
+    affine = affine_of(scan)
     series = stable_uid("series", seed, scan.sequence, affine.tobytes().hex())
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage

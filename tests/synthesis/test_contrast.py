@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from meninx.phantom.contrast import (
+from meninx.synthesis.contrast import (
     TIMINGS,
     TISSUES,
     Timing,

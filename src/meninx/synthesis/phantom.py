@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.phantom.anatomy import Anatomy, Head
-from meninx.phantom.contrast import TIMINGS, random_signals, signal, varied_tissues
-from meninx.phantom.lesion import Lesion, LesionKind
-from meninx.phantom.shapes import FloatArray
 from meninx.scan.geometry import Plane, affine_of_stack
 from meninx.scan.scan import Scan, Sequence
+from meninx.synthesis.anatomy import Anatomy, Head
+from meninx.synthesis.contrast import TIMINGS, random_signals, signal, varied_tissues
+from meninx.synthesis.lesion import Lesion, LesionKind
+from meninx.synthesis.shapes import FloatArray
 
 TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
 # Share of gliomas whose vessels keep contrast agent in, as those of low grade do.

@@ -4,10 +4,10 @@ import pytest
 from meninx.data.prepare import read_one
 from meninx.errors import UnsupportedScan
 from meninx.learn.heads import RealHead
-from meninx.learn.measured_head import MeasuredHead, template_of
 from meninx.learn.simulation import SIMULATED, simulated_examples
-from meninx.phantom.phantom import Phantom, grid_of
-from meninx.phantom.writing import write_nifti
+from meninx.scan.nifti import write_nifti
+from meninx.synthesis.head_template import MeasuredHead, template_of
+from meninx.synthesis.phantom import Phantom, grid_of
 
 HEAD = grid_of("axial", (90, 110, 60), (2.2, 2.2, 3.0))
 

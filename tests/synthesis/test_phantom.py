@@ -3,13 +3,14 @@ import subprocess
 import numpy as np
 import pytest
 
-from meninx.phantom.anatomy import Head
-from meninx.phantom.lesion import KINDS, Lesion
-from meninx.phantom.phantom import ORIENTATIONS, Phantom, grid_of
-from meninx.phantom.shapes import SmoothNoise, ellipsoid
-from meninx.phantom.studies import make_studies, make_study
-from meninx.phantom.writing import dicom_slice, write_dicom, write_nifti, write_studies
+from meninx.scan.nifti import write_nifti
 from meninx.scan.reading import read_scans
+from meninx.synthesis.anatomy import Head
+from meninx.synthesis.lesion import KINDS, Lesion
+from meninx.synthesis.phantom import ORIENTATIONS, Phantom, grid_of
+from meninx.synthesis.shapes import SmoothNoise, ellipsoid
+from meninx.synthesis.studies import make_studies, make_study
+from meninx.synthesis.writing import dicom_slice, write_dicom, write_studies
 
 
 def test_the_same_seed_gives_the_same_head(head_grid):

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from meninx.phantom.anatomy import Anatomy
-from meninx.phantom.shapes import FloatArray, SmoothNoise, ellipsoid, inside, smooth_union
+from meninx.synthesis.anatomy import Anatomy
+from meninx.synthesis.shapes import FloatArray, SmoothNoise, ellipsoid, inside, smooth_union
 
 LesionKind = Literal["glioma", "meningioma", "pituitary"]
 KINDS: tuple[LesionKind, ...] = ("glioma", "meningioma", "pituitary")

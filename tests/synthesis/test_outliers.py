@@ -1,7 +1,7 @@
 import numpy as np
 
-from meninx.learn.outliers import SIDE, outliers
 from meninx.learn.simulation import brainless_slices
+from meninx.synthesis.outliers import SIDE, outliers
 
 
 def test_outliers_are_gray_pictures_of_every_kind_and_depend_on_the_seed_alone():

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from meninx.errors import UnsupportedScan
-from meninx.phantom.shapes import FloatArray, SmoothNoise, inside
 from meninx.scan.scan import Scan
+from meninx.synthesis.shapes import FloatArray, SmoothNoise, inside
 
 # Of the brain's bounding box, where the pituitary sits: right to left, front to back, foot to head.
 SELLA_IN_BRAIN = (0.5, 0.40, 0.24)
