@@ -21,10 +21,9 @@ demo-web: .venv/web.stamp  ## Serve the web application with synthetic studies, 
 web:  ## Build the browser's part again, into the package (needs Node.js).
 	cd frontend && npm ci && npm run build
 
-# Hostile files have two seconds each: nothing else may run beside them.
+# Cores that have nothing left to do take tests from the others.
 test: .venv/test.stamp  ## Run the tests; MENINX_DATA=FOLDER adds those on real scans.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --ignore tests/hostile
-	$(BIN)/python -m pytest tests/hostile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 25
 
 check: .venv/test.stamp  ## Lint, check types, layers and docstrings.
 	$(BIN)/ruff check .

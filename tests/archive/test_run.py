@@ -2,13 +2,13 @@
 
 import json
 import os
-import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -84,14 +84,35 @@ def test_a_second_run_has_nothing_to_do(whole, archive):
     assert table(whole[0]) == before
 
 
+def rows_entered(out):
+    """Return how many rows the ledger knows; 0 where there is none yet."""
+    ledger = out / "_meninx" / "ledger.sqlite"
+    if not ledger.is_file():
+        return 0
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db,
+    ):
+        return db.execute("select count(*) from findings").fetchone()[0]
+    return 0
+
+
+def wait_for_rows(out, count, driver):
+    """Wait until work is under way: so many rows are entered, and the run has not ended."""
+    until = time.monotonic() + 240
+    while rows_entered(out) < count and time.monotonic() < until:
+        assert driver.poll() is None, "the run ended before it was broken off"
+        time.sleep(0.05)
+    assert rows_entered(out) >= count
+
+
 def test_killed_anywhere_and_run_again_it_gives_the_same_table(whole, archive, tmp_path):
-    chance = random.Random(1)
     out = tmp_path / "out"
-    for _ in range(3):
+    for count in (1, 3, ROWS - 1):
         with subprocess.Popen(command(archive, out, "--maps"), stderr=subprocess.DEVNULL) as driver:
-            time.sleep(chance.uniform(8, 20))
+            wait_for_rows(out, count, driver)
             driver.send_signal(signal.SIGKILL)
-        time.sleep(2)
+    assert count <= rows_entered(out)
     assert run(archive, out, "--maps").returncode == 1
     assert table(out) == table(whole[0])
 
@@ -146,7 +167,7 @@ def test_a_node_that_dies_loses_nothing(whole, archive, tmp_path):
         out = tmp_path / "out"
         wanted = command(archive, out, "--maps", "--address", cluster.address)
         with subprocess.Popen(wanted, stderr=subprocess.PIPE, text=True) as driver:
-            time.sleep(14)
+            wait_for_rows(out, 2, driver)
             cluster.remove_node(second, allow_graceful=False)
             _, told = driver.communicate(timeout=240)
         assert driver.returncode == 1, told

@@ -24,6 +24,8 @@ from pydicom.sequence import Sequence
 
 from meninx.scan.geometry import affine_of_stack
 from meninx.scan.scan import Scan
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
 from meninx.synthesis.writing import dicom_slice
 
 WIDTH, HEIGHT, SLICES = 96, 88, 4
@@ -58,13 +60,11 @@ def file(name: str, data: bytes) -> Callable[[Path], Path]:
 
 @cache
 def head() -> Scan:
-    """Return a crude head that the detector's rules let pass."""
-    i, j, k = np.meshgrid(*map(np.arange, (WIDTH, HEIGHT, SLICES)), indexing="ij")
-    radius = np.hypot((i - WIDTH / 2) / 40, (j - HEIGHT / 2) / 36)
-    texture = np.random.default_rng(0).normal(0, 40, radius.shape)
-    voxels = np.where(radius < 1, 900 - 400 * radius + 20 * k + texture, 10)
+    """Return a head that the detector scores."""
+    grid = grid_of("axial", (WIDTH, HEIGHT, SLICES), (2.1, 2.2, 12.0))
+    scan = make_study("head", 7, None, "T1", "axial", grid).scan
     affine = affine_of_stack((0, 0, 0), (1, 0, 0, 0, 1, 0), (2.0, 1.9), 6.0)
-    return Scan("head", np.clip(voxels, 0, 4000).astype(np.float32), affine, "T1")
+    return Scan("head", np.clip(scan.voxels, 0, 4000).astype(np.float32), affine, "T1")
 
 
 @cache
