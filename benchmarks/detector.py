@@ -1,6 +1,6 @@
 """Train the shipped detector: on all people, and on each half of them for its calibration.
 
-Both parts (recipes/meninx.toml, meninx-second.toml), from packs alone; stopped at any moment and
+Both stages of recipes/meninx.toml, from packs alone; stopped at any moment and
 started again, it goes on. A GPU takes all trainings at once, a CPU one after the other. Run: python
 benchmarks/detector.py PACK ... --output RUNS [--seeds 2]
 """
@@ -16,10 +16,9 @@ from candidates import HALVES, RECIPE, Job, changed, figures, judged_halves, on_
 
 from meninx.learn.module import DetectorTraining
 from meninx.learn.packing import unpack
-from meninx.learn.recipe import Recipe, read_recipe
+from meninx.learn.recipe import Recipe, read_stages
 from meninx.learn.training import WEIGHTS_NAME, training_device
 
-SECOND = RECIPE.with_name("meninx-second.toml")
 PARTS = ("first", "second")
 TIMED_STEPS = 3
 
@@ -66,14 +65,14 @@ def main() -> None:
     """Train both parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
-    parser.add_argument("--recipes", type=Path, nargs=2, default=[RECIPE, SECOND])
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="in two stages")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
         "--seeds", type=int, default=1, help="networks of all people; the first ships"
     )
     parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
     options = parser.parse_args()
-    recipes = [read_recipe(path) for path in options.recipes]
+    recipes = read_stages(options.recipe)
     parts = jobs_of(options.packs, recipes, options.output, options.seeds)
     slices = sum(
         job.recipe.training.epochs * job.recipe.training.pictures_per_epoch

@@ -2,7 +2,7 @@ import pytest
 
 from meninx.cli.training_options import find_recipe, recipes_folder
 from meninx.errors import OptionError
-from meninx.learn.recipe import Recipe, read_recipe
+from meninx.learn.recipe import Recipe, read_recipe, read_stages
 
 
 def test_shipped_recipes_are_valid():
@@ -31,11 +31,33 @@ def test_every_fault_is_reported_at_once(tmp_path):
         read_recipe(path)
     message = str(caught.value)
     for part in (
-        "nam: unknown key", "training: expected a table", "flip: 1.5 is not between 0 and 1",
-        "masked: expected float, found 'much'", "size: 100 is no multiple of 16",
+        "nam: unknown key", "training: expected a table, found 3",
+        "augmentation.flip: expected less than or equal to 1, found 1.5",
+        "sampling.masked: expected a valid number, found 'much'", "size: 100 is no multiple of 16",
         "there are no heads for it", "6 faults",
     ):  # fmt: skip
         assert part in message
+
+
+def test_stages_change_what_the_file_says(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text(
+        """
+        name = "two"
+        [training]
+        epochs = 7
+        seed = 1
+        [[stages]]
+        training = {seed = 2, learning_rate = 5e-4}
+        """
+    )
+    first, second = read_stages(path)
+    assert read_recipe(path) == first
+    assert (first.training.epochs, first.training.seed) == (7, 1)
+    assert (second.training.epochs, second.training.seed, second.name) == (7, 2, "two")
+    path.write_text("[[stages]]\ntraining = {epochs = 0}")
+    with pytest.raises(OptionError, match=r"stages\[0\].training.epochs: expected greater than 0"):
+        read_stages(path)
 
 
 @pytest.mark.parametrize("text", ["= 3", "\xff"])

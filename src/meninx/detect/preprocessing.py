@@ -5,6 +5,7 @@ Legend: b batch, h height, w width; `image` is indexed [row, column].
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,6 +164,9 @@ class Preprocessing:
         margin: Air kept around the head, as a share of its longer side.
         mean, std: Subtracted from and divided into intensities that were scaled to 0..1.
     """
+
+    # For pydantic, which checks it as a part of a recipe, and is not needed here.
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 
     size: int = 192
     margin: float = 0.03

@@ -1,19 +1,34 @@
 """Read a training recipe: every choice that makes a detector, in one TOML file."""
 
+import copy
 import dataclasses
+import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import OptionError
-from meninx.learn.network import ARCHITECTURES, CELL_STRIDE, CELLS, COARSE_STRIDE
+from meninx.learn.network import CELL_STRIDE, COARSE_STRIDE
 
-INITIALIZATIONS = ("random", "meninx", "imagenet")
+Initialization = Literal["random", "meninx", "imagenet"]
+INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
+# Of a recipe file: tables that change the recipe, one for each further training.
+STAGES = "stages"
+# A typing error is a fault, and so is 3 where a word is meant.
+CHECKED = ConfigDict(extra="forbid", strict=True)
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class NetworkRecipe:
     """Hold what is trained.
 
@@ -24,12 +39,12 @@ class NetworkRecipe:
         initialization: `random`, `meninx` (the shipped detector's weights) or `imagenet`.
     """
 
-    architecture: str = CELLS
-    dropout: float = 0.1
-    initialization: str = "random"
+    architecture: Literal["cells", "pooled"] = "cells"
+    dropout: Share = 0.1
+    initialization: Initialization = "random"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class AugmentationRecipe:
     """Hold how far training pictures are varied. Probabilities are per picture.
 
@@ -60,29 +75,29 @@ class AugmentationRecipe:
     rotation: float = 25.0
     smallest_scale: float = 0.6
     largest_scale: float = 1.3
-    aspect: float = 0.1
-    shift: float = 0.12
-    flip: float = 0.5
-    quarter_turn: float = 0.1
-    warp: float = 0.03
-    paste: float = 0.5
-    paint: float = 0.2
-    decoy: float = 0.3
+    aspect: Share = 0.1
+    shift: Share = 0.12
+    flip: Share = 0.5
+    quarter_turn: Share = 0.1
+    warp: Share = 0.03
+    paste: Share = 0.5
+    paint: Share = 0.2
+    decoy: Share = 0.3
     gamma: float = 0.6
-    dimmest: float = 0.55
+    dimmest: Share = 0.55
     brightest: float = 1.1
-    remap: float = 0.3
-    invert: float = 0.15
-    strip: float = 0.4
-    bias: float = 0.5
-    blur: float = 0.3
-    noise: float = 0.4
-    resolution: float = 0.25
-    jpeg: float = 0.25
-    stand_in: float = 0.33
+    remap: Share = 0.3
+    invert: Share = 0.15
+    strip: Share = 0.4
+    bias: Share = 0.5
+    blur: Share = 0.3
+    noise: Share = 0.4
+    resolution: Share = 0.25
+    jpeg: Share = 0.25
+    stand_in: Share = 0.33
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class TrainingRecipe:
     """Hold how the optimizer runs.
 
@@ -108,24 +123,24 @@ class TrainingRecipe:
         seed: Of everything random.
     """
 
-    epochs: int = 40
-    pictures_per_epoch: int = 3000
-    size: int = 0
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    warmup: float = 0.1
+    epochs: PositiveCount = 40
+    pictures_per_epoch: PositiveCount = 3000
+    size: Count = 0
+    batch_size: PositiveCount = 32
+    learning_rate: Positive = 1e-3
+    warmup: Share = 0.1
     weight_decay: float = 0.05
-    ema_decay: float = 0.998
+    ema_decay: Share = 0.998
     gradient_clip: float = 1.0
     patience: int = 12
-    precision: str = "auto"
+    precision: Literal["auto", "bf16-mixed", "16-mixed", "32-true"] = "auto"
     validation_fold: int = 5
     test_fold: int = 0
     left_out: tuple[int, ...] = ()
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class SamplingRecipe:
     """The share of each kind of slice in an epoch, whatever the collection's own balance.
 
@@ -147,15 +162,15 @@ class SamplingRecipe:
             pictures' own operating point for volumes too.
     """
 
-    masked: float = 0.5
-    unmasked: float = 0.0
-    tumor_free: float = 0.5
-    simulated: float = 0.0
-    strata: dict[str, float] = field(default_factory=dict)
-    tumor_share: float = 0.62
-    phantoms: int = 0
-    augmented_heads: int = 0
-    calibration_phantoms: int = 48
+    masked: Weight = 0.5
+    unmasked: Weight = 0.0
+    tumor_free: Weight = 0.5
+    simulated: Weight = 0.0
+    strata: dict[str, Weight] = field(default_factory=dict)
+    tumor_share: Share = 0.62
+    phantoms: Count = 0
+    augmented_heads: Count = 0
+    calibration_phantoms: Count = 48
 
     @property
     def real(self) -> float:
@@ -163,7 +178,7 @@ class SamplingRecipe:
         return self.masked + self.unmasked + self.tumor_free + sum(self.strata.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class LossRecipe:
     """The weights of the loss's parts.
 
@@ -180,17 +195,17 @@ class LossRecipe:
     """
 
     tumor_cell: float = 8.0
-    hard_cells: int = 24
+    hard_cells: PositiveCount = 24
     hard_weight: float = 0.5
     coarse_weight: float = 0.4
     picture_weight: float = 0.7
-    smallest_tumor: float = 0.0
+    smallest_tumor: Share = 0.0
     type_weight: float = 0.3
     balance_types: bool = False
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Recipe:
     """Hold a whole recipe.
 
@@ -213,7 +228,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a TOML file.
+    """Read a recipe from a TOML file; of one in stages the first.
 
     Args:
         path: The file. Keys that it leaves out keep their defaults.
@@ -224,16 +239,33 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         OptionError: With every unknown key, wrong type and impossible value at once.
     """
+    return read_stages(path)[0]
+
+
+def read_stages(path: Path) -> list[Recipe]:
+    """Read the stages of a recipe, each of which goes on from the weights of the one before.
+
+    Args:
+        path: A TOML file. Each table of `[[stages]]` changes what the file says, for one more.
+
+    Returns:
+        Recipes, checked, in the order of training; one where the file has no stages.
+
+    Raises:
+        OptionError: As for `read_recipe`.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{path}: not a readable TOML recipe: {error}") from error
+    changes = table.pop(STAGES, [])
     faults: list[str] = []
-    recipe: Recipe = _build(Recipe, table, "", faults)
-    faults += _impossible(recipe)
+    recipes = [_built(table, "", faults)]
+    for number, change in enumerate(changes):
+        recipes.append(_built(_merged(table, change), f"{STAGES}[{number}].", faults))
     if faults:
         raise OptionError(f"{path}: {len(faults)} faults\n  " + "\n  ".join(faults))
-    return recipe
+    return recipes
 
 
 def with_initialization(recipe: Recipe, name: str) -> Recipe:
@@ -249,99 +281,73 @@ def with_initialization(recipe: Recipe, name: str) -> Recipe:
     Raises:
         OptionError: If the name is unknown.
     """
-    if name not in INITIALIZATIONS:
-        raise OptionError(f"--init {name}: expected one of {', '.join(INITIALIZATIONS)}")
-    return dataclasses.replace(
-        recipe, network=dataclasses.replace(recipe.network, initialization=name)
-    )
+    for known in INITIALIZATIONS:
+        if known == name:
+            network = dataclasses.replace(recipe.network, initialization=known)
+            return dataclasses.replace(recipe, network=network)
+    raise OptionError(f"--init {name}: expected one of {', '.join(INITIALIZATIONS)}")
 
 
-def _build(kind: type, table: dict[str, Any], place: str, faults: list[str]) -> Any:
-    """Return a dataclass filled from a table, adding what does not fit to `faults`."""
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        name = f"{place}{key}"
-        if key not in fields:
-            faults.append(f"{name}: unknown key; known here: {', '.join(fields)}")
-            continue
-        expected = fields[key].type
-        if dataclasses.is_dataclass(expected) and isinstance(expected, type):
-            if isinstance(value, dict):
-                values[key] = _build(expected, value, f"{name}.", faults)
-            else:
-                faults.append(f"{name}: expected a table, found {value!r}")
-        elif expected is float and type(value) in (int, float):
-            values[key] = float(value)
-        elif expected == dict[str, float] and _are_numbers(value):
-            values[key] = {name: float(share) for name, share in value.items()}
-        elif expected == tuple[int, ...] and _are_whole(value):
-            values[key] = tuple(value)
-        elif type(value) is expected:
-            values[key] = value
-        else:
-            wanted = getattr(expected, "__name__", expected)
-            faults.append(f"{name}: expected {wanted}, found {value!r}")
-    return kind(**values)
+def _merged(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe's table with the values of another table in it."""
+    merged = copy.deepcopy(table)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merged[key] | value if both else value
+    return merged
 
 
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(type(one) in (int, float) for one in value.values())
+def _built(table: dict[str, Any], place: str, faults: list[str]) -> Recipe:
+    """Return the recipe of a table, adding what is wrong in it to `faults`."""
+    try:
+        recipe = _validated(table)
+    except ValidationError as error:
+        sound = copy.deepcopy(table)
+        for fault in error.errors():
+            where = [str(part) for part in fault["loc"]]
+            _remove(sound, where)
+            said = fault["msg"].replace("Input should be", "expected", 1)
+            if fault["type"] == "unexpected_keyword_argument":
+                said = "unknown key"
+            elif fault["type"] == "dataclass_type":
+                said = "expected a table"
+            faults.append(f"{place}{'.'.join(where)}: {said}, found {fault['input']!r}")
+        # What else is impossible is told in the same go.
+        recipe = _validated(sound)
+    faults += [f"{place}{fault}" for fault in _impossible(recipe)]
+    return recipe
 
 
-def _are_whole(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int for one in value)
+def _validated(table: dict[str, Any]) -> Recipe:
+    # As JSON: there a table is a recipe and a list a tuple, and all else is as strict as it should.
+    return TypeAdapter(Recipe).validate_json(json.dumps(table, default=str))
+
+
+def _remove(table: Any, where: list[str]) -> None:
+    """Remove a key from nested tables."""
+    for key in where[:-1]:
+        table = table.get(key, {})
+    if isinstance(table, dict):
+        table.pop(where[-1], None)
 
 
 def _impossible(recipe: Recipe) -> list[str]:
     """Return what a well-typed recipe asks for that can't be."""
     training, sampling = recipe.training, recipe.sampling
-    positive = {
-        "training.epochs": training.epochs,
-        "training.pictures_per_epoch": training.pictures_per_epoch,
-        "training.batch_size": training.batch_size,
-        "training.learning_rate": training.learning_rate,
-        "preprocessing.std": recipe.preprocessing.std,
-    }
-    faults = [f"{key}: {value} is not above 0" for key, value in positive.items() if value <= 0]
-    shares = {
-        **{f"augmentation.{key}": v for key, v in vars(recipe.augmentation).items()
-           if key not in ("rotation", "smallest_scale", "largest_scale", "gamma", "brightest")},
-        "network.dropout": recipe.network.dropout,
-        "sampling.tumor_share": sampling.tumor_share,
-        "loss.smallest_tumor": recipe.loss.smallest_tumor,
-        "loss.label_smoothing": recipe.loss.label_smoothing,
-        "training.warmup": training.warmup,
-        "training.ema_decay": training.ema_decay,
-    }  # fmt: skip
-    faults += [f"{k}: {v} is not between 0 and 1" for k, v in shares.items() if not 0 <= v <= 1]
+    faults = []
     sizes = {"preprocessing.size": recipe.preprocessing.size, "training.size": training.size}
     faults += [f"{key}: {size} is no multiple of {COARSE_STRIDE}"
-               for key, size in sizes.items() if size < 0 or size % COARSE_STRIDE]  # fmt: skip
-    if training.precision not in ("auto", "bf16-mixed", "16-mixed", "32-true"):
-        faults.append(f"training.precision: {training.precision!r} is unknown")
+               for key, size in sizes.items() if size % COARSE_STRIDE]  # fmt: skip
     cells = (recipe.training_size // CELL_STRIDE) ** 2
-    if not 1 <= recipe.loss.hard_cells <= cells:
+    if recipe.loss.hard_cells > cells:
         faults.append(
             f"loss.hard_cells: {recipe.loss.hard_cells} is not between 1 and {cells}, the cells of "
             "a picture; to do without, set loss.hard_weight to 0"
         )
     if sampling.simulated > 0 and sampling.phantoms + sampling.augmented_heads < 1:
         faults.append("sampling.phantoms: a share is simulated, but there are no heads for it")
-    if sampling.calibration_phantoms == 1 or sampling.calibration_phantoms < 0:
+    if sampling.calibration_phantoms == 1:
         faults.append("sampling.calibration_phantoms: expected 0, or 2 and more to have both kinds")
-    if recipe.network.architecture not in ARCHITECTURES:
-        faults.append(
-            f"network.architecture: {recipe.network.architecture!r} is none of "
-            + ", ".join(ARCHITECTURES)
-        )
-    if recipe.network.initialization not in INITIALIZATIONS:
-        faults.append(
-            f"network.initialization: {recipe.network.initialization!r} is none of "
-            + ", ".join(INITIALIZATIONS)
-        )
-    faults += [f"sampling.strata: {name!r} has the share {share}, expected 0 or more"
-               for name, share in sampling.strata.items() if share < 0]  # fmt: skip
     if training.validation_fold and training.validation_fold in (
         training.test_fold, *training.left_out
     ):  # fmt: skip
