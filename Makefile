@@ -40,9 +40,9 @@ bench: .venv/base.stamp  ## Time the command and a series on this machine.
 	$(BIN)/python benchmarks/speed.py
 
 evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
-	$(BIN)/python benchmarks/volumes.py --maps evidence --json evidence/volumes.json
-	$(BIN)/python benchmarks/curated.py runs/curated.csv --json evidence/curated.json
-	$(BIN)/python benchmarks/targets.py evidence --page evidence/report.html \
+	$(BIN)/python experiments/volumes.py --maps evidence --json evidence/volumes.json
+	$(BIN)/python experiments/curated.py runs/curated.csv --json evidence/curated.json
+	$(BIN)/python experiments/targets.py evidence --page evidence/report.html \
 		--compare docs/evidence
 
 # The collection's folds part some copies of a slice: these are moved together first.
@@ -52,21 +52,21 @@ runs/curated.csv: | .venv/test.stamp
 		--split mended --output $@
 
 runs/people.csv: runs/curated.csv
-	$(BIN)/python benchmarks/people.py runs/curated.csv --data "$$MENINX_DATA" --output $@ $(PEOPLE)
+	$(BIN)/python release/people.py runs/curated.csv --data "$$MENINX_DATA" --output $@ $(PEOPLE)
 
 runs/real.pack: runs/people.csv
-	$(BIN)/python benchmarks/pack.py runs/people.csv --data "$$MENINX_DATA" --output runs
+	$(BIN)/python release/pack.py runs/people.csv --data "$$MENINX_DATA" --output runs
 
 runs/sim.pack: runs/real.pack
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py runs/heads --output $@
+	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py runs/heads --output $@
 
 ifeq ($(DEVICE),cuda)
 # A machine with a GPU and the two packs, with Python and its wheels, needs nothing else.
 detector:
-	PYTHONPATH=src $(PYTHON) benchmarks/detector.py runs/real.pack runs/sim.pack --output runs --seeds 2
+	PYTHONPATH=src $(PYTHON) release/detector.py runs/real.pack runs/sim.pack --output runs --seeds 2
 else
 detector: runs/sim.pack  ## Train the shipped detector again on MENINX_DATA, into runs/.
-	sh benchmarks/detector.sh
+	sh release/detector.sh
 endif
 
 fuzz: .venv/test.stamp  ## Look for files that break the reader, SECONDS=300 for each kind.

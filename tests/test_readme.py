@@ -46,13 +46,13 @@ def test_every_meninx_command_runs_in_order(tmp_path):
 
 
 def test_figures_are_those_that_were_measured():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    sys.path.insert(0, str(ROOT / "experiments"))
     try:
         from figures import pages
     finally:
         sys.path.pop(0)
     for path, text in pages().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run benchmarks/figures.py"
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run experiments/figures.py"
 
 
 def test_linked_files_exist():

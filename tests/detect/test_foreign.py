@@ -9,14 +9,14 @@ from meninx.detect.loading import load_detector
 from meninx.scan.scan import Scan
 
 ROOT = Path(__file__).parents[2]
-# Floors; benchmarks/refusals.py counts.
+# Floors; experiments/refusals.py counts.
 FLOORS = {"noise": 0.9, "gradients": 1.0, "shapes": 0.9, "photographs": 0.85, "drawings": 0.9,
           "chest": 0.9, "abdomen": 0.9, "limb": 0.9}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def kinds():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    sys.path.insert(0, str(ROOT / "experiments"))
     try:
         from foreign import all_kinds
     finally:

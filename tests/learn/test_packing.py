@@ -24,7 +24,7 @@ from meninx.learn.recipe import (
 from meninx.learn.training import train_unpacked
 from meninx.scan.scan import Scan
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RELEASE = Path(__file__).parents[2] / "release"
 CANVAS = Preprocessing(size=80)
 TINY = Recipe(
     name="tiny",
@@ -127,7 +127,7 @@ def test_packs_hold_nothing_to_choose_an_epoch_by(pack, tmp_path):
 @pytest.mark.slow
 def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path, monkeypatch):
     """Both parts, on each half and on all people, as `make detector` does."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(RELEASE))
     import candidates
     import detector
 

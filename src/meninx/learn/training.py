@@ -169,7 +169,7 @@ def train_unpacked(
         weights: To start from; None for random ones.
 
     Returns:
-        The weights, safetensors in half precision. `benchmarks/finish.py` makes a detector of them.
+        The weights, safetensors in half precision. `release/finish.py` makes a detector of them.
 
     Raises:
         OptionError: If the recipe wants an epoch to be chosen.

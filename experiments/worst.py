@@ -3,7 +3,7 @@
 Twenty of each kind: tumor-free people's hottest slices, and tumor slices that stay coldest, by
 sequence; each beside itself with the heat map and, in green, the mask's outline. Real scans stay
 where they are: the sheets go into a folder that is not in the repository. Run: python
-benchmarks/worst.py PEOPLE.csv FIRST.onnx SECOND.onnx --output evidence/worst
+experiments/worst.py PEOPLE.csv FIRST.onnx SECOND.onnx --output evidence/worst
 """
 
 import argparse

@@ -11,7 +11,7 @@ other: a network that learned from one half is judged by the other. Their folds:
     7     people that only the second leaves out: hospital DU, stripped heads, single heads, old
           people's first half
 
-Run: python benchmarks/people.py CURATED.csv --data FOLDER --output PEOPLE.csv [--without-lgg]
+Run: python release/people.py CURATED.csv --data FOLDER --output PEOPLE.csv [--without-lgg]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Set what was measured beside what was to be reached before the work began, as a table and a page.
 
-Run: python benchmarks/targets.py FOLDER [--page FILE] [--compare FOLDER], FOLDER holding
+Run: python experiments/targets.py FOLDER [--page FILE] [--compare FOLDER], FOLDER holding
 volumes.json, curated.json and sheets of heat maps; `make evidence` does so. figures.py writes the
 table into docs/research.md.
 """

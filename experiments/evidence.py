@@ -1,7 +1,7 @@
 """Time `audit` and `evaluate` on thousands of pictures, and count the copies that audit finds.
 
 Copies of MENINX_DATA/curated are made in every way that audit promises to see through, in a folder
-that is removed again. Run: python benchmarks/evidence.py [--json FILE] [--pictures N]
+that is removed again. Run: python experiments/evidence.py [--json FILE] [--pictures N]
 """
 
 import argparse

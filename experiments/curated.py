@@ -2,7 +2,7 @@
 
 Figures that hang on an operating point are left out: that fold fitted them once these were
 measured. All others depend on the order of answers alone, so they come out alike from the shipped
-file. Run: python benchmarks/curated.py MANIFEST [--model FILE] [--json FILE]
+file. Run: python experiments/curated.py MANIFEST [--model FILE] [--json FILE]
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Compare learning from 50 pictures of one's own: from given weights, and from scratch.
 
 Each fold of a collection in turn is all that is learned from. The test is what the weights never
-saw: pictures whose slice lies in the fold that they were kept from, told by benchmarks/overlap.py.
-Run: python benchmarks/finetuning.py MANIFEST --weights FILE --overlap JSON --fold 1 --output RUNS
+saw: pictures whose slice lies in the fold that they were kept from, told by experiments/overlap.py.
+Run: python experiments/finetuning.py MANIFEST --weights FILE --overlap JSON --fold 1 --output RUNS
 """
 
 import argparse

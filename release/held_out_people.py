@@ -1,7 +1,7 @@
 """Measure and calibrate by people that networks never saw, each half by the network of the other.
 
-Writes the figures, and the calibration that benchmarks/ship.py puts into the detector. Run: python
-benchmarks/held_out_people.py PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
+Writes the figures, and the calibration that release/ship.py puts into the detector. Run: python
+release/held_out_people.py PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
 """
 
 import argparse
@@ -33,7 +33,7 @@ from meninx.learn.heads import packed_heads
 from meninx.learn.people import fit_people
 from meninx.learn.simulation import tumor_free_studies
 
-# Folds of benchmarks/people.py, by the detector that left each out.
+# Folds of release/people.py, by the detector that left each out.
 FOLDS = (6, 7)
 SEQUENCES = ("FLAIR", "T1", "T1c")
 # Heads made from each held-out person's, as T1 with contrast agent: no tumor-free person has one.

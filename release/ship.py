@@ -2,8 +2,8 @@
 
 Fits the scale of pictures on a fold that the run left out, copies detector.onnx and
 detector.safetensors to src/meninx/weights and writes their SHA-256 beside them. What is to be
-measured on that fold is measured before. Then measure again: benchmarks/volumes.py, speed.py and
-figures.py. Run: python benchmarks/ship.py RUN MANIFEST --fold N [--format int8]
+measured on that fold is measured before. Then measure again: experiments/volumes.py, speed.py and
+figures.py. Run: python release/ship.py RUN MANIFEST --fold N [--format int8]
 """
 
 import argparse

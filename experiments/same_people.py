@@ -5,7 +5,7 @@ all volumes, from many starts, then each volume from there, by an affine map. Gr
 compared inside the brain, whole and as detail (what is left when a blurred copy is taken away):
 folds of the cortex are a person's own. Controls: stacks made to look like such volumes, which must
 find their person, and every stack mirrored, which nobody can be.
-Run: python benchmarks/same_people.py DATA --json FILE [--pictures FOLDER]
+Run: python experiments/same_people.py DATA --json FILE [--pictures FOLDER]
 """
 
 import argparse

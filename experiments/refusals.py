@@ -3,7 +3,7 @@
 Known: the fold that was not learned from, slices of real volumes, whole real scans. Foreign: noise,
 shapes, photographs, other organs (foreign.py), and slices of real heads that show no brain.
 Damaged: pictures of that fold, turned, inverted, blurred and so on, by strength. Run:
-python benchmarks/refusals.py MANIFEST [--model FILE] [--json FILE], with MENINX_DATA.
+python experiments/refusals.py MANIFEST [--model FILE] [--json FILE], with MENINX_DATA.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Both stages of recipes/meninx.toml, from packs alone; stopped at any moment and
 started again, it goes on. A GPU takes all trainings at once, a CPU one after the other. Run: python
-benchmarks/detector.py PACK ... --output RUNS [--seeds 2]
+release/detector.py PACK ... --output RUNS [--seeds 2]
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Make a detector of trained weights: factorize, name types, learn what is familiar, export.
 
 Works on packed slices, as the training did. Scales are fitted afterwards, by people that were held
-out (benchmarks/held_out_people.py). Run: python benchmarks/finish.py PACK ... --weights FILE
+out (release/held_out_people.py). Run: python release/finish.py PACK ... --weights FILE
 --manifest PEOPLE.csv --heads FOLDER --output RUN [--leave-out 1 5 6]
 """
 

@@ -1,7 +1,7 @@
 """Tell which pictures of a folder show a slice that a manifest holds, and in which of its folds.
 
 Copies that were saved again have other bytes: they are found as `meninx audit` finds them.
-Run: python benchmarks/overlap.py FOLDER MANIFEST --json FILE
+Run: python experiments/overlap.py FOLDER MANIFEST --json FILE
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Write the measured figures into the README and docs/, so that none is typed by hand.
 
-Run: python benchmarks/figures.py, after volumes.py, curated.py, speed.py and evidence.py.
+Run: python experiments/figures.py, after volumes.py, curated.py, speed.py and evidence.py.
 """
 
 import json
@@ -14,7 +14,7 @@ from meninx.cli.bench import rows_of
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "docs" / "evidence"
-BEGIN, END = "<!-- figures: written by benchmarks/figures.py -->", "<!-- end of figures -->"
+BEGIN, END = "<!-- figures: written by experiments/figures.py -->", "<!-- end of figures -->"
 
 
 def volumes_table() -> str:

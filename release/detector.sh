@@ -5,10 +5,10 @@
 set -eu
 python=.venv/bin/python
 packs="runs/real.pack runs/sim.pack"
-$python benchmarks/detector.py $packs --output runs
+$python release/detector.py $packs --output runs
 
 finish() {  # finish NAME FOLDS: weights of a training to a detector file
-    [ -f "runs/$1/detector.onnx" ] || $python benchmarks/finish.py $packs \
+    [ -f "runs/$1/detector.onnx" ] || $python release/finish.py $packs \
         --weights "runs/second/$1/weights.safetensors" --manifest runs/people.csv --heads runs/heads \
         --leave-out $2 --output "runs/$1"
 }
@@ -16,7 +16,7 @@ finish() {  # finish NAME FOLDS: weights of a training to a detector file
 finish half-a "1 5 6"
 finish half-b "1 5 7"
 finish all-0 "1"
-$python benchmarks/held_out_people.py runs/people.csv runs/half-a/detector.onnx \
+$python release/held_out_people.py runs/people.csv runs/half-a/detector.onnx \
     runs/half-b/detector.onnx --heads runs/heads --json runs/people.json \
     --calibration runs/calibration.json
-echo "runs/all-0/detector.onnx; benchmarks/ship.py puts it into the package"
+echo "runs/all-0/detector.onnx; release/ship.py puts it into the package"

@@ -1,8 +1,8 @@
 """Compare candidates for the shipped detector by people that they never saw.
 
-Each candidate is trained twice, once on each half of the people (benchmarks/people.py), and judged
+Each candidate is trained twice, once on each half of the people (release/people.py), and judged
 by the other half; one number decides, as docs/evidence.md wrote down before the first training.
-Several trainings share one GPU. Run: python benchmarks/candidates.py PACK ... --output RUNS
+Several trainings share one GPU. Run: python release/candidates.py PACK ... --output RUNS
 """
 
 import argparse
@@ -31,7 +31,7 @@ from meninx.learn.training import train_unpacked, training_device
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 CANDIDATES = Path(__file__).with_suffix(".toml")
-# Of benchmarks/people.py: what each half leaves out.
+# Of release/people.py: what each half leaves out.
 HALVES = {"a": (5, 6), "b": (5, 7)}
 PEOPLE_FOLD = {"a": 6, "b": 7}
 SEQUENCES = ("FLAIR", "T1", "T1c")

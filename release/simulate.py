@@ -1,6 +1,6 @@
 """Simulate the heads of a recipe and pack their slices, on all cores.
 
-HEADS is a folder of packed heads. Run: python benchmarks/simulate.py HEADS --output PACK
+HEADS is a folder of packed heads. Run: python release/simulate.py HEADS --output PACK
 [--recipe FILE]
 """
 

@@ -1,6 +1,6 @@
 """Measure a detector on real volumes that nothing was fitted on, as the README's figures were.
 
-Run: python benchmarks/volumes.py [--model FILE] [--json FILE] [--maps FOLDER]; `make evidence` does
+Run: python experiments/volumes.py [--model FILE] [--json FILE] [--maps FOLDER]; `make evidence` does
 so with the shipped detector.
 """
 

@@ -2,7 +2,7 @@
 
 On tumors of the fold that was not learned from, and on volumes that nothing was fitted on: there
 two slices of each patient, the fullest of tumor and one half as full. Run: python
-benchmarks/faithfulness.py MANIFEST [--json FILE] [--maps FOLDER] with MENINX_DATA; figures.py
+experiments/faithfulness.py MANIFEST [--json FILE] [--maps FOLDER] with MENINX_DATA; figures.py
 writes the table into docs/explanation.md.
 """
 

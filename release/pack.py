@@ -1,6 +1,6 @@
 """Pack what the shipped detector learns from: slices of all people and pictures, and whole heads.
 
-Run: python benchmarks/pack.py PEOPLE.csv --data FOLDER --output RUNS; then benchmarks/simulate.py.
+Run: python release/pack.py PEOPLE.csv --data FOLDER --output RUNS; then release/simulate.py.
 """
 
 import argparse
