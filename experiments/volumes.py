@@ -1,7 +1,7 @@
 """Measure a detector on real volumes that nothing was fitted on, as the README's figures were.
 
-Run: python experiments/volumes.py [--model FILE] [--json FILE] [--maps FOLDER]; `make evidence` does
-so with the shipped detector.
+Run: python experiments/volumes.py [--model FILE] [--json FILE] [--maps FOLDER]; `make evidence`
+does so with the shipped detector.
 """
 
 import argparse
