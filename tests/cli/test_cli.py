@@ -125,7 +125,7 @@ def test_explanations_are_drawn_and_never_taken_for_scans(studies, tmp_path):
     assert result.returncode == 1
     assert "bad.dcm: failed" in result.stderr
     assert len(result.stdout.splitlines()) == 2
-    assert "stands out by" in result.stdout
+    assert "drop in logit when occluded" in result.stdout
     sheets = sorted((tmp_path / "out").glob("*.png"))
     assert len(sheets) == 2
     with Image.open(sheets[0]) as sheet:
