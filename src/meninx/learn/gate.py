@@ -210,9 +210,10 @@ def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]
 def _known_features(
     network: Backbone, known: SliceDataset, indices: Sequence[int], preprocessing: Preprocessing
 ) -> NDArray[np.float64]:
-    """Return the features of known slices as they are, and of half of them exported again.
+    """Return the features of known slices: as they are, half of them exported again, and alone.
 
-    Coarser pixels and JPEG make a scan worse and leave it a scan.
+    Coarser pixels and JPEG make a scan worse and leave it a scan. Alone, as a picture, a slice is
+    framed by itself and stands in for its neighbors: outliers do so too, and must not be told by it.
     """
     found = []
     for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):
@@ -221,6 +222,8 @@ def _known_features(
         if number % 2 == 0:
             again = exported_again(image)
             found.append(_batch_features(network, again, preprocessing))
+    alone = (Example(image, None, Facts(SIMULATED)) for image in _images(known, indices))
+    found.append(_features(network, SliceDataset(alone, preprocessing), preprocessing))
     return np.concatenate(found)
 
 
