@@ -18,6 +18,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 
+def printable(text: str) -> str:
+    r"""Return a text that any file in UTF-8 takes.
+
+    Args:
+        text: Such as a path: names of files need not be text, and Python stands surrogates in for
+            their bytes.
+
+    Returns:
+        The same; of each byte that is no text its number, such as `M\xfcller.png`.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class MeninxError(Exception):
     """Stand for every error that meninx raises on purpose."""
 
@@ -36,7 +49,8 @@ class InputError(MeninxError):
     identity: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, *, place: str = "", reason: str | None = None) -> None:
-        super().__init__(f"{place}: {message}" if place else message)
+        place = printable(place)
+        super().__init__(f"{place}: {printable(message)}" if place else printable(message))
         self.place = place
         if reason is not None:
             self.reason = reason

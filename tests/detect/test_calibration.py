@@ -16,6 +16,10 @@ from meninx.detect.calibration import (
 )
 
 
+def depths(cells, spacing):
+    return np.arange(len(cells)) * spacing
+
+
 def test_a_slice_is_as_suspicious_as_its_eight_hottest_cells():
     cells = np.zeros((2, 4, 5), np.float32)
     cells[1, :, 0], cells[1, 2, 1:4], cells[1, 3, 4] = 3, 6, 10
@@ -28,18 +32,19 @@ def test_a_lesion_needs_depth_not_one_slice():
     lonely, deep = np.zeros((20, 2, 2), np.float32), np.zeros((20, 2, 2), np.float32)
     lonely[7] = 8
     deep[5:10] = 8
-    assert 2 < averaged_over_depth(lonely, 5.0).max() < 4
-    assert averaged_over_depth(deep, 5.0).max() > 7
+    assert 2 < averaged_over_depth(lonely, depths(lonely, 5.0)).max() < 4
+    assert averaged_over_depth(deep, depths(deep, 5.0)).max() > 7
     assert averaged_over_depth(lonely, None).max() == 8
 
 
 @given(st.lists(st.floats(-20, 20), min_size=2, max_size=30), st.floats(0.5, 20))
 def test_means_lie_within_their_slices_and_ignore_their_direction(logits, spacing):
     values = np.array(logits, np.float32)[:, None, None]
-    found = averaged_over_depth(values, spacing)
+    found = averaged_over_depth(values, depths(values, spacing))
     assert (found >= values.min() - 1e-4).all()
     assert (found <= values.max() + 1e-4).all()
-    np.testing.assert_allclose(averaged_over_depth(values[::-1], spacing)[::-1], found, atol=1e-4)
+    turned = averaged_over_depth(values[::-1], depths(values, spacing))[::-1]
+    np.testing.assert_allclose(turned, found, atol=1e-4)
 
 
 def test_temperature_and_operating_points():
@@ -204,7 +209,7 @@ def test_depth_is_measured_in_millimeters():
         place = np.arange(-40, 40 + spacing, spacing)
         cells = np.zeros((len(place), 2, 3), np.float32)
         cells[np.abs(place) < CONTEXT_MM, 1, 2] = 10
-        averaged = averaged_over_depth(cells, spacing)
+        averaged = averaged_over_depth(cells, depths(cells, spacing))
         middles.append(averaged[len(place) // 2, 1, 2])
         assert not averaged[:, 0].any()
     # The bell curve holds 68 % within one standard deviation.
@@ -214,5 +219,5 @@ def test_depth_is_measured_in_millimeters():
 def test_thick_slices_and_pictures_stay_what_they_are():
     cells = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
     np.testing.assert_array_equal(averaged_over_depth(cells, None), cells)
-    np.testing.assert_array_equal(averaged_over_depth(cells[:1], 1.0), cells[:1])
-    np.testing.assert_allclose(averaged_over_depth(cells, 30.0), cells, atol=1e-4)
+    np.testing.assert_array_equal(averaged_over_depth(cells[:1], depths(cells[:1], 1.0)), cells[:1])
+    np.testing.assert_allclose(averaged_over_depth(cells, depths(cells, 30.0)), cells, atol=1e-4)

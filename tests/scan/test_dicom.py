@@ -240,5 +240,7 @@ def test_no_patient_name_leaves_the_reader(series, tmp_path, read_all, errors):
         dataset.PatientName = "Very^Secret"
     (scan,) = read_all(save_all(series, tmp_path))
     assert "Secret" not in f"{scan!r} {scan.identity} {vars(scan)}"
-    assert set(scan.identity.as_json()) == {"study_instance_uid", "series_instance_uid"}
+    assert set(scan.identity.as_json()) == {
+        "study_instance_uid", "series_instance_uid", "patient",
+    }  # fmt: skip
     assert len(scan.identity.instance_uids) == 9

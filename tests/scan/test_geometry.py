@@ -11,6 +11,7 @@ from meninx.scan.geometry import (
     slice_order,
     slice_spacing,
     spacing_of,
+    stack_spacing,
     view_of,
 )
 
@@ -46,14 +47,45 @@ def test_missing_slices_are_counted_and_placed():
     [
         ([0, 5, 5, 10, 15], "2 slices share a position, the first at slice 2 of 5"),
         (
-            [0, 5, 10, 15.7, 20.7],
-            "unequal spacing: the gap after slice 3 is 5.70 mm, expected 5.00",
+            [0, 5, 10, 12, 17, 22],
+            "unequal spacing: the gap after slice 3 is 2.00 mm, expected 5.00",
+        ),
+        ([0, 5, 10, 25, 30, *range(35, 100, 5)], "2 slices missing after slice 3"),
+        (
+            [0, 5, 15, 20, 25, 30, 40, *range(45, 70, 5)],
+            "1 slice missing after slice 2 .* 2 in all",
         ),
     ],
 )
 def test_bad_stacks_are_named(heights, message):
     with pytest.raises(GeometryError, match=message):
         slice_spacing(stack(AXIAL, heights), AXIAL)
+
+
+@pytest.mark.parametrize(
+    ("heights", "code", "text"),
+    [
+        # Gaps of a GE series, and positions rounded to a tenth.
+        (np.cumsum([0, *[6.97, 7.07] * 8]), "uneven_spacing", "6.97 to 7.07 mm apart"),
+        (np.round(np.arange(20) * 3.3125, 1), "uneven_spacing", "3.30 to 3.40 mm apart"),
+        (
+            [*range(0, 60, 5), *range(65, 100, 5)],
+            "missing_slices",
+            "1 slice is missing, after",
+        ),
+    ],
+)
+def test_what_scanners_write_is_taken_with_a_warning(heights, code, text):
+    found = stack_spacing(stack(AXIAL, heights), AXIAL)
+    (warning,) = found.warnings
+    assert warning.code == code
+    assert text in warning.text
+    np.testing.assert_allclose(found.positions_mm, np.asarray(heights) - heights[0], atol=1e-9)
+
+
+def test_equal_gaps_need_no_positions():
+    found = stack_spacing(stack(AXIAL, np.arange(9) * 4.0), AXIAL)
+    assert (found.spacing_mm, found.positions_mm, found.warnings) == (4.0, None, ())
 
 
 def test_a_sheared_stack_is_named():

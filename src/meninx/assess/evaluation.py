@@ -473,7 +473,7 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
         evaluation: Whose cases are written.
         path: The CSV file.
     """
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["id", "tumor", "tumor_type", "cluster", "fold", "status", "reason", "probability",

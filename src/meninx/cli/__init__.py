@@ -1,6 +1,9 @@
 """Run meninx from a shell: one module a verb, imported when it is called."""
 
+import io
+import logging
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -63,6 +66,14 @@ def meninx(
 
 def main() -> None:
     """Run the command line; what meninx raises on purpose becomes one line and a status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal, or Windows' redirection, may lack letters that names of files have.
+            stream.reconfigure(errors="backslashreplace")
+    # Libraries warn with values of a header in their text: no patient's name leaves by that way.
+    warnings.simplefilter("ignore")
+    for library in ("pydicom", "highdicom", "pynetdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         app()
     except MeninxError as error:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from meninx.render.bundle import Bundle
     from meninx.scan.scan import Scan
 
-    DicomWriter: TypeAlias = Callable[[Scan | None, Findings, Bundle | None], None]
+    # Says whether all objects could be written.
+    DicomWriter: TypeAlias = Callable[[Scan | None, Findings, Bundle | None], bool]
 
 # Exit status where a scan was refused or could not be read.
 SOME_NOT_SCORED = 1
@@ -65,10 +66,23 @@ def dicom_writer(paths: Sequence[str], folder: Path) -> "DicomWriter":
     make_folder(folder, "--dicom-out")
     headers = Headers(*paths)
 
-    def write(scan: "Scan | None", findings: "Findings", bundle: "Bundle | None") -> None:
+    def write(scan: "Scan | None", findings: "Findings", bundle: "Bundle | None") -> bool:
+        faults: list[str] = []
+
+        def on_fault(kind: str, error: Exception) -> None:
+            faults.append(f"no {kind}: its headers do not allow it ({type(error).__name__})")
+
         inside = folder / file_stem(findings.scan)
-        if not write_results(headers, scan, findings, bundle, inside):
-            typer.echo(f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True)
+        if not write_results(headers, scan, findings, bundle, inside, on_fault):
+            if not findings.identity:
+                typer.echo(
+                    f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True
+                )
+                return True
+            faults = faults or ["no DICOM objects: a UID in its headers is empty"]
+        for fault in faults:
+            typer.echo(f"meninx: {findings.scan}: {fault}", err=True)
+        return not faults
 
     return write
 

@@ -83,15 +83,15 @@ def predict(
         model, operating_point=operating_point, coverage=coverage or None, runtime=runtime
     )
     write_dicom = dicom_writer(paths, dicom_out) if dicom_out else None
-    kept = []
+    kept, all_written = [], True
     with Results(output) as results:
         for scan, findings in with_progress(detector, paths):
             if as_json:
                 typer.echo(json.dumps(findings.as_json(), allow_nan=False))
             bundle = bundle_of(detector, scan, findings)
             results.add(findings, bundle)
-            if write_dicom is not None:
-                write_dicom(scan, findings, bundle)
+            if write_dicom is not None and not write_dicom(scan, findings, bundle):
+                all_written = False
             kept.append(without_maps(findings))
         studies = answered_studies(detector, kept)
         for _, study in studies if with_studies else ():
@@ -103,5 +103,5 @@ def predict(
         from meninx.cli.table import print_table
 
         print_table(studies)
-    if any(findings.status != "scored" for findings in kept):
+    if not all_written or any(findings.status != "scored" for findings in kept):
         raise typer.Exit(SOME_NOT_SCORED)

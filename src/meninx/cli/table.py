@@ -67,12 +67,13 @@ def _cells(found: Findings) -> list[Text]:
         return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
     hottest = found.hottest
     likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
+    named = [f"if so, {likely[0]} {likely[1]:.0%}"] if likely else []
     return [
         Text(found.scan),
         *_answer_cells(found, found.decision),
         Text(str(hottest.index) if hottest else ""),
         Text(" ".join(map(str, hottest.peak)) if hottest else ""),
-        Text(f"if so, {likely[0]} {likely[1]:.0%}" if likely else ""),
+        Text("; ".join([*named, *(warning.text for warning in found.warnings)])),
     ]
 
 

@@ -19,7 +19,7 @@ def log_to(path: Path, *, first: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.StreamHandler())
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     # The exporter tells of its own optimizations.
     for name in ("onnxscript", "onnx_ir", "torch.onnx"):

@@ -1,8 +1,11 @@
 """Hold what result objects refer to: the instances that were judged, and by what."""
 
+import copy
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -13,9 +16,12 @@ from pydicom import Dataset
 from pydicom.uid import UID, generate_uid
 
 from meninx.detect.findings import Findings
+from meninx.scan.dicom import patient_key
 from meninx.scan.geometry import FloatArray
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.nifti import affine_of
 from meninx.scan.reading import read_datasets
+from meninx.scan.scan import Scan
 
 MANUFACTURER = "meninx"
 # Attributes of type 2: they must be there, and may be empty. Sources that lack one are common.
@@ -85,8 +91,26 @@ class Origin:
         return 1000 * (min(max(int(number or 0), 0), MOST_SERIES) + 1) + place
 
 
+def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
+    """Return which slice of a scan each image of its source is; as `frames_of`.
+
+    Args:
+        headers: Instances that the scan was read from, in slice order.
+        scan: With geometry.
+
+    Returns:
+        Index along k, shape (n,).
+
+    Raises:
+        OptionError: If the scan has no geometry.
+    """
+    if scan.positions_mm is not None and len(headers) == len(scan):
+        return np.arange(len(scan))  # unequal gaps: the affine places them only roughly
+    return frames_of(headers, affine_of(scan), len(scan))
+
+
 def frames_of(headers: Sequence[Dataset], affine: FloatArray, count: int) -> NDArray[np.intp]:
-    """Return which slice of a scan each image of its source is.
+    """Return which slice of a grid each image of its source is.
 
     Args:
         headers: Instances that the scan was read from.
@@ -129,14 +153,14 @@ class Headers:
     """
 
     def __init__(self, *paths: str | Path, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._series: dict[str, dict[str, Dataset]] = defaultdict(dict)
+        self._series: dict[tuple[str, ...], dict[str, Dataset]] = defaultdict(dict)
         for header in chain.from_iterable(read_datasets(path, limits) for path in paths):
             uid, series = header.get("SOPInstanceUID"), header.get("SeriesInstanceUID")
             if uid and series and header.get("StudyInstanceUID"):
-                for name in MAY_BE_EMPTY:
-                    if name not in header:
-                        setattr(header, name, "")
-                self._series[str(series)][str(uid)] = header
+                _mend(header)
+                study = str(header.StudyInstanceUID)
+                key = (patient_key(header), study, str(series))
+                self._series[key][str(uid)] = header
 
     def origin_of(
         self, findings: Findings, instances: Iterable[str], version: str
@@ -149,8 +173,45 @@ class Headers:
             version: Of meninx.
 
         Returns:
-            The origin; None if it was not DICOM.
+            The origin; None if it was not DICOM, or a UID in it is empty.
         """
-        series = self._series.get(findings.identity.get("series_instance_uid", ""), {})
+        names = ("patient", "study_instance_uid", "series_instance_uid")
+        series = self._series.get(tuple(findings.identity.get(name, "") for name in names), {})
         chosen = [series[uid] for uid in instances if uid in series] or list(series.values())
-        return Origin(tuple(chosen), findings, version) if chosen else None
+        return Origin(_with_one_orientation(chosen), findings, version) if chosen else None
+
+
+def _mend(header: Dataset) -> None:
+    """Leave empty what is missing or no value of its kind; all of it may be (type 2)."""
+    for name in MAY_BE_EMPTY:
+        if name not in header or not _is_sound(name, str(header.get(name, "") or "")):
+            setattr(header, name, "")
+
+
+def _is_sound(name: str, value: str) -> bool:
+    """Return whether a date, a time or a sex is one (DICOM PS3.5 6.2, PS3.3 C.7.1.1)."""
+    if name == "PatientSex":
+        return value in ("", "M", "F", "O")
+    if name.endswith("Date"):
+        return not value or _is_date(value)
+    return not name.endswith("Time") or re.fullmatch(r"(\d{2,6}(\.\d{1,6})?)?", value) is not None
+
+
+def _is_date(value: str) -> bool:
+    try:
+        return bool(datetime.strptime(value, "%Y%m%d"))
+    except ValueError:
+        return False
+
+
+def _with_one_orientation(headers: Sequence[Dataset]) -> tuple[Dataset, ...]:
+    """Return headers whose cosines are the first's: scanners round those of each slice apart."""
+    cosines = headers[0].get("ImageOrientationPatient")
+    mended = []
+    for header in headers:
+        own = header.get("ImageOrientationPatient")
+        if cosines and own and own != cosines:
+            header = copy.copy(header)
+            header.ImageOrientationPatient = cosines
+        mended.append(header)
+    return tuple(mended)

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
-from meninx.clinic.origin import MANUFACTURER, Origin, frames_of
+from meninx.clinic.origin import MANUFACTURER, Origin, slices_of
 from meninx.render.bundle import Bundle
 
 # The region reaches to half of the scan's hottest place, as the contour of `meninx explain` does.
@@ -45,7 +45,7 @@ def segmentation(origin: Origin, bundle: Bundle) -> hd.seg.Segmentation | None:
     if heat is None:
         return None
     region = region_of(heat)
-    frames = frames_of(origin.headers, scan.affine, len(scan))
+    frames = slices_of(origin.headers, scan)
     stored = region.transpose(2, 1, 0)  # [slice, row, column]
     pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint8)
     pixels[frames >= 0] = stored[frames[frames >= 0]]

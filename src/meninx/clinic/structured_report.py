@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from meninx.clinic.origin import MANUFACTURER, Origin, frames_of
+from meninx.clinic.origin import MANUFACTURER, Origin, slices_of
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.errors import OptionError
 from meninx.labels import TUMOR_TYPES
@@ -29,6 +29,7 @@ ANSWERS: Mapping[str, Code] = {
 ENDED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
 SCHEME = "99MENINX"
 REASON = Code("reason", SCHEME, "Reason for no answer")
+WARNING = Code("warning", SCHEME, "Warning about the images")
 HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
 # Peaks of slices that are more likely to show a tumor than not.
 LEAST_OF_PEAK = 0.5
@@ -129,6 +130,10 @@ def _whole(origin: Origin, withheld: str | None) -> hd.sr.MeasurementsAndQualita
             (PRESENCE, ANSWERS[findings.decision]),
         ]
         measurements = [_certainty(findings.probability)]
+    told += [
+        (WARNING, Code(warning.code, SCHEME, warning.text[:LONGEST_MEANING]))
+        for warning in findings.warnings
+    ]
     if withheld is not None:
         told.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:LONGEST_MEANING])))
     return hd.sr.MeasurementsAndQualitativeEvaluations(
@@ -170,8 +175,8 @@ def _peak(
     """Return where a slice is hottest, as a point in the patient, LPS mm."""
     if scan.affine is None or origin.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
-    point = scan.affine[:3, :3] @ np.array(found.peak, dtype=np.float64) + scan.affine[:3, 3]
-    frames = np.flatnonzero(frames_of(origin.headers, scan.affine, len(scan)) == found.index)
+    point = scan.point_of(found.peak)
+    frames = np.flatnonzero(slices_of(origin.headers, scan) == found.index)
     if len(origin.headers) > 1:
         source, numbers = origin.headers[int(frames[0])] if len(frames) else origin.first, None
     else:

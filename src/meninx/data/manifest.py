@@ -16,6 +16,8 @@ from meninx.labels import TYPE_NAMES
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
+# How the tables that meninx writes begin.
+OWN_HEADING = ",".join(COLUMNS).encode("ascii")
 # Written by `meninx prepare`; others are kept for subgroups.
 FURTHER_COLUMNS = (
     "person", "site", "sequence", "stack", "slice", "split", "tumor_slices", "sha256",
@@ -265,10 +267,13 @@ def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
 
 
 def _text_of(path: Path, raw: bytes) -> io.StringIO:
+    """Return a table's text; of our own tables names of files may be bytes that are no text."""
+    ours = raw.startswith(OWN_HEADING)
     try:
-        return io.StringIO(raw.decode("utf-8-sig"), newline="")
+        text = raw.decode("utf-8-sig", "surrogateescape" if ours else "strict")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
+    return io.StringIO(text, newline="")
 
 
 def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] = ()) -> None:
@@ -305,7 +310,8 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
     extras = list(dict.fromkeys(name for picture in pictures for name in picture.extra))
     # Written beside and moved: of several processes that start together, none reads half a file.
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    # Names of files need not be text: their bytes are kept, so that the files are found again.
+    with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, [*COLUMNS, *FURTHER_COLUMNS, *extras], restval="")
         writer.writeheader()
         for picture in pictures:

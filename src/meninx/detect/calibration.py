@@ -232,21 +232,21 @@ class Calibration:
 
 
 def averaged_over_depth(
-    cell_logits: NDArray[np.float32], spacing_mm: float | None
+    cell_logits: NDArray[np.float32], depths_mm: NDArray[np.float64] | None
 ) -> NDArray[np.float32]:
     """Return cell logits averaged with those above and below: noise changes from slice to slice.
 
     Args:
         cell_logits: Of neighboring slices, in order, shape (n, m, m).
-        spacing_mm: Distance between slices; None for single pictures, which stay as they are.
+        depths_mm: Where the slices lie, shape (n,); None for single pictures, which stay as they
+            are.
 
     Returns:
         Mean over all slices, weighted by a Gaussian of their distance, shape (n, m, m).
     """
-    if spacing_mm is None or len(cell_logits) == 1:
+    if depths_mm is None or len(cell_logits) == 1:
         return cell_logits
-    place = np.arange(len(cell_logits)) * spacing_mm
-    weights = np.exp(-0.5 * ((place[:, None] - place) / CONTEXT_MM) ** 2)  # [n, n]
+    weights = np.exp(-0.5 * ((depths_mm[:, None] - depths_mm) / CONTEXT_MM) ** 2)  # [n, n]
     weights /= weights.sum(axis=1, keepdims=True)
     flat = cell_logits.reshape(len(cell_logits), -1)
     return (weights.astype(np.float32) @ flat).reshape(cell_logits.shape)

@@ -86,7 +86,7 @@ class Detector:
         started = time.perf_counter()
         try:
             check_scan(scan)
-        except UnsupportedScan as error:
+        except InputError as error:
             return self._refused(error, scan)
         slices = brain_slices(scan)
         stack, placement = self.input_stack(scan, slices)
@@ -137,7 +137,10 @@ class Detector:
             Shape (n, 3, s, s), and where the slices lie in their images.
         """
         units, placement = self.inputs(slices)
-        return with_neighbors(np.stack(units), scan.slice_gap_mm), placement
+        depths = None
+        if scan.positions_mm is not None:
+            depths = np.array([scan.positions_mm[one.index] for one in slices])
+        return with_neighbors(np.stack(units), scan.slice_gap_mm, depths_mm=depths), placement
 
     def slice_logits(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of single slices, each by itself.
@@ -187,7 +190,7 @@ class Detector:
             [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
         )
 
-    def _refused(self, error: UnsupportedScan, scan: Scan) -> Findings:
+    def _refused(self, error: InputError, scan: Scan) -> Findings:
         return Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
 
     def _findings(
@@ -200,8 +203,10 @@ class Detector:
         milliseconds: dict[str, float],
     ) -> Findings:
         scale = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
-        gap = scan.slice_gap_mm if scan.is_volume else None
-        cell_logits = averaged_over_depth(cell_logits, gap)
+        depths = scan.depths_mm if scan.is_volume else None
+        if depths is not None:
+            depths = depths[[one.index for one in slices]]
+        cell_logits = averaged_over_depth(cell_logits, depths)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
         answer = scale.answer(logit, self.operating_point, self.coverage)
@@ -225,6 +230,7 @@ class Detector:
             coverage=answer.coverage,
             logit=logit,
             sequence=scan.sequence,
+            warnings=scan.warnings,
         )
 
     def _slice_finding(

@@ -11,6 +11,7 @@ from meninx.detect.calibration import Answer, Decision
 from meninx.detect.preprocessing import Placement
 from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.scan import Sequence
+from meninx.scan.warning import ScanWarning
 
 Status = Literal["scored", "refused", "failed"]
 Voxel = tuple[int, int, int]
@@ -68,6 +69,7 @@ class Findings:
         logit: Of the scan, before the temperature: what the probability and the p-values are made
             from; None if not scored.
         sequence: Its MR sequence: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
+        warnings: What is odd about the scan, though it was scored.
     """
 
     scan: str
@@ -87,6 +89,7 @@ class Findings:
     coverage: float | None = None
     logit: float | None = None
     sequence: Sequence = "unknown"
+    warnings: tuple[ScanWarning, ...] = ()
 
     @classmethod
     def of_error(
@@ -149,6 +152,7 @@ class Findings:
             "coverage": self.coverage,
             "types": {name: round(share, 4) for name, share in self.possible_types.items()},
             "slices": [found.as_json() for found in self.slices],
+            "warnings": [warning.as_json() for warning in self.warnings],
             "model": dict(self.model),
             "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},
         }

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.detect.preprocessing import foreground
-from meninx.errors import UnsupportedScan
+from meninx.errors import GeometryError, UnsupportedScan
+from meninx.scan.geometry import field_of_view_fault
 from meninx.scan.scan import Scan
 
 # Coarser matrices are functional, perfusion or test images; a brain without skull at 2 mm, cut
@@ -28,7 +29,9 @@ def check_scan(scan: Scan) -> None:
 
     Raises:
         UnsupportedScan: With a stable `reason`: `too_small`, `color`, `empty`, `few_levels`.
+        GeometryError: If the field of view is no head's.
     """
+    _check_field_of_view(scan)
     middle = scan.slice(len(scan) // 2).image
     height, width = middle.shape
     if min(height, width) < SMALLEST_SIDE:
@@ -59,6 +62,18 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="few_levels",
         )
+
+
+def _check_field_of_view(scan: Scan) -> None:
+    """Check that a scan is as large as heads are: units and exports get lost on the way."""
+    if scan.spacing_mm is None:
+        return
+    sides = [count * step for count, step in zip(scan.voxels.shape, scan.spacing_mm, strict=True)]
+    fault = field_of_view_fault(
+        max(side for axis, side in enumerate(sides) if axis != scan.view.slice_axis)
+    )
+    if fault is not None:
+        raise GeometryError(fault, place=scan.name)
 
 
 def check_kind(scan: Scan, distance: NDArray[np.float32], farthest: float | None) -> None:

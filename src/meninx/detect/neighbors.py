@@ -49,8 +49,32 @@ def neighbor_indices(count: int, gap_mm: float | None) -> NDArray[np.intp]:
     )
 
 
+def neighbor_indices_at(depths_mm: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the slice below, the slice itself and the slice above, where gaps are unequal.
+
+    Args:
+        depths_mm: Where each slice lies, ascending, shape (n,).
+
+    Returns:
+        Indices, shape (n, 3): of those above and below the nearest to 5 mm away; the slice itself
+        where the next one is farther than `MAX_NEIGHBOR_MM`, or there is none.
+    """
+    own = np.arange(len(depths_mm))
+    away = depths_mm[None, :] - depths_mm[:, None]  # [n, n], of the others from each
+    columns = [own]
+    for side, place in ((-1, 0), (1, 2)):
+        cost = np.abs(side * away - NEIGHBOR_MM)
+        cost[(side * away <= 0) | (side * away > MAX_NEIGHBOR_MM)] = np.inf
+        nearest = cost.argmin(axis=1)
+        columns.insert(place, np.where(np.isfinite(cost.min(axis=1)), nearest, own))
+    return np.stack(columns, axis=1)
+
+
 def with_neighbors(
-    units: NDArray[np.float32], gap_mm: float | None, wanted: NDArray[np.intp] | None = None
+    units: NDArray[np.float32],
+    gap_mm: float | None,
+    wanted: NDArray[np.intp] | None = None,
+    depths_mm: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Return slices with their neighbors as channels.
 
@@ -58,9 +82,13 @@ def with_neighbors(
         units: Neighboring slices of one scan, in order, shape (n, h, w).
         gap_mm: As for `neighbor_step`.
         wanted: Indices of the slices to return, shape (k,); None for all.
+        depths_mm: Where the slices lie, shape (n,), if their gaps are unequal; then these count.
 
     Returns:
         Shape (k, 3, h, w).
     """
-    indices = neighbor_indices(len(units), gap_mm)
+    if depths_mm is None:
+        indices = neighbor_indices(len(units), gap_mm)
+    else:
+        indices = neighbor_indices_at(depths_mm)
     return units[indices if wanted is None else indices[wanted]]

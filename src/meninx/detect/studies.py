@@ -86,15 +86,16 @@ def grouped_by_study(
     groups: dict[str, list[Findings]] = {}
     for number, found in enumerate(findings):
         name = study_name(found.scan, found.identity, found.sequence)
-        # Names hold no null character, so this one is nobody else's.
-        groups.setdefault(name if name is not None else f"\0{number}", []).append(found)
+        # Names hold no null character, so this one is nobody else's; careless exports give the
+        # studies of two patients one UID.
+        key = f"\0{number}" if name is None else f"{name}\0{found.identity.get('patient', '')}"
+        groups.setdefault(key, []).append(found)
     studies: list[tuple[str | None, tuple[Findings, ...]]] = []
-    for name, members in groups.items():
+    for key, members in groups.items():
+        name = key.partition("\0")[0]
         sequences = {found.scan: found.sequence for found in members}
         is_dicom = bool(members[0].identity)
-        if name.startswith("\0") or not (
-            is_dicom or len(set(sequences.values())) == len(sequences)
-        ):
+        if not name or not (is_dicom or len(set(sequences.values())) == len(sequences)):
             studies += [(found.scan if found.is_volume else None, (found,)) for found in members]
         else:
             studies.append((name, tuple(members)))

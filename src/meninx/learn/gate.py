@@ -213,7 +213,7 @@ def _known_features(
     """Return the features of known slices: as they are, half of them exported again, and alone.
 
     Coarser pixels and JPEG make a scan worse and leave it a scan. Alone, as a picture, a slice is
-    framed by itself and stands in for its neighbors: outliers do so too, and must not be told by it.
+    framed by itself and stands in for its neighbors: so are outliers, which must not be told by it.
     """
     found = []
     for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):

@@ -1,10 +1,11 @@
 """Read DICOM MR: classic (one slice a file) and enhanced (many frames a file)."""
 
+import hashlib
 import io
 import re
 import warnings
 import zlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,10 +18,19 @@ from pydicom.pixels import pixel_array
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
+from meninx.scan.relevance import (
+    complex_part,
+    is_localizer,
+    kind_of_type,
+    map_by_description,
+    not_of_head,
+    told_other_part,
+)
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import Acquisition, sequence_of
 from meninx.scan.series import Frame, SeriesFacts, Stack, Triple
 from meninx.scan.source import Source, reading
+from meninx.scan.warning import ScanWarning
 
 MR_CLASSES = (
     pydicom.uid.MRImageStorage,
@@ -46,27 +56,6 @@ DECODERS = {
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 # Without these no pixel can be told from another.
 REQUIRED = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
-# Values of ImageType and FrameType that mark what is no plain slice of a head, with the words for
-# a reader. "P" and "ADC" are Siemens' names of phase images and diffusion maps.
-SET_ASIDE = {
-    "LOCALIZER": ("localizer", "a localizer, taken to plan the others"),
-    "MOSAIC": ("mosaic", "a mosaic of many slices in one picture; export it as single slices"),
-    "SCREEN SAVE": ("derived", "a saved screen, not a slice"),
-    "PROJECTION IMAGE": ("derived", "a projection, not a slice"),
-    "PHASE": ("derived", "a phase image"),
-    "PHASE MAP": ("derived", "a phase image"),
-    "P": ("derived", "a phase image"),
-    "ADC": ("derived", "a diffusion map"),
-    "FA": ("derived", "a diffusion map"),
-    "TRACEW": ("derived", "a diffusion image"),
-    "VELOCITY": ("derived", "a flow image"),
-}
-LOCALIZER_WORDS = ("localizer", "localiser", "scout", "survey", "3-plane", "3 plane", "3plane")
-# BodyPartExamined is typed by people: any word of the head will do, in the languages met so far.
-BRAIN_WORDS = (
-    "BRAIN", "HEAD", "SKULL", "CRANI", "NEURO", "CEREB", "PITUIT", "SELLA", "ORBIT", "IAC",
-    "KOPF", "SCHAEDEL", "TETE", "CRANE", "CABEZA", "ENCEFAL",
-)  # fmt: skip
 
 
 def read_dataset(
@@ -208,21 +197,15 @@ def read_stack(
     Raises:
         InputError: If the stack was set aside, has gaps, or a file is damaged.
     """
+    files = files or LastFile()
     with reading(stack.name, "the DICOM series"):
-        frames, affine = stack.ordered()
+        stack, warnings = _without_equal_copies(stack, limits, files)
+        frames, affine, spacing = stack.placed()
         first = frames[0]
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
-        files = files or LastFile()
         for index, frame in enumerate(frames):
-            pixels = files.pixels(frame.source, limits)
-            if frame.number >= len(pixels) or pixels.shape[1:] != frame.shape:
-                raise UnreadableFile(
-                    f"the pixels have shape {pixels.shape}, the header promises frame "
-                    f"{frame.number + 1} of {frame.shape}",
-                    place=frame.source.name,
-                )
-            voxels[index] = pixels[frame.number] * frame.slope + frame.intercept
+            voxels[index] = _pixels_of(frame, limits, files)
         return Scan(
             name=stack.name,
             voxels=voxels.transpose(2, 1, 0),
@@ -230,7 +213,38 @@ def read_stack(
             sequence=sequence_of(first.acquisition),
             slice_axis=2,
             identity=stack.identity,
+            positions_mm=spacing.positions_mm if spacing else None,
+            warnings=(*warnings, *(spacing.warnings if spacing else ())),
         )
+
+
+def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:
+    """Return a frame's intensities after rescaling, shape (rows, columns)."""
+    pixels = files.pixels(frame.source, limits)
+    if frame.number >= len(pixels) or pixels.shape[1:] != frame.shape:
+        raise UnreadableFile(
+            f"the pixels have shape {pixels.shape}, the header promises frame "
+            f"{frame.number + 1} of {frame.shape}",
+            place=frame.source.name,
+        )
+    return np.asarray(pixels[frame.number] * frame.slope + frame.intercept, dtype=np.float32)
+
+
+def _without_equal_copies(
+    stack: Stack, limits: Limits, files: LastFile
+) -> tuple[Stack, tuple[ScanWarning, ...]]:
+    """Return a stack without slices that were sent twice: in one place, with equal pixels."""
+    dropped: set[int] = set()
+    if stack.frames[0].set_aside is None:
+        for twins in stack.coinciding():
+            kept = _pixels_of(twins[0], limits, files)
+            if all(np.array_equal(kept, _pixels_of(one, limits, files)) for one in twins[1:]):
+                dropped |= {id(one) for one in twins[1:]}
+    if not dropped:
+        return stack, ()
+    frames = tuple(frame for frame in stack.frames if id(frame) not in dropped)
+    text = f"{len(dropped)} slices were sent twice, with equal pixels; one of each was taken"
+    return Stack(stack.name, frames), (ScanWarning("copies_dropped", text),)
 
 
 def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Dataset:
@@ -305,32 +319,55 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
         dataset.get("PhotometricInterpretation", "")
     ) not in ("MONOCHROME1", "MONOCHROME2"):
         return UnsupportedScan("a colored image; expected gray MR slices", reason="color")
-    part = str(dataset.get("BodyPartExamined", "") or "").upper()
-    if part and not any(word in part for word in BRAIN_WORDS):
-        return UnsupportedScan(
-            f"the header says that it shows {part}; expected a brain", reason="not_brain"
-        )
-    description = _text(dataset).lower()
-    if any(word in description for word in LOCALIZER_WORDS):
-        return UnsupportedScan(SET_ASIDE["LOCALIZER"][1], reason="localizer")
-    return _marked(dataset.get("ImageType", ()))
+    text = _text(dataset)
+    return (
+        _other_part(dataset)
+        or _localizer(text)
+        or kind_of_type(dataset.get("ImageType", ()))
+        or complex_part(str(dataset.get("ComplexImageComponent", "") or ""))
+        or (map_by_description(text) if _is_derived(dataset) else None)
+    )
 
 
-def _marked(image_type: Iterable[str] | str | None) -> UnsupportedScan | None:
-    """Return why ImageType or FrameType sets an image aside."""
-    values = (image_type,) if isinstance(image_type, str) else tuple(image_type or ())
-    for value in values:
-        if str(value).upper() in SET_ASIDE:
-            reason, words = SET_ASIDE[str(value).upper()]
-            return UnsupportedScan(words, reason=reason)
-    return None
+def _other_part(dataset: Dataset) -> UnsupportedScan | None:
+    """Return why the part of the body sets an image aside, from all that tells it."""
+    part = not_of_head(str(dataset.get("BodyPartExamined", "") or ""))
+    part = part or _part_of_code(dataset)
+    if part is None and not str(dataset.get("BodyPartExamined", "") or "").strip():
+        study = str(dataset.get("StudyDescription", "") or "")
+        part = told_other_part(study, _text(dataset))
+    return None if part is None else _no_brain(part)
+
+
+def _no_brain(part: str) -> UnsupportedScan:
+    return UnsupportedScan(
+        f"the header says that it shows {part}; expected a brain", reason="not_brain"
+    )
+
+
+def _part_of_code(dataset: Dataset) -> str | None:
+    """Return the part that an anatomic code names (DICOM PS3.3 table 10-8), if not of the head."""
+    codes = dataset.get("AnatomicRegionSequence") or ()
+    meanings = (str(code.get("CodeMeaning", "") or "") for code in codes)
+    return next((part for part in map(not_of_head, meanings) if part), None)
+
+
+def _localizer(text: str) -> UnsupportedScan | None:
+    if not is_localizer(text):
+        return None
+    return UnsupportedScan("a localizer, taken to plan the others", reason="localizer")
+
+
+def _is_derived(dataset: Dataset) -> bool:
+    values = dataset.get("ImageType") or ()
+    told = (values,) if isinstance(values, str) else tuple(values)
+    return any(str(value).upper() == "DERIVED" for value in told[:1])
 
 
 def _classic_frame(source: Source, dataset: Dataset, aside: UnsupportedScan | None) -> Frame:
     contrast = (
-        _number(dataset, "EchoNumbers") or _rounded(_number(dataset, "EchoTime")),
+        _number(dataset, "EchoNumbers"),
         _number(dataset, "TemporalPositionIdentifier"),
-        _rounded(_number(dataset, "InversionTime")),
         _number(dataset, "DiffusionBValue"),
         _kind(dataset.get("ImageType")),
     )
@@ -338,11 +375,12 @@ def _classic_frame(source: Source, dataset: Dataset, aside: UnsupportedScan | No
         source=source,
         number=0,
         **_of_file(dataset),
-        pixel_spacing=_pair(dataset.get("PixelSpacing")),
+        **_spacing(dataset),
         position=_triple(dataset.get("ImagePositionPatient")),
         orientation=_cosines(dataset.get("ImageOrientationPatient")),
         thickness=_number(dataset, "SpacingBetweenSlices") or _number(dataset, "SliceThickness"),
         contrast=contrast,
+        times=(_number(dataset, "EchoTime"), _number(dataset, "InversionTime")),
         acquisition=_acquisition(dataset),
         slope=_slope(dataset),
         intercept=_number(dataset, "RescaleIntercept") or 0.0,
@@ -399,8 +437,6 @@ def _enhanced_frame(
     contrast: tuple[Hashable, ...] = (
         str(content.get("StackID", "")),
         _number(content, "TemporalPositionIndex"),
-        _rounded(_number(echo, "EffectiveEchoTime")),
-        _rounded(inversion),
         _number(groups["MRDiffusionSequence"], "DiffusionBValue"),
         _kind(frame_type),
         str(kind.get("ComplexImageComponent", "")),
@@ -410,11 +446,12 @@ def _enhanced_frame(
         source=source,
         number=number,
         **of_file,
-        pixel_spacing=_pair(measures.get("PixelSpacing")),
+        **_spacing(measures),
         position=_triple(groups["PlanePositionSequence"].get("ImagePositionPatient")),
         orientation=_cosines(groups["PlaneOrientationSequence"].get("ImageOrientationPatient")),
         thickness=_number(measures, "SpacingBetweenSlices") or _number(measures, "SliceThickness"),
         contrast=contrast,
+        times=(_number(echo, "EffectiveEchoTime"), None if inversion is None else float(inversion)),
         acquisition=Acquisition(
             repetition_time=_number(timing, "RepetitionTime"),
             echo_time=_number(echo, "EffectiveEchoTime"),
@@ -427,8 +464,35 @@ def _enhanced_frame(
         ),
         slope=_slope(transformation),
         intercept=_number(transformation, "RescaleIntercept") or 0.0,
-        set_aside=_marked(frame_type),
+        set_aside=kind_of_type(frame_type)
+        or complex_part(str(kind.get("ComplexImageComponent", "") or ""))
+        or _frame_part(groups),
     )
+
+
+def _frame_part(groups: _Groups) -> UnsupportedScan | None:
+    """Return why a frame's anatomy sets it aside (DICOM PS3.3 C.7.6.16.2.8)."""
+    part = _part_of_code(groups["FrameAnatomySequence"])
+    return None if part is None else _no_brain(part)
+
+
+def patient_key(dataset: Dataset) -> str:
+    """Return what stands for a patient: a hash, from which nobody reads a name or a number.
+
+    Args:
+        dataset: Of an instance.
+
+    Returns:
+        16 hexadecimal digits of PatientID with its issuer, else of PatientName; empty where the
+        header has neither.
+    """
+    names = ("PatientID", "IssuerOfPatientID")
+    told = [str(dataset.get(name, "") or "").strip() for name in names]
+    if not told[0]:
+        told = [str(dataset.get("PatientName", "") or "").strip()]
+    if not told[0]:
+        return ""
+    return hashlib.sha256("\0".join(told).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _of_file(dataset: Dataset) -> dict[str, Any]:
@@ -436,6 +500,8 @@ def _of_file(dataset: Dataset) -> dict[str, Any]:
     number = _number(dataset, "AcquisitionNumber")
     series = _number(dataset, "SeriesNumber")
     return {
+        "patient": patient_key(dataset),
+        "description": str(dataset.get("SeriesDescription", "") or ""),
         "study_uid": str(dataset.get("StudyInstanceUID", "")),
         "series_uid": str(dataset.get("SeriesInstanceUID", "")),
         "instance_uid": str(dataset.get("SOPInstanceUID", "")),
@@ -483,15 +549,23 @@ def _slope(dataset: Dataset) -> float:
     return 1.0 if slope is None else slope
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(float(value), 1)
+def _spacing(dataset: Dataset) -> dict[str, Any]:
+    """Return PixelSpacing, or what the header says in its place: one bad value spoils a series."""
+    said = ""
+    if "PixelSpacing" in dataset:
+        # The value as it is stored: to convert it is what fails.
+        raw = dataset.get_item("PixelSpacing").value
+        said = raw.decode("latin-1") if isinstance(raw, bytes) else _joined(raw)
+    try:
+        first, second = (float(value) for value in said.split("\\"))
+    except ValueError:
+        return {"pixel_spacing": None, "spacing_said": said.strip()}
+    return {"pixel_spacing": (first, second)}
 
 
-def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
-    if not values:
-        return None
-    first, second = (float(value) for value in values)
-    return first, second
+def _joined(value: Any) -> str:
+    values = value if isinstance(value, MultiValue | list | tuple) else (value,)
+    return "\\".join(str(one) for one in values if one is not None)
 
 
 def _triple(values: Sequence[float] | None) -> Triple | None:

@@ -10,17 +10,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meninx.errors import GeometryError
+from meninx.scan.warning import ScanWarning
 
 FloatArray = NDArray[np.float64]
 Value = TypeVar("Value", bound=np.generic)
 Plane = Literal["axial", "coronal", "sagittal"]
 
-# Headers hold positions as decimal strings, often rounded to a hundredth of a millimeter.
+# Headers hold positions as decimal strings, often rounded to a hundredth of a millimeter: slices
+# nearer than this lie in one place.
 POSITION_TOLERANCE_MM = 0.02
-# Beyond that a gap may differ from the series' spacing by this share.
+# Gaps that differ by more than this share of the spacing are said to be unequal.
 GAP_TOLERANCE = 0.01
+# Some exports round each coordinate to a tenth of a millimeter; two ends together are off by less
+# than this. dcm2niix converts such series without a word.
+ROUNDED_MM = 0.2
+# From this multiple of the spacing on, slices are missing in a gap; below its inverse the slices
+# belong to two series.
+MISSING_FROM = 1.5
+# Missing slices leave the rest worth judging as long as they are single and no more than this share
+# of all. dcm2niix warns of them and converts.
+MAX_MISSING_SHARE = 0.1
 # Direction cosines of one series agree to this, scanners' rounding included.
 COSINE_TOLERANCE = 1e-3
+# A newborn's brain, cut close, is 90 mm long; scanners' bores are 600 to 700 mm wide.
+SMALLEST_FIELD_MM, LARGEST_FIELD_MM = 70, 700
 # A slice may lie off the straight line through its neighbors by this share of the spacing.
 SHEAR_TOLERANCE = 0.02
 
@@ -67,63 +80,119 @@ def slice_order(positions: ArrayLike, orientation: ArrayLike) -> NDArray[np.intp
     return np.argsort(heights, kind="stable")
 
 
-def slice_spacing(positions: ArrayLike, orientation: ArrayLike) -> float:
-    """Return the distance between neighboring slices, having checked that they form a stack.
+@dataclass(frozen=True)
+class StackSpacing:
+    """How far apart the slices of a stack lie.
+
+    Args:
+        spacing_mm: Median distance between neighbors, above 0.
+        positions_mm: Of each slice along the normal, from the first, shape (n,); None where all
+            gaps are alike.
+        warnings: What is odd about it, though no reason not to judge.
+    """
+
+    spacing_mm: float
+    positions_mm: tuple[float, ...] | None = None
+    warnings: tuple[ScanWarning, ...] = ()
+
+
+def stack_spacing(positions: ArrayLike, orientation: ArrayLike) -> StackSpacing:
+    """Return the distances between slices, having checked that they form a stack.
 
     Args:
         positions: ImagePositionPatient in slice order, shape (n, 3), n >= 2, mm, LPS.
         orientation: ImageOrientationPatient, shape (6,), direction cosines.
 
     Returns:
-        Spacing in mm, always positive.
+        Spacing, true positions where it is unequal, and warnings.
 
     Raises:
-        GeometryError: If slices coincide, are missing, unevenly spaced or shifted sideways.
+        GeometryError: If slices coincide, too many are missing, or they are shifted sideways.
 
     References:
-        DICOM PS3.3 C.7.6.2.1.1.
+        DICOM PS3.3 C.7.6.2.1.1. What is tolerated is what dcm2niix converts.
     """
     points = np.asarray(positions, dtype=np.float64)
     normal = plane_normal(orientation)
-    gaps = np.diff(points @ normal)
+    heights = points @ normal
+    gaps = np.diff(heights)
     spacing = float(np.median(gaps))
-    tolerance = max(POSITION_TOLERANCE_MM, GAP_TOLERANCE * spacing)
+    _check_twins(gaps, len(points))
+    _check_sideways(points, normal, spacing)
+    if np.ptp(gaps) <= max(2 * POSITION_TOLERANCE_MM, GAP_TOLERANCE * spacing):
+        return StackSpacing(spacing)
+    warnings = [*_missing_slices(gaps, spacing)]
+    if not warnings:
+        warnings = [_uneven_gaps(gaps, spacing)]
+    return StackSpacing(spacing, tuple((heights - heights[0]).tolist()), tuple(warnings))
+
+
+def slice_spacing(positions: ArrayLike, orientation: ArrayLike) -> float:
+    """Return the distance between neighboring slices, mm; see `stack_spacing`."""
+    return stack_spacing(positions, orientation).spacing_mm
+
+
+def _check_twins(gaps: FloatArray, count: int) -> None:
     twins = np.flatnonzero(gaps <= POSITION_TOLERANCE_MM)
     if twins.size:
         raise GeometryError(
             f"{twins.size + 1 if twins.size == 1 else twins.size} slices share a position, the "
-            f"first at slice {twins[0] + 1} of {len(points)}; expected one slice a position: the "
-            "series may hold several echoes or time points that its headers do not tell apart"
+            f"first at slice {twins[0] + 1} of {count}, and their pixels differ; expected one "
+            "slice a position: the series may hold several echoes or time points that its headers "
+            "do not tell apart"
         )
-    uneven = np.flatnonzero(np.abs(gaps - spacing) > tolerance)
-    if uneven.size:
-        raise GeometryError(_uneven_message(gaps, spacing, int(uneven[0])))
+
+
+def _check_sideways(points: FloatArray, normal: FloatArray, spacing: float) -> None:
     steps = np.diff(points, axis=0)
     sideways = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
-    shifted = np.flatnonzero(sideways > max(POSITION_TOLERANCE_MM, SHEAR_TOLERANCE * spacing))
-    if shifted.size:
-        place = int(shifted[0])
+    shifted = np.flatnonzero(sideways > max(ROUNDED_MM, SHEAR_TOLERANCE * spacing))
+    # Rounding goes to and fro; what is sheared goes on in one direction.
+    drift = points[-1] - points[0]
+    drift = float(np.linalg.norm(drift - (drift @ normal) * normal))
+    leaning = drift > max(ROUNDED_MM, SHEAR_TOLERANCE * float(np.abs(np.sum(steps @ normal))))
+    if shifted.size or leaning:
+        place = int(shifted[0]) if shifted.size else 0
         raise GeometryError(
             f"slice {place + 2} is shifted {sideways[place]:.2f} mm sideways against slice "
             f"{place + 1} (spacing {spacing:.2f} mm): a sheared stack, as from a tilted gantry; "
             "resample it to a rectangular grid first"
         )
-    return spacing
 
 
-def _uneven_message(gaps: FloatArray, spacing: float, place: int) -> str:
-    """Return what is wrong with the gap after slice `place` (counted from 0)."""
-    gap = float(gaps[place])
-    missing = round(gap / spacing) - 1
-    if missing >= 1 and abs(gap - (missing + 1) * spacing) < 0.1 * spacing:
-        noun = "slice" if missing == 1 else "slices"
-        return (
-            f"{missing} {noun} missing after slice {place + 1} "
-            f"(gap {gap:.1f} mm, spacing {spacing:.1f} mm); export the whole series"
+def _missing_slices(gaps: FloatArray, spacing: float) -> list[ScanWarning]:
+    """Return a warning if slices are missing; raise if they are too many, or no stack at all."""
+    ratios = gaps / spacing
+    if (ratios < 1 / MISSING_FROM).any():
+        place = int(np.argmin(ratios))
+        raise GeometryError(
+            f"unequal spacing: the gap after slice {place + 1} is {gaps[place]:.2f} mm, expected "
+            f"{spacing:.2f} mm as between the others; export one series of one spacing"
         )
-    return (
-        f"unequal spacing: the gap after slice {place + 1} is {gap:.2f} mm, expected "
-        f"{spacing:.2f} mm as between the others; export one series of one spacing"
+    missing = np.where(ratios >= MISSING_FROM, np.rint(ratios) - 1, 0).astype(int)
+    if not missing.any():
+        return []
+    place, count = int(np.argmax(missing)), int(missing.sum())
+    share = count / (len(gaps) + 1 + count)
+    if missing.max() > 1 or share > MAX_MISSING_SHARE:
+        worst = int(missing[place])
+        noun = "slice" if worst == 1 else "slices"
+        more = f", {count} in all" if count > worst else ""
+        raise GeometryError(
+            f"{worst} {noun} missing after slice {place + 1} (gap {gaps[place]:.1f} mm, spacing "
+            f"{spacing:.1f} mm){more}; export the whole series"
+        )
+    after = ", ".join(str(index + 1) for index in np.flatnonzero(missing))
+    noun = "slice is" if count == 1 else "slices are"
+    text = f"{count} {noun} missing, after slice {after} (spacing {spacing:.1f} mm)"
+    return [ScanWarning("missing_slices", text)]
+
+
+def _uneven_gaps(gaps: FloatArray, spacing: float) -> ScanWarning:
+    return ScanWarning(
+        "uneven_spacing",
+        f"slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart (median {spacing:.2f} mm); "
+        "each is taken where its header puts it",
     )
 
 
@@ -154,6 +223,23 @@ def affine_of_stack(
     affine[:3, 2] = plane_normal(orientation) * slice_gap
     affine[:3, 3] = np.asarray(first_position, dtype=np.float64)
     return affine
+
+
+def field_of_view_fault(across_mm: float) -> str | None:
+    """Return what is wrong with the width of a slice that shows a head, in words.
+
+    Args:
+        across_mm: The longer side of its slices, mm.
+
+    Returns:
+        The fault; None for a plausible one.
+    """
+    if SMALLEST_FIELD_MM <= across_mm <= LARGEST_FIELD_MM:
+        return None
+    return (
+        f"slices {across_mm:.3g} mm across; expected {SMALLEST_FIELD_MM} to {LARGEST_FIELD_MM} mm, "
+        "as of heads: the pixel spacing or its unit is wrong; export the scan again"
+    )
 
 
 def spacing_of(affine: FloatArray) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from meninx.errors import OptionError, UnreadableFile, UnsupportedScan
+from meninx.errors import GeometryError, OptionError, UnreadableFile, UnsupportedScan
 from meninx.scan.geometry import FloatArray
 from meninx.scan.kinds import GZIP_MAGIC, HEADER_BYTES, is_nifti
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
@@ -71,6 +71,7 @@ def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
                 "the file again"
             )
         image, voxels = _parse(kind, data)
+        _check_spacing(header)
         single = [axis for axis, side in enumerate(shape) if side == 1]
         return Scan(
             name=source.name,
@@ -96,11 +97,29 @@ def _parse(
 
 def _affine(image: nibabel.Nifti1Image) -> FloatArray:
     """Return the affine in LPS, mm."""
-    unit = image.header.get_xyzt_units()[0]
+    header = image.header
+    unit = header.get_xyzt_units()[0]
     millimeters = {"meter": 1000.0, "micron": 0.001}.get(unit, 1.0)
-    affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
+    chosen = np.asarray(image.affine, dtype=np.float64)
+    if int(header["sform_code"]) > 0 and not np.abs(chosen[:3, :3]).any():
+        # An sform of zeros says nothing; ITK takes the qform then, too.
+        chosen = np.asarray(header.get_qform(), dtype=np.float64)
+    affine = RAS_TO_LPS @ chosen
     affine[:3] *= millimeters
     return np.asarray(affine)
+
+
+def _check_spacing(header: nibabel.Nifti1Header) -> None:
+    """Check the header's own spacing where no sform gives another: nibabel takes 1 mm for 0."""
+    if int(header["sform_code"]) > 0:
+        return
+    spacing = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if not (np.abs(spacing) > 0).all():
+        sides = ", ".join(f"{side:g}" for side in spacing)
+        raise GeometryError(
+            f"pixdim {sides}, and no sform: nothing says how large a voxel is; expected three "
+            "numbers above 0, in mm: export the volume again"
+        )
 
 
 def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

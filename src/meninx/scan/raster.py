@@ -1,4 +1,4 @@
-"""Read pictures: PNG, JPEG, TIFF, BMP and WebP."""
+"""Read pictures: PNG, JPEG, JPEG 2000, TIFF, BMP, GIF and WebP."""
 
 import io
 import warnings
@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from meninx.errors import LimitExceeded, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.source import Source, reading
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP")
+# TIFF 6.0: PhotometricInterpretation, 0 where the lowest value is white; Pillow turns 8 bits alone.
+PHOTOMETRIC, WHITE_IS_ZERO, WHITE_16 = 262, 0, 65535
 # Text chunk by which our own heat maps are known: drawn over a brain, they would pass for one.
 HEATMAP_KEY = "meninx heat map"
 # JPEG's chroma subsampling leaves a few levels of color even in gray pictures.
@@ -24,7 +26,8 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """Read a picture as a Scan of one slice without geometry.
 
     Args:
-        source: A PNG, JPEG, TIFF, BMP or WebP file; 1, 8 or 16 bit, gray, palette, RGB(A) or CMYK.
+        source: A PNG, JPEG, JPEG 2000, TIFF, BMP, GIF or WebP file; 1, 8 or 16 bit, gray, palette,
+            RGB(A) or CMYK. One that EXIF says is to be turned is read as it is shown.
         limits: Checked before the pixels are decoded.
 
     Returns:
@@ -76,11 +79,20 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
             # WeasyPrint, which makes our reports, asks Pillow to pass over what is cut off.
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             opened.load()
-            if opened.mode.startswith("I") or opened.mode == "F":
-                return np.asarray(opened, dtype=np.float32), 0.0
-            if opened.mode in ("1", "L"):
-                return np.asarray(opened.convert("L"), dtype=np.float32), 0.0
-            return _gray_of_color(_without_alpha(opened))
+            inverted = _is_inverted(opened)
+            turned = ImageOps.exif_transpose(opened)
+            if turned.mode.startswith("I") or turned.mode == "F":
+                gray = np.asarray(turned, dtype=np.float32)
+                return (WHITE_16 - gray if inverted else gray), 0.0
+            if turned.mode in ("1", "L"):
+                return np.asarray(turned.convert("L"), dtype=np.float32), 0.0
+            return _gray_of_color(_without_alpha(turned))
+
+
+def _is_inverted(picture: Image.Image) -> bool:
+    """Return whether 16 bits are stored with white as zero, which Pillow leaves as it is."""
+    tags = getattr(picture, "tag_v2", {})
+    return picture.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
 def _opened(data: bytes) -> Image.Image:

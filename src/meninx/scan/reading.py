@@ -214,7 +214,9 @@ def _entries_of(path: Path, limits: Limits, report: OnError, opened: ExitStack) 
         except InputError as error:
             report(error)
         else:
-            if not PurePosixPath(entry.filename).name.startswith("."):
+            inside = PurePosixPath(entry.filename).parts
+            # As in a folder; macOS keeps its own notes beside what it packs.
+            if not any(part.startswith(".") or part == "__MACOSX" for part in inside):
                 sources.append(Source(name, path, entry.file_size, entry.filename, archive))
     return sources
 

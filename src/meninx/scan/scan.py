@@ -18,6 +18,7 @@ from meninx.scan.geometry import (
     spacing_of,
     view_of,
 )
+from meninx.scan.warning import ScanWarning
 
 Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
 Voxels = NDArray[np.float32]
@@ -33,15 +34,20 @@ class Identity:
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uids: SOPInstanceUID of each slice, in slice order; one for an enhanced file.
+        patient: Stands for the patient, a hash; empty where the header names none.
     """
 
     study_uid: str | None = None
     series_uid: str | None = None
     instance_uids: tuple[str, ...] = ()
+    patient: str = ""
 
     def as_json(self) -> dict[str, str]:
         """Return the identity as the public JSON has it."""
-        names = {"study_instance_uid": self.study_uid, "series_instance_uid": self.series_uid}
+        names = {
+            "study_instance_uid": self.study_uid, "series_instance_uid": self.series_uid,
+            "patient": self.patient or None,
+        }  # fmt: skip
         return {name: value for name, value in names.items() if value is not None}
 
 
@@ -59,6 +65,9 @@ class Scan:
         colorfulness: Share of pixels that are colored, 0..1.
         slice_axis: Voxel axis along which slices follow each other, where the format says it; None
             to tell it from the spacing.
+        positions_mm: Where each slice lies along the slice axis, from the first; None where all
+            gaps are alike.
+        warnings: What is odd about it, though no reason not to judge.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
@@ -73,6 +82,8 @@ class Scan:
     identity: Identity = field(default_factory=Identity)
     colorfulness: float = 0.0
     slice_axis: int | None = None
+    positions_mm: tuple[float, ...] | None = None
+    warnings: tuple[ScanWarning, ...] = ()
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:
@@ -126,9 +137,37 @@ class Scan:
         """Distance between neighboring slices; None without geometry."""
         return None if self.spacing_mm is None else self.spacing_mm[self.view.slice_axis]
 
+    @property
+    def depths_mm(self) -> FloatArray | None:
+        """Where each slice lies along the slice axis, mm, shape (n,); None without geometry."""
+        if self.positions_mm is not None:
+            return np.array(self.positions_mm)
+        gap = self.slice_gap_mm
+        return None if gap is None else np.arange(len(self), dtype=np.float64) * gap
+
     def __len__(self) -> int:
         """Return the number of slices."""
         return int(self.voxels.shape[self.view.slice_axis])
+
+    def point_of(self, voxel: tuple[int, int, int]) -> FloatArray:
+        """Return where a voxel lies in the patient.
+
+        Args:
+            voxel: Index [i, j, k].
+
+        Returns:
+            LPS, mm, shape (3,).
+
+        Raises:
+            ValueError: If the scan has no geometry.
+        """
+        if self.affine is None:
+            raise ValueError(f"{self.name}: no geometry, so nothing can be placed in it")
+        place = np.array(voxel, dtype=np.float64)
+        if self.positions_mm is not None and self.slice_gap_mm:
+            axis = self.view.slice_axis
+            place[axis] = self.positions_mm[voxel[axis]] / self.slice_gap_mm
+        return np.asarray(self.affine[:3, :3] @ place + self.affine[:3, 3])
 
     def slice(self, index: int) -> "Slice":
         """Return one slice, turned for a reader.

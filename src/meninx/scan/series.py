@@ -11,17 +11,23 @@ from meninx.errors import GeometryError, InputError, UnsupportedScan
 from meninx.scan.geometry import (
     COSINE_TOLERANCE,
     POSITION_TOLERANCE_MM,
+    SMALLEST_FIELD_MM,
     FloatArray,
+    StackSpacing,
     affine_of_stack,
+    field_of_view_fault,
     plane_normal,
     slice_order,
-    slice_spacing,
+    stack_spacing,
 )
 from meninx.scan.scan import Identity, Sequence
 from meninx.scan.sequence import Acquisition
 from meninx.scan.source import Source
 
 Triple = tuple[float, float, float]
+# Echo and inversion times of one image, written slice by slice, differ in their last digit; those
+# of two echoes or inversions by milliseconds.
+TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Frame:
     Args:
         source: The file that holds its pixels.
         number: In the file, from 0.
+        patient: Stands for the patient: a hash of PatientID and its issuer, else of PatientName.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uid: SOPInstanceUID.
@@ -57,10 +64,14 @@ class Frame:
         position: Center of the first pixel, LPS mm; None without geometry.
         orientation: Row, then column direction cosines; None without geometry.
         thickness: SpacingBetweenSlices, else SliceThickness, mm, for a slice that stands alone.
-        contrast: What makes it another image of the same place: echo, time point, magnitude or
-            phase, stack.
+        contrast: What makes it another image of the same place: echo number, time point, magnitude
+            or phase, stack.
+        times: Echo and inversion time, ms, which tell images of one place apart too; each may be
+            None. They jitter from slice to slice.
         acquisition_number: Tells time points apart where `contrast` does not.
         acquisition: What tells the sequence.
+        description: SeriesDescription, which tells series apart where UIDs do not; never shown.
+        spacing_said: PixelSpacing as the header has it, where it is no pair of numbers.
         slope: RescaleSlope.
         intercept: RescaleIntercept.
         set_aside: Why it is nothing to detect tumors in; None if it is.
@@ -68,6 +79,7 @@ class Frame:
 
     source: Source
     number: int
+    patient: str
     study_uid: str
     series_uid: str
     instance_uid: str
@@ -78,8 +90,11 @@ class Frame:
     orientation: tuple[float, ...] | None
     thickness: float | None
     contrast: tuple[Hashable, ...]
+    times: tuple[float | None, float | None]
     acquisition_number: int | None
     acquisition: Acquisition
+    description: str = ""
+    spacing_said: str = ""
     slope: float = 1.0
     intercept: float = 0.0
     set_aside: UnsupportedScan | None = None
@@ -106,14 +121,30 @@ class Stack:
         except InputError:
             frames = self.frames
         uids = tuple(dict.fromkeys(frame.instance_uid for frame in frames))
-        return Identity(first.study_uid, first.series_uid, uids)
+        return Identity(first.study_uid, first.series_uid, uids, first.patient)
 
     def ordered(self) -> tuple[tuple[Frame, ...], FloatArray | None]:
-        """Return the frames along the normal of their plane, and the affine.
+        """Return the frames along the normal of their plane, and the affine; see `placed`."""
+        frames, affine, _ = self.placed()
+        return frames, affine
+
+    def coinciding(self) -> list[list[Frame]]:
+        """Return the frames that share a place with others, by place: copies, or time points."""
+        placed = [frame for frame in self.frames if frame.position and frame.orientation]
+        if len(placed) < 2 or placed[0].orientation is None:
+            return []
+        normal = plane_normal(placed[0].orientation)
+        heights = np.array([frame.position for frame in placed]) @ normal
+        order = np.argsort(heights, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(heights[order]) > POSITION_TOLERANCE_MM) + 1)
+        return [[placed[index] for index in part] for part in parts if len(part) > 1]
+
+    def placed(self) -> tuple[tuple[Frame, ...], FloatArray | None, StackSpacing | None]:
+        """Return the frames along the normal of their plane, and where they lie.
 
         Returns:
-            Frames and the affine (voxel [column, row, slice] to LPS mm); None for a single frame
-            without geometry.
+            Frames, the affine (voxel [column, row, slice] to LPS mm) and their spacing; None and
+            None for a single frame without geometry, no spacing for one with it.
 
         Raises:
             UnsupportedScan: If the series was set aside.
@@ -124,11 +155,16 @@ class Stack:
             raise first.set_aside
         if any(not frame.position or not frame.orientation for frame in self.frames):
             if len(self.frames) == 1:
-                return self.frames, None
+                return self.frames, None, None
             raise GeometryError(
                 f"{len(self.frames)} slices, some without ImagePositionPatient or "
                 "ImageOrientationPatient; expected both in each: export the series from the "
                 "scanner or the PACS, not from a viewer"
+            )
+        if first.pixel_spacing is None and first.spacing_said:
+            raise GeometryError(
+                f"PixelSpacing {first.spacing_said!r}, expected two numbers such as 0.9\\0.9; the "
+                "header was changed: export the series again"
             )
         if first.pixel_spacing is None:
             raise GeometryError(
@@ -143,18 +179,24 @@ class Stack:
         positions = np.array([frame.position for frame in self.frames])
         orientation = np.array([frame.orientation for frame in self.frames]).mean(axis=0)
         order = slice_order(positions, orientation)
-        if len(order) > 1:
-            gap = slice_spacing(positions[order], orientation)
-        else:
-            gap = abs(first.thickness or 1.0)
+        across = max(np.multiply(first.shape, first.pixel_spacing))
+        fault = field_of_view_fault(float(across))
+        try:
+            spacing = stack_spacing(positions[order], orientation) if len(order) > 1 else None
+        except GeometryError as error:
+            # In a head of half a millimeter all slices share a place: that is the lesser fault.
+            tiny = across < SMALLEST_FIELD_MM / 10
+            raise GeometryError(fault if fault and tiny else str(error)) from error
+        gap = spacing.spacing_mm if spacing else abs(first.thickness or 1.0)
         affine = affine_of_stack(positions[order[0]], orientation, first.pixel_spacing, gap)
-        return tuple(self.frames[index] for index in order), affine
+        return tuple(self.frames[index] for index in order), affine, spacing
 
 
 def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
     """Sort frames into scans.
 
-    A series is split by matrix, orientation and contrast, and by acquisition where slices would
+    A series is one of a patient, an exam and a number: UIDs alone are shared or empty in careless
+    exports. It is split by matrix, orientation and contrast, and by acquisition where slices would
     coincide otherwise. The result does not depend on the order of the frames.
 
     Args:
@@ -163,26 +205,48 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
     Returns:
         Stacks, ordered by place, series number, series UID and contrast.
     """
-    by_series: dict[str, list[Frame]] = defaultdict(list)
+    by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     for frame in _without_copies(frames):
-        by_series[frame.series_uid].append(frame)
-    numbered = sorted(
-        (_common_place(members), members[0].series_number or 0, uid)
-        for uid, members in by_series.items()
-    )
-    series = [(by_series[uid], _split(by_series[uid])) for _, _, uid in numbered]
-    places = [place for place, _, _ in numbered]
+        by_series[_series_key(frame)].append(frame)
+    series = sorted(
+        by_series.values(),
+        key=lambda members: (
+            _common_place(members), members[0].series_number or 0, members[0].series_uid,
+            repr(_series_key(members[0])),
+        ),
+    )  # fmt: skip
+    places = [_common_place(members) for members in series]
     stacks = []
-    for (members, parts), place in zip(series, places, strict=True):
+    for members, place in zip(series, places, strict=True):
         number = members[0].series_number
         # Only what is needed to tell the scans apart.
         shared = places.count(place) > 1
         words = [f"series {number if number is not None else members[0].series_uid}"] * shared
+        parts = _split(members)
         for index, part in enumerate(parts, 1):
             told = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
             name = f"{place} ({', '.join(told)})" if told else place
             stacks.append(Stack(name, tuple(part)))
-    return stacks
+    return _named_apart(stacks)
+
+
+def _series_key(frame: Frame) -> tuple[Hashable, ...]:
+    """Return what all frames of a series share: of one patient, one exam, one number."""
+    own = frame.description if not frame.series_uid else ""
+    return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
+
+
+def _named_apart(stacks: list[Stack]) -> list[Stack]:
+    """Return stacks of which no two have one name: two patients may share a folder and a number."""
+    names = [stack.name for stack in stacks]
+    told: dict[str, int] = defaultdict(int)
+    apart = []
+    for stack in stacks:
+        count = names.count(stack.name)
+        told[stack.name] += 1
+        own = f"{stack.name} ({told[stack.name]} of {count} of this name)"
+        apart.append(Stack(own, stack.frames) if count > 1 else stack)
+    return apart
 
 
 def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
@@ -198,8 +262,11 @@ def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
     )  # fmt: skip
     # A careless anonymizer gives all slices one UID: only what lies in one place is a copy.
     unique = {
-        (frame.series_uid, frame.instance_uid or frame.source.name, frame.number, frame.position):
-        frame for frame in reversed(ordered)
+        (
+            *_series_key(frame), frame.instance_uid or frame.source.name, frame.number,
+            frame.position,
+        ): frame
+        for frame in reversed(ordered)
     }  # fmt: skip
     return list(reversed(unique.values()))
 
@@ -214,6 +281,7 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
     """Split one series' frames into stacks, in a fixed order."""
     groups: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     directions: list[FloatArray] = []
+    echoes, inversions = (_levels([frame.times[n] for frame in frames]) for n in (0, 1))
     for frame in frames:
         reason = frame.set_aside.reason if frame.set_aside else ""
         spacing = tuple(round(value, 3) for value in frame.pixel_spacing or ())
@@ -223,12 +291,26 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
             spacing,
             _direction(frame, directions),
             frame.contrast,
+            echoes.get(frame.times[0]),
+            inversions.get(frame.times[1]),
         )
         groups[key].append(frame)
     parts: list[list[Frame]] = []
     for key in sorted(groups, key=repr):
         parts += _by_acquisition(groups[key]) if _coincide(groups[key]) else [groups[key]]
     return parts
+
+
+def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
+    """Return the number of the level that each time belongs to: what jitters is one level."""
+    levels: dict[float | None, int] = {}
+    last, level = None, 0
+    for value in sorted({value for value in values if value is not None}):
+        if last is not None and value - last > max(TIME_JITTER_MS, TIME_JITTER * value):
+            level += 1
+        levels[value] = level
+        last = value
+    return levels
 
 
 def _direction(frame: Frame, known: list[FloatArray]) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from meninx.errors import InputError, UnreadableFile
+from meninx.errors import InputError, UnreadableFile, printable
 from meninx.scan.limits import Limits
 
 # Decoders' messages can run to a page of advice to programmers.
@@ -22,7 +22,7 @@ class Source:
     """Name a file, or an entry of a zip, that can be read.
 
     Args:
-        name: As the user knows it.
+        name: As the user knows it; made printable.
         path: The file, or the zip that holds the entry.
         size: Bytes, unpacked.
         entry: Name inside the zip; None for a file of its own.
@@ -34,6 +34,9 @@ class Source:
     size: int
     entry: str | None = None
     archive: zipfile.ZipFile | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))
 
     def read(self, limits: Limits) -> bytes:
         """Return all bytes.

@@ -1,0 +1,236 @@
+"""Tell from a header whether an image is a plain MR slice of a head; one table of rules.
+
+Headers are typed by people and filled by machines: no attribute is always there, and none is always
+right. So each rule names the attributes that it reads, and words count as whole words alone: "IAC"
+in CARDIAC is no inner ear.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from meninx.errors import UnsupportedScan
+
+# Words of the head, or their beginnings: "HEADNECK" and "CRANIUM" count, "FEMORALHEAD" does not.
+# English, German, French, Spanish, Portuguese, Italian; the codes of DICOM PS3.16 Annex L among
+# them.
+HEAD_BEGINNINGS = (
+    "BRAIN", "HEAD", "SKULL", "CRANI", "NEURO", "CEREB", "PITUIT", "SELLA", "SELAR", "ORBIT",
+    "HYPOPHYS", "TEMPORAL", "POSTERIORFOSSA", "INTERNALAUDITORY", "ENCEPHAL", "ENCEFAL", "CEPHAL",
+    "KOPF", "SCHAEDEL", "SCHADEL", "HIRN", "GEHIRN", "TETE", "CRANE", "CERVEAU", "CABEZA",
+    "CABECA", "TESTA", "ENCEFALO", "CERVELLO", "IPOFISI", "HIPOFIS",
+)  # fmt: skip
+HEAD_WORDS = ("IAC", "IAM", "CERVEAU", "FACE")
+HEAD_ENDS = ("BRAIN", "GEHIRN", "SCHAEDEL", "SCHADEL", "KOPF")
+# Words of other parts, or their beginnings, in the same languages. None that begins a word of the
+# head ("HIP" would catch HIPPOCAMPUS) or of imaging (RADIAL is a way through k-space).
+OTHER_BEGINNINGS = (
+    "KNEE", "KNIE", "GENOU", "RODILLA", "JOELHO", "GINOCCHI",
+    "SHOULDER", "SCHULTER", "EPAULE", "HOMBRO", "OMBRO", "SPALLA",
+    "SPINE", "SPINAL", "WIRBEL", "RACHIS", "COLUMNA", "COLUNA", "COLONNA", "LUMBAR", "LOMBAR",
+    "LOMBAIRE", "THORAC", "SACRUM", "SACROIL", "CSPINE", "LSPINE", "TSPINE",
+    "HUEFT", "HUFT", "HANCHE", "CADERA", "QUADRIL", "FEMOR", "FEMUR",
+    "ANKLE", "SPRUNGGELENK", "CHEVILLE", "TOBILLO", "TORNOZELO", "CAVIGLIA",
+    "HANDGELENK", "POIGNET", "MUNECA", "PUNHO", "POLSO",
+    "ELBOW", "ELLENBOGEN", "COUDE", "COTOVELO", "GOMITO", "HUMER", "FOREARM",
+    "ABDOM", "LIVER", "LEBER", "FOIE", "HIGADO", "FIGADO", "FEGATO", "HEPAT", "KIDNEY", "RENAL",
+    "NIERE", "PANCREA", "PANKREA", "SPLEEN", "BILIARY", "MRCP", "CELIAC", "BOWEL",
+    "PELVI", "BECKEN", "BASSIN", "PROSTAT", "UTERUS", "UTERIN", "RECTUM", "REKTUM", "BLADDER",
+    "CARDIAC", "CARDIO", "HEART", "HERZ", "COEUR", "CORAZON", "CORACAO", "CUORE", "MYOCARD",
+    "BREAST", "MAMMA", "MAMMO", "CHEST", "LUNG", "AORTA", "EXTREMIT", "THIGH", "TIBIA", "ILIAC",
+    "FETUS",
+)  # fmt: skip
+OTHER_WORDS = ("HIP", "HIPS", "ANCA", "FOOT", "FEET", "FUSS", "PIED", "WRIST", "HAND", "HANDS",
+               "CALF", "MAMA", "SEIN", "SEINS", "CODO", "NECK", "HALS", "COU", "CUELLO", "LWS",
+               "BWS", "HWS", "ISG")  # fmt: skip
+# Localizers by their descriptions: GE, Siemens, Philips, and people.
+LOCALIZER_BEGINNINGS = (
+    "LOCALIZER", "LOCALISER", "LOCALIZADOR", "LOCALIZZATOR", "LOCALISAT", "LOCALISIER", "LOKALI",
+    "SCOUT", "SURVEY", "TOPOGRAM", "REPERAGE", "UEBERSICHT", "UBERSICHT", "PLANSCAN", "AAHEADSCOUT",
+    "AASCOUT", "AAHSCOUT",
+)  # fmt: skip
+LOCALIZER_WORDS = ("LOC", "LOCS", "LOCA", "3PL", "3PLANE", "3PLANES", "3PLAN", "3PLANS", "TRIPLANE",
+                   "TRIPLANAR", "REPERE", "PILOT")  # fmt: skip
+LOCALIZER_PAIRS = (("3", "PL"), ("3", "PLANE"), ("3", "PLANES"), ("3", "PLAN"), ("3", "PLANS"),
+                   ("3", "PLANOS"), ("3", "EBENEN"), ("3", "PIANI"), ("TRI", "PLANE"),
+                   ("THREE", "PLANE"), ("TRES", "PLANOS"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of image that is no plain slice.
+
+    Args:
+        reason: Of the refusal.
+        words: The same for a reader.
+        values: Of ImageType or FrameType, as a whole value or as one of its words.
+        source: Where these values are from.
+    """
+
+    reason: str
+    words: str
+    values: frozenset[str]
+    source: str
+
+
+def _kind(reason: str, words: str, values: str, source: str) -> Kind:
+    return Kind(reason, words, frozenset(value.strip() for value in values.split(",")), source)
+
+
+# Values 3 and on of ImageType; values 1 and 2 say no more than original or derived, and of whom.
+# MPR and reformatted images are slices of the head all the same.
+KINDS = (
+    _kind("localizer", "a localizer, taken to plan the others", "LOCALIZER, SCOUT",
+          "DICOM PS3.3 C.8.3.1.1.1"),
+    _kind("mosaic", "a mosaic of many slices in one picture; export it as single slices", "MOSAIC",
+          "Siemens MR conformance statement"),
+    _kind("derived", "a saved screen, not a slice", "SCREEN SAVE, SCREENSAVE, CAPTURE",
+          "GE, Philips"),
+    _kind("derived", "a projection, not a slice",
+          "PROJECTION IMAGE, PROJECTION, MIP, MAX_IP, MAX IP, MNIP, MINIP, MIN_IP, MIN IP, VRT, VR,"
+          "CSA MIP, VOLREN", "DICOM PS3.3 C.7.6.16.2.1; Siemens, GE, Philips"),
+    _kind("derived", "a phase image", "PHASE, PHASE MAP, P", "DICOM PS3.3 C.8.3.1.1.1; Siemens"),
+    _kind("derived", "the real or imaginary part of an image", "REAL, IMAGINARY, R, I",
+          "DICOM PS3.3 C.8.3.1.1.1; Siemens, Philips"),
+    _kind("derived", "a diffusion map",
+          "ADC, EADC, EXP, FA, TRACEW, TRACE, COLFA, TENSOR, DTI, RA, MD, KURTOSIS, IVIM",
+          "DICOM PS3.3 C.8.13.3.1; Siemens, GE"),
+    _kind("derived", "a flow image", "VELOCITY, FLOW, PCA", "DICOM PS3.3 C.8.13.3.1; Philips"),
+    _kind("derived", "a perfusion map",
+          "CBF, CBV, RCBF, RCBV, RELCBF, RELCBV, CORRCBV, MTT, RMTT, TTP, TMAX, TTS, GBP, PBP, AIF,"
+          "K2, KTRANS, VE, VP, KEP, IAUC, PEI, NEI, PERFUSION MAP, ASL CBF, M0",
+          "DICOM PS3.3 C.8.13.3.1; Siemens, GE"),
+    _kind("derived", "a map of relaxation, not an image",
+          "T1 MAP, T2 MAP, T2* MAP, T2_STAR MAP, R1 MAP, R2 MAP, R2* MAP, PD MAP, B0 MAP, B1 MAP,"
+          "PROTON DENSITY MAP, FIELD MAP, FIELDMAP, T1MAP, T2MAP, T2STAR MAP, QUANT, FAT FRACTION,"
+          "SWI_P, QSM, B0, B1", "DICOM PS3.3 C.8.13.3.1; Siemens MapIt"),
+    _kind("derived", "a difference of two images", "SUBTRACTION, SUBTRACT, SUB, DIFFERENCE",
+          "DICOM PS3.3 C.7.6.16.2.1; Siemens"),
+    _kind("derived", "a spectroscopic or functional map",
+          "SPECTROSCOPY, CSI, FMRI, BOLD, T-MAP, TMAP, T_MAP, Z_MAP, MOCO T-MAP, CORRELATION",
+          "DICOM PS3.3 C.8.13.3.1; Siemens"),
+)  # fmt: skip
+_BY_VALUE: Mapping[str, Kind] = {value: kind for kind in KINDS for value in kind.values}
+# Descriptions that name a map where ImageType is silent; whole words.
+DERIVED_DESCRIPTIONS = frozenset(
+    [
+        "ADC",
+        "EADC",
+        "FA",
+        "TRACEW",
+        "RCBV",
+        "RCBF",
+        "CBV",
+        "CBF",
+        "MTT",
+        "TTP",
+        "TMAX",
+        "MIP",
+        "MNIP",
+        "MINIP",
+        "COLFA",
+    ]
+)
+COMPLEX_PARTS = {"PHASE": "P", "REAL": "REAL", "IMAGINARY": "REAL"}
+
+
+def normalized(text: str) -> str:
+    """Return a text in capitals without accents; what is no letter or number becomes a blank."""
+    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    letters = "".join(one for one in plain if not unicodedata.combining(one))
+    return re.sub(r"[^A-Z0-9*]+", " ", letters.upper()).strip()
+
+
+def not_of_head(part: str) -> str | None:
+    """Return a body part that is not of the head, in words of the header.
+
+    Args:
+        part: BodyPartExamined or the meaning of an anatomic code; may be empty.
+
+    Returns:
+        The part; None where it is the head, or nothing is said.
+    """
+    words = normalized(part).split()
+    if not words:
+        return None
+    return None if _shows_head(words) else part.strip()
+
+
+def told_other_part(*texts: str) -> str | None:
+    """Return a body part that descriptions name, where none of them names the head.
+
+    Args:
+        *texts: Descriptions of study, series and protocol.
+
+    Returns:
+        The word; None where the head is named, or no part at all.
+    """
+    words = [word for text in texts for word in normalized(text).split()]
+    if _shows_head(words):
+        return None
+    return next((word for word in words if _is_other(word)), None)
+
+
+def _shows_head(words: Iterable[str]) -> bool:
+    """Return whether words name the head; "femoral head" does not."""
+    told = list(words)
+    if any(word.startswith(("FEMOR", "HUMER", "RADIAL", "METAT")) for word in told):
+        return False
+    return any(
+        word.startswith(HEAD_BEGINNINGS) or word in HEAD_WORDS or word.endswith(HEAD_ENDS)
+        for word in told
+    )
+
+
+def _is_other(word: str) -> bool:
+    return word.startswith(OTHER_BEGINNINGS) or word in OTHER_WORDS
+
+
+def is_localizer(text: str) -> bool:
+    """Return whether a description is that of a localizer."""
+    words = normalized(text).split()
+    pairs = set(pairwise(words))
+    return (
+        any(word.startswith(LOCALIZER_BEGINNINGS) or word in LOCALIZER_WORDS for word in words)
+        or not pairs.isdisjoint(LOCALIZER_PAIRS)
+    )  # fmt: skip
+
+
+def kind_of_type(values: Iterable[str] | str | None) -> UnsupportedScan | None:
+    """Return why ImageType or FrameType sets an image aside.
+
+    Args:
+        values: Of the attribute.
+
+    Returns:
+        The refusal; None for a plain image.
+    """
+    told = (values,) if isinstance(values, str) else tuple(values or ())
+    for number, value in enumerate(told):
+        text = str(value).upper().strip()
+        # Values 1 and 2 are of another kind; short codes such as "P" and "R" mean nothing there.
+        if number < 2 and text in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED"):
+            continue
+        spaced = text.replace("_", " ")
+        kind = _BY_VALUE.get(text) or _BY_VALUE.get(spaced)
+        if kind is not None:
+            return UnsupportedScan(kind.words, reason=kind.reason)
+    return None
+
+
+def complex_part(component: str) -> UnsupportedScan | None:
+    """Return why ComplexImageComponent sets an image aside (DICOM PS3.3 C.8.13.3.1.1)."""
+    value = COMPLEX_PARTS.get(component.upper().strip())
+    if value is None:
+        return None
+    kind = _BY_VALUE[value]
+    return UnsupportedScan(kind.words, reason=kind.reason)
+
+
+def map_by_description(text: str) -> UnsupportedScan | None:
+    """Return why a description sets an image aside that is said to be derived."""
+    if DERIVED_DESCRIPTIONS.isdisjoint(normalized(text).split()):
+        return None
+    return UnsupportedScan("a map made from other images, by its description", reason="derived")

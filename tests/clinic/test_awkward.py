@@ -1,0 +1,67 @@
+"""Results of scans whose headers round, lie or name people: written, or said why not."""
+
+import pytest
+from pydicom import dcmread
+from typer.testing import CliRunner
+
+from meninx.cli import app
+from meninx.clinic import results
+from meninx.synthesis.writing import dicom_slice
+from tests.scan.dicom_making import save
+
+RUN = CliRunner()
+
+
+def written(healthy, folder, change):
+    """Write a healthy phantom, each slice changed; return what predict says and what it wrote."""
+    for number in range(len(healthy.scan)):
+        dataset = dicom_slice(healthy.scan, number, 8)
+        change(dataset, number)
+        save(dataset, folder / "in" / f"{number:03}.dcm")
+    told = RUN.invoke(app, ["predict", str(folder / "in"), "--dicom-out", str(folder / "out")])
+    return told, sorted(path.name.split("-")[0] for path in (folder / "out").rglob("*.dcm"))
+
+
+def rounded_cosines(dataset, number):
+    dataset.ImageOrientationPatient = [1, 0.001 * (number % 2), 0, 0, 1, 0]
+
+
+def bad_dates(dataset, number):
+    del number
+    dataset.PatientSex = "female"
+    for keyword, value in (("PatientBirthDate", "19500000"), ("StudyTime", "anon")):
+        dataset[keyword]._value = value
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value")
+@pytest.mark.parametrize("change", [rounded_cosines, bad_dates])
+def test_results_are_written_all_the_same(healthy, tmp_path, change):
+    told, kinds = written(healthy, tmp_path, change)
+    assert told.exit_code == 0, told.output
+    assert {"SC", "SR"} <= set(kinds)
+    report = dcmread(next((tmp_path / "out").rglob("SR-*.dcm")))
+    assert report.PatientBirthDate in ("", "19000101", "19700101") or change is rounded_cosines
+
+
+def test_what_can_not_be_made_is_said_and_the_rest_written(healthy, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ValueError("of MUSTERMANN^ERIKA")
+
+    monkeypatch.setattr(results, "secondary_capture", refuse)
+    told, kinds = written(healthy, tmp_path, lambda dataset, number: None)
+    assert told.exit_code == 1
+    assert "SR" in kinds
+    assert "SC" not in kinds
+    assert "no SC: its headers do not allow it (ValueError)" in told.output
+    assert "MUSTERMANN" not in told.output
+
+
+def test_an_empty_uid_is_said(healthy, tmp_path):
+    def empty(dataset, number):
+        del number
+        dataset.StudyInstanceUID = ""
+
+    told, kinds = written(healthy, tmp_path, empty)
+    assert told.exit_code == 1
+    assert not kinds
+    assert "a UID in its headers is empty" in told.output

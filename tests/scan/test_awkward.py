@@ -1,0 +1,232 @@
+"""What real exports do: identities shared or lost, headers that round, jitter and repeat."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meninx.errors import UnsupportedScan
+from meninx.scan.kinds import kind_of
+from meninx.scan.reading import read_scans
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.studies import make_study
+from tests.scan.dicom_making import save, save_all, slices_of
+
+GRID = grid_of("axial", (104, 120, 12), (1.9, 1.8, 6.0))
+
+
+@pytest.fixture
+def series():
+    return slices_of(make_study("head", 7, None, "T1", "axial", GRID).scan)
+
+
+@pytest.fixture
+def other():
+    """Of another person."""
+    return slices_of(make_study("head", 9, None, "T1", "axial", GRID).scan, 2)
+
+
+def read(folder, errors):
+    return list(read_scans(folder, errors.append))
+
+
+def test_two_patients_of_one_series_uid_are_two_scans(series, other, tmp_path, errors):
+    for dataset in other:
+        dataset.StudyInstanceUID = series[0].StudyInstanceUID
+        dataset.SeriesInstanceUID = series[0].SeriesInstanceUID
+        dataset.SeriesNumber = series[0].SeriesNumber
+        dataset.PatientID = "another"
+    save_all([*series, *other], tmp_path)
+    first, second = read(tmp_path, errors)
+    assert not errors
+    assert len(first) == len(second) == 12
+    assert first.name != second.name
+    assert first.identity.patient != second.identity.patient
+    assert not set(first.identity.instance_uids) & set(second.identity.instance_uids)
+
+
+def test_two_exams_of_one_series_uid_are_two_scans(series, other, tmp_path, errors):
+    for dataset in other:
+        dataset.PatientID = series[0].PatientID
+        dataset.SeriesInstanceUID = series[0].SeriesInstanceUID
+    save_all([*series, *other], tmp_path)
+    found = read(tmp_path, errors)
+    assert not errors
+    assert len({scan.identity.study_uid for scan in found}) == 2
+
+
+@pytest.mark.parametrize("tell", ["number", "description"])
+def test_series_without_uid_are_parted_by_what_else_tells_them(
+    series, other, tmp_path, errors, tell
+):
+    for number, datasets in enumerate((series, other), 1):
+        for dataset in datasets:
+            dataset.PatientID, dataset.StudyInstanceUID = "1", "1.2.3"
+            dataset.SeriesInstanceUID = ""
+            dataset.SeriesNumber = number if tell == "number" else 1
+            dataset.SeriesDescription = f"T{number}" if tell == "description" else "T1"
+    save_all([*series, *other], tmp_path)
+    assert [len(scan) for scan in read(tmp_path, errors)] == [12, 12]
+    assert not errors
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("InversionTime", 2500.04, 2500.06), ("EchoTime", 98.345, 98.355), ("EchoTime", 2.9, 2.901)],
+)
+def test_times_that_jitter_are_one_contrast(series, tmp_path, errors, name, low, high):
+    for number, dataset in enumerate(series):
+        setattr(dataset, name, (low, high)[number % 2])
+    save_all(series, tmp_path)
+    (scan,) = read(tmp_path, errors)
+    assert (len(scan), scan.warnings) == (12, ())
+
+
+def test_two_echoes_of_one_number_are_two_scans(series, other, tmp_path, errors):
+    for time, datasets in ((20.0, series), (80.0, other)):
+        for number, dataset in enumerate(datasets):
+            dataset.PatientID, dataset.StudyInstanceUID = "1", "1.2.3"
+            dataset.SeriesInstanceUID, dataset.SeriesNumber = "1.2.4", 1
+            dataset.EchoTime, dataset.EchoNumbers = time, 1
+            dataset.SOPInstanceUID = f"1.2.{int(time)}.{number}"
+    save_all([*series, *other], tmp_path)
+    assert [len(scan) for scan in read(tmp_path, errors)] == [12, 12]
+
+
+def test_slices_sent_twice_count_once(series, tmp_path, errors):
+    save_all(series, tmp_path / "a")
+    for number, dataset in enumerate(series):
+        dataset.SOPInstanceUID = f"1.2.826.{number}"
+    save_all(series, tmp_path / "b")
+    (scan,) = read(tmp_path, errors)
+    assert len(scan) == 12
+    assert [warning.code for warning in scan.warnings] == ["copies_dropped"]
+    assert len(scan.identity.instance_uids) == 12
+
+
+def test_two_images_of_one_place_are_an_error(series, tmp_path, errors):
+    save_all(series, tmp_path / "a")
+    for number, dataset in enumerate(series):
+        dataset.SOPInstanceUID = f"1.2.826.{number}"
+        dataset.PixelData = (dataset.pixel_array + 1).tobytes()
+    save_all(series, tmp_path / "b")
+    assert not read(tmp_path, errors)
+    assert "their pixels differ" in str(errors[0])
+
+
+@pytest.mark.parametrize("dropped", [[5], [3, 8]])
+def test_single_missing_slices_are_a_warning(series, tmp_path, errors, dropped):
+    kept = [dataset for number, dataset in enumerate(series * 1) if number not in dropped]
+    save_all(kept, tmp_path)
+    found = read(tmp_path, errors)
+    if len(dropped) == 1:
+        (scan,) = found
+        assert [warning.code for warning in scan.warnings] == ["missing_slices"]
+        assert scan.positions_mm[5] == pytest.approx(36.0)
+        # A voxel beyond the gap lies where its header says.
+        position = np.array([float(value) for value in kept[7].ImagePositionPatient])
+        np.testing.assert_allclose(scan.point_of((0, 0, 7)), position, atol=1e-3)
+    else:  # two of twelve are more than a tenth
+        assert not found
+        assert "missing after slice" in str(errors[0])
+
+
+def test_positions_rounded_to_a_tenth_are_taken(series, tmp_path, errors):
+    for number, dataset in enumerate(series):
+        x, y, _ = map(float, dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [round(x, 1), round(y, 1), round(number * 3.3125, 1)]
+    save_all(series, tmp_path)
+    (scan,) = read(tmp_path, errors)
+    assert [warning.code for warning in scan.warnings] == ["uneven_spacing"]
+    assert scan.slice_gap_mm == pytest.approx(3.3, abs=0.1)
+
+
+@pytest.mark.parametrize("value", ["0.9", "0,9\\0,9", "0.9\\0.9\\0.9"])
+def test_a_bad_pixel_spacing_is_one_error_a_series(series, tmp_path, errors, value):
+    for number, dataset in enumerate(series):
+        dataset.PixelSpacing = ["1.25", "1.25"]
+        path = save(dataset, tmp_path / f"{number}.dcm")
+        raw = path.read_bytes()
+        old = b"\x28\x00\x30\x00DS\x0a\x001.25\\1.25 "
+        new = value.encode() + b" " * (len(value) % 2)
+        assert old in raw
+        new = b"\x28\x00\x30\x00DS" + len(new).to_bytes(2, "little") + new
+        path.write_bytes(raw.replace(old, new))
+    assert not read(tmp_path, errors)
+    (error,) = errors
+    assert error.reason == "geometry"
+    assert repr(value) in str(error)
+
+
+@pytest.mark.parametrize(
+    "dropped", [(), ("SpecificCharacterSet",), ("SpecificCharacterSet", "ImageType")]
+)
+def test_files_without_preamble_begin_with_any_element(series, tmp_path, errors, dropped):
+    import pydicom
+
+    for number, dataset in enumerate(series):
+        plain = pydicom.Dataset()
+        plain.update(
+            {element.tag: element for element in dataset if element.keyword not in dropped}
+        )
+        with (tmp_path / f"IM{number:04}").open("wb") as file:
+            pydicom.dcmwrite(
+                file, plain, implicit_vr=True, little_endian=True, enforce_file_format=False
+            )
+    (scan,) = read(tmp_path, errors)
+    assert len(scan) == 12
+
+
+def test_pictures_are_read_as_they_are_shown(tmp_path, errors):
+    gray = Image.fromarray((np.arange(96 * 80) % 251).reshape(96, 80).astype(np.uint8))
+    gray.save(tmp_path / "0.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by a quarter, clockwise
+    gray.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "1.png", exif=exif)
+    plain, turned = read(tmp_path, errors)
+    np.testing.assert_array_equal(plain.voxels, turned.voxels)
+
+
+def test_white_may_be_zero_in_16_bits_too(tmp_path, errors):
+    values = np.linspace(0, 60000, 96 * 80).reshape(96, 80).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "0.tif")
+    Image.fromarray(65535 - values).save(tmp_path / "1.tif", tiffinfo={262: 0})
+    plain, inverted = read(tmp_path, errors)
+    np.testing.assert_array_equal(plain.voxels, inverted.voxels)
+
+
+@pytest.mark.parametrize("kind", ["gif", "jp2"])
+def test_other_pictures_are_read(tmp_path, errors, kind):
+    Image.fromarray((np.arange(96 * 80) % 251).reshape(96, 80).astype(np.uint8)).save(
+        tmp_path / f"slice.{kind}"
+    )
+    (scan,) = read(tmp_path, errors)
+    assert scan.voxels.shape == (80, 96, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "what"),
+    [
+        ("T1.mgz", b"\x1f\x8b", "FreeSurfer"),
+        ("T1.nrrd", b"NRRD0004", "NRRD"),
+        ("T1.mha", b"ObjectType", "MetaImage"),
+        ("T1.hdr", b"\x5c\x01\x00\x00", "Analyze"),
+        ("study.tar.gz", b"\x1f\x8b", "tar xf"),
+        ("a.dcm.gz", b"\x1f\x8b", "gunzip"),
+        ("1.mat", b"MATLAB", "MATLAB"),
+        ("study.rar", b"Rar!", "rar"),
+    ],
+)
+def test_formats_that_are_not_read_say_what_to_do(name, head, what):
+    with pytest.raises(UnsupportedScan, match=what) as caught:
+        kind_of(head + bytes(600), name)
+    assert caught.value.reason == "other_format"
+
+
+def test_a_name_that_is_no_text_is_written_so_that_anything_takes_it(tmp_path, errors):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    path = folder / b"M\xfcller.png".decode("utf-8", "surrogateescape")
+    Image.fromarray((np.arange(96 * 80) % 251).reshape(96, 80).astype(np.uint8)).save(path)
+    (scan,) = read(folder, errors)
+    assert scan.name.endswith("M\\xfcller.png")
+    assert scan.name.encode("utf-8")

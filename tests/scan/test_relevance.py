@@ -1,0 +1,99 @@
+"""What headers say that an image shows: whole words, in the languages that people type."""
+
+import pytest
+
+from meninx.scan.relevance import (
+    complex_part,
+    is_localizer,
+    kind_of_type,
+    map_by_description,
+    not_of_head,
+    told_other_part,
+)
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["CARDIAC", "SACROILIAC", "CELIAC", "FEMORALHEAD", "Femoral head", "CSPINE", "KNEE", "NECK"],
+)
+def test_words_inside_words_do_not_count(part):
+    assert not_of_head(part) == part
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["", "HEAD", "BRAIN", "WHOLEBRAIN", "HEADNECK", "Kopf", "Schädel", "TETE", "crâne", "IAC",
+     "CABEZA", "cabeça", "encefalo", "SKULL", "ORBITS", "Temporal bone"],
+)  # fmt: skip
+def test_words_of_the_head(part):
+    assert not_of_head(part) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "word"),
+    [
+        (("MRI KNEE LEFT", "PD SAG"), "KNEE"),
+        (("", "Hüfte links"), "HUFTE"),
+        (("IRM rachis lombaire", "T2"), "RACHIS"),
+        (("MR brain and spine", "T2 spine"), None),
+        (("", "T1 hippocampus"), None),
+        (("", "T1 radial VIBE"), None),
+        (("", ""), None),
+    ],
+)
+def test_descriptions_name_another_part(texts, word):
+    assert told_other_part(*texts) == word
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3-Pl T2* FGRE", "3 PL LOC", "3-Pl Loc SSFSE", "LOC", "Lokalizer", "Localizador",
+     "localizzatore", "repérage 3 plans", "AAHead_Scout", "Loc 3 plans", "3-plane", "Survey_SHC",
+     "SCOUT"],
+)  # fmt: skip
+def test_localizers(text):
+    assert is_localizer(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["T1 MPRAGE", "3D FLAIR", "Block design", "T2 velocity", "3D planar", "allocated", ""]
+)
+def test_no_localizers(text):
+    assert not is_localizer(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (["ORIGINAL", "PRIMARY", "M", "NORM"], None),
+        (["DERIVED", "SECONDARY", "MPR"], None),
+        (["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"], None),
+        (["ORIGINAL", "PRIMARY", "P", "ND"], "derived"),
+        (["ORIGINAL", "PRIMARY", "R", "FFE"], "derived"),
+        (["DERIVED", "PRIMARY", "PERFUSION", "RCBV"], "derived"),
+        (["DERIVED", "PRIMARY", "MTT"], "derived"),
+        (["DERIVED", "PRIMARY", "T1 MAP"], "derived"),
+        (["DERIVED", "PRIMARY", "T2_STAR MAP"], "derived"),
+        (["DERIVED", "SECONDARY", "MIP"], "derived"),
+        (["DERIVED", "SECONDARY", "MNIP"], "derived"),
+        (["DERIVED", "PRIMARY", "DIFFUSION", "EADC"], "derived"),
+        (["DERIVED", "SECONDARY", "SUBTRACTION"], "derived"),
+        (["ORIGINAL", "PRIMARY", "LOCALIZER"], "localizer"),
+        ("MOSAIC", "mosaic"),
+        (None, None),
+    ],
+)
+def test_image_types(values, reason):
+    found = kind_of_type(values)
+    assert (found.reason if found else None) == reason
+
+
+def test_parts_of_complex_images():
+    assert complex_part("MAGNITUDE") is None
+    assert complex_part("MIXED") is None
+    assert {complex_part(part).reason for part in ("PHASE", "REAL", "IMAGINARY")} == {"derived"}
+
+
+def test_maps_that_a_description_names():
+    assert map_by_description("ep2d_diff_ADC").reason == "derived"
+    assert map_by_description("T1 MPRAGE facade") is None
