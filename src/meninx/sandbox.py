@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from meninx.errors import LimitExceeded, MeninxError, UnreadableFile
+from meninx.quiet import quiet_libraries
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class Sandbox:
 
 
 def _limit(memory_bytes: int) -> None:
+    quiet_libraries()
     threading.Thread(target=end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,9 +1,7 @@
 """Run meninx from a shell: one module a verb, imported when it is called."""
 
 import io
-import logging
 import sys
-import warnings
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from meninx.errors import MeninxError
+from meninx.quiet import quiet_libraries
 
 # In the order in which a newcomer meets them.
 VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
@@ -70,10 +69,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal, or Windows' redirection, may lack letters that names of files have.
             stream.reconfigure(errors="backslashreplace")
-    # Libraries warn with values of a header in their text: no patient's name leaves by that way.
-    warnings.simplefilter("ignore")
-    for library in ("pydicom", "highdicom", "pynetdicom"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+    quiet_libraries()
     try:
         app()
     except MeninxError as error:

@@ -18,8 +18,8 @@ LabelOption: TypeAlias = list[str] | None
 LABEL_OPTION = typer.Option(
     "--label",
     metavar="NAME=LABEL",
-    help="What folders of that name hold: none, unknown, glioma, meningioma or pituitary; again "
-    "for each name that does not say it.",
+    help="What folders of that name hold: none, unknown, glioma, meningioma, pituitary, or "
+    "out to leave them out; again for each name that does not say it.",
     show_default=False,
 )
 ALLOW_LEAKS_OPTION = typer.Option(

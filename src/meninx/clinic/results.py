@@ -89,7 +89,11 @@ def write_results(
         return []
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for kind, dataset in result_objects(origin, bundle, on_fault).items():
+    made = result_objects(origin, bundle, on_fault)
+    for kind in {"SC", "SEG"} - set(made):
+        # Of a run before, whose answer was another.
+        (folder / f"{kind}-{origin.uid(kind)}.dcm").unlink(missing_ok=True)
+    for kind, dataset in made.items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)

@@ -1,8 +1,11 @@
 """Find out what a folder of pictures or volumes is labeled as, by its names."""
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from meninx.errors import DataError
@@ -19,7 +22,13 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "validation", "valid": "validation", "validation": "validation",
 }  # fmt: skip
-MASK_WORDS = ("mask", "seg", "label", "labels", "segmentation")
+MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation")
+# Numbers are labels only beside each other: "tumor/0" is the first patient with a tumor.
+NUMBERS = ("0", "1")
+# What a folder is said to be that is left out.
+LEFT_OUT = "out"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ def parse_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     """Return what folder names mean, by their lower-case names.
 
     Args:
-        labels: A type's name, `none` or `unknown`, by folder name.
+        labels: A type's name, `none`, `unknown` or `out` (left out), by folder name.
 
     Returns:
         The same for any case of the names.
@@ -106,9 +115,10 @@ def parse_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
         DataError: If a label is none of these.
     """
     for name, label in (labels or {}).items():
-        if label not in (*TYPE_NAMES, "none", "unknown"):
+        if label not in (*TYPE_NAMES, "none", "unknown", LEFT_OUT):
             raise DataError(
-                f"--label {name}={label}: expected one of {', '.join(TYPE_NAMES)}, none, unknown"
+                f"--label {name}={label}: expected one of {', '.join(TYPE_NAMES)}, none, unknown, "
+                f"{LEFT_OUT}"
             )
     return {name.lower(): label for name, label in (labels or {}).items()}
 
@@ -119,7 +129,7 @@ def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item
     Args:
         data: A folder with a folder for each class, maybe inside of Training and Testing; or one
             with volumes beside their masks, a folder for each person.
-        labels: What further folder names mean: a type's name, `none` or `unknown`.
+        labels: What further folder names mean: a type's name, `none`, `unknown` or `out`.
 
     Returns:
         In the order of their paths.
@@ -131,6 +141,7 @@ def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name a folder of class folders or a manifest CSV")
     pictures, volumes = [], []
+    passed_over: Counter[str] = Counter()
     for path in sorted(data.rglob("*")):
         # Hidden files are the leavings of other programs.
         if not path.is_file() or any(p.startswith(".") for p in path.relative_to(data).parts):
@@ -139,6 +150,11 @@ def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item
             volumes.append(path)
         elif path.suffix.lower() in PICTURE_SUFFIXES:
             pictures.append(path)
+        else:
+            passed_over[path.suffix.lower() or "(no suffix)"] += 1
+    if passed_over:
+        told = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common(8))
+        log.warning("%s: files passed over: %s", data, told)
     items = list(_class_items(data, pictures, named)) + list(_volume_items(data, volumes, named))
     if not items:
         raise DataError(
@@ -158,6 +174,8 @@ def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Ite
             silent[folder] = silent.get(folder, 0) + 1
             continue
         label, split = found
+        if label == LEFT_OUT:
+            continue
         yield Item(
             path,
             tumor=label != "none",
@@ -169,18 +187,29 @@ def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Ite
         told = ", ".join(f"{name} ({count} pictures)" for name, count in sorted(silent.items())[:8])
         raise DataError(
             f"{data}: folders whose names say neither tumor nor no tumor: {told}; say what they "
-            "hold with --label NAME=none|unknown|" + "|".join(TYPE_NAMES)
+            f"hold with --label NAME=none|unknown|{'|'.join(TYPE_NAMES)}, or leave them out with "
+            f"--label NAME={LEFT_OUT}"
         )
 
 
 def _labeled(data: Path, path: Path, named: Mapping[str, str]) -> tuple[str, str] | None:
     """Return a path's label and its split."""
     folders = path.relative_to(data).parts[:-1] or ()
-    label, split = None, ""
+    label, split, place = None, "", data
     for name in (*((data.name,) if not folders else ()), *folders):
-        label = named.get(name.lower()) or label_of(name) or label
+        told = named.get(name.lower()) or label_of(name)
+        if name in NUMBERS and name not in named and (label or not _are_classes(place)):
+            told = None
+        label, place = told or label, place / name
         split = SPLIT_NAMES.get(name.lower(), split)
     return (label, split) if label else None
+
+
+@cache
+def _are_classes(folder: Path) -> bool:
+    """Return whether all folders in a folder are named by numbers that are labels."""
+    names = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
+    return names == set(NUMBERS)
 
 
 def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Iterator[Item]:
@@ -202,6 +231,8 @@ def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> It
                     "name) nor a folder whose name says tumor or no tumor"
                 )
             label, split = found or ("unknown", "")
+            if label == LEFT_OUT:
+                continue
             relative = folder.relative_to(data)
             yield Item(
                 path,

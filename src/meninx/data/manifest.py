@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meninx.data.folders import VOLUME_SUFFIXES, Item, normal_sequence
+from meninx.data.tables import table_text, truth_of
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 
@@ -180,7 +181,10 @@ def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, s
     names = read_header(path, raw)
     missing = [column for column in needed if column not in names]
     if missing:
-        raise DataError(f"{path}: the columns {', '.join(missing)} are missing")
+        found = ", ".join(name for name in names if name) or "none"
+        raise DataError(
+            f"{path}: the columns {', '.join(missing)} are missing; its columns are {found}"
+        )
     reader = csv.DictReader(_text_of(path, raw), names, restval="")
     try:
         _, *rows = reader
@@ -203,9 +207,12 @@ def read_header(path: Path, raw: bytes) -> list[str]:
         DataError: If it is no UTF-8 text.
     """
     try:
-        names = [name.strip() for name in next(csv.reader(_text_of(path, raw)), [])]
+        names = next(csv.reader(_text_of(path, raw)), [])
     except csv.Error as error:
         raise DataError(f"{path}: line 1: {error}") from error
+    # As people write them: "Picture", "TUMOR".
+    known = {*COLUMNS, *FURTHER_COLUMNS}.union(*ALIASES.values())
+    names = [name.lower() if name.lower() in known else name for name in names]
     for name, others in ALIASES.items():
         alias = next((other for other in others if other in names), None)
         if name not in names and alias is not None:
@@ -267,13 +274,8 @@ def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
 
 
 def _text_of(path: Path, raw: bytes) -> io.StringIO:
-    """Return a table's text; of our own tables names of files may be bytes that are no text."""
-    ours = raw.startswith(OWN_HEADING)
-    try:
-        text = raw.decode("utf-8-sig", "surrogateescape" if ours else "strict")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
-    return io.StringIO(text, newline="")
+    """Return a table's text; in our own tables names of files may be bytes that are no text."""
+    return table_text(path, raw, bytes_kept=raw.startswith(OWN_HEADING))
 
 
 def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] = ()) -> None:
@@ -355,9 +357,10 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
     faults += [
         f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
     ]
-    if row["tumor"] not in ("0", "1"):
+    told = truth_of(row["tumor"])
+    if told not in ("0", "1"):
         faults.append(f"{place}: tumor is {row['tumor']!r}, expected 0 or 1")
-    tumor = row["tumor"] == "1"
+    tumor = told == "1"
     kind = row["tumor_type"]
     if kind not in (*TYPE_NAMES, "none", "unknown"):
         faults.append(f"{place}: tumor_type is {kind!r}")

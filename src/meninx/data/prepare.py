@@ -30,6 +30,7 @@ from meninx.data.manifest import (
     stack_faults,
     write_manifest,
 )
+from meninx.data.tables import truth_of
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
@@ -608,7 +609,7 @@ def _item_of(row: dict[str, str], path: Path, label: str, place: str, faults: li
         return (row.get(name) or "").strip()
 
     kind = label or cell("tumor_type").lower()
-    tumor = cell("tumor") or {"": "", "none": "0"}.get(kind, "1")
+    tumor = truth_of(cell("tumor")) or {"": "", "none": "0"}.get(kind, "1")
     file = path.parent / row["picture"]
     mask = path.parent / row["mask"] if row.get("mask") else None
     if not row["picture"]:

@@ -1,5 +1,6 @@
 """Store a detector in other number formats, and refuse to where its answers would change."""
 
+import contextlib
 import dataclasses
 import shutil
 import tempfile
@@ -92,7 +93,9 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
         calibration: Normalized slices whose ranges `int8` takes, shape (n, 3, h, w); best of the
             pictures that the detector learned from.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    source, target = source.resolve(), target.resolve()
+    # Of large tensors ONNX Runtime leaves files where it is called from.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         # Constants folded, so that weights that are stored in half precision are whole again.
         plain = Path(folder) / "plain.onnx"
         # ONNX's own inference of shapes is enough; the symbolic one can't enlarge maps.

@@ -1,0 +1,80 @@
+"""Tables as pandas, spreadsheets and people write them say the same."""
+
+import pytest
+from PIL import Image
+
+from meninx.data.folders import find_items
+from meninx.data.manifest import read_rows
+from meninx.data.tables import table_text, truth_of
+
+PLAIN = "picture,tumor\na.png,1\nb.png,0\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        PLAIN.encode(),
+        b"\xef\xbb\xbf" + PLAIN.encode(),
+        PLAIN.encode("utf-16"),
+        PLAIN.replace(",", ";").encode(),
+        PLAIN.replace(",", "\t").encode("utf-16"),
+        PLAIN.replace("\n", "\r").encode(),
+        PLAIN.replace("\n", "\r\n").encode(),
+        PLAIN.replace(",", ", ").encode(),
+    ],
+    ids=["plain", "mark", "utf-16", "semicolon", "tab", "cr", "crlf", "blanks"],
+)
+def test_one_table_in_all_forms(tmp_path, raw):
+    assert table_text(tmp_path, raw).read() == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("1.0", "1"), ("0.0", "0"), ("True", "1"), ("FALSE", "0"), ("yes", "1"), ("No", "0"),
+     ("2", "2"), ("", "")],
+)  # fmt: skip
+def test_words_for_yes_and_no(text, told):
+    assert truth_of(text) == told
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), 9).save(path)
+
+
+def test_capital_headings_and_words_are_understood(tmp_path):
+    for number in range(4):
+        picture(tmp_path / f"{number}.png")
+    table = tmp_path / "table.csv"
+    rows = "".join(f"{n}.png;{bool(n % 2)}\n" for n in range(4))
+    table.write_text("Picture;Tumor\n" + rows, encoding="utf-8")
+    rows = read_rows(table, table.read_bytes(), ["picture", "tumor"])
+    assert [truth_of(row["tumor"]) for row in rows] == ["0", "1", "0", "1"]
+
+
+def test_numbers_are_labels_only_beside_each_other(tmp_path):
+    for name in ("tumor/0/a.png", "tumor/1/b.png", "healthy/0/c.png", "healthy/1/d.png"):
+        picture(tmp_path / "patients" / name)
+    found = {one.path.name: one.tumor for one in find_items(tmp_path / "patients")}
+    assert found == {"a.png": True, "b.png": True, "c.png": False, "d.png": False}
+    for name in ("0/a.png", "1/b.png"):
+        picture(tmp_path / "classes" / name)
+    found = {one.path.name: one.tumor for one in find_items(tmp_path / "classes")}
+    assert found == {"a.png": False, "b.png": True}
+
+
+def test_folders_can_be_left_out_and_other_files_are_named(tmp_path, caplog):
+    for name in ("yes/a.png", "no/b.png", "pred/c.png"):
+        picture(tmp_path / name)
+    (tmp_path / "yes" / "notes.docx").write_text("x")
+    found = find_items(tmp_path, {"pred": "out"})
+    assert {one.path.name for one in found} == {"a.png", "b.png"}
+    assert "1 .docx" in caplog.text
+
+
+def test_masks_named_segm_are_masks(tmp_path):
+    for name in ("BraTS_355_Segm.nii", "BraTS_355_flair.nii"):
+        (tmp_path / "case").mkdir(exist_ok=True)
+        (tmp_path / "case" / name).write_bytes(b"x")
+    (one,) = find_items(tmp_path)
+    assert one.mask.name == "BraTS_355_Segm.nii"
