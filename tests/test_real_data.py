@@ -60,9 +60,10 @@ def test_enhanced_files_of_test_objects_are_read_and_refused(real_data):
         folder = real_data / "dicom" / f"enhanced-{name}-not-a-brain"
         results = list(score_path(detector, folder))
         assert results
-        for scan, found in results:
-            assert scan is not None
-            assert (found.status, found.reason) == ("refused", "too_small")
+        for _, found in results:
+            assert found.status == "refused"
+            # One file of Philips holds a field map beside its magnitude.
+            assert found.reason in ("too_small", "derived")
 
 
 def test_mosaics_are_set_aside_and_their_twelve_bits_are_clean(real_data):

@@ -69,7 +69,9 @@ def test_json_is_one_object_a_line_and_nothing_else(studies):
         str(studies / "series"),
     ]
     assert all(line["status"] == "scored" for line in lines)
-    assert set(lines[1]["identity"]) == {"study_instance_uid", "series_instance_uid"}
+    assert set(lines[1]["identity"]) == {
+        "study_instance_uid", "series_instance_uid", "patient",
+    }  # fmt: skip
 
 
 def test_renamed_shuffled_and_zipped_is_the_same_probability(studies, tmp_path):

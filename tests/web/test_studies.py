@@ -45,7 +45,9 @@ def test_a_series_is_scored_and_shown_with_its_heat_map(scored, sick):
     assert f"{study.probability:.3f}" in page
     (finding,) = browser.client.get(f"/api/v1/studies/{study.id}/finding").json()
     assert finding["probability"] == study.probability
-    assert set(finding["identity"]) == {"study_instance_uid", "series_instance_uid"}
+    assert set(finding["identity"]) == {
+        "study_instance_uid", "series_instance_uid", "patient",
+    }  # fmt: skip
     folder = scored.settings.studies / study.id / "shown"
     volume, heat = (nibabel.load(folder / name) for name in ("0.nii", "0-heat.nii"))
     assert volume.shape == heat.shape == sick.scan.voxels.shape
