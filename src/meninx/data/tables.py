@@ -63,6 +63,9 @@ def truth_of(text: str) -> str:
 
     Args:
         text: Such as `1.0`, `True` or `yes`.
+
+    Returns:
+        `1`, `0`, or the text.
     """
     word = text.strip().lower()
     return "1" if word in YES else "0" if word in NO else text
