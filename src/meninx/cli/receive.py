@@ -3,8 +3,10 @@
 import logging
 import os
 import signal
+import ssl
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,22 +21,26 @@ from meninx.cli.peer_options import (
     TitleOption,
     tls_context,
 )
+from meninx.cli.verb_settings import takes_settings
 from meninx.cli.web_options import LOCAL
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
-    from meninx.clinic.node import OnJudged
+    from meninx.clinic.node import NodeSettings, OnJudged
 
 GIB = 1024**3
 
 
-def receive(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 11112,
-    title: TitleOption = "MENINX",
-    data: Annotated[
-        Path, typer.Option(help="Folder of what was received and of the ledger.")
-    ] = Path("meninx-node"),
+@dataclass(frozen=True)
+class ReceiveSettings:
+    """Settings of `meninx receive` as its user gives them: a field for each option."""
+
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 11112
+    title: TitleOption = "MENINX"
+    data: Annotated[Path, typer.Option(help="Folder of what was received and of the ledger.")] = (
+        Path("meninx-node")
+    )
     to: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,23 +48,23 @@ def receive(
             "for each.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     caller: Annotated[
         list[str] | None,
         typer.Option(help="Title that may call; again for each.", show_default="all"),
-    ] = None,
+    ] = None
     caller_host: Annotated[
         list[str] | None,
         typer.Option(help="IP address that may call; again for each.", show_default="all"),
-    ] = None,
+    ] = None
     quiet: Annotated[
         float, typer.Option(min=0, help="A study is whole once nothing came for so many seconds.")
-    ] = 5.0,
+    ] = 5.0
     keep_hours: Annotated[
         float, typer.Option(min=0, help="Delete a finished study after so long.")
-    ] = 24.0,
-    disk_gib: Annotated[float, typer.Option(min=0.001, help="That the inbox may take.")] = 50.0,
-    associations: Annotated[int, typer.Option(min=1, help="At a time.")] = 16,
+    ] = 24.0
+    disk_gib: Annotated[float, typer.Option(min=0.001, help="That the inbox may take.")] = 50.0
+    associations: Annotated[int, typer.Option(min=1, help="At a time.")] = 16
     worklist: Annotated[
         str | None,
         typer.Option(
@@ -66,12 +72,53 @@ def receive(
             "environment as MENINX_WORKLIST_KEY.",
             show_default=False,
         ),
-    ] = None,
-    model: ModelOption = None,
-    tls_certificate: CertificateOption = None,
-    tls_key: KeyOption = None,
-    tls_authority: AuthorityOption = None,
-) -> None:
+    ] = None
+    model: ModelOption = None
+    tls_certificate: CertificateOption = None
+    tls_key: KeyOption = None
+    tls_authority: AuthorityOption = None
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether whoever reaches the port may send."""
+        return self.host not in LOCAL and not self.caller and not self.caller_host
+
+    def tls(self, *, server: bool) -> ssl.SSLContext | None:
+        """Return how to speak TLS as a server or as a client; None for plain connections."""
+        return tls_context(self.tls_certificate, self.tls_key, self.tls_authority, server=server)
+
+    def for_node(self) -> "NodeSettings":
+        """Return what the node runs by: addresses parsed, certificates loaded.
+
+        Returns:
+            The same settings in the node's terms: bytes, peers, contexts.
+
+        Raises:
+            OptionError: If an address or a certificate can't be used.
+        """
+        with needs_extra("hospital"):
+            from meninx.clinic.node import NodeSettings
+            from meninx.clinic.peers import peer_of
+        client = self.tls(server=False)
+        return NodeSettings(
+            folder=self.data,
+            host=self.host,
+            port=self.port,
+            title=self.title,
+            callers=tuple(self.caller or ()),
+            hosts=tuple(self.caller_host or ()),
+            quiet_seconds=self.quiet,
+            peers=tuple(peer_of(address, self.title, client) for address in self.to or ()),
+            keep_hours=self.keep_hours,
+            most_bytes=int(self.disk_gib * GIB),
+            most_associations=self.associations,
+            model=self.model.resolve() if self.model else None,
+            tls=self.tls(server=True),
+        )
+
+
+@takes_settings(ReceiveSettings)
+def receive(settings: ReceiveSettings) -> None:
     """Take studies from the hospital's network, judge them, send results back as DICOM.
 
     C-STORE of MR images, C-ECHO and storage commitment. A study is judged once nothing came for a
@@ -80,40 +127,27 @@ def receive(
     from meninx.detect.loading import load_detector
 
     with needs_extra("hospital"):
-        from meninx.clinic.node import Node, NodeSettings
-        from meninx.clinic.peers import peer_of
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    for noisy in ("pynetdicom", "pydicom", "highdicom"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    if host not in LOCAL and not caller and not caller_host:
+        from meninx.clinic.node import Node
+    _log_without_names()
+    if settings.open_to_all:
         typer.echo("meninx: everybody who reaches this port may send; see --caller", err=True)
-    load_detector(model)  # a damaged file is told now, not at the first study
-    client_tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
-    node = Node(
-        NodeSettings(
-            folder=data,
-            host=host,
-            port=port,
-            title=title,
-            callers=tuple(caller or ()),
-            hosts=tuple(caller_host or ()),
-            quiet_seconds=quiet,
-            peers=tuple(peer_of(address, title, client_tls) for address in to or ()),
-            keep_hours=keep_hours,
-            most_bytes=int(disk_gib * GIB),
-            most_associations=associations,
-            model=model.resolve() if model else None,
-            tls=tls_context(tls_certificate, tls_key, tls_authority, server=True),
-        ),
-        _to_worklist(worklist) if worklist else None,
-    )
+    load_detector(settings.model)  # a damaged file is told now, not at the first study
+    on_judged = _to_worklist(settings.worklist) if settings.worklist else None
+    node = Node(settings.for_node(), on_judged)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     listening = node.start()
-    typer.echo(f"meninx: {title} listens on {host}:{listening}", err=True)
+    typer.echo(f"meninx: {settings.title} listens on {settings.host}:{listening}", err=True)
     stop.wait()
     node.stop()
+
+
+def _log_without_names() -> None:
+    """Log our own lines; the DICOM packages' would name what they read."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    for noisy in ("pynetdicom", "pydicom", "highdicom"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def _to_worklist(address: str) -> "OnJudged":
