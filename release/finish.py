@@ -21,7 +21,6 @@ from meninx.learn.recipe import read_recipe
 from meninx.learn.training import DETECTOR_NAME, hashes_of
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
-log = logging.getLogger(__name__)
 
 
 def main() -> None:

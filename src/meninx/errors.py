@@ -14,8 +14,12 @@ A message says what, where, found against expected, and what to do next. It neve
 name: the place is a file path or a shortened series number.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
+
+# Halves of characters, but for those that stand for a byte (PEP 383).
+LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def printable(text: str) -> str:
@@ -23,12 +27,14 @@ def printable(text: str) -> str:
 
     Args:
         text: Such as a path: names of files need not be text, and Python stands surrogates in for
-            their bytes.
+            their bytes. Tables and JSON can hold surrogates that stand for no byte.
 
     Returns:
-        The same; of each byte that is no text its number, such as `M\xfcller.png`.
+        The same; of each byte that is no text its number, such as `M\xfcller.png`, and of other
+        surrogates theirs, such as `\ud83d`.
     """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    escaped = LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class MeninxError(Exception):

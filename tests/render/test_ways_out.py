@@ -2,8 +2,8 @@
 
 import base64
 import io
-import json
 import re
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -167,6 +167,10 @@ def test_the_check_runs_once_and_only_when_something_is_drawn(sick, monkeypatch)
 
 def test_what_was_not_scored_has_no_bundle(sick):
     detector = load_detector()
-    findings = detector.score(sick.scan)
-    assert bundles.bundle_of(detector, None, findings) is None
-    assert json.dumps(findings.as_json())
+    noise = np.random.default_rng(0).uniform(0, 100, sick.scan.voxels.shape)
+    noisy = replace(sick.scan, voxels=noise.astype(np.float32))
+    findings = detector.score(noisy)
+    assert findings.status == "refused"
+    assert bundles.bundle_of(detector, noisy, findings) is None
+    with pytest.raises(ValueError, match="nothing to draw"):
+        Bundle(detector, noisy, findings)

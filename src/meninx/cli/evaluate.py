@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from meninx.cli.data_options import (
 from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
 from meninx.errors import OptionError
-
-if TYPE_CHECKING:
-    pass
 
 SHIPPED = "meninx"
 

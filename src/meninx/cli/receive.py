@@ -128,7 +128,7 @@ def receive(settings: ReceiveSettings) -> None:
 
     with needs_extra("hospital"):
         from meninx.clinic.node import Node
-    _log_without_names()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     if settings.open_to_all:
         typer.echo("meninx: everybody who reaches this port may send; see --caller", err=True)
     load_detector(settings.model)  # a damaged file is told now, not at the first study
@@ -141,13 +141,6 @@ def receive(settings: ReceiveSettings) -> None:
     typer.echo(f"meninx: {settings.title} listens on {settings.host}:{listening}", err=True)
     stop.wait()
     node.stop()
-
-
-def _log_without_names() -> None:
-    """Log our own lines; the DICOM packages' would name what they read."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    for noisy in ("pynetdicom", "pydicom", "highdicom"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def _to_worklist(address: str) -> "OnJudged":

@@ -65,7 +65,7 @@ class Kind:
     Args:
         reason: Of the refusal.
         words: The same for a reader.
-        values: Of ImageType or FrameType, as a whole value or as one of its words.
+        values: Whole values of ImageType or FrameType.
         source: Where these values are from.
     """
 

@@ -1,0 +1,20 @@
+"""Messages hold only text that any terminal, file and log takes."""
+
+import pytest
+
+from meninx.errors import UnreadableFile, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("Größe/да \U0001f9e0", "Größe/да \U0001f9e0"),
+        ("M\udcfcller", "M\\xfcller"),  # a byte of Latin-1
+        ("half \ud83d", "half \\ud83d"),  # half of a character, as a cut JSON text has it
+        ("\udc00 \udfff", "\\udc00 \\udfff"),
+    ],
+)
+def test_printable(text, shown):
+    assert printable(text) == shown
+    assert str(UnreadableFile(text, place=text)).encode() == f"{shown}: {shown}".encode()
