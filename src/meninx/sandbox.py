@@ -68,7 +68,7 @@ class Sandbox:
         try:
             return self._running().submit(function, *arguments)
         except BrokenProcessPool:  # it ended over a call before, whose result tells of it
-            self._kill()
+            self.kill()
             return self._running().submit(function, *arguments)
 
     def _running(self) -> ProcessPoolExecutor:
@@ -96,7 +96,7 @@ class Sandbox:
         try:
             return begun.result(self._seconds)
         except TimeoutError as error:
-            self._kill()
+            self.kill()
             raise LimitExceeded(f"took longer than {self._seconds:g} s") from error
         except MeninxError:
             raise
@@ -104,7 +104,7 @@ class Sandbox:
             # It ended, or is out of memory: what is left of it is not trusted. No more than the
             # kind is logged, for a message may hold what a file holds.
             log.warning("%s in the process apart", type(error).__name__)
-            self._kill()
+            self.kill()
             raise UnreadableFile("the files could not be decoded; export them again") from error
 
     def close(self) -> None:
@@ -113,7 +113,8 @@ class Sandbox:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End the process, whatever it is at."""
         if self._pool is not None:
             # The executor has no public way to end a process that does not answer.
             for process in list((self._pool._processes or {}).values()):

@@ -1,4 +1,4 @@
-"""The whole way on Ray: once through, killed and resumed, on a second node that dies."""
+"""The whole way: once through, killed and resumed; on a cluster, where a node dies."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.archive.conftest import ROWS, SERIES
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TIMES = ["milliseconds", "detector"]
-MIB = 2**20
+SMALL = {"object_store_memory": 100 * 2**20}
 
 
 def command(source, out, *options):
@@ -117,10 +117,82 @@ def test_killed_anywhere_and_run_again_it_gives_the_same_table(whole, archive, t
     assert table(out) == table(whole[0])
 
 
-def test_several_that_sort_share_the_folders(whole, archive, tmp_path, monkeypatch):
+def test_a_process_that_judges_killed_loses_nothing(whole, archive, tmp_path):
+    out = tmp_path / "out"
+    with subprocess.Popen(command(archive, out, "--maps"), stderr=subprocess.DEVNULL) as driver:
+        wait_for_rows(out, 1, driver)
+        for pid in descendants(driver.pid, "spawn_main")[-2:]:
+            os.kill(pid, signal.SIGKILL)
+    assert driver.returncode == 1
+    assert table(out) == table(whole[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_keeps_what_is_done_and_leaves_nothing_behind(archive, tmp_path, number):
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    kept.mkdir()
+    with subprocess.Popen(
+        command(archive, out), stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"TMPDIR": str(kept)},
+    ) as driver:  # fmt: skip
+        wait_for_rows(out, 1, driver)
+        begun = descendants(driver.pid, "spawn_main")
+        driver.send_signal(number)
+        _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "run the same command again to go on" in said
+    assert begun
+    assert not [pid for pid in begun if "spawn_main" in command_line(pid)]
+    assert list(kept.glob("meninx-*")) == []
+    assert len(pd.read_parquet(out)) >= 1
+
+
+def test_a_list_that_breaks_off_ends_the_run_in_one_line(archive, tmp_path):
+    """Its beginning is checked at once; what comes later ends the walk while others score."""
+    rows = b"path\nc/cut.png\n" + b"c/gone.png\n" * 2000
+    (tmp_path / "list.csv").write_bytes(rows.replace(b"c/", bytes(archive) + b"/c/") + b"\xff\n")
+    result = run(tmp_path / "list.csv", tmp_path / "out")
+    assert result.returncode == 2
+    assert "no readable list (UnicodeDecodeError)" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def command_line(pid):
+    with suppress(OSError):
+        return (Path("/proc") / str(pid) / "cmdline").read_text()
+    return ""
+
+
+def descendants(driver, word):
+    """Return the processes below a driver whose command line has a word, the oldest first."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
+    own = {driver}
+    for _ in range(5):
+        own |= {pid for pid, parent in parents.items() if parent in own}
+    return sorted(pid for pid in own if word in command_line(pid))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of one machine with two CPUs; Ray's workers end with it."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **SMALL}
+    )
+    yield cluster
+    cluster.shutdown()
+
+
+def test_on_a_cluster_several_that_sort_share_the_folders(
+    whole, archive, cluster, tmp_path, monkeypatch
+):
     monkeypatch.setattr(run_module, "_feed", sorters.feed)
     named = load_detector(threads=1).model
-    options = Options(str(archive), named, workers=2, maps=True)
+    options = Options(str(archive), named, workers=2, maps=True, address=cluster.address)
     kept = Table(tmp_path / "out", named["sha256"])
     progress = run_module.score_archive(options, kept, lambda _: None, threading.Event())
     kept.settle()
@@ -129,61 +201,36 @@ def test_several_that_sort_share_the_folders(whole, archive, tmp_path, monkeypat
     assert table(tmp_path / "out") == table(whole[0])
 
 
-def test_a_worker_killed_loses_nothing(whole, archive, tmp_path):
+def test_a_worker_of_a_cluster_killed_loses_nothing(whole, archive, cluster, tmp_path):
     out = tmp_path / "out"
-    with subprocess.Popen(command(archive, out, "--maps"), stderr=subprocess.PIPE) as driver:
+    wanted = command(archive, out, "--maps", "--address", cluster.address)
+    with subprocess.Popen(wanted, stderr=subprocess.PIPE, text=True) as driver:
         killed = 0
         while driver.poll() is None and killed < 2:
-            for pid in workers_of(driver.pid):
+            for pid in descendants(os.getpid(), "MapWorker")[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
-            time.sleep(1)
-        driver.communicate()
-    assert killed
+            time.sleep(0.5)
+        _, said = driver.communicate(timeout=240)
+    assert killed == 2, said
     assert table(out) == table(whole[0])
 
 
-def workers_of(driver):
-    """Return a process that scores for a driver, if there is one; Ray stands between them."""
-    parents, names = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            pid, stat = int(folder.name), (folder / "stat").read_text()
-            parents[pid] = int(stat.rpartition(")")[2].split()[1])
-            names[pid] = (folder / "cmdline").read_text()
-    own = {driver}
-    for _ in range(4):
-        own |= {pid for pid, parent in parents.items() if parent in own}
-    return [pid for pid in own if "MapWorker" in names.get(pid, "")][:1]
-
-
-def test_a_node_that_dies_loses_nothing(whole, archive, tmp_path):
-    small = {"object_store_memory": 100 * MIB}
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **small}
-    )
-    second = cluster.add_node(num_cpus=1, **small)
-    try:
-        out = tmp_path / "out"
-        wanted = command(archive, out, "--maps", "--address", cluster.address)
-        with subprocess.Popen(wanted, stderr=subprocess.PIPE, text=True) as driver:
-            wait_for_rows(out, 2, driver)
-            cluster.remove_node(second, allow_graceful=False)
-            _, told = driver.communicate(timeout=240)
-        assert driver.returncode == 1, told
-    finally:
-        cluster.shutdown()
+def test_a_node_that_dies_loses_nothing(whole, archive, cluster, tmp_path):
+    second = cluster.add_node(num_cpus=1, **SMALL)
+    out = tmp_path / "out"
+    wanted = command(archive, out, "--maps", "--address", cluster.address)
+    with subprocess.Popen(wanted, stderr=subprocess.PIPE, text=True) as driver:
+        wait_for_rows(out, 2, driver)
+        cluster.remove_node(second, allow_graceful=False)
+        _, said = driver.communicate(timeout=240)
+    assert driver.returncode == 1, said
     assert table(out) == table(whole[0])
 
 
 def test_a_cluster_of_one_cpu_is_told(archive, tmp_path):
     cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 1,
-            "include_dashboard": False,
-            "object_store_memory": 100 * MIB,
-        },
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **SMALL}
     )
     try:
         result = run(archive, tmp_path / "out", "--address", cluster.address)

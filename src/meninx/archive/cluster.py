@@ -1,6 +1,6 @@
-"""Walk, group and score an archive on Ray Data; runs in a process of its own.
+"""Walk, group and score an archive on a Ray cluster; runs in a process of its own.
 
-That process can be ended whatever Ray is waiting for, and takes with it the Ray that it started.
+That process can be ended whatever Ray is waiting for.
 """
 
 import dataclasses
@@ -24,31 +24,27 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
-from meninx.archive.news import LOST, Channel, News, Told
+from meninx.archive.news import LOST, Channel, News, Told, stopped_by
 from meninx.archive.options import Options
 from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import Entry, Folder, open_store
 from meninx.archive.table import Done
 from meninx.archive.units import Unit, units_of
-from meninx.errors import DataError, MeninxError, OptionError
+from meninx.errors import MeninxError, OptionError
 from meninx.sandbox import end_with_parent
 
-# Walking and sorting need little, and on a small machine the scorers would leave them nothing:
+# Walking and sorting need little, and on a small cluster the scorers would leave them nothing:
 # Ray Data waits for ever where an operator has no CPU to run on.
 FIND_CPUS, SCORE_CPUS = 0.1, 0.8
 # Folders and units sent about at a time: few, so that a stop loses little and workers end together.
 FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 16
 # One process that sorts keeps up with many that score, and takes seconds of a core to start.
 SCORERS_A_SORTER = 8
-# Kept free for Ray's own on a machine that we start it on: rows and names are small.
-OBJECT_STORE_BYTES = 256 * 2**20
 # A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go
 # through a million files before the first is scored.
 BLOCK_BYTES = 2**14
 # With a single CPU in the whole cluster Ray Data waits for ever.
 LEAST_CPUS = 2
-# Told to the Ray that we start beyond those that score: for walking and sorting.
-SPARE_CPUS = 1
 KNOCK_SECONDS, WATCH_SECONDS = 10, 5
 
 
@@ -79,7 +75,7 @@ def _fed(options: Options, done: Done, channel: Channel) -> News:
                 channel.put(units)
         return None
     except ray.exceptions.RayTaskError as error:
-        return _in_one_line(options.source, error)
+        return stopped_by(options.source, getattr(error, "cause", None) or error)
     except ray.exceptions.RayError:
         return LOST
     except MeninxError as error:
@@ -109,25 +105,9 @@ def _nodes() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
 
 
-def _in_one_line(source: str, error: ray.exceptions.RayTaskError) -> MeninxError:
-    """Return an error of another process as one of our own."""
-    cause = getattr(error, "cause", None) or error
-    if isinstance(cause, MeninxError):
-        return cause
-    line = str(cause).strip().splitlines()[-1:] or [""]
-    return DataError(
-        f"{source}: stopped by {_kind(cause)}: {line[0]}; what is done is kept, run the same "
-        "command to go on"
-    )
-
-
-def _kind(error: BaseException) -> str:
-    return type(error).__name__
-
-
 @contextmanager
 def _cluster(options: Options) -> Iterator[None]:
-    """Join a cluster, or start one of this machine alone; leave or end it afterwards."""
+    """Join a cluster, and leave it afterwards."""
     # Ray's core writes past Python of many things that are as they should be, and that it was told
     # not to.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -150,15 +130,9 @@ def _cluster(options: Options) -> Iterator[None]:
 
 
 def _join(options: Options) -> None:
-    if options.address:
-        _knock(options.address)
-        ray.init(options.address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            num_cpus=_workers_alone(options) + SPARE_CPUS,
-            include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-        )  # fmt: skip
+    address = str(options.address)
+    _knock(address)
+    ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def _knock(address: str) -> None:
@@ -213,8 +187,8 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Told
         batch_size=UNITS_A_BLOCK,
         num_cpus=SCORE_CPUS,
         num_gpus=gpus,
-        # On a cluster they become more as there is room: with all at once it may never come.
-        compute=ActorPoolStrategy(min_size=1 if options.address else workers, max_size=workers),
+        # They become more as there is room: with all at once it may never come.
+        compute=ActorPoolStrategy(min_size=1, max_size=workers),
     )
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         table = cast("pa.Table", batch)
@@ -230,13 +204,7 @@ def _workers(options: Options) -> tuple[int, float]:
     gpus = int(_resources().get("GPU", 0))
     if gpus and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return options.workers or gpus, gpus / max(options.workers or gpus, gpus)
-    if options.address:
-        return options.workers or int(_resources().get("CPU", 1)), 0
-    return _workers_alone(options), 0
-
-
-def _workers_alone(options: Options) -> int:
-    return options.workers or os.cpu_count() or 1
+    return options.workers or int(_resources().get("CPU", 1)), 0
 
 
 # What goes from task to task are JSON texts in a table of one column: a table of nested values

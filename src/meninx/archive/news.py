@@ -1,8 +1,8 @@
-"""Name what the process that runs Ray tells the one that keeps the table."""
+"""Name what the process that scores tells the one that keeps the table."""
 
 from typing import Any, Protocol
 
-from meninx.errors import MeninxError
+from meninx.errors import DataError, MeninxError
 
 # That a machine of the cluster was lost.
 LOST = "lost"
@@ -17,3 +17,22 @@ class Channel(Protocol):
 
     def put(self, news: News) -> None:
         """Put something in, once there is room."""
+
+
+def stopped_by(source: str, error: BaseException) -> MeninxError:
+    """Return an error of any kind as one of our own, in one line.
+
+    Args:
+        source: The archive.
+        error: What stopped the run.
+
+    Returns:
+        The error itself if it is one of ours.
+    """
+    if isinstance(error, MeninxError):
+        return error
+    line = str(error).strip().splitlines()[-1:] or [""]
+    return DataError(
+        f"{source}: stopped by {type(error).__name__}: {line[0]}; what is done is kept, run the "
+        "same command to go on"
+    )

@@ -14,8 +14,8 @@ class Options:
         source: As for `open_store`.
         named: Name and SHA-256 of the detector.
         model: The detector file; None for the one that ships.
-        workers: How many score at a time; 0 for one a core, or one a GPU where there are any.
-        address: Of a running Ray cluster; None to start Ray on this machine.
+        workers: How many score at a time; 0 for one a core, or on a cluster with GPUs one a GPU.
+        address: Of a running Ray cluster; None for this machine alone.
         maps: Whether heat maps are kept.
         seconds: That a unit may take.
         memory_bytes: That scoring a unit may take.

@@ -136,9 +136,11 @@ def _pass(
 
 
 def _feed(options: Options, done: Done, channel: Channel) -> None:
-    """Score in this process; only this one is to wait until Ray is imported."""
-    from meninx.archive.cluster import feed
-
+    """Score in this process: on this machine alone, or on a cluster."""
+    if options.address:
+        from meninx.archive.cluster import feed  # only this process waits until Ray is imported
+    else:
+        from meninx.archive.machine import feed
     feed(options, done, channel)
 
 

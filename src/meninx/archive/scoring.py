@@ -119,8 +119,12 @@ class UnitScorer:
         return row_of(Findings.of_error(error, self._named), "", SeriesFacts(), files, unit.bytes)
 
     def close(self) -> None:
-        """End the process apart."""
+        """End the process apart once it has done what was begun."""
         self._apart.close()
+
+    def kill(self) -> None:
+        """End the process apart, whatever it is at."""
+        self._apart.kill()
 
 
 class _Begun:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import fsspec
+import pyarrow
 import pyarrow.parquet as parquet
 from fsspec.implementations.local import LocalFileSystem
 
@@ -274,6 +275,16 @@ class ListStore(FileStore):
                 yield Folder(parent or ".", tuple(sorted(entries, key=lambda one: one.name)))
 
     def _names(self) -> Iterator[str]:
+        """Yield the list's paths; what can't be read of it is an OptionError."""
+        try:
+            yield from self._rows()
+        except (UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
+            raise OptionError(
+                f"{self._list}: no readable list ({type(error).__name__}); expected CSV in UTF-8 "
+                f"or Parquet with a column {LIST_COLUMN!r}"
+            ) from error
+
+    def _rows(self) -> Iterator[str]:
         if self._list.lower().endswith(".parquet"):
             with self._files.open(self._list, "rb") as file:
                 table = parquet.ParquetFile(file)

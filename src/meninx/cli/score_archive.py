@@ -35,11 +35,13 @@ def score_archive(
     model: ModelOption = None,
     workers: Annotated[
         int,
-        typer.Option(min=0, help="How many score at a time; 0 for one a core, or one a GPU."),
+        typer.Option(
+            min=0, help="How many score at a time; 0 for one a core, or one a GPU of a cluster."
+        ),
     ] = 0,
     address: Annotated[
         str | None,
-        typer.Option(help="Of a running Ray cluster, such as host:6379; else Ray is started here."),
+        typer.Option(help="Of a running Ray cluster, such as host:6379; else this machine alone."),
     ] = None,
     maps: Annotated[
         bool, typer.Option("--maps", help="Keep a heat map of each scan, as PNG in the table.")
@@ -58,7 +60,7 @@ def score_archive(
     was scored, 1 if some were refused, failed or out of reach, 2 for wrong usage. For research,
     not for diagnosis.
     """
-    with needs_extra("archive", "ray"):
+    with needs_extra("archive", *(("ray",) if address else ())):
         from meninx.archive.options import Options
         from meninx.archive.run import score_archive
         from meninx.archive.store import open_store
@@ -124,7 +126,7 @@ def _reported(
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     began = time.monotonic()
     with Bar(*columns, console=console, transient=True, disable=console.quiet) as bar:
-        task = bar.add_task("starting Ray", total=None)
+        task = bar.add_task("starting", total=None)
 
         def report(progress: "Progress") -> None:
             files = progress.files + progress.earlier

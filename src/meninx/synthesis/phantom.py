@@ -17,6 +17,8 @@ TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
 NOT_ENHANCING = 0.3
 # 12-bit scanners put the brightest tissue somewhat below full scale.
 FULL_SCALE = 1800.0
+# Points rendered in one go: their arrays stay in the cache, twice as fast as all at once.
+BLOCK = 32768
 # Brain extraction leaves a rim of the meninges.
 BRAIN_EXTRACTION_MM = 1.0
 # Row and column direction cosines of each plane, as scanners write them (LPS).
@@ -147,7 +149,17 @@ class Phantom:
     def _sampled(
         self, points: FloatArray, signals: dict[str, float], softness: float
     ) -> tuple[FloatArray, FloatArray]:
-        """Return signal and tumor share at points."""
+        """Return signal and tumor share at points, shape (n,) each."""
+        parts = [
+            self._sampled_block(points[:, start : start + BLOCK], signals, softness)
+            for start in range(0, points.shape[1], BLOCK)
+        ]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
+
+    def _sampled_block(
+        self, points: FloatArray, signals: dict[str, float], softness: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return signal and tumor share at a few points."""
         healthy = points if self.lesion is None else self.lesion.displaced(points)
         image = self.head.signal_at(healthy, signals, softness)
         tumor = np.zeros_like(image)

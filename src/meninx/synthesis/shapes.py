@@ -72,7 +72,7 @@ class SmoothNoise:
         length: Correlation length, mm.
     """
 
-    SIDE = 64
+    SIDE = 64  # a power of two: the field repeats by a mask of bits
     PER_LENGTH = 4  # lattice points to a correlation length: linear interpolation stays smooth
 
     def __init__(self, rng: np.random.Generator, length: float) -> None:
@@ -90,21 +90,19 @@ class SmoothNoise:
         """Return the field at points, shape (n,)."""
         position = points / np.float32(self._step)
         lower = np.floor(position)
-        share = position - lower
-        base = lower.astype(np.int64) % self.SIDE
-        after = (base + 1) % self.SIDE
-        index = [
-            (base[0] * self.SIDE**2, after[0] * self.SIDE**2),
-            (base[1] * self.SIDE, after[1] * self.SIDE),
-            (base[2], after[2]),
+        above = position - lower
+        share = ((1 - above[0], above[0]), (1 - above[1], above[1]), (1 - above[2], above[2]))
+        base = lower.astype(np.int32) & (self.SIDE - 1)
+        index = (base, (base + 1) & (self.SIDE - 1))
+        lines = [
+            (index[x][0] * self.SIDE**2 + index[y][1] * self.SIDE, share[0][x] * share[1][y])
+            for y in (0, 1)
+            for x in (0, 1)
         ]
         result = np.zeros(points.shape[1], dtype=np.float32)
-        for corner in range(8):
-            x, y, z = corner & 1, (corner >> 1) & 1, corner >> 2
-            weight = (
-                (share[0] if x else 1 - share[0])
-                * (share[1] if y else 1 - share[1])
-                * (share[2] if z else 1 - share[2])
-            )
-            result += weight * self._field[index[0][x] + index[1][y] + index[2][z]]
+        for z in (0, 1):
+            for line, weight in lines:
+                corner = self._field.take(line + index[z][2])
+                corner *= weight * share[2][z]
+                result += corner
         return result
