@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meninx.scan.geometry import affine_of_stack
+from meninx.scan.geometry import Plane, affine_of_stack
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import Grid, grid_of
 from meninx.synthesis.studies import Study, make_study
@@ -79,6 +79,11 @@ def tiny_scan() -> Scan:
 @pytest.fixture(scope="session")
 def head_grid() -> Grid:
     return grid_of("axial", (104, 120, 9), (1.9, 1.8, 11.0))
+
+
+def coarse_grid(plane: Plane) -> Grid:
+    """An eighth of a usual scan's voxels: for pictures that need only be heads."""
+    return grid_of(plane, (80, 96, 12), (2.6, 2.5, 12.0))
 
 
 @pytest.fixture(scope="session")

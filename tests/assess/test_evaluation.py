@@ -20,6 +20,7 @@ from meninx.detect.model_card import SEEN_DIGITS
 from meninx.errors import DataError
 from meninx.synthesis.studies import make_studies
 from meninx.synthesis.writing import write_studies
+from tests.conftest import coarse_grid
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def detector():
 def pictures(tmp_path_factory):
     """Eight phantoms as pictures, and a file that is none."""
     folder = tmp_path_factory.mktemp("pictures")
-    list(write_studies(make_studies(8, 300), folder, "png"))
+    list(write_studies(make_studies(8, 300, coarse_grid), folder, "png"))
     rows = list(csv.DictReader((folder / "manifest.csv").read_text().splitlines()))
     found = [
         Picture(

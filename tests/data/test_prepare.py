@@ -14,6 +14,7 @@ from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.synthesis.phantom import Phantom, grid_of
 from meninx.synthesis.studies import make_studies
 from meninx.synthesis.writing import write_studies
+from tests.conftest import coarse_grid
 
 
 def picture_of(seed):
@@ -184,7 +185,7 @@ def test_blank_files_tie_nobody_together(slices):
 
 
 def test_volumes_are_labeled_by_their_masks(tmp_path):
-    list(write_studies(make_studies(2, 100), tmp_path / "made", "nifti"))
+    list(write_studies(make_studies(2, 100, coarse_grid), tmp_path / "made", "nifti"))
     for study in (tmp_path / "made/studies").iterdir():
         case = tmp_path / "data" / study.name.split(".")[0]
         case.mkdir(parents=True)
@@ -268,7 +269,7 @@ def test_stacks_need_a_person_and_a_slice(slices):
 
 
 def test_a_table_without_labels_is_labeled_by_its_folder(tmp_path):
-    list(write_studies(make_studies(2, 0), tmp_path / "made", "nifti"))
+    list(write_studies(make_studies(2, 0, coarse_grid), tmp_path / "made", "nifti"))
     root = tmp_path / "tumor-free"
     shutil.copytree(tmp_path / "made/studies", root)
     rows = [f'{path.name},P{number},T2,on,"old, no tumor",{"LAB/one"},'

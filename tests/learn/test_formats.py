@@ -9,12 +9,13 @@ from meninx.learn.formats import FORMATS, change_between, export, inputs_of
 from meninx.scan.reading import read_scans
 from meninx.synthesis.studies import make_studies
 from meninx.synthesis.writing import write_studies
+from tests.conftest import coarse_grid
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    list(write_studies(make_studies(16, 60), folder, "png"))
+    list(write_studies(make_studies(16, 60, coarse_grid), folder, "png"))
     return load_data(folder, folder / "out", allow_leaks=True).pictures
 
 

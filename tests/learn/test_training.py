@@ -27,6 +27,7 @@ from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_scale, with_refusals
 from meninx.synthesis.studies import make_studies
 from meninx.synthesis.writing import write_studies
+from tests.conftest import coarse_grid
 
 KNOWN = Calibration(Scale(1.5, 0.4, 0.3), Scale(1.2, 0.6, 0.5))
 OTHER = Calibration(Scale(1.0, 0.1, 0.05), Scale(2.0, 0.2, 0.1))
@@ -46,7 +47,7 @@ TINY = Recipe(
 def pictures(tmp_path_factory):
     """Ten phantoms as pictures, in five folds."""
     folder = tmp_path_factory.mktemp("pictures")
-    list(write_studies(make_studies(10, 100), folder, "png"))
+    list(write_studies(make_studies(10, 100, coarse_grid), folder, "png"))
     return folder
 
 
@@ -213,9 +214,14 @@ def test_validation_figures_by_hand():
     assert figures["type"] == 0.5
 
 
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory):
+    """A run of TINY that nothing broke off."""
+    return train(read_manifest(pictures), TINY, tmp_path_factory.mktemp("whole") / "run")
+
+
 @pytest.mark.slow
-def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
-    whole = train(read_manifest(pictures), TINY, tmp_path / "whole")
+def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, whole, tmp_path):
 
     class StopsError(Exception):
         pass
@@ -245,15 +251,14 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_folder_holds_all_that_rebuilds_it(pictures, tmp_path, sick):
-    run = train(read_manifest(pictures), TINY, tmp_path / "run")
-    names = {path.name for path in run.folder.iterdir()}
+def test_a_run_folder_holds_all_that_rebuilds_it(pictures, whole, sick):
+    names = {path.name for path in whole.folder.iterdir()}
     assert {"detector.onnx", "detector.safetensors", "run.json", "epochs.csv", "validation.json",
             "tensorboard", "checkpoints"} <= names  # fmt: skip
-    facts = json.loads((run.folder / "run.json").read_text())
+    facts = json.loads((whole.folder / "run.json").read_text())
     assert facts["recipe"]["name"] == "tiny"
     assert facts["manifest_sha256"] == read_manifest(pictures).sha256
-    assert load_detector(run.detector).score(sick.scan).status == "scored"
+    assert load_detector(whole.detector).score(sick.scan).status == "scored"
 
 
 def test_an_empty_fold_is_a_data_error(pictures, tmp_path):

@@ -1,6 +1,6 @@
 """Make phantoms as studies: a scan, its truth, and how it was cut."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +36,13 @@ class Study:
     seed: int
 
 
-def make_studies(count: int, seed: int) -> Iterator[Study]:
+def make_studies(count: int, seed: int, grid: Callable[[Plane], Grid] = grid_of) -> Iterator[Study]:
     """Yield studies, half of them with a lesion, in turn of every kind, sequence and plane.
 
     Args:
         count: How many.
         seed: The first person's; the next ones follow.
+        grid: The voxels of a scan in a plane; usual clinical ones by default.
 
     Yields:
         Sick and healthy people in turn.
@@ -50,7 +51,12 @@ def make_studies(count: int, seed: int) -> Iterator[Study]:
         lesion = KINDS[(number // 2) % len(KINDS)] if number % 2 == 0 else None
         plane = PLANES[(number // 4) % len(PLANES)]
         yield make_study(
-            f"phantom-{seed + number:04d}", seed + number, lesion, _sequence(number), plane
+            f"phantom-{seed + number:04d}",
+            seed + number,
+            lesion,
+            _sequence(number),
+            plane,
+            grid(plane),
         )
 
 
