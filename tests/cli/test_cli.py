@@ -16,7 +16,9 @@ from meninx.cli import VERBS, app
 from meninx.cli.output import file_stem
 from meninx.detect.loading import shipped_detector
 from meninx.scan.nifti import write_nifti
-from meninx.synthesis.writing import write_dicom
+from meninx.synthesis.studies import make_studies
+from meninx.synthesis.writing import write_dicom, write_studies
+from tests.conftest import coarse_grid
 
 RUN = CliRunner()
 
@@ -199,7 +201,7 @@ def test_a_closed_pipe_is_no_error(studies):
 
 @pytest.mark.slow
 def test_train_then_predict_with_what_it_wrote(studies, tmp_path):
-    assert meninx("phantom", tmp_path / "data", "--count", 10, "--format", "png").returncode == 0
+    list(write_studies(make_studies(10, 0, coarse_grid), tmp_path / "data", "png"))
     run = tmp_path / "run"
     arguments = ("train", tmp_path / "data", "--recipe", "smoke", "--epochs", 1, "--output", run)
     trained = meninx(*arguments)
@@ -217,7 +219,7 @@ def test_train_then_predict_with_what_it_wrote(studies, tmp_path):
 def classes(tmp_path_factory):
     """Twelve phantoms in class folders, one of them twice."""
     root = tmp_path_factory.mktemp("classes")
-    assert meninx("phantom", root / "made", "--count", 12, "--format", "png").returncode == 0
+    list(write_studies(make_studies(12, 0, coarse_grid), root / "made", "png"))
     with (root / "made/manifest.csv").open() as file:
         for row in csv.DictReader(file):
             folder = root / "data" / ("yes" if row["tumor"] == "1" else "no")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ PICTURE_SIDE = 512
 SERIES_SLICES, RENDERED_SLICES = 192, 24
 # Runs that fill caches and let the operating system settle.
 WARM_UP = 5
-COLD_RUNS = 5
+# The most runs of what takes seconds.
+COLD_RUNS, SERIES_RUNS = 5, 3
 
 
 @dataclass(frozen=True)
@@ -164,9 +166,9 @@ def pictures_per_second(detector: Detector, folder: Path, workers: int) -> float
     return len(paths) / (time.perf_counter() - began)
 
 
-def time_series(detector: Detector, folder: Path, runs: int = 3) -> float:
-    """Return the median time in which a series is read and scored, seconds."""
-    return _median(lambda: list(score_path(detector, folder)), runs)
+def time_series(detector: Detector, folder: Path, runs: int) -> float:
+    """Return the median time in which a series is read and scored, of few runs, seconds."""
+    return _median(lambda: list(score_path(detector, folder)), min(runs, SERIES_RUNS))
 
 
 def series_megabytes(model: Path | None, runtime: Runtime, folder: Path) -> float:
@@ -190,10 +192,11 @@ def _peak_of_series(model: Path | None, runtime: Runtime, folder: Path) -> float
     return peak_megabytes()
 
 
-def time_cold(arguments: Sequence[str]) -> float:
-    """Return the median time of a new process that runs meninx, seconds."""
+def time_cold(arguments: Sequence[str], runs: int) -> float:
+    """Return the median time of a new process that runs meninx, of few runs, seconds."""
     command = [sys.executable, "-m", "meninx", *arguments]
-    return _median(lambda: subprocess.run(command, capture_output=True, check=True), COLD_RUNS)
+    run = partial(subprocess.run, command, capture_output=True, check=True)
+    return _median(run, min(runs, COLD_RUNS))
 
 
 def peak_megabytes() -> float:

@@ -73,7 +73,7 @@ def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
             found[name] = _of_runtime(name, model, inputs, runs)
         progress("timing a cold start", total - 2, total)
         given = ["--model", str(model)] if model else []
-        cold = speed.time_cold(["predict", str(inputs.picture), "--json", *given])
+        cold = speed.time_cold(["predict", str(inputs.picture), "--json", *given], runs)
         progress("timing PyTorch", total - 1, total)
         eager = _eager_resnet18(runs)
         progress("timing PyTorch", total, total)
@@ -96,7 +96,7 @@ def _of_runtime(
 
     detector = load_detector(model, runtime=runtime)
     steps = speed.time_picture(detector, inputs.picture, runs)
-    series = speed.time_series(detector, inputs.series)
+    series = speed.time_series(detector, inputs.series, runs)
     memory = speed.series_megabytes(model, runtime, inputs.series)
     alone = load_detector(model, threads=1, runtime=runtime)
     rate = speed.pictures_per_second(alone, inputs.pictures, cores())
