@@ -1,20 +1,14 @@
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from scipy import ndimage
 
-from meninx.learn.augmentation import Batch, augment, blurred, paint, paste, vary_contrast
+from meninx.learn.augmentation.batch import Batch, blurred
+from meninx.learn.augmentation.compose import augment
+from meninx.learn.augmentation.intensity import RandomInversion, RandomSkullStrip
+from meninx.learn.augmentation.lesions import LesionCopyPaste, RandomSyntheticLesion
 from meninx.learn.recipe import AugmentationRecipe
-
-NEVER = AugmentationRecipe(
-    **{
-        field.name: 0.0
-        for field in fields(AugmentationRecipe)
-        if field.name not in ("smallest_scale", "largest_scale")
-    }
-    | {"smallest_scale": 1.0, "largest_scale": 1.0}
-)
 
 
 @pytest.fixture
@@ -66,7 +60,7 @@ def test_without_lesions_given_healthy_pictures_stay_healthy(batch):
 
 def test_pasting_gives_healthy_pictures_a_visible_tumor(batch):
     torch.manual_seed(1)
-    pasted = paste(batch, replace(NEVER, paste=1.0))
+    pasted = LesionCopyPaste(1.0, 0.0)(batch)
     changed = (pasted.image - batch.image).abs()
     assert torch.equal(pasted.image[:3], batch.image[:3])
     for index in range(3, 6):
@@ -80,14 +74,14 @@ def test_pasting_gives_healthy_pictures_a_visible_tumor(batch):
 
 def test_decoys_change_pictures_and_are_no_tumors(batch):
     torch.manual_seed(2)
-    decoyed = paste(batch, replace(NEVER, decoy=1.0))
+    decoyed = LesionCopyPaste(0.0, 1.0)(batch)
     assert decoyed.mask[3:].max() == 0
     assert (decoyed.image[3:] - batch.image[3:]).abs().max() > 0.02
 
 
 def test_painted_lesions_are_in_the_mask(batch):
     torch.manual_seed(3)
-    painted = paint(batch, replace(NEVER, paint=1.0))
+    painted = RandomSyntheticLesion(1.0)(batch)
     assert (painted.tumor_type == -1).all()
     for index in range(3, 6):
         inside = painted.mask[index] > 0.5
@@ -96,15 +90,19 @@ def test_painted_lesions_are_in_the_mask(batch):
 
 def test_stripping_takes_the_outside_and_its_mask(batch):
     torch.manual_seed(4)
-    stripped = vary_contrast(replace(batch, mask=torch.ones_like(batch.mask)),
-                             replace(NEVER, strip=1.0))  # fmt: skip
+    stripped = RandomSkullStrip(1.0)(replace(batch, mask=torch.ones_like(batch.mask)))
     rim = (batch.depth > 0) & (batch.depth < 0.02)
     assert stripped.image[rim.expand_as(stripped.image)].max() == 0
     assert stripped.mask[rim].max() == 0
+    # What is gone stays air when the head is inverted.
+    inverted = RandomInversion(1.0)(stripped)
+    assert inverted.image[rim.expand_as(inverted.image)].max() == 0
+    left = inverted.image[inverted.kept.expand_as(inverted.image) > 0]
+    assert (left > 0).float().mean() > 0.99
 
 
 def test_nothing_asked_nothing_moved(batch):
-    same = paint(paste(batch, NEVER), NEVER)
+    same = RandomSyntheticLesion(0.0)(LesionCopyPaste(0.0, 0.0)(batch))
     assert torch.equal(same.image, batch.image)
     assert torch.equal(same.mask, batch.mask)
 

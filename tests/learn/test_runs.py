@@ -22,7 +22,7 @@ from meninx.detect.calibration import Calibration, Scale
 from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
-from meninx.learn.augmentation import Batch
+from meninx.learn.augmentation.batch import Batch
 from meninx.learn.crossvalidation import (
     calibrate_out_of_fold,
     recipe_of_fold,

@@ -19,7 +19,7 @@ from meninx.detect.detector import brain_slices
 from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import Framing, Preprocessing, foreground, framing_of
 from meninx.labels import TYPE_NAMES
-from meninx.learn.augmentation import Batch
+from meninx.learn.augmentation.batch import Batch
 from meninx.scan.raster import read_gray
 
 MASKED, TUMOR_FREE, SIMULATED, UNMASKED, CONTEXT = 0, 1, 2, 3, 4

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from meninx.detect.preprocessing import Preprocessing
-from meninx.learn.augmentation import exported_again
+from meninx.learn.augmentation.intensity import exported_again
 from meninx.learn.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
 from meninx.learn.network import Backbone
 from meninx.learn.simulation import brainless_slices

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from meninx.learn.augmentation import Batch
+from meninx.learn.augmentation.batch import Batch
 from meninx.learn.network import CELL_STRIDE
 from meninx.learn.recipe import LossRecipe
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 from meninx.data.manifest import Manifest
 from meninx.detect.calibration import Calibration, Scale
 from meninx.detect.detector import Detector
-from meninx.learn.augmentation import augment
+from meninx.learn.augmentation.compose import augment
 from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import SliceDataset
 from meninx.learn.export import Origin

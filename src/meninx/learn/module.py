@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from meninx.learn.augmentation import Batch, augment
+from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.compose import augment
 from meninx.learn.losses import (
     cell_loss,
     cell_targets,

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
-from meninx.learn.augmentation import Batch
+from meninx.learn.augmentation.batch import Batch
 from meninx.learn.dataset import (
     CONTEXT,
     MASKED,

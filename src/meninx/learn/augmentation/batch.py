@@ -1,0 +1,153 @@
+"""A batch of slices, and the random draws that all transforms share.
+
+Legend: b batch, h height, w width. Intensities are 0..1 with air at 0. A slice comes with its two
+neighbors, as channels: what moves or changes it does the same to them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from meninx.detect.neighbors import OWN_CHANNEL
+
+
+@dataclass
+class Batch:
+    """A batch of slices.
+
+    Args:
+        image: Intensities 0..1 of the slices with their neighbors, shape (b, 3, h, w).
+        mask: Tumor coverage 0..1, shape (b, 1, h, w).
+        depth: Distance to the outside of the head, 0..1 of the deepest point, shape (b, 1, h, w).
+        tumor_type: Index in `labels.TYPE_NAMES`, -1 where unknown or none, shape (b,).
+        tumor_free: Whether no tumor was there to begin with, shape (b,), bool.
+        fair: Whether its source comes with and without tumors, so that the source says nothing,
+            shape (b,), bool.
+        unmasked: Whether it shows a tumor of which nobody drew the outline, shape (b,), bool.
+        kept: Pixels that skull stripping left, 0 or 1, shape (b, 1, h, w); None for all.
+    """
+
+    image: Tensor
+    mask: Tensor
+    depth: Tensor
+    tumor_type: Tensor
+    tumor_free: Tensor
+    fair: Tensor
+    unmasked: Tensor
+    kept: Tensor | None = None
+
+    @property
+    def tumor(self) -> Tensor:
+        """Whether a tumor can be seen, drawn or not, shape (b,), bool."""
+        return self.unmasked | (self.mask.flatten(1).amax(1) > 0.5)
+
+    @property
+    def count(self) -> int:
+        """Slices b."""
+        return len(self.image)
+
+    @property
+    def size(self) -> int:
+        """Height and width, pixels."""
+        return self.image.shape[-1]
+
+
+def uniform(count: int, low: float, high: float) -> Tensor:
+    """Return a random value a slice, shape (count,)."""
+    return torch.empty(count).uniform_(low, high)
+
+
+def log_uniform(count: int, low: float, high: float) -> Tensor:
+    """Return a random factor a slice, uniform in its logarithm, shape (count,)."""
+    return uniform(count, math.log(low), math.log(high)).exp()
+
+
+def uniform_of_batch(low: float, high: float) -> float:
+    """Return one value for all of a batch, drawn on the CPU: nothing has to wait for a GPU."""
+    return float(torch.empty((), device="cpu").uniform_(low, high))
+
+
+def chosen(count: int, probability: float) -> Tensor:
+    """Return which slices a transform changes, shape (count,), bool."""
+    return torch.rand(count) < probability
+
+
+def each(values: Tensor) -> Tensor:
+    """Return one value a slice in a shape that broadcasts over (b, 1, h, w)."""
+    return values[:, None, None, None]
+
+
+def where(slices: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
+    """Return some slices changed and the others as they are.
+
+    Args:
+        slices: Which to take from `changed`, shape (b,), bool.
+        changed: Shape (b, c, h, w).
+        unchanged: Shape (b, c, h, w).
+
+    Returns:
+        Shape (b, c, h, w).
+    """
+    return torch.where(each(slices), changed, unchanged)
+
+
+def own(image: Tensor) -> Tensor:
+    """Return slices without their neighbors, shape (b, 1, h, w)."""
+    return image[:, OWN_CHANNEL : OWN_CHANNEL + 1]
+
+
+def smooth_noise(count: int, cells: int, size: int) -> Tensor:
+    """Return smooth random fields of about unit variance, shape (count, 1, size, size)."""
+    coarse = torch.randn(count, 1, cells, cells)
+    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
+
+
+def blurred(image: Tensor, sigma: float) -> Tensor:
+    """Return an image smoothed by a Gaussian of `sigma` pixels, 0 lying beyond its border."""
+    radius = max(1, math.ceil(2.5 * sigma))
+    # As matrices: on a CPU several times faster than convolutions with a single channel.
+    rows, columns = (_band(side, sigma, radius, image.dtype) for side in image.shape[-2:])
+    return rows @ image @ columns
+
+
+def _band(side: int, sigma: float, radius: int, dtype: torch.dtype) -> Tensor:
+    """Return the symmetric matrix that smooths a vector, shape (side, side)."""
+    away = torch.arange(side, dtype=dtype)
+    away = away[:, None] - away
+    kernel = torch.exp(-0.5 * (away / sigma) ** 2) * (away.abs() <= radius)
+    return kernel / kernel[side // 2].sum()
+
+
+def affine(angle: Tensor, scale_x: Tensor, scale_y: Tensor) -> Tensor:
+    """Return rotation and zoom from output to input coordinates, shape (b, 2, 2)."""
+    cos, sin = angle.cos(), angle.sin()
+    rows = [
+        torch.stack([cos / scale_x, -sin / scale_x], -1),
+        torch.stack([sin / scale_y, cos / scale_y], -1),
+    ]
+    return torch.stack(rows, 1)
+
+
+def random_place(batch: Batch, shallowest: float) -> Tensor:
+    """Return a random point within each head.
+
+    Args:
+        batch: Slices with their depth.
+        shallowest: Depth from which on a point may be drawn, 0..1.
+
+    Returns:
+        x and y, -1..1 over the slice, shape (b, 2).
+    """
+    allowed = (batch.depth > shallowest).flatten(1).float() + 1e-6
+    target = torch.multinomial(allowed, 1).flatten()
+    column, row, size = target % batch.size, target // batch.size, batch.size
+    return torch.stack([(column + 0.5) * 2 / size - 1, (row + 0.5) * 2 / size - 1], -1)
+
+
+def axes(size: int) -> tuple[Tensor, Tensor]:
+    """Return x and y over a slice, -1..1, shapes (1, 1, 1, size) and (1, 1, size, 1)."""
+    line = torch.linspace(-1, 1, size)
+    return line[None, None, None, :], line[None, None, :, None]

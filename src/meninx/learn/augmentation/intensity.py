@@ -1,0 +1,284 @@
+"""Transforms of intensity: what other scanners, sequences and exports would leave."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from meninx.learn.augmentation.batch import (
+    Batch,
+    blurred,
+    chosen,
+    each,
+    own,
+    smooth_noise,
+    uniform,
+    uniform_of_batch,
+    where,
+)
+
+# Depth from which on a pixel belongs to the head.
+HEAD_DEPTH = 0.01
+
+
+@dataclass(frozen=True)
+class RandomSkullStrip:
+    """Takes an outer ring of uneven depth away, most of the skull; 0.10 to 0.26 of the depth.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, and what was kept of it."""
+        count = batch.count
+        threshold = each(uniform(count, 0.10, 0.26)) + 0.03 * smooth_noise(count, 8, batch.size)
+        kept = (batch.depth > threshold).to(batch.image.dtype)
+        kept = where(chosen(count, self.probability), kept, torch.ones_like(kept))
+        return replace(batch, image=batch.image * kept, mask=batch.mask * kept, kept=kept)
+
+
+@dataclass(frozen=True)
+class RandomGamma:
+    """Raises intensities to a power.
+
+    Args:
+        largest: Largest exponent, natural logarithm, either way.
+    """
+
+    largest: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, brighter or darker in the middle of its range."""
+        gamma = uniform(batch.count, -self.largest, self.largest).exp()
+        return replace(batch, image=batch.image.clamp_min(0).pow(each(gamma)))
+
+
+@dataclass(frozen=True)
+class RandomIntensityCurve:
+    """Sends intensities through a random piecewise linear curve that leaves air dark.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+    KNOTS = 7
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch in contrasts that no scanner gives."""
+        slices = chosen(batch.count, self.probability)
+        return replace(batch, image=where(slices, self._remapped(batch.image), batch.image))
+
+    def _remapped(self, image: Tensor) -> Tensor:
+        count, knots = len(image), self.KNOTS
+        identity = torch.linspace(0, 1, knots)
+        heights = identity.lerp(torch.rand(count, knots), uniform(count, 0.2, 0.75)[:, None])
+        heights[:, 0] = 0.0
+        position = image.clamp(0, 1).flatten(1) * (knots - 1)
+        lower = position.floor().clamp(max=knots - 2)
+        index = lower.long()
+        low, high = heights.gather(1, index), heights.gather(1, index + 1)
+        return (low + (high - low) * (position - lower)).view_as(image)
+
+
+@dataclass(frozen=True)
+class RandomInversion:
+    """Inverts the head's intensities; air stays dark.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, some heads inverted."""
+        head = (batch.depth > HEAD_DEPTH).to(batch.image.dtype)
+        if batch.kept is not None:
+            head = head * batch.kept
+        inverted = (1.05 - batch.image).clamp_min(0) * head
+        return replace(
+            batch, image=where(chosen(batch.count, self.probability), inverted, batch.image)
+        )
+
+
+@dataclass(frozen=True)
+class RandomBiasField:
+    """Multiplies with a smooth field, as the receiver coils' sensitivity does.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, unevenly bright."""
+        field = (0.25 * smooth_noise(batch.count, 4, batch.size)).exp()
+        slices = chosen(batch.count, self.probability)
+        return replace(batch, image=where(slices, batch.image * field, batch.image))
+
+
+@dataclass(frozen=True)
+class RandomBlur:
+    """Smooths by a Gaussian of 0.5 to 1.6 pixels, one width a batch.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, some slices soft."""
+        slices = chosen(batch.count, self.probability)
+        soft = blurred(batch.image, uniform_of_batch(0.5, 1.6))
+        return replace(batch, image=where(slices, soft, batch.image))
+
+
+@dataclass(frozen=True)
+class RandomDownsample:
+    """Makes pixels coarser, of a size of their own along each side, down to 0.35 of the pixels.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, some slices coarser."""
+        slices = chosen(batch.count, self.probability)
+        return replace(batch, image=where(slices, coarser(batch.image, 0.35), batch.image))
+
+
+@dataclass(frozen=True)
+class RandomRicianNoise:
+    """Adds Gaussian noise of 0.005 to 0.045 in both channels of a magnitude image.
+
+    Args:
+        probability: 0..1, of each slice.
+
+    References:
+        Gudbjartsson and Patz 1995, The Rician distribution of noisy MRI data.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, some slices noisy."""
+        image = batch.image
+        noise = each(uniform(batch.count, 0.005, 0.045))
+        real, imaginary = torch.randn_like(image) * noise, torch.randn_like(image) * noise
+        noisy = ((image + real) ** 2 + imaginary**2).sqrt()
+        return replace(batch, image=where(chosen(batch.count, self.probability), noisy, image))
+
+
+@dataclass(frozen=True)
+class RandomWindow:
+    """Scales to a bright end, and cuts off at 0 and 1.
+
+    A picture is scaled by its own bright end, a volume's slices by the volume's: some are dimmer.
+
+    Args:
+        dimmest: Least bright end.
+        brightest: Greatest bright end; above 1 the brightest pixels are cut off.
+    """
+
+    dimmest: float
+    brightest: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, 0..1."""
+        # Every other row and column is enough to tell the bright end.
+        top = own(batch.image)[..., ::2, ::2].flatten(1).quantile(0.99, dim=1).clamp_min(0.1)
+        bright_end = each(uniform(batch.count, self.dimmest, self.brightest))
+        return replace(batch, image=(batch.image / each(top) * bright_end).clamp(0, 1))
+
+
+@dataclass(frozen=True)
+class RandomJPEG:
+    """Compresses as JPEG of quality 15 to 90 does.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, some slices with blocks and rings."""
+        slices = chosen(batch.count, self.probability)
+        packed = compressed(batch.image, uniform(batch.count, 15, 90))
+        return replace(batch, image=where(slices, packed, batch.image))
+
+
+def exported_again(image: Tensor) -> Tensor:
+    """Return pictures as another export might leave them: coarser, compressed, or both.
+
+    Args:
+        image: 0..1, shape (b, c, h, w); sides that are multiples of 8.
+
+    Returns:
+        The same shape.
+    """
+    count = len(image)
+    with image.device:
+        small = where(chosen(count, 0.5), coarser(image, 0.5), image)
+        return compressed(small, uniform(count, 30, 95))
+
+
+def coarser(image: Tensor, smallest: float) -> Tensor:
+    """Return pictures as if taken with coarser pixels, of their own size along each side.
+
+    Args:
+        image: Shape (b, c, h, w).
+        smallest: Least share of the pixels that is left along a side.
+
+    Returns:
+        The same shape.
+    """
+    height, width = image.shape[-2:]
+    sides = (
+        round(height * uniform_of_batch(smallest, 1.0)),
+        round(width * uniform_of_batch(smallest, 1.0)),
+    )
+    small = F.interpolate(image, sides, mode="area")
+    return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+
+
+# Quantization of an 8 x 8 block's frequencies at quality 50 (ISO/IEC 10918-1, table K.1).
+JPEG_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56), (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
+)  # fmt: skip
+
+
+def compressed(image: Tensor, quality: Tensor) -> Tensor:
+    """Return pictures as JPEG leaves them.
+
+    Args:
+        image: 0..1, shape (b, c, h, w); sides that are multiples of 8.
+        quality: 1..100 as libjpeg counts it, shape (b,).
+
+    Returns:
+        The shape of the pictures.
+    """
+    count, channels, height, width = image.shape
+    place = torch.arange(8, dtype=image.dtype)
+    basis = torch.cos((2 * place + 1) * place[:, None] * math.pi / 16) / 2  # [8, 8]
+    basis[0] = math.sqrt(1 / 8)
+    blocks = image.view(count, channels, height // 8, 8, width // 8, 8).transpose(3, 4) * 255 - 128
+    scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
+    table = torch.tensor(JPEG_TABLE, dtype=image.dtype)
+    steps = (table * scale[:, None, None]).clamp_min(1)[:, None, None, None]
+    frequencies = (basis @ blocks @ basis.T / steps).round() * steps
+    decoded = (basis.T @ frequencies @ basis + 128) / 255
+    return decoded.transpose(3, 4).reshape(image.shape).clamp(0, 1)

@@ -1,0 +1,97 @@
+"""Transforms of place: neighbors, rotation, zoom, shift, elastic deformation."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from meninx.learn.augmentation.batch import (
+    Batch,
+    affine,
+    chosen,
+    each,
+    log_uniform,
+    own,
+    smooth_noise,
+    uniform,
+    where,
+)
+
+
+@dataclass(frozen=True)
+class RandomStackFlip:
+    """Swaps the slice above and the slice below in half of the cases."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch with some stacks upside down."""
+        return replace(
+            batch, image=where(chosen(batch.count, 0.5), batch.image.flip(1), batch.image)
+        )
+
+
+@dataclass(frozen=True)
+class RandomNeighborDropout:
+    """Lets a slice stand in for its neighbors, as a single picture does.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, some slices three times."""
+        alone = chosen(batch.count, self.probability)
+        return replace(
+            batch, image=where(alone, own(batch.image).expand_as(batch.image), batch.image)
+        )
+
+
+@dataclass(frozen=True)
+class RandomAffineWarp:
+    """Rotates, zooms, mirrors, shifts and warps, mask and depth along with the image.
+
+    Args:
+        size: Height and width to return, pixels.
+        rotation: Largest rotation either way, degrees.
+        zoom: Range of the zoom.
+        aspect: Largest change of the sides' ratio, natural logarithm, either way.
+        shift: Largest shift, share of half the picture's side.
+        flip: Probability of a left-right mirror.
+        quarter_turn: Probability of a rotation by 90, 180 or 270 degrees.
+        warp: Largest elastic displacement, share of half the picture's side.
+    """
+
+    size: int
+    rotation: float
+    zoom: tuple[float, float]
+    aspect: float
+    shift: float
+    flip: float
+    quarter_turn: float
+    warp: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch moved, at `size`."""
+        grid = self._grid(batch.count)
+        stacked = torch.cat([batch.image, batch.mask, batch.depth], dim=1)
+        moved = F.grid_sample(stacked, grid, align_corners=False)
+        image, mask, depth = torch.split(moved, [batch.image.shape[1], 1, 1], dim=1)
+        return replace(batch, image=image, mask=mask, depth=depth)
+
+    def _grid(self, count: int) -> torch.Tensor:
+        """Return where each output pixel comes from, -1..1, shape (b, size, size, 2)."""
+        degrees = uniform(count, -self.rotation, self.rotation)
+        quarter = chosen(count, self.quarter_turn) * torch.randint(1, 4, (count,)) * 90.0
+        zoom = log_uniform(count, *self.zoom)
+        aspect = uniform(count, -self.aspect, self.aspect).exp()
+        mirror = 1.0 - 2.0 * chosen(count, self.flip)
+        matrix = affine((degrees + quarter).deg2rad(), zoom * aspect * mirror, zoom / aspect)
+        shift = uniform(count * 2, -self.shift, self.shift).view(count, 2, 1)
+        size = [count, 1, self.size, self.size]
+        grid = F.affine_grid(torch.cat([matrix, shift], dim=2), size, align_corners=False)
+        if not self.warp:
+            return grid
+        strength = each(uniform(count, 0, self.warp))
+        fields = [smooth_noise(count, 6, self.size) for _ in range(2)]
+        return grid + torch.cat(fields, 1).permute(0, 2, 3, 1) * strength
