@@ -96,7 +96,7 @@ def is_caught(copy: Path, fault: Fault) -> bool:
         own = f"tests/{fault.file.partition('/')[0]}"
         tests = [own, *(test for test in TESTS if test != own)]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+            [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", *tests],
             cwd=copy, capture_output=True, text=True, check=False,
             env=os.environ | {"PYTHONPATH": str(copy / "src")},
         )  # fmt: skip

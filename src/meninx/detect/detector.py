@@ -18,11 +18,10 @@ from meninx.detect.calibration import (
 from meninx.detect.engine import Engine, Output
 from meninx.detect.findings import Findings, SliceFinding, Status, StudyFindings
 from meninx.detect.gate import check_kind, check_scan
-from meninx.detect.neighbors import with_neighbors
+from meninx.detect.neighbors import neighbor_indices, neighbor_indices_at
 from meninx.detect.peak import hottest_position
 from meninx.detect.preprocessing import (
     FOREGROUND_LEVEL,
-    FloatImage,
     Placement,
     framing_of,
     intensity_range,
@@ -109,38 +108,31 @@ class Detector:
             },
         )
 
-    def inputs(self, slices: Sequence[Slice]) -> tuple[list[FloatImage], Placement]:
-        """Return what the network sees of a scan's slices.
-
-        Args:
-            slices: Of one scan; they share one scale and crop.
-
-        Returns:
-            Intensities 0..1, each of shape (s, s), and where they lie in the slices.
-        """
-        images = np.stack([one.image for one in slices])  # [n, h, w]
-        preprocessing = self.card.preprocessing
-        framing = framing_of(images)
-        placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
-        return [preprocessing.to_unit(image, framing, placement) for image in images], placement
-
     def input_stack(
-        self, scan: Scan, slices: Sequence[Slice]
+        self, scan: Scan, slices: Sequence[Slice], wanted: Sequence[int] | None = None
     ) -> tuple[NDArray[np.float32], Placement]:
-        """Return what the network sees of a scan: each slice with its neighbors, scaled to 0..1.
+        """Return what the network sees of a scan: slices with their neighbors, scaled to 0..1.
 
         Args:
             scan: To be judged.
-            slices: Neighboring slices of it, in order.
+            slices: Neighboring slices of it, in order; they share one scale and crop.
+            wanted: Places in `slices` of those to return, k of them; None for all. Only these and
+                their neighbors are prepared.
 
         Returns:
-            Shape (n, 3, s, s), and where the slices lie in their images.
+            Shape (k, 3, s, s), and where the slices lie in their images.
         """
-        units, placement = self.inputs(slices)
-        depths = None
-        if scan.positions_mm is not None:
-            depths = np.array([scan.positions_mm[one.index] for one in slices])
-        return with_neighbors(np.stack(units), scan.slice_gap_mm, depths_mm=depths), placement
+        preprocessing = self.card.preprocessing
+        framing = framing_of(np.stack([one.image for one in sampled(slices)]))
+        placement = preprocessing.placement(framing, slices[0].image.shape, slices[0].pixel_spacing)
+        indices = _neighbor_indices(scan, slices)
+        if wanted is not None:
+            indices = indices[list(wanted)]
+        needed, place = np.unique(indices, return_inverse=True)
+        units = np.stack(
+            [preprocessing.to_unit(slices[n].image, framing, placement) for n in needed]
+        )
+        return units[place.reshape(indices.shape)], placement
 
     def slice_logits(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of single slices, each by itself.
@@ -260,6 +252,13 @@ class Detector:
         shares = shares / shares.sum(axis=1, keepdims=True)
         mean = weights @ shares / weights.sum()
         return dict(zip(self.card.types, map(float, mean), strict=True))
+
+
+def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
+    """Return the places of the slice below, the slice and the slice above, shape (n, 3)."""
+    if scan.positions_mm is None:
+        return neighbor_indices(len(slices), scan.slice_gap_mm)
+    return neighbor_indices_at(np.array([scan.positions_mm[one.index] for one in slices]))
 
 
 def brain_areas(scan: Scan) -> NDArray[np.intp]:

@@ -74,7 +74,6 @@ def with_neighbors(
     units: NDArray[np.float32],
     gap_mm: float | None,
     wanted: NDArray[np.intp] | None = None,
-    depths_mm: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Return slices with their neighbors as channels.
 
@@ -82,13 +81,9 @@ def with_neighbors(
         units: Neighboring slices of one scan, in order, shape (n, h, w).
         gap_mm: As for `neighbor_step`.
         wanted: Indices of the slices to return, shape (k,); None for all.
-        depths_mm: Where the slices lie, shape (n,), if their gaps are unequal; then these count.
 
     Returns:
         Shape (k, 3, h, w).
     """
-    if depths_mm is None:
-        indices = neighbor_indices(len(units), gap_mm)
-    else:
-        indices = neighbor_indices_at(depths_mm)
+    indices = neighbor_indices(len(units), gap_mm)
     return units[indices if wanted is None else indices[wanted]]

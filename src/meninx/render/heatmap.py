@@ -115,9 +115,12 @@ def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
     opacity = level.point(opacities)
     level = level.convert("P")
     level.putpalette(colors)
-    # All in Pillow's own loops: several times faster than fancy indices.
-    gray = Image.fromarray(_gray(image)).convert("RGB")
-    return np.array(Image.composite(level.convert("RGB"), gray, opacity))
+    # All in Pillow's own loops, and only where there is heat: many times faster than fancy indices.
+    drawn = Image.fromarray(_gray(image)).convert("RGB")
+    warm = opacity.getbbox()
+    if warm is not None:
+        drawn.paste(level.crop(warm).convert("RGB"), warm, opacity.crop(warm))
+    return np.array(drawn)
 
 
 @cache

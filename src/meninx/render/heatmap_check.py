@@ -71,13 +71,18 @@ def check_heatmap(detector: Detector, scan: Scan, findings: Findings) -> Heatmap
         raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
     # As they were scored: findings may have been cut down to their hottest slice.
     slices = brain_slices(scan)
-    stack, _ = detector.input_stack(scan, slices)
     place = next(n for n, one in enumerate(slices) if one.index == hottest.index)
-    return check_cells(hottest.cells, stack[place], detector.slice_logits)
+    (unit,), _ = detector.input_stack(scan, slices, [place])
+    # A slice of a volume was averaged with its neighbors; a picture's score is its own.
+    before = None if scan.is_volume else findings.logit
+    return check_cells(hottest.cells, unit, detector.slice_logits, before)
 
 
 def check_cells(
-    cells: NDArray[np.float32], unit: FloatImage, logits_of: Callable[[FloatImage], FloatImage]
+    cells: NDArray[np.float32],
+    unit: FloatImage,
+    logits_of: Callable[[FloatImage], FloatImage],
+    before: float | None = None,
 ) -> HeatmapCheck:
     """Check the heat map of one slice.
 
@@ -85,12 +90,17 @@ def check_cells(
         cells: Probabilities, shape (m, n).
         unit: The network's input, scaled to 0..1: the slice and its neighbors, shape (3, s, s).
         logits_of: Returns the logits, shape (b,), of such inputs, shape (b, 3, s, s).
+        before: The logit of `unit`, where it is known already.
 
     Returns:
         What speaks for the map.
     """
-    before, after = logits_of(np.stack([unit, filled_in(unit, hot_place(cells))]))
-    drop = float(before - after)
+    changed = filled_in(unit, hot_place(cells))
+    if before is None:
+        before, after = map(float, logits_of(np.stack([unit, changed])))
+    else:
+        (after,) = map(float, logits_of(changed[None]))
+    drop = before - after
     return HeatmapCheck(
         contrast=float(cells.max() - np.median(cells)), drop=drop if math.isfinite(drop) else 0.0
     )
