@@ -94,6 +94,15 @@ def test_a_sheared_stack_is_named():
         slice_spacing(positions, AXIAL)
 
 
+def test_a_stack_that_leans_by_less_than_rounding_in_each_step_is_sheared_too():
+    heights = np.arange(40) * 3.0
+    leaning = stack(AXIAL, heights) + np.outer(np.arange(40) * 0.15, (0, 1, 0))
+    with pytest.raises(GeometryError, match="sheared stack"):
+        slice_spacing(leaning, AXIAL)
+    to_and_fro = stack(AXIAL, heights) + np.outer(np.arange(40) % 2 * 0.15, (0, 1, 0))
+    assert slice_spacing(to_and_fro, AXIAL) == pytest.approx(3.0)
+
+
 def test_rounded_positions_are_no_fault():
     heights = np.round(np.arange(40) * 0.9000003, 2)
     assert slice_spacing(stack(AXIAL, heights), AXIAL) == pytest.approx(0.9, abs=0.01)
