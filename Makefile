@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes. All paths are relative, so
 # that a checkout may lie in a folder with spaces in its name.
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-web web test check format bench evidence detector fuzz picture lock clean
+.PHONY: help demo demo-web web test check format bench evidence detector docs fuzz picture lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -69,6 +69,9 @@ detector: runs/sim.pack  ## Train the shipped detector again on MENINX_DATA, int
 	sh release/detector.sh
 endif
 
+docs: .venv/test.stamp  ## Build all pages into site/; a dead link or a missing name fails.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 fuzz: .venv/test.stamp  ## Look for files that break the reader, SECONDS=300 for each kind.
 	for kind in $$($(BIN)/python -m tests.hostile.fuzz --kinds); do \
 		$(BIN)/python -W ignore -m tests.hostile.fuzz $$kind fuzz/$$kind -timeout=10 \
@@ -83,7 +86,7 @@ lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
 
 clean:  ## Remove what the targets made.
-	rm -rf table .venv demo demo-web evidence explanations fuzz runs scans findings mydata meninx-node released results secret.key .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site table .venv demo demo-web evidence explanations fuzz runs scans findings mydata meninx-node released results secret.key .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -59,7 +59,6 @@ FAULTS = [
         "return Figure(share, *wilson(share, count / effect))",
         "return Figure(share, *wilson(share, count))",
     ),
-    Fault("assess/intervals.py", "drawn[:, member]", "drawn[:, ::-1][:, member]"),
     Fault("assess/referral.py", "kept = ~answered | (answers == right)", "kept = answers == right"),
 ]
 TESTS = ["tests/scan", "tests/detect", "tests/assess", "tests/render"]

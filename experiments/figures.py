@@ -69,6 +69,24 @@ def sites_table() -> str:
     return as_table(rows)
 
 
+def summary_table() -> str:
+    """Return what the README says: five rows."""
+    told = _read("people.json")
+    rows = [["", "reached", "without looking at the brain"], ["---"] * 3]
+    for sequence in SEQUENCES:
+        own = told["slices"][sequence]
+        figures = (_bracketed(own["all"][key]) for key in ("pooled", "baseline"))
+        rows.append([f"{sequence}, {own['people']} people: AUROC over slices", *figures])
+    answered = told["scans by all others"]
+    tumor, free = answered["tumor"], answered["tumor-free"]
+    called = _percent(tumor["shares"]["tumor"])
+    rows.append([f"{tumor['scans']} scans with a tumor: answered *tumor*", called, ""])
+    called, referred = (_percent(free["shares"][key]) for key in ("tumor", "refer"))
+    name = f"{free['scans']} tumor-free scans: answered *tumor*; *refer*"
+    rows.append([name, f"{called}; {referred}", ""])
+    return as_table(rows)
+
+
 # By whose scales people held out were answered.
 ANSWERED = {
     "scans by all others": "scale of all other people",
@@ -400,7 +418,13 @@ def with_figures(text: str, tables: Iterable[str]) -> str:
 def pages() -> dict[Path, str]:
     """Return every page that holds figures, as it should be."""
     tables = {
-        ROOT / "README.md": (people_table(), answers_table(), volumes_table(), bench_table()),
+        ROOT / "README.md": (summary_table(),),
+        ROOT / "docs" / "measured.md": (
+            people_table(),
+            answers_table(),
+            volumes_table(),
+            bench_table(),
+        ),
         ROOT / "docs" / "evidence.md": (
             candidates_table(),
             people_table(),
@@ -413,7 +437,7 @@ def pages() -> dict[Path, str]:
             copies_table(),
             finetuning_table(),
         ),
-        ROOT / "benchmarks" / "README.md": (
+        ROOT / "docs" / "speed.md": (
             bench_table(),
             speed_targets_table(),
             start_table(),

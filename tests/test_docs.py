@@ -1,0 +1,81 @@
+"""The pages build without a warning, name everything that is public, and their commands run."""
+
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+import meninx
+from meninx.cli import VERBS
+from meninx.data.manifest import read_manifest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+BASE_CODES = {"several", "unsupported", "unusable"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages as `make docs` builds them; strict, so that a dead link or anchor fails."""
+    out = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(out)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+def text_of(page):
+    return unescape(re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8")))
+
+
+def test_every_public_name_is_on_the_page_of_python(site):
+    text = text_of(site / "api.html")
+    missing = [name for name in meninx.__all__ if name not in text]
+    assert not missing
+
+
+def test_every_option_is_on_the_page_of_commands(site):
+    text = text_of(site / "commands.html")
+    sys.path.insert(0, str(DOCS))
+    try:
+        from hooks import commands_of
+    finally:
+        sys.path.pop(0)
+    assert [verb for verb, _ in commands_of()] == list(VERBS)
+    for verb, command in commands_of():
+        for option in (name for parameter in command.params for name in parameter.opts):
+            assert not option.startswith("-") or option in text, f"{verb} {option}"
+
+
+def test_every_code_has_a_row():
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "src/meninx").rglob("*.py"))
+    codes = set(re.findall(r'reason(?:: str)? ?= ?"([a-z_]+)"', source))
+    codes |= set(re.findall(r'_kind\(\s*"([a-z_]+)"', source))
+    codes |= set(re.findall(r'ScanWarning\(\s*"([a-z_]+)"', source))
+    page = (DOCS / "codes.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
+    assert codes - BASE_CODES == rows
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_tutorial_runs_as_it_stands(tmp_path):
+    text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    assert len(re.findall(r"^meninx ", script, re.MULTILINE)) == 7
+    script = re.sub(r"^meninx ", f"{sys.executable} -m meninx ", script, flags=re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    # What the page promises: the copy is found, and never parted from what it is a copy of.
+    pictures = {one.picture.name: one for one in read_manifest(tmp_path / "brains.csv").pictures}
+    assert len(pictures) == 25
+    assert pictures["another-name.png"].fold == pictures["phantom-0000.png"].fold
+    assert "LEAKING" in (tmp_path / "leaking/report.html").read_text(encoding="utf-8")
+    assert "LEAKING" not in (tmp_path / "evaluation/report.html").read_text(encoding="utf-8")
