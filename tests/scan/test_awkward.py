@@ -206,13 +206,12 @@ def test_other_pictures_are_read(tmp_path, errors, kind):
 @pytest.mark.parametrize(
     ("name", "head", "what"),
     [
-        ("T1.mgz", b"\x1f\x8b", "FreeSurfer"),
-        ("T1.nrrd", b"NRRD0004", "NRRD"),
-        ("T1.mha", b"ObjectType", "MetaImage"),
-        ("T1.hdr", b"\x5c\x01\x00\x00", "Analyze"),
-        ("study.tar.gz", b"\x1f\x8b", "tar xf"),
-        ("a.dcm.gz", b"\x1f\x8b", "gunzip"),
         ("1.mat", b"MATLAB", "MATLAB"),
+        ("T1.mnc", b"CDF", "mnc2nii"),
+        ("T1.h5", b"\x89HDF", "HDF5"),
+        ("T1.npy", b"\x93NUMPY", "Nifti1Image"),
+        ("T1+orig.BRIK", b"", "3dAFNItoNIFTI"),
+        ("study.7z", b"7z\xbc\xaf", "7z x"),
         ("study.rar", b"Rar!", "rar"),
     ],
 )
