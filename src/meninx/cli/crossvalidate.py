@@ -14,10 +14,10 @@ from meninx.cli.data_options import (
     SplitOption,
     cores,
     load_manifest,
-    progress_of,
 )
 from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.cli.training_options import find_recipe, log_to
 from meninx.errors import OptionError
 

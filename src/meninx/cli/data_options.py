@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import typer
 
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -68,29 +68,6 @@ def parse_labels(options: LabelOption) -> dict[str, str]:
             raise OptionError(f"--label {option}: expected NAME=LABEL")
         labels[name] = label
     return labels
-
-
-@contextmanager
-def progress_of() -> Iterator[Callable[[str, int, int], None]]:
-    """Show bars on standard error where that is a terminal.
-
-    Yields:
-        A function to tell what is done, how much of how many.
-    """
-    from rich.progress import Progress, TaskID
-
-    from meninx.cli.console import errors_console
-
-    console = errors_console()
-    with Progress(console=console, transient=True, disable=console.quiet) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
-
-        yield tell
 
 
 def parse_split(option: SplitOption) -> "Split | None":

@@ -12,10 +12,10 @@ from meninx.cli.data_options import (
     LabelOption,
     cores,
     load_manifest,
-    progress_of,
 )
 from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.errors import OptionError
 
 SHIPPED = "meninx"

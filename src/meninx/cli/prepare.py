@@ -13,11 +13,11 @@ from meninx.cli.data_options import (
     SplitOption,
     cores,
     describe,
-    progress_of,
     told_split,
     with_labels_asked,
 )
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
