@@ -1,5 +1,7 @@
 """What real exports do: identities shared or lost, headers that round, jitter and repeat."""
 
+import copy
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -110,6 +112,58 @@ def test_two_images_of_one_place_are_an_error(series, tmp_path, errors):
         dataset.PixelData = (dataset.pixel_array + 1).tobytes()
     save_all(series, tmp_path / "b")
     assert not read(tmp_path, errors)
+    assert "their pixels differ" in str(errors[0])
+
+
+def time_points(series, folder, count, change):
+    """Write a series several times; `change` tells what each slice of each time has of its own."""
+    for point in range(count):
+        for number, dataset in enumerate(series):
+            again = copy.deepcopy(dataset)
+            again.SOPInstanceUID = f"1.2.{point}.{number}"
+            change(again, point, number)
+            save(again, folder / f"{number:03}-{point}.dcm")
+    return folder
+
+
+def _at(dataset, point, number):
+    dataset.AcquisitionTime = f"1000{point:02}"
+
+
+def _slice_by_slice(dataset, point, number):
+    dataset.AcquisitionTime = f"10{point:02}{number * 3:02}.250"
+
+
+def _over_midnight(dataset, point, number):
+    dataset.AcquisitionDateTime = ("20260101235959", "20260102000030")[point] + f".{number:02}"
+
+
+def _triggered(dataset, point, number):
+    dataset.TriggerTime = 1500.0 * point
+
+
+@pytest.mark.parametrize("change", [_at, _slice_by_slice, _over_midnight, _triggered])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_time_points_without_a_tag_are_told_by_their_time(series, tmp_path, errors, change, factor):
+    def brighter(dataset, point, number):
+        change(dataset, point, number)
+        dataset.PixelData = (dataset.pixel_array // factor**point).astype(np.uint16).tobytes()
+
+    found = read(time_points(series, tmp_path, 2, brighter), errors)
+    assert not errors
+    assert [(len(scan), scan.warnings) for scan in found] == [(12, ())] * 2
+    first, second = (scan.identity.instance_uids for scan in found)
+    assert {uid.split(".")[2] for uid in first} == {"0"}
+    assert {uid.split(".")[2] for uid in second} == {"1"}
+    np.testing.assert_array_equal(found[0].voxels // factor, found[1].voxels)
+
+
+def test_times_that_interleave_are_no_time_points(series, tmp_path, errors):
+    def change(dataset, point, number):
+        dataset.AcquisitionTime = f"10{number:02}{point:02}"
+        dataset.PixelData = (dataset.pixel_array + point).tobytes()
+
+    assert not read(time_points(series, tmp_path, 2, change), errors)
     assert "their pixels differ" in str(errors[0])
 
 

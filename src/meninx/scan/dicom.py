@@ -507,8 +507,20 @@ def _of_file(dataset: Dataset) -> dict[str, Any]:
         "instance_uid": str(dataset.get("SOPInstanceUID", "")),
         "series_number": None if series is None else int(series),
         "shape": (int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)),
-        "acquisition_number": None if number is None else int(number),
+        "moments": (number, _taken(dataset), _number(dataset, "TriggerTime")),
     }
+
+
+def _taken(dataset: Dataset) -> str | None:
+    """Return when an image was taken, as texts that sort by time; None where the header is silent.
+
+    References:
+        DICOM PS3.3 C.7.6.1.1: AcquisitionDateTime, or AcquisitionDate and AcquisitionTime.
+    """
+    told = str(dataset.get("AcquisitionDateTime", "") or "")
+    if not told and (time := str(dataset.get("AcquisitionTime", "") or "")):
+        told = f"{dataset.get('AcquisitionDate', '') or ''}{time}"
+    return told.strip() or None
 
 
 def _acquisition(dataset: Dataset) -> Acquisition:
