@@ -56,8 +56,11 @@ def test_planted_names_are_told_to_nobody(planted, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_the_node_tells_nobody_s_name(planted, tmp_path):
     """Neither while it receives, judges and sends, nor where it can't deliver."""
-    file = planted / "broken.dcm"
-    file.write_bytes((planted / "003.dcm").read_bytes()[:-9000])
+    broken = pydicom.dcmread(planted / "003.dcm")
+    broken.SeriesInstanceUID, broken.SOPInstanceUID = "1.2.826.0.1", "1.2.826.0.1.1"
+    broken.file_meta.MediaStorageSOPInstanceUID = broken.SOPInstanceUID
+    broken.PixelData = broken.PixelData[:-9000]
+    save(broken, planted / "broken.dcm")
     data, log = tmp_path / "node", tmp_path / "node.log"
     away = f"PACS@127.0.0.1:{free_port()}"
     with log.open("w") as told:
@@ -65,7 +68,7 @@ def test_the_node_tells_nobody_s_name(planted, tmp_path):
         with receiving(data, *options, log=told, PYTHONWARNINGS="default") as port:
             peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(planted.iterdir()))
             wait_for(lambda: "instances judged" in log.read_text())
-            wait_for(lambda: "PACS" in log.read_text() or "127.0.0.1" in log.read_text())
+            wait_for(lambda: f"{away}: no association" in log.read_text())
     assert "ZWOLFTER" not in log.read_text()
     # What is the patient's own, instances and results, are the only files that hold the name.
     others = [path for path in data.rglob("*") if path.is_file() and path.suffix != ".dcm"]
