@@ -24,6 +24,7 @@ from meninx.scan.relevance import (
     kind_of_type,
     map_by_description,
     not_of_head,
+    says_nothing,
     told_other_part,
 )
 from meninx.scan.scan import Scan
@@ -333,7 +334,7 @@ def _other_part(dataset: Dataset) -> UnsupportedScan | None:
     """Return why the part of the body sets an image aside, from all that tells it."""
     part = not_of_head(str(dataset.get("BodyPartExamined", "") or ""))
     part = part or _part_of_code(dataset)
-    if part is None and not str(dataset.get("BodyPartExamined", "") or "").strip():
+    if part is None and says_nothing(str(dataset.get("BodyPartExamined", "") or "")):
         study = str(dataset.get("StudyDescription", "") or "")
         part = told_other_part(study, _text(dataset))
     return None if part is None else _no_brain(part)
