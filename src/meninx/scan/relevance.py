@@ -29,8 +29,8 @@ HEAD_ENDS = ("BRAIN", "GEHIRN", "SCHAEDEL", "SCHADEL", "KOPF")
 PLACEHOLDERS = frozenset(
     ["UNKNOWN", "NONE", "NULL", "N A", "NA", "OTHER", "OTHERS", "DEFAULT", "MR", "MRI", "MRT",
      "IRM", "NOT SPECIFIED", "NOTSPECIFIED", "UNSPECIFIED", "UNDEFINED", "NOT DEFINED", "ANY",
-     "TEST", "X", "UNBEKANNT", "ANDERE", "INCONNU", "AUTRE", "DESCONOCIDO", "OTRO", "DESCONHECIDO", "OUTRO",
-     "SCONOSCIUTO", "ALTRO"]
+     "TEST", "X", "UNBEKANNT", "ANDERE", "INCONNU", "AUTRE", "DESCONOCIDO", "OTRO", "DESCONHECIDO",
+     "OUTRO", "SCONOSCIUTO", "ALTRO"]
 )  # fmt: skip
 # Words of other parts, or their beginnings, in the same languages. None that begins a word of the
 # head ("HIP" would catch HIPPOCAMPUS) or of imaging (RADIAL is a way through k-space).
