@@ -90,7 +90,7 @@ def find_items(
     items, pictures = masked_pictures(data, pictures)
     if items:
         tell(f"{data}: {len(items)} pictures are labeled by the masks beside them")
-    items += _class_items(data, pictures, named)
+    items += _class_items(data, pictures, named, tell)
     if is_bids(data, volumes):
         found, notes = bids_items(data, volumes, named)
         tell(
@@ -133,9 +133,12 @@ def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path]]:
     return pictures, volumes
 
 
-def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Iterator[Item]:
+def _class_items(
+    data: Path, paths: list[Path], named: Mapping[str, str], tell: Tell
+) -> Iterator[Item]:
     """Yield pictures labeled by the nearest folder whose name says something."""
     silent: dict[str, int] = {}
+    left_out = 0
     for path in paths:
         found = _labeled(data, path, named)
         if found is None:
@@ -144,6 +147,7 @@ def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Ite
             continue
         label, split = found
         if label == LEFT_OUT:
+            left_out += 1
             continue
         yield Item(
             path,
@@ -152,6 +156,8 @@ def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Ite
             split=split,
             source=data.name,
         )
+    if left_out:
+        tell(f"{data}: {left_out} pictures left out, as --label says")
     if silent:
         told = ", ".join(f"{name} ({count} pictures)" for name, count in sorted(silent.items())[:8])
         raise SilentFolders(

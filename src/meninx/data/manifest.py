@@ -309,8 +309,9 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
-            "\nFolds that share a slice or a person flatter every figure. Let `meninx prepare` "
-            "make new ones; --allow-leaks goes on and marks every figure that follows as leaking."
+            "\nFolds that share a slice or a person flatter every figure. `--split mend` moves "
+            "what leaks whole to one fold, `--split redo` makes new ones; --allow-leaks goes on "
+            "and marks every figure that follows as leaking."
         )
     raise DataError(f"{place}: {len(faults)} faults\n  {shown}{more}{hint}")
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from meninx.data.items import Item
+from meninx.data.items import Item, label_of
 from meninx.data.prepare import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
@@ -58,7 +58,7 @@ def understood(found: Survey) -> list[str]:
     """
     folders: dict[str, Counter[str]] = defaultdict(Counter)
     for item in found.items:
-        folders[label_of_item(item)][item.path.parent.name] += 1
+        folders[label_of_item(item)][_folder_name(item)] += 1
     classes = [
         f"{WORDS.get(label, label)}: {names.total()} from {_some(f'{name}/' for name in names)}"
         for label, names in sorted(folders.items())
@@ -83,6 +83,13 @@ def understood(found: Survey) -> list[str]:
             "correct them, or move the pictures out"
         )
     return lines
+
+
+def _folder_name(item: Item) -> str:
+    """Return an item's folder, with the one above it where its own name says no label."""
+    folder = item.path.parent
+    says = label_of(folder.name) is not None and not folder.name.isdecimal()
+    return folder.name if says else "/".join(folder.parts[-2:])
 
 
 def _word(item: Item) -> str:

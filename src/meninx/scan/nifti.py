@@ -173,8 +173,9 @@ def _analyze_affine(
     affine[:3, :3] = np.array(ANALYZE_AXES.get(orient, ANALYZE_AXES[0])).T * spacing
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     text = (
-        "an Analyze header does not tell the patient's right from the left; the volume was taken "
-        "as stored from right to left. Convert it to NIfTI with what wrote it, if sides matter"
+        "an Analyze header says too little of how its volume lies: it was taken as stored from the "
+        "patient's right to left, back to front, bottom to top. Convert it to NIfTI with what "
+        "wrote it, to be sure of sides"
     )
     return affine, ScanWarning(_DOUBTFUL, text)
 
