@@ -518,10 +518,10 @@ def _taken(dataset: Dataset) -> str | None:
     References:
         DICOM PS3.3 C.7.6.1.1: AcquisitionDateTime, or AcquisitionDate and AcquisitionTime.
     """
-    told = str(dataset.get("AcquisitionDateTime", "") or "")
-    if not told and (time := str(dataset.get("AcquisitionTime", "") or "")):
-        told = f"{dataset.get('AcquisitionDate', '') or ''}{time}"
-    return told.strip() or None
+    told = _stored(dataset, "AcquisitionDateTime")
+    if not told and (time := _stored(dataset, "AcquisitionTime")):
+        told = _stored(dataset, "AcquisitionDate") + time
+    return told or None
 
 
 def _acquisition(dataset: Dataset) -> Acquisition:
@@ -566,14 +566,20 @@ def _spacing(dataset: Dataset) -> dict[str, Any]:
     """Return PixelSpacing, or what the header says in its place: one bad value spoils a series."""
     said = ""
     if "PixelSpacing" in dataset:
-        # The value as it is stored: to convert it is what fails.
-        raw = dataset.get_item("PixelSpacing").value
-        said = raw.decode("latin-1") if isinstance(raw, bytes) else _joined(raw)
+        said = _stored(dataset, "PixelSpacing")
     try:
         first, second = (float(value) for value in said.split("\\"))
     except ValueError:
-        return {"pixel_spacing": None, "spacing_said": said.strip()}
+        return {"pixel_spacing": None, "spacing_said": said}
     return {"pixel_spacing": (first, second)}
+
+
+def _stored(dataset: Dataset, name: str) -> str:
+    """Return a value as it is stored: to convert it may fail, and takes longer than to read it."""
+    if name not in dataset:
+        return ""
+    raw = dataset.get_item(name).value
+    return (raw.decode("latin-1") if isinstance(raw, bytes) else _joined(raw)).strip("\0 ")
 
 
 def _joined(value: Any) -> str:

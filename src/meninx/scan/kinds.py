@@ -76,11 +76,13 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         UnreadableFile: If it is none of ours although it is named so.
     """
     lower = name.lower()
+    if head[128:132] == b"DICM" and not is_nifti(head):
+        return "dicom"
     if (volume := _volume_kind(head, lower, strict=strict)) is not None:
         return volume
     if _is_picture(head):
         return "picture"
-    if head[128:132] == b"DICM" or (is_dicom(head) and (strict or _may_be_dicom(lower))):
+    if is_dicom(head) and (strict or _may_be_dicom(lower)):
         return "dicom"
     # Office documents and models are zips too: only what calls itself one is worth a word.
     if (zipfile_magic(head) and (strict or lower.endswith(".zip"))) or is_tar(head, lower):
