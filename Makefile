@@ -49,7 +49,7 @@ evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again
 runs/curated.csv: | .venv/test.stamp
 	mkdir -p runs
 	$(BIN)/python -m meninx prepare "$${MENINX_DATA:?set it to the folder of the data}/curated" \
-		--split mended --output $@
+		--split mend --output $@
 
 runs/people.csv: runs/curated.csv
 	$(BIN)/python release/people.py runs/curated.csv --data "$$MENINX_DATA" --output $@ $(PEOPLE)

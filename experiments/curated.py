@@ -46,7 +46,7 @@ def measured(detector: Detector, manifest: Path) -> dict[str, Any]:
 def main() -> None:
     """Print the figures and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path, help="meninx prepare --split mended wrote it")
+    parser.add_argument("manifest", type=Path, help="meninx prepare --split mend wrote it")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

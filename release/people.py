@@ -52,7 +52,7 @@ def people(data: Path, *, with_lgg: bool = True) -> Iterator[Picture]:
 def main() -> None:
     """Write the manifest."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("curated", type=Path, help="meninx prepare --split mended wrote it")
+    parser.add_argument("curated", type=Path, help="meninx prepare --split mend wrote it")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--without-lgg", action="store_true", help="whose licence is CC BY-NC-SA")

@@ -1,9 +1,12 @@
 """Archives wherever they lie: folders, lists, an object store, told without reading pixels."""
 
+import gzip
 import os
 import shutil
 import urllib.request
 
+import nibabel
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,6 +48,21 @@ def test_series_of_one_folder_are_told_apart(archive, tmp_path):
     _, found = units(tmp_path)
     assert places(found) == ["0-0.dcm", "1-0.dcm"]
     assert [len(unit.names) for unit in found] == [SLICES, SLICES]
+
+
+def test_a_header_and_its_voxels_are_one_unit(tmp_path):
+    voxels = np.arange(504, dtype=np.int16).reshape(7, 8, 9)
+    nibabel.save(nibabel.Nifti1Pair(voxels, np.eye(4)), tmp_path / "a.hdr")
+    nibabel.save(nibabel.Nifti1Pair(voxels + 1, np.eye(4)), tmp_path / "b.hdr")
+    _, found = units(tmp_path)
+    assert [unit.names for unit in found] == [("a.hdr", "a.img"), ("b.hdr", "b.img")]
+
+
+def test_packed_dicom_files_are_one_series(archive, tmp_path):
+    for file in (archive / "b/series-0").iterdir():
+        (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    _, (unit,) = units(tmp_path)
+    assert len(unit.names) == SLICES
 
 
 def test_what_is_done_is_passed_over(archive):

@@ -8,7 +8,9 @@ import pydicom
 import pytest
 from pydicom.datadict import dictionary_VR
 
+from meninx.clinic.peers import peer_of
 from meninx.synthesis.writing import dicom_slice
+from tests.clinic.conftest import free_port, receiving, wait_for
 from tests.scan.dicom_making import save
 
 NAME = "ZWOLFTER JOHN"
@@ -18,9 +20,9 @@ PLANTED = ("PatientName", "ReferringPhysicianName", "OperatorsName", "Performing
            "RequestingPhysician", "NameOfPhysiciansReadingStudy")  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_planted_names_are_told_to_nobody(healthy, tmp_path):
+@pytest.fixture
+def planted(healthy, tmp_path):
+    """A series that names somebody wherever a header can."""
     for number in range(len(healthy.scan)):
         dataset = dicom_slice(healthy.scan, number, 8)
         for keyword in PLANTED:
@@ -30,8 +32,14 @@ def test_planted_names_are_told_to_nobody(healthy, tmp_path):
         block.add_new(0x01, "LO", NAME)
         dataset.PatientBirthDate = ""
         save(dataset, tmp_path / "in" / f"{number:03}.dcm")
+    return tmp_path / "in"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_planted_names_are_told_to_nobody(planted, tmp_path):
     told = subprocess.run(
-        [sys.executable, "-W", "default", "-m", "meninx", "predict", str(tmp_path / "in"), "--json",
+        [sys.executable, "-W", "default", "-m", "meninx", "predict", str(planted), "--json",
          "--output", str(tmp_path / "out"), "--dicom-out", str(tmp_path / "dicom")],
         capture_output=True, text=True, check=False, env=os.environ,
     )  # fmt: skip
@@ -42,3 +50,27 @@ def test_planted_names_are_told_to_nobody(healthy, tmp_path):
     # Results are the patient's own: they alone name them.
     report = pydicom.dcmread(next((tmp_path / "dicom").rglob("SR-*.dcm")))
     assert report.PatientName == NAME
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_node_tells_nobody_s_name(planted, tmp_path):
+    """Neither while it receives, judges and sends, nor where it can't deliver."""
+    broken = pydicom.dcmread(planted / "003.dcm")
+    broken.SeriesInstanceUID, broken.SOPInstanceUID = "1.2.826.0.1", "1.2.826.0.1.1"
+    broken.file_meta.MediaStorageSOPInstanceUID = broken.SOPInstanceUID
+    broken.PixelData = broken.PixelData[:-9000]
+    save(broken, planted / "broken.dcm")
+    data, log = tmp_path / "node", tmp_path / "node.log"
+    away = f"PACS@127.0.0.1:{free_port()}"
+    with log.open("w") as told:
+        options = ("--quiet", "1", "--to", away)
+        with receiving(data, *options, log=told, PYTHONWARNINGS="default") as port:
+            peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(planted.iterdir()))
+            wait_for(lambda: "instances judged" in log.read_text())
+            wait_for(lambda: f"{away}: no association" in log.read_text())
+    assert "ZWOLFTER" not in log.read_text()
+    # What is the patient's own, instances and results, are the only files that hold the name.
+    others = [path for path in data.rglob("*") if path.is_file() and path.suffix != ".dcm"]
+    assert others
+    assert not [path.name for path in others if b"ZWOLFTER" in path.read_bytes()]

@@ -70,6 +70,7 @@ def test_folders_can_be_left_out_and_other_files_are_named(tmp_path, caplog):
     found = find_items(tmp_path, {"pred": "out"})
     assert {one.path.name for one in found} == {"a.png", "b.png"}
     assert "1 .docx" in caplog.text
+    assert "pictures left out" in caplog.text
 
 
 def test_masks_named_segm_are_masks(tmp_path):

@@ -8,6 +8,7 @@ where decoders may mend what is broken.
 import gzip
 import io
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 from PIL import Image, PngImagePlugin
@@ -295,6 +297,41 @@ def nifti(**fields: object) -> bytes:
     for name, value in (defaults | fields).items():
         header[name] = value
     return header.tobytes() + bytes(4) + np.asfortranarray(stored).tobytes(order="F")
+
+
+def _stored() -> np.ndarray:
+    return head().voxels.astype(np.int16)
+
+
+def mgh() -> bytes:
+    """Return the head as FreeSurfer writes it."""
+    image = nibabel.MGHImage(_stored(), np.diag([2.0, 1.9, 6.0, 1]))
+    return bytes(image.to_bytes())
+
+
+def nrrd() -> bytes:
+    """Return the head as 3D Slicer writes it."""
+    stored = _stored()
+    text = (
+        f"NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\n"
+        f"sizes: {' '.join(map(str, stored.shape))}\nspace directions: (2,0,0) (0,1.9,0) (0,0,6)\n"
+        "kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: (0,0,0)\n\n"
+    )
+    return text.encode() + gzip.compress(stored.tobytes(order="F"))
+
+
+def metaimage() -> bytes:
+    """Return the head as ITK writes it."""
+    stored = _stored()
+    packed = zlib.compress(stored.tobytes(order="F"))
+    text = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        f"CompressedData = True\nCompressedDataSize = {len(packed)}\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 2 1.9 6\n"
+        f"DimSize = {' '.join(map(str, stored.shape))}\nElementType = MET_SHORT\n"
+        "ElementDataFile = LOCAL\n"
+    )
+    return text.encode() + packed
 
 
 def nifti_cases() -> Iterator[tuple[str, Case]]:
@@ -614,6 +651,16 @@ def zipped(entries: dict[str, bytes], **options: int) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, **options) as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def tarred(entries: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in entries.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 
 

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from meninx.errors import InputError
 from meninx.scan.reading import read_scans
-from tests.hostile.corpus import dicom, nifti, png, saved, zipped
+from tests.hostile.corpus import dicom, metaimage, mgh, nifti, nrrd, png, saved, tarred, zipped
 
 KINDS = {
     "png": png, "jpg": lambda: saved("JPEG"), "tif": lambda: saved("TIFF"),
     "nii": nifti, "nii.gz": lambda: gzip.compress(nifti()), "dcm": dicom,
     "zip": lambda: zipped({"a.png": png(), "b.dcm": dicom()}),
+    "dcm.gz": lambda: gzip.compress(dicom()), "mgh": mgh, "nrrd": nrrd, "mha": metaimage,
+    "tar": lambda: tarred({"a.png": png(), "b.dcm": dicom()}),
+    "tar.gz": lambda: gzip.compress(tarred({"a.png": png(), "b.dcm": dicom()})),
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """What real exports do: identities shared or lost, headers that round, jitter and repeat."""
 
+import copy
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,6 +115,58 @@ def test_two_images_of_one_place_are_an_error(series, tmp_path, errors):
     assert "their pixels differ" in str(errors[0])
 
 
+def time_points(series, folder, count, change):
+    """Write a series several times; `change` tells what each slice of each time has of its own."""
+    for point in range(count):
+        for number, dataset in enumerate(series):
+            again = copy.deepcopy(dataset)
+            again.SOPInstanceUID = f"1.2.{point}.{number}"
+            change(again, point, number)
+            save(again, folder / f"{number:03}-{point}.dcm")
+    return folder
+
+
+def _at(dataset, point, number):
+    dataset.AcquisitionTime = f"1000{point:02}"
+
+
+def _slice_by_slice(dataset, point, number):
+    dataset.AcquisitionTime = f"10{point:02}{number * 3:02}.250"
+
+
+def _over_midnight(dataset, point, number):
+    dataset.AcquisitionDateTime = ("20260101235959", "20260102000030")[point] + f".{number:02}"
+
+
+def _triggered(dataset, point, number):
+    dataset.TriggerTime = 1500.0 * point
+
+
+@pytest.mark.parametrize("change", [_at, _slice_by_slice, _over_midnight, _triggered])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_time_points_without_a_tag_are_told_by_their_time(series, tmp_path, errors, change, factor):
+    def brighter(dataset, point, number):
+        change(dataset, point, number)
+        dataset.PixelData = (dataset.pixel_array // factor**point).astype(np.uint16).tobytes()
+
+    found = read(time_points(series, tmp_path, 2, brighter), errors)
+    assert not errors
+    assert [(len(scan), scan.warnings) for scan in found] == [(12, ())] * 2
+    first, second = (scan.identity.instance_uids for scan in found)
+    assert {uid.split(".")[2] for uid in first} == {"0"}
+    assert {uid.split(".")[2] for uid in second} == {"1"}
+    np.testing.assert_array_equal(found[0].voxels // factor, found[1].voxels)
+
+
+def test_times_that_interleave_are_no_time_points(series, tmp_path, errors):
+    def change(dataset, point, number):
+        dataset.AcquisitionTime = f"10{number:02}{point:02}"
+        dataset.PixelData = (dataset.pixel_array + point).tobytes()
+
+    assert not read(time_points(series, tmp_path, 2, change), errors)
+    assert "their pixels differ" in str(errors[0])
+
+
 @pytest.mark.parametrize("dropped", [[5], [3, 8]])
 def test_single_missing_slices_are_a_warning(series, tmp_path, errors, dropped):
     kept = [dataset for number, dataset in enumerate(series * 1) if number not in dropped]
@@ -206,13 +260,12 @@ def test_other_pictures_are_read(tmp_path, errors, kind):
 @pytest.mark.parametrize(
     ("name", "head", "what"),
     [
-        ("T1.mgz", b"\x1f\x8b", "FreeSurfer"),
-        ("T1.nrrd", b"NRRD0004", "NRRD"),
-        ("T1.mha", b"ObjectType", "MetaImage"),
-        ("T1.hdr", b"\x5c\x01\x00\x00", "Analyze"),
-        ("study.tar.gz", b"\x1f\x8b", "tar xf"),
-        ("a.dcm.gz", b"\x1f\x8b", "gunzip"),
         ("1.mat", b"MATLAB", "MATLAB"),
+        ("T1.mnc", b"CDF", "mnc2nii"),
+        ("T1.h5", b"\x89HDF", "HDF5"),
+        ("T1.npy", b"\x93NUMPY", "Nifti1Image"),
+        ("T1+orig.BRIK", b"", "3dAFNItoNIFTI"),
+        ("study.7z", b"7z\xbc\xaf", "7z x"),
         ("study.rar", b"Rar!", "rar"),
     ],
 )

@@ -23,7 +23,10 @@ def test_words_inside_words_do_not_count(part):
 @pytest.mark.parametrize(
     "part",
     ["", "HEAD", "BRAIN", "WHOLEBRAIN", "HEADNECK", "Kopf", "Schädel", "TETE", "crâne", "IAC",
-     "CABEZA", "cabeça", "encefalo", "SKULL", "ORBITS", "Temporal bone"],
+     "CABEZA", "cabeça", "encefalo", "SKULL", "ORBITS", "Temporal bone", "Meninges",
+     "INTERNAL AUDITORY CANAL", "Pineal gland",
+     # What says nothing is no other part.
+     "UNKNOWN", "None", "N/A", "Other", "MRI", "Not specified", "unbekannt", "Default"],
 )  # fmt: skip
 def test_words_of_the_head(part):
     assert not_of_head(part) is None
@@ -35,7 +38,17 @@ def test_words_of_the_head(part):
         (("MRI KNEE LEFT", "PD SAG"), "KNEE"),
         (("", "Hüfte links"), "HUFTE"),
         (("IRM rachis lombaire", "T2"), "RACHIS"),
+        (("CT/MR Thorax", ""), "THORAX"),
+        (("", "Tórax T2"), "TORAX"),
+        (("Kiefergelenk", "T1"), "KIEFERGELENK"),
+        (("IRM pied droit", ""), "PIED"),
+        (("RM mano derecha", ""), "MANO"),
+        (("MRI TMJ", ""), "TMJ"),
+        (("fetal MRI", "HASTE"), "FETAL"),
+        (("Ganzkörper-MRT", ""), "GANZKORPER"),
+        (("", "Fistel T2"), "FISTEL"),
         (("MR brain and spine", "T2 spine"), None),
+        (("", "T1 post, handedness right, rim enhancing"), None),
         (("", "T1 hippocampus"), None),
         (("", "T1 radial VIBE"), None),
         (("", ""), None),
@@ -49,14 +62,26 @@ def test_descriptions_name_another_part(texts, word):
     "text",
     ["3-Pl T2* FGRE", "3 PL LOC", "3-Pl Loc SSFSE", "LOC", "Lokalizer", "Localizador",
      "localizzatore", "repérage 3 plans", "AAHead_Scout", "Loc 3 plans", "3-plane", "Survey_SHC",
-     "SCOUT"],
+     "SCOUT", "SmartBrain_iso", "Plan scan", "Scano", "FastView", "ASSET calibration",
+     "Ref scan SENSE", "Prescan", "Pilot"],
 )  # fmt: skip
 def test_localizers(text):
     assert is_localizer(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["T1 MPRAGE", "3D FLAIR", "Block design", "T2 velocity", "3D planar", "allocated", ""]
+    "text",
+    [
+        "T1 MPRAGE",
+        "3D FLAIR",
+        "Block design",
+        "T2 velocity",
+        "3D planar",
+        "allocated",
+        "",
+        "T1 3 plane reformat",
+        "pilot study T1",
+    ],
 )
 def test_no_localizers(text):
     assert not is_localizer(text)
@@ -78,6 +103,11 @@ def test_no_localizers(text):
         (["DERIVED", "SECONDARY", "MNIP"], "derived"),
         (["DERIVED", "PRIMARY", "DIFFUSION", "EADC"], "derived"),
         (["DERIVED", "SECONDARY", "SUBTRACTION"], "derived"),
+        (["DERIVED", "PRIMARY", "AVERAGE DC"], "derived"),
+        (["DERIVED", "PRIMARY", "T2 STAR MAP"], "derived"),
+        (["DERIVED", "PRIMARY", "QMAP"], "derived"),
+        (["ORIGINAL", "PRIMARY", "M", "SWI"], None),
+        (["DERIVED", "PRIMARY", "WATER"], None),
         (["ORIGINAL", "PRIMARY", "LOCALIZER"], "localizer"),
         ("MOSAIC", "mosaic"),
         (None, None),

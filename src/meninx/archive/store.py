@@ -17,7 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from meninx.clinic.peers import WebPeer
 from meninx.errors import InputError, OptionError
 from meninx.scan.dicom import series_uid_of
-from meninx.scan.kinds import kind_of
+from meninx.scan.kinds import data_file_of, kind_of
+from meninx.scan.source import unpacked_head
 
 # Enough of a DICOM file to hold everything before its pixels but long private elements.
 HEAD_BYTES = 65536
@@ -204,7 +205,7 @@ class FileStore:
         """Sort files into series by their first bytes; see `Store.groups`."""
         series: dict[str, list[Entry]] = {}
         for entry in folder.entries:
-            head = self._head(entry)
+            head = unpacked_head(self._head(entry), HEAD_BYTES)
             try:
                 kind = kind_of(head, entry.name)
             except InputError:
@@ -212,7 +213,7 @@ class FileStore:
             if kind == "dicom":
                 series.setdefault(series_uid_of(head), []).append(entry)
             elif kind is not None:
-                yield Group(entry.name, (entry,))
+                yield Group(entry.name, (entry, *_voxels_of(head, entry, folder)))
         for entries in series.values():
             alone = len(series) == 1 and len(entries) > 1
             whole = posixpath.basename(self._root) if folder.name == "." else folder.name
@@ -233,7 +234,8 @@ class FileStore:
         """Give local files where they lie, others copied; see `Store.fetch`."""
         if self._is_local:
             return [Path(self._path(name)) for name in names]
-        paths = [into / f"{number:06}_{Path(name).name}" for number, name in enumerate(names)]
+        # All of one folder: under their own names headers find their voxels.
+        paths = [into / Path(name).name for name in names]
         for name, path in zip(names, paths, strict=True):
             with _as_os_error(name):
                 self._files.get_file(self._path(name), str(path))
@@ -356,6 +358,15 @@ def _as_os_error(place: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise OSError(f"{place}: {type(error).__name__}: {error}") from error
+
+
+def _voxels_of(head: bytes, entry: Entry, folder: Folder) -> list[Entry]:
+    """Return the file that holds the voxels of a header: none, or one of the same folder."""
+    told = data_file_of(head, entry.name)
+    if told is None:
+        return []
+    wanted = {posixpath.basename(told).lower(), f"{posixpath.basename(told).lower()}.gz"}
+    return [one for one in folder.entries if posixpath.basename(one.name).lower() in wanted]
 
 
 def _entry(name: str, info: dict[str, Any]) -> Entry:

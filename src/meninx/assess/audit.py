@@ -16,7 +16,7 @@ from meninx.assess.pages import render_page
 from meninx.assess.shortcuts import Probe, probe_shortcuts
 from meninx.data.duplicates import DuplicateGroup
 from meninx.data.facts import intensity_facts
-from meninx.data.folders import Item
+from meninx.data.items import Item
 from meninx.data.prepare import Progress, Survey, read_mask, read_one, silent, survey, tumor_area
 from meninx.detect.detector import brain_slices
 from meninx.scan.raster import read_gray

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx.cli.data_options import LABEL_OPTION, LabelOption, cores, parse_labels, progress_of
+from meninx.cli.data_options import LABEL_OPTION, LabelOption, cores, parse_labels
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 
 if TYPE_CHECKING:
     from meninx.assess.audit import Audit

@@ -59,7 +59,7 @@ def _steps(figures: dict[str, Any]) -> dict[str, float]:
 
 def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
     from meninx.assess import speed
-    from meninx.cli.data_options import progress_of
+    from meninx.cli.progress import progress_of
     from meninx.detect.loading import load_detector
 
     there = [name for name in RUNTIMES if find_spec(name) is not None]

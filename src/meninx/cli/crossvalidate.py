@@ -9,13 +9,15 @@ import typer
 from meninx.cli.data_options import (
     ALLOW_LEAKS_OPTION,
     LABEL_OPTION,
+    SPLIT_OPTION,
     LabelOption,
+    SplitOption,
     cores,
     load_manifest,
-    progress_of,
 )
 from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.cli.training_options import find_recipe, log_to
 from meninx.errors import OptionError
 
@@ -59,6 +61,7 @@ def crossvalidate(
         ),
     ] = False,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
+    split: Annotated[SplitOption, SPLIT_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
 ) -> None:
     """Train one detector a fold and pool what each says of the fold that it never saw.
@@ -87,7 +90,7 @@ def crossvalidate(
         chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
     folder = output or Path("runs") / f"cv-{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     log_to(folder / "training.log", first=True)
-    manifest = load_manifest(data, folder, label, allow_leaks=allow_leaks)
+    manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
     if merge and (weights is None or chosen.training.validation_fold):
         raise OptionError("--merge needs --weights and a recipe with validation_fold = 0")
     given = tuple(heads or ())

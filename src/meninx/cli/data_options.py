@@ -1,18 +1,20 @@
 """Hold the options that all verbs share which read labeled data."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import typer
 
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
     from meninx.data.manifest import Manifest
+    from meninx.data.prepare import ChooseSplit, Split, Survey
 
 LabelOption: TypeAlias = list[str] | None
 LABEL_OPTION = typer.Option(
@@ -26,6 +28,20 @@ ALLOW_LEAKS_OPTION = typer.Option(
     "--allow-leaks",
     help="Go on although folds share slices or persons; every figure is then marked as leaking.",
 )
+
+SplitOption: TypeAlias = str | None
+SPLIT_OPTION = typer.Option(
+    "--split",
+    help="What becomes of the collection's own split (Training and Testing, or a column `fold`). "
+    "keep: its test half is fold 1, which is left out; mend: likewise, but what lies in both "
+    "halves is moved whole to one; redo: all of it gets new folds that share nothing.",
+    show_default=False,
+)
+# What the options' words are called in the data room; its own words are taken, too.
+SPLIT_WORDS: "dict[str, Split]" = {
+    "keep": "given", "mend": "mended", "redo": "grouped", "random": "random",
+    "given": "given", "mended": "mended", "grouped": "grouped",
+}  # fmt: skip
 
 
 def cores() -> int:
@@ -54,52 +70,152 @@ def parse_labels(options: LabelOption) -> dict[str, str]:
     return labels
 
 
-@contextmanager
-def progress_of() -> Iterator[Callable[[str, int, int], None]]:
-    """Show bars on standard error where that is a terminal.
+def parse_split(option: SplitOption) -> "Split | None":
+    """Return what `--split` means.
 
-    Yields:
-        A function to tell what is done, how much of how many.
+    Args:
+        option: As typed; None where it was left out.
+
+    Returns:
+        The data room's word for it.
+
+    Raises:
+        OptionError: If it is none of the words.
     """
-    from rich.progress import Progress, TaskID
-
-    from meninx.cli.console import errors_console
-
-    console = errors_console()
-    with Progress(console=console, transient=True, disable=console.quiet) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
-
-        yield tell
+    if option is None:
+        return None
+    if option not in SPLIT_WORDS:
+        raise OptionError(f"--split {option}: expected keep, mend, redo, or random to compare")
+    return SPLIT_WORDS[option]
 
 
-def load_manifest(data: Path, folder: Path, label: LabelOption, *, allow_leaks: bool) -> "Manifest":
+def is_dialog() -> bool:
+    """Return whether somebody sits there who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def asked(question: str, words: Sequence[str], default: str | None = None) -> str:
+    """Ask on the terminal until one of some words is answered.
+
+    Args:
+        question: In words.
+        words: To choose from.
+        default: The word for an empty answer; None for none.
+
+    Returns:
+        One of the words.
+    """
+    while True:
+        word = str(typer.prompt(f"{question} ({', '.join(words)})", default=default, err=True))
+        if word.strip().lower() in words:
+            return word.strip().lower()
+
+
+def told_split(option: SplitOption, *, matters: bool = True) -> "ChooseSplit":
+    """Return a function that says what was understood of a data set, and how it is split.
+
+    Args:
+        option: `--split` as typed. Without it, somebody at a terminal is asked where a collection
+            has a split of its own; else it gets new folds, and that is said.
+        matters: Whether anything hangs on the folds.
+
+    Returns:
+        For `prepare`.
+    """
+    wanted = parse_split(option)
+
+    def choose(found: "Survey") -> "Split":
+        from meninx.data.understanding import splits_of, understood
+
+        for line in understood(found):
+            typer.echo(line, err=True)
+        if wanted is not None:
+            return wanted
+        if all(item.fold for item in found.items):
+            return "given"
+        if not matters or not splits_of(found)["test"]:
+            return "grouped"
+        if is_dialog():
+            question = (
+                "keep that split, mend it (what lies in both halves is moved to one), or redo it"
+            )
+            return SPLIT_WORDS[asked(question, ("keep", "mend", "redo"), default="redo")]
+        typer.echo(
+            "that split is not kept: all of it gets new folds that share nothing (--split redo); "
+            "--split keep or --split mend hold its test half out as fold 1",
+            err=True,
+        )
+        return "grouped"
+
+    return choose
+
+
+Result = TypeVar("Result")
+
+
+def with_labels_asked(label: LabelOption, read: Callable[[dict[str, str]], Result]) -> Result:
+    """Read data, and ask what folders hold whose names do not say it.
+
+    Args:
+        label: Options `--label`.
+        read: Reads the data by the labels of folders; called again after each round of questions.
+
+    Returns:
+        What was read.
+
+    Raises:
+        DataError: If nobody is there to be asked: it names the option to set.
+    """
+    from meninx.data.folders import SilentFolders
+    from meninx.data.items import LEFT_OUT
+    from meninx.labels import TYPE_NAMES
+
+    labels = parse_labels(label)
+    while True:
+        try:
+            return read(labels)
+        except SilentFolders as error:
+            if not is_dialog():
+                raise
+            for name in error.folders:
+                words = ("none", "unknown", *TYPE_NAMES, LEFT_OUT)
+                labels[name] = asked(f"what do folders named {name} hold", words)
+
+
+def load_manifest(
+    data: Path,
+    folder: Path,
+    label: LabelOption,
+    split: SplitOption = None,
+    *,
+    allow_leaks: bool,
+    split_matters: bool = True,
+) -> "Manifest":
     """Read a manifest or make one, and say what was found.
 
     Args:
         data: As the user named it.
         folder: Where a new manifest is written.
         label: Options `--label`.
+        split: `--split` as typed.
         allow_leaks: Accept folds that share a slice or a person.
+        split_matters: Whether anything hangs on the folds.
 
     Returns:
         The manifest.
     """
     with needs_extra("evidence"):
         from meninx.data.prepare import load_data
-    with progress_of() as progress:
-        manifest = load_data(
-            data,
-            folder,
-            labels=parse_labels(label),
-            allow_leaks=allow_leaks,
-            progress=progress,
-            workers=cores(),
-        )
+    choose = told_split(split, matters=split_matters)
+
+    def read(labels: dict[str, str]) -> "Manifest":
+        with progress_of() as progress:
+            return load_data(
+                data, folder, labels=labels, split=choose, allow_leaks=allow_leaks,
+                progress=progress, workers=cores(),
+            )  # fmt: skip
+
+    manifest = with_labels_asked(label, read)
     typer.echo(describe(manifest), err=True)
     return manifest
 

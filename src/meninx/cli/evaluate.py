@@ -12,10 +12,10 @@ from meninx.cli.data_options import (
     LabelOption,
     cores,
     load_manifest,
-    progress_of,
 )
 from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.errors import OptionError
 
 SHIPPED = "meninx"
@@ -66,7 +66,9 @@ def evaluate(
         if not 0 < share < 1:
             raise OptionError(f"--prevalence {share}: expected a share between 0 and 1")
     detector = load_detector(None if model == SHIPPED else model, threads=1)
-    manifest = load_manifest(data, output, label, allow_leaks=allow_leaks)
+    manifest = load_manifest(
+        data, output, label, allow_leaks=allow_leaks, split_matters=fold is not None
+    )
     with progress_of() as progress:
         result = run_evaluation(
             detector, manifest, fold=fold, allow_leaks=allow_leaks,

@@ -40,7 +40,7 @@ def export(
     """
     with needs_extra("train"):
         from meninx.learn.formats import export as write
-    manifest = load_manifest(data, output.parent, label, allow_leaks=True)
+    manifest = load_manifest(data, output.parent, label, allow_leaks=True, split_matters=False)
     # Spread over the whole manifest: sources follow one another in it.
     step = max(1, len(manifest.pictures) // pictures)
     change = write(model, output, format, manifest.pictures[::step][:pictures], tolerance)

@@ -1,21 +1,27 @@
 """Make a manifest with fair folds: `meninx prepare DATA`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meninx.cli.data_options import (
     ALLOW_LEAKS_OPTION,
     LABEL_OPTION,
+    SPLIT_OPTION,
     LabelOption,
+    SplitOption,
     cores,
     describe,
-    parse_labels,
-    progress_of,
+    told_split,
+    with_labels_asked,
 )
 from meninx.cli.extras import needs_extra
+from meninx.cli.progress import progress_of
 from meninx.errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx.data.manifest import Picture
 
 
 def prepare(
@@ -35,14 +41,7 @@ def prepare(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            help="grouped: copies and persons stay together; given: the collection's own test "
-            "half is fold 1, or a table's own folds; mended: these, with what lies in several "
-            "moved whole to one; random: the leaking way, for comparison."
-        ),
-    ] = "grouped",
+    split: Annotated[SplitOption, SPLIT_OPTION] = None,
     folds: Annotated[int, typer.Option(help="How many.")] = 5,
     fold: Annotated[
         list[str] | None,
@@ -67,33 +66,25 @@ def prepare(
     with needs_extra("evidence"):
         from meninx.data.fold_rules import parse_fold_rule
         from meninx.data.manifest import MANIFEST_NAME, read_manifest, write_manifest
-        from meninx.data.prepare import SPLITS
         from meninx.data.prepare import prepare as make_manifest
-    if split not in SPLITS:
-        raise OptionError(f"--split {split}: expected one of {', '.join(SPLITS)}")
+    choose = told_split(split)
     rules = [parse_fold_rule(rule) for rule in fold or ()]
     if output is None and len(data) > 1:
         raise OptionError(f"{len(data)} collections; name the manifest with --output")
     path = output or (data[0] if data[0].is_dir() else data[0].parent) / MANIFEST_NAME
     if path.exists() and not force:
         raise OptionError(f"{path} exists; name another --output, or add --force to replace it")
-    with progress_of() as progress:
-        pictures, found = make_manifest(
-            data, split=split, folds=folds, seed=seed, labels=parse_labels(label),
-            rules=rules, allow_leaks=allow_leaks, progress=progress,
-            workers=cores(),
-        )  # fmt: skip
+
+    def make(labels: dict[str, str]) -> "list[Picture]":
+        with progress_of() as progress:
+            pictures, _ = make_manifest(
+                data, split=choose, folds=folds, seed=seed, labels=labels, rules=rules,
+                allow_leaks=allow_leaks, progress=progress, workers=cores(),
+            )  # fmt: skip
+            return pictures
+
+    pictures = with_labels_asked(label, make)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(pictures, path)
-    for facts in found.facts:
-        if facts.error is not None:
-            typer.echo(f"left out: {facts.path}: {facts.error}", err=True)
-    splits = {item.split for item in found.items} - {""}
-    if splits and split == "grouped":
-        typer.echo(
-            f"the folders' own split ({', '.join(sorted(splits))}) is noted but not used; "
-            "--split given keeps it",
-            err=True,
-        )
     typer.echo(describe(read_manifest(path, allow_leaks=allow_leaks)), err=True)
     typer.echo(f"manifest: {path}", err=True)

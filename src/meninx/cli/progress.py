@@ -1,31 +1,115 @@
-"""Score scans with a bar on standard error."""
+"""Show how far work is on standard error: a bar on a terminal, a line now and then elsewhere."""
 
-from collections.abc import Iterator, Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from meninx.detect.detector import Detector
     from meninx.detect.findings import Findings
     from meninx.scan.scan import Scan
+
+# Seconds between two lines where there is no terminal: a log file stays readable.
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class LinesOfProgress:
+    """Write a line every few seconds, also while one step takes long.
+
+    Args:
+        seconds: Between two lines; short work writes none.
+        file: To write to; None for standard error as it is then.
+    """
+
+    def __init__(self, seconds: float = SECONDS_BETWEEN_LINES, file: TextIO | None = None) -> None:
+        self.state = ""
+        self._seconds, self._file = seconds, file
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._write_lines, daemon=True)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _write_lines(self) -> None:
+        while not self._done.wait(self._seconds):
+            if self.state:
+                elapsed = time.monotonic() - self._started
+                line = f"meninx: {self.state} ({elapsed:.0f} s)"
+                print(line, file=self._file or sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_of() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how much of some work is done.
+
+    Yields:
+        A function to tell what is done, how much of how many.
+    """
+    from rich.progress import Progress
+
+    from meninx.cli.console import errors_console
+
+    console = errors_console()
+    if console.quiet:
+        with LinesOfProgress() as lines:
+
+            def say(what: str, done: int, total: int) -> None:
+                lines.state = f"{what}: {done} of {total}"
+
+            yield say
+        return
+    with Progress(console=console, transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield tell
 
 
 def with_progress(
     detector: "Detector", paths: Sequence[str | Path]
 ) -> Iterator[tuple["Scan | None", "Findings"]]:
-    """Yield what is found, with a bar on standard error where that is a terminal."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    from meninx.cli.console import errors_console
+    """Yield what is found, and show how many scans that are."""
     from meninx.detect.detector import score_path
 
-    console = errors_console()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=console.quiet) as progress:
-        task = progress.add_task("reading", total=None)
+    with _description_of() as describe:
+        describe("reading")
         count = 0
         for path in paths:
             for scan, findings in score_path(detector, path):
                 count += 1
-                progress.update(task, description=f"{count} scans, last {findings.scan}")
+                describe(f"{count} scans, last {findings.scan}")
                 yield scan, findings
+
+
+@contextmanager
+def _description_of() -> Iterator[Callable[[str], None]]:
+    """Show what is being done where nobody knows how much there will be."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from meninx.cli.console import errors_console
+
+    console = errors_console()
+    if console.quiet:
+        with LinesOfProgress() as lines:
+            yield lambda text: setattr(lines, "state", text)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("reading", total=None)
+        yield lambda text: progress.update(task, description=text)

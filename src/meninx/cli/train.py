@@ -2,14 +2,26 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx.cli.data_options import ALLOW_LEAKS_OPTION, LABEL_OPTION, LabelOption, load_manifest
+from meninx.cli.data_options import (
+    ALLOW_LEAKS_OPTION,
+    LABEL_OPTION,
+    SPLIT_OPTION,
+    LabelOption,
+    SplitOption,
+    load_manifest,
+    parse_split,
+)
 from meninx.cli.extras import needs_extra
 from meninx.cli.training_options import find_recipe, log_to
 from meninx.errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx.data.manifest import Manifest
+    from meninx.learn.recipe import TrainingRecipe
 
 
 def train(
@@ -59,6 +71,7 @@ def train(
         ),
     ] = None,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
+    split: Annotated[SplitOption, SPLIT_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
@@ -74,6 +87,7 @@ def train(
     from dataclasses import replace
 
     path = find_recipe(recipe)
+    parse_split(split)
     with needs_extra("train"):
         from meninx.learn.recipe import read_recipe, with_initialization
         from meninx.learn.training import is_first_process
@@ -89,7 +103,8 @@ def train(
     if (folder / "checkpoints").exists() and not resume:
         raise OptionError(f"{folder} holds a run already; add --resume or choose another --output")
     log_to(folder / "training.log", first=is_first_process())
-    manifest = load_manifest(data, folder, label, allow_leaks=allow_leaks)
+    manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
+    typer.echo(_use_of_folds(manifest, chosen.training), err=True)
     run = run_training(
         manifest,
         chosen,
@@ -111,3 +126,19 @@ def train(
             f"{folder / 'evaluation'}",
             err=True,
         )
+
+
+def _use_of_folds(manifest: "Manifest", training: "TrainingRecipe") -> str:
+    """Return what each fold is used for, and how much is left out."""
+    out = {training.test_fold, *training.left_out} & set(manifest.folds)
+    said = []
+    for what, folds in (
+        ("left out, for meninx evaluate", out),
+        ("to choose the epoch and calibrate", {training.validation_fold} & set(manifest.folds)),
+        ("to learn from", set(manifest.folds) - out - {training.validation_fold}),
+    ):
+        count = sum(picture.fold in folds for picture in manifest.pictures)
+        names = ", ".join(map(str, sorted(folds)))
+        if folds:
+            said.append(f"{count} {what} (fold {names})")
+    return f"of {len(manifest.pictures)} pictures: {'; '.join(said)}"

@@ -3,21 +3,22 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from meninx.data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
+from meninx.data.layouts import (
+    DERIVATIVES,
+    bids_items,
+    decathlon_items,
+    is_bids,
+    masked_pictures,
+)
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
-from meninx.scan.kinds import PICTURE_SUFFIXES
-from meninx.scan.sequence import sequence_from_text
+from meninx.scan.kinds import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz")
-# Words by which people name their folders, without separators. None: a tumor of unknown type.
-TUMOR_FREE_NAMES = ("no", "notumor", "notumour", "normal", "healthy", "negative", "none", "control",
-                    "0", "tumorfree", "nontumor")  # fmt: skip
-TUMOR_NAMES = ("yes", "tumor", "tumour", "positive", "braintumor", "abnormal", "cancer", "1")
 SPLIT_NAMES = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "validation", "valid": "validation", "validation": "validation",
@@ -25,81 +26,22 @@ SPLIT_NAMES = {
 MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation")
 # Numbers are labels only beside each other: "tumor/0" is the first patient with a tumor.
 NUMBERS = ("0", "1")
-# What a folder is said to be that is left out.
-LEFT_OUT = "out"
 
 log = logging.getLogger(__name__)
+Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Item:
-    """Hold one picture or volume as it was found.
-
-    Args:
-        path: The file.
-        tumor: Whether it shows a tumor; None where only its mask can tell.
-        tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
-        mask: Its mask's file.
-        person: Where known, else empty.
-        site: Hospital or source within the collection; empty if unknown.
-        sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
-        stack: Names the neighboring slices of one person and sequence; empty if it stands alone.
-        position: Place along the stack; None if unknown.
-        group: As the user's table has it, else empty; never parted either.
-        fold: As the user's table has it, else 0.
-        split: `train`, `validation` or `test` where the folder names one, else empty.
-        source: The collection.
-        extra: Further columns, kept for subgroups.
-    """
-
-    path: Path
-    tumor: bool | None
-    tumor_type: str | None = None
-    mask: Path | None = None
-    person: str = ""
-    site: str = ""
-    sequence: str = ""
-    stack: str = ""
-    position: int | None = None
-    group: str = ""
-    fold: int = 0
-    split: str = ""
-    source: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-
-def label_of(name: str) -> str | None:
-    """Return what a folder's name says of its pictures.
+class SilentFolders(DataError):
+    """Say that names of folders do not tell whether their pictures show a tumor.
 
     Args:
-        name: Such as `glioma_tumor` or `No Tumor`.
-
-    Returns:
-        A type's name, `none` for no tumor, `unknown` for a tumor of unknown type; None where the
-        name says nothing.
+        message: What, where, and the option that says it.
+        folders: Names of these folders.
     """
-    word = re.sub(r"[^a-z0-9]", "", name.lower())
-    if word in TUMOR_FREE_NAMES:
-        return "none"
-    if word in TUMOR_NAMES:
-        return "unknown"
-    for kind in TYPE_NAMES:
-        if word.startswith(kind):
-            return kind
-    return None
 
-
-def normal_sequence(text: str) -> str:
-    """Return the name of the sequence that a table's cell or a file's name means.
-
-    Args:
-        text: Such as `t1`, `T1Gd` or `t2_flair`.
-
-    Returns:
-        `T1`, `T1c`, `T2` or `FLAIR`; empty for all else.
-    """
-    sequence = sequence_from_text(text)
-    return "" if sequence == "unknown" else sequence
+    def __init__(self, message: str, folders: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.folders = folders
 
 
 def parse_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
@@ -123,13 +65,17 @@ def parse_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): label for name, label in (labels or {}).items()}
 
 
-def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item]:
+def find_items(
+    data: Path, labels: Mapping[str, str] | None = None, tell: Tell = log.warning
+) -> list[Item]:
     """Find the labeled pictures of a folder.
 
     Args:
-        data: A folder with a folder for each class, maybe inside of Training and Testing; or one
-            with volumes beside their masks, a folder for each person.
+        data: A folder with a folder for each class, maybe inside of Training and Testing; with
+            volumes beside their masks, a folder for each person; with pictures beside their masks;
+            or of BIDS or the Medical Segmentation Decathlon.
         labels: What further folder names mean: a type's name, `none`, `unknown` or `out`.
+        tell: Told what was understood, a sentence at a time.
 
     Returns:
         In the order of their paths.
@@ -140,6 +86,35 @@ def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item
     named = parse_labels(labels)
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name a folder of class folders or a manifest CSV")
+    pictures, volumes = _files_of(data, tell)
+    items, pictures = masked_pictures(data, pictures)
+    if items:
+        tell(f"{data}: {len(items)} pictures are labeled by the masks beside them")
+    items += _class_items(data, pictures, named, tell)
+    if is_bids(data, volumes):
+        found, notes = bids_items(data, volumes, named)
+        tell(
+            f"{data}: read as BIDS: {len(found)} volumes, labeled by masks in {DERIVATIVES} or by "
+            + "participants.tsv"
+        )
+        items += found
+        for note in notes:
+            tell(f"{data}: {note}")
+    else:
+        found, volumes = decathlon_items(data, volumes)
+        if found:
+            tell(f"{data}: read as a decathlon: {len(found)} volumes of imagesTr with labelsTr")
+        items += [*found, *_volume_items(data, volumes, named)]
+    if not items:
+        raise DataError(
+            f"{data}: no pictures ({', '.join(PICTURE_SUFFIXES)}) and no volumes "
+            f"({', '.join(VOLUME_SUFFIXES)}) found"
+        )
+    return items
+
+
+def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path]]:
+    """Return a folder's pictures and volumes at any depth, and tell what else is there."""
     pictures, volumes = [], []
     passed_over: Counter[str] = Counter()
     for path in sorted(data.rglob("*")):
@@ -154,19 +129,16 @@ def find_items(data: Path, labels: Mapping[str, str] | None = None) -> list[Item
             passed_over[path.suffix.lower() or "(no suffix)"] += 1
     if passed_over:
         told = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common(8))
-        log.warning("%s: files passed over: %s", data, told)
-    items = list(_class_items(data, pictures, named)) + list(_volume_items(data, volumes, named))
-    if not items:
-        raise DataError(
-            f"{data}: no pictures ({', '.join(PICTURE_SUFFIXES)}) and no volumes "
-            f"({', '.join(VOLUME_SUFFIXES)}) found"
-        )
-    return items
+        tell(f"{data}: files passed over: {told}")
+    return pictures, volumes
 
 
-def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Iterator[Item]:
+def _class_items(
+    data: Path, paths: list[Path], named: Mapping[str, str], tell: Tell
+) -> Iterator[Item]:
     """Yield pictures labeled by the nearest folder whose name says something."""
     silent: dict[str, int] = {}
+    left_out = 0
     for path in paths:
         found = _labeled(data, path, named)
         if found is None:
@@ -175,6 +147,7 @@ def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Ite
             continue
         label, split = found
         if label == LEFT_OUT:
+            left_out += 1
             continue
         yield Item(
             path,
@@ -183,12 +156,15 @@ def _class_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Ite
             split=split,
             source=data.name,
         )
+    if left_out:
+        tell(f"{data}: {left_out} pictures left out, as --label says")
     if silent:
         told = ", ".join(f"{name} ({count} pictures)" for name, count in sorted(silent.items())[:8])
-        raise DataError(
+        raise SilentFolders(
             f"{data}: folders whose names say neither tumor nor no tumor: {told}; say what they "
             f"hold with --label NAME=none|unknown|{'|'.join(TYPE_NAMES)}, or leave them out with "
-            f"--label NAME={LEFT_OUT}"
+            f"--label NAME={LEFT_OUT}",
+            tuple(sorted({Path(name).name or data.name for name in silent})),
         )
 
 
@@ -240,15 +216,11 @@ def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> It
                 tumor_type=label if label in TYPE_NAMES else None,
                 mask=masks[0] if masks else None,
                 person=str(relative) if masks else "",
-                sequence=normal_sequence(_stem(path)),
+                sequence=normal_sequence(stem_of(path)),
                 split=split,
                 source=relative.parts[0] if len(relative.parts) > 1 else data.name,
             )
 
 
-def _stem(path: Path) -> str:
-    return path.name.lower().removesuffix(".gz").removesuffix(".nii")
-
-
 def _is_mask(path: Path) -> bool:
-    return any(word in MASK_WORDS for word in re.split(r"[^a-z]+", _stem(path)))
+    return any(word in MASK_WORDS for word in re.split(r"[^a-z]+", stem_of(path)))

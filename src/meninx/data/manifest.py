@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meninx.data.folders import VOLUME_SUFFIXES, Item, normal_sequence
+from meninx.data.items import Item, normal_sequence
 from meninx.data.tables import table_text, truth_of
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
+from meninx.scan.kinds import VOLUME_SUFFIXES
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
@@ -24,7 +25,16 @@ FURTHER_COLUMNS = (
     "person", "site", "sequence", "stack", "slice", "split", "tumor_slices", "sha256",
 )  # fmt: skip
 # What other tables call a column: the first of these that is there stands in where it is missing.
-ALIASES = {"picture": ("volume",), "person": ("patient", "subject")}
+ALIASES = {
+    "picture": (
+        "volume", "image", "file", "filename", "file_name", "filepath", "file_path", "path",
+        "image_path", "image_name", "img", "bild", "datei",
+    ),
+    "person": ("patient", "subject"),
+    # What Kaggle's tables call it: 0 and 1, or the name of a type.
+    "tumor": ("tumour", "class", "label", "target", "has_tumor", "klasse"),
+    "tumor_type": ("tumour_type",),
+}  # fmt: skip
 # Tables that went through a data frame with empty cells say 3.0.
 _SLICE = re.compile(r"([+-]?[0-9]+)(\.0+)?")
 MOST_FAULTS = 20
@@ -169,14 +179,14 @@ def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, s
 
     Args:
         path: For messages.
-        raw: The file's bytes, UTF-8, with or without a byte order mark.
+        raw: The file's bytes, as `table_text` reads them.
         needed: Columns that must be there, themselves or by an alias.
 
     Returns:
         One dictionary a row, aliases renamed; short rows are filled with empty texts.
 
     Raises:
-        DataError: If it is no UTF-8 text or columns are missing.
+        DataError: If it is no table or columns are missing.
     """
     names = read_header(path, raw)
     missing = [column for column in needed if column not in names]
@@ -198,13 +208,13 @@ def read_header(path: Path, raw: bytes) -> list[str]:
 
     Args:
         path: For messages.
-        raw: The file's bytes, UTF-8.
+        raw: The file's bytes, as `table_text` reads them.
 
     Returns:
         In the file's order; an alias has the name that it stands for where that is missing.
 
     Raises:
-        DataError: If it is no UTF-8 text.
+        DataError: If it is no table.
     """
     try:
         names = next(csv.reader(_text_of(path, raw)), [])
@@ -215,6 +225,9 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     names = [name.lower() if name.lower() in known else name for name in names]
     for name, others in ALIASES.items():
         alias = next((other for other in others if other in names), None)
+        # Beside the type a column "class" or "label" may be anything.
+        if name == "tumor" and "tumor_type" in names:
+            continue
         if name not in names and alias is not None:
             names[names.index(alias)] = name
     return names
@@ -296,8 +309,9 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
-            "\nFolds that share a slice or a person flatter every figure. Let `meninx prepare` "
-            "make new ones; --allow-leaks goes on and marks every figure that follows as leaking."
+            "\nFolds that share a slice or a person flatter every figure. `--split mend` moves "
+            "what leaks whole to one fold, `--split redo` makes new ones; --allow-leaks goes on "
+            "and marks every figure that follows as leaking."
         )
     raise DataError(f"{place}: {len(faults)} faults\n  {shown}{more}{hint}")
 

@@ -13,8 +13,9 @@ from PIL import Image
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
 from meninx.data.fold_rules import FoldRule, apply_fold_rules
-from meninx.data.folders import Item, find_items, label_of, normal_sequence, parse_labels
+from meninx.data.folders import Tell, find_items, parse_labels
 from meninx.data.folds import connected, keys_of, mended, split_at_random, split_into_folds
+from meninx.data.items import Item, label_of, normal_sequence
 from meninx.data.manifest import (
     COLUMNS,
     FURTHER_COLUMNS,
@@ -30,7 +31,7 @@ from meninx.data.manifest import (
     stack_faults,
     write_manifest,
 )
-from meninx.data.tables import truth_of
+from meninx.data.tables import file_named, truth_of
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
@@ -66,12 +67,14 @@ class Survey:
         items: Pictures and volumes.
         facts: One an item; volumes have no more than their content hash.
         duplicates: Among the items.
+        notes: What was understood of folders and tables, a sentence each.
     """
 
     names: tuple[str, ...]
     items: tuple[Item, ...]
     facts: tuple[PictureFacts, ...]
     duplicates: Duplicates
+    notes: tuple[str, ...] = ()
 
     def name(self, index: int) -> str:
         """Return an item's name."""
@@ -126,10 +129,11 @@ def survey(
     if not paths:
         raise DataError("no data named")
     prefixes = _collection_names(paths) if len(paths) > 1 else [""]
+    notes: list[str] = []
     found = [
         one
         for path, prefix in zip(paths, prefixes, strict=True)
-        for one in _collection(path, prefix, labels)
+        for one in _collection(path, prefix, labels, notes.append)
     ]
     names = tuple(name for name, _ in found)
     items = tuple(item for _, item in found)
@@ -153,13 +157,16 @@ def survey(
         persons=[item.person or item.stack for item in items],
         within_persons=within_persons,
     )
-    return Survey(names, items, tuple(facts), duplicates)
+    return Survey(names, items, tuple(facts), duplicates, tuple(notes))
+
+
+ChooseSplit = Callable[[Survey], Split]
 
 
 def prepare(
     data: Path | Sequence[Path],
     *,
-    split: Split = "grouped",
+    split: "Split | ChooseSplit" = "grouped",
     folds: int = DEFAULT_FOLDS,
     seed: int = 0,
     labels: Mapping[str, str] | None = None,
@@ -174,7 +181,8 @@ def prepare(
         data: As for `survey`.
         split: `grouped` keeps slices and persons together; `given` keeps the collection's own
             test half as fold 1, or a table's own folds; `mended` does too, but moves what lies in
-            several folds whole to the one that holds most of it; `random` is the leaking way.
+            several folds whole to the one that holds most of it; `random` is the leaking way. Or a
+            function that says it once it is told what was found.
         folds: How many.
         seed: Of the split.
         labels: What further folder names mean.
@@ -200,7 +208,8 @@ def prepare(
     groups = _group_names(found, kept, clusters)
     pictures = [_row(found, index, groups[clusters[index]]) for index in kept]
     pictures = _unique_ids(pictures)
-    numbers = _folds_of(pictures, split, folds, seed)
+    chosen = split if isinstance(split, str) else split(found)
+    numbers = _folds_of(pictures, chosen, folds, seed)
     pictures = [
         replace(picture, fold=int(fold)) for picture, fold in zip(pictures, numbers, strict=True)
     ]
@@ -217,6 +226,7 @@ def load_data(
     folder: Path,
     *,
     labels: Mapping[str, str] | None = None,
+    split: "Split | ChooseSplit | None" = None,
     allow_leaks: bool = False,
     progress: Progress = silent,
     workers: int = 1,
@@ -227,6 +237,8 @@ def load_data(
         data: A manifest, the folder that holds one, or anything that `prepare` takes.
         folder: Where a new manifest is written; made if missing.
         labels: What further folder names mean.
+        split: As for `prepare`; None for a table's own folds, else `grouped`. A manifest keeps its
+            folds.
         allow_leaks: Accept folds that share a slice or a person.
         progress: Told what is done, how much of how many.
         workers: Processes that share the work.
@@ -242,7 +254,7 @@ def load_data(
     if {"id", "fold", "group"} <= columns:
         return read_manifest(table, allow_leaks=allow_leaks)
     pictures, _ = prepare(
-        data, split="given" if "fold" in columns else "grouped", labels=labels,
+        data, split=split or ("given" if "fold" in columns else "grouped"), labels=labels,
         allow_leaks=allow_leaks, progress=progress, workers=workers,
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
@@ -517,8 +529,8 @@ def _given_folds(
         return np.array([picture.fold for picture in pictures])
     if not any(picture.split == "test" for picture in pictures):
         raise DataError(
-            f"--split {split}: neither a test folder nor a column `fold` says how the collection "
-            "is split; leave the option out"
+            f"--split {split}: neither a test folder (Testing, test) nor a column `fold` says how "
+            "the collection is split; leave the option out"
         )
     numbers = np.full(len(pictures), TEST_FOLD)
     rest = [index for index, picture in enumerate(pictures) if picture.split != "test"]
@@ -539,7 +551,7 @@ def _collection_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _collection(
-    data: Path, prefix: str, labels: Mapping[str, str] | None
+    data: Path, prefix: str, labels: Mapping[str, str] | None, tell: Tell
 ) -> list[tuple[str, Item]]:
     """Return a collection's items with their names.
 
@@ -548,13 +560,16 @@ def _collection(
         prefix: Goes before names, groups and stacks, which mean nothing to other collections;
             empty for none.
         labels: What further folder names mean.
+        tell: Told what was understood.
 
     Returns:
         Pairs of a name, unique but for repeated rows, and an item.
     """
     table = data / MANIFEST_NAME if data.is_dir() else data
     items = (
-        _table_items(table, parse_labels(labels)) if table.is_file() else find_items(data, labels)
+        _table_items(table, parse_labels(labels))
+        if table.is_file()
+        else find_items(data, labels, tell)
     )
     root = data if data.is_dir() else data.parent
     named = []
@@ -608,10 +623,9 @@ def _item_of(row: dict[str, str], path: Path, label: str, place: str, faults: li
     def cell(name: str) -> str:
         return (row.get(name) or "").strip()
 
-    kind = label or cell("tumor_type").lower()
-    tumor = truth_of(cell("tumor")) or {"": "", "none": "0"}.get(kind, "1")
-    file = path.parent / row["picture"]
-    mask = path.parent / row["mask"] if row.get("mask") else None
+    tumor, kind = _truth_and_kind(cell("tumor"), label or cell("tumor_type").lower())
+    file = file_named(row["picture"], path.parent)
+    mask = file_named(row["mask"], path.parent) if row.get("mask") else None
     if not row["picture"]:
         faults.append(f"{place}: picture is empty")
     faults += [f"{place}: {one} does not exist" for one in (file, mask) if one and not one.exists()]
@@ -645,3 +659,19 @@ def _item_of(row: dict[str, str], path: Path, label: str, place: str, faults: li
         source=row.get("source") or path.resolve().parent.name,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
     )
+
+
+def _truth_and_kind(tumor: str, kind: str) -> tuple[str, str]:
+    """Return whether a row's cells say tumor, `1` or `0`, and which type; other texts as they are.
+
+    Args:
+        tumor: The cell of that column: yes or no in any form, or the name of a type.
+        kind: The cell of the column of types, or what is said of the whole table.
+
+    Returns:
+        Both.
+    """
+    truth = truth_of(tumor)
+    if truth not in ("0", "1", "") and not kind and (told := label_of(tumor)) is not None:
+        return ("0" if told == "none" else "1"), told
+    return truth or {"": "", "none": "0"}.get(kind, "1"), kind

@@ -3,13 +3,20 @@
 import codecs
 import csv
 import io
-from pathlib import Path
+import re
+from functools import cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from meninx.errors import DataError
+from meninx.scan.kinds import PICTURE_SUFFIXES, TAR_SUFFIXES
 
 SEPARATORS = (",", ";", "\t", "|")
-YES = ("1", "1.0", "true", "yes", "y", "ja", "oui", "si", "positive")
-NO = ("0", "0.0", "false", "no", "n", "nein", "non", "negative")
+ANSI = "cp1252"
+_WORD = re.compile(rb"[A-Za-z]{2}")
+YES = ("1", "1.0", "1,0", "true", "t", "yes", "y", "ja", "j", "wahr", "oui", "vrai", "si", "sí",
+       "sì", "sim", "vero", "verdadero", "verdadeiro", "positive", "pos")  # fmt: skip
+NO = ("0", "0.0", "0,0", "false", "f", "no", "n", "nein", "falsch", "non", "faux", "não", "nao",
+      "falso", "negative", "neg")  # fmt: skip
 
 
 def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.StringIO:
@@ -17,15 +24,15 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
 
     Args:
         path: For messages.
-        raw: The file's bytes: UTF-8 or UTF-16, lines ended as on any system, cells parted by comma,
-            semicolon, tab or bar.
+        raw: The file's bytes: UTF-8, UTF-16 or Windows-1252, lines ended as on any system, cells
+            parted by comma, semicolon, tab or bar.
         bytes_kept: Whether bytes that are no text are kept as surrogates, as in names of files.
 
     Returns:
         The text.
 
     Raises:
-        DataError: If it is neither UTF-8 nor UTF-16, or no table.
+        DataError: If it is no text, or no table.
     """
     text = _decoded(path, raw, bytes_kept=bytes_kept)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -45,17 +52,29 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
 
 def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        if wide:
-            return raw.decode("utf-16")
-        return raw.decode("utf-8-sig", "surrogateescape" if bytes_kept else "strict")
-    except UnicodeDecodeError as error:
-        hint = ""
-        if raw.startswith(b"PK\x03\x04"):
-            hint = ": a zip; unpack it, and name the folder or the table in it"
-        raise DataError(
-            f"{path}: not a CSV file in UTF-8 or UTF-16{hint or f': {error}; save it as UTF-8'}"
-        ) from error
+    archive = raw.startswith(b"PK\x03\x04")
+    encodings = () if archive else ("utf-16",) if wide else ("utf-8-sig", ANSI)
+    for encoding in encodings:
+        # Every byte is some letter of that code page: only what begins with words is text.
+        if encoding == ANSI and (b"\0" in raw or not _WORD.search(raw.split(b"\n", 1)[0])):
+            break
+        try:
+            return raw.decode(encoding, "surrogateescape" if bytes_kept and not wide else "strict")
+        except UnicodeDecodeError:
+            continue
+    raise DataError(f"{path}: {_no_table(path, raw)}")
+
+
+def _no_table(path: Path, raw: bytes) -> str:
+    """Return what a file is that is no table, and what to do with it."""
+    if raw.startswith(b"PK\x03\x04") and path.suffix.lower() in (".xlsx", ".xlsm", ".ods"):
+        return "a workbook; save its sheet as CSV (UTF-8), and name that"
+    folder = path.with_suffix("")
+    if raw.startswith(b"PK\x03\x04"):
+        return f"a zip; unpack it (unzip {path} -d {folder}), and name the folder {folder}"
+    if path.name.lower().endswith(TAR_SUFFIXES):
+        return f"a tar; unpack it (mkdir {folder}; tar xf {path} -C {folder}), and name {folder}"
+    return "not a CSV file in UTF-8, UTF-16 or Windows-1252; save the table as CSV (UTF-8)"
 
 
 def truth_of(text: str) -> str:
@@ -69,3 +88,34 @@ def truth_of(text: str) -> str:
     """
     word = text.strip().lower()
     return "1" if word in YES else "0" if word in NO else text
+
+
+def file_named(name: str, folder: Path) -> Path:
+    """Return the file that a table's cell names.
+
+    Args:
+        name: A path, maybe as Windows writes it, or a picture's name without its suffix.
+        folder: That paths are relative to.
+
+    Returns:
+        The file; the path as it stands in the table where there is none.
+    """
+    path = folder / name
+    if path.exists() or not name:
+        return path
+    plain = folder / PurePosixPath(PureWindowsPath(name).as_posix())
+    if plain.exists():
+        return plain
+    # Kaggle's tables have "Image1" for Brain Tumor/Image1.jpg.
+    found = _pictures_by_stem(folder).get(plain.name.lower(), [])
+    return found[0] if len(found) == 1 else path
+
+
+@cache
+def _pictures_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Return all pictures below a folder by their names without suffix, in small letters."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            found.setdefault(path.stem.lower(), []).append(path)
+    return found

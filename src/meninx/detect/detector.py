@@ -31,8 +31,9 @@ from meninx.detect.runtimes import Runtime
 from meninx.detect.studies import evidence_of
 from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
-from meninx.scan.reading import OnError, read_files, read_scans
+from meninx.scan.reading import read_files, read_scans
 from meninx.scan.scan import Scan, Slice
+from meninx.scan.source import OnError
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
 LEAST_BRAIN = 0.25

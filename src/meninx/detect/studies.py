@@ -16,7 +16,7 @@ from meninx.scan.sequence import sequence_from_text
 # Where a study is judged by one series: the sequences by how well tumors stand out in them.
 LEADING: tuple[Sequence, ...] = ("FLAIR", "T1c", "T2", "T1", "unknown")
 
-_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_VOLUME = re.compile(r"\.(nii|mgh|mgz|nrrd|nhdr|mha|mhd|hdr)(\.gz)?$", re.IGNORECASE)
 # What names of files have for a sequence, as whole words. Agents count right after T1 alone:
 # elsewhere "KM" and "CE" may be a patient's initials. "T1_FLAIR" is two places, as it may be the
 # FLAIR of the first of two visits. After "sub-" and "ses-" BIDS has a patient's or a visit's own
@@ -52,7 +52,7 @@ def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> st
     if identity:
         return identity.get("study_instance_uid") or None
     path = PurePath(scan)
-    stem, found = _NIFTI.subn("", path.name)
+    stem, found = _VOLUME.subn("", path.name)
     if not found or sequence == "unknown" or "*" in stem:
         return None
     agent = _AGENT.search(stem)

@@ -24,6 +24,7 @@ from meninx.scan.relevance import (
     kind_of_type,
     map_by_description,
     not_of_head,
+    says_nothing,
     told_other_part,
 )
 from meninx.scan.scan import Scan
@@ -333,7 +334,7 @@ def _other_part(dataset: Dataset) -> UnsupportedScan | None:
     """Return why the part of the body sets an image aside, from all that tells it."""
     part = not_of_head(str(dataset.get("BodyPartExamined", "") or ""))
     part = part or _part_of_code(dataset)
-    if part is None and not str(dataset.get("BodyPartExamined", "") or "").strip():
+    if part is None and says_nothing(str(dataset.get("BodyPartExamined", "") or "")):
         study = str(dataset.get("StudyDescription", "") or "")
         part = told_other_part(study, _text(dataset))
     return None if part is None else _no_brain(part)
@@ -507,8 +508,20 @@ def _of_file(dataset: Dataset) -> dict[str, Any]:
         "instance_uid": str(dataset.get("SOPInstanceUID", "")),
         "series_number": None if series is None else int(series),
         "shape": (int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)),
-        "acquisition_number": None if number is None else int(number),
+        "moments": (number, _taken(dataset), _number(dataset, "TriggerTime")),
     }
+
+
+def _taken(dataset: Dataset) -> str | None:
+    """Return when an image was taken, as texts that sort by time; None where the header is silent.
+
+    References:
+        DICOM PS3.3 C.7.6.1.1: AcquisitionDateTime, or AcquisitionDate and AcquisitionTime.
+    """
+    told = _stored(dataset, "AcquisitionDateTime")
+    if not told and (time := _stored(dataset, "AcquisitionTime")):
+        told = _stored(dataset, "AcquisitionDate") + time
+    return told or None
 
 
 def _acquisition(dataset: Dataset) -> Acquisition:
@@ -553,14 +566,20 @@ def _spacing(dataset: Dataset) -> dict[str, Any]:
     """Return PixelSpacing, or what the header says in its place: one bad value spoils a series."""
     said = ""
     if "PixelSpacing" in dataset:
-        # The value as it is stored: to convert it is what fails.
-        raw = dataset.get_item("PixelSpacing").value
-        said = raw.decode("latin-1") if isinstance(raw, bytes) else _joined(raw)
+        said = _stored(dataset, "PixelSpacing")
     try:
         first, second = (float(value) for value in said.split("\\"))
     except ValueError:
-        return {"pixel_spacing": None, "spacing_said": said.strip()}
+        return {"pixel_spacing": None, "spacing_said": said}
     return {"pixel_spacing": (first, second)}
+
+
+def _stored(dataset: Dataset, name: str) -> str:
+    """Return a value as it is stored: to convert it may fail, and takes longer than to read it."""
+    if name not in dataset:
+        return ""
+    raw = dataset.get_item(name).value
+    return (raw.decode("latin-1") if isinstance(raw, bytes) else _joined(raw)).strip("\0 ")
 
 
 def _joined(value: Any) -> str:

@@ -16,6 +16,8 @@ FloatArray = NDArray[np.float64]
 Value = TypeVar("Value", bound=np.generic)
 Plane = Literal["axial", "coronal", "sagittal"]
 
+# NIfTI is RAS: x to the right, y to the front. DICOM and meninx use LPS. Its own inverse.
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Headers hold positions as decimal strings, often rounded to a hundredth of a millimeter: slices
 # nearer than this lie in one place.
 POSITION_TOLERANCE_MM = 0.02

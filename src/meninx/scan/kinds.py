@@ -1,18 +1,26 @@
 """Tell a file's kind by its first bytes, without what reads it: that takes long to import."""
 
-import zlib
+import re
 from pathlib import PurePosixPath
 from typing import Literal
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 
-Reader = Literal["picture", "nifti", "dicom"]
+Reader = Literal["picture", "nifti", "pair", "mgh", "nrrd", "metaimage", "dicom"]
 PICTURE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".j2k", ".tif", ".tiff", ".bmp", ".gif", ".webp",
 )  # fmt: skip
+# Volumes that are one file each.
+VOLUME_SUFFIXES = (
+    ".nii", ".nii.gz", ".mgh", ".mgz", ".mgh.gz", ".nrrd", ".mha", ".mha.gz",
+)  # fmt: skip
+# Volumes whose voxels lie in another file.
+HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
 # A file of these names that is something else is damaged; of any other name it is not our matter.
-SCAN_SUFFIXES = (*PICTURE_SUFFIXES, ".nii", ".nii.gz", ".dcm", ".dicom", ".ima")
-GZIP_MAGIC = b"\x1f\x8b"
+SCAN_SUFFIXES = (
+    *PICTURE_SUFFIXES, *VOLUME_SUFFIXES, *HEADER_SUFFIXES,
+    ".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz",
+)  # fmt: skip
 # PNG, JPEG, GIF, JPEG 2000 as a file and as a bare codestream.
 PICTURE_MAGIC = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ",
@@ -21,34 +29,42 @@ PICTURE_MAGIC = (
 # Formats of scans and packages that are not read: names, first bytes (None for any), what helps.
 _TO_NIFTI = "convert it to NIfTI"
 OTHER_FORMATS = (
-    ((".mgz", ".mgh"), None, "FreeSurfer's MGH", f"{_TO_NIFTI}: mri_convert FILE out.nii.gz"),
-    ((".nrrd", ".nhdr"), b"NRRD", "NRRD", f"{_TO_NIFTI}, as with 3D Slicer or SimpleITK"),
-    ((".mha", ".mhd"), None, "MetaImage", f"{_TO_NIFTI}, as with 3D Slicer or SimpleITK"),
-    ((".hdr", ".img"), None, "an Analyze pair", f"{_TO_NIFTI}: fslchfiletype NIFTI_GZ FILE"),
     ((".mnc",), None, "MINC", f"{_TO_NIFTI}: mnc2nii FILE out.nii"),
     ((".mat",), None, "a MATLAB file", f"{_TO_NIFTI}, or save its slices as PNG"),
     ((".h5", ".hdf5"), None, "HDF5", f"{_TO_NIFTI}, or save its slices as PNG"),
     ((".npy", ".npz"), None, "a NumPy array", f"{_TO_NIFTI}: nibabel.Nifti1Image(array, affine)"),
-    ((".dcm.gz",), GZIP_MAGIC, "a packed DICOM file", "unpack it: gunzip FILE"),
-    ((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), None, "a tar archive",
-     "unpack it: tar xf FILE"),
-    ((".7z",), b"7z", "a 7z archive", "unpack it"),
-    ((".rar",), b"Rar!", "a rar archive", "unpack it"),
+    ((".7z",), b"7z", "a 7z archive", "unpack it: 7z x FILE"),
+    ((".rar",), b"Rar!", "a rar archive", "unpack it: unrar x FILE"),
     ((".par", ".rec"), None, "Philips' PAR/REC", "convert it to NIfTI: dcm2niix FOLDER"),
+    ((".head", ".brik", ".brik.gz"), None, "AFNI's HEAD/BRIK",
+     f"{_TO_NIFTI}: 3dAFNItoNIFTI FILE"),
+    ((".v", ".ecat"), b"MATRIX7", "ECAT", f"{_TO_NIFTI}, as with nibabel"),
+    ((".fid", ".2dseq"), None, "Bruker's", f"{_TO_NIFTI}, as with Bru2Nii"),
 )  # fmt: skip
-SNIFFED_BYTES = 1024
 # What a dataset without preamble may begin with: up to InstanceCreationDate, ImageType, SOP UIDs.
 LAST_FIRST_ELEMENT = 0x0020
 LONGEST_FIRST_VALUE = 256
 VALUE_REPRESENTATIONS = (b"UL", b"CS", b"DA", b"TM", b"UI", b"SH", b"LO", b"OB", b"AE")
 HEADER_BYTES = 540  # NIfTI-2's; NIfTI-1's 348 fit in
+ANALYZE_HEADER_BYTES = 348
+# Numbers that MGH has for voxels of 8, 16 and 32 bits, and floats.
+MGH_TYPES = (0, 1, 3, 4, 10)
+# Where tar says what it is (POSIX.1-1988); older ones go by their names.
+USTAR_AT, USTAR = 257, b"ustar"
+TAR_SUFFIXES = (
+    ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz",
+)  # fmt: skip
+BZIP2_MAGIC, XZ_MAGIC = b"BZh", b"\xfd7zXZ\0"
+# Keys of a header in text that name the file of the voxels: MetaImage's, then NRRD's.
+_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)[ \t]*([^\r\n]*)", re.MULTILINE)
+METAIMAGE = re.compile(rb"\s*(?:ObjectType|NDims)\s*=")
 
 
 def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
     """Return which reader a file is for, by its content.
 
     Args:
-        head: Its first `SNIFFED_BYTES` bytes, or all that it has.
+        head: Its first `SNIFFED_BYTES` bytes or more, or all that it has; without gzip.
         name: Of the file, as the user knows it.
         strict: Whether the user named this very file.
 
@@ -56,20 +72,22 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         The reader; None for a file that is not our matter.
 
     Raises:
-        UnsupportedScan: If it is a zip.
+        UnsupportedScan: If it is a zip or tar, or of a format that is not read.
         UnreadableFile: If it is none of ours although it is named so.
     """
     lower = name.lower()
-    if is_nifti(head) or is_packed_nifti(head):
-        return "nifti"
+    if head[128:132] == b"DICM" and not is_nifti(head):
+        return "dicom"
+    if (volume := _volume_kind(head, lower, strict=strict)) is not None:
+        return volume
     if _is_picture(head):
         return "picture"
-    if head[128:132] == b"DICM" or (is_dicom(head) and (strict or _may_be_dicom(lower))):
+    if is_dicom(head) and (strict or _may_be_dicom(lower)):
         return "dicom"
     # Office documents and models are zips too: only what calls itself one is worth a word.
-    if zipfile_magic(head) and (strict or lower.endswith(".zip")):
+    if (zipfile_magic(head) and (strict or lower.endswith(".zip"))) or is_tar(head, lower):
         raise UnsupportedScan(
-            "a zip inside; unpack it, or name it by itself", place=name, reason="nested_zip"
+            "an archive inside; unpack it, or name it by itself", place=name, reason="nested_zip"
         )
     if (told := _other_format(head, lower)) is not None:
         raise UnsupportedScan(told, place=name, reason="other_format")
@@ -77,6 +95,70 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
         raise UnreadableFile(f"{what}, whatever its name says; copy or export it again", place=name)
     return None
+
+
+def _volume_kind(head: bytes, name: str, *, strict: bool) -> Reader | None:
+    """Return the reader of a volume that is no DICOM; None for all else."""
+    if is_nifti(head):
+        return "nifti"
+    if head.startswith(b"NRRD0"):
+        return "nrrd"
+    if METAIMAGE.match(head):
+        return "metaimage"
+    named = strict or name.endswith(SCAN_SUFFIXES)
+    if named and is_pair_header(head):
+        return "pair"
+    return "mgh" if named and _is_mgh(head) else None
+
+
+def is_pair_header(head: bytes) -> bool:
+    """Return whether bytes are the header of an Analyze or NIfTI pair: its own length first."""
+    sizes = (int.from_bytes(head[:4], order) for order in ("little", "big"))
+    return len(head) >= ANALYZE_HEADER_BYTES and ANALYZE_HEADER_BYTES in sizes
+
+
+def _is_mgh(head: bytes) -> bool:
+    version, *sides, kind = (int.from_bytes(head[at : at + 4], "big") for at in range(0, 24, 4))
+    return version == 1 and all(0 < side < 2**15 for side in sides) and kind in MGH_TYPES
+
+
+def data_file_of(head: bytes, name: str) -> str | None:
+    """Return the name of the file that holds the voxels of a header.
+
+    Args:
+        head: The header's first bytes, without gzip.
+        name: Of the header's file.
+
+    Returns:
+        As the header, or the custom of Analyze, has it; None for a file that holds its own.
+    """
+    if is_nifti(head):
+        return None
+    if is_pair_header(head) and head[344:348] != b"n+1\0":
+        stem = re.sub(r"\.hdr(\.gz)?$", "", PurePosixPath(name).name, flags=re.IGNORECASE)
+        return f"{stem}.img"
+    if not (head.startswith(b"NRRD0") or METAIMAGE.match(head)):
+        return None
+    # The blank line that ends NRRD's header is followed by voxels.
+    text = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+    found = _DATA_FILE.search(text)
+    told = found[1].strip().decode("utf-8", "surrogateescape") if found else ""
+    return None if told in ("", "LOCAL", "Local", "local") else told
+
+
+def is_tar(head: bytes, name: str = "") -> bool:
+    """Return whether bytes begin as a tar, whatever packs it.
+
+    Args:
+        head: The first bytes, without gzip.
+        name: Of the file, in small letters: bzip2 and xz give nothing of a beginning alone.
+
+    Returns:
+        Whether they do.
+    """
+    if head[USTAR_AT : USTAR_AT + len(USTAR)] == USTAR:
+        return True
+    return name.endswith(TAR_SUFFIXES) and head.startswith((BZIP2_MAGIC, XZ_MAGIC))
 
 
 def _other_format(head: bytes, name: str) -> str | None:
@@ -94,7 +176,7 @@ def zipfile_magic(head: bytes) -> bool:
 
 def _may_be_dicom(name: str) -> bool:
     """Return whether a name suits a DICOM file without preamble: of its kind, or without suffix."""
-    suffix = PurePosixPath(name).suffix
+    suffix = PurePosixPath(name.removesuffix(".gz")).suffix
     return suffix in ("", ".dcm", ".dicom", ".ima") or suffix[1:].isdecimal()
 
 
@@ -133,13 +215,3 @@ def _begins_with_element(head: bytes) -> bool:
 def is_nifti(head: bytes) -> bool:
     """Return whether bytes begin as a NIfTI-1 or NIfTI-2 single file, unpacked."""
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
-
-
-def is_packed_nifti(head: bytes) -> bool:
-    """Return whether bytes begin as a NIfTI file packed by gzip."""
-    if not head.startswith(GZIP_MAGIC):
-        return False
-    try:
-        return is_nifti(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, HEADER_BYTES))
-    except zlib.error:
-        return False

@@ -1,6 +1,5 @@
-"""Read and write NIfTI volumes."""
+"""Read NIfTI, Analyze and MGH volumes, all that nibabel has; write NIfTI."""
 
-import gzip
 import io
 import logging
 import warnings
@@ -9,24 +8,41 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.fileholders import FileHolder
+from nibabel.freesurfer.mghformat import MGHImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from meninx.errors import GeometryError, OptionError, UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import FloatArray
-from meninx.scan.kinds import GZIP_MAGIC, HEADER_BYTES, is_nifti
-from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.errors import GeometryError, OptionError, UnreadableFile
+from meninx.scan.geometry import RAS_TO_LPS, FloatArray
+from meninx.scan.kinds import ANALYZE_HEADER_BYTES, HEADER_BYTES, data_file_of, is_nifti
+from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
-from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import Source, reading
+from meninx.scan.volume import (
+    check_numbers,
+    check_size,
+    data_file_beside,
+    volume_scan,
+    volume_shape,
+)
+from meninx.scan.warning import ScanWarning
 
 # nibabel writes a line to standard error for each oddity that it mends; what can't be mended is
 # raised all the same.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
-# NIfTI is RAS: x to the right, y to the front. DICOM and meninx use LPS. Its own inverse.
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+MGH_HEADER_BYTES, GOOD_RAS_AT = 284, 28
+# Where Analyze says how slices lie, and what for: columns, rows and slices of the axes in LPS.
+# ITK reads them so; 0 is also what is there where nobody said anything.
+ORIENT_AT = 252
+ANALYZE_AXES = {
+    0: ((1, 0, 0), (0, -1, 0), (0, 0, 1)),  # axial
+    1: ((1, 0, 0), (0, 0, 1), (0, -1, 0)),  # coronal
+    2: ((0, -1, 0), (0, 0, 1), (1, 0, 0)),  # sagittal
+}
+_DOUBTFUL = "orientation_doubtful"
 
 
 def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
@@ -46,53 +62,122 @@ def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         LimitExceeded: If it is too large.
     """
     with reading(source.name, "the NIfTI file"):
-        packed = source.read(limits)
-        is_packed = packed.startswith(GZIP_MAGIC)
-        head = _unpack(packed, HEADER_BYTES) if is_packed else packed[:HEADER_BYTES]
+        head = source.head(HEADER_BYTES, limits)
         if not is_nifti(head):
             raise UnreadableFile("no NIfTI header where one is expected")
         kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-        shape = _volume_shape(tuple(int(side) for side in header.get_data_shape()))
-        limits.check_shape(shape)
-        if header.get_data_dtype().kind not in "iuf":
-            raise UnsupportedScan(
-                f"voxels of type {header.get_data_dtype()}; expected plain numbers",
-                reason="not_gray",
-            )
-        start = int(header["vox_offset"])
-        if not 0 <= start <= 64 * 1024**2:
-            raise UnreadableFile(f"the voxels are said to begin at byte {start}")
-        expected = start + int(np.prod(shape)) * header.get_data_dtype().itemsize
-        data = _unpack(packed, expected) if is_packed else packed
-        if len(data) < expected:
-            raise UnreadableFile(
-                f"truncated: {len(data):,} bytes unpacked, the header promises {expected:,}; copy "
-                "the file again"
-            )
-        image, voxels = _parse(kind, data)
+        shape, expected = _promised(header, int(header["vox_offset"]), limits)
+        data = source.head(expected, limits)
+        check_size(len(data), expected)
+        image, voxels = _parse(kind, {"image": data})
         _check_spacing(header)
-        single = [axis for axis, side in enumerate(shape) if side == 1]
-        return Scan(
-            name=source.name,
-            voxels=voxels.reshape(shape),
-            affine=_affine(image),
-            sequence=sequence_from_text(source.name.rsplit("/", 1)[-1]),
-            slice_axis=single[-1] if single else None,
-        )
+        return volume_scan(source, voxels.reshape(shape), _affine(image))
+
+
+def read_pair(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+    """Read a NIfTI or Analyze pair.
+
+    Args:
+        source: The `.hdr`; the `.img` is beside it.
+        limits: As for `read_nifti`.
+
+    Returns:
+        As `read_nifti`; with a warning for Analyze, whose header does not tell right from left.
+
+    Raises:
+        InputError: As `read_nifti`; `UnreadableFile` too if the `.img` is missing.
+    """
+    with reading(source.name, "the pair"):
+        head = source.head(ANALYZE_HEADER_BYTES, limits)
+        is_plain = head[344:348] != b"ni1\0"
+        kind = nibabel.AnalyzeImage if is_plain else nibabel.Nifti1Pair
+        header = kind.header_class(head, check=False)
+        shape, expected = _promised(header, int(header["vox_offset"]), limits)
+        data_file = data_file_beside(source, data_file_of(head, source.name) or "")
+        data = data_file.head(expected, limits)
+        check_size(len(data), expected)
+        image, voxels = _parse(kind, {"header": head, "image": data})
+        if not is_plain:
+            _check_spacing(header)
+            return volume_scan(source, voxels.reshape(shape), _affine(image))
+        affine, warning = _analyze_affine(header, head[ORIENT_AT], shape)
+        return volume_scan(source, voxels.reshape(shape), affine, (warning,))
+
+
+def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+    """Read a volume of FreeSurfer.
+
+    Args:
+        source: `.mgh` or `.mgz`, with one frame.
+        limits: As for `read_nifti`.
+
+    Returns:
+        As `read_nifti`; with a warning where the file does not say how it lies.
+
+    Raises:
+        InputError: As `read_nifti`.
+    """
+    with reading(source.name, "the MGH file"):
+        head = source.head(MGH_HEADER_BYTES, limits)
+        check_size(len(head), MGH_HEADER_BYTES)
+        header = MGHImage.header_class(head, check=False)
+        shape, expected = _promised(header, MGH_HEADER_BYTES, limits)
+        data = source.head(expected, limits)
+        check_size(len(data), expected)
+        image, voxels = _parse(MGHImage, {"image": data})
+        affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
+        told: tuple[ScanWarning, ...] = ()
+        # nibabel sets the flag where it is missing.
+        if head[GOOD_RAS_AT : GOOD_RAS_AT + 2] != b"\0\1":
+            told = (ScanWarning(_DOUBTFUL, "the file does not say how its volume lies in the head; "
+                                "it was taken as coronal, as FreeSurfer does"),)  # fmt: skip
+        return volume_scan(source, voxels.reshape(shape), affine, told)
+
+
+def _promised(
+    header: nibabel.analyze.AnalyzeHeader, start: int, limits: Limits
+) -> tuple[tuple[int, int, int], int]:
+    """Return the sides of the one volume that a header promises, and the bytes up to its end."""
+    shape = volume_shape(tuple(int(side) for side in header.get_data_shape()))
+    limits.check_shape(shape)
+    kind = header.get_data_dtype()
+    check_numbers(kind)
+    if not 0 <= start <= 64 * MIB:
+        raise UnreadableFile(f"the voxels are said to begin at byte {start}")
+    return shape, start + int(np.prod(shape)) * kind.itemsize
 
 
 def _parse(
-    kind: type[nibabel.Nifti1Image], data: bytes
-) -> tuple[nibabel.Nifti1Image, NDArray[np.float32]]:
+    kind: type[SpatialImage], files: dict[str, bytes]
+) -> tuple[SpatialImage, NDArray[np.float32]]:
     """Return the image and its voxels, nibabel's own errors translated."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = kind.from_bytes(data)
+            opened = {name: FileHolder(fileobj=io.BytesIO(data)) for name, data in files.items()}
+            image = kind.from_file_map(opened)
             return image, np.asarray(image.dataobj, dtype=np.float32)
     except (HeaderDataError, WrapStructError, ImageFileError) as error:
         raise UnreadableFile(f"the header contradicts itself: {error}") from error
+
+
+def _analyze_affine(
+    header: nibabel.analyze.AnalyzeHeader, orient: int, shape: tuple[int, int, int]
+) -> tuple[FloatArray, ScanWarning]:
+    """Return an affine about the middle of the volume, and what is doubtful about it."""
+    spacing = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
+    if not (spacing > 0).all():
+        raise _no_spacing(spacing)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(ANALYZE_AXES.get(orient, ANALYZE_AXES[0])).T * spacing
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    text = (
+        "an Analyze header says too little of how its volume lies: it was taken as stored from the "
+        "patient's right to left, back to front, bottom to top. Convert it to NIfTI with what "
+        "wrote it, to be sure of sides"
+    )
+    return affine, ScanWarning(_DOUBTFUL, text)
 
 
 def _affine(image: nibabel.Nifti1Image) -> FloatArray:
@@ -115,37 +200,15 @@ def _check_spacing(header: nibabel.Nifti1Header) -> None:
         return
     spacing = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     if not (np.abs(spacing) > 0).all():
-        sides = ", ".join(f"{side:g}" for side in spacing)
-        raise GeometryError(
-            f"pixdim {sides}, and no sform: nothing says how large a voxel is; expected three "
-            "numbers above 0, in mm: export the volume again"
-        )
+        raise _no_spacing(spacing)
 
 
-def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return the three sides of the one volume that a file must hold."""
-    if any(side < 1 for side in shape):
-        raise UnreadableFile(f"the header gives the impossible shape {shape}")
-    if len(shape) > 3 and max(shape[3:]) > 1:
-        raise UnsupportedScan(
-            f"{'x'.join(map(str, shape))}: {int(np.prod(shape[3:]))} volumes in one file, expected "
-            "one; save each volume as its own file",
-            reason="several_volumes",
-        )
-    i, j, k = (*shape, 1, 1)[:3]
-    return i, j, k
-
-
-def _unpack(packed: bytes, count: int) -> bytes:
-    """Return at most the first `count` bytes of gzip data: a bomb stops there."""
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        parts = bytearray()
-        while len(parts) < count:
-            part = file.read(min(count - len(parts), 16 * 1024**2))
-            if not part:
-                break
-            parts += part
-        return bytes(parts)
+def _no_spacing(spacing: FloatArray) -> GeometryError:
+    sides = ", ".join(f"{side:g}" for side in spacing)
+    return GeometryError(
+        f"pixdim {sides}, and no sform: nothing says how large a voxel is; expected three "
+        "numbers above 0, in mm: export the volume again"
+    )
 
 
 def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:

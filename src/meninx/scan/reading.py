@@ -5,34 +5,27 @@ import than a picture takes from file to finding.
 """
 
 import logging
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meninx.errors import (
-    InputError,
-    LimitExceeded,
-    SeveralInputErrors,
-    UnreadableFile,
-)
-from meninx.scan.kinds import SNIFFED_BYTES, is_dicom, kind_of, zipfile_magic
+from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
+from meninx.scan.archives import archive_entries
+from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.raster import read_picture
 from meninx.scan.scan import Scan
 from meninx.scan.series import Frame, stacks_of
-from meninx.scan.source import Source, reading
+from meninx.scan.source import OnError, Source, reading
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 log = logging.getLogger(__name__)
 
-OnError = Callable[[InputError], None]
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
-ENCRYPTED_FLAG = 0x1
 
 
 def read_scans(
@@ -41,14 +34,14 @@ def read_scans(
     """Read every scan under a path, one after the other, each when it is asked for.
 
     Args:
-        path: A picture, a NIfTI file, a DICOM file, or a folder or zip of these in any order.
+        path: A picture, a volume, a DICOM file, or a folder, zip or tar of these in any order.
             Formats are told by content. Files of other kinds in a folder are passed over.
         on_error: Called with the error of each scan that can't be used; the others are read all
             the same. Without it, the errors are raised after the last good scan.
         limits: How large an input may be.
 
     Yields:
-        Scans: pictures and NIfTI files by name, then DICOM series by folder and number.
+        Scans: pictures and volumes by name, then DICOM series by folder and number.
 
     Raises:
         InputError: Without `on_error`: what was wrong, once all good scans were yielded.
@@ -69,7 +62,8 @@ def read_files(
     """Read the scans of some files of a folder, as if nothing else were in it.
 
     Args:
-        files: Pictures, NIfTI files, zips, or the DICOM files of a series.
+        files: A picture, a volume with the file of its voxels, a zip, or the DICOM files of a
+            series.
         on_error: Called with the error of each scan that can't be used.
         limits: How large an input may be.
 
@@ -79,7 +73,8 @@ def read_files(
 
     def sources(limits: Limits, tell: OnError, opened: ExitStack) -> tuple[list[Source], bool]:
         told = [_sources(file, limits, tell, opened) for file in sorted(files)]
-        return [source for found, _ in told for source in found], all(named for _, named in told)
+        alone = len(told) == 1 and told[0][1]
+        return [source for found, _ in told for source in found], alone
 
     with ExitStack() as opened:
         yield from _scans(str(files[0]), sources, on_error, limits, opened)
@@ -103,8 +98,7 @@ def _scans(
     frames: list[Frame] = []
     for source in sources:
         try:
-            head = source.head(SNIFFED_BYTES, limits)
-            reader = kind_of(head, source.name, strict=named)
+            reader = kind_of(source.sniffed(limits), source.name, strict=named)
             if reader is None:
                 log.debug("passed over a file of no known kind")
                 continue
@@ -115,12 +109,7 @@ def _scans(
                 found = found or bool(frames)
                 continue
             found = True
-            if reader == "nifti":
-                from meninx.scan.nifti import read_nifti
-
-                yield read_nifti(source, limits)
-            else:
-                yield read_picture(source, limits)
+            yield _reader_of(reader)(source, limits)
         except InputError as error:
             tell(error)
     if not found:
@@ -131,6 +120,24 @@ def _scans(
         )
     if frames:
         yield from _stacks(frames, limits, report)
+
+
+def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:
+    """Return what reads a file of one scan."""
+    if kind == "picture":
+        return read_picture
+    if kind == "nrrd":
+        from meninx.scan.nrrd import read_nrrd
+
+        return read_nrrd
+    if kind == "metaimage":
+        from meninx.scan.metaimage import read_metaimage
+
+        return read_metaimage
+    from meninx.scan import nifti
+
+    readers = {"nifti": nifti.read_nifti, "pair": nifti.read_pair, "mgh": nifti.read_mgh}
+    return readers[kind]
 
 
 def _stacks(frames: Sequence[Frame], limits: Limits, report: OnError) -> Iterator[Scan]:
@@ -164,7 +171,7 @@ def read_datasets(
         sources, _ = _sources(Path(path), limits, lambda _: None, opened)
         for source in sources:
             with suppress(InputError):
-                if is_dicom(source.head(SNIFFED_BYTES, limits)):
+                if is_dicom(source.sniffed(limits)):
                     yield read_dataset(source, limits, pixels=pixels)
 
 
@@ -176,13 +183,22 @@ def _sources(
         return _files_of(path, limits), False
     if not path.is_file():
         raise UnreadableFile("no such file or folder", place=str(path), reason="not_found")
-    with reading(str(path), "the file"):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(4)
-    if zipfile_magic(head):
-        return _entries_of(path, limits, report, opened), False
-    return [Source(str(path), path, size)], True
+    if (entries := archive_entries(path, limits, report, opened)) is not None:
+        return entries, False
+    path = _header_of(path, limits)
+    return [Source(str(path), path, path.stat().st_size)], True
+
+
+def _header_of(path: Path, limits: Limits) -> Path:
+    """Return the header of a pair whose voxels the user named; any other path as it is."""
+    if path.suffix.lower() != ".img":
+        return path
+    own = Source(str(path), path, path.stat().st_size)
+    for suffix in (".hdr", ".HDR", ".hdr.gz"):
+        header = own.beside(path.stem + suffix)
+        if header is not None and is_pair_header(header.sniffed(limits)):
+            return header.path
+    return path
 
 
 def _files_of(folder: Path, limits: Limits) -> list[Source]:
@@ -197,58 +213,3 @@ def _files_of(folder: Path, limits: Limits) -> list[Source]:
             sources.append(Source(str(file), file, file.stat().st_size))
             limits.check("files", len(sources), "files", str(folder))
     return sources
-
-
-def _entries_of(path: Path, limits: Limits, report: OnError, opened: ExitStack) -> list[Source]:
-    """Return a zip's files, by name, each checked by its directory entry before it is unpacked."""
-    with reading(str(path), "the zip"):
-        archive = opened.enter_context(zipfile.ZipFile(path))
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    limits.check("entries", len(entries), "zip_entries", str(path))
-    limits.check("bytes unpacked", sum(e.file_size for e in entries), "zip_bytes", str(path))
-    sources = []
-    for entry in sorted(entries, key=lambda entry: entry.filename):
-        name = f"{path}/{entry.filename}"
-        try:
-            _check_entry(entry, name, limits)
-        except InputError as error:
-            report(error)
-        else:
-            inside = PurePosixPath(entry.filename).parts
-            # As in a folder; macOS keeps its own notes beside what it packs.
-            if not any(part.startswith(".") or part == "__MACOSX" for part in inside):
-                sources.append(Source(name, path, entry.file_size, entry.filename, archive))
-    return sources
-
-
-def _check_entry(entry: zipfile.ZipInfo, name: str, limits: Limits) -> None:
-    """Check one entry of a zip.
-
-    Args:
-        entry: From the zip's directory.
-        name: Of the entry, as the user knows it.
-        limits: Of packing.
-
-    Raises:
-        UnreadableFile: If it is encrypted or leaves the zip's own folder.
-        LimitExceeded: If it would unpack to far more than it is.
-    """
-    inside = PurePosixPath(entry.filename.replace("\\", "/"))
-    if inside.is_absolute() or ".." in inside.parts or ":" in entry.filename[:3]:
-        raise UnreadableFile(
-            "the entry's path leaves the zip's own folder; make the zip again",
-            place=name,
-            reason="unsafe_path",
-        )
-    if entry.flag_bits & ENCRYPTED_FLAG:
-        raise UnreadableFile(
-            "encrypted; unpack it with its password first", place=name, reason="encrypted"
-        )
-    ratio = entry.file_size / max(entry.compress_size, 1)
-    # Below a megabyte no ratio does harm, and short runs of zeros compress very well.
-    if entry.file_size > 1024**2 and ratio > limits.zip_ratio:
-        raise LimitExceeded(
-            f"unpacks to {ratio:,.0f} times its size, the limit is {limits.zip_ratio:,.0f} "
-            "(limits.zip_ratio)",
-            place=name,
-        )

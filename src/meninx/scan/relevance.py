@@ -20,10 +20,18 @@ HEAD_BEGINNINGS = (
     "BRAIN", "HEAD", "SKULL", "CRANI", "NEURO", "CEREB", "PITUIT", "SELLA", "SELAR", "ORBIT",
     "HYPOPHYS", "TEMPORAL", "POSTERIORFOSSA", "INTERNALAUDITORY", "ENCEPHAL", "ENCEFAL", "CEPHAL",
     "KOPF", "SCHAEDEL", "SCHADEL", "HIRN", "GEHIRN", "TETE", "CRANE", "CERVEAU", "CABEZA",
-    "CABECA", "TESTA", "ENCEFALO", "CERVELLO", "IPOFISI", "HIPOFIS",
+    "CABECA", "TESTA", "ENCEFALO", "CERVELLO", "IPOFISI", "HIPOFIS", "MENING", "PINEAL",
+    "AUDITOR", "LIMBIC", "INTRACRAN", "SKALP", "SCALP",
 )  # fmt: skip
 HEAD_WORDS = ("IAC", "IAM", "CERVEAU", "FACE")
 HEAD_ENDS = ("BRAIN", "GEHIRN", "SCHAEDEL", "SCHADEL", "KOPF")
+# What stands there instead of a part: it says nothing.
+PLACEHOLDERS = frozenset(
+    ["UNKNOWN", "NONE", "NULL", "N A", "NA", "OTHER", "OTHERS", "DEFAULT", "MR", "MRI", "MRT",
+     "IRM", "NOT SPECIFIED", "NOTSPECIFIED", "UNSPECIFIED", "UNDEFINED", "NOT DEFINED", "ANY",
+     "TEST", "X", "UNBEKANNT", "ANDERE", "INCONNU", "AUTRE", "DESCONOCIDO", "OTRO", "DESCONHECIDO",
+     "OUTRO", "SCONOSCIUTO", "ALTRO"]
+)  # fmt: skip
 # Words of other parts, or their beginnings, in the same languages. None that begins a word of the
 # head ("HIP" would catch HIPPOCAMPUS) or of imaging (RADIAL is a way through k-space).
 OTHER_BEGINNINGS = (
@@ -40,22 +48,29 @@ OTHER_BEGINNINGS = (
     "PELVI", "BECKEN", "BASSIN", "PROSTAT", "UTERUS", "UTERIN", "RECTUM", "REKTUM", "BLADDER",
     "CARDIAC", "CARDIO", "HEART", "HERZ", "COEUR", "CORAZON", "CORACAO", "CUORE", "MYOCARD",
     "BREAST", "MAMMA", "MAMMO", "CHEST", "LUNG", "AORTA", "EXTREMIT", "THIGH", "TIBIA", "ILIAC",
-    "FETUS",
+    "FETUS", "FETAL", "FOETUS", "FOETAL", "THORA", "TORA", "PLEXUS", "WHOLEBODY", "GANZKO",
+    "ENTEROGRAPH", "FINGER", "THUMB", "DAUMEN", "STERNUM", "CLAVIC", "TESTIC", "TESTIS", "HODEN",
+    "SCROT", "PENIS", "OVAR", "VAGIN", "FISTUL", "FISTEL", "MENISC", "MENISK", "ACHILL", "PLANTAR",
+    "LARYN", "KIEFERGELENK", "TEMPOROMANDIB",
 )  # fmt: skip
 OTHER_WORDS = ("HIP", "HIPS", "ANCA", "FOOT", "FEET", "FUSS", "PIED", "WRIST", "HAND", "HANDS",
                "CALF", "MAMA", "SEIN", "SEINS", "CODO", "NECK", "HALS", "COU", "CUELLO", "LWS",
-               "BWS", "HWS", "ISG")  # fmt: skip
+               "BWS", "HWS", "ISG", "TMJ", "PIE", "PIEDE", "MANO", "TOE", "TOES",
+               "RIB", "RIBS", "REINS", "RINON", "RINONES")  # fmt: skip
 # Localizers by their descriptions: GE, Siemens, Philips, and people.
 LOCALIZER_BEGINNINGS = (
     "LOCALIZER", "LOCALISER", "LOCALIZADOR", "LOCALIZZATOR", "LOCALISAT", "LOCALISIER", "LOKALI",
     "SCOUT", "SURVEY", "TOPOGRAM", "REPERAGE", "UEBERSICHT", "UBERSICHT", "PLANSCAN", "AAHEADSCOUT",
-    "AASCOUT", "AAHSCOUT",
+    "AASCOUT", "AAHSCOUT", "SMARTBRAIN", "SCANO", "LOCATOR", "FASTVIEW", "SUCHSCHNITT", "CENTRAJE",
+    "CALIBRATION", "KALIBRIER", "CALIBRAC", "CALIBRAZ", "PRESCAN", "SHIM",
 )  # fmt: skip
 LOCALIZER_WORDS = ("LOC", "LOCS", "LOCA", "3PL", "3PLANE", "3PLANES", "3PLAN", "3PLANS", "TRIPLANE",
                    "TRIPLANAR", "REPERE", "PILOT")  # fmt: skip
 LOCALIZER_PAIRS = (("3", "PL"), ("3", "PLANE"), ("3", "PLANES"), ("3", "PLAN"), ("3", "PLANS"),
                    ("3", "PLANOS"), ("3", "EBENEN"), ("3", "PIANI"), ("TRI", "PLANE"),
-                   ("THREE", "PLANE"), ("TRES", "PLANOS"))  # fmt: skip
+                   ("THREE", "PLANE"), ("TRES", "PLANOS"), ("PLAN", "SCAN"),
+                   ("ASSET", "CAL"), ("REF", "SCAN"), ("REFERENCE", "SCAN"), ("SENSE", "REF"),
+                   ("COIL", "SENSITIVITY"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,21 +110,24 @@ KINDS = (
     _kind("derived", "the real or imaginary part of an image", "REAL, IMAGINARY, R, I",
           "DICOM PS3.3 C.8.3.1.1.1; Siemens, Philips"),
     _kind("derived", "a diffusion map",
-          "ADC, EADC, EXP, FA, TRACEW, TRACE, COLFA, TENSOR, DTI, RA, MD, KURTOSIS, IVIM",
+          "ADC, EADC, EXP, AVERAGE DC, FRACTIONAL ANISOTROPY, FA, TRACEW, TRACE, COLFA, TENSOR,"
+          "DTI, RA, MD, KURTOSIS, IVIM",
           "DICOM PS3.3 C.8.13.3.1; Siemens, GE"),
     _kind("derived", "a flow image", "VELOCITY, FLOW, PCA", "DICOM PS3.3 C.8.13.3.1; Philips"),
     _kind("derived", "a perfusion map",
           "CBF, CBV, RCBF, RCBV, RELCBF, RELCBV, CORRCBV, MTT, RMTT, TTP, TMAX, TTS, GBP, PBP, AIF,"
-          "K2, KTRANS, VE, VP, KEP, IAUC, PEI, NEI, PERFUSION MAP, ASL CBF, M0",
+          "PERFUSION_ASL, K2, KTRANS, VE, VP, KEP, IAUC, PEI, NEI, PERFUSION MAP, ASL CBF, M0",
           "DICOM PS3.3 C.8.13.3.1; Siemens, GE"),
     _kind("derived", "a map of relaxation, not an image",
           "T1 MAP, T2 MAP, T2* MAP, T2_STAR MAP, R1 MAP, R2 MAP, R2* MAP, PD MAP, B0 MAP, B1 MAP,"
           "PROTON DENSITY MAP, FIELD MAP, FIELDMAP, T1MAP, T2MAP, T2STAR MAP, QUANT, FAT FRACTION,"
-          "SWI_P, QSM, B0, B1", "DICOM PS3.3 C.8.13.3.1; Siemens MapIt"),
+          "SWI_P, QSM, B0, B1, T2 STAR MAP, QMAP, MYELIN, CEST",
+          "DICOM PS3.3 C.8.13.3.1; Siemens MapIt"),
     _kind("derived", "a difference of two images", "SUBTRACTION, SUBTRACT, SUB, DIFFERENCE",
           "DICOM PS3.3 C.7.6.16.2.1; Siemens"),
     _kind("derived", "a spectroscopic or functional map",
-          "SPECTROSCOPY, CSI, FMRI, BOLD, T-MAP, TMAP, T_MAP, Z_MAP, MOCO T-MAP, CORRELATION",
+          "SPECTROSCOPY, CSI, STDDEV, TTEST, FMRI, BOLD, T-MAP, TMAP, T_MAP, Z_MAP, MOCO T-MAP,"
+          "CORRELATION",
           "DICOM PS3.3 C.8.13.3.1; Siemens"),
 )  # fmt: skip
 _BY_VALUE: Mapping[str, Kind] = {value: kind for kind in KINDS for value in kind.values}
@@ -153,9 +171,14 @@ def not_of_head(part: str) -> str | None:
         The part; None where it is the head, or nothing is said.
     """
     words = normalized(part).split()
-    if not words:
+    if says_nothing(part):
         return None
     return None if _shows_head(words) else part.strip()
+
+
+def says_nothing(part: str) -> bool:
+    """Return whether BodyPartExamined is empty, or a word that machines put there instead."""
+    return normalized(part) in PLACEHOLDERS | {""}
 
 
 def told_other_part(*texts: str) -> str | None:
@@ -191,6 +214,9 @@ def _is_other(word: str) -> bool:
 def is_localizer(text: str) -> bool:
     """Return whether a description is that of a localizer."""
     words = normalized(text).split()
+    # "T1 3 plane reformat" and a protocol of a "pilot study" are something else.
+    if any(word.startswith(("REFORMAT", "MPR", "STUD")) for word in words):
+        words = [word for word in words if word not in ("PLANE", "PLANES", "PLANS", "PILOT")]
     pairs = set(pairwise(words))
     return (
         any(word.startswith(LOCALIZER_BEGINNINGS) or word in LOCALIZER_WORDS for word in words)

@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,8 @@ class Frame:
             or phase, stack.
         times: Echo and inversion time, ms, which tell images of one place apart too; each may be
             None. They jitter from slice to slice.
-        acquisition_number: Tells time points apart where `contrast` does not.
+        moments: What tells time points apart where `contrast` does not, the best first:
+            AcquisitionNumber, when it was taken, TriggerTime; each may be None.
         acquisition: What tells the sequence.
         description: SeriesDescription, which tells series apart where UIDs do not; never shown.
         spacing_said: PixelSpacing as the header has it, where it is no pair of numbers.
@@ -91,7 +93,7 @@ class Frame:
     thickness: float | None
     contrast: tuple[Hashable, ...]
     times: tuple[float | None, float | None]
-    acquisition_number: int | None
+    moments: tuple[float | str | None, ...]
     acquisition: Acquisition
     description: str = ""
     spacing_said: str = ""
@@ -130,14 +132,7 @@ class Stack:
 
     def coinciding(self) -> list[list[Frame]]:
         """Return the frames that share a place with others, by place: copies, or time points."""
-        placed = [frame for frame in self.frames if frame.position and frame.orientation]
-        if len(placed) < 2 or placed[0].orientation is None:
-            return []
-        normal = plane_normal(placed[0].orientation)
-        heights = np.array([frame.position for frame in placed]) @ normal
-        order = np.argsort(heights, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(heights[order]) > POSITION_TOLERANCE_MM) + 1)
-        return [[placed[index] for index in part] for part in parts if len(part) > 1]
+        return coinciding(self.frames)
 
     def placed(self) -> tuple[tuple[Frame, ...], FloatArray | None, StackSpacing | None]:
         """Return the frames along the normal of their plane, and where they lie.
@@ -190,6 +185,24 @@ class Stack:
         gap = spacing.spacing_mm if spacing else abs(first.thickness or 1.0)
         affine = affine_of_stack(positions[order[0]], orientation, first.pixel_spacing, gap)
         return tuple(self.frames[index] for index in order), affine, spacing
+
+
+def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Return the frames that share a place with others, by place.
+
+    Args:
+        frames: Of one orientation; those without a position are left out.
+
+    Returns:
+        Two or more frames each.
+    """
+    placed = [frame for frame in frames if frame.position and frame.orientation]
+    if len(placed) < 2 or placed[0].orientation is None:
+        return []
+    heights = np.array([frame.position for frame in placed]) @ plane_normal(placed[0].orientation)
+    order = np.argsort(heights, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(heights[order]) > POSITION_TOLERANCE_MM) + 1)
+    return [[placed[index] for index in part] for part in parts if len(part) > 1]
 
 
 def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
@@ -336,9 +349,43 @@ def _coincide(frames: list[Frame]) -> bool:
 
 
 def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
-    """Split frames that coincide by acquisition, if that parts them; else leave them together."""
-    parts: dict[int, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        parts[frame.acquisition_number or 0].append(frame)
-    split = [parts[number] for number in sorted(parts)]
-    return [frames] if any(_coincide(part) for part in split) else split
+    """Split frames that coincide by when they were taken, if that parts them; else not at all."""
+    for number in range(len(frames[0].moments)):
+        parts: dict[float | str | None, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            parts[frame.moments[number]].append(frame)
+        # Where times are missing nothing is told; slices that each have their own are no points.
+        told = number == 0 or (len(parts) <= len(frames) / 2 and None not in parts)
+        if len(parts) > 1 and told:
+            split = [parts[moment] for moment in sorted(parts, key=_in_order)]
+            if not any(_coincide(part) for part in split):
+                return split
+    return _by_rank(frames) or [frames]
+
+
+def _in_order(moment: float | str | None) -> tuple[bool, float, str]:
+    number = moment if isinstance(moment, float | int) else 0.0
+    return moment is not None, float(number), str(moment)
+
+
+def _by_rank(frames: list[Frame]) -> list[list[Frame]]:
+    """Split frames by their place in time at each position: slices have times of their own.
+
+    Args:
+        frames: Of one series, some of which coincide.
+
+    Returns:
+        One list a time point; none where some time is missing or there twice in a place, or the
+        next time point begins before one is over: then they are no time points.
+    """
+    times = [frame.moments[1] for frame in frames]
+    if any(time is None for time in times):
+        return []
+    places = [sorted(part, key=lambda one: str(one.moments[1])) for part in coinciding(frames)]
+    counts = {len(place) for place in places}
+    if len(counts) != 1 or counts.pop() * len(places) != len(frames):
+        return []
+    points = [list(point) for point in zip(*places, strict=True)]
+    spans = [sorted(str(frame.moments[1]) for frame in point) for point in points]
+    follow = all(one[-1] < other[0] for one, other in pairwise(spans))
+    return points if follow else []

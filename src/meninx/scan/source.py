@@ -1,42 +1,78 @@
-"""Give bytes by name, whether they lie in a file or in a zip, and translate decoders' errors."""
+"""Give bytes by name, from a file, a zip or a tar, packed or not; translate decoders' errors."""
 
+import gzip
 import re
 import textwrap
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from io import BufferedIOBase
+from pathlib import Path, PurePosixPath
+from typing import Protocol, cast
 
-from meninx.errors import InputError, UnreadableFile, printable
-from meninx.scan.limits import Limits
+from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
+from meninx.scan.limits import MIB, Limits
 
 # Decoders' messages can run to a page of advice to programmers.
 LONGEST_DETAIL = 120
 # Where an object lies in memory is of no use to a reader, and differs each time.
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+GZIP_MAGIC = b"\x1f\x8b"
+# A file's kind is told by so many bytes, as stored.
+SNIFFED_BYTES = 1024
+CHUNK = 16 * MIB
+# Told of each scan that can't be used.
+OnError = Callable[[InputError], None]
+
+
+class Container(Protocol):
+    """Stand for an open zip or tar."""
+
+    def open(self, entry: str) -> BufferedIOBase:
+        """Open an entry by its name inside."""
+
+    def size(self, entry: str) -> int | None:
+        """Return an entry's bytes; None where there is no such entry that may be read."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Name a file, or an entry of a zip, that can be read.
+    """Name a file, or an entry of a zip or tar, that can be read; gzip is undone on the way.
 
     Args:
         name: As the user knows it; made printable.
-        path: The file, or the zip that holds the entry.
-        size: Bytes, unpacked.
-        entry: Name inside the zip; None for a file of its own.
-        archive: The zip, open: parsing its directory anew for each entry would take quadratic time.
+        path: The file, or the archive that holds the entry.
+        size: Bytes, as gzip may have left them.
+        entry: Name inside the archive; empty for a file of its own.
+        container: The archive, open: parsing its directory anew for each entry would take
+            quadratic time.
     """
 
     name: str
     path: Path
     size: int
-    entry: str | None = None
-    archive: zipfile.ZipFile | None = None
+    entry: str = ""
+    container: Container | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name))
+
+    def sniffed(self, limits: Limits) -> bytes:
+        """Return enough of the file's beginning to tell its kind.
+
+        Args:
+            limits: How many bytes the whole may have.
+
+        Returns:
+            The first bytes; unpacked, if they are gzip's.
+
+        Raises:
+            LimitExceeded: If the whole has too many.
+            UnreadableFile: If the disk or the archive does not give them.
+        """
+        with self._opened(limits) as file:
+            return unpacked_head(file.read(SNIFFED_BYTES))
 
     def read(self, limits: Limits) -> bytes:
         """Return all bytes.
@@ -48,10 +84,13 @@ class Source:
             The file or entry, unpacked.
 
         Raises:
-            LimitExceeded: If there are too many.
-            UnreadableFile: If the disk or the zip does not give them.
+            LimitExceeded: If there are too many, or far more than gzip was given.
+            UnreadableFile: If the disk or the archive does not give them.
         """
-        return self.head(self.size, limits)
+        with self._opened(limits) as file:
+            if not _is_packed(file):
+                return file.read(self.size)
+            return bytes(_unpacked(file, limits.file_bytes + 1, self, limits))
 
     def head(self, count: int, limits: Limits) -> bytes:
         """Return the first `count` bytes.
@@ -61,19 +100,118 @@ class Source:
             limits: How many the whole may have.
 
         Returns:
-            The beginning of the file or entry, unpacked.
+            The beginning of the file or entry, unpacked: a bomb stops there.
 
         Raises:
             LimitExceeded: If the whole has too many.
-            UnreadableFile: If the disk or the zip does not give them.
+            UnreadableFile: If the disk or the archive does not give them.
         """
+        with self._opened(limits) as file:
+            return bytes(_unpacked(file, count)) if _is_packed(file) else file.read(count)
+
+    def beside(self, name: str) -> "Source | None":
+        """Return another file of the same folder.
+
+        Args:
+            name: Of the file, without a folder; `./` before it is fine.
+
+        Returns:
+            The file; None where there is none.
+
+        Raises:
+            UnreadableFile: If the name leads elsewhere: a header may name any file of the disk.
+        """
+        inside = PurePosixPath(name.replace("\\", "/"))
+        if len(inside.parts) != 1 or inside.name in ("", "..") or ":" in name:
+            raise UnreadableFile(
+                "the header names a data file outside of its own folder; put both into one folder, "
+                "and the file's name alone into the header",
+                place=self.name,
+                reason="unsafe_path",
+            )
+        folder, slash, _ = self.name.rpartition("/")
+        shown = f"{folder}{slash}{inside.name}"
+        if self.container is not None:
+            entry = str(PurePosixPath(self.entry).with_name(inside.name))
+            size = self.container.size(entry)
+            return size if size is None else Source(shown, self.path, size, entry, self.container)
+        path = self.path.with_name(inside.name)
+        # A link may lead anywhere, too.
+        if not path.is_file() or path.resolve().parent != self.path.resolve().parent:
+            return None
+        return Source(shown, path, path.stat().st_size)
+
+    @contextmanager
+    def _opened(self, limits: Limits) -> Iterator[BufferedIOBase]:
         limits.check("bytes", self.size, "file_bytes", self.name)
         with reading(self.name, "the file"):
-            if self.archive is None or self.entry is None:
-                with self.path.open("rb") as file:
-                    return file.read(count)
-            with self.archive.open(self.entry) as packed:
-                return packed.read(count)
+            opened: AbstractContextManager[BufferedIOBase] = (
+                self.path.open("rb") if self.container is None else self.container.open(self.entry)
+            )
+            with opened as file:
+                yield file
+
+
+def unpacked_head(head: bytes, most: int = SNIFFED_BYTES) -> bytes:
+    """Return the beginning of a file without gzip around it.
+
+    Args:
+        head: Its first bytes, as stored.
+        most: Bytes to unpack.
+
+    Returns:
+        The same if they are not gzip's, or can't be unpacked.
+    """
+    if not head.startswith(GZIP_MAGIC):
+        return head
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, most) or head
+    except zlib.error:
+        return head
+
+
+def check_ratio(unpacked: float, packed: float, limits: Limits, place: str = "") -> None:
+    """Check that something does not unpack to far more than it is.
+
+    Args:
+        unpacked: Bytes.
+        packed: Bytes.
+        limits: Of packing.
+        place: The file it is about.
+
+    Raises:
+        LimitExceeded: If it does.
+    """
+    ratio = unpacked / max(packed, 1)
+    # Below a megabyte no ratio does harm, and short runs of zeros compress very well.
+    if unpacked > MIB and ratio > limits.zip_ratio:
+        raise LimitExceeded(
+            f"unpacks to {ratio:,.0f} times its size, the limit is {limits.zip_ratio:,.0f} "
+            "(limits.zip_ratio)",
+            place=place,
+        )
+
+
+def _is_packed(file: BufferedIOBase) -> bool:
+    # Files of the disk, of zips and of tars all look ahead; the common base class does not say so.
+    return bool(cast("gzip.GzipFile", file).peek(2)[:2] == GZIP_MAGIC)
+
+
+def _unpacked(
+    file: BufferedIOBase, count: int, whole: Source | None = None, limits: Limits | None = None
+) -> bytearray:
+    """Return at most the first `count` bytes of gzip data; of a whole file, limits are checked."""
+    parts = bytearray()
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        while len(parts) < count:
+            part = unpacked.read(min(count - len(parts), CHUNK))
+            if not part:
+                break
+            parts += part
+            if whole is not None and limits is not None:
+                limits.check("bytes unpacked", len(parts), "file_bytes", whole.name)
+                check_ratio(len(parts), whole.size, limits, whole.name)
+    return parts
 
 
 @contextmanager

@@ -1,0 +1,106 @@
+"""Hold pictures and volumes as they were found, and say what names of folders mean."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meninx.labels import TYPE_NAMES
+from meninx.scan.sequence import sequence_from_text
+
+# Words by which people name their folders, without separators, in the languages of the readers.
+# None: a tumor of unknown type.
+TUMOR_FREE_NAMES = (
+    "no", "notumor", "notumour", "notumors", "normal", "normals", "healthy", "negative", "none",
+    "control", "controls", "0", "tumorfree", "nontumor", "nontumorous", "healthybrain",
+    "normalbrain", "withouttumor", "nein", "keintumor", "ohnetumor", "gesund", "sain", "sains",
+    "sanstumeur", "sano", "sanos", "sana", "sintumor", "semtumor", "saudavel", "sani", "normale",
+    "normali", "senzatumore",
+)  # fmt: skip
+TUMOR_NAMES = (
+    "yes", "tumor", "tumour", "tumors", "tumours", "positive", "braintumor", "braintumour",
+    "braintumors", "abnormal", "cancer", "1", "withtumor", "tumorous", "ja", "mittumor", "tumeur",
+    "tumeurs", "avectumeur", "contumor", "tumores", "comtumor", "tumore", "tumori", "contumore",
+)  # fmt: skip
+# "tumor_free", "glioma negative": what stands before is what is not there.
+TUMOR_FREE_ENDS = ("free", "negative")
+# What a folder is said to be that is left out.
+LEFT_OUT = "out"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Hold one picture or volume as it was found.
+
+    Args:
+        path: The file.
+        tumor: Whether it shows a tumor; None where only its mask can tell.
+        tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
+        mask: Its mask's file.
+        person: Where known, else empty.
+        site: Hospital or source within the collection; empty if unknown.
+        sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
+        stack: Names the neighboring slices of one person and sequence; empty if it stands alone.
+        position: Place along the stack; None if unknown.
+        group: As the user's table has it, else empty; never parted either.
+        fold: As the user's table has it, else 0.
+        split: `train`, `validation` or `test` where the folder names one, else empty.
+        source: The collection.
+        extra: Further columns, kept for subgroups.
+    """
+
+    path: Path
+    tumor: bool | None
+    tumor_type: str | None = None
+    mask: Path | None = None
+    person: str = ""
+    site: str = ""
+    sequence: str = ""
+    stack: str = ""
+    position: int | None = None
+    group: str = ""
+    fold: int = 0
+    split: str = ""
+    source: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+def label_of(name: str) -> str | None:
+    """Return what a folder's name says of its pictures.
+
+    Args:
+        name: Such as `glioma_tumor` or `No Tumor`.
+
+    Returns:
+        A type's name, `none` for no tumor, `unknown` for a tumor of unknown type; None where the
+        name says nothing.
+    """
+    word = re.sub(r"[^a-z0-9]", "", name.lower())
+    if word in TUMOR_FREE_NAMES:
+        return "none"
+    if word in TUMOR_NAMES:
+        return "unknown"
+    for kind in ("tumor", "tumour", *TYPE_NAMES):
+        if word.startswith(kind) and word.endswith(TUMOR_FREE_ENDS):
+            return "none"
+        if word.startswith(kind) and kind in TYPE_NAMES:
+            return kind
+    return None
+
+
+def normal_sequence(text: str) -> str:
+    """Return the name of the sequence that a table's cell or a file's name means.
+
+    Args:
+        text: Such as `t1`, `T1Gd` or `t2_flair`.
+
+    Returns:
+        `T1`, `T1c`, `T2` or `FLAIR`; empty for all else.
+    """
+    sequence = sequence_from_text(text)
+    return "" if sequence == "unknown" else sequence
+
+
+def stem_of(path: Path) -> str:
+    """Return a volume's name in small letters, without what its format adds."""
+    return path.name.lower().removesuffix(".gz").rpartition(".")[0]

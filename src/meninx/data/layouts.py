@@ -1,0 +1,229 @@
+"""Read folders that collections are known to come in, where names of folders say no label.
+
+BIDS with masks in derivatives, the Medical Segmentation Decathlon (and nnU-Net), and pictures with
+their masks beside them.
+"""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from meninx.data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
+from meninx.data.tables import table_text, truth_of
+from meninx.errors import DataError
+from meninx.labels import TYPE_NAMES
+
+# Gorgolewski et al. 2016, The brain imaging data structure.
+BIDS_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
+BIDS_CONTRASTS = ("t1w", "t2w", "flair", "t1c", "t1rho", "pdw", "inplanet2", "unit1")
+BIDS_PARTICIPANTS = "participants.tsv"
+DERIVATIVES = "derivatives"
+# What masks of lesions are called there; "desc-brain_mask" is none.
+LESION_WORDS = ("lesion", "lesions", "tumor", "tumour", "roi", "wt", "glioma", "gtv")
+# Columns of participants.tsv that may say who has a tumor, the best first.
+DIAGNOSES = ("tumor", "tumour", "tumor_type", "label", "diagnosis", "group", "dx")
+# Antonelli et al. 2022, The Medical Segmentation Decathlon; nnU-Net adds the channel's number.
+DECATHLON_IMAGES, DECATHLON_LABELS = "imagesTr", "labelsTr"
+CHANNEL = re.compile(r"_\d{4}$")
+# How a picture's mask is called beside it.
+PICTURE_MASK = re.compile(r"[-_ ](mask|seg|segmentation)$", re.IGNORECASE)
+POSITION = re.compile(r"(\d+)$")
+
+
+def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], list[Path]]:
+    """Return volumes of `imagesTr` with their masks of the same name in `labelsTr`.
+
+    Args:
+        data: The folder of the collection.
+        volumes: All that lie in it.
+
+    Returns:
+        Items, and the volumes that these folders leave over.
+
+    Raises:
+        DataError: If a volume has no mask.
+    """
+    masks = {path: path for path in volumes if path.parent.name == DECATHLON_LABELS}
+    by_place = {(path.parent.parent, stem_of(path)): path for path in masks}
+    items, rest = [], []
+    for path in volumes:
+        if path.parent.name != DECATHLON_IMAGES:
+            if path not in masks:
+                rest.append(path)
+            continue
+        person = CHANNEL.sub("", stem_of(path))
+        mask = by_place.get((path.parent.parent, person)) or by_place.get(
+            (path.parent.parent, stem_of(path))
+        )
+        if mask is None:
+            raise DataError(
+                f"{path}: no mask of its name in {DECATHLON_LABELS} beside {DECATHLON_IMAGES}"
+            )
+        items.append(
+            Item(path, tumor=None, mask=mask, person=person,
+                 sequence=normal_sequence(stem_of(path)), source=data.name)
+        )  # fmt: skip
+    return items, rest
+
+
+def is_bids(data: Path, volumes: Iterable[Path]) -> bool:
+    """Return whether a folder holds subjects as BIDS has them."""
+    return any(
+        BIDS_SUBJECT.fullmatch(first := path.relative_to(data).parts[0])
+        and stem_of(path).startswith(f"{first.lower()}_")
+        and _contrast(path)
+        for path in volumes
+    )
+
+
+def bids_items(
+    data: Path, volumes: Sequence[Path], named: Mapping[str, str]
+) -> tuple[list[Item], list[str]]:
+    """Return the anatomical volumes of BIDS, labeled by masks in derivatives or participants.tsv.
+
+    Args:
+        data: The folder of the collection.
+        volumes: All that lie in it.
+        named: Labels of subjects by their names, in small letters, as the user gave them.
+
+    Returns:
+        Items, and what was left out, in words.
+
+    Raises:
+        DataError: If nothing says of a subject whether it has a tumor.
+    """
+    raw = [path for path in volumes if BIDS_SUBJECT.fullmatch(path.relative_to(data).parts[0])]
+    images = [path for path in raw if _contrast(path) and not _is_lesion_mask(path)]
+    masks = defaultdict(list)
+    for path in volumes:
+        if _is_lesion_mask(path) and (subject := _subject(data, path)):
+            masks[subject].append(path)
+    told = _participants(data)
+    items, silent = [], []
+    for path in images:
+        subject = path.relative_to(data).parts[0]
+        own = [mask for mask in masks[subject] if _belongs(mask, path)]
+        label = named.get(subject.lower()) or told.get(subject)
+        if label == LEFT_OUT:
+            continue
+        if not own and label is None:
+            silent.append(subject)
+            continue
+        items.append(
+            Item(
+                path, tumor=None if own else label != "none",
+                tumor_type=label if label in TYPE_NAMES else None,
+                mask=own[0] if own else None, person=subject,
+                sequence=normal_sequence(stem_of(path)), source=data.name,
+            )
+        )  # fmt: skip
+    if silent:
+        subjects = sorted(set(silent))
+        raise DataError(
+            f"{data}: BIDS, but nothing says whether {len(subjects)} subjects have a tumor (the "
+            f"first is {subjects[0]}): expected masks named ..._label-lesion_mask in "
+            f"{DERIVATIVES}, or a column `tumor` (0 or 1) in {BIDS_PARTICIPANTS}; leave one out "
+            f"with --label {subjects[0]}={LEFT_OUT}"
+        )
+    others = len(volumes) - len(images) - sum(map(len, masks.values()))
+    return items, [f"{others} other volumes are left out"] if others else []
+
+
+def _contrast(path: Path) -> str:
+    """Return the contrast by which the name of an anatomical volume ends; empty for others."""
+    last = stem_of(path).rpartition("_")[2]
+    return last if last in BIDS_CONTRASTS else ""
+
+
+def _is_lesion_mask(path: Path) -> bool:
+    words = re.split(r"[^a-z0-9]+", stem_of(path))
+    is_mask = words[-1] in ("mask", "roi", "dseg", "seg", "segmentation")
+    return is_mask and not set(words).isdisjoint(LESION_WORDS)
+
+
+def _subject(data: Path, path: Path) -> str:
+    parts = path.relative_to(data).parts
+    return next((part for part in parts if BIDS_SUBJECT.fullmatch(part)), "")
+
+
+def _belongs(mask: Path, image: Path) -> bool:
+    """Return whether a mask is an image's: of its session, and its contrast if it names one."""
+    words, own = set(stem_of(mask).split("_")), set(stem_of(image).split("_"))
+    sessions = {word for word in words if word.startswith("ses-")}
+    contrasts = {word for word in re.split(r"[^a-z0-9]+", stem_of(mask)) if word in BIDS_CONTRASTS}
+    return sessions <= own and (not contrasts or _contrast(image) in contrasts)
+
+
+def _participants(data: Path) -> dict[str, str]:
+    """Return what participants.tsv says of each subject, as far as it says it."""
+    table = data / BIDS_PARTICIPANTS
+    if not table.is_file():
+        return {}
+    rows = list(csv.DictReader(table_text(table, table.read_bytes())))
+    columns = {name.lower(): name for name in (rows[0] if rows else {}) if name}
+    column = next((columns[name] for name in DIAGNOSES if name in columns), None)
+    if column is None or "participant_id" not in columns:
+        return {}
+    told = {}
+    for row in rows:
+        text = (row[column] or "").strip()
+        label = {"1": "unknown", "0": "none"}.get(truth_of(text)) or label_of(text)
+        if label is not None:
+            told[(row[columns["participant_id"]] or "").strip()] = label
+    return told
+
+
+def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], list[Path]]:
+    """Return pictures with a mask beside them, such as `x.tif` with `x_mask.tif`.
+
+    Args:
+        data: The folder of the collection.
+        pictures: All that lie in it.
+
+    Returns:
+        Items, labeled by their masks: slices of one person where a folder holds nothing else; and
+        the pictures without a mask.
+
+    Raises:
+        DataError: If a mask can't be read.
+    """
+    by_stem = {(path.parent, path.stem): path for path in pictures}
+    masks = {
+        by_stem[path.parent, PICTURE_MASK.sub("", path.stem)]: path
+        for path in pictures
+        if PICTURE_MASK.search(path.stem)
+        and (path.parent, PICTURE_MASK.sub("", path.stem)) in by_stem
+    }
+    taken = {*masks, *masks.values()}
+    rest = [path for path in pictures if path not in taken]
+    return [_masked(data, path, mask) for path, mask in masks.items()], rest
+
+
+def _masked(data: Path, path: Path, mask: Path) -> Item:
+    folder = path.relative_to(data).parent
+    # A folder is a person's if its pictures are named after it; a class's may be, too.
+    label = label_of(path.parent.name)
+    is_person = label is None and path.stem.startswith(path.parent.name)
+    person = path.parent.name if is_person else ""
+    number = POSITION.search(path.stem)
+    position = int(number[1]) if person and number else None
+    tumor = _shows_something(mask)
+    return Item(
+        path, tumor=tumor, tumor_type=label if tumor and label in TYPE_NAMES else None,
+        mask=mask if tumor else None, person=person,
+        stack=str(folder) if position is not None else "", position=position, source=data.name,
+    )  # fmt: skip
+
+
+def _shows_something(mask: Path) -> bool:
+    try:
+        with Image.open(mask) as opened:
+            values = np.asarray(opened.convert("RGB") if opened.mode == "P" else opened)
+    except OSError as error:
+        raise DataError(f"{mask}: the mask can't be read: {error}") from error
+    return bool((values[..., :3] if values.ndim == 3 else values).any())

@@ -1,0 +1,144 @@
+"""Read MetaImage volumes, as ITK and its users write them.
+
+ITK itself is 260 MB; the format is a few lines of text before the voxels.
+"""
+
+import re
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx.errors import GeometryError, UnreadableFile, UnsupportedScan
+from meninx.scan.geometry import FloatArray
+from meninx.scan.kinds import data_file_of
+from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
+from meninx.scan.scan import Scan
+from meninx.scan.source import Source, reading
+from meninx.scan.volume import check_size, data_file_beside, volume_scan, volume_shape
+
+LONGEST_HEADER = MIB // 16
+TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
+    "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+# The last line of a header; the voxels may follow.
+_LAST = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*[^\r\n]*\r?\n?", re.MULTILINE)
+_YES = ("true", "1", "yes")
+
+
+def read_metaimage(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+    """Read a MetaImage file.
+
+    Args:
+        source: `.mha`, or `.mhd` with the file of its voxels beside it.
+        limits: Checked on the header, before the voxels are unpacked.
+
+    Returns:
+        Voxels in the file's own axis order, the affine in LPS, as the format has it.
+
+    Raises:
+        UnreadableFile: If it is damaged or truncated.
+        UnsupportedScan: If it holds several volumes or colors, or is no MR.
+        GeometryError: If its axes are singular or sheared.
+        LimitExceeded: If it is too large.
+
+    References:
+        https://itk.org/Wiki/ITK/MetaIO/Documentation, and SimpleITK, which tests compare with.
+    """
+    with reading(source.name, "the MetaImage file"):
+        head = source.head(LONGEST_HEADER, limits)
+        last = _LAST.search(head)
+        if last is None:
+            raise UnreadableFile("no ElementDataFile, which ends a MetaImage header")
+        header = _fields(head[: last.end()])
+        shape = volume_shape(tuple(int(side) for side in header.get("DimSize", "").split()))
+        limits.check_shape(shape)
+        kind = _kind(header)
+        expected = int(np.prod(shape)) * kind.itemsize
+        told = data_file_of(head[: last.end()], source.name)
+        if told is None:
+            data = source.read(limits)[last.end() :]
+        else:
+            data = _data_file(source, told).read(limits)
+        voxels = _voxels(data, header, kind, expected)
+        return volume_scan(source, voxels.reshape(shape, order="F"), _affine(header))
+
+
+def _fields(text: bytes) -> dict[str, str]:
+    lines = (line.partition("=") for line in text.decode("utf-8", "replace").splitlines())
+    return {key.strip(): value.strip() for key, equals, value in lines if equals}
+
+
+def _kind(header: Mapping[str, str]) -> np.dtype[np.generic]:
+    """Return what a voxel is stored as."""
+    if int(header.get("ElementNumberOfChannels", "1")) != 1:
+        raise UnsupportedScan("several values a voxel; expected gray MR", reason="color")
+    modality = header.get("Modality", "")
+    if modality not in ("", "MET_MOD_MR", "MET_MOD_UNKNOWN", "MET_MOD_OTHER"):
+        raise UnsupportedScan(f"{modality}; expected MR", reason="not_mr")
+    name = header.get("ElementType", "")
+    if name not in TYPES:
+        raise UnsupportedScan(
+            f"ElementType {name!r}; expected plain numbers such as MET_SHORT", reason="not_gray"
+        )
+    order = header.get("BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False"))
+    return np.dtype((">" if order.lower() in _YES else "<") + TYPES[name])
+
+
+def _data_file(source: Source, told: str) -> Source:
+    if told.upper().startswith("LIST") or "%" in told:
+        raise UnsupportedScan(
+            "a MetaImage header of many data files; save the volume as one .mha, as with 3D Slicer",
+            reason="other_format",
+        )
+    return data_file_beside(source, told)
+
+
+def _voxels(
+    data: bytes, header: Mapping[str, str], kind: np.dtype[np.generic], expected: int
+) -> NDArray[np.float32]:
+    """Return the voxels in a row, the first axis running fastest."""
+    if header.get("BinaryData", "True").lower() not in _YES:
+        values = data.decode("ascii").split(maxsplit=expected // kind.itemsize)
+        return np.array(values[: expected // kind.itemsize], dtype=np.float32)
+    if header.get("CompressedData", "False").lower() in _YES:
+        # No more than the header promises: a bomb stops there.
+        data = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(data, expected)
+    else:
+        skip = int(header.get("HeaderSize", "0"))
+        data = data[max(len(data) - expected, 0) :] if skip < 0 else data[skip:]
+    check_size(len(data), expected)
+    return np.frombuffer(data[:expected], kind).astype(np.float32)
+
+
+def _affine(header: Mapping[str, str]) -> FloatArray:
+    """Return the affine: each row of the matrix is the direction of one axis, in LPS."""
+    count = len(header["DimSize"].split())
+    spacing = _numbers(header, ("ElementSpacing", "ElementSize"), count)
+    if spacing is None:
+        raise GeometryError(
+            "no ElementSpacing: nothing says how large a voxel is; export the volume again"
+        )
+    origin = _numbers(header, ("Offset", "Position", "Origin"), count)
+    matrix = _numbers(header, ("TransformMatrix", "Rotation", "Orientation"), count * count)
+    axes = np.eye(count) if matrix is None else matrix.reshape(count, count)
+    kept = min(count, 3)
+    affine = np.eye(4)
+    affine[:kept, :kept] = axes[:kept, :kept].T * spacing[:kept]
+    if origin is not None:
+        affine[:kept, 3] = origin[:kept]
+    return affine
+
+
+def _numbers(header: Mapping[str, str], names: tuple[str, ...], count: int) -> FloatArray | None:
+    """Return the numbers of the first key that is there."""
+    name = next((one for one in names if one in header), None)
+    if name is None:
+        return None
+    numbers = np.array(header[name].split(), dtype=np.float64)
+    if numbers.shape != (count,):
+        raise UnreadableFile(f"{name} has {numbers.size} numbers, expected {count}")
+    return numbers

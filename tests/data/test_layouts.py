@@ -1,0 +1,267 @@
+"""Folders as collections come: what they say is understood, and said."""
+
+import csv
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from meninx.cli import data_options
+from meninx.cli.data_options import load_manifest, told_split
+from meninx.data.folders import find_items
+from meninx.data.items import label_of
+from meninx.data.prepare import load_data, prepare, survey
+from meninx.data.understanding import label_conflicts, understood
+from meninx.errors import DataError, OptionError
+from tests.data.test_prepare import folder, picture_of  # noqa: F401 - a fixture
+
+GRID = np.diag([1.1, 1.3, 2.7, 1])
+
+
+def volume(path, seed=0, sick=False, mask=False):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voxels = np.random.default_rng(seed).integers(1, 900, (7, 8, 9)).astype(np.int16)
+    if mask:
+        voxels[:] = 0
+        voxels[2:4, 3:5, 4:6] = sick
+    nibabel.save(nibabel.Nifti1Image(voxels, GRID), path)
+
+
+def facts(items):
+    return sorted(
+        (one.path.name, one.mask.name if one.mask else None, one.person, one.sequence)
+        for one in items
+    )
+
+
+@pytest.mark.parametrize("channel", ["", "_0000"])
+def test_a_decathlon_is_labeled_by_its_masks(tmp_path, channel):
+    for number in range(2):
+        volume(tmp_path / f"imagesTr/BRATS_{number:03}{channel}.nii.gz", number)
+        volume(tmp_path / f"labelsTr/BRATS_{number:03}.nii.gz", sick=number == 1, mask=True)
+    told = []
+    items = find_items(tmp_path, tell=told.append)
+    assert facts(items) == [
+        (f"BRATS_00{n}{channel}.nii.gz", f"BRATS_00{n}.nii.gz", f"brats_00{n}", "") for n in (0, 1)
+    ]
+    assert "read as a decathlon: 2 volumes" in told[0]
+    pictures, _ = prepare(tmp_path, folds=2)
+    assert [(one.tumor, one.tumor_slices) for one in pictures] == [(False, ""), (True, "4-5")]
+    (tmp_path / "labelsTr/BRATS_001.nii.gz").unlink()
+    with pytest.raises(DataError, match="no mask of its name in labelsTr"):
+        find_items(tmp_path)
+
+
+def bids(root, sessions=False):
+    for number in (1, 2):
+        subject = f"sub-{number:02}"
+        place = f"{subject}/ses-1" if sessions else subject
+        name = place.replace("/", "_")
+        for contrast in ("T1w", "FLAIR"):
+            volume(root / f"{place}/anat/{name}_{contrast}.nii.gz", number)
+        volume(root / f"{place}/func/{name}_task-rest_bold.nii.gz", number)
+        volume(
+            root / f"derivatives/fsl/{place}/anat/{name}_desc-brain_mask.nii.gz", sick=1, mask=True
+        )
+    (root / "participants.tsv").write_text("participant_id\tage\nsub-01\t40\nsub-02\t50\n")
+
+
+@pytest.mark.parametrize("sessions", [False, True])
+def test_bids_is_labeled_by_masks_in_derivatives(tmp_path, sessions):
+    bids(tmp_path, sessions)
+    with pytest.raises(DataError, match=r"2 subjects have a tumor \(the first is sub-01\)"):
+        find_items(tmp_path)
+    for number in (1, 2):
+        place = f"sub-{number:02}/ses-1" if sessions else f"sub-{number:02}"
+        mask = (
+            f"derivatives/lesions/{place}/anat/{place.replace('/', '_')}_label-lesion_mask.nii.gz"
+        )
+        volume(tmp_path / mask, sick=number == 1, mask=True)
+    told = []
+    items = find_items(tmp_path, tell=told.append)
+    assert [(one.person, one.sequence, bool(one.mask)) for one in items] == [
+        ("sub-01", "FLAIR", True), ("sub-01", "T1", True),
+        ("sub-02", "FLAIR", True), ("sub-02", "T1", True),
+    ]  # fmt: skip
+    assert any("read as BIDS: 4 volumes" in line for line in told)
+    assert any("4 other volumes are left out" in line for line in told)
+    pictures, _ = prepare(tmp_path, folds=2)
+    assert {one.person for one in pictures if one.tumor} == {"sub-01"}
+
+
+def test_bids_is_labeled_by_its_table(tmp_path):
+    bids(tmp_path)
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tgroup\nsub-01\tglioma\nsub-02\tcontrol\n"
+    )
+    found = {(one.person, one.tumor, one.tumor_type) for one in find_items(tmp_path)}
+    assert found == {("sub-01", True, "glioma"), ("sub-02", False, None)}
+
+
+def test_folders_of_subjects_with_other_names_are_no_bids(tmp_path):
+    volume(tmp_path / "sub-01/t1.nii.gz")
+    volume(tmp_path / "sub-01/seg.nii.gz", sick=1, mask=True)
+    (item,) = find_items(tmp_path)
+    assert (item.path.name, item.mask.name) == ("t1.nii.gz", "seg.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+@pytest.mark.parametrize("word", ["_mask", "-seg"])
+def test_pictures_are_labeled_by_masks_beside_them(tmp_path, suffix, word):
+    for person in ("TCGA_1", "TCGA_2"):
+        place = tmp_path / "set" / person
+        place.mkdir(parents=True)
+        for number in range(3):
+            mask = np.zeros((96, 80), np.uint8)
+            mask[40:50, 30:40] = 255 * (number == 1)
+            picture_of(number).resize((80, 96)).save(place / f"{person}_{number}.{suffix}")
+            Image.fromarray(mask).save(place / f"{person}_{number}{word}.{suffix}")
+    items = find_items(tmp_path)
+    assert [(one.tumor, one.position, one.person) for one in items] == [
+        (number == 1, number, person) for person in ("TCGA_1", "TCGA_2") for number in range(3)
+    ]
+    assert {one.stack for one in items} == {"set/TCGA_1", "set/TCGA_2"}
+    assert [bool(one.mask) for one in items] == [False, True, False] * 2
+
+
+def test_masks_in_class_folders_make_no_persons(tmp_path):
+    place = tmp_path / "glioma"
+    place.mkdir()
+    for number in range(2):
+        picture_of(number).save(place / f"glioma_{number}.png")
+        Image.new("L", (150, 170), 255).save(place / f"glioma_{number}_mask.png")
+    found = {
+        (one.tumor_type, one.person, one.stack, bool(one.mask)) for one in find_items(tmp_path)
+    }
+    assert found == {("glioma", "", "", True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("Kein Tumor", "none"), ("gesund", "none"), ("sans_tumeur", "none"), ("sin tumor", "none"),
+     ("tumor_free", "none"), ("glioma-negative", "none"), ("non-tumor", "none"),
+     ("tumeur", "unknown"), ("tumore", "unknown"), ("mit Tumor", "unknown"), ("tumors", "unknown"),
+     ("tumor_images", None), ("normalized", None), ("scan_1", None)],
+)  # fmt: skip
+def test_names_of_other_languages(name, label):
+    assert label_of(name) == label
+
+
+def test_what_was_understood_is_said(folder, tmp_path):  # noqa: F811
+    shutil.copytree(folder, tmp_path / "data")
+    wrong = tmp_path / "data/Training/glioma_tumor/again.png"
+    shutil.copy(tmp_path / "data/Training/no_tumor/3.png", wrong)
+    (tmp_path / "data/Testing/notes.docx").write_text("x")
+    (tmp_path / "data/Testing/no_tumor/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    found = survey(tmp_path / "data")
+    lines = "\n".join(understood(found))
+    assert "files passed over: 1 .docx" in lines
+    assert "glioma: 6 from glioma_tumor/; no tumor: 6 from no_tumor/" in lines
+    assert "the folders' own split: 6 test, 6 train" in lines
+    assert "broken.png" in lines
+    ((one, other),) = label_conflicts(found)
+    assert {found.items[one].tumor, found.items[other].tumor} == {True, False}
+    assert "LABELS: 1 slice has two labels" in lines
+    assert "Training/glioma_tumor/again.png (glioma) = Training/no_tumor/3.png (no tumor)" in lines
+
+
+@pytest.mark.parametrize(("option", "fold_1"), [("keep", 5), ("mend", None), ("redo", None)])
+def test_a_split_of_its_own_is_used_as_said(folder, tmp_path, capsys, option, fold_1):  # noqa: F811
+    manifest = load_manifest(folder, tmp_path, None, option, allow_leaks=option == "keep")
+    tested = {one.split for one in manifest.fold(1)}
+    if option == "keep":
+        assert (tested, len(manifest.fold(1))) == ({"test"}, fold_1)
+    else:
+        assert not manifest.leaks
+    assert len(manifest.pictures) == 10
+    assert "the folders' own split: 5 test, 5 train" in capsys.readouterr().err
+
+
+def test_without_an_option_it_is_said_that_the_split_goes(folder, tmp_path, capsys):  # noqa: F811
+    load_manifest(folder, tmp_path, None, allow_leaks=False)
+    assert "that split is not kept" in capsys.readouterr().err
+    with pytest.raises(OptionError, match="expected keep, mend, redo"):
+        told_split("fair")
+
+
+def test_at_a_terminal_it_asks(folder, tmp_path, monkeypatch):  # noqa: F811
+    shutil.copytree(folder, tmp_path / "data")
+    shutil.copytree(folder / "Training/no_tumor", tmp_path / "data/Training/lot_7")
+    answers = iter(["what?", "none", "mend"])
+    asked = []
+
+    def answer(question, **options):
+        asked.append(question)
+        return next(answers)
+
+    monkeypatch.setattr(data_options, "is_dialog", lambda: True)
+    monkeypatch.setattr(data_options.typer, "prompt", answer)
+    manifest = load_manifest(tmp_path / "data", tmp_path / "out", None, allow_leaks=False)
+    assert ["lot_7" in question for question in asked] == [True, True, False]
+    assert "mend" in asked[2]
+    assert all(not one.tumor for one in manifest.pictures if "lot_7" in one.id)
+
+
+def write(path, rows, encoding="utf-8"):
+    path.write_bytes("\n".join([*rows, ""]).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "encoding"),
+    [
+        (["picture,tumor", "sub\\größe.png,1", "sub\\b.png,0"], "cp1252"),
+        (["Picture;Tumor", ".\\sub\\größe.png;wahr", "sub/b.png;falsch"], "utf-16"),
+        (["Image,Class", "größe,1", "b,0"], "utf-8"),
+        (["filename,label", "sub/größe.png,tumeur", "sub/b.png,gesund"], "utf-8"),
+        (["image_path\tlabel", "sub/größe.png\tYES", "sub/b.png\tNo"], "utf-8"),
+        ([",file,target", "0,sub/größe.png,1.0", "1,sub/b.png,0.0"], "cp1252"),
+    ],
+)
+def test_tables_as_people_have_them(tmp_path, rows, encoding):
+    (tmp_path / "sub").mkdir()
+    for number, name in enumerate(("größe", "b")):
+        picture_of(number).save(tmp_path / f"sub/{name}.png")
+    pictures, _ = prepare(write(tmp_path / "table.csv", rows, encoding), folds=2)
+    assert {one.id: one.tumor for one in pictures} == {"sub/größe.png": True, "sub/b.png": False}
+
+
+def test_a_table_s_types_may_stand_in_its_class(tmp_path):
+    for number, name in enumerate(("a", "b", "c")):
+        picture_of(number).save(tmp_path / f"{name}.png")
+    rows = ["image,label", "a.png,glioma_tumor", "b.png,No Tumor", "c.png,pituitary"]
+    pictures, _ = prepare(write(tmp_path / "t.csv", rows), folds=2)
+    assert [one.label for one in pictures] == ["glioma", "none", "pituitary"]
+    with pytest.raises(DataError, match="tumor is '3', expected 0 or 1"):
+        prepare(write(tmp_path / "t.csv", ["image,label", "a.png,3"]), folds=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("set.zip", b"PK\x03\x04" + bytes(200), "unzip .*set.zip -d .*set"),
+        ("set.tar.gz", b"\x1f\x8b\x08" + bytes(range(256)), "tar xf"),
+        ("set.xlsx", b"PK\x03\x04" + bytes(200), "save its sheet as CSV"),
+        ("set.bin", b"\xff\xfe\x00\xd8" + bytes(range(7)), "save the table as CSV"),
+    ],
+)
+def test_what_is_no_table_says_what_to_do(tmp_path, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=told):
+        load_data(tmp_path / name, tmp_path / "out")
+
+
+def test_a_split_table_keeps_its_folds(folder, tmp_path):  # noqa: F811
+    files = sorted((folder / "Training").rglob("*.png"))
+    rows = ["picture,tumor,fold"] + [
+        f"{file},{int('glioma' in str(file))},{n % 2 + 1}" for n, file in enumerate(files)
+    ]
+    table = write(tmp_path / "table.csv", rows)
+    manifest = load_manifest(table, tmp_path / "out", None, allow_leaks=False)
+    with (tmp_path / "out/manifest.csv").open() as file:
+        assert [row["fold"] for row in csv.DictReader(file)] == [
+            str(n % 2 + 1) for n in range(len(files))
+        ]
+    assert len(manifest.pictures) == 5
