@@ -36,7 +36,7 @@ class Browser:
     def post(self, address, **data):
         return self.client.post(address, data={"csrf": self.csrf, **data}, follow_redirects=False)
 
-    def upload(self, files, title="study"):
+    def upload(self, files, title="study", *, together=False):
         """Upload {name: bytes}; return the answer to the last request."""
         begun = self.client.post("/api/v1/uploads", json={"title": title}, headers=self.headers)
         address = f"/api/v1/uploads/{begun.json()['id']}"
@@ -45,7 +45,9 @@ class Browser:
                 f"{address}/parts", params={"name": name}, content=data, headers=self.headers
             )
             assert sent.json() == {"offset": len(data)}
-        return self.client.post(f"{address}/finish", headers=self.headers)
+        return self.client.post(
+            f"{address}/finish", params={"together": together}, headers=self.headers
+        )
 
 
 @contextmanager

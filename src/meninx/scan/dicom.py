@@ -251,7 +251,7 @@ def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Datas
     data = source.read(limits)
     has_preamble = data[128:132] == b"DICM"
     if DEFLATED in data[132:1024]:
-        _check_deflated(data, limits)
+        check_deflated(data, limits)
     dataset = pydicom.dcmread(
         io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
     )
@@ -264,7 +264,7 @@ def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Datas
     return dataset
 
 
-def _check_deflated(data: bytes, limits: Limits) -> None:
+def check_deflated(data: bytes, limits: Limits) -> None:
     """Check how much a deflated file unpacks to, before pydicom unpacks it whole.
 
     Args:

@@ -23,6 +23,7 @@ from meninx.web.serving import (
     zipped_objects,
 )
 from meninx.web.studies import (
+    IDENTITY,
     Order,
     Verdict,
     Wanted,
@@ -34,6 +35,7 @@ from meninx.web.studies import (
     opinions_of,
     own_upload,
     public_findings,
+    series_told,
     start_upload,
 )
 
@@ -81,6 +83,22 @@ class StudyTold(BaseModel):
     received: str
     finished: str | None
     created: bool | None = None
+    patient_name: str
+    patient_id: str
+    birth_date: str
+    accession: str
+    study_date: str
+    study_time: str
+    description: str
+    study_uid: str
+    series: list[dict[str, Any]]
+    answer: dict[str, Any] | None
+
+
+class Finished(StudyTold):
+    """Say of an upload which studies it became; the first one's own values stand beside them."""
+
+    studies: list[StudyTold]
 
 
 class Page(BaseModel):
@@ -117,6 +135,8 @@ def told(study: Study, *, created: bool | None = None) -> StudyTold:
         id=study.id, title=study.title, state=study.state, decision=study.decision,
         probability=study.probability, received=study.received.isoformat(),
         finished=study.finished.isoformat() if study.finished else None, created=created,
+        series=series_told(study), answer=study.answer,
+        **{name: getattr(study, name) for name in IDENTITY},
     )  # fmt: skip
 
 
@@ -206,18 +226,23 @@ def part(
 
 @api.post("/uploads/{upload_id}/finish", status_code=201)
 def finish(
-    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, response: Response
-) -> StudyTold:
-    """Make a study of an upload. The same content again is the study that it was."""
-    study, new = finish_upload(
-        session, reader, own_upload(session, reader, upload_id), web.settings
-    )
-    if new:
-        session.commit()  # the worker may be faster than this answer
-        web.jobs.enqueue(study.id)
-    else:
+    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, response: Response,
+    together: bool = False,
+) -> Finished:  # fmt: skip
+    """Make studies of an upload, one of each patient and exam; what is here already stays one.
+
+    Pictures and NIfTI volumes are a study each, unless `together` says that they are of one person.
+    """
+    upload = own_upload(session, reader, upload_id)
+    kept = finish_upload(session, reader, upload, web.settings, together=together)
+    session.commit()  # the worker may be faster than this answer
+    for study, new in kept:
+        if new:
+            web.jobs.enqueue(study.id)
+    if not any(new for _, new in kept):
         response.status_code = 200
-    return told(study, created=new)
+    each = [told(study, created=new) for study, new in kept]
+    return Finished(**each[0].model_dump(), studies=each)
 
 
 @api.get("/studies")

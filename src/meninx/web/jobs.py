@@ -25,7 +25,7 @@ from meninx.web.database import (
 )
 from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
-from meninx.web.studies import FILES, PRIORITIES, SHOWN, delete_old_studies
+from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies
 
 # A study that ends its process so often is given up.
 MOST_ATTEMPTS = 3
@@ -106,7 +106,7 @@ class Jobs:
         result = (
             score_study(folder / FILES, folder / SHOWN, self.settings, self._apart)
             if attempts <= MOST_ATTEMPTS
-            else {"findings": [], "chosen": 0, "why": ""}
+            else {"findings": [], "chosen": 0, "why": "", "answer": None}
         )
         self._finish(study_id, attempts, result)
 
@@ -120,15 +120,7 @@ class Jobs:
             )
             if study is None:
                 return
-            shown = result["findings"][result["chosen"]] if result["findings"] else {}
-            more: dict[str, Any] = {"why": result["why"]}
-            if self.settings.anonymise:
-                more["identity"] = {}
-            study.findings = [one | more for one in result["findings"]]
-            study.chosen = result["chosen"]
-            study.decision = shown.get("decision") or shown.get("status") or "failed"
-            study.probability = shown.get("probability")
-            study.priority = PRIORITIES[study.decision]
+            answer_study(study, result, anonymous=self.settings.anonymise)
             study.state, study.lease, study.finished = DONE, None, now()
             record(session, "worker", "scored", study_id, study.decision)
 

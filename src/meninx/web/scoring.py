@@ -40,13 +40,16 @@ def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) ->
 
     Returns:
         `findings`, the public JSON of each scan with what the viewer needs, and `chosen`, the index
-        of the one to show first; one failed scan if the process ended badly.
+        of the one to show first, and `answer`, that of the study from all of them; one failed scan
+        if the process ended badly.
     """
     try:
         return sandbox.call(write_study, files, out, settings.model)
     except InputError as error:
         finding = Findings.of_error(error, {})
-        return {"findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"]}
+        return {
+            "findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"], "answer": None,
+        }  # fmt: skip
 
 
 def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
@@ -68,14 +71,46 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     out.mkdir(parents=True)
     detector = cached_detector(model)
     write_results = _results_writer(files, out / RESULTS)
-    told = []
+    told: list[dict[str, Any]] = []
+    found: list[Findings] = []
     for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
-        told.append(findings.as_json() | {"scan": f"series {number + 1}"})
+        found.append(findings)
+        name = f"series {number + 1}"
+        told.append(findings.as_json() | {"scan": name})
+        told[-1]["series"] = series_of(findings, scan, files)
         told[-1]["objects"] = write_results(scan, findings, bundle)
         if scan is not None:
             told[-1]["viewer"] = write_viewer_files(scan, bundle, out, number)
     chosen, why = chosen_of(told)
-    return {"findings": told, "chosen": chosen, "why": why}
+    answer = detector.score_study(found, "")
+    counted = [one["scan"] for one, own in zip(told, found, strict=True)
+               if own.scan in answer.series]  # fmt: skip
+    return {
+        "findings": told, "chosen": chosen, "why": why,
+        "answer": answer.as_json() | {"series": counted},
+    }  # fmt: skip
+
+
+def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, Any]:
+    """Return what a reader calls a series by, as far as the scan tells.
+
+    Args:
+        findings: Of the scan.
+        scan: That was read; None where it could not be.
+        files: Folder of the study's files.
+
+    Returns:
+        UID, kept file name, sequence, plane, number of slices, status and reason; number and
+        description are the headers' to tell.
+    """
+    path = Path(findings.scan)
+    return {
+        "uid": findings.identity.get("series_instance_uid", ""), "number": None, "description": "",
+        "file": str(path.relative_to(files)) if path.is_relative_to(files) else "",
+        "sequence": findings.sequence, "plane": scan.view.plane if scan else None,
+        "slices": len(scan) if scan else None, "status": findings.status,
+        "reason": findings.reason,
+    }  # fmt: skip
 
 
 def _results_writer(files: Path, out: Path) -> Any:

@@ -22,7 +22,7 @@ class Settings(BaseSettings):
         worker_bytes: Memory of the process that decodes and scores one study.
         worker_seconds: Time of that process.
         retention_days: Studies are deleted after so many days; 0 keeps them.
-        anonymise: Whether names of files and UIDs are dropped on arrival.
+        anonymise: Whether identity, names of files and UIDs are dropped on arrival.
         requests_per_minute: Of one address, on the API and to sign in.
         oidc_issuer: Address of an OpenID Connect provider; empty for none.
         oidc_client: Our name there.

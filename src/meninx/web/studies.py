@@ -3,17 +3,27 @@
 import hashlib
 import hmac
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import event, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx.errors import LimitExceeded, OptionError
+from meninx.scan.heading import Heading
 from meninx.web.accounts import Reader
+from meninx.web.arrival import (
+    Arrival,
+    arrived_files,
+    base_name,
+    nameless,
+    note_name,
+    sorted_into_studies,
+)
 from meninx.web.audit import record
 from meninx.web.database import DONE, RECEIVED, SCORING, Opinion, Study, Upload, new_id, now
 from meninx.web.settings import Settings
@@ -24,12 +34,17 @@ PAGE = 50
 PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
 ANONYMOUS = "anonymous study"
+# What a study has from its headings, by the same names.
+IDENTITY = (
+    "patient_name", "patient_id", "birth_date", "accession", "study_date", "study_time",
+    "description", "study_uid",
+)  # fmt: skip
 Verdict = Literal["agree", "disagree", "region"]
 Order = Literal["priority", "received", "title", "probability"]
 # Of a study's folder: what was uploaded, what the viewer shows, and in there the DICOM objects.
 FILES, SHOWN, RESULTS = "files", "shown", "results"
 # Of a stored finding, what is no part of the public JSON.
-OWN_KEYS = ("viewer", "why", "objects")
+OWN_KEYS = ("viewer", "why", "objects", "series")
 
 
 def public_findings(study: Study) -> list[dict[str, Any]]:
@@ -37,6 +52,48 @@ def public_findings(study: Study) -> list[dict[str, Any]]:
     return [
         {key: value for key, value in one.items() if key not in OWN_KEYS} for one in study.findings
     ]
+
+
+def series_told(study: Study) -> list[dict[str, Any]]:
+    """Return what is known of each series: of its findings once it is done, else of its headers."""
+    found = [one["series"] for one in study.findings if "series" in one]
+    return found or list(study.series)
+
+
+def answer_study(study: Study, result: Mapping[str, Any], *, anonymous: bool) -> None:
+    """Write down what the detector says of a study: of each series, and of all at once.
+
+    Args:
+        study: That was scored.
+        result: As `scoring.score_study` returns it.
+        anonymous: Whether what headers and names of files tell is left out.
+    """
+    found = []
+    for one in result["findings"]:
+        more: dict[str, Any] = {"why": result["why"]}
+        if "series" in one:
+            more["series"] = _named(study, one["series"])
+        if anonymous:
+            more["identity"] = {}
+            more["series"] = one.get("series", {}) | {"uid": "", "file": ""}
+        found.append(one | more)
+    shown = found[result["chosen"]] if found else {}
+    whole = result["answer"]
+    study.findings, study.chosen = found, result["chosen"]
+    study.answer = whole and {**whole, "study": study.id}
+    answer = whole or shown
+    study.decision = answer.get("decision") or answer.get("status") or "failed"
+    study.probability = answer.get("probability")
+    study.priority = PRIORITIES[study.decision]
+
+
+def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a series with number and description of its headers, and its file's own name."""
+    told = [one for one in study.series if one["uid"] and one["uid"] == series["uid"]]
+    # Careless exports give several series one UID: then a description would be a guess.
+    more = {key: told[0][key] for key in ("number", "description")} if len(told) == 1 else {}
+    file = study.file_names.get(series["file"], "")
+    return {**series, **more, "file": file}
 
 
 def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
@@ -108,13 +165,16 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
         LimitExceeded: If the upload becomes too large.
     """
     path = file_of(settings, upload.id, name)
-    there = path.stat().st_size if path.exists() else 0
+    known = path.exists()
+    there = path.stat().st_size if known else 0
     if offset > there:
         raise OptionError(f"part at {offset}, but only {there} bytes came before")
     new = data[there - offset :]
     total = upload.bytes + len(new)
     if total > settings.upload_bytes:
         raise LimitExceeded(f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}")
+    if not known:
+        note_name(path.parent, path.name, nameless(name) if settings.anonymise else name)
     with path.open("ab") as file:
         file.write(new)
     upload.bytes = total
@@ -122,54 +182,114 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
 
 
 def finish_upload(
-    session: Session, reader: Reader, upload: Upload, settings: Settings
-) -> tuple[Study, bool]:
-    """Turn an upload into a study that waits for the detector.
+    session: Session, reader: Reader, upload: Upload, settings: Settings, *, together: bool = False
+) -> list[tuple[Study, bool]]:
+    """Turn an upload into studies that wait for the detector, each of one patient.
 
     Args:
         session: Of the database.
         reader: Who uploads.
         upload: All of whose files are there.
         settings: Say where studies are kept.
+        together: Whether its pictures and volumes are of one person, from one visit.
 
     Returns:
-        The study, and whether it is new: the same content is kept and scored once.
+        At least one study, and whether it is new: the same content is kept and scored once.
 
     Raises:
         OptionError: If it holds no file.
     """
     folder = folder_of(settings, upload.id)
-    files = sorted(file for file in folder.iterdir() if file.is_file())
+    files = arrived_files(folder)
     if not files:
         raise OptionError("the upload holds no file")
-    digest = content_hash(files)
-    known = session.scalar(select(Study).where(Study.content_hash == digest))
+    arrivals = sorted_into_studies(files, together=together)
+    kept = [
+        _keep(session, reader, _described(upload, arrival, settings, alone=len(arrivals) == 1),
+              arrival, settings)
+        for arrival in arrivals
+    ]  # fmt: skip
+    session.delete(upload)
+    session.flush()
+    # What is killed before the commit leaves the upload as it was.
+    event.listen(session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True),
+                 once=True)  # fmt: skip
+    return kept
+
+
+def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: bool) -> Study:
+    """Return the study that an arrival becomes, with its identity."""
+    study = Study(
+        id=new_id(), title=upload.title, uploader_id=upload.user_id, state=RECEIVED, findings=[],
+        received=now(), priority=WAITING, series=[], file_names={},
+        content_hash=content_hash([one.path for one in arrival.files]),
+        bytes=sum(one.path.stat().st_size for one in arrival.files),
+    )  # fmt: skip
+    if settings.anonymise:
+        return study
+    told = arrival.heading
+    if not alone:
+        own = base_name(arrival.files[0].name)
+        study.title = (told.description or upload.title if told.study_uid else own)[:300]
+    for name in IDENTITY:
+        setattr(study, name, getattr(told, name))
+    study.patient_key = person_key(told)
+    study.series = arrival.series()
+    return study
+
+
+def person_key(heading: Heading) -> str:
+    """Return what is equal for studies of one person alone; empty where in doubt.
+
+    Careless exports give many people one PatientID, so name and birth date have to agree as well.
+    """
+    name = "".join(sign for sign in heading.patient_name.casefold() if sign.isalnum())
+    if not heading.patient_id and not (name and heading.birth_date):
+        return ""
+    told = "\0".join((heading.patient, name, heading.birth_date))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _keep(
+    session: Session, reader: Reader, study: Study, arrival: Arrival, settings: Settings
+) -> tuple[Study, bool]:
+    """Store a study and its files, unless its content is here already."""
+    same = select(Study).where(Study.content_hash == study.content_hash)
+    known = session.scalar(same)
     if known is None:
-        study = Study(
-            id=new_id(), title=upload.title, content_hash=digest, uploader_id=reader.id,
-            bytes=sum(file.stat().st_size for file in files), state=RECEIVED, findings=[],
-            received=now(), priority=WAITING,
-        )  # fmt: skip
-        target = settings.studies / study.id / FILES
-        target.parent.mkdir(parents=True)
-        folder.rename(target)
+        target = settings.studies / study.id
+        names = arrival.stored_names()
+        if not settings.anonymise:
+            study.file_names = {
+                names[one.path]: base_name(one.name)
+                for one in arrival.files if one.kind != "dicom"
+            }  # fmt: skip
+        event.listen(session, "after_rollback", lambda _: shutil.rmtree(target, ignore_errors=True),
+                     once=True)  # fmt: skip
+        _place(names, target / FILES)
         try:
             with session.begin_nested():
                 session.add(study)
         except IntegrityError:
             # Somebody else's upload of the same files was faster.
-            shutil.rmtree(target.parent)
-            known = session.scalar(select(Study).where(Study.content_hash == digest))
-        else:
-            session.delete(upload)
-            record(session, reader.name, "uploaded", study.id)
-            return study, True
-    shutil.rmtree(folder, ignore_errors=True)
-    session.delete(upload)
+            shutil.rmtree(target)
+            known = session.scalar(same)
     if known is None:
-        raise OptionError("the upload was lost; begin again")
+        record(session, reader.name, "uploaded", study.id)
+        return study, True
     record(session, reader.name, "uploaded again", known.id)
     return known, False
+
+
+def _place(names: Mapping[Path, str], folder: Path) -> None:
+    """Put files into a study's folder; where they gathered they stay until all is committed."""
+    for path, name in names.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(path)
+        except OSError:  # a file system that knows no links
+            shutil.copyfile(path, target)
 
 
 def content_hash(files: list[Path]) -> str:

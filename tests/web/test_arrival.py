@@ -1,0 +1,202 @@
+"""What an upload becomes: studies of one patient each, with the identity that files tell."""
+
+import io
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from meninx.scan.heading import name_for_readers, read_heading
+from meninx.web.arrival import harmless
+from meninx.web.database import Study
+from meninx.web.settings import Settings
+from tests.web.conftest import Server
+
+PATIENTS = {
+    "P1": {"PatientName": "Doe^Jane^M", "PatientBirthDate": "19700102"},
+    "P2": {"PatientName": "Roe^Richard"},
+}
+
+
+def changed(data, **values):
+    """Return a DICOM file with some attributes set."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue()
+
+
+def exam(series, patient, study_uid, **values):
+    """Return the first slices of a series as those of a patient's exam, all in one folder."""
+    told = PATIENTS[patient] | values
+    return {
+        f"disk/{patient}-{study_uid[-1]}-{number}.dcm": changed(
+            data, PatientID=patient, StudyInstanceUID=study_uid,
+            SeriesInstanceUID=f"{study_uid}.1", SOPInstanceUID=f"{study_uid}.1.{number}", **told
+        )
+        for number, data in enumerate(list(series.values())[:2], 1)
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def mixed(series):
+    """A folder of two patients with three exams, beside a DICOMDIR-like text file."""
+    return {
+        **exam(series, "P1", "1.2.1", StudyDate="20260102", StudyTime="101112.5",
+               AccessionNumber="A1", StudyDescription="head", SeriesDescription="T1 axial",
+               SeriesNumber="4"),
+        **exam(series, "P1", "1.2.2", StudyDate="20260203"),
+        **exam(series, "P2", "1.2.3", StudyDate="20260304"),
+        "disk/README.txt": b"read me",
+    }  # fmt: skip
+
+
+def picture(seed):
+    out = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(out, "PNG")
+    return out.getvalue()
+
+
+def volume(seed):
+    voxels = np.random.default_rng(seed).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    return nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()
+
+
+def test_a_folder_of_two_patients_and_three_exams_is_three_studies(server, mixed):
+    answer = server.browser().upload(mixed, "disk").json()
+    told = [
+        (one["patient_id"], one["patient_name"], one["study_uid"], one["study_date"])
+        for one in answer["studies"]
+    ]
+    assert told == [
+        ("P1", "Doe, Jane M", "1.2.1", "2026-01-02"),
+        ("P1", "Doe, Jane M", "1.2.2", "2026-02-03"),
+        ("P2", "Roe, Richard", "1.2.3", "2026-03-04"),
+    ]
+    first = answer["studies"][0]
+    assert (first["birth_date"], first["study_time"], first["accession"]) == (
+        "1970-01-02", "10:11:12", "A1",
+    )  # fmt: skip
+    assert (first["title"], first["description"]) == ("head", "head")
+    assert first["series"] == [
+        {"uid": "1.2.1.1", "number": 4, "description": "T1 axial", "files": 2}
+    ]
+    assert answer["id"] == first["id"]
+    for one in answer["studies"]:
+        files = (server.settings.studies / one["id"] / "files").iterdir()
+        assert {pydicom.dcmread(file).StudyInstanceUID for file in files} == {one["study_uid"]}
+    assert not list(server.settings.uploads.iterdir())
+    with server.web.sessions() as session:
+        keys = [study.patient_key for study in session.query(Study).order_by(Study.study_uid)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_one_exam_of_two_patients_with_one_uid_is_two_studies(server, series):
+    files = exam(series, "P1", "1.2.1") | exam(series, "P2", "1.2.1")
+    told = server.browser().upload(files).json()["studies"]
+    assert [one["patient_id"] for one in told] == ["P1", "P2"]
+
+
+def test_one_id_for_all_names_makes_nobody_an_earlier_patient(server, series):
+    for study, name in (("1.2.1", "Doe^Jane"), ("1.2.2", "Roe^Richard")):
+        files = exam(series, "P1", study, PatientName=name)
+        server.browser().upload(files)
+    with server.web.sessions() as session:
+        keys = {study.patient_key for study in session.query(Study)}
+    assert len(keys) == 2
+
+
+def test_volumes_and_pictures_are_a_study_each_unless_they_are_of_one_person(server):
+    files = {
+        "a/x_T1.nii": volume(1), "a/x_FLAIR.nii": volume(2), "b/p.png": picture(1),
+        "b/notes.txt": b"-",
+    }  # fmt: skip
+    browser = server.browser()
+    told = browser.upload(files, "a folder").json()["studies"]
+    assert [one["title"] for one in told] == ["x_FLAIR.nii", "x_T1.nii", "p.png"]
+    apart = {one["id"] for one in told}
+    again = browser.upload(files, "a folder").json()["studies"]
+    assert {one["id"] for one in again} == apart
+    together = browser.upload(files, "one person", together=True).json()["studies"]
+    assert [one["title"] for one in together] == ["one person"]
+    folder = server.settings.studies / together[0]["id"] / "files"
+    assert sorted(file.name for file in folder.iterdir()) == ["p.png", "x_FLAIR.nii", "x_T1.nii"]
+    server.work(together[0]["id"])
+    series = browser.client.get(f"/api/v1/studies/{together[0]['id']}").json()["series"]
+    assert [(one["file"], one["sequence"], one["slices"]) for one in series[:2]] == [
+        ("p.png", "unknown", 1), ("x_FLAIR.nii", "FLAIR", 9),
+    ]  # fmt: skip
+
+
+def test_what_is_no_scan_is_told_of_where_there_is_nothing_else(server, series):
+    browser = server.browser()
+    (told,) = browser.upload({"a.txt": b"words", "b.txt": b"more"}).json()["studies"]
+    server.work(told["id"])
+    assert browser.client.get(f"/api/v1/studies/{told['id']}").json()["decision"] == "failed"
+    beside = exam(series, "P1", "1.2.1") | {"disk/broken.dcm": b"no dicom"}
+    (told,) = browser.upload(beside).json()["studies"]
+    assert len(list((server.settings.studies / told["id"] / "files").iterdir())) == 3
+
+
+def test_a_series_keeps_its_name_and_the_study_has_one_answer(scored, series):
+    header = pydicom.dcmread(io.BytesIO(next(iter(series.values()))))
+    told = scored.browser().client.get(f"/api/v1/studies/{scored.study_id}").json()
+    (one,) = told["series"]
+    assert (one["sequence"], one["plane"], one["slices"]) == ("T1c", "axial", 9)
+    assert (one["status"], one["number"]) == ("scored", header.SeriesNumber)
+    assert one["description"] == header.SeriesDescription != ""
+    assert told["answer"]["series"] == ["series 1"]
+    assert told["answer"]["decision"] == told["decision"] == "tumor"
+    assert told["answer"]["probability"] == told["probability"]
+
+
+def test_nothing_of_identity_is_kept_where_names_are_dropped(tmp_path, mixed):
+    server = Server(Settings(data=tmp_path, anonymise=True))
+    files = mixed | {"disk/Doe_Jane_T2.nii": volume(1)}
+    told = server.browser().upload(files, "Doe").json()["studies"]
+    assert len(told) == 4
+    for one in told:
+        server.work(one["id"])
+    (volume_of,) = (server.settings.studies / told[0]["id"] / "files").iterdir()
+    assert volume_of.name == "T2.nii"
+    everything = (tmp_path / "meninx.sqlite").read_bytes().lower()
+    everything += (tmp_path / "meninx.sqlite-wal").read_bytes().lower()
+    for word in (b"jane", b"richard", b"1.2.1", b"20260102", b"2026-01-02", b"t1 axial"):
+        assert word not in everything
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        (r"a\..\sub-01_T1w.nii.gz", "sub-01_T1w.nii.gz"),
+        (".hidden", "hidden"),
+        ("ü ber.nii", "__ber.nii"),
+        ("..", "3"),
+    ],
+)
+def test_kept_names_lead_nowhere(name, kept):
+    assert harmless(name, 3) == kept
+
+
+def test_names_are_written_as_readers_do():
+    assert name_for_readers("Doe^Jane^^Dr.") == "Doe, Jane Dr."
+    assert name_for_readers("=山田^太郎") == "山田, 太郎"
+    assert name_for_readers("^^") == ""
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2"])
+def test_headings_are_read_whatever_the_encoding(tmp_path, series, syntax):
+    dataset = pydicom.dcmread(io.BytesIO(next(iter(series.values()))))
+    dataset.PatientName, dataset.SpecificCharacterSet = "Dürer^Agnes", "ISO_IR 100"
+    dataset.PatientBirthDate = "about 1475"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "a.dcm", implicit_vr=syntax.endswith(".1.2"), little_endian=True)
+    told = read_heading(tmp_path / "a.dcm")
+    assert (told.patient_name, told.birth_date) == ("Dürer, Agnes", "")
+    assert told.study_uid == dataset.StudyInstanceUID
