@@ -1,6 +1,7 @@
 """What an upload becomes: studies of one patient each, with the identity that files tell."""
 
 import io
+import zipfile
 
 import nibabel
 import numpy as np
@@ -168,6 +169,67 @@ def test_nothing_of_identity_is_kept_where_names_are_dropped(tmp_path, mixed):
     everything += (tmp_path / "meninx.sqlite-wal").read_bytes().lower()
     for word in (b"jane", b"richard", b"1.2.1", b"20260102", b"2026-01-02", b"t1 axial"):
         assert word not in everything
+
+
+def packed(files, method=zipfile.ZIP_DEFLATED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_a_zip_becomes_what_its_folder_becomes(server, mixed):
+    browser = server.browser()
+    told = browser.upload({"disk.zip": packed(mixed)}, "disk.zip").json()["studies"]
+    assert [one["patient_id"] for one in told] == ["P1", "P1", "P2"]
+    again = browser.upload(mixed, "disk").json()["studies"]
+    assert [one["id"] for one in again] == [one["id"] for one in told]
+    assert {one["created"] for one in again} == {False}
+
+
+def test_a_zip_of_a_series_is_scored(server, series, scored):
+    (told,) = server.browser().upload({"case.zip": packed(series)}).json()["studies"]
+    server.work(told["id"])
+    found = server.browser().client.get(f"/api/v1/studies/{told['id']}").json()
+    same = scored.browser().client.get(f"/api/v1/studies/{scored.study_id}").json()
+    assert (found["decision"], found["probability"]) == (same["decision"], same["probability"])
+
+
+def encrypted(data):
+    """Return a zip whose only entry says that it is encrypted."""
+    mark = data.index(b"PK\x01\x02") + 8
+    return data[:6] + b"\x01" + data[7:mark] + b"\x01" + data[mark + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("made", "status", "words"),
+    [
+        (lambda: packed({"../../evil.dcm": b"x"}), 400, "leaves the zip's own folder"),
+        (lambda: packed({"a/b.dcm": b"x", r"c:\evil.dcm": b"x"}), 400, "own folder"),
+        (lambda: packed({"bomb.dcm": bytes(4 * 1024**2)}), 413, "times its size"),
+        (lambda: packed({f"{n}": bytes(10**6) for n in range(12)}), 413, "bytes unpacked"),
+        (lambda: encrypted(packed({"a.dcm": b"x"})), 400, "encrypted"),
+        (lambda: packed({"a.dcm": b"x" * 100})[:60], 400, "the zip can't be read"),
+    ],
+)
+def test_a_hostile_zip_is_refused_in_words_and_leaves_nothing(tmp_path, made, status, words):
+    server = Server(Settings(data=tmp_path / "data", upload_bytes=10 * 1024**2))
+    answer = server.browser().upload({"disk.zip": made()})
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]
+    assert str(tmp_path) not in answer.json()["detail"]
+    assert not list(server.settings.uploads.iterdir())
+    assert not list(server.settings.studies.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+
+
+def test_a_zip_inside_a_zip_is_refused_as_on_the_command_line(server):
+    inside = {"inner.zip": packed({"a.png": picture(1)}), "b.png": picture(2)}
+    told = server.browser().upload({"outer.zip": packed(inside)}).json()["studies"]
+    server.work(told[0]["id"])
+    found = server.browser().client.get(f"/api/v1/studies/{told[0]['id']}/finding").json()
+    assert {one["reason"] for one in found} == {"too_small", "nested_zip"}
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,28 @@ def read_datasets(
                     yield read_dataset(source, limits, pixels=pixels)
 
 
+def unzip(path: Path, target_of: Callable[[str], Path], limits: Limits = DEFAULT_LIMITS) -> None:
+    """Unpack a zip; nothing is written before each of its entries was checked.
+
+    Args:
+        path: The zip.
+        target_of: Called with the name of each entry; returns the file to write.
+        limits: Of packing.
+
+    Raises:
+        UnreadableFile: If it is damaged, an entry is encrypted or leaves the zip's own folder.
+        LimitExceeded: If it unpacks to too much.
+    """
+
+    def refuse(error: InputError) -> None:
+        raise error
+
+    with ExitStack() as opened:
+        for source in _entries_of(path, limits, refuse, opened):
+            limits.check("bytes", source.size, "file_bytes", source.name)
+            source.copy_to(target_of(source.entry or source.name))
+
+
 def _sources(
     path: Path, limits: Limits, report: OnError, opened: ExitStack
 ) -> tuple[list[Source], bool]:

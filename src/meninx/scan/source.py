@@ -1,12 +1,14 @@
 """Give bytes by name, whether they lie in a file or in a zip, and translate decoders' errors."""
 
 import re
+import shutil
 import textwrap
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from meninx.errors import InputError, UnreadableFile, printable
 from meninx.scan.limits import Limits
@@ -68,12 +70,25 @@ class Source:
             UnreadableFile: If the disk or the zip does not give them.
         """
         limits.check("bytes", self.size, "file_bytes", self.name)
-        with reading(self.name, "the file"):
-            if self.archive is None or self.entry is None:
-                with self.path.open("rb") as file:
-                    return file.read(count)
-            with self.archive.open(self.entry) as packed:
-                return packed.read(count)
+        with reading(self.name, "the file"), self._open() as file:
+            return file.read(count)
+
+    def copy_to(self, target: Path) -> None:
+        """Write all bytes to a file, piece by piece.
+
+        Args:
+            target: The file, made or overwritten.
+
+        Raises:
+            UnreadableFile: If the disk or the zip does not give them.
+        """
+        with reading(self.name, "the file"), self._open() as file, target.open("wb") as out:
+            shutil.copyfileobj(file, out)
+
+    def _open(self) -> IO[bytes]:
+        if self.archive is None or self.entry is None:
+            return self.path.open("rb")
+        return self.archive.open(self.entry)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Sort the files of an upload into studies, each of one patient, before anything is scored."""
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -10,7 +11,9 @@ from typing import Any, Literal
 
 from meninx.errors import InputError
 from meninx.scan.heading import Heading, read_heading
-from meninx.scan.kinds import SCAN_SUFFIXES, SNIFFED_BYTES, kind_of
+from meninx.scan.kinds import SCAN_SUFFIXES, SNIFFED_BYTES, kind_of, zipfile_magic
+from meninx.scan.limits import Limits
+from meninx.scan.reading import unzip
 from meninx.scan.sequence import sequence_from_text
 
 # Of an upload's folder: which name each of its files came with, one JSON object a line. Hidden, so
@@ -116,13 +119,69 @@ def note_name(folder: Path, stored: str, name: str) -> None:
         file.write(json.dumps([stored, name]) + "\n")
 
 
-def arrived_files(folder: Path) -> list[Arrived]:
-    """Return the files of an upload, by the names that they came with."""
+def stored_name(name: str) -> str:
+    """Return where a file of an upload lies in its folder, whatever its name tries.
+
+    Args:
+        name: As the user knows it, folders and all.
+
+    Returns:
+        The name's hash with its suffix, so that order, folders and odd signs mean nothing here.
+    """
+    suffix = "".join(PurePosixPath(name.replace("\\", "/")).suffixes[-2:])[-12:]
+    safe = "".join(sign for sign in suffix.lower() if sign.isalnum() or sign == ".")
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32] + safe
+
+
+def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
+    """Unpack the zips of an upload, so that their files are sorted like any others.
+
+    Args:
+        folder: Of the upload.
+        limits: Of packing.
+        anonymous: Whether names of files are dropped.
+
+    Raises:
+        InputError: If a zip is damaged, leads out of itself, or unpacks to too much.
+    """
+    names = _names_in(folder)
+    for stored, name in names.items():
+        path = folder / stored
+        # Office documents and models are zips too, and no scans.
+        if not _is_zip(path) or not (name.lower().endswith(".zip") or len(names) == 1):
+            continue
+
+        def target_of(entry: str, packed: str = name) -> Path:
+            told = f"{packed}/{entry}"
+            target = folder / stored_name(told)
+            note_name(folder, target.name, nameless(told) if anonymous else told)
+            return target
+
+        try:
+            unzip(path, target_of, limits)
+        except InputError as error:
+            said = str(error).replace(str(path), name)
+            raise type(error)(said, reason=error.reason) from error
+        path.unlink()
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return zipfile_magic(file.read(4))
+
+
+def _names_in(folder: Path) -> dict[str, str]:
+    """Return the names that files of an upload came with, by the name under which they lie."""
     noted = folder / NAMES
     lines = noted.read_text(encoding="utf-8").splitlines() if noted.is_file() else []
-    names: dict[str, str] = dict(json.loads(line) for line in lines)
-    paths = [path for path in folder.iterdir() if path.is_file() and path.name != NAMES]
-    found = [look_at(path, names.get(path.name, path.name)) for path in paths]
+    names = dict(json.loads(line) for line in lines)
+    there = [path.name for path in folder.iterdir() if path.is_file() and path.name != NAMES]
+    return {stored: names.get(stored, stored) for stored in sorted(there)}
+
+
+def arrived_files(folder: Path) -> list[Arrived]:
+    """Return the files of an upload, by the names that they came with."""
+    found = [look_at(folder / stored, name) for stored, name in _names_in(folder).items()]
     return sorted(found, key=lambda one: (one.name, one.path.name))
 
 

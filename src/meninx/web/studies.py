@@ -4,17 +4,18 @@ import hashlib
 import hmac
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import event, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from meninx.errors import LimitExceeded, OptionError
+from meninx.errors import InputError, LimitExceeded, OptionError
 from meninx.scan.heading import Heading
+from meninx.scan.limits import DEFAULT_LIMITS
 from meninx.web.accounts import Reader
 from meninx.web.arrival import (
     Arrival,
@@ -23,6 +24,8 @@ from meninx.web.arrival import (
     nameless,
     note_name,
     sorted_into_studies,
+    stored_name,
+    unpack,
 )
 from meninx.web.audit import record
 from meninx.web.database import DONE, RECEIVED, SCORING, Opinion, Study, Upload, new_id, now
@@ -139,12 +142,9 @@ def file_of(settings: Settings, upload_id: str, name: str) -> Path:
         name: As the browser has it, folders and all.
 
     Returns:
-        A path inside the upload's folder: the name's hash with its suffix, so that order, folders
-        and odd signs of names mean nothing here.
+        A path inside the upload's folder.
     """
-    suffix = "".join(PurePosixPath(name.replace("\\", "/")).suffixes[-2:])[-12:]
-    safe = "".join(sign for sign in suffix.lower() if sign.isalnum() or sign == ".")
-    return folder_of(settings, upload_id) / (hashlib.sha256(name.encode()).hexdigest()[:32] + safe)
+    return folder_of(settings, upload_id) / stored_name(name)
 
 
 def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Settings) -> int:
@@ -198,8 +198,18 @@ def finish_upload(
 
     Raises:
         OptionError: If it holds no file.
+        InputError: If a zip is damaged, leads out of itself, or unpacks to too much.
     """
     folder = folder_of(settings, upload.id)
+    limits = replace(DEFAULT_LIMITS, zip_bytes=settings.upload_bytes)
+    try:
+        unpack(folder, limits, anonymous=settings.anonymise)
+    except InputError:
+        # Nothing could make it good: it goes at once.
+        session.delete(upload)
+        session.commit()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     files = arrived_files(folder)
     if not files:
         raise OptionError("the upload holds no file")
