@@ -1,7 +1,9 @@
 """What an upload becomes: studies of one patient each, with the identity that files tell."""
 
 import io
+import os
 import zipfile
+from datetime import timedelta
 
 import nibabel
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from PIL import Image
 
 from meninx.scan.heading import name_for_readers, read_heading
+from meninx.web.api import LARGEST_BATCH
 from meninx.web.arrival import harmless
-from meninx.web.database import Study
+from meninx.web.database import Study, Upload, now
 from meninx.web.settings import Settings
 from tests.web.conftest import Server
 
@@ -169,6 +172,85 @@ def test_nothing_of_identity_is_kept_where_names_are_dropped(tmp_path, mixed):
     everything += (tmp_path / "meninx.sqlite-wal").read_bytes().lower()
     for word in (b"jane", b"richard", b"1.2.1", b"20260102", b"2026-01-02", b"t1 axial"):
         assert word not in everything
+
+
+def as_form(files):
+    return [("files", (name, data, "application/octet-stream")) for name, data in files.items()]
+
+
+def test_many_files_travel_in_one_request(server, mixed):
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    for _ in range(2):  # once more after a lost connection
+        sent = browser.client.post(
+            f"{address}/files", files=as_form(mixed), headers=browser.headers
+        )
+        assert sent.json() == {"files": len(mixed)}
+    told = browser.client.post(f"{address}/finish", headers=browser.headers).json()["studies"]
+    again = browser.upload(mixed).json()["studies"]
+    assert [one["id"] for one in again] == [one["id"] for one in told]
+    assert len(told) == 3
+
+
+def test_a_batch_has_limits_and_is_read_for_those_alone_who_are_known(server):
+    browser, nobody = server.browser(), server.client()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}/files"
+    form = as_form({"a": b"x"})
+    assert nobody.post(address, files=form).status_code == 401
+    assert browser.client.post(address, files=form).status_code == 403  # no word along
+    stranger = server.browser("ada")
+    answer = stranger.client.post(address, files=form, headers=stranger.headers)
+    assert answer.status_code == 400
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    endless = browser.client.post(
+        address, content=iter([b"--x\r\n"]), headers=browser.headers | kind
+    )
+    assert endless.status_code == 411
+    claim = browser.headers | kind | {"content-length": str(LARGEST_BATCH + 1)}
+    assert browser.client.post(address, content=b"-", headers=claim).status_code == 413
+
+
+def test_an_upload_that_is_given_up_is_gone_at_once(server):
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    browser.client.post(f"{address}/files", files=as_form({"a": b"x"}), headers=browser.headers)
+    stranger = server.browser("ada")
+    assert stranger.client.delete(address, headers=stranger.headers).status_code == 400
+    assert list(server.settings.uploads.iterdir())
+    assert browser.client.delete(address, headers=browser.headers).status_code == 204
+    assert not list(server.settings.uploads.iterdir())
+    assert browser.client.delete(address, headers=browser.headers).status_code == 400
+
+
+def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, series):
+    browser = server.browser()
+    kept = browser.upload(series).json()["id"]
+    ids = []
+    for _ in range(3):
+        begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+        address = f"/api/v1/uploads/{begun['id']}/files"
+        browser.client.post(address, files=as_form({"a": b"x"}), headers=browser.headers)
+        ids.append(begun["id"])
+    old, still_written, young = ids
+    long_ago = (now() - timedelta(hours=25)).timestamp()
+    orphan = server.settings.studies / ("f" * 24)
+    orphan.mkdir()
+    for folder in (server.settings.uploads / old, server.settings.uploads / still_written, orphan,
+                   server.settings.studies / kept):  # fmt: skip
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (long_ago, long_ago))
+    (server.settings.uploads / still_written / "b").write_bytes(b"more")
+    with server.web.sessions.begin() as session:
+        for one in (old, still_written):
+            session.get(Upload, one).created = now() - timedelta(hours=25)
+    server.web.jobs.delete_broken_off()
+    assert {path.name for path in server.settings.uploads.iterdir()} == {still_written, young}
+    assert [path.name for path in server.settings.studies.iterdir()] == [kept]
+    with server.web.sessions() as session:
+        assert {one.id for one in session.query(Upload)} == {still_written, young}
 
 
 def packed(files, method=zipfile.ZIP_DEFLATED):

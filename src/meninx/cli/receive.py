@@ -22,7 +22,7 @@ from meninx.cli.peer_options import (
     tls_context,
 )
 from meninx.cli.verb_settings import takes_settings
-from meninx.cli.web_options import LOCAL
+from meninx.cli.web_options import LOCAL, keep_files_private
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def receive(settings: ReceiveSettings) -> None:
 
     with needs_extra("hospital"):
         from meninx.clinic.node import Node
+    keep_files_private()
     _log_without_names()
     if settings.open_to_all:
         typer.echo("meninx: everybody who reaches this port may send; see --caller", err=True)

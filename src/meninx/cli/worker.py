@@ -11,7 +11,12 @@ import typer
 
 from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
-from meninx.cli.web_options import DatabaseOption, DataOption, web_settings
+from meninx.cli.web_options import (
+    DatabaseOption,
+    DataOption,
+    keep_files_private,
+    web_settings,
+)
 
 
 def worker(
@@ -33,6 +38,7 @@ def worker(
 
     More of them may run, on machines that share the database and the data folder.
     """
+    keep_files_private()
     with needs_extra("web"):
         from meninx.web.jobs import work
     if beside:

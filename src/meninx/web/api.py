@@ -1,12 +1,14 @@
 """Answer programs: /api/v1."""
 
 import os
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator
+from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select, text
+from starlette.datastructures import UploadFile
 
 from meninx import __version__
 from meninx.errors import LimitExceeded
@@ -16,7 +18,6 @@ from meninx.web.serving import (
     ReaderNeeded,
     SessionNeeded,
     WebNeeded,
-    limited,
     seen,
     shown_file,
     study_of,
@@ -30,6 +31,7 @@ from meninx.web.studies import (
     add_chunk,
     add_opinion,
     delete_study,
+    drop_upload,
     finish_upload,
     list_studies,
     opinions_of,
@@ -41,17 +43,20 @@ from meninx.web.studies import (
 
 # A part of a file that is sent at a time.
 LARGEST_CHUNK = 16 * 1024**2
+# Whole files that are sent at a time; a form says how many bytes it has before any is read.
+LARGEST_BATCH, MOST_FILES = 64 * 1024**2, 1000
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": words, "content": {"application/json": {}}}
     for code, words in {
         400: "not possible so", 401: "sign in", 403: "not allowed", 404: "no such thing",
-        413: "too large", 429: "too many requests",
+        411: "no length", 413: "too large", 429: "too many wrong keys",
     }.items()
 }  # fmt: skip
 
-api = APIRouter(prefix="/api/v1", dependencies=[Depends(limited)], responses=ERRORS)
+api = APIRouter(prefix="/api/v1", responses=ERRORS)
 Id = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
-Name = Annotated[str, Query(min_length=1, max_length=1000)]
+LONGEST_NAME = 1000
+Name = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME)]
 
 
 class Started(BaseModel):
@@ -70,6 +75,12 @@ class Received(BaseModel):
     """Say where the next part of a file begins."""
 
     offset: int
+
+
+class Batch(BaseModel):
+    """Say how many files came."""
+
+    files: int
 
 
 class StudyTold(BaseModel):
@@ -222,6 +233,55 @@ def part(
     """Send a part of a file as the body; an empty one asks how far the file has come."""
     own = own_upload(session, reader, upload_id)
     return Received(offset=add_chunk(own, name, offset, data, web.settings))
+
+
+async def files_of(
+    request: Request, reader: ReaderNeeded
+) -> AsyncIterator[list[tuple[str, IO[bytes]]]]:
+    """Give the files of a form, once it is known whose they are.
+
+    Args:
+        request: That sends them.
+        reader: Who is known by now.
+
+    Yields:
+        Name and content of each.
+
+    Raises:
+        HTTPException: 411 if it does not say how long it is.
+        LimitExceeded: If it is longer than a batch may be.
+    """
+    del reader
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal():
+        raise HTTPException(411, "say how many bytes the form has (Content-Length)")
+    if int(length) > LARGEST_BATCH:
+        raise LimitExceeded(f"a batch holds at most {LARGEST_BATCH:,} bytes")
+    async with request.form(max_files=MOST_FILES) as form:
+        yield [(one.filename or "file", one.file) for _, one in form.multi_items()
+               if isinstance(one, UploadFile)]  # fmt: skip
+
+
+FILES = {"multipart/form-data": {"schema": {"type": "object", "properties": {"files": {
+    "type": "array", "items": {"type": "string", "format": "binary"}}}}}}  # fmt: skip
+
+
+@api.post("/uploads/{upload_id}/files", openapi_extra={"requestBody": {"content": FILES}})
+def batch(
+    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    files: Annotated[list[tuple[str, IO[bytes]]], Depends(files_of, scope="function")],
+) -> Batch:  # fmt: skip
+    """Send many whole files at a time, as a form; again after a lost connection, if need be."""
+    own = own_upload(session, reader, upload_id)
+    for name, file in files:
+        add_chunk(own, name[:LONGEST_NAME], 0, file.read(), web.settings)
+    return Batch(files=len(files))
+
+
+@api.delete("/uploads/{upload_id}", status_code=204)
+def cancel(upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> None:
+    """Give an upload up: its files are gone at once."""
+    drop_upload(session, own_upload(session, reader, upload_id), web.settings)
 
 
 @api.post("/uploads/{upload_id}/finish", status_code=201)

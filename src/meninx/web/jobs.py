@@ -25,7 +25,7 @@ from meninx.web.database import (
 )
 from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
-from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies
+from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies, drop_old_uploads
 
 # A study that ends its process so often is given up.
 MOST_ATTEMPTS = 3
@@ -56,6 +56,7 @@ class Jobs:
         self._score = self.queue.task(name="score")(self.score)
         self.queue.periodic_task(crontab(minute="*"), name="again")(self.take_up)
         self.queue.periodic_task(crontab(minute="7"), name="retention")(self.delete_old)
+        self.queue.periodic_task(crontab(minute="17"), name="broken-off")(self.delete_broken_off)
 
     def enqueue(self, study_id: str) -> None:
         """Say that a study waits."""
@@ -77,6 +78,11 @@ class Jobs:
         """Delete what is older than the retention time."""
         with self._sessions.begin() as session:
             delete_old_studies(session, self.settings)
+
+    def delete_broken_off(self) -> None:
+        """Delete uploads that were broken off, and files that belong to nothing."""
+        with self._sessions.begin() as session:
+            drop_old_uploads(session, self.settings)
 
     def _free(self) -> tuple[Any, ...]:
         return (

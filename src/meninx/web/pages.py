@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from sqlalchemy import delete, select
 
@@ -24,7 +24,7 @@ from meninx.web.serving import (
     SessionNeeded,
     Web,
     WebNeeded,
-    limited,
+    address_of,
     seen,
     shown_file,
     study_of,
@@ -62,11 +62,12 @@ def sign_in_page(web: WebNeeded) -> HTMLResponse:
     return page(web, "sign-in.html", oidc=bool(web.settings.oidc_issuer))
 
 
-@pages.post("/sign-in", dependencies=[Depends(limited)])
+@pages.post("/sign-in")
 def signing_in(
-    web: WebNeeded, name: Annotated[str, Form()], password: Annotated[str, Form()]
+    request: Request, web: WebNeeded, name: Annotated[str, Form()], password: Annotated[str, Form()]
 ) -> Response:
     """Open a session, or say that it is not possible."""
+    web.sign_ins.check(f"{name}\0{address_of(request)}")
     try:
         with web.sessions() as session:
             try:

@@ -5,11 +5,11 @@ import hmac
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import event, func, or_, select
+from sqlalchemy import delete, event, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,8 @@ from meninx.web.settings import Settings
 
 CHUNK = 1024**2
 PAGE = 50
+# An upload that nothing came to for so long was broken off.
+UPLOAD_HOURS = 24
 # The referred and the positive first, then what no answer was given to, then the rest.
 PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
@@ -133,6 +135,40 @@ def own_upload(session: Session, reader: Reader, upload_id: str) -> Upload:
     return upload
 
 
+def drop_upload(session: Session, upload: Upload, settings: Settings) -> None:
+    """Delete an upload with its files."""
+    session.delete(upload)
+    shutil.rmtree(folder_of(settings, upload.id), ignore_errors=True)
+
+
+def drop_old_uploads(session: Session, settings: Settings) -> int:
+    """Delete uploads that were broken off, and files that belong to nothing.
+
+    Args:
+        session: Of the database.
+        settings: Say where files are kept.
+
+    Returns:
+        How many folders went.
+    """
+    limit = now() - timedelta(hours=UPLOAD_HOURS)
+    uploads = select(Upload.id).where(Upload.created >= limit)
+    kept = {*session.scalars(uploads), *session.scalars(select(Study.id))}
+    broken_off = [
+        folder for folder in (*settings.uploads.iterdir(), *settings.studies.iterdir())
+        if folder.name not in kept and _last_change(folder) < limit
+    ]  # fmt: skip
+    for folder in broken_off:
+        shutil.rmtree(folder, ignore_errors=True)
+    session.execute(delete(Upload).where(Upload.id.in_([folder.name for folder in broken_off])))
+    return len(broken_off)
+
+
+def _last_change(folder: Path) -> datetime:
+    times = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
+    return datetime.fromtimestamp(max(times), UTC)
+
+
 def file_of(settings: Settings, upload_id: str, name: str) -> Path:
     """Return where a file of an upload lies, whatever its name tries.
 
@@ -206,9 +242,8 @@ def finish_upload(
         unpack(folder, limits, anonymous=settings.anonymise)
     except InputError:
         # Nothing could make it good: it goes at once.
-        session.delete(upload)
+        drop_upload(session, upload, settings)
         session.commit()
-        shutil.rmtree(folder, ignore_errors=True)
         raise
     files = arrived_files(folder)
     if not files:
