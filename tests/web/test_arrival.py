@@ -24,6 +24,11 @@ PATIENTS = {
 }
 
 
+def study_in(server, study_id):
+    with server.web.sessions() as session:
+        return session.get(Study, study_id)
+
+
 def changed(data, **values):
     """Return a DICOM file with some attributes set."""
     dataset = pydicom.dcmread(io.BytesIO(data))
@@ -251,6 +256,58 @@ def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, s
     assert [path.name for path in server.settings.studies.iterdir()] == [kept]
     with server.web.sessions() as session:
         assert {one.id for one in session.query(Upload)} == {still_written, young}
+
+
+def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
+    browser = server.browser()
+    files = list(exam(series, "P1", "1.2.1", SeriesDescription="T1").items())
+    other = exam(series, "P1", "1.2.1", SeriesDescription="T2")
+    rest = {name: changed(data, SeriesInstanceUID="1.2.1.2", SOPInstanceUID=f"1.2.1.2.{number}")
+            for number, (name, data) in enumerate(other.items())}  # fmt: skip
+    first = browser.upload(dict(files)).json()
+    server.work(first["id"])
+    joined = browser.upload(rest).json()
+    assert (joined["id"], joined["state"], joined["created"]) == (first["id"], "received", True)
+    assert [(one["description"], one["files"]) for one in study_in(server, first["id"]).series] == [
+        ("T1", 2), ("T2", 2),
+    ]  # fmt: skip
+    server.work(first["id"])
+    assert study_in(server, first["id"]).attempts == 1
+    told = browser.client.get(f"/api/v1/studies/{first['id']}").json()
+    assert [one["description"] for one in told["series"]] == ["T1", "T2"]
+    for again in (dict(files), rest, dict(files) | {f"2/{name}": d for name, d in rest.items()}):
+        answer = browser.upload(again)
+        assert (answer.status_code, answer.json()["id"]) == (200, first["id"])
+    assert len(list(server.settings.studies.iterdir())) == 1
+
+
+def test_what_a_reader_has_judged_stays_as_it_is(server, series):
+    browser = server.browser()
+    files = list(exam(series, "P1", "1.2.1").items())
+    first = browser.upload(dict(files[:1])).json()["id"]
+    browser.post(f"/studies/{first}/opinions", verdict="agree")
+    second = browser.upload(dict(files)).json()["id"]
+    assert second != first
+    assert len(list((server.settings.studies / first / "files").iterdir())) == 1
+
+
+def test_what_comes_while_a_study_is_scored_is_scored_too(server, series, monkeypatch):
+    browser = server.browser()
+    files = list(exam(series, "P1", "1.2.1").items())
+    first = browser.upload(dict(files[:1])).json()["id"]
+    seen = []
+
+    def score(folder, *_):
+        seen.append(len(list(folder.iterdir())))
+        if len(seen) == 1:
+            browser.upload(dict(files[1:]))
+        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+
+    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    server.work(first)
+    assert study_in(server, first).state == "received"
+    server.work(first)
+    assert (seen, study_in(server, first).state) == ([1, 2], "done")
 
 
 def packed(files, method=zipfile.ZIP_DEFLATED):

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -53,32 +54,62 @@ class Arrival:
     files: list[Arrived]
     heading: Heading = field(default_factory=Heading)
 
-    def stored_names(self) -> dict[Path, str]:
-        """Return the name under which each file is kept in its study's folder, no two equal.
+    @cached_property
+    def digests(self) -> dict[Path, str]:
+        """SHA-256 of each file."""
+        return {one.path: _digest_of(one.path) for one in self.files}
 
-        A picture or volume keeps its own as far as it is harmless: it tells the sequence.
+    @property
+    def content_hash(self) -> str:
+        """One SHA-256 of the files' contents, whatever their names and order."""
+        return hashlib.sha256("\n".join(sorted(self.digests.values())).encode()).hexdigest()
+
+    def stored_names(self) -> dict[Path, str]:
+        """Return the name under which each file is kept in its study's folder.
+
+        DICOM files are called by their content, so that one that comes again is there once. A
+        picture or volume keeps its own name as far as it is harmless: it tells the sequence.
         """
         names: dict[Path, str] = {}
         for number, one in enumerate(self.files, 1):
-            name = one.path.name if one.kind == "dicom" else harmless(one.name, number)
+            if one.kind == "dicom":
+                names[one.path] = f"{self.digests[one.path]}.dcm"
+                continue
+            name = harmless(one.name, number)
             # Case is no difference on some disks.
             taken = {other.lower() for other in names.values()}
             names[one.path] = name if name.lower() not in taken else f"{number}/{name}"
         return names
 
-    def series(self) -> list[dict[str, Any]]:
-        """Return the DICOM series that the files are of: UID, number, description, files."""
-        counts: dict[tuple[str, int | None, str], int] = defaultdict(int)
-        for one in self.files:
-            if one.heading is not None:
-                told = one.heading
-                counts[told.series_uid, told.series_number, told.series_description] += 1
-        return [
-            {"uid": uid, "number": number, "description": description, "files": count}
-            for (uid, number, description), count in sorted(
-                counts.items(), key=lambda item: (item[0][1] or 0, item[0][0], item[0][2])
-            )
-        ]
+
+def merged_series(
+    known: Iterable[dict[str, Any]], files: Iterable[Arrived]
+) -> list[dict[str, Any]]:
+    """Return the DICOM series of a study: UID, number, description and number of files.
+
+    Args:
+        known: Series that were there before.
+        files: Of the study, that came to it.
+
+    Returns:
+        All series, by number.
+    """
+    counts: dict[tuple[str, int | None, str], int] = defaultdict(int)
+    for one in known:
+        counts[one["uid"], one["number"], one["description"]] += one["files"]
+    for told in (one.heading for one in files if one.heading is not None):
+        counts[told.series_uid, told.series_number, told.series_description] += 1
+    return [
+        {"uid": uid, "number": number, "description": description, "files": count}
+        for (uid, number, description), count in sorted(
+            counts.items(), key=lambda item: (item[0][1] or 0, item[0][0], item[0][2])
+        )
+    ]
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def harmless(name: str, number: int) -> str:

@@ -4,7 +4,7 @@ The queue only says that there is work; what work, and how far it has come, stan
 So a queue that is lost loses nothing: a worker that starts asks the database.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from huey import Huey, RedisHuey, SqliteHuey, crontab
@@ -114,14 +114,15 @@ class Jobs:
             if attempts <= MOST_ATTEMPTS
             else {"findings": [], "chosen": 0, "why": "", "answer": None}
         )
-        self._finish(study_id, attempts, result)
+        self._finish(study_id, lease, result)
 
-    def _finish(self, study_id: str, attempt: int, result: dict[str, Any]) -> None:
+    def _finish(self, study_id: str, lease: datetime, result: dict[str, Any]) -> None:
         with self._sessions.begin() as session:
-            # Deleted meanwhile, or taken up by another worker that thought this one dead.
+            # Deleted meanwhile, more of it came, or another worker that thought this one dead
+            # took it up: each lease ends at a moment of its own.
             study = session.scalar(
                 select(Study)
-                .where(Study.id == study_id, Study.state == SCORING, Study.attempts == attempt)
+                .where(Study.id == study_id, Study.state == SCORING, Study.lease == lease)
                 .with_for_update()
             )
             if study is None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import delete, event, func, or_, select
+from sqlalchemy import delete, event, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from meninx.web.arrival import (
     Arrival,
     arrived_files,
     base_name,
+    merged_series,
     nameless,
     note_name,
     sorted_into_studies,
@@ -31,14 +32,13 @@ from meninx.web.audit import record
 from meninx.web.database import DONE, RECEIVED, SCORING, Opinion, Study, Upload, new_id, now
 from meninx.web.settings import Settings
 
-CHUNK = 1024**2
 PAGE = 50
 # An upload that nothing came to for so long was broken off.
 UPLOAD_HOURS = 24
 # The referred and the positive first, then what no answer was given to, then the rest.
 PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
-ANONYMOUS = "anonymous study"
+ANONYMOUS, UNTITLED = "anonymous study", "untitled"
 # What a study has from its headings, by the same names.
 IDENTITY = (
     "patient_name", "patient_id", "birth_date", "accession", "study_date", "study_time",
@@ -103,7 +103,7 @@ def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
 
 def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
     """Begin an upload, of one or of many files; return what it is known by."""
-    shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or "untitled"
+    shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or UNTITLED
     upload = Upload(id=new_id(), user_id=reader.id, title=shown, bytes=0)
     session.add(upload)
     folder_of(settings, upload.id).mkdir(parents=True)
@@ -267,7 +267,7 @@ def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
     study = Study(
         id=new_id(), title=upload.title, uploader_id=upload.user_id, state=RECEIVED, findings=[],
         received=now(), priority=WAITING, series=[], file_names={},
-        content_hash=content_hash([one.path for one in arrival.files]),
+        content_hash=arrival.content_hash,
         bytes=sum(one.path.stat().st_size for one in arrival.files),
     )  # fmt: skip
     if settings.anonymise:
@@ -276,10 +276,12 @@ def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
     if not alone:
         own = base_name(arrival.files[0].name)
         study.title = (told.description or upload.title if told.study_uid else own)[:300]
+    elif upload.title == UNTITLED:
+        study.title = told.description or told.patient_name or UNTITLED
     for name in IDENTITY:
         setattr(study, name, getattr(told, name))
     study.patient_key = person_key(told)
-    study.series = arrival.series()
+    study.series = merged_series([], arrival.files)
     return study
 
 
@@ -298,9 +300,22 @@ def person_key(heading: Heading) -> str:
 def _keep(
     session: Session, reader: Reader, study: Study, arrival: Arrival, settings: Settings
 ) -> tuple[Study, bool]:
-    """Store a study and its files, unless its content is here already."""
+    """Store a study and its files, unless its content is here already.
+
+    Args:
+        session: Of the database.
+        reader: Who uploads.
+        study: As `_described` made it.
+        arrival: Its files.
+        settings: Say where studies are kept.
+
+    Returns:
+        The study that holds the files now, and whether it waits for the detector because of them.
+    """
     same = select(Study).where(Study.content_hash == study.content_hash)
     known = session.scalar(same)
+    if known is None and (part := _other_part(session, study)) is not None:
+        return part, _grow(session, reader, part, study, arrival, settings)
     if known is None:
         target = settings.studies / study.id
         names = arrival.stored_names()
@@ -326,6 +341,48 @@ def _keep(
     return known, False
 
 
+def _other_part(session: Session, study: Study) -> Study | None:
+    """Return the study that a new one is the rest of: of one person, with one StudyInstanceUID.
+
+    Opinions are about its series as they were: what was judged by a reader stays as it is.
+    """
+    if not study.study_uid or not study.patient_key:
+        return None
+    judged = select(Opinion.study_id)
+    return session.scalar(
+        select(Study).where(
+            Study.study_uid == study.study_uid, Study.patient_key == study.patient_key,
+            Study.id.not_in(judged),
+        )
+    )  # fmt: skip
+
+
+def _grow(
+    session: Session, reader: Reader, study: Study, more: Study, arrival: Arrival,
+    settings: Settings,
+) -> bool:  # fmt: skip
+    """Add files to a study, to be scored anew; return whether there were any new ones."""
+    folder = settings.studies / study.id / FILES
+    names = {path: name for path, name in arrival.stored_names().items()
+             if not (folder / name).exists()}  # fmt: skip
+    if not names:
+        record(session, reader.name, "uploaded again", study.id)
+        return False
+    # Written first: whoever adds to it at the same time waits here.
+    session.execute(
+        update(Study).where(Study.id == study.id)
+        .values(state=RECEIVED, lease=None, priority=WAITING, attempts=0)
+    )  # fmt: skip
+    session.refresh(study)
+    _place(names, folder)
+    study.series = merged_series(study.series, [one for one in arrival.files if one.path in names])
+    study.bytes += sum(path.stat().st_size for path in names)
+    told = study.content_hash + more.content_hash
+    study.content_hash = hashlib.sha256(told.encode()).hexdigest()
+    record(session, reader.name, "more uploaded", study.id)
+    return True
+
+
 def _place(names: Mapping[Path, str], folder: Path) -> None:
     """Put files into a study's folder; where they gathered they stay until all is committed."""
     for path, name in names.items():
@@ -335,18 +392,6 @@ def _place(names: Mapping[Path, str], folder: Path) -> None:
             target.hardlink_to(path)
         except OSError:  # a file system that knows no links
             shutil.copyfile(path, target)
-
-
-def content_hash(files: list[Path]) -> str:
-    """Return one SHA-256 of some files' contents, whatever their names and order."""
-    each = []
-    for file in files:
-        digest = hashlib.sha256()
-        with file.open("rb") as opened:
-            while part := opened.read(CHUNK):
-                digest.update(part)
-        each.append(digest.hexdigest())
-    return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
