@@ -36,14 +36,12 @@ def wait_for(what, seconds=60):
 
 
 @contextmanager
-def receiving(data, *options, port=None, **environment):
+def receiving(data, *options, port=None, log=subprocess.DEVNULL, **environment):
     """Run `meninx receive`; yield its port, and end it in good order."""
     port = port or free_port()
     command = [sys.executable, "-m", "meninx", "receive", "--port", str(port), "--data", str(data)]
     environment = {**os.environ, **environment}
-    with subprocess.Popen(
-        [*command, *options], env=environment, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log) as process:
         wait_for(lambda: listening(port) or process.poll() is not None)
         try:
             yield port

@@ -51,13 +51,13 @@ class Browser:
 
 
 @contextmanager
-def served(data, *options):
+def served(data, *options, log=subprocess.DEVNULL):
     """Start `meninx serve` in processes of its own; yield its address, and end it in good order."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "meninx", "serve", "--port", str(port), "--data", str(data)]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, *options], stdout=log, stderr=log) as process:
         for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -23,6 +23,7 @@ from meninx.cli.peer_options import (
 from meninx.cli.verb_settings import takes_settings
 from meninx.cli.web_options import LOCAL, keep_files_private
 from meninx.errors import OptionError
+from meninx.quiet import log_no_values
 
 if TYPE_CHECKING:
     from meninx.clinic.node import NodeSettings
@@ -130,7 +131,8 @@ def receive(settings: ReceiveSettings) -> None:
     with needs_extra("hospital"):
         from meninx.clinic.node import Node
     keep_files_private()
-    _log_without_names()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    log_no_values()
     if settings.open_to_all:
         typer.echo("meninx: everybody who reaches this port may send; see --caller", err=True)
     load_detector(settings.model)  # a damaged file is told now, not at the first study
@@ -142,13 +144,6 @@ def receive(settings: ReceiveSettings) -> None:
     typer.echo(f"meninx: {settings.title} listens on {settings.host}:{listening}", err=True)
     stop.wait()
     node.stop()
-
-
-def _log_without_names() -> None:
-    """Log our own lines; the DICOM packages' would name what they read."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    for noisy in ("pynetdicom", "pydicom", "highdicom"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def _worklist_of(address: str) -> "Worklist":

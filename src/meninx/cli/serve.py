@@ -19,6 +19,7 @@ from meninx.cli.web_options import (
     keep_files_private,
     web_settings,
 )
+from meninx.quiet import log_no_values
 
 if TYPE_CHECKING:
     from meninx.web.settings import Settings
@@ -48,6 +49,7 @@ def serve(
     diagnosis.
     """
     keep_files_private()
+    log_no_values()
     with needs_extra("web"):
         import uvicorn
 

@@ -17,6 +17,7 @@ from meninx.cli.web_options import (
     keep_files_private,
     web_settings,
 )
+from meninx.quiet import log_no_values
 
 
 def worker(
@@ -39,6 +40,7 @@ def worker(
     More of them may run, on machines that share the database and the data folder.
     """
     keep_files_private()
+    log_no_values()
     with needs_extra("web"):
         from meninx.web.jobs import work
     if beside:

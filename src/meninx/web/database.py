@@ -206,7 +206,8 @@ def open_database(address: str) -> Engine:
     Returns:
         The engine.
     """
-    engine = create_engine(address, pool_pre_ping=True, pool_size=CONNECTIONS)
+    # An error of the database would quote what is stored, names of patients among it.
+    engine = create_engine(address, pool_pre_ping=True, pool_size=CONNECTIONS, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
