@@ -17,6 +17,7 @@ from meninx.web.accounts import (
 )
 from meninx.web.audit import record
 from meninx.web.database import AuditEntry, SignIn, Token, User
+from meninx.web.series import series_of
 from meninx.web.serving import (
     COOKIE,
     AdministratorNeeded,
@@ -132,9 +133,11 @@ def study_page(
     seen(session, reader, study)
     numbers = range(len(study.findings))
     number = scan if scan is not None and scan in numbers else study.chosen
+    series = series_of(study)
     return page(
         web, "study.html", reader, study=study, number=number,
         finding=study.findings[number] if study.findings else None,
+        shown=series[number] if series else None,
         beside=beside if beside in numbers and beside != number else None,
         opinions=opinions_of(session, study), card=detector_told(web),
     )  # fmt: skip
@@ -198,11 +201,13 @@ def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: Web
     study = study_of(session, study_id)
     record(session, reader.name, "exported PDF", study.id)
     finding = study.findings[study.chosen] if study.findings else None
+    series = series_of(study)
     picture = None
     if finding and finding.get("viewer") and finding["viewer"]["picture"]:
         picture = shown_file(web, study, finding["viewer"]["picture"]).as_uri()
     text = web.pages.get_template("report.html").render(
         study=study, finding=finding, picture=picture, reader=reader,
+        shown=series[study.chosen] if series else None,
         opinions=opinions_of(session, study), card=detector_told(web),
     )  # fmt: skip
     name = f'attachment; filename="{study.id}.pdf"'
