@@ -10,7 +10,6 @@ import pytest
 
 from meninx.clinic.origin import Headers
 from meninx.clinic.results import write_results
-from meninx.clinic.segmentation import region_of
 from meninx.clinic.structured_report import structured_report
 from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
@@ -18,6 +17,7 @@ from meninx.labels import TYPE_NAMES
 from meninx.render.bundle import bundle_of
 from meninx.render.heatmap import heat_volume
 from meninx.render.heatmap_check import HeatmapCheck
+from meninx.render.region import region_of
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import Grid, Phantom, grid_of
 from meninx.synthesis.writing import dicom_slice, write_dicom

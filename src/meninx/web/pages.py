@@ -17,7 +17,8 @@ from meninx.web.accounts import (
 )
 from meninx.web.audit import record
 from meninx.web.database import AuditEntry, SignIn, Token, User
-from meninx.web.series import series_of
+from meninx.web.reports import report_html, report_pdf
+from meninx.web.series import series_views
 from meninx.web.serving import (
     COOKIE,
     AdministratorNeeded,
@@ -133,7 +134,7 @@ def study_page(
     seen(session, reader, study)
     numbers = range(len(study.findings))
     number = scan if scan is not None and scan in numbers else study.chosen
-    series = series_of(study)
+    series = series_views(study)
     return page(
         web, "study.html", reader, study=study, number=number,
         finding=study.findings[number] if study.findings else None,
@@ -195,26 +196,14 @@ def objects_zip(
 
 @pages.get("/studies/{study_id}/report.pdf")
 def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
-    """Send a report of the scan that is shown first, as PDF."""
-    from weasyprint import HTML
-
+    """Send a report of all series, as PDF."""
     study = study_of(session, study_id)
     record(session, reader.name, "exported PDF", study.id)
-    finding = study.findings[study.chosen] if study.findings else None
-    series = series_of(study)
-    picture = None
-    if finding and finding.get("viewer") and finding["viewer"]["picture"]:
-        picture = shown_file(web, study, finding["viewer"]["picture"]).as_uri()
-    text = web.pages.get_template("report.html").render(
-        study=study, finding=finding, picture=picture, reader=reader,
-        shown=series[study.chosen] if series else None,
-        opinions=opinions_of(session, study), card=detector_told(web),
-    )  # fmt: skip
+    html = report_html(web, study, opinions_of(session, study), reader, detector_told(web))
     name = f'attachment; filename="{study.id}.pdf"'
     return Response(
-        HTML(string=text).write_pdf(), media_type="application/pdf",
-        headers={"Content-Disposition": name},
-    )  # fmt: skip
+        report_pdf(html), media_type="application/pdf", headers={"Content-Disposition": name}
+    )
 
 
 @pages.post("/studies/{study_id}/opinions")

@@ -150,6 +150,7 @@ def write_viewer_files(
     Returns:
         What the viewer must know: plane, sequence, shape, axis of slices, names of the files.
     """
+    from meninx.render.region import describe_region, midline_of
     from meninx.scan.nifti import write_nifti
 
     # A picture has no geometry; as a slice of its own it is shown as it is stored.
@@ -161,7 +162,9 @@ def write_viewer_files(
         "volume": f"{number}.nii", "heat": None, "picture": None, "plane": scan.view.plane,
         "sequence": scan.sequence, "shape": list(scan.voxels.shape),
         "slice_axis": scan.view.slice_axis, "geometry": scan.affine is not None,
-        "withheld": None,
+        "withheld": None, "region": None, "midline_mm": midline_of(scan),
+        "affine": None if scan.affine is None else np.round(scan.affine, 6).tolist(),
+        "spacing_mm": None if scan.spacing_mm is None else np.round(scan.spacing_mm, 4).tolist(),
     }  # fmt: skip
     if bundle is not None:
         bundle.picture().save(out / f"{number}.png")
@@ -170,6 +173,8 @@ def write_viewer_files(
         if heat is not None:
             write_nifti(heat, placed, out / f"{number}-heat.nii")
             viewer["heat"] = f"{number}-heat.nii"
+            region = describe_region(scan, heat)
+            viewer["region"] = None if region is None else region.as_json()
     return viewer
 
 
