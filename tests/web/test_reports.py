@@ -143,3 +143,18 @@ def test_the_report_shows_the_picture_of_every_series(server, stored):
     sizes = {image.image.size for page in pages for image in page.images}
     assert sizes == {(64, 48), (64, 49)}
     assert "Hottest: slice 12 of 24" in " ".join(pdf_text(answer).split())
+
+
+def test_an_opinion_stands_under_the_series_that_it_is_about_and_no_other(server, stored):
+    study = stored(
+        finding(series={"description": "T1 KM"}),
+        finding("FLAIR", series={"description": "dark fluid"}),
+    )
+    browser = server.browser()
+    browser.post(f"/studies/{study}/opinions", verdict="disagree", scan=1, note="a vein, I think")
+    first, second = (browser.client.get(f"/studies/{study}?scan={n}").text for n in (0, 1))
+    assert "a vein, I think" not in first
+    assert re.search(r"1 opinion\s+on dark fluid</a>", first)
+    assert re.search(r"<strong>disagree</strong> rene,.*on dark fluid", second, re.S)
+    (told,) = browser.client.get(f"/studies/{study}/finding.json").json()["opinions"]
+    assert (told["scan"], told["series"]) == (1, "dark fluid")

@@ -1,5 +1,6 @@
 """Answer browsers: the worklist, a study, accounts, the audit log."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
@@ -135,12 +136,16 @@ def study_page(
     numbers = range(len(study.findings))
     number = scan if scan is not None and scan in numbers else study.chosen
     series = series_views(study)
+    opinions = opinions_of(session, study)
+    counts = Counter(one.scan for one in opinions if one.scan != number)
     return page(
         web, "study.html", reader, study=study, number=number,
         finding=study.findings[number] if study.findings else None,
         shown=series[number] if series else None,
         beside=beside if beside in numbers and beside != number else None,
-        opinions=opinions_of(session, study), card=detector_told(web),
+        opinions=opinions, card=detector_told(web),
+        elsewhere=[{"number": one.number, "name": one.name, "count": counts[one.number]}
+                   for one in series if one.number in counts],
     )  # fmt: skip
 
 
@@ -171,11 +176,13 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
     """Send the findings as a file."""
     study = study_of(session, study_id)
     record(session, reader.name, "exported JSON", study.id)
+    names = [one.name for one in series_views(study)]
     told = {
         "use": "research only, not for diagnosis", "study": study.id,
         "findings": public_findings(study),
         "opinions": [
-            {"user": one.user_name, "verdict": one.verdict, "note": one.note,
+            {"scan": one.scan, "series": names[one.scan] if one.scan < len(names) else None,
+             "user": one.user_name, "verdict": one.verdict, "note": one.note,
              "region": one.region, "made": one.made.isoformat(), "signature": one.signature}
             for one in opinions_of(session, study)
         ],
