@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from meninx.synthesis.writing import write_dicom
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.app import create_app
-from meninx.web.database import User
+from meninx.web.database import DONE, Study, User
 from meninx.web.settings import Settings
 
 PASSWORD = "correct horse battery"
@@ -118,3 +118,19 @@ def scored(tmp_path_factory, series):
     server.study_id = told["id"]
     server.work(server.study_id)
     return server
+
+
+@pytest.fixture
+def stored(server):
+    """Return what stores a study with findings, as a worker leaves it; gives its id."""
+
+    def store(*findings, **more):
+        study = Study(title="case", content_hash=str(len(findings)) * 64, state=DONE,
+                      findings=list(findings), chosen=0,
+                      **{"decision": "tumor"} | more)  # fmt: skip
+        with server.web.sessions.begin() as session:
+            session.add(study)
+            session.flush()
+            return study.id
+
+    return store

@@ -373,7 +373,11 @@ def opinions(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> list
 def say(
     study_id: Id, said: Said, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
 ) -> OpinionTold:
-    """Agree, disagree or mark a region, with a note; earlier opinions stay."""
+    """Agree, disagree or mark a region, with a note; earlier opinions stay.
+
+    A region lies inside the scan's voxels, `from` nowhere above `to`; the other verdicts may have
+    one too.
+    """
     found = study_of(session, study_id)
     region: dict[str, Any] | None = None
     if said.region is not None:

@@ -221,7 +221,8 @@ def say(
 ) -> Response:  # fmt: skip
     """Store what the reader says."""
     study = study_of(session, study_id)
-    marked = region_of(region) if verdict == "region" else None
+    # A mark that was made belongs to what is said, whichever button stores it.
+    marked = region_of(region) if region or verdict == "region" else None
     add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
     return _away(f"/studies/{study.id}?scan={scan}#said")
 

@@ -30,6 +30,7 @@ from meninx.web.arrival import (
 )
 from meninx.web.audit import record
 from meninx.web.database import DONE, RECEIVED, SCORING, Opinion, Study, Upload, new_id, now
+from meninx.web.marks import check_box
 from meninx.web.settings import Settings
 
 PAGE = 50
@@ -470,19 +471,22 @@ def add_opinion(
         scan: Which of its scans.
         verdict: `agree`, `disagree` or `region`.
         note: In words.
-        region: Two voxels `from` and `to` of a marked box, or None.
+        region: Two voxels `from` and `to` of a marked box, both inside it; None without a mark.
         key: Secret of this server that signs.
 
     Returns:
         What was stored.
 
     Raises:
-        OptionError: If there is no such scan, or a region is marked that is none.
+        OptionError: If there is no such scan, or a mark is missing, outside the image or inside
+            out.
     """
     if scan >= max(1, len(study.findings)):
         raise OptionError(f"the study has no scan {scan}")
-    if (verdict == "region") != (region is not None and set(region) == {"from", "to"}):
-        raise OptionError("a region has two corners, `from` and `to`; other verdicts have none")
+    if verdict == "region" and region is None:
+        raise OptionError("mark two corners in the image first")
+    if region is not None:
+        check_box(study.findings[scan] if study.findings else None, region)
     opinion = Opinion(
         study_id=study.id, scan=scan, user_name=reader.name, verdict=verdict, note=note[:4000],
         region=region, made=now(),
