@@ -1,6 +1,7 @@
 """A server with two accounts, in this process; its worker runs when a test says so."""
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -134,3 +135,35 @@ def stored(server):
             return study.id
 
     return store
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    from tests.web.browsing import FLAGS
+
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed (Debian: chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 860})
+    page = context.new_page()
+    page.hosts, page.faults = set(), []
+    page.on(
+        "request", lambda request: page.hosts.add(re.sub(r"^(\w+://[^/]*).*", r"\1", request.url))
+    )
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on(
+        "console",
+        lambda said: page.faults.append(said.text) if "Content Security" in said.text else None,
+    )
+    yield page
+    context.close()

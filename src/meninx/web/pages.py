@@ -17,9 +17,9 @@ from meninx.web.accounts import (
     sign_out,
 )
 from meninx.web.audit import record
-from meninx.web.database import AuditEntry, SignIn, Token, User
-from meninx.web.reports import report_html, report_pdf
-from meninx.web.series import series_views
+from meninx.web.database import DONE, AuditEntry, SignIn, Token, User
+from meninx.web.reports import identity_of, report_html, report_pdf
+from meninx.web.series import SeriesView, series_views
 from meninx.web.serving import (
     COOKIE,
     AdministratorNeeded,
@@ -44,6 +44,7 @@ from meninx.web.studies import (
     opinions_of,
     public_findings,
 )
+from meninx.web.viewer import MAX_PANES, chosen_beside, name_in_address, viewer_data
 
 AUDIT_PAGE = 100
 pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -127,26 +128,32 @@ def worklist(
 
 @pages.get("/studies/{study_id}")
 def study_page(
-    study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
-    scan: int | None = None, beside: int | None = None,
+    request: Request, study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    scan: int | None = None, beside: Annotated[list[str] | None, Query()] = None,
 ) -> HTMLResponse:  # fmt: skip
     """Show a study: images, finding, what readers said."""
     study = study_of(session, study_id)
     seen(session, reader, study)
-    numbers = range(len(study.findings))
-    number = scan if scan is not None and scan in numbers else study.chosen
     series = series_views(study)
+    number = scan if scan is not None and scan in range(len(series)) else study.chosen
+    shown = series[number] if series else None
     opinions = opinions_of(session, study)
-    counts = Counter(one.scan for one in opinions if one.scan != number)
-    return page(
-        web, "study.html", reader, study=study, number=number,
-        finding=study.findings[number] if study.findings else None,
-        shown=series[number] if series else None,
-        beside=beside if beside in numbers and beside != number else None,
-        opinions=opinions, card=detector_told(web),
-        elsewhere=[{"number": one.number, "name": one.name, "count": counts[one.number]}
-                   for one in series if one.number in counts],
+    panes: list[SeriesView] = []
+    if shown and shown.viewer:
+        panes = [shown, *chosen_beside(shown, beside or [], [])]
+    shown_page = page(
+        web, "study.html", reader, study=study, identity=identity_of(study),
+        series=series, shown=shown, panes=panes,
+        number=number, finding=shown.finding if shown else None,
+        data=viewer_data(session, panes, opinions) if panes else None,
+        beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,
+        opinions=opinions, counts=Counter(one.scan for one in opinions),
+        card=detector_told(web),
     )  # fmt: skip
+    if request.headers.get("hx-request") and study.state == DONE:
+        # A page that waited is loaded anew: scripts of a part that is swapped in never run.
+        shown_page.headers["HX-Refresh"] = "true"
+    return shown_page
 
 
 def detector_told(web: Web) -> dict[str, Any]:
@@ -224,7 +231,7 @@ def say(
     # A mark that was made belongs to what is said, whichever button stores it.
     marked = region_of(region) if region or verdict == "region" else None
     add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
-    return _away(f"/studies/{study.id}?scan={scan}#said")
+    return _away(f"/studies/{study.id}?scan={scan}&said=1#said")
 
 
 def region_of(text: str) -> dict[str, list[int]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,12 +25,17 @@ class SeriesView:
     """One series of a study, in the words of pages and reports.
 
     Args:
+        study: Study that it belongs to.
         number: Index in the study, from 0.
-        finding: What is stored of it: the public JSON with what the viewer needs.
     """
 
+    study: Study
     number: int
-    finding: Mapping[str, Any]
+
+    @property
+    def finding(self) -> Mapping[str, Any]:
+        """What is stored of it: the public JSON with what the viewer needs."""
+        return cast("Mapping[str, Any]", self.study.findings[self.number])
 
     @property
     def viewer(self) -> Mapping[str, Any]:
@@ -53,6 +58,14 @@ class SeriesView:
     def slices(self) -> int:
         """Number of its slices; 0 where no image could be read."""
         return int(self.viewer["shape"][self.viewer["slice_axis"]]) if self.viewer else 0
+
+    @property
+    def gap(self) -> str:
+        """Distance between its slices in words; empty where it is not known."""
+        spacing = self.viewer.get("spacing_mm")
+        if not spacing or self.slices < 2:
+            return ""
+        return f"{spacing[self.viewer['slice_axis']]:.1f} mm from slice to slice"
 
     @property
     def facts(self) -> str:
@@ -144,4 +157,4 @@ def answer_in_words(decision: str | None) -> str:
 
 def series_views(study: Study) -> list[SeriesView]:
     """Return the series of a study, in their order."""
-    return [SeriesView(number, finding) for number, finding in enumerate(study.findings)]
+    return [SeriesView(study, number) for number in range(len(study.findings))]
