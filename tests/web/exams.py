@@ -45,6 +45,19 @@ def write_exam(
     return folder
 
 
+def write_localizer(folder: Path, *, visit: int = 1, **values) -> Path:
+    """Write three slices that say of themselves that they were taken to plan the others."""
+    scan, _ = Phantom(SEED, None).render("T1", grid_of("axial", *GRIDS["axial"]))
+    for path in write_dicom(scan, folder, SEED)[:3]:
+        rewrite(path, SeriesNumber=99, SeriesDescription="scout", StudyDescription="MR head",
+                StudyInstanceUID=stable_uid("visit", SEED, visit), StudyDate="20260131",
+                SeriesInstanceUID=stable_uid("series", SEED, visit, 99),
+                ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **values)  # fmt: skip
+    for path in sorted(folder.iterdir())[3:]:
+        path.unlink()
+    return folder
+
+
 def rewrite(path: Path, **values) -> None:
     dataset = pydicom.dcmread(path)
     for name, value in values.items():

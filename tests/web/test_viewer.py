@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from meninx.web.settings import Settings
 from tests.web.browsing import pixels, ready, sign_in
 from tests.web.conftest import Server, served
-from tests.web.exams import write_exam
+from tests.web.exams import write_exam, write_localizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PATIENT = {"PatientName": "Doe^Jane", "PatientID": "P-17", "PatientBirthDate": "19701231"}
@@ -26,6 +26,7 @@ def exam(tmp_path_factory):
         "exam": write_exam(folder / "now", visit=1, **PATIENT),
         LONG: write_exam(folder / "before", visit=2, date="20250315", lesion=None, **PATIENT),
     }
+    write_localizer(folder / "now" / "scout", visit=1, **PATIENT)
     studies = []
     for title, path in visits.items():
         files = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.dcm")}
@@ -418,3 +419,49 @@ def test_nothing_is_wider_than_the_window(opened, exam, width):
         page = opened(query, study, (width, 844))
         root = "document.documentElement"
         assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") <= 0, study
+
+
+def test_series_have_names_facts_and_small_pictures(opened):
+    page = opened("?scan=0")
+    rail = page.get_by_role("navigation", name="Series").get_by_role("listitem")
+    told = [one.inner_text() for one in rail.all()]
+    for text, words in zip(
+        told,
+        [("t1_mprage_tra KM", "T1c, axial, 9 slices", "tumor"),
+         ("t2_tirm_tra_dark-fluid", "FLAIR, axial, 7 slices", "tumor"),
+         ("t2_tse_cor", "T2, coronal, 11 slices"), ("t1_se_sag", "T1, sagittal, 9 slices"),
+         ("scout", "refused")],
+        strict=True,
+    ):  # fmt: skip
+        assert all(word in text for word in words), text
+    widths = page.evaluate("[...document.querySelectorAll('.rail img')].map(i => i.naturalWidth)")
+    assert len(widths) == 5
+    assert min(widths) > 90
+
+
+def test_a_refused_series_is_shown_with_its_image_and_the_reason(page, exam):
+    sign_in(page, exam.address, "rene")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=4")
+    expect(page.locator(".preview")).to_contain_text("a localizer")
+    picture = page.locator(".preview img")
+    assert picture.evaluate("one => one.naturalWidth") > 600  # three images side by side
+    expect(page.locator(".finding")).to_contain_text("Reason: localizer")
+
+
+def test_up_to_four_series_are_set_beside_each_other_at_the_place_that_is_open(opened):
+    page = opened("?scan=0")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowUp")
+    before = place(page)
+    for name in ("t2_tirm_tra_dark-fluid", "t2_tse_cor", "t1_se_sag"):
+        page.get_by_role("link", name=f"Set {name} beside").click()
+        expect(page.locator(".pane", has_text=name)).to_be_visible()
+        ready(page)
+        assert place(page) == pytest.approx(before, abs=0.1)
+    expect(page.locator(".pane")).to_have_count(4)
+    expect(page.get_by_role("link", name=re.compile("^Set "))).to_have_count(0)
+    assert {tuple(place(page, pane)) for pane in range(4)} == {tuple(place(page))}
+    page.get_by_role("link", name="Take t2_tse_cor away").click()
+    expect(page.locator(".pane")).to_have_count(3)
+    ready(page)
+    assert place(page) == pytest.approx(before, abs=0.1)

@@ -140,6 +140,27 @@ def series_uid_of(head: bytes) -> str:
     return ""
 
 
+def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.float32]:
+    """Return the image that a file stores, whatever it shows; of several frames the middle one.
+
+    Args:
+        source: The file.
+        limits: Of its size.
+
+    Returns:
+        Stored values, shape (rows, columns); colors as their mean.
+
+    Raises:
+        UnreadableFile: If it is damaged, or holds no image.
+    """
+    with reading(source.name, "the image"):
+        samples = int(read_dataset(source, limits).get("SamplesPerPixel", 1) or 1)
+        pixels = _decode(source, limits)
+        if samples > 1:
+            pixels = pixels.reshape(-1, *pixels.shape[-3:]).mean(axis=-1)
+        return np.asarray(pixels[len(pixels) // 2], dtype=np.float32)
+
+
 def facts_of(source: Source, limits: Limits = DEFAULT_LIMITS) -> SeriesFacts:
     """Return where a DICOM file comes from; nothing where its header can't be read.
 

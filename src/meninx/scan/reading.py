@@ -26,6 +26,8 @@ from meninx.scan.series import Frame, stacks_of
 from meninx.scan.source import Source, reading
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pydicom import Dataset
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 OnError = Callable[[InputError], None]
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
 ENCRYPTED_FLAG = 0x1
+# Beginning of a DICOM file that reaches the UID of its series.
+UID_BYTES = 65536
 
 
 def read_scans(
@@ -166,6 +170,40 @@ def read_datasets(
             with suppress(InputError):
                 if is_dicom(source.head(SNIFFED_BYTES, limits)):
                     yield read_dataset(source, limits, pixels=pixels)
+
+
+def stored_images(
+    path: str | Path, series_uid: str, count: int, limits: Limits = DEFAULT_LIMITS
+) -> "list[NDArray[np.float32]]":
+    """Return images of a DICOM series as its files store them: a look at what was refused.
+
+    Args:
+        path: As for `read_scans`.
+        series_uid: SeriesInstanceUID.
+        count: Most images to return, evenly through the series.
+        limits: How large an input may be.
+
+    Returns:
+        Stored values, each of shape (rows, columns), by InstanceNumber. What can't be read is
+        passed over.
+    """
+    from meninx.scan.dicom import read_dataset, series_uid_of, stored_image
+
+    images: list[NDArray[np.float32]] = []
+    with ExitStack() as opened:
+        found: list[tuple[int, Source]] = []
+        for source in _sources(Path(path), limits, lambda _: None, opened)[0]:
+            with suppress(InputError):
+                head = source.head(UID_BYTES, limits)
+                if is_dicom(head) and series_uid_of(head) == series_uid:
+                    number = read_dataset(source, limits).get("InstanceNumber")
+                    found.append((int(number or 0), source))
+        found.sort(key=lambda one: one[0])
+        step = max(1, len(found) / count)
+        for number in range(min(count, len(found))):
+            with suppress(InputError):
+                images.append(stored_image(found[int(number * step)][1], limits))
+    return images
 
 
 def unzip(path: Path, target_of: Callable[[str], Path], limits: Limits = DEFAULT_LIMITS) -> None:

@@ -28,6 +28,9 @@ WHY = {
     "failed": "no series could be read",
 }
 
+# Images of a refused series that are shown.
+MAX_PREVIEWED = 9
+
 
 def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> dict[str, Any]:
     """Score a study in a process apart.
@@ -80,7 +83,9 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
         told[-1]["series"] = series_of(findings, scan, files)
         told[-1]["objects"] = write_results(scan, findings, bundle)
         if scan is not None:
-            told[-1]["viewer"] = write_viewer_files(scan, bundle, out, number)
+            told[-1]["viewer"] = write_viewer_files(scan, findings, bundle, out, number)
+        elif findings.status == "refused":
+            told[-1]["preview"] = write_preview(findings, files, out, number)
     chosen, why = chosen_of(told)
     answer = detector.score_study(found, "")
     counted = [one["scan"] for one, own in zip(told, found, strict=True)
@@ -113,6 +118,30 @@ def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, A
     }  # fmt: skip
 
 
+def write_preview(findings: Findings, files: Path, out: Path, number: int) -> str | None:
+    """Write images of a series that was refused before it became a scan, as its files store them.
+
+    Args:
+        findings: Of the series.
+        files: Folder of the study's files.
+        out: Folder to write into.
+        number: Of the series in its study.
+
+    Returns:
+        Name of the picture; None where no image can be read.
+    """
+    from meninx.render.thumbnail import contact_sheet
+    from meninx.scan.reading import stored_images
+
+    uid = findings.identity.get("series_instance_uid", "")
+    images = stored_images(files, uid, MAX_PREVIEWED) if uid else []
+    if not images:
+        return None
+    name = f"{number}-preview.png"
+    contact_sheet(images).save(out / name)
+    return name
+
+
 def _results_writer(files: Path, out: Path) -> Any:
     """Return what writes a scan's DICOM objects and says how many; none without the extra."""
     if importlib.util.find_spec("highdicom") is None:
@@ -137,12 +166,13 @@ def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
 
 
 def write_viewer_files(
-    scan: Scan, bundle: "Bundle | None", out: Path, number: int
+    scan: Scan, findings: Findings, bundle: "Bundle | None", out: Path, number: int
 ) -> dict[str, Any]:
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:
         scan: That was read.
+        findings: Of it.
         bundle: Of it; None where it was not scored.
         out: Folder to write into.
         number: Of the scan in its study.
@@ -151,6 +181,7 @@ def write_viewer_files(
         What the viewer must know: plane, sequence, shape, axis of slices, names of the files.
     """
     from meninx.render.region import describe_region, midline_of
+    from meninx.render.thumbnail import thumbnail
     from meninx.scan.nifti import write_nifti
 
     # A picture has no geometry; as a slice of its own it is shown as it is stored.
@@ -158,10 +189,12 @@ def write_viewer_files(
     if scan.affine is None:
         placed = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
     write_nifti(_as_stored(scan.voxels), placed, out / f"{number}.nii")
+    thumbnail(scan, findings).save(out / f"{number}-thumb.png")
     viewer: dict[str, Any] = {
-        "volume": f"{number}.nii", "heat": None, "picture": None, "plane": scan.view.plane,
-        "sequence": scan.sequence, "shape": list(scan.voxels.shape),
-        "slice_axis": scan.view.slice_axis, "geometry": scan.affine is not None,
+        "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
+        "picture": None, "plane": scan.view.plane, "sequence": scan.sequence,
+        "shape": list(scan.voxels.shape), "slice_axis": scan.view.slice_axis,
+        "geometry": scan.affine is not None,
         "withheld": None, "region": None, "midline_mm": midline_of(scan),
         "affine": None if scan.affine is None else np.round(scan.affine, 6).tolist(),
         "spacing_mm": None if scan.spacing_mm is None else np.round(scan.spacing_mm, 4).tolist(),

@@ -43,6 +43,11 @@ class SeriesView:
         return self.finding.get("viewer") or {}
 
     @property
+    def thumb(self) -> str:
+        """Name of a small picture of it; empty where there is none."""
+        return str(self.viewer.get("thumb") or self.finding.get("preview") or "")
+
+    @property
     def name(self) -> str:
         """How the series is called: its description, its file's name, or its place in the study."""
         told = self.finding.get("series") or {}

@@ -241,12 +241,9 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     Raises:
         HTTPException: 404 for any other name.
     """
-    names = {
-        one["viewer"][kind]
-        for one in study.findings
-        for kind in ("volume", "heat", "picture")
-        if one.get("viewer") and one["viewer"][kind]
-    }
+    kinds = ("volume", "heat", "picture", "thumb")
+    names = {(one.get("viewer") or {}).get(kind) for one in study.findings for kind in kinds}
+    names |= {one.get("preview") for one in study.findings}
     path = web.settings.studies / study.id / SHOWN / name
     if name not in names or not path.is_file():
         raise HTTPException(404, "no such file")

@@ -50,7 +50,7 @@ Order = Literal["priority", "received", "title", "probability"]
 # Of a study's folder: what was uploaded, what the viewer shows, and in there the DICOM objects.
 FILES, SHOWN, RESULTS = "files", "shown", "results"
 # Of a stored finding, what is no part of the public JSON.
-OWN_KEYS = ("viewer", "why", "objects", "series")
+OWN_KEYS = ("viewer", "preview", "why", "objects", "series")
 
 
 def public_findings(study: Study) -> list[dict[str, Any]]:
