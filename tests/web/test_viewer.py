@@ -465,3 +465,70 @@ def test_up_to_four_series_are_set_beside_each_other_at_the_place_that_is_open(o
     expect(page.locator(".pane")).to_have_count(3)
     ready(page)
     assert place(page) == pytest.approx(before, abs=0.1)
+
+
+def test_a_length_stays_is_seen_by_others_and_deleted_by_who_made_it(opened, exam):
+    page = opened("?scan=0")
+    x, y = middle(page.locator("#image"))
+    page.keyboard.press("r")
+    drag(page, (x - 50, y), (x + 30, y + 40))
+    listed = page.locator("#measured li")
+    expect(listed).to_have_count(1)
+    words = listed.inner_text().split(",")[0]
+    # As long as it was drawn: pixels of the screen by the size of a voxel there.
+    assert re.fullmatch(r"\d+\.\d mm", words)
+    drawn = in_image(page, ".mark.ruler .line")
+    page.reload()
+    ready(page)
+    expect(page.locator(".mark.ruler text")).to_have_text(words)
+    assert in_image(page, ".mark.ruler .line") == pytest.approx(drawn, abs=1)
+    slice_shown = slice_of(page)
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, exam.address, "ada")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=0")
+    ready(page)
+    page.keyboard.press("Home")
+    expect(page.locator(".mark.ruler")).to_have_count(0)
+    page.get_by_role("button", name=re.compile("^Show .*rene")).click()
+    assert slice_of(page) == slice_shown
+    expect(page.locator(".mark.ruler")).to_have_count(1)
+    expect(page.locator("#measured").get_by_role("button", name="Delete")).to_have_count(0)
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, exam.address, "rene")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=0")
+    ready(page)
+    page.locator("#measured").get_by_role("button", name="Delete").click()
+    expect(listed).to_have_count(0)
+    expect(page.locator(".mark.ruler")).to_have_count(0)
+    page.reload()
+    ready(page)
+    expect(listed).to_have_count(0)
+
+
+def test_a_length_is_that_of_the_patient(opened):
+    """As two clicks tell where they were in the patient, so a length between them tells how far."""
+    page = opened("?scan=0")
+    x, y = middle(page.locator("#image"))
+    page.mouse.click(x - 40, y)
+    first = place(page)
+    page.mouse.click(x + 60, y)
+    expected = np.linalg.norm(place(page) - first)
+    page.keyboard.press("r")
+    drag(page, (x - 40, y), (x + 60, y))
+    told = float(page.locator("#measured li").inner_text().split(" mm")[0])
+    assert told == pytest.approx(expected, abs=0.5)
+    page.locator("#measured").get_by_role("button", name="Delete").click()
+    expect(page.locator("#measured li")).to_have_count(0)
+
+
+def test_a_box_is_kept_as_a_measurement(opened):
+    page = opened("?scan=1")
+    x, y = middle(page.locator("#image"))
+    page.keyboard.press("b")
+    drag(page, (x - 20, y), (x + 20, y + 30))
+    page.get_by_role("button", name="Keep as a measurement").click()
+    expect(page.locator("#measured li")).to_contain_text(re.compile(r"^\d+ x \d+ mm"))
+    expect(page.locator("#mark-waits")).to_be_hidden()
+    expect(page.locator(".mark.box:not(.pending)")).to_have_count(1)
+    page.locator("#measured").get_by_role("button", name="Delete").click()
+    expect(page.locator("#measured li")).to_have_count(0)

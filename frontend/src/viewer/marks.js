@@ -1,4 +1,6 @@
 // Boxes and lengths that a reader draws, and jumps to what is stored.
+import { Measurements } from "./measurements.js";
+
 export class Marks {
   constructor(viewer) {
     this.viewer = viewer;
@@ -8,6 +10,8 @@ export class Marks {
       button.addEventListener("click", () => this.jump(button.dataset.jump));
     }
     document.getElementById("drop-mark")?.addEventListener("click", () => this.drop());
+    document.getElementById("keep-mark")?.addEventListener("click", () => this.keepBox());
+    this.measurements = new Measurements(viewer, (pane, mark) => this.show(mark, pane));
   }
 
   get all() {
@@ -22,9 +26,7 @@ export class Marks {
 
   jump(id) {
     const mark = this.all.find((one) => one.id === id);
-    if (!mark) return;
-    this.viewer.box.scrollIntoView({ block: "nearest" });
-    this.show(mark);
+    if (mark) this.show(mark);
   }
 
   toNext() {
@@ -32,9 +34,10 @@ export class Marks {
     if (marks.length) this.show(marks[this.next++ % marks.length]);
   }
 
-  show(mark) {
+  show(mark, pane = this.viewer.main) {
     const middle = mark.from.map((at, n) => (at + mark.to[n]) / 2);
-    this.viewer.go(this.viewer.main.grid.toMM(middle));
+    this.viewer.box.scrollIntoView({ block: "nearest" });
+    this.viewer.go(pane.grid.toMM(middle), pane);
   }
 
   begin(pane, mm) {
@@ -76,9 +79,14 @@ export class Marks {
   keepRuler(pane, mark) {
     this.lay(pane, null);
     if (pane.grid.distance(mark.from, mark.to) === 0) return;
-    pane.series.marks.push(mark);
-    pane.overlay.draw();
-    this.viewer.tell(`Length ${mark.words}`);
+    this.measurements.store(pane, mark);
+  }
+
+  keepBox() {
+    if (!this.pending) return;
+    const mark = this.pending;
+    this.drop();
+    this.measurements.store(this.viewer.main, mark);
   }
 
   lay(pane, mark) {
@@ -111,7 +119,7 @@ export class Marks {
   }
 
   waiting(on) {
-    for (const id of ["send-region", "drop-mark"]) {
+    for (const id of ["send-region", "keep-mark", "drop-mark"]) {
       const button = document.getElementById(id);
       if (button) button.disabled = !on;
     }

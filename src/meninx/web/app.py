@@ -21,6 +21,7 @@ from meninx.web.accounts import first_administrator
 from meninx.web.api import api
 from meninx.web.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx.web.jobs import Jobs
+from meninx.web.measurement_api import measurement_api
 from meninx.web.oidc import oidc
 from meninx.web.pages import page, pages
 from meninx.web.serving import MustChangePassword, NotSignedIn, ReaderNeeded, Web
@@ -104,6 +105,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     app.state.web = Web(settings, sessions, Jobs(settings))
     app.add_middleware(Turnstile, most=CONNECTIONS)
     app.include_router(api)
+    app.include_router(measurement_api)
     app.include_router(pages)
     app.include_router(oidc)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -184,6 +184,21 @@ class Opinion(Base):
     signature: Mapped[str] = mapped_column(String(64))
 
 
+class Measurement(Base):
+    """A length or a box that a reader measured in a series."""
+
+    __tablename__ = "measurements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    scan: Mapped[int]
+    user_name: Mapped[str] = mapped_column(String(100))
+    # `ruler` or `box`, between voxels `from` and `to` of the series.
+    kind: Mapped[str] = mapped_column(String(20))
+    ends: Mapped[dict[str, Any]]
+    made: Mapped[datetime] = mapped_column(default=now)
+
+
 class AuditEntry(Base):
     """Hold who saw or changed what; the database itself refuses to change or delete it."""
 

@@ -45,6 +45,24 @@ def check_inside(finding: Mapping[str, Any] | None, voxel: Sequence[int]) -> Non
         )
 
 
+def check_place(finding: Mapping[str, Any] | None, place: Sequence[float]) -> None:
+    """Check that a place between voxel centers lies in the image of a series.
+
+    Args:
+        finding: What is stored of the series.
+        place: Index [i, j, k], voxel centers at whole numbers.
+
+    Raises:
+        OptionError: If it lies outside, or there is no image.
+    """
+    shape = shape_of(finding)
+    if not all(-0.5 <= at <= size - 0.5 for at, size in zip(place, shape, strict=True)):
+        raise OptionError(
+            f"place {', '.join(f'{at:g}' for at in place)} lies outside of the image of "
+            f"{' x '.join(map(str, shape))} voxels; measure again inside it"
+        )
+
+
 def check_box(finding: Mapping[str, Any] | None, box: Box) -> None:
     """Check that a box lies in a series and has its corners in order.
 

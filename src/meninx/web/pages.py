@@ -18,6 +18,7 @@ from meninx.web.accounts import (
 )
 from meninx.web.audit import record
 from meninx.web.database import DONE, AuditEntry, SignIn, Token, User
+from meninx.web.measurements import measurement_told, measurements_of
 from meninx.web.reports import identity_of, report_html, report_pdf
 from meninx.web.series import SeriesView, series_views
 from meninx.web.serving import (
@@ -145,7 +146,7 @@ def study_page(
         web, "study.html", reader, study=study, identity=identity_of(study),
         series=series, shown=shown, panes=panes,
         number=number, finding=shown.finding if shown else None,
-        data=viewer_data(session, panes, opinions) if panes else None,
+        data=viewer_data(session, reader, panes, opinions) if panes else None,
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,
         opinions=opinions, counts=Counter(one.scan for one in opinions),
         card=detector_told(web),
@@ -183,10 +184,15 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
     """Send the findings as a file."""
     study = study_of(session, study_id)
     record(session, reader.name, "exported JSON", study.id)
-    names = [one.name for one in series_views(study)]
+    series = series_views(study)
+    names = [one.name for one in series]
     told = {
         "use": "research only, not for diagnosis", "study": study.id,
         "findings": public_findings(study),
+        "measurements": [
+            measurement_told(one, series[one.scan], reader)
+            for one in measurements_of(session, study)
+        ],
         "opinions": [
             {"scan": one.scan, "series": names[one.scan] if one.scan < len(names) else None,
              "user": one.user_name, "verdict": one.verdict, "note": one.note,
@@ -213,7 +219,10 @@ def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: Web
     """Send a report of all series, as PDF."""
     study = study_of(session, study_id)
     record(session, reader.name, "exported PDF", study.id)
-    html = report_html(web, study, opinions_of(session, study), reader, detector_told(web))
+    html = report_html(
+        web, study, opinions_of(session, study), measurements_of(session, study), reader,
+        detector_told(web),
+    )  # fmt: skip
     name = f'attachment; filename="{study.id}.pdf"'
     return Response(
         report_pdf(html), media_type="application/pdf", headers={"Content-Disposition": name}

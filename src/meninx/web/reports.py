@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from meninx.web.accounts import Reader
-from meninx.web.database import Opinion, Study, now
+from meninx.web.database import Measurement, Opinion, Study, now
+from meninx.web.measurements import measurement_in_words
 from meninx.web.series import SeriesView, answer_in_words, series_views
 from meninx.web.serving import Web, shown_file
 
@@ -21,14 +22,16 @@ def identity_of(study: Study) -> Mapping[str, str]:
 
 
 def report_html(
-    web: Web, study: Study, opinions: list[Opinion], reader: Reader, card: Mapping[str, Any]
-) -> str:
+    web: Web, study: Study, opinions: list[Opinion], measured: list[Measurement], reader: Reader,
+    card: Mapping[str, Any],
+) -> str:  # fmt: skip
     """Return the report of a study as a page to be printed: every series with its answer.
 
     Args:
         web: The application.
         study: Study that is reported.
         opinions: What readers said of it.
+        measured: What readers measured in it.
         reader: Who asks for the report.
         card: What is said of the detector.
 
@@ -42,11 +45,24 @@ def report_html(
         models=_models(series), answer=answer_in_words(study.decision),
         reader=reader, card=card, printed=now(),
         counted=[one.name for one in series if one.finding["scan"] in counted],
+        measured=[_measured(one, series[one.scan]) for one in measured],
         pictures={
             one.number: shown_file(web, study, one.viewer["picture"]).as_uri()
             for one in series if one.viewer.get("picture")
         },
     )  # fmt: skip
+
+
+def _measured(one: Measurement, series: SeriesView) -> Mapping[str, Any]:
+    """Return a measurement in words, with where, by whom and when."""
+    axis = series.viewer["slice_axis"]
+    first, last = sorted(round(one.ends[end][axis]) for end in ("from", "to"))
+    return {
+        "words": measurement_in_words(one, series),
+        "kind": "length" if one.kind == "ruler" else "box",
+        "where": f"{series.name}, {series.slices_in_words(first, last)}", "user": one.user_name,
+        "made": one.made,
+    }  # fmt: skip
 
 
 def _models(series: list[SeriesView]) -> Mapping[str, str]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from meninx.web.database import DONE, Opinion, Study
+from meninx.web.accounts import Reader
+from meninx.web.database import DONE, Measurement, Opinion, Study
+from meninx.web.measurements import measurement_told, measurements_of
 from meninx.web.series import SeriesView, series_views
 from meninx.web.studies import opinions_of
 
@@ -49,12 +51,13 @@ def name_in_address(view: SeriesView, shown: SeriesView) -> str:
 
 
 def viewer_data(
-    session: Session, panes: Sequence[SeriesView], opinions: Iterable[Opinion]
+    session: Session, reader: Reader, panes: Sequence[SeriesView], opinions: Iterable[Opinion]
 ) -> Mapping[str, Any]:
     """Return what the page tells the viewer.
 
     Args:
         session: Of the database.
+        reader: Who looks at it.
         panes: Series that are shown, the first one first; each has an image.
         opinions: About the first one's study.
 
@@ -63,20 +66,45 @@ def viewer_data(
     """
     own = panes[0].study
     said = {own.id: list(opinions)}
+    measured: dict[str, list[Measurement]] = {}
     for view in panes:
-        if view.study.id not in said:
-            said[view.study.id] = opinions_of(session, view.study)
+        study = view.study
+        if study.id not in said:
+            said[study.id] = opinions_of(session, study)
+        if study.id not in measured:
+            measured[study.id] = measurements_of(session, study)
     return {
         "study": own.id,
-        "panes": [_pane(view, said[view.study.id]) for view in panes],
-    }
+        "panes": [
+            _pane(view)
+            | {"marks": [*_boxes(view, said[view.study.id]),
+                         *_measurements(view, measured[view.study.id], reader)]}
+            for view in panes
+        ],
+    }  # fmt: skip
 
 
-def _pane(view: SeriesView, opinions: Iterable[Opinion]) -> dict[str, Any]:
+def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]]:
+    """Return the boxes that opinions about a series hold."""
+    return [
+        {"id": f"opinion-{one.id}", "kind": "box", **one.region,
+         "words": f"{one.user_name}: {one.verdict}"}
+        for one in opinions if one.region and one.scan == view.number
+    ]  # fmt: skip
+
+
+def _measurements(
+    view: SeriesView, measured: Iterable[Measurement], reader: Reader
+) -> list[dict[str, Any]]:
+    """Return what was measured in a series."""
+    return [measurement_told(one, view, reader) for one in measured if one.scan == view.number]
+
+
+def _pane(view: SeriesView) -> dict[str, Any]:
     viewer, slices = view.viewer, view.finding.get("slices") or []
     files = f"/studies/{view.study.id}/files/"
     return {
-        "study": view.study.id, "number": view.number,
+        "study": view.study.id, "number": view.number, "name": view.name,
         "volume": files + viewer["volume"],
         "heat": files + viewer["heat"] if viewer["heat"] else None,
         "plane": viewer["plane"], "shape": viewer["shape"], "axis": viewer["slice_axis"],
@@ -84,11 +112,6 @@ def _pane(view: SeriesView, opinions: Iterable[Opinion]) -> dict[str, Any]:
         "slices": [one["index"] for one in slices],
         "scores": [one["probability"] for one in slices],
         "peaks": [one["peak"] for one in slices],
-        "marks": [
-            {"id": f"opinion-{one.id}", "kind": "box", **one.region,
-             "words": f"{one.user_name}: {one.verdict}"}
-            for one in opinions if one.region and one.scan == view.number
-        ],
     }  # fmt: skip
 
 
