@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 
 const digest = createHash("sha256");
-for (const name of ["src/app.js", "src/viewer.js", "vite.config.js", "package-lock.json"]) digest.update(readFileSync(name));
+const sources = readdirSync("src", { recursive: true }).filter((name) => name.endsWith(".js")).map((name) => `src/${name}`);
+for (const name of [...sources, "vite.config.js", "package-lock.json"].sort()) digest.update(readFileSync(name));
 writeFileSync("../src/meninx/web/static/built/SOURCES", `${digest.digest("hex")}\n`);
 
 // The licenses of what is in the bundle go where it goes.

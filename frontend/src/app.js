@@ -5,6 +5,9 @@ window.htmx = htmx;
 
 const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
 const CHUNK = 4 * 1024 * 1024;
+// Smaller files travel together: a request each would take longer than their bytes.
+const BATCH_BYTES = 32 * 1024 * 1024;
+const BATCH_FILES = 400;
 const TRIES = 8;
 
 const theme = localStorage.getItem("theme");
@@ -37,22 +40,54 @@ async function ask(method, address, body, type) {
 }
 class Refused extends Error {}
 
-async function upload(files, title, tell) {
+function batchesOf(files) {
+  const batches = [];
+  let bytes = Infinity;
+  for (const [name, file] of files) {
+    if (bytes + file.size > BATCH_BYTES || batches.at(-1).length >= BATCH_FILES) {
+      batches.push([]);
+      bytes = 0;
+    }
+    batches.at(-1).push([name, file]);
+    bytes += file.size;
+  }
+  return batches;
+}
+
+async function sendWhole(files, address, tell) {
+  for (const batch of batchesOf(files)) {
+    const form = new FormData();
+    for (const [name, file] of batch) form.append("files", file, name);
+    await ask("POST", `${address}/files`, form);
+    tell(batch.reduce((sum, [, file]) => sum + file.size, 0));
+  }
+}
+
+async function sendInParts([name, file], address, tell) {
+  for (let offset = 0; offset < file.size; ) {
+    const part = file.slice(offset, offset + CHUNK);
+    const where = `${address}/parts?name=${encodeURIComponent(name)}&offset=${offset}`;
+    const told = await ask("PUT", where, part, "application/octet-stream");
+    tell(told.offset - offset);
+    offset = told.offset;
+  }
+}
+
+async function upload(files, title, together, tell) {
   const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
   let done = 0;
+  const came = (bytes) => tell((done += bytes) / total);
   const { id } = await ask("POST", "/api/v1/uploads", JSON.stringify({ title }), "application/json");
-  for (const [name, file] of files) {
-    const address = `/api/v1/uploads/${id}/parts?name=${encodeURIComponent(name)}`;
-    let offset = 0;
-    do {
-      const part = file.slice(offset, offset + CHUNK);
-      const told = await ask("PUT", `${address}&offset=${offset}`, part, "application/octet-stream");
-      done += told.offset - offset;
-      offset = told.offset;
-      tell(done / total);
-    } while (offset < file.size);
+  const address = `/api/v1/uploads/${id}`;
+  try {
+    await sendWhole(files.filter(([, file]) => file.size <= CHUNK), address, came);
+    for (const one of files.filter(([, file]) => file.size > CHUNK)) await sendInParts(one, address, came);
+    return await ask("POST", `${address}/finish?together=${together}`);
+  } catch (error) {
+    // What came so far is of no use to anybody; if even this fails, the server sweeps it away.
+    fetch(address, { method: "DELETE", headers: { "X-CSRF-Token": csrf() } }).catch(() => {});
+    throw error;
   }
-  return ask("POST", `/api/v1/uploads/${id}/finish`);
 }
 
 // A dropped folder comes as entries that are read bit by bit.
@@ -70,6 +105,14 @@ async function entriesOf(entry, into, path = "") {
   }
 }
 
+function said(studies) {
+  const fresh = studies.filter((study) => study.created).length;
+  const old = studies.length - fresh;
+  const sent = fresh === 1 ? "Sent; it is being scored." : `Sent: ${fresh} studies, which are being scored.`;
+  const here = old === 1 ? "One study was here already." : `${old} studies were here already.`;
+  return [fresh ? sent : "", old ? here : ""].filter(Boolean).join(" ");
+}
+
 const drop = document.getElementById("drop");
 if (drop) {
   const status = document.getElementById("upload-status");
@@ -81,8 +124,9 @@ if (drop) {
     status.hidden = false;
     words.textContent = `Sending ${files.length} file${files.length > 1 ? "s" : ""}`;
     try {
-      const study = await upload(files, title, (share) => { bar.value = 100 * share; });
-      words.textContent = study.created ? "Sent; it is being scored." : "This study was here already.";
+      const together = document.getElementById("together").checked;
+      const { studies } = await upload(files, title, together, (share) => { bar.value = 100 * share; });
+      words.textContent = said(studies);
       window.htmx.ajax("GET", "/", { target: "#studies", swap: "outerHTML" });
     } catch (error) {
       words.textContent = `Not sent: ${error.message}`;

@@ -1,198 +1,230 @@
-// The images of one series: slices, window, heat map, peak, ruler, mark; and the strip of slice scores.
-import { DRAG_MODE, Niivue, SLICE_TYPE } from "@niivue/niivue";
+// The images of a study: series side by side at one place of the patient, heat maps, marks, slice scores.
+import { Draft } from "./viewer/draft.js";
+import { followKeys } from "./viewer/keys.js";
+import { Marks } from "./viewer/marks.js";
+import { Pane } from "./viewer/pane.js";
+import { followPointer } from "./viewer/pointer.js";
+import { Strip } from "./viewer/strip.js";
 
-const numbers = (text, by = ",") => (text ? text.split(by).map(Number) : []);
-const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
+const [SMALLEST, LARGEST] = [0.5, 20];
+const PLACE = "place";
 
-async function niivue(canvas, geometry) {
-  const nv = new Niivue({
-    // Radiologists look at a patient's feet: right is on the left. NiiVue's default is the other way.
-    isRadiologicalConvention: true,
-    sagittalNoseLeft: true,
-    isOrientationTextVisible: geometry,
-    // One letter for one meaning; without this only two sides are named.
-    showAllOrientationMarkers: true,
-    isSliceMM: geometry,
-    backColor: [0, 0, 0, 1],
-    crosshairWidth: 1,
-    crosshairGap: 12,
-    crosshairColor: [1, 0.6, 0.1, 0.9],
-    show3Dcrosshair: false,
-    dragModePrimary: DRAG_MODE.windowing,
-    dragMode: DRAG_MODE.pan,
-    isResizeCanvas: true,
-    loadingText: "",
-    logLevel: "error",
-  });
-  await nv.attachToCanvas(canvas);
-  return nv;
-}
+class Viewer {
+  constructor(box, told, panes) {
+    Object.assign(this, { box, told, panes, main: panes[0], tool: null });
+    const { scores, peaks } = this.main.series;
+    this.hottest = scores.indexOf(Math.max(...scores));
+    this.peak = peaks[this.hottest];
+    this.where = document.getElementById("where");
+    this.strip = new Strip(document.getElementById("strip"), this.main.series, this.hottest, (slice) => this.toSlice(slice));
+    this.tools = {};
+    for (const tool of box.querySelectorAll("[data-do]")) this.tools[tool.dataset.do] = tool;
+    this.marks = new Marks(this);
+    for (const pane of panes) followPointer(pane, this);
+    this.followTools();
+    followKeys(this, document.getElementById("keys"));
+    this.fitted = true;
+    new ResizeObserver(() => requestAnimationFrame(() => (this.fitted ? this.fit() : this.look()))).observe(this.main.canvas);
+    for (const link of document.querySelectorAll("a[data-keep]")) {
+      link.addEventListener("click", () => sessionStorage.setItem(PLACE, JSON.stringify(this.place)));
+    }
+  }
 
-// Of a heat map only the rim of what reaches a level, slice by slice.
-function rimOf(heat, shape, axis, level) {
-  const steps = [1, shape[0], shape[0] * shape[1]];
-  const across = [0, 1, 2].filter((n) => n !== axis);
-  return heat.map((value, at) => {
-    if (value < level) return 0;
-    const inside = across.every((n) => {
-      const place = Math.floor(at / steps[n]) % shape[n];
-      return place > 0 && place < shape[n] - 1 && heat[at - steps[n]] >= level && heat[at + steps[n]] >= level;
-    });
-    return inside ? 0 : value;
-  });
+  // Two series can be held at one place only where both say where they lie.
+  locked(pane) {
+    return pane === this.main || (pane.series.geometry && this.main.series.geometry);
+  }
+
+  start() {
+    const kept = JSON.parse(sessionStorage.getItem(PLACE));
+    sessionStorage.removeItem(PLACE);
+    this.camera = { scale: this.main.fit(), center: this.main.center };
+    if (kept && this.main.grid.holds(kept)) this.go(kept);
+    else if (this.peak) this.toPeak();
+    else this.go(this.main.grid.toMM(this.main.series.shape.map((side) => Math.floor(side / 2))));
+    this.box.dataset.ready = "1";
+  }
+
+  go(mm, source = this.main) {
+    if (!mm) return;
+    if (!this.locked(source)) { source.show(mm); return; }
+    this.place = mm;
+    for (const pane of this.panes) if (this.locked(pane)) pane.show(mm, this.camera);
+    this.marks.follow(mm);
+    this.tell();
+  }
+
+  tell(words) {
+    const { series, voxel } = this.main;
+    const slice = voxel[series.axis];
+    const place = series.slices.indexOf(slice);
+    const score = place >= 0 ? `, probability ${series.scores[place].toFixed(3)}` : series.slices.length ? ", not scored" : "";
+    const told = `Slice ${slice + 1} of ${series.shape[series.axis]}${score}`;
+    this.where.textContent = words ?? told;
+    this.box.dataset.voxel = voxel.join(",");
+    this.strip.mark(slice, told);
+  }
+
+  step(by, pane = this.main, axis = pane.series.axis) {
+    const voxel = pane.grid.toVoxel(pane.place);
+    voxel[axis] = pane.grid.clamp(Math.round(voxel[axis]) + by, axis);
+    this.go(pane.grid.toMM(voxel), pane);
+  }
+
+  toSlice(index) {
+    const { grid, series, place } = this.main;
+    const voxel = grid.toVoxel(place);
+    voxel[series.axis] = index;
+    this.go(grid.toMM(voxel));
+  }
+
+  toPeak() {
+    if (this.peak) this.go(this.main.grid.toMM(this.peak));
+  }
+
+  // The crosshair by a voxel to a side of the screen.
+  nudge(x, y) {
+    const { main } = this;
+    const axis = main.series.axis;
+    const [a, b] = [0, 1, 2].filter((n) => n !== axis);
+    const matrix = main.overlay.matrix(main.mainTile, axis);
+    const [first, second] = x ? [matrix[0], matrix[2]] : [matrix[1], matrix[3]];
+    const [moved, toward] = Math.abs(first) >= Math.abs(second) ? [a, first] : [b, second];
+    const voxel = main.grid.nearest(main.place);
+    voxel[moved] = main.grid.clamp(voxel[moved] + Math.sign(toward) * (x || y), moved);
+    this.go(main.grid.toMM(voxel));
+  }
+
+  look() {
+    for (const pane of this.panes) if (this.locked(pane)) pane.look(this.camera);
+  }
+
+  fit() {
+    this.fitted = true;
+    this.camera = { scale: this.main.fit(), center: this.main.center };
+    this.look();
+  }
+
+  zoom(pane, factor, mm = this.place) {
+    if (!mm || !this.locked(pane)) return;
+    const fit = this.main.fit();
+    const scale = Math.min(Math.max(this.camera.scale * factor, SMALLEST * fit), LARGEST * fit);
+    const by = scale / this.camera.scale;
+    this.fitted = false;
+    // What lies under the pointer stays there.
+    this.camera = { scale, center: this.camera.center.map((at, n) => mm[n] + (at - mm[n]) / by) };
+    this.look();
+  }
+
+  pan(pane, tile, from, to) {
+    if (!this.locked(pane)) return;
+    const [start, end] = [pane.mmAt(...from, tile), pane.mmAt(...to, tile)];
+    this.fitted = false;
+    this.camera = { ...this.camera, center: this.camera.center.map((at, n) => at + start[n] - end[n]) };
+    this.look();
+  }
+
+  panBy(x, y) {
+    this.pan(this.main, 0, [0, 0], [x, y]);
+  }
+
+  windowBy(pane, dx, dy) {
+    const volume = pane.nv.volumes[0];
+    // The whole range over some 400 pixels: right is wider, up is brighter.
+    const unit = (pane.range.max - pane.range.min) / 400;
+    const width = Math.max(volume.cal_max - volume.cal_min + 2 * dx * unit, unit);
+    const level = (volume.cal_max + volume.cal_min) / 2 + dy * unit;
+    pane.window(level - width / 2, level + width / 2);
+  }
+
+  nextWindow() {
+    const list = this.tools.window;
+    list.selectedIndex = (list.selectedIndex + 1) % list.options.length;
+    list.dispatchEvent(new Event("change"));
+  }
+
+  reset() {
+    this.tools.window.value = "auto";
+    for (const pane of this.panes) pane.preset("auto");
+    this.fit();
+  }
+
+  press(name) {
+    this.tools[name]?.click();
+  }
+
+  // Switch a button; return whether it is on now.
+  toggle(name) {
+    const on = this.tools[name].getAttribute("aria-pressed") !== "true";
+    this.tools[name].setAttribute("aria-pressed", String(on));
+    return on;
+  }
+
+  followTools() {
+    const actions = {
+      peak: () => this.toPeak(),
+      reset: () => this.reset(),
+      keys: () => this.showKeys(),
+      planes: () => this.setPlanes(this.toggle("planes")),
+      crosshair: () => this.showCrosshair(this.toggle("crosshair")),
+      heat: () => this.setHeat({ shown: this.toggle("heat") }),
+      contour: () => this.setHeat({ contour: this.toggle("contour") }),
+      ruler: () => this.setTool("ruler"),
+      mark: () => this.setTool("mark"),
+    };
+    for (const [name, action] of Object.entries(actions)) this.tools[name]?.addEventListener("click", action);
+    const { window: presets, opacity, threshold } = this.tools;
+    presets.addEventListener("change", () => this.panes.forEach((pane) => pane.preset(presets.value)));
+    opacity?.addEventListener("input", () => this.setHeat({ opacity: opacity.value / 100 }));
+    threshold?.addEventListener("input", () => this.setHeat({ level: Number(threshold.value) }));
+  }
+
+  setPlanes(three) {
+    for (const pane of this.panes) pane.setPlanes(three);
+    this.fit();
+  }
+
+  showCrosshair(on) {
+    for (const pane of this.panes) { pane.overlay.crosshair = on; pane.overlay.draw(); }
+  }
+
+  setHeat(change) {
+    for (const pane of this.panes) { Object.assign(pane.heat, change); pane.drawHeat(); }
+    if (change.level) document.getElementById("from").textContent = `${change.level} %`;
+  }
+
+  setTool(name) {
+    const on = this.toggle(name);
+    for (const other of ["ruler", "mark"]) if (other !== name) this.tools[other].setAttribute("aria-pressed", "false");
+    this.tool = on ? name : null;
+    this.marks.stop();
+  }
+
+  dropTool() {
+    if (this.tool) this.setTool(this.tool);
+    this.marks.drop();
+  }
+
+  beginMark(pane, mm) { this.marks.begin(pane, mm); }
+  moveMark(pane, mm) { this.marks.move(pane, mm); }
+  endMark() { this.marks.end(); }
+  cornerHere() { this.marks.cornerHere(); }
+  toNextMark() { this.marks.toNext(); }
+
+  showKeys() {
+    document.getElementById("keys").showModal();
+  }
 }
 
 async function show(box) {
-  const { study, volume, heat, plane, beside } = box.dataset;
-  const address = (name) => `/studies/${study}/files/${name}`;
-  const geometry = box.dataset.geometry === "1";
-  const axis = Number(box.dataset.axis);
-  const shape = numbers(box.dataset.shape);
-  const slices = numbers(box.dataset.slices);
-  const scores = numbers(box.dataset.scores);
-  const peaks = box.dataset.peaks ? box.dataset.peaks.split(",").map((text) => numbers(text, " ")) : [];
-  const hottest = scores.indexOf(Math.max(...scores));
-  const where = document.getElementById("where");
-  const strip = document.getElementById("strip");
-  const nv = await niivue(document.getElementById("image"), geometry);
-  const layers = [{ url: address(volume), colormap: "gray" }];
-  // The last color of NiiVue's table wraps around to black: 100 % stays a little below it.
-  if (heat) layers.push({ url: address(heat), colormap: "inferno", opacity: 0.5, cal_min: 20, cal_max: 112 });
-  await nv.loadVolumes(layers);
-  const single = PLANES[plane] ?? SLICE_TYPE.AXIAL;
-  nv.setSliceType(single);
-  nv.setInterpolation(false);
-
-  // NIfTI's own affine, from voxel to mm: whatever NiiVue turns inside, mm stay mm.
-  const rows = nv.volumes[0].hdr.affine;
-  const toMM = (voxel) => rows.slice(0, 3).map((row) => row[0] * voxel[0] + row[1] * voxel[1] + row[2] * voxel[2] + row[3]);
-  const toVoxel = (mm) => {
-    const columns = [0, 1, 2].map((n) => [rows[0][n], rows[1][n], rows[2][n]]);
-    const away = [0, 1, 2].map((n) => mm[n] - rows[n][3]);
-    // Columns of a rectangular grid are at right angles: a projection inverts them.
-    return columns.map((column) => column.reduce((sum, part, n) => sum + part * away[n], 0) / column.reduce((sum, part) => sum + part * part, 0));
-  };
-  let voxel = shape.map((side) => Math.floor(side / 2));
-  const go = (to) => {
-    voxel = to.map((at, n) => Math.min(Math.max(Math.round(at), 0), shape[n] - 1));
-    nv.scene.crosshairPos = nv.mm2frac(toMM(voxel));
-    nv.drawScene();
-    tell();
-  };
-  const tell = () => {
-    const place = slices.indexOf(voxel[axis]);
-    const score = place >= 0 ? `, probability ${scores[place].toFixed(3)}` : slices.length ? ", not scored" : "";
-    where.textContent = `Slice ${voxel[axis]} of 0 to ${shape[axis] - 1}, voxel ${voxel.join(", ")}${score}`;
-    box.dataset.voxel = voxel.join(",");
-    [...strip.children].forEach((bar, n) => bar.classList.toggle("here", n === place));
-    if (place >= 0) strip.setAttribute("aria-valuenow", place);
-  };
-  nv.onLocationChange = (told) => {
-    const now = toVoxel([...told.mm]).map(Math.round);
-    if (now.some((at, n) => at !== voxel[n])) { voxel = now; tell(); }
-  };
-
-  scores.forEach((score, n) => {
-    const bar = document.createElement("span");
-    bar.style.height = `${Math.max(4, 100 * score)}%`;
-    bar.title = `${slices[n]}: ${score.toFixed(3)}`;
-    bar.classList.toggle("hottest", n === hottest);
-    strip.append(bar);
-  });
-  const toSlice = (n) => go(voxel.map((at, m) => (m === axis ? slices[n] : at)));
-  strip.addEventListener("click", (event) => {
-    const share = (event.clientX - strip.getBoundingClientRect().left) / strip.clientWidth;
-    if (slices.length) toSlice(Math.min(slices.length - 1, Math.floor(share * slices.length)));
-  });
-  const step = (by) => go(voxel.map((at, n) => (n === axis ? at + by : at)));
-  const toPeak = () => { if (peaks.length) go(peaks[hottest]); };
-
-  const tools = {};
-  for (const tool of box.querySelectorAll("[data-do]")) tools[tool.dataset.do] = tool;
-  const press = (tool, on) => tool?.setAttribute("aria-pressed", String(on));
-  const pressed = (tool) => tool?.getAttribute("aria-pressed") === "true";
-  const drag = (mode, tool) => {
-    const on = !pressed(tool);
-    for (const other of [tools.ruler, tools.mark]) press(other, false);
-    press(tool, on);
-    nv.opts.dragModePrimary = on ? mode : DRAG_MODE.windowing;
-  };
-  const range = { min: nv.volumes[0].cal_min, max: nv.volumes[0].cal_max };
-  const windows = {
-    auto: () => [range.min, range.max],
-    narrow: () => [range.min + 0.25 * (range.max - range.min), range.min + 0.75 * (range.max - range.min)],
-    wide: () => [range.min, range.min + 1.6 * (range.max - range.min)],
-    full: () => [nv.volumes[0].global_min, nv.volumes[0].global_max],
-  };
-  const whole = heat ? nv.volumes[1].img : null;
-  const drawHeat = () => {
-    const level = Number(tools.threshold.value);
-    nv.volumes[1].cal_min = level;
-    nv.volumes[1].img = pressed(tools.contour) ? rimOf(whole, shape, axis, level) : whole;
-    nv.updateGLVolume();
-  };
-  const actions = {
-    peak: toPeak,
-    planes: () => {
-      const on = !pressed(tools.planes);
-      press(tools.planes, on);
-      nv.setSliceType(on ? SLICE_TYPE.MULTIPLANAR : single);
-    },
-    ruler: () => drag(DRAG_MODE.measurement, tools.ruler),
-    mark: () => drag(DRAG_MODE.roiSelection, tools.mark),
-    contour: () => {
-      if (!heat) return;
-      const on = !pressed(tools.contour);
-      press(tools.contour, on);
-      drawHeat();
-    },
-  };
-  for (const [name, action] of Object.entries(actions)) tools[name]?.addEventListener("click", action);
-  tools.window.addEventListener("change", () => {
-    [nv.volumes[0].cal_min, nv.volumes[0].cal_max] = windows[tools.window.value]();
-    nv.updateGLVolume();
-  });
-  if (heat) {
-    tools.opacity.addEventListener("input", () => nv.setOpacity(1, tools.opacity.value / 100));
-    tools.threshold.addEventListener("input", drawHeat);
-  }
-  nv.onDragRelease = (told) => {
-    if (!pressed(tools.mark)) return;
-    const corners = [told.mmStart, told.mmEnd].map((mm) => toVoxel([...mm]).map(Math.round));
-    document.getElementById("region").value = corners.flat().join(",");
-    document.getElementById("send-region").disabled = false;
-    where.textContent = `Marked from ${corners[0].join(", ")} to ${corners[1].join(", ")}; store it with a note`;
-  };
-
-  const keys = {
-    ArrowUp: () => step(1), ArrowDown: () => step(-1), ArrowRight: () => step(1), ArrowLeft: () => step(-1),
-    PageUp: () => step(10), PageDown: () => step(-10),
-    p: toPeak, m: actions.planes, r: actions.ruler, b: actions.mark, c: actions.contour,
-  };
-  document.addEventListener("keydown", (event) => {
-    const busy = event.target.closest("input, textarea, select");
-    if (busy || event.ctrlKey || event.metaKey || !keys[event.key]) return;
-    event.preventDefault();
-    event.stopPropagation();
-    keys[event.key]();
-  }, true);
-  const canvas = document.getElementById("image");
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    step(event.deltaY > 0 ? -1 : 1);
-  }, { capture: true, passive: false });
-
-  if (beside) {
-    const other = await niivue(document.getElementById("beside"), geometry);
-    await other.loadVolumes([{ url: address(beside), colormap: "gray" }]);
-    other.setSliceType(single);
-    nv.broadcastTo([other], { "2d": true, crosshair: true });
-  }
-  if (peaks.length) toPeak();
-  else go(voxel);
-  box.dataset.ready = "1";
-  if (import.meta.env.DEV) window.nv = nv;
+  const told = JSON.parse(document.getElementById("viewer-data").textContent);
+  const elements = box.querySelectorAll(".pane");
+  const panes = [];
+  for (const [n, series] of told.panes.entries()) panes.push(await Pane.open(elements[n], series, told.panes[0].plane));
+  const viewer = new Viewer(box, told, panes);
+  const form = document.getElementById("opinion");
+  if (form) viewer.marks.keepIn(new Draft(told.study, told.panes[0].number, form));
+  viewer.start();
 }
 
 const box = document.getElementById("viewer");

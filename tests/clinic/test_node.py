@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import os
 import signal
 import socket
@@ -141,9 +142,7 @@ def test_an_instance_that_is_not_what_the_command_says_is_refused(node, sick):
 def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkeypatch, sick):
     """Each file's bytes as they are, as far as a command can be made for them."""
     monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
-    heard = []
-    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=0.2, judge_seconds=60),
-                lambda _, told: heard.extend(told))  # fmt: skip
+    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=0.2, judge_seconds=60))
     port = node.start()
     statuses = []
     for number, (name, case) in enumerate(all_cases().items()):
@@ -167,6 +166,8 @@ def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkey
     assert set(statuses) <= {0x0000, 0xA700, 0xA900, 0xC000, None}
     assert statuses.count(0) > 10
     wait_for(lambda: not node.inbox.quiet(0), 200)
+    written = (tmp_path / "node").glob("studies/*/results/findings.json")
+    heard = [one for path in written for one in json.loads(path.read_text(encoding="utf-8"))]
     assert heard
     assert all(one["status"] in ("scored", "refused", "failed") for one in heard)
     assert all(one["reason"] for one in heard if one["status"] != "scored")

@@ -1,6 +1,7 @@
 """Result objects of phantoms in every plane, classic and enhanced, checked by dicom3tools."""
 
 import subprocess
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 
 from meninx.clinic.origin import Headers
 from meninx.clinic.results import write_results
-from meninx.clinic.segmentation import region_of
+from meninx.clinic.structured_report import structured_report
 from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
+from meninx.labels import TYPE_NAMES
 from meninx.render.bundle import bundle_of
 from meninx.render.heatmap import heat_volume
 from meninx.render.heatmap_check import HeatmapCheck
+from meninx.render.region import region_of
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import Grid, Phantom, grid_of
 from meninx.synthesis.writing import dicom_slice, write_dicom
@@ -170,3 +173,23 @@ def test_what_is_no_dicom_gets_no_objects(detector, tmp_path, tiny_scan):
     write_nifti(scan.voxels, scan, tmp_path / "in" / "x.nii")
     made, _, _ = results_of(detector, tmp_path / "in", tmp_path / "out")
     assert not made
+
+
+@pytest.mark.parametrize(
+    ("sequence", "decision", "types"),
+    [("T1c", "tumor", 3), ("T1c", "refer", 0), ("unknown", "tumor", 0)],
+)
+def test_the_report_names_types_only_where_they_were_measured(
+    detector, tmp_path, sequence, decision, types
+):
+    scan, _ = rendered("axial")
+    write_dicom(scan, tmp_path / "in", SEED)
+    ((read, findings),) = score_path(detector, tmp_path / "in")
+    findings = replace(findings, sequence=sequence, decision=decision)
+    bundle = bundle_of(detector, read, findings)
+    bundle.check = HeatmapCheck(contrast=0.9, drop=5.0)
+    origin = Headers(tmp_path / "in").origin_of(findings, read.identity.instance_uids, "1")
+    report = structured_report(origin, bundle)
+    texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
+    named = [f"type {name}, if there is a tumor" in texts for name in TYPE_NAMES]
+    assert sum(named) == types

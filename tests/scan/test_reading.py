@@ -10,7 +10,7 @@ from PIL import Image
 from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.limits import Limits
 from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_scans
+from meninx.scan.reading import read_scans, stored_images
 from meninx.synthesis.writing import write_dicom
 
 
@@ -285,3 +285,18 @@ def test_a_deflated_bomb_stops_at_the_limit(tiny_scan, tmp_path):
     assert (tmp_path / "bomb.dcm").stat().st_size < 100_000
     with pytest.raises(InputError, match=r"bytes unpacked: .* limits\.file_bytes|bytes unpacked"):
         list(read_scans(tmp_path / "bomb.dcm", limits=Limits(file_bytes=10_000_000)))
+
+
+def test_images_of_a_refused_series_are_read_as_they_are_stored(tmp_path, sick, healthy):
+    files = write_dicom(sick.scan, tmp_path / "a", 7)
+    write_dicom(healthy.scan, tmp_path / "b", 8)
+    (tmp_path / "a" / "broken.dcm").write_bytes(files[0].read_bytes()[:2000])
+    dataset = pydicom.dcmread(files[0])
+    dataset.ImageType, dataset.InstanceNumber = ["DERIVED", "SECONDARY"], 99
+    dataset.save_as(files[0])
+    found = stored_images(tmp_path, dataset.SeriesInstanceUID, 3)
+    assert [image.shape for image in found] == [(120, 104)] * 2
+    # Evenly through the series, by InstanceNumber; the broken file, which comes first, is left out.
+    for image, index in zip(found, (3, 6), strict=True):
+        assert np.abs(image - sick.scan.voxels[..., index].T).max() < 1
+    assert stored_images(tmp_path, "1.2.3", 3) == []

@@ -1,6 +1,7 @@
 """A server with two accounts, in this process; its worker runs when a test says so."""
 
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from fastapi.testclient import TestClient
 from meninx.synthesis.writing import write_dicom
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.app import create_app
-from meninx.web.database import User
+from meninx.web.database import DONE, Study, User
 from meninx.web.settings import Settings
 
 PASSWORD = "correct horse battery"
@@ -36,7 +37,7 @@ class Browser:
     def post(self, address, **data):
         return self.client.post(address, data={"csrf": self.csrf, **data}, follow_redirects=False)
 
-    def upload(self, files, title="study"):
+    def upload(self, files, title="study", *, together=False):
         """Upload {name: bytes}; return the answer to the last request."""
         begun = self.client.post("/api/v1/uploads", json={"title": title}, headers=self.headers)
         address = f"/api/v1/uploads/{begun.json()['id']}"
@@ -45,25 +46,29 @@ class Browser:
                 f"{address}/parts", params={"name": name}, content=data, headers=self.headers
             )
             assert sent.json() == {"offset": len(data)}
-        return self.client.post(f"{address}/finish", headers=self.headers)
+        return self.client.post(
+            f"{address}/finish", params={"together": together}, headers=self.headers
+        )
 
 
 @contextmanager
-def served(data, *options):
+def served(data, *options, log=subprocess.DEVNULL):
     """Start `meninx serve` in processes of its own; yield its address, and end it in good order."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "meninx", "serve", "--port", str(port), "--data", str(data)]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, *options], stdout=log, stderr=log) as process:
         for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
 
 
 class Server:
@@ -114,3 +119,51 @@ def scored(tmp_path_factory, series):
     server.study_id = told["id"]
     server.work(server.study_id)
     return server
+
+
+@pytest.fixture
+def stored(server):
+    """Return what stores a study with findings, as a worker leaves it; gives its id."""
+
+    def store(*findings, **more):
+        study = Study(title="case", content_hash=str(len(findings)) * 64, state=DONE,
+                      findings=list(findings), chosen=0,
+                      **{"decision": "tumor"} | more)  # fmt: skip
+        with server.web.sessions.begin() as session:
+            session.add(study)
+            session.flush()
+            return study.id
+
+    return store
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    from tests.web.browsing import FLAGS
+
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed (Debian: chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 860})
+    page = context.new_page()
+    page.hosts, page.faults = set(), []
+    page.on(
+        "request", lambda request: page.hosts.add(re.sub(r"^(\w+://[^/]*).*", r"\1", request.url))
+    )
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on(
+        "console",
+        lambda said: page.faults.append(said.text) if "Content Security" in said.text else None,
+    )
+    yield page
+    context.close()

@@ -191,14 +191,39 @@ def test_answers_forbid_scripts_frames_and_other_hosts(server):
     assert "http" not in " ".join(policy.values())
 
 
-def test_too_many_requests_are_put_off(tmp_path):
+def test_too_many_attempts_are_put_off_and_nothing_else(tmp_path):
     from tests.web.conftest import Server
 
-    server = Server(Settings(data=tmp_path, requests_per_minute=3))
+    server = Server(Settings(data=tmp_path, attempts_per_minute=3, lockout_attempts=100))
+    browser = server.browser("ada")
     client = server.client()
-    codes = [client.get("/api/v1/health").status_code for _ in range(5)]
-    assert codes == [200, 200, 200, 429, 429]
-    assert int(client.get("/api/v1/health").headers["retry-after"]) > 0
+
+    def try_in(name, password="wrong"):
+        return client.post("/sign-in", data={"name": name, "password": password})
+
+    assert [try_in("rene").status_code for _ in range(4)] == [401, 401, 401, 429]
+    assert int(try_in("rene").headers["retry-after"]) > 0
+    # Behind one proxy all have one address: what one does bars nobody else.
+    assert try_in("ada", PASSWORD).status_code == 200
+    assert {client.get("/api/v1/health").status_code for _ in range(50)} == {200}
+    assert {browser.client.get("/api/v1/studies").status_code for _ in range(50)} == {200}
+
+
+def test_wrong_keys_are_put_off_and_right_ones_are_not(tmp_path):
+    from tests.web.conftest import Server
+
+    server = Server(Settings(data=tmp_path, attempts_per_minute=3))
+    browser = server.browser()
+    page = browser.client.post("/account/keys", data={"csrf": browser.csrf, "name": "script"}).text
+    (key,) = re.findall(r"mnx_[\w-]{20,}", page)
+    client = server.client()
+
+    def ask(secret):
+        headers = {"authorization": f"Bearer {secret}"}
+        return client.get("/api/v1/studies", headers=headers).status_code
+
+    assert [ask("wrong") for _ in range(4)] == [401, 401, 401, 429]
+    assert ask(key) == 200
 
 
 @pytest.mark.parametrize("path", ["/studies/0", "/nothing", "/api/v1/nothing"])

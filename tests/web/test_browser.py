@@ -2,24 +2,22 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import axe_playwright_python
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from meninx.synthesis.writing import write_dicom
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.database import migrate, open_database, sessions_of
 from meninx.web.settings import Settings
+from tests.web.browsing import pixels, ready, sign_in
 from tests.web.conftest import PASSWORD, served
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
-# WebGL 2 without a graphics card.
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -36,54 +34,6 @@ def address(tmp_path_factory):
     engine.dispose()
     with served(data) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed (Debian: chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium):
-    context = chromium.new_context(viewport={"width": 1280, "height": 860})
-    page = context.new_page()
-    page.hosts, page.faults = set(), []
-    page.on(
-        "request", lambda request: page.hosts.add(re.sub(r"^(\w+://[^/]*).*", r"\1", request.url))
-    )
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on(
-        "console",
-        lambda said: page.faults.append(said.text) if "Content Security" in said.text else None,
-    )
-    yield page
-    context.close()
-
-
-def sign_in(page, address, name):
-    page.goto(f"{address}/sign-in")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.keyboard.press("Enter")
-    expect(page.locator("#studies")).to_be_visible()
-
-
-def ready(page):
-    expect(page.locator("#viewer[data-ready]")).to_be_visible(timeout=60_000)
-
-
-def pixels(page, tmp_path):
-    path = tmp_path / "canvas.png"
-    page.wait_for_timeout(300)
-    page.locator("#image").screenshot(path=path)
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert("RGB")).astype(int)
 
 
 def colored(picture):
@@ -184,10 +134,12 @@ def test_the_viewer_s_tools_do_what_they_say(page, address, folder, tmp_path):
     assert np.abs(pixels(page, tmp_path) - before).max() > 100  # the line and its length
     page.get_by_role("button", name="Mark", exact=True).click()
     drag(page, (0.4, 0.4), (0.6, 0.6))
-    expect(page.locator("#where")).to_contain_text("Marked from")
+    expect(page.locator("#mark-waits")).to_be_visible()
     page.get_by_label("Note").fill("here")
     page.get_by_role("button", name="Store the mark").click()
-    expect(page.locator(".opinion").first).to_contain_text(re.compile(r"region.*here.*box", re.S))
+    expect(page.locator(".opinion").first).to_contain_text(
+        re.compile(r"region.*here.*mm; slice \d of 9", re.S)
+    )
     assert not page.faults
 
 
@@ -228,6 +180,15 @@ def test_right_is_on_the_left(page, address, folder, tmp_path, sick):
     assert len(columns) > 100
     middle = picture.shape[1] / 2
     assert np.median(columns) < middle
+
+
+def test_a_page_that_waits_shows_the_images_once_they_are_there(page, address, tmp_path, healthy):
+    write_dicom(healthy.scan, tmp_path / "waits", 13)
+    sign_in(page, address, "rene")
+    page.locator("#folder").set_input_files(tmp_path / "waits")
+    page.locator("tr", has_text="waits").get_by_role("link").click()
+    ready(page)
+    assert not page.faults
 
 
 def test_a_photograph_is_refused_in_words(page, address, tmp_path):

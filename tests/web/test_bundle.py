@@ -3,13 +3,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "src" / "meninx" / "web" / "static" / "built"
-SOURCES = ("src/app.js", "src/viewer.js", "vite.config.js", "package-lock.json")
+FRONTEND = ROOT / "frontend"
 
 
 def test_the_bundle_was_built_from_the_source_beside_it():
     digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update((ROOT / "frontend" / name).read_bytes())
+    sources = [*FRONTEND.glob("src/**/*.js"), FRONTEND / "vite.config.js"]
+    sources.append(FRONTEND / "package-lock.json")
+    for path in sorted(sources, key=lambda path: path.relative_to(FRONTEND).as_posix()):
+        digest.update(path.read_bytes())
     assert (BUILT / "SOURCES").read_text().strip() == digest.hexdigest(), "run make web"
 
 

@@ -22,7 +22,7 @@ def key():
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory, key):
-    server = Server(Settings(data=tmp_path_factory.mktemp("contract"), requests_per_minute=10**6))
+    server = Server(Settings(data=tmp_path_factory.mktemp("contract")))
     browser = server.browser()
     page = browser.client.post("/account/keys", data={"csrf": browser.csrf, "name": "k"}).text
     (secret,) = re.findall(r"mnx_[\w-]{20,}", page)

@@ -50,6 +50,11 @@ def test_synthetic_studies_are_loaded_and_a_killed_worker_s_study_is_scored_once
             "select count(*) from audit where action = 'scored'"
         ).fetchone()
     assert scored == 2
+    # Others of this machine can read nothing of it: not pixels, not the database, not its journal.
+    there = [tmp_path, *tmp_path.rglob("*")]
+    assert {path.name for path in there} > {"meninx.sqlite", "signing.key", "files", "shown"}
+    modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in there}
+    assert modes == {(True, 0o700), (False, 0o600)}
 
 
 def test_a_worker_ends_with_the_server_that_was_killed(tmp_path):

@@ -223,7 +223,7 @@ def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
         calls.append(1)
         # While one worker has it, another one gets nothing.
         server.web.jobs.score(told["id"])
-        return {"findings": [], "chosen": 0, "why": ""}
+        return {"findings": [], "chosen": 0, "why": "", "answer": None}
 
     monkeypatch.setattr("meninx.web.jobs.score_study", score)
     server.work(told["id"])
@@ -248,7 +248,7 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
     done = []
     monkeypatch.setattr(
         "meninx.web.jobs.score_study",
-        lambda *_: done.append(1) or {"findings": [], "chosen": 0, "why": ""},
+        lambda *_: done.append(1) or {"findings": [], "chosen": 0, "why": "", "answer": None},
     )
     jobs = Jobs(server.settings)
     jobs.queue.immediate = True

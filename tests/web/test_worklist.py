@@ -1,9 +1,17 @@
 """A study from the network appears in the worklist of the web application, when both run."""
 
 import io
+import json
+import threading
 import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from meninx.clinic import inbox as inboxes
+from meninx.clinic.inbox import SENT
+from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import peer_of
+from meninx.clinic.worklist import Worklist
 from meninx.synthesis.writing import write_dicom
 from meninx.web.accounts import Reader, add_token, add_user
 from meninx.web.database import DONE, Study, migrate, open_database, sessions_of
@@ -34,7 +42,9 @@ def test_a_study_from_the_network_appears_in_the_worklist(tmp_path, sick):
                     return study if study is not None and study.state == DONE else None
 
             study = wait_for(listed, 120)
-        assert (study.title, study.decision) == ("from the network", "tumor")
+        assert (study.patient_name, study.patient_id) == ("Phantom, 7", "PHANTOM-7")
+        assert (study.title, study.study_date) == ("Phantom, 7", "2026-01-01")
+        assert study.decision == "tumor"
         request = urllib.request.Request(
             f"{address}/api/v1/studies/{study.id}/objects",
             headers={"Authorization": f"Bearer {key}"},
@@ -42,3 +52,80 @@ def test_a_study_from_the_network_appears_in_the_worklist(tmp_path, sick):
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert io.BytesIO(answer.read()).getvalue()[:2] == b"PK"
     engine.dispose()
+
+
+@contextmanager
+def answering(statuses):
+    """Answer requests of a hand-over with the statuses in their order, then with 201 or 204."""
+    asked = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def answer(self):
+            asked.append((self.command, self.path))
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(statuses.pop(0) if statuses else 201)
+            body = json.dumps({"id": "u"}).encode()
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - names of the standard library
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_many_files_are_handed_over_in_few_requests(tmp_path):
+    for number in range(1400):
+        (tmp_path / f"{number:04}.dcm").write_bytes(b"x" * 100)
+    (tmp_path / "large.dcm").write_bytes(bytes(9 * 1024**2))
+    with answering([]) as (address, asked):
+        Worklist(address, "key").hand_over(tmp_path)
+    assert len(asked) == 1 + 4 + 2 + 1  # begin, four batches, two parts, finish
+
+
+def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("meninx.clinic.node.Sandbox.call", lambda *_: [])
+    with answering([429, 503, 201, 500]) as (address, asked):
+        settings = NodeSettings(
+            tmp_path, port=0, quiet_seconds=0, worklist=Worklist(address, "secret")
+        )
+        node = Node(settings)
+        node.inbox.add("1.2", "1.2.3", b"DOE^JANE")
+        node.start()
+        wait_for(lambda: node.inbox.balance()["sent"] == 1)
+        assert [path.rsplit("/", 1)[-1] for _, path in asked] == [
+            "uploads", "uploads", "uploads", "files", "u", "uploads", "files", "finish",
+        ]  # fmt: skip
+        # More of it comes: the study is handed over again, whole.
+        node.inbox.add("1.2", "1.2.4", b"more")
+        wait_for(lambda: len(asked) == 11 and node.inbox.balance()["sent"] == 1)
+        node.stop()
+    assert "status 429" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_study_that_was_not_taken_stays_in_the_ledger(tmp_path):
+    inbox = inboxes.Inbox(tmp_path, 10**6)
+    inbox.add("1.2", "1.2.3", b"x")
+    (name,) = inbox.quiet(0)
+    inbox.attempt(name)
+    inbox.judged(name, 1, [], [], worklist="http://away")
+    inbox.forget(-60)
+    inbox.close()
+    again = inboxes.Inbox(tmp_path, 10**6)
+    (one,) = again.due()
+    assert (one.is_study, [path.read_bytes() for path in one.file.iterdir()]) == (True, [b"x"])
+    again.mark(one, SENT)
+    again.forget(-60)
+    assert not again.due()
+    assert not one.file.exists()
+    again.close()

@@ -5,10 +5,9 @@ import os
 import signal
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,11 +21,13 @@ from meninx.cli.peer_options import (
     tls_context,
 )
 from meninx.cli.verb_settings import takes_settings
-from meninx.cli.web_options import LOCAL
+from meninx.cli.web_options import LOCAL, keep_files_private
 from meninx.errors import OptionError
+from meninx.quiet import log_no_values
 
 if TYPE_CHECKING:
-    from meninx.clinic.node import NodeSettings, OnJudged
+    from meninx.clinic.node import NodeSettings
+    from meninx.clinic.worklist import Worklist
 
 GIB = 1024**3
 
@@ -109,6 +110,7 @@ class ReceiveSettings:
             hosts=tuple(self.caller_host or ()),
             quiet_seconds=self.quiet,
             peers=tuple(peer_of(address, self.title, client) for address in self.to or ()),
+            worklist=_worklist_of(self.worklist) if self.worklist else None,
             keep_hours=self.keep_hours,
             most_bytes=int(self.disk_gib * GIB),
             most_associations=self.associations,
@@ -128,12 +130,13 @@ def receive(settings: ReceiveSettings) -> None:
 
     with needs_extra("hospital"):
         from meninx.clinic.node import Node
+    keep_files_private()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    log_no_values()
     if settings.open_to_all:
         typer.echo("meninx: everybody who reaches this port may send; see --caller", err=True)
     load_detector(settings.model)  # a damaged file is told now, not at the first study
-    on_judged = _to_worklist(settings.worklist) if settings.worklist else None
-    node = Node(settings.for_node(), on_judged)
+    node = Node(settings.for_node())
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -143,25 +146,21 @@ def receive(settings: ReceiveSettings) -> None:
     node.stop()
 
 
-def _to_worklist(address: str) -> "OnJudged":
-    """Return what hands a study to the web application, which scores it for its readers.
+def _worklist_of(address: str) -> "Worklist":
+    """Return the worklist of a web application, whose key is in the environment.
 
     Args:
         address: Of the application.
 
     Returns:
-        A function of a folder of instances and what was found.
+        Where studies are handed over.
 
     Raises:
         OptionError: If there is no key.
     """
     with needs_extra("hospital"):
-        from meninx.clinic.worklist import hand_over
+        from meninx.clinic.worklist import Worklist
     key = os.environ.get("MENINX_WORKLIST_KEY", "")
     if not key:
         raise OptionError("--worklist needs a key of that server in MENINX_WORKLIST_KEY")
-
-    def tell(files: Path, _: Sequence[Mapping[str, Any]]) -> None:
-        hand_over(files, address, key)
-
-    return tell
+    return Worklist(address, key)

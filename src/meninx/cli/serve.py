@@ -12,7 +12,14 @@ import typer
 
 from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
-from meninx.cli.web_options import LOCAL, DatabaseOption, DataOption, web_settings
+from meninx.cli.web_options import (
+    LOCAL,
+    DatabaseOption,
+    DataOption,
+    keep_files_private,
+    web_settings,
+)
+from meninx.quiet import log_no_values
 
 if TYPE_CHECKING:
     from meninx.web.settings import Settings
@@ -41,6 +48,8 @@ def serve(
     come from the environment, as MENINX_WEB_NAME; docs/web.md lists them. For research, not for
     diagnosis.
     """
+    keep_files_private()
+    log_no_values()
     with needs_extra("web"):
         import uvicorn
 

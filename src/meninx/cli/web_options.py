@@ -1,5 +1,6 @@
 """Options that commands of the web application share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,11 @@ DatabaseOption = Annotated[
         show_default="SQLite in the data folder",
     ),
 ]
+
+
+def keep_files_private() -> None:
+    """Let all that this process and its children write be readable for its user alone."""
+    os.umask(0o077)
 
 
 def web_settings(data: Path, database: str, model: Path | None) -> "Settings":

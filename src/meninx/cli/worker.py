@@ -11,7 +11,13 @@ import typer
 
 from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
-from meninx.cli.web_options import DatabaseOption, DataOption, web_settings
+from meninx.cli.web_options import (
+    DatabaseOption,
+    DataOption,
+    keep_files_private,
+    web_settings,
+)
+from meninx.quiet import log_no_values
 
 
 def worker(
@@ -33,6 +39,8 @@ def worker(
 
     More of them may run, on machines that share the database and the data folder.
     """
+    keep_files_private()
+    log_no_values()
     with needs_extra("web"):
         from meninx.web.jobs import work
     if beside:

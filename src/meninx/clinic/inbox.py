@@ -38,19 +38,21 @@ create table if not exists results (
 
 @dataclass(frozen=True)
 class Delivery:
-    """Hold one result on its way to one peer.
+    """Hold one result, or a whole study, on its way to one peer.
 
     Args:
         study: Name of its folder.
-        file: The DICOM file.
+        file: The DICOM file; of a study the folder of its instances.
         peer: Where it goes.
         tries: That failed before.
+        is_study: Whether it is the study itself, for a worklist.
     """
 
     study: str
     file: Path
     peer: str
     tries: int
+    is_study: bool = False
 
 
 class Inbox:
@@ -171,7 +173,10 @@ class Inbox:
             query = "select attempts from studies where name = ?"
             return int(ledger.execute(query, (name,)).fetchone()[0])
 
-    def judged(self, name: str, count: int, files: list[Path], peers: list[str]) -> None:
+    def judged(
+        self, name: str, count: int, files: list[Path], peers: list[str], *,
+        worklist: str | None = None,
+    ) -> None:  # fmt: skip
         """Write down, at once, that a study was judged and which results go where.
 
         Args:
@@ -179,6 +184,7 @@ class Inbox:
             count: Of its instances then.
             files: The results.
             peers: To send each of them to.
+            worklist: To hand the study over to; again where more of it came since.
         """
         rows = [(name, file.name, peer, WAITING) for file in files for peer in peers]
         with self._transaction() as ledger:
@@ -189,6 +195,11 @@ class Inbox:
             ledger.executemany(
                 "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
             )
+            if worklist is not None:
+                ledger.execute(
+                    "insert or replace into results (study, file, peer, state) values (?, ?, ?, ?)",
+                    (name, INCOMING, worklist, WAITING),
+                )
 
     def recover(self) -> None:
         """Let what was left half sent wait again, as something that was tried before."""
@@ -199,14 +210,16 @@ class Inbox:
             )
 
     def due(self) -> list[Delivery]:
-        """Return the results to be sent now."""
+        """Return the results to be sent now, and the studies to be handed over."""
         with self._lock:
             rows = self._ledger.execute(
                 "select study, file, peer, tries from results where state = ? and next <= ?",
                 (WAITING, time.time()),
             ).fetchall()
         return [
-            Delivery(study, self._studies / study / RESULTS / file, peer, tries)
+            Delivery(study, self._studies / study / INCOMING, peer, tries, is_study=True)
+            if file == INCOMING
+            else Delivery(study, self._studies / study / RESULTS / file, peer, tries)
             for study, file, peer, tries in rows
         ]
 

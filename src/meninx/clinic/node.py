@@ -8,8 +8,9 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from meninx.clinic.peers import (
     PeerError,
     is_uid,
 )
+from meninx.clinic.worklist import Worklist
 from meninx.errors import InputError, LimitExceeded
 from meninx.sandbox import Sandbox
 
@@ -52,7 +54,6 @@ LARGEST_PDU = 1024**2
 # A study that ends its process so often is given up, until more of it comes.
 MOST_ATTEMPTS = 3
 IDENTIFIERS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
-OnJudged = Callable[[Path, Sequence[Mapping[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class NodeSettings:
         hosts: Addresses that may call; empty for all.
         quiet_seconds: A study is whole once nothing came for so long.
         peers: That results go to.
+        worklist: That studies go to once they are judged; None for none.
         keep_hours: For how long a finished study stays in the inbox.
         most_bytes: That the inbox may take.
         most_associations: At a time.
@@ -85,6 +87,7 @@ class NodeSettings:
     hosts: tuple[str, ...] = ()
     quiet_seconds: float = 5.0
     peers: tuple[Peer, ...] = ()
+    worklist: Worklist | None = None
     keep_hours: float = 24.0
     most_bytes: int = 50 * GIB
     most_associations: int = 16
@@ -99,12 +102,10 @@ class Node:
 
     Args:
         settings: Of it.
-        on_judged: Told of each judged study: its folder of instances, and the public JSON of each
-            scan. It may be told of one twice, after a crash.
     """
 
-    def __init__(self, settings: NodeSettings, on_judged: OnJudged | None = None) -> None:
-        self.settings, self._on_judged = settings, on_judged
+    def __init__(self, settings: NodeSettings) -> None:
+        self.settings = settings
         self.inbox = Inbox(settings.folder, settings.most_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
         self._apart = Sandbox(settings.judge_bytes, settings.judge_seconds)
@@ -254,13 +255,13 @@ class Node:
                 told = self._apart.call(judge, files, out, self.settings.model)
             except InputError as error:
                 log.warning("study %s: %s", name[:8], error)
-                if isinstance(error, LimitExceeded):
-                    self.inbox.judged(name, count, [], [])
-                return
-        if told and self._on_judged is not None:
-            self._on_judged(files, told)
+                if not isinstance(error, LimitExceeded):
+                    return
         results = sorted(out.glob("*.dcm")) if told else []
-        self.inbox.judged(name, count, results, list(self._peers))
+        # What could not be judged is a reader's to see as well.
+        worklist = self.settings.worklist
+        self.inbox.judged(name, count, results, list(self._peers),
+                          worklist=worklist.address if worklist else None)  # fmt: skip
         log.info(
             "study %s: %d instances judged in %.1f s, %d results", name[:8], count,
             time.perf_counter() - began, len(results),
@@ -276,18 +277,23 @@ class Node:
                 away.add(one.peer)
 
     def _deliver(self, one: Delivery) -> bool:
-        """Send one result; return whether its peer took it."""
-        peer = self._peers.get(one.peer)
-        if peer is None or not one.file.is_file():
+        """Send one result, or hand over one study; return whether it was taken."""
+        worklist, peer = self.settings.worklist, self._peers.get(one.peer)
+        send: Callable[[], None]
+        if one.is_study and worklist is not None and one.peer == worklist.address:
+            send = partial(worklist.hand_over, one.file)
+        elif one.is_study or peer is None or not one.file.is_file():
             self.inbox.mark(one, DROPPED)
             return True
         # It may have arrived although we were killed, or no answer came: then it is not sent again.
-        if one.tries and peer.has(pydicom.dcmread(one.file, stop_before_pixels=True)):
+        elif one.tries and peer.has(pydicom.dcmread(one.file, stop_before_pixels=True)):
             self.inbox.mark(one, SENT)
             return True
+        else:
+            send = partial(peer.send, [one.file])
         self.inbox.mark(one, SENDING)
         try:
-            peer.send([one.file])
+            send()
         except (PeerError, OSError) as error:
             log.warning("%s", error)
             self.inbox.mark(one, WAITING, failed=True)

@@ -2,26 +2,11 @@
 
 import highdicom as hd
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
 from meninx.clinic.origin import MANUFACTURER, Origin, slices_of
 from meninx.render.bundle import Bundle
-
-# The region reaches to half of the scan's hottest place, as the contour of `meninx explain` does.
-SHARE_OF_PEAK = 0.5
-
-
-def region_of(heat: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the region under a heat map.
-
-    Args:
-        heat: Per cent, 0..100, shape of the scan's voxels.
-
-    Returns:
-        True from half of the highest value on.
-    """
-    return np.asarray(heat >= max(1, SHARE_OF_PEAK * int(heat.max())))
+from meninx.render.region import region_of
 
 
 def segmentation(origin: Origin, bundle: Bundle) -> hd.seg.Segmentation | None:

@@ -53,7 +53,7 @@ def structured_report(origin: Origin, bundle: Bundle | None) -> hd.sr.Comprehens
     findings = origin.findings
     groups = [_whole(origin, bundle.withheld if bundle else None)]
     if bundle is not None and findings.decision in ("tumor", "refer"):
-        groups += [_type(origin, name, share) for name, share in findings.possible_types.items()]
+        groups += [_type(origin, name, share) for name, share in findings.types_for_reader.items()]
         # Peaks are places of the heat map: what it may not show, they may not either.
         if origin.frame_of_reference and bundle.scan.affine is not None and not bundle.withheld:
             groups += [_peak(origin, bundle.scan, found) for found in _peaks(findings)]

@@ -1,42 +1,102 @@
-"""Hand a study to the web application, so that its readers find it in their worklist."""
+"""Hand studies to the web application, so that its readers find them in their worklist."""
 
-import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
 
-log = logging.getLogger(__name__)
-SECONDS = 60
-TITLE = "from the network"
+from meninx.clinic.peers import PeerError
+
+# The application sorts a whole study after its last file came.
+SECONDS = 300
+# Files up to this size travel together, larger ones in parts; what one request may hold.
+SMALL_BYTES, PART_BYTES = 4 * 1024**2, 8 * 1024**2
+BATCH_BYTES, BATCH_FILES = 32 * 1024**2, 400
 
 
-def hand_over(files: Path, address: str, key: str) -> str | None:
-    """Upload a study's files; what is there already is not doubled.
+@dataclass(frozen=True)
+class Worklist:
+    """The worklist of a web application.
 
     Args:
-        files: Folder of the instances.
         address: Of the application, such as http://127.0.0.1:8000.
         key: Of an account there.
-
-    Returns:
-        The study's name over there; None if it could not be handed over, which is logged: results
-        still go to the peers.
     """
-    api = f"{address.rstrip('/')}/api/v1/uploads"
-    try:
-        with requests.Session() as session:
-            session.headers["Authorization"] = f"Bearer {key}"
-            begun = session.post(api, json={"title": TITLE}, timeout=SECONDS)
-            begun.raise_for_status()
-            upload = f"{api}/{begun.json()['id']}"
-            for path in sorted(files.glob("*.dcm")):
-                session.put(
-                    f"{upload}/parts", params={"name": path.name, "offset": 0},
-                    data=path.read_bytes(), timeout=SECONDS,
-                ).raise_for_status()  # fmt: skip
-            done = session.post(f"{upload}/finish", timeout=SECONDS)
-            done.raise_for_status()
-            return str(done.json()["id"])
-    except (requests.RequestException, KeyError, ValueError) as error:
-        log.warning("the worklist at %s did not take a study: %s", address, error)
-        return None
+
+    address: str
+    key: str = field(repr=False)
+
+    def hand_over(self, files: Path) -> None:
+        """Upload a study's files; what is there already is not doubled.
+
+        Args:
+            files: Folder of the instances.
+
+        Raises:
+            PeerError: If the application does not take them: nothing was stored, try again later.
+        """
+        paths = sorted(files.glob("*.dcm"))
+        uploads = f"{self.address.rstrip('/')}/api/v1/uploads"
+        try:
+            with requests.Session() as session:
+                session.headers["Authorization"] = f"Bearer {self.key}"
+                begun = _answered(session.post(uploads, json={}, timeout=SECONDS))
+                upload = f"{uploads}/{begun.json()['id']}"
+                try:
+                    _send(session, upload, paths)
+                    _answered(session.post(f"{upload}/finish", timeout=SECONDS))
+                except requests.RequestException:
+                    with suppress(requests.RequestException):  # else it is swept away in a day
+                        session.delete(upload, timeout=SECONDS)
+                    raise
+        except (requests.RequestException, KeyError, ValueError) as error:
+            raise PeerError(
+                f"the worklist at {self.address} did not take a study ({_why(error)}); it is "
+                "tried again"
+            ) from error
+
+
+def _answered(answer: requests.Response) -> requests.Response:
+    answer.raise_for_status()
+    return answer
+
+
+def _why(error: Exception) -> str:
+    """Return what went wrong without what the application answered: that may name files."""
+    answer = getattr(error, "response", None)
+    return type(error).__name__ if answer is None else f"status {answer.status_code}"
+
+
+def _send(session: requests.Session, upload: str, paths: Sequence[Path]) -> None:
+    small = [path for path in paths if path.stat().st_size <= SMALL_BYTES]
+    for batch in _batches(small):
+        form = [("files", (path.name, path.read_bytes())) for path in batch]
+        _answered(session.post(f"{upload}/files", files=form, timeout=SECONDS))
+    for path in paths:
+        if path.stat().st_size > SMALL_BYTES:
+            _send_in_parts(session, upload, path)
+
+
+def _batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    batch: list[Path] = []
+    size = 0
+    for path in paths:
+        length = path.stat().st_size
+        if batch and (size + length > BATCH_BYTES or len(batch) == BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += length
+    if batch:
+        yield batch
+
+
+def _send_in_parts(session: requests.Session, upload: str, path: Path) -> None:
+    offset = 0
+    with path.open("rb") as file:
+        while part := file.read(PART_BYTES):
+            where = {"name": path.name, "offset": str(offset)}
+            _answered(session.put(f"{upload}/parts", params=where, data=part, timeout=SECONDS))
+            offset += len(part)

@@ -17,6 +17,26 @@ Status = Literal["scored", "refused", "failed"]
 Voxel = tuple[int, int, int]
 
 
+# Types were learned and measured in T1 with contrast agent.
+MEASURED_SEQUENCE: Sequence = "T1c"
+
+
+def types_for_reader(
+    types: Mapping[str, float], sequence: str, decision: str | None
+) -> Mapping[str, float]:
+    """Return the types that a reader is shown: those of a tumor seen where types were measured.
+
+    Args:
+        types: Probability of each type, if there is a tumor.
+        sequence: MR sequence of the scan.
+        decision: Answer about the scan; None where there is none.
+
+    Returns:
+        The same for T1 with contrast agent and the answer `tumor`; nothing for all others.
+    """
+    return types if sequence == MEASURED_SEQUENCE and decision == "tumor" else {}
+
+
 @dataclass(frozen=True, eq=False)
 class SliceFinding:
     """Hold what the detector says of one slice.
@@ -136,6 +156,11 @@ class Findings:
     def possible_types(self) -> Mapping[str, float]:
         """The types' probabilities unless the answer is no tumor: there they would name nothing."""
         return {} if self.decision == "no_tumor" else self.types
+
+    @property
+    def types_for_reader(self) -> Mapping[str, float]:
+        """The types' probabilities where they were measured and a tumor was found."""
+        return types_for_reader(self.types, self.sequence, self.decision)
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the public JSON has them: plain values, keys in fixed order."""

@@ -4,17 +4,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from meninx.detect.findings import Findings, SliceFinding
+from meninx.render.annotation import INK, PAPER, scale_bar, write_letters
 from meninx.render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
 from meninx.scan.scan import Scan
 
 # Slices of the strip, and the width of each, pixels.
 MOST_SHOWN, THUMB = 10, 150
 GAP, LINE = 6, 16
-BAR_WIDTH, BAR_TEXT = 14, 34
 GRAPH_HEIGHT = 70
 # Light and dark beside each other: seen on any gray, by anybody.
 INNER, OUTER = (255, 255, 255), (0, 0, 0)
-PAPER, INK, SOFT, MARK = (20, 23, 26), (232, 234, 237), (120, 128, 136), (245, 125, 20)
+SOFT, MARK = (120, 128, 136), (245, 125, 20)
 
 
 def explanation_sheet(scan: Scan, findings: Findings, withheld: str | None) -> Image.Image:
@@ -63,6 +63,7 @@ def _hottest_panels(scan: Scan, found: SliceFinding, *, shown: bool) -> Image.Im
     one = scan.slice(found.index)
     width, height = panel_size(one)
     plain = Image.fromarray(gray_picture(one.image)).resize((width, height))
+    write_letters(plain, one.plane)
     if not shown:
         return plain
     heat = slice_heatmap(found, one)
@@ -74,9 +75,11 @@ def _hottest_panels(scan: Scan, found: SliceFinding, *, shown: bool) -> Image.Im
     halo[1:], halo[:-1] = edge[:-1], edge[1:]
     pixels = np.array(warm)
     pixels[halo & ~edge], pixels[edge] = OUTER, INNER
-    bar = _scale_bar(height)
+    marked = Image.fromarray(pixels)
+    write_letters(marked, one.plane)
+    bar = scale_bar(height)
     canvas = Image.new("RGB", (2 * width + bar.width + 2 * GAP, height), PAPER)
-    for part, left in ((plain, 0), (Image.fromarray(pixels), width + GAP)):
+    for part, left in ((plain, 0), (marked, width + GAP)):
         canvas.paste(part, (left, 0))
     canvas.paste(bar, (2 * width + 2 * GAP, 0))
     row, column = one.position_of(found.peak)
@@ -84,20 +87,6 @@ def _hottest_panels(scan: Scan, found: SliceFinding, *, shown: bool) -> Image.Im
     x = (column + 0.5) / one.image.shape[1] * width + width + GAP
     ImageDraw.Draw(canvas).ellipse((x - 6, y - 6, x + 6, y + 6), outline="white")
     return canvas
-
-
-def _scale_bar(height: int) -> Image.Image:
-    """Return the colors from 0 to 1 over gray, with numbers."""
-    inner = height - LINE
-    heat = np.repeat(np.linspace(1, 0, inner, dtype=np.float32)[:, None], BAR_WIDTH, axis=1)
-    gray = np.full_like(heat, 0.5)
-    gray[0, 0], gray[0, 1] = 0.0, 1.0  # so that gray stays in the middle of its range
-    bar = Image.new("RGB", (BAR_WIDTH + BAR_TEXT, height), PAPER)
-    bar.paste(Image.fromarray(overlay(gray, heat)), (0, LINE // 2))
-    draw = ImageDraw.Draw(bar)
-    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
-        draw.text((BAR_WIDTH + 4, (1 - value) * inner + 1), f"{value:.2f}", fill=INK)
-    return bar
 
 
 def _strip(scan: Scan, findings: Findings, *, shown: bool) -> Image.Image:

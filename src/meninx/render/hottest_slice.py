@@ -3,6 +3,7 @@
 from PIL import Image, ImageDraw
 
 from meninx.detect.findings import Findings
+from meninx.render.annotation import PAPER, scale_bar, write_letters
 from meninx.render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
 from meninx.scan.scan import Scan
 
@@ -19,8 +20,8 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
         withheld: Why no heat map is drawn, in words; None to draw it.
 
     Returns:
-        An RGB picture with a caption below: the slice, and beside it the same with the heat map
-        and a ring around the hottest voxel.
+        An RGB picture with a caption below: the slice with letters of orientation, and beside it
+        the same with the heat map, a ring around the hottest voxel, and the scale of its colors.
 
     Raises:
         ValueError: If no slice was scored.
@@ -34,13 +35,16 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
     if withheld is None:
         panels.append(overlay(one.image, slice_heatmap(found, one)))
     lines = _caption(scan, findings, found.index, withheld)
-    across = len(panels) * (width + GAP) - GAP
-    canvas = Image.new("RGB", (across, height + len(lines) * LINE + GAP))
+    bar = None if withheld else scale_bar(height)
+    across = len(panels) * (width + GAP) - GAP + (GAP + bar.width if bar else 0)
+    canvas = Image.new("RGB", (across, height + len(lines) * LINE + GAP), PAPER)
     for column, pixels in enumerate(panels):
         panel = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+        write_letters(panel, one.plane)
         canvas.paste(panel, (column * (width + GAP), 0))
     draw = ImageDraw.Draw(canvas)
-    if withheld is None:
+    if bar is not None:
+        canvas.paste(bar, (across - bar.width, 0))
         row, column = one.position_of(found.peak)
         y = (row + 0.5) / one.image.shape[0] * height
         x = (column + 0.5) / one.image.shape[1] * width + width + GAP
@@ -52,7 +56,8 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
 
 def _caption(scan: Scan, findings: Findings, index: int, withheld: str | None) -> list[str]:
     answer = (findings.decision or "").replace("_", " ")
-    where = f"slice {index}, " if scan.is_volume else ""
+    # People count from 1; files and the JSON from 0.
+    where = f"slice {index + 1} of {len(scan)} (index {index}), " if scan.is_volume else ""
     said = f"{answer}, {where}p = {findings.probability:.3f}"
     use = "research only, not for diagnosis"
     return [f"{said}; {use}"] if withheld is None else [said, withheld, use]

@@ -141,6 +141,27 @@ def series_uid_of(head: bytes) -> str:
     return ""
 
 
+def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.float32]:
+    """Return the image that a file stores, whatever it shows; of several frames the middle one.
+
+    Args:
+        source: The file.
+        limits: Of its size.
+
+    Returns:
+        Stored values, shape (rows, columns); colors as their mean.
+
+    Raises:
+        UnreadableFile: If it is damaged, or holds no image.
+    """
+    with reading(source.name, "the image"):
+        samples = int(read_dataset(source, limits).get("SamplesPerPixel", 1) or 1)
+        pixels = _decode(source, limits)
+        if samples > 1:
+            pixels = pixels.reshape(-1, *pixels.shape[-3:]).mean(axis=-1)
+        return np.asarray(pixels[len(pixels) // 2], dtype=np.float32)
+
+
 def facts_of(source: Source, limits: Limits = DEFAULT_LIMITS) -> SeriesFacts:
     """Return where a DICOM file comes from; nothing where its header can't be read.
 
@@ -252,7 +273,7 @@ def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Datas
     data = source.read(limits)
     has_preamble = data[128:132] == b"DICM"
     if DEFLATED in data[132:1024]:
-        _check_deflated(data, limits)
+        check_deflated(data, limits)
     dataset = pydicom.dcmread(
         io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
     )
@@ -265,7 +286,7 @@ def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Datas
     return dataset
 
 
-def _check_deflated(data: bytes, limits: Limits) -> None:
+def check_deflated(data: bytes, limits: Limits) -> None:
     """Check how much a deflated file unpacks to, before pydicom unpacks it whole.
 
     Args:

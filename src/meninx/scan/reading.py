@@ -21,11 +21,15 @@ from meninx.scan.series import Frame, stacks_of
 from meninx.scan.source import OnError, Source, reading
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pydicom import Dataset
 
 log = logging.getLogger(__name__)
 
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
+# Beginning of a DICOM file that reaches the UID of its series.
+UID_BYTES = 65536
 
 
 def read_scans(
@@ -173,6 +177,61 @@ def read_datasets(
             with suppress(InputError):
                 if is_dicom(source.sniffed(limits)):
                     yield read_dataset(source, limits, pixels=pixels)
+
+
+def stored_images(
+    path: str | Path, series_uid: str, count: int, limits: Limits = DEFAULT_LIMITS
+) -> "list[NDArray[np.float32]]":
+    """Return images of a DICOM series as its files store them: a look at what was refused.
+
+    Args:
+        path: As for `read_scans`.
+        series_uid: SeriesInstanceUID.
+        count: Most images to return, evenly through the series.
+        limits: How large an input may be.
+
+    Returns:
+        Stored values, each of shape (rows, columns), by InstanceNumber. What can't be read is
+        passed over.
+    """
+    from meninx.scan.dicom import read_dataset, series_uid_of, stored_image
+
+    images: list[NDArray[np.float32]] = []
+    with ExitStack() as opened:
+        found: list[tuple[int, Source]] = []
+        for source in _sources(Path(path), limits, lambda _: None, opened)[0]:
+            with suppress(InputError):
+                head = source.head(UID_BYTES, limits)
+                if is_dicom(head) and series_uid_of(head) == series_uid:
+                    number = read_dataset(source, limits).get("InstanceNumber")
+                    found.append((int(number or 0), source))
+        found.sort(key=lambda one: one[0])
+        step = max(1, len(found) / count)
+        for number in range(min(count, len(found))):
+            with suppress(InputError):
+                images.append(stored_image(found[int(number * step)][1], limits))
+    return images
+
+
+def unzip(path: Path, target_of: Callable[[str], Path], limits: Limits = DEFAULT_LIMITS) -> None:
+    """Unpack a zip; nothing is written before each of its entries was checked.
+
+    Args:
+        path: The zip.
+        target_of: Called with the name of each entry; returns the file to write.
+        limits: Of packing.
+
+    Raises:
+        UnreadableFile: If it is damaged, an entry is encrypted or leaves the zip's own folder.
+        LimitExceeded: If it unpacks to too much.
+    """
+
+    def refuse(error: InputError) -> None:
+        raise error
+
+    with ExitStack() as opened:
+        for source in archive_entries(path, limits, refuse, opened) or ():
+            source.copy_to(target_of(source.entry or source.name), limits)
 
 
 def _sources(

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import shutil
 import textwrap
 import zlib
 from collections.abc import Callable, Iterator
@@ -140,6 +141,20 @@ class Source:
         if not path.is_file() or path.resolve().parent != self.path.resolve().parent:
             return None
         return Source(shown, path, path.stat().st_size)
+
+    def copy_to(self, target: Path, limits: Limits) -> None:
+        """Write all bytes to a file, piece by piece, as they are stored.
+
+        Args:
+            target: The file, made or overwritten.
+            limits: The largest file.
+
+        Raises:
+            LimitExceeded: If there are too many.
+            UnreadableFile: If the disk or the archive does not give them.
+        """
+        with self._opened(limits) as file, target.open("wb") as out:
+            shutil.copyfileobj(file, out)
 
     @contextmanager
     def _opened(self, limits: Limits) -> Iterator[BufferedIOBase]:

@@ -1,12 +1,14 @@
 """Answer programs: /api/v1."""
 
 import os
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator
+from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select, text
+from starlette.datastructures import UploadFile
 
 from meninx import __version__
 from meninx.errors import LimitExceeded
@@ -16,40 +18,45 @@ from meninx.web.serving import (
     ReaderNeeded,
     SessionNeeded,
     WebNeeded,
-    limited,
     seen,
     shown_file,
     study_of,
     zipped_objects,
 )
 from meninx.web.studies import (
+    IDENTITY,
     Order,
     Verdict,
     Wanted,
     add_chunk,
     add_opinion,
     delete_study,
+    drop_upload,
     finish_upload,
     list_studies,
     opinions_of,
     own_upload,
     public_findings,
+    series_told,
     start_upload,
 )
 
 # A part of a file that is sent at a time.
 LARGEST_CHUNK = 16 * 1024**2
+# Whole files that are sent at a time; a form says how many bytes it has before any is read.
+LARGEST_BATCH, MOST_FILES = 64 * 1024**2, 1000
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": words, "content": {"application/json": {}}}
     for code, words in {
         400: "not possible so", 401: "sign in", 403: "not allowed", 404: "no such thing",
-        413: "too large", 429: "too many requests",
+        411: "no length", 413: "too large", 429: "too many wrong keys",
     }.items()
 }  # fmt: skip
 
-api = APIRouter(prefix="/api/v1", dependencies=[Depends(limited)], responses=ERRORS)
+api = APIRouter(prefix="/api/v1", responses=ERRORS)
 Id = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
-Name = Annotated[str, Query(min_length=1, max_length=1000)]
+LONGEST_NAME = 1000
+Name = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME)]
 
 
 class Started(BaseModel):
@@ -70,6 +77,12 @@ class Received(BaseModel):
     offset: int
 
 
+class Batch(BaseModel):
+    """Say how many files came."""
+
+    files: int
+
+
 class StudyTold(BaseModel):
     """Say of a study what the worklist shows."""
 
@@ -81,6 +94,22 @@ class StudyTold(BaseModel):
     received: str
     finished: str | None
     created: bool | None = None
+    patient_name: str
+    patient_id: str
+    birth_date: str
+    accession: str
+    study_date: str
+    study_time: str
+    description: str
+    study_uid: str
+    series: list[dict[str, Any]]
+    answer: dict[str, Any] | None
+
+
+class Finished(StudyTold):
+    """Say of an upload which studies it became; the first one's own values stand beside them."""
+
+    studies: list[StudyTold]
 
 
 class Page(BaseModel):
@@ -117,6 +146,8 @@ def told(study: Study, *, created: bool | None = None) -> StudyTold:
         id=study.id, title=study.title, state=study.state, decision=study.decision,
         probability=study.probability, received=study.received.isoformat(),
         finished=study.finished.isoformat() if study.finished else None, created=created,
+        series=series_told(study), answer=study.answer,
+        **{name: getattr(study, name) for name in IDENTITY},
     )  # fmt: skip
 
 
@@ -204,20 +235,74 @@ def part(
     return Received(offset=add_chunk(own, name, offset, data, web.settings))
 
 
+async def files_of(
+    request: Request, reader: ReaderNeeded
+) -> AsyncIterator[list[tuple[str, IO[bytes]]]]:
+    """Give the files of a form, once it is known whose they are.
+
+    Args:
+        request: That sends them.
+        reader: Who is known by now.
+
+    Yields:
+        Name and content of each.
+
+    Raises:
+        HTTPException: 411 if it does not say how long it is.
+        LimitExceeded: If it is longer than a batch may be.
+    """
+    del reader
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal():
+        raise HTTPException(411, "say how many bytes the form has (Content-Length)")
+    if int(length) > LARGEST_BATCH:
+        raise LimitExceeded(f"a batch holds at most {LARGEST_BATCH:,} bytes")
+    async with request.form(max_files=MOST_FILES) as form:
+        yield [(one.filename or "file", one.file) for _, one in form.multi_items()
+               if isinstance(one, UploadFile)]  # fmt: skip
+
+
+FILES = {"multipart/form-data": {"schema": {"type": "object", "properties": {"files": {
+    "type": "array", "items": {"type": "string", "format": "binary"}}}}}}  # fmt: skip
+
+
+@api.post("/uploads/{upload_id}/files", openapi_extra={"requestBody": {"content": FILES}})
+def batch(
+    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    files: Annotated[list[tuple[str, IO[bytes]]], Depends(files_of, scope="function")],
+) -> Batch:  # fmt: skip
+    """Send many whole files at a time, as a form; again after a lost connection, if need be."""
+    own = own_upload(session, reader, upload_id)
+    for name, file in files:
+        add_chunk(own, name[:LONGEST_NAME], 0, file.read(), web.settings)
+    return Batch(files=len(files))
+
+
+@api.delete("/uploads/{upload_id}", status_code=204)
+def cancel(upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> None:
+    """Give an upload up: its files are gone at once."""
+    drop_upload(session, own_upload(session, reader, upload_id), web.settings)
+
+
 @api.post("/uploads/{upload_id}/finish", status_code=201)
 def finish(
-    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, response: Response
-) -> StudyTold:
-    """Make a study of an upload. The same content again is the study that it was."""
-    study, new = finish_upload(
-        session, reader, own_upload(session, reader, upload_id), web.settings
-    )
-    if new:
-        session.commit()  # the worker may be faster than this answer
-        web.jobs.enqueue(study.id)
-    else:
+    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, response: Response,
+    together: bool = False,
+) -> Finished:  # fmt: skip
+    """Make studies of an upload, one of each patient and exam; what is here already stays one.
+
+    Pictures and NIfTI volumes are a study each, unless `together` says that they are of one person.
+    """
+    upload = own_upload(session, reader, upload_id)
+    kept = finish_upload(session, reader, upload, web.settings, together=together)
+    session.commit()  # the worker may be faster than this answer
+    for study, new in kept:
+        if new:
+            web.jobs.enqueue(study.id)
+    if not any(new for _, new in kept):
         response.status_code = 200
-    return told(study, created=new)
+    each = [told(study, created=new) for study, new in kept]
+    return Finished(**each[0].model_dump(), studies=each)
 
 
 @api.get("/studies")
@@ -288,7 +373,11 @@ def opinions(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> list
 def say(
     study_id: Id, said: Said, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
 ) -> OpinionTold:
-    """Agree, disagree or mark a region, with a note; earlier opinions stay."""
+    """Agree, disagree or mark a region, with a note; earlier opinions stay.
+
+    A region lies inside the scan's voxels, `from` nowhere above `to`; the other verdicts may have
+    one too.
+    """
     found = study_of(session, study_id)
     region: dict[str, Any] | None = None
     if said.region is not None:

@@ -21,6 +21,7 @@ from meninx.web.accounts import first_administrator
 from meninx.web.api import api
 from meninx.web.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx.web.jobs import Jobs
+from meninx.web.measurement_api import measurement_api
 from meninx.web.oidc import oidc
 from meninx.web.pages import page, pages
 from meninx.web.serving import MustChangePassword, NotSignedIn, ReaderNeeded, Web
@@ -41,6 +42,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
+OWN_FOLDER = 0o700
 # Beyond so many requests at a time others wait outside. Each has a thread and a connection for
 # itself: one that holds the database's write lock must never wait for a thread that waits for it.
 THREADS = 2 * CONNECTIONS
@@ -76,9 +78,10 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     Returns:
         What an ASGI server runs.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
-    for folder in (settings.studies, settings.uploads):
+    for folder in (settings.data, settings.studies, settings.uploads):
         folder.mkdir(parents=True, exist_ok=True)
+        # Whatever the folder was made by: nobody else reaches what is below.
+        folder.chmod(OWN_FOLDER)
     migrate(settings.address)
     engine = open_database(settings.address)
     sessions = sessions_of(engine)
@@ -102,6 +105,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     app.state.web = Web(settings, sessions, Jobs(settings))
     app.add_middleware(Turnstile, most=CONNECTIONS)
     app.include_router(api)
+    app.include_router(measurement_api)
     app.include_router(pages)
     app.include_router(oidc)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -143,6 +147,7 @@ def _answer_errors(app: FastAPI) -> None:
             return JSONResponse({"detail": words}, status, headers=headers)
         answer = page(request.app.state.web, "error.html", status=status, words=words)
         answer.status_code = status
+        answer.headers.update(headers or {})
         return answer
 
     @app.exception_handler(NotSignedIn)

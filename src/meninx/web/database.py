@@ -105,15 +105,36 @@ class Token(Base):
 
 
 class Study(Base):
-    """Hold what was uploaded at a time, and what the detector says of it."""
+    """Hold one study of one patient, and what the detector says of it.
+
+    Identity is as the headers have it, for readers; empty where they do not say, or where names are
+    dropped on arrival.
+    """
 
     __tablename__ = "studies"
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True, default=new_id)
     title: Mapped[str] = mapped_column(String(300))
     content_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    # Such as "Doe, Jane"; dates as 2026-01-31, times as 23:59:59: they sort as they are.
+    patient_name: Mapped[str] = mapped_column(String(300), default="")
+    patient_id: Mapped[str] = mapped_column(String(300), default="", index=True)
+    birth_date: Mapped[str] = mapped_column(String(10), default="")
+    accession: Mapped[str] = mapped_column(String(300), default="", index=True)
+    study_date: Mapped[str] = mapped_column(String(10), default="", index=True)
+    study_time: Mapped[str] = mapped_column(String(8), default="")
+    description: Mapped[str] = mapped_column(String(300), default="")
+    study_uid: Mapped[str] = mapped_column(String(300), default="", index=True)
+    # Equal for studies of one patient, by ID, name and birth date; empty where in doubt.
+    patient_key: Mapped[str] = mapped_column(String(64), default="", index=True)
+    # DICOM series on arrival: uid, number, description, files. And, by the name under which a
+    # picture or volume is kept, the one that it came with.
+    series: Mapped[list[Any]] = mapped_column(default=list)
+    file_names: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    # What the detector says of all series at once, as `predict --studies` has it.
+    answer: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(20), default=RECEIVED)
-    # Of the scan that is shown first: a decision, or refused, or failed.
+    # Of the study: a decision, or refused, or failed.
     decision: Mapped[str | None] = mapped_column(String(20))
     probability: Mapped[float | None]
     # The referred and the positive first, then the refused, then the rest.
@@ -163,6 +184,21 @@ class Opinion(Base):
     signature: Mapped[str] = mapped_column(String(64))
 
 
+class Measurement(Base):
+    """A length or a box that a reader measured in a series."""
+
+    __tablename__ = "measurements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    scan: Mapped[int]
+    user_name: Mapped[str] = mapped_column(String(100))
+    # `ruler` or `box`, between voxels `from` and `to` of the series.
+    kind: Mapped[str] = mapped_column(String(20))
+    ends: Mapped[dict[str, Any]]
+    made: Mapped[datetime] = mapped_column(default=now)
+
+
 class AuditEntry(Base):
     """Hold who saw or changed what; the database itself refuses to change or delete it."""
 
@@ -185,7 +221,8 @@ def open_database(address: str) -> Engine:
     Returns:
         The engine.
     """
-    engine = create_engine(address, pool_pre_ping=True, pool_size=CONNECTIONS)
+    # An error of the database would quote what is stored, names of patients among it.
+    engine = create_engine(address, pool_pre_ping=True, pool_size=CONNECTIONS, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -4,7 +4,7 @@ The queue only says that there is work; what work, and how far it has come, stan
 So a queue that is lost loses nothing: a worker that starts asks the database.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from huey import Huey, RedisHuey, SqliteHuey, crontab
@@ -25,7 +25,7 @@ from meninx.web.database import (
 )
 from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
-from meninx.web.studies import FILES, PRIORITIES, SHOWN, delete_old_studies
+from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies, drop_old_uploads
 
 # A study that ends its process so often is given up.
 MOST_ATTEMPTS = 3
@@ -56,6 +56,7 @@ class Jobs:
         self._score = self.queue.task(name="score")(self.score)
         self.queue.periodic_task(crontab(minute="*"), name="again")(self.take_up)
         self.queue.periodic_task(crontab(minute="7"), name="retention")(self.delete_old)
+        self.queue.periodic_task(crontab(minute="17"), name="broken-off")(self.delete_broken_off)
 
     def enqueue(self, study_id: str) -> None:
         """Say that a study waits."""
@@ -77,6 +78,11 @@ class Jobs:
         """Delete what is older than the retention time."""
         with self._sessions.begin() as session:
             delete_old_studies(session, self.settings)
+
+    def delete_broken_off(self) -> None:
+        """Delete uploads that were broken off, and files that belong to nothing."""
+        with self._sessions.begin() as session:
+            drop_old_uploads(session, self.settings)
 
     def _free(self) -> tuple[Any, ...]:
         return (
@@ -106,29 +112,22 @@ class Jobs:
         result = (
             score_study(folder / FILES, folder / SHOWN, self.settings, self._apart)
             if attempts <= MOST_ATTEMPTS
-            else {"findings": [], "chosen": 0, "why": ""}
+            else {"findings": [], "chosen": 0, "why": "", "answer": None}
         )
-        self._finish(study_id, attempts, result)
+        self._finish(study_id, lease, result)
 
-    def _finish(self, study_id: str, attempt: int, result: dict[str, Any]) -> None:
+    def _finish(self, study_id: str, lease: datetime, result: dict[str, Any]) -> None:
         with self._sessions.begin() as session:
-            # Deleted meanwhile, or taken up by another worker that thought this one dead.
+            # Deleted meanwhile, more of it came, or another worker that thought this one dead
+            # took it up: each lease ends at a moment of its own.
             study = session.scalar(
                 select(Study)
-                .where(Study.id == study_id, Study.state == SCORING, Study.attempts == attempt)
+                .where(Study.id == study_id, Study.state == SCORING, Study.lease == lease)
                 .with_for_update()
             )
             if study is None:
                 return
-            shown = result["findings"][result["chosen"]] if result["findings"] else {}
-            more: dict[str, Any] = {"why": result["why"]}
-            if self.settings.anonymise:
-                more["identity"] = {}
-            study.findings = [one | more for one in result["findings"]]
-            study.chosen = result["chosen"]
-            study.decision = shown.get("decision") or shown.get("status") or "failed"
-            study.probability = shown.get("probability")
-            study.priority = PRIORITIES[study.decision]
+            answer_study(study, result, anonymous=self.settings.anonymise)
             study.state, study.lease, study.finished = DONE, None, now()
             record(session, "worker", "scored", study_id, study.decision)
 

@@ -1,8 +1,9 @@
 """Answer browsers: the worklist, a study, accounts, the audit log."""
 
+from collections import Counter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from sqlalchemy import delete, select
 
@@ -16,7 +17,10 @@ from meninx.web.accounts import (
     sign_out,
 )
 from meninx.web.audit import record
-from meninx.web.database import AuditEntry, SignIn, Token, User
+from meninx.web.database import DONE, AuditEntry, SignIn, Token, User
+from meninx.web.measurements import measurement_told, measurements_of
+from meninx.web.reports import identity_of, report_html, report_pdf
+from meninx.web.series import SeriesView, series_views
 from meninx.web.serving import (
     COOKIE,
     AdministratorNeeded,
@@ -24,7 +28,7 @@ from meninx.web.serving import (
     SessionNeeded,
     Web,
     WebNeeded,
-    limited,
+    address_of,
     seen,
     shown_file,
     study_of,
@@ -41,6 +45,7 @@ from meninx.web.studies import (
     opinions_of,
     public_findings,
 )
+from meninx.web.viewer import MAX_PANES, chosen_beside, name_in_address, viewer_data
 
 AUDIT_PAGE = 100
 pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -62,11 +67,12 @@ def sign_in_page(web: WebNeeded) -> HTMLResponse:
     return page(web, "sign-in.html", oidc=bool(web.settings.oidc_issuer))
 
 
-@pages.post("/sign-in", dependencies=[Depends(limited)])
+@pages.post("/sign-in")
 def signing_in(
-    web: WebNeeded, name: Annotated[str, Form()], password: Annotated[str, Form()]
+    request: Request, web: WebNeeded, name: Annotated[str, Form()], password: Annotated[str, Form()]
 ) -> Response:
     """Open a session, or say that it is not possible."""
+    web.sign_ins.check(f"{name}\0{address_of(request)}")
     try:
         with web.sessions() as session:
             try:
@@ -123,20 +129,32 @@ def worklist(
 
 @pages.get("/studies/{study_id}")
 def study_page(
-    study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
-    scan: int | None = None, beside: int | None = None,
+    request: Request, study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    scan: int | None = None, beside: Annotated[list[str] | None, Query()] = None,
 ) -> HTMLResponse:  # fmt: skip
     """Show a study: images, finding, what readers said."""
     study = study_of(session, study_id)
     seen(session, reader, study)
-    numbers = range(len(study.findings))
-    number = scan if scan is not None and scan in numbers else study.chosen
-    return page(
-        web, "study.html", reader, study=study, number=number,
-        finding=study.findings[number] if study.findings else None,
-        beside=beside if beside in numbers and beside != number else None,
-        opinions=opinions_of(session, study), card=detector_told(web),
+    series = series_views(study)
+    number = scan if scan is not None and scan in range(len(series)) else study.chosen
+    shown = series[number] if series else None
+    opinions = opinions_of(session, study)
+    panes: list[SeriesView] = []
+    if shown and shown.viewer:
+        panes = [shown, *chosen_beside(shown, beside or [], [])]
+    shown_page = page(
+        web, "study.html", reader, study=study, identity=identity_of(study),
+        series=series, shown=shown, panes=panes,
+        number=number, finding=shown.finding if shown else None,
+        data=viewer_data(session, reader, panes, opinions) if panes else None,
+        beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,
+        opinions=opinions, counts=Counter(one.scan for one in opinions),
+        card=detector_told(web),
     )  # fmt: skip
+    if request.headers.get("hx-request") and study.state == DONE:
+        # A page that waited is loaded anew: scripts of a part that is swapped in never run.
+        shown_page.headers["HX-Refresh"] = "true"
+    return shown_page
 
 
 def detector_told(web: Web) -> dict[str, Any]:
@@ -166,11 +184,18 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
     """Send the findings as a file."""
     study = study_of(session, study_id)
     record(session, reader.name, "exported JSON", study.id)
+    series = series_views(study)
+    names = [one.name for one in series]
     told = {
         "use": "research only, not for diagnosis", "study": study.id,
         "findings": public_findings(study),
+        "measurements": [
+            measurement_told(one, series[one.scan], reader)
+            for one in measurements_of(session, study)
+        ],
         "opinions": [
-            {"user": one.user_name, "verdict": one.verdict, "note": one.note,
+            {"scan": one.scan, "series": names[one.scan] if one.scan < len(names) else None,
+             "user": one.user_name, "verdict": one.verdict, "note": one.note,
              "region": one.region, "made": one.made.isoformat(), "signature": one.signature}
             for one in opinions_of(session, study)
         ],
@@ -191,24 +216,17 @@ def objects_zip(
 
 @pages.get("/studies/{study_id}/report.pdf")
 def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
-    """Send a report of the scan that is shown first, as PDF."""
-    from weasyprint import HTML
-
+    """Send a report of all series, as PDF."""
     study = study_of(session, study_id)
     record(session, reader.name, "exported PDF", study.id)
-    finding = study.findings[study.chosen] if study.findings else None
-    picture = None
-    if finding and finding.get("viewer") and finding["viewer"]["picture"]:
-        picture = shown_file(web, study, finding["viewer"]["picture"]).as_uri()
-    text = web.pages.get_template("report.html").render(
-        study=study, finding=finding, picture=picture, reader=reader,
-        opinions=opinions_of(session, study), card=detector_told(web),
+    html = report_html(
+        web, study, opinions_of(session, study), measurements_of(session, study), reader,
+        detector_told(web),
     )  # fmt: skip
     name = f'attachment; filename="{study.id}.pdf"'
     return Response(
-        HTML(string=text).write_pdf(), media_type="application/pdf",
-        headers={"Content-Disposition": name},
-    )  # fmt: skip
+        report_pdf(html), media_type="application/pdf", headers={"Content-Disposition": name}
+    )
 
 
 @pages.post("/studies/{study_id}/opinions")
@@ -219,9 +237,10 @@ def say(
 ) -> Response:  # fmt: skip
     """Store what the reader says."""
     study = study_of(session, study_id)
-    marked = region_of(region) if verdict == "region" else None
+    # A mark that was made belongs to what is said, whichever button stores it.
+    marked = region_of(region) if region or verdict == "region" else None
     add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
-    return _away(f"/studies/{study.id}?scan={scan}#said")
+    return _away(f"/studies/{study.id}?scan={scan}&said=1#said")
 
 
 def region_of(text: str) -> dict[str, list[int]]:

@@ -28,6 +28,9 @@ WHY = {
     "failed": "no series could be read",
 }
 
+# Images of a refused series that are shown.
+MAX_PREVIEWED = 9
+
 
 def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> dict[str, Any]:
     """Score a study in a process apart.
@@ -40,13 +43,16 @@ def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) ->
 
     Returns:
         `findings`, the public JSON of each scan with what the viewer needs, and `chosen`, the index
-        of the one to show first; one failed scan if the process ended badly.
+        of the one to show first, and `answer`, that of the study from all of them; one failed scan
+        if the process ended badly.
     """
     try:
         return sandbox.call(write_study, files, out, settings.model)
     except InputError as error:
         finding = Findings.of_error(error, {})
-        return {"findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"]}
+        return {
+            "findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"], "answer": None,
+        }  # fmt: skip
 
 
 def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
@@ -68,14 +74,72 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     out.mkdir(parents=True)
     detector = cached_detector(model)
     write_results = _results_writer(files, out / RESULTS)
-    told = []
+    told: list[dict[str, Any]] = []
+    found: list[Findings] = []
     for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
-        told.append(findings.as_json() | {"scan": f"series {number + 1}"})
+        found.append(findings)
+        name = f"series {number + 1}"
+        told.append(findings.as_json() | {"scan": name})
+        told[-1]["series"] = series_of(findings, scan, files)
         told[-1]["objects"] = write_results(scan, findings, bundle)
         if scan is not None:
-            told[-1]["viewer"] = write_viewer_files(scan, bundle, out, number)
+            told[-1]["viewer"] = write_viewer_files(scan, findings, bundle, out, number)
+        elif findings.status == "refused":
+            told[-1]["preview"] = write_preview(findings, files, out, number)
     chosen, why = chosen_of(told)
-    return {"findings": told, "chosen": chosen, "why": why}
+    answer = detector.score_study(found, "")
+    counted = [one["scan"] for one, own in zip(told, found, strict=True)
+               if own.scan in answer.series]  # fmt: skip
+    return {
+        "findings": told, "chosen": chosen, "why": why,
+        "answer": answer.as_json() | {"series": counted},
+    }  # fmt: skip
+
+
+def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, Any]:
+    """Return what a reader calls a series by, as far as the scan tells.
+
+    Args:
+        findings: Of the scan.
+        scan: That was read; None where it could not be.
+        files: Folder of the study's files.
+
+    Returns:
+        UID, kept file name, sequence, plane, number of slices, status and reason; number and
+        description are the headers' to tell.
+    """
+    path = Path(findings.scan)
+    return {
+        "uid": findings.identity.get("series_instance_uid", ""), "number": None, "description": "",
+        "file": str(path.relative_to(files)) if path.is_relative_to(files) else "",
+        "sequence": findings.sequence, "plane": scan.view.plane if scan else None,
+        "slices": len(scan) if scan else None, "status": findings.status,
+        "reason": findings.reason,
+    }  # fmt: skip
+
+
+def write_preview(findings: Findings, files: Path, out: Path, number: int) -> str | None:
+    """Write images of a series that was refused before it became a scan, as its files store them.
+
+    Args:
+        findings: Of the series.
+        files: Folder of the study's files.
+        out: Folder to write into.
+        number: Of the series in its study.
+
+    Returns:
+        Name of the picture; None where no image can be read.
+    """
+    from meninx.render.thumbnail import contact_sheet
+    from meninx.scan.reading import stored_images
+
+    uid = findings.identity.get("series_instance_uid", "")
+    images = stored_images(files, uid, MAX_PREVIEWED) if uid else []
+    if not images:
+        return None
+    name = f"{number}-preview.png"
+    contact_sheet(images).save(out / name)
+    return name
 
 
 def _results_writer(files: Path, out: Path) -> Any:
@@ -102,12 +166,13 @@ def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
 
 
 def write_viewer_files(
-    scan: Scan, bundle: "Bundle | None", out: Path, number: int
+    scan: Scan, findings: Findings, bundle: "Bundle | None", out: Path, number: int
 ) -> dict[str, Any]:
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:
         scan: That was read.
+        findings: Of it.
         bundle: Of it; None where it was not scored.
         out: Folder to write into.
         number: Of the scan in its study.
@@ -115,6 +180,8 @@ def write_viewer_files(
     Returns:
         What the viewer must know: plane, sequence, shape, axis of slices, names of the files.
     """
+    from meninx.render.region import describe_region, midline_of
+    from meninx.render.thumbnail import thumbnail
     from meninx.scan.nifti import write_nifti
 
     # A picture has no geometry; as a slice of its own it is shown as it is stored.
@@ -122,11 +189,15 @@ def write_viewer_files(
     if scan.affine is None:
         placed = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
     write_nifti(_as_stored(scan.voxels), placed, out / f"{number}.nii")
+    thumbnail(scan, findings).save(out / f"{number}-thumb.png")
     viewer: dict[str, Any] = {
-        "volume": f"{number}.nii", "heat": None, "picture": None, "plane": scan.view.plane,
-        "sequence": scan.sequence, "shape": list(scan.voxels.shape),
-        "slice_axis": scan.view.slice_axis, "geometry": scan.affine is not None,
-        "withheld": None,
+        "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
+        "picture": None, "plane": scan.view.plane, "sequence": scan.sequence,
+        "shape": list(scan.voxels.shape), "slice_axis": scan.view.slice_axis,
+        "geometry": scan.affine is not None,
+        "withheld": None, "region": None, "midline_mm": midline_of(scan),
+        "affine": None if scan.affine is None else np.round(scan.affine, 6).tolist(),
+        "spacing_mm": None if scan.spacing_mm is None else np.round(scan.spacing_mm, 4).tolist(),
     }  # fmt: skip
     if bundle is not None:
         bundle.picture().save(out / f"{number}.png")
@@ -135,6 +206,8 @@ def write_viewer_files(
         if heat is not None:
             write_nifti(heat, placed, out / f"{number}-heat.nii")
             viewer["heat"] = f"{number}-heat.nii"
+            region = describe_region(scan, heat)
+            viewer["region"] = None if region is None else region.as_json()
     return viewer
 
 

@@ -25,11 +25,13 @@ COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
 SAFE = ("GET", "HEAD", "OPTIONS")
 MINUTE = 60.0
+# So many are counted before those of the last minute alone are kept.
+MOST_COUNTED = 10_000
 
 
 @dataclass
 class RateLimit:
-    """Count requests of the last minute by who asks.
+    """Count attempts of the last minute by whoever makes them.
 
     Args:
         most: Allowed in a minute.
@@ -39,21 +41,31 @@ class RateLimit:
     _seen: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
 
     def check(self, who: str) -> None:
-        """Count a request.
+        """Count an attempt.
 
         Args:
-            who: An address.
+            who: What tells one from another, such as account and address.
 
         Raises:
             HTTPException: 429 if there were too many.
         """
+        if len(self._seen) > MOST_COUNTED:
+            self._forget()
         times, moment = self._seen[who], time.monotonic()
         while times and moment - times[0] > MINUTE:
             times.popleft()
         if len(times) >= self.most:
             wait = str(int(MINUTE - (moment - times[0])) + 1)
-            raise HTTPException(429, "too many requests", headers={"Retry-After": wait})
+            raise HTTPException(429, "too many attempts; wait", headers={"Retry-After": wait})
         times.append(moment)
+
+    def _forget(self) -> None:
+        """Drop those whose last attempt is long ago: names are for anybody to make up."""
+        moment = time.monotonic()
+        old = [who for who, times in list(self._seen.items())
+               if not times or moment - times[-1] > MINUTE]  # fmt: skip
+        for who in old:
+            self._seen.pop(who, None)
 
 
 class Web:
@@ -67,7 +79,8 @@ class Web:
 
     def __init__(self, settings: Settings, sessions: sessionmaker[Any], jobs: Jobs) -> None:
         self.settings, self.sessions, self.jobs = settings, sessions, jobs
-        self.rate_limit = RateLimit(settings.requests_per_minute)
+        self.sign_ins = RateLimit(settings.attempts_per_minute)
+        self.wrong_keys = RateLimit(settings.attempts_per_minute)
         self.key = signing_key(settings.data / "signing.key")
         self.pages = Environment(
             loader=PackageLoader("meninx.web"),
@@ -116,7 +129,8 @@ class MustChangePassword(Exception):
 async def form_word(request: Request) -> str:
     """Return the word that a form or a program brings along, to prove that its page was ours."""
     word = request.headers.get(CSRF_HEADER, "")
-    form = "form" in request.headers.get("content-type", "")
+    # Files come by programs alone, which send the header: nobody's are read before it is known who.
+    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     if form and not word and request.method not in SAFE:
         word = str((await request.form()).get("csrf", ""))
     return word
@@ -147,6 +161,9 @@ def reader_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(for
         else:
             reader = reader_of_cookie(session, secret, web.settings) if secret else None
     if reader is None:
+        if scheme.lower() == "bearer":
+            # Wrong ones alone: a right key works whatever others behind its address do.
+            web.wrong_keys.check(address_of(request))
         raise NotSignedIn
     if scheme.lower() == "bearer":
         return reader
@@ -180,9 +197,9 @@ def administrator_of(reader: ReaderNeeded) -> Reader:
 AdministratorNeeded = Annotated[Reader, Depends(administrator_of, scope="function")]
 
 
-def limited(request: Request, web: WebNeeded) -> None:
-    """Count a request against its limit, by the address that it comes from."""
-    web.rate_limit.check(request.client.host if request.client else "")
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from."""
+    return request.client.host if request.client else ""
 
 
 def study_of(session: Session, study_id: str) -> Study:
@@ -224,12 +241,9 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     Raises:
         HTTPException: 404 for any other name.
     """
-    names = {
-        one["viewer"][kind]
-        for one in study.findings
-        for kind in ("volume", "heat", "picture")
-        if one.get("viewer") and one["viewer"][kind]
-    }
+    kinds = ("volume", "heat", "picture", "thumb")
+    names = {(one.get("viewer") or {}).get(kind) for one in study.findings for kind in kinds}
+    names |= {one.get("preview") for one in study.findings}
     path = web.settings.studies / study.id / SHOWN / name
     if name not in names or not path.is_file():
         raise HTTPException(404, "no such file")

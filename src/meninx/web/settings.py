@@ -22,8 +22,9 @@ class Settings(BaseSettings):
         worker_bytes: Memory of the process that decodes and scores one study.
         worker_seconds: Time of that process.
         retention_days: Studies are deleted after so many days; 0 keeps them.
-        anonymise: Whether names of files and UIDs are dropped on arrival.
-        requests_per_minute: Of one address, on the API and to sign in.
+        anonymise: Whether identity, names of files and UIDs are dropped on arrival.
+        attempts_per_minute: To sign in to one account from one address, or with wrong keys from one
+            address.
         oidc_issuer: Address of an OpenID Connect provider; empty for none.
         oidc_client: Our name there.
         oidc_secret: Our secret there.
@@ -44,7 +45,7 @@ class Settings(BaseSettings):
     worker_seconds: int = 300
     retention_days: int = 0
     anonymise: bool = False
-    requests_per_minute: int = 600
+    attempts_per_minute: int = 30
     oidc_issuer: str = ""
     oidc_client: str = ""
     oidc_secret: str = ""

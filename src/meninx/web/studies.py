@@ -3,33 +3,54 @@
 import hashlib
 import hmac
 import shutil
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import delete, event, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from meninx.errors import LimitExceeded, OptionError
+from meninx.errors import InputError, LimitExceeded, OptionError
+from meninx.scan.heading import Heading
+from meninx.scan.limits import DEFAULT_LIMITS
 from meninx.web.accounts import Reader
+from meninx.web.arrival import (
+    Arrival,
+    arrived_files,
+    base_name,
+    merged_series,
+    nameless,
+    note_name,
+    sorted_into_studies,
+    stored_name,
+    unpack,
+)
 from meninx.web.audit import record
 from meninx.web.database import DONE, RECEIVED, SCORING, Opinion, Study, Upload, new_id, now
+from meninx.web.marks import check_box
 from meninx.web.settings import Settings
 
-CHUNK = 1024**2
 PAGE = 50
+# An upload that nothing came to for so long was broken off.
+UPLOAD_HOURS = 24
 # The referred and the positive first, then what no answer was given to, then the rest.
 PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
-ANONYMOUS = "anonymous study"
+ANONYMOUS, UNTITLED = "anonymous study", "untitled"
+# What a study has from its headings, by the same names.
+IDENTITY = (
+    "patient_name", "patient_id", "birth_date", "accession", "study_date", "study_time",
+    "description", "study_uid",
+)  # fmt: skip
 Verdict = Literal["agree", "disagree", "region"]
 Order = Literal["priority", "received", "title", "probability"]
 # Of a study's folder: what was uploaded, what the viewer shows, and in there the DICOM objects.
 FILES, SHOWN, RESULTS = "files", "shown", "results"
 # Of a stored finding, what is no part of the public JSON.
-OWN_KEYS = ("viewer", "why", "objects")
+OWN_KEYS = ("viewer", "preview", "why", "objects", "series")
 
 
 def public_findings(study: Study) -> list[dict[str, Any]]:
@@ -39,9 +60,51 @@ def public_findings(study: Study) -> list[dict[str, Any]]:
     ]
 
 
+def series_told(study: Study) -> list[dict[str, Any]]:
+    """Return what is known of each series: of its findings once it is done, else of its headers."""
+    found = [one["series"] for one in study.findings if "series" in one]
+    return found or list(study.series)
+
+
+def answer_study(study: Study, result: Mapping[str, Any], *, anonymous: bool) -> None:
+    """Write down what the detector says of a study: of each series, and of all at once.
+
+    Args:
+        study: That was scored.
+        result: As `scoring.score_study` returns it.
+        anonymous: Whether what headers and names of files tell is left out.
+    """
+    found = []
+    for one in result["findings"]:
+        more: dict[str, Any] = {"why": result["why"]}
+        if "series" in one:
+            more["series"] = _named(study, one["series"])
+        if anonymous:
+            more["identity"] = {}
+            more["series"] = one.get("series", {}) | {"uid": "", "file": ""}
+        found.append(one | more)
+    shown = found[result["chosen"]] if found else {}
+    whole = result["answer"]
+    study.findings, study.chosen = found, result["chosen"]
+    study.answer = whole and {**whole, "study": study.id}
+    answer = whole or shown
+    study.decision = answer.get("decision") or answer.get("status") or "failed"
+    study.probability = answer.get("probability")
+    study.priority = PRIORITIES[study.decision]
+
+
+def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a series with number and description of its headers, and its file's own name."""
+    told = [one for one in study.series if one["uid"] and one["uid"] == series["uid"]]
+    # Careless exports give several series one UID: then a description would be a guess.
+    more = {key: told[0][key] for key in ("number", "description")} if len(told) == 1 else {}
+    file = study.file_names.get(series["file"], "")
+    return {**series, **more, "file": file}
+
+
 def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
     """Begin an upload, of one or of many files; return what it is known by."""
-    shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or "untitled"
+    shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or UNTITLED
     upload = Upload(id=new_id(), user_id=reader.id, title=shown, bytes=0)
     session.add(upload)
     folder_of(settings, upload.id).mkdir(parents=True)
@@ -73,6 +136,40 @@ def own_upload(session: Session, reader: Reader, upload_id: str) -> Upload:
     return upload
 
 
+def drop_upload(session: Session, upload: Upload, settings: Settings) -> None:
+    """Delete an upload with its files."""
+    session.delete(upload)
+    shutil.rmtree(folder_of(settings, upload.id), ignore_errors=True)
+
+
+def drop_old_uploads(session: Session, settings: Settings) -> int:
+    """Delete uploads that were broken off, and files that belong to nothing.
+
+    Args:
+        session: Of the database.
+        settings: Say where files are kept.
+
+    Returns:
+        How many folders went.
+    """
+    limit = now() - timedelta(hours=UPLOAD_HOURS)
+    uploads = select(Upload.id).where(Upload.created >= limit)
+    kept = {*session.scalars(uploads), *session.scalars(select(Study.id))}
+    broken_off = [
+        folder for folder in (*settings.uploads.iterdir(), *settings.studies.iterdir())
+        if folder.name not in kept and _last_change(folder) < limit
+    ]  # fmt: skip
+    for folder in broken_off:
+        shutil.rmtree(folder, ignore_errors=True)
+    session.execute(delete(Upload).where(Upload.id.in_([folder.name for folder in broken_off])))
+    return len(broken_off)
+
+
+def _last_change(folder: Path) -> datetime:
+    times = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
+    return datetime.fromtimestamp(max(times), UTC)
+
+
 def file_of(settings: Settings, upload_id: str, name: str) -> Path:
     """Return where a file of an upload lies, whatever its name tries.
 
@@ -82,12 +179,9 @@ def file_of(settings: Settings, upload_id: str, name: str) -> Path:
         name: As the browser has it, folders and all.
 
     Returns:
-        A path inside the upload's folder: the name's hash with its suffix, so that order, folders
-        and odd signs of names mean nothing here.
+        A path inside the upload's folder.
     """
-    suffix = "".join(PurePosixPath(name.replace("\\", "/")).suffixes[-2:])[-12:]
-    safe = "".join(sign for sign in suffix.lower() if sign.isalnum() or sign == ".")
-    return folder_of(settings, upload_id) / (hashlib.sha256(name.encode()).hexdigest()[:32] + safe)
+    return folder_of(settings, upload_id) / stored_name(name)
 
 
 def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Settings) -> int:
@@ -108,13 +202,16 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
         LimitExceeded: If the upload becomes too large.
     """
     path = file_of(settings, upload.id, name)
-    there = path.stat().st_size if path.exists() else 0
+    known = path.exists()
+    there = path.stat().st_size if known else 0
     if offset > there:
         raise OptionError(f"part at {offset}, but only {there} bytes came before")
     new = data[there - offset :]
     total = upload.bytes + len(new)
     if total > settings.upload_bytes:
         raise LimitExceeded(f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}")
+    if not known:
+        note_name(path.parent, path.name, nameless(name) if settings.anonymise else name)
     with path.open("ab") as file:
         file.write(new)
     upload.bytes = total
@@ -122,66 +219,180 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
 
 
 def finish_upload(
-    session: Session, reader: Reader, upload: Upload, settings: Settings
-) -> tuple[Study, bool]:
-    """Turn an upload into a study that waits for the detector.
+    session: Session, reader: Reader, upload: Upload, settings: Settings, *, together: bool = False
+) -> list[tuple[Study, bool]]:
+    """Turn an upload into studies that wait for the detector, each of one patient.
 
     Args:
         session: Of the database.
         reader: Who uploads.
         upload: All of whose files are there.
         settings: Say where studies are kept.
+        together: Whether its pictures and volumes are of one person, from one visit.
 
     Returns:
-        The study, and whether it is new: the same content is kept and scored once.
+        At least one study, and whether it is new: the same content is kept and scored once.
 
     Raises:
         OptionError: If it holds no file.
+        InputError: If a zip is damaged, leads out of itself, or unpacks to too much.
     """
     folder = folder_of(settings, upload.id)
-    files = sorted(file for file in folder.iterdir() if file.is_file())
+    limits = replace(DEFAULT_LIMITS, zip_bytes=settings.upload_bytes)
+    try:
+        unpack(folder, limits, anonymous=settings.anonymise)
+    except InputError:
+        # Nothing could make it good: it goes at once.
+        drop_upload(session, upload, settings)
+        session.commit()
+        raise
+    files = arrived_files(folder)
     if not files:
         raise OptionError("the upload holds no file")
-    digest = content_hash(files)
-    known = session.scalar(select(Study).where(Study.content_hash == digest))
+    arrivals = sorted_into_studies(files, together=together)
+    kept = [
+        _keep(session, reader, _described(upload, arrival, settings, alone=len(arrivals) == 1),
+              arrival, settings)
+        for arrival in arrivals
+    ]  # fmt: skip
+    session.delete(upload)
+    session.flush()
+    # What is killed before the commit leaves the upload as it was.
+    event.listen(session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True),
+                 once=True)  # fmt: skip
+    return kept
+
+
+def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: bool) -> Study:
+    """Return the study that an arrival becomes, with its identity."""
+    study = Study(
+        id=new_id(), title=upload.title, uploader_id=upload.user_id, state=RECEIVED, findings=[],
+        received=now(), priority=WAITING, series=[], file_names={},
+        content_hash=arrival.content_hash,
+        bytes=sum(one.path.stat().st_size for one in arrival.files),
+    )  # fmt: skip
+    if settings.anonymise:
+        return study
+    told = arrival.heading
+    if not alone:
+        own = base_name(arrival.files[0].name)
+        study.title = (told.description or upload.title if told.study_uid else own)[:300]
+    elif upload.title == UNTITLED:
+        study.title = told.description or told.patient_name or UNTITLED
+    for name in IDENTITY:
+        setattr(study, name, getattr(told, name))
+    study.patient_key = person_key(told)
+    study.series = merged_series([], arrival.files)
+    return study
+
+
+def person_key(heading: Heading) -> str:
+    """Return what is equal for studies of one person alone; empty where in doubt.
+
+    Careless exports give many people one PatientID, so name and birth date have to agree as well.
+    """
+    name = "".join(sign for sign in heading.patient_name.casefold() if sign.isalnum())
+    if not heading.patient_id and not (name and heading.birth_date):
+        return ""
+    told = "\0".join((heading.patient, name, heading.birth_date))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _keep(
+    session: Session, reader: Reader, study: Study, arrival: Arrival, settings: Settings
+) -> tuple[Study, bool]:
+    """Store a study and its files, unless its content is here already.
+
+    Args:
+        session: Of the database.
+        reader: Who uploads.
+        study: As `_described` made it.
+        arrival: Its files.
+        settings: Say where studies are kept.
+
+    Returns:
+        The study that holds the files now, and whether it waits for the detector because of them.
+    """
+    same = select(Study).where(Study.content_hash == study.content_hash)
+    known = session.scalar(same)
+    if known is None and (part := _other_part(session, study)) is not None:
+        return part, _grow(session, reader, part, study, arrival, settings)
     if known is None:
-        study = Study(
-            id=new_id(), title=upload.title, content_hash=digest, uploader_id=reader.id,
-            bytes=sum(file.stat().st_size for file in files), state=RECEIVED, findings=[],
-            received=now(), priority=WAITING,
-        )  # fmt: skip
-        target = settings.studies / study.id / FILES
-        target.parent.mkdir(parents=True)
-        folder.rename(target)
+        target = settings.studies / study.id
+        names = arrival.stored_names()
+        if not settings.anonymise:
+            study.file_names = {
+                names[one.path]: base_name(one.name)
+                for one in arrival.files if one.kind != "dicom"
+            }  # fmt: skip
+        event.listen(session, "after_rollback", lambda _: shutil.rmtree(target, ignore_errors=True),
+                     once=True)  # fmt: skip
+        _place(names, target / FILES)
         try:
             with session.begin_nested():
                 session.add(study)
         except IntegrityError:
             # Somebody else's upload of the same files was faster.
-            shutil.rmtree(target.parent)
-            known = session.scalar(select(Study).where(Study.content_hash == digest))
-        else:
-            session.delete(upload)
-            record(session, reader.name, "uploaded", study.id)
-            return study, True
-    shutil.rmtree(folder, ignore_errors=True)
-    session.delete(upload)
+            shutil.rmtree(target)
+            known = session.scalar(same)
     if known is None:
-        raise OptionError("the upload was lost; begin again")
+        record(session, reader.name, "uploaded", study.id)
+        return study, True
     record(session, reader.name, "uploaded again", known.id)
     return known, False
 
 
-def content_hash(files: list[Path]) -> str:
-    """Return one SHA-256 of some files' contents, whatever their names and order."""
-    each = []
-    for file in files:
-        digest = hashlib.sha256()
-        with file.open("rb") as opened:
-            while part := opened.read(CHUNK):
-                digest.update(part)
-        each.append(digest.hexdigest())
-    return hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()
+def _other_part(session: Session, study: Study) -> Study | None:
+    """Return the study that a new one is the rest of: of one person, with one StudyInstanceUID.
+
+    Opinions are about its series as they were: what was judged by a reader stays as it is.
+    """
+    if not study.study_uid or not study.patient_key:
+        return None
+    judged = select(Opinion.study_id)
+    return session.scalar(
+        select(Study).where(
+            Study.study_uid == study.study_uid, Study.patient_key == study.patient_key,
+            Study.id.not_in(judged),
+        )
+    )  # fmt: skip
+
+
+def _grow(
+    session: Session, reader: Reader, study: Study, more: Study, arrival: Arrival,
+    settings: Settings,
+) -> bool:  # fmt: skip
+    """Add files to a study, to be scored anew; return whether there were any new ones."""
+    folder = settings.studies / study.id / FILES
+    names = {path: name for path, name in arrival.stored_names().items()
+             if not (folder / name).exists()}  # fmt: skip
+    if not names:
+        record(session, reader.name, "uploaded again", study.id)
+        return False
+    # Written first: whoever adds to it at the same time waits here.
+    session.execute(
+        update(Study).where(Study.id == study.id)
+        .values(state=RECEIVED, lease=None, priority=WAITING, attempts=0)
+    )  # fmt: skip
+    session.refresh(study)
+    _place(names, folder)
+    study.series = merged_series(study.series, [one for one in arrival.files if one.path in names])
+    study.bytes += sum(path.stat().st_size for path in names)
+    told = study.content_hash + more.content_hash
+    study.content_hash = hashlib.sha256(told.encode()).hexdigest()
+    record(session, reader.name, "more uploaded", study.id)
+    return True
+
+
+def _place(names: Mapping[Path, str], folder: Path) -> None:
+    """Put files into a study's folder; where they gathered they stay until all is committed."""
+    for path, name in names.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(path)
+        except OSError:  # a file system that knows no links
+            shutil.copyfile(path, target)
 
 
 @dataclass(frozen=True)
@@ -260,19 +471,22 @@ def add_opinion(
         scan: Which of its scans.
         verdict: `agree`, `disagree` or `region`.
         note: In words.
-        region: Two voxels `from` and `to` of a marked box, or None.
+        region: Two voxels `from` and `to` of a marked box, both inside it; None without a mark.
         key: Secret of this server that signs.
 
     Returns:
         What was stored.
 
     Raises:
-        OptionError: If there is no such scan, or a region is marked that is none.
+        OptionError: If there is no such scan, or a mark is missing, outside the image or inside
+            out.
     """
     if scan >= max(1, len(study.findings)):
         raise OptionError(f"the study has no scan {scan}")
-    if (verdict == "region") != (region is not None and set(region) == {"from", "to"}):
-        raise OptionError("a region has two corners, `from` and `to`; other verdicts have none")
+    if verdict == "region" and region is None:
+        raise OptionError("mark two corners in the image first")
+    if region is not None:
+        check_box(study.findings[scan] if study.findings else None, region)
     opinion = Opinion(
         study_id=study.id, scan=scan, user_name=reader.name, verdict=verdict, note=note[:4000],
         region=region, made=now(),

@@ -1,0 +1,22 @@
+// A note and a mark outlive an ended session: they stay in this tab until they are stored.
+export class Draft {
+  constructor(study, scan, form) {
+    this.key = `draft:${study}:${scan}`;
+    this.note = form.elements.note;
+    const address = new URL(location.href);
+    if (address.searchParams.has("said")) {
+      sessionStorage.removeItem(this.key);
+      address.searchParams.delete("said");
+      history.replaceState(null, "", address);
+    }
+    const { note = "", mark = null } = JSON.parse(sessionStorage.getItem(this.key) ?? "{}");
+    this.note.value ||= note;
+    this.mark = mark;
+    this.note.addEventListener("input", () => this.keep());
+  }
+
+  keep(mark = this.mark) {
+    this.mark = mark;
+    sessionStorage.setItem(this.key, JSON.stringify({ note: this.note.value, mark }));
+  }
+}

@@ -1,0 +1,90 @@
+// What mouse, pen and fingers do over the panes.
+const CLICK = 4; // pixels that a hand trembles
+const SWIPE = 14; // pixels of a finger to a slice
+
+export function followPointer(pane, viewer) {
+  const { svg } = pane.overlay;
+  const fingers = new Map();
+  let held = null;
+
+  const at = (event) => {
+    const box = svg.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+
+  function pinch() {
+    const [[x1, y1], [x2, y2]] = [...fingers.values()];
+    return { middle: [(x1 + x2) / 2, (y1 + y2) / 2], apart: Math.hypot(x1 - x2, y1 - y2) };
+  }
+
+  svg.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    pane.canvas.focus({ preventScroll: true });
+    svg.setPointerCapture(event.pointerId);
+    const [x, y] = at(event);
+    if (event.pointerType === "touch") fingers.set(event.pointerId, [x, y]);
+    held = { start: [x, y], last: [x, y], tile: pane.tileAt(x, y), moved: false, mode: modeOf(event, viewer), pinch: fingers.size === 2 ? pinch() : null };
+    if (held.mode === "draw" && held.tile >= 0) viewer.beginMark(pane, pane.mmAt(x, y, held.tile));
+  });
+
+  svg.addEventListener("pointermove", (event) => {
+    if (!held) return;
+    const [x, y] = at(event);
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, [x, y]);
+    if (Math.hypot(x - held.start[0], y - held.start[1]) > CLICK) held.moved = true;
+    if (!held.moved || held.tile < 0) return;
+    if (fingers.size === 2) {
+      const now = pinch();
+      viewer.zoom(pane, now.apart / held.pinch.apart, pane.mmAt(...now.middle, held.tile));
+      viewer.pan(pane, held.tile, held.pinch.middle, now.middle);
+      held.pinch = now;
+      return;
+    }
+    drag(pane, viewer, held, [x, y]);
+  });
+
+  const release = (event) => {
+    fingers.delete(event.pointerId);
+    if (!held) return;
+    const { mode, moved, tile, start } = held;
+    if (!fingers.size) held = null;
+    if (event.type === "pointercancel") return;
+    if (mode === "draw") viewer.endMark();
+    else if (!moved && tile >= 0 && event.button === 0) viewer.go(pane.mmAt(...start, tile));
+  };
+  svg.addEventListener("pointerup", release);
+  svg.addEventListener("pointercancel", release);
+  svg.addEventListener("contextmenu", (event) => event.preventDefault());
+  svg.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const [x, y] = at(event);
+    const tile = pane.tileAt(x, y);
+    if (tile < 0) return;
+    if (event.ctrlKey) viewer.zoom(pane, event.deltaY > 0 ? 1 / 1.15 : 1.15, pane.mmAt(x, y, tile));
+    else viewer.step(event.deltaY > 0 ? -1 : 1, pane, pane.axisOf(pane.nv.screenSlices[tile]));
+  }, { passive: false });
+}
+
+// As in most viewers of hospitals: left sets the window, middle moves, right zooms; a finger scrolls.
+function modeOf(event, viewer) {
+  if (viewer.tool && event.button === 0) return "draw";
+  if (event.pointerType === "touch") return "scroll";
+  if (event.button === 1 || (event.button === 0 && event.shiftKey)) return "pan";
+  return event.button === 2 || event.ctrlKey ? "zoom" : "window";
+}
+
+function drag(pane, viewer, held, [x, y]) {
+  const [dx, dy] = [x - held.last[0], y - held.last[1]];
+  if (held.mode === "scroll") {
+    const slices = Math.trunc((held.last[1] - y) / SWIPE);
+    if (!slices) return;
+    viewer.step(slices, pane, pane.axisOf(pane.nv.screenSlices[held.tile]));
+    held.last = [x, held.last[1] - slices * SWIPE];
+    return;
+  }
+  if (held.mode === "draw") viewer.moveMark(pane, pane.mmAt(x, y, held.tile));
+  else if (held.mode === "pan") viewer.pan(pane, held.tile, held.last, [x, y]);
+  else if (held.mode === "zoom") viewer.zoom(pane, 1.01 ** -dy, pane.mmAt(...held.start, held.tile));
+  else viewer.windowBy(pane, dx, dy);
+  held.last = [x, y];
+}

@@ -1,0 +1,53 @@
+"""Small pictures of a series: one to know it by, and a sheet of what was refused."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from meninx.detect.findings import Findings
+from meninx.detect.preprocessing import FloatImage
+from meninx.render.heatmap import gray_picture, panel_size
+from meninx.scan.scan import Scan
+
+# Longest side of a thumbnail, and of an image of a sheet; pixels.
+THUMBNAIL, TILE = 144, 220
+GAP, COLUMNS = 4, 3
+
+
+def thumbnail(scan: Scan, findings: Findings) -> Image.Image:
+    """Return the hottest slice of a scan as a small gray picture, or the middle one.
+
+    Args:
+        scan: A scan.
+        findings: Its findings, scored or not.
+
+    Returns:
+        The slice with square pixels.
+    """
+    hottest = findings.hottest
+    one = scan.slice(len(scan) // 2 if hottest is None else hottest.index)
+    picture = Image.fromarray(gray_picture(one.image)).resize(panel_size(one))
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return picture
+
+
+def contact_sheet(images: Sequence[FloatImage]) -> Image.Image:
+    """Return images side by side, each in a square of its own.
+
+    Args:
+        images: Stored values, each of shape (h, w); at least one.
+
+    Returns:
+        A gray picture.
+    """
+    columns = min(COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    sheet = Image.new("L", (columns * (TILE + GAP) - GAP, rows * (TILE + GAP) - GAP))
+    for number, image in enumerate(images):
+        tile = Image.fromarray(gray_picture(np.asarray(image, dtype=np.float32))).convert("L")
+        scale = TILE / max(tile.size)
+        tile = tile.resize((max(1, round(tile.width * scale)), max(1, round(tile.height * scale))))
+        left, top = number % columns * (TILE + GAP), number // columns * (TILE + GAP)
+        sheet.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
+    return sheet

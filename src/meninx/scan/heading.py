@@ -1,0 +1,141 @@
+"""Read the head of a DICOM file: which patient, study and series it is of. Never its pixels."""
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import FileDataset
+from pydicom.filereader import read_partial
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from meninx.scan.dicom import DEFLATED, check_deflated, patient_key
+from meninx.scan.limits import MIB, Limits
+from meninx.scan.source import reading
+
+# All that is asked for lies at or before SeriesNumber.
+LAST_TAG = 0x00200011
+META_BYTES = 1024
+# What a deflated file may unpack to, of which no more than its head is wanted.
+DEFLATED_LIMITS = Limits(file_bytes=512 * MIB)
+LONGEST_VALUE = 300
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What the head of a DICOM file says of patient, study and series; empty where it does not.
+
+    Args:
+        patient: Hash that stands for the patient, as `dicom.patient_key` gives it.
+        patient_name: For a reader, such as "Doe, Jane".
+        patient_id: PatientID.
+        birth_date: As 1970-12-31.
+        accession: AccessionNumber.
+        study_date: As 2026-01-31.
+        study_time: As 23:59:59.
+        description: StudyDescription.
+        study_uid: StudyInstanceUID.
+        series_uid: SeriesInstanceUID.
+        series_number: SeriesNumber.
+        series_description: SeriesDescription.
+        is_directory: Whether it is a DICOMDIR, which lists other files.
+    """
+
+    patient: str = ""
+    patient_name: str = ""
+    patient_id: str = ""
+    birth_date: str = ""
+    accession: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    description: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    series_number: int | None = None
+    series_description: str = ""
+    is_directory: bool = False
+
+
+def read_heading(path: Path) -> Heading:
+    """Read the head of a DICOM file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its heading.
+
+    Raises:
+        UnreadableFile: If the file is no DICOM, or damaged before its pixels.
+        LimitExceeded: If it is deflated and unpacks to too much.
+    """
+    with reading("", "the DICOM header"), warnings.catch_warnings(), path.open("rb") as file:
+        warnings.simplefilter("ignore")  # pydicom warns of every unusual value, and says it
+        head = file.read(META_BYTES)
+        file.seek(0)
+        if DEFLATED in head[132:]:
+            check_deflated(file.read(), DEFLATED_LIMITS)
+            file.seek(0)
+        dataset = read_partial(
+            file, stop_when=lambda tag, *_: tag > LAST_TAG, force=head[128:132] != b"DICM"
+        )
+        return _heading_of(dataset)
+
+
+def _heading_of(dataset: FileDataset) -> Heading:
+    number = _text(dataset, "SeriesNumber")
+    return Heading(
+        patient=patient_key(dataset),
+        patient_name=name_for_readers(_text(dataset, "PatientName")),
+        patient_id=_text(dataset, "PatientID"),
+        birth_date=_date(dataset, "PatientBirthDate"),
+        accession=_text(dataset, "AccessionNumber"),
+        study_date=_date(dataset, "StudyDate"),
+        study_time=_time(_text(dataset, "StudyTime")),
+        description=_text(dataset, "StudyDescription"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        series_number=int(number) if re.fullmatch(r"[+-]?\d{1,9}", number) else None,
+        series_description=_text(dataset, "SeriesDescription"),
+        is_directory=dataset.file_meta.get("MediaStorageSOPClassUID")
+        == MediaStorageDirectoryStorage,
+    )
+
+
+def _text(dataset: FileDataset, name: str) -> str:
+    value: Any = dataset.get(name, "")
+    text = "" if value is None else str(value)
+    # What was not text in its character set comes as surrogates, which no database takes.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[
+        :LONGEST_VALUE
+    ]
+
+
+def _date(dataset: FileDataset, name: str) -> str:
+    told = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", _text(dataset, name))
+    return "-".join(told.groups()) if told else ""
+
+
+def _time(text: str) -> str:
+    told = re.match(r"(\d{2}):?(\d{2})(?::?(\d{2}))?", text)
+    return ":".join(part for part in told.groups() if part) if told else ""
+
+
+def name_for_readers(name: str) -> str:
+    """Return a person's name as a reader writes it.
+
+    Args:
+        name: Value of PN: family, given, middle, prefix and suffix with `^` between them, and up to
+            three writings of it with `=` between them.
+
+    Returns:
+        Family name, a comma, the other parts; the first writing that is there.
+
+    References:
+        DICOM PS3.5 6.2.1.
+    """
+    written = next((part for part in name.split("=") if part.strip("^ ")), "")
+    family, *others = (part.strip() for part in written.split("^"))
+    return ", ".join(part for part in (family, " ".join(filter(None, others))) if part)

@@ -1,0 +1,295 @@
+"""Sort the files of an upload into studies, each of one patient, before anything is scored."""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import astuple, dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from meninx.errors import InputError
+from meninx.scan.heading import Heading, read_heading
+from meninx.scan.kinds import SCAN_SUFFIXES, kind_of, zipfile_magic
+from meninx.scan.limits import Limits
+from meninx.scan.reading import unzip
+from meninx.scan.sequence import sequence_from_text
+from meninx.scan.source import SNIFFED_BYTES, unpacked_head
+
+# Of an upload's folder: which name each of its files came with, one JSON object a line. Hidden, so
+# that nothing takes it for a scan.
+NAMES = ".names"
+Kind = Literal["dicom", "volume", "unusable", "other"]
+LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file that was uploaded.
+
+    Args:
+        path: Where it lies.
+        name: As the user knows it, folders and all.
+        kind: `dicom`; `volume` for a picture or NIfTI; `unusable` for what is named as a scan and
+            can't be read as one; `other` for whatever else.
+        heading: What a DICOM file says of itself; None for others and for what can't be read.
+    """
+
+    path: Path
+    name: str
+    kind: Kind
+    heading: Heading | None = None
+
+
+@dataclass
+class Arrival:
+    """The files of one study, with what they say of it.
+
+    Args:
+        files: At least one.
+        heading: Of one of them; empty where none is DICOM.
+    """
+
+    files: list[Arrived]
+    heading: Heading = field(default_factory=Heading)
+
+    @cached_property
+    def digests(self) -> dict[Path, str]:
+        """SHA-256 of each file."""
+        return {one.path: _digest_of(one.path) for one in self.files}
+
+    @property
+    def content_hash(self) -> str:
+        """One SHA-256 of the files' contents, whatever their names and order."""
+        return hashlib.sha256("\n".join(sorted(self.digests.values())).encode()).hexdigest()
+
+    def stored_names(self) -> dict[Path, str]:
+        """Return the name under which each file is kept in its study's folder.
+
+        DICOM files are called by their content, so that one that comes again is there once. A
+        picture or volume keeps its own name as far as it is harmless: it tells the sequence.
+        """
+        names: dict[Path, str] = {}
+        for number, one in enumerate(self.files, 1):
+            if one.kind == "dicom":
+                names[one.path] = f"{self.digests[one.path]}.dcm"
+                continue
+            name = harmless(one.name, number)
+            # Case is no difference on some disks.
+            taken = {other.lower() for other in names.values()}
+            names[one.path] = name if name.lower() not in taken else f"{number}/{name}"
+        return names
+
+
+def merged_series(
+    known: Iterable[dict[str, Any]], files: Iterable[Arrived]
+) -> list[dict[str, Any]]:
+    """Return the DICOM series of a study: UID, number, description and number of files.
+
+    Args:
+        known: Series that were there before.
+        files: Of the study, that came to it.
+
+    Returns:
+        All series, by number.
+    """
+    counts: dict[tuple[str, int | None, str], int] = defaultdict(int)
+    for one in known:
+        counts[one["uid"], one["number"], one["description"]] += one["files"]
+    for told in (one.heading for one in files if one.heading is not None):
+        counts[told.series_uid, told.series_number, told.series_description] += 1
+    return [
+        {"uid": uid, "number": number, "description": description, "files": count}
+        for (uid, number, description), count in sorted(
+            counts.items(), key=lambda item: (item[0][1] or 0, item[0][0], item[0][2])
+        )
+    ]
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def harmless(name: str, number: int) -> str:
+    """Return a file name that leads nowhere, and still tells suffix and sequence.
+
+    Args:
+        name: As the user knows it, whatever it tries.
+        number: Of the file in its study, to stand in for a name.
+
+    Returns:
+        Letters, digits and `._-`, without a dot in front.
+    """
+    kept = re.sub(r"[^A-Za-z0-9._-]", "_", base_name(name)).lstrip(".")
+    return kept if 0 < len(kept) <= LONGEST_NAME else f"{number}{kept[-LONGEST_NAME:]}"
+
+
+def base_name(name: str) -> str:
+    """Return a file's name without its folders, of whichever system."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def nameless(name: str) -> str:
+    """Return what of a file name is no identity: the sequence that it tells, and the suffix."""
+    suffix = "".join(PurePosixPath(base_name(name).lower()).suffixes[-2:])
+    suffix = suffix if suffix.endswith(SCAN_SUFFIXES) else ""
+    return sequence_from_text(base_name(name)) + suffix[-len(".nii.gz") :]
+
+
+def note_name(folder: Path, stored: str, name: str) -> None:
+    """Write down which name a file of an upload came with.
+
+    Args:
+        folder: Of the upload.
+        stored: Name of the file there.
+        name: As the user knows it.
+    """
+    with (folder / NAMES).open("a", encoding="utf-8") as file:
+        file.write(json.dumps([stored, name]) + "\n")
+
+
+def stored_name(name: str) -> str:
+    """Return where a file of an upload lies in its folder, whatever its name tries.
+
+    Args:
+        name: As the user knows it, folders and all.
+
+    Returns:
+        The name's hash with its suffix, so that order, folders and odd signs mean nothing here.
+    """
+    suffix = "".join(PurePosixPath(name.replace("\\", "/")).suffixes[-2:])[-12:]
+    safe = "".join(sign for sign in suffix.lower() if sign.isalnum() or sign == ".")
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32] + safe
+
+
+def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
+    """Unpack the zips of an upload, so that their files are sorted like any others.
+
+    Args:
+        folder: Of the upload.
+        limits: Of packing.
+        anonymous: Whether names of files are dropped.
+
+    Raises:
+        InputError: If a zip is damaged, leads out of itself, or unpacks to too much.
+    """
+    names = _names_in(folder)
+    for stored, name in names.items():
+        path = folder / stored
+        # Office documents and models are zips too, and no scans.
+        if not _is_zip(path) or not (name.lower().endswith(".zip") or len(names) == 1):
+            continue
+
+        def target_of(entry: str, packed: str = name) -> Path:
+            told = f"{packed}/{entry}"
+            target = folder / stored_name(told)
+            note_name(folder, target.name, nameless(told) if anonymous else told)
+            return target
+
+        try:
+            unzip(path, target_of, limits)
+        except InputError as error:
+            said = str(error).replace(str(path), name)
+            raise type(error)(said, reason=error.reason) from error
+        path.unlink()
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return zipfile_magic(file.read(4))
+
+
+def _names_in(folder: Path) -> dict[str, str]:
+    """Return the names that files of an upload came with, by the name under which they lie."""
+    noted = folder / NAMES
+    lines = noted.read_text(encoding="utf-8").splitlines() if noted.is_file() else []
+    names = dict(json.loads(line) for line in lines)
+    there = [path.name for path in folder.iterdir() if path.is_file() and path.name != NAMES]
+    return {stored: names.get(stored, stored) for stored in sorted(there)}
+
+
+def arrived_files(folder: Path) -> list[Arrived]:
+    """Return the files of an upload, by the names that they came with."""
+    found = [look_at(folder / stored, name) for stored, name in _names_in(folder).items()]
+    return sorted(found, key=lambda one: (one.name, one.path.name))
+
+
+def look_at(path: Path, name: str) -> Arrived:
+    """Return what a file is, by its first bytes and, of DICOM, its head.
+
+    Args:
+        path: Where it lies.
+        name: As the user knows it.
+
+    Returns:
+        The file with its kind; what is damaged is kept, for the reader of scans to tell of it.
+    """
+    with path.open("rb") as file:
+        head = unpacked_head(file.read(SNIFFED_BYTES))
+    try:
+        kind = kind_of(head, name)
+    except InputError:
+        return Arrived(path, name, "unusable")
+    if kind in ("picture", "nifti"):
+        return Arrived(path, name, "volume")
+    if kind is None:
+        return Arrived(path, name, "other")
+    try:
+        heading = read_heading(path)
+    except InputError:
+        return Arrived(path, name, "dicom")
+    return Arrived(path, name, "other" if heading.is_directory else "dicom", heading)
+
+
+def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arrival]:
+    """Sort files into studies. What is in doubt stands alone: two patients are never one study.
+
+    DICOM files are one study if patient and StudyInstanceUID are equal; without that UID, if the
+    series is. A picture or volume is a study of its own.
+
+    Args:
+        files: Of an upload, at least one.
+        together: Whether the uploader says that all pictures and volumes are of one person, from
+            one visit.
+
+    Returns:
+        Studies, in the order of their first file. What can't be used goes with the only study there
+        is, else it is one of its own; what is no scan at all is left out unless there is nothing
+        else.
+    """
+    groups: dict[Hashable, list[Arrived]] = defaultdict(list)
+    kinds: dict[str, list[Arrived]] = defaultdict(list)
+    for one in files:
+        if one.kind in ("unusable", "other"):
+            kinds[one.kind].append(one)
+        else:
+            groups[_key(one, together=together)].append(one)
+    studies = [Arrival(members, _fullest_heading(members)) for members in groups.values()]
+    if len(studies) == 1:
+        studies[0].files += kinds["unusable"]
+    elif kinds["unusable"]:
+        studies.append(Arrival(kinds["unusable"]))
+    return studies or [Arrival(kinds["other"])]
+
+
+def _key(one: Arrived, *, together: bool) -> tuple[str, ...]:
+    """Return what all files of a file's study share."""
+    if one.kind == "volume":
+        return ("together",) if together else ("file", one.path.name)
+    if one.heading is None:
+        return "file", one.path.name
+    told = one.heading
+    if told.study_uid:
+        return "study", told.patient, told.study_uid
+    if told.series_uid:
+        return "series", told.patient, told.series_uid
+    return "folder", told.patient, str(PurePosixPath(one.name).parent)
+
+
+def _fullest_heading(files: Iterable[Arrived]) -> Heading:
+    """Return the heading that says most; of one study all should say the same."""
+    told = [one.heading for one in files if one.heading is not None]
+    return max(told, key=lambda one: sum(map(bool, astuple(one))), default=Heading())

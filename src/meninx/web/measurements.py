@@ -1,0 +1,124 @@
+"""Keep lengths and boxes that readers measure in images, until who made them deletes them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from meninx.errors import LimitExceeded, OptionError
+from meninx.web.accounts import Reader
+from meninx.web.audit import record
+from meninx.web.database import Measurement, Study
+from meninx.web.marks import check_box, check_place
+from meninx.web.series import SeriesView
+
+Kind = Literal["ruler", "box"]
+MAX_MEASUREMENTS = 1000
+
+
+def add_measurement(
+    session: Session, reader: Reader, study: Study, scan: int, kind: Kind,
+    ends: Mapping[str, Sequence[float]],
+) -> Measurement:  # fmt: skip
+    """Store a measurement.
+
+    Args:
+        session: Of the database.
+        reader: Who measured.
+        study: In which study.
+        scan: Number of the series, from 0.
+        kind: A length between two places, or a box of whole voxels.
+        ends: Voxels `from` and `to`; those of a length may lie between voxel centers.
+
+    Returns:
+        What was stored.
+
+    Raises:
+        OptionError: If there is no such series or image, or an end lies outside of it.
+        LimitExceeded: If the study has very many already.
+    """
+    if scan >= len(study.findings):
+        raise OptionError(f"the study has no scan {scan}")
+    finding = study.findings[scan]
+    if kind == "box":
+        ends = {name: [round(at) for at in end] for name, end in ends.items()}
+        check_box(finding, {name: [int(at) for at in end] for name, end in ends.items()})
+    else:
+        for end in ends.values():
+            check_place(finding, end)
+        if ends["from"] == ends["to"]:
+            raise OptionError("both ends are in one place; measure between two")
+    query = select(func.count()).where(Measurement.study_id == study.id)
+    if (session.scalar(query) or 0) >= MAX_MEASUREMENTS:
+        raise LimitExceeded(f"a study holds at most {MAX_MEASUREMENTS} measurements; delete some")
+    made = Measurement(study_id=study.id, scan=scan, user_name=reader.name, kind=kind,
+                       ends={name: list(end) for name, end in ends.items()})  # fmt: skip
+    session.add(made)
+    session.flush()
+    record(session, reader.name, f"measured: {kind}", study.id)
+    return made
+
+
+def measurements_of(session: Session, study: Study) -> list[Measurement]:
+    """Return what was measured in a study, the oldest first."""
+    query = select(Measurement).where(Measurement.study_id == study.id)
+    return list(session.scalars(query.order_by(Measurement.id)))
+
+
+def delete_measurement(session: Session, reader: Reader, study: Study, number: int) -> None:
+    """Delete a measurement of the reader's own.
+
+    Args:
+        session: Of the database.
+        reader: Who deletes.
+        study: In which study.
+        number: Of the measurement.
+
+    Raises:
+        OptionError: If there is none of that number, or another reader made it.
+    """
+    found = session.get(Measurement, number)
+    if found is None or found.study_id != study.id or found.user_name != reader.name:
+        raise OptionError("no such measurement of your own in this study")
+    session.delete(found)
+    record(session, reader.name, "measurement deleted", study.id)
+
+
+def measurement_in_words(one: Measurement, series: SeriesView) -> str:
+    """Return a measurement with its unit.
+
+    Args:
+        one: A measurement.
+        series: The series that it was made in.
+
+    Returns:
+        A length, or the sides of a box, in mm; in pixels where the series has no geometry.
+    """
+    spacing = series.viewer.get("spacing_mm")
+    unit = "mm" if spacing else "pixels"
+    sides = np.subtract(one.ends["to"], one.ends["from"]) * (spacing or [1, 1, 1])
+    if one.kind == "ruler":
+        return f"{np.linalg.norm(sides):.1f} {unit}"
+    sides = sides + (spacing or [1, 1, 1])
+    axis = series.viewer["slice_axis"]
+    return " x ".join(f"{sides[n]:.0f}" for n in range(3) if n != axis) + f" {unit}"
+
+
+def measurement_told(one: Measurement, series: SeriesView, reader: Reader) -> dict[str, Any]:
+    """Return a measurement as programs and the viewer get it.
+
+    Args:
+        one: A measurement.
+        series: The series that it was made in.
+        reader: Who asks.
+
+    Returns:
+        Plain values.
+    """
+    return {
+        "id": one.id, "scan": one.scan, "kind": one.kind, "from": one.ends["from"],
+        "to": one.ends["to"], "words": measurement_in_words(one, series),
+        "user": one.user_name, "made": one.made.isoformat(), "own": one.user_name == reader.name,
+    }  # fmt: skip

@@ -1,0 +1,78 @@
+"""Make the report of a study as PDF."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from meninx.web.accounts import Reader
+from meninx.web.database import Measurement, Opinion, Study, now
+from meninx.web.measurements import measurement_in_words
+from meninx.web.series import SeriesView, answer_in_words, series_views
+from meninx.web.serving import Web, shown_file
+
+
+def identity_of(study: Study) -> Mapping[str, str]:
+    """Return what a report's head says of patient and study: words under names, none empty."""
+    told = {
+        "Patient": study.patient_name, "Patient ID": study.patient_id,
+        "Born": study.birth_date, "Accession number": study.accession,
+        "Study": study.description or study.title,
+        "Study date": f"{study.study_date} {study.study_time}".strip(),
+    }  # fmt: skip
+    return {name: words for name, words in told.items() if words}
+
+
+def report_html(
+    web: Web, study: Study, opinions: list[Opinion], measured: list[Measurement], reader: Reader,
+    card: Mapping[str, Any],
+) -> str:  # fmt: skip
+    """Return the report of a study as a page to be printed: every series with its answer.
+
+    Args:
+        web: The application.
+        study: Study that is reported.
+        opinions: What readers said of it.
+        measured: What readers measured in it.
+        reader: Who asks for the report.
+        card: What is said of the detector.
+
+    Returns:
+        HTML that names the pictures by their files.
+    """
+    series = series_views(study)
+    counted = (study.answer or {}).get("series", [])
+    return web.pages.get_template("report.html").render(
+        study=study, identity=identity_of(study), series=series, opinions=opinions,
+        models=_models(series), answer=answer_in_words(study.decision),
+        reader=reader, card=card, printed=now(),
+        counted=[one.name for one in series if one.finding["scan"] in counted],
+        measured=[_measured(one, series[one.scan]) for one in measured],
+        pictures={
+            one.number: shown_file(web, study, one.viewer["picture"]).as_uri()
+            for one in series if one.viewer.get("picture")
+        },
+    )  # fmt: skip
+
+
+def _measured(one: Measurement, series: SeriesView) -> Mapping[str, Any]:
+    """Return a measurement in words, with where, by whom and when."""
+    axis = series.viewer["slice_axis"]
+    first, last = sorted(round(one.ends[end][axis]) for end in ("from", "to"))
+    return {
+        "words": measurement_in_words(one, series),
+        "kind": "length" if one.kind == "ruler" else "box",
+        "where": f"{series.name}, {series.slices_in_words(first, last)}", "user": one.user_name,
+        "made": one.made,
+    }  # fmt: skip
+
+
+def _models(series: list[SeriesView]) -> Mapping[str, str]:
+    """Return the names of the detectors that judged, by the hash of their file."""
+    models = [one.finding.get("model") or {} for one in series]
+    return {model["sha256"]: model["name"] for model in models if model}
+
+
+def report_pdf(html: str) -> bytes:
+    """Return a printed page as PDF."""
+    from weasyprint import HTML
+
+    return bytes(HTML(string=html).write_pdf())

@@ -1,0 +1,165 @@
+"""Say what pages and reports show of each series of a study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from meninx.detect.findings import types_for_reader
+from meninx.labels import TUMOR_TYPES
+from meninx.render.region import side_of
+from meninx.web.database import Study
+
+DISPLAY = {one.name: one.display for one in TUMOR_TYPES}
+ANSWERS = {
+    "tumor": "tumor", "no_tumor": "no tumor", "refer": "refer", "refused": "refused",
+    "failed": "not readable",
+}  # fmt: skip
+SIDES = {"left": "left side", "right": "right side", "midline": "across the midline"}
+DIRECTIONS = ("left to right", "front to back", "feet to head")
+
+
+@dataclass(frozen=True)
+class SeriesView:
+    """One series of a study, in the words of pages and reports.
+
+    Args:
+        study: Study that it belongs to.
+        number: Index in the study, from 0.
+    """
+
+    study: Study
+    number: int
+
+    @property
+    def finding(self) -> Mapping[str, Any]:
+        """What is stored of it: the public JSON with what the viewer needs."""
+        return cast("Mapping[str, Any]", self.study.findings[self.number])
+
+    @property
+    def viewer(self) -> Mapping[str, Any]:
+        """What the viewer needs; empty where no image could be read."""
+        return self.finding.get("viewer") or {}
+
+    @property
+    def thumb(self) -> str:
+        """Name of a small picture of it; empty where there is none."""
+        return str(self.viewer.get("thumb") or self.finding.get("preview") or "")
+
+    @property
+    def name(self) -> str:
+        """How the series is called: its description, its file's name, or its place in the study."""
+        told = self.finding.get("series") or {}
+        return str(told.get("description") or told.get("file") or self.finding["scan"])
+
+    @property
+    def sequence(self) -> str:
+        """Its MR sequence in words."""
+        sequence = self.finding.get("sequence", "unknown")
+        return "unknown sequence" if sequence == "unknown" else str(sequence)
+
+    @property
+    def slices(self) -> int:
+        """Number of its slices; 0 where no image could be read."""
+        return int(self.viewer["shape"][self.viewer["slice_axis"]]) if self.viewer else 0
+
+    @property
+    def gap(self) -> str:
+        """Distance between its slices in words; empty where it is not known."""
+        spacing = self.viewer.get("spacing_mm")
+        if not spacing or self.slices < 2:
+            return ""
+        return f"{spacing[self.viewer['slice_axis']]:.1f} mm from slice to slice"
+
+    @property
+    def facts(self) -> str:
+        """Sequence, plane and number of slices, as far as they are known."""
+        words = [self.sequence]
+        if self.viewer.get("plane"):
+            words.append(self.viewer["plane"])
+        if self.slices:
+            words.append(f"{self.slices} slice{'s' if self.slices > 1 else ''}")
+        return ", ".join(words)
+
+    @property
+    def answer(self) -> str:
+        """The answer, or why there is none, in a word."""
+        return answer_in_words(self.finding["decision"] or self.finding["status"])
+
+    @property
+    def types(self) -> Mapping[str, float]:
+        """Probability of each tumor type by its display name, where types were measured."""
+        shown = types_for_reader(
+            self.finding.get("types") or {},
+            self.finding.get("sequence", "unknown"),
+            self.finding.get("decision"),
+        )
+        return {DISPLAY.get(name, name): share for name, share in shown.items()}
+
+    @property
+    def hottest(self) -> str:
+        """Which slice is the hottest, as a sentence; empty where none was scored."""
+        slices = self.finding.get("slices") or []
+        if not slices or self.slices < 2:
+            return ""
+        index = max(slices, key=lambda one: one["probability"])["index"]
+        return f"Hottest: {self.slices_in_words(index, index)}. "
+
+    @property
+    def place(self) -> str:
+        """Side and size of the hottest place in words; empty where nothing is claimed."""
+        region = self.viewer.get("region")
+        if not region or self.finding["decision"] not in ("tumor", "refer"):
+            return ""
+        words = [SIDES.get(region["side"], "side not known"), _size(region["extent_mm"]),
+                 self.slices_in_words(*region["slices"])]  # fmt: skip
+        if region["others"]:
+            count = region["others"]
+            words.append(f"{count} other place{'s' if count > 1 else ''}")
+        return "; ".join(words)
+
+    def slices_in_words(self, first: int, last: int) -> str:
+        """Return a run of slices as people count them, from 1."""
+        where = f"slice {first + 1}" if first == last else f"slices {first + 1} to {last + 1}"
+        return f"{where} of {self.slices}"
+
+    def box_in_words(self, box: Mapping[str, Sequence[int]]) -> str:
+        """Return side, size and slices of a marked box.
+
+        Args:
+            box: Its corners, voxels `from` and `to` of this series, both inside.
+
+        Returns:
+            Words for a reader.
+        """
+        first, last = np.minimum(box["from"], box["to"]), np.maximum(box["from"], box["to"])
+        axis = self.viewer.get("slice_axis", 2)
+        words = [self.slices_in_words(int(first[axis]), int(last[axis]))]
+        if self.viewer.get("affine"):
+            affine = np.array(self.viewer["affine"])
+            corners = np.stack([first, last])
+            choices = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)
+            points = np.take_along_axis(corners, choices, axis=0) @ affine[:3, :3].T + affine[:3, 3]
+            side = side_of(points[:, 0], self.viewer.get("midline_mm"))
+            extent = (np.array(last) - first + 1) * self.viewer["spacing_mm"]
+            across = " x ".join(f"{extent[one]:.0f}" for one in range(3) if one != axis)
+            words = [SIDES.get(side or "", "side not known"), f"{across} mm", *words]
+        return "; ".join(words)
+
+
+def _size(extent_mm: Sequence[int]) -> str:
+    sizes = ", ".join(
+        f"{size} mm {direction}" for size, direction in zip(extent_mm, DIRECTIONS, strict=True)
+    )
+    return f"about {sizes}"
+
+
+def answer_in_words(decision: str | None) -> str:
+    """Return an answer, or why there is none, in a word."""
+    return ANSWERS[decision or "failed"]
+
+
+def series_views(study: Study) -> list[SeriesView]:
+    """Return the series of a study, in their order."""
+    return [SeriesView(study, number) for number in range(len(study.findings))]

@@ -1,0 +1,135 @@
+"""Say what the viewer shows: series side by side, and what readers marked in them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from meninx.web.accounts import Reader
+from meninx.web.database import DONE, Measurement, Opinion, Study
+from meninx.web.measurements import measurement_told, measurements_of
+from meninx.web.series import SeriesView, series_views
+from meninx.web.studies import opinions_of
+
+# Series that stand beside each other, the first one included.
+MAX_PANES = 4
+# A series of this study by its number, or of an earlier one by that study's name and its number.
+_BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
+
+
+def chosen_beside(
+    shown: SeriesView, wanted: Sequence[str], priors: Sequence[Study]
+) -> list[SeriesView]:
+    """Return the series that stand beside the first one.
+
+    Args:
+        shown: The first one.
+        wanted: As the page's address names them: `2`, or of an earlier study `STUDY.2`.
+        priors: Earlier studies of the same patient.
+
+    Returns:
+        Those that exist and have an image, each once, in the order that was asked for.
+    """
+    studies = {"": shown.study} | {one.id: one for one in priors}
+    chosen: list[SeriesView] = []
+    for text in wanted:
+        found = _BESIDE.fullmatch(text)
+        study = studies.get(found["study"] or "") if found else None
+        if study is None or found is None or int(found["number"]) >= len(study.findings):
+            continue
+        view = SeriesView(study, int(found["number"]))
+        if view.viewer and view not in [shown, *chosen]:
+            chosen.append(view)
+    return chosen[: MAX_PANES - 1]
+
+
+def name_in_address(view: SeriesView, shown: SeriesView) -> str:
+    """Return how a page's address names a series that stands beside the first one."""
+    same = view.study.id == shown.study.id
+    return str(view.number) if same else f"{view.study.id}.{view.number}"
+
+
+def viewer_data(
+    session: Session, reader: Reader, panes: Sequence[SeriesView], opinions: Iterable[Opinion]
+) -> Mapping[str, Any]:
+    """Return what the page tells the viewer.
+
+    Args:
+        session: Of the database.
+        reader: Who looks at it.
+        panes: Series that are shown, the first one first; each has an image.
+        opinions: About the first one's study.
+
+    Returns:
+        Plain values: the study, and a pane for each series.
+    """
+    own = panes[0].study
+    said = {own.id: list(opinions)}
+    measured: dict[str, list[Measurement]] = {}
+    for view in panes:
+        study = view.study
+        if study.id not in said:
+            said[study.id] = opinions_of(session, study)
+        if study.id not in measured:
+            measured[study.id] = measurements_of(session, study)
+    return {
+        "study": own.id,
+        "panes": [
+            _pane(view)
+            | {"marks": [*_boxes(view, said[view.study.id]),
+                         *_measurements(view, measured[view.study.id], reader)]}
+            for view in panes
+        ],
+    }  # fmt: skip
+
+
+def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]]:
+    """Return the boxes that opinions about a series hold."""
+    return [
+        {"id": f"opinion-{one.id}", "kind": "box", **one.region,
+         "words": f"{one.user_name}: {one.verdict}"}
+        for one in opinions if one.region and one.scan == view.number
+    ]  # fmt: skip
+
+
+def _measurements(
+    view: SeriesView, measured: Iterable[Measurement], reader: Reader
+) -> list[dict[str, Any]]:
+    """Return what was measured in a series."""
+    return [measurement_told(one, view, reader) for one in measured if one.scan == view.number]
+
+
+def _pane(view: SeriesView) -> dict[str, Any]:
+    viewer, slices = view.viewer, view.finding.get("slices") or []
+    files = f"/studies/{view.study.id}/files/"
+    return {
+        "study": view.study.id, "number": view.number, "name": view.name,
+        "volume": files + viewer["volume"],
+        "heat": files + viewer["heat"] if viewer["heat"] else None,
+        "plane": viewer["plane"], "shape": viewer["shape"], "axis": viewer["slice_axis"],
+        "geometry": viewer["geometry"],
+        "slices": [one["index"] for one in slices],
+        "scores": [one["probability"] for one in slices],
+        "peaks": [one["peak"] for one in slices],
+    }  # fmt: skip
+
+
+def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
+    """Return the series of a study that is most like another one; None where it has no image.
+
+    Args:
+        study: An earlier study.
+        shown: The series to be compared.
+
+    Returns:
+        Of the same sequence and plane before the same sequence before whatever is shown first.
+    """
+    views = [one for one in series_views(study) if one.viewer]
+
+    def likeness(one: SeriesView) -> tuple[bool, bool, bool]:
+        same = one.sequence == shown.sequence
+        plane = one.viewer.get("plane") == shown.viewer.get("plane")
+        return same, plane, one.number == study.chosen
+
+    return max(views, key=likeness, default=None) if study.state == DONE else None

@@ -1,0 +1,81 @@
+"""Side and size of what a heat map shows, from blobs drawn into a head of known place."""
+
+import numpy as np
+import pytest
+
+from meninx.render.region import describe_region, region_of
+from meninx.scan.scan import Scan
+from tests.conftest import OBLIQUE
+
+SPACING = np.array([2.0, 2.5, 3.0])
+SHAPE = (90, 80, 50)
+
+
+def head(turn=None, sign=1):
+    """An ellipsoid of 150 mm across, in the middle of its grid; `sign` -1 stores i to the right."""
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
+    away = (grid - (np.array(SHAPE) - 1) / 2) * SPACING
+    inside = (away / [75, 90, 70]) ** 2
+    affine = np.eye(4)
+    affine[:3, :3] = (np.eye(3) if turn is None else turn) @ np.diag(SPACING * [sign, 1, 1])
+    affine[:3, 3] = (31.0, -7.0, 4.0)  # the grid's origin is nowhere near the head
+    voxels = np.where(inside.sum(axis=-1) < 1, 100.0, 0.0).astype(np.float32)
+    return Scan("head", voxels, affine)
+
+
+def blob(first, last, value=90):
+    heat = np.zeros(SHAPE, dtype=np.uint8)
+    heat[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = value
+    return heat
+
+
+@pytest.mark.parametrize(
+    ("sign", "first", "last", "side"),
+    [(1, (60, 30, 20), (72, 46, 25), "left"), (1, (15, 30, 20), (27, 46, 25), "right"),
+     (-1, (60, 30, 20), (72, 46, 25), "right"), (1, (38, 30, 20), (50, 46, 25), "midline")],
+)  # fmt: skip
+def test_side_and_size_are_those_of_the_patient(sign, first, last, side):
+    region = describe_region(head(sign=sign), blob(first, last))
+    assert region is not None
+    assert region.side == side
+    assert region.extent_mm == (24, 40, 15)
+    assert region.slices == (20, 24)
+    assert region.others == 0
+
+
+def test_only_the_hottest_place_is_measured_and_the_others_are_counted():
+    heat = np.maximum(blob((60, 30, 20), (72, 46, 25)), blob((10, 10, 5), (40, 70, 12), 60))
+    region = describe_region(head(), heat)
+    assert region is not None
+    assert (region.side, region.extent_mm, region.others) == ("left", (24, 40, 15), 1)
+    # What stays below half of the peak is no place.
+    faint = np.maximum(blob((60, 30, 20), (72, 46, 25)), blob((10, 10, 5), (40, 70, 12), 40))
+    region = describe_region(head(), faint)
+    assert region is not None
+    assert region.others == 0
+    assert region_of(faint).sum() == 12 * 16 * 5
+
+
+def test_an_oblique_scan_is_measured_in_the_patient():
+    region = describe_region(head(turn=OBLIQUE), blob((60, 30, 20), (72, 46, 25)))
+    assert region is not None
+    assert region.side == "left"
+    # Turned by about ten degrees, a box of 24 x 40 x 15 mm reaches somewhat farther.
+    assert all(24 <= a <= 36 for a in region.extent_mm[:1])
+    assert 40 <= region.extent_mm[1] <= 50
+
+
+def test_without_a_head_s_width_no_side_is_told():
+    scan = head()
+    slab = Scan("slab", scan.voxels[30:50].copy(), scan.affine)
+    region = describe_region(
+        slab, blob((60, 30, 20), (72, 46, 25))[30:50] + blob((34, 30, 20), (40, 46, 25))[30:50]
+    )
+    assert region is not None
+    assert region.side is None
+
+
+def test_without_geometry_or_heat_there_is_none():
+    scan = head()
+    assert describe_region(Scan("picture", scan.voxels), blob((1, 1, 1), (3, 3, 3))) is None
+    assert describe_region(scan, np.zeros(SHAPE, dtype=np.uint8)) is None

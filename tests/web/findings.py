@@ -1,0 +1,24 @@
+"""Findings as a worker stores them, made up: nothing is scored."""
+
+MODEL = {"name": "meninx", "sha256": "ab" * 32}
+TYPES = {"glioma": 0.88, "meningioma": 0.1, "pituitary": 0.02}
+
+
+def finding(sequence="T1c", decision="tumor", **more):
+    """A stored finding of a scored series with nothing to draw."""
+    return {
+        "scan": "series 1", "identity": {}, "sequence": sequence, "status": "scored",
+        "reason": None, "message": None, "decision": decision, "probability": 0.398,
+        "p_values": {}, "coverage": 0.95, "types": TYPES, "slices": [], "warnings": [],
+        "model": MODEL, "milliseconds": {}, "why": "", "objects": 0,
+    } | more  # fmt: skip
+
+
+VIEWER = {
+    "volume": "0.nii", "heat": None, "picture": None, "plane": "axial", "sequence": "T1c",
+    "shape": [100, 90, 24], "slice_axis": 2, "geometry": True, "withheld": None,
+    # LPS: the patient's left is where i is high; the head's middle lies at i = 50.
+    "affine": [[2, 0, 0, 10], [0, 2.5, 0, -80], [0, 0, 3, 0], [0, 0, 0, 1]],
+    "spacing_mm": [2, 2.5, 3], "midline_mm": 110,
+    "region": {"side": "left", "extent_mm": [34, 28, 15], "slices": [9, 13], "others": 1},
+}  # fmt: skip

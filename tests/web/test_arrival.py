@@ -1,0 +1,403 @@
+"""What an upload becomes: studies of one patient each, with the identity that files tell."""
+
+import io
+import os
+import zipfile
+from datetime import timedelta
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from meninx.scan.heading import name_for_readers, read_heading
+from meninx.web.api import LARGEST_BATCH
+from meninx.web.arrival import harmless
+from meninx.web.database import Study, Upload, now
+from meninx.web.settings import Settings
+from tests.web.conftest import Server
+
+PATIENTS = {
+    "P1": {"PatientName": "Doe^Jane^M", "PatientBirthDate": "19700102"},
+    "P2": {"PatientName": "Roe^Richard"},
+}
+
+
+def study_in(server, study_id):
+    with server.web.sessions() as session:
+        return session.get(Study, study_id)
+
+
+def changed(data, **values):
+    """Return a DICOM file with some attributes set."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    out = io.BytesIO()
+    dataset.save_as(out)
+    return out.getvalue()
+
+
+def exam(series, patient, study_uid, **values):
+    """Return the first slices of a series as those of a patient's exam, all in one folder."""
+    told = PATIENTS[patient] | values
+    return {
+        f"disk/{patient}-{study_uid[-1]}-{number}.dcm": changed(
+            data, PatientID=patient, StudyInstanceUID=study_uid,
+            SeriesInstanceUID=f"{study_uid}.1", SOPInstanceUID=f"{study_uid}.1.{number}", **told
+        )
+        for number, data in enumerate(list(series.values())[:2], 1)
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def mixed(series):
+    """A folder of two patients with three exams, beside a DICOMDIR-like text file."""
+    return {
+        **exam(series, "P1", "1.2.1", StudyDate="20260102", StudyTime="101112.5",
+               AccessionNumber="A1", StudyDescription="head", SeriesDescription="T1 axial",
+               SeriesNumber="4"),
+        **exam(series, "P1", "1.2.2", StudyDate="20260203"),
+        **exam(series, "P2", "1.2.3", StudyDate="20260304"),
+        "disk/README.txt": b"read me",
+    }  # fmt: skip
+
+
+def picture(seed):
+    out = io.BytesIO()
+    noise = np.random.default_rng(seed).integers(0, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(out, "PNG")
+    return out.getvalue()
+
+
+def volume(seed):
+    voxels = np.random.default_rng(seed).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    return nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()
+
+
+def test_a_folder_of_two_patients_and_three_exams_is_three_studies(server, mixed):
+    answer = server.browser().upload(mixed, "disk").json()
+    told = [
+        (one["patient_id"], one["patient_name"], one["study_uid"], one["study_date"])
+        for one in answer["studies"]
+    ]
+    assert told == [
+        ("P1", "Doe, Jane M", "1.2.1", "2026-01-02"),
+        ("P1", "Doe, Jane M", "1.2.2", "2026-02-03"),
+        ("P2", "Roe, Richard", "1.2.3", "2026-03-04"),
+    ]
+    first = answer["studies"][0]
+    assert (first["birth_date"], first["study_time"], first["accession"]) == (
+        "1970-01-02", "10:11:12", "A1",
+    )  # fmt: skip
+    assert (first["title"], first["description"]) == ("head", "head")
+    assert first["series"] == [
+        {"uid": "1.2.1.1", "number": 4, "description": "T1 axial", "files": 2}
+    ]
+    assert answer["id"] == first["id"]
+    for one in answer["studies"]:
+        files = (server.settings.studies / one["id"] / "files").iterdir()
+        assert {pydicom.dcmread(file).StudyInstanceUID for file in files} == {one["study_uid"]}
+    assert not list(server.settings.uploads.iterdir())
+    with server.web.sessions() as session:
+        keys = [study.patient_key for study in session.query(Study).order_by(Study.study_uid)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_one_exam_of_two_patients_with_one_uid_is_two_studies(server, series):
+    files = exam(series, "P1", "1.2.1") | exam(series, "P2", "1.2.1")
+    told = server.browser().upload(files).json()["studies"]
+    assert [one["patient_id"] for one in told] == ["P1", "P2"]
+
+
+def test_one_id_for_all_names_makes_nobody_an_earlier_patient(server, series):
+    for study, name in (("1.2.1", "Doe^Jane"), ("1.2.2", "Roe^Richard")):
+        files = exam(series, "P1", study, PatientName=name)
+        server.browser().upload(files)
+    with server.web.sessions() as session:
+        keys = {study.patient_key for study in session.query(Study)}
+    assert len(keys) == 2
+
+
+def test_volumes_and_pictures_are_a_study_each_unless_they_are_of_one_person(server):
+    files = {
+        "a/x_T1.nii": volume(1), "a/x_FLAIR.nii": volume(2), "b/p.png": picture(1),
+        "b/notes.txt": b"-",
+    }  # fmt: skip
+    browser = server.browser()
+    told = browser.upload(files, "a folder").json()["studies"]
+    assert [one["title"] for one in told] == ["x_FLAIR.nii", "x_T1.nii", "p.png"]
+    apart = {one["id"] for one in told}
+    again = browser.upload(files, "a folder").json()["studies"]
+    assert {one["id"] for one in again} == apart
+    together = browser.upload(files, "one person", together=True).json()["studies"]
+    assert [one["title"] for one in together] == ["one person"]
+    folder = server.settings.studies / together[0]["id"] / "files"
+    assert sorted(file.name for file in folder.iterdir()) == ["p.png", "x_FLAIR.nii", "x_T1.nii"]
+    server.work(together[0]["id"])
+    series = browser.client.get(f"/api/v1/studies/{together[0]['id']}").json()["series"]
+    assert [(one["file"], one["sequence"], one["slices"]) for one in series[:2]] == [
+        ("p.png", "unknown", 1), ("x_FLAIR.nii", "FLAIR", 9),
+    ]  # fmt: skip
+
+
+def test_what_is_no_scan_is_told_of_where_there_is_nothing_else(server, series):
+    browser = server.browser()
+    (told,) = browser.upload({"a.txt": b"words", "b.txt": b"more"}).json()["studies"]
+    server.work(told["id"])
+    assert browser.client.get(f"/api/v1/studies/{told['id']}").json()["decision"] == "failed"
+    beside = exam(series, "P1", "1.2.1") | {"disk/broken.dcm": b"no dicom"}
+    (told,) = browser.upload(beside).json()["studies"]
+    assert len(list((server.settings.studies / told["id"] / "files").iterdir())) == 3
+
+
+def test_a_series_keeps_its_name_and_the_study_has_one_answer(scored, series):
+    header = pydicom.dcmread(io.BytesIO(next(iter(series.values()))))
+    told = scored.browser().client.get(f"/api/v1/studies/{scored.study_id}").json()
+    (one,) = told["series"]
+    assert (one["sequence"], one["plane"], one["slices"]) == ("T1c", "axial", 9)
+    assert (one["status"], one["number"]) == ("scored", header.SeriesNumber)
+    assert one["description"] == header.SeriesDescription != ""
+    assert told["answer"]["series"] == ["series 1"]
+    assert told["answer"]["decision"] == told["decision"] == "tumor"
+    assert told["answer"]["probability"] == told["probability"]
+
+
+def test_nothing_of_identity_is_kept_where_names_are_dropped(tmp_path, mixed):
+    server = Server(Settings(data=tmp_path, anonymise=True))
+    files = mixed | {"disk/Doe_Jane_T2.nii": volume(1)}
+    told = server.browser().upload(files, "Doe").json()["studies"]
+    assert len(told) == 4
+    for one in told:
+        server.work(one["id"])
+    (volume_of,) = (server.settings.studies / told[0]["id"] / "files").iterdir()
+    assert volume_of.name == "T2.nii"
+    everything = (tmp_path / "meninx.sqlite").read_bytes().lower()
+    everything += (tmp_path / "meninx.sqlite-wal").read_bytes().lower()
+    for word in (b"jane", b"richard", b"1.2.1", b"20260102", b"2026-01-02", b"t1 axial"):
+        assert word not in everything
+
+
+def as_form(files):
+    return [("files", (name, data, "application/octet-stream")) for name, data in files.items()]
+
+
+def test_many_files_travel_in_one_request(server, mixed):
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    for _ in range(2):  # once more after a lost connection
+        sent = browser.client.post(
+            f"{address}/files", files=as_form(mixed), headers=browser.headers
+        )
+        assert sent.json() == {"files": len(mixed)}
+    told = browser.client.post(f"{address}/finish", headers=browser.headers).json()["studies"]
+    again = browser.upload(mixed).json()["studies"]
+    assert [one["id"] for one in again] == [one["id"] for one in told]
+    assert len(told) == 3
+
+
+def test_a_batch_has_limits_and_is_read_for_those_alone_who_are_known(server):
+    browser, nobody = server.browser(), server.client()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}/files"
+    form = as_form({"a": b"x"})
+    assert nobody.post(address, files=form).status_code == 401
+    assert browser.client.post(address, files=form).status_code == 403  # no word along
+    stranger = server.browser("ada")
+    answer = stranger.client.post(address, files=form, headers=stranger.headers)
+    assert answer.status_code == 400
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    endless = browser.client.post(
+        address, content=iter([b"--x\r\n"]), headers=browser.headers | kind
+    )
+    assert endless.status_code == 411
+    claim = browser.headers | kind | {"content-length": str(LARGEST_BATCH + 1)}
+    assert browser.client.post(address, content=b"-", headers=claim).status_code == 413
+
+
+def test_an_upload_that_is_given_up_is_gone_at_once(server):
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    browser.client.post(f"{address}/files", files=as_form({"a": b"x"}), headers=browser.headers)
+    stranger = server.browser("ada")
+    assert stranger.client.delete(address, headers=stranger.headers).status_code == 400
+    assert list(server.settings.uploads.iterdir())
+    assert browser.client.delete(address, headers=browser.headers).status_code == 204
+    assert not list(server.settings.uploads.iterdir())
+    assert browser.client.delete(address, headers=browser.headers).status_code == 400
+
+
+def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, series):
+    browser = server.browser()
+    kept = browser.upload(series).json()["id"]
+    ids = []
+    for _ in range(3):
+        begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+        address = f"/api/v1/uploads/{begun['id']}/files"
+        browser.client.post(address, files=as_form({"a": b"x"}), headers=browser.headers)
+        ids.append(begun["id"])
+    old, still_written, young = ids
+    long_ago = (now() - timedelta(hours=25)).timestamp()
+    orphan = server.settings.studies / ("f" * 24)
+    orphan.mkdir()
+    for folder in (server.settings.uploads / old, server.settings.uploads / still_written, orphan,
+                   server.settings.studies / kept):  # fmt: skip
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (long_ago, long_ago))
+    (server.settings.uploads / still_written / "b").write_bytes(b"more")
+    with server.web.sessions.begin() as session:
+        for one in (old, still_written):
+            session.get(Upload, one).created = now() - timedelta(hours=25)
+    server.web.jobs.delete_broken_off()
+    assert {path.name for path in server.settings.uploads.iterdir()} == {still_written, young}
+    assert [path.name for path in server.settings.studies.iterdir()] == [kept]
+    with server.web.sessions() as session:
+        assert {one.id for one in session.query(Upload)} == {still_written, young}
+
+
+def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
+    browser = server.browser()
+    files = list(exam(series, "P1", "1.2.1", SeriesDescription="T1").items())
+    other = exam(series, "P1", "1.2.1", SeriesDescription="T2")
+    rest = {name: changed(data, SeriesInstanceUID="1.2.1.2", SOPInstanceUID=f"1.2.1.2.{number}")
+            for number, (name, data) in enumerate(other.items())}  # fmt: skip
+    first = browser.upload(dict(files)).json()
+    server.work(first["id"])
+    joined = browser.upload(rest).json()
+    assert (joined["id"], joined["state"], joined["created"]) == (first["id"], "received", True)
+    assert [(one["description"], one["files"]) for one in study_in(server, first["id"]).series] == [
+        ("T1", 2), ("T2", 2),
+    ]  # fmt: skip
+    server.work(first["id"])
+    assert study_in(server, first["id"]).attempts == 1
+    told = browser.client.get(f"/api/v1/studies/{first['id']}").json()
+    assert [one["description"] for one in told["series"]] == ["T1", "T2"]
+    for again in (dict(files), rest, dict(files) | {f"2/{name}": d for name, d in rest.items()}):
+        answer = browser.upload(again)
+        assert (answer.status_code, answer.json()["id"]) == (200, first["id"])
+    assert len(list(server.settings.studies.iterdir())) == 1
+
+
+def test_what_a_reader_has_judged_stays_as_it_is(server, series):
+    browser = server.browser()
+    files = list(exam(series, "P1", "1.2.1").items())
+    first = browser.upload(dict(files[:1])).json()["id"]
+    browser.post(f"/studies/{first}/opinions", verdict="agree")
+    second = browser.upload(dict(files)).json()["id"]
+    assert second != first
+    assert len(list((server.settings.studies / first / "files").iterdir())) == 1
+
+
+def test_what_comes_while_a_study_is_scored_is_scored_too(server, series, monkeypatch):
+    browser = server.browser()
+    files = list(exam(series, "P1", "1.2.1").items())
+    first = browser.upload(dict(files[:1])).json()["id"]
+    seen = []
+
+    def score(folder, *_):
+        seen.append(len(list(folder.iterdir())))
+        if len(seen) == 1:
+            browser.upload(dict(files[1:]))
+        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+
+    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    server.work(first)
+    assert study_in(server, first).state == "received"
+    server.work(first)
+    assert (seen, study_in(server, first).state) == ([1, 2], "done")
+
+
+def packed(files, method=zipfile.ZIP_DEFLATED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_a_zip_becomes_what_its_folder_becomes(server, mixed):
+    browser = server.browser()
+    told = browser.upload({"disk.zip": packed(mixed)}, "disk.zip").json()["studies"]
+    assert [one["patient_id"] for one in told] == ["P1", "P1", "P2"]
+    again = browser.upload(mixed, "disk").json()["studies"]
+    assert [one["id"] for one in again] == [one["id"] for one in told]
+    assert {one["created"] for one in again} == {False}
+
+
+def test_a_zip_of_a_series_is_scored(server, series, scored):
+    (told,) = server.browser().upload({"case.zip": packed(series)}).json()["studies"]
+    server.work(told["id"])
+    found = server.browser().client.get(f"/api/v1/studies/{told['id']}").json()
+    same = scored.browser().client.get(f"/api/v1/studies/{scored.study_id}").json()
+    assert (found["decision"], found["probability"]) == (same["decision"], same["probability"])
+
+
+def encrypted(data):
+    """Return a zip whose only entry says that it is encrypted."""
+    mark = data.index(b"PK\x01\x02") + 8
+    return data[:6] + b"\x01" + data[7:mark] + b"\x01" + data[mark + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("made", "status", "words"),
+    [
+        (lambda: packed({"../../evil.dcm": b"x"}), 400, "leaves the zip's own folder"),
+        (lambda: packed({"a/b.dcm": b"x", r"c:\evil.dcm": b"x"}), 400, "own folder"),
+        (lambda: packed({"bomb.dcm": bytes(4 * 1024**2)}), 413, "times its size"),
+        (lambda: packed({f"{n}": bytes(10**6) for n in range(12)}), 413, "bytes unpacked"),
+        (lambda: encrypted(packed({"a.dcm": b"x"})), 400, "encrypted"),
+        (lambda: packed({"a.dcm": b"x" * 100})[:60], 400, "the zip can't be read"),
+    ],
+)
+def test_a_hostile_zip_is_refused_in_words_and_leaves_nothing(tmp_path, made, status, words):
+    server = Server(Settings(data=tmp_path / "data", upload_bytes=10 * 1024**2))
+    answer = server.browser().upload({"disk.zip": made()})
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]
+    assert str(tmp_path) not in answer.json()["detail"]
+    assert not list(server.settings.uploads.iterdir())
+    assert not list(server.settings.studies.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+
+
+def test_a_zip_inside_a_zip_is_refused_as_on_the_command_line(server):
+    inside = {"inner.zip": packed({"a.png": picture(1)}), "b.png": picture(2)}
+    told = server.browser().upload({"outer.zip": packed(inside)}).json()["studies"]
+    server.work(told[0]["id"])
+    found = server.browser().client.get(f"/api/v1/studies/{told[0]['id']}/finding").json()
+    assert {one["reason"] for one in found} == {"too_small", "nested_zip"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        (r"a\..\sub-01_T1w.nii.gz", "sub-01_T1w.nii.gz"),
+        (".hidden", "hidden"),
+        ("ü ber.nii", "__ber.nii"),
+        ("..", "3"),
+    ],
+)
+def test_kept_names_lead_nowhere(name, kept):
+    assert harmless(name, 3) == kept
+
+
+def test_names_are_written_as_readers_do():
+    assert name_for_readers("Doe^Jane^^Dr.") == "Doe, Jane Dr."
+    assert name_for_readers("=山田^太郎") == "山田, 太郎"
+    assert name_for_readers("^^") == ""
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2"])
+def test_headings_are_read_whatever_the_encoding(tmp_path, series, syntax):
+    dataset = pydicom.dcmread(io.BytesIO(next(iter(series.values()))))
+    dataset.PatientName, dataset.SpecificCharacterSet = "Dürer^Agnes", "ISO_IR 100"
+    dataset.PatientBirthDate = "about 1475"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "a.dcm", implicit_vr=syntax.endswith(".1.2"), little_endian=True)
+    told = read_heading(tmp_path / "a.dcm")
+    assert (told.patient_name, told.birth_date) == ("Dürer, Agnes", "")
+    assert told.study_uid == dataset.StudyInstanceUID

@@ -1,0 +1,149 @@
+"""Names planted in every text of a header reach no log of server, worker or node."""
+
+import io
+import logging
+import warnings
+import zipfile
+
+import httpx2
+import pydicom
+import pytest
+from pydicom.datadict import DicomDictionary, keyword_for_tag
+from sqlalchemy.exc import IntegrityError
+
+from meninx.clinic.peers import peer_of
+from meninx.quiet import record_without_message
+from meninx.synthesis.writing import dicom_slice
+from meninx.web.accounts import Reader, add_token, add_user
+from meninx.web.database import DONE, Study, migrate, open_database, sessions_of
+from meninx.web.settings import Settings
+from tests.clinic.conftest import receiving, wait_for
+from tests.scan.dicom_making import save
+from tests.web.conftest import PASSWORD, served
+
+# Of one part, without carets: libraries warn of such names, with the name.
+NAME = "ZWOLFTER JOHN"
+TEXTS = ("PN", "LO", "SH", "LT", "ST", "UT", "UC")
+
+
+def plant(dataset):
+    """Put the name into every attribute of the standard that holds text, and into private ones."""
+    for tag, (kind, *_) in DicomDictionary.items():
+        if kind in TEXTS and tag >> 16 >= 8 and (keyword := keyword_for_tag(tag)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                setattr(dataset, keyword, NAME)
+    block = dataset.private_block(0x0029, "MENINX TEST", create=True)
+    for number, kind in enumerate(TEXTS, 1):
+        block.add_new(number, kind, NAME)
+    dataset.PatientBirthDate = "born of JOHN ZWOLFTER"[:8]
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory, sick):
+    """A series in which everything is called so, the pixels of its last slice cut off."""
+    folder = tmp_path_factory.mktemp("planted")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number in range(len(sick.scan)):
+            dataset = plant(dicom_slice(sick.scan, number, 7))
+            save(dataset, folder / f"{number:03}.dcm")
+    return sorted(folder.iterdir())
+
+
+def zipped(paths):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in paths:
+            archive.writestr(f"{NAME}/{path.name}", path.read_bytes())
+        archive.writestr(f"{NAME}/cut.dcm", paths[0].read_bytes()[:-5000])
+    return out.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.filterwarnings("ignore")
+def test_planted_names_reach_no_log(tmp_path, planted, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "default")
+    settings = Settings(data=tmp_path / "web")
+    settings.data.mkdir()
+    migrate(settings.address)
+    engine = open_database(settings.address)
+    sessions = sessions_of(engine)
+    with sessions.begin() as session:
+        user = add_user(session, "node", PASSWORD)
+        session.flush()
+        key = add_token(session, Reader(user.id, "node", "reader"), "node")
+    headers = {"authorization": f"Bearer {key}"}
+    with (tmp_path / "web.log").open("wb") as log, served(settings.data, log=log) as address:
+        options = ("--quiet", "0.5", "--worklist", address)
+        with (
+            (tmp_path / "node.log").open("wb") as own,
+            receiving(tmp_path / "node", *options, log=own, MENINX_WORKLIST_KEY=key) as port,
+        ):
+            peer_of(f"MENINX@127.0.0.1:{port}").send(planted)
+            with httpx2.Client(base_url=f"{address}/api/v1/", headers=headers) as client:
+                begun = client.post("uploads", json={"title": NAME}).json()["id"]
+                files = {"files": (f"{NAME}.zip", zipped(planted))}
+                client.post(f"uploads/{begun}/files", files=files).raise_for_status()
+                client.post(f"uploads/{begun}/finish").raise_for_status()
+
+                def done():
+                    with sessions() as session:
+                        found = session.query(Study).all()
+                        handed = (tmp_path / "node.log").read_bytes().count(b"judged")
+                        return handed and found and all(one.state == DONE for one in found)
+
+                wait_for(done, 200)
+                told = client.get("studies", params={"search": NAME}).json()
+                assert told["count"] >= 1
+                assert told["studies"][0]["patient_name"] == NAME
+                for one in told["studies"]:
+                    client.get(f"studies/{one['id']}/finding").raise_for_status()
+                    client.get(f"studies/{one['id']}/objects")
+                assert client.get("studies", params={"page": NAME}).status_code == 422
+    engine.dispose()
+    logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
+    assert "judged" in logs["node.log"]
+    assert "http://127.0.0.1" in logs["web.log"]
+    for name, text in logs.items():
+        for part in NAME.split():
+            assert part not in text, name
+
+
+def test_what_an_exception_quotes_is_not_logged():
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(record_without_message)
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    log = logging.getLogger("a.library")
+    log.addHandler(handler)
+    try:
+        raise ValueError(NAME)
+    except ValueError:
+        log.exception("it failed")
+    finally:
+        logging.setLogRecordFactory(factory)
+        log.removeHandler(handler)
+    assert "ValueError" in out.getvalue()
+    assert "test_privacy" in out.getvalue()
+    assert "ZWOLFTER" not in out.getvalue()
+
+
+def test_errors_of_the_database_quote_nothing(server):
+    study = {"title": NAME, "content_hash": "x", "patient_name": NAME}
+    with pytest.raises(IntegrityError) as caught, server.web.sessions.begin() as session:
+        session.add(Study(**study))
+        session.flush()
+        session.add(Study(**study))
+    assert "UNIQUE" in str(caught.value)
+    assert "ZWOLFTER" not in str(caught.value)
+
+
+def test_headings_are_read_without_a_word(tmp_path, planted, capfd):
+    from meninx.scan.heading import read_heading
+
+    told = read_heading(planted[0])
+    assert told.patient_name == NAME == pydicom.dcmread(planted[0]).PatientName
+    assert "ZWOLFTER" not in "".join(capfd.readouterr())

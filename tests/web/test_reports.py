@@ -1,0 +1,123 @@
+"""What the page and the report say of a study, made from stored findings."""
+
+import io
+import re
+
+import pytest
+from PIL import Image
+from pypdf import PdfReader
+
+from tests.web.findings import MODEL, VIEWER, finding
+
+
+def pdf_text(answer):
+    assert answer.headers["content-type"] == "application/pdf", answer.text
+    return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(answer.content)).pages)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "decision", "named"),
+    [("T1c", "tumor", True), ("T1c", "refer", False), ("T1c", "no_tumor", False),
+     ("FLAIR", "tumor", False), ("T1", "tumor", False), ("unknown", "tumor", False)],
+)  # fmt: skip
+def test_a_type_is_named_only_where_types_were_measured(server, stored, sequence, decision, named):
+    study = stored(finding(sequence, decision))
+    client = server.browser().client
+    page = client.get(f"/studies/{study}").text
+    report = pdf_text(client.get(f"/studies/{study}/report.pdf"))
+    for text in (page, report):
+        assert ("glioma" in text) == named
+        assert ("0.88" in text) == named
+
+
+HOTTEST = [{"index": 11, "probability": 0.97, "peak": [70, 40, 11]}]
+
+
+def report_of(server, study):
+    answer = server.browser().client.get(f"/studies/{study}/report.pdf")
+    return " ".join(pdf_text(answer).split())
+
+
+def test_the_report_tells_every_series_with_its_answer_place_and_size(server, stored):
+    study = stored(
+        finding(scan="series 1", viewer=VIEWER, slices=HOTTEST, probability=0.971),
+        finding("FLAIR", "no_tumor", scan="series 2", probability=0.044,
+                viewer=VIEWER | {"plane": "sagittal", "slice_axis": 0}),
+        finding("T2", "refer", scan="series 3", probability=0.512),
+        finding(scan="series 4", status="refused", decision=None, probability=None, types={},
+                reason="localizer", message="3 slices of 3 planes; a localizer",
+                series={"description": "scout", "file": ""}),
+        patient_name="Doe, Jane", patient_id="P-17", birth_date="1970-12-31",
+        accession="A-9", study_date="2026-01-31", study_time="10:11:12", description="head & neck",
+        probability=0.62, decision="refer",
+        answer={"series": ["series 1", "series 3"], "coverage": 0.95},
+    )  # fmt: skip
+    text = report_of(server, study)
+    for words in (
+        "series 1 T1c, axial, 24 slices tumor 0.971",
+        "series 2 FLAIR, sagittal, 100 slices no tumor 0.044",
+        "series 3 T2 refer 0.512",
+        "Patient Doe, Jane Patient ID P-17 Born 1970-12-31 Accession number A-9 "
+        "Study head & neck Study date 2026-01-31 10:11:12",
+        "refer, probability of a tumor 0.620, at a coverage of 95 %, "
+        "from 2 series at once: series 1, series 3.",
+        "scout T1c refused 3 slices of 3 planes; a localizer (localizer)",
+        "left side; about 34 mm left to right, 28 mm front to back, 15 mm feet to head; "
+        "slices 10 to 14 of 24; 1 other place",
+        "Research only, not for diagnosis",
+        f"model {MODEL['sha256'][:16]}",
+        f"Study {'4' * 16}",
+    ):
+        assert words in text, words
+    # Nothing is said of where a tumor lies that was not found.
+    assert text.count("left side") == 1
+
+
+def test_the_report_gives_opinions_their_series_their_place_and_one_time(server, stored):
+    study = stored(finding(viewer=VIEWER), finding("FLAIR", scan="series 2", viewer=VIEWER))
+    browser = server.browser()
+    address = f"/studies/{study}/opinions"
+    browser.post(address, verdict="disagree", scan=1, note="a vein")
+    browser.post(address, verdict="region", scan=1, region="60,30,10,71,45,11")
+    browser.post(address, verdict="agree", scan=0)
+    text = report_of(server, study)
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    on = r"on series 2 \(series 2, FLAIR, axial, 24 slices\)"
+    assert re.search(rf"disagree: rene, {when}, {on} a vein", text)
+    assert re.search(
+        rf"region: rene, {when}, {on} Marked: left side; 24 x 40 mm; slices 11 to 12 of 24", text
+    )
+    assert re.search(rf"agree: rene, {when}, on series 1 \(series 1, T1c, axial", text)
+    # One form of time in all of it.
+    assert not re.search(r"\dT\d\d:", text)
+
+
+def test_the_report_shows_the_picture_of_every_series(server, stored):
+    study = stored(
+        finding(viewer=VIEWER | {"picture": "0.png"}, slices=HOTTEST),
+        finding("T2", scan="series 2", viewer=VIEWER | {"picture": "1.png"}, slices=HOTTEST),
+    )
+    folder = server.settings.studies / study / "shown"
+    folder.mkdir(parents=True)
+    for number, gray in enumerate((50, 200)):
+        Image.new("L", (64, 48 + number), gray).save(folder / f"{number}.png")
+    answer = server.browser().client.get(f"/studies/{study}/report.pdf")
+    pages = PdfReader(io.BytesIO(answer.content)).pages
+    sizes = {image.image.size for page in pages for image in page.images}
+    assert sizes == {(64, 48), (64, 49)}
+    assert "Hottest: slice 12 of 24" in " ".join(pdf_text(answer).split())
+
+
+def test_an_opinion_stands_under_the_series_that_it_is_about_and_no_other(server, stored):
+    study = stored(
+        finding(series={"description": "T1 KM"}),
+        finding("FLAIR", series={"description": "dark fluid"}),
+    )
+    browser = server.browser()
+    browser.post(f"/studies/{study}/opinions", verdict="disagree", scan=1, note="a vein, I think")
+    first, second = (browser.client.get(f"/studies/{study}?scan={n}").text for n in (0, 1))
+    assert "a vein, I think" not in first
+    assert re.search(r"1 opinion\s+on dark fluid</a>", first)
+    assert re.search(r"<strong>disagree</strong> rene,.*on dark fluid", second, re.S)
+    (told,) = browser.client.get(f"/studies/{study}/finding.json").json()["opinions"]
+    assert (told["scan"], told["series"]) == (1, "dark fluid")

@@ -1,0 +1,534 @@
+"""The viewer in a real browser: an exam of four sequences and an earlier one, scored beforehand."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from meninx.web.settings import Settings
+from tests.web.browsing import pixels, ready, sign_in
+from tests.web.conftest import Server, served
+from tests.web.exams import write_exam, write_localizer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+PATIENT = {"PatientName": "Doe^Jane", "PatientID": "P-17", "PatientBirthDate": "19701231"}
+LONG = "a_title_without_any_space_" * 11
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory):
+    """A server with an exam of T1c, FLAIR, T2 and T1, and one of the year before."""
+    data, folder = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("exams")
+    server = Server(Settings(data=data))
+    visits = {
+        "exam": write_exam(folder / "now", visit=1, **PATIENT),
+        LONG: write_exam(folder / "before", visit=2, date="20250315", lesion=None, **PATIENT),
+    }
+    write_localizer(folder / "now" / "scout", visit=1, **PATIENT)
+    studies = []
+    for title, path in visits.items():
+        files = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.dcm")}
+        studies.append(server.browser().upload(files, title).json()["id"])
+        server.work(studies[-1])
+    server.web.jobs.close()
+    with served(data, "--no-worker") as address:
+        yield SimpleNamespace(address=address, now=studies[0], before=studies[1])
+
+
+@pytest.fixture
+def opened(page, exam):
+    """Return what opens a study's page, signed in, at a size of the window."""
+    sign_in(page, exam.address, "rene")
+
+    def go_to(query="", study=exam.now, size=(1280, 720)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.goto(f"{exam.address}/studies/{study}{query}")
+        ready(page)
+        return page
+
+    yield go_to
+    assert not page.faults
+
+
+def place(page, pane=0):
+    """Where a pane says that it is, mm of patient coordinates."""
+    told = page.locator(".pane").nth(pane).get_attribute("data-place")
+    return np.array([float(part) for part in told.split(",")])
+
+
+def slice_of(page, pane=0):
+    return int(page.locator(".pane").nth(pane).get_attribute("data-slice"))
+
+
+def zoom_of(page, pane=0):
+    return float(page.locator(".pane").nth(pane).get_attribute("data-zoom"))
+
+
+def middle(locator):
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def tiles(page, pane=0):
+    """The boxes of the planes that a pane shows: axial, coronal, sagittal."""
+    return [
+        one.bounding_box() for one in page.locator(".pane").nth(pane).locator("svg > svg").all()
+    ]
+
+
+def head(picture):
+    """Whatever is brighter than air."""
+    return picture.max(axis=2) > 40
+
+
+ACTIONS = {
+    "the first frame": lambda page: None,
+    "keys": lambda page: page.keyboard.press("ArrowDown"),
+    "the wheel on the left": lambda page: wheel(page, "#image", 100),
+    "the wheel on the right": lambda page: wheel(page, "#beside-1", 100),
+    "p": lambda page: (page.keyboard.press("PageDown"), page.keyboard.press("p")),
+    "a click on the right": lambda page: page.mouse.click(*middle(page.locator("#beside-1"))),
+}
+
+
+def wheel(page, canvas, by):
+    page.mouse.move(*middle(page.locator(canvas)))
+    page.mouse.wheel(0, by)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_series_beside_each_other_show_one_place_of_the_patient(opened, action):
+    page = opened("?scan=0&beside=1")
+    before = place(page)
+    ACTIONS[action](page)
+    if action not in ("the first frame", "p"):
+        page.wait_for_function("b => document.querySelector('.pane').dataset.place !== b",
+                               arg=",".join(f"{at:.1f}" for at in before))  # fmt: skip
+    assert (place(page, 0) == place(page, 1)).all()
+    # Slices are 11 mm apart in both; FLAIR's first one lies 16.5 mm above that of T1c.
+    first, second = slice_of(page, 0), slice_of(page, 1)
+    assert abs((first - 1) * 11 - ((second - 1) * 11 + 16.5)) <= 5.6
+    assert zoom_of(page, 0) == pytest.approx(1, abs=0.01) or action != "the first frame"
+
+
+def test_both_sides_lie_at_the_same_points_of_the_screen(opened, tmp_path):
+    page = opened("?scan=0&beside=1")
+    page.keyboard.press("h")
+    page.keyboard.press("x")
+    page.keyboard.press("ArrowDown")
+    left = pixels(page, tmp_path)
+    right = pixels(page, tmp_path, "#beside-1")
+    # What FLAIR's smaller field leaves out is left out of the comparison.
+    seen = head(right).any(axis=0)
+    both = (head(left) & head(right))[:, seen].sum() / (head(left) | head(right))[:, seen].sum()
+    assert both > 0.85
+
+
+def test_every_pane_says_which_series_and_slice_it_shows(opened):
+    page = opened("?scan=0&beside=1&beside=2")
+    for pane, words in enumerate(("t1_mprage_tra KM", "t2_tirm_tra_dark-fluid", "t2_tse_cor")):
+        expect(page.locator(".pane").nth(pane)).to_contain_text(words)
+    expect(page.locator(".pane").nth(0)).to_contain_text(re.compile(r"Slice \d of 9"))
+    expect(page.locator(".pane").nth(1)).to_contain_text(re.compile(r"Slice \d of 7"))
+    # Coronal slices seen from above have no number of their own there.
+    expect(page.locator(".pane").nth(2)).to_contain_text("axial, put together from 11 slices")
+    expect(page.locator(".pane").nth(0)).to_contain_text("11.0 mm from slice to slice")
+    expect(page.locator(".pane").nth(0)).to_contain_text(re.compile(r"Window \d+, level \d+"))
+
+
+def test_in_three_planes_a_click_locates_and_the_wheel_scrolls_what_lies_below(opened):
+    page = opened("?scan=0")
+    page.keyboard.press("Home")
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("m")
+    expect(page.locator(".pane svg > svg")).to_have_count(3)
+    # Which of right, front and head the wheel moves along, and which a click may change.
+    for tile, across in enumerate((2, 1, 0)):
+        box = tiles(page)[tile]
+        at = box["x"] + 0.4 * box["width"], box["y"] + 0.55 * box["height"]
+        before = place(page)
+        page.mouse.click(*at)
+        clicked = place(page)
+        moved = np.abs(clicked - before) > 0.6
+        assert moved.any()
+        assert not moved[across]
+        page.mouse.move(*at)
+        page.mouse.wheel(0, -100)
+        page.mouse.wheel(0, -100)
+        page.wait_for_function("b => document.querySelector('.pane').dataset.place !== b",
+                               arg=",".join(f"{at:.1f}" for at in clicked))  # fmt: skip
+        scrolled = np.abs(place(page) - clicked)
+        assert scrolled[across] > 1
+        assert np.delete(scrolled, across).max() < 0.1
+
+
+def test_zoom_and_pan_by_mouse_and_keys_and_back(opened, tmp_path):
+    page = opened("?scan=0&beside=1")
+    page.keyboard.press("h")
+    plain = pixels(page, tmp_path)
+    x, y = middle(page.locator("#image"))
+    for act in (
+        lambda: page.keyboard.press("+"),
+        lambda: (page.keyboard.down("Control"), page.mouse.move(x, y), page.mouse.wheel(0, -100),
+                 page.keyboard.up("Control")),
+        lambda: drag(page, (x, y), (x, y - 60), "right"),
+    ):  # fmt: skip
+        act()
+        page.wait_for_function("document.querySelector('.pane').dataset.zoom > 1.1")
+        # Both sides grow alike.
+        ratio = zoom_of(page, 1) / zoom_of(page, 0)
+        page.keyboard.press("0")
+        page.wait_for_function("document.querySelector('.pane').dataset.zoom == 1")
+        assert ratio == pytest.approx(zoom_of(page, 1) / zoom_of(page, 0), rel=0.01)
+    for act in (
+        lambda: page.keyboard.press("i"),
+        lambda: drag(page, (x, y), (x + 50, y), "middle"),
+        lambda: (page.keyboard.down("Shift"), drag(page, (x, y), (x + 50, y)),
+                 page.keyboard.up("Shift")),
+    ):  # fmt: skip
+        act()
+        assert np.abs(pixels(page, tmp_path) - plain).mean() > 5
+        page.get_by_role("button", name="Reset").click()
+        assert np.abs(pixels(page, tmp_path) - plain).mean() < 0.5
+
+
+def drag(page, start, end, button="left"):
+    page.mouse.move(*start)
+    page.mouse.down(button=button)
+    page.mouse.move(*end, steps=6)
+    page.mouse.up(button=button)
+
+
+def test_what_lies_under_the_pointer_stays_there_when_it_grows(opened):
+    page = opened("?scan=0")
+    box = page.locator("#image").bounding_box()
+    at = box["x"] + 0.35 * box["width"], box["y"] + 0.6 * box["height"]
+    page.mouse.click(*at)
+    before = place(page)
+    page.keyboard.down("Control")
+    for _ in range(4):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_function("document.querySelector('.pane').dataset.zoom > 1.5")
+    page.mouse.click(*at)
+    assert np.abs(place(page) - before).max() < 0.5
+
+
+def test_keys_hide_crosshair_and_heat_map_and_a_list_names_them_all(opened, tmp_path):
+    page = opened("?scan=0")
+    expect(page.locator(".pane .crosshair")).to_have_count(1)
+    warm = colored(pixels(page, tmp_path))
+    page.keyboard.press("x")
+    expect(page.locator(".pane .crosshair")).to_have_count(0)
+    page.keyboard.press("h")
+    assert colored(pixels(page, tmp_path)) < warm / 20
+    page.keyboard.press("?")
+    told = page.get_by_role("dialog").inner_text()
+    for words in ("hide or show the heat map", "hide or show the crosshair", "three planes",
+                  "ruler", "mark a box", "to the peak", "larger", "wheel"):  # fmt: skip
+        assert words in told
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def colored(picture):
+    return int((np.ptp(picture, axis=2) > 40).sum())
+
+
+@pytest.mark.parametrize("window", ["wide", "narrow"])
+def test_the_contour_stands_out_from_dark_and_bright(opened, tmp_path, window):
+    page = opened("?scan=0")
+    page.keyboard.press("x")
+    page.locator("[data-do=window]").select_option(window)
+    page.get_by_role("button", name="Contour").click()
+    picture = pixels(page, tmp_path)
+    line = (picture[..., 0] > 220) & (picture[..., 1] > 200) & (picture[..., 2] < 130)
+    assert line.sum() > 100
+    light = picture.mean(axis=2)
+    darkest = np.array([
+        light[max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5].min()
+        for row, column in np.argwhere(line)
+    ])  # fmt: skip
+    assert (darkest < 60).mean() > 0.98
+
+
+def test_the_hottest_core_stays_bright_from_a_high_level_on_and_the_scale_has_ends(
+    opened, tmp_path
+):
+    page = opened("?scan=0")
+    page.keyboard.press("x")
+    page.locator("[data-do=opacity]").fill("100")
+    for level in ("20", "80", "95"):
+        page.locator("[data-do=threshold]").fill(level)
+        picture = pixels(page, tmp_path)
+        x, y = center_of_peak(page)
+        core = picture[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].mean(axis=(0, 1))
+        # Pale yellow: the upper end of the scale, whatever the level.
+        assert core[0] > 230, level
+        assert core[1] > 200, level
+    expect(page.locator("#scale")).to_contain_text("0 %")
+    expect(page.locator("#scale")).to_contain_text("100 %")
+    expect(page.locator("#from")).to_have_text("95 %")
+
+
+def center_of_peak(page):
+    """The point of the canvas at which the crosshair would meet."""
+    page.keyboard.press("x")
+    path = page.locator(".pane .crosshair").get_attribute("d")
+    page.keyboard.press("x")
+    _, y, x = re.match(r"M([\d.-]+) ([\d.-]+)H([\d.-]+)", path).groups()
+    return float(x) + 12, float(y)
+
+
+@pytest.mark.parametrize("query", ["?scan=0", "?scan=0&beside=1&beside=2&beside=3"])
+def test_slice_number_and_strip_lie_above_the_fold(opened, query):
+    page = opened(query)
+    for element in ("#strip", "#where"):
+        box = page.locator(element).bounding_box()
+        assert box["y"] + box["height"] <= 720, element
+    assert page.locator("#image").bounding_box()["height"] >= 180
+
+
+def test_slices_are_counted_as_people_count(opened):
+    page = opened("?scan=0")
+    page.keyboard.press("Home")
+    expect(page.locator("#where")).to_have_text(re.compile(r"^Slice 1 of 9, "))
+    page.keyboard.press("End")
+    expect(page.locator("#where")).to_have_text(re.compile(r"^Slice 9 of 9, "))
+
+
+def test_a_note_and_a_mark_outlive_an_ended_session(opened, exam):
+    page = opened("?scan=1")
+    page.get_by_role("button", name="Mark", exact=True).click()
+    x, y = middle(page.locator("#image"))
+    drag(page, (x - 20, y), (x + 20, y + 30))
+    expect(page.locator("#mark-waits")).to_be_visible()
+    page.get_by_label("Note").fill("a long thought")
+    region = page.locator("#region").input_value()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Disagree").click()
+    expect(page.get_by_label("Password")).to_be_visible()
+    sign_in(page, exam.address, "rene")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=1")
+    ready(page)
+    expect(page.get_by_label("Note")).to_have_value("a long thought")
+    assert page.locator("#region").input_value() == region != ""
+    # On another series it is another note.
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=0")
+    ready(page)
+    expect(page.get_by_label("Note")).to_have_value("")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=1")
+    ready(page)
+    page.get_by_role("button", name="Disagree").click()
+    expect(page.locator(".opinion").first).to_contain_text("a long thought")
+    ready(page)
+    # Stored with the mark; no longer a draft.
+    expect(
+        page.locator(".opinion").first.get_by_role("button", name="Show the box")
+    ).to_be_visible()
+    expect(page.get_by_label("Note")).to_have_value("")
+    assert page.locator("#region").input_value() == ""
+
+
+def test_stored_marks_are_drawn_where_they_are_and_jumped_to(opened):
+    page = opened("?scan=0")
+    page.keyboard.press("Home")
+    for _ in range(3):
+        page.keyboard.press("ArrowUp")
+    page.get_by_role("button", name="Mark", exact=True).click()
+    x, y = middle(page.locator("#image"))
+    drag(page, (x - 60, y - 40), (x + 20, y + 30))
+    drawn = in_image(page, ".mark.pending .line")
+    page.get_by_role("button", name="Agree", exact=True).click()
+    expect(page.locator(".opinion").first).to_contain_text(
+        re.compile(r"agree.*mm; slice 4 of 9", re.S)
+    )
+    ready(page)
+    # Another slice: nothing of it there.
+    page.keyboard.press("Home")
+    expect(page.locator(".mark.box")).to_have_count(0)
+    page.locator(".opinion").first.get_by_role("button", name="Show the box").click()
+    assert slice_of(page) == 4
+    # Whole voxels; and the reader sees it, however far down the page the opinion stood.
+    assert in_image(page, ".mark.box .line") == pytest.approx(drawn, abs=1)
+    expect(page.locator("#image")).to_be_in_viewport()
+    page.keyboard.press("Home")
+    page.keyboard.press("n")
+    assert slice_of(page) == 4
+
+
+def in_image(page, element):
+    """The box of what is drawn, from the corner of the image."""
+    image, box = (page.locator(one).bounding_box() for one in ("#image", element))
+    return [box["x"] - image["x"], box["y"] - image["y"], box["width"], box["height"]]
+
+
+def test_a_box_is_marked_with_keys_alone_and_dropped_again(opened):
+    page = opened("?scan=0")
+    page.locator("#image").focus()
+    corner = [int(part) for part in page.locator("#viewer").get_attribute("data-voxel").split(",")]
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    for _ in range(5):
+        page.keyboard.press("Shift+ArrowRight")
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Enter")
+    told = [int(part) for part in page.locator("#region").input_value().split(",")]
+    # Right on the screen is the patient's left, down is the back: both grow in this series.
+    assert told == [*corner, corner[0] + 5, corner[1] + 3, corner[2]]
+    page.keyboard.press("Escape")
+    assert page.locator("#region").input_value() == ""
+    expect(page.locator(".mark.pending")).to_have_count(0)
+
+
+def test_a_finger_scrolls_slices_and_two_zoom(chromium, exam):
+    context = chromium.new_context(viewport={"width": 820, "height": 1180}, has_touch=True)
+    page = context.new_page()
+    sign_in(page, exam.address, "rene")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=0")
+    ready(page)
+    page.keyboard.press("Home")
+    x, y = middle(page.locator("#image"))
+    hand = context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        points = [{"x": px, "y": py, "id": n} for n, (px, py) in enumerate(points)]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", (x, y))
+    for up in (20, 40, 60):
+        touch("touchMove", (x, y - up))
+    touch("touchEnd")
+    assert slice_of(page) == 5  # four slices in 60 pixels
+    touch("touchStart", (x - 40, y), (x + 40, y))
+    for out in (60, 80):
+        touch("touchMove", (x - out, y), (x + out, y))
+    touch("touchEnd")
+    assert zoom_of(page) == pytest.approx(2, rel=0.1)
+    assert slice_of(page) == 5
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280, 1440])
+def test_nothing_is_wider_than_the_window(opened, exam, width):
+    for query, study in (("?scan=0&beside=1&beside=2", exam.now), ("", exam.before)):
+        page = opened(query, study, (width, 844))
+        root = "document.documentElement"
+        assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") <= 0, study
+
+
+def test_series_have_names_facts_and_small_pictures(opened):
+    page = opened("?scan=0")
+    rail = page.get_by_role("navigation", name="Series").get_by_role("listitem")
+    told = [one.inner_text() for one in rail.all()]
+    for text, words in zip(
+        told,
+        [("t1_mprage_tra KM", "T1c, axial, 9 slices", "tumor"),
+         ("t2_tirm_tra_dark-fluid", "FLAIR, axial, 7 slices", "tumor"),
+         ("t2_tse_cor", "T2, coronal, 11 slices"), ("t1_se_sag", "T1, sagittal, 9 slices"),
+         ("scout", "refused")],
+        strict=True,
+    ):  # fmt: skip
+        assert all(word in text for word in words), text
+    widths = page.evaluate("[...document.querySelectorAll('.rail img')].map(i => i.naturalWidth)")
+    assert len(widths) == 5
+    assert min(widths) > 90
+
+
+def test_a_refused_series_is_shown_with_its_image_and_the_reason(page, exam):
+    sign_in(page, exam.address, "rene")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=4")
+    expect(page.locator(".preview")).to_contain_text("a localizer")
+    picture = page.locator(".preview img")
+    assert picture.evaluate("one => one.naturalWidth") > 600  # three images side by side
+    expect(page.locator(".finding")).to_contain_text("Reason: localizer")
+
+
+def test_up_to_four_series_are_set_beside_each_other_at_the_place_that_is_open(opened):
+    page = opened("?scan=0")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowUp")
+    before = place(page)
+    for name in ("t2_tirm_tra_dark-fluid", "t2_tse_cor", "t1_se_sag"):
+        page.get_by_role("link", name=f"Set {name} beside").click()
+        expect(page.locator(".pane", has_text=name)).to_be_visible()
+        ready(page)
+        assert place(page) == pytest.approx(before, abs=0.1)
+    expect(page.locator(".pane")).to_have_count(4)
+    expect(page.get_by_role("link", name=re.compile("^Set "))).to_have_count(0)
+    assert {tuple(place(page, pane)) for pane in range(4)} == {tuple(place(page))}
+    page.get_by_role("link", name="Take t2_tse_cor away").click()
+    expect(page.locator(".pane")).to_have_count(3)
+    ready(page)
+    assert place(page) == pytest.approx(before, abs=0.1)
+
+
+def test_a_length_stays_is_seen_by_others_and_deleted_by_who_made_it(opened, exam):
+    page = opened("?scan=0")
+    x, y = middle(page.locator("#image"))
+    page.keyboard.press("r")
+    drag(page, (x - 50, y), (x + 30, y + 40))
+    listed = page.locator("#measured li")
+    expect(listed).to_have_count(1)
+    words = listed.inner_text().split(",")[0]
+    # As long as it was drawn: pixels of the screen by the size of a voxel there.
+    assert re.fullmatch(r"\d+\.\d mm", words)
+    drawn = in_image(page, ".mark.ruler .line")
+    page.reload()
+    ready(page)
+    expect(page.locator(".mark.ruler text")).to_have_text(words)
+    assert in_image(page, ".mark.ruler .line") == pytest.approx(drawn, abs=1)
+    slice_shown = slice_of(page)
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, exam.address, "ada")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=0")
+    ready(page)
+    page.keyboard.press("Home")
+    expect(page.locator(".mark.ruler")).to_have_count(0)
+    page.get_by_role("button", name=re.compile("^Show .*rene")).click()
+    assert slice_of(page) == slice_shown
+    expect(page.locator(".mark.ruler")).to_have_count(1)
+    expect(page.locator("#measured").get_by_role("button", name="Delete")).to_have_count(0)
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, exam.address, "rene")
+    page.goto(f"{exam.address}/studies/{exam.now}?scan=0")
+    ready(page)
+    page.locator("#measured").get_by_role("button", name="Delete").click()
+    expect(listed).to_have_count(0)
+    expect(page.locator(".mark.ruler")).to_have_count(0)
+    page.reload()
+    ready(page)
+    expect(listed).to_have_count(0)
+
+
+def test_a_length_is_that_of_the_patient(opened):
+    """As two clicks tell where they were in the patient, so a length between them tells how far."""
+    page = opened("?scan=0")
+    x, y = middle(page.locator("#image"))
+    page.mouse.click(x - 40, y)
+    first = place(page)
+    page.mouse.click(x + 60, y)
+    expected = np.linalg.norm(place(page) - first)
+    page.keyboard.press("r")
+    drag(page, (x - 40, y), (x + 60, y))
+    told = float(page.locator("#measured li").inner_text().split(" mm")[0])
+    assert told == pytest.approx(expected, abs=0.5)
+    page.locator("#measured").get_by_role("button", name="Delete").click()
+    expect(page.locator("#measured li")).to_have_count(0)
+
+
+def test_a_box_is_kept_as_a_measurement(opened):
+    page = opened("?scan=1")
+    x, y = middle(page.locator("#image"))
+    page.keyboard.press("b")
+    drag(page, (x - 20, y), (x + 20, y + 30))
+    page.get_by_role("button", name="Keep as a measurement").click()
+    expect(page.locator("#measured li")).to_contain_text(re.compile(r"^\d+ x \d+ mm"))
+    expect(page.locator("#mark-waits")).to_be_hidden()
+    expect(page.locator(".mark.box:not(.pending)")).to_have_count(1)
+    page.locator("#measured").get_by_role("button", name="Delete").click()
+    expect(page.locator("#measured li")).to_have_count(0)
