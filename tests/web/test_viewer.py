@@ -11,6 +11,7 @@ from meninx.web.settings import Settings
 from tests.web.browsing import pixels, ready, sign_in
 from tests.web.conftest import Server, served
 from tests.web.exams import write_exam, write_localizer
+from tests.web.findings import VIEWER, finding
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PATIENT = {"PatientName": "Doe^Jane", "PatientID": "P-17", "PatientBirthDate": "19701231"}
@@ -423,8 +424,8 @@ def test_nothing_is_wider_than_the_window(opened, exam, width):
 
 def test_series_have_names_facts_and_small_pictures(opened):
     page = opened("?scan=0")
-    rail = page.get_by_role("navigation", name="Series").get_by_role("listitem")
-    told = [one.inner_text() for one in rail.all()]
+    rail = page.get_by_role("navigation", name="Series").get_by_role("list").first
+    told = [one.inner_text() for one in rail.get_by_role("listitem").all()]
     for text, words in zip(
         told,
         [("t1_mprage_tra KM", "T1c, axial, 9 slices", "tumor"),
@@ -522,7 +523,7 @@ def test_a_length_is_that_of_the_patient(opened):
 
 
 def test_a_box_is_kept_as_a_measurement(opened):
-    page = opened("?scan=1")
+    page = opened("?scan=2")  # of which no other test holds an opinion with a box
     x, y = middle(page.locator("#image"))
     page.keyboard.press("b")
     drag(page, (x - 20, y), (x + 20, y + 30))
@@ -532,3 +533,41 @@ def test_a_box_is_kept_as_a_measurement(opened):
     expect(page.locator(".mark.box:not(.pending)")).to_have_count(1)
     page.locator("#measured").get_by_role("button", name="Delete").click()
     expect(page.locator("#measured li")).to_have_count(0)
+
+
+def test_an_earlier_visit_is_one_click_away_and_held_at_the_same_place(opened, exam, tmp_path):
+    page = opened("?scan=1")
+    rail = page.get_by_role("navigation", name="Series")
+    expect(rail).to_contain_text("2025-03-15")
+    expect(rail).to_contain_text("earlier, MR head")
+    page.get_by_role("link", name="Set the visit of 2025-03-15 beside").click()
+    expect(page.locator(".pane")).to_have_count(2)
+    ready(page)
+    expect(page.locator(".pane").nth(1)).to_contain_text("2025-03-15")
+    # The same sequence and plane of that visit.
+    expect(page.locator(".pane").nth(1)).to_contain_text("t2_tirm_tra_dark-fluid")
+    expect(page.locator("#other-visit")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    assert (place(page, 0) == place(page, 1)).all()
+    assert slice_of(page, 0) == slice_of(page, 1)
+    page.keyboard.press("h")
+    page.keyboard.press("x")
+    now, then = pixels(page, tmp_path), pixels(page, tmp_path, "#beside-1")
+    assert (head(now) == head(then)).mean() > 0.95
+    assert np.abs(now - then).max() > 60  # what grew since
+    page.get_by_role("link", name="2025-03-15").first.click()
+    expect(page).to_have_url(f"{exam.address}/studies/{exam.before}")
+    expect(page.get_by_role("navigation", name="Series")).to_contain_text("later, MR head")
+
+
+def test_nobody_else_s_study_is_shown_beside(stored, server):
+    shared = {"patient_key": "a" * 64, "patient_name": "Doe, Jane", "study_date": "2026-01-01"}
+    one = stored(finding(viewer=VIEWER), **shared)
+    other = stored(finding(viewer=VIEWER), finding(), **shared | {"patient_key": "b" * 64})
+    nobody = stored(*[finding(viewer=VIEWER)] * 3, **shared | {"patient_key": ""})
+    unknown = stored(*[finding(viewer=VIEWER)] * 4, **shared | {"patient_key": ""})
+    client = server.browser().client
+    for study, foreign in ((one, other), (nobody, unknown), (one, nobody)):
+        page = client.get(f"/studies/{study}?beside={foreign}.0").text
+        assert page.count('class="pane"') == 1
+        assert foreign not in page

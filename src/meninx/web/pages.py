@@ -45,7 +45,14 @@ from meninx.web.studies import (
     opinions_of,
     public_findings,
 )
-from meninx.web.viewer import MAX_PANES, chosen_beside, name_in_address, viewer_data
+from meninx.web.viewer import (
+    MAX_PANES,
+    chosen_beside,
+    name_in_address,
+    other_visits,
+    viewer_data,
+    visits_told,
+)
 
 AUDIT_PAGE = 100
 pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -139,15 +146,17 @@ def study_page(
     number = scan if scan is not None and scan in range(len(series)) else study.chosen
     shown = series[number] if series else None
     opinions = opinions_of(session, study)
+    visits = other_visits(session, study)
     panes: list[SeriesView] = []
     if shown and shown.viewer:
-        panes = [shown, *chosen_beside(shown, beside or [], [])]
+        panes = [shown, *chosen_beside(shown, beside or [], visits)]
     shown_page = page(
         web, "study.html", reader, study=study, identity=identity_of(study),
         series=series, shown=shown, panes=panes,
         number=number, finding=shown.finding if shown else None,
         data=viewer_data(session, reader, panes, opinions) if panes else None,
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,
+        visits=visits_told(study, visits, panes),
         opinions=opinions, counts=Counter(one.scan for one in opinions),
         card=detector_told(web),
     )  # fmt: skip

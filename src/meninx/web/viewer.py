@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from meninx.web.accounts import Reader
@@ -14,24 +15,24 @@ from meninx.web.studies import opinions_of
 
 # Series that stand beside each other, the first one included.
 MAX_PANES = 4
-# A series of this study by its number, or of an earlier one by that study's name and its number.
+# A series of this study by its number, or of another visit by that study's name and its number.
 _BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
 
 
 def chosen_beside(
-    shown: SeriesView, wanted: Sequence[str], priors: Sequence[Study]
+    shown: SeriesView, wanted: Sequence[str], visits: Sequence[Study]
 ) -> list[SeriesView]:
     """Return the series that stand beside the first one.
 
     Args:
         shown: The first one.
-        wanted: As the page's address names them: `2`, or of an earlier study `STUDY.2`.
-        priors: Earlier studies of the same patient.
+        wanted: As the page's address names them: `2`, or of another visit `STUDY.2`.
+        visits: Other studies of the same patient.
 
     Returns:
         Those that exist and have an image, each once, in the order that was asked for.
     """
-    studies = {"": shown.study} | {one.id: one for one in priors}
+    studies = {"": shown.study} | {one.id: one for one in visits}
     chosen: list[SeriesView] = []
     for text in wanted:
         found = _BESIDE.fullmatch(text)
@@ -42,6 +43,29 @@ def chosen_beside(
         if view.viewer and view not in [shown, *chosen]:
             chosen.append(view)
     return chosen[: MAX_PANES - 1]
+
+
+def other_visits(session: Session, study: Study) -> list[Study]:
+    """Return the other scored studies of a study's patient, the latest first.
+
+    Args:
+        session: Of the database.
+        study: A study.
+
+    Returns:
+        Studies; none where the patient is in doubt.
+    """
+    if not study.patient_key:
+        return []
+    query = select(Study).where(
+        Study.patient_key == study.patient_key, Study.id != study.id, Study.state == DONE
+    )
+    return sorted(session.scalars(query), key=when, reverse=True)
+
+
+def when(study: Study) -> tuple[str, str, str]:
+    """Return what orders the visits of a patient: date and time, then the time of arrival."""
+    return study.study_date, study.study_time, study.received.isoformat()
 
 
 def name_in_address(view: SeriesView, shown: SeriesView) -> str:
@@ -119,7 +143,7 @@ def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
     """Return the series of a study that is most like another one; None where it has no image.
 
     Args:
-        study: An earlier study.
+        study: Another visit of the patient.
         shown: The series to be compared.
 
     Returns:
@@ -132,4 +156,26 @@ def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
         plane = one.viewer.get("plane") == shown.viewer.get("plane")
         return same, plane, one.number == study.chosen
 
-    return max(views, key=likeness, default=None) if study.state == DONE else None
+    return max(views, key=likeness, default=None)
+
+
+def visits_told(
+    study: Study, visits: Sequence[Study], panes: Sequence[SeriesView]
+) -> list[Mapping[str, Any]]:
+    """Return what a study's page says of the patient's other visits.
+
+    Args:
+        study: Study that is open.
+        visits: The patient's others.
+        panes: Series that are shown, the first one first; empty without an image.
+
+    Returns:
+        Of each visit: the study, whether it is earlier, and the name in the page's address of the
+        series of it that is most like the first one; empty where none has an image.
+    """
+    told: list[Mapping[str, Any]] = []
+    for one in visits:
+        match = match_in(one, panes[0]) if panes else None
+        key = name_in_address(match, panes[0]) if match else ""
+        told.append({"study": one, "earlier": when(one) < when(study), "key": key})
+    return told
