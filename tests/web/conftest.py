@@ -37,6 +37,15 @@ class Browser:
     def post(self, address, **data):
         return self.client.post(address, data={"csrf": self.csrf, **data}, follow_redirects=False)
 
+    def key(self, scope="node", days=1):
+        """Make a key and return it."""
+        page = self.client.post(
+            "/account/keys",
+            data={"csrf": self.csrf, "name": scope, "scope": scope, "days": days},
+        ).text
+        (key,) = re.findall(r"mnx_[\w-]{20,}", page)
+        return key
+
     def upload(self, files, title="study", *, together=False):
         """Upload {name: bytes}; return the answer to the last request."""
         begun = self.client.post("/api/v1/uploads", json={"title": title}, headers=self.headers)

@@ -2,9 +2,13 @@ import re
 from datetime import timedelta
 
 import pytest
+from typer.testing import CliRunner
 
+from meninx.cli import app
+from meninx.errors import OptionError
+from meninx.web.accounts import device_mark
 from meninx.web.app import create_app
-from meninx.web.database import AuditEntry, SignIn, User, now
+from meninx.web.database import AuditEntry, SignIn, Token, User, now
 from meninx.web.settings import Settings
 from tests.web.conftest import PASSWORD
 
@@ -12,8 +16,8 @@ from tests.web.conftest import PASSWORD
 OPEN = {"/sign-in", "/oidc", "/oidc/back", "/api/v1/health", "/api/v1/ready"}
 
 
-def routes(app):
-    """Every route and method of the application, its parameters filled in."""
+def routes(app, *, filled=True):
+    """Every route and method of the application, its parameters filled in or not."""
     values = {"study_id": "0" * 24, "upload_id": "0" * 24, "name": "0.nii", "user_id": "1",
               "key_id": "1"}  # fmt: skip
     from starlette.routing import Route
@@ -29,7 +33,7 @@ def routes(app):
         path = route.path
         if path.startswith("/static"):
             continue
-        for name, value in values.items():
+        for name, value in values.items() if filled else ():
             path = path.replace("{" + name + "}", value)
         for method in route.methods - {"HEAD", "OPTIONS"}:
             yield method, path
@@ -65,9 +69,14 @@ def test_the_first_start_makes_one_administrator_who_must_set_a_password(tmp_pat
     assert client.get("/").url.path == "/account"
     assert client.get("/api/v1/studies").status_code == 403
     (csrf,) = re.findall(r'name="csrf" content="([^"]+)"', answer.text)
-    short = client.post("/account/password", data={"csrf": csrf, "password": "short"})
-    assert "too short" in short.text
-    client.post("/account/password", data={"csrf": csrf, "password": PASSWORD})
+
+    def change(old, new):
+        return client.post("/account/password", data={"csrf": csrf, "old": old, "password": new})
+
+    assert "too short" in change(password, "short").text
+    assert "old password is wrong" in change(PASSWORD, PASSWORD).text
+    assert client.get("/").url.path == "/account"
+    change(password, PASSWORD)
     assert client.get("/").url.path == "/sign-in"
     client.post("/sign-in", data={"name": "admin", "password": PASSWORD})
     assert client.get("/").url.path == "/"
@@ -93,9 +102,83 @@ def test_wrong_passwords_lock_an_account_for_a_while(server):
     assert client.post("/sign-in", data={"name": "nobody", "password": "x" * 12}).status_code == 401
 
 
+def test_whoever_has_signed_in_here_before_is_not_locked_out_by_others(server):
+    known = server.browser("rene").client
+    stranger = server.client()
+    for _ in range(server.settings.lockout_attempts):
+        stranger.post("/sign-in", data={"name": "rene", "password": "wrong"})
+    right = {"name": "rene", "password": PASSWORD}
+    assert stranger.post("/sign-in", data=right).status_code == 401
+    assert known.post("/sign-in", data=right).status_code == 200
+    # A mark is of one account, and of one password.
+    marked = known.cookies.get("meninx-device")
+    with server.web.sessions.begin() as session:
+        user = session.query(User).filter_by(name="rene").one()
+        assert marked == device_mark(user, server.web.key)
+        user.locked_until = now() + timedelta(minutes=1)
+        user.password += " "
+    assert known.post("/sign-in", data=right).status_code == 401
+
+
+def test_keys_end_and_are_revoked(server):
+    browser, administrator = server.browser(), server.browser("ada")
+    key = browser.key("read", days=2)
+    client = server.client()
+
+    def ask():
+        headers = {"authorization": f"Bearer {key}"}
+        return client.get("/api/v1/studies", headers=headers).status_code
+
+    assert ask() == 200
+    with server.web.sessions.begin() as session:
+        (one,) = session.query(Token)
+        left = one.ends - now()
+        one.ends = now()
+        user_id = one.user_id
+    assert timedelta(days=1) < left <= timedelta(days=2)
+    assert ask() == 401
+    assert "ended" in browser.client.get("/account").text
+    key = browser.key("read")
+    administrator.post(f"/users/{user_id}/keys/delete")
+    assert ask() == 401
+    for wrong in ({"scope": "all", "days": 1}, {"scope": "read", "days": 400}):
+        assert browser.post("/account/keys", name="k", **wrong).status_code == 400
+
+
+def test_an_administrator_resets_a_password(server):
+    browser, administrator = server.browser(), server.browser("ada")
+    with server.web.sessions() as session:
+        rene = session.query(User).filter_by(name="rene").one().id
+    administrator.post(f"/users/{rene}/password", password="a first one")
+    assert browser.client.get("/").url.path == "/sign-in"
+    client = server.client()
+    client.post("/sign-in", data={"name": "rene", "password": "a first one"})
+    assert client.get("/").url.path == "/account"
+
+
+def test_the_server_s_command_line_lets_the_last_administrator_in(server):
+    for _ in range(server.settings.lockout_attempts):
+        server.client().post("/sign-in", data={"name": "ada", "password": "wrong"})
+    command = ["reset-password", "ada", "--data", str(server.settings.data)]
+    told = CliRunner().invoke(app, command, catch_exceptions=False)
+    password = told.output.split()[-1]
+    client = server.client()
+    client.post("/sign-in", data={"name": "ada", "password": password})
+    assert client.get("/").url.path == "/account"
+    command = ["reset-password", "rene", "--administrator", "--data", str(server.settings.data)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    with server.web.sessions() as session:
+        assert session.query(User).filter_by(name="rene").one().role == "administrator"
+    with pytest.raises(OptionError, match="no account 'eve'"):
+        CliRunner().invoke(app, ["reset-password", "eve", *command[-2:]], catch_exceptions=False)
+    elsewhere = ["reset-password", "--data", str(server.settings.data / "typo")]
+    with pytest.raises(OptionError, match="no database"):
+        CliRunner().invoke(app, elsewhere, catch_exceptions=False)
+
+
 def test_sessions_are_kept_on_the_server_and_run_out(server):
     browser = server.browser()
-    (cookie,) = browser.client.cookies.jar
+    cookie = next(one for one in browser.client.cookies.jar if one.name == "meninx")
     assert cookie.has_nonstandard_attr("HttpOnly")
     assert cookie.get_nonstandard_attr("SameSite") == "strict"
     with server.web.sessions.begin() as session:
@@ -165,8 +248,7 @@ def test_an_administrator_adds_and_closes_accounts(server):
 
 def test_keys_open_the_api_and_are_shown_once(server):
     browser = server.browser()
-    page = browser.client.post("/account/keys", data={"csrf": browser.csrf, "name": "script"}).text
-    (key,) = re.findall(r"mnx_[\w-]{20,}", page)
+    key = browser.key()
     assert key not in browser.client.get("/account").text
     client = server.client()
     headers = {"authorization": f"Bearer {key}"}
@@ -214,8 +296,7 @@ def test_wrong_keys_are_put_off_and_right_ones_are_not(tmp_path):
 
     server = Server(Settings(data=tmp_path, attempts_per_minute=3))
     browser = server.browser()
-    page = browser.client.post("/account/keys", data={"csrf": browser.csrf, "name": "script"}).text
-    (key,) = re.findall(r"mnx_[\w-]{20,}", page)
+    key = browser.key()
     client = server.client()
 
     def ask(secret):

@@ -74,7 +74,7 @@ def test_planted_names_reach_no_log(tmp_path, planted, monkeypatch):
     with sessions.begin() as session:
         user = add_user(session, "node", PASSWORD)
         session.flush()
-        key = add_token(session, Reader(user.id, "node", "reader"), "node")
+        key = add_token(session, Reader(user.id, "node", "reader"), "node", "node", 1)
     headers = {"authorization": f"Bearer {key}"}
     with (tmp_path / "web.log").open("wb") as log, served(settings.data, log=log) as address:
         options = ("--quiet", "0.5", "--worklist", address)

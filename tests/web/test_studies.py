@@ -10,7 +10,9 @@ import pydicom
 import pytest
 from PIL import Image
 from sqlalchemy.exc import DatabaseError
+from typer.testing import CliRunner
 
+from meninx.cli import app
 from meninx.sandbox import Sandbox
 from meninx.web import scoring
 from meninx.web.database import (
@@ -26,7 +28,14 @@ from meninx.web.database import (
 )
 from meninx.web.jobs import MOST_ATTEMPTS, Jobs, release_leases
 from meninx.web.settings import Settings
-from meninx.web.studies import WAITING, delete_old_studies, file_of, signature_of
+from meninx.web.studies import (
+    WAITING,
+    Verification,
+    delete_old_studies,
+    file_of,
+    signature_of,
+    verify_opinions,
+)
 from tests.web.conftest import Server
 
 
@@ -295,6 +304,88 @@ def test_deleting_removes_the_pixels_and_the_log_remembers(server, series):
     assert not list(server.settings.studies.iterdir())
     assert browser.client.get(f"/studies/{told['id']}").status_code == 404
     assert told["id"] in browser.client.get("/audit", params={"study": told["id"]}).text
+
+
+@pytest.fixture
+def judged(server, series):
+    """A study with two readers' opinions; its id."""
+    browser = server.browser()
+    told = browser.upload(series, "judged").json()
+    browser.post(f"/studies/{told['id']}/opinions", verdict="agree", note="a lesion")
+    server.browser("ada").post(f"/studies/{told['id']}/opinions", verdict="disagree")
+    return told["id"]
+
+
+def test_a_study_with_opinions_is_withdrawn_by_its_uploader_and_stays(server, series, judged):
+    browser = server.browser()
+    browser.post(f"/studies/{judged}/delete", reason="mine")
+    assert study_in(server, judged).withdrawn is None  # a reason is an administrator's to give
+    assert browser.post(f"/studies/{judged}/delete").status_code == 303
+
+    def listed(**query):
+        return browser.client.get("/api/v1/studies", params=query).json()["count"]
+
+    assert (listed(), listed(state="withdrawn")) == (0, 1)
+    assert (server.settings.studies / judged / "files").is_dir()
+    assert len(browser.client.get(f"/api/v1/studies/{judged}/opinions").json()) == 2
+    assert browser.upload(series).json()["id"] == judged
+    assert (listed(), listed(state="withdrawn")) == (1, 0)
+
+
+def test_an_administrator_erases_pixels_and_identity_and_the_opinions_stay(server, series, judged):
+    server.work(judged)
+    browser = server.browser("ada")
+    answer = browser.client.delete(
+        f"/api/v1/studies/{judged}", params={"reason": "consent withdrawn"},
+        headers=browser.headers,
+    )  # fmt: skip
+    assert answer.status_code == 204
+    assert not list(server.settings.studies.iterdir())
+    told = browser.client.get(f"/api/v1/studies/{judged}/opinions").json()
+    assert [(one["verdict"], one["user"]) for one in told] == [
+        ("disagree", "ada"), ("agree", "rene"),
+    ]  # fmt: skip
+    assert browser.client.get(f"/studies/{judged}").status_code == 410
+    assert browser.client.get(f"/api/v1/studies/{judged}/finding").status_code == 410
+    study = study_in(server, judged)
+    assert (study.patient_name, study.study_uid, study.title) == ("", "", "erased")
+    assert (study.findings, study.series, study.decision) == ([], [], "tumor")
+    assert "consent withdrawn" in browser.client.get("/audit").text
+    assert browser.upload(series).json()["id"] != judged
+    with server.web.sessions() as session:
+        assert verify_opinions(session, server.web.key) == Verification(2, ())
+
+
+def test_the_retention_time_leaves_opinions(server, judged):
+    server.settings.retention_days = 30
+    with server.web.sessions.begin() as session:
+        session.get(Study, judged).received = now() - timedelta(days=31)
+    server.web.jobs.delete_old()
+    assert study_in(server, judged).erased
+    assert not list(server.settings.studies.iterdir())
+    with server.web.sessions.begin() as session:
+        assert delete_old_studies(session, server.settings) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE opinions SET note = 'a lesiom' WHERE id = 1", "opinion 1 on study"),
+        ("UPDATE opinions SET user_name = 'eve' WHERE id = 2", "opinion 2 on study"),
+        ("UPDATE opinions SET signature = 'x' || substr(signature, 2) WHERE id = 1", "opinion 1"),
+        ("DELETE FROM opinions WHERE id = 2", "1 opinions of the audit log are missing"),
+    ],
+)
+def test_a_changed_byte_of_an_opinion_is_found(server, judged, change, words):
+    command = ["verify-opinions", "--data", str(server.settings.data)]
+    told = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert (told.exit_code, told.output) == (0, "2 opinions are as they were stored, 0 faults\n")
+    with sqlite3.connect(server.settings.data / "meninx.sqlite") as database:
+        database.execute(change)
+    told = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert told.exit_code == 1
+    assert words in told.output
+    assert "1 opinions are as they were stored, 1 faults" in told.output
 
 
 def test_old_studies_are_deleted(tmp_path, series):

@@ -29,7 +29,7 @@ def test_a_study_from_the_network_appears_in_the_worklist(tmp_path, sick):
     with sessions.begin() as session:
         user = add_user(session, "node", PASSWORD)
         session.flush()
-        key = add_token(session, Reader(user.id, "node", "reader"), "node")
+        key = add_token(session, Reader(user.id, "node", "reader"), "node", "node", 1)
     files = write_dicom(sick.scan, tmp_path / "case", 7)
     with served(settings.data) as address:
         options = ("--quiet", "0.5", "--worklist", address)

@@ -14,6 +14,7 @@ from meninx.quiet import quiet_libraries
 # In the order in which a newcomer meets them.
 VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
          "phantom", "export", "bench", "serve", "worker",
+         "reset-password", "verify-opinions",
          "receive", "send", "fetch-study", "anonymise", "score-archive")  # fmt: skip
 WRONG_USAGE = 2
 

@@ -5,6 +5,7 @@ import hmac
 import re
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,11 +17,15 @@ from sqlalchemy.orm import Session
 
 from meninx.errors import OptionError
 from meninx.web.audit import record
-from meninx.web.database import SignIn, Token, User, now
+from meninx.web.database import FIRST_PROJECT, Member, Project, SignIn, Token, User, now
 from meninx.web.settings import Settings
 
 READER, ADMINISTRATOR = "reader", "administrator"
 ROLES = (READER, ADMINISTRATOR)
+# What a key may do. None opens a page, gives an opinion, deletes, or makes keys and accounts.
+UPLOAD, READ, NODE = "upload", "read", "node"
+SCOPES = {UPLOAD: (UPLOAD,), READ: (READ,), NODE: (UPLOAD, READ)}
+LONGEST_KEY_DAYS = 366
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 SHORTEST_PASSWORD = 10
 # argon2 takes 64 MB and a core for each password: so many at a time, the others wait.
@@ -42,6 +47,7 @@ class Reader:
         role: `reader` or `administrator`.
         csrf: What forms of this session must bring along; empty for a key.
         must_change: Whether the password is a first one and must be changed.
+        rights: What a key may do; None for a person, who is signed in.
     """
 
     id: int
@@ -49,6 +55,7 @@ class Reader:
     role: str
     csrf: str = ""
     must_change: bool = False
+    rights: tuple[str, ...] | None = None
 
     @property
     def administers(self) -> bool:
@@ -62,8 +69,9 @@ def digest_of(secret: str) -> str:
 
 
 def add_user(
-    session: Session, name: str, password: str, role: str = READER, *, must_change: bool = False
-) -> User:
+    session: Session, name: str, password: str, role: str = READER, *, must_change: bool = False,
+    projects: Iterable[int] = (FIRST_PROJECT,),
+) -> User:  # fmt: skip
     """Add an account.
 
     Args:
@@ -72,6 +80,7 @@ def add_user(
         password: At least ten characters.
         role: One of `ROLES`.
         must_change: Whether it is only good for setting another one.
+        projects: Whose studies it sees; an administrator sees all.
 
     Returns:
         The account.
@@ -91,23 +100,99 @@ def add_user(
         session.flush()
     except IntegrityError as error:
         raise OptionError(f"user name {name!r} is taken") from error
+    set_projects(session, user, projects)
     return user
 
 
-def set_password(session: Session, user: User, password: str) -> None:
-    """Change a password and end all of the account's sessions.
+def set_projects(session: Session, user: User, projects: Iterable[int]) -> None:
+    """Say whose studies an account sees.
+
+    Args:
+        session: Of the database.
+        user: Whose account.
+        projects: All of its projects from now on.
+
+    Raises:
+        OptionError: If one of them is none.
+    """
+    wanted = set(projects)
+    known = set(session.scalars(select(Project.id).where(Project.id.in_(wanted))))
+    if known != wanted:
+        raise OptionError("no such project; load the page again")
+    session.execute(delete(Member).where(Member.user_id == user.id))
+    session.add_all(Member(user_id=user.id, project_id=one) for one in sorted(wanted))
+    session.flush()
+
+
+def projects_of(session: Session, reader: Reader) -> list[Project]:
+    """Return the projects that a reader takes part in, by number; an administrator in all."""
+    query = select(Project).order_by(Project.id)
+    if not reader.administers:
+        query = query.join(Member).where(Member.user_id == reader.id)
+    return list(session.scalars(query))
+
+
+def set_password(session: Session, user: User, password: str, *, must_change: bool = False) -> None:
+    """Change a password, end all of the account's sessions, and unlock it.
 
     Args:
         session: Of the database.
         user: Whose.
         password: At least ten characters.
+        must_change: Whether it is only good for setting another one.
 
     Raises:
         OptionError: If it is shorter.
     """
     user.password = PASSWORDS.hash(_checked(password))
-    user.must_change = False
+    user.must_change = must_change
+    user.failures, user.locked_until = 0, None
     session.execute(delete(SignIn).where(SignIn.user_id == user.id))
+
+
+def change_password(session: Session, user: User, old: str, new: str) -> None:
+    """Change a password for somebody who knows it.
+
+    Args:
+        session: Of the database.
+        user: Whose.
+        old: The password until now.
+        new: At least ten characters.
+
+    Raises:
+        OptionError: If the old one is wrong, or the new one too short.
+    """
+    with CHECKS:
+        right = PASSWORDS.verify(old, user.password)
+    if not right:
+        raise OptionError("the old password is wrong")
+    set_password(session, user, new)
+
+
+def reset_password(session: Session, name: str, *, administrator: bool = False) -> str:
+    """Give an account a first password, open it, and make it an administrator's if asked to.
+
+    Args:
+        session: Of the database.
+        name: Of the account.
+        administrator: Whether it is to be an administrator from now on.
+
+    Returns:
+        The password, which is only good for setting another one.
+
+    Raises:
+        OptionError: If there is no such account.
+    """
+    user = session.scalar(select(User).where(User.name == name))
+    if user is None:
+        raise OptionError(f"no account {name!r}")
+    password = secrets.token_urlsafe(12)
+    set_password(session, user, password, must_change=True)
+    user.active = True
+    if administrator:
+        user.role = ADMINISTRATOR
+    record(session, "command line", "password reset", detail=name)
+    return password
 
 
 def _checked(password: str) -> str:
@@ -132,7 +217,15 @@ def first_administrator(session: Session) -> str | None:
     return password
 
 
-def sign_in(session: Session, name: str, password: str, settings: Settings) -> tuple[str, Reader]:
+def device_mark(user: User, key: bytes) -> str:
+    """Return what a browser keeps that has signed in as somebody, until the password changes."""
+    told = f"device\0{user.id}\0{user.password}"
+    return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()
+
+
+def sign_in(
+    session: Session, name: str, password: str, settings: Settings, key: bytes, device: str = ""
+) -> tuple[str, Reader, str]:
     """Check a password and open a session.
 
     Args:
@@ -140,9 +233,12 @@ def sign_in(session: Session, name: str, password: str, settings: Settings) -> t
         name: As typed.
         password: As typed.
         settings: Say when an account is locked.
+        key: Secret of this server that marks browsers.
+        device: Mark that the browser brings along. One that has signed in as this account before
+            is not locked out by what others try from elsewhere.
 
     Returns:
-        The cookie's secret, and who it is.
+        The cookie's secret, who it is, and the mark for the browser to keep.
 
     Raises:
         OptionError: If name or password is wrong, or the account is locked; it does not say which.
@@ -150,9 +246,10 @@ def sign_in(session: Session, name: str, password: str, settings: Settings) -> t
     user = session.scalar(select(User).where(User.name == name).with_for_update())
     with CHECKS:
         right = PASSWORDS.verify(password, user.password if user else NOBODY)
-    locked = user is not None and user.locked_until is not None and user.locked_until > now()
+    known = user is not None and same(device, device_mark(user, key))
+    locked = not known and user is not None and (user.locked_until or now()) > now()
     if user is None or not right or not user.active or locked:
-        if user is not None and not locked:
+        if user is not None and not locked and not known:
             user.failures += 1
             if user.failures >= settings.lockout_attempts:
                 user.locked_until = now() + timedelta(minutes=settings.lockout_minutes)
@@ -161,7 +258,7 @@ def sign_in(session: Session, name: str, password: str, settings: Settings) -> t
             record(session, name, "sign-in refused")
         raise OptionError("wrong name or password, or too many tries; wait a while")
     user.failures, user.locked_until = 0, None
-    return open_session(session, user)
+    return *open_session(session, user), device_mark(user, key)
 
 
 def open_session(session: Session, user: User) -> tuple[str, Reader]:
@@ -195,20 +292,46 @@ def sign_out(session: Session, secret: str) -> None:
     session.execute(delete(SignIn).where(SignIn.digest == digest_of(secret)))
 
 
-def add_token(session: Session, reader: Reader, name: str) -> str:
-    """Make a key for programs; it is told this once."""
+def add_token(session: Session, reader: Reader, name: str, scope: str, days: int) -> str:
+    """Make a key for programs; it is told this once.
+
+    Args:
+        session: Of the database.
+        reader: Whose.
+        name: What it is for.
+        scope: One of `SCOPES`.
+        days: After which it ends.
+
+    Returns:
+        The key.
+
+    Raises:
+        OptionError: If the scope is none, or the days are out of range.
+    """
+    if scope not in SCOPES:
+        raise OptionError(f"scope {scope!r}: expected one of {', '.join(SCOPES)}")
+    if not 1 <= days <= LONGEST_KEY_DAYS:
+        raise OptionError(f"{days} days: a key ends after 1 to {LONGEST_KEY_DAYS} days")
     secret = "mnx_" + secrets.token_urlsafe(32)
-    session.add(Token(user_id=reader.id, name=name[:100], digest=digest_of(secret)))
-    record(session, reader.name, "key made", detail=name[:100])
+    ends = now() + timedelta(days=days)
+    session.add(
+        Token(user_id=reader.id, name=name[:100], digest=digest_of(secret), scope=scope, ends=ends)
+    )
+    record(session, reader.name, "key made", detail=f"{name[:100]}, {scope}, {days} days")
     return secret
 
 
 def reader_of_token(session: Session, secret: str) -> Reader | None:
-    """Return who a key belongs to; None where it is unknown."""
-    user = session.scalar(
-        select(User).join(Token).where(Token.digest == digest_of(secret), User.active)
-    )
-    return None if user is None else Reader(user.id, user.name, user.role)
+    """Return who a key belongs to; None where it is unknown, at its end or revoked."""
+    found = session.execute(
+        select(User, Token.scope).join(Token)
+        .where(Token.digest == digest_of(secret), User.active, Token.ends > now())
+    ).first()  # fmt: skip
+    if found is None:
+        return None
+    user, scope = found
+    # Whatever its account may do: a key never administers.
+    return Reader(user.id, user.name, READER, rights=SCOPES[scope])
 
 
 def same(first: str, second: str) -> bool:

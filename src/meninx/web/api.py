@@ -15,6 +15,8 @@ from meninx.errors import LimitExceeded
 from meninx.web.audit import record
 from meninx.web.database import Opinion, Study
 from meninx.web.serving import (
+    MayRead,
+    MayUpload,
     ReaderNeeded,
     SessionNeeded,
     WebNeeded,
@@ -34,11 +36,13 @@ from meninx.web.studies import (
     drop_upload,
     finish_upload,
     list_studies,
+    may_delete,
     opinions_of,
     own_upload,
     public_findings,
     series_told,
     start_upload,
+    visible,
 )
 
 # A part of a file that is sent at a time.
@@ -49,13 +53,13 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": words, "content": {"application/json": {}}}
     for code, words in {
         400: "not possible so", 401: "sign in", 403: "not allowed", 404: "no such thing",
-        411: "no length", 413: "too large", 429: "too many wrong keys",
+        410: "erased", 411: "no length", 413: "too large", 429: "too many wrong keys",
     }.items()
 }  # fmt: skip
 
 api = APIRouter(prefix="/api/v1", responses=ERRORS)
 Id = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
-LONGEST_NAME = 1000
+LONGEST_NAME, LONGEST_REASON = 1000, 400
 Name = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME)]
 
 
@@ -69,6 +73,7 @@ class Begin(BaseModel):
     """Begin an upload."""
 
     title: str = Field(default="", max_length=300)
+    project: str = Field(default="", max_length=100)
 
 
 class Received(BaseModel):
@@ -173,11 +178,14 @@ def ready(session: SessionNeeded) -> dict[str, str]:
 
 
 @api.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(reader: ReaderNeeded, session: SessionNeeded) -> Response:
-    """Return figures for Prometheus."""
-    del reader
-    states = session.execute(select(Study.state, func.count()).group_by(Study.state)).all()
-    decisions = session.execute(select(Study.decision, func.count()).group_by(Study.decision)).all()
+def metrics(reader: MayRead, session: SessionNeeded) -> Response:
+    """Return figures for Prometheus, of the studies that the caller may see."""
+
+    def counts(column: Any) -> Any:
+        query = select(column, func.count()).where(visible(reader)).group_by(column)
+        return session.execute(query).all()
+
+    states, decisions = counts(Study.state), counts(Study.decision)
     lines = ["# TYPE meninx_studies gauge"]
     lines += [f'meninx_studies{{state="{state}"}} {count}' for state, count in states]
     lines.append("# TYPE meninx_findings gauge")
@@ -196,9 +204,9 @@ def _resident_bytes() -> int:
 
 
 @api.post("/uploads", status_code=201)
-def begin(begin: Begin, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Started:
+def begin(begin: Begin, reader: MayUpload, session: SessionNeeded, web: WebNeeded) -> Started:
     """Begin an upload of one study: then send the parts of its files, then finish it."""
-    return Started(id=start_upload(session, reader, begin.title, web.settings).id)
+    return Started(id=start_upload(session, reader, begin.title, web.settings, begin.project).id)
 
 
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -227,7 +235,7 @@ async def body_of(request: Request) -> bytes:
 
 @api.put("/uploads/{upload_id}/parts", openapi_extra={"requestBody": {"content": BYTES}})
 def part(
-    upload_id: Id, name: Name, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    upload_id: Id, name: Name, reader: MayUpload, session: SessionNeeded, web: WebNeeded,
     data: Annotated[bytes, Depends(body_of)], offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
 ) -> Received:  # fmt: skip
     """Send a part of a file as the body; an empty one asks how far the file has come."""
@@ -236,7 +244,7 @@ def part(
 
 
 async def files_of(
-    request: Request, reader: ReaderNeeded
+    request: Request, reader: MayUpload
 ) -> AsyncIterator[list[tuple[str, IO[bytes]]]]:
     """Give the files of a form, once it is known whose they are.
 
@@ -268,7 +276,7 @@ FILES = {"multipart/form-data": {"schema": {"type": "object", "properties": {"fi
 
 @api.post("/uploads/{upload_id}/files", openapi_extra={"requestBody": {"content": FILES}})
 def batch(
-    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    upload_id: Id, reader: MayUpload, session: SessionNeeded, web: WebNeeded,
     files: Annotated[list[tuple[str, IO[bytes]]], Depends(files_of, scope="function")],
 ) -> Batch:  # fmt: skip
     """Send many whole files at a time, as a form; again after a lost connection, if need be."""
@@ -279,14 +287,14 @@ def batch(
 
 
 @api.delete("/uploads/{upload_id}", status_code=204)
-def cancel(upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> None:
+def cancel(upload_id: Id, reader: MayUpload, session: SessionNeeded, web: WebNeeded) -> None:
     """Give an upload up: its files are gone at once."""
     drop_upload(session, own_upload(session, reader, upload_id), web.settings)
 
 
 @api.post("/uploads/{upload_id}/finish", status_code=201)
 def finish(
-    upload_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, response: Response,
+    upload_id: Id, reader: MayUpload, session: SessionNeeded, web: WebNeeded, response: Response,
     together: bool = False,
 ) -> Finished:  # fmt: skip
     """Make studies of an upload, one of each patient and exam; what is here already stays one.
@@ -307,39 +315,37 @@ def finish(
 
 @api.get("/studies")
 def studies(
-    reader: ReaderNeeded, session: SessionNeeded,
+    reader: MayRead, session: SessionNeeded,
     search: Annotated[str, Query(max_length=300)] = "",
-    state: Literal["", "waiting", "done"] = "",
+    state: Literal["", "waiting", "done", "withdrawn"] = "",
     decision: Literal["", "tumor", "refer", "no_tumor", "refused", "failed"] = "",
     order: Order = "priority",
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
 ) -> Page:  # fmt: skip
     """List studies, fifty a page; the referred and the positive first."""
-    del reader
-    found, count = list_studies(session, Wanted(search, state, decision, order, page))
+    found, count = list_studies(session, reader, Wanted(search, state, decision, order, page))
     return Page(count=count, studies=[told(study) for study in found])
 
 
 @api.get("/studies/{study_id}")
-def study(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> StudyTold:
+def study(study_id: Id, reader: MayRead, session: SessionNeeded) -> StudyTold:
     """Return one study's line."""
-    del reader
-    return told(study_of(session, study_id))
+    return told(study_of(session, reader, study_id))
 
 
 @api.get("/studies/{study_id}/finding")
-def finding(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> list[dict[str, Any]]:
+def finding(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[dict[str, Any]]:
     """Return the findings of a study's scans, as `meninx predict --json` has them."""
-    found = study_of(session, study_id)
+    found = study_of(session, reader, study_id)
     seen(session, reader, found)
     return public_findings(found)
 
 
 @api.get("/studies/{study_id}/objects", response_class=Response,
          responses={200: {"content": {"application/zip": {}}}})  # fmt: skip
-def objects(study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
+def objects(study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded) -> Response:
     """Return the DICOM objects of a study's findings, as a zip."""
-    found = study_of(session, study_id)
+    found = study_of(session, reader, study_id)
     record(session, reader.name, "exported DICOM", found.id)
     return zipped_objects(web, found)
 
@@ -347,11 +353,11 @@ def objects(study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: Web
 @api.get("/studies/{study_id}/heatmap", response_class=FileResponse,
          responses={200: {"content": {"image/png": {}}}})  # fmt: skip
 def heatmap(
-    study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded,
     scan: Annotated[int | None, Query(ge=0, le=10_000)] = None,
 ) -> FileResponse:  # fmt: skip
     """Return the hottest slice with its heat map, as PNG; of the scan that is shown first."""
-    found = study_of(session, study_id)
+    found = study_of(session, reader, study_id)
     number = found.chosen if scan is None else scan
     viewer = found.findings[number].get("viewer") if number < len(found.findings) else None
     if not viewer or not viewer["picture"]:
@@ -363,10 +369,10 @@ def heatmap(
 
 
 @api.get("/studies/{study_id}/opinions")
-def opinions(study_id: Id, reader: ReaderNeeded, session: SessionNeeded) -> list[OpinionTold]:
-    """Return what readers said, the newest first."""
-    del reader
-    return [opinion_told(one) for one in opinions_of(session, study_of(session, study_id))]
+def opinions(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[OpinionTold]:
+    """Return what readers said, the newest first; also of a study that was erased."""
+    found = study_of(session, reader, study_id, erased=True)
+    return [opinion_told(one) for one in opinions_of(session, found)]
 
 
 @api.post("/studies/{study_id}/opinions", status_code=201)
@@ -378,7 +384,7 @@ def say(
     A region lies inside the scan's voxels, `from` nowhere above `to`; the other verdicts may have
     one too.
     """
-    found = study_of(session, study_id)
+    found = study_of(session, reader, study_id)
     region: dict[str, Any] | None = None
     if said.region is not None:
         region = {name: list(corner) for name, corner in said.region.items()}
@@ -390,9 +396,15 @@ def say(
 
 
 @api.delete("/studies/{study_id}", status_code=204)
-def remove(study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> None:
-    """Delete a study with its pixels: its uploader or an administrator."""
-    found = study_of(session, study_id)
-    if not reader.administers and found.uploader_id != reader.id:
+def remove(
+    study_id: Id, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    reason: Annotated[str, Query(max_length=LONGEST_REASON)] = "",
+) -> None:  # fmt: skip
+    """Delete a study with its pixels: its uploader or an administrator.
+
+    With opinions it is withdrawn; an administrator who gives a reason erases pixels and identity.
+    """
+    found = study_of(session, reader, study_id)
+    if not may_delete(reader, found):
         raise HTTPException(403, "only its uploader or an administrator deletes a study")
-    delete_study(session, reader, found, web.settings)
+    delete_study(session, reader, found, web.settings, reason.strip())

@@ -24,7 +24,7 @@ from meninx.web.jobs import Jobs
 from meninx.web.measurement_api import measurement_api
 from meninx.web.oidc import oidc
 from meninx.web.pages import page, pages
-from meninx.web.serving import MustChangePassword, NotSignedIn, ReaderNeeded, Web
+from meninx.web.serving import MayRead, MustChangePassword, NotSignedIn, Web
 from meninx.web.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -121,7 +121,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         return answer
 
     @app.get("/api/v1/openapi.json", include_in_schema=False)
-    def openapi(reader: ReaderNeeded) -> dict[str, Any]:
+    def openapi(reader: MayRead) -> dict[str, Any]:
         del reader
         return described(app)
 

@@ -1,6 +1,8 @@
 """Define what is stored, and open the database."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ from sqlalchemy import (
     String,
     create_engine,
     event,
+    make_url,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
+
+from meninx.errors import OptionError
 
 # A second writer waits so long for the first.
 BUSY_SECONDS = 30
@@ -29,6 +34,8 @@ BUSY_SECONDS = 30
 CONNECTIONS = 40
 # States of a study: uploaded, taken by a worker, and done.
 RECEIVED, SCORING, DONE = "received", "scoring", "done"
+# The project that is there from the start, `general`.
+FIRST_PROJECT = 1
 
 
 def now() -> datetime:
@@ -80,6 +87,28 @@ class User(Base):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
+class Project(Base):
+    """Hold a project, whose studies its members see."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+
+
+class Member(Base):
+    """Hold who sees a project's studies."""
+
+    __tablename__ = "members"
+
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    project_id: Mapped[int] = mapped_column(
+        ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    )
+
+
 class SignIn(Base):
     """Hold a session on the server; the cookie holds a secret of which only the hash is kept."""
 
@@ -101,6 +130,9 @@ class Token(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(100))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
+    # What it may do: upload, read, or node for both; and until when.
+    scope: Mapped[str] = mapped_column(String(20))
+    ends: Mapped[datetime | None]
     created: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -148,6 +180,11 @@ class Study(Base):
     lease: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
     uploader_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    project_id: Mapped[int] = mapped_column(default=FIRST_PROJECT, index=True)
+    # Taken off the worklist, for a reader has given an opinion on it; and without pixels and
+    # identity, so that the opinions are all that is left.
+    withdrawn: Mapped[datetime | None]
+    erased: Mapped[datetime | None]
 
     __table_args__ = (
         Index("studies_by_priority", "priority", "received"),
@@ -165,6 +202,7 @@ class Upload(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     title: Mapped[str] = mapped_column(String(300))
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    project_id: Mapped[int] = mapped_column(default=FIRST_PROJECT)
     created: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -240,6 +278,30 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 def sessions_of(engine: Engine) -> sessionmaker[Any]:
     """Return what opens database sessions; objects stay readable after a commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def existing_sessions(address: str) -> Iterator[sessionmaker[Any]]:
+    """Open a database that a server made; its tables are brought up to date.
+
+    Args:
+        address: Of the database.
+
+    Yields:
+        What opens database sessions.
+
+    Raises:
+        OptionError: If there is none: a mistyped folder must not become a new one.
+    """
+    url = make_url(address)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise OptionError(f"no database at {url.database}; name the server's folder by --data")
+    migrate(address)
+    engine = open_database(address)
+    try:
+        yield sessions_of(engine)
+    finally:
+        engine.dispose()
 
 
 def migrate(address: str, revision: str = "head") -> None:

@@ -14,7 +14,7 @@ from meninx.web.measurements import (
     measurements_of,
 )
 from meninx.web.series import SeriesView
-from meninx.web.serving import ReaderNeeded, SessionNeeded, study_of
+from meninx.web.serving import MayRead, ReaderNeeded, SessionNeeded, study_of
 
 measurement_api = APIRouter(prefix="/api/v1/studies/{study_id}/measurements", responses=ERRORS)
 Coordinate = Annotated[float, Field(ge=-1, le=100_000, allow_inf_nan=False)]
@@ -33,11 +33,9 @@ class NewMeasurement(BaseModel):
 
 
 @measurement_api.get("")
-def measurements(
-    study_id: Id, reader: ReaderNeeded, session: SessionNeeded
-) -> list[dict[str, Any]]:
+def measurements(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[dict[str, Any]]:
     """Return what readers measured in a study, the oldest first."""
-    study = study_of(session, study_id)
+    study = study_of(session, reader, study_id)
     return [
         measurement_told(one, SeriesView(study, one.scan), reader)
         for one in measurements_of(session, study)
@@ -49,7 +47,7 @@ def measure(
     study_id: Id, new: NewMeasurement, reader: ReaderNeeded, session: SessionNeeded
 ) -> dict[str, Any]:
     """Store a length or a box, in voxels of a scan; it stays until who made it deletes it."""
-    study = study_of(session, study_id)
+    study = study_of(session, reader, study_id)
     ends = {"from": new.start, "to": new.end}
     made = add_measurement(session, reader, study, new.scan, new.kind, ends)
     return measurement_told(made, SeriesView(study, new.scan), reader)
@@ -61,4 +59,4 @@ def remove(
     session: SessionNeeded,
 ) -> None:  # fmt: skip
     """Delete a measurement of one's own."""
-    delete_measurement(session, reader, study_of(session, study_id), number)
+    delete_measurement(session, reader, study_of(session, reader, study_id), number)

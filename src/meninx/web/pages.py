@@ -1,23 +1,38 @@
 """Answer browsers: the worklist, a study, accounts, the audit log."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
 
 from meninx.errors import OptionError
 from meninx.web.accounts import (
+    LONGEST_KEY_DAYS,
+    SCOPES,
     Reader,
     add_token,
     add_user,
+    change_password,
+    projects_of,
     set_password,
+    set_projects,
     sign_in,
     sign_out,
 )
 from meninx.web.audit import record
-from meninx.web.database import DONE, AuditEntry, SignIn, Token, User
+from meninx.web.database import (
+    DONE,
+    AuditEntry,
+    Member,
+    Project,
+    SignIn,
+    Token,
+    User,
+    now,
+)
 from meninx.web.measurements import measurement_told, measurements_of
 from meninx.web.reports import identity_of, report_html, report_pdf
 from meninx.web.series import SeriesView, series_views
@@ -42,6 +57,7 @@ from meninx.web.studies import (
     add_opinion,
     delete_study,
     list_studies,
+    may_delete,
     opinions_of,
     public_findings,
 )
@@ -55,6 +71,8 @@ from meninx.web.viewer import (
 )
 
 AUDIT_PAGE = 100
+# By it a browser is known that has signed in before; a year.
+DEVICE, DEVICE_SECONDS = "meninx-device", 365 * 24 * 3600
 pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
@@ -83,14 +101,22 @@ def signing_in(
     try:
         with web.sessions() as session:
             try:
-                secret, reader = sign_in(session, name, password, web.settings)
+                device = request.cookies.get(DEVICE, "")
+                secret, reader, mark = sign_in(
+                    session, name, password, web.settings, web.key, device
+                )
             finally:
                 session.commit()  # failures count too
     except OptionError as error:
-        answer = page(web, "sign-in.html", error=str(error), oidc=bool(web.settings.oidc_issuer))
-        answer.status_code = 401
-        return answer
-    return with_cookie(_away("/account" if reader.must_change else "/"), secret, web)
+        form = page(web, "sign-in.html", error=str(error), oidc=bool(web.settings.oidc_issuer))
+        form.status_code = 401
+        return form
+    answer = with_cookie(_away("/account" if reader.must_change else "/"), secret, web)
+    answer.set_cookie(
+        DEVICE, mark, max_age=DEVICE_SECONDS, path="/sign-in", httponly=True, samesite="strict",
+        secure=web.settings.secure_cookies,
+    )  # fmt: skip
+    return answer
 
 
 def with_cookie(answer: Response, secret: str, web: Web) -> Response:
@@ -112,9 +138,15 @@ def signing_out(request: Request, reader: ReaderNeeded, session: SessionNeeded) 
 
 
 def _worklist(
-    session: SessionNeeded, search: str, state: str, decision: str, order: Order, number: int
+    session: SessionNeeded,
+    reader: Reader,
+    search: str,
+    state: str,
+    decision: str,
+    order: Order,
+    number: int,
 ) -> dict[str, Any]:
-    studies, count = list_studies(session, Wanted(search, state, decision, order, number))
+    studies, count = list_studies(session, reader, Wanted(search, state, decision, order, number))
     return {
         "studies": studies, "count": count, "search": search, "state": state,
         "decision": decision, "order": order, "page": number, "pages": max(1, -(-count // PAGE)),
@@ -129,7 +161,7 @@ def worklist(
     page_number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1,
 ) -> HTMLResponse:  # fmt: skip
     """Show the worklist, or its table alone where htmx asks."""
-    values = _worklist(session, search, state, decision, order, page_number)
+    values = _worklist(session, reader, search, state, decision, order, page_number)
     template = "table.html" if request.headers.get("hx-request") else "worklist.html"
     return page(web, template, reader, **values)
 
@@ -140,7 +172,7 @@ def study_page(
     scan: int | None = None, beside: Annotated[list[str] | None, Query()] = None,
 ) -> HTMLResponse:  # fmt: skip
     """Show a study: images, finding, what readers said."""
-    study = study_of(session, study_id)
+    study = study_of(session, reader, study_id)
     seen(session, reader, study)
     series = series_views(study)
     number = scan if scan is not None and scan in range(len(series)) else study.chosen
@@ -183,15 +215,14 @@ def study_file(
     study_id: str, name: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
 ) -> FileResponse:
     """Send a volume, a heat map or a picture to the viewer."""
-    del reader
-    path = shown_file(web, study_of(session, study_id), name)
+    path = shown_file(web, study_of(session, reader, study_id), name)
     return FileResponse(path, headers={"Cache-Control": "private, no-cache"})
 
 
 @pages.get("/studies/{study_id}/finding.json")
 def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) -> JSONResponse:
     """Send the findings as a file."""
-    study = study_of(session, study_id)
+    study = study_of(session, reader, study_id)
     record(session, reader.name, "exported JSON", study.id)
     series = series_views(study)
     names = [one.name for one in series]
@@ -218,7 +249,7 @@ def objects_zip(
     study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
 ) -> Response:
     """Send the DICOM objects of the findings, as a zip."""
-    study = study_of(session, study_id)
+    study = study_of(session, reader, study_id)
     record(session, reader.name, "exported DICOM", study.id)
     return zipped_objects(web, study)
 
@@ -226,7 +257,7 @@ def objects_zip(
 @pages.get("/studies/{study_id}/report.pdf")
 def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
     """Send a report of all series, as PDF."""
-    study = study_of(session, study_id)
+    study = study_of(session, reader, study_id)
     record(session, reader.name, "exported PDF", study.id)
     html = report_html(
         web, study, opinions_of(session, study), measurements_of(session, study), reader,
@@ -245,7 +276,7 @@ def say(
     note: Annotated[str, Form(max_length=4000)] = "", region: Annotated[str, Form()] = "",
 ) -> Response:  # fmt: skip
     """Store what the reader says."""
-    study = study_of(session, study_id)
+    study = study_of(session, reader, study_id)
     # A mark that was made belongs to what is said, whichever button stores it.
     marked = region_of(region) if region or verdict == "region" else None
     add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
@@ -274,12 +305,15 @@ def region_of(text: str) -> dict[str, list[int]]:
 
 
 @pages.post("/studies/{study_id}/delete")
-def remove(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded) -> Response:
-    """Delete a study with its pixels."""
-    study = study_of(session, study_id)
-    if not reader.administers and study.uploader_id != reader.id:
+def remove(
+    study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    reason: Annotated[str, Form(max_length=400)] = "",
+) -> Response:  # fmt: skip
+    """Delete a study with its pixels; one with opinions is withdrawn, or erased for a reason."""
+    study = study_of(session, reader, study_id)
+    if not may_delete(reader, study):
         raise HTTPException(403, "only its uploader or an administrator deletes a study")
-    delete_study(session, reader, study, web.settings)
+    delete_study(session, reader, study, web.settings, reason.strip())
     return _away("/")
 
 
@@ -293,17 +327,21 @@ def _account(
     reader: Reader, session: SessionNeeded, web: Web, error: str = "", key: str = ""
 ) -> HTMLResponse:
     keys = list(session.scalars(select(Token).where(Token.user_id == reader.id)))
-    return page(web, "account.html", reader, keys=keys, error=error, key=key)
+    return page(
+        web, "account.html", reader, keys=keys, error=error, key=key, scopes=list(SCOPES),
+        longest=LONGEST_KEY_DAYS, now=now(), projects=projects_of(session, reader),
+    )  # fmt: skip
 
 
 @pages.post("/account/password")
-def change_password(
-    reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, password: Annotated[str, Form()]
-) -> Response:
-    """Set another password; all sessions end."""
-    user = session.get_one(User, reader.id)
+def changing_password(
+    reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
+    old: Annotated[str, Form()], password: Annotated[str, Form()],
+) -> Response:  # fmt: skip
+    """Set another password for whoever knows the old one; all sessions end."""
+    web.sign_ins.check(f"password of {reader.id}")
     try:
-        set_password(session, user, password)
+        change_password(session, session.get_one(User, reader.id), old, password)
     except OptionError as error:
         return _account(reader, session, web, error=str(error))
     record(session, reader.name, "password changed")
@@ -312,43 +350,76 @@ def change_password(
 
 @pages.post("/account/keys")
 def make_key(
-    reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, name: Annotated[str, Form()]
-) -> Response:
+    reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded, name: Annotated[str, Form()],
+    scope: Annotated[str, Form()], days: Annotated[int, Form()],
+) -> Response:  # fmt: skip
     """Make a key for programs and show it once."""
     if reader.must_change:
         raise HTTPException(403, "set another password first")
-    key = add_token(session, reader, name or "key")
+    key = add_token(session, reader, name or "key", scope, days)
     return _account(reader, session, web, key=key)
 
 
 @pages.post("/account/keys/{key_id}/delete")
 def remove_key(key_id: int, reader: ReaderNeeded, session: SessionNeeded) -> Response:
-    """Delete a key of the reader's own."""
+    """Revoke a key of the reader's own."""
     session.execute(delete(Token).where(Token.id == key_id, Token.user_id == reader.id))
-    record(session, reader.name, "key deleted")
+    record(session, reader.name, "key revoked")
     return _away("/account")
 
 
 @pages.get("/users")
 def users(reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded) -> HTMLResponse:
-    """Show all accounts."""
-    return page(web, "users.html", reader, users=list(session.scalars(select(User))))
+    """Show all accounts, their keys and projects."""
+    return _users(reader, session, web)
+
+
+def _users(reader: Reader, session: SessionNeeded, web: Web, error: str = "") -> HTMLResponse:
+    members: dict[int, set[int]] = defaultdict(set)
+    for one in session.scalars(select(Member)):
+        members[one.user_id].add(one.project_id)
+    count = select(Token.user_id, func.count()).group_by(Token.user_id)
+    return page(
+        web, "users.html", reader, error=error, users=list(session.scalars(select(User))),
+        projects=list(session.scalars(select(Project).order_by(Project.id))), members=members,
+        keys=dict(session.execute(count).all()),
+    )  # fmt: skip
 
 
 @pages.post("/users")
 def new_user(
     reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded,
     name: Annotated[str, Form()], password: Annotated[str, Form()], role: Annotated[str, Form()],
+    project: Annotated[list[int], Form()] = [],  # noqa: B006 - FastAPI copies it
 ) -> Response:  # fmt: skip
     """Add an account, whose password is only good for setting another one."""
     try:
         with session.begin_nested():
-            add_user(session, name, password, role, must_change=True)
+            add_user(session, name, password, role, must_change=True, projects=project)
     except OptionError as error:
-        found = list(session.scalars(select(User)))
-        return page(web, "users.html", reader, users=found, error=str(error))
+        return _users(reader, session, web, str(error))
     record(session, reader.name, "account added", detail=name)
     return _away("/users")
+
+
+def _other_user(session: SessionNeeded, reader: Reader, user_id: int) -> User:
+    """Return somebody else's account.
+
+    Args:
+        session: Of the database.
+        reader: Who asks.
+        user_id: Of the account.
+
+    Returns:
+        The account.
+
+    Raises:
+        HTTPException: 404 if there is none, or it is the reader's own.
+    """
+    user = session.get(User, user_id)
+    if user is None or user.id == reader.id:
+        raise HTTPException(404, "no such account, or your own")
+    return user
 
 
 @pages.post("/users/{user_id}/active")
@@ -359,12 +430,62 @@ def switch_user(
     active: Annotated[bool, Form()],
 ) -> Response:
     """Close an account, or open it again; its sessions end."""
-    user = session.get(User, user_id)
-    if user is None or user.id == reader.id:
-        raise HTTPException(404, "no such account, or your own")
+    user = _other_user(session, reader, user_id)
     user.active, user.failures, user.locked_until = active, 0, None
     session.execute(delete(SignIn).where(SignIn.user_id == user.id))
     record(session, reader.name, "account " + ("opened" if active else "closed"), detail=user.name)
+    return _away("/users")
+
+
+@pages.post("/users/{user_id}/password")
+def resetting_password(
+    user_id: int, reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded,
+    password: Annotated[str, Form()],
+) -> Response:  # fmt: skip
+    """Set a first password, only good for setting another one; the account's sessions end."""
+    user = _other_user(session, reader, user_id)
+    try:
+        set_password(session, user, password, must_change=True)
+    except OptionError as error:
+        return _users(reader, session, web, str(error))
+    record(session, reader.name, "password reset", detail=user.name)
+    return _away("/users")
+
+
+@pages.post("/users/{user_id}/projects")
+def choose_projects(
+    user_id: int, reader: AdministratorNeeded, session: SessionNeeded,
+    project: Annotated[list[int], Form()] = [],  # noqa: B006 - FastAPI copies it
+) -> Response:  # fmt: skip
+    """Say whose studies an account sees."""
+    user = session.get(User, user_id)
+    if user is None:
+        raise HTTPException(404, "no such account")
+    set_projects(session, user, project)
+    record(session, reader.name, "projects set", detail=f"{user.name}: {sorted(project)}")
+    return _away("/users")
+
+
+@pages.post("/users/{user_id}/keys/delete")
+def remove_keys(user_id: int, reader: AdministratorNeeded, session: SessionNeeded) -> Response:
+    """Revoke all keys of an account."""
+    session.execute(delete(Token).where(Token.user_id == user_id))
+    record(session, reader.name, "keys revoked", detail=str(user_id))
+    return _away("/users")
+
+
+@pages.post("/projects")
+def new_project(
+    reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded,
+    name: Annotated[str, Form(min_length=1, max_length=100)],
+) -> Response:  # fmt: skip
+    """Add a project."""
+    try:
+        with session.begin_nested():
+            session.add(Project(name=name.strip()))
+    except IntegrityError:
+        return _users(reader, session, web, "there is a project of that name")
+    record(session, reader.name, "project added", detail=name)
     return _away("/users")
 
 

@@ -5,21 +5,29 @@ import secrets
 import time
 import zipfile
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from meninx.web.accounts import Reader, reader_of_cookie, reader_of_token, same
+from meninx.web.accounts import (
+    READ,
+    UPLOAD,
+    Reader,
+    reader_of_cookie,
+    reader_of_token,
+    same,
+)
 from meninx.web.audit import record
 from meninx.web.database import DONE, Study
 from meninx.web.jobs import Jobs
 from meninx.web.settings import Settings
-from meninx.web.studies import RESULTS, SHOWN
+from meninx.web.studies import RESULTS, SHOWN, visible
 
 COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
@@ -81,7 +89,7 @@ class Web:
         self.settings, self.sessions, self.jobs = settings, sessions, jobs
         self.sign_ins = RateLimit(settings.attempts_per_minute)
         self.wrong_keys = RateLimit(settings.attempts_per_minute)
-        self.key = signing_key(settings.data / "signing.key")
+        self.key = signing_key(settings.key_file)
         self.pages = Environment(
             loader=PackageLoader("meninx.web"),
             autoescape=select_autoescape(),
@@ -136,7 +144,7 @@ async def form_word(request: Request) -> str:
     return word
 
 
-def reader_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(form_word)]) -> Reader:
+def caller_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(form_word)]) -> Reader:
     """Return who asks, by cookie or by key; changes by cookie need the session's own word as well.
 
     Args:
@@ -165,7 +173,7 @@ def reader_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(for
             # Wrong ones alone: a right key works whatever others behind its address do.
             web.wrong_keys.check(address_of(request))
         raise NotSignedIn
-    if scheme.lower() == "bearer":
+    if reader.rights is not None:
         return reader
     if request.method not in SAFE and not same(word, reader.csrf):
         raise HTTPException(403, "the form is too old; load the page again")
@@ -174,7 +182,41 @@ def reader_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(for
     return reader
 
 
-ReaderNeeded = Annotated[Reader, Depends(reader_of, scope="function")]
+CallerNeeded = Annotated[Reader, Depends(caller_of, scope="function")]
+
+
+def person_of(caller: CallerNeeded) -> Reader:
+    """Return who asks, somebody who is signed in.
+
+    Args:
+        caller: Who asks.
+
+    Returns:
+        The same.
+
+    Raises:
+        HTTPException: 403 for a key.
+    """
+    if caller.rights is not None:
+        raise HTTPException(403, "not with a key: sign in")
+    return caller
+
+
+def _with_right(right: str) -> Callable[[Reader], Reader]:
+    """Return what lets those in who are signed in, and keys of a scope with a right."""
+
+    def allowed(caller: CallerNeeded) -> Reader:
+        if caller.rights is not None and right not in caller.rights:
+            raise HTTPException(403, f"not with this key: its scope does not hold {right!r}")
+        return caller
+
+    return allowed
+
+
+# A person alone unless it says otherwise: so nothing new is open to keys by an oversight.
+ReaderNeeded = Annotated[Reader, Depends(person_of, scope="function")]
+MayRead = Annotated[Reader, Depends(_with_right(READ), scope="function")]
+MayUpload = Annotated[Reader, Depends(_with_right(UPLOAD), scope="function")]
 
 
 def administrator_of(reader: ReaderNeeded) -> Reader:
@@ -202,22 +244,26 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def study_of(session: Session, study_id: str) -> Study:
-    """Return a study.
+def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = False) -> Study:
+    """Return a study that a reader may see.
 
     Args:
         session: Of the database.
+        reader: Who asks.
         study_id: As its address has it.
+        erased: Whether one will do of which its opinions are all that is left.
 
     Returns:
         The study.
 
     Raises:
-        HTTPException: 404 if there is none.
+        HTTPException: 404 if there is none in the reader's projects, 410 if it was erased.
     """
-    study = session.get(Study, study_id)
+    study = session.scalar(select(Study).where(Study.id == study_id, visible(reader)))
     if study is None:
         raise HTTPException(404, "no such study")
+    if study.erased and not erased:
+        raise HTTPException(410, "this study was erased; its opinions were kept")
     return study
 
 

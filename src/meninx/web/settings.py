@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from meninx.errors import OptionError
+
 MIB = 1024**2
 
 
@@ -55,6 +57,24 @@ class Settings(BaseSettings):
     def address(self) -> str:
         """The database's address."""
         return self.database or f"sqlite:///{self.data.resolve() / 'meninx.sqlite'}"
+
+    @property
+    def key_file(self) -> Path:
+        """The secret that signs opinions."""
+        return self.data / "signing.key"
+
+    def existing_key(self) -> bytes:
+        """Read the secret that signs opinions.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            OptionError: If there is none.
+        """
+        if not self.key_file.is_file():
+            raise OptionError(f"no key at {self.key_file}; opinions can't be checked without it")
+        return self.key_file.read_bytes()
 
     @property
     def studies(self) -> Path:

@@ -3,20 +3,21 @@
 import hashlib
 import hmac
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import delete, event, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, event, func, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx.errors import InputError, LimitExceeded, OptionError
 from meninx.scan.heading import Heading
 from meninx.scan.limits import DEFAULT_LIMITS
-from meninx.web.accounts import Reader
+from meninx.web.accounts import ADMINISTRATOR, Reader, projects_of
 from meninx.web.arrival import (
     Arrival,
     arrived_files,
@@ -29,7 +30,20 @@ from meninx.web.arrival import (
     unpack,
 )
 from meninx.web.audit import record
-from meninx.web.database import DONE, RECEIVED, SCORING, Opinion, Study, Upload, new_id, now
+from meninx.web.database import (
+    DONE,
+    FIRST_PROJECT,
+    RECEIVED,
+    SCORING,
+    AuditEntry,
+    Measurement,
+    Member,
+    Opinion,
+    Study,
+    Upload,
+    new_id,
+    now,
+)
 from meninx.web.marks import check_box
 from meninx.web.settings import Settings
 
@@ -39,7 +53,7 @@ UPLOAD_HOURS = 24
 # The referred and the positive first, then what no answer was given to, then the rest.
 PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
-ANONYMOUS, UNTITLED = "anonymous study", "untitled"
+ANONYMOUS, UNTITLED, ERASED = "anonymous study", "untitled", "erased"
 # What a study has from its headings, by the same names.
 IDENTITY = (
     "patient_name", "patient_id", "birth_date", "accession", "study_date", "study_time",
@@ -51,6 +65,13 @@ Order = Literal["priority", "received", "title", "probability"]
 FILES, SHOWN, RESULTS = "files", "shown", "results"
 # Of a stored finding, what is no part of the public JSON.
 OWN_KEYS = ("viewer", "preview", "why", "objects", "series")
+
+
+def visible(reader: Reader) -> ColumnElement[bool]:
+    """Return which studies a reader may see: those of their projects; an administrator all."""
+    if reader.administers:
+        return true()
+    return Study.project_id.in_(select(Member.project_id).where(Member.user_id == reader.id))
 
 
 def public_findings(study: Study) -> list[dict[str, Any]]:
@@ -102,10 +123,33 @@ def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
     return {**series, **more, "file": file}
 
 
-def start_upload(session: Session, reader: Reader, title: str, settings: Settings) -> Upload:
-    """Begin an upload, of one or of many files; return what it is known by."""
+def start_upload(
+    session: Session, reader: Reader, title: str, settings: Settings, project: str = ""
+) -> Upload:
+    """Begin an upload, of one or of many files.
+
+    Args:
+        session: Of the database.
+        reader: Who uploads.
+        title: For the worklist.
+        settings: Say where files gather.
+        project: Whose members will see it; empty for the reader's first one.
+
+    Returns:
+        What it is known by.
+
+    Raises:
+        OptionError: If the reader takes no part in that project, or in none at all.
+    """
+    projects = projects_of(session, reader)
+    wanted = [one for one in projects if one.name == project or not project]
+    if not wanted:
+        told = ", ".join(one.name for one in projects) or "none; ask an administrator"
+        raise OptionError(f"project {project!r}: not one of yours ({told})")
     shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or UNTITLED
-    upload = Upload(id=new_id(), user_id=reader.id, title=shown, bytes=0)
+    upload = Upload(
+        id=new_id(), user_id=reader.id, title=shown, bytes=0, project_id=wanted[0].id
+    )  # fmt: skip
     session.add(upload)
     folder_of(settings, upload.id).mkdir(parents=True)
     return upload
@@ -268,7 +312,8 @@ def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
     study = Study(
         id=new_id(), title=upload.title, uploader_id=upload.user_id, state=RECEIVED, findings=[],
         received=now(), priority=WAITING, series=[], file_names={},
-        content_hash=arrival.content_hash,
+        content_hash=_hash_in(upload.project_id, arrival.content_hash),
+        project_id=upload.project_id,
         bytes=sum(one.path.stat().st_size for one in arrival.files),
     )  # fmt: skip
     if settings.anonymise:
@@ -284,6 +329,13 @@ def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
     study.patient_key = person_key(told)
     study.series = merged_series([], arrival.files)
     return study
+
+
+def _hash_in(project_id: int, content_hash: str) -> str:
+    """Return the hash of some content in a project: members of another know nothing of it."""
+    if project_id == FIRST_PROJECT:
+        return content_hash
+    return hashlib.sha256(f"{project_id}\n{content_hash}".encode()).hexdigest()
 
 
 def person_key(heading: Heading) -> str:
@@ -338,6 +390,8 @@ def _keep(
     if known is None:
         record(session, reader.name, "uploaded", study.id)
         return study, True
+    # What was withdrawn comes back by being wanted again.
+    known.withdrawn = None
     record(session, reader.name, "uploaded again", known.id)
     return known, False
 
@@ -345,14 +399,15 @@ def _keep(
 def _other_part(session: Session, study: Study) -> Study | None:
     """Return the study that a new one is the rest of: of one person, with one StudyInstanceUID.
 
-    Opinions are about its series as they were: what was judged by a reader stays as it is.
+    Opinions and measurements are about its series as they were: such a study stays as it is.
     """
     if not study.study_uid or not study.patient_key:
         return None
-    judged = select(Opinion.study_id)
+    judged = select(Opinion.study_id).union_all(select(Measurement.study_id))
     return session.scalar(
         select(Study).where(
             Study.study_uid == study.study_uid, Study.patient_key == study.patient_key,
+            Study.project_id == study.project_id, Study.erased.is_(None),
             Study.id.not_in(judged),
         )
     )  # fmt: skip
@@ -401,7 +456,7 @@ class Wanted:
 
     Args:
         search: Part of the title.
-        state: `waiting`, `done`, or empty for all.
+        state: `waiting`, `done`, `withdrawn`, or empty for all that are not withdrawn.
         decision: One of `PRIORITIES`, or empty for all.
         order: By what.
         page: From 1.
@@ -414,9 +469,13 @@ class Wanted:
     page: int = 1
 
 
-def list_studies(session: Session, wanted: Wanted) -> tuple[list[Study], int]:
-    """Return one page of studies, and how many there are on all pages."""
-    query = select(Study)
+def list_studies(session: Session, reader: Reader, wanted: Wanted) -> tuple[list[Study], int]:
+    """Return one page of the studies that a reader sees, and how many there are on all pages."""
+    query = select(Study).where(visible(reader))
+    if wanted.state == "withdrawn":
+        query = query.where(Study.withdrawn.is_not(None))
+    else:
+        query = query.where(Study.withdrawn.is_(None))
     if wanted.search:
         escaped = wanted.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         query = query.where(
@@ -439,11 +498,52 @@ def list_studies(session: Session, wanted: Wanted) -> tuple[list[Study], int]:
     return list(session.scalars(query)), count
 
 
-def delete_study(session: Session, reader: Reader, study: Study, settings: Settings) -> None:
-    """Delete a study, its pixels and all that was said of it; the audit log keeps that it was."""
+def may_delete(reader: Reader, study: Study) -> bool:
+    """Return whether a reader may take a study away: who uploaded it, or an administrator."""
+    return reader.administers or study.uploader_id == reader.id
+
+
+def delete_study(
+    session: Session, reader: Reader, study: Study, settings: Settings, reason: str = ""
+) -> None:
+    """Delete a study with its pixels; one with opinions is withdrawn, or erased for a reason.
+
+    Opinions stay, with who gave them when on what answer. The audit log keeps what was done.
+
+    Args:
+        session: Of the database.
+        reader: Who deletes; of a study with opinions an administrator erases pixels and identity.
+        study: Which one.
+        settings: Say where its files lie.
+        reason: Why it is erased; empty to withdraw it.
+
+    Raises:
+        OptionError: If somebody else gives a reason to erase.
+    """
+    judged = session.scalar(select(Opinion.id).where(Opinion.study_id == study.id).limit(1))
+    if judged is not None and not reason:
+        study.withdrawn = now()
+        record(session, reader.name, "withdrawn", study.id)
+        return
+    if judged is not None and not reader.administers:
+        raise OptionError("readers have given opinions on it: an administrator alone erases it")
     shutil.rmtree(settings.studies / study.id, ignore_errors=True)
-    session.delete(study)
-    record(session, reader.name, "deleted", study.id)
+    if judged is None:
+        session.delete(study)
+    else:
+        _forget_identity(study)
+    record(session, reader.name, "erased" if judged else "deleted", study.id, reason)
+
+
+def _forget_identity(study: Study) -> None:
+    """Leave of a study its answer alone."""
+    for name in (*IDENTITY, "patient_key"):
+        setattr(study, name, "")
+    study.title, study.content_hash = ERASED, f"erased {study.id}"
+    study.findings, study.series, study.file_names = [], [], {}
+    study.state, study.lease, study.chosen, study.bytes = DONE, None, 0, 0
+    study.withdrawn = study.withdrawn or now()
+    study.erased = now()
 
 
 def delete_old_studies(session: Session, settings: Settings) -> int:
@@ -451,10 +551,10 @@ def delete_old_studies(session: Session, settings: Settings) -> int:
     if not settings.retention_days:
         return 0
     limit = now() - timedelta(days=settings.retention_days)
-    old = list(session.scalars(select(Study).where(Study.received < limit)))
-    keeper = Reader(0, "retention", "administrator")
+    old = list(session.scalars(select(Study).where(Study.received < limit, Study.erased.is_(None))))
+    keeper = Reader(0, "retention", ADMINISTRATOR)
     for study in old:
-        delete_study(session, keeper, study, settings)
+        delete_study(session, keeper, study, settings, "older than the retention time")
     return len(old)
 
 
@@ -510,3 +610,43 @@ def opinions_of(session: Session, study: Study) -> list[Opinion]:
     """Return what was said of a study, the newest first."""
     query = select(Opinion).where(Opinion.study_id == study.id).order_by(Opinion.id.desc())
     return list(session.scalars(query))
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check of all opinions found.
+
+    Args:
+        right: Number of opinions that are as they were stored.
+        faults: A line for each that is not, or that is missing.
+    """
+
+    right: int
+    faults: tuple[str, ...]
+
+
+def verify_opinions(session: Session, key: bytes) -> Verification:
+    """Check every opinion against its signature, and their number against the audit log.
+
+    Args:
+        session: Of the database.
+        key: Secret of this server that signed.
+
+    Returns:
+        What was found.
+    """
+    faults, counts = [], Counter[str]()
+    for one in session.scalars(select(Opinion).order_by(Opinion.id)):
+        counts[one.study_id] += 1
+        if not hmac.compare_digest(one.signature.encode(), signature_of(one, key).encode()):
+            faults.append(f"opinion {one.id} on study {one.study_id}: not as it was signed")
+    right = counts.total() - len(faults)
+    known = (
+        select(AuditEntry.study_id, func.count()).where(AuditEntry.action.like("opinion: %"))
+        .group_by(AuditEntry.study_id)
+    )  # fmt: skip
+    for study_id, count in session.execute(known):
+        missing = count - counts[study_id or ""]
+        if missing > 0:
+            faults.append(f"study {study_id}: {missing} opinions of the audit log are missing")
+    return Verification(right, tuple(faults))
