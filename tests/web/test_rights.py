@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from meninx.web.accounts import SCOPES, Reader, add_token, add_user, open_session
-from meninx.web.database import DONE, Project, Study, Upload, User, new_id
+from meninx.web.database import DONE, Project, Study, Upload, User, new_id, now
+from meninx.web.viewer import other_visits
 from tests.web.conftest import PASSWORD
 from tests.web.test_accounts import routes
 
@@ -123,6 +124,24 @@ def test_members_of_another_project_see_nothing_of_a_study(server, series):
     assert other.client.get("/api/v1/studies").json()["count"] == 0
     begun = other.client.post("/api/v1/uploads", json={}, headers=other.headers)
     assert "ask an administrator" in begun.json()["detail"]
+
+
+def test_visits_of_another_project_and_withdrawn_ones_are_beside_no_study(server):
+    with server.web.sessions.begin() as session:
+        session.add(Project(name="elsewhere"))
+        made = {
+            name: Study(title=name, content_hash=name, patient_key="k", state=DONE, findings=[],
+                        series=[], file_names={}, project_id=2 if name == "elsewhere" else 1,
+                        withdrawn=now() if name == "withdrawn" else None)
+            for name in ("this", "before", "elsewhere", "withdrawn")
+        }  # fmt: skip
+        session.add_all(made.values())
+        session.flush()
+        readers = [Reader(user.id, user.name, user.role) for user in session.query(User)
+                   if user.name in ("rene", "ada")]  # fmt: skip
+        seen = {reader.name: {one.title for one in other_visits(session, reader, made["this"])}
+                for reader in readers}  # fmt: skip
+    assert seen == {"rene": {"before"}, "ada": {"before", "elsewhere"}}
 
 
 def test_a_key_makes_no_keys_and_no_administrators(server):

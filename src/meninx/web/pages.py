@@ -178,7 +178,7 @@ def study_page(
     number = scan if scan is not None and scan in range(len(series)) else study.chosen
     shown = series[number] if series else None
     opinions = opinions_of(session, study)
-    visits = other_visits(session, study)
+    visits = other_visits(session, reader, study)
     panes: list[SeriesView] = []
     if shown and shown.viewer:
         panes = [shown, *chosen_beside(shown, beside or [], visits)]

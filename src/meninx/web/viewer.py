@@ -11,7 +11,7 @@ from meninx.web.accounts import Reader
 from meninx.web.database import DONE, Measurement, Opinion, Study
 from meninx.web.measurements import measurement_told, measurements_of
 from meninx.web.series import SeriesView, series_views
-from meninx.web.studies import opinions_of
+from meninx.web.studies import opinions_of, visible
 
 # Series that stand beside each other, the first one included.
 MAX_PANES = 4
@@ -45,11 +45,12 @@ def chosen_beside(
     return chosen[: MAX_PANES - 1]
 
 
-def other_visits(session: Session, study: Study) -> list[Study]:
+def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
     """Return the other scored studies of a study's patient, the latest first.
 
     Args:
         session: Of the database.
+        reader: Who may see them.
         study: A study.
 
     Returns:
@@ -58,8 +59,9 @@ def other_visits(session: Session, study: Study) -> list[Study]:
     if not study.patient_key:
         return []
     query = select(Study).where(
-        Study.patient_key == study.patient_key, Study.id != study.id, Study.state == DONE
-    )
+        Study.patient_key == study.patient_key, Study.id != study.id, Study.state == DONE,
+        Study.withdrawn.is_(None), visible(reader),
+    )  # fmt: skip
     return sorted(session.scalars(query), key=when, reverse=True)
 
 
