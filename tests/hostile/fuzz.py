@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["meninx", "pydicom", "nibabel", "PIL"]):
+with atheris.instrument_imports(include=["meninx", "pydicom", "nibabel", "nrrd", "PIL"]):
     from meninx.errors import InputError
     from meninx.scan.limits import MIB, Limits
     from meninx.scan.reading import read_scans
