@@ -132,7 +132,8 @@ def test_web_application(check, folder, tmp_path, monkeypatch):
     finding = browser.client.get(f"/studies/{study}/finding.json").json()["findings"][0]
     assert "viewer" not in finding
     page = browser.client.get(f"/studies/{study}").text
-    assert ('data-heat=""' in page) == (not check.passed)
+    assert ('data-do="heat"' in page) == check.passed
+    assert ("heat.nii" in page) == check.passed
     assert (WHY.capitalize() in page) == (not check.passed)
     picture = browser.client.get(f"/api/v1/studies/{study}/heatmap")
     assert picture.status_code == (200 if check.passed else 404)
