@@ -182,3 +182,9 @@ def test_the_picture_of_a_finding(detector, sick):
     assert picture.width > 2 * 280
     with pytest.raises(ValueError, match="nothing was scored"):
         hottest_slice_picture(sick.scan, replace(found, slices=()), None)
+
+
+@pytest.mark.parametrize("sequence", ["T1", "T2", "FLAIR"])
+def test_types_are_told_in_t1_with_contrast_alone(detector, sick, sequence):
+    assert set(detector.score(sick.scan).types) == {"glioma", "meningioma", "pituitary"}
+    assert detector.score(replace(sick.scan, sequence=sequence)).types == {}

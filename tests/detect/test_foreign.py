@@ -3,9 +3,12 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from meninx.detect.gate import check_kind
 from meninx.detect.loading import load_detector
+from meninx.errors import UnsupportedScan
 from meninx.scan.scan import Scan
 
 ROOT = Path(__file__).parents[2]
@@ -40,3 +43,10 @@ def test_what_is_no_brain_is_refused_in_words(kind, kinds, detector):
 def test_phantoms_are_not(detector, sick, healthy):
     for study in (sick, healthy):
         assert detector.score(study.scan).status == "scored"
+
+
+def test_one_strange_slice_refuses_no_scan_and_a_strange_half_does(tiny_scan):
+    """The crown or the neck may be odd; what counts is the slice in the middle by distance."""
+    check_kind(tiny_scan, np.array([0.5, 0.6, 9.0], np.float32), 1.0)
+    with pytest.raises(UnsupportedScan, match="unlike the slices of brain MRI"):
+        check_kind(tiny_scan, np.array([0.5, 1.1, 9.0], np.float32), 1.0)
