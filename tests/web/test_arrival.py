@@ -1,7 +1,9 @@
 """What an upload becomes: studies of one patient each, with the identity that files tell."""
 
+import gzip
 import io
 import os
+import tarfile
 import zipfile
 from datetime import timedelta
 
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from meninx.scan.heading import name_for_readers, read_heading
+from meninx.scan.reading import read_scans
 from meninx.web.api import LARGEST_BATCH
 from meninx.web.arrival import harmless
 from meninx.web.database import Study, Upload, now
@@ -103,6 +106,79 @@ def test_a_folder_of_two_patients_and_three_exams_is_three_studies(server, mixed
     with server.web.sessions() as session:
         keys = [study.patient_key for study in session.query(Study).order_by(Study.study_uid)]
     assert keys[0] == keys[1] != keys[2]
+
+
+def tar_of(files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+def test_a_tar_is_sorted_as_the_folder_is(server, mixed):
+    browser = server.browser()
+    folder = browser.upload(mixed, "disk").json()["studies"]
+    tar = browser.upload({"disk.tar.gz": tar_of(mixed)}, "disk").json()["studies"]
+    assert [one["id"] for one in tar] == [one["id"] for one in folder]
+    hostile = browser.upload({"x.tar.gz": tar_of({"../../evil.dcm": b"0"})})
+    assert hostile.status_code == 400
+    assert "leaves the archive's own folder" in hostile.json()["detail"]
+
+
+def test_packed_files_of_two_patients_are_two_studies(server, mixed):
+    packed = {f"{name}.gz": gzip.compress(data) for name, data in mixed.items()}
+    told = server.browser().upload(packed).json()["studies"]
+    assert [(one["patient_id"], one["study_uid"]) for one in told] == [
+        ("P1", "1.2.1"), ("P1", "1.2.2"), ("P2", "1.2.3"),
+    ]  # fmt: skip
+
+
+def volumes_of_other_formats(voxels):
+    """The same volume as headers with voxels in another file, and as one that holds its own."""
+    pair = nibabel.Nifti1Pair(voxels, np.eye(4))
+    files = {kind: io.BytesIO() for kind in ("header", "image")}
+    pair.to_file_map({k: nibabel.fileholders.FileHolder(fileobj=v) for k, v in files.items()})
+    raw = voxels.tobytes(order="F")
+    sides = " ".join(map(str, voxels.shape))
+    nhdr = (
+        f"NRRD0004\ntype: short\ndimension: 3\nsizes: {sides}\nspace: LPS\nencoding: raw\n"
+        "endian: little\nspace directions: (1,0,0) (0,1,0) (0,0,1)\ndata file: My head.raw\n"
+    )
+    mhd = f"NDims = 3\nDimSize = {sides}\nElementType = MET_SHORT\nElementSpacing = 1 1 1\n"
+    return {
+        "a/my head.hdr": files["header"].getvalue(), "a/my head.img": files["image"].getvalue(),
+        "b/x.nhdr": nhdr.encode(), "b/My head.raw": raw,
+        "c/x.mhd": f"{mhd}ElementDataFile = x.raw\n".encode(), "c/x.raw.gz": gzip.compress(raw),
+        "d/x.mha": f"{mhd}ElementDataFile = LOCAL\n".encode() + raw,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_volumes_come_with_the_files_of_their_voxels(server, together):
+    voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    browser = server.browser()
+    files = volumes_of_other_formats(voxels)
+    studies = browser.upload(files, together=together).json()["studies"]
+    assert len(studies) == (1 if together else 4)
+    for one in studies:
+        server.work(one["id"])
+        folder = server.settings.studies / one["id"] / "files"
+        scans = list(read_scans(folder))
+        assert len(scans) == (4 if together else 1)
+        for scan in scans:
+            np.testing.assert_array_equal(scan.voxels, voxels)
+
+
+def test_a_header_that_names_a_file_elsewhere_gets_none(server):
+    header = b"NDims = 3\nDimSize = 7 8 9\nElementType = MET_SHORT\nElementSpacing = 1 1 1\n"
+    for name in (b"../secret.raw", b"/etc/passwd", b".hidden"):
+        files = {"a/x.mhd": header + b"ElementDataFile = " + name + b"\n", "secret.raw": b"0"}
+        (told,) = server.browser().upload(files, name.decode()).json()["studies"]
+        folder = server.settings.studies / told["id"] / "files"
+        assert [file.name for file in folder.iterdir()] == ["x.mhd"]
 
 
 def test_one_exam_of_two_patients_with_one_uid_is_two_studies(server, series):

@@ -1,10 +1,11 @@
 """Read the head of a DICOM file: which patient, study and series it is of. Never its pixels."""
 
+import io
 import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydicom import FileDataset
 from pydicom.filereader import read_partial
@@ -12,11 +13,13 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from meninx.scan.dicom import DEFLATED, check_deflated, patient_key
 from meninx.scan.limits import MIB, Limits
-from meninx.scan.source import reading
+from meninx.scan.source import GZIP_MAGIC, Source, reading
 
 # All that is asked for lies at or before SeriesNumber.
 LAST_TAG = 0x00200011
 META_BYTES = 1024
+# Of a packed file, unpacked: far beyond all that is asked for, and no bomb.
+PACKED_HEAD_BYTES = 4 * MIB
 # What a deflated file may unpack to, of which no more than its head is wanted.
 DEFLATED_LIMITS = Limits(file_bytes=512 * MIB)
 LONGEST_VALUE = 300
@@ -72,15 +75,26 @@ def read_heading(path: Path) -> Heading:
     """
     with reading("", "the DICOM header"), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # pydicom warns of every unusual value, and says it
-        head = file.read(META_BYTES)
-        file.seek(0)
+        opened = _without_packing(path, file)
+        head = opened.read(META_BYTES)
+        opened.seek(0)
         if DEFLATED in head[132:]:
-            check_deflated(file.read(), DEFLATED_LIMITS)
-            file.seek(0)
+            check_deflated(opened.read(), DEFLATED_LIMITS)
+            opened.seek(0)
         dataset = read_partial(
-            file, stop_when=lambda tag, *_: tag > LAST_TAG, force=head[128:132] != b"DICM"
+            opened, stop_when=lambda tag, *_: tag > LAST_TAG, force=head[128:132] != b"DICM"
         )
         return _heading_of(dataset)
+
+
+def _without_packing(path: Path, file: BinaryIO) -> BinaryIO:
+    """Return an open file, or of one packed by gzip its beginning, unpacked."""
+    packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    file.seek(0)
+    if not packed:
+        return file
+    source = Source(path.name, path, path.stat().st_size)
+    return io.BytesIO(source.head(PACKED_HEAD_BYTES, DEFLATED_LIMITS))
 
 
 def _heading_of(dataset: FileDataset) -> Heading:

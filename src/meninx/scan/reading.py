@@ -213,16 +213,18 @@ def stored_images(
     return images
 
 
-def unzip(path: Path, target_of: Callable[[str], Path], limits: Limits = DEFAULT_LIMITS) -> None:
-    """Unpack a zip; nothing is written before each of its entries was checked.
+def unpack_archive(
+    path: Path, target_of: Callable[[str], Path], limits: Limits = DEFAULT_LIMITS
+) -> None:
+    """Unpack a zip or tar; nothing is written before each of its entries was checked.
 
     Args:
-        path: The zip.
+        path: The archive.
         target_of: Called with the name of each entry; returns the file to write.
         limits: Of packing.
 
     Raises:
-        UnreadableFile: If it is damaged, an entry is encrypted or leaves the zip's own folder.
+        UnreadableFile: If it is damaged, an entry is encrypted or leaves the archive's own folder.
         LimitExceeded: If it unpacks to too much.
     """
 

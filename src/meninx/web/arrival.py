@@ -5,16 +5,16 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from meninx.errors import InputError
 from meninx.scan.heading import Heading, read_heading
-from meninx.scan.kinds import SCAN_SUFFIXES, kind_of, zipfile_magic
+from meninx.scan.kinds import SCAN_SUFFIXES, data_file_of, is_tar, kind_of, zipfile_magic
 from meninx.scan.limits import Limits
-from meninx.scan.reading import unzip
+from meninx.scan.reading import unpack_archive
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import SNIFFED_BYTES, unpacked_head
 
@@ -23,6 +23,8 @@ from meninx.scan.source import SNIFFED_BYTES, unpacked_head
 NAMES = ".names"
 Kind = Literal["dicom", "volume", "unusable", "other"]
 LONGEST_NAME = 120
+# Of a file, enough to reach the name of its voxels' file behind a long list of gradients.
+HEAD_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,19 @@ class Arrived:
     Args:
         path: Where it lies.
         name: As the user knows it, folders and all.
-        kind: `dicom`; `volume` for a picture or NIfTI; `unusable` for what is named as a scan and
-            can't be read as one; `other` for whatever else.
+        kind: `dicom`; `volume` for a picture or a volume of any format; `unusable` for what is
+            named as a scan and can't be read as one; `other` for whatever else.
         heading: What a DICOM file says of itself; None for others and for what can't be read.
+        voxel_file: Name of the file that holds a volume's voxels; empty where its own does.
+        voxels: That file, once it is found.
     """
 
     path: Path
     name: str
     kind: Kind
     heading: Heading | None = None
+    voxel_file: str = ""
+    voxels: Path | None = None
 
 
 @dataclass
@@ -80,7 +86,18 @@ class Arrival:
             # Case is no difference on some disks.
             taken = {other.lower() for other in names.values()}
             names[one.path] = name if name.lower() not in taken else f"{number}/{name}"
+        # A header finds its voxels by name, in its own folder.
+        for one in self.files:
+            if one.voxels is not None:
+                names[one.voxels] = _name_of_voxels(one, names[one.path])
         return names
+
+
+def _name_of_voxels(header: Arrived, stored: str) -> str:
+    """Return where a header that is kept under a name looks for its voxels."""
+    # Analyze's headers hold no name: the file is called as they are.
+    name = re.sub(r"\.hdr(\.gz)?$", ".img", stored)
+    return name if name != stored else str(PurePosixPath(stored).with_name(header.voxel_file))
 
 
 def merged_series(
@@ -166,7 +183,7 @@ def stored_name(name: str) -> str:
 
 
 def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
-    """Unpack the zips of an upload, so that their files are sorted like any others.
+    """Unpack the zips and tars of an upload, so that their files are sorted like any others.
 
     Args:
         folder: Of the upload.
@@ -174,13 +191,12 @@ def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
         anonymous: Whether names of files are dropped.
 
     Raises:
-        InputError: If a zip is damaged, leads out of itself, or unpacks to too much.
+        InputError: If one is damaged, leads out of itself, or unpacks to too much.
     """
     names = _names_in(folder)
     for stored, name in names.items():
         path = folder / stored
-        # Office documents and models are zips too, and no scans.
-        if not _is_zip(path) or not (name.lower().endswith(".zip") or len(names) == 1):
+        if not _is_archive(path, name, alone=len(names) == 1):
             continue
 
         def target_of(entry: str, packed: str = name) -> Path:
@@ -190,16 +206,21 @@ def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
             return target
 
         try:
-            unzip(path, target_of, limits)
+            unpack_archive(path, target_of, limits)
         except InputError as error:
             said = str(error).replace(str(path), name)
             raise type(error)(said, reason=error.reason) from error
         path.unlink()
 
 
-def _is_zip(path: Path) -> bool:
+def _is_archive(path: Path, name: str, *, alone: bool) -> bool:
+    """Return whether a file is a zip or tar of scans."""
     with path.open("rb") as file:
-        return zipfile_magic(file.read(4))
+        head = file.read(SNIFFED_BYTES)
+    # Office documents and models are zips too, and no scans.
+    if zipfile_magic(head):
+        return alone or name.lower().endswith(".zip")
+    return is_tar(unpacked_head(head), name.lower())
 
 
 def _names_in(folder: Path) -> dict[str, str]:
@@ -228,15 +249,15 @@ def look_at(path: Path, name: str) -> Arrived:
         The file with its kind; what is damaged is kept, for the reader of scans to tell of it.
     """
     with path.open("rb") as file:
-        head = unpacked_head(file.read(SNIFFED_BYTES))
+        head = unpacked_head(file.read(HEAD_BYTES), HEAD_BYTES)
     try:
         kind = kind_of(head, name)
     except InputError:
         return Arrived(path, name, "unusable")
-    if kind in ("picture", "nifti"):
-        return Arrived(path, name, "volume")
     if kind is None:
         return Arrived(path, name, "other")
+    if kind != "dicom":
+        return Arrived(path, name, "volume", voxel_file=_voxel_file(head, name))
     try:
         heading = read_heading(path)
     except InputError:
@@ -244,11 +265,30 @@ def look_at(path: Path, name: str) -> Arrived:
     return Arrived(path, name, "other" if heading.is_directory else "dicom", heading)
 
 
+def _voxel_file(head: bytes, name: str) -> str:
+    """Return the name of the file of a header's voxels; empty for none, or one that leads away."""
+    named = data_file_of(head, base_name(name)) or ""
+    plain = named == base_name(named) and named.isprintable() and not named.startswith(".")
+    return named if plain and len(named) <= LONGEST_NAME else ""
+
+
+def _with_voxels(files: Sequence[Arrived]) -> list[Arrived]:
+    """Return files, each header with the file of its voxels that came from the same folder."""
+    others = {one.name.replace("\\", "/").lower(): one.path for one in files if one.kind == "other"}
+
+    def found(header: Arrived) -> Path | None:
+        folder = header.name.replace("\\", "/").rpartition("/")
+        wanted = f"{folder[0]}{folder[1]}{header.voxel_file}".lower()
+        return others.get(wanted) or others.get(f"{wanted}.gz")
+
+    return [replace(one, voxels=found(one)) if one.voxel_file else one for one in files]
+
+
 def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arrival]:
     """Sort files into studies. What is in doubt stands alone: two patients are never one study.
 
     DICOM files are one study if patient and StudyInstanceUID are equal; without that UID, if the
-    series is. A picture or volume is a study of its own.
+    series is. A picture or volume is a study of its own, with the file of its voxels.
 
     Args:
         files: Of an upload, at least one.
@@ -262,11 +302,15 @@ def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arr
     """
     groups: dict[Hashable, list[Arrived]] = defaultdict(list)
     kinds: dict[str, list[Arrived]] = defaultdict(list)
-    for one in files:
+    by_path = {one.path: one for one in files}
+    for one in _with_voxels(files):
         if one.kind in ("unusable", "other"):
             kinds[one.kind].append(one)
-        else:
-            groups[_key(one, together=together)].append(one)
+            continue
+        group = groups[_key(one, together=together)]
+        group.append(one)
+        if one.voxels is not None:
+            group.append(by_path[one.voxels])
     studies = [Arrival(members, _fullest_heading(members)) for members in groups.values()]
     if len(studies) == 1:
         studies[0].files += kinds["unusable"]
