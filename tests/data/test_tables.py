@@ -3,9 +3,9 @@
 import pytest
 from PIL import Image
 
-from meninx.data.folders import find_items
+from meninx.data.folders import SilentFolders, find_items
 from meninx.data.manifest import read_rows
-from meninx.data.tables import table_text, truth_of
+from meninx.data.tables import NamedFiles, table_text, truth_of
 
 PLAIN = "picture,tumor\na.png,1\nb.png,0\n"
 
@@ -50,6 +50,19 @@ def test_capital_headings_and_words_are_understood(tmp_path):
     table.write_text("Picture;Tumor\n" + rows, encoding="utf-8")
     rows = read_rows(table, table.read_bytes(), ["picture", "tumor"])
     assert [truth_of(row["tumor"]) for row in rows] == ["0", "1", "0", "1"]
+
+
+def test_what_changed_on_disk_is_seen(tmp_path):
+    """A folder that is read twice in one process may have grown meanwhile."""
+    for name in ("set/0/a.png", "set/1/b.png"):
+        picture(tmp_path / name)
+    assert [item.tumor for item in find_items(tmp_path)] == [False, True]
+    picture(tmp_path / "set/2/c.png")
+    with pytest.raises(SilentFolders):
+        find_items(tmp_path)
+    assert NamedFiles(tmp_path)("d") == tmp_path / "d"
+    picture(tmp_path / "set/d.png")
+    assert NamedFiles(tmp_path)("d") == tmp_path / "set/d.png"
 
 
 def test_numbers_are_labels_only_beside_each_other(tmp_path):

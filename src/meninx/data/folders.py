@@ -2,9 +2,8 @@
 
 import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from meninx.data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
@@ -139,8 +138,9 @@ def _class_items(
     """Yield pictures labeled by the nearest folder whose name says something."""
     silent: dict[str, int] = {}
     left_out = 0
+    numbered = _numbered(paths)
     for path in paths:
-        found = _labeled(data, path, named)
+        found = _labeled(data, path, named, numbered)
         if found is None:
             folder = str(path.relative_to(data).parent)
             silent[folder] = silent.get(folder, 0) + 1
@@ -168,24 +168,27 @@ def _class_items(
         )
 
 
-def _labeled(data: Path, path: Path, named: Mapping[str, str]) -> tuple[str, str] | None:
+def _labeled(
+    data: Path, path: Path, named: Mapping[str, str], numbered: Collection[Path]
+) -> tuple[str, str] | None:
     """Return a path's label and its split."""
     folders = path.relative_to(data).parts[:-1] or ()
     label, split, place = None, "", data
     for name in (*((data.name,) if not folders else ()), *folders):
-        told = named.get(name.lower()) or label_of(name)
-        if name in NUMBERS and name not in named and (label or not _are_classes(place)):
-            told = None
-        label, place = told or label, place / name
+        own = named.get(name.lower()) or label_of(name)
+        if name in NUMBERS and name not in named and (label or place not in numbered):
+            own = None
+        label, place = own or label, place / name
         split = SPLIT_NAMES.get(name.lower(), split)
     return (label, split) if label else None
 
 
-@cache
-def _are_classes(folder: Path) -> bool:
-    """Return whether all folders in a folder are named by numbers that are labels."""
-    names = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
-    return names == set(NUMBERS)
+def _numbered(paths: Iterable[Path]) -> set[Path]:
+    """Return the folders whose own folders, as far as files lie in them, are named 0 and 1."""
+    inside: dict[Path, set[str]] = defaultdict(set)
+    for folder in {parent for path in paths for parent in path.parents}:
+        inside[folder.parent].add(folder.name)
+    return {folder for folder, names in inside.items() if names == set(NUMBERS)}
 
 
 def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Iterator[Item]:
@@ -193,6 +196,7 @@ def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> It
     folders: dict[Path, list[Path]] = {}
     for path in paths:
         folders.setdefault(path.parent, []).append(path)
+    numbered = _numbered(paths)
     for folder, files in folders.items():
         masks = [path for path in files if _is_mask(path)]
         if len(masks) > 1:
@@ -200,7 +204,7 @@ def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> It
         for path in files:
             if path in masks:
                 continue
-            found = _labeled(data, path, named)
+            found = _labeled(data, path, named, numbered)
             if not masks and found is None:
                 raise DataError(
                     f"{path}: neither a mask beside it (a file with {', '.join(MASK_WORDS)} in its "

@@ -31,7 +31,7 @@ from meninx.data.manifest import (
     stack_faults,
     write_manifest,
 )
-from meninx.data.tables import file_named, truth_of
+from meninx.data.tables import NamedFiles, truth_of
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
@@ -599,7 +599,11 @@ def _table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
         raise DataError(f"{path}: it lists no picture")
     label = "" if {"tumor", "tumor_type"} & set(rows[0]) else _label_of_table(path, named)
     faults: list[str] = []
-    items = [_item_of(row, path, label, f"line {line}", faults) for line, row in enumerate(rows, 2)]
+    files = NamedFiles(path.parent)
+    items = [
+        _item_of(row, path, files, label, f"line {line}", faults)
+        for line, row in enumerate(rows, 2)
+    ]
     raise_faults(path, faults + stack_faults(items))
     return items
 
@@ -617,15 +621,17 @@ def _label_of_table(path: Path, named: Mapping[str, str]) -> str:
     return label
 
 
-def _item_of(row: dict[str, str], path: Path, label: str, place: str, faults: list[str]) -> Item:
+def _item_of(
+    row: dict[str, str], path: Path, files: NamedFiles, label: str, place: str, faults: list[str]
+) -> Item:
     """Return one row of a user's table, adding what is wrong with it to `faults`."""
 
     def cell(name: str) -> str:
         return (row.get(name) or "").strip()
 
     tumor, kind = _truth_and_kind(cell("tumor"), label or cell("tumor_type").lower())
-    file = file_named(row["picture"], path.parent)
-    mask = file_named(row["mask"], path.parent) if row.get("mask") else None
+    file = files(row["picture"])
+    mask = files(row["mask"]) if row.get("mask") else None
     if not row["picture"]:
         faults.append(f"{place}: picture is empty")
     faults += [f"{place}: {one} does not exist" for one in (file, mask) if one and not one.exists()]

@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 import re
-from functools import cache
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from meninx.errors import DataError
@@ -90,32 +90,40 @@ def truth_of(text: str) -> str:
     return "1" if word in YES else "0" if word in NO else text
 
 
-def file_named(name: str, folder: Path) -> Path:
-    """Return the file that a table's cell names.
+class NamedFiles:
+    """The files that a table's cells name.
 
     Args:
-        name: A path, maybe as Windows writes it, or a picture's name without its suffix.
-        folder: That paths are relative to.
-
-    Returns:
-        The file; the path as it stands in the table where there is none.
+        folder: Folder that paths are relative to.
     """
-    path = folder / name
-    if path.exists() or not name:
-        return path
-    plain = folder / PurePosixPath(PureWindowsPath(name).as_posix())
-    if plain.exists():
-        return plain
-    # Kaggle's tables have "Image1" for Brain Tumor/Image1.jpg.
-    found = _pictures_by_stem(folder).get(plain.name.lower(), [])
-    return found[0] if len(found) == 1 else path
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-@cache
-def _pictures_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Return all pictures below a folder by their names without suffix, in small letters."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICTURE_SUFFIXES:
-            found.setdefault(path.stem.lower(), []).append(path)
-    return found
+    def __call__(self, name: str) -> Path:
+        """Return the file that a cell names.
+
+        Args:
+            name: A path, maybe as Windows writes it, or a picture's name without its suffix.
+
+        Returns:
+            The file; the path as it stands in the table where there is none.
+        """
+        path = self._folder / name
+        if path.exists() or not name:
+            return path
+        plain = self._folder / PurePosixPath(PureWindowsPath(name).as_posix())
+        if plain.exists():
+            return plain
+        # Kaggle's tables have "Image1" for Brain Tumor/Image1.jpg.
+        found = self._pictures_by_stem.get(plain.name.lower(), [])
+        return found[0] if len(found) == 1 else path
+
+    @cached_property
+    def _pictures_by_stem(self) -> dict[str, list[Path]]:
+        """All pictures below the folder by their names without suffix, in small letters."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self._folder.rglob("*")):
+            if path.suffix.lower() in PICTURE_SUFFIXES:
+                found.setdefault(path.stem.lower(), []).append(path)
+        return found

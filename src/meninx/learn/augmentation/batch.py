@@ -5,7 +5,8 @@ neighbors, as channels: what moves or changes it does the same to them.
 """
 
 import math
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -92,6 +93,26 @@ def where(slices: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
         Shape (b, c, h, w).
     """
     return torch.where(each(slices), changed, unchanged)
+
+
+@dataclass(frozen=True)
+class TransformOfSome(ABC):
+    """A transform that changes the image of some slices and leaves the others as they are.
+
+    Args:
+        probability: 0..1, of each slice.
+    """
+
+    probability: float
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch, some of its slices changed."""
+        slices = chosen(batch.count, self.probability)
+        return replace(batch, image=where(slices, self.changed(batch), batch.image))
+
+    @abstractmethod
+    def changed(self, batch: Batch) -> Tensor:
+        """Return all slices changed, shape (b, c, h, w)."""
 
 
 def own(image: Tensor) -> Tensor:

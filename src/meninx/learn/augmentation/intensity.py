@@ -9,6 +9,7 @@ from torch import Tensor
 
 from meninx.learn.augmentation.batch import (
     Batch,
+    TransformOfSome,
     blurred,
     chosen,
     each,
@@ -58,23 +59,14 @@ class RandomGamma:
         return replace(batch, image=batch.image.clamp_min(0).pow(each(gamma)))
 
 
-@dataclass(frozen=True)
-class RandomIntensityCurve:
-    """Sends intensities through a random piecewise linear curve that leaves air dark.
+class RandomIntensityCurve(TransformOfSome):
+    """Sends intensities through a random piecewise linear curve that leaves air dark."""
 
-    Args:
-        probability: 0..1, of each slice.
-    """
-
-    probability: float
     KNOTS = 7
 
-    def __call__(self, batch: Batch) -> Batch:
-        """Return the batch in contrasts that no scanner gives."""
-        slices = chosen(batch.count, self.probability)
-        return replace(batch, image=where(slices, self._remapped(batch.image), batch.image))
-
-    def _remapped(self, image: Tensor) -> Tensor:
+    def changed(self, batch: Batch) -> Tensor:
+        """Return contrasts that no scanner gives."""
+        image = batch.image
         count, knots = len(image), self.KNOTS
         identity = torch.linspace(0, 1, knots)
         heights = identity.lerp(torch.rand(count, knots), uniform(count, 0.2, 0.75)[:, None])
@@ -86,25 +78,15 @@ class RandomIntensityCurve:
         return (low + (high - low) * (position - lower)).view_as(image)
 
 
-@dataclass(frozen=True)
-class RandomInversion:
-    """Inverts the head's intensities; air stays dark.
+class RandomInversion(TransformOfSome):
+    """Inverts the head's intensities; air stays dark."""
 
-    Args:
-        probability: 0..1, of each slice.
-    """
-
-    probability: float
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Return the batch, some heads inverted."""
+    def changed(self, batch: Batch) -> Tensor:
+        """Return inverted heads."""
         head = (batch.depth > HEAD_DEPTH).to(batch.image.dtype)
         if batch.kept is not None:
             head = head * batch.kept
-        inverted = (1.05 - batch.image).clamp_min(0) * head
-        return replace(
-            batch, image=where(chosen(batch.count, self.probability), inverted, batch.image)
-        )
+        return (1.05 - batch.image).clamp_min(0) * head
 
 
 @dataclass(frozen=True)
@@ -124,37 +106,20 @@ class RandomBiasField:
         return replace(batch, image=where(slices, batch.image * field, batch.image))
 
 
-@dataclass(frozen=True)
-class RandomBlur:
-    """Smooths by a Gaussian of 0.5 to 1.6 pixels, one width a batch.
+class RandomBlur(TransformOfSome):
+    """Smooths by a Gaussian of 0.5 to 1.6 pixels, one width a batch."""
 
-    Args:
-        probability: 0..1, of each slice.
-    """
-
-    probability: float
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Return the batch, some slices soft."""
-        slices = chosen(batch.count, self.probability)
-        soft = blurred(batch.image, uniform_of_batch(0.5, 1.6))
-        return replace(batch, image=where(slices, soft, batch.image))
+    def changed(self, batch: Batch) -> Tensor:
+        """Return soft slices."""
+        return blurred(batch.image, uniform_of_batch(0.5, 1.6))
 
 
-@dataclass(frozen=True)
-class RandomDownsample:
-    """Makes pixels coarser, of a size of their own along each side, down to 0.35 of the pixels.
+class RandomDownsample(TransformOfSome):
+    """Makes pixels coarser, of a size of their own along each side, down to 0.35 of the pixels."""
 
-    Args:
-        probability: 0..1, of each slice.
-    """
-
-    probability: float
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Return the batch, some slices coarser."""
-        slices = chosen(batch.count, self.probability)
-        return replace(batch, image=where(slices, coarser(batch.image, 0.35), batch.image))
+    def changed(self, batch: Batch) -> Tensor:
+        """Return coarser slices."""
+        return coarser(batch.image, 0.35)
 
 
 @dataclass(frozen=True)
@@ -201,21 +166,12 @@ class RandomWindow:
         return replace(batch, image=(batch.image / each(top) * bright_end).clamp(0, 1))
 
 
-@dataclass(frozen=True)
-class RandomJPEG:
-    """Compresses as JPEG of quality 15 to 90 does.
+class RandomJPEG(TransformOfSome):
+    """Compresses as JPEG of quality 15 to 90 does."""
 
-    Args:
-        probability: 0..1, of each slice.
-    """
-
-    probability: float
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Return the batch, some slices with blocks and rings."""
-        slices = chosen(batch.count, self.probability)
-        packed = compressed(batch.image, uniform(batch.count, 15, 90))
-        return replace(batch, image=where(slices, packed, batch.image))
+    def changed(self, batch: Batch) -> Tensor:
+        """Return slices with blocks and rings."""
+        return compressed(batch.image, uniform(batch.count, 15, 90))
 
 
 def exported_again(image: Tensor) -> Tensor:

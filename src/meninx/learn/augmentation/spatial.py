@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from meninx.learn.augmentation.batch import (
     Batch,
+    TransformOfSome,
     affine,
     chosen,
     each,
@@ -29,22 +30,12 @@ class RandomStackFlip:
         )
 
 
-@dataclass(frozen=True)
-class RandomNeighborDropout:
-    """Lets a slice stand in for its neighbors, as a single picture does.
+class RandomNeighborDropout(TransformOfSome):
+    """Lets a slice stand in for its neighbors, as a single picture does."""
 
-    Args:
-        probability: 0..1, of each slice.
-    """
-
-    probability: float
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Return the batch, some slices three times."""
-        alone = chosen(batch.count, self.probability)
-        return replace(
-            batch, image=where(alone, own(batch.image).expand_as(batch.image), batch.image)
-        )
+    def changed(self, batch: Batch) -> torch.Tensor:
+        """Return each slice three times."""
+        return own(batch.image).expand_as(batch.image)
 
 
 @dataclass(frozen=True)
