@@ -15,9 +15,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from meninx.synthesis.writing import write_dicom
-from meninx.web.accounts import ADMINISTRATOR, add_user
+from meninx.web.accounts import ADMINISTRATOR, Reader, add_token, add_user
 from meninx.web.app import create_app
-from meninx.web.database import DONE, Study, User
+from meninx.web.database import DONE, Study, User, migrate, open_database, sessions_of
 from meninx.web.settings import Settings
 
 PASSWORD = "correct horse battery"
@@ -110,6 +110,22 @@ class Server:
 @pytest.fixture
 def server(tmp_path) -> Iterator[Server]:
     yield Server(Settings(data=tmp_path / "data"))
+
+
+@pytest.fixture
+def node_account(tmp_path):
+    """A database with an account for a node: settings, what opens sessions, and the node's key."""
+    settings = Settings(data=tmp_path / "web")
+    settings.data.mkdir()
+    migrate(settings.address)
+    engine = open_database(settings.address)
+    sessions = sessions_of(engine)
+    with sessions.begin() as session:
+        user = add_user(session, "node", PASSWORD)
+        session.flush()
+        key = add_token(session, Reader(user.id, "node", "reader"), "node", "node", 1)
+    yield settings, sessions, key
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

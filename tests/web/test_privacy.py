@@ -14,12 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from meninx.clinic.peers import peer_of
 from meninx.quiet import record_without_message
 from meninx.synthesis.writing import dicom_slice
-from meninx.web.accounts import Reader, add_token, add_user
-from meninx.web.database import DONE, Study, migrate, open_database, sessions_of
-from meninx.web.settings import Settings
+from meninx.web.database import DONE, Study
 from tests.clinic.conftest import receiving, wait_for
 from tests.scan.dicom_making import save
-from tests.web.conftest import PASSWORD, served
+from tests.web.conftest import served
 
 # Of one part, without carets: libraries warn of such names, with the name.
 NAME = "ZWOLFTER JOHN"
@@ -64,17 +62,9 @@ def zipped(paths):
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("ignore")
-def test_planted_names_reach_no_log(tmp_path, planted, monkeypatch):
+def test_planted_names_reach_no_log(tmp_path, planted, node_account, monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "default")
-    settings = Settings(data=tmp_path / "web")
-    settings.data.mkdir()
-    migrate(settings.address)
-    engine = open_database(settings.address)
-    sessions = sessions_of(engine)
-    with sessions.begin() as session:
-        user = add_user(session, "node", PASSWORD)
-        session.flush()
-        key = add_token(session, Reader(user.id, "node", "reader"), "node", "node", 1)
+    settings, sessions, key = node_account
     headers = {"authorization": f"Bearer {key}"}
     with (tmp_path / "web.log").open("wb") as log, served(settings.data, log=log) as address:
         options = ("--quiet", "0.5", "--worklist", address)
@@ -103,7 +93,6 @@ def test_planted_names_reach_no_log(tmp_path, planted, monkeypatch):
                     client.get(f"studies/{one['id']}/finding").raise_for_status()
                     client.get(f"studies/{one['id']}/objects")
                 assert client.get("studies", params={"page": NAME}).status_code == 422
-    engine.dispose()
     logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
     assert "judged" in logs["node.log"]
     assert "http://127.0.0.1" in logs["web.log"]

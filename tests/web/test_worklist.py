@@ -13,23 +13,13 @@ from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import peer_of
 from meninx.clinic.worklist import Worklist
 from meninx.synthesis.writing import write_dicom
-from meninx.web.accounts import Reader, add_token, add_user
-from meninx.web.database import DONE, Study, migrate, open_database, sessions_of
-from meninx.web.settings import Settings
+from meninx.web.database import DONE, Study
 from tests.clinic.conftest import receiving, wait_for
-from tests.web.conftest import PASSWORD, served
+from tests.web.conftest import served
 
 
-def test_a_study_from_the_network_appears_in_the_worklist(tmp_path, sick):
-    settings = Settings(data=tmp_path / "web")
-    settings.data.mkdir()
-    migrate(settings.address)
-    engine = open_database(settings.address)
-    sessions = sessions_of(engine)
-    with sessions.begin() as session:
-        user = add_user(session, "node", PASSWORD)
-        session.flush()
-        key = add_token(session, Reader(user.id, "node", "reader"), "node", "node", 1)
+def test_a_study_from_the_network_appears_in_the_worklist(tmp_path, sick, node_account):
+    settings, sessions, key = node_account
     files = write_dicom(sick.scan, tmp_path / "case", 7)
     with served(settings.data) as address:
         options = ("--quiet", "0.5", "--worklist", address)
@@ -51,7 +41,6 @@ def test_a_study_from_the_network_appears_in_the_worklist(tmp_path, sick):
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert io.BytesIO(answer.read()).getvalue()[:2] == b"PK"
-    engine.dispose()
 
 
 @contextmanager
