@@ -11,6 +11,7 @@ import pytest
 import meninx
 from meninx.cli import VERBS
 from meninx.data.manifest import read_manifest
+from meninx.detect.gate import FEWEST_LEVELS, SMALLEST_SIDE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -29,6 +30,15 @@ def site(tmp_path_factory):
     return out
 
 
+def _commands():
+    sys.path.insert(0, str(DOCS))
+    try:
+        from hooks import commands_of
+    finally:
+        sys.path.pop(0)
+    return list(commands_of())
+
+
 def text_of(page):
     return unescape(re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8")))
 
@@ -41,13 +51,8 @@ def test_every_public_name_is_on_the_page_of_python(site):
 
 def test_every_option_is_on_the_page_of_commands(site):
     text = text_of(site / "commands.html")
-    sys.path.insert(0, str(DOCS))
-    try:
-        from hooks import commands_of
-    finally:
-        sys.path.pop(0)
-    assert [verb for verb, _ in commands_of()] == list(VERBS)
-    for verb, command in commands_of():
+    assert [verb for verb, _ in _commands()] == list(VERBS)
+    for verb, command in _commands():
         for option in (name for parameter in command.params for name in parameter.opts):
             assert not option.startswith("-") or option in text, f"{verb} {option}"
 
@@ -60,6 +65,10 @@ def test_every_code_has_a_row():
     page = (DOCS / "codes.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
     assert codes - BASE_CODES == rows
+    for figure in (f"fewer than {SMALLEST_SIDE} pixels", f"fewer than {FEWEST_LEVELS} gray"):
+        assert figure in page
+    options = {name for _, command in _commands() for one in command.params for name in one.opts}
+    assert set(re.findall(r"`(--[a-z-]+)`", page)) <= options
 
 
 @pytest.mark.slow

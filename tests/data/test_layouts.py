@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from meninx.cli import data_options
-from meninx.cli.data_options import load_manifest, told_split
+from meninx.cli.data_options import load_manifest, split_chooser
 from meninx.data.folders import find_items
 from meninx.data.items import label_of
 from meninx.data.prepare import load_data, prepare, survey
@@ -183,7 +183,7 @@ def test_without_an_option_it_is_said_that_the_split_goes(folder, tmp_path, caps
     load_manifest(folder, tmp_path, None, allow_leaks=False)
     assert "that split is not kept" in capsys.readouterr().err
     with pytest.raises(OptionError, match="expected keep, mend, redo"):
-        told_split("fair")
+        split_chooser("fair")
 
 
 def test_at_a_terminal_it_asks(folder, tmp_path, monkeypatch):  # noqa: F811

@@ -362,10 +362,11 @@ def _as_os_error(place: str) -> Iterator[None]:
 
 def _voxels_of(head: bytes, entry: Entry, folder: Folder) -> list[Entry]:
     """Return the file that holds the voxels of a header: none, or one of the same folder."""
-    told = data_file_of(head, entry.name)
-    if told is None:
+    data_file = data_file_of(head, entry.name)
+    if data_file is None:
         return []
-    wanted = {posixpath.basename(told).lower(), f"{posixpath.basename(told).lower()}.gz"}
+    name = posixpath.basename(data_file).lower()
+    wanted = {name, f"{name}.gz"}
     return [one for one in folder.entries if posixpath.basename(one.name).lower() in wanted]
 
 

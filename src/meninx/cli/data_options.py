@@ -111,7 +111,7 @@ def asked(question: str, words: Sequence[str], default: str | None = None) -> st
             return word.strip().lower()
 
 
-def told_split(option: SplitOption, *, matters: bool = True) -> "ChooseSplit":
+def split_chooser(option: SplitOption, *, matters: bool = True) -> "ChooseSplit":
     """Return a function that says what was understood of a data set, and how it is split.
 
     Args:
@@ -206,7 +206,7 @@ def load_manifest(
     """
     with needs_extra("evidence"):
         from meninx.data.prepare import load_data
-    choose = told_split(split, matters=split_matters)
+    choose = split_chooser(split, matters=split_matters)
 
     def read(labels: dict[str, str]) -> "Manifest":
         with progress_of() as progress:

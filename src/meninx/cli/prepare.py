@@ -13,7 +13,7 @@ from meninx.cli.data_options import (
     SplitOption,
     cores,
     describe,
-    told_split,
+    split_chooser,
     with_labels_asked,
 )
 from meninx.cli.extras import needs_extra
@@ -67,7 +67,7 @@ def prepare(
         from meninx.data.fold_rules import parse_fold_rule
         from meninx.data.manifest import MANIFEST_NAME, read_manifest, write_manifest
         from meninx.data.prepare import prepare as make_manifest
-    choose = told_split(split)
+    choose = split_chooser(split)
     rules = [parse_fold_rule(rule) for rule in fold or ()]
     if output is None and len(data) > 1:
         raise OptionError(f"{len(data)} collections; name the manifest with --output")

@@ -38,7 +38,7 @@ create table if not exists results (
 
 @dataclass(frozen=True)
 class Delivery:
-    """Hold one result, or a whole study, on its way to one peer.
+    """A result, or a whole study, on its way to one peer.
 
     Args:
         study: Name of its folder.

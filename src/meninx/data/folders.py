@@ -31,7 +31,7 @@ Tell = Callable[[str], None]
 
 
 class SilentFolders(DataError):
-    """Say that names of folders do not tell whether their pictures show a tumor.
+    """Names of folders that do not tell whether their pictures show a tumor.
 
     Args:
         message: What, where, and the option that says it.
@@ -127,8 +127,8 @@ def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path]]:
         else:
             passed_over[path.suffix.lower() or "(no suffix)"] += 1
     if passed_over:
-        told = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common(8))
-        tell(f"{data}: files passed over: {told}")
+        suffixes = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common(8))
+        tell(f"{data}: files passed over: {suffixes}")
     return pictures, volumes
 
 
@@ -159,9 +159,11 @@ def _class_items(
     if left_out:
         tell(f"{data}: {left_out} pictures left out, as --label says")
     if silent:
-        told = ", ".join(f"{name} ({count} pictures)" for name, count in sorted(silent.items())[:8])
+        names = ", ".join(
+            f"{name} ({count} pictures)" for name, count in sorted(silent.items())[:8]
+        )
         raise SilentFolders(
-            f"{data}: folders whose names say neither tumor nor no tumor: {told}; say what they "
+            f"{data}: folders whose names say neither tumor nor no tumor: {names}; say what they "
             f"hold with --label NAME=none|unknown|{'|'.join(TYPE_NAMES)}, or leave them out with "
             f"--label NAME={LEFT_OUT}",
             tuple(sorted({Path(name).name or data.name for name in silent})),

@@ -1,4 +1,4 @@
-"""Hold pictures and volumes as they were found, and say what names of folders mean."""
+"""Pictures and volumes as they were found, and what names of folders mean."""
 
 import re
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ LEFT_OUT = "out"
 
 @dataclass(frozen=True)
 class Item:
-    """Hold one picture or volume as it was found.
+    """A picture or volume as it was found.
 
     Args:
         path: The file.

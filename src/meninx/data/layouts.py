@@ -103,12 +103,12 @@ def bids_items(
     for path in volumes:
         if _is_lesion_mask(path) and (subject := _subject(data, path)):
             masks[subject].append(path)
-    told = _participants(data)
+    by_subject = _participants(data)
     items, silent = [], []
     for path in images:
         subject = path.relative_to(data).parts[0]
         own = [mask for mask in masks[subject] if _belongs(mask, path)]
-        label = named.get(subject.lower()) or told.get(subject)
+        label = named.get(subject.lower()) or by_subject.get(subject)
         if label == LEFT_OUT:
             continue
         if not own and label is None:
@@ -169,13 +169,13 @@ def _participants(data: Path) -> dict[str, str]:
     column = next((columns[name] for name in DIAGNOSES if name in columns), None)
     if column is None or "participant_id" not in columns:
         return {}
-    told = {}
+    by_subject = {}
     for row in rows:
         text = (row[column] or "").strip()
         label = {"1": "unknown", "0": "none"}.get(truth_of(text)) or label_of(text)
         if label is not None:
-            told[(row[columns["participant_id"]] or "").strip()] = label
-    return told
+            by_subject[(row[columns["participant_id"]] or "").strip()] = label
+    return by_subject
 
 
 def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], list[Path]]:

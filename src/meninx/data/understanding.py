@@ -1,4 +1,4 @@
-"""Say in words what was understood of a data set, before anything is made of it."""
+"""What was understood of a data set, in words, before anything is made of it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -73,13 +73,13 @@ def understood(found: Survey) -> list[str]:
     ]
     conflicts = label_conflicts(found)
     if conflicts:
-        told = (
+        shown = (
             " = ".join(f"{found.name(i)} ({_word(found.items[i])})" for i in members)
             for members in conflicts
         )
         noun = "slice has" if len(conflicts) == 1 else "slices have"
         lines.append(
-            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {_some(told)}; "
+            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {_some(shown)}; "
             "correct them, or move the pictures out"
         )
     return lines

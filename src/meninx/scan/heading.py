@@ -128,13 +128,13 @@ def _text(dataset: FileDataset, name: str) -> str:
 
 
 def _date(dataset: FileDataset, name: str) -> str:
-    told = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", _text(dataset, name))
-    return "-".join(told.groups()) if told else ""
+    found = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", _text(dataset, name))
+    return "-".join(found.groups()) if found else ""
 
 
 def _time(text: str) -> str:
-    told = re.match(r"(\d{2}):?(\d{2})(?::?(\d{2}))?", text)
-    return ":".join(part for part in told.groups() if part) if told else ""
+    found = re.match(r"(\d{2}):?(\d{2})(?::?(\d{2}))?", text)
+    return ":".join(part for part in found.groups() if part) if found else ""
 
 
 def name_for_readers(name: str) -> str:

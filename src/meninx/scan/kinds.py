@@ -89,8 +89,8 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         raise UnsupportedScan(
             "an archive inside; unpack it, or name it by itself", place=name, reason="nested_zip"
         )
-    if (told := _other_format(head, lower)) is not None:
-        raise UnsupportedScan(told, place=name, reason="other_format")
+    if (advice := _other_format(head, lower)) is not None:
+        raise UnsupportedScan(advice, place=name, reason="other_format")
     if strict or lower.endswith(SCAN_SUFFIXES):
         what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
         raise UnreadableFile(f"{what}, whatever its name says; copy or export it again", place=name)
@@ -142,8 +142,8 @@ def data_file_of(head: bytes, name: str) -> str | None:
     # The blank line that ends NRRD's header is followed by voxels.
     text = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
     found = _DATA_FILE.search(text)
-    told = found[1].strip().decode("utf-8", "surrogateescape") if found else ""
-    return None if told in ("", "LOCAL", "Local", "local") else told
+    data_file = found[1].strip().decode("utf-8", "surrogateescape") if found else ""
+    return None if data_file in ("", "LOCAL", "Local", "local") else data_file
 
 
 def is_tar(head: bytes, name: str = "") -> bool:

@@ -58,11 +58,11 @@ def read_metaimage(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         limits.check_shape(shape)
         kind = _kind(header)
         expected = int(np.prod(shape)) * kind.itemsize
-        told = data_file_of(head[: last.end()], source.name)
-        if told is None:
+        data_file = data_file_of(head[: last.end()], source.name)
+        if data_file is None:
             data = source.read(limits)[last.end() :]
         else:
-            data = _data_file(source, told).read(limits)
+            data = _data_file(source, data_file).read(limits)
         voxels = _voxels(data, header, kind, expected)
         return volume_scan(source, voxels.reshape(shape, order="F"), _affine(header))
 
@@ -88,13 +88,13 @@ def _kind(header: Mapping[str, str]) -> np.dtype[np.generic]:
     return np.dtype((">" if order.lower() in _YES else "<") + TYPES[name])
 
 
-def _data_file(source: Source, told: str) -> Source:
-    if told.upper().startswith("LIST") or "%" in told:
+def _data_file(source: Source, data_file: str) -> Source:
+    if data_file.upper().startswith("LIST") or "%" in data_file:
         raise UnsupportedScan(
             "a MetaImage header of many data files; save the volume as one .mha, as with 3D Slicer",
             reason="other_format",
         )
-    return data_file_beside(source, told)
+    return data_file_beside(source, data_file)
 
 
 def _voxels(

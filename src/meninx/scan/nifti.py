@@ -127,12 +127,15 @@ def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         check_size(len(data), expected)
         image, voxels = _parse(MGHImage, {"image": data})
         affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
-        told: tuple[ScanWarning, ...] = ()
+        warned: tuple[ScanWarning, ...] = ()
         # nibabel sets the flag where it is missing.
         if head[GOOD_RAS_AT : GOOD_RAS_AT + 2] != b"\0\1":
-            told = (ScanWarning(_DOUBTFUL, "the file does not say how its volume lies in the head; "
-                                "it was taken as coronal, as FreeSurfer does"),)  # fmt: skip
-        return volume_scan(source, voxels.reshape(shape), affine, told)
+            text = (
+                "the file does not say how its volume lies in the head; it was taken as coronal, "
+                "as FreeSurfer does"
+            )
+            warned = (ScanWarning(_DOUBTFUL, text),)
+        return volume_scan(source, voxels.reshape(shape), affine, warned)
 
 
 def _promised(

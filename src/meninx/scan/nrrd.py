@@ -65,11 +65,11 @@ def read_nrrd(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
                 f"voxels of type {header.get('type')}; expected plain numbers", reason="not_gray"
             ) from error
         expected = int(np.prod(shape)) * kind.itemsize
-        told = data_file_of(head, source.name)
-        if told is None:
+        data_file = data_file_of(head, source.name)
+        if data_file is None:
             data = _unpacked(source.read(limits)[opened.tell() :], header, expected)
         else:
-            data = _data_file(source, told).read(limits)
+            data = _data_file(source, data_file).read(limits)
             if header["encoding"] in BZIP2:
                 data = _unpacked(data, header, expected)
         voxels = _voxels(header, data, expected).reshape(shape, order="F")
@@ -99,13 +99,13 @@ def _places(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]
     return volume_shape(tuple(sizes[axis] for axis in axes)), axes
 
 
-def _data_file(source: Source, told: str) -> Source:
-    if told.upper().startswith("LIST") or "%" in told:
+def _data_file(source: Source, data_file: str) -> Source:
+    if data_file.upper().startswith("LIST") or "%" in data_file:
         raise UnsupportedScan(
             "an NRRD header of many data files; save the volume as one .nrrd, as with 3D Slicer",
             reason="other_format",
         )
-    return data_file_beside(source, told)
+    return data_file_beside(source, data_file)
 
 
 def _unpacked(data: bytes, header: Mapping[str, Any], expected: int) -> bytes:

@@ -35,12 +35,12 @@ from meninx.web.studies import (
     delete_study,
     drop_upload,
     finish_upload,
+    known_series,
     list_studies,
     may_delete,
     opinions_of,
     own_upload,
     public_findings,
-    series_told,
     start_upload,
     visible,
 )
@@ -83,12 +83,12 @@ class Received(BaseModel):
 
 
 class Batch(BaseModel):
-    """Say how many files came."""
+    """Number of files that came."""
 
     files: int
 
 
-class StudyTold(BaseModel):
+class StudyResponse(BaseModel):
     """Say of a study what the worklist shows."""
 
     id: str
@@ -111,17 +111,17 @@ class StudyTold(BaseModel):
     answer: dict[str, Any] | None
 
 
-class Finished(StudyTold):
-    """Say of an upload which studies it became; the first one's own values stand beside them."""
+class Finished(StudyResponse):
+    """The studies that an upload became; the first one's own values stand beside them."""
 
-    studies: list[StudyTold]
+    studies: list[StudyResponse]
 
 
 class Page(BaseModel):
     """Hold one page of studies."""
 
     count: int
-    studies: list[StudyTold]
+    studies: list[StudyResponse]
 
 
 class Said(BaseModel):
@@ -133,7 +133,7 @@ class Said(BaseModel):
     region: dict[Literal["from", "to"], tuple[int, int, int]] | None = None
 
 
-class OpinionTold(BaseModel):
+class OpinionResponse(BaseModel):
     """Hold what was said, by whom, when, and what proves it."""
 
     scan: int
@@ -145,20 +145,20 @@ class OpinionTold(BaseModel):
     signature: str
 
 
-def told(study: Study, *, created: bool | None = None) -> StudyTold:
+def study_response(study: Study, *, created: bool | None = None) -> StudyResponse:
     """Return what the worklist shows of a study."""
-    return StudyTold(
+    return StudyResponse(
         id=study.id, title=study.title, state=study.state, decision=study.decision,
         probability=study.probability, received=study.received.isoformat(),
         finished=study.finished.isoformat() if study.finished else None, created=created,
-        series=series_told(study), answer=study.answer,
+        series=known_series(study), answer=study.answer,
         **{name: getattr(study, name) for name in IDENTITY},
     )  # fmt: skip
 
 
-def opinion_told(one: Opinion) -> OpinionTold:
+def opinion_response(one: Opinion) -> OpinionResponse:
     """Return what was said."""
-    return OpinionTold(
+    return OpinionResponse(
         scan=one.scan, user=one.user_name, verdict=one.verdict, note=one.note, region=one.region,
         made=one.made.isoformat(), signature=one.signature,
     )  # fmt: skip
@@ -309,7 +309,7 @@ def finish(
             web.jobs.enqueue(study.id)
     if not any(new for _, new in kept):
         response.status_code = 200
-    each = [told(study, created=new) for study, new in kept]
+    each = [study_response(study, created=new) for study, new in kept]
     return Finished(**each[0].model_dump(), studies=each)
 
 
@@ -324,13 +324,13 @@ def studies(
 ) -> Page:  # fmt: skip
     """List studies, fifty a page; the referred and the positive first."""
     found, count = list_studies(session, reader, Wanted(search, state, decision, order, page))
-    return Page(count=count, studies=[told(study) for study in found])
+    return Page(count=count, studies=[study_response(study) for study in found])
 
 
 @api.get("/studies/{study_id}")
-def study(study_id: Id, reader: MayRead, session: SessionNeeded) -> StudyTold:
+def study(study_id: Id, reader: MayRead, session: SessionNeeded) -> StudyResponse:
     """Return one study's line."""
-    return told(study_of(session, reader, study_id))
+    return study_response(study_of(session, reader, study_id))
 
 
 @api.get("/studies/{study_id}/finding")
@@ -369,16 +369,16 @@ def heatmap(
 
 
 @api.get("/studies/{study_id}/opinions")
-def opinions(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[OpinionTold]:
+def opinions(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[OpinionResponse]:
     """Return what readers said, the newest first; also of a study that was erased."""
     found = study_of(session, reader, study_id, erased=True)
-    return [opinion_told(one) for one in opinions_of(session, found)]
+    return [opinion_response(one) for one in opinions_of(session, found)]
 
 
 @api.post("/studies/{study_id}/opinions", status_code=201)
 def say(
     study_id: Id, said: Said, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
-) -> OpinionTold:
+) -> OpinionResponse:
     """Agree, disagree or mark a region, with a note; earlier opinions stay.
 
     A region lies inside the scan's voxels, `from` nowhere above `to`; the other verdicts may have
@@ -392,7 +392,7 @@ def say(
         session, reader, found, said.scan, said.verdict, said.note, region, web.key
     )
     session.flush()
-    return opinion_told(stored)
+    return opinion_response(stored)
 
 
 @api.delete("/studies/{study_id}", status_code=204)

@@ -115,8 +115,9 @@ def merged_series(
     counts: dict[tuple[str, int | None, str], int] = defaultdict(int)
     for one in known:
         counts[one["uid"], one["number"], one["description"]] += one["files"]
-    for told in (one.heading for one in files if one.heading is not None):
-        counts[told.series_uid, told.series_number, told.series_description] += 1
+    for heading in (one.heading for one in files if one.heading is not None):
+        key = heading.series_uid, heading.series_number, heading.series_description
+        counts[key] += 1
     return [
         {"uid": uid, "number": number, "description": description, "files": count}
         for (uid, number, description), count in sorted(
@@ -200,9 +201,9 @@ def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
             continue
 
         def target_of(entry: str, packed: str = name) -> Path:
-            told = f"{packed}/{entry}"
-            target = folder / stored_name(told)
-            note_name(folder, target.name, nameless(told) if anonymous else told)
+            inside = f"{packed}/{entry}"
+            target = folder / stored_name(inside)
+            note_name(folder, target.name, nameless(inside) if anonymous else inside)
             return target
 
         try:
@@ -325,15 +326,15 @@ def _key(one: Arrived, *, together: bool) -> tuple[str, ...]:
         return ("together",) if together else ("file", one.path.name)
     if one.heading is None:
         return "file", one.path.name
-    told = one.heading
-    if told.study_uid:
-        return "study", told.patient, told.study_uid
-    if told.series_uid:
-        return "series", told.patient, told.series_uid
-    return "folder", told.patient, str(PurePosixPath(one.name).parent)
+    heading = one.heading
+    if heading.study_uid:
+        return "study", heading.patient, heading.study_uid
+    if heading.series_uid:
+        return "series", heading.patient, heading.series_uid
+    return "folder", heading.patient, str(PurePosixPath(one.name).parent)
 
 
 def _fullest_heading(files: Iterable[Arrived]) -> Heading:
     """Return the heading that says most; of one study all should say the same."""
-    told = [one.heading for one in files if one.heading is not None]
-    return max(told, key=lambda one: sum(map(bool, astuple(one))), default=Heading())
+    headings = [one.heading for one in files if one.heading is not None]
+    return max(headings, key=lambda one: sum(map(bool, astuple(one))), default=Heading())

@@ -88,7 +88,7 @@ class User(Base):
 
 
 class Project(Base):
-    """Hold a project, whose studies its members see."""
+    """A project, whose studies its members see."""
 
     __tablename__ = "projects"
 
@@ -97,7 +97,7 @@ class Project(Base):
 
 
 class Member(Base):
-    """Hold who sees a project's studies."""
+    """A user who sees a project's studies."""
 
     __tablename__ = "members"
 
@@ -137,7 +137,7 @@ class Token(Base):
 
 
 class Study(Base):
-    """Hold one study of one patient, and what the detector says of it.
+    """A study of one patient, and what the detector says of it.
 
     Identity is as the headers have it, for readers; empty where they do not say, or where names are
     dropped on arrival.

@@ -10,7 +10,7 @@ from meninx.web.measurements import (
     Kind,
     add_measurement,
     delete_measurement,
-    measurement_told,
+    measurement_response,
     measurements_of,
 )
 from meninx.web.series import SeriesView
@@ -37,7 +37,7 @@ def measurements(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[
     """Return what readers measured in a study, the oldest first."""
     study = study_of(session, reader, study_id)
     return [
-        measurement_told(one, SeriesView(study, one.scan), reader)
+        measurement_response(one, SeriesView(study, one.scan), reader)
         for one in measurements_of(session, study)
     ]
 
@@ -50,7 +50,7 @@ def measure(
     study = study_of(session, reader, study_id)
     ends = {"from": new.start, "to": new.end}
     made = add_measurement(session, reader, study, new.scan, new.kind, ends)
-    return measurement_told(made, SeriesView(study, new.scan), reader)
+    return measurement_response(made, SeriesView(study, new.scan), reader)
 
 
 @measurement_api.delete("/{number}", status_code=204)

@@ -106,7 +106,7 @@ def measurement_in_words(one: Measurement, series: SeriesView) -> str:
     return " x ".join(f"{sides[n]:.0f}" for n in range(3) if n != axis) + f" {unit}"
 
 
-def measurement_told(one: Measurement, series: SeriesView, reader: Reader) -> dict[str, Any]:
+def measurement_response(one: Measurement, series: SeriesView, reader: Reader) -> dict[str, Any]:
     """Return a measurement as programs and the viewer get it.
 
     Args:

@@ -33,7 +33,7 @@ from meninx.web.database import (
     User,
     now,
 )
-from meninx.web.measurements import measurement_told, measurements_of
+from meninx.web.measurements import measurement_response, measurements_of
 from meninx.web.reports import identity_of, report_html, report_pdf
 from meninx.web.series import SeriesView, series_views
 from meninx.web.serving import (
@@ -67,7 +67,7 @@ from meninx.web.viewer import (
     name_in_address,
     other_visits,
     viewer_data,
-    visits_told,
+    visit_rows,
 )
 
 AUDIT_PAGE = 100
@@ -188,9 +188,9 @@ def study_page(
         number=number, finding=shown.finding if shown else None,
         data=viewer_data(session, reader, panes, opinions) if panes else None,
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,
-        visits=visits_told(study, visits, panes),
+        visits=visit_rows(study, visits, panes),
         opinions=opinions, counts=Counter(one.scan for one in opinions),
-        card=detector_told(web),
+        card=detector_facts(web),
     )  # fmt: skip
     if request.headers.get("hx-request") and study.state == DONE:
         # A page that waited is loaded anew: scripts of a part that is swapped in never run.
@@ -198,7 +198,7 @@ def study_page(
     return shown_page
 
 
-def detector_told(web: Web) -> dict[str, Any]:
+def detector_facts(web: Web) -> dict[str, Any]:
     """Return what the page says of the detector: what it was measured on, and its limits."""
     return {
         "measured": "volumes of 16 patients of two public collections; intervals are wide",
@@ -230,7 +230,7 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
         "use": "research only, not for diagnosis", "study": study.id,
         "findings": public_findings(study),
         "measurements": [
-            measurement_told(one, series[one.scan], reader)
+            measurement_response(one, series[one.scan], reader)
             for one in measurements_of(session, study)
         ],
         "opinions": [
@@ -261,7 +261,7 @@ def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: Web
     record(session, reader.name, "exported PDF", study.id)
     html = report_html(
         web, study, opinions_of(session, study), measurements_of(session, study), reader,
-        detector_told(web),
+        detector_facts(web),
     )  # fmt: skip
     name = f'attachment; filename="{study.id}.pdf"'
     return Response(

@@ -81,7 +81,7 @@ def public_findings(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def series_told(study: Study) -> list[dict[str, Any]]:
+def known_series(study: Study) -> list[dict[str, Any]]:
     """Return what is known of each series: of its findings once it is done, else of its headers."""
     found = [one["series"] for one in study.findings if "series" in one]
     return found or list(study.series)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from meninx.web.accounts import Reader
 from meninx.web.database import DONE, Measurement, Opinion, Study
-from meninx.web.measurements import measurement_told, measurements_of
+from meninx.web.measurements import measurement_response, measurements_of
 from meninx.web.series import SeriesView, series_views
 from meninx.web.studies import opinions_of, visible
 
@@ -123,7 +123,7 @@ def _measurements(
     view: SeriesView, measured: Iterable[Measurement], reader: Reader
 ) -> list[dict[str, Any]]:
     """Return what was measured in a series."""
-    return [measurement_told(one, view, reader) for one in measured if one.scan == view.number]
+    return [measurement_response(one, view, reader) for one in measured if one.scan == view.number]
 
 
 def _pane(view: SeriesView) -> dict[str, Any]:
@@ -153,15 +153,15 @@ def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
     """
     views = [one for one in series_views(study) if one.viewer]
 
-    def likeness(one: SeriesView) -> tuple[bool, bool, bool]:
+    def resemblance(one: SeriesView) -> tuple[bool, bool, bool]:
         same = one.sequence == shown.sequence
         plane = one.viewer.get("plane") == shown.viewer.get("plane")
         return same, plane, one.number == study.chosen
 
-    return max(views, key=likeness, default=None)
+    return max(views, key=resemblance, default=None)
 
 
-def visits_told(
+def visit_rows(
     study: Study, visits: Sequence[Study], panes: Sequence[SeriesView]
 ) -> list[Mapping[str, Any]]:
     """Return what a study's page says of the patient's other visits.
