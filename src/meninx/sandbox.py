@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from meninx.errors import LimitExceeded, MeninxError, UnreadableFile
@@ -37,6 +38,9 @@ class Sandbox:
     def __init__(self, memory_bytes: int, seconds: float) -> None:
         self._memory_bytes, self._seconds = memory_bytes, seconds
         self._pool: ProcessPoolExecutor | None = None
+        self._calls = 0
+        # Processes that have done their share, and end once they have done what was begun.
+        self._retired: list[BaseProcess] = []
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function over there.
@@ -65,6 +69,9 @@ class Sandbox:
         Returns:
             What `result` takes.
         """
+        if self._calls >= MOST_CALLS:
+            self._retire()
+        self._calls += 1
         try:
             return self._running().submit(function, *arguments)
         except BrokenProcessPool:  # it ended over a call before, whose result tells of it
@@ -74,10 +81,22 @@ class Sandbox:
     def _running(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                1, multiprocessing.get_context("spawn"), _limit, (self._memory_bytes,),
-                max_tasks_per_child=MOST_CALLS,
-            )  # fmt: skip
+                1, multiprocessing.get_context("spawn"), _limit, (self._memory_bytes,)
+            )
         return self._pool
+
+    def _retire(self) -> None:
+        """Let the process end after what was begun; the next call makes a new one.
+
+        The executor's own `max_tasks_per_child` hangs where a call waits behind the last one
+        (CPython issue 115634): a good file would be said to take too long.
+        """
+        self._retired, self._calls = self._processes(), 0
+        self.close()
+
+    def _processes(self) -> "list[BaseProcess]":
+        # The executor has no public way to name them, nor to end one that does not answer.
+        return [] if self._pool is None else list((self._pool._processes or {}).values())
 
     def result(self, begun: "Future[Result]") -> Result:
         """Return what a call returns that was begun; of several, the first begun comes first.
@@ -108,18 +127,19 @@ class Sandbox:
             raise UnreadableFile("the files could not be decoded; export them again") from error
 
     def close(self) -> None:
-        """End the process."""
+        """End the process once it has done what was begun."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False)
             self._pool = None
 
     def kill(self) -> None:
         """End the process, whatever it is at."""
+        for process in (*self._retired, *self._processes()):
+            process.kill()
+        self._retired, self._calls = [], 0
         if self._pool is not None:
-            # The executor has no public way to end a process that does not answer.
-            for process in list((self._pool._processes or {}).values()):
-                process.kill()
-        self.close()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
 
 
 def _limit(memory_bytes: int) -> None:
