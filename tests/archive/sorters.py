@@ -3,7 +3,7 @@
 from meninx.archive import cluster
 
 
-def feed(options, done, channel):
+def feed(options, done, channel, scratch):
     """Score, with a process that sorts for each that scores."""
     cluster.SCORERS_A_SORTER = 1
     cluster.feed(options, done, channel)

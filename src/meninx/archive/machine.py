@@ -28,19 +28,20 @@ RESULTS_AT_ONCE = 64
 ENDED = None
 
 
-def feed(options: Options, done: Done, channel: Channel) -> None:
+def feed(options: Options, done: Done, channel: Channel, scratch: str) -> None:
     """Score what is not done, and hand on the results as they come.
 
     Args:
         options: Source, detector, workers and limits.
         done: Stamps and content hashes of what is done already.
         channel: Receives lists of results, then None, or the error that stopped the run.
+        scratch: Folder for fetched files; whoever called removes it.
     """
     # Ctrl-C reaches all processes of a terminal: the one that keeps the table decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threading.Thread(target=end_with_parent, daemon=True).start()
-    run = _Run(options, done)
+    run = _Run(options, done, scratch)
     try:
         for results in run.results():
             channel.put(results)
@@ -55,10 +56,11 @@ class _Run:
     Args:
         options: As for `feed`.
         done: As for `feed`.
+        scratch: As for `feed`.
     """
 
-    def __init__(self, options: Options, done: Done) -> None:
-        self._options, self._done = options, done
+    def __init__(self, options: Options, done: Done, scratch: str) -> None:
+        self._options, self._done, self._scratch = options, done, scratch
         self._scorers = [self._scorer() for _ in range(options.workers or os.cpu_count() or 1)]
         self._units: queue.Queue[Unit | None] = queue.Queue(WAITING)
         self._results: queue.Queue[Told | MeninxError | None] = queue.Queue()
@@ -68,6 +70,7 @@ class _Run:
         return UnitScorer(
             open_store(options.source), self._done, options.model, options.named,
             maps=options.maps, seconds=options.seconds, memory_bytes=options.memory_bytes,
+            scratch=self._scratch,
         )  # fmt: skip
 
     def results(self) -> Iterator[list[Told] | MeninxError | None]:

@@ -3,11 +3,14 @@
 import logging
 import multiprocessing
 import queue
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import Queue
 
 from meninx.archive.news import LOST, Channel, News, Told
 from meninx.archive.options import Options
@@ -102,11 +105,7 @@ def _pass(
     Raises:
         MeninxError: That stopped the other process.
     """
-    context = multiprocessing.get_context("spawn")
-    channel: multiprocessing.Queue[News] = context.Queue(QUEUED)
-    process = context.Process(target=_feed, args=(options, table.done(), channel))
-    process.start()
-    try:
+    with _scoring(options, table.done()) as (process, channel):
         heard, lost = time.monotonic(), False
         while not stop.is_set():
             try:
@@ -127,21 +126,37 @@ def _pass(
                 _keep(news, table, progress)
                 report(progress)
         return True
-    finally:
-        # In good order if it can: what a killed one has asked a cluster for stays reserved a while.
-        process.terminate()
-        process.join(END_SECONDS)
-        process.kill()
-        process.join()
 
 
-def _feed(options: Options, done: Done, channel: Channel) -> None:
+@contextmanager
+def _scoring(options: Options, done: Done) -> "Iterator[tuple[SpawnProcess, Queue[News]]]":
+    """Run the process that scores; in the end it is gone, and the files that it fetched are."""
+    context = multiprocessing.get_context("spawn")
+    channel: Queue[News] = context.Queue(QUEUED)
+    # Removed from here, as that process may be killed, and its threads fetch to their last moment.
+    with tempfile.TemporaryDirectory(prefix="meninx-") as scratch:
+        process = context.Process(target=_feed, args=(options, done, channel, scratch))
+        process.start()
+        try:
+            yield process, channel
+        finally:
+            # In good order if it can: what a killed one asked of a cluster stays reserved a while.
+            process.terminate()
+            process.join(END_SECONDS)
+            process.kill()
+            process.join()
+
+
+def _feed(options: Options, done: Done, channel: Channel, scratch: str) -> None:
     """Score in this process: on this machine alone, or on a cluster."""
     if options.address:
-        from meninx.archive.cluster import feed  # only this process waits until Ray is imported
+        from meninx.archive import cluster  # only this process waits until Ray is imported
+
+        cluster.feed(options, done, channel)  # its machines have temporary folders of their own
     else:
-        from meninx.archive.machine import feed
-    feed(options, done, channel)
+        from meninx.archive import machine
+
+        machine.feed(options, done, channel, scratch)
 
 
 def _keep(units: list[Told], table: Table, progress: Progress) -> None:

@@ -34,12 +34,14 @@ class UnitScorer:
         maps: Whether the heat map of each hottest slice is wanted.
         seconds: That a unit may take.
         memory_bytes: That scoring may take.
+        scratch: Folder for fetched files; None for the system's temporary one.
     """
 
     def __init__(
         self, store: Store, done: Done, model: Path | None, named: dict[str, str], *, maps: bool,
-        seconds: float, memory_bytes: int,
+        seconds: float, memory_bytes: int, scratch: str | None = None,
     ) -> None:  # fmt: skip
+        self._scratch = scratch
         self._store, self._done, self._maps = store, done, maps
         self._model, self._named = model, named
         self._apart = Sandbox(memory_bytes, seconds)
@@ -65,7 +67,7 @@ class UnitScorer:
             yield self._finish(before)
 
     def _begin(self, unit: Unit) -> "_Begun":
-        begun = _Begun(unit)
+        begun = _Begun(unit, self._scratch)
         if unit.error:
             begun.told["unreached"] = unit.error
             return begun
@@ -131,12 +133,13 @@ class _Begun:
     """Hold a unit whose judging was begun.
 
     Args:
-        unit: Of it.
+        unit: That is judged.
+        scratch: As for `UnitScorer`.
     """
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, scratch: str | None) -> None:
         self.unit = unit
-        self.into = tempfile.TemporaryDirectory(prefix="meninx-")
+        self.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=scratch)
         self.files: list[Path] = []
         self.rows: Future[Rows] | None = None
         self.told: Told = {
