@@ -36,7 +36,9 @@ def measured(detector: Detector, manifest: Path) -> dict[str, Any]:
     types = evaluate_cases(named, [detector.model]).as_json()["types"]
     return {
         "model": detector.model,
-        **{key: result[key] for key in ("cases", "tumors", "unscored", "shortcuts", "outlines")},
+        **{
+            key: result[key] for key in ("cases", "tumors", "unscored", "shortcuts", "segmentation")
+        },
         "auroc_less_best_shortcut": result["auroc_less_best_shortcut"],
         "figures": {name: result["figures"][name] for name in FIGURES},
         "types": {name: types[name] for name in ("truth", "answer", "counts", *TYPES)},

@@ -26,8 +26,8 @@ from meninx.assess.faithfulness import (
     Faithfulness,
     deleted_and_inserted,
     hottest_inside,
-    likeness,
     means_of,
+    rank_correlation,
     rank_overlap,
 )
 from meninx.data.manifest import read_manifest
@@ -142,10 +142,10 @@ class Measure:
             overlap=rank_overlap(heat, lesion.truth),
             deletion=self.probability(without),
             insertion=self.probability(alone),
-            top_randomized=likeness(heat, top(x)),
-            all_randomized=likeness(heat, every(x)),
-            noise=likeness(heat, explain(noisy)),
-            mirror=likeness(heat, explain(x.flip(-1))[:, ::-1]),
+            top_randomized=rank_correlation(heat, top(x)),
+            all_randomized=rank_correlation(heat, every(x)),
+            noise=rank_correlation(heat, explain(noisy)),
+            mirror=rank_correlation(heat, explain(x.flip(-1))[:, ::-1]),
         )
 
 

@@ -42,7 +42,9 @@ FAULTS = [
     Fault("detect/neighbors.py", "own - step, own + step", "own + step, own - step"),
     Fault("detect/neighbors.py", "round(NEIGHBOR_MM / gap_mm)", "int(NEIGHBOR_MM / gap_mm)"),
     Fault("detect/preprocessing.py", "if above_air.size:", "if not above_air.size:"),
-    Fault("detect/gate.py", "if farthest is not None and not middle <= farthest", "if False"),
+    Fault(
+        "detect/gate.py", "if ood_threshold is not None and not middle <= ood_threshold", "if False"
+    ),
     Fault("detect/gate.py", "float(np.median(distance))", "float(np.max(distance))"),
     Fault("detect/detector.py", "scan.sequence not in TYPED_SEQUENCES", "False"),
     Fault("detect/detector.py", "logit = float(logits.max())", "logit = float(logits.mean())"),

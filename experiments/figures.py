@@ -184,7 +184,7 @@ def curated_table() -> str:
         "average precision": figures["average_precision"],
         **{f"shortcut probe, {k}: AUROC": v for k, v in told["shortcuts"].items()},
         "detector less best probe": told["auroc_less_best_shortcut"],
-        "hottest pixel in the tumor": told["outlines"]["hottest pixel in the tumor"],
+        "hottest pixel in the tumor": told["segmentation"]["hottest pixel in the tumor"],
         "type of Cheng's tumors (3 classes), accuracy": types["accuracy"],
         "type of Cheng's tumors, macro F1": types["macro_f1"],
     }

@@ -197,7 +197,7 @@ DAMAGES: dict[str, Damage] = {
     **{f"blurred, sigma {sigma} of 256 px": _blurred(sigma) for sigma in (1, 2, 4)},
     **{f"motion, {count} blocks of k-space": _moved(count) for count in (1, 3, 8)},
     **{f"noise, {share:.0%} of the brightest": _noisy(share) for share in (0.05, 0.1, 0.2)},
-    **{f"ghosts, {share:.0%}": _ghosted(share) for share in (0.1, 0.2, 0.4)},
+    **{f"ghosted, {share:.0%}": _ghosted(share) for share in (0.1, 0.2, 0.4)},
     **{f"cropped, {share:.0%} of each side": _cropped(share) for share in (0.1, 0.3, 0.5)},
     **{f"JPEG, quality {quality}": _jpeg(quality) for quality in (50, 20, 5)},
     **{f"resolution, one {times}th": _coarse(times) for times in (2, 4, 8)},

@@ -297,7 +297,7 @@ def first_pose(ladder: Ladder, mean: Target) -> Pair:
                 start[[0, 5, 8]] = tilt, lift, scale
                 found.append(ladder.fit(0, start, *mean.points[0], 10, 200))
     found.sort(key=lambda one: one[1], reverse=True)
-    pairs = [compare(ladder, pose, mean) for pose, _ in _apart(found)[:4]]
+    pairs = [compare(ladder, pose, mean) for pose, _ in _sandbox(found)[:4]]
     return max(pairs, key=lambda pair: pair.whole + pair.detail)
 
 
@@ -315,7 +315,7 @@ def first_poses(stacks: dict[str, list[Stack]], means: dict[str, Target]) -> Pos
     return poses
 
 
-def _apart(found: list[tuple[Array, float]]) -> list[tuple[Array, float]]:
+def _sandbox(found: list[tuple[Array, float]]) -> list[tuple[Array, float]]:
     """Return the first of poses that differ little."""
     kept: list[tuple[Array, float]] = []
     for pose, likeness in found:

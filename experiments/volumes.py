@@ -174,7 +174,7 @@ def main() -> None:
     started = time.perf_counter()
     detector = load_detector(options.model)
     if options.no_gate:
-        detector.card = dataclasses.replace(detector.card, farthest=None)
+        detector.card = dataclasses.replace(detector.card, ood_threshold=None)
     data = Path(os.environ["MENINX_DATA"])
     found = {"model": detector.model, **measured(detector, data, options.sets, options.maps)}
     for name, called in found["called tumor"].items():

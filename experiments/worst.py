@@ -16,7 +16,7 @@ from PIL import Image
 from volumes import heat_picture, write_sheet
 
 from meninx.assess.cases import units_of
-from meninx.assess.volumes import LEAST_TUMOR
+from meninx.assess.volumes import MIN_TUMOR
 from meninx.data.manifest import read_manifest
 from meninx.data.prepare import read_one, read_stack
 from meninx.detect.detector import Detector
@@ -48,7 +48,7 @@ def main() -> None:
             ranked = []
             for found in findings.slices:
                 cut = None if mask is None else scan.view.cut(mask, found.index)
-                sick = cut is not None and cut.mean() >= LEAST_TUMOR
+                sick = cut is not None and cut.mean() >= MIN_TUMOR
                 if sick or not row.tumor:
                     wrong = -found.probability if sick else found.probability
                     ranked.append((wrong, found, cut, "missed" if sick else "false"))

@@ -36,7 +36,7 @@ HALVES = {"a": (5, 6), "b": (5, 7)}
 PEOPLE_FOLD = {"a": 6, "b": 7}
 SEQUENCES = ("FLAIR", "T1", "T1c")
 # Slices that count, as for volumes: half of the fullest one's head, tumor on 0.08 % or on nothing.
-LEAST_HEAD, LEAST_TUMOR = 0.5, 0.0008
+MIN_HEAD, MIN_TUMOR = 0.5, 0.0008
 HOTTEST_SLICES = 3
 # Weight of tumor-free people's scans against those with tumor in the number that decides.
 PENALTY = 0.5
@@ -89,8 +89,8 @@ def judged(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str,
     for (source, person, sequence), members in stacks.items():
         own = np.array(members)
         sick = any(dataset.facts[index].kind != TUMOR_FREE for index in members)
-        counted = heads[own] >= LEAST_HEAD * heads[own].max()
-        counted &= (covered[own] == 0) | (covered[own] >= LEAST_TUMOR)
+        counted = heads[own] >= MIN_HEAD * heads[own].max()
+        counted &= (covered[own] == 0) | (covered[own] >= MIN_TUMOR)
         peaks = []
         for index in own[counted & (covered[own] > 0)]:
             row, column = divmod(int(cells[index].argmax()), cells.shape[2])

@@ -109,7 +109,7 @@ def slice_figures(cases: Sequence[Case]) -> dict[str, Any]:
 def answered(
     halves: Sequence[Half], calibrations: Sequence[Calibration]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the answers of scans and of studies, each half by the scales of the other."""
+    """Return the answers of scans and of studies, each half by the calibrators of the other."""
     scans, studies = [], []
     for half, calibration in zip(halves, reversed(calibrations), strict=True):
         people: dict[str, list[Case]] = defaultdict(list)
@@ -120,16 +120,16 @@ def answered(
                     "sequence": row.sequence, "status": found.status, "reason": found.reason,
                     "logit": found.logit}  # fmt: skip
             if found.logit is not None:
-                scale = calibration.of(volume=True, sequence=found.sequence)
-                answer = scale.answer(found.logit, "balanced", DEFAULT_COVERAGE)
+                calibrator = calibration.of(volume=True, sequence=found.sequence)
+                answer = calibrator.answer(found.logit, "balanced", DEFAULT_COVERAGE)
                 told |= {"decision": answer.decision, "probability": answer.probability}
             scans.append(told)
         for person, cases in people.items():
             usable = [case.findings for case in cases if case.findings.status == "scored"]
             if len({one.sequence for one in usable}) < 2:
                 continue
-            counted, scale, logit = evidence_of(usable, calibration)
-            answer = scale.answer(logit, "balanced", DEFAULT_COVERAGE)
+            counted, calibrator, logit = evidence_of(usable, calibration)
+            answer = calibrator.answer(logit, "balanced", DEFAULT_COVERAGE)
             studies.append({"person": person, "site": cases[0].picture.site,
                             "tumor": cases[0].picture.tumor, "series": len(counted),
                             "logit": logit, "decision": answer.decision})  # fmt: skip
@@ -139,10 +139,10 @@ def answered(
 def answered_by_all_others(
     halves: Sequence[Half],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the answers of scans and studies by the scales of all other people, of both halves.
+    """Return the answers of scans and studies calibrated by all other people, of both halves.
 
-    Nearer to what ships than the scales of the other half alone, which know no scan of a person's
-    source; what judges is still a network that never saw it.
+    Nearer to what ships than the calibrators of the other half alone, which know no scan of a
+    person's source; what judges is still a network that never saw it.
     """
     cases = [case for half in halves for case in half.cases]
     simulated = [one for half in halves for one in half.simulated]
@@ -180,7 +180,7 @@ def answer_figures(told: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def answers(halves: Sequence[Half]) -> dict[str, Any]:
-    """Return what became of whole scans and studies, by the other half's scales and by others'."""
+    """Return what became of whole scans and studies, calibrated by the other half and by others."""
     calibrations = [fit_people(half.cases, half.simulated) for half in halves]
     scans, studies = answered(halves, calibrations)
     by_others = answered_by_all_others(halves)

@@ -1,6 +1,6 @@
 """Put a run's detector into the package.
 
-Fits the scale of pictures on a fold that the run left out, copies detector.onnx and
+Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
 detector.safetensors to src/meninx/weights and writes their SHA-256 beside them. What is to be
 measured on that fold is measured before. Then measure again: experiments/volumes.py, speed.py and
 figures.py. Run: python release/ship.py RUN MANIFEST --fold N [--format int8]
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--calibration", type=Path, help="of volumes: held_out_people.py wrote it")
-    parser.add_argument("--farthest", type=float, help="OOD threshold, if not 1")
+    parser.add_argument("--ood_threshold", type=float, help="OOD threshold, if not 1")
     parser.add_argument("--format", choices=FORMATS, help="of the ONNX file, if not the run's")
     options = parser.parse_args()
     for suffix in (".onnx", ".safetensors"):
@@ -48,7 +48,7 @@ def main() -> None:
                 recalibrate(
                     target,
                     calibration_of(json.loads(options.calibration.read_text())),
-                    farthest=options.farthest,
+                    ood_threshold=options.ood_threshold,
                     license_text=shipped_license(),
                 )
             calibrate(target, options.manifest, options.fold)
@@ -69,16 +69,16 @@ def write_sums() -> None:
 
 
 def calibrate(path: Path, manifest: Path, fold: int) -> None:
-    """Fit the scale of pictures on a fold that was not learned from."""
+    """Fit the calibrator of pictures on a fold that was not learned from."""
     detector = Detector(path, threads=1)
     collection = read_manifest(manifest)
     pictures = collection.fold(fold)
     never_seen, _ = unseen(detector, collection)
     if not {picture.id for picture in pictures} <= {picture.id for picture in never_seen}:
         raise SystemExit(f"{path}: fold {fold} of {manifest} was learned from")
-    scale = fit_pictures(score_cases(detector, pictures, workers=2))
+    calibrator = fit_pictures(score_cases(detector, pictures, workers=2))
     hashes = [sha256_of(picture.picture) for picture in pictures]
-    recalibrate(path, dataclasses.replace(detector.card.calibration, picture=scale), hashes)
+    recalibrate(path, dataclasses.replace(detector.card.calibration, picture=calibrator), hashes)
 
 
 if __name__ == "__main__":

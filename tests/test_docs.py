@@ -11,7 +11,7 @@ import pytest
 import meninx
 from meninx.cli import VERBS
 from meninx.data.manifest import read_manifest
-from meninx.detect.gate import FEWEST_LEVELS, SMALLEST_SIDE
+from meninx.detect.gate import MIN_LEVELS, SMALLEST_SIDE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -65,7 +65,7 @@ def test_every_code_has_a_row():
     page = (DOCS / "codes.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
     assert codes - BASE_CODES == rows
-    for figure in (f"fewer than {SMALLEST_SIDE} pixels", f"fewer than {FEWEST_LEVELS} gray"):
+    for figure in (f"fewer than {SMALLEST_SIDE} pixels", f"fewer than {MIN_LEVELS} gray"):
         assert figure in page
     options = {name for _, command in _commands() for one in command.params for name in one.opts}
     assert set(re.findall(r"`(--[a-z-]+)`", page)) <= options

@@ -171,14 +171,14 @@ def test_volumes_are_evaluated_against_their_masks(real_data, tmp_path):
     manifest = load_data(tmp_path / "brats", tmp_path / "out")
     detector = load_detector()
     result = evaluate_cases(score_cases(detector, manifest.pictures), [detector.model])
-    assert set(result.outlines) == {
+    assert set(result.segmentation) == {
         "slices of volumes, AUROC pooled",
         "slices of volumes, AUROC within patient",
         "slices of volumes, hottest voxel in the tumor",
         "slices of volumes, AUROC of position and brightness alone",
         "tumor volume under the heat map",
     }
-    assert result.outlines["slices of volumes, AUROC pooled"].value > 0.6
+    assert result.segmentation["slices of volumes, AUROC pooled"].value > 0.6
 
 
 def test_the_shipped_detector_is_not_judged_by_what_it_was_fitted_on(real_data):

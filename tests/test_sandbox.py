@@ -21,7 +21,7 @@ def nap(seconds):
 
 @pytest.fixture
 def box(monkeypatch):
-    monkeypatch.setattr(sandbox, "MOST_CALLS", 3)
+    monkeypatch.setattr(sandbox, "MAX_CALLS", 3)
     box = Sandbox(MEMORY, 10)
     yield box
     box.kill()
@@ -58,7 +58,7 @@ def test_the_process_that_has_done_its_share_ends(box):
 
 
 def test_what_takes_too_long_in_the_old_process_ends_it(monkeypatch):
-    monkeypatch.setattr(sandbox, "MOST_CALLS", 1)
+    monkeypatch.setattr(sandbox, "MAX_CALLS", 1)
     box = Sandbox(MEMORY, 3)
     assert box.call(abs, -1) == 1
     slow = box.begin(nap, 60)

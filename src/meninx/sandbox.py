@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 # A process is made anew after so many calls: decoders may leak. Seldom, as that takes seconds; what
 # leaks faster meets the limit of memory, and is tried again in a new one.
-MOST_CALLS = 2000
+MAX_CALLS = 2000
 
 
 class Sandbox:
@@ -69,7 +69,7 @@ class Sandbox:
         Returns:
             What `result` takes.
         """
-        if self._calls >= MOST_CALLS:
+        if self._calls >= MAX_CALLS:
             self._retire()
         self._calls += 1
         try:

@@ -7,12 +7,12 @@ import pytest
 
 from meninx.archive.drift import Reference, warnings_of
 from meninx.archive.tally import Tally, binned
-from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.calibration import Calibration, Calibrator
 
 CHANCE = np.random.default_rng(3)
 TUMORS = tuple(sorted(CHANCE.normal(3, 1.5, 300)))
 HEALTHY = tuple(sorted(CHANCE.normal(-3, 1.5, 300)))
-SCALE = Scale(tumors=TUMORS, healthy=HEALTHY)
+SCALE = Calibrator(tumor_logits=TUMORS, tumor_free_logits=HEALTHY)
 CALIBRATION = Calibration(picture=SCALE, volume=SCALE)
 
 
@@ -96,4 +96,4 @@ def test_the_distance_is_that_of_the_best_mixture():
     mixed = binned(np.array([*TUMORS, *HEALTHY, *HEALTHY, *HEALTHY]))
     assert reference.distance(mixed) == pytest.approx(0, abs=0.01)
     assert reference.distance(binned(np.zeros(50))) > 0.4
-    assert Reference.of(Scale()) is None
+    assert Reference.of(Calibrator()) is None

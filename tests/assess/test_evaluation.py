@@ -89,7 +89,7 @@ def test_cases_go_through_the_detector(result, detector, pictures):
     drawn = result.figures["sensitivity"]
     assert drawn.low < drawn.high
     assert drawn.low <= drawn.value <= drawn.high + 1e-9
-    assert "hottest pixel in the tumor" in result.outlines
+    assert "hottest pixel in the tumor" in result.segmentation
 
 
 def test_the_report_is_one_offline_page(result, detector, tmp_path):

@@ -9,8 +9,8 @@ from meninx.assess.faithfulness import (
     hottest_inside,
     hottest_share,
     imputed,
-    likeness,
     means_of,
+    rank_correlation,
     rank_overlap,
 )
 
@@ -70,9 +70,9 @@ def test_deletion_takes_the_hottest_and_insertion_leaves_them():
 
 
 def test_likeness_is_a_rank_correlation():
-    assert likeness(HEAT, HEAT**3) == pytest.approx(1)
-    assert likeness(HEAT, -HEAT) == pytest.approx(-1)
-    assert likeness(HEAT, np.zeros_like(HEAT)) == 0
+    assert rank_correlation(HEAT, HEAT**3) == pytest.approx(1)
+    assert rank_correlation(HEAT, -HEAT) == pytest.approx(-1)
+    assert rank_correlation(HEAT, np.zeros_like(HEAT)) == 0
 
 
 def test_means_are_of_each_figure():

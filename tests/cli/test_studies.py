@@ -11,7 +11,7 @@ from pydicom import dcmread
 from typer.testing import CliRunner
 
 from meninx.cli import app
-from meninx.detect.calibration import Calibration, Scale, StudyScale
+from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.learn.export import recalibrate
 from meninx.scan.nifti import write_nifti
@@ -22,9 +22,12 @@ RUN = CliRunner()
 KEYS = [
     "study", "series", "status", "decision", "probability", "p_values", "coverage", "model",
 ]  # fmt: skip
-STUDY = StudyScale(
+STUDY = StudyCalibrator(
     {"T1": 0.2, "T1c": 0.3, "T2": 0.2, "FLAIR": 0.3, "unknown": 0.2},
-    Scale(tumors=tuple(np.linspace(-1.0, 6.0, 99)), healthy=tuple(np.linspace(-6.0, 1.0, 99))),
+    Calibrator(
+        tumor_logits=tuple(np.linspace(-1.0, 6.0, 99)),
+        tumor_free_logits=tuple(np.linspace(-6.0, 1.0, 99)),
+    ),
 )
 
 

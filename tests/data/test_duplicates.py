@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from meninx.data.duplicates import candidate_pairs, find_duplicates
-from meninx.data.likeness import SAME_SLICE, likeness, signature_of
+from meninx.data.near_duplicates import SAME_SLICE, near_duplicate_score, signature_of
 from meninx.synthesis.phantom import Phantom, grid_of
 
 SMOOTH = Image.Resampling.BILINEAR
@@ -63,7 +63,9 @@ def test_copies_are_one_slice_with_their_original(heads, name):
     proposed = set(candidate_pairs(originals + copies))
     n = len(originals)
     assert all((i, i + n) in proposed for i in range(n))
-    assert min(likeness(a, b) for a, b in zip(originals, copies, strict=True)) > SAME_SLICE
+    assert (
+        min(near_duplicate_score(a, b) for a, b in zip(originals, copies, strict=True)) > SAME_SLICE
+    )
 
 
 def test_other_slices_and_other_people_are_not(heads):
@@ -71,7 +73,7 @@ def test_other_slices_and_other_people_are_not(heads):
     signatures = [signature(picture) for picture in heads.values()]
     for i, one in enumerate(names):
         for j in range(i + 1, len(names)):
-            assert likeness(signatures[i], signatures[j]) < SAME_SLICE, (one, names[j])
+            assert near_duplicate_score(signatures[i], signatures[j]) < SAME_SLICE, (one, names[j])
 
 
 def test_groups_hold_exact_and_near_copies(heads):

@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from meninx.detect.calibration import (
     CONTEXT_MM,
     Calibration,
-    Scale,
-    StudyScale,
+    Calibrator,
+    StudyCalibrator,
     answer_of,
     averaged_over_depth,
     slice_logits,
@@ -48,7 +48,7 @@ def test_means_lie_within_their_slices_and_ignore_their_direction(logits, spacin
 
 
 def test_temperature_and_operating_points():
-    scale = Scale(2.0, balanced=0.6, sensitive=0.3, specific=0.8)
+    scale = Calibrator(2.0, balanced=0.6, sensitive=0.3, specific=0.8)
     assert scale.probability(0) == 0.5
     assert scale.probability(2) == pytest.approx(1 / (1 + np.exp(-1)))
     assert scale.probability(-1e9) >= 0
@@ -59,11 +59,11 @@ def test_temperature_and_operating_points():
 
 
 def test_p_values_count_those_that_look_no_more_like_it():
-    scale = Scale(tumors=(-1.0, 1.0, 2.0), healthy=(-4.0, -3.0, 0.0, 1.0))
+    scale = Calibrator(tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0))
     assert scale.p_values(1.0) == {"tumor": 3 / 4, "no_tumor": 2 / 5}
     assert scale.p_values(-9.0) == {"tumor": 1 / 4, "no_tumor": 1.0}
     assert scale.p_values(9.0) == {"tumor": 1.0, "no_tumor": 1 / 5}
-    assert Scale().p_values(0.0) == {}
+    assert Calibrator().p_values(0.0) == {}
 
 
 def test_what_leaves_both_answers_open_is_referred():
@@ -77,8 +77,9 @@ def test_what_leaves_both_answers_open_is_referred():
 @given(st.floats(-5, 5))
 def test_the_more_it_looks_like_a_tumor_the_more_plausible_one_is(logit):
     rng = np.random.default_rng(0)
-    scale = Scale(
-        tumors=tuple(np.sort(rng.normal(1, 1, 50))), healthy=tuple(np.sort(rng.normal(-1, 1, 40)))
+    scale = Calibrator(
+        tumor_logits=tuple(np.sort(rng.normal(1, 1, 50))),
+        tumor_free_logits=tuple(np.sort(rng.normal(-1, 1, 40))),
     )
     less, more = scale.p_values(logit), scale.p_values(logit + 0.5)
     assert less["tumor"] <= more["tumor"]
@@ -91,9 +92,9 @@ def test_each_class_keeps_its_answer_as_often_as_promised(coverage):
     rng = np.random.default_rng(1)
     kept = {"tumor": [], "no_tumor": []}
     for _ in range(400):
-        scale = Scale(
-            tumors=tuple(np.sort(rng.normal(0.5, 1, 60))),
-            healthy=tuple(np.sort(rng.gumbel(-1, 1, 90))),
+        scale = Calibrator(
+            tumor_logits=tuple(np.sort(rng.normal(0.5, 1, 60))),
+            tumor_free_logits=tuple(np.sort(rng.gumbel(-1, 1, 90))),
         )
         for logit in rng.normal(0.5, 1, 10):
             kept["tumor"].append(answer_of(scale.p_values(logit), coverage) != "no_tumor")
@@ -110,8 +111,9 @@ def test_mapie_rules_out_the_same_answers(coverage):
     """MAPIE, given one class to calibrate on, keeps that class where we do."""
     rng = np.random.default_rng(2)
     logits = {"tumor": rng.normal(1, 1, 83), "no_tumor": rng.normal(-1, 1.5, 61)}
-    scale = Scale(
-        tumors=tuple(np.sort(logits["tumor"])), healthy=tuple(np.sort(logits["no_tumor"]))
+    scale = Calibrator(
+        tumor_logits=tuple(np.sort(logits["tumor"])),
+        tumor_free_logits=tuple(np.sort(logits["no_tumor"])),
     )
     new = rng.normal(0, 2, 200)
     for label, name in enumerate(("no_tumor", "tumor")):
@@ -146,28 +148,28 @@ class Probabilities(ClassifierMixin, BaseEstimator):
 
 
 def test_pictures_and_volumes_have_scales_of_their_own():
-    calibration = Calibration(picture=Scale(2.0), volume=Scale(3.0))
+    calibration = Calibration(picture=Calibrator(2.0), volume=Calibrator(3.0))
     assert calibration.of(volume=False).temperature == 2.0
     assert calibration.of(volume=True).temperature == 3.0
 
 
 def test_a_sequence_with_a_scale_of_its_own_is_judged_by_it():
-    calibration = Calibration(Scale(2.0), Scale(3.0), {"T2": Scale(4.0)})
+    calibration = Calibration(Calibrator(2.0), Calibrator(3.0), {"T2": Calibrator(4.0)})
     assert calibration.of(volume=True, sequence="T2").temperature == 4.0
     assert calibration.of(volume=True, sequence="FLAIR").temperature == 3.0
     assert calibration.of(volume=False, sequence="T2").temperature == 2.0
 
 
 def test_evidence_is_0_at_the_balanced_threshold():
-    scale = Scale(temperature=2.0, balanced=0.8)
+    scale = Calibrator(temperature=2.0, balanced=0.8)
     at_threshold = 2.0 * np.log(0.8 / 0.2)
     assert scale.evidence(at_threshold) == pytest.approx(0)
     assert scale.evidence(at_threshold + 2) == pytest.approx(1)
-    assert np.isfinite(Scale(balanced=1.0).evidence(3.0))
+    assert np.isfinite(Calibrator(balanced=1.0).evidence(3.0))
 
 
 def test_series_of_one_sequence_share_its_weight_and_absent_ones_do_not_count():
-    study = StudyScale({"T1": 0.25, "FLAIR": 0.75, "unknown": 0.0}, Scale())
+    study = StudyCalibrator({"T1": 0.25, "FLAIR": 0.75, "unknown": 0.0}, Calibrator())
     assert study.logit([("T1", 4.0), ("FLAIR", 0.0)]) == pytest.approx(1.0)
     assert study.logit([("T1", 3.0), ("T1", 5.0), ("FLAIR", 0.0)]) == pytest.approx(1.0)
     assert study.logit([("FLAIR", 2.0)]) == pytest.approx(2.0)
@@ -184,7 +186,9 @@ def test_series_of_one_sequence_share_its_weight_and_absent_ones_do_not_count():
     st.randoms(),
 )  # fmt: skip
 def test_a_study_lies_amid_its_series_in_any_order(evidence, chance):
-    study = StudyScale({"T1": 0.1, "T1c": 0.2, "T2": 0.0, "FLAIR": 0.7, "unknown": 0.1}, Scale())
+    study = StudyCalibrator(
+        {"T1": 0.1, "T1c": 0.2, "T2": 0.0, "FLAIR": 0.7, "unknown": 0.1}, Calibrator()
+    )
     found = study.logit(evidence)
     values = [value for _, value in evidence]
     assert min(values) - 1e-9 <= found <= max(values) + 1e-9
@@ -193,12 +197,14 @@ def test_a_study_lies_amid_its_series_in_any_order(evidence, chance):
 
 
 def test_a_scale_answers_by_its_coverage_else_by_its_operating_point():
-    scale = Scale(tumors=(-1.0, 1.0, 2.0), healthy=(-4.0, -3.0, 0.0, 1.0), sensitive=0.1)
+    scale = Calibrator(
+        tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0), sensitive=0.1
+    )
     referred = scale.answer(0.5, "balanced", 0.9)
     assert (referred.decision, referred.coverage) == ("refer", 0.9)
     plain = scale.answer(-0.5, "sensitive", None)
     assert (plain.decision, plain.coverage, plain.threshold) == ("tumor", None, 0.1)
-    unheard = Scale().answer(-0.5, "balanced", 0.9)
+    unheard = Calibrator().answer(-0.5, "balanced", 0.9)
     assert (unheard.decision, unheard.coverage, unheard.p_values) == ("no_tumor", None, {})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meninx.detect.gate import check_kind
+from meninx.detect.gate import check_in_distribution
 from meninx.detect.loading import load_detector
 from meninx.errors import UnsupportedScan
 from meninx.scan.scan import Scan
@@ -47,6 +47,6 @@ def test_phantoms_are_not(detector, sick, healthy):
 
 def test_one_strange_slice_refuses_no_scan_and_a_strange_half_does(tiny_scan):
     """The crown or the neck may be odd; what counts is the slice in the middle by distance."""
-    check_kind(tiny_scan, np.array([0.5, 0.6, 9.0], np.float32), 1.0)
+    check_in_distribution(tiny_scan, np.array([0.5, 0.6, 9.0], np.float32), 1.0)
     with pytest.raises(UnsupportedScan, match="unlike the slices of brain MRI"):
-        check_kind(tiny_scan, np.array([0.5, 1.1, 9.0], np.float32), 1.0)
+        check_in_distribution(tiny_scan, np.array([0.5, 1.1, 9.0], np.float32), 1.0)

@@ -5,20 +5,20 @@ import json
 
 import pytest
 
-from meninx.detect.calibration import Calibration, Scale, StudyScale
+from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
 from meninx.detect.model_card import FORMAT, KEY, ModelCard
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
-SCALE = Scale(1.5, 0.4, 0.3, 0.6, (-1.0, 2.0), (-3.0, 0.5), 9, 1)
-PLAIN = ModelCard("plain", Preprocessing(), Calibration(SCALE, Scale(2.0)), ("glioma",), "abc")
+SCALE = Calibrator(1.5, 0.4, 0.3, 0.6, (-1.0, 2.0), (-3.0, 0.5), 9, 1)
+PLAIN = ModelCard("plain", Preprocessing(), Calibration(SCALE, Calibrator(2.0)), ("glioma",), "abc")
 WHOLE = dataclasses.replace(
     PLAIN,
     calibration=Calibration(
         SCALE,
-        Scale(2.0),
-        {"T1": Scale(3.0), "FLAIR": SCALE},
-        StudyScale({"T1": 0.25, "FLAIR": 0.75, "unknown": 0.25}, SCALE),
+        Calibrator(2.0),
+        {"T1": Calibrator(3.0), "FLAIR": SCALE},
+        StudyCalibrator({"T1": 0.25, "FLAIR": 0.75, "unknown": 0.25}, SCALE),
     ),
 )
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meninx.detect.preprocessing import Preprocessing, foreground, framing_of, intensity_range
+from meninx.detect.preprocessing import Preprocessing, crop_window_of, foreground, intensity_range
 
 
 def picture(height=90, width=70, top=20, left=10, bottom=80, right=50):
@@ -25,9 +25,9 @@ def test_brightness_and_contrast_of_the_file_do_not_matter(scale, shift):
     preprocessing = Preprocessing(size=64)
     results = []
     for image in (picture(), picture() * np.float32(scale) + np.float32(shift)):
-        framing = framing_of(image[None])
-        placement = preprocessing.placement(framing, image.shape, (1, 1))
-        results.append(preprocessing.to_unit(image, framing, placement))
+        crop_window = crop_window_of(image[None])
+        placement = preprocessing.placement(crop_window, image.shape, (1, 1))
+        results.append(preprocessing.rescale(image, crop_window, placement))
     np.testing.assert_allclose(results[0], results[1], atol=2e-2)
 
 
@@ -35,8 +35,8 @@ def test_brightness_and_contrast_of_the_file_do_not_matter(scale, shift):
 def test_a_bright_dot_lands_where_the_mapping_says(spacing):
     image = picture()
     preprocessing = Preprocessing(size=128)
-    framing = framing_of(image[None])
-    placement = preprocessing.placement(framing, image.shape, spacing)
+    crop_window = crop_window_of(image[None])
+    placement = preprocessing.placement(crop_window, image.shape, spacing)
     dot = np.zeros_like(image)
     dot[33, 27] = 1
     row, column = np.unravel_index(preprocessing.resample(dot, placement).argmax(), (128, 128))
@@ -47,7 +47,7 @@ def test_a_bright_dot_lands_where_the_mapping_says(spacing):
 def test_pixels_become_square():
     """A head twice as long in mm as wide fills the input twice as long."""
     placement = Preprocessing(size=96, margin=0).placement(
-        framing_of(picture()[None]), (90, 70), (2.0, 1.5)
+        crop_window_of(picture()[None]), (90, 70), (2.0, 1.5)
     )
     assert placement.rows == 96
     assert placement.columns == round(96 * (40 * 1.5) / (60 * 2.0))
@@ -56,15 +56,15 @@ def test_pixels_become_square():
 
 def test_slices_of_a_volume_share_scale_and_crop():
     bright, dim = picture(), picture(top=40, bottom=60) * np.float32(0.5)
-    framing = framing_of(np.stack([bright, dim]))
-    assert framing.rows == (20, 80)
-    assert framing.high == pytest.approx(intensity_range(bright)[1], rel=0.05)
+    crop_window = crop_window_of(np.stack([bright, dim]))
+    assert crop_window.rows == (20, 80)
+    assert crop_window.high == pytest.approx(intensity_range(bright)[1], rel=0.05)
 
 
 def test_a_constant_image_has_no_foreground_and_still_a_frame():
     flat = np.full((20, 30), 3, np.float32)
     assert not foreground(flat).any()
-    framing = framing_of(flat[None])
-    assert framing.rows == (0, 20)
-    placement = Preprocessing(size=32).placement(framing, (20, 30), (1, 1))
-    assert np.isfinite(Preprocessing(size=32).to_unit(flat, framing, placement)).all()
+    crop_window = crop_window_of(flat[None])
+    assert crop_window.rows == (0, 20)
+    placement = Preprocessing(size=32).placement(crop_window, (20, 30), (1, 1))
+    assert np.isfinite(Preprocessing(size=32).rescale(flat, crop_window, placement)).all()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from meninx.detect.calibration import Calibration, Scale, StudyScale, answer_of
+from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator, answer_of
 from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
 from meninx.detect.studies import LEADING, evidence_of, grouped_by_study, study_name
@@ -169,19 +169,19 @@ def test_dicom_is_grouped_by_its_study_alone():
     assert study_name("t1.nii.gz", {"series_instance_uid": "1"}, "T1") is None
 
 
-SCALES = {"T1": Scale(temperature=2.0, balanced=0.8), "FLAIR": Scale(temperature=0.5)}
-STUDY = StudyScale(
+SCALES = {"T1": Calibrator(temperature=2.0, balanced=0.8), "FLAIR": Calibrator(temperature=0.5)}
+STUDY = StudyCalibrator(
     {"T1": 0.25, "FLAIR": 0.75, "unknown": 0.25},
-    Scale(1.0, 0.7, tumors=(0.0, 2.0, 4.0), healthy=(-4.0, -2.0, 0.5)),
+    Calibrator(1.0, 0.7, tumor_logits=(0.0, 2.0, 4.0), tumor_free_logits=(-4.0, -2.0, 0.5)),
 )
-WITH_STUDY = Calibration(Scale(9.0), Scale(3.0), SCALES, STUDY)
+WITH_STUDY = Calibration(Calibrator(9.0), Calibrator(3.0), SCALES, STUDY)
 
 
 def test_evidence_is_each_series_on_its_own_scale():
     found = [dicom("a", "1", "T1", logit=4.0), dicom("b", "1", "FLAIR", logit=1.0)]
     counted, scale, logit = evidence_of(found, WITH_STUDY)
     assert [one.scan for one in counted] == ["a", "b"]
-    assert scale is STUDY.scale
+    assert scale is STUDY.calibrator
     assert logit == pytest.approx(0.25 * (4 / 2 - np.log(4)) + 0.75 * 2)
     # Twice the same, a refused one and a single slice change nothing.
     others = [
@@ -197,7 +197,7 @@ def test_one_series_is_judged_on_its_own_scale():
         counted, scale, logit = evidence_of([dicom("a", "1", "T1", logit=4.0)], calibration)
         assert ([one.scan for one in counted], scale, logit) == (["a"], SCALES["T1"], 4.0)
     single = replace(dicom("a", "1", "T1", logit=4.0), is_volume=False)
-    assert evidence_of([single], WITH_STUDY)[1] == Scale(9.0)
+    assert evidence_of([single], WITH_STUDY)[1] == Calibrator(9.0)
 
 
 @given(st.permutations(LEADING))
@@ -227,9 +227,9 @@ def test_a_study_is_decided_by_its_p_values_or_by_the_operating_point(detectors)
     series = [dicom("a", "1", "T1", logit=4.0), dicom("b", "1", "FLAIR", logit=1.0)]
     found = referring.score_study(series, "1")
     logit = evidence_of(series, WITH_STUDY)[2]
-    assert found.p_values == STUDY.scale.p_values(logit)
+    assert found.p_values == STUDY.calibrator.p_values(logit)
     assert (found.status, found.coverage, found.threshold) == ("scored", 0.5, 0.7)
-    assert found.probability == STUDY.scale.probability(logit)
+    assert found.probability == STUDY.calibrator.probability(logit)
     assert found.series == ("a", "b")
     assert found.decision == answer_of(found.p_values, 0.5)
     decided = plain.score_study(series, "1")
@@ -264,7 +264,7 @@ def test_each_class_of_studies_is_kept_as_often_as_promised(detectors):
         for sick in kept:
             logits = [evidence_of(study(sick), WITH_STUDY)[2] for _ in range(40)]
             held_out[sick] = tuple(np.sort(logits))
-        scale = Scale(tumors=held_out[True], healthy=held_out[False])
+        scale = Calibrator(tumor_logits=held_out[True], tumor_free_logits=held_out[False])
         calibration = replace(WITH_STUDY, study=replace(STUDY, scale=scale))
         detector = detectors[0]
         detector.coverage = 0.9

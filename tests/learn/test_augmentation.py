@@ -52,7 +52,7 @@ def test_pictures_stay_in_range_and_finite(batch):
 
 
 def test_without_lesions_given_healthy_pictures_stay_healthy(batch):
-    options = replace(AugmentationRecipe(), paste=0.0, paint=0.0)
+    options = replace(AugmentationRecipe(), lesion_copy_paste=0.0, synthetic_lesion=0.0)
     for seed in range(10):
         torch.manual_seed(seed)
         assert augment(batch, options, 64).mask[3:].max() == 0

@@ -13,11 +13,11 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.learn import gate, simulation
 from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx.learn.export import Origin, export_detector, recalibrate
-from meninx.learn.gate import early_features, learn_familiarity
+from meninx.learn.gate import early_features, fit_ood_model
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import NetworkRecipe, Recipe
 from meninx.scan.scan import Scan
-from meninx.synthesis.outliers import ghosts
+from meninx.synthesis.outliers import ghosted
 
 SIZE = 64
 PREPROCESSING = Preprocessing(size=SIZE)
@@ -42,7 +42,7 @@ def few():
     """Draw fewer outliers than a real run does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "OUTLIERS", 100)
-        patch.setattr(gate, "GHOSTS", 100)
+        patch.setattr(gate, "GHOSTED", 100)
         patch.setattr(simulation, "BRAINLESS_HEADS", 2)
         yield
 
@@ -51,8 +51,8 @@ def few():
 def known(network):
     rng = np.random.default_rng(0)
     kinds = (TUMOR_FREE, SIMULATED)
-    examples = [blob(rng, kinds[number % 2]) for number in range(gate.LEAST_EXAMPLES)]
-    return learn_familiarity(network, SliceDataset(examples, PREPROCESSING), PREPROCESSING)
+    examples = [blob(rng, kinds[number % 2]) for number in range(gate.MIN_EXAMPLES)]
+    return fit_ood_model(network, SliceDataset(examples, PREPROCESSING), PREPROCESSING)
 
 
 def exported(network, known, path):
@@ -72,8 +72,8 @@ def test_the_file_measures_what_was_learned(network, known, tmp_path):
     expected = np.maximum(distance, logits.max(1))
     found = engine.run(x)
     # Whitening is stored in half precision.
-    np.testing.assert_allclose(found.distance, expected, rtol=0.02)
-    assert engine.card.farthest == known.threshold
+    np.testing.assert_allclose(found.ood_scores, expected, rtol=0.02)
+    assert engine.card.ood_threshold == known.threshold
     assert found.cell_logits.shape == (3, SIZE // 8, SIZE // 8)
 
 
@@ -106,7 +106,7 @@ def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
     whole = [blob(rng) for _ in range(60)]
     spoiled = [
         Example(image, None, Facts(SIMULATED))
-        for image in ghosts(60, [one.image for one in whole], seed=1)
+        for image in ghosted(60, [one.image for one in whole], seed=1)
     ]
     logits = []
     for part in (whole, spoiled):
@@ -121,8 +121,8 @@ def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
 def test_contrasts_that_no_scanner_gives_are_not_learned(network):
     rng = np.random.default_rng(6)
     facts = Facts(SIMULATED, plausible=False)
-    odd = [replace(blob(rng), facts=facts) for _ in range(gate.LEAST_EXAMPLES)]
-    assert learn_familiarity(network, SliceDataset(odd, PREPROCESSING), PREPROCESSING) is None
+    odd = [replace(blob(rng), facts=facts) for _ in range(gate.MIN_EXAMPLES)]
+    assert fit_ood_model(network, SliceDataset(odd, PREPROCESSING), PREPROCESSING) is None
 
 
 def test_what_is_unlike_all_that_was_learned_is_refused(network, known, tmp_path):
@@ -135,19 +135,19 @@ def test_what_is_unlike_all_that_was_learned_is_refused(network, known, tmp_path
     found = detector.score(Scan("x", strange))
     assert (found.status, found.reason) == ("refused", "not_brain_mri")
     assert found.probability is None
-    recalibrate(path, Calibration(), farthest=1e9)
+    recalibrate(path, Calibration(), ood_threshold=1e9)
     assert Detector(path).score(Scan("x", strange)).status == "scored"
 
 
 def test_too_few_slices_describe_nothing(network, tmp_path):
     rng = np.random.default_rng(3)
     nine = SliceDataset([blob(rng) for _ in range(9)], PREPROCESSING)
-    few = learn_familiarity(network, nine, PREPROCESSING)
+    few = fit_ood_model(network, nine, PREPROCESSING)
     assert few is None
     path = exported(network, few, tmp_path / "d.onnx")
     assert [output.name for output in onnx.load(path).graph.output] == [
         "cell_logits", "type_logits",
     ]  # fmt: skip
-    assert Engine(path).card.farthest is None
+    assert Engine(path).card.ood_threshold is None
     strange = rng.uniform(0, 100, (90, 100, 1)).astype(np.float32)
     assert Detector(path).score(Scan("x", strange)).status == "scored"

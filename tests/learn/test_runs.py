@@ -18,7 +18,7 @@ from torchvision.models import resnet18
 from meninx.assess.cases import unseen
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest, write_manifest
-from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
@@ -75,9 +75,9 @@ shift = 0.0
 flip = 0.0
 quarter_turn = 0.0
 warp = 0.0
-paste = 0.0
-paint = 0.0
-decoy = 0.0
+lesion_copy_paste = 0.0
+synthetic_lesion = 0.0
+negative_patch = 0.0
 gamma = 0.0
 dimmest = 1.0
 brightest = 1.0
@@ -371,7 +371,7 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path):
     assert len(cases) == len(manifest.pictures)
     scale = calibrate_out_of_fold(cases, files)
     scales = [load_detector(path).card.calibration.picture for path in files.values()]
-    assert all(one != Scale() for one in scales)
+    assert all(one != Calibrator() for one in scales)
     assert len({one.temperature for one in scales}) > 1
     merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, scale)
     card = load_detector(merged).card

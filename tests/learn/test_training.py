@@ -9,12 +9,12 @@ from PIL import Image
 
 from meninx.data.manifest import Picture, read_manifest
 from meninx.data.prepare import read_mask, read_one, tumor_area
-from meninx.detect.calibration import Calibration, Scale, slice_logits
+from meninx.detect.calibration import Calibration, Calibrator, slice_logits
 from meninx.detect.detector import brain_slices
 from meninx.detect.engine import Engine
 from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
-from meninx.detect.preprocessing import Preprocessing, framing_of
+from meninx.detect.preprocessing import Preprocessing, crop_window_of
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import Facts, SliceDataset, examples_of
 from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
@@ -24,13 +24,13 @@ from meninx.learn.network import CellNetwork, picture_logit
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
-from meninx.learn.validation import Validation, best_threshold, fit_scale, with_refusals
+from meninx.learn.validation import Validation, best_threshold, fit_calibrator, with_refusals
 from meninx.synthesis.studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
-KNOWN = Calibration(Scale(1.5, 0.4, 0.3), Scale(1.2, 0.6, 0.5))
-OTHER = Calibration(Scale(1.0, 0.1, 0.05), Scale(2.0, 0.2, 0.1))
+KNOWN = Calibration(Calibrator(1.5, 0.4, 0.3), Calibrator(1.2, 0.6, 0.5))
+OTHER = Calibration(Calibrator(1.0, 0.1, 0.05), Calibrator(2.0, 0.2, 0.1))
 TINY = Recipe(
     name="tiny",
     preprocessing=Preprocessing(size=64),
@@ -162,10 +162,10 @@ def test_slices_of_a_volume_are_learned_as_the_detector_sees_them(tmp_path):
     dataset = SliceDataset(examples, preprocessing)
     slices = brain_slices(read_one(picture.picture))
     images = np.stack([one.image for one in slices])
-    framing = framing_of(images)
-    placement = preprocessing.placement(framing, images.shape[1:], slices[0].pixel_spacing)
+    crop_window = crop_window_of(images)
+    placement = preprocessing.placement(crop_window, images.shape[1:], slices[0].pixel_spacing)
     for image, learned in zip(images, dataset.image.numpy() / 255, strict=True):
-        seen = preprocessing.to_unit(image, framing, placement)
+        seen = preprocessing.rescale(image, crop_window, placement)
         np.testing.assert_allclose(learned, seen, atol=0.51 / 255)
     mask = read_mask(picture.mask, read_one(picture.picture))
     sick = set(np.flatnonzero(tumor_area(study.scan, mask)))
@@ -187,8 +187,8 @@ def test_temperature_of_logits_that_are_too_sure():
     rng = np.random.default_rng(0)
     tumor = rng.random(4000) < 0.5
     honest = rng.normal(np.where(tumor, 1, -1), 1.0) * 2  # the log-odds of two unit Gaussians
-    assert fit_scale(honest, tumor).temperature == pytest.approx(1, abs=0.15)
-    scale = fit_scale(honest * 3, tumor)
+    assert fit_calibrator(honest, tumor).temperature == pytest.approx(1, abs=0.15)
+    scale = fit_calibrator(honest * 3, tumor)
     assert scale.temperature == pytest.approx(3, abs=0.4)
     found = np.array(
         [scale.decide(scale.probability(x), "sensitive") == "tumor" for x in honest * 3]
@@ -280,5 +280,5 @@ def test_weights_of_a_run_start_another(tmp_path):
 
 def test_a_scale_knows_how_many_of_its_scans_are_refused():
     found = [Findings("a", status) for status in ("scored", "refused", "scored", "failed")]
-    scale = with_refusals(Scale(1.5), found)
+    scale = with_refusals(Calibrator(1.5), found)
     assert (scale.temperature, scale.judged, scale.refused) == (1.5, 3, 1)

@@ -8,7 +8,7 @@ from meninx.scan.relevance import (
     kind_of_type,
     map_by_description,
     not_of_head,
-    told_other_part,
+    other_body_part,
 )
 
 
@@ -55,7 +55,7 @@ def test_words_of_the_head(part):
     ],
 )
 def test_descriptions_name_another_part(texts, word):
-    assert told_other_part(*texts) == word
+    assert other_body_part(*texts) == word
 
 
 @pytest.mark.parametrize(

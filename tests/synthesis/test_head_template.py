@@ -6,7 +6,7 @@ from meninx.errors import UnsupportedScan
 from meninx.learn.heads import RealHead
 from meninx.learn.simulation import SIMULATED, simulated_examples
 from meninx.scan.nifti import write_nifti
-from meninx.synthesis.head_template import MeasuredHead, template_of
+from meninx.synthesis.head_template import AugmentedHead, template_of
 from meninx.synthesis.phantom import Phantom, grid_of
 
 HEAD = grid_of("axial", (90, 110, 60), (2.2, 2.2, 3.0))
@@ -53,13 +53,13 @@ def test_a_scan_without_a_brain_is_refused(t1):
 
 def test_likenesses_differ_and_seeds_repeat(template):
     points = np.random.default_rng(1).uniform(-40, 40, (3, 3000)).astype(np.float32)
-    first, again, other = (MeasuredHead(template, seed) for seed in (1, 1, 2))
+    first, again, other = (AugmentedHead(template, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.cavity_distance(points), again.cavity_distance(points))
     assert np.abs(first.cavity_distance(points) - other.cavity_distance(points)).max() > 3
 
 
 def test_sequences_order_tissues_as_scanners_do(template):
-    head = MeasuredHead(template, 3)
+    head = AugmentedHead(template, 3)
     points = np.random.default_rng(2).uniform(-45, 45, (3, 20000)).astype(np.float32)
     inner = points[:, head.cavity_distance(points) < -4]
     healthy = Phantom(3, None, head)
@@ -72,7 +72,7 @@ def test_sequences_order_tissues_as_scanners_do(template):
 
 
 def test_edema_leaves_fluid_alone(template):
-    head = MeasuredHead(template, 4)
+    head = AugmentedHead(template, 4)
     points = np.random.default_rng(3).uniform(-45, 45, (3, 20000)).astype(np.float32)
     inner = points[:, head.cavity_distance(points) < -4]
     t1 = head.signal_at(inner, Phantom(4, None, head).signals("T1"), 0.5)

@@ -26,7 +26,7 @@ from meninx.web.database import (
     now,
     open_database,
 )
-from meninx.web.jobs import MOST_ATTEMPTS, Jobs, release_leases
+from meninx.web.jobs import MAX_ATTEMPTS, Jobs, release_leases
 from meninx.web.settings import Settings
 from meninx.web.studies import (
     WAITING,
@@ -272,7 +272,7 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
 def test_what_ends_its_process_again_and_again_is_given_up(server, series):
     told = server.browser().upload(series).json()
     with server.web.sessions.begin() as session:
-        session.get(Study, told["id"]).attempts = MOST_ATTEMPTS
+        session.get(Study, told["id"]).attempts = MAX_ATTEMPTS
     server.work(told["id"])
     study = study_in(server, told["id"])
     assert (study.state, study.decision) == (DONE, "failed")

@@ -24,7 +24,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
-from meninx.archive.news import LOST, Channel, News, Told, stopped_by
+from meninx.archive.news import LOST, Channel, News, UnitResult, stopped_by
 from meninx.archive.options import Options
 from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import Entry, Folder, open_store
@@ -44,7 +44,7 @@ SCORERS_A_SORTER = 8
 # through a million files before the first is scored.
 BLOCK_BYTES = 2**14
 # With a single CPU in the whole cluster Ray Data waits for ever.
-LEAST_CPUS = 2
+MIN_CPUS = 2
 KNOCK_SECONDS, WATCH_SECONDS = 10, 5
 
 
@@ -54,7 +54,7 @@ def feed(options: Options, done: Done, channel: Channel) -> None:
     Args:
         options: How.
         done: What is done already.
-        channel: Told of what became of units, and of the end.
+        channel: UnitResult of what became of units, and of the end.
     """
     # Ctrl-C reaches all processes of a terminal: the one that keeps the table decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -84,9 +84,9 @@ def _fed(options: Options, done: Done, channel: Channel) -> News:
 
 def _check_cpus(options: Options) -> None:
     found = int(_resources().get("CPU", 0))
-    if found < LEAST_CPUS:
+    if found < MIN_CPUS:
         raise OptionError(
-            f"--address {options.address}: {found} CPU in the whole cluster; at least {LEAST_CPUS} "
+            f"--address {options.address}: {found} CPU in the whole cluster; at least {MIN_CPUS} "
             "are needed"
         )
 
@@ -167,7 +167,7 @@ def _silent() -> Iterator[None]:
         os.close(nothing)
 
 
-def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Told]]:
+def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[UnitResult]]:
     """Yield what became of units, some at a time, as they are ready."""
     workers, gpus = _workers(options)
     # One task walks: what it yields is taken up while it goes on.

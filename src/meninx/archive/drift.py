@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact, kstwobign
 
 from meninx.archive.tally import DIMENSIONS, KINDS, Counts, Part, Tally, binned
-from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.calibration import Calibration, Calibrator
 
 # Below this a part says too little.
 LEAST = 20
@@ -16,7 +16,7 @@ LEAST = 20
 ALPHA = 0.01
 # A difference that is sure but smaller than this is of no matter: share of refusals, and distance
 # between distributions.
-LEAST_SHARE, LEAST_DISTANCE = 0.02, 0.1
+MIN_SHARE, MIN_DISTANCE = 0.02, 0.1
 Floats = NDArray[np.float64]
 
 
@@ -41,19 +41,20 @@ class Reference:
 
     Args:
         tumors: How many of their log odds lie between each two edges.
-        healthy: The same of what has no tumor.
+        tumor_free: The same of what has no tumor.
     """
 
     tumors: Counts
-    healthy: Counts
+    tumor_free: Counts
 
     @classmethod
-    def of(cls, scale: Scale) -> "Reference | None":
-        """Return the reference of a scale; None if it holds none."""
-        if not (scale.tumors and scale.healthy):
+    def of(cls, calibrator: Calibrator) -> "Reference | None":
+        """Return the reference of a calibrator; None if it holds none."""
+        if not (calibrator.tumor_logits and calibrator.tumor_free_logits):
             return None
         tumors, healthy = (
-            binned(np.array(logits) / scale.temperature) for logits in (scale.tumors, scale.healthy)
+            binned(np.array(logits) / calibrator.temperature)
+            for logits in (calibrator.tumor_logits, calibrator.tumor_free_logits)
         )
         return cls(tumors, healthy)
 
@@ -70,7 +71,7 @@ class Reference:
             0..1, the smallest Kolmogorov distance over shares of 0, 0.01, ..., 1.
         """
         shares = np.linspace(0, 1, 101)[:, None]
-        mixed = shares * _cumulated(self.tumors) + (1 - shares) * _cumulated(self.healthy)
+        mixed = shares * _cumulated(self.tumors) + (1 - shares) * _cumulated(self.tumor_free)
         return float(np.abs(mixed - _cumulated(scores)).max(axis=1).min())
 
     def allowed(self, count: int, alpha: float) -> float:
@@ -87,7 +88,7 @@ class Reference:
             Massart 1990, the tight constant of the Dvoretzky-Kiefer-Wolfowitz inequality; a third
             of alpha for each sample.
         """
-        smallest = min(self.tumors.sum(), self.healthy.sum())
+        smallest = min(self.tumors.sum(), self.tumor_free.sum())
         term = np.log(2 * 3 / alpha) / 2
         return float(np.sqrt(term / count) + np.sqrt(term / smallest))
 
@@ -121,19 +122,21 @@ def warnings_of(tally: Tally, calibration: Calibration) -> list[Warn]:
 def _against_reference(part: Part, calibration: Calibration, alpha: float) -> list[str]:
     texts = []
     for kind in KINDS:
-        scale = calibration.of(volume=kind == "volume")
+        calibrator = calibration.of(volume=kind == "volume")
         refused = part.kinds[kind, "refused"]
         told = _moved_share(
-            (refused, refused + part.kinds[kind, "scored"]), (scale.refused, scale.judged), alpha
+            (refused, refused + part.kinds[kind, "scored"]),
+            (calibrator.refused, calibrator.judged),
+            alpha,
         )
         if told is not None:
             texts.append(f"{told[0]} of {kind}s refused, of the detector's held-out ones {told[1]}")
-        reference = Reference.of(scale)
+        reference = Reference.of(calibrator)
         scores = part.scores[kind]
         if reference is None or scores.sum() < LEAST:
             continue
         distance = reference.distance(scores)
-        if distance > max(reference.allowed(int(scores.sum()), alpha), LEAST_DISTANCE):
+        if distance > max(reference.allowed(int(scores.sum()), alpha), MIN_DISTANCE):
             texts.append(
                 f"scores of {kind}s are not those of the detector's calibration, whatever the "
                 f"share of tumors (distance {distance:.2f}): probabilities and coverage may be off"
@@ -156,7 +159,7 @@ def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
         distance = float(np.abs(_cumulated(scores) - _cumulated(others_scores)).max())
         # Asymptotic; on bins of 0.1 in log odds the distance is a little smaller than it is.
         chance = float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
-        if distance > LEAST_DISTANCE and chance < alpha:
+        if distance > MIN_DISTANCE and chance < alpha:
             texts.append(
                 f"scores of {kind}s differ from the rest (distance {distance:.2f}): other "
                 "patients, or another look of the pictures"
@@ -181,7 +184,7 @@ def _moved_share(
         return None
     share, usual = here[0] / here[1], there[0] / there[1]
     table = np.array([(refused, count - refused) for refused, count in (here, there)])
-    if abs(share - usual) <= LEAST_SHARE or fisher_exact(table).pvalue >= alpha:
+    if abs(share - usual) <= MIN_SHARE or fisher_exact(table).pvalue >= alpha:
         return None
     return f"{share:.1%}", f"{usual:.1%}"
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from meninx.archive.news import Channel, Told, stopped_by
+from meninx.archive.news import Channel, UnitResult, stopped_by
 from meninx.archive.options import Options
 from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import open_store
@@ -63,7 +63,7 @@ class _Run:
         self._options, self._done, self._scratch = options, done, scratch
         self._scorers = [self._scorer() for _ in range(options.workers or os.cpu_count() or 1)]
         self._units: queue.Queue[Unit | None] = queue.Queue(WAITING)
-        self._results: queue.Queue[Told | MeninxError | None] = queue.Queue()
+        self._results: queue.Queue[UnitResult | MeninxError | None] = queue.Queue()
 
     def _scorer(self) -> UnitScorer:
         options = self._options
@@ -73,7 +73,7 @@ class _Run:
             scratch=self._scratch,
         )  # fmt: skip
 
-    def results(self) -> Iterator[list[Told] | MeninxError | None]:
+    def results(self) -> Iterator[list[UnitResult] | MeninxError | None]:
         """Yield lists of results as they are ready; last None, or what stopped the run."""
         self._begin(self._walk)
         for scorer in self._scorers:
@@ -96,7 +96,7 @@ class _Run:
         for scorer in self._scorers:
             scorer.kill()
 
-    def _ready(self) -> list[Told | MeninxError | None]:
+    def _ready(self) -> list[UnitResult | MeninxError | None]:
         """Return all results that are there, at least one."""
         ready = [self._results.get()]
         with suppress(queue.Empty):

@@ -7,9 +7,9 @@ from meninx.errors import DataError, MeninxError
 # That a machine of the cluster was lost.
 LOST = "lost"
 # What became of a unit: see `UnitScorer.score`.
-Told = dict[str, Any]
+UnitResult = dict[str, Any]
 # What became of some units; LOST; what stopped the run; None at the end.
-News = list[Told] | str | MeninxError | None
+News = list[UnitResult] | str | MeninxError | None
 
 
 class Channel(Protocol):

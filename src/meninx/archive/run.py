@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 
-from meninx.archive.news import LOST, Channel, News, Told
+from meninx.archive.news import LOST, Channel, News, UnitResult
 from meninx.archive.options import Options
 from meninx.archive.store import open_store
 from meninx.archive.table import Done, Table
@@ -20,7 +20,7 @@ from meninx.archive.units import folder_stamp
 from meninx.errors import DataError, MeninxError
 
 # How often machines may be lost, one time after the other, without a single unit done.
-MOST_FRUITLESS = 3
+MAX_FRUITLESS = 3
 # How often to look whether all is well, and how long nothing may come once a machine is lost, s.
 POLL_SECONDS, STALL_SECONDS = 0.5, 30.0
 # That the other process has to leave a cluster in good order.
@@ -61,7 +61,7 @@ def score_archive(
     Args:
         options: How.
         table: That rows go into.
-        report: Told whenever something came back.
+        report: UnitResult whenever something came back.
         stop: Set to end early; what came back is kept.
 
     Returns:
@@ -71,7 +71,7 @@ def score_archive(
     counting = (options.source, table.done(), progress, stop)
     threading.Thread(target=_count, args=counting, daemon=True).start()
     fruitless = 0
-    while fruitless < MOST_FRUITLESS:
+    while fruitless < MAX_FRUITLESS:
         before = progress.units
         progress.unreached = 0
         if _pass(options, table, progress, report, stop):
@@ -80,7 +80,7 @@ def score_archive(
         fruitless = 0 if progress.units > before else fruitless + 1
         log.warning("a machine was lost: once more what is missing")
     raise DataError(
-        f"{options.source}: machines were lost {MOST_FRUITLESS} times without anything done "
+        f"{options.source}: machines were lost {MAX_FRUITLESS} times without anything done "
         "between; what was done before is kept, run the same command to go on"
     )
 
@@ -159,7 +159,7 @@ def _feed(options: Options, done: Done, channel: Channel, scratch: str) -> None:
         machine.feed(options, done, channel, scratch)
 
 
-def _keep(units: list[Told], table: Table, progress: Progress) -> None:
+def _keep(units: list[UnitResult], table: Table, progress: Progress) -> None:
     reached = [unit for unit in units if not unit["unreached"]]
     progress.rows += table.add(reached)
     progress.units += len(reached)

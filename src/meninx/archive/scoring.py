@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meninx.archive.judging import Rows, judge_files, make_ready, row_of
-from meninx.archive.news import Told
+from meninx.archive.news import UnitResult
 from meninx.archive.store import Store
 from meninx.archive.table import Done
 from meninx.archive.units import Unit
@@ -44,10 +44,10 @@ class UnitScorer:
         self._scratch = scratch
         self._store, self._done, self._maps = store, done, maps
         self._model, self._named = model, named
-        self._apart = Sandbox(memory_bytes, seconds)
-        self._apart.begin(make_ready, model)  # what is wrong with it shows at the first unit
+        self._sandbox = Sandbox(memory_bytes, seconds)
+        self._sandbox.begin(make_ready, model)  # what is wrong with it shows at the first unit
 
-    def score(self, units: Iterable[Unit]) -> Iterator[Told]:
+    def score(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
         """Score units; while one is judged over there, the next is fetched and hashed here.
 
         Args:
@@ -69,23 +69,23 @@ class UnitScorer:
     def _begin(self, unit: Unit) -> "_Begun":
         begun = _Begun(unit, self._scratch)
         if unit.error:
-            begun.told["unreached"] = unit.error
+            begun.result["unreached"] = unit.error
             return begun
         try:
             begun.files = self._fetched(unit, Path(begun.into.name))
-            begun.told["content_hash"] = content_hash(begun.files)
+            begun.result["content_hash"] = content_hash(begun.files)
         except OSError as error:
-            begun.told["unreached"] = str(error) or type(error).__name__
+            begun.result["unreached"] = str(error) or type(error).__name__
             return begun
-        if begun.told["content_hash"] not in self._done:
+        if begun.result["content_hash"] not in self._done:
             begun.rows = self._judging(begun)
         return begun
 
-    def _finish(self, begun: "_Begun") -> Told:
+    def _finish(self, begun: "_Begun") -> UnitResult:
         if begun.rows is not None:
-            begun.told["rows"] = json.dumps(self._judged(begun, begun.rows))
+            begun.result["rows"] = json.dumps(self._judged(begun, begun.rows))
         begun.into.cleanup()
-        return begun.told
+        return begun.result
 
     def _fetched(self, unit: Unit, into: Path) -> list[Path]:
         for pause in PAUSES:
@@ -103,17 +103,17 @@ class UnitScorer:
 
     def _judging(self, begun: "_Begun") -> "Future[Rows]":
         wanted = (begun.files, self._model, self._maps, begun.unit.bytes)
-        return self._apart.begin(judge_files, *wanted)
+        return self._sandbox.begin(judge_files, *wanted)
 
     def _judged(self, begun: "_Begun", rows: "Future[Rows]") -> Rows:
         try:
-            return self._apart.result(rows)
+            return self._sandbox.result(rows)
         except LimitExceeded as error:
             return [self._failed(begun.unit, begun.files, error)]
         except UnreadableFile:
             pass  # what ended the process may have been an earlier unit's doing
         try:
-            return self._apart.result(self._judging(begun))
+            return self._sandbox.result(self._judging(begun))
         except InputError as error:
             return [self._failed(begun.unit, begun.files, error)]
 
@@ -122,11 +122,11 @@ class UnitScorer:
 
     def close(self) -> None:
         """End the process apart once it has done what was begun."""
-        self._apart.close()
+        self._sandbox.close()
 
     def kill(self) -> None:
         """End the process apart, whatever it is at."""
-        self._apart.kill()
+        self._sandbox.kill()
 
 
 class _Begun:
@@ -142,7 +142,7 @@ class _Begun:
         self.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=scratch)
         self.files: list[Path] = []
         self.rows: Future[Rows] | None = None
-        self.told: Told = {
+        self.result: UnitResult = {
             "stamp": unit.stamp, "folder": unit.folder, "units": unit.units, "place": unit.place,
             "content_hash": "", "rows": "[]", "unreached": "", "files": len(unit.names),
         }  # fmt: skip

@@ -186,7 +186,7 @@ def _draw_scores(stem: Path, scores: np.ndarray[Any, Any], reference: Reference)
     lines = (
         ("this archive", scores, BLUE, "-"),
         ("held-out tumors", reference.tumors, ORANGE, "--"),
-        ("held-out, no tumor", reference.healthy, GREEN, "-."),
+        ("held-out, no tumor", reference.tumor_free, GREEN, "-."),
     )
     with drawing(stem) as axes:
         for name, counts, color, dash in lines:

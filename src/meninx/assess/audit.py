@@ -22,7 +22,7 @@ from meninx.detect.detector import brain_slices
 from meninx.scan.raster import read_gray
 
 # Pictures of one group that the page shows; the JSON names all.
-MOST_SHOWN = 6
+MAX_SHOWN = 6
 PANEL = 180
 
 
@@ -78,23 +78,19 @@ class Audit:
     def as_json(self) -> dict[str, Any]:
         """Return the audit as the public JSON has it."""
 
-        def told(groups: tuple[DuplicateGroup, ...]) -> list[dict[str, Any]]:
-            return [
-                {
-                    "kind": group.kind,
-                    "files": self.files(group),
-                    "likeness": round(group.likeness, 4),
-                }
-                for group in groups
-            ]
+        def as_json(group: DuplicateGroup) -> dict[str, Any]:
+            score = round(group.near_duplicate_score, 4)
+            # `likeness` is the earlier name, kept for one more version.
+            scores = {"near_duplicate_score": score, "likeness": score}
+            return {"kind": group.kind, "files": self.files(group)} | scores
 
         return {
             "items": len(self.survey.items),
             "distinct": len(set(self.survey.duplicates.cluster.tolist())),
             "labels": dict(self.labels),
-            "groups": told(self.survey.duplicates.groups),
-            "across_splits": told(self.across_splits),
-            "across_labels": told(self.across_labels),
+            "groups": [as_json(group) for group in self.survey.duplicates.groups],
+            "across_splits": [as_json(group) for group in self.across_splits],
+            "across_labels": [as_json(group) for group in self.across_labels],
             "corrupt": [{"file": file, "message": message} for file, message in self.corrupt],
             "formats": dict(self.formats),
             "shortcuts": {
@@ -207,7 +203,7 @@ def write_audit(result: Audit, path: Path, name: str) -> None:
             group,
             [
                 (result.survey.name(index), label_of_item(result.survey.items[index]), panel(index))
-                for index in group.members[:MOST_SHOWN]
+                for index in group.members[:MAX_SHOWN]
                 if result.survey.facts[index].signature is not None
             ],
             len(group.members),

@@ -38,7 +38,7 @@ from meninx.labels import TYPE_NAMES
 
 PREVALENCES = (0.01, 0.1, 0.5)
 # Columns with more values than this are names, not subgroups; smaller groups say nothing.
-MOST_SUBGROUPS, SMALLEST_SUBGROUP = 12, 10
+MAX_SUBGROUPS, SMALLEST_SUBGROUP = 12, 10
 
 BOOTSTRAPPED: dict[str, metrics.Metric] = {
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -72,7 +72,7 @@ class Evaluation:
         type_auroc: One type against the rest.
         type_figures: Accuracy and macro F1 among tumors of known type, called or not.
         subgroups: By column and value.
-        outlines: What was measured against masks.
+        segmentation: What was measured against masks.
         referral: What comes of each coverage; empty where a detector has none.
         models: Name and SHA-256 of each detector.
         thresholds: The operating points in use.
@@ -90,7 +90,7 @@ class Evaluation:
     type_auroc: Mapping[str, Figure]
     type_figures: Mapping[str, Figure]
     subgroups: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    outlines: Mapping[str, Figure]
+    segmentation: Mapping[str, Figure]
     referral: tuple[ReferralPoint, ...]
     models: tuple[Mapping[str, str], ...]
     thresholds: tuple[float, ...]
@@ -117,6 +117,7 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """Return the evaluation as metrics.json has it."""
         table = self.confusion
+        segmentation = {name: figure.as_json() for name, figure in self.segmentation.items()}
         return {
             "leaking": self.leaking,
             "cases": len(self.cases),
@@ -144,7 +145,9 @@ class Evaluation:
             }
             if self.types
             else None,
-            "outlines": {name: figure.as_json() for name, figure in self.outlines.items()},
+            # `outlines` is the earlier name, kept for one more version.
+            "segmentation": segmentation,
+            "outlines": segmentation,
             "referral": [point.as_json() for point in self.referral],
             "subgroups": {
                 column: {
@@ -261,7 +264,7 @@ def evaluate_cases(
         type_auroc=type_auroc,
         type_figures=_type_figures(scored, answers, weights),
         subgroups=_subgroups(scored, answers),
-        outlines=_outlines(scored, answers),
+        segmentation=_segmentation_figures(scored, answers),
         referral=tuple(
             referral_curve([case.findings for case in scored], answers.tumor, answers.cluster)
         ),
@@ -420,7 +423,7 @@ def _subgroups(cases: Sequence[Case], answers: Answers) -> dict[str, dict[str, d
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for column, values in columns.items():
         distinct = sorted(set(values) - {""})
-        if not 2 <= len(distinct) <= MOST_SUBGROUPS:
+        if not 2 <= len(distinct) <= MAX_SUBGROUPS:
             continue
         found[column] = {}
         for value in distinct:
@@ -441,7 +444,7 @@ def _subgroups(cases: Sequence[Case], answers: Answers) -> dict[str, dict[str, d
     return found
 
 
-def _outlines(cases: Sequence[Case], answers: Answers) -> dict[str, Figure]:
+def _segmentation_figures(cases: Sequence[Case], answers: Answers) -> dict[str, Figure]:
     """Return what masks tell: where the hottest voxel lies, and the figures of volumes."""
     figures = {}
     drawn = np.array([case.peak_inside is not None for case in cases])

@@ -48,7 +48,7 @@ NAMES = {
 }
 SUREST_SHOWN = 12
 # A page of thousands of heat maps opens nowhere; the rest is named in predictions.csv.
-MOST_MISSES = 300
+MAX_MISSES = 300
 ROC_GRID = np.linspace(0, 1, 101)
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 RELIABILITY_BINS = 10
@@ -277,8 +277,8 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
     false = [case for case in result.misses if not case.picture.tumor]
     right = result.surest
     sections: list[tuple[str, Sequence[Case]]] = [
-        (f"Missed tumors: {len(missed)}", missed[:MOST_MISSES]),
-        (f"False calls: {len(false)}", false[:MOST_MISSES]),
+        (f"Missed tumors: {len(missed)}", missed[:MAX_MISSES]),
+        (f"False calls: {len(false)}", false[:MAX_MISSES]),
         ("Tumors found, the surest", [c for c in right if c.picture.tumor][:SUREST_SHOWN]),
         ("No tumor, the surest", [c for c in right if not c.picture.tumor][:SUREST_SHOWN]),
     ]

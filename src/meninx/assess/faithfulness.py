@@ -154,7 +154,7 @@ def imputed(unit: FloatImage, removed: NDArray[np.bool_], seed: int = 0) -> Floa
     return filled
 
 
-def likeness(first: FloatImage, second: FloatImage) -> float:
+def rank_correlation(first: FloatImage, second: FloatImage) -> float:
     """Return the rank correlation of two maps of one shape; 0 where one of them is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0

@@ -13,9 +13,9 @@ from meninx.render.heatmap import heatmap_of
 from meninx.scan.scan import Scan
 
 # Slices with less brain than this share of the fullest one say little and are left out.
-LEAST_BRAIN = 0.5
+MIN_BRAIN = 0.5
 # A slice whose tumor covers less than this share of it is neither with nor without one.
-LEAST_TUMOR = 0.0008
+MIN_TUMOR = 0.0008
 # Probability from which on a place of the heat map counts as marked.
 MARKED = 0.5
 
@@ -74,7 +74,7 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
     others = tuple(other for other in range(3) if other != axis)
     brain = brain_areas(scan)
     covered = mask.mean(axis=others)
-    counted = (brain >= LEAST_BRAIN * brain.max()) & ((covered == 0) | (covered >= LEAST_TUMOR))
+    counted = (brain >= MIN_BRAIN * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
     found = {one.index: one for one in findings.slices}
     indices = [int(index) for index in np.flatnonzero(counted) if int(index) in found]
     tumor = covered[indices] > 0

@@ -13,7 +13,7 @@ from meninx.cli.progress import progress_of
 if TYPE_CHECKING:
     from meninx.assess.audit import Audit
 
-MOST_LINES = 12
+MAX_LINES = 12
 
 
 def audit(
@@ -75,7 +75,7 @@ def _print(result: "Audit") -> None:
     for name, value in rows:
         table.add_row(name, Text(value))
     console.print(table)
-    for file, message in result.corrupt[:MOST_LINES]:
+    for file, message in result.corrupt[:MAX_LINES]:
         console.print(Text(f"  {file}: {message}"))
-    for group in (*result.across_labels, *result.across_splits)[:MOST_LINES]:
+    for group in (*result.across_labels, *result.across_splits)[:MAX_LINES]:
         console.print(Text("  shared: " + " = ".join(result.files(group)[:4])))

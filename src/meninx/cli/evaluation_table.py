@@ -36,7 +36,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
         table.add_row(NAMES[name], str(result.figures[name]).replace("[", r"\["))
     for probe in result.probes:
         table.add_row(f"shortcut: {probe.name}", str(probe.auroc).replace("[", r"\["))
-    for name, figure in result.outlines.items():
+    for name, figure in result.segmentation.items():
         table.add_row(name, str(figure).replace("[", r"\["))
     console.print(table)
     if said := verdict(result):

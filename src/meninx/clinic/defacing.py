@@ -13,7 +13,7 @@ from meninx.synthesis.head_template import brain_of
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # From finer volumes that show the whole head a face can be rendered and recognized (Schwarz et al.
 # 2019, NEJM 381:1684); thick slices give none.
-COARSEST_MM, LEAST_EXTENT_MM = 3.0, 120.0
+COARSEST_MM, MIN_EXTENT_MM = 3.0, 120.0
 # Between the brain and the plane that cuts the face off.
 BUFFER_MM = 10.0
 
@@ -23,7 +23,7 @@ def may_show_face(scan: Scan) -> bool:
     if scan.spacing_mm is None:
         return False
     extent = np.array(scan.spacing_mm) * scan.voxels.shape
-    return bool(max(scan.spacing_mm) <= COARSEST_MM and extent.min() >= LEAST_EXTENT_MM)
+    return bool(max(scan.spacing_mm) <= COARSEST_MM and extent.min() >= MIN_EXTENT_MM)
 
 
 def face_of(scan: Scan) -> NDArray[np.bool_]:

@@ -41,7 +41,7 @@ DUMMY_TEXT = "ANONYMOUS"
 # A patient's birth date is no longitudinal information: it stays empty.
 BIRTH = {Tag("PatientBirthDate"), Tag("PatientBirthTime")}
 # Of one patient all dates move by the same number of days, back in time.
-MOST_DAYS = 3650
+MAX_DAYS = 3650
 # Words that descriptors of a head's MR are made of; any other word might be a name.
 DESCRIPTORS = (
     "StudyDescription", "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription",
@@ -114,7 +114,7 @@ class Pseudonyms:
 
     def days(self, patient: str) -> int:
         """Return by how many days a patient's dates move, 1 to 3650 back."""
-        return 1 + int.from_bytes(self._digest("days", patient)[:8]) % MOST_DAYS
+        return 1 + int.from_bytes(self._digest("days", patient)[:8]) % MAX_DAYS
 
 
 @dataclass

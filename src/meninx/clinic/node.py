@@ -52,7 +52,7 @@ LOOK_SECONDS = 0.1
 # A slice in one piece: with pynetdicom's 16 KiB most of the time goes by between the pieces.
 LARGEST_PDU = 1024**2
 # A study that ends its process so often is given up, until more of it comes.
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 IDENTIFIERS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
 
 
@@ -108,7 +108,7 @@ class Node:
         self.settings = settings
         self.inbox = Inbox(settings.folder, settings.most_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
-        self._apart = Sandbox(settings.judge_bytes, settings.judge_seconds)
+        self._sandbox = Sandbox(settings.judge_bytes, settings.judge_seconds)
         self._stop = threading.Event()
         self._server: Any = None
         self._worker = threading.Thread(target=self._work, name="node", daemon=True)
@@ -147,7 +147,7 @@ class Node:
         if self._server is not None:
             self._server.shutdown()
         self._worker.join(timeout=30)
-        self._apart.close()
+        self._sandbox.close()
         self.inbox.close()
 
     def _on_requested(self, event: Event) -> None:
@@ -250,9 +250,9 @@ class Node:
         files, out, count = self.inbox.folders(name)
         began = time.perf_counter()
         told: list[dict[str, Any]] = []
-        if self.inbox.attempt(name) <= MOST_ATTEMPTS:
+        if self.inbox.attempt(name) <= MAX_ATTEMPTS:
             try:
-                told = self._apart.call(judge, files, out, self.settings.model)
+                told = self._sandbox.call(judge, files, out, self.settings.model)
             except InputError as error:
                 log.warning("study %s: %s", name[:8], error)
                 if not isinstance(error, LimitExceeded):

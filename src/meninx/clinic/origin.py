@@ -30,7 +30,7 @@ MAY_BE_EMPTY = (
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 # Of a series whose own number is N, results are N000 and more; series numbers stay below this.
-MOST_SERIES = 200_000
+MAX_SERIES = 200_000
 # Positions in headers are rounded to this, mm.
 SAME_PLACE_MM = 0.1
 
@@ -88,7 +88,7 @@ class Origin:
     def series_number(self, place: int) -> int:
         """Return the number of a series of results, which readers find behind the source's own."""
         number = self.first.get("SeriesNumber")
-        return 1000 * (min(max(int(number or 0), 0), MOST_SERIES) + 1) + place
+        return 1000 * (min(max(int(number or 0), 0), MAX_SERIES) + 1) + place
 
 
 def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:

@@ -32,7 +32,7 @@ REASON = Code("reason", SCHEME, "Reason for no answer")
 WARNING = Code("warning", SCHEME, "Warning about the images")
 HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
 # Peaks of slices that are more likely to show a tumor than not.
-LEAST_OF_PEAK = 0.5
+MIN_OF_PEAK = 0.5
 # A code's meaning is a long string (VR LO).
 LONGEST_MEANING = 64
 
@@ -163,9 +163,7 @@ def _type(origin: Origin, name: str, share: float) -> hd.sr.MeasurementsAndQuali
 def _peaks(findings: Findings) -> list[SliceFinding]:
     """Return slices with a peak worth to be looked at, at least the hottest."""
     return [
-        one
-        for one in findings.slices
-        if one.probability >= LEAST_OF_PEAK or one is findings.hottest
+        one for one in findings.slices if one.probability >= MIN_OF_PEAK or one is findings.hottest
     ]
 
 

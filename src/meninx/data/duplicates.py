@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.data.folds import connected
-from meninx.data.likeness import (
-    FEWEST_RINGS,
-    FEWEST_SPECTRUM,
-    FEWEST_WHOLE,
-    MOST_CANDIDATES,
+from meninx.data.near_duplicates import (
+    MAX_CANDIDATES,
+    MIN_RINGS,
+    MIN_SPECTRUM,
+    MIN_WHOLE,
     SAME_SLICE,
     Signature,
-    likeness,
+    near_duplicate_score,
     quarter_turns,
     ring_agreement,
 )
@@ -36,12 +36,13 @@ class DuplicateGroup:
     Args:
         kind: `exact` where all files are byte-identical, else `near`.
         members: Positions in the list that was searched, ascending.
-        likeness: Lowest likeness by which the group hangs together; 1 for exact copies.
+        near_duplicate_score: Lowest near_duplicate_score by which the group hangs together; 1 for
+            exact copies.
     """
 
     kind: Kind
     members: tuple[int, ...]
-    likeness: float
+    near_duplicate_score: float
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def candidate_pairs(
         within_persons: As for `find_duplicates`.
 
     Returns:
-        At most `MOST_CANDIDATES` times n pairs by each of the two descriptions.
+        At most `MAX_CANDIDATES` times n pairs by each of the two descriptions.
     """
     if len(signatures) < 2:
         return []
@@ -148,12 +149,12 @@ def candidate_pairs(
     whole = np.stack([signature.whole for signature in signatures])
     turned = [side.reshape(len(whole), -1) for side in quarter_turns(whole)]
     allowed = _comparable(signatures, persons or [""] * len(signatures), within_persons)
-    by_spectrum = set(_closest(spectra, [spectra], FEWEST_SPECTRUM, allowed))
-    by_whole = set(_closest(whole.reshape(len(whole), -1), turned, FEWEST_WHOLE, allowed))
+    by_spectrum = set(_closest(spectra, [spectra], MIN_SPECTRUM, allowed))
+    by_whole = set(_closest(whole.reshape(len(whole), -1), turned, MIN_WHOLE, allowed))
     agreeing = {
         (one, other)
         for one, other in by_spectrum - by_whole
-        if ring_agreement(signatures[one], signatures[other]) >= FEWEST_RINGS
+        if ring_agreement(signatures[one], signatures[other]) >= MIN_RINGS
     }
     return sorted(agreeing | by_whole)
 
@@ -192,8 +193,8 @@ def _closest(
         for row, values in enumerate(product, start):
             values[row] = -1.0
             close = np.flatnonzero(values >= least)
-            if len(close) > MOST_CANDIDATES:
-                close = close[np.argsort(-values[close], kind="stable")[:MOST_CANDIDATES]]
+            if len(close) > MAX_CANDIDATES:
+                close = close[np.argsort(-values[close], kind="stable")[:MAX_CANDIDATES]]
             for other in close:
                 yield (row, int(other)) if row < other else (int(other), row)
 
@@ -201,10 +202,10 @@ def _closest(
 def _likenesses(
     signatures: Sequence[Signature], pairs: Sequence[tuple[int, int]], workers: int
 ) -> Iterable[float]:
-    """Yield the likeness of each pair, in order."""
+    """Yield the near_duplicate_score of each pair, in order."""
     if workers < 2 or len(pairs) < WORTH_PROCESSES:
         for one, other in pairs:
-            yield likeness(signatures[one], signatures[other])
+            yield near_duplicate_score(signatures[one], signatures[other])
         return
     blocks = [pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK)]
     with process_pool(workers) as pool:
@@ -222,7 +223,7 @@ def _likenesses_of_block(
     work: tuple[Sequence[tuple[int, int]], dict[int, Signature]],
 ) -> list[float]:
     pairs, signatures = work
-    return [likeness(signatures[one], signatures[other]) for one, other in pairs]
+    return [near_duplicate_score(signatures[one], signatures[other]) for one, other in pairs]
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:

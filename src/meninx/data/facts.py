@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meninx.data.duplicates import WORTH_PROCESSES, process_pool
-from meninx.data.likeness import Signature, signature_of
+from meninx.data.near_duplicates import Signature, signature_of
 from meninx.errors import InputError
 from meninx.scan.raster import read_gray
 
@@ -19,7 +19,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 # What stands out in a 256-bin histogram does not need every pixel of a large picture.
-MOST_PIXELS = 192 * 192
+MAX_PIXELS = 192 * 192
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def intensity_facts(image: NDArray[np.float32]) -> dict[str, float]:
     Returns:
         Percentiles, mean, spread, entropy and the brightness of the four borders.
     """
-    step = max(1, round((image.size / MOST_PIXELS) ** 0.5))
+    step = max(1, round((image.size / MAX_PIXELS) ** 0.5))
     values = image[::step, ::step]
     counts, _ = np.histogram(values, bins=64)
     shares = counts[counts > 0] / values.size

@@ -37,7 +37,7 @@ ALIASES = {
 }  # fmt: skip
 # Tables that went through a data frame with empty cells say 3.0.
 _SLICE = re.compile(r"([+-]?[0-9]+)(\.0+)?")
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 
 
 @dataclass(frozen=True)
@@ -304,8 +304,8 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     """
     if not faults:
         return
-    shown = "\n  ".join(faults[:MOST_FAULTS])
-    more = f"\n  and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+    shown = "\n  ".join(faults[:MAX_FAULTS])
+    more = f"\n  and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (

@@ -8,7 +8,7 @@ from meninx.data.prepare import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
 # Folders and conflicts that are named; the rest is counted.
-MOST_NAMED = 6
+MAX_NAMED = 6
 
 
 def label_of_item(item: Item) -> str:
@@ -99,5 +99,5 @@ def _word(item: Item) -> str:
 
 def _some(names: Iterable[str]) -> str:
     shown = list(names)
-    more = f" and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else ""
-    return ", ".join(shown[:MOST_NAMED]) + more
+    more = f" and {len(shown) - MAX_NAMED} more" if len(shown) > MAX_NAMED else ""
+    return ", ".join(shown[:MAX_NAMED]) + more

@@ -27,14 +27,14 @@ OPERATING_POINTS: tuple[OperatingPoint, ...] = ("balanced", "sensitive", "specif
 UNKNOWN = "unknown"
 
 
-class ScaledAnswer(NamedTuple):
-    """What a scale makes of a logit.
+class CalibratedAnswer(NamedTuple):
+    """What a calibrator makes of a logit.
 
     Args:
         decision: `refer` where the coverage leaves both answers open; without a coverage that of
             the operating point.
         probability: Of a tumor, 0..1.
-        p_values: As `Scale.p_values`.
+        p_values: As `Calibrator.p_values`.
         coverage: At which the decision was taken; None for that of the operating point.
         threshold: Probability from which on the operating point calls a tumor.
     """
@@ -47,27 +47,27 @@ class ScaledAnswer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scale:
-    """Hold what turns one kind of logit into probabilities and decisions.
+class Calibrator:
+    """A calibrated map from one kind of logit to probabilities and decisions.
 
     Args:
-        temperature: Logits are divided by it (Guo et al. 2017).
-        balanced: Probability from which on something is called a tumor: the one of the best Youden
-            index.
-        sensitive: The same, so that 95 % of tumors were found.
-        specific: The same, so that 95 % of what has no tumor was not called.
-        tumors: Logits of held-out tumors, ascending: what a new one is compared with.
-        healthy: The same of what has no tumor.
-        judged: How many held-out ones were scored or refused; 0 where that is not recorded.
-        refused: How many of these were refused, though brains all of them.
+        temperature: Divisor of logits, above 0 (Guo et al. 2017).
+        balanced: Decision threshold of the best Youden index, a probability, 0..1.
+        sensitive: Decision threshold that found 95 % of held-out tumors, 0..1.
+        specific: Decision threshold that 95 % of held-out tumor-free scans stayed under, 0..1.
+        tumor_logits: Held-out logits of scans with tumor, ascending, shape (n,). Used for
+            conformal p-values.
+        tumor_free_logits: Held-out logits of tumor-free scans, ascending, shape (m,).
+        judged: Number of held-out scans that were scored or refused; 0 where not recorded.
+        refused: Number of these that were refused, though all are brains.
     """
 
     temperature: float = 1.0
     balanced: float = 0.5
     sensitive: float = 0.5
     specific: float = 0.5
-    tumors: tuple[float, ...] = ()
-    healthy: tuple[float, ...] = ()
+    tumor_logits: tuple[float, ...] = ()
+    tumor_free_logits: tuple[float, ...] = ()
     judged: int = 0
     refused: int = 0
 
@@ -91,13 +91,15 @@ class Scale:
             logit: Of the scan, before the temperature.
 
         Returns:
-            0 at the threshold: logits of scales that differ can be averaged.
+            0 at the threshold: logits of calibrators that differ can be averaged.
         """
-        # Thresholds of 0 and 1 belong to scales that call everything, or nothing.
+        # Thresholds of 0 and 1 belong to calibrators that call everything, or nothing.
         threshold = float(np.clip(self.balanced, 1e-9, 1 - 1e-9))
         return logit / self.temperature - float(np.log(threshold / (1 - threshold)))
 
-    def answer(self, logit: float, point: OperatingPoint, coverage: float | None) -> ScaledAnswer:
+    def answer(
+        self, logit: float, point: OperatingPoint, coverage: float | None
+    ) -> CalibratedAnswer:
         """Return the answer that belongs to a logit.
 
         Args:
@@ -113,7 +115,7 @@ class Scale:
         decision: Decision = self.decide(probability, point)
         if kept is not None:
             decision = answer_of(p_values, kept)
-        return ScaledAnswer(decision, probability, p_values, kept, self.threshold(point))
+        return CalibratedAnswer(decision, probability, p_values, kept, self.threshold(point))
 
     def decide(self, probability: float, point: OperatingPoint) -> Answer:
         """Return `tumor` from the operating point on."""
@@ -137,13 +139,15 @@ class Scale:
             Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world, section 4.5
             (label-conditional conformal predictors).
         """
-        if not (self.tumors and self.healthy):
+        if not (self.tumor_logits and self.tumor_free_logits):
             return {}
-        below = int(np.searchsorted(self.tumors, logit, side="right"))
-        above = len(self.healthy) - int(np.searchsorted(self.healthy, logit, side="left"))
+        below = int(np.searchsorted(self.tumor_logits, logit, side="right"))
+        above = len(self.tumor_free_logits) - int(
+            np.searchsorted(self.tumor_free_logits, logit, side="left")
+        )
         return {
-            "tumor": (1 + below) / (1 + len(self.tumors)),
-            "no_tumor": (1 + above) / (1 + len(self.healthy)),
+            "tumor": (1 + below) / (1 + len(self.tumor_logits)),
+            "no_tumor": (1 + above) / (1 + len(self.tumor_free_logits)),
         }
 
 
@@ -164,7 +168,7 @@ def answer_of(p_values: Mapping[Answer, float], coverage: float) -> Decision:
 
 
 @dataclass(frozen=True)
-class StudyScale:
+class StudyCalibrator:
     """What turns the evidence of several series into one answer for their study.
 
     The largest of the series' probabilities, or the union of their conformal answers, would not
@@ -173,18 +177,18 @@ class StudyScale:
 
     Args:
         weights: What each sequence is worth, by name, 0 and more; `unknown` for all others.
-        scale: Calibration of the combined logits.
+        calibrator: Calibration of the combined logits.
     """
 
     weights: Mapping[str, float]
-    scale: Scale
+    calibrator: Calibrator
 
     def logit(self, evidence: Sequence[tuple[str, float]]) -> float:
         """Return the weighted mean of the series' evidence.
 
         Args:
-            evidence: Sequence and `Scale.evidence` of each series, at least one. Several series
-                of one sequence share its weight. Sequences that are absent don't count.
+            evidence: Sequence and `Calibrator.evidence` of each series, at least one. Several
+                series of one sequence share its weight. Sequences that are absent don't count.
 
         Returns:
             The study's logit, before its temperature; the plain mean of the sequences where none
@@ -202,7 +206,7 @@ class StudyScale:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scales of a detector; they travel in its file.
+    """The calibrators of a detector; they travel in its file.
 
     Args:
         picture: Of single pictures, and of the slices of a volume.
@@ -213,20 +217,20 @@ class Calibration:
         study: Of studies; None where too few were held out.
     """
 
-    picture: Scale = Scale()
-    volume: Scale = Scale()
-    by_sequence: Mapping[str, Scale] = field(default_factory=dict)
-    study: StudyScale | None = None
+    picture: Calibrator = Calibrator()
+    volume: Calibrator = Calibrator()
+    by_sequence: Mapping[str, Calibrator] = field(default_factory=dict)
+    study: StudyCalibrator | None = None
 
-    def of(self, *, volume: bool, sequence: str = UNKNOWN) -> Scale:
-        """Return the scale of a scan.
+    def of(self, *, volume: bool, sequence: str = UNKNOWN) -> Calibrator:
+        """Return the calibrator of a scan.
 
         Args:
             volume: Whether it has more than one slice.
             sequence: Its MR sequence.
 
         Returns:
-            Of volumes the sequence's own scale, where there is one.
+            Of volumes the sequence's own calibrator, where there is one.
         """
         return self.by_sequence.get(sequence, self.volume) if volume else self.picture
 

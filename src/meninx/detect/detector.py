@@ -17,13 +17,13 @@ from meninx.detect.calibration import (
 )
 from meninx.detect.engine import Engine, Output
 from meninx.detect.findings import Findings, SliceFinding, Status, StudyFindings
-from meninx.detect.gate import check_kind, check_scan
+from meninx.detect.gate import check_in_distribution, check_scan
 from meninx.detect.neighbors import neighbor_indices, neighbor_indices_at
 from meninx.detect.peak import hottest_position
 from meninx.detect.preprocessing import (
     FOREGROUND_LEVEL,
     Placement,
-    framing_of,
+    crop_window_of,
     intensity_range,
     sampled,
 )
@@ -36,7 +36,7 @@ from meninx.scan.scan import Scan, Slice
 from meninx.scan.source import OnError
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
-LEAST_BRAIN = 0.25
+MIN_BRAIN = 0.25
 # What tumor types are named in; pictures do not say what they are.
 TYPED_SEQUENCES = ("T1c", "unknown")
 # Bounds the memory of a long series; larger batches are no faster on a CPU.
@@ -94,7 +94,7 @@ class Detector:
         output = self._infer(stack)
         inferred_at = time.perf_counter()
         try:
-            check_kind(scan, output.distance, self.card.farthest)
+            check_in_distribution(scan, output.ood_scores, self.card.ood_threshold)
         except UnsupportedScan as error:
             return self._refused(error, scan)
         return self._findings(
@@ -116,7 +116,7 @@ class Detector:
 
         Args:
             scan: To be judged.
-            slices: Neighboring slices of it, in order; they share one scale and crop.
+            slices: Neighboring slices of it, in order; they share one crop window.
             wanted: Places in `slices` of those to return, k of them; None for all. Only these and
                 their neighbors are prepared.
 
@@ -124,14 +124,16 @@ class Detector:
             Shape (k, 3, s, s), and where the slices lie in their images.
         """
         preprocessing = self.card.preprocessing
-        framing = framing_of(np.stack([one.image for one in sampled(slices)]))
-        placement = preprocessing.placement(framing, slices[0].image.shape, slices[0].pixel_spacing)
+        crop_window = crop_window_of(np.stack([one.image for one in sampled(slices)]))
+        placement = preprocessing.placement(
+            crop_window, slices[0].image.shape, slices[0].pixel_spacing
+        )
         indices = _neighbor_indices(scan, slices)
         if wanted is not None:
             indices = indices[list(wanted)]
         needed, place = np.unique(indices, return_inverse=True)
         units = np.stack(
-            [preprocessing.to_unit(slices[n].image, framing, placement) for n in needed]
+            [preprocessing.rescale(slices[n].image, crop_window, placement) for n in needed]
         )
         return units[place.reshape(indices.shape)], placement
 
@@ -150,8 +152,8 @@ class Detector:
     def score_study(self, findings: Sequence[Findings], name: str) -> StudyFindings:
         """Answer once for all series of a study.
 
-        Volumes are weighed by sequence and judged by the scale of studies. Where the detector file
-        has none, or no more than one volume was scored, the answer is that of one series: the
+        Volumes are weighed by sequence and judged by the calibrator of studies. Where the detector
+        file has none, or no more than one volume was scored, the answer is that of one series: the
         first by the order FLAIR, T1c, T2, T1, unknown.
 
         Args:
@@ -166,8 +168,8 @@ class Detector:
             refused = any(one.status == "refused" for one in findings)
             status: Status = "refused" if refused else "failed"
             return StudyFindings(name, status=status, model=self.model)
-        counted, scale, logit = evidence_of(findings, self.card.calibration)
-        answer = scale.answer(logit, self.operating_point, self.coverage)
+        counted, calibrator, logit = evidence_of(findings, self.card.calibration)
+        answer = calibrator.answer(logit, self.operating_point, self.coverage)
         return StudyFindings(
             study=name,
             series=tuple(one.scan for one in counted),
@@ -195,14 +197,14 @@ class Detector:
         type_logits: NDArray[np.float32],
         milliseconds: dict[str, float],
     ) -> Findings:
-        scale = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
+        calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
             depths = depths[[one.index for one in slices]]
         cell_logits = averaged_over_depth(cell_logits, depths)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
-        answer = scale.answer(logit, self.operating_point, self.coverage)
+        answer = calibrator.answer(logit, self.operating_point, self.coverage)
         found = tuple(
             self._slice_finding(one, placement, cells, float(logit))
             for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
@@ -230,12 +232,12 @@ class Detector:
         self, one: Slice, placement: Placement, cells: NDArray[np.float32], logit: float
     ) -> SliceFinding:
         row, column = placement.to_image(*hottest_position(cells, placement.input_size))
-        scale = self.card.calibration.picture
+        calibrator = self.card.calibration.picture
         return SliceFinding(
             index=one.index,
-            probability=scale.probability(logit),
+            probability=calibrator.probability(logit),
             peak=one.voxel_at(row, column),
-            cells=(1 / (1 + np.exp(-cells / scale.temperature))).astype(np.float32),
+            cells=(1 / (1 + np.exp(-cells / calibrator.temperature))).astype(np.float32),
             placement=placement,
         )
 
@@ -310,7 +312,7 @@ def brain_range(volume: NDArray[np.float32]) -> slice:
         Neighboring slices, at least one.
     """
     areas = head_areas(volume)
-    kept = np.flatnonzero(areas >= LEAST_BRAIN * areas.max())
+    kept = np.flatnonzero(areas >= MIN_BRAIN * areas.max())
     return slice(int(kept[0]), int(kept[-1]) + 1)
 
 

@@ -18,13 +18,13 @@ class Output(NamedTuple):
     Args:
         cell_logits: Shape (b, m, n).
         type_logits: Shape (b, types).
-        distance: How far each slice's features lie from those that the network knows, shape (b,);
+        ood_scores: Out-of-distribution score of each slice, shape (b,), 1 at its threshold;
             0 where the detector has learned nothing of it.
     """
 
     cell_logits: FloatBatch
     type_logits: FloatBatch
-    distance: FloatBatch
+    ood_scores: FloatBatch
 
     @classmethod
     def joined(cls, parts: Sequence["Output"]) -> "Output":
@@ -70,7 +70,7 @@ class Engine:
             x: Shape (b, 1, h, w).
 
         Returns:
-            Logits and distances.
+            Logits and out-of-distribution scores.
         """
         found = self._network.run(x)
         return Output(

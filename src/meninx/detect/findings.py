@@ -83,8 +83,8 @@ class Findings:
         milliseconds: Time of each step.
         is_volume: Whether the scan has more than one slice.
         threshold: Probability from which on the scan is called a tumor; None if not scored.
-        p_values: How plausible `tumor` and `no_tumor` are, as `calibration.Scale` has it; empty
-            where the detector has nothing to compare with.
+        p_values: How plausible `tumor` and `no_tumor` are, as `calibration.Calibrator` has it;
+            empty where the detector has nothing to compare with.
         coverage: At which the decision was taken; None for that of the operating point.
         logit: Of the scan, before the temperature: what the probability and the p-values are made
             from; None if not scored.

@@ -12,13 +12,13 @@ from meninx.scan.scan import Scan
 # close, has some 75 pixels.
 SMALLEST_SIDE = 72
 # Scanners, annotations and color maps leave some color; photographs are colored nearly everywhere.
-MOST_COLOR = 0.10
+MAX_COLOR = 0.10
 # A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.
-FEWEST_LEVELS = 16
+MIN_LEVELS = 16
 # Voxels along each axis that are looked at for that.
 LEVEL_SAMPLES = 64
 # A head in the largest field of view in use (360 mm) covers a tenth of the picture.
-LEAST_FOREGROUND = 0.02
+MIN_FOREGROUND = 0.02
 
 
 def check_scan(scan: Scan) -> None:
@@ -40,14 +40,14 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="too_small",
         )
-    if scan.colorfulness > MOST_COLOR:
+    if scan.colorfulness > MAX_COLOR:
         raise UnsupportedScan(
             f"{scan.colorfulness:.0%} of the picture is colored; expected a gray MR slice",
             place=scan.name,
             reason="color",
         )
     share = float(foreground(middle).mean())
-    if share < LEAST_FOREGROUND:
+    if share < MIN_FOREGROUND:
         what = "middle slice" if scan.is_volume else "picture"
         raise UnsupportedScan(
             f"almost empty: {share:.1%} of the {what} is brighter than its background",
@@ -56,7 +56,7 @@ def check_scan(scan: Scan) -> None:
         )
     steps = tuple(slice(None, None, max(1, side // LEVEL_SAMPLES)) for side in scan.voxels.shape)
     levels = len(np.unique(scan.voxels[steps]))
-    if levels < FEWEST_LEVELS:
+    if levels < MIN_LEVELS:
         raise UnsupportedScan(
             f"only {levels} gray levels; expected an MR scan, this looks like a mask or a drawing",
             place=scan.name,
@@ -76,24 +76,26 @@ def _check_field_of_view(scan: Scan) -> None:
         raise GeometryError(fault, place=scan.name)
 
 
-def check_kind(scan: Scan, distance: NDArray[np.float32], farthest: float | None) -> None:
+def check_in_distribution(
+    scan: Scan, ood_scores: NDArray[np.float32], ood_threshold: float | None
+) -> None:
     """Check that a scan is of a kind that the detector knows.
 
     Args:
-        scan: That was judged.
-        distance: How far the features of its slices lie from those of known slices, shape (n,).
-        farthest: How far half of them may lie: single slices at the crown or the neck may be odd.
+        scan: The scored scan.
+        ood_scores: Out-of-distribution scores of its slices, shape (n,).
+        ood_threshold: Largest median of them: single slices at the crown or the neck may be odd.
             None to check nothing.
 
     Raises:
         UnsupportedScan: With the reason `not_brain_mri`.
     """
-    middle = float(np.median(distance))
-    if farthest is not None and not middle <= farthest:
+    middle = float(np.median(ood_scores))
+    if ood_threshold is not None and not middle <= ood_threshold:
         raise UnsupportedScan(
-            f"unlike the slices of brain MRI that the detector knows (distance {middle:.1f}, at "
-            f"most {farthest:.1f}): another organ, another modality or no scan at all, or one that "
-            "was turned, inverted or damaged",
+            f"unlike the slices of brain MRI that the detector knows (out-of-distribution "
+            f"score {middle:.1f}, at most {ood_threshold:.1f}): another organ, another modality or "
+            "no scan at all, or one that was turned, inverted or damaged",
             place=scan.name,
             reason="not_brain_mri",
         )

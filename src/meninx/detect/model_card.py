@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from meninx.detect.calibration import TOP_CELLS, Calibration, Scale, StudyScale
+from meninx.detect.calibration import TOP_CELLS, Calibration, Calibrator, StudyCalibrator
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
@@ -19,9 +19,13 @@ FORMAT = 4
 LICENSE_FILE = "LICENSE"
 
 
+# Earlier names of what a detector file stores, and the present ones.
+EARLIER_NAMES = {"tumors": "tumor_logits", "healthy": "tumor_free_logits"}
+
+
 @dataclass(frozen=True)
 class ModelCard:
-    """Hold what prediction needs to know of a network.
+    """What prediction needs to know about a network; it travels in the detector file.
 
     Args:
         name: Of the recipe.
@@ -33,8 +37,8 @@ class ModelCard:
         seen: Beginnings of the SHA-256 of every file that it was fitted on, to learn from, to
             choose the epoch by or to calibrate with; empty where that is not recorded.
         leaking: Whether it was trained on folds that share slices or persons.
-        farthest: Distance of features up to which a slice is of a kind that it knows; None where
-            it refuses by rule alone.
+        ood_threshold: Out-of-distribution score up to which a slice is of a kind that the network
+            knows; None for a detector that refuses by rule alone.
         license: Of the weights, where the data that they were fitted on ask for one; empty for that
             of the code.
     """
@@ -47,7 +51,7 @@ class ModelCard:
     top_cells: int = TOP_CELLS
     seen: tuple[str, ...] = ()
     leaking: bool = False
-    farthest: float | None = None
+    ood_threshold: float | None = None
     license: str = ""
 
     def to_metadata(self) -> dict[str, str]:
@@ -83,7 +87,7 @@ class ModelCard:
                 top_cells=values.get("top_cells", TOP_CELLS),
                 seen=tuple(values.get("seen", ())),
                 leaking=bool(values.get("leaking", False)),
-                farthest=values.get("farthest"),
+                ood_threshold=values.get("ood_threshold", values.get("farthest")),
                 license=str(values.get("license", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -97,19 +101,28 @@ def calibration_of(values: Mapping[str, Any]) -> Calibration:
     """Return a calibration as JSON has it."""
     study = values["study"]
     return Calibration(
-        picture=_scale(values["picture"]),
-        volume=_scale(values["volume"]),
-        by_sequence={name: _scale(scale) for name, scale in values["by_sequence"].items()},
-        study=study and StudyScale(dict(study["weights"]), _scale(study["scale"])),
+        picture=_calibrator(values["picture"]),
+        volume=_calibrator(values["volume"]),
+        by_sequence={
+            name: _calibrator(calibrator) for name, calibrator in values["by_sequence"].items()
+        },
+        study=study and _study_calibrator(study),
     )
 
 
-def _scale(values: Mapping[str, Any]) -> Scale:
-    """Return a scale as JSON has it, lists for tuples."""
+def _study_calibrator(values: Mapping[str, Any]) -> StudyCalibrator:
+    """Return a study's calibrator from JSON."""
+    stored = values["calibrator"] if "calibrator" in values else values["scale"]
+    return StudyCalibrator(dict(values["weights"]), _calibrator(stored))
+
+
+def _calibrator(values: Mapping[str, Any]) -> Calibrator:
+    """Return a calibrator from JSON, which has lists for tuples."""
     plain: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        EARLIER_NAMES.get(key, key): tuple(value) if isinstance(value, list) else value
+        for key, value in values.items()
     }
-    return Scale(**plain)
+    return Calibrator(**plain)
 
 
 def shipped_license() -> str:

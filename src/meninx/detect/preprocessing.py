@@ -122,7 +122,7 @@ def foreground(image: FloatArray) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Framing:
+class CropWindow:
     """Hold what all slices of a scan share: one intensity scale and one crop.
 
     With a scale of its own, a slice without tumor would be brightened until its healthy tissue
@@ -144,24 +144,24 @@ FRAMING_SLICES = 16
 
 
 def sampled(slices: Slices) -> Slices:
-    """Return the slices that tell a volume's framing, of an array or a sequence of all."""
+    """Return the slices that tell a volume's crop_window, of an array or a sequence of all."""
     return slices[:: max(1, len(slices) // FRAMING_SLICES)]
 
 
-def framing_of(images: FloatArray) -> Framing:
-    """Return the framing of a scan's slices.
+def crop_window_of(images: FloatArray) -> CropWindow:
+    """Return the crop_window of a scan's slices.
 
     Args:
         images: All slices, shape (n, h, w), of which some are looked at; a picture is n = 1.
 
     Returns:
-        The framing, for all slices of the scan.
+        The crop_window, for all slices of the scan.
     """
     images = sampled(images)
     low, high = intensity_range(images)
     head = np.asarray(images > low + FOREGROUND_LEVEL * (high - low)).any(axis=0)
     rows, columns = _extent(np.asarray(head))
-    return Framing(low, high, rows, columns)
+    return CropWindow(low, high, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -183,22 +183,22 @@ class Preprocessing:
     std: float = 0.25
 
     def placement(
-        self, framing: Framing, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
+        self, crop_window: CropWindow, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
     ) -> Placement:
         """Return where a slice is to be placed in the network's input.
 
-        The framing's longer side, measured in mm, fills the input, so pixels become square and the
-        head's size does not depend on the field of view.
+        The crop_window's longer side, measured in mm, fills the input, so pixels become square and
+        the head's size does not depend on the field of view.
 
         Args:
-            framing: Of the scan.
+            crop_window: Of the scan.
             shape: Height and width of its slices.
             pixel_spacing: Distance between rows and between columns, mm.
 
         Returns:
             The same placement for all of the scan's slices.
         """
-        rows, columns = framing.rows, framing.columns
+        rows, columns = crop_window.rows, crop_window.columns
         pad = self.margin * max(rows[1] - rows[0], columns[1] - columns[0])
         top, bottom = max(rows[0] - pad, 0.0), min(rows[1] + pad, float(shape[0]))
         left, right = max(columns[0] - pad, 0.0), min(columns[1] + pad, float(shape[1]))
@@ -240,19 +240,21 @@ class Preprocessing:
         canvas[rows, columns] = np.asarray(resized)
         return canvas
 
-    def to_unit(self, image: FloatImage, framing: Framing, placement: Placement) -> FloatImage:
+    def rescale(
+        self, image: FloatImage, crop_window: CropWindow, placement: Placement
+    ) -> FloatImage:
         """Return an image cropped, resampled and scaled to 0..1.
 
         Args:
             image: Intensities, shape (h, w), any unit; finite.
-            framing: Of its scan.
+            crop_window: Of its scan.
             placement: Of its scan.
 
         Returns:
             Shape (size, size), values 0..1.
         """
-        width = max(framing.high - framing.low, float(np.finfo(np.float32).tiny))
-        scaled = (image - np.float32(framing.low)) / np.float32(width)
+        width = max(crop_window.high - crop_window.low, float(np.finfo(np.float32).tiny))
+        scaled = (image - np.float32(crop_window.low)) / np.float32(width)
         return np.clip(self.resample(scaled, placement), 0.0, 1.0)
 
     def normalize(self, unit: FloatImage) -> FloatImage:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.findings import Findings
 from meninx.scan.scan import Sequence
 from meninx.scan.sequence import sequence_from_text
@@ -104,7 +104,7 @@ def grouped_by_study(
 
 def evidence_of(
     findings: Iterable[Findings], calibration: Calibration
-) -> tuple[list[Findings], Scale, float]:
+) -> tuple[list[Findings], Calibrator, float]:
     """Return what a study is judged by.
 
     Args:
@@ -112,21 +112,22 @@ def evidence_of(
         calibration: Of the detector that scored them.
 
     Returns:
-        The series that count, the scale that judges them, and their logit: of all volumes, on the
-        scale of studies. Without that scale, or where no more than one volume was scored, of one
-        series on its own scale, for which coverage is kept: the first by `LEADING`, and of
-        several such the first in order. Single slices beside volumes do not count.
+        The series that count, the calibrator that judges them, and their logit: of all volumes, on
+        the calibrator of studies. Without that calibrator, or where no more than one volume was
+        scored, of one series on its own calibrator, for which coverage is kept: the first by
+        `LEADING`, and of several such the first in order. Single slices beside volumes do not
+        count.
     """
     # A series that was given twice counts once.
     logits = {one.scan: (one, one.logit) for one in findings if one.logit is not None}
     scored = [(one, logit, calibration.of(volume=one.is_volume, sequence=one.sequence))
               for one, logit in logits.values()]  # fmt: skip
-    volumes = [(one, logit, scale) for one, logit, scale in scored if one.is_volume]
+    volumes = [(one, logit, calibrator) for one, logit, calibrator in scored if one.is_volume]
     if calibration.study is None or len(volumes) < 2:
-        one, logit, scale = min(
+        one, logit, calibrator = min(
             volumes or scored, key=lambda series: LEADING.index(series[0].sequence)
         )
-        return [one], scale, logit
-    evidence = [(one.sequence, scale.evidence(logit)) for one, logit, scale in volumes]
+        return [one], calibrator, logit
+    evidence = [(one.sequence, calibrator.evidence(logit)) for one, logit, calibrator in volumes]
     counted = [one for one, _, _ in volumes]
-    return counted, calibration.study.scale, calibration.study.logit(evidence)
+    return counted, calibration.study.calibrator, calibration.study.logit(evidence)

@@ -14,12 +14,12 @@ from meninx.detect.detector import Detector
 from meninx.detect.preprocessing import Preprocessing
 from meninx.learn.dataset import CONTEXT, SliceDataset
 from meninx.learn.export import Origin, export_detector, recalibrate
-from meninx.learn.gate import learn_familiarity
+from meninx.learn.gate import fit_ood_model
 from meninx.learn.low_rank import factorize
 from meninx.learn.network import Backbone, CellNetwork
 from meninx.learn.recipe import Recipe
 from meninx.learn.type_head import fit_type_head
-from meninx.learn.volume_point import volume_scale
+from meninx.learn.volume_calibration import fit_volume_calibrator
 
 # Slices of each kind by which convolutions are factorized, tumors and none, real and simulated.
 FACTORIZED_BY = 128
@@ -56,8 +56,8 @@ def build_detector(
 
     Args:
         network: Trained; changed in place, left at evaluation.
-        recipe: That it was trained by. With `sampling.calibration_phantoms` the scale of volumes is
-            fitted on so many simulated heads.
+        recipe: That it was trained by. With `sampling.calibration_phantoms` the calibrator of
+            volumes is fitted on so many simulated heads.
         slices: That it learned from, at the size of the detector's input.
         path: The ONNX file; the weights go beside it.
         origin: What it was fitted on.
@@ -81,12 +81,12 @@ def build_detector(
         log.info("fitting the type head")
         fit_type_head(network, slices, preprocessing)
     log.info("learning what is familiar")
-    familiarity = learn_familiarity(network, slices, preprocessing, heads)
-    export_detector(network, recipe, calibration, path, origin, familiarity)
+    ood_model = fit_ood_model(network, slices, preprocessing, heads)
+    export_detector(network, recipe, calibration, path, origin, ood_model)
     if studies := recipe.sampling.calibration_phantoms:
         log.info("calibrating volumes on %d simulated heads", studies)
-        scale = volume_scale(Detector(path), studies, heads)
-        recalibrate(path, dataclasses.replace(calibration, volume=scale))
+        calibrator = fit_volume_calibrator(Detector(path), studies, heads)
+        recalibrate(path, dataclasses.replace(calibration, volume=calibrator))
     return path
 
 

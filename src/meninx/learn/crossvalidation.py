@@ -10,16 +10,16 @@ import numpy as np
 from meninx.assess.cases import Case, score_cases
 from meninx.data.manifest import Manifest
 from meninx.data.prepare import Progress, silent
-from meninx.detect.calibration import Scale
+from meninx.detect.calibration import Calibrator
 from meninx.detect.loading import load_detector
 from meninx.errors import DataError
 from meninx.learn.export import recalibrate
 from meninx.learn.provenance import check_same_run
 from meninx.learn.recipe import Recipe
 from meninx.learn.training import DETECTOR_NAME, train
-from meninx.learn.validation import fit_scale, with_refusals
+from meninx.learn.validation import fit_calibrator, with_refusals
 
-LEAST_FOLDS = 3
+MIN_FOLDS = 3
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,9 @@ def train_folds(
         DataError: If there are too few folds.
         OptionError: If `output` holds runs of other settings.
     """
-    if len(manifest.folds) < LEAST_FOLDS:
+    if len(manifest.folds) < MIN_FOLDS:
         raise DataError(
-            f"{len(manifest.folds)} folds, expected at least {LEAST_FOLDS}: one to test on, one to "
+            f"{len(manifest.folds)} folds, expected at least {MIN_FOLDS}: one to test on, one to "
             "choose the epoch by, the rest to learn from"
         )
     detectors = {}
@@ -117,26 +117,27 @@ def score_out_of_fold(
     return cases
 
 
-def calibrate_out_of_fold(cases: Sequence[Case], detectors: Mapping[int, Path]) -> Scale:
-    """Fit the scale of pictures out of fold, and write it into each fold's detector.
+def calibrate_out_of_fold(cases: Sequence[Case], detectors: Mapping[int, Path]) -> Calibrator:
+    """Fit the calibrator of pictures out of fold, and write it into each fold's detector.
 
     Args:
-        cases: Of all folds, as `score_out_of_fold` returns them, by detectors without a scale.
-        detectors: By the fold that each never saw. Each gets the scale that fits the other folds'
+        cases: Of all folds, as `score_out_of_fold` returns them, by detectors without a calibrator.
+        detectors: By the fold that each never saw. Each gets the calibrator that fits the other
+            folds'
             answers: its own fold judges it.
 
     Returns:
-        The scale that fits all of them: of a detector that is merged from these.
+        The calibrator that fits all of them: of a detector that is merged from these.
     """
     for own, path in detectors.items():
         card = load_detector(path).card
-        scale = fit_pictures([case for case in cases if case.picture.fold != own])
-        recalibrate(path, dataclasses.replace(card.calibration, picture=scale))
+        calibrator = fit_pictures([case for case in cases if case.picture.fold != own])
+        recalibrate(path, dataclasses.replace(card.calibration, picture=calibrator))
     return fit_pictures(cases)
 
 
-def fit_pictures(cases: Sequence[Case]) -> Scale:
-    """Fit the scale of pictures.
+def fit_pictures(cases: Sequence[Case]) -> Calibrator:
+    """Fit the calibrator of pictures.
 
     Args:
         cases: Scored pictures that nothing was learned from.
@@ -146,5 +147,5 @@ def fit_pictures(cases: Sequence[Case]) -> Scale:
     """
     scored = [case for case in cases if case.findings.logit is not None]
     logits = np.array([case.findings.logit for case in scored], dtype=np.float64)
-    scale = fit_scale(logits, np.array([case.picture.tumor for case in scored]))
-    return with_refusals(scale, [case.findings for case in cases])
+    calibrator = fit_calibrator(logits, np.array([case.picture.tumor for case in scored]))
+    return with_refusals(calibrator, [case.findings for case in cases])

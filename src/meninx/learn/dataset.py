@@ -17,7 +17,7 @@ from meninx.data.manifest import Picture
 from meninx.data.prepare import read_mask, read_one, read_picture_mask, read_stack
 from meninx.detect.detector import brain_slices
 from meninx.detect.neighbors import neighbor_indices
-from meninx.detect.preprocessing import Framing, Preprocessing, foreground, framing_of
+from meninx.detect.preprocessing import CropWindow, Preprocessing, crop_window_of, foreground
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation.batch import Batch
 from meninx.scan.raster import read_gray
@@ -64,14 +64,14 @@ class Example:
         image: Intensities, shape (h, w), any unit.
         mask: Tumor, shape (h, w), 0 or 1; None for a slice without tumor.
         facts: What else is known of it.
-        framing: That it shares with the other slices of its volume; None for its own.
+        crop_window: That it shares with the other slices of its volume; None for its own.
         pixel_spacing: Distance between rows and between columns, mm.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.float32] | None
     facts: Facts
-    framing: Framing | None = None
+    crop_window: CropWindow | None = None
     pixel_spacing: tuple[float, float] = (1.0, 1.0)
 
     @property
@@ -144,7 +144,7 @@ def _slices_of(picture: Picture) -> Iterator[Example]:
     scan = read_one(picture.picture)
     mask = read_mask(picture.mask, scan) if picture.mask is not None else None
     slices = brain_slices(scan)
-    framing = framing_of(np.stack([one.image for one in slices]))
+    crop_window = crop_window_of(np.stack([one.image for one in slices]))
     offsets = _offsets(len(slices), scan.slice_gap_mm)
     for one, (below, above) in zip(slices, offsets, strict=True):
         truth = None if mask is None else scan.view.cut(mask, one.index).astype(np.float32)
@@ -152,7 +152,7 @@ def _slices_of(picture: Picture) -> Iterator[Example]:
         facts = _facts(picture, truth is not None, fair=True, tumor=sick)
         yield Example(
             one.image, truth if facts.kind == MASKED else None,
-            replace(facts, below=below, above=above), framing, one.pixel_spacing,
+            replace(facts, below=below, above=above), crop_window, one.pixel_spacing,
         )  # fmt: skip
 
 
@@ -160,14 +160,14 @@ def _slices_of_stack(members: Sequence[Picture]) -> Iterator[Example]:
     """Yield the pictures of a stack that show enough of the head, with their neighbors."""
     scan, mask = read_stack(members)
     slices = brain_slices(scan)
-    framing = framing_of(np.stack([one.image for one in slices]))
+    crop_window = crop_window_of(np.stack([one.image for one in slices]))
     offsets = _offsets(len(slices), scan.slice_gap_mm)
     rows = sorted(members, key=lambda picture: picture.position or 0)
     for one, (below, above) in zip(slices, offsets, strict=True):
         row = rows[one.index]
         truth = scan.view.cut(mask, one.index).astype(np.float32) if row.mask else None
         facts = replace(_facts(row, truth is not None, fair=True), below=below, above=above)
-        yield Example(one.image, truth, facts, framing, one.pixel_spacing)
+        yield Example(one.image, truth, facts, crop_window, one.pixel_spacing)
 
 
 def _offsets(count: int, gap_mm: float | None) -> list[tuple[int, int]]:
@@ -354,9 +354,9 @@ def planes_of(
     example: Example, preprocessing: Preprocessing
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return an example's image and mask on a square canvas, each of shape (s, s)."""
-    framing = example.framing or framing_of(example.image[None])
-    placement = preprocessing.placement(framing, example.image.shape, example.pixel_spacing)
-    unit = preprocessing.to_unit(example.image, framing, placement)
+    crop_window = example.crop_window or crop_window_of(example.image[None])
+    placement = preprocessing.placement(crop_window, example.image.shape, example.pixel_spacing)
+    unit = preprocessing.rescale(example.image, crop_window, placement)
     mask = np.zeros_like(unit)
     if example.mask is not None:
         mask = preprocessing.resample(example.mask, placement)

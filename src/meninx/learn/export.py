@@ -18,7 +18,7 @@ from meninx.detect.model_card import SEEN_DIGITS, ModelCard
 from meninx.detect.neighbors import CHANNELS
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.gate import DetectorGraph, Familiarity
+from meninx.learn.gate import DetectorGraph, OodModel
 from meninx.learn.low_rank import take_shape
 from meninx.learn.network import Backbone
 from meninx.learn.recipe import Recipe
@@ -51,7 +51,7 @@ def export_detector(
     calibration: Calibration,
     path: Path,
     origin: Origin,
-    familiarity: Familiarity | None = None,
+    ood_model: OodModel | None = None,
 ) -> None:
     """Write the network as ONNX with all that prediction needs, and its weights as safetensors.
 
@@ -61,15 +61,15 @@ def export_detector(
         calibration: Fitted on held-out pictures.
         path: The ONNX file; the weights go beside it, with the suffix `.safetensors`.
         origin: What it was fitted on.
-        familiarity: What it knows; None for a detector that refuses by rule alone.
+        ood_model: What it knows; None for a detector that refuses by rule alone.
     """
     network = copy.deepcopy(network).cpu().float().eval()
-    names = ["cell_logits", "type_logits", "distance"][: 3 if familiarity else 2]
+    names = ["cell_logits", "type_logits", "distance"][: 3 if ood_model else 2]
     size = recipe.preprocessing.size
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "network.onnx"
         torch.onnx.export(
-            DetectorGraph(network, familiarity).eval(),
+            DetectorGraph(network, ood_model).eval(),
             (torch.zeros(2, CHANNELS, size, size),),
             plain,
             input_names=["x"],
@@ -90,7 +90,7 @@ def export_detector(
         top_cells=network.top_cells,
         seen=tuple(sorted({value[:SEEN_DIGITS] for value in origin.seen})),
         leaking=origin.leaking,
-        farthest=familiarity.threshold if familiarity else None,
+        ood_threshold=ood_model.threshold if ood_model else None,
     )
     # Notes of the exporter would carry paths of this machine.
     for node in model.graph.node:
@@ -176,7 +176,7 @@ def recalibrate(
     path: Path,
     calibration: Calibration,
     seen: Iterable[str] = (),
-    farthest: float | None = None,
+    ood_threshold: float | None = None,
     license_text: str | None = None,
 ) -> None:
     """Replace the calibration in a detector file.
@@ -185,15 +185,15 @@ def recalibrate(
         path: The ONNX file, rewritten in place.
         calibration: The new one.
         seen: SHA-256 of the files that it was fitted on.
-        farthest: As `ModelCard.farthest`; None to leave it as it is.
+        ood_threshold: As `ModelCard.ood_threshold`; None to leave it as it is.
         license_text: As `ModelCard.license`; None to leave it as it is.
     """
     model = onnx.load(path)
     card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
     known = {*card.seen, *(value[:SEEN_DIGITS] for value in seen)}
     card = dataclasses.replace(card, calibration=calibration, seen=tuple(sorted(known)))
-    if farthest is not None:
-        card = dataclasses.replace(card, farthest=farthest)
+    if ood_threshold is not None:
+        card = dataclasses.replace(card, ood_threshold=ood_threshold)
     if license_text is not None:
         card = dataclasses.replace(card, license=license_text)
     del model.metadata_props[:]

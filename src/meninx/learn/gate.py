@@ -19,33 +19,33 @@ from meninx.learn.augmentation.intensity import exported_again
 from meninx.learn.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
 from meninx.learn.network import Backbone
 from meninx.learn.simulation import brainless_slices
-from meninx.synthesis.outliers import ghosts, outliers
+from meninx.synthesis.outliers import ghosted, outliers
 
 # The first three stages: the last one is taught to see tumors and little else, and measured worse.
 STAGES = 3
 # Fewer slices describe no kind: 896 features have 400,000 covariances.
-LEAST_EXAMPLES = 500
+MIN_EXAMPLES = 500
 # Real and simulated ones, of each: more move the figures by less than their spread.
-MOST_EXAMPLES = 3000
+MAX_EXAMPLES = 3000
 OUTLIERS = 1500
-# Slices spoiled by ghosts, of real and simulated ones.
-GHOSTS = 800
+# Slices spoiled by ghosted, of real and simulated ones.
+GHOSTED = 800
 # Of these, the share that is fitted; the rest sets the thresholds.
 FITTED = 2 / 3
 # Shares of known slices within the threshold of each measure. Simulated slices reach to the jaw,
 # where brain and none meet, so fewer of them need to pass.
 KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
 # A feature so many standard deviations off says no more by going further.
-FARTHEST_FEATURE = 30.0
+MAX_FEATURE = 30.0
 BATCH = 64
 # On each side, of a canvas that the head fills.
-MOST_AIR = 0.3
+MAX_AIR = 0.3
 # Of the logistic regressions: chosen on training folds and simulated slices.
 INVERSE_PENALTY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
+class OodModel:
     """Hold where known slices lie in the space of features.
 
     Args:
@@ -54,7 +54,7 @@ class Familiarity:
         whitening: Shape (f, f); with z = (features - center) / scale, |z @ whitening| is
             Mahalanobis' distance, 1 at its threshold.
         weights: Shape (f, k); z @ weights + bias tells each kind from known slices, 0 in the middle
-            of known ones and 1 at its threshold. One for all kinds would see less of each: ghosts
+            of known ones and 1 at its threshold. One for all kinds would see less of each: ghosted
             lie close to known slices, and not where photographs do.
         bias: Of that, shape (k,).
     """
@@ -74,21 +74,21 @@ class DetectorGraph(nn.Module):
 
     Args:
         network: Trained.
-        familiarity: Of its features; None to leave the distance out.
+        ood_model: Of its features; None to leave the distance out.
     """
 
-    def __init__(self, network: Backbone, familiarity: Familiarity | None) -> None:
+    def __init__(self, network: Backbone, ood_model: OodModel | None) -> None:
         super().__init__()
         self.network = network
-        self.measures = familiarity is not None
+        self.measures = ood_model is not None
         self.center: Tensor
         self.scale: Tensor
         self.whitening: Tensor
         self.weights: Tensor
         self.bias: Tensor
-        if familiarity is not None:
+        if ood_model is not None:
             for name in ("center", "scale", "whitening", "weights", "bias"):
-                self.register_buffer(name, torch.from_numpy(getattr(familiarity, name)))
+                self.register_buffer(name, torch.from_numpy(getattr(ood_model, name)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return cell logits, type logits and the distance of normalized slices.
@@ -105,7 +105,7 @@ class DetectorGraph(nn.Module):
             return cells, types
         z = (early_features(maps) - self.center) / self.scale  # [b, f]
         distance = (z @ self.whitening).square().sum(1).sqrt()
-        likeness = z.clamp(-FARTHEST_FEATURE, FARTHEST_FEATURE) @ self.weights + self.bias
+        likeness = z.clamp(-MAX_FEATURE, MAX_FEATURE) @ self.weights + self.bias
         return cells, types, torch.maximum(distance, likeness.amax(1))
 
 
@@ -126,12 +126,12 @@ def early_features(stage_maps: Sequence[Tensor]) -> Tensor:
     return torch.cat(features, dim=1)
 
 
-def learn_familiarity(
+def fit_ood_model(
     network: Backbone,
     known: SliceDataset,
     preprocessing: Preprocessing,
     heads: Sequence[Path] = (),
-) -> Familiarity | None:
+) -> OodModel | None:
     """Learn where the features of known slices lie, and what tells them from what to refuse.
 
     Args:
@@ -142,7 +142,7 @@ def learn_familiarity(
 
     Returns:
         What was learned of real and plausible simulated slices together, against outliers that are
-        drawn, and against slices spoiled by ghosts; None for too few.
+        drawn, and against slices spoiled by ghosted; None for too few.
 
     References:
         Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples;
@@ -152,11 +152,11 @@ def learn_familiarity(
     plausible = [n for n, one in enumerate(known.facts) if one.plausible and one.kind != CONTEXT]
     real = _thinned([n for n in plausible if known.facts[n].kind != SIMULATED])
     simulated = _thinned([n for n in plausible if known.facts[n].kind == SIMULATED])
-    if len(real) + len(simulated) < LEAST_EXAMPLES:
+    if len(real) + len(simulated) < MIN_EXAMPLES:
         return None
     kinds = (
         [*outliers(OUTLIERS, _images(known, real or simulated)), *brainless_slices(heads)],
-        list(ghosts(GHOSTS, _with_air(_images(known, [*real, *simulated])))),
+        list(ghosted(GHOSTED, _with_air(_images(known, [*real, *simulated])))),
     )
     parts = [
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
@@ -172,7 +172,7 @@ def learn_familiarity(
         return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
 
     # By real slices where there are some: they are what will be asked about.
-    farthest = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
+    ood_threshold = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
         strange = SliceDataset(
@@ -185,10 +185,10 @@ def learn_familiarity(
             for values, (_, kept) in zip(known_logits, parts, strict=True)
         )
         columns.append(logit.between(float(np.median(np.concatenate(known_logits))), highest))
-    return Familiarity(
+    return OodModel(
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
-        whitening=(whitening / farthest).astype(np.float32),
+        whitening=(whitening / ood_threshold).astype(np.float32),
         weights=np.stack([column.weights for column in columns], axis=1).astype(np.float32),
         bias=np.array([column.bias for column in columns], dtype=np.float32),
     )
@@ -199,11 +199,11 @@ def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.floa
 
 
 def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Return pictures with up to a third of air around the head: there ghosts are seen best."""
+    """Return pictures with up to a third of air around the head: there ghosted are seen best."""
     rng = np.random.default_rng(0)
     return [
         np.pad(image, [(int(share * len(image)),) * 2] * 2)
-        for image, share in zip(images, rng.uniform(0, MOST_AIR, len(images)), strict=True)
+        for image, share in zip(images, rng.uniform(0, MAX_AIR, len(images)), strict=True)
     ]
 
 
@@ -259,7 +259,7 @@ def _whitening(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(z, -FARTHEST_FEATURE, FARTHEST_FEATURE)
+    return np.clip(z, -MAX_FEATURE, MAX_FEATURE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,4 +292,4 @@ def _separated(known: NDArray[np.float64], strange: NDArray[np.float64]) -> _Log
 
 
 def _thinned(indices: Sequence[int]) -> Sequence[int]:
-    return indices[:: max(1, -(-len(indices) // MOST_EXAMPLES))]
+    return indices[:: max(1, -(-len(indices) // MAX_EXAMPLES))]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from meninx.data.manifest import Manifest
-from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.detector import Detector
 from meninx.learn.augmentation.compose import augment
 from meninx.learn.build_detector import build_detector
@@ -41,7 +41,7 @@ def merge(
     recipe: Recipe,
     folders: Sequence[Path],
     output: Path,
-    scale: Scale,
+    calibrator: Calibrator,
     heads: Sequence[Path] = (),
 ) -> Path:
     """Write the mean of several runs' weights as one detector.
@@ -51,7 +51,7 @@ def merge(
         recipe: Of the runs.
         folders: Run folders; all began from the same weights, or their mean means nothing.
         output: Gets `detector.onnx` and `detector.safetensors`.
-        scale: Of pictures, fitted out of fold on the runs' own answers.
+        calibrator: Of pictures, fitted out of fold on the runs' own answers.
         heads: Real heads that the runs were given.
 
     Returns:
@@ -84,7 +84,7 @@ def merge(
         learned.resized(recipe.preprocessing.size),
         path,
         origin,
-        calibration=Calibration(scale, scale),
+        calibration=Calibration(calibrator, calibrator),
         heads=heads,
     )
 

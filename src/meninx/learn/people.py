@@ -6,40 +6,40 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from meninx.assess.cases import Case
-from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.findings import Findings
-from meninx.learn.validation import fit_scale, fit_study_scale, with_refusals
+from meninx.learn.validation import fit_calibrator, fit_study_calibrator, with_refusals
 
-# A sequence gets a scale of its own where each class has so many people; with fewer, p-values are
-# too coarse for a coverage of 95 %.
-LEAST_PEOPLE = 19
+# A sequence gets a calibrator of its own where each class has so many people; with fewer, p-values
+# are too coarse for a coverage of 95 %.
+MIN_PEOPLE = 19
 
 
 def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Calibration:
-    """Fit the scales of volumes, of each sequence and of studies.
+    """Fit the calibrators of volumes, of each sequence and of studies.
 
     Args:
         cases: Volumes of people held out, each scored by a network that never saw its person's
-            hospital or source, and without a scale.
+            hospital or source, and without a calibrator.
         tumor_free: Further findings of scans without tumor, simulated in sequences that no
             tumor-free person here was scanned with.
 
     Returns:
-        The calibration; its scale of pictures is left as it is by default.
+        The calibration; its calibrator of pictures is left as it is by default.
 
     References:
         Vovk, Lindsay, Nouretdinov and Gammerman 2003, Mondrian confidence machine.
     """
     found = [(case.findings, case.picture.tumor) for case in cases]
     found += [(one, False) for one in tumor_free]
-    volume = scale_of(found)
-    by_sequence: dict[str, Scale] = {}
+    volume = calibrator_of(found)
+    by_sequence: dict[str, Calibrator] = {}
     for sequence in sorted({one.sequence for one, _ in found} - {"unknown"}):
         own = [pair for pair in found if pair[0].sequence == sequence]
         sides = [sum(sick == side and one.logit is not None for one, sick in own)
                  for side in (True, False)]  # fmt: skip
-        if min(sides) >= LEAST_PEOPLE:
-            by_sequence[sequence] = scale_of(own)
+        if min(sides) >= MIN_PEOPLE:
+            by_sequence[sequence] = calibrator_of(own)
     plain = Calibration(volume=volume, by_sequence=by_sequence)
     studies: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     sick: dict[str, bool] = {}
@@ -51,7 +51,7 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     sequences = {sequence for own in studies.values() for sequence in own}
     # People with a single series too: few without tumor were scanned twice, and one series says
     # less, so that their reference is the more careful one.
-    study = fit_study_scale(
+    study = fit_study_calibrator(
         [{key: float(np.mean(values)) for key, values in own.items()} for own in studies.values()],
         np.array([sick[person] for person in studies]),
         {key: plain.of(volume=True, sequence=key) for key in sequences},
@@ -59,10 +59,10 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     return Calibration(volume=volume, by_sequence=by_sequence, study=study)
 
 
-def scale_of(found: Sequence[tuple[Findings, bool]]) -> Scale:
-    """Return the scale of some scans, each with its label."""
+def calibrator_of(found: Sequence[tuple[Findings, bool]]) -> Calibrator:
+    """Return the calibrator of some scans, each with its label."""
     scored = [(one.logit, sick) for one, sick in found if one.logit is not None]
-    scale = fit_scale(
+    calibrator = fit_calibrator(
         np.array([logit for logit, _ in scored]), np.array([sick for _, sick in scored])
     )
-    return with_refusals(scale, [one for one, _ in found])
+    return with_refusals(calibrator, [one for one, _ in found])

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import logging
 import tomllib
 from dataclasses import field
 from pathlib import Path
@@ -15,10 +16,16 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import OptionError
 from meninx.learn.network import CELL_STRIDE, COARSE_STRIDE
 
+log = logging.getLogger(__name__)
+
 Initialization = Literal["random", "meninx", "imagenet"]
 INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
 # Of a recipe file: tables that change the recipe, one for each further training.
 STAGES = "stages"
+# Earlier names of keys in `[augmentation]`, understood for one more version.
+EARLIER_KEYS = {
+    "paste": "lesion_copy_paste", "paint": "synthetic_lesion", "decoy": "negative_patch",
+}  # fmt: skip
 # A typing error is a fault, and so is 3 where a word is meant.
 CHECKED = ConfigDict(extra="forbid", strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,10 +63,10 @@ class AugmentationRecipe:
         flip: Probability of a left-right mirror.
         quarter_turn: Probability of a rotation by 90, 180 or 270 degrees.
         warp: Largest elastic displacement, as a share of the picture's side.
-        paste: Probability that a tumor-free picture receives a tumor of another one.
-        paint: Probability that a picture receives a lesion made of noise.
-        decoy: Probability that a picture receives a patch of healthy tissue, so that
-            the seam of a paste says nothing.
+        lesion_copy_paste: Probability that a tumor-free picture receives a tumor of another one.
+        synthetic_lesion: Probability that a picture receives a lesion made of noise.
+        negative_patch: Probability that a picture receives a patch of healthy tissue, so that
+            the seam of a pasted lesion says nothing.
         gamma: Largest exponent of brightness, as a natural logarithm, each way.
         dimmest, brightest: Range of the bright end that a picture is scaled to.
         remap: Probability of a random intensity curve that need not be monotone.
@@ -80,9 +87,9 @@ class AugmentationRecipe:
     flip: Share = 0.5
     quarter_turn: Share = 0.1
     warp: Share = 0.03
-    paste: Share = 0.5
-    paint: Share = 0.2
-    decoy: Share = 0.3
+    lesion_copy_paste: Share = 0.5
+    synthetic_lesion: Share = 0.2
+    negative_patch: Share = 0.3
     gamma: float = 0.6
     dimmest: Share = 0.55
     brightest: float = 1.1
@@ -150,7 +157,8 @@ class SamplingRecipe:
     Args:
         masked: Tumor slices with a mask.
         unmasked: Tumor slices without a mask, of which only the label is learned.
-        tumor_free: Real slices without tumor; some receive one by `AugmentationRecipe.paste`.
+        tumor_free: Real slices without tumor; some receive one by
+            `AugmentationRecipe.lesion_copy_paste`.
         simulated: Slices of simulated heads, every other head with a lesion.
         strata: Shares of real slices by patterns of source and sequence, such as `lgg T1` or
             `kaggle-*`; the first pattern that fits counts, and what fits none has its kind's share.
@@ -258,6 +266,7 @@ def read_stages(path: Path) -> list[Recipe]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{path}: not a readable TOML recipe: {error}") from error
+    _rename_earlier_keys(table, path)
     changes = table.pop(STAGES, [])
     faults: list[str] = []
     recipes = [_built(table, "", faults)]
@@ -295,6 +304,16 @@ def _merged(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merged[key] | value if both else value
     return merged
+
+
+def _rename_earlier_keys(table: dict[str, Any], path: Path) -> None:
+    """Give keys of earlier versions their present names, with a warning."""
+    for part in (table, *(one for one in table.get(STAGES, []) if isinstance(one, dict))):
+        options = part.get("augmentation")
+        for earlier, name in EARLIER_KEYS.items():
+            if isinstance(options, dict) and earlier in options:
+                log.warning("%s: augmentation.%s is now called %s", path, earlier, name)
+                options.setdefault(name, options.pop(earlier))
 
 
 def _built(table: dict[str, Any], place: str, faults: list[str]) -> Recipe:

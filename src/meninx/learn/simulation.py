@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from meninx.data.prepare import read_one
 from meninx.detect.neighbors import neighbor_indices
-from meninx.detect.preprocessing import framing_of
+from meninx.detect.preprocessing import crop_window_of
 from meninx.errors import UnsupportedScan
 from meninx.learn.dataset import SIMULATED, Example, Facts
 from meninx.learn.heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
 from meninx.scan.geometry import Plane
 from meninx.scan.scan import Scan, Sequence
-from meninx.synthesis.head_template import HeadTemplate, MeasuredHead, template_of
+from meninx.synthesis.head_template import AugmentedHead, HeadTemplate, template_of
 from meninx.synthesis.lesion import KINDS
 from meninx.synthesis.phantom import SCAN_CENTER, Grid, Phantom, grid_of
 from meninx.synthesis.studies import PLANES, make_studies
@@ -128,7 +128,7 @@ def _examples_of_job(job: HeadJob) -> list[Example]:
     for number, seed in enumerate(job.seeds):
         rng = np.random.default_rng((seed, 9))
         kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))] if number % 2 == 0 else None
-        head = MeasuredHead(_template(job.template), seed) if job.template else None
+        head = AugmentedHead(_template(job.template), seed) if job.template else None
         phantom = Phantom(seed, kind, head)
         for part in range(STACKS_PER_HEAD):
             through = kind is not None and part >= BESIDE_LESION
@@ -153,7 +153,7 @@ def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple
     for number in sorted(range(augmented), key=lambda number: number // 2 % len(heads)):
         pair, sick = number // 2, number % 2 == 0
         seed = FIRST_CALIBRATION_SEED + count + number
-        head = MeasuredHead(_template(heads[pair % len(heads)]), seed)
+        head = AugmentedHead(_template(heads[pair % len(heads)]), seed)
         phantom = Phantom(seed, KINDS[pair % len(KINDS)] if sick else None, head)
         sequence = SEQUENCES[pair // len(heads) % 4]
         plane = PLANES[pair // (4 * len(heads)) % len(PLANES)]
@@ -175,7 +175,7 @@ def tumor_free_studies(sequence: Sequence, heads: Several[Path], each: int) -> I
     for which, path in enumerate(heads):
         for number in range(each):
             seed = FIRST_TUMOR_FREE_SEED + number * len(heads) + which
-            phantom = Phantom(seed, None, MeasuredHead(_template(path), seed))
+            phantom = Phantom(seed, None, AugmentedHead(_template(path), seed))
             yield phantom.render(sequence, grid_of("axial"))[0]
 
 
@@ -191,7 +191,7 @@ def _stack_of(
         scan, mask = phantom.render(sequence, grid, noise=noise, strip=strip)
     except UnsupportedScan:
         return []  # blank: stripped, and beside the brain
-    framing = framing_of(np.stack([one.image for one in scan.slices()]))
+    crop_window = crop_window_of(np.stack([one.image for one in scan.slices()]))
     away = neighbor_indices(len(scan), scan.slice_gap_mm) - np.arange(len(scan))[:, None]
     examples = []
     for one, (below, _, above) in zip(scan.slices(), away, strict=True):
@@ -201,7 +201,9 @@ def _stack_of(
             source="simulated", sequence=sequence, plausible=sequence != "unknown",
         )  # fmt: skip
         examples.append(
-            Example(one.image, truth if truth.any() else None, facts, framing, one.pixel_spacing)
+            Example(
+                one.image, truth if truth.any() else None, facts, crop_window, one.pixel_spacing
+            )
         )
     return examples
 
@@ -222,7 +224,7 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
         rng = np.random.default_rng((seed, 9))
         head = None
         if chosen and number % 2:
-            head = MeasuredHead(_template(chosen[number * len(chosen) // BRAINLESS_HEADS]), seed)
+            head = AugmentedHead(_template(chosen[number * len(chosen) // BRAINLESS_HEADS]), seed)
         phantom = Phantom(seed, None, head)
         for _ in range(BRAINLESS_PER_HEAD):
             plane = PLANES[int(rng.integers(len(PLANES)))]

@@ -25,7 +25,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from meninx.assess.plots import plot_training
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import Manifest, Picture
-from meninx.detect.calibration import Calibration, Scale
+from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
@@ -396,8 +396,8 @@ def _finish(
     figures: dict[str, float] = {}
     calibration = Calibration()
     if validation_set is not None:
-        figures, scale = _judged(module, validation_set)
-        calibration = Calibration(scale, scale)
+        figures, calibrator = _judged(module, validation_set)
+        calibration = Calibration(calibrator, calibrator)
     build_detector(
         module.network,
         recipe,
@@ -414,13 +414,13 @@ def _finish(
 
 def _judged(
     module: DetectorTraining, validation_set: SliceDataset
-) -> tuple[dict[str, float], Scale]:
-    """Return the figures and the scale on held-out pictures."""
+) -> tuple[dict[str, float], Calibrator]:
+    """Return the figures and the calibrator on held-out pictures."""
     validation = module.validation
     validation.clear()
     with torch.inference_mode():
         for batch in validation_set.batches(64):
             module.validation_step(batch, 0)
-    figures, scale = validation.figures(), validation.scale()
+    figures, calibrator = validation.figures(), validation.calibrator()
     validation.clear()
-    return figures, scale
+    return figures, calibrator

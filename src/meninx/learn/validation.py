@@ -9,13 +9,13 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from meninx.assess.metrics import auroc
-from meninx.detect.calibration import UNKNOWN, Scale, StudyScale
+from meninx.detect.calibration import UNKNOWN, Calibrator, StudyCalibrator
 from meninx.detect.findings import Findings
 
 # Of the operating points of these names.
 SENSITIVITY, SPECIFICITY = 0.95, 0.95
 # Held-out logits of each class that travel with a detector: a thousandth is fine enough.
-MOST_KEPT = 1000
+MAX_KEPT = 1000
 
 
 class Validation:
@@ -79,7 +79,7 @@ class Validation:
         tumor, logits = np.array(self._tumor), np.array(self._logits)
         figures = {
             "picture": auroc(tumor, logits),
-            "loss": surprise(logits, tumor),
+            "loss": negative_log_likelihood(logits, tumor),
             "accuracy": float(np.mean((logits > 0) == tumor)),
         }
         if self._types:
@@ -89,12 +89,12 @@ class Validation:
         figures |= {"within": float(np.mean(within)), "peak": float(np.mean(peaks))}
         return figures | {"score": 0.5 * (figures["within"] + figures["peak"])}
 
-    def scale(self) -> Scale:
+    def calibrator(self) -> Calibrator:
         """Return the temperature and the operating points that fit the pictures gathered."""
-        return fit_scale(np.array(self._logits), np.array(self._tumor))
+        return fit_calibrator(np.array(self._logits), np.array(self._tumor))
 
 
-def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Scale:
+def fit_calibrator(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Calibrator:
     """Fit a temperature and the operating points.
 
     Args:
@@ -102,55 +102,56 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Scale:
         tumor: Their labels, shape (n,).
 
     Returns:
-        The scale; the default one where a class is missing.
+        The calibrator; the default one where a class is missing.
 
     References:
         Guo et al. 2017, On calibration of modern neural networks; Youden 1950.
     """
     if tumor.all() or not tumor.any():
-        return Scale()
+        return Calibrator()
 
     def at_temperature(log_temperature: float) -> float:
-        return surprise(logits / np.exp(log_temperature), tumor)
+        return negative_log_likelihood(logits / np.exp(log_temperature), tumor)
 
     best = minimize_scalar(at_temperature, bounds=(-3, 3), method="bounded")
-    scale = Scale(temperature=float(np.exp(best.x)))
+    calibrator = Calibrator(temperature=float(np.exp(best.x)))
     # The highest threshold that still finds 95 %, a touch below the last one found.
     found = np.quantile(logits[tumor], 1 - SENSITIVITY, method="lower")
     # The lowest that spares 95 %, a touch above the last one spared.
     spared = np.quantile(logits[~tumor], SPECIFICITY, method="higher")
     return replace(
-        scale,
-        balanced=scale.probability(best_threshold(logits, tumor)),
-        sensitive=scale.probability(float(found) - 1e-6),
-        specific=scale.probability(float(spared) + 1e-6),
-        tumors=_kept(logits[tumor]),
-        healthy=_kept(logits[~tumor]),
+        calibrator,
+        balanced=calibrator.probability(best_threshold(logits, tumor)),
+        sensitive=calibrator.probability(float(found) - 1e-6),
+        specific=calibrator.probability(float(spared) + 1e-6),
+        tumor_logits=_kept(logits[tumor]),
+        tumor_free_logits=_kept(logits[~tumor]),
     )
 
 
-def fit_study_scale(
+def fit_study_calibrator(
     evidence: Sequence[Mapping[str, float]],
     tumor: NDArray[np.bool_],
-    scales: Mapping[str, Scale],
-) -> StudyScale:
-    """Fit what each sequence is worth, and the scale of studies.
+    calibrators: Mapping[str, Calibrator],
+) -> StudyCalibrator:
+    """Fit what each sequence is worth, and the calibrator of studies.
 
-    The weights are fitted on the same people as the scale, which costs some coverage: of 80 % it
-    left 79.8 % with 100 simulated people and 79.4 % with 40, of 95 % 95.9 % and 94.8 %.
+    The weights are fitted on the same people as the calibrator, which costs some coverage: of 80 %
+    it left 79.8 % with 100 simulated people and 79.4 % with 40, of 95 % 95.9 % and 94.8 %.
 
     Args:
         evidence: Logit of each sequence of each held-out study, before its temperature; sequences
             that a study lacks are left out, and no study is empty.
         tumor: Their labels, shape (n_studies,).
-        scales: Of each sequence, as `Calibration.of` gives it for volumes.
+        calibrators: Of each sequence, as `Calibration.of` gives it for volumes.
 
     Returns:
-        The sequences' separation, summing to 1, and the scale of their combined logits. What was
-        not measured is worth as little as the least telling sequence that was.
+        The sequences' separation, summing to 1, and the calibrator of their combined logits. What
+        was not measured is worth as little as the least telling sequence that was.
     """
     calibrated = [
-        {name: scales[name].evidence(logit) for name, logit in study.items()} for study in evidence
+        {name: calibrators[name].evidence(logit) for name, logit in study.items()}
+        for study in evidence
     ]
     measured: dict[str, float] = {}
     for name in sorted({name for study in calibrated for name in study}):
@@ -162,9 +163,9 @@ def fit_study_scale(
     weights = {name: value / whole if whole else 1.0 / len(measured)
                for name, value in measured.items()}  # fmt: skip
     weights.setdefault(UNKNOWN, min(weights.values(), default=1.0))
-    study_scale = StudyScale(weights, Scale())
-    logits = np.array([study_scale.logit(list(study.items())) for study in calibrated])
-    return replace(study_scale, scale=fit_scale(logits, tumor))
+    study_calibrator = StudyCalibrator(weights, Calibrator())
+    logits = np.array([study_calibrator.logit(list(study.items())) for study in calibrated])
+    return replace(study_calibrator, calibrator=fit_calibrator(logits, tumor))
 
 
 def separation(tumor: NDArray[np.float64], tumor_free: NDArray[np.float64]) -> float:
@@ -187,11 +188,11 @@ def separation(tumor: NDArray[np.float64], tumor_free: NDArray[np.float64]) -> f
     return max(distance / max(float(spread), 1e-9), 0.0)
 
 
-def with_refusals(scale: Scale, findings: Sequence[Findings]) -> Scale:
-    """Return a scale that knows how many of its held-out scans are refused.
+def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calibrator:
+    """Return a calibrator that knows how many of its held-out scans are refused.
 
     Args:
-        scale: Of pictures or volumes.
+        calibrator: Of pictures or volumes.
         findings: Of scans of brains that nothing was learned from.
 
     Returns:
@@ -199,18 +200,18 @@ def with_refusals(scale: Scale, findings: Sequence[Findings]) -> Scale:
     """
     statuses = [one.status for one in findings]
     refused = statuses.count("refused")
-    return replace(scale, judged=statuses.count("scored") + refused, refused=refused)
+    return replace(calibrator, judged=statuses.count("scored") + refused, refused=refused)
 
 
 def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
     """Return logits in order, evenly thinned where there are many."""
     ordered = np.sort(logits)
-    if len(ordered) > MOST_KEPT:
-        ordered = ordered[np.linspace(0, len(ordered) - 1, MOST_KEPT).round().astype(int)]
+    if len(ordered) > MAX_KEPT:
+        ordered = ordered[np.linspace(0, len(ordered) - 1, MAX_KEPT).round().astype(int)]
     return tuple(np.round(ordered, 3).tolist())
 
 
-def surprise(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
+def negative_log_likelihood(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
     """Return the cross-entropy of pictures.
 
     Classes weigh alike: the collection's share of tumors is nobody's prevalence.

@@ -9,7 +9,7 @@ from meninx.render.heatmap import gray_picture, overlay, panel_size, slice_heatm
 from meninx.scan.scan import Scan
 
 # Slices of the strip, and the width of each, pixels.
-MOST_SHOWN, THUMB = 10, 150
+MAX_SHOWN, THUMB = 10, 150
 GAP, LINE = 6, 16
 GRAPH_HEIGHT = 70
 # Light and dark beside each other: seen on any gray, by anybody.
@@ -92,7 +92,7 @@ def _hottest_panels(scan: Scan, found: SliceFinding, *, shown: bool) -> Image.Im
 def _strip(scan: Scan, findings: Findings, *, shown: bool) -> Image.Image:
     """Return slices evenly through the scan, the hottest one among them, with their scores."""
     slices, hottest = findings.slices, findings.hottest
-    count = min(MOST_SHOWN, len(slices))
+    count = min(MAX_SHOWN, len(slices))
     chosen = set(np.linspace(0, len(slices) - 1, count).round().astype(int).tolist())
     place = next(n for n, one in enumerate(slices) if one is hottest)
     if place not in chosen:

@@ -17,7 +17,7 @@ RGBImage = NDArray[np.uint8]
 COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 160]], np.float32)
 # Below this probability a cell is not tinted: the anatomy under it matters more.
 FAINTEST = 0.15
-MOST_OPAQUE = 0.6
+MAX_OPAQUE = 0.6
 # Sides of a drawn slice, pixels.
 SHORTEST_PANEL, LONGEST_PANEL = 288, 1536
 
@@ -129,7 +129,7 @@ def _tints() -> tuple[list[int], list[int]]:
     heat = np.linspace(0, 1, 256)
     stops = np.linspace(0, 1, len(COLOR_STOPS))
     color = np.stack([np.interp(heat, stops, channel) for channel in COLOR_STOPS.T], axis=1)
-    opacity = np.clip((heat - FAINTEST) / (1 - FAINTEST), 0, 1) ** 0.5 * MOST_OPAQUE
+    opacity = np.clip((heat - FAINTEST) / (1 - FAINTEST), 0, 1) ** 0.5 * MAX_OPAQUE
     return color.round().astype(int).ravel().tolist(), (opacity * 255).round().astype(int).tolist()
 
 

@@ -15,11 +15,11 @@ from meninx.scan.scan import Scan
 
 FloatImage = NDArray[np.float32]
 # A map is shown if its peak rises so far above the median cell ...
-LEAST_CONTRAST = 0.15
+MIN_CONTRAST = 0.15
 # ... and if the slice's logit falls by so much once the peak is filled in with what is around it.
-LEAST_DROP = 0.5
+MIN_DROP = 0.5
 # What is filled in: cells of at least this share of the peak, joined to it, and at most so many.
-FILLED_LEVEL, MOST_FILLED = 0.5, 0.35
+FILLED_LEVEL, MAX_FILLED = 0.5, 0.35
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class HeatmapCheck:
     @property
     def failure(self) -> str | None:
         """Why the map may not be shown, in words; None if it may."""
-        if self.contrast < LEAST_CONTRAST:
+        if self.contrast < MIN_CONTRAST:
             return "no place stands out"
-        if self.drop < LEAST_DROP:
+        if self.drop < MIN_DROP:
             return "the score does not depend on its place"
         return None
 
@@ -120,7 +120,7 @@ def hot_place(cells: NDArray[np.float32]) -> NDArray[np.bool_]:
     place[np.unravel_index(int(cells.argmax()), cells.shape)] = True
     while True:
         grown = warm & (place | _beside(place))
-        if (grown == place).all() or grown.mean() > MOST_FILLED:
+        if (grown == place).all() or grown.mean() > MAX_FILLED:
             return place
         place = grown
 

@@ -19,7 +19,7 @@ MAX_CELLS = 64
 # What has more than this share of its voxels on one side of the midline lies on that side.
 MOSTLY = 0.8
 # A newborn's head is about 90 mm wide: of a slab that shows less the midline is not known.
-LEAST_HEAD_MM = 90
+MIN_HEAD_MM = 90
 # Noise around the head and an ear are no part of its width.
 HEAD_PERCENTILES = (1, 99)
 
@@ -105,7 +105,7 @@ def midline_of(scan: Scan) -> float | None:
     head = np.argwhere(_coarse(foreground(scan.voxels), steps)) * steps
     places = head @ scan.affine[0, :3] + scan.affine[0, 3]
     first, last = np.percentile(places, HEAD_PERCENTILES)
-    return float(first + last) / 2 if last - first >= LEAST_HEAD_MM else None
+    return float(first + last) / 2 if last - first >= MIN_HEAD_MM else None
 
 
 def side_of(x: NDArray[np.float64], midline: float | None) -> Side | None:

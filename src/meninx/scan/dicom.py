@@ -24,8 +24,8 @@ from meninx.scan.relevance import (
     kind_of_type,
     map_by_description,
     not_of_head,
+    other_body_part,
     says_nothing,
-    told_other_part,
 )
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import Acquisition, sequence_of
@@ -357,7 +357,7 @@ def _other_part(dataset: Dataset) -> UnsupportedScan | None:
     part = part or _part_of_code(dataset)
     if part is None and says_nothing(str(dataset.get("BodyPartExamined", "") or "")):
         study = str(dataset.get("StudyDescription", "") or "")
-        part = told_other_part(study, _text(dataset))
+        part = other_body_part(study, _text(dataset))
     return None if part is None else _no_brain(part)
 
 

@@ -181,7 +181,7 @@ def says_nothing(part: str) -> bool:
     return normalized(part) in PLACEHOLDERS | {""}
 
 
-def told_other_part(*texts: str) -> str | None:
+def other_body_part(*texts: str) -> str | None:
     """Return a body part that descriptions name, where none of them names the head.
 
     Args:

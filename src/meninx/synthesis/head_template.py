@@ -190,7 +190,7 @@ def _brain_hull(volume: FloatArray, darkest: float) -> NDArray[np.bool_]:
     return _ball_dilated(_largest(_ball_eroded(filled, BRIDGE_MM)), BRIDGE_MM + 0.6) & filled
 
 
-class MeasuredHead:
+class AugmentedHead:
     """Hold one likeness of a real head: bent, scaled and perhaps mirrored.
 
     Args:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 Picture = NDArray[np.float32]
 SIDE = 192
-# Of the signal that is in the ghosts: less is seen in many a good scan.
+# Of the signal that is in the ghosted: less is seen in many a good scan.
 GHOST_SHARES = (0.2, 0.7)
 
 
@@ -41,7 +41,7 @@ def outliers(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Pi
         yield _finished(rng, picture, framed=kind < 2)
 
 
-def ghosts(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Picture]:
+def ghosted(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Picture]:
     """Yield slices over which copies of themselves lie, shifted along one axis.
 
     As motion or an unsteady scanner give them, that repeats every 2nd to 5th line of k-space.

@@ -48,7 +48,7 @@ from meninx.web.studies import (
 # A part of a file that is sent at a time.
 LARGEST_CHUNK = 16 * 1024**2
 # Whole files that are sent at a time; a form says how many bytes it has before any is read.
-LARGEST_BATCH, MOST_FILES = 64 * 1024**2, 1000
+LARGEST_BATCH, MAX_FILES = 64 * 1024**2, 1000
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": words, "content": {"application/json": {}}}
     for code, words in {
@@ -265,7 +265,7 @@ async def files_of(
         raise HTTPException(411, "say how many bytes the form has (Content-Length)")
     if int(length) > LARGEST_BATCH:
         raise LimitExceeded(f"a batch holds at most {LARGEST_BATCH:,} bytes")
-    async with request.form(max_files=MOST_FILES) as form:
+    async with request.form(max_files=MAX_FILES) as form:
         yield [(one.filename or "file", one.file) for _, one in form.multi_items()
                if isinstance(one, UploadFile)]  # fmt: skip
 

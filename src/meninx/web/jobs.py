@@ -28,7 +28,7 @@ from meninx.web.settings import Settings
 from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies, drop_old_uploads
 
 # A study that ends its process so often is given up.
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 def queue_of(settings: Settings) -> Huey:
@@ -49,7 +49,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.queue = queue_of(settings)
-        self._apart = Sandbox(settings.worker_bytes, settings.worker_seconds)
+        self._sandbox = Sandbox(settings.worker_bytes, settings.worker_seconds)
         self._engine = open_database(settings.address)
         self._sessions: sessionmaker[Any] = sessions_of(self._engine)
         # Names of tasks are those by which another process finds them.
@@ -64,7 +64,7 @@ class Jobs:
 
     def close(self) -> None:
         """End the process that scores, and close the connections to the database."""
-        self._apart.close()
+        self._sandbox.close()
         self._engine.dispose()
 
     def take_up(self) -> None:
@@ -110,8 +110,8 @@ class Jobs:
             return
         folder = self.settings.studies / study_id
         result = (
-            score_study(folder / FILES, folder / SHOWN, self.settings, self._apart)
-            if attempts <= MOST_ATTEMPTS
+            score_study(folder / FILES, folder / SHOWN, self.settings, self._sandbox)
+            if attempts <= MAX_ATTEMPTS
             else {"findings": [], "chosen": 0, "why": "", "answer": None}
         )
         self._finish(study_id, lease, result)

@@ -29,7 +29,7 @@ from meninx.web.serving import SessionNeeded, Web, WebNeeded
 
 COOKIE = "meninx-oidc"
 # How long somebody may take to sign in over there, and how long the provider may take to answer.
-MOST_SECONDS, PATIENCE_SECONDS = 600, 10
+MAX_SECONDS, PATIENCE_SECONDS = 600, 10
 ALGORITHMS = ["RS256", "ES256", "PS256"]
 
 oidc = APIRouter(include_in_schema=False)
@@ -98,7 +98,7 @@ def opened(text: str, key: bytes) -> dict[str, Any]:
     if not hmac.compare_digest(mark.encode(), right.encode()):
         raise HTTPException(400, "begin to sign in again")
     values: dict[str, Any] = json.loads(bytes.fromhex(sealed_text))
-    if time.time() - values["at"] > MOST_SECONDS:
+    if time.time() - values["at"] > MAX_SECONDS:
         raise HTTPException(400, "that took too long; begin to sign in again")
     return values
 
@@ -119,7 +119,7 @@ def go_there(request: Request, web: WebNeeded) -> Response:
     # Lax: it has to come along when the provider sends them back.
     answer.set_cookie(
         COOKIE, kept, httponly=True, samesite="lax", secure=web.settings.secure_cookies,
-        max_age=MOST_SECONDS, path="/oidc",
+        max_age=MAX_SECONDS, path="/oidc",
     )  # fmt: skip
     return answer
 

@@ -34,7 +34,7 @@ CSRF_HEADER = "x-csrf-token"
 SAFE = ("GET", "HEAD", "OPTIONS")
 MINUTE = 60.0
 # So many are counted before those of the last minute alone are kept.
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 
 
 @dataclass
@@ -57,7 +57,7 @@ class RateLimit:
         Raises:
             HTTPException: 429 if there were too many.
         """
-        if len(self._seen) > MOST_COUNTED:
+        if len(self._seen) > MAX_COUNTED:
             self._forget()
         times, moment = self._seen[who], time.monotonic()
         while times and moment - times[0] > MINUTE:

@@ -26,7 +26,7 @@ from meninx.learn.augmentation.batch import (
 # The least tumor, pixels, that is worth copying.
 SMALLEST_TUMOR = 30
 # The least change in brightness that is taught as a tumor.
-LEAST_CONTRAST = 0.06
+MIN_CONTRAST = 0.06
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class LesionCopyPaste:
         inner = shape + 1e-6
         change = own(merged - batch.image).abs()
         contrast = (change * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
-        kept = (wants_tumor & (contrast > LEAST_CONTRAST)) | wants_patch
+        kept = (wants_tumor & (contrast > MIN_CONTRAST)) | wants_patch
         mask = where(kept & wants_tumor, torch.maximum(batch.mask, shape), batch.mask)
         # What a patch hides is no longer there to be found.
         mask = where(wants_patch, mask * (1 - alpha), mask)

@@ -2,8 +2,9 @@
 
 A signature puts a picture on a square and describes it free of rotation and mirroring: the head's
 second moments give a frame in which every affine copy differs by a rotation alone, and the spectrum
-along rings of that frame does not know the rotation. Signatures propose pairs; `likeness` lays one
-picture over the other and compares fine structure, which neighboring slices do not share.
+along rings of that frame does not know the rotation. Signatures propose pairs;
+`near_duplicate_score` lays one picture over the other and compares fine structure, which
+neighboring slices do not share.
 
 Legend: s side of the square, 128; y before x everywhere.
 """
@@ -25,13 +26,13 @@ REACH = 2.0
 # Share of the intensity range above which a pixel belongs to the head.
 HEAD_LEVEL = 0.10
 # A pair is laid over each other if its ring spectra agree this well and its rings at some angle,
-FEWEST_SPECTRUM, FEWEST_RINGS = 0.95, 0.45
+MIN_SPECTRUM, MIN_RINGS = 0.95, 0.45
 # or if, mirrored or turned by quarters, the whole frames do: other contrast moves the head's frame.
-FEWEST_WHOLE = 0.80
+MIN_WHOLE = 0.80
 # Where coarse structure can't be brought to agree, fine structure need not be tried.
-FEWEST_COARSE = 0.7
+MIN_COARSE = 0.7
 # Nor need fine structure be refined to the end if it is still far off after half of the steps.
-FEWEST_FINE = 0.75
+MIN_FINE = 0.75
 # Correlation of fine structure from which on two pictures are one slice. Of 3,843 pictures the
 # highest pair of neighboring slices has 0.92; 95 % of copies mirrored, rotated by up to 40 degrees,
 # brightened, resized or saved as JPEG of quality 10 have 0.96 and more.
@@ -43,7 +44,7 @@ MIN_HEAD, MIN_LEVELS = 0.20, 32
 # Gray levels are counted on about that many pixels.
 _COUNTED = 192 * 192
 # Pairs that are laid over each other, for each picture: enough for a large group to hang together.
-MOST_CANDIDATES = 12
+MAX_CANDIDATES = 12
 # Pictures whose structure is kept at hand; about 300 kB each.
 DETAILS_KEPT = 256
 
@@ -169,7 +170,7 @@ def ring_agreement(one: Signature, other: Signature) -> float:
     return _best_turn(one, other)[0]
 
 
-def likeness(one: Signature, other: Signature) -> float:
+def near_duplicate_score(one: Signature, other: Signature) -> float:
     """Return how alike the fine structure of two pictures is, laid over each other.
 
     Each of the two proposals, of the heads' frames and of the whole frames, is refined by
@@ -186,11 +187,11 @@ def likeness(one: Signature, other: Signature) -> float:
         Lucas and Kanade 1981; Baker and Matthews 2004.
     """
     best = -1.0
-    if ring_agreement(one, other) >= FEWEST_RINGS:
+    if ring_agreement(one, other) >= MIN_RINGS:
         best = _laid_over(one, other, _map_of_frames(one, other))
     if best < SAME_SLICE:
         proposal, agreement = _map_of_quarters(one, other)
-        if agreement >= FEWEST_RINGS:
+        if agreement >= MIN_RINGS:
             best = max(best, _laid_over(one, other, proposal))
     return best
 
@@ -332,13 +333,13 @@ def _laid_over(one: Signature, other: Signature, proposal: _Affine) -> float:
     matrix, offset = proposal
     half = _Affine(matrix, (offset + matrix @ between - between) / 2)
     half = _refined(fixed, moving, half, steps=6)
-    if _correlation(fixed, moving, half) < FEWEST_COARSE:
+    if _correlation(fixed, moving, half) < MIN_COARSE:
         return -1.0
     whole = _Affine(half.matrix, 2 * half.offset + between - half.matrix @ between)
     fixed, moving = _fine_detail(one), _fine_detail(other)
     whole = _refined(fixed, moving, whole, steps=3)
     halfway = _correlation(fixed, moving, whole)
-    if halfway < FEWEST_FINE:
+    if halfway < MIN_FINE:
         return halfway
     return _correlation(fixed, moving, _refined(fixed, moving, whole, steps=3))
 

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from meninx.detect.calibration import Scale, StudyScale, answer_of
-from meninx.learn.validation import fit_study_scale, separation
+from meninx.detect.calibration import Calibrator, StudyCalibrator, answer_of
+from meninx.learn.validation import fit_study_calibrator, separation
 
-SCALES = {"T1": Scale(2.0, 0.6), "T1c": Scale(1.0, 0.3), "T2": Scale(), "FLAIR": Scale(0.5)}
+SCALES = {
+    "T1": Calibrator(2.0, 0.6),
+    "T1c": Calibrator(1.0, 0.3),
+    "T2": Calibrator(),
+    "FLAIR": Calibrator(0.5),
+}
 # How far tumors lie above the rest, in standard deviations.
 APART = {"T1": 0.0, "T1c": 2.0, "T2": 1.0, "FLAIR": 3.0}
 
@@ -42,7 +47,7 @@ def test_separation_is_counted_in_standard_deviations():
 
 
 def test_a_sequence_is_worth_what_it_tells():
-    found = fit_study_scale(*people(np.random.default_rng(1), 2000), SCALES)
+    found = fit_study_calibrator(*people(np.random.default_rng(1), 2000), SCALES)
     measured = {name: found.weights[name] for name in APART}
     assert sum(measured.values()) == pytest.approx(1)
     assert measured["T1"] < 0.03
@@ -54,27 +59,30 @@ def test_a_sequence_is_worth_what_it_tells():
 def test_a_sequence_that_misleads_is_worth_nothing():
     studies, tumor = people(np.random.default_rng(2), 400)
     turned = [study | {"T2": -study["FLAIR"]} for study in studies]
-    assert fit_study_scale(turned, tumor, SCALES).weights["T2"] == 0
+    assert fit_study_calibrator(turned, tumor, SCALES).weights["T2"] == 0
 
 
 def test_temperatures_do_not_change_what_a_sequence_is_worth():
     studies, tumor = people(np.random.default_rng(3), 400)
-    other = SCALES | {"T2": Scale(7.0, 0.9)}
+    other = SCALES | {"T2": Calibrator(7.0, 0.9)}
     longer = [study | {"T2": 7.0 * study["T2"]} for study in studies]
-    one, two = fit_study_scale(studies, tumor, SCALES), fit_study_scale(longer, tumor, other)
+    one, two = (
+        fit_study_calibrator(studies, tumor, SCALES),
+        fit_study_calibrator(longer, tumor, other),
+    )
     assert one.weights == pytest.approx(two.weights)
 
 
 def test_little_to_measure_on_still_gives_a_scale():
     sick, well = {"T1": 1.0, "FLAIR": 2.0}, {"T1": -1.0}
-    found = fit_study_scale([sick, well], np.array([True, False]), SCALES)
+    found = fit_study_calibrator([sick, well], np.array([True, False]), SCALES)
     assert found.weights == {"unknown": 1.0}
-    assert len(found.scale.tumors) == 1
-    alone = fit_study_scale([sick, sick], np.array([True, True]), SCALES)
-    assert alone.scale == Scale()
+    assert len(found.calibrator.tumor_logits) == 1
+    alone = fit_study_calibrator([sick, sick], np.array([True, True]), SCALES)
+    assert alone.calibrator == Calibrator()
     # Nothing tells: all weigh alike.
     flat = [{"T1": value, "T2": value} for value in (0.0, 1.0, 2.0, 1.5)]
-    same = fit_study_scale(flat, np.array([True, False, False, True]), SCALES)
+    same = fit_study_calibrator(flat, np.array([True, False, False, True]), SCALES)
     assert same.weights == {"T1": 0.5, "T2": 0.5, "unknown": 0.5}
 
 
@@ -84,9 +92,9 @@ def test_fresh_people_keep_their_answer_as_often_as_promised(coverage, missing):
     rng = np.random.default_rng(4)
     kept = {True: [], False: []}
     for _ in range(60):
-        found = fit_study_scale(*people(rng, 200, missing), SCALES)
+        found = fit_study_calibrator(*people(rng, 200, missing), SCALES)
         for study, sick in zip(*people(rng, 100, missing), strict=True):
-            decision = answer_of(found.scale.p_values(combined(found, study)), coverage)
+            decision = answer_of(found.calibrator.p_values(combined(found, study)), coverage)
             kept[bool(sick)].append(decision != ("no_tumor" if sick else "tumor"))
     for right in kept.values():
         # 3,000 answers by 60 scales of 100 people a class: four standard errors of both.
@@ -96,9 +104,9 @@ def test_fresh_people_keep_their_answer_as_often_as_promised(coverage, missing):
 
 def test_more_series_tell_more():
     rng = np.random.default_rng(5)
-    found = fit_study_scale(*people(rng, 400), SCALES)
+    found = fit_study_calibrator(*people(rng, 400), SCALES)
     studies, tumor = people(rng, 2000)
     whole = np.array([combined(found, study) for study in studies])
     single = np.array([study["FLAIR"] for study in studies])
     assert separation(whole[tumor], whole[~tumor]) > separation(single[tumor], single[~tumor])
-    assert isinstance(found, StudyScale)
+    assert isinstance(found, StudyCalibrator)

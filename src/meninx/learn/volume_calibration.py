@@ -5,21 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
-from meninx.detect.calibration import Scale
+from meninx.detect.calibration import Calibrator
 from meninx.detect.detector import Detector
 from meninx.learn.simulation import calibration_studies
-from meninx.learn.validation import fit_scale, with_refusals
+from meninx.learn.validation import fit_calibrator, with_refusals
 
 
-def volume_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) -> Scale:
-    """Return the scale of volumes.
+def fit_volume_calibrator(
+    detector: Detector, studies: int, heads: Sequence[Path] = ()
+) -> Calibrator:
+    """Return the calibrator of volumes.
 
     A volume's score is a maximum over its slices, so a picture's operating point would call every
     healthy head a tumor. No collection here holds whole healthy heads in every sequence: simulated
     heads of unseen seeds stand in.
 
     Args:
-        detector: What is to be calibrated; its present scales do not matter.
+        detector: What is to be calibrated; its present calibrators do not matter.
         studies: How many heads, half of them with a lesion.
         heads: Real heads that every other one is made from; none to make all of shapes.
 
@@ -33,4 +35,4 @@ def volume_scale(detector: Detector, studies: int, heads: Sequence[Path] = ()) -
         if logit is not None:
             logits.append(logit)
             tumor.append(sick)
-    return with_refusals(fit_scale(np.array(logits), np.array(tumor)), found)
+    return with_refusals(fit_calibrator(np.array(logits), np.array(tumor)), found)
