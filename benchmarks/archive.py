@@ -143,45 +143,47 @@ def measure(folder: Path) -> dict[str, Any]:
     """Return seconds of each way, and whether a broken run gives the same table."""
     series = len(list(folder.glob("*/*")))
     out = folder.parent / "out"
-    told: dict[str, Any] = {"machine": machine(), "series": series}
-    told["plain loop, s"] = loop(folder)
-    told["one worker, s"] = timed(folder, out / "one", 1)
-    told["two workers, s"] = timed(folder, out / "two", 2)
-    told["two workers, times one"] = told["one worker, s"] / told["two workers, s"]
-    told["overhead over the loop, share"] = told["one worker, s"] / told["plain loop, s"] - 1
+    figures: dict[str, Any] = {"machine": machine(), "series": series}
+    figures["plain loop, s"] = loop(folder)
+    figures["one worker, s"] = timed(folder, out / "one", 1)
+    figures["two workers, s"] = timed(folder, out / "two", 2)
+    figures["two workers, times one"] = figures["one worker, s"] / figures["two workers, s"]
+    figures["overhead over the loop, share"] = (
+        figures["one worker, s"] / figures["plain loop, s"] - 1
+    )
     whole = rows(out / "two")
-    killed(folder, out / "killed", told["two workers, s"])
+    killed(folder, out / "killed", figures["two workers, s"])
     broken = rows(out / "killed")
-    told["rows, unbroken"], told["rows, killed three times"] = len(whole), len(broken)
-    told["rows that differ"] = sum(a != b for a, b in zip(whole, broken, strict=False))
-    told["doubled"] = len(broken) - len({row["content_hash"] for row in broken})
-    return told
+    figures["rows, unbroken"], figures["rows, killed three times"] = len(whole), len(broken)
+    figures["rows that differ"] = sum(a != b for a, b in zip(whole, broken, strict=False))
+    figures["doubled"] = len(broken) - len({row["content_hash"] for row in broken})
+    return figures
 
 
 def month(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Return what starting and ending costs, and how workers share what comes beyond that.
 
     Args:
-        folder: Of the archive; its first month is scored.
+        folder: Folder of the archive; its first month is scored.
         known: From `measure`, in the same hour.
     """
     first = min(folder.iterdir())
     series = len(list(first.iterdir()))
-    told: dict[str, Any] = {"series of a month": series}
+    figures: dict[str, Any] = {"series of a month": series}
     further, each = known["series"] - series, []
     for name, workers in (("one worker", 1), ("two workers", 2)):
         seconds = timed(first, folder.parent / "out" / "month", workers)
         each.append((known[f"{name}, s"] - seconds) / further)
-        told[f"{name}, a month, s"] = seconds
-        told[f"{name}, to start and end, s"] = seconds - each[-1] * series
-        told[f"{name}, each further series, s"] = each[-1]
-    told["two workers, times one, of further series"] = each[0] / each[1]
-    return told
+        figures[f"{name}, a month, s"] = seconds
+        figures[f"{name}, to start and end, s"] = seconds - each[-1] * series
+        figures[f"{name}, each further series, s"] = each[-1]
+    figures["two workers, times one, of further series"] = each[0] / each[1]
+    return figures
 
 
 def memory(folder: Path) -> dict[str, Any]:
     """Return the driver's peak memory over archives of small files, MB."""
-    told: dict[str, Any] = {"machine": machine()}
+    figures: dict[str, Any] = {"machine": machine()}
     for count in (1000, 20000):
         place = folder / str(count)
         for number in range(count):
@@ -193,9 +195,9 @@ def memory(folder: Path) -> dict[str, Any]:
         began = time.perf_counter()
         pid = os.spawnv(os.P_NOWAIT, sys.executable, command(place, out, 2))
         _, _, used = os.wait4(pid, 0)
-        told[f"driver's peak at {count} series, MB"] = used.ru_maxrss / 1024
-        told[f"{count} series, s"] = time.perf_counter() - began
-    return told
+        figures[f"driver's peak at {count} series, MB"] = used.ru_maxrss / 1024
+        figures[f"{count} series, s"] = time.perf_counter() - began
+    return figures
 
 
 def parts(folder: Path) -> dict[str, Any]:
@@ -203,12 +205,12 @@ def parts(folder: Path) -> dict[str, Any]:
     store, done = open_store(str(folder)), Done([])
     began = time.perf_counter()
     places = list(store.folders())
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "walking, folders a second": len(places) / (time.perf_counter() - began)
     }
     began = time.perf_counter()
     files = sum(len(unit.names) for place in places for unit in units_of(store, place, done))
-    told["sorting, files a second and core"] = files / (time.perf_counter() - began)
+    figures["sorting, files a second and core"] = files / (time.perf_counter() - began)
     out = folder.parent / "out" / "parts"
     shutil.rmtree(out, ignore_errors=True)
     table = Table(out, "0" * 64)
@@ -225,11 +227,11 @@ def parts(folder: Path) -> dict[str, Any]:
             ]
         )  # fmt: skip
     table.settle()
-    told["ledger, units a second"] = count / (time.perf_counter() - began)
+    figures["ledger, units a second"] = count / (time.perf_counter() - began)
     table.close()
     written = sum(file.stat().st_size for file in (folder.parent / "out/two").rglob("*.parquet"))
-    told["bytes a row"] = written / len(rows(folder.parent / "out/two"))
-    return told
+    figures["bytes a row"] = written / len(rows(folder.parent / "out/two"))
+    return figures
 
 
 def main() -> None:
@@ -246,8 +248,8 @@ def main() -> None:
     known = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
     ways = {"measure": measure, "month": partial(month, known=known), "parts": parts,
             "memory": memory}  # fmt: skip
-    told = ways[asked.what](asked.folder)
-    text = json.dumps(known | told, indent=2) + "\n"
+    figures = ways[asked.what](asked.folder)
+    text = json.dumps(known | figures, indent=2) + "\n"
     print(text, end="")
     if asked.json:
         asked.json.write_text(text)

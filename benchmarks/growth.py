@@ -86,13 +86,13 @@ def main() -> None:
         folder = Path(temporary) / "pictures"
         folder.mkdir()
         write_pictures(folder, options.pictures)
-        told = {
+        figures = {
             "machine": machine(),
             "folder": folder_figures(detector, folder, options.pictures),
             "series": series_figures(detector, Path(temporary)),
         }
     if options.json:
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

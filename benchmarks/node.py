@@ -48,13 +48,13 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
     """Return slices a second by meninx's own sender and by dcmtk's, and what became of many."""
     node = Node(NodeSettings(folder / "rate", port=0, quiet_seconds=3600))
     port = node.start()
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     peer, times = peer_of(f"MENINX@127.0.0.1:{port}"), []
     for _ in range(RUNS):
         began = time.perf_counter()
         peer.send(series)
         times.append(time.perf_counter() - began)
-    told["192 slices received, slices a second"] = len(series) / float(np.median(times))
+    figures["192 slices received, slices a second"] = len(series) / float(np.median(times))
     if shutil.which("storescu"):
         times = []
         for _ in range(RUNS):
@@ -62,7 +62,7 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
             subprocess.run(["storescu", "-aec", "MENINX", "127.0.0.1", str(port), *series],
                            check=True)  # fmt: skip
             times.append(time.perf_counter() - began)
-        told["192 slices received from storescu, slices a second"] = len(series) / float(
+        figures["192 slices received from storescu, slices a second"] = len(series) / float(
             np.median(times)
         )
     grid = grid_of("axial", (104, 120, 9), (1.9, 1.8, 11.0))
@@ -76,7 +76,7 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
         thread.start()
     for thread in threads:
         thread.join()
-    told["20 studies over 8 associations: lost"] = (
+    figures["20 studies over 8 associations: lost"] = (
         len(mixed) - node.inbox.balance()["instances"] + before
     )
     mixed_up = 0
@@ -84,9 +84,9 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
         uids = {str(pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID)
                 for path in incoming.iterdir()}  # fmt: skip
         mixed_up += len(uids) != 1
-    told["20 studies over 8 associations: mixed"] = mixed_up
+    figures["20 studies over 8 associations: mixed"] = mixed_up
     node.stop()
-    return told
+    return figures
 
 
 def answering(series: list[Path], folder: Path) -> dict[str, Any]:
@@ -136,10 +136,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         series = sorted(make_inputs(folder / "inputs", 1).series.iterdir())
-        told = {"machine": machine(), **receiving(series, folder), **answering(series, folder)}
-    print(json.dumps(told, indent=2))
+        figures = {"machine": machine(), **receiving(series, folder), **answering(series, folder)}
+    print(json.dumps(figures, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -63,16 +63,16 @@ class Comparison:
     """What two readers make of one folder.
 
     Args:
-        name: Of the folder.
+        name: Name of the folder.
         theirs: Volumes of dcm2niix.
         ours: Volumes of meninx.
-        told: Codes of meninx's warnings and reasons of what it refuses.
+        codes: Codes of meninx's warnings and reasons of what it refuses.
     """
 
     name: str
     theirs: tuple[Volume, ...]
     ours: tuple[Volume, ...]
-    told: tuple[str, ...]
+    codes: tuple[str, ...]
 
     @property
     def differences(self) -> list[str]:
@@ -99,8 +99,8 @@ class Comparison:
             for volumes in (self.theirs, self.ours)
         ]
         counts = [str(len(self.theirs)), str(len(self.ours))]
-        told = ", ".join(f"`{code}`" for code in self.told) or "-"
-        return [self.name, *counts, *slices, "; ".join(self.differences) or "none", told]
+        texts = ", ".join(f"`{code}`" for code in self.codes) or "-"
+        return [self.name, *counts, *slices, "; ".join(self.differences) or "none", texts]
 
 
 HEADING = ["folder", "volumes: dcm2niix", "meninx", "slices: dcm2niix", "meninx", "differences",
@@ -122,10 +122,10 @@ def compare(folder: Path) -> Comparison:
     """
     errors: list[InputError] = []
     scans = list(read_scans(folder, errors.append))
-    told = {warning.code for scan in scans for warning in scan.warnings}
-    told |= {error.reason for error in errors}
+    codes = {warning.code for scan in scans for warning in scan.warnings}
+    codes |= {error.reason for error in errors}
     ours = tuple(Volume.of(one.voxels, one.affine) for one in scans if one.affine is not None)
-    return Comparison(folder.name, tuple(by_dcm2niix(folder)), ours, tuple(sorted(told)))
+    return Comparison(folder.name, tuple(by_dcm2niix(folder)), ours, tuple(sorted(codes)))
 
 
 def by_dcm2niix(folder: Path) -> Iterator[Volume]:

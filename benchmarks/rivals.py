@@ -78,7 +78,7 @@ def main() -> None:
         for _ in range(TURNS):
             times["meninx"] += milliseconds(sys.executable, MENINX, picture)
             times[RIVAL] += milliseconds(rival, OTHER, picture)
-    told = {
+    figures = {
         "machine": machine(),
         "one picture of 512 px, ms": {
             name: dict(zip(("median", "p95"), np.percentile(part, (50, 95)).tolist(), strict=True))
@@ -86,10 +86,10 @@ def main() -> None:
         },
     }
     medians = {name: np.median(part) for name, part in times.items()}
-    told["times as fast"] = float(medians[RIVAL] / medians["meninx"])
-    print(json.dumps(told, indent=2))
+    figures["times as fast"] = float(medians[RIVAL] / medians["meninx"])
+    print(json.dumps(figures, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ AT_ONCE, DIFFERENT, LISTED = 50, 5, 10_000
 
 
 class Running:
-    """Hold a server and its worker, in processes of their own."""
+    """A server and its worker, in processes of their own."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -131,8 +131,8 @@ def browser_seconds(port: int, study: str) -> dict[str, float]:
     """Return what a reader waits for in Debian's Chromium, without a graphics card.
 
     Args:
-        port: Of the server.
-        study: With a scored series.
+        port: Port of the server.
+        study: Id of a study with a scored series.
 
     Returns:
         Seconds until the worklist is drawn, and from the click on a study to its first image.
@@ -201,16 +201,16 @@ def measured(folder: Path) -> dict[str, Any]:
     cases = [made[n % DIFFERENT] | {"note.txt": f"{n}".encode()} for n in range(AT_ONCE)]
     running = Running(settings.data)
     client = Client(running.port)
-    told: dict[str, Any] = {"machine": machine(), "page shell, s": client.seconds("/account")}
+    figures: dict[str, Any] = {"machine": machine(), "page shell, s": client.seconds("/account")}
     study = client.upload(series, "192 slices")
-    told["192 slices, end of upload to finding, s"] = client.wait(study)
-    told["study page, s"] = client.seconds(f"/studies/{study}")
-    told["its volume to the viewer, s"] = client.seconds(f"/studies/{study}/files/0.nii", 5)
+    figures["192 slices, end of upload to finding, s"] = client.wait(study)
+    figures["study page, s"] = client.seconds(f"/studies/{study}")
+    figures["its volume to the viewer, s"] = client.seconds(f"/studies/{study}/files/0.nii", 5)
     many_listed(settings)
     htmx = {"hx-request": "true"}
-    told[f"worklist of {LISTED} studies, s"] = client.seconds("/", **htmx)
-    told["searched, s"] = client.seconds("/?search=listed+77", **htmx)
-    told |= browser_seconds(running.port, study)
+    figures[f"worklist of {LISTED} studies, s"] = client.seconds("/", **htmx)
+    figures["searched, s"] = client.seconds("/?search=listed+77", **htmx)
+    figures |= browser_seconds(running.port, study)
     before = running.megabytes()
     began = time.perf_counter()
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -222,21 +222,21 @@ def measured(folder: Path) -> dict[str, Any]:
             time.sleep(3)
             running.kill(what)
         received = {one.result() for one in sent}
-    told[f"{AT_ONCE} uploads at once: worklist meanwhile, s"] = max(answered)
+    figures[f"{AT_ONCE} uploads at once: worklist meanwhile, s"] = max(answered)
     for one in received:
         client.wait(one)
-    told[f"{AT_ONCE} uploads at once, killed three times, until all are scored, s"] = (
+    figures[f"{AT_ONCE} uploads at once, killed three times, until all are scored, s"] = (
         time.perf_counter() - began
     )
-    told["server's memory before and after, MB"] = [before, running.megabytes()]
+    figures["server's memory before and after, MB"] = [before, running.megabytes()]
     with sqlite3.connect(settings.data / "meninx.sqlite") as database:
         counts = dict(database.execute(
             "select study_id, count(*) from audit where action = 'scored' group by study_id"
         ))  # fmt: skip
-    told["lost"] = AT_ONCE - len(received & set(counts))
-    told["scored twice"] = sum(counts[one] > 1 for one in received)
+    figures["lost"] = AT_ONCE - len(received & set(counts))
+    figures["scored twice"] = sum(counts[one] > 1 for one in received)
     running.stop()
-    return told
+    return figures
 
 
 def main() -> None:
@@ -245,10 +245,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        told = measured(Path(folder))
-    print(json.dumps(told, indent=2))
+        figures = measured(Path(folder))
+    print(json.dumps(figures, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

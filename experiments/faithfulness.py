@@ -55,7 +55,7 @@ PANEL = 260
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """Hold a slice as the network sees it, and its lesion there, both of shape (s, s)."""
+    """A slice as the network sees it, and its lesion there, both of shape (s, s)."""
 
     name: str
     unit: FloatImage
@@ -102,7 +102,7 @@ class Measure:
     """Measure maps of one detector.
 
     Args:
-        detector: That is explained.
+        detector: Detector whose heat maps are explained.
         network: The same weights in PyTorch.
     """
 
@@ -199,8 +199,8 @@ def main() -> None:
         for way in measure.ways:
             found = means_of([measure.of(lesion, way) for lesion in lesions])
             table[name]["methods"][way] = found
-            told = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
-            print(f"{name:14} {way:17} {told}", flush=True)
+            figures = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
+            print(f"{name:14} {way:17} {figures}", flush=True)
     if options.json:
         told_all = {"model": detector.model, "sets": table}
         options.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")

@@ -104,9 +104,9 @@ def is_caught(copy: Path, fault: Fault) -> bool:
     finally:
         path.write_text(whole, encoding="utf-8")
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    told = failed[0].partition(" - ")[0] if failed else "NOT CAUGHT"
+    outcome = failed[0].partition(" - ")[0] if failed else "NOT CAUGHT"
     print(
-        f"{fault.file}: {fault.instead[:50]!r}: {told} ({time.monotonic() - began:.0f} s)",
+        f"{fault.file}: {fault.instead[:50]!r}: {outcome} ({time.monotonic() - began:.0f} s)",
         flush=True,
     )
     return done.returncode != 0

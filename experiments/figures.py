@@ -49,10 +49,10 @@ SLICE_FIGURES = {
 
 def people_table() -> str:
     """Return the table of people held out: the slices of tumor patients, by sequence."""
-    told = _read("people.json")["slices"]
+    stored = _read("people.json")["slices"]
     rows = [["people held out", *SLICE_FIGURES.values()], ["---"] * 5]
     for sequence in SEQUENCES:
-        own = told[sequence]
+        own = stored[sequence]
         rows.append([f"{sequence}, {own['people']} people, {own['slices']} slices",
                      *(_bracketed(own["all"][key]) for key in SLICE_FIGURES)])  # fmt: skip
     return as_table(rows)
@@ -60,24 +60,24 @@ def people_table() -> str:
 
 def sites_table() -> str:
     """Return the same by hospital, and of tumors that cover over 3 % of the head."""
-    told = _read("people.json")["slices"]
+    stored = _read("people.json")["slices"]
     rows = [["sequence", "of", *SLICE_FIGURES.values()], ["---"] * 6]
     for sequence in SEQUENCES:
         for key, name in (("HT", "hospital HT"), ("DU", "hospital DU"), ("large", "over 3 %")):
-            own = told[sequence][key]
+            own = stored[sequence][key]
             rows.append([sequence, name, *(_bracketed(own[key]) for key in SLICE_FIGURES)])
     return as_table(rows)
 
 
 def summary_table() -> str:
     """Return what the README says: five rows."""
-    told = _read("people.json")
+    stored = _read("people.json")
     rows = [["", "reached", "without looking at the brain"], ["---"] * 3]
     for sequence in SEQUENCES:
-        own = told["slices"][sequence]
+        own = stored["slices"][sequence]
         figures = (_bracketed(own["all"][key]) for key in ("pooled", "baseline"))
         rows.append([f"{sequence}, {own['people']} people: AUROC over slices", *figures])
-    answered = told["scans by all others"]
+    answered = stored["scans by all others"]
     tumor, free = answered["tumor"], answered["tumor-free"]
     called = _percent(tumor["shares"]["tumor"])
     rows.append([f"{tumor['scans']} scans with a tumor: answered *tumor*", called, ""])
@@ -103,10 +103,10 @@ def answers_table(*, whole: bool = False) -> str:
     Args:
         whole: By sequence and site too.
     """
-    told = _read("people.json")
+    stored = _read("people.json")
     rows = [["people held out", "judged by", "scans", *ANSWERS.values()], ["---"] * 7]
     for part, judged_by in ANSWERED.items():
-        for name, own in told[part].items():
+        for name, own in stored[part].items():
             if "," in name and not (whole and part == "scans by all others"):
                 continue
             cells = [_percent(own["shares"][key]) for key in ANSWERS]
@@ -123,9 +123,9 @@ JUDGED_BY = ("pooled", "within", "peak", "scans")
 
 def candidates_table() -> str:
     """Return what each candidate reached on people that it never saw."""
-    told = _read("candidates.json")
-    every = dict(told["three epochs each"])
-    every |= {name: told[name] for name in told if name.endswith("part")}
+    stored = _read("candidates.json")
+    every = dict(stored["three epochs each"])
+    every |= {name: stored[name] for name in stored if name.endswith("part")}
     heading = [
         "candidate",
         "number",
@@ -177,14 +177,14 @@ def curated_table() -> str:
 
     That fold fitted the operating points: figures that need one are left out.
     """
-    told = _read("curated.json")
-    figures, types = told["figures"], told["types"]
+    stored = _read("curated.json")
+    figures, types = stored["figures"], stored["types"]
     rows = {
-        f"{told['cases']} pictures, {told['tumors']} of tumors: AUROC": figures["auroc"],
+        f"{stored['cases']} pictures, {stored['tumors']} of tumors: AUROC": figures["auroc"],
         "average precision": figures["average_precision"],
-        **{f"shortcut probe, {k}: AUROC": v for k, v in told["shortcuts"].items()},
-        "detector less best probe": told["auroc_less_best_shortcut"],
-        "hottest pixel in the tumor": told["segmentation"]["hottest pixel in the tumor"],
+        **{f"shortcut probe, {k}: AUROC": v for k, v in stored["shortcuts"].items()},
+        "detector less best probe": stored["auroc_less_best_shortcut"],
+        "hottest pixel in the tumor": stored["segmentation"]["hottest pixel in the tumor"],
         "type of Cheng's tumors (3 classes), accuracy": types["accuracy"],
         "type of Cheng's tumors, macro F1": types["macro_f1"],
     }
@@ -199,9 +199,9 @@ def as_table(rows: Iterable[Iterable[str]]) -> str:
 
 def bench_table() -> str:
     """Return the table of times, as `meninx bench` prints it."""
-    told = _read("bench.json")
-    rows = [[told["machine"], "median", "95th percentile"], ["---"] * 3]
-    return as_table([*rows, *map(list, rows_of(told))])
+    stored = _read("bench.json")
+    rows = [[stored["machine"], "median", "95th percentile"], ["---"] * 3]
+    return as_table([*rows, *map(list, rows_of(stored))])
 
 
 # What was to be reached on two cores, and hoped for: `at most` or, of ratios, `at least`.
@@ -215,13 +215,13 @@ SPEED_TARGETS = {
 
 def speed_targets_table() -> str:
     """Return the table of times beside what was to be reached."""
-    told = _read("bench.json")
-    own = told["runtimes"]["onnxruntime"]
+    stored = _read("bench.json")
+    own = stored["runtimes"]["onnxruntime"]
     picture = own["one picture of 512 px, ms"]
-    eager = told["ResNet-18 of torchvision, eager, network alone, ms"]["median"]
+    eager = stored["ResNet-18 of torchvision, eager, network alone, ms"]["median"]
     values = (
         picture["file to finding"]["median"], picture["file to finding"]["p95"],
-        eager / picture["infer"]["median"], told["cold command, one picture, s"],
+        eager / picture["infer"]["median"], stored["cold command, one picture, s"],
         own["series of 192 slices, read and scored, s"],
         own["most memory, series, MB"],
     )  # fmt: skip
@@ -243,12 +243,12 @@ def start_table() -> str:
 
 def growth_table() -> str:
     """Return the table of time and memory along a long folder, and of longer and longer series."""
-    told = _read("growth.json")
+    stored = _read("growth.json")
     rows = [["one after the other", "s", "each, ms", "memory, MB"], ["---"] * 4]
     rows += [
         [f"{row[unit]:,} {unit}", f"{row['s']:.2f}", f"{1e3 * row['s'] / row[unit]:.1f}",
          f"{row['MB']:.0f}"]
-        for unit, part in (("pictures", told["folder"][::3]), ("slices", told["series"]))
+        for unit, part in (("pictures", stored["folder"][::3]), ("slices", stored["series"]))
         for row in part
     ]  # fmt: skip
     return as_table(rows)
@@ -259,8 +259,8 @@ def served_table(what: str, source: str) -> str:
     rows = [[what, "measured"], ["---"] * 2]
     for name, value in _read(source).items():
         values = value if isinstance(value, list) else [value]
-        told = (f"{one:.3g}" if isinstance(one, float) else str(one) for one in values)
-        rows.append([name, ", ".join(told)])
+        texts = (f"{one:.3g}" if isinstance(one, float) else str(one) for one in values)
+        rows.append([name, ", ".join(texts)])
     return as_table(rows)
 
 
@@ -272,22 +272,22 @@ CLINICAL_SLICES, MEASURED_SLICES = 150, 3
 
 def projection_table() -> str:
     """Return what larger archives would take, from parts that were measured."""
-    told = _read("archive.json")
-    core = told["one worker, s"] / told["series"] * CLINICAL_SLICES / MEASURED_SLICES
-    ledger = told["ledger, units a second"]
+    stored = _read("archive.json")
+    core = stored["one worker, s"] / stored["series"] * CLINICAL_SLICES / MEASURED_SLICES
+    ledger = stored["ledger, units a second"]
     heading = ["series of 150 slices", "cores", "scoring, h", "sorting, h", "ledger, h",
                "walking, h", "table, GB", "bottleneck"]  # fmt: skip
     rows = [heading, ["---"] * len(heading)]
     for series, cores in PROJECTED:
-        sorting = series * CLINICAL_SLICES / told["sorting, files a second and core"]
+        sorting = series * CLINICAL_SLICES / stored["sorting, files a second and core"]
         # The walk is one task and the ledger one process, however many cores score and sort.
         hours = {
             "scoring": series * core / cores / 3600,
             "sorting": sorting / cores / 3600,
             "ledger": series / ledger / 3600,
-            "walking": series / told["walking, folders a second"] / 3600,
+            "walking": series / stored["walking, folders a second"] / 3600,
         }
-        size = series * told["bytes a row"] * CLINICAL_SLICES / MEASURED_SLICES / 1e9
+        size = series * stored["bytes a row"] * CLINICAL_SLICES / MEASURED_SLICES / 1e9
         slowest = max(hours, key=lambda name: hours[name])
         rows.append([f"{series:,}", str(cores), *(f"{value:.1f}" for value in hours.values()),
                      f"{size:.1f}", slowest])  # fmt: skip
@@ -296,11 +296,11 @@ def projection_table() -> str:
 
 def rivals_table() -> str:
     """Return the table of one picture's time beside another program's."""
-    told = _read("rivals.json")
+    stored = _read("rivals.json")
     rows = [["one picture of 512 px, ms", "median", "95th percentile"], ["---"] * 3]
     rows += [[name, f"{one['median']:.1f}", f"{one['p95']:.1f}"]
-             for name, one in told["one picture of 512 px, ms"].items()]  # fmt: skip
-    return as_table([*rows, ["times as fast", f"{told['times as fast']:.1f}", ""]])
+             for name, one in stored["one picture of 512 px, ms"].items()]  # fmt: skip
+    return as_table([*rows, ["times as fast", f"{stored['times as fast']:.1f}", ""]])
 
 
 def int8_table() -> str:
@@ -319,20 +319,20 @@ def int8_table() -> str:
 def splits_table() -> str:
     """Return the table of the same recipe on the same pictures, split fairly and leaking."""
     names = {"grouped": "copies kept together", "random": "picture by picture (leaking)"}
-    told = {split: _read(f"navoneel-{split}.json") for split in names}
+    stored = {split: _read(f"navoneel-{split}.json") for split in names}
     rows = [["5 folds, all pictures out of fold", *names.values()], ["---"] * 3]
     for figure in ("auroc", "average_precision", "sensitivity", "specificity", "accuracy", "f1"):
         rows.append(
-            [figure.replace("_", " "), *(_interval(told[s]["figures"][figure]) for s in names)]
+            [figure.replace("_", " "), *(_interval(stored[s]["figures"][figure]) for s in names)]
         )
     for probe in ("file", "intensity", "both"):
         rows.append(
             [f"shortcut probe, {probe}: AUROC"]
-            + [_interval(told[split]["shortcuts"][probe]) for split in names]
+            + [_interval(stored[split]["shortcuts"][probe]) for split in names]
         )
     rows.append(
         ["detector less best probe"]
-        + [_interval(told[split]["auroc_less_best_shortcut"]) for split in names]
+        + [_interval(stored[split]["auroc_less_best_shortcut"]) for split in names]
     )
     return as_table(rows)
 
@@ -345,18 +345,18 @@ def _interval(figure: dict[str, float]) -> str:
 
 def copies_table() -> str:
     """Return the table of times and of copies found."""
-    told = _read("copies.json")
-    rows = [["what", "measured"], ["---", "---"], *([k, str(v)] for k, v in told.items())]
+    stored = _read("copies.json")
+    rows = [["what", "measured"], ["---", "---"], *([k, str(v)] for k, v in stored.items())]
     return as_table(rows)
 
 
 def finetuning_table() -> str:
     """Return the table of what given weights are worth to somebody with few pictures."""
-    told = _read("finetuning.json")
-    (learned,) = told["learned from"]
-    rows = [[f"learned from {learned} pictures, tested on {told['tested on']}", "AUROC"]]
+    stored = _read("finetuning.json")
+    (learned,) = stored["learned from"]
+    rows = [[f"learned from {learned} pictures, tested on {stored['tested on']}", "AUROC"]]
     rows.append(["---"] * 2)
-    for name, found in told["auroc"].items():
+    for name, found in stored["auroc"].items():
         value, low, high = found["mean"]
         rows.append([name, f"{value:.3f} [{low:.3f}, {high:.3f}]"])
     return as_table(rows)
@@ -389,10 +389,10 @@ def explanation_table() -> str:
     figures = next(iter(next(iter(sets.values()))["methods"].values()))
     rows = [["slices", "map", *(name.replace("_", " ") for name in figures)]]
     rows.append(["---"] * len(rows[0]))
-    for name, told in sets.items():
-        for method, values in told["methods"].items():
+    for name, stored in sets.items():
+        for method, values in stored["methods"].items():
             rows.append(
-                [f"{name}, {told['slices']}", method, *(f"{v:.2f}" for v in values.values())]
+                [f"{name}, {stored['slices']}", method, *(f"{v:.2f}" for v in values.values())]
             )
     return as_table(rows)
 

@@ -1,7 +1,7 @@
 """Compare learning from 50 pictures of one's own: from given weights, and from scratch.
 
 Each fold of a collection in turn is all that is learned from. The test is what the weights never
-saw: pictures whose slice lies in the fold that they were kept from, told by experiments/overlap.py.
+saw: pictures whose slice lies in the fold that they were kept from; experiments/overlap.py.
 Run: python experiments/finetuning.py MANIFEST --weights FILE --overlap JSON --fold 1 --output RUNS
 """
 
@@ -108,8 +108,8 @@ def main() -> None:
         output = options.output / name.replace(" ", "-")
         table[name] = auroc_of(test, answers(test, rest, recipe, weights, output, options.parts))
         mean, low, high = table[name]["mean"]
-        told = " ".join(f"{value:.3f}" for value in table[name]["parts"])
-        print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}], each {told}", flush=True)
+        parts = " ".join(f"{value:.3f}" for value in table[name]["parts"])
+        print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}], each {parts}", flush=True)
     if options.json:
         told_all = {"learned from": learned, "tested on": len(test), "auroc": table}
         options.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")

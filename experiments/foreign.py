@@ -34,7 +34,7 @@ def all_kinds(seed: int = 0, each: int = 40) -> dict[str, list[Picture]]:
     """Return pictures by kind.
 
     Args:
-        seed: Of what is random.
+        seed: Seed of the random draws.
         each: Pictures of every kind that is drawn by code.
 
     Returns:

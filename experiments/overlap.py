@@ -35,11 +35,11 @@ def main() -> None:
         for index in members:
             if index < len(own):
                 folds[index] |= known
-    told = {str(path.relative_to(options.folder)): sorted(folds[index])
+    seen_in = {str(path.relative_to(options.folder)): sorted(folds[index])
             for index, path in enumerate(own)}  # fmt: skip
-    options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    seen = sum(bool(value) for value in told.values())
-    print(f"{seen} of {len(told)} show a slice of the manifest")
+    options.json.write_text(json.dumps(seen_in, indent=1) + "\n", encoding="utf-8")
+    seen = sum(bool(value) for value in seen_in.values())
+    print(f"{seen} of {len(seen_in)} show a slice of the manifest")
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ DAMAGES: dict[str, Damage] = {
     **{f"blurred, sigma {sigma} of 256 px": _blurred(sigma) for sigma in (1, 2, 4)},
     **{f"motion, {count} blocks of k-space": _moved(count) for count in (1, 3, 8)},
     **{f"noise, {share:.0%} of the brightest": _noisy(share) for share in (0.05, 0.1, 0.2)},
-    **{f"ghosted, {share:.0%}": _ghosted(share) for share in (0.1, 0.2, 0.4)},
+    **{f"ghosting, {share:.0%}": _ghosted(share) for share in (0.1, 0.2, 0.4)},
     **{f"cropped, {share:.0%} of each side": _cropped(share) for share in (0.1, 0.3, 0.5)},
     **{f"JPEG, quality {quality}": _jpeg(quality) for quality in (50, 20, 5)},
     **{f"resolution, one {times}th": _coarse(times) for times in (2, 4, 8)},
@@ -250,7 +250,7 @@ def plot_damages(table: dict[str, Any], stem: Path) -> None:
     """Draw what is refused of damaged pictures, and what the rest is worth.
 
     Args:
-        table: As `damaged` returns it.
+        table: Shares by kind of damage, from `damaged`.
         stem: Path without a suffix.
     """
     names = list(table)
@@ -289,8 +289,8 @@ def main() -> None:
         print(f"{name:48} {row['pictures']:4}  refused {row['refused']:.3f}  {row['reasons']}")
     for name, row in found["damaged"].items():
         values = [row[key] for key in ("refused", "auroc", "hottest pixel in the tumor")]
-        told = "  ".join("   - " if value is None else f"{value:.3f}" for value in values)
-        print(f"{name:48} {told}")
+        shares = "  ".join("   - " if value is None else f"{value:.3f}" for value in values)
+        print(f"{name:48} {shares}")
     if options.plot:
         plot_damages(found["damaged"], options.plot)
     if options.json:

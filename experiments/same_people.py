@@ -221,9 +221,9 @@ class Ladder:
         """Return the pose nearby that makes values most alike, and their correlation.
 
         Args:
-            level: Which blur.
-            pose: To begin with.
-            points: Of the volume.
+            level: Index of the blur.
+            pose: Initial pose, shape (12,).
+            points: Points of the volume.
             values: The volume's there.
             steps: At most.
             trust: How much a better correlation counts against an unlikely pose.
@@ -232,8 +232,8 @@ class Ladder:
             Pose and correlation.
         """
         damping = 1e-2
-        likeness, slopes, lacking = self._look(level, pose, points, values)
-        cost = _cost(likeness, pose, trust)
+        correlation, slopes, lacking = self._look(level, pose, points, values)
+        cost = _cost(correlation, pose, trust)
         for _ in range(steps):
             square = trust * slopes.T @ slopes + np.diag(1 / SPREAD**2)
             push = trust * slopes.T @ lacking - pose / SPREAD**2
@@ -243,7 +243,7 @@ class Ladder:
             new_cost = _cost(new, tried, trust)
             if new_cost < cost:
                 gained, damping = cost - new_cost, damping / 4
-                pose, likeness, cost = tried, new, new_cost
+                pose, correlation, cost = tried, new, new_cost
                 slopes, lacking = new_slopes, new_lacking
                 if gained < 1e-3:
                     break
@@ -251,12 +251,12 @@ class Ladder:
                 break
             else:
                 damping *= 8
-        return pose, likeness
+        return pose, correlation
 
     def _look(
         self, level: int, pose: Array, points: Array, values: Array
     ) -> tuple[float, Array, Array]:
-        """Return the correlation, its slopes by the pose, and what of the volume is not told."""
+        """Return the correlation, its slopes by the pose, and the residual of the volume."""
         where = places(self.stack, pose, points)
         gray, *slopes = (sampled(one, where) for one in self.levels[level])
         gray = gray - gray.mean()
@@ -264,17 +264,17 @@ class Ladder:
         wanted = wanted / max(float(np.linalg.norm(wanted)), 1e-6)
         length = max(float(np.linalg.norm(gray)), 1e-6)
         unit = gray / length
-        likeness = float(unit @ wanted)
+        correlation = float(unit @ wanted)
         by_matrix = np.concatenate([slope[:, None] * points for slope in slopes], axis=1)
         whole = np.concatenate([by_matrix @ _matrix_slopes(pose), np.stack(slopes, axis=1)], axis=1)
-        whole = whole[:, [0, 1, 2, 9, 10, 11, 3, 4, 5, 6, 7, 8]] * (max(likeness, 0.05) / length)
+        whole = whole[:, [0, 1, 2, 9, 10, 11, 3, 4, 5, 6, 7, 8]] * (max(correlation, 0.05) / length)
         whole = whole - whole.mean(axis=0)
         whole = whole - unit[:, None] * (unit @ whole)
-        return likeness, whole, wanted - likeness * unit
+        return correlation, whole, wanted - correlation * unit
 
 
-def _cost(likeness: float, pose: Array, trust: float) -> float:
-    return trust * (1 - max(likeness, 0.0) ** 2) + float(((pose / SPREAD) ** 2).sum())
+def _cost(correlation: float, pose: Array, trust: float) -> float:
+    return trust * (1 - max(correlation, 0.0) ** 2) + float(((pose / SPREAD) ** 2).sum())
 
 
 def _matrix_slopes(pose: Array) -> Array:
@@ -318,9 +318,9 @@ def first_poses(stacks: dict[str, list[Stack]], means: dict[str, Target]) -> Pos
 def _sandbox(found: list[tuple[Array, float]]) -> list[tuple[Array, float]]:
     """Return the first of poses that differ little."""
     kept: list[tuple[Array, float]] = []
-    for pose, likeness in found:
+    for pose, correlation in found:
         if all(np.abs((pose - other) / SPREAD).max() > 0.2 for other, _ in kept):
-            kept.append((pose, likeness))
+            kept.append((pose, correlation))
     return kept
 
 
@@ -361,10 +361,10 @@ def disguised(stack: Stack, pose: Array, brain: NDArray[np.bool_], seed: int) ->
     """Return a stack as such a volume: turned, scaled, sheared, without skull, other grays.
 
     Args:
-        stack: Of a person.
+        stack: Slices of a person.
         pose: How the mean of all volumes lies in it.
-        brain: Of some case: what is left of the head.
-        seed: Of the turn and the grays.
+        brain: Brain mask of some case, to strip the head by.
+        seed: Seed of the turn and of the grays.
 
     Returns:
         A volume with its tumor.
@@ -387,12 +387,12 @@ def disguised(stack: Stack, pose: Array, brain: NDArray[np.bool_], seed: int) ->
 
 def verdict(pairs: list[Pair]) -> dict[str, object]:
     """Return a case's best person, the next, and by how much the best stands out."""
-    told: dict[str, object] = {"case": pairs[0].case, "people": len(pairs)}
+    results: dict[str, object] = {"case": pairs[0].case, "people": len(pairs)}
     for what in ("whole", "detail"):
         ranked = sorted(pairs, key=lambda pair: getattr(pair, what), reverse=True)
         others = np.array([getattr(pair, what) for pair in ranked[1:]])
         best = getattr(ranked[0], what)
-        told[what] = {
+        results[what] = {
             "best": ranked[0].person,
             "ncc": round(best, 3),
             "runner-up": ranked[1].person,
@@ -401,8 +401,8 @@ def verdict(pairs: list[Pair]) -> dict[str, object]:
             "z": round(float((best - others.mean()) / others.std()), 2),
             "dice of the first three": [round(pair.dice, 2) for pair in ranked[:3]],
         }
-    told["best dice"] = round(max(pair.dice for pair in pairs), 2)
-    return told
+    results["best dice"] = round(max(pair.dice for pair in pairs), 2)
+    return results
 
 
 def turned(pose: Array) -> Array:
@@ -449,13 +449,13 @@ def controls(
         )
         for number, stack in enumerate(chosen)
     ]
-    told = []
+    results = []
     for name, pairs in search(cases, mean, stacks, poses).items():
         without = [pair for pair in pairs if pair.person != name]
         own = next(pair for pair in pairs if pair.person == name)
         row = {"own dice": round(own.dice, 2), "present": verdict(pairs)}
-        told.append({"case": name, **row, "left out": verdict(without)})
-    return told
+        results.append({"case": name, **row, "left out": verdict(without)})
+    return results
 
 
 def draw(folder: Path, cases: list[Case], stacks: list[Stack], pairs: list[Pair]) -> None:
@@ -491,7 +491,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--pictures", type=Path)
     options = parser.parse_args()
-    began, told = time.perf_counter(), {}
+    began, results = time.perf_counter(), {}
     stacks = {name: read_stacks(options.data / "lgg", name) for name in ("flair", "t1", "t1c")}
     known = {name: read_cases(options.data / "volumes", *name) for name in KNOWN}
     means = {name[1]: target_of(mean_case(cases)) for name, cases in known.items()}
@@ -503,21 +503,21 @@ def main() -> None:
         mirror = search(cases[:MIRRORED], mean, own, poses, flip=True)
         other = stacks["t1c"] if sequence == "t1" else own
         again = controls(mean, cases, own, other, poses) if other is not own else []
-        told[f"{volumes} {sequence}"] = {
+        results[f"{volumes} {sequence}"] = {
             "cases": [verdict(pairs) for pairs in found.values()],
             "mirrored": [verdict(pairs) for pairs in mirror.values()],
             "controls": controls(mean, cases, own, own, poses),
             **({"controls in t1c": again} if again else {}),
         }
         print(f"{volumes} {sequence}: {time.perf_counter() - began:.0f} s", flush=True)
-        for row in told[f"{volumes} {sequence}"]["cases"]:
+        for row in results[f"{volumes} {sequence}"]["cases"]:
             print(json.dumps(row), flush=True)
         if options.pictures:
             folder = options.pictures / f"{volumes}-{sequence}"
             folder.mkdir(parents=True, exist_ok=True)
             for pairs in found.values():
                 draw(folder, cases, own, pairs)
-    options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

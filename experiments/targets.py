@@ -18,7 +18,7 @@ from meninx.assess.pages import embedded
 
 @dataclass(frozen=True)
 class Target:
-    """Hold one row.
+    """A target and what was measured: one row of the table.
 
     Args:
         what: Is measured.
@@ -82,14 +82,14 @@ SHARES = (
 
 def people_targets(folder: Path) -> Iterator[Target]:
     """Yield the rows of people held out."""
-    told = json.loads((folder / "people.json").read_text(encoding="utf-8"))
+    people = json.loads((folder / "people.json").read_text(encoding="utf-8"))
     for what, (part, key, wanted) in PEOPLE.items():
         for sequence, (must, aim) in wanted.items():
-            value, low, high = told["slices"][sequence][part][key]
+            value, low, high = people["slices"][sequence][part][key]
             name = f"people held out, {sequence}, {what}"
             yield Target(name, must, aim, value, f"[{low:.3f}, {high:.3f}]")
     for who, answer, must, aim, at_most in SHARES:
-        share = told["scans by all others"][who]["shares"][answer]
+        share = people["scans by all others"][who]["shares"][answer]
         yield Target(f"scans of {who} people answered {answer}", must, aim, share["value"],
                      f"[{share['low']:.3f}, {share['high']:.3f}]", at_most)  # fmt: skip
 
@@ -107,13 +107,13 @@ def targets(folder: Path) -> Iterator[Target]:
             yield Target(f"{name}, {NAMES[key]}", must, aim, value, f"[{low:.3f}, {high:.3f}]")
     for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         one = types[key]
-        told = f"[{one['low']:.3f}, {one['high']:.3f}]"
-        yield Target(f"type, Cheng's fold 1, {name}", 0.90, 0.95, one["value"], told)
+        interval = f"[{one['low']:.3f}, {one['high']:.3f}]"
+        yield Target(f"type, Cheng's fold 1, {name}", 0.90, 0.95, one["value"], interval)
     for name in ("healthy adult", "healthy phantoms"):
         counts = volumes["called tumor"][name]
-        told = f"of {counts['scans']}"
+        scans = f"of {counts['scans']}"
         called = counts["answers"].get("tumor", 0)
-        yield Target(f"{name} answered tumor", 0, 0, called, told, at_most=True)
+        yield Target(f"{name} answered tumor", 0, 0, called, scans, at_most=True)
 
 
 def rows(folder: Path) -> list[list[str]]:
@@ -161,9 +161,9 @@ def main() -> None:
         write_page(options.folder, options.page)
         print(f"page: {options.page}")
     if options.compare:
-        told = differences(options.folder, options.compare)
-        print("\n".join(told) or "as written down")
-        raise SystemExit(bool(told))
+        changed = differences(options.folder, options.compare)
+        print("\n".join(changed) or "as written down")
+        raise SystemExit(bool(changed))
 
 
 if __name__ == "__main__":

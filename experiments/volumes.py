@@ -155,8 +155,10 @@ def measured(detector: Detector, data: Path, sets: list[str], maps: Path | None)
         }
         sick[name] = found
         slices = int(np.sum([len(result.tumor) for result in results]))
-        told = ", ".join(f"{k} {v:.3f} [{a:.3f}, {b:.3f}]" for k, (v, a, b) in table[name].items())
-        print(f"{name}: {len(results)} patients, {slices} slices: {told}", flush=True)
+        intervals = ", ".join(
+            f"{k} {v:.3f} [{a:.3f}, {b:.3f}]" for k, (v, a, b) in table[name].items()
+        )
+        print(f"{name}: {len(results)} patients, {slices} slices: {intervals}", flush=True)
     well = healthy(detector, data)
     called = {name: called_tumor(detector, found) for name, found in (sick | well).items()}
     return {"table": table, "called tumor": called, "referral": referral(sick, well)}

@@ -9,8 +9,8 @@ writeFileSync("../src/meninx/web/static/built/SOURCES", `${digest.digest("hex")}
 
 // The licenses of what is in the bundle go where it goes.
 const { packages } = JSON.parse(readFileSync("package-lock.json"));
-const texts = Object.entries(packages).filter(([path, told]) => path && !told.dev && !told.optional).map(([path, told]) => {
+const texts = Object.entries(packages).filter(([path, entry]) => path && !entry.dev && !entry.optional).map(([path, entry]) => {
   const name = readdirSync(path).find((file) => /^licen[cs]e/i.test(file));
-  return `${path.split("node_modules/").pop()} ${told.version} (${told.license})\n\n${name ? readFileSync(`${path}/${name}`, "utf8") : ""}`;
+  return `${path.split("node_modules/").pop()} ${entry.version} (${entry.license})\n\n${name ? readFileSync(`${path}/${name}`, "utf8") : ""}`;
 });
 writeFileSync("../src/meninx/web/static/built/LICENSES.txt", texts.join(`\n${"-".repeat(72)}\n`));

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 GLOSSARY = ROOT / "docs" / "design.md"
 TEXTS = (
     "src/meninx/**/*.py", "src/meninx/**/*.html", "release/*.py", "experiments/*.py",
-    "benchmarks/*.py", "frontend/*.js", "frontend/viewer/*.js", "recipes/*.toml", "docs/*.md",
+    "benchmarks/*.py", "frontend/*.js", "frontend/src/**/*.js", "recipes/*.toml", "docs/*.md",
     "README.md", "CONTRIBUTING.md",
 )  # fmt: skip
 # A diary of what was tried, in the words of its day; and the place of each word's last mention.
