@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes. All paths are relative, so
 # that a checkout may lie in a folder with spaces in its name.
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-web web test check format bench evidence detector docs fuzz picture lock clean
+.PHONY: help demo demo-web web test check format bench evidence detector docs wheel fuzz picture lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,7 @@ check: .venv/test.stamp  ## Lint, check types, layers and docstrings.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pydoclint --quiet src
+	$(BIN)/python tests/words.py
 
 format: .venv/test.stamp  ## Format the code.
 	$(BIN)/ruff check --fix .
@@ -69,6 +70,16 @@ detector: runs/sim.pack  ## Train the shipped detector again on MENINX_DATA, int
 	sh release/detector.sh
 endif
 
+wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv dist/venv
+	dist/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) dist/meninx-*.whl
+	dist/venv/bin/meninx --version
+	cd dist && venv/bin/meninx phantom phantoms --count 2
+	cd dist && venv/bin/meninx predict phantoms/studies --output findings
+	du -sm dist/venv | awk '{ print $$1 " MB installed"; exit $$1 > 400 }'
+
 docs: .venv/test.stamp  ## Build all pages into site/; a dead link or a missing name fails.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
@@ -86,7 +97,7 @@ lock: .venv/test.stamp  ## Write the versions now in .venv to requirements.lock.
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > $(LOCK)
 
 clean:  ## Remove what the targets made.
-	rm -rf site table .venv demo demo-web evidence explanations fuzz runs scans findings mydata meninx-node released results secret.key .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site dist table .venv demo demo-web evidence explanations fuzz runs scans findings mydata meninx-node released results secret.key .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/base.stamp: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
