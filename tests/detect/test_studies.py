@@ -265,7 +265,7 @@ def test_each_class_of_studies_is_kept_as_often_as_promised(detectors):
             logits = [evidence_of(study(sick), WITH_STUDY)[2] for _ in range(40)]
             held_out[sick] = tuple(np.sort(logits))
         scale = Calibrator(tumor_logits=held_out[True], tumor_free_logits=held_out[False])
-        calibration = replace(WITH_STUDY, study=replace(STUDY, scale=scale))
+        calibration = replace(WITH_STUDY, study=replace(STUDY, calibrator=scale))
         detector = detectors[0]
         detector.coverage = 0.9
         detector.card = replace(detector.card, calibration=calibration)
