@@ -36,7 +36,7 @@ from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
 from meninx.scan.raster import read_gray
-from meninx.scan.reading import read_scans
+from meninx.scan.reading import read_one
 from meninx.scan.scan import Scan
 from meninx.scan.scan import Sequence as Sequence_
 
@@ -260,25 +260,6 @@ def load_data(
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(pictures, folder / MANIFEST_NAME)
     return read_manifest(folder / MANIFEST_NAME, allow_leaks=allow_leaks)
-
-
-def read_one(path: Path) -> Scan:
-    """Read the one scan that a manifest's row names.
-
-    Args:
-        path: A picture, a volume or a folder with one DICOM series.
-
-    Returns:
-        The scan.
-
-    Raises:
-        DataError: If there are several.
-        InputError: If it can't be read.
-    """
-    scans = list(read_scans(path))
-    if len(scans) != 1:
-        raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
-    return scans[0]
 
 
 def stack_gap_mm(count: int) -> float:

@@ -22,11 +22,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_one
 from meninx.detect.calibration import slice_logits
 from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.engine import Engine
 from meninx.errors import ModelError
+from meninx.scan.reading import read_one
 
 FloatBatch = NDArray[np.float32]
 Format = Literal["fp32", "fp16", "int8"]

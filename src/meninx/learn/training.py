@@ -33,7 +33,6 @@ from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
 from meninx.learn.export import Origin, load_weights, save_weights
-from meninx.learn.heads import RealHead
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
 from meninx.learn.low_rank import take_shape
@@ -43,6 +42,7 @@ from meninx.learn.provenance import check_same_run, seen_before, write_provenanc
 from meninx.learn.recipe import Recipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
+from meninx.synthesis.packed_heads import RealHead
 
 # Training canvases are a little finer than the network's input, so that zooming in finds detail.
 CANVAS_ZOOM = 13 / 12

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
+from meninx.errors import DataError, InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.archives import archive_entries
 from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
@@ -58,6 +58,25 @@ def read_scans(
         raise errors[0]
     if errors:
         raise SeveralInputErrors(errors)
+
+
+def read_one(path: Path) -> Scan:
+    """Read the one scan of a file or folder that must hold no more, as a row of a manifest does.
+
+    Args:
+        path: A picture, a volume or a folder with one DICOM series.
+
+    Returns:
+        The scan.
+
+    Raises:
+        DataError: If there are several.
+        InputError: If it can't be read.
+    """
+    scans = list(read_scans(path))
+    if len(scans) != 1:
+        raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
+    return scans[0]
 
 
 def read_files(
