@@ -12,8 +12,8 @@ from pathlib import Path
 from meninx.data.manifest import read_manifest
 from meninx.detect.calibration import Calibration
 from meninx.learn.build_detector import BuildOptions, build_detector
+from meninx.learn.compress import KEPT
 from meninx.learn.export import Origin, load_weights
-from meninx.learn.low_rank import KEPT
 from meninx.learn.network import CellNetwork
 from meninx.learn.packing import unpack
 from meninx.learn.recipe import read_recipe

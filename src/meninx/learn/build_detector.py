@@ -12,10 +12,10 @@ from torch import Tensor
 from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
 from meninx.detect.preprocessing import Preprocessing
+from meninx.learn.compress import factorize
 from meninx.learn.dataset import CONTEXT, SliceDataset
 from meninx.learn.export import Origin, export_detector, recalibrate
 from meninx.learn.gate import fit_ood_model
-from meninx.learn.low_rank import factorize
 from meninx.learn.network import Backbone, CellNetwork
 from meninx.learn.recipe import Recipe
 from meninx.learn.type_head import fit_type_head

@@ -35,7 +35,6 @@ from meninx.learn.epochs import EpochTable, read_epochs
 from meninx.learn.export import Origin, load_weights, save_weights
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
-from meninx.learn.low_rank import take_shape
 from meninx.learn.module import DetectorTraining
 from meninx.learn.network import CELLS
 from meninx.learn.provenance import check_same_run, seen_before, write_provenance
@@ -303,7 +302,6 @@ def _fit(
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         loader.sampler.epoch = int(saved["epoch"]) + 1
-        take_shape(module, saved["state_dict"])
     kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
     callbacks: list[Callback] = [last]
     if validation_set is not None:
