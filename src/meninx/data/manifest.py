@@ -4,14 +4,14 @@ import csv
 import hashlib
 import io
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from meninx.data.items import Item, normal_sequence
-from meninx.data.tables import table_text, truth_of
+from meninx.data.rows import parse_row
+from meninx.data.tables import table_text
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import VOLUME_SUFFIXES
@@ -35,8 +35,6 @@ ALIASES = {
     "tumor": ("tumour", "class", "label", "target", "has_tumor", "klasse"),
     "tumor_type": ("tumour_type",),
 }  # fmt: skip
-# Tables that went through a data frame with empty cells say 3.0.
-_SLICE = re.compile(r"([+-]?[0-9]+)(\.0+)?")
 MAX_FAULTS = 20
 
 
@@ -233,26 +231,6 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     return names
 
 
-def parse_slice(text: str, place: str, faults: list[str]) -> int | None:
-    """Return the cell of the column `slice` as a position.
-
-    Args:
-        text: Such as `12` or `12.0`.
-        place: For messages, such as `line 3`.
-        faults: A cell that is no whole number is added here.
-
-    Returns:
-        None where the cell is empty or no whole number.
-    """
-    if not text:
-        return None
-    found = _SLICE.fullmatch(text)
-    if found is None:
-        faults.append(f"{place}: slice is {text!r}, expected a whole number")
-        return None
-    return int(found[1])
-
-
 def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
     """Return what keeps stacks from being neighboring slices of one person and sequence.
 
@@ -361,38 +339,25 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Picture:
     """Return one row as a Picture, adding what is wrong with it to `faults`."""
+    typed = parse_row(row, place, faults)
     picture = root / row["picture"]
     mask = root / row["mask"] if row["mask"] else None
-    further = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS}
-    position = parse_slice(further.pop("slice"), place, faults)
-    further["sequence"] = normal_sequence(further["sequence"])
-    if not row["picture"]:
-        faults.append(f"{place}: picture is empty")
     faults += [
         f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
     ]
-    told = truth_of(row["tumor"])
-    if told not in ("0", "1"):
-        faults.append(f"{place}: tumor is {row['tumor']!r}, expected 0 or 1")
-    tumor = told == "1"
-    kind = row["tumor_type"]
-    if kind not in (*TYPE_NAMES, "none", "unknown"):
-        faults.append(f"{place}: tumor_type is {kind!r}")
-    if tumor == (kind == "none"):
-        faults.append(f"{place}: tumor is {row['tumor']} but tumor_type is {kind!r}")
-    if not row["fold"].isdecimal():
-        faults.append(f"{place}: fold is {row['fold']!r}, expected a whole number")
+    texts = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS if name != "slice"}
+    texts["sequence"] = normal_sequence(texts["sequence"])
     return Picture(
         id=row["id"],
         picture=picture,
         mask=mask,
-        tumor=tumor,
-        tumor_type=kind if kind in TYPE_NAMES else None,
+        tumor=typed.tumor,
+        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
         group=row["group"] or row["id"],
-        fold=int(row["fold"]) if row["fold"].isdecimal() else 0,
+        fold=typed.fold,
         source=row["source"],
-        position=position,
-        **further,
+        position=typed.slice,
+        **texts,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
     )
 

@@ -23,7 +23,6 @@ from meninx.data.manifest import (
     Manifest,
     Picture,
     leaks_of,
-    parse_slice,
     raise_faults,
     read_header,
     read_manifest,
@@ -31,6 +30,7 @@ from meninx.data.manifest import (
     stack_faults,
     write_manifest,
 )
+from meninx.data.rows import parse_row
 from meninx.data.tables import NamedFiles, truth_of
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
@@ -613,35 +613,34 @@ def _item_of(
     tumor, kind = _truth_and_kind(cell("tumor"), label or cell("tumor_type").lower())
     file = files(row["picture"])
     mask = files(row["mask"]) if row.get("mask") else None
-    if not row["picture"]:
-        faults.append(f"{place}: picture is empty")
+    typed = parse_row(
+        {
+            "picture": row["picture"],
+            "tumor": tumor,
+            "tumor_type": kind or ("unknown" if tumor == "1" else "none"),
+            "fold": cell("fold") or "0",
+            "slice": cell("slice"),
+        },
+        place,
+        faults,
+    )
     faults += [f"{place}: {one} does not exist" for one in (file, mask) if one and not one.exists()]
-    if tumor not in ("0", "1"):
-        faults.append(f"{place}: tumor is {tumor!r}, expected 0 or 1")
-    if kind not in ("", "none", "unknown", *TYPE_NAMES):
-        faults.append(f"{place}: tumor_type is {kind!r}")
-    if (tumor == "1") == (kind == "none") and kind:
-        faults.append(f"{place}: tumor is {tumor} but tumor_type is {kind!r}")
-    fold = row.get("fold") or "0"
-    if not fold.isdecimal():
-        faults.append(f"{place}: fold is {fold!r}, expected a whole number")
-    person, position = cell("person"), parse_slice(cell("slice"), place, faults)
-    stack = cell("stack")
-    if not stack and person and position is not None:
+    person, stack = cell("person"), cell("stack")
+    if not stack and person and typed.slice is not None:
         # An unknown word still tells two sequences of a person apart.
         stack = f"{person}/{normal_sequence(cell('sequence')) or cell('sequence')}"
     return Item(
         file,
-        tumor=tumor == "1",
-        tumor_type=kind if kind in TYPE_NAMES else None,
+        tumor=typed.tumor,
+        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
         mask=mask,
         person=person,
         site=cell("site" if "site" in row else "source"),
         sequence=normal_sequence(cell("sequence")),
         stack=stack,
-        position=position,
+        position=typed.slice,
         group=row.get("group") or "",
-        fold=int(fold) if fold.isdecimal() else 0,
+        fold=typed.fold,
         split=row.get("split") or "",
         source=row.get("source") or path.resolve().parent.name,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
