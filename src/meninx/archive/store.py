@@ -293,7 +293,7 @@ class ListStore(FileStore):
                 table = parquet.ParquetFile(file)
                 if LIST_COLUMN not in table.schema_arrow.names:
                     raise OptionError(
-                        f"{self._list}: no column {LIST_COLUMN!r}, with a file or folder in each row"
+                        f"{self._list}: no column {LIST_COLUMN!r}, a file or folder in each row"
                     )
                 for batch in table.iter_batches(columns=[LIST_COLUMN]):
                     yield from map(self._tidy, batch.column(0).to_pylist())
@@ -302,7 +302,7 @@ class ListStore(FileStore):
             rows = csv.DictReader(file)
             if LIST_COLUMN not in (rows.fieldnames or ()):
                 raise OptionError(
-                    f"{self._list}: no column {LIST_COLUMN!r}, with a file or folder in each row"
+                    f"{self._list}: no column {LIST_COLUMN!r}, a file or folder in each row"
                 )
             yield from (self._tidy(row[LIST_COLUMN]) for row in rows)
 
