@@ -1,4 +1,4 @@
-"""Read and write the table that says what each training picture shows."""
+"""Read and write the manifest, the table of training pictures with their labels and folds."""
 
 import csv
 import hashlib
@@ -24,7 +24,7 @@ OWN_HEADING = ",".join(COLUMNS).encode("ascii")
 FURTHER_COLUMNS = (
     "person", "site", "sequence", "stack", "slice", "split", "tumor_slices", "sha256",
 )  # fmt: skip
-# What other tables call a column: the first of these that is there stands in where it is missing.
+# Names of a column in other tables: the first that is there counts where the column is missing.
 ALIASES = {
     "picture": (
         "volume", "image", "file", "filename", "file_name", "filepath", "file_path", "path",
@@ -40,26 +40,26 @@ MAX_FAULTS = 20
 
 @dataclass(frozen=True)
 class Picture:
-    """Hold one row of a manifest: a picture, or a whole volume.
+    """One row of a manifest: a picture, or a whole volume.
 
     Args:
-        id: Unique in the manifest.
-        picture: Absolute path.
+        id: Name that is unique in the manifest.
+        picture: Absolute path of the picture or volume.
         mask: Absolute path of the tumor's mask; None where there is none.
         tumor: Whether the picture shows a tumor.
         tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
-        group: Pictures of one group show the same slice or person and never part.
-        fold: 1, 2, ...
-        source: Where the picture came from.
-        person: Where known, else empty; pictures of one person never part.
+        group: Name of the group: its pictures show the same slice or person and share a fold.
+        fold: Number of the fold: 1, 2, ...
+        source: Collection that the picture came from.
+        person: Name of the person, empty where unknown; pictures of one person share a fold.
         site: Hospital or source within the collection; empty if unknown.
         sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
-        stack: Pictures of one stack are neighboring slices of one person and sequence, and never
-            part; empty where the picture stands alone or is a volume.
+        stack: Name of the stack: neighboring slices of one person and sequence, which share a
+            fold; empty where the picture stands alone or is a volume.
         position: Place along the stack, ascending; gaps are possible. None where unknown.
-        sha256: Of the file; empty where the manifest does not say.
-        split: As the collection's own folders had it, else empty.
-        tumor_slices: Of a volume: ranges of slice indices with tumor, such as `41-88 90-91`.
+        sha256: SHA-256 of the file; empty where the manifest has none.
+        split: Half that the collection's own folders put the picture in, else empty.
+        tumor_slices: Ranges of a volume's slice indices with tumor, such as `41-88 90-91`.
         extra: Further columns, for subgroups.
     """
 
@@ -94,12 +94,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Hold the pictures of a data set, checked.
+    """The pictures of a data set, checked.
 
     Args:
-        pictures: In the file's order.
-        sha256: Of the manifest file.
-        leaks: What its folds share although they must not; empty unless that was allowed.
+        pictures: Rows in the file's order.
+        sha256: SHA-256 of the manifest file.
+        leaks: Sentences about groups and persons that lie in several folds; empty unless allowed.
     """
 
     pictures: tuple[Picture, ...]
@@ -124,15 +124,16 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
     """Read a manifest and check it whole.
 
     Args:
-        data: The manifest, or the folder that holds `manifest.csv`.
-        allow_leaks: Accept folds that share a slice or a person; the manifest then says so.
+        data: Manifest, or the folder that holds `manifest.csv`.
+        allow_leaks: Whether to accept folds that share a slice or a person; the manifest then
+            lists them.
 
     Returns:
         The pictures, with absolute paths.
 
     Raises:
-        DataError: With every fault found: missing columns or files, labels that contradict each
-            other, a stack with a position twice, a group or a person that lies in two folds.
+        DataError: If columns or files are missing, labels contradict each other, a stack has a
+            position twice, or a group or a person lies in two folds; with every fault found.
     """
     path = manifest_path(data)
     raw = path.read_bytes()
@@ -156,13 +157,13 @@ def manifest_path(data: Path) -> Path:
     """Return the manifest's path.
 
     Args:
-        data: The manifest, or the folder that holds `manifest.csv`.
+        data: Manifest, or the folder that holds `manifest.csv`.
 
     Returns:
-        A file that exists.
+        Path of a file that exists.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is no manifest.
     """
     path = data / MANIFEST_NAME if data.is_dir() else data
     if not path.is_file():
@@ -176,15 +177,15 @@ def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, s
     """Return a CSV file's rows.
 
     Args:
-        path: For messages.
-        raw: The file's bytes, as `table_text` reads them.
-        needed: Columns that must be there, themselves or by an alias.
+        path: Path of the file, for messages.
+        raw: Bytes of the file, as `table_text` reads them.
+        needed: Names of columns that must be there, themselves or by an alias.
 
     Returns:
         One dictionary a row, aliases renamed; short rows are filled with empty texts.
 
     Raises:
-        DataError: If it is no table or columns are missing.
+        DataError: If the file is no table or columns are missing.
     """
     names = read_header(path, raw)
     missing = [column for column in needed if column not in names]
@@ -205,14 +206,14 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     """Return the names of a CSV file's columns.
 
     Args:
-        path: For messages.
-        raw: The file's bytes, as `table_text` reads them.
+        path: Path of the file, for messages.
+        raw: Bytes of the file, as `table_text` reads them.
 
     Returns:
-        In the file's order; an alias has the name that it stands for where that is missing.
+        Names in the file's order; an alias has the name that it stands for where that is missing.
 
     Raises:
-        DataError: If it is no table.
+        DataError: If the file is no table.
     """
     try:
         names = next(csv.reader(_text_of(path, raw)), [])
@@ -232,10 +233,10 @@ def read_header(path: Path, raw: bytes) -> list[str]:
 
 
 def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
-    """Return what keeps stacks from being neighboring slices of one person and sequence.
+    """Return why stacks are not neighboring slices of one person and sequence.
 
     Args:
-        rows: Of a table; those without a stack are fine.
+        rows: Rows of a table; those without a stack are fine.
 
     Returns:
         A sentence for each position that is missing or there twice, and for each stack of several
@@ -255,7 +256,7 @@ def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
         counts = Counter(member.position for member in members)
         faults += [
             f"stack {stack}: slice {position} is there {count} times; "
-            "tell series apart by a column `stack`"
+            "give each series a name of its own in a column `stack`"
             for position, count in counts.items()
             if position is not None and count > 1
         ]
@@ -273,9 +274,9 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     """Raise all faults as one error.
 
     Args:
-        place: The file or files that have them.
-        faults: Each a sentence; with none, nothing is raised.
-        leaks: Those of them that a flag would allow.
+        place: File or files that have the faults.
+        faults: Sentences about faults; with none, nothing is raised.
+        leaks: Those faults that a flag would allow.
 
     Raises:
         DataError: If there is any fault.
@@ -287,9 +288,9 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
-            "\nFolds that share a slice or a person flatter every figure. `--split mend` moves "
-            "what leaks whole to one fold, `--split redo` makes new ones; --allow-leaks goes on "
-            "and marks every figure that follows as leaking."
+            "\nFolds that share a slice or a person make every figure too good. `--split mend` "
+            "moves each group that leaks to one fold, `--split redo` makes new folds; "
+            "--allow-leaks goes on and marks every figure that follows as leaking."
         )
     raise DataError(f"{place}: {len(faults)} faults\n  {shown}{more}{hint}")
 
@@ -298,8 +299,9 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
     """Write a manifest.
 
     Args:
-        pictures: Its rows.
-        path: The CSV file; pictures are named relative to its folder where they lie on one drive.
+        pictures: Rows of the manifest.
+        path: CSV file to write; pictures are named relative to its folder where they lie on one
+            drive.
     """
     extras = list(dict.fromkeys(name for picture in pictures for name in picture.extra))
     # Written beside and moved: of several processes that start together, none reads half a file.
@@ -376,7 +378,7 @@ def leaks_of(pictures: Iterable[Picture]) -> list[str]:
     """Return what pictures of different folds share, a sentence each.
 
     Args:
-        pictures: Of a manifest.
+        pictures: Rows of a manifest.
 
     Returns:
         Groups, persons, stacks and files that lie in two folds or more.
