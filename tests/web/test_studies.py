@@ -58,7 +58,7 @@ def test_a_series_is_scored_and_shown_with_its_heat_map(scored, sick):
         "study_instance_uid", "series_instance_uid", "patient",
     }  # fmt: skip
     folder = scored.settings.studies / study.id / "shown"
-    volume, heat = (nibabel.load(folder / name) for name in ("0.nii", "0-heat.nii"))
+    volume, heat = (nibabel.load(folder / name) for name in ("0.nii.gz", "0-heat.nii.gz"))
     assert volume.shape == heat.shape == sick.scan.voxels.shape
     assert np.allclose(volume.affine, heat.affine)
     hottest = max(finding["slices"], key=lambda one: one["probability"])

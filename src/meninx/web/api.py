@@ -14,6 +14,7 @@ from meninx import __version__
 from meninx.errors import LimitExceeded
 from meninx.web.audit import record
 from meninx.web.database import Opinion, Study
+from meninx.web.sending import send_file
 from meninx.web.serving import (
     MayRead,
     MayUpload,
@@ -351,11 +352,12 @@ def objects(study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeede
 
 
 @api.get("/studies/{study_id}/heatmap", response_class=FileResponse,
-         responses={200: {"content": {"image/png": {}}}})  # fmt: skip
+         responses={200: {"content": {"image/png": {}}}, 304: {"description": "as before"}}
+)  # fmt: skip
 def heatmap(
-    study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded,
+    request: Request, study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded,
     scan: Annotated[int | None, Query(ge=0, le=10_000)] = None,
-) -> FileResponse:  # fmt: skip
+) -> Response:  # fmt: skip
     """Return the hottest slice with its heat map, as PNG; of the scan that is shown first."""
     found = study_of(session, reader, study_id)
     number = found.chosen if scan is None else scan
@@ -365,7 +367,7 @@ def heatmap(
     if viewer.get("withheld"):
         raise HTTPException(404, viewer["withheld"])
     seen(session, reader, found)
-    return FileResponse(shown_file(web, found, viewer["picture"]), media_type="image/png")
+    return send_file(request, shown_file(web, found, viewer["picture"]), "image/png")
 
 
 @api.get("/studies/{study_id}/opinions")

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -35,6 +35,7 @@ from meninx.web.database import (
 )
 from meninx.web.measurements import measurement_response, measurements_of
 from meninx.web.reports import identity_of, report_html, report_pdf
+from meninx.web.sending import send_file
 from meninx.web.series import SeriesView, series_views
 from meninx.web.serving import (
     COOKIE,
@@ -212,11 +213,11 @@ def detector_facts(web: Web) -> dict[str, Any]:
 
 @pages.get("/studies/{study_id}/files/{name}")
 def study_file(
-    study_id: str, name: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
-) -> FileResponse:
-    """Send a volume, a heat map or a picture to the viewer."""
-    path = shown_file(web, study_of(session, reader, study_id), name)
-    return FileResponse(path, headers={"Cache-Control": "private, no-cache"})
+    request: Request, study_id: str, name: str, reader: ReaderNeeded, session: SessionNeeded,
+    web: WebNeeded,
+) -> Response:  # fmt: skip
+    """Send a volume, a heat map or a picture to the viewer, unless the browser has it."""
+    return send_file(request, shown_file(web, study_of(session, reader, study_id), name))
 
 
 @pages.get("/studies/{study_id}/finding.json")

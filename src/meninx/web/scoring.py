@@ -17,7 +17,7 @@ from meninx.errors import InputError
 from meninx.sandbox import Sandbox
 from meninx.scan.scan import Scan
 from meninx.web.settings import Settings
-from meninx.web.studies import RESULTS
+from meninx.web.studies import PACKED, RESULTS
 
 if TYPE_CHECKING:
     from meninx.render.bundle import Bundle
@@ -188,7 +188,7 @@ def write_viewer_files(
     placed = scan
     if scan.affine is None:
         placed = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
-    write_nifti(_as_stored(scan.voxels), placed, out / f"{number}.nii")
+    write_nifti(_as_stored(scan.voxels), placed, out / f"{number}.nii{PACKED}")
     thumbnail(scan, findings).save(out / f"{number}-thumb.png")
     viewer: dict[str, Any] = {
         "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
@@ -204,7 +204,7 @@ def write_viewer_files(
         viewer |= {"picture": f"{number}.png", "withheld": bundle.withheld}
         heat = bundle.heat()
         if heat is not None:
-            write_nifti(heat, placed, out / f"{number}-heat.nii")
+            write_nifti(heat, placed, out / f"{number}-heat.nii{PACKED}")
             viewer["heat"] = f"{number}-heat.nii"
             region = describe_region(scan, heat)
             viewer["region"] = None if region is None else region.as_json()

@@ -26,6 +26,7 @@ from meninx.web.accounts import (
 from meninx.web.audit import record
 from meninx.web.database import DONE, Study
 from meninx.web.jobs import Jobs
+from meninx.web.sending import stored_path
 from meninx.web.settings import Settings
 from meninx.web.studies import RESULTS, SHOWN, visible
 
@@ -282,7 +283,7 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
         name: As asked for.
 
     Returns:
-        Its path.
+        Its path, of a volume the packed one's.
 
     Raises:
         HTTPException: 404 for any other name.
@@ -290,8 +291,10 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     kinds = ("volume", "heat", "picture", "thumb")
     names = {(one.get("viewer") or {}).get(kind) for one in study.findings for kind in kinds}
     names |= {one.get("preview") for one in study.findings}
-    path = web.settings.studies / study.id / SHOWN / name
-    if name not in names or not path.is_file():
+    if name not in names:
+        raise HTTPException(404, "no such file")
+    path = stored_path(web.settings.studies / study.id / SHOWN / name)
+    if not path.is_file():
         raise HTTPException(404, "no such file")
     return path
 
