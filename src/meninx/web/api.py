@@ -71,7 +71,7 @@ class Started(BaseModel):
 
 
 class Begin(BaseModel):
-    """Begin an upload."""
+    """Title of an upload, and the project whose members will see it; empty for the first one."""
 
     title: str = Field(default="", max_length=300)
     project: str = Field(default="", max_length=100)
@@ -93,6 +93,7 @@ class StudyResponse(BaseModel):
     """Say of a study what the worklist shows."""
 
     id: str
+    project: str
     title: str
     state: str
     decision: str | None
@@ -149,8 +150,8 @@ class OpinionResponse(BaseModel):
 def study_response(study: Study, *, created: bool | None = None) -> StudyResponse:
     """Return what the worklist shows of a study."""
     return StudyResponse(
-        id=study.id, title=study.title, state=study.state, decision=study.decision,
-        probability=study.probability, received=study.received.isoformat(),
+        id=study.id, project=study.project, title=study.title, state=study.state,
+        decision=study.decision, probability=study.probability, received=study.received.isoformat(),
         finished=study.finished.isoformat() if study.finished else None, created=created,
         series=known_series(study), answer=study.answer,
         **{name: getattr(study, name) for name in IDENTITY},
@@ -304,13 +305,13 @@ def finish(
     """
     upload = own_upload(session, reader, upload_id)
     kept = finish_upload(session, reader, upload, web.settings, together=together)
+    each = [study_response(study, created=new) for study, new in kept]
     session.commit()  # the worker may be faster than this answer
     for study, new in kept:
         if new:
             web.jobs.enqueue(study.id)
     if not any(new for _, new in kept):
         response.status_code = 200
-    each = [study_response(study, created=new) for study, new in kept]
     return Finished(**each[0].model_dump(), studies=each)
 
 

@@ -152,6 +152,7 @@ def _worklist(
         "studies": studies, "count": count, "search": search, "state": state,
         "decision": decision, "order": order, "page": number, "pages": max(1, -(-count // PAGE)),
         "waiting": any(study.state != "done" for study in studies),
+        "projects": projects_of(session, reader),
     }  # fmt: skip
 
 
