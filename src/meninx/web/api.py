@@ -346,10 +346,10 @@ def finding(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[dict[
 @api.get("/studies/{study_id}/objects", response_class=Response,
          responses={200: {"content": {"application/zip": {}}}})  # fmt: skip
 def objects(study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded) -> Response:
-    """Return the DICOM objects of a study's findings, as a zip."""
+    """Return the DICOM objects of a study's findings and of readers' measurements, as a zip."""
     found = study_of(session, reader, study_id)
     record(session, reader.name, "exported DICOM", found.id)
-    return zipped_objects(web, found)
+    return zipped_objects(web, session, found)
 
 
 @api.get("/studies/{study_id}/heatmap", response_class=FileResponse,

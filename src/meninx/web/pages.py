@@ -253,7 +253,7 @@ def objects_zip(
     """Send the DICOM objects of the findings, as a zip."""
     study = study_of(session, reader, study_id)
     record(session, reader.name, "exported DICOM", study.id)
-    return zipped_objects(web, study)
+    return zipped_objects(web, session, study)
 
 
 @pages.get("/studies/{study_id}/report.pdf")

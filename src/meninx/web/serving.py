@@ -26,6 +26,7 @@ from meninx.web.accounts import (
 from meninx.web.audit import record
 from meninx.web.database import DONE, Study
 from meninx.web.jobs import Jobs
+from meninx.web.readers_objects import readers_objects
 from meninx.web.sending import stored_path
 from meninx.web.settings import Settings
 from meninx.web.studies import RESULTS, SHOWN, visible
@@ -299,12 +300,13 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     return path
 
 
-def zipped_objects(web: Web, study: Study) -> Response:
-    """Return the DICOM objects of a study's findings, as a zip.
+def zipped_objects(web: Web, session: Session, study: Study) -> Response:
+    """Return the DICOM objects of a study's findings, and of what readers measured, as a zip.
 
     Args:
         web: The application.
-        study: Whose.
+        session: Database session.
+        study: Study that was scored.
 
     Returns:
         The answer.
@@ -319,6 +321,8 @@ def zipped_objects(web: Web, study: Study) -> Response:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in paths:
             archive.write(path, path.name)
+        for file, data in readers_objects(session, study, web.settings).items():
+            archive.writestr(file, data)
     name = f'attachment; filename="{study.id}-dicom.zip"'
     return Response(
         packed.getvalue(), media_type="application/zip", headers={"Content-Disposition": name}

@@ -63,6 +63,8 @@ Verdict = Literal["agree", "disagree", "region"]
 Order = Literal["priority", "received", "title", "probability"]
 # Of a study's folder: what was uploaded, what the viewer shows, and in there the DICOM objects.
 FILES, SHOWN, RESULTS = "files", "shown", "results"
+# Of the series of that number, where it is DICOM: what reports on it refer to.
+SOURCE = "{}-source.json"
 # Behind the name by which a volume is asked for: it is packed once, by the worker. Packing 192
 # slices for a request would take 0.7 s of a core, each time.
 PACKED = ".gz"
