@@ -4,7 +4,9 @@ import gzip
 import io
 import os
 import tarfile
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import nibabel
@@ -15,6 +17,7 @@ from PIL import Image
 
 from meninx.scan.heading import name_for_readers, read_heading
 from meninx.scan.reading import read_scans
+from meninx.web import studies
 from meninx.web.api import LARGEST_BATCH
 from meninx.web.arrival import harmless
 from meninx.web.database import Study, Upload, now
@@ -170,6 +173,53 @@ def test_volumes_come_with_the_files_of_their_voxels(server, together):
         assert len(scans) == (4 if together else 1)
         for scan in scans:
             np.testing.assert_array_equal(scan.voxels, voxels)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_volumes_in_two_files_stay_whole_where_names_are_dropped(tmp_path, together):
+    voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    server = Server(Settings(data=tmp_path / "data", anonymise=True))
+    files = {
+        f"Doe/{name.replace('x.', 'Jane_T1.')}": data.replace(b"x.raw", b"Jane_T1.raw")
+        for name, data in volumes_of_other_formats(voxels).items()
+    }
+    browser = server.browser()
+    studies = browser.upload(files, "Doe", together=together).json()["studies"]
+    assert len(studies) == (1 if together else 4)
+    for one in studies:
+        server.work(one["id"])
+        folder = server.settings.studies / one["id"] / "files"
+        scans = list(read_scans(folder))
+        assert len(scans) == (4 if together else 1)
+        for scan in scans:
+            np.testing.assert_array_equal(scan.voxels, voxels)
+    # Names are gone, of files and in the headers that named them.
+    kept = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert len([path for path in kept if path.parent.name == "files"]) >= 4
+    for path in kept:
+        told = (str(path.relative_to(tmp_path)).encode() + path.read_bytes()).lower()
+        assert not [word for word in (b"jane", b"doe", b"my head") if word in told], path.name
+    again = browser.upload(files, "Doe", together=together).json()["studies"]
+    assert [one["id"] for one in again] == [one["id"] for one in studies]
+    assert not list(server.settings.uploads.iterdir())
+
+
+def test_what_is_killed_while_names_are_dropped_begins_again_as_it_was(tmp_path, monkeypatch):
+    voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    server = Server(Settings(data=tmp_path, anonymise=True))
+    made = volumes_of_other_formats(voxels)
+    files = {name: made[name] for name in ("b/x.nhdr", "b/My head.raw")}
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    browser.client.post(f"{address}/files", files=as_form(files), headers=browser.headers)
+    with monkeypatch.context() as broken:
+        broken.setattr("meninx.web.studies._place", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            browser.client.post(f"{address}/finish", headers=browser.headers)
+    told = browser.client.post(f"{address}/finish", headers=browser.headers).json()
+    (scan,) = read_scans(server.settings.studies / told["id"] / "files")
+    np.testing.assert_array_equal(scan.voxels, voxels)
 
 
 def test_a_header_that_names_a_file_elsewhere_gets_none(server):
@@ -355,6 +405,34 @@ def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
         answer = browser.upload(again)
         assert (answer.status_code, answer.json()["id"]) == (200, first["id"])
     assert len(list(server.settings.studies.iterdir())) == 1
+
+
+def test_two_halves_of_an_exam_at_the_same_instant_become_one_study(server, series, monkeypatch):
+    files = exam(series, "P1", "1.2.1")
+    browsers = [server.browser(), server.browser()]
+    looked, both = [], threading.Event()
+    find = studies._other_part
+
+    def looking(session, study):
+        found = find(session, study)
+        looked.append(found)
+        if len(looked) == 2:
+            both.set()
+        # Whoever looks first goes on when the other one has looked too, or can not.
+        both.wait(1)
+        return found
+
+    monkeypatch.setattr("meninx.web.studies._other_part", looking)
+    with ThreadPoolExecutor(2) as pool:
+        sent = [pool.submit(browser.upload, {name: data})
+                for browser, (name, data) in zip(browsers, files.items(), strict=True)]  # fmt: skip
+        told = [one.result().json() for one in sent]
+    assert told[0]["id"] == told[1]["id"]
+    assert [one is None for one in looked] == [True, False]
+    folder = server.settings.studies / told[0]["id"] / "files"
+    assert len(list(folder.iterdir())) == 2
+    assert len(list(server.settings.studies.iterdir())) == 1
+    assert study_in(server, told[0]["id"]).series[0]["files"] == 2
 
 
 def test_what_a_reader_has_judged_stays_as_it_is(server, series):

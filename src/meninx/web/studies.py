@@ -23,7 +23,6 @@ from meninx.web.arrival import (
     arrived_files,
     base_name,
     merged_series,
-    nameless,
     note_name,
     sorted_into_studies,
     stored_name,
@@ -39,6 +38,7 @@ from meninx.web.database import (
     Measurement,
     Member,
     Opinion,
+    Project,
     Study,
     Upload,
     new_id,
@@ -260,7 +260,7 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
     if total > settings.upload_bytes:
         raise LimitExceeded(f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}")
     if not known:
-        note_name(path.parent, path.name, nameless(name) if settings.anonymise else name)
+        note_name(path.parent, path.name, name)
     with path.open("ab") as file:
         file.write(new)
     upload.bytes = total
@@ -295,21 +295,38 @@ def finish_upload(
         drop_upload(session, upload, settings)
         session.commit()
         raise
-    files = arrived_files(folder)
+    files = arrived_files(folder, anonymous=settings.anonymise)
     if not files:
         raise OptionError("the upload holds no file")
     arrivals = sorted_into_studies(files, together=together)
+    # What takes long, hashes of all files, comes before others have to wait.
+    described = [
+        _described(upload, arrival, settings, alone=len(arrivals) == 1) for arrival in arrivals
+    ]
+    _wait_for_others(session, upload.project_id)
     kept = [
-        _keep(session, reader, _described(upload, arrival, settings, alone=len(arrivals) == 1),
-              arrival, settings)
-        for arrival in arrivals
-    ]  # fmt: skip
+        _keep(session, reader, study, arrival, settings)
+        for study, arrival in zip(described, arrivals, strict=True)
+    ]
     session.delete(upload)
     session.flush()
     # What is killed before the commit leaves the upload as it was.
     event.listen(session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True),
                  once=True)  # fmt: skip
     return kept
+
+
+def _wait_for_others(session: Session, project_id: int) -> None:
+    """Let uploads into a project end one after the other, from here to the commit.
+
+    Two that hold halves of one exam would both look for a study to join, and find none. A row that
+    is written is held by whoever wrote it, in every database; a constraint would not do, for an
+    exam that a reader has judged gets a second study.
+    """
+    session.execute(
+        update(Project).where(Project.id == project_id).values(name=Project.name)
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
 
 
 def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: bool) -> Study:
