@@ -384,6 +384,54 @@ def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, s
         assert {one.id for one in session.query(Upload)} == {still_written, young}
 
 
+def begun_upload(browser, files):
+    """Begin an upload and send files; return its id."""
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()["id"]
+    address = f"/api/v1/uploads/{begun}/files"
+    browser.client.post(address, files=as_form(files), headers=browser.headers)
+    return begun
+
+
+@pytest.mark.parametrize(("hours", "left"), [(0.9, 3), (2, 2), (23, 2), (25, 1)])
+def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_day(
+    server, series, monkeypatch, hours, left
+):
+    browser = server.browser()
+    kept = browser.upload(dict(list(series.items())[:1])).json()["id"]
+    upload = begun_upload(browser, {"a.dcm": b"pixels"})
+    # Whatever was killed right after a study was made leaves the files that it was made of.
+    orphan = server.settings.uploads / ("e" * 24)
+    orphan.mkdir()
+    (orphan / "b.dcm").write_bytes(b"pixels")
+    monkeypatch.setattr("meninx.web.studies.now", lambda: now() + timedelta(hours=hours))
+    server.web.jobs.delete_broken_off()
+    names = [kept, upload, orphan.name][:left]
+    there = {path.name for path in (*server.settings.uploads.iterdir(),
+                                    *server.settings.studies.iterdir())}  # fmt: skip
+    assert there == set(names)
+    monkeypatch.undo()
+    more = browser.client.post(f"/api/v1/uploads/{upload}/finish", headers=browser.headers)
+    assert more.status_code == (201 if upload in names else 400)
+
+
+def test_nothing_is_left_of_a_study_that_was_deleted_while_it_was_scored(
+    server, series, monkeypatch
+):
+    browser = server.browser()
+    study = browser.upload(dict(list(series.items())[:1])).json()["id"]
+
+    def score(_, out, *__):
+        browser.client.delete(f"/api/v1/studies/{study}", headers=browser.headers)
+        out.mkdir(parents=True)
+        (out / "0.nii.gz").write_bytes(b"pixels")
+        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+
+    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    server.work(study)
+    assert not list(server.settings.studies.iterdir())
+    assert not list(server.settings.uploads.iterdir())
+
+
 def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1", SeriesDescription="T1").items())

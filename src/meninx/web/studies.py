@@ -48,8 +48,9 @@ from meninx.web.marks import check_box
 from meninx.web.settings import Settings
 
 PAGE = 50
-# An upload that nothing came to for so long was broken off.
-UPLOAD_HOURS = 24
+# An upload that nothing came to for so long was broken off. Files of neither an upload nor a study
+# were left by whatever was killed: no transaction lasts as long.
+UPLOAD_HOURS, ORPHAN_HOURS = 24, 1
 # The referred and the positive first, then what no answer was given to, then the rest.
 PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
@@ -201,12 +202,14 @@ def drop_old_uploads(session: Session, settings: Settings) -> int:
     Returns:
         How many folders went.
     """
-    limit = now() - timedelta(hours=UPLOAD_HOURS)
-    uploads = select(Upload.id).where(Upload.created >= limit)
-    kept = {*session.scalars(uploads), *session.scalars(select(Study.id))}
+    limit, orphan_limit = (now() - timedelta(hours=one) for one in (UPLOAD_HOURS, ORPHAN_HOURS))
+    begun = dict(session.execute(select(Upload.id, Upload.created)).all())
+    kept = {name for name, created in begun.items() if created >= limit}
+    kept.update(session.scalars(select(Study.id)))
     broken_off = [
         folder for folder in (*settings.uploads.iterdir(), *settings.studies.iterdir())
-        if folder.name not in kept and _last_change(folder) < limit
+        if folder.name not in kept
+        and _last_change(folder) < (limit if folder.name in begun else orphan_limit)
     ]  # fmt: skip
     for folder in broken_off:
         shutil.rmtree(folder, ignore_errors=True)
