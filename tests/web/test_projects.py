@@ -1,5 +1,8 @@
 """Into which project an upload goes, and which project's studies are listed."""
 
+import html
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -56,6 +59,34 @@ def test_a_project_is_offered_to_those_in_several_alone(uma, server):
     assert 'id="project"' not in server.browser("rene").client.get("/").text
     # An administrator may put a study anywhere.
     assert "<option>trial</option>" in server.browser("ada").client.get("/").text
+
+
+def test_the_worklist_is_filtered_by_project(uma, server):
+    for number in range(51):
+        upload_into(uma, "trial", f"{number}".encode())
+    upload_into(uma, "general")
+
+    def titles(browser, project):
+        listed = browser.client.get("/api/v1/studies", params={"project": project}).json()
+        return listed["count"], {one["project"] for one in listed["studies"]}
+
+    assert titles(uma, "trial") == (51, {"trial"})
+    assert titles(uma, "general") == (1, {"general"})
+    assert titles(uma, "")[0] == 52
+    assert titles(uma, "another") == (0, set())
+    # Nobody reaches another project by its name.
+    assert titles(server.browser("rene"), "trial") == (0, set())
+    page = uma.client.get("/", params={"project": "trial"}).text
+    assert '<select name="project"><option value="">all</option>' in page
+    assert "<option selected>trial</option>" in page
+    assert "51 studies" in page
+    # The next page is of the same project.
+    (following,) = re.findall(r'href="(/\?[^"]*page=2)"', page)
+    assert "project=trial" in following
+    assert uma.client.get(html.unescape(following)).text.count('href="/studies/') == 1
+    assert 'name="project"' not in server.browser("rene").client.get("/").text
+    table = uma.client.get("/", params={"project": "none"}, headers={"hx-request": "true"}).text
+    assert "No study fits" in table
 
 
 @pytest.mark.slow

@@ -323,9 +323,11 @@ def studies(
     decision: Literal["", "tumor", "refer", "no_tumor", "refused", "failed"] = "",
     order: Order = "priority",
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    project: Annotated[str, Query(max_length=100)] = "",
 ) -> Page:  # fmt: skip
-    """List studies, fifty a page; the referred and the positive first."""
-    found, count = list_studies(session, reader, Wanted(search, state, decision, order, page))
+    """List studies of all projects or of one, fifty a page; referred and positive ones first."""
+    wanted = Wanted(search, state, decision, order, page, project)
+    found, count = list_studies(session, reader, wanted)
     return Page(count=count, studies=[study_response(study) for study in found])
 
 

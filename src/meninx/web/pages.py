@@ -146,10 +146,12 @@ def _worklist(
     decision: str,
     order: Order,
     number: int,
+    project: str,
 ) -> dict[str, Any]:
-    studies, count = list_studies(session, reader, Wanted(search, state, decision, order, number))
+    wanted = Wanted(search, state, decision, order, number, project)
+    studies, count = list_studies(session, reader, wanted)
     return {
-        "studies": studies, "count": count, "search": search, "state": state,
+        "studies": studies, "count": count, "search": search, "state": state, "project": project,
         "decision": decision, "order": order, "page": number, "pages": max(1, -(-count // PAGE)),
         "waiting": any(study.state != "done" for study in studies),
         "projects": projects_of(session, reader),
@@ -161,9 +163,10 @@ def worklist(
     request: Request, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     search: str = "", state: str = "", decision: str = "", order: Order = "priority",
     page_number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1,
+    project: Annotated[str, Query(max_length=100)] = "",
 ) -> HTMLResponse:  # fmt: skip
     """Show the worklist, or its table alone where htmx asks."""
-    values = _worklist(session, reader, search, state, decision, order, page_number)
+    values = _worklist(session, reader, search, state, decision, order, page_number, project)
     template = "table.html" if request.headers.get("hx-request") else "worklist.html"
     return page(web, template, reader, **values)
 

@@ -80,6 +80,11 @@ def visible(reader: Reader) -> ColumnElement[bool]:
     return Study.project_id.in_(select(Member.project_id).where(Member.user_id == reader.id))
 
 
+def in_project(name: str) -> ColumnElement[bool]:
+    """Return which studies are of a project, by its name; all where it is empty."""
+    return Study.project == name if name else true()
+
+
 def public_findings(study: Study) -> list[dict[str, Any]]:
     """Return a study's findings, as `meninx predict --json` has them."""
     return [
@@ -485,6 +490,7 @@ class Wanted:
         decision: One of `PRIORITIES`, or empty for all.
         order: By what.
         page: From 1.
+        project: Name of a project, or empty for all of the reader's.
     """
 
     search: str = ""
@@ -492,11 +498,12 @@ class Wanted:
     decision: str = ""
     order: Order = "priority"
     page: int = 1
+    project: str = ""
 
 
 def list_studies(session: Session, reader: Reader, wanted: Wanted) -> tuple[list[Study], int]:
     """Return one page of the studies that a reader sees, and how many there are on all pages."""
-    query = select(Study).where(visible(reader))
+    query = select(Study).where(visible(reader), in_project(wanted.project))
     if wanted.state == "withdrawn":
         query = query.where(Study.withdrawn.is_not(None))
     else:
