@@ -455,8 +455,11 @@ def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
     assert len(list(server.settings.studies.iterdir())) == 1
 
 
-def test_two_halves_of_an_exam_at_the_same_instant_become_one_study(server, series, monkeypatch):
-    files = exam(series, "P1", "1.2.1")
+def finish_halves_at_once(server, series, monkeypatch):
+    """Upload the two files of an exam by two readers, who look for its study at one instant.
+
+    Returns the study's id to each, and what each found.
+    """
     browsers = [server.browser(), server.browser()]
     looked, both = [], threading.Event()
     find = studies._other_part
@@ -471,16 +474,23 @@ def test_two_halves_of_an_exam_at_the_same_instant_become_one_study(server, seri
         return found
 
     monkeypatch.setattr("meninx.web.studies._other_part", looking)
+    files = exam(series, "P1", "1.2.1").items()
     with ThreadPoolExecutor(2) as pool:
         sent = [pool.submit(browser.upload, {name: data})
-                for browser, (name, data) in zip(browsers, files.items(), strict=True)]  # fmt: skip
-        told = [one.result().json() for one in sent]
-    assert told[0]["id"] == told[1]["id"]
-    assert [one is None for one in looked] == [True, False]
-    folder = server.settings.studies / told[0]["id"] / "files"
+                for browser, (name, data) in zip(browsers, files, strict=True)]  # fmt: skip
+        told = [one.result().json()["id"] for one in sent]
+    monkeypatch.undo()
+    return told, [one is not None for one in looked]
+
+
+def test_two_halves_of_an_exam_at_the_same_instant_become_one_study(server, series, monkeypatch):
+    (first, second), joined = finish_halves_at_once(server, series, monkeypatch)
+    assert first == second
+    assert joined == [False, True]
+    folder = server.settings.studies / first / "files"
     assert len(list(folder.iterdir())) == 2
     assert len(list(server.settings.studies.iterdir())) == 1
-    assert study_in(server, told[0]["id"]).series[0]["files"] == 2
+    assert study_in(server, first).series[0]["files"] == 2
 
 
 def test_what_a_reader_has_judged_stays_as_it_is(server, series):
