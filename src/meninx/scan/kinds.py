@@ -140,13 +140,36 @@ def data_file_of(head: bytes, name: str) -> str | None:
     if is_pair_header(head) and head[344:348] != b"n+1\0":
         stem = re.sub(r"\.hdr(\.gz)?$", "", PurePosixPath(name).name, flags=re.IGNORECASE)
         return f"{stem}.img"
-    if not (head.startswith(b"NRRD0") or METAIMAGE.match(head)):
+    if not _is_text_header(head):
         return None
-    # The blank line that ends NRRD's header is followed by voxels.
-    text = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
-    found = _DATA_FILE.search(text)
+    found = _DATA_FILE.search(_header_text(head))
     data_file = found[1].strip().decode("utf-8", "surrogateescape") if found else ""
     return None if data_file in ("", "LOCAL", "Local", "local") else data_file
+
+
+def with_data_file(header: bytes, name: str) -> bytes:
+    """Return an NRRD or MetaImage header that names another file of its voxels.
+
+    Args:
+        header: The header, without gzip, which names one.
+        name: Name of a file beside it.
+
+    Returns:
+        The header with the name replaced; the same bytes where it names none, as Analyze's.
+    """
+    found = _DATA_FILE.search(_header_text(header)) if _is_text_header(header) else None
+    if found is None:
+        return header
+    return header[: found.start(1)] + name.encode() + header[found.end(1) :]
+
+
+def _is_text_header(head: bytes) -> bool:
+    return head.startswith(b"NRRD0") or METAIMAGE.match(head) is not None
+
+
+def _header_text(head: bytes) -> bytes:
+    """Return a text header: the blank line that ends NRRD's is followed by voxels."""
+    return re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
 
 
 def is_tar(head: bytes, name: str = "") -> bool:
