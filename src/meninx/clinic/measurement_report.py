@@ -18,7 +18,7 @@ from pydicom.uid import generate_uid
 from meninx.clinic.origin import MANUFACTURER
 from meninx.clinic.source_series import SourceSeries
 from meninx.clinic.structured_report import MR_BRAIN, SCHEME
-from meninx.scan.geometry import FloatArray
+from meninx.scan.geometry import Float64Array
 
 Ends = tuple[Sequence[float], Sequence[float]]
 # Behind the series of a study and the results of the detector, N000 and more for series N.
@@ -167,7 +167,7 @@ def _length(one: Measured, name: Code, ends: Ends) -> hd.sr.Measurement:
     if series.affine is None:
         length, unit, places = float(np.linalg.norm(np.subtract(*ends))), PIXELS, None
     else:
-        points: FloatArray = np.array(ends) @ series.affine[:3, :3].T + series.affine[:3, 3]
+        points: Float64Array = np.array(ends) @ series.affine[:3, :3].T + series.affine[:3, 3]
         length, unit = float(np.linalg.norm(points[1] - points[0])), codes.UCUM.Millimeter
         places = _line(points, series.frame_of_reference)
     return hd.sr.Measurement(
@@ -176,7 +176,7 @@ def _length(one: Measured, name: Code, ends: Ends) -> hd.sr.Measurement:
 
 
 def _line(
-    points: FloatArray, frame_of_reference: str
+    points: Float64Array, frame_of_reference: str
 ) -> list[hd.sr.CoordinatesForMeasurement3D] | None:
     """Return a line in the patient, LPS mm; None where nothing says what mm are counted from."""
     if not frame_of_reference:

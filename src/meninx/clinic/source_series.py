@@ -12,7 +12,7 @@ from pydicom import Dataset
 from meninx import __version__
 from meninx.clinic.origin import MAY_BE_EMPTY, Headers, Origin, slices_of
 from meninx.detect.findings import Findings
-from meninx.scan.geometry import FloatArray
+from meninx.scan.geometry import Float64Array
 from meninx.scan.scan import Scan
 
 # What all instances of a series share, as far as reports on it repeat it.
@@ -36,7 +36,7 @@ class SourceSeries:
 
     header: Dataset
     by_slice: tuple[Instance, ...]
-    affine: FloatArray | None
+    affine: Float64Array | None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
