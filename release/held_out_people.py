@@ -28,7 +28,7 @@ from meninx.data.manifest import Manifest, read_manifest
 from meninx.detect.calibration import DEFAULT_COVERAGE, Calibration
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
-from meninx.detect.studies import evidence_of
+from meninx.detect.study_grouping import evidence_of
 from meninx.learn.people import fit_people
 from meninx.synthesis.packed_heads import packed_heads
 from meninx.synthesis.simulated_scans import tumor_free_studies

@@ -48,21 +48,21 @@ def test_means_lie_within_their_slices_and_ignore_their_direction(logits, spacin
 
 
 def test_temperature_and_operating_points():
-    scale = Calibrator(2.0, balanced=0.6, sensitive=0.3, specific=0.8)
-    assert scale.probability(0) == 0.5
-    assert scale.probability(2) == pytest.approx(1 / (1 + np.exp(-1)))
-    assert scale.probability(-1e9) >= 0
-    assert scale.decide(0.5, "sensitive") == "tumor"
-    assert scale.decide(0.5, "balanced") == "no_tumor"
-    assert scale.decide(0.7, "balanced") == "tumor"
-    assert scale.decide(0.7, "specific") == "no_tumor"
+    calibrator = Calibrator(2.0, balanced=0.6, sensitive=0.3, specific=0.8)
+    assert calibrator.probability(0) == 0.5
+    assert calibrator.probability(2) == pytest.approx(1 / (1 + np.exp(-1)))
+    assert calibrator.probability(-1e9) >= 0
+    assert calibrator.decide(0.5, "sensitive") == "tumor"
+    assert calibrator.decide(0.5, "balanced") == "no_tumor"
+    assert calibrator.decide(0.7, "balanced") == "tumor"
+    assert calibrator.decide(0.7, "specific") == "no_tumor"
 
 
 def test_p_values_count_those_that_look_no_more_like_it():
-    scale = Calibrator(tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0))
-    assert scale.p_values(1.0) == {"tumor": 3 / 4, "no_tumor": 2 / 5}
-    assert scale.p_values(-9.0) == {"tumor": 1 / 4, "no_tumor": 1.0}
-    assert scale.p_values(9.0) == {"tumor": 1.0, "no_tumor": 1 / 5}
+    calibrator = Calibrator(tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0))
+    assert calibrator.p_values(1.0) == {"tumor": 3 / 4, "no_tumor": 2 / 5}
+    assert calibrator.p_values(-9.0) == {"tumor": 1 / 4, "no_tumor": 1.0}
+    assert calibrator.p_values(9.0) == {"tumor": 1.0, "no_tumor": 1 / 5}
     assert Calibrator().p_values(0.0) == {}
 
 
@@ -77,11 +77,11 @@ def test_what_leaves_both_answers_open_is_referred():
 @given(st.floats(-5, 5))
 def test_the_more_it_looks_like_a_tumor_the_more_plausible_one_is(logit):
     rng = np.random.default_rng(0)
-    scale = Calibrator(
+    calibrator = Calibrator(
         tumor_logits=tuple(np.sort(rng.normal(1, 1, 50))),
         tumor_free_logits=tuple(np.sort(rng.normal(-1, 1, 40))),
     )
-    less, more = scale.p_values(logit), scale.p_values(logit + 0.5)
+    less, more = calibrator.p_values(logit), calibrator.p_values(logit + 0.5)
     assert less["tumor"] <= more["tumor"]
     assert less["no_tumor"] >= more["no_tumor"]
 
@@ -92,14 +92,14 @@ def test_each_class_keeps_its_answer_as_often_as_promised(coverage):
     rng = np.random.default_rng(1)
     kept = {"tumor": [], "no_tumor": []}
     for _ in range(400):
-        scale = Calibrator(
+        calibrator = Calibrator(
             tumor_logits=tuple(np.sort(rng.normal(0.5, 1, 60))),
             tumor_free_logits=tuple(np.sort(rng.gumbel(-1, 1, 90))),
         )
         for logit in rng.normal(0.5, 1, 10):
-            kept["tumor"].append(answer_of(scale.p_values(logit), coverage) != "no_tumor")
+            kept["tumor"].append(answer_of(calibrator.p_values(logit), coverage) != "no_tumor")
         for logit in rng.gumbel(-1, 1, 10):
-            kept["no_tumor"].append(answer_of(scale.p_values(logit), coverage) != "tumor")
+            kept["no_tumor"].append(answer_of(calibrator.p_values(logit), coverage) != "tumor")
     for name, right in kept.items():
         # Four standard errors of 4,000 draws.
         assert np.mean(right) >= coverage - 0.02, name
@@ -111,7 +111,7 @@ def test_mapie_rules_out_the_same_answers(coverage):
     """MAPIE, given one class to calibrate on, keeps that class where we do."""
     rng = np.random.default_rng(2)
     logits = {"tumor": rng.normal(1, 1, 83), "no_tumor": rng.normal(-1, 1.5, 61)}
-    scale = Calibrator(
+    calibrator = Calibrator(
         tumor_logits=tuple(np.sort(logits["tumor"])),
         tumor_free_logits=tuple(np.sort(logits["no_tumor"])),
     )
@@ -124,7 +124,7 @@ def test_mapie_rules_out_the_same_answers(coverage):
         with pytest.warns(UserWarning, match="less labels"):  # as it is meant to be
             mapie.conformalize(logits[name][:, None], own)
         _, sets = mapie.predict_set(new[:, None])
-        ours = [scale.p_values(logit)[name] > 1 - coverage for logit in new]
+        ours = [calibrator.p_values(logit)[name] > 1 - coverage for logit in new]
         np.testing.assert_array_equal(sets[:, label, 0], ours)
 
 
@@ -147,7 +147,7 @@ class Probabilities(ClassifierMixin, BaseEstimator):
         return (logits[:, 0] > 0).astype(int)
 
 
-def test_pictures_and_volumes_have_scales_of_their_own():
+def test_pictures_and_volumes_have_calibrators_of_their_own():
     calibration = Calibration(picture=Calibrator(2.0), volume=Calibrator(3.0))
     assert calibration.of(volume=False).temperature == 2.0
     assert calibration.of(volume=True).temperature == 3.0
@@ -161,10 +161,10 @@ def test_a_sequence_with_a_scale_of_its_own_is_judged_by_it():
 
 
 def test_evidence_is_0_at_the_balanced_threshold():
-    scale = Calibrator(temperature=2.0, balanced=0.8)
+    calibrator = Calibrator(temperature=2.0, balanced=0.8)
     at_threshold = 2.0 * np.log(0.8 / 0.2)
-    assert scale.evidence(at_threshold) == pytest.approx(0)
-    assert scale.evidence(at_threshold + 2) == pytest.approx(1)
+    assert calibrator.evidence(at_threshold) == pytest.approx(0)
+    assert calibrator.evidence(at_threshold + 2) == pytest.approx(1)
     assert np.isfinite(Calibrator(balanced=1.0).evidence(3.0))
 
 
@@ -197,12 +197,12 @@ def test_a_study_lies_amid_its_series_in_any_order(evidence, chance):
 
 
 def test_a_scale_answers_by_its_coverage_else_by_its_operating_point():
-    scale = Calibrator(
+    calibrator = Calibrator(
         tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0), sensitive=0.1
     )
-    referred = scale.answer(0.5, "balanced", 0.9)
+    referred = calibrator.answer(0.5, "balanced", 0.9)
     assert (referred.decision, referred.coverage) == ("refer", 0.9)
-    plain = scale.answer(-0.5, "sensitive", None)
+    plain = calibrator.answer(-0.5, "sensitive", None)
     assert (plain.decision, plain.coverage, plain.threshold) == ("tumor", None, 0.1)
     unheard = Calibrator().answer(-0.5, "balanced", 0.9)
     assert (unheard.decision, unheard.coverage, unheard.p_values) == ("no_tumor", None, {})

@@ -36,8 +36,8 @@ def test_findings_have_the_public_keys_in_order(detector, sick):
     assert values["decision"] in ("tumor", "no_tumor", "refer")
     assert 0 <= values["probability"] <= 1
     assert values["sequence"] == sick.scan.sequence
-    scale = detector.card.calibration.of(volume=True, sequence=found.sequence)
-    assert scale.probability(found.logit) == found.probability
+    calibrator = detector.card.calibration.of(volume=True, sequence=found.sequence)
+    assert calibrator.probability(found.logit) == found.probability
     assert list(values["slices"][0]) == ["index", "probability", "peak"]
     assert [one["index"] for one in values["slices"]] == sorted(
         one["index"] for one in values["slices"]
@@ -54,7 +54,7 @@ def test_the_hottest_voxel_lies_in_the_tumor_of_a_phantom(detector, sick):
     assert sum(found.types.values()) == pytest.approx(1)
 
 
-def test_a_healthy_phantom_is_told_from_a_sick_one(detector, sick, healthy):
+def test_a_tumor_free_phantom_scores_below_one_with_a_tumor(detector, sick, healthy):
     assert detector.score(healthy.scan).probability < detector.score(sick.scan).probability
     plain = load_detector(coverage=None).score(healthy.scan)
     assert plain.decision == "no_tumor"

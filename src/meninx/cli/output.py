@@ -39,7 +39,7 @@ def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "l
     Returns:
         In the order of each study's first series.
     """
-    from meninx.detect.studies import grouped_by_study
+    from meninx.detect.study_grouping import grouped_by_study
 
     return [
         (series, None if name is None else detector.score_study(series, name))

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from meninx.detect.calibration import Decision
 from meninx.detect.findings import Findings, StudyFindings
-from meninx.detect.studies import LEADING
+from meninx.detect.study_grouping import LEADING
 
 # Where the table goes into a file or a pipe, nothing says how wide it may be.
 FILE_WIDTH = 160

@@ -14,11 +14,11 @@ Decision = Answer | Literal["refer"]
 TOP_CELLS = 8
 # Networks that pool their whole map: the score is the mean of all cells.
 ALL_CELLS = 0
-# A cell of a slice is judged together with those above and below it, weighted by a bell curve of
+# A cell's logit is averaged with those above and below it, weighted by a bell curve of
 # this standard deviation: a lesion has depth, a false alarm in a single slice seldom has. Chosen on
 # simulated volumes.
 CONTEXT_MM = 6.0
-# Share of tumors, and of what has none, whose own answer is not ruled out.
+# Share of scans with tumor, and of tumor-free scans, whose true answer is not ruled out.
 DEFAULT_COVERAGE = 0.95
 
 OperatingPoint = Literal["balanced", "sensitive", "specific"]
@@ -28,15 +28,16 @@ UNKNOWN = "unknown"
 
 
 class CalibratedAnswer(NamedTuple):
-    """What a calibrator makes of a logit.
+    """The answer that a calibrator gives for a logit.
 
     Args:
-        decision: `refer` where the coverage leaves both answers open; without a coverage that of
-            the operating point.
-        probability: Of a tumor, 0..1.
-        p_values: As `Calibrator.p_values`.
-        coverage: At which the decision was taken; None for that of the operating point.
-        threshold: Probability from which on the operating point calls a tumor.
+        decision: `refer` where the coverage leaves both answers open; without a coverage the
+            decision of the operating point.
+        probability: Calibrated probability of a tumor, 0..1.
+        p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty where the calibrator has
+            no held-out logits.
+        coverage: Coverage of the decision, 0..1; None where the operating point decided.
+        threshold: Decision threshold of the operating point, a probability, 0..1.
     """
 
     decision: Decision
@@ -59,7 +60,7 @@ class Calibrator:
             conformal p-values.
         tumor_free_logits: Held-out logits of tumor-free scans, ascending, shape (m,).
         judged: Number of held-out scans that were scored or refused; 0 where not recorded.
-        refused: Number of these that were refused, though all are brains.
+        refused: Number of those that were refused, all of them wrongly: each shows a brain.
     """
 
     temperature: float = 1.0
@@ -72,11 +73,11 @@ class Calibrator:
     refused: int = 0
 
     def probability(self, logit: float) -> float:
-        """Return the probability that belongs to a logit."""
+        """Return the calibrated probability of a logit, 0..1."""
         return float(1.0 / (1.0 + np.exp(-np.clip(logit / self.temperature, -80, 80))))
 
     def threshold(self, point: OperatingPoint) -> float:
-        """Return the probability from which on something is called a tumor."""
+        """Return the decision threshold of an operating point, a probability, 0..1."""
         points = {
             "balanced": self.balanced,
             "sensitive": self.sensitive,
@@ -88,12 +89,12 @@ class Calibrator:
         """Return how far a logit lies above the balanced threshold, in calibrated log odds.
 
         Args:
-            logit: Of the scan, before the temperature.
+            logit: Logit of the scan, before the temperature.
 
         Returns:
-            0 at the threshold: logits of calibrators that differ can be averaged.
+            Log odds, 0 at the threshold, so that scans of different calibrators can be averaged.
         """
-        # Thresholds of 0 and 1 belong to calibrators that call everything, or nothing.
+        # A threshold of 0 calls every scan a tumor, one of 1 none: their log odds are infinite.
         threshold = float(np.clip(self.balanced, 1e-9, 1 - 1e-9))
         return logit / self.temperature - float(np.log(threshold / (1 - threshold)))
 
@@ -103,12 +104,13 @@ class Calibrator:
         """Return the answer that belongs to a logit.
 
         Args:
-            logit: Of the scan or study, before the temperature.
-            point: Decides where there is no coverage, or nothing was held out.
-            coverage: As for `answer_of`; None to refer nothing.
+            logit: Logit of the scan or study, before the temperature.
+            point: Operating point that decides without a coverage or held-out logits.
+            coverage: Share of scans whose true answer must not be ruled out, 0..1; None to refer
+                nothing.
 
         Returns:
-            The decision and what it rests on.
+            The decision with the figures that it follows from.
         """
         probability, p_values = self.probability(logit), self.p_values(logit)
         kept = coverage if p_values else None
@@ -124,16 +126,17 @@ class Calibrator:
     def p_values(self, logit: float) -> dict[Answer, float]:
         """Return how plausible each answer is, given held-out scans whose answer is known.
 
-        Conformal p-values of each class by itself: the share of held-out tumors, the new scan
-        among them, that look no more like one than it does; and likewise of what has no tumor. If
-        the scan is exchangeable with them, the p-value of its own class is at most a in a share a
-        of cases, whatever the network does.
+        Conformal p-values, each class by itself. For `tumor`: the share of held-out scans with
+        tumor, the new scan counted among them, whose logit is no higher than the new one. For
+        `no_tumor`: the share of tumor-free scans whose logit is no lower. If the scan is
+        exchangeable with them, the p-value of its true class is at most a in at most a share a of
+        cases, whatever the network does.
 
         Args:
-            logit: Of the scan.
+            logit: Logit of the scan, before the temperature.
 
         Returns:
-            0..1 of `tumor` and `no_tumor`; empty where nothing was held out to compare with.
+            p-values of `tumor` and `no_tumor`, 0..1; empty without held-out logits.
 
         References:
             Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world, section 4.5
@@ -155,11 +158,13 @@ def answer_of(p_values: Mapping[Answer, float], coverage: float) -> Decision:
     """Return the one answer that is plausible, or `refer` where both are.
 
     Args:
-        p_values: Of both answers.
-        coverage: An answer is ruled out if its p-value is 1 - coverage or less.
+        p_values: p-value of each answer, 0..1.
+        coverage: Share of scans whose true answer must not be ruled out, 0..1. An answer is ruled
+            out if its p-value is 1 - coverage or less.
 
     Returns:
-        Where neither is plausible the likelier one: that rules out less, so coverage is kept.
+        The plausible answer. Where neither is plausible, the one with the larger p-value: that
+        rules out less, so coverage is kept.
     """
     plausible: list[Answer] = [name for name, p in p_values.items() if p > 1 - coverage]
     if len(plausible) > 1:
@@ -169,14 +174,14 @@ def answer_of(p_values: Mapping[Answer, float], coverage: float) -> Decision:
 
 @dataclass(frozen=True)
 class StudyCalibrator:
-    """What turns the evidence of several series into one answer for their study.
+    """The calibrator of studies: the evidence of several series becomes one answer.
 
     The largest of the series' probabilities, or the union of their conformal answers, would not
     do: each series is one more chance of a false alarm, and no coverage is kept. One logit a study,
     compared with those of held-out studies, keeps it.
 
     Args:
-        weights: What each sequence is worth, by name, 0 and more; `unknown` for all others.
+        weights: Weight of each sequence by name, 0 and more; `unknown` for all others.
         calibrator: Calibration of the combined logits.
     """
 
@@ -191,8 +196,8 @@ class StudyCalibrator:
                 series of one sequence share its weight. Sequences that are absent don't count.
 
         Returns:
-            The study's logit, before its temperature; the plain mean of the sequences where none
-            of those present has a weight.
+            The study's logit, before its temperature; the unweighted mean over sequences where no
+            sequence present has a weight.
         """
         by_sequence: dict[str, list[float]] = {}
         for sequence, value in evidence:
@@ -209,12 +214,12 @@ class Calibration:
     """The calibrators of a detector; they travel in its file.
 
     Args:
-        picture: Of single pictures, and of the slices of a volume.
-        volume: Of volumes, whose logit is a maximum over many slices.
-        by_sequence: Of volumes of one MR sequence: `T1`, `T1c`, `T2`, `FLAIR`. Their coverage
+        picture: Calibrator of single pictures, and of the slices of a volume.
+        volume: Calibrator of volumes, whose logit is a maximum over many slices.
+        by_sequence: Calibrator of volumes by MR sequence: `T1`, `T1c`, `T2`, `FLAIR`. Coverage then
             holds for each sequence by itself (Mondrian conformal prediction, Vovk et al. 2005,
-            section 4.5). Without those for which too few people were held out.
-        study: Of studies; None where too few were held out.
+            section 4.5). A sequence with too few held-out people is missing.
+        study: Calibrator of studies; None where too few were held out.
     """
 
     picture: Calibrator = Calibrator()
@@ -227,10 +232,10 @@ class Calibration:
 
         Args:
             volume: Whether it has more than one slice.
-            sequence: Its MR sequence.
+            sequence: MR sequence of the scan.
 
         Returns:
-            Of volumes the sequence's own calibrator, where there is one.
+            The calibrator of pictures, or of volumes: their sequence's own where there is one.
         """
         return self.by_sequence.get(sequence, self.volume) if volume else self.picture
 
@@ -241,9 +246,9 @@ def averaged_over_depth(
     """Return cell logits averaged with those above and below: noise changes from slice to slice.
 
     Args:
-        cell_logits: Of neighboring slices, in order, shape (n, m, m).
-        depths_mm: Where the slices lie, shape (n,); None for single pictures, which stay as they
-            are.
+        cell_logits: Logits of neighboring slices, in order, shape (n, m, m).
+        depths_mm: Position of each slice along the normal, mm, shape (n,); None for single
+            pictures, which stay as they are.
 
     Returns:
         Mean over all slices, weighted by a Gaussian of their distance, shape (n, m, m).
@@ -262,8 +267,8 @@ def slice_logits(
     """Return one logit a slice.
 
     Args:
-        cell_logits: Shape (b, m, n).
-        top_cells: How many of the highest cells count; `ALL_CELLS` for the mean of all.
+        cell_logits: Logits of each slice's cells, shape (b, m, n).
+        top_cells: Number of highest cells that count; `ALL_CELLS` for the mean of all.
 
     Returns:
         Mean of those cells, shape (b,).

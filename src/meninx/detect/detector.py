@@ -28,7 +28,7 @@ from meninx.detect.preprocessing import (
     sampled,
 )
 from meninx.detect.runtimes import Runtime
-from meninx.detect.studies import evidence_of
+from meninx.detect.study_grouping import evidence_of
 from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_files, read_scans
@@ -37,23 +37,24 @@ from meninx.scan.source import OnError
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
 MIN_BRAIN = 0.25
-# What tumor types are named in; pictures do not say what they are.
+# Sequences in which tumor types are named; of a picture the sequence is not known.
 TYPED_SEQUENCES = ("T1c", "unknown")
-# Bounds the memory of a long series; larger batches are no faster on a CPU.
+# Slices a call: bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
 
 
 class Detector:
-    """Find tumors in scans.
+    """A detector of tumors: a network, its preprocessing and its calibration.
 
     Args:
         path: A detector file, as `meninx train` writes it.
-        threads: As for `Engine`.
-        operating_point: From which probability on something is called a tumor.
-        coverage: Share of tumors, and of what has none, whose own answer must not be ruled out;
-            what leaves both answers open is referred. None to refer nothing and decide by the
-            operating point.
-        runtime: As for `Engine`.
+        threads: Threads that share one slice; 0 for all cores. Where several scans are scored at a
+            time, 1 is faster.
+        operating_point: Name of the decision threshold: `balanced`, `sensitive` or `specific`.
+        coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
+            ruled out, 0..1. A scan for which both answers stay open is referred. None to refer
+            nothing and decide by the operating point.
+        runtime: Library that computes the network: `onnxruntime` or `openvino`.
 
     Raises:
         ModelError: If the file is damaged or no detector.
@@ -81,7 +82,7 @@ class Detector:
             scan: A volume or a picture.
 
         Returns:
-            The findings; `refused` if a rule says that it is nothing to judge.
+            The findings; `refused` if the scan fails a check of its kind, size or content.
         """
         started = time.perf_counter()
         try:
@@ -115,13 +116,14 @@ class Detector:
         """Return what the network sees of a scan: slices with their neighbors, scaled to 0..1.
 
         Args:
-            scan: To be judged.
+            scan: The scan to score.
             slices: Neighboring slices of it, in order; they share one crop window.
-            wanted: Places in `slices` of those to return, k of them; None for all. Only these and
-                their neighbors are prepared.
+            wanted: Indices into `slices` of those to return, k of them; None for all. Only these
+                and their neighbors are prepared.
 
         Returns:
-            Shape (k, 3, s, s), and where the slices lie in their images.
+            Input of the network before normalization, 0..1, shape (k, 3, s, s), and its placement
+            in the slices' images.
         """
         preprocessing = self.card.preprocessing
         crop_window = crop_window_of(np.stack([one.image for one in sampled(slices)]))
@@ -145,24 +147,25 @@ class Detector:
                 returns them.
 
         Returns:
-            Before any temperature, shape (b,); not averaged over depth.
+            Logits before the temperature, not averaged over depth, shape (b,).
         """
         return slice_logits(self._infer(stack).cell_logits, self.card.top_cells)
 
     def score_study(self, findings: Sequence[Findings], name: str) -> StudyFindings:
-        """Answer once for all series of a study.
+        """Return one answer for all series of a study.
 
-        Volumes are weighed by sequence and judged by the calibrator of studies. Where the detector
-        file has none, or no more than one volume was scored, the answer is that of one series: the
-        first by the order FLAIR, T1c, T2, T1, unknown.
+        Volumes are weighted by sequence and combined by the calibrator of studies. Where the
+        detector file has none, or fewer than two volumes were scored, the answer is that of one
+        series: the first in the order FLAIR, T1c, T2, T1, unknown.
 
         Args:
-            findings: What `score` said of its series. Localizers and whatever else was refused or
-                could not be read do not count, nor do single slices beside volumes.
-            name: Of the study.
+            findings: Findings of its series, as `score` returns them. Localizers and other series
+                that were refused or could not be read do not count, nor do single slices beside
+                volumes.
+            name: Name of the study.
 
         Returns:
-            The answer, at this detector's coverage, and which series it rests on.
+            The answer at this detector's coverage, and the series that counted.
         """
         if not any(one.status == "scored" for one in findings):
             refused = any(one.status == "refused" for one in findings)
@@ -179,7 +182,7 @@ class Detector:
         )
 
     def _infer(self, stack: NDArray[np.float32]) -> Output:
-        """Return what the network says of slices with neighbors, 0..1, shape (b, 3, h, w)."""
+        """Return the network's output for slices with neighbors, 0..1, shape (b, 3, h, w)."""
         x = self.card.preprocessing.normalize(stack)
         return Output.joined(
             [self._engine.run(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
@@ -246,7 +249,7 @@ class Detector:
     ) -> dict[str, float]:
         """Return the probability of each type, slices weighted by how much tumor they show.
 
-        Types were learned from T1 with contrast agent alone: elsewhere there are none.
+        Types were learned from T1 with contrast agent alone: other sequences get none.
         """
         if scan.sequence not in TYPED_SEQUENCES:
             return {}
@@ -258,7 +261,7 @@ class Detector:
 
 
 def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
-    """Return the places of the slice below, the slice and the slice above, shape (n, 3)."""
+    """Return the indices of the slice below, the slice and the slice above, shape (n, 3)."""
     if scan.positions_mm is None:
         return neighbor_indices(len(slices), scan.slice_gap_mm)
     return neighbor_indices_at(np.array([scan.positions_mm[one.index] for one in slices]))
@@ -267,27 +270,27 @@ def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
 def brain_areas(scan: Scan) -> NDArray[np.intp]:
     """Return how many pixels of each slice are brighter than air.
 
-    Air is told by the intensities of the whole scan: by its own, a slice of mere noise would be
-    bright nearly everywhere.
+    The level of air follows from the intensities of the whole scan: by its own intensities, a slice
+    of mere noise would be bright nearly everywhere.
 
     Args:
         scan: A volume or a picture.
 
     Returns:
-        One number a slice, in order, shape (n,).
+        Number of pixels of each slice, in order, shape (n,).
     """
     return head_areas(np.moveaxis(scan.voxels, scan.view.slice_axis, 0))
 
 
 def head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return how many pixels of each slice are brighter than air, of slices of shape (n, ...)."""
+    """Return how many pixels of each slice are brighter than air; slices have shape (n, ...)."""
     low, high = intensity_range(sampled(volume))
     level = low + FOREGROUND_LEVEL * (high - low)
     return np.array([np.count_nonzero(one > level) for one in volume])
 
 
 def brain_slices(scan: Scan) -> list[Slice]:
-    """Return the slices of a scan that show enough of the head to be judged.
+    """Return the slices of a scan that show enough of the head to be scored.
 
     Args:
         scan: A volume or a picture.
@@ -303,7 +306,7 @@ def brain_slices(scan: Scan) -> list[Slice]:
 
 
 def brain_range(volume: NDArray[np.float32]) -> slice:
-    """Return the range of slices that show enough of the head to be judged.
+    """Return the range of slices that show enough of the head to be scored.
 
     Args:
         volume: Slices along the first axis, shape (n, ...).
@@ -322,9 +325,9 @@ def score_path(
     """Read and score every scan under a path; what can't be used becomes findings too.
 
     Args:
-        detector: What scores.
-        path: As for `read_scans`.
-        limits: How large an input may be.
+        detector: The detector.
+        path: A file, a folder, or a zip or tar archive.
+        limits: Limits of an input's size.
 
     Yields:
         Each scan with its findings, as soon as it is scored; no scan where it could not be read.
@@ -338,12 +341,12 @@ def score_files(
     """Read and score the scans of some files of a folder, as if nothing else were in it.
 
     Args:
-        detector: What scores.
-        files: As for `read_files`.
-        limits: How large an input may be.
+        detector: The detector.
+        files: Files of one folder.
+        limits: Limits of an input's size.
 
     Yields:
-        As `score_path` does.
+        Each scan with its findings, as soon as it is scored; no scan where it could not be read.
     """
     yield from _scored(detector, partial(read_files, files, limits=limits))
 

@@ -13,13 +13,13 @@ from meninx.errors import ModelError
 
 
 class Output(NamedTuple):
-    """Hold what the network says of b slices.
+    """Output of the network for b slices.
 
     Args:
-        cell_logits: Shape (b, m, n).
-        type_logits: Shape (b, types).
-        ood_scores: Out-of-distribution score of each slice, shape (b,), 1 at its threshold;
-            0 where the detector has learned nothing of it.
+        cell_logits: Logit of a tumor in each cell, shape (b, m, n).
+        type_logits: Logit of each tumor type, shape (b, types).
+        ood_scores: Out-of-distribution score of each slice, shape (b,), 1 at its threshold; all 0
+            where the detector file has no out-of-distribution model.
     """
 
     cell_logits: FloatBatch
@@ -33,15 +33,14 @@ class Output(NamedTuple):
 
 
 class Engine:
-    """Hold a network ready to run, and its card.
-
-    It may be run from several threads at once.
+    """A network ready to run, and its card; it may be run from several threads at once.
 
     Args:
         path: The ONNX file.
-        threads: That share one slice; 0 for all cores. Where several scans are scored at a time,
-            1 is faster.
-        runtime: What computes. ONNX Runtime takes a GPU where its installed build knows one.
+        threads: Threads that share one slice; 0 for all cores. Where several scans are scored at a
+            time, 1 is faster.
+        runtime: Library that computes the network. ONNX Runtime takes a GPU where its installed
+            build supports one.
 
     Raises:
         ModelError: If the file can't be read or is no detector.
@@ -64,10 +63,10 @@ class Engine:
             self._network = OpenVinoNetwork(data, threads)
 
     def run(self, x: FloatBatch) -> Output:
-        """Return what the network says of normalized slices.
+        """Return the network's output for normalized slices.
 
         Args:
-            x: Shape (b, 1, h, w).
+            x: Slices with their neighbors, normalized, shape (b, 3, h, w).
 
         Returns:
             Logits and out-of-distribution scores.

@@ -1,4 +1,4 @@
-"""Hold what the detector says of a scan."""
+"""Findings: the answer about a scan, its slices or its study."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Status = Literal["scored", "refused", "failed"]
 Voxel = tuple[int, int, int]
 
 
-# Types were learned and measured in T1 with contrast agent.
+# Types were learned and measured in T1 with contrast agent alone.
 MEASURED_SEQUENCE: Sequence = "T1c"
 
 
@@ -32,21 +32,22 @@ def types_for_reader(
         decision: Answer about the scan; None where there is none.
 
     Returns:
-        The same for T1 with contrast agent and the answer `tumor`; nothing for all others.
+        All types for T1 with contrast agent and the answer `tumor`; else none.
     """
     return types if sequence == MEASURED_SEQUENCE and decision == "tumor" else {}
 
 
 @dataclass(frozen=True, eq=False)
 class SliceFinding:
-    """Hold what the detector says of one slice.
+    """Findings of one slice.
 
     Args:
-        index: Of the slice in its scan.
-        probability: Of a tumor in it, 0..1.
+        index: Index of the slice in its scan, from 0.
+        probability: Probability of a tumor in the slice, 0..1.
         peak: Hottest voxel [i, j, k], as the file stores it.
-        cells: Probability of each cell, shape (m, n): the heat map before it is enlarged.
-        placement: Where the network's input lies in the slice's image.
+        cells: Probability of a tumor in each cell, 0..1, shape (m, n): the heat map before it is
+            enlarged.
+        placement: Placement of the network's input in the slice's image.
     """
 
     index: int
@@ -66,30 +67,31 @@ class SliceFinding:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Hold what the detector says of one scan.
+    """Findings of one scan.
 
     Args:
-        scan: Its name, as the user knows it.
-        status: `scored`, `refused` (readable, but nothing to judge) or `failed` (not readable).
-        reason: A stable code of why it was refused or failed.
-        message: The same in words.
+        scan: Name of the scan, as the user knows it.
+        status: `scored`, `refused` (readable, but no scan to answer for) or `failed`.
+        reason: Stable code of why it was refused or failed.
+        message: The reason in words.
         decision: `refer` where the detector's coverage leaves both answers open; without a coverage
-            that of its operating point.
-        probability: Of a tumor anywhere in the scan, 0..1.
+            the decision of its operating point.
+        probability: Probability of a tumor anywhere in the scan, 0..1.
         types: Probability of each type, if there is a tumor; empty if not scored.
-        slices: Scored slices by index; slices without brain are left out.
-        identity: UIDs.
+        slices: Findings of the scored slices, by index; slices that show too little of the head are
+            left out.
+        identity: UIDs of DICOM, and a hash that stands for the patient; empty for other formats.
         model: Name and SHA-256 of the detector file.
-        milliseconds: Time of each step.
+        milliseconds: Time of each step, ms.
         is_volume: Whether the scan has more than one slice.
-        threshold: Probability from which on the scan is called a tumor; None if not scored.
-        p_values: How plausible `tumor` and `no_tumor` are, as `calibration.Calibrator` has it;
-            empty where the detector has nothing to compare with.
-        coverage: At which the decision was taken; None for that of the operating point.
-        logit: Of the scan, before the temperature: what the probability and the p-values are made
-            from; None if not scored.
-        sequence: Its MR sequence: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
-        warnings: What is odd about the scan, though it was scored.
+        threshold: Decision threshold of the operating point, 0..1; None if not scored.
+        p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty where the detector has
+            no held-out logits.
+        coverage: Coverage of the decision, 0..1; None where the operating point decided.
+        logit: Logit of the scan, before the temperature, from which the probability and the
+            p-values follow; None if not scored.
+        sequence: MR sequence of the scan: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
+        warnings: Oddities of the scan that did not keep it from being scored.
     """
 
     scan: str
@@ -122,7 +124,7 @@ class Findings:
         """Return the findings of a scan that could not be scored.
 
         Args:
-            error: `UnsupportedScan` means refused, every other failed.
+            error: Why it could not be scored: an `UnsupportedScan` was refused, any other failed.
             model: Name and SHA-256 of the detector file.
             identity: UIDs of the scan; the error's own by default.
             sequence: MR sequence of the scan, as far as it could be read.
@@ -147,14 +149,14 @@ class Findings:
 
     @property
     def called(self) -> bool:
-        """Whether the operating point calls it a tumor, referred or not."""
+        """Whether the probability reaches the operating point, whether referred or not."""
         if self.probability is None or self.threshold is None:
             return False
         return self.probability >= self.threshold
 
     @property
     def possible_types(self) -> Mapping[str, float]:
-        """The types' probabilities unless the answer is no tumor: there they would name nothing."""
+        """The types' probabilities; empty where the answer is no tumor."""
         return {} if self.decision == "no_tumor" else self.types
 
     @property
@@ -185,17 +187,18 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class StudyFindings:
-    """What the detector says of a study, from all its series at once.
+    """Findings of one study, from all its series at once.
 
     Args:
-        study: Its name, as `studies.study_name` gives it.
+        study: Name of the study, as `study_grouping.study_name` returns it.
         series: Names of the scans that counted.
-        decision: As `Findings.decision`; None if no series was scored.
-        probability: Of a tumor in the study, 0..1.
-        p_values: How plausible `tumor` and `no_tumor` are; empty where the detector has nothing to
-            compare with.
-        coverage: At which the decision was taken; None for that of the operating point.
-        threshold: Probability from which on the study is called a tumor.
+        decision: `refer` where the detector's coverage leaves both answers open; None if no series
+            was scored.
+        probability: Probability of a tumor in the study, 0..1.
+        p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty where the detector has
+            no held-out logits.
+        coverage: Coverage of the decision, 0..1; None where the operating point decided.
+        threshold: Decision threshold of the operating point, 0..1; None if not scored.
         status: `scored` if any series was, else `refused` if any was, else `failed`.
         model: Name and SHA-256 of the detector file.
     """

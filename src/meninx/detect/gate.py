@@ -1,4 +1,4 @@
-"""Refuse scans that are nothing the detector was measured on: by rule, then by its features."""
+"""Refuse scans of a kind that the detector was not measured on: by rules, then by its features."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +15,22 @@ SMALLEST_SIDE = 72
 MAX_COLOR = 0.10
 # A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.
 MIN_LEVELS = 16
-# Voxels along each axis that are looked at for that.
+# Voxels along each axis from which gray levels are counted.
 LEVEL_SAMPLES = 64
 # A head in the largest field of view in use (360 mm) covers a tenth of the picture.
 MIN_FOREGROUND = 0.02
 
 
 def check_scan(scan: Scan) -> None:
-    """Check that a scan may be judged.
+    """Check that a scan has the size and content of a brain scan.
 
     Args:
-        scan: Readable.
+        scan: The scan, as it was read.
 
     Raises:
-        UnsupportedScan: With a stable `reason`: `too_small`, `color`, `empty`, `few_levels`.
-        GeometryError: If the field of view is no head's.
+        UnsupportedScan: If a rule refuses it; its `reason` is `too_small`, `color`, `empty` or
+            `few_levels`.
+        GeometryError: If the field of view is too small or too large for a head.
     """
     _check_field_of_view(scan)
     middle = scan.slice(len(scan) // 2).image
@@ -65,7 +66,7 @@ def check_scan(scan: Scan) -> None:
 
 
 def _check_field_of_view(scan: Scan) -> None:
-    """Check that a scan is as large as heads are: units and exports get lost on the way."""
+    """Check that a scan is as large as a head: units of length get lost in exports."""
     if scan.spacing_mm is None:
         return
     sides = [count * step for count, step in zip(scan.voxels.shape, scan.spacing_mm, strict=True)]
@@ -79,16 +80,16 @@ def _check_field_of_view(scan: Scan) -> None:
 def check_in_distribution(
     scan: Scan, ood_scores: NDArray[np.float32], ood_threshold: float | None
 ) -> None:
-    """Check that a scan is of a kind that the detector knows.
+    """Check that a scan looks like those that the detector learned from.
 
     Args:
         scan: The scored scan.
         ood_scores: Out-of-distribution scores of its slices, shape (n,).
-        ood_threshold: Largest median of them: single slices at the crown or the neck may be odd.
-            None to check nothing.
+        ood_threshold: Largest median that is accepted; a median, because single slices at the crown
+            or the neck may be odd. None to check nothing.
 
     Raises:
-        UnsupportedScan: With the reason `not_brain_mri`.
+        UnsupportedScan: If the median is larger; its `reason` is `not_brain_mri`.
     """
     middle = float(np.median(ood_scores))
     if ood_threshold is not None and not middle <= ood_threshold:

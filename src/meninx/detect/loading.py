@@ -22,11 +22,12 @@ def load_detector(
 
     Args:
         path: A detector file; None for the one that ships with the package.
-        threads: That share one slice; 0 for all cores, 1 to score several scans at a time.
-        operating_point: `balanced`, where the Youden index was best, `sensitive`, where 95 % of
-            tumors were found, or `specific`, where 95 % of what has no tumor was not called.
-        coverage: As for `Detector`.
-        runtime: As for `Engine`.
+        threads: Threads that share one slice; 0 for all cores, 1 to score several scans at a time.
+        operating_point: `balanced` (best Youden index), `sensitive` (95 % of held-out tumors found)
+            or `specific` (95 % of held-out tumor-free scans below it).
+        coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
+            ruled out, 0..1. None to refer nothing and decide by the operating point.
+        runtime: Library that computes the network: `onnxruntime` or `openvino`.
 
     Returns:
         The detector, ready to score, from several threads if need be.
@@ -75,7 +76,7 @@ def shipped_sha256(path: Path) -> str:
     """Return the SHA-256 that a shipped file of weights must have.
 
     Args:
-        path: Of the file, beside its `SHA256SUMS`.
+        path: File of weights, beside its `SHA256SUMS`.
 
     Returns:
         64 hexadecimal digits.

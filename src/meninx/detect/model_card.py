@@ -1,4 +1,4 @@
-"""Read and write what a detector file says of itself."""
+"""The card of a detector file: how its inputs are prepared and its outputs calibrated."""
 
 import dataclasses
 import json
@@ -12,14 +12,14 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
 KEY = "meninx"
-# Enough of a SHA-256 to know a file by: among a million, two that agree are one in 10 million.
+# Hexadecimal digits that identify a file: among a million files, two agree by chance once in some
+# 10 million cases.
 SEEN_DIGITS = 16
 FORMAT = 4
-# Beside the shipped weights: what their training data ask for, in one line.
+# File beside the shipped weights: the license that their training data ask for, in one line.
 LICENSE_FILE = "LICENSE"
 
-
-# Earlier names of what a detector file stores, and the present ones.
+# Names in earlier detector files (retired words), and the present ones.
 EARLIER_NAMES = {"tumors": "tumor_logits", "healthy": "tumor_free_logits"}
 
 
@@ -28,19 +28,19 @@ class ModelCard:
     """What prediction needs to know about a network; it travels in the detector file.
 
     Args:
-        name: Of the recipe.
-        preprocessing: What turns a slice into its input.
-        calibration: What turns its output into a decision.
+        name: Name of the recipe.
+        preprocessing: Preprocessing that makes the network's input from a slice.
+        calibration: Calibrators that make decisions from its output.
         types: Tumor types in the order of its type logits.
-        manifest_sha256: Of the training set's manifest.
-        top_cells: How many of a slice's highest cells make its score; 0 for the mean of all.
-        seen: Beginnings of the SHA-256 of every file that it was fitted on, to learn from, to
-            choose the epoch by or to calibrate with; empty where that is not recorded.
+        manifest_sha256: SHA-256 of the training set's manifest.
+        top_cells: Number of a slice's highest cells whose mean is its score; 0 for all.
+        seen: First digits of the SHA-256 of every file that it was fitted on: learned from, used to
+            choose the epoch or to calibrate; empty where not recorded.
         leaking: Whether it was trained on folds that share slices or persons.
-        ood_threshold: Out-of-distribution score up to which a slice is of a kind that the network
-            knows; None for a detector that refuses by rule alone.
-        license: Of the weights, where the data that they were fitted on ask for one; empty for that
-            of the code.
+        ood_threshold: Largest out-of-distribution score of a known slice; None for a detector that
+            refuses by rules alone.
+        license: License of the weights, where their training data ask for one; empty for the
+            license of the code.
     """
 
     name: str
@@ -87,13 +87,16 @@ class ModelCard:
                 top_cells=values.get("top_cells", TOP_CELLS),
                 seen=tuple(values.get("seen", ())),
                 leaking=bool(values.get("leaking", False)),
-                ood_threshold=values.get("ood_threshold", values.get("farthest")),
+                ood_threshold=values.get(
+                    "ood_threshold",
+                    values.get("farthest"),  # a retired word, in earlier files
+                ),
                 license=str(values.get("license", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 "the file is an ONNX model but no meninx detector: its metadata do not say how "
-                "pictures are to be prepared; write it with `meninx train`"
+                "pictures are to be prepared; name a file that `meninx train` wrote"
             ) from error
 
 

@@ -24,7 +24,7 @@ def neighbor_step(gap_mm: float | None) -> int:
         gap_mm: Distance between slices; None where it is not known, as of pictures.
 
     Returns:
-        1 and more; 0 where a slice stands in for its neighbors.
+        Number of slices, at least 1; 0 where a slice stands in for its neighbors.
     """
     if gap_mm is None or not 0 < gap_mm <= MAX_NEIGHBOR_MM:
         return 0
@@ -35,8 +35,8 @@ def neighbor_indices(count: int, gap_mm: float | None) -> NDArray[np.intp]:
     """Return the slice below, the slice itself and the slice above, for each slice of a scan.
 
     Args:
-        count: Neighboring slices, in order.
-        gap_mm: As for `neighbor_step`.
+        count: Number of slices, which lie side by side in order.
+        gap_mm: Distance between slices, mm; None where it is not known.
 
     Returns:
         Indices, shape (count, 3). At the ends a slice stands in for the neighbor that is missing.
@@ -53,14 +53,14 @@ def neighbor_indices_at(depths_mm: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the slice below, the slice itself and the slice above, where gaps are unequal.
 
     Args:
-        depths_mm: Where each slice lies, ascending, shape (n,).
+        depths_mm: Position of each slice along the normal, mm, ascending, shape (n,).
 
     Returns:
-        Indices, shape (n, 3): of those above and below the nearest to 5 mm away; the slice itself
-        where the next one is farther than `MAX_NEIGHBOR_MM`, or there is none.
+        Indices, shape (n, 3). Below and above, the slice whose distance is nearest to 5 mm; the
+        slice itself where none lies within `MAX_NEIGHBOR_MM`.
     """
     own = np.arange(len(depths_mm))
-    away = depths_mm[None, :] - depths_mm[:, None]  # [n, n], of the others from each
+    away = depths_mm[None, :] - depths_mm[:, None]  # [n, n]: of slice j from slice i
     columns = [own]
     for side, place in ((-1, 0), (1, 2)):
         cost = np.abs(side * away - NEIGHBOR_MM)
@@ -79,7 +79,7 @@ def with_neighbors(
 
     Args:
         units: Neighboring slices of one scan, in order, shape (n, h, w).
-        gap_mm: As for `neighbor_step`.
+        gap_mm: Distance between slices, mm; None where it is not known.
         wanted: Indices of the slices to return, shape (k,); None for all.
 
     Returns:

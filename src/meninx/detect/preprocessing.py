@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FloatImage = NDArray[np.float32]
-FloatArray = NDArray[np.float32]
-Slices = TypeVar("Slices", FloatArray, Sequence[Any])
+Float32Array = NDArray[np.float32]
+Slices = TypeVar("Slices", Float32Array, Sequence[Any])
 
 # Below this share of the robust intensity range a pixel is air. Skulls and fat are far above,
 # the noise of a modern magnitude image far below.
 FOREGROUND_LEVEL = 0.08
-# Robust ends of the intensity range: one bright vessel or one dead pixel must not set the scale.
+# Robust ends of the intensity range: one bright vessel or one dead pixel must not set it.
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 # Percentiles of as many values, evenly spread, are those of all to a thousandth of the range.
 ENOUGH_VALUES = 2**16
@@ -27,7 +27,7 @@ ENOUGH_VALUES = 2**16
 
 @dataclass(frozen=True)
 class Placement:
-    """Say where the network's pixels lie in the image that they came from.
+    """The place of the network's pixels in the image that they came from.
 
     Args:
         top, left: Corner of the crop, in image pixels (edges, not centers).
@@ -52,7 +52,7 @@ class Placement:
 
         Args:
             row: Row in the network's input, pixel centers at whole numbers.
-            column: Column, likewise.
+            column: Column in the network's input, pixel centers at whole numbers.
 
         Returns:
             Row and column in the image, pixel centers at whole numbers.
@@ -63,12 +63,12 @@ class Placement:
         )
 
 
-def intensity_range(image: FloatArray) -> tuple[float, float]:
+def intensity_range(image: Float32Array) -> tuple[float, float]:
     """Return the robust lowest and highest intensity of an image or a volume.
 
-    The lower end is that of everything (air or the constant background of a stripped brain), the
-    upper one that of what lies above air, so that a small head in a large field of view gets the
-    same scale as one that fills it.
+    The lower end is a percentile of all values (air, or the constant background of a stripped
+    brain), the upper end one of the values above air, so that a small head in a large field of view
+    gets the same range as one that fills it.
 
     Args:
         image: Intensities, any shape and unit.
@@ -80,33 +80,33 @@ def intensity_range(image: FloatArray) -> tuple[float, float]:
     low_place, high_place = (
         percent / 100 * (len(values) - 1) for percent in (LOW_PERCENTILE, HIGH_PERCENTILE)
     )
-    # Only what lies at these places is put in order, a third of the time that sorting takes.
+    # A partial sort that is right at these places takes a third of the time of a full one.
     places = (int(low_place), int(low_place) + 1, int(high_place), int(high_place) + 1)
     values.partition(sorted({min(place, len(values) - 1) for place in places}))
     low, high = _between(values, low_place), _between(values, high_place)
     above_air = int(np.count_nonzero(values > low + FOREGROUND_LEVEL * (high - low)))
     if above_air:
-        # The bright end of what lies above air is brighter than that of everything.
+        # This percentile of the values above air is no lower than that of all values.
         place = len(values) - above_air + HIGH_PERCENTILE / 100 * (above_air - 1)
         first = int(high_place)
         high = _between(np.sort(values[first:]), place - first)
     return low, high
 
 
-def _between(values: FloatArray, place: float) -> float:
-    """Return a value between two that lie in order, as `numpy.percentile` does."""
+def _between(values: Float32Array, place: float) -> float:
+    """Return the value at a fractional place of ordered values, as `numpy.percentile` does."""
     below = int(place)
     low, high = values[below], values[min(below + 1, len(values) - 1)]
     return float(low) + (float(high) - float(low)) * (place - below)
 
 
-def _thinned(image: FloatArray) -> FloatArray:
+def _thinned(image: Float32Array) -> Float32Array:
     """Return every so many rows and columns of a large image or volume: enough for percentiles."""
     step = max(1, int((image.size / ENOUGH_VALUES) ** 0.5))
     return image[..., ::step, ::step] if image.ndim >= 2 else image
 
 
-def foreground(image: FloatArray) -> NDArray[np.bool_]:
+def foreground(image: Float32Array) -> NDArray[np.bool_]:
     """Return which pixels or voxels are not air.
 
     Args:
@@ -123,14 +123,14 @@ def foreground(image: FloatArray) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class CropWindow:
-    """Hold what all slices of a scan share: one intensity scale and one crop.
+    """The crop and the intensity window that all slices of a scan share.
 
-    With a scale of its own, a slice without tumor would be brightened until its healthy tissue
+    With a window of its own, a slice without tumor would be brightened until its healthy tissue
     looks like one, and with a crop of its own the crown would be enlarged.
 
     Args:
         low, high: Intensities that become 0 and 1.
-        rows, columns: Range of the head in the image, pixels.
+        rows, columns: First and last edge of the head in the image, pixels.
     """
 
     low: float
@@ -139,23 +139,24 @@ class CropWindow:
     columns: tuple[float, float]
 
 
-# Slices that tell a volume's intensities and extent; percentiles of all would cost more than that.
-FRAMING_SLICES = 16
+# Number of slices from which a volume's crop window is computed: percentiles of all would take more
+# time than all other preprocessing.
+WINDOW_SLICES = 16
 
 
 def sampled(slices: Slices) -> Slices:
-    """Return the slices that tell a volume's crop_window, of an array or a sequence of all."""
-    return slices[:: max(1, len(slices) // FRAMING_SLICES)]
+    """Return the slices from which a volume's crop window is computed, evenly spread."""
+    return slices[:: max(1, len(slices) // WINDOW_SLICES)]
 
 
-def crop_window_of(images: FloatArray) -> CropWindow:
-    """Return the crop_window of a scan's slices.
+def crop_window_of(images: Float32Array) -> CropWindow:
+    """Return the crop window of a scan.
 
     Args:
-        images: All slices, shape (n, h, w), of which some are looked at; a picture is n = 1.
+        images: All slices, shape (n, h, w); n = 1 for a picture. An even sample of them is used.
 
     Returns:
-        The crop_window, for all slices of the scan.
+        The window, for all slices of the scan.
     """
     images = sampled(images)
     low, high = intensity_range(images)
@@ -166,15 +167,15 @@ def crop_window_of(images: FloatArray) -> CropWindow:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Hold what turns an image into the network's input.
+    """The steps that make the network's input from an image: crop, resample, rescale, normalize.
 
     Args:
         size: Height and width of the input, pixels.
         margin: Air kept around the head, as a share of its longer side.
-        mean, std: Subtracted from and divided into intensities that were scaled to 0..1.
+        mean, std: Mean that is subtracted from intensities of 0..1, and divisor of the rest.
     """
 
-    # For pydantic, which checks it as a part of a recipe, and is not needed here.
+    # Read by pydantic where a recipe has this as a part; pydantic itself is not needed here.
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 
     size: int = 192
@@ -185,18 +186,18 @@ class Preprocessing:
     def placement(
         self, crop_window: CropWindow, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
     ) -> Placement:
-        """Return where a slice is to be placed in the network's input.
+        """Return where a slice lies in the network's input.
 
-        The crop_window's longer side, measured in mm, fills the input, so pixels become square and
+        The crop window's longer side, measured in mm, fills the input, so pixels become square and
         the head's size does not depend on the field of view.
 
         Args:
-            crop_window: Of the scan.
-            shape: Height and width of its slices.
+            crop_window: Crop window of the scan.
+            shape: Height and width of its slices, pixels.
             pixel_spacing: Distance between rows and between columns, mm.
 
         Returns:
-            The same placement for all of the scan's slices.
+            The placement, the same for all slices of the scan.
         """
         rows, columns = crop_window.rows, crop_window.columns
         pad = self.margin * max(rows[1] - rows[0], columns[1] - columns[0])
@@ -220,14 +221,15 @@ class Preprocessing:
         )
 
     def resample(self, image: FloatImage, placement: Placement) -> FloatImage:
-        """Return an image as the network's input grid sees it, air being 0.
+        """Return an image on the grid of the network's input, 0 beyond the image.
 
         Args:
-            image: Shape (h, w); also a mask, whose values then become coverage.
-            placement: From `placement`.
+            image: Intensities, or a mask whose values become the share of each pixel that it
+                covers; shape (h, w).
+            placement: Placement of the scan, as `placement` returns it.
 
         Returns:
-            Shape (size, size), in the image's own unit.
+            Values in the image's own unit, shape (size, size).
         """
         left, top = placement.left, placement.top
         box = (left, top, left + placement.width, top + placement.height)
@@ -243,15 +245,15 @@ class Preprocessing:
     def rescale(
         self, image: FloatImage, crop_window: CropWindow, placement: Placement
     ) -> FloatImage:
-        """Return an image cropped, resampled and scaled to 0..1.
+        """Return an image cropped, resampled and rescaled to 0..1.
 
         Args:
             image: Intensities, shape (h, w), any unit; finite.
-            crop_window: Of its scan.
-            placement: Of its scan.
+            crop_window: Crop window of its scan.
+            placement: Placement of its scan.
 
         Returns:
-            Shape (size, size), values 0..1.
+            Values 0..1, shape (size, size).
         """
         width = max(crop_window.high - crop_window.low, float(np.finfo(np.float32).tiny))
         scaled = (image - np.float32(crop_window.low)) / np.float32(width)

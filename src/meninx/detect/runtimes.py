@@ -1,6 +1,6 @@
-"""Compute a network's outputs: by ONNX Runtime, or by OpenVINO where a user has it.
+"""Compute a network's outputs: by ONNX Runtime, or by OpenVINO where it is installed.
 
-Both are imported when they are wanted: the command line names them before.
+Each library is imported when it is first used: the command line lists both before.
 """
 
 import threading
@@ -15,9 +15,9 @@ from meninx.errors import ModelError, OptionError
 FloatBatch = NDArray[np.float32]
 Runtime = Literal["onnxruntime", "openvino"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-# Errors only: ONNX Runtime's warnings are about its own optimizer.
+# Log level `error`: ONNX Runtime's warnings are about its own optimizer.
 LOG_ERRORS = 3
-# Of ONNX Runtime, the fastest first; which of them there are depends on the build installed.
+# Execution providers of ONNX Runtime, fastest first; the installed build has some of them.
 PROVIDERS = (
     "CUDAExecutionProvider",
     "DmlExecutionProvider",
@@ -27,21 +27,21 @@ PROVIDERS = (
 
 
 class Network(Protocol):
-    """Compute outputs from several threads at once, if need be."""
+    """A network that may be run from several threads at once."""
 
     def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
-        """Return a network's outputs by name, of an input of shape (b, 1, h, w)."""
+        """Return a network's outputs by name; the input has shape (b, 3, h, w)."""
 
 
 class OnnxNetwork:
-    """Compute by ONNX Runtime, which also reads what a file says of itself.
+    """A network that ONNX Runtime computes, with the metadata of its file.
 
     Args:
-        data: An ONNX file.
-        threads: That share one slice; 0 for all cores.
+        data: Bytes of an ONNX file.
+        threads: Threads that share one slice; 0 for all cores.
 
     Raises:
-        ModelError: If it is no readable network.
+        ModelError: If the bytes are no network that ONNX Runtime can load.
     """
 
     def __init__(self, data: bytes, threads: int) -> None:
@@ -62,20 +62,20 @@ class OnnxNetwork:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
-        """Return the outputs by name, of an input of shape (b, 1, h, w)."""
+        """Return the outputs by name; the input has shape (b, 3, h, w)."""
         found = self._session.run(self._outputs, {"x": x})
         return dict(zip(self._outputs, found, strict=True))
 
 
 class OpenVinoNetwork:
-    """Compute by OpenVINO, in single precision.
+    """A network that OpenVINO computes, in single precision.
 
     Args:
-        data: An ONNX file.
-        threads: That share one slice; 0 for all cores.
+        data: Bytes of an ONNX file.
+        threads: Threads that share one slice; 0 for all cores.
 
     Raises:
-        OptionError: If it is not installed.
+        OptionError: If OpenVINO is not installed.
     """
 
     def __init__(self, data: bytes, threads: int) -> None:
@@ -85,7 +85,7 @@ class OpenVinoNetwork:
             raise OptionError(
                 "the runtime openvino is not installed: pip install 'meninx[openvino]'"
             ) from error
-        # On recent processors it would pick bfloat16 by itself, and answers would change.
+        # On recent processors OpenVINO would pick bfloat16 by itself, and answers would change.
         wanted: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
@@ -98,7 +98,7 @@ class OpenVinoNetwork:
         self._own = threading.local()
 
     def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
-        """Return the outputs by name, of an input of shape (b, 1, h, w)."""
+        """Return the outputs by name; the input has shape (b, 3, h, w)."""
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()

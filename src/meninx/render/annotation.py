@@ -24,8 +24,8 @@ def write_letters(picture: Image.Image, plane: Plane | None) -> None:
     """Write onto the edges of a slice which side of the patient each is; changed in place.
 
     Args:
-        picture: The drawn slice, RGB.
-        plane: Its plane; None without geometry, where nothing is known and nothing is written.
+        picture: Picture of the slice, RGB.
+        plane: Plane of the slice; None without geometry, and then nothing is written.
     """
     if plane is None:
         return
@@ -35,7 +35,7 @@ def write_letters(picture: Image.Image, plane: Plane | None) -> None:
     places = ((4, height / 2, "lm"), (width - 4, height / 2, "rm"),
               (width / 2, 3, "ma"), (width / 2, height - 4, "md"))  # fmt: skip
     for letter, (x, y, anchor) in zip(LETTERS[plane], places, strict=True):
-        # A dark rim: read on bone and on air alike.
+        # A dark rim keeps the letter legible on bone and on air.
         draw.text(
             (x, y), letter, fill=INK, font=font, anchor=anchor, stroke_width=2, stroke_fill="black"
         )
@@ -45,10 +45,10 @@ def scale_bar(height: int) -> Image.Image:
     """Return the colors of a heat map from 0 to 1 over gray, with numbers.
 
     Args:
-        height: Pixels.
+        height: Height of the bar, pixels.
 
     Returns:
-        A narrow RGB picture.
+        The bar, RGB.
     """
     inner = height - LINE
     heat = np.repeat(np.linspace(1, 0, inner, dtype=np.float32)[:, None], BAR_WIDTH, axis=1)

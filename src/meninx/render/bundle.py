@@ -1,7 +1,7 @@
-"""A scan, what was found in it, and all that is drawn of that: the one place where it is made.
+"""A scan, its findings and all pictures of them: the one place where these pictures are made.
 
 The command line, the DICOM node, the web application, the archive and the evaluation's pages take
-their pictures from here, so that a heat map which fails its check is drawn nowhere.
+their pictures from here, so that a heat map which fails its check is shown nowhere.
 """
 
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ class Bundle:
     """A scored scan with its pictures, each made when it is asked for; the check is made once.
 
     Args:
-        detector: That scored.
-        scan: That was scored.
-        findings: Of it, scored, with the cells of its slices.
+        detector: Detector that scored the scan.
+        scan: The scored scan.
+        findings: Findings of the scan, with the cells of its slices.
 
     Raises:
         ValueError: If the findings are not scored.
@@ -52,7 +52,7 @@ class Bundle:
         return None if failure is None else f"no heat map: {failure}"
 
     def heat(self) -> NDArray[np.uint8] | None:
-        """Return the heat map of every slice, per cent, shape of the scan's voxels; or None."""
+        """Return the heat map, per cent, 0..100, shape of the scan's voxels; None if withheld."""
         return None if self.withheld else heat_volume(self.scan, self.findings)
 
     def picture(self) -> Image.Image:
@@ -65,15 +65,15 @@ class Bundle:
 
 
 def bundle_of(detector: Detector, scan: Scan | None, findings: Findings) -> Bundle | None:
-    """Return what can be drawn of a scan.
+    """Return the bundle of a scan.
 
     Args:
-        detector: That scored.
-        scan: That was read; None where it could not be.
-        findings: Of it.
+        detector: Detector that scored the scan.
+        scan: The scan; None where it could not be read.
+        findings: Findings of the scan.
 
     Returns:
-        Its bundle; None where nothing was scored.
+        The bundle; None where nothing was scored.
     """
     if scan is None or findings.status != "scored":
         return None
@@ -86,8 +86,8 @@ def bundles(
     """Read and score every scan under a path, ready to be drawn.
 
     Args:
-        detector: What scores.
-        path: As for `read_scans`.
+        detector: Detector that scores the scans.
+        path: A file, a folder, or a zip or tar archive.
 
     Yields:
         The findings of each scan, the scan where it could be read, its bundle where it was scored.

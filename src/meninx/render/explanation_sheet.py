@@ -1,4 +1,4 @@
-"""Draw a scan's findings for a reader: the hottest slice, its contour and scale, and all slices."""
+"""The explanation sheet: hottest slice with contour and color scale, more slices, all scores."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -12,7 +12,7 @@ from meninx.scan.scan import Scan
 MAX_SHOWN, THUMB = 10, 150
 GAP, LINE = 6, 16
 GRAPH_HEIGHT = 70
-# Light and dark beside each other: seen on any gray, by anybody.
+# A light line beside a dark one is seen on any gray.
 INNER, OUTER = (255, 255, 255), (0, 0, 0)
 SOFT, MARK = (120, 128, 136), (245, 125, 20)
 
@@ -21,14 +21,13 @@ def explanation_sheet(scan: Scan, findings: Findings, withheld: str | None) -> I
     """Return one picture that explains a finding.
 
     Args:
-        scan: That was scored.
-        findings: Of it, scored, all slices with their cells.
-        withheld: Why no heat map is drawn, in words, so that the anatomy stands alone; None to draw
-            it.
+        scan: The scored scan.
+        findings: Findings of the scan, all slices with their cells.
+        withheld: Why no heat map is drawn, in words; None to draw it.
 
     Returns:
-        The hottest slice plain and with heat map, contour and scale; of a volume, slices through
-        it and the score of every slice.
+        An RGB picture: the hottest slice plain and with heat map, contour and color scale; for a
+        volume also slices through it and the score of every slice.
 
     Raises:
         ValueError: If no slice was scored.
@@ -69,7 +68,7 @@ def _hottest_panels(scan: Scan, found: SliceFinding, *, shown: bool) -> Image.Im
     heat = slice_heatmap(found, one)
     warm = Image.fromarray(overlay(one.image, heat)).resize((width, height))
     large = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
-    # Half of the peak: where the map's own weight lies, whatever its height.
+    # At half of the peak, so that the contour does not depend on the peak's height.
     edge = contour(large, float(large.max()) / 2)
     halo = np.zeros_like(edge)
     halo[1:], halo[:-1] = edge[:-1], edge[1:]
@@ -117,8 +116,8 @@ def _strip(scan: Scan, findings: Findings, *, shown: bool) -> Image.Image:
     for number, (found, thumb) in enumerate(thumbs):
         left, top = number % columns * cell[0], number // columns * cell[1]
         strip.paste(thumb, (left, top))
-        said = f"{found.index}: {found.probability:.2f}"
-        draw.text((left + 2, top + height + 2), said, fill=MARK if found is hottest else INK)
+        text = f"{found.index}: {found.probability:.2f}"
+        draw.text((left + 2, top + height + 2), text, fill=MARK if found is hottest else INK)
     return strip
 
 
@@ -135,8 +134,8 @@ def _graph(findings: Findings, width: int) -> Image.Image:
         draw.rectangle((left, top, max(left + step - 1, left), GRAPH_HEIGHT), fill=color)
     draw.line((0, GRAPH_HEIGHT // 2, width, GRAPH_HEIGHT // 2), fill=SOFT)
     draw.text((2, GRAPH_HEIGHT // 2 - LINE + 2), "0.5", fill=INK)
-    said = f"probability of a tumor in slices {slices[0].index} to {slices[-1].index}"
-    draw.text((2, GRAPH_HEIGHT + 2), said, fill=INK)
+    text = f"probability of a tumor in slices {slices[0].index} to {slices[-1].index}"
+    draw.text((2, GRAPH_HEIGHT + 2), text, fill=INK)
     return graph
 
 

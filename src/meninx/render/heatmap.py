@@ -15,7 +15,7 @@ RGBImage = NDArray[np.uint8]
 # From nothing to certain: dark red over orange to pale yellow. Lightness rises all the way, so that
 # it reads the same in print and to color-blind people.
 COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 160]], np.float32)
-# Below this probability a cell is not tinted: the anatomy under it matters more.
+# Below this probability a cell is not tinted, so that the anatomy under it stays visible.
 FAINTEST = 0.15
 MAX_OPAQUE = 0.6
 # Sides of a drawn slice, pixels.
@@ -61,7 +61,7 @@ def slice_heatmap(found: SliceFinding, one: Slice) -> FloatImage:
     """Return the heat map of a slice on its own pixels.
 
     Args:
-        found: What was found in it.
+        found: Findings of the slice.
         one: The slice.
 
     Returns:
@@ -74,8 +74,8 @@ def heat_volume(scan: Scan, findings: Findings) -> NDArray[np.uint8]:
     """Return the heat map of every slice on the scan's own voxels.
 
     Args:
-        scan: That was scored.
-        findings: Of it.
+        scan: The scored scan.
+        findings: Findings of the scan, with the cells of its slices.
 
     Returns:
         Probability in per cent, 0..100, shape of the scan's voxels; 0 in slices that were not
@@ -108,14 +108,14 @@ def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
         heatmap: Probability 0..1, shape (h, w).
 
     Returns:
-        Shape (h, w, 3).
+        RGB picture, shape (h, w, 3), uint8.
     """
     colors, opacities = _tints()
     level = Image.fromarray((np.clip(heatmap, 0, 1) * 255 + 0.5).astype(np.uint8))
     opacity = level.point(opacities)
     level = level.convert("P")
     level.putpalette(colors)
-    # All in Pillow's own loops, and only where there is heat: many times faster than fancy indices.
+    # Pillow's loops over the box that has heat are many times faster than indexing by numpy.
     drawn = Image.fromarray(_gray(image)).convert("RGB")
     warm = opacity.getbbox()
     if warm is not None:
@@ -139,6 +139,6 @@ def panel_size(one: Slice) -> tuple[int, int]:
     width_mm = one.image.shape[1] * one.pixel_spacing[1]
     finest = max(one.image.shape[0] / height_mm, one.image.shape[1] / width_mm)
     pixels_per_mm = max(finest, SHORTEST_PANEL / min(height_mm, width_mm))
-    # A header may claim any spacing: the panel stays a picture all the same.
+    # A header may claim any spacing, so the sides are bounded.
     width = min(LONGEST_PANEL, max(1, round(width_mm * pixels_per_mm)))
     return width, min(LONGEST_PANEL, max(1, round(height_mm * pixels_per_mm)))

@@ -11,24 +11,25 @@ from PIL import Image
 from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.findings import Findings
 from meninx.detect.neighbors import OWN_CHANNEL
+from meninx.detect.preprocessing import FloatImage
 from meninx.scan.scan import Scan
 
-FloatImage = NDArray[np.float32]
-# A map is shown if its peak rises so far above the median cell ...
+# A map is shown if its peak rises this far above the median cell ...
 MIN_CONTRAST = 0.15
-# ... and if the slice's logit falls by so much once the peak is filled in with what is around it.
+# ... and if the slice's logit falls this far once the peak is filled in with the tissue around it.
 MIN_DROP = 0.5
-# What is filled in: cells of at least this share of the peak, joined to it, and at most so many.
+# Filled in are cells of at least this share of the peak that are joined to it, at most this share
+# of all cells.
 FILLED_LEVEL, MAX_FILLED = 0.5, 0.35
 
 
 @dataclass(frozen=True)
 class HeatmapCheck:
-    """What speaks for a heat map.
+    """The measurements that decide whether a heat map is shown.
 
     Args:
         contrast: Probability of the hottest cell less that of the median cell, 0..1.
-        drop: By how much the slice's logit falls when the hot place is filled in.
+        drop: Fall of the slice's logit when the hot place is filled in.
     """
 
     contrast: float
@@ -53,12 +54,12 @@ def check_heatmap(detector: Detector, scan: Scan, findings: Findings) -> Heatmap
     """Check the heat map of a scan's hottest slice, by a second inference.
 
     Args:
-        detector: That scored.
-        scan: That was scored.
-        findings: What the detector said of it.
+        detector: Detector that scored the scan.
+        scan: The scored scan.
+        findings: Findings of the scan, with the cells of its hottest slice.
 
     Returns:
-        What speaks for the map.
+        The measurements.
 
     Raises:
         ValueError: If no slice was scored.
@@ -69,7 +70,7 @@ def check_heatmap(detector: Detector, scan: Scan, findings: Findings) -> Heatmap
     hottest = findings.hottest
     if hottest is None:
         raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
-    # As they were scored: findings may have been cut down to their hottest slice.
+    # All slices that were scored: the findings may have been reduced to the hottest one.
     slices = brain_slices(scan)
     place = next(n for n, one in enumerate(slices) if one.index == hottest.index)
     (unit,), _ = detector.input_stack(scan, slices, [place])
@@ -87,13 +88,13 @@ def check_cells(
     """Check the heat map of one slice.
 
     Args:
-        cells: Probabilities, shape (m, n).
+        cells: Probability of each cell, 0..1, shape (m, n).
         unit: The network's input, scaled to 0..1: the slice and its neighbors, shape (3, s, s).
-        logits_of: Returns the logits, shape (b,), of such inputs, shape (b, 3, s, s).
-        before: The logit of `unit`, where it is known already.
+        logits_of: Function that returns the logits, shape (b,), of inputs of shape (b, 3, s, s).
+        before: Logit of `unit`; None to compute it.
 
     Returns:
-        What speaks for the map.
+        The measurements.
     """
     changed = filled_in(unit, hot_place(cells))
     if before is None:
@@ -110,10 +111,10 @@ def hot_place(cells: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return the cells around the hottest one that are at least half as hot, shape (m, n).
 
     Args:
-        cells: Probabilities, shape (m, n).
+        cells: Probability of each cell, 0..1, shape (m, n).
 
     Returns:
-        Cells that touch each other, at most a third of the map.
+        Mask of cells that touch each other, at most 35 % of the map, shape (m, n), bool.
     """
     warm = cells >= FILLED_LEVEL * cells.max()
     place = np.zeros(cells.shape, dtype=np.bool_)
@@ -137,11 +138,11 @@ def filled_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
     """Return an input whose marked cells show the mean of the tissue around them.
 
     Args:
-        unit: A slice and its neighbors, shape (3, s, s).
-        place: Cells, shape (m, n).
+        unit: A slice and its neighbors, scaled to 0..1, shape (3, s, s).
+        place: Mask of cells, shape (m, n), bool.
 
     Returns:
-        The changed input, shape (3, s, s): what the neighbors show there is gone too.
+        The changed input, shape (3, s, s): filled in the slice and in its neighbors.
     """
     own = unit[OWN_CHANNEL]
     size = (own.shape[1], own.shape[0])

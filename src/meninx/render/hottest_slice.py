@@ -1,4 +1,4 @@
-"""Draw the hottest slice of a scan, beside itself with the heat map over it."""
+"""The picture of a scan's hottest slice, plain and with the heat map over it."""
 
 from PIL import Image, ImageDraw
 
@@ -15,13 +15,13 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
     """Return the hottest slice of a scan, for a reader.
 
     Args:
-        scan: That was scored.
-        findings: Of it, scored.
+        scan: The scored scan.
+        findings: Findings of the scan, with the cells of its hottest slice.
         withheld: Why no heat map is drawn, in words; None to draw it.
 
     Returns:
         An RGB picture with a caption below: the slice with letters of orientation, and beside it
-        the same with the heat map, a ring around the hottest voxel, and the scale of its colors.
+        the slice with heat map, a ring around the hottest voxel, and the color scale.
 
     Raises:
         ValueError: If no slice was scored.
@@ -58,6 +58,6 @@ def _caption(scan: Scan, findings: Findings, index: int, withheld: str | None) -
     answer = (findings.decision or "").replace("_", " ")
     # People count from 1; files and the JSON from 0.
     where = f"slice {index + 1} of {len(scan)} (index {index}), " if scan.is_volume else ""
-    said = f"{answer}, {where}p = {findings.probability:.3f}"
+    text = f"{answer}, {where}p = {findings.probability:.3f}"
     use = "research only, not for diagnosis"
-    return [f"{said}; {use}"] if withheld is None else [said, withheld, use]
+    return [f"{text}; {use}"] if withheld is None else [text, withheld, use]

@@ -13,12 +13,12 @@ from meninx.scan.scan import Scan
 Side = Literal["left", "right", "midline"]
 # The region reaches to half of the scan's hottest place, as the contour of `meninx explain` does.
 SHARE_OF_PEAK = 0.5
-# An island is told apart on a grid of no more cells than this along an axis: fine enough for the
+# Islands are separated on a grid of at most this many blocks along an axis: finer than the
 # detector's own cells, of which a head has no more than 28.
 MAX_CELLS = 64
-# What has more than this share of its voxels on one side of the midline lies on that side.
+# A region with at least this share of its voxels on one side of the midline lies on that side.
 MOSTLY = 0.8
-# A newborn's head is about 90 mm wide: of a slab that shows less the midline is not known.
+# A newborn's head is about 90 mm wide: in a scan that shows less the midline is not known.
 MIN_HEAD_MM = 90
 # Noise around the head and an ear are no part of its width.
 HEAD_PERCENTILES = (1, 99)
@@ -28,10 +28,10 @@ def region_of(heat: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return the region under a heat map.
 
     Args:
-        heat: Per cent, 0..100, shape of the scan's voxels.
+        heat: Heat map, per cent, 0..100, shape of the scan's voxels.
 
     Returns:
-        True from half of the highest value on.
+        Mask of the voxels that reach half of the highest value, shape of the heat map.
     """
     return np.asarray(heat >= max(1, SHARE_OF_PEAK * int(heat.max())))
 
@@ -41,9 +41,9 @@ class Region:
     """The place around the hottest voxel of a heat map; no contour of a tumor.
 
     Args:
-        side: Of the patient; None where the scan shows less than a head's width.
-        extent_mm: From left to right, from front to back and from feet to head, mm.
-        slices: First and last slice that show it, from 0.
+        side: The patient's side; None where the scan shows less than a head's width.
+        extent_mm: Extent from left to right, from front to back and from feet to head, mm.
+        slices: Index of the first and of the last slice that show it, from 0.
         others: Number of other places that reach half of the peak.
     """
 
@@ -64,8 +64,8 @@ def describe_region(scan: Scan, heat: NDArray[np.uint8]) -> Region | None:
     """Return side and size of the hottest place of a heat map.
 
     Args:
-        scan: Scan that was scored.
-        heat: Its heat map, per cent, 0..100, shape of its voxels.
+        scan: The scored scan.
+        heat: Heat map of the scan, per cent, 0..100, shape of its voxels.
 
     Returns:
         The region; None without geometry or heat.
@@ -93,7 +93,7 @@ def midline_of(scan: Scan) -> float | None:
     """Return where the middle of the head lies between left and right.
 
     Args:
-        scan: A scan.
+        scan: A scan of the head.
 
     Returns:
         LPS x, mm, halfway between the head's sides; None without geometry, or where the scan shows
@@ -113,7 +113,7 @@ def side_of(x: NDArray[np.float64], midline: float | None) -> Side | None:
 
     Args:
         x: LPS x of the places, mm.
-        midline: As `midline_of` returns it.
+        midline: LPS x of the middle of the head, mm; None where it is not known.
 
     Returns:
         The patient's side that holds most of them, or `midline`; None where that is not known.
@@ -131,16 +131,16 @@ def _steps(shape: tuple[int, ...]) -> NDArray[np.intp]:
 
 
 def _coarse(mask: NDArray[np.bool_], steps: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return which blocks of a mask hold anything."""
+    """Return which blocks of a mask contain a voxel of it."""
     for axis, step in enumerate(steps):
         mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], step), axis=axis)
     return mask
 
 
 def _island(region: NDArray[np.bool_], seed: tuple[np.intp, ...]) -> tuple[NDArray[np.bool_], int]:
-    """Return the voxels of a region that hang together with one, and how many other parts it has.
+    """Return the part of a region that contains a voxel, and the number of its other parts.
 
-    Parts are told apart on blocks of voxels: an island that is one block away is the same one.
+    Parts are separated on blocks of voxels: those less than a block apart count as one.
     """
     steps = _steps(region.shape)
     left = _coarse(region, steps)
@@ -157,7 +157,7 @@ def _island(region: NDArray[np.bool_], seed: tuple[np.intp, ...]) -> tuple[NDArr
 
 
 def _flood(mask: NDArray[np.bool_], start: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return what of a mask is reached from one of its cells over faces."""
+    """Return the cells of a mask that are connected to one of them over faces."""
     reached = np.zeros_like(mask)
     reached[start] = True
     count = 0

@@ -10,7 +10,7 @@ from meninx.detect.preprocessing import FloatImage
 from meninx.render.heatmap import gray_picture, panel_size
 from meninx.scan.scan import Scan
 
-# Longest side of a thumbnail, and of an image of a sheet; pixels.
+# Longest side of a thumbnail, and of an image on a sheet, pixels.
 THUMBNAIL, TILE = 144, 220
 GAP, COLUMNS = 4, 3
 
@@ -20,10 +20,10 @@ def thumbnail(scan: Scan, findings: Findings) -> Image.Image:
 
     Args:
         scan: A scan.
-        findings: Its findings, scored or not.
+        findings: Findings of the scan, scored or not.
 
     Returns:
-        The slice with square pixels.
+        A gray RGB picture with square pixels.
     """
     hottest = findings.hottest
     one = scan.slice(len(scan) // 2 if hottest is None else hottest.index)
@@ -36,10 +36,10 @@ def contact_sheet(images: Sequence[FloatImage]) -> Image.Image:
     """Return images side by side, each in a square of its own.
 
     Args:
-        images: Stored values, each of shape (h, w); at least one.
+        images: Images of any gray range, each of shape (h, w); at least one.
 
     Returns:
-        A gray picture.
+        A gray picture (mode L).
     """
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)

@@ -1,7 +1,7 @@
-"""Tell which scans are series of one study: of one patient, on one visit.
+"""Group scans by study (one patient, one visit), and combine the evidence of a study's series.
 
-To part what belongs together costs an answer that is less sure; to join two patients gives one of
-them the other's tumor. So whatever is in doubt stands alone.
+Series that are parted wrongly cost certainty; two patients that are joined wrongly give one of them
+the other's tumor. So a scan stands alone where there is any doubt.
 """
 
 import re
@@ -13,14 +13,14 @@ from meninx.detect.findings import Findings
 from meninx.scan.scan import Sequence
 from meninx.scan.sequence import sequence_from_text
 
-# Where a study is judged by one series: the sequences by how well tumors stand out in them.
+# Where one series answers for its study: the sequences by how well tumors stand out in them.
 LEADING: tuple[Sequence, ...] = ("FLAIR", "T1c", "T2", "T1", "unknown")
 
 _VOLUME = re.compile(r"\.(nii|mgh|mgz|nrrd|nhdr|mha|mhd|hdr)(\.gz)?$", re.IGNORECASE)
-# What names of files have for a sequence, as whole words. Agents count right after T1 alone:
-# elsewhere "KM" and "CE" may be a patient's initials. "T1_FLAIR" is two places, as it may be the
-# FLAIR of the first of two visits. After "sub-" and "ses-" BIDS has a patient's or a visit's own
-# label, which may read T1 too.
+# Words for a sequence in the names of files. Words for a contrast agent count only right after T1:
+# elsewhere "KM" and "CE" may be a patient's initials. "T1_FLAIR" names two sequences, as it may be
+# the FLAIR of the first of two visits. After "sub-" and "ses-" BIDS has the label of a patient or a
+# visit, which may read T1 too.
 _AGENTS = r"(?:[-_ ]*(?:c|ce|gd|gad[a-z]*|km|post|contrast))*"
 _GRADIENT_ECHO = r"(?:mprage|mp-rage|bravo|spgr)"
 _SEQUENCE = re.compile(
@@ -37,14 +37,14 @@ def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> st
     """Return the name that all series of a scan's study share.
 
     Args:
-        scan: Its name: file or folder, as the user knows it.
-        identity: Its UIDs, as the public JSON has them; empty where it is no DICOM.
-        sequence: Its MR sequence.
+        scan: Name of the scan: file or folder, as the user knows it.
+        identity: UIDs of the scan, as the public JSON has them; empty where it is no DICOM.
+        sequence: MR sequence of the scan.
 
     Returns:
-        StudyInstanceUID of DICOM; of NIfTI folder and file name with `*` in place of the sequence,
-        such as `data/sub-01_*`. None for what stands alone: pictures, files whose name does not
-        say the sequence, or says it in two places that differ.
+        For DICOM the StudyInstanceUID; for NIfTI the path with `*` in place of the sequence, such
+        as `data/sub-01_*`. None for a scan that stands alone: a picture, or a file whose name gives
+        no sequence, or two different ones.
 
     References:
         DICOM PS3.3 C.7.2.1; Gorgolewski et al. 2016, The brain imaging data structure.
@@ -61,8 +61,8 @@ def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> st
     if not places:
         return None
     last = places[-1]
-    told = sequence_from_text(last.group() + (agent.group() if agent else ""))
-    if told != sequence:
+    named = sequence_from_text(last.group() + (agent.group() if agent else ""))
+    if named != sequence:
         return None
     return str(path.with_name(plain[: last.start()] + "*" + plain[last.end() :]))
 
@@ -72,22 +72,22 @@ def grouped_by_study(
 ) -> list[tuple[str | None, tuple[Findings, ...]]]:
     """Return findings by study.
 
-    NIfTI files with names of one study are one if their sequences all differ: two of one sequence
-    may be two visits, or two patients.
+    NIfTI files whose names agree are one study only if their sequences all differ: two files of one
+    sequence may be two visits, or two patients.
 
     Args:
-        findings: Of any scans.
+        findings: Findings of any number of scans.
 
     Returns:
         Name and findings of each study, in the order of its first series. A volume that stands
-        alone is a study by its own name. None names what is no study: a picture, or what could not
-        be read.
+        alone is a study by its own name. The name is None where there is no study: for a picture,
+        and for a scan that could not be read.
     """
     groups: dict[str, list[Findings]] = {}
     for number, found in enumerate(findings):
         name = study_name(found.scan, found.identity, found.sequence)
-        # Names hold no null character, so this one is nobody else's; careless exports give the
-        # studies of two patients one UID.
+        # No name contains a null character, so this key is unique. The patient is part of a key
+        # because careless exports give the studies of two patients one UID.
         key = f"\0{number}" if name is None else f"{name}\0{found.identity.get('patient', '')}"
         groups.setdefault(key, []).append(found)
     studies: list[tuple[str | None, tuple[Findings, ...]]] = []
@@ -105,20 +105,19 @@ def grouped_by_study(
 def evidence_of(
     findings: Iterable[Findings], calibration: Calibration
 ) -> tuple[list[Findings], Calibrator, float]:
-    """Return what a study is judged by.
+    """Return the series that count for a study, their calibrator, and their combined logit.
 
     Args:
-        findings: Of its series, one of them scored at least.
-        calibration: Of the detector that scored them.
+        findings: Findings of its series, at least one of them scored.
+        calibration: Calibrators of the detector that scored them.
 
     Returns:
-        The series that count, the calibrator that judges them, and their logit: of all volumes, on
-        the calibrator of studies. Without that calibrator, or where no more than one volume was
-        scored, of one series on its own calibrator, for which coverage is kept: the first by
-        `LEADING`, and of several such the first in order. Single slices beside volumes do not
-        count.
+        All scored volumes, the calibrator of studies and the study's logit. Without a calibrator of
+        studies, or with fewer than two scored volumes: one series, its own calibrator (for which
+        coverage is kept) and its logit; the series is the first by `LEADING`, then by order. Single
+        slices beside volumes do not count.
     """
-    # A series that was given twice counts once.
+    # By name, so that a series which was given twice counts once.
     logits = {one.scan: (one, one.logit) for one in findings if one.logit is not None}
     scored = [(one, logit, calibration.of(volume=one.is_volume, sequence=one.sequence))
               for one, logit in logits.values()]  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator, answer_of
 from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
-from meninx.detect.studies import LEADING, evidence_of, grouped_by_study, study_name
+from meninx.detect.study_grouping import LEADING, evidence_of, grouped_by_study, study_name
 from meninx.scan.sequence import sequence_from_text
 
 
@@ -169,19 +169,22 @@ def test_dicom_is_grouped_by_its_study_alone():
     assert study_name("t1.nii.gz", {"series_instance_uid": "1"}, "T1") is None
 
 
-SCALES = {"T1": Calibrator(temperature=2.0, balanced=0.8), "FLAIR": Calibrator(temperature=0.5)}
+CALIBRATORS = {
+    "T1": Calibrator(temperature=2.0, balanced=0.8),
+    "FLAIR": Calibrator(temperature=0.5),
+}
 STUDY = StudyCalibrator(
     {"T1": 0.25, "FLAIR": 0.75, "unknown": 0.25},
     Calibrator(1.0, 0.7, tumor_logits=(0.0, 2.0, 4.0), tumor_free_logits=(-4.0, -2.0, 0.5)),
 )
-WITH_STUDY = Calibration(Calibrator(9.0), Calibrator(3.0), SCALES, STUDY)
+WITH_STUDY = Calibration(Calibrator(9.0), Calibrator(3.0), CALIBRATORS, STUDY)
 
 
 def test_evidence_is_each_series_on_its_own_scale():
     found = [dicom("a", "1", "T1", logit=4.0), dicom("b", "1", "FLAIR", logit=1.0)]
-    counted, scale, logit = evidence_of(found, WITH_STUDY)
+    counted, calibrator, logit = evidence_of(found, WITH_STUDY)
     assert [one.scan for one in counted] == ["a", "b"]
-    assert scale is STUDY.calibrator
+    assert calibrator is STUDY.calibrator
     assert logit == pytest.approx(0.25 * (4 / 2 - np.log(4)) + 0.75 * 2)
     # Twice the same, a refused one and a single slice change nothing.
     others = [
@@ -194,8 +197,8 @@ def test_evidence_is_each_series_on_its_own_scale():
 
 def test_one_series_is_judged_on_its_own_scale():
     for calibration in (WITH_STUDY, replace(WITH_STUDY, study=None)):
-        counted, scale, logit = evidence_of([dicom("a", "1", "T1", logit=4.0)], calibration)
-        assert ([one.scan for one in counted], scale, logit) == (["a"], SCALES["T1"], 4.0)
+        counted, calibrator, logit = evidence_of([dicom("a", "1", "T1", logit=4.0)], calibration)
+        assert ([one.scan for one in counted], calibrator, logit) == (["a"], CALIBRATORS["T1"], 4.0)
     single = replace(dicom("a", "1", "T1", logit=4.0), is_volume=False)
     assert evidence_of([single], WITH_STUDY)[1] == Calibrator(9.0)
 
@@ -215,7 +218,7 @@ def test_without_a_scale_of_studies_the_most_telling_sequence_answers(order):
 
 @pytest.fixture(scope="module")
 def detectors():
-    """The shipped detector with scales of studies: referring, and deciding by its point."""
+    """The shipped detector with a calibrator of studies: referring, and deciding by its point."""
     found = load_detector(coverage=0.5), load_detector(coverage=None)
     for detector in found:
         detector.card = replace(detector.card, calibration=WITH_STUDY)
@@ -264,8 +267,8 @@ def test_each_class_of_studies_is_kept_as_often_as_promised(detectors):
         for sick in kept:
             logits = [evidence_of(study(sick), WITH_STUDY)[2] for _ in range(40)]
             held_out[sick] = tuple(np.sort(logits))
-        scale = Calibrator(tumor_logits=held_out[True], tumor_free_logits=held_out[False])
-        calibration = replace(WITH_STUDY, study=replace(STUDY, calibrator=scale))
+        calibrator = Calibrator(tumor_logits=held_out[True], tumor_free_logits=held_out[False])
+        calibration = replace(WITH_STUDY, study=replace(STUDY, calibrator=calibrator))
         detector = detectors[0]
         detector.coverage = 0.9
         detector.card = replace(detector.card, calibration=calibration)
