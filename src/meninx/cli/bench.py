@@ -62,7 +62,7 @@ def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
     from meninx.cli.progress import progress_of
     from meninx.detect.loading import load_detector
 
-    there = [name for name in RUNTIMES if find_spec(name) is not None]
+    there = [name for name in RUNTIMES if find_spec(name.partition("-")[0]) is not None]
     total = 3 + len(there)
     with tempfile.TemporaryDirectory() as folder, progress_of() as progress:
         progress("writing synthetic scans", 0, total)

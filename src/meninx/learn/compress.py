@@ -182,9 +182,9 @@ def quantize(plain: Path, target: Path, calibration: NDArray[np.float32]) -> Non
     """Write a network whose convolutions run in 8-bit integers.
 
     Weights are rounded per output channel, to 7 bits: products of 8 bits overflow where a processor
-    adds two of them in 16, as those without VNNI do. Activations are rounded per tensor. The first
-    convolution and the heads stay in floating point: they cost little, and rounding the answer
-    itself would blur it.
+    adds two of them in 16, as those without VNNI do. Activations are rounded per tensor. All from
+    the first convolution to the heads stays in integers: each change of format costs as much as a
+    small convolution. The heads stay in floating point, as rounding the answer would blur it.
 
     Args:
         plain: A detector as ONNX in single precision, its constants folded.
@@ -209,6 +209,6 @@ def quantize(plain: Path, target: Path, calibration: NDArray[np.float32]) -> Non
         weight_type=QuantType.QInt8,
         reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=[convolutions[0].name, *heads],
-        op_types_to_quantize=["Conv", "Add", "MaxPool"],
+        nodes_to_exclude=heads,
+        op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool", "Resize"],
     )
