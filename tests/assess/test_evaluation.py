@@ -18,7 +18,7 @@ from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
 from meninx.detect.model_card import SEEN_DIGITS
 from meninx.errors import DataError
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 

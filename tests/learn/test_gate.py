@@ -17,7 +17,7 @@ from meninx.learn.gate import early_features, fit_ood_model
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import NetworkRecipe, Recipe
 from meninx.scan.scan import Scan
-from meninx.synthesis.outliers import ghosted
+from meninx.synthesis.outliers import with_ghosting
 
 SIZE = 64
 PREPROCESSING = Preprocessing(size=SIZE)
@@ -106,7 +106,7 @@ def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
     whole = [blob(rng) for _ in range(60)]
     spoiled = [
         Example(image, None, Facts(SIMULATED))
-        for image in ghosted(60, [one.image for one in whole], seed=1)
+        for image in with_ghosting(60, [one.image for one in whole], seed=1)
     ]
     logits = []
     for part in (whole, spoiled):

@@ -39,7 +39,7 @@ from meninx.learn.provenance import seen_before
 from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 

@@ -25,7 +25,7 @@ from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_calibrator, with_refusals
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 

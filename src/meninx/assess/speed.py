@@ -27,7 +27,7 @@ from meninx.detect.runtimes import Runtime
 from meninx.render.heatmap import overlay, slice_heatmap
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import write_dicom
 
 PICTURE_SIDE = 512

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from meninx.cli.detector_options import ModelOption
 
 if TYPE_CHECKING:
-    from meninx.synthesis.studies import Study
+    from meninx.synthesis.phantom_studies import PhantomStudy
 
 # Demonstration people; training and calibration use seeds from a million on.
 SICK, HEALTHY, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
@@ -51,7 +51,7 @@ def make_scans(folder: Path) -> None:
 
     from meninx.scan.nifti import write_nifti
     from meninx.synthesis.phantom import grid_of
-    from meninx.synthesis.studies import make_study
+    from meninx.synthesis.phantom_studies import make_study
     from meninx.synthesis.writing import write_dicom, write_picture
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def make_scans(folder: Path) -> None:
     Image.fromarray(_sunset()).save(folder / "photograph.jpg")
 
 
-def _write_damaged(study: "Study", folder: Path) -> None:
+def _write_damaged(study: "PhantomStudy", folder: Path) -> None:
     """Write a DICOM file that breaks off amid its pixels, as after a lost connection."""
     from meninx.synthesis.writing import dicom_slice
 

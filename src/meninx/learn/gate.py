@@ -19,7 +19,7 @@ from meninx.learn.augmentation.intensity import exported_again
 from meninx.learn.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
 from meninx.learn.network import Backbone
 from meninx.learn.simulation import brainless_slices
-from meninx.synthesis.outliers import ghosted, outliers
+from meninx.synthesis.outliers import synthetic_outliers, with_ghosting
 
 # The first three stages: the last one is taught to see tumors and little else, and measured worse.
 STAGES = 3
@@ -155,8 +155,11 @@ def fit_ood_model(
     if len(real) + len(simulated) < MIN_EXAMPLES:
         return None
     kinds = (
-        [*outliers(OUTLIERS, _images(known, real or simulated)), *brainless_slices(heads)],
-        list(ghosted(GHOSTED, _with_air(_images(known, [*real, *simulated])))),
+        [
+            *synthetic_outliers(OUTLIERS, _images(known, real or simulated)),
+            *brainless_slices(heads),
+        ],
+        list(with_ghosting(GHOSTED, _with_air(_images(known, [*real, *simulated])))),
     )
     parts = [
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part

@@ -23,7 +23,7 @@ from meninx.scan.scan import Scan, Sequence
 from meninx.synthesis.head_template import AugmentedHead, HeadTemplate, template_of
 from meninx.synthesis.lesion import KINDS
 from meninx.synthesis.phantom import SCAN_CENTER, Grid, Phantom, grid_of
-from meninx.synthesis.studies import PLANES, make_studies
+from meninx.synthesis.phantom_studies import PLANES, make_studies
 
 # Training people are numbered from here, far from those of demos, tests and calibration, so that
 # "unseen seed" means what it says.
