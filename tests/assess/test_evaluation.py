@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from meninx.assess.audit import audit, write_audit
 from meninx.assess.cases import Case, score_cases, unseen
 from meninx.assess.claim import checklist
+from meninx.assess.data_audit import audit, write_audit
 from meninx.assess.evaluation import evaluate_cases
 from meninx.assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
 from meninx.assess.shortcuts import probe_shortcuts

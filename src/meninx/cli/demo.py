@@ -21,7 +21,7 @@ def demo(
     model: ModelOption = None,
 ) -> None:
     """Make synthetic scans and two bad files, score them, and write a report to look at."""
-    from meninx.assess.report import Entry, write_report
+    from meninx.assess.report import ReportEntry, write_report
     from meninx.cli.output import Results, answered_studies, without_maps
     from meninx.cli.progress import with_progress
     from meninx.cli.table import print_table
@@ -38,7 +38,7 @@ def demo(
             bundle = bundle_of(detector, scan, findings)
             picture = results.add(findings, bundle)
             withheld = bundle.withheld if bundle else None
-            entries.append(Entry(without_maps(findings), picture, withheld))
+            entries.append(ReportEntry(without_maps(findings), picture, withheld))
     report = output / "report.html"
     write_report(entries, detector.card, detector.model["sha256"], report)
     print_table(answered_studies(detector, [entry.findings for entry in entries]))
