@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from meninx.detect.calibration import Calibration
-from meninx.learn.export import Origin, export_detector, load_weights
+from meninx.learn.export import TrainingData, export_detector, load_weights
 from meninx.learn.low_rank import RANK_STEP, factorize, take_shape
 from meninx.learn.network import CellNetwork
 from meninx.learn.recipe import Recipe
@@ -91,7 +91,7 @@ def test_a_convolution_stays_where_two_would_cost_as_much(slices: Tensor) -> Non
 def test_factorized_weights_are_loaded_into_a_whole_network(slices: Tensor, tmp_path: Path) -> None:
     network = thin_network()
     factorize(network, slices, kept=0.9)
-    export_detector(network, Recipe(), Calibration(), tmp_path / "d.onnx", Origin("0" * 64))
+    export_detector(network, Recipe(), Calibration(), tmp_path / "d.onnx", TrainingData("0" * 64))
     other = CellNetwork().eval()
     load_weights(other, tmp_path / "d.safetensors")
     with torch.inference_mode():

@@ -17,7 +17,7 @@ from meninx.detect.loading import load_detector
 from meninx.detect.preprocessing import Preprocessing, crop_window_of
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import Facts, SliceDataset, examples_of
-from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
+from meninx.learn.export import TrainingData, export_detector, load_weights, recalibrate
 from meninx.learn.losses import cell_targets
 from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
@@ -82,7 +82,7 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     for parameter in network.parameters():
         parameter.data = parameter.data.half().float()
     path = tmp_path / "d.onnx"
-    export_detector(network, TINY, KNOWN, path, Origin("abc"))
+    export_detector(network, TINY, KNOWN, path, TrainingData("abc"))
     engine = Engine(path)
     x = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
     with torch.inference_mode():
@@ -269,12 +269,12 @@ def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
 
 def test_weights_of_a_run_start_another(tmp_path):
     network, other = CellNetwork(), CellNetwork()
-    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", Origin("abc"))
+    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", TrainingData("abc"))
     load_weights(other, tmp_path / "d.safetensors")
     for first, second in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-3)
     (tmp_path / "bad.safetensors").write_bytes(b"words")
-    with pytest.raises(ModelError, match="no weights of this network"):
+    with pytest.raises(ModelError, match="not the weights of this network"):
         load_weights(other, tmp_path / "bad.safetensors")
 
 

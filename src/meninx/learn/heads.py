@@ -1,4 +1,4 @@
-"""Real heads to simulate others from: whole, in T1, without lesions."""
+"""Real heads for augmented heads: whole, in T1, tumor-free."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,20 +10,20 @@ from meninx.data.manifest import Picture
 from meninx.scan.scan import Scan
 
 PACKED_HEAD_SUFFIX = ".npz"
-# Finer voxels are packed at this distance: simulated slices have pixels of 1 mm and more.
+# Finer voxels are packed with this spacing: simulated slices have pixels of 1 mm and more.
 PACKED_SPACING_MM = 2.0
-# Brightest voxels, of vessels, are clipped: 8 bits then resolve gray from white matter.
+# The brightest voxels, in vessels, are clipped, so that 8 bits resolve gray from white matter.
 PACKED_PERCENTILE = 99.9
 STRIPPED = "stripped"
 
 
 class RealHead(NamedTuple):
-    """A head to simulate others from.
+    """A real head for augmented heads.
 
     Args:
-        path: A whole head in T1 without lesions: a volume, a DICOM folder or a packed head.
-        person: Whose it is.
-        fold: That this person's scans lie in; 0 for none.
+        path: Whole, tumor-free head in T1: a volume, a DICOM folder or a packed head.
+        person: Name of the person; empty where it is not known.
+        fold: Fold of the person's scans; 0 for none.
     """
 
     path: Path
@@ -32,13 +32,13 @@ class RealHead(NamedTuple):
 
 
 def heads_of(pictures: tuple[Picture, ...]) -> list[RealHead]:
-    """Return the volumes of a manifest that whole heads can be simulated from.
+    """Return the volumes of a manifest that show a whole, tumor-free head in T1.
 
     Args:
-        pictures: Rows; those whose column `skull` begins with `on` are whole.
+        pictures: Rows of a manifest; heads whose column `skull` begins with `on` have their skull.
 
     Returns:
-        Tumor-free T1 volumes with their skull; slabs, which show a part of the head, are none.
+        Tumor-free T1 volumes with skull; slabs, which show a part of the head, are left out.
     """
     return [
         RealHead(picture.picture, picture.person, picture.fold)
@@ -55,9 +55,9 @@ def pack_head(scan: Scan, head: RealHead, path: Path) -> None:
     """Write a head as a small file that needs no reader but NumPy.
 
     Args:
-        scan: The head, with its affine.
-        head: Whose it is.
-        path: An `.npz` file.
+        scan: Scan of the head, with an affine.
+        head: Person and fold of the head.
+        path: `.npz` file to write.
     """
     affine = np.asarray(scan.affine, dtype=np.float64).copy()
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
