@@ -31,7 +31,6 @@ from meninx.assess.faithfulness import (
     rank_overlap,
 )
 from meninx.data.manifest import read_manifest
-from meninx.data.prepare import read_one
 from meninx.detect.detector import Detector
 from meninx.detect.loading import load_detector
 from meninx.detect.neighbors import OWN_CHANNEL
@@ -45,7 +44,7 @@ from meninx.learn.attribution import (
 from meninx.learn.export import load_weights
 from meninx.learn.network import CellNetwork
 from meninx.render.heatmap import gray_picture, overlay
-from meninx.scan.reading import read_scans
+from meninx.scan.reading import read_one, read_scans
 
 FOLD = 1
 FloatImage = NDArray[np.float32]

@@ -18,9 +18,10 @@ from volumes import heat_picture, write_sheet
 from meninx.assess.cases import units_of
 from meninx.assess.volumes import MIN_TUMOR
 from meninx.data.manifest import read_manifest
-from meninx.data.prepare import read_one, read_stack
+from meninx.data.prepare import read_stack
 from meninx.detect.detector import Detector
 from meninx.errors import InputError
+from meninx.scan.reading import read_one
 
 FOLDS = (6, 7)
 WORST = 20

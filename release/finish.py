@@ -12,13 +12,13 @@ from pathlib import Path
 from meninx.data.manifest import read_manifest
 from meninx.detect.calibration import Calibration
 from meninx.learn.build_detector import BuildOptions, build_detector
+from meninx.learn.compress import KEPT
 from meninx.learn.export import TrainingData, load_weights
-from meninx.learn.heads import packed_heads
-from meninx.learn.low_rank import KEPT
 from meninx.learn.network import CellNetwork
 from meninx.learn.packing import unpack
 from meninx.learn.recipe import read_recipe
 from meninx.learn.training import DETECTOR_NAME, hashes_of
+from meninx.synthesis.packed_heads import packed_heads
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 

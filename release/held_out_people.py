@@ -29,9 +29,9 @@ from meninx.detect.calibration import DEFAULT_COVERAGE, Calibration
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
 from meninx.detect.study_grouping import evidence_of
-from meninx.learn.heads import packed_heads
 from meninx.learn.people import fit_people
-from meninx.learn.simulation import tumor_free_studies
+from meninx.synthesis.packed_heads import packed_heads
+from meninx.synthesis.simulated_scans import tumor_free_studies
 
 # Folds of release/people.py that the two detectors leave out, in order.
 FOLDS = (6, 7)

@@ -7,12 +7,13 @@ import argparse
 from pathlib import Path
 
 from meninx.data.manifest import read_manifest
-from meninx.data.prepare import read_one
 from meninx.learn.dataset import examples_of
-from meninx.learn.heads import PACKED_HEAD_SUFFIX, RealHead, heads_of, pack_head
+from meninx.learn.heads import heads_of
 from meninx.learn.packing import write_pack
 from meninx.learn.recipe import read_recipe
 from meninx.learn.training import training_canvas
+from meninx.scan.reading import read_one
+from meninx.synthesis.packed_heads import PACKED_HEAD_SUFFIX, RealHead, pack_head
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 # Tumor-free heads that belong to no collection.

@@ -8,11 +8,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from meninx.learn.heads import packed_heads
 from meninx.learn.packing import write_pack
 from meninx.learn.recipe import read_recipe
 from meninx.learn.simulation import simulated_examples
 from meninx.learn.training import training_canvas
+from meninx.synthesis.packed_heads import packed_heads
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 

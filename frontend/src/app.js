@@ -73,11 +73,11 @@ async function sendInParts([name, file], address, tell) {
   }
 }
 
-async function upload(files, title, together, tell) {
+async function upload(files, { title, project, together }, tell) {
   const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
   let done = 0;
   const came = (bytes) => tell((done += bytes) / total);
-  const { id } = await ask("POST", "/api/v1/uploads", JSON.stringify({ title }), "application/json");
+  const { id } = await ask("POST", "/api/v1/uploads", JSON.stringify({ title, project }), "application/json");
   const address = `/api/v1/uploads/${id}`;
   try {
     await sendWhole(files.filter(([, file]) => file.size <= CHUNK), address, came);
@@ -125,7 +125,8 @@ if (drop) {
     words.textContent = `Sending ${files.length} file${files.length > 1 ? "s" : ""}`;
     try {
       const together = document.getElementById("together").checked;
-      const { studies } = await upload(files, title, together, (share) => { bar.value = 100 * share; });
+      const project = document.getElementById("project")?.value ?? "";
+      const { studies } = await upload(files, { title, project, together }, (share) => { bar.value = 100 * share; });
       words.textContent = said(studies);
       window.htmx.ajax("GET", "/", { target: "#studies", swap: "outerHTML" });
     } catch (error) {

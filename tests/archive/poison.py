@@ -1,10 +1,10 @@
-"""What a series can do to the process that reads it; called over there instead of judging."""
+"""What a series can do to the process that reads it; called there in place of the scoring."""
 
 import os
 import signal
 import time
 
-from meninx.archive.judging import judge_files
+from meninx.archive.unit_rows import judge_files
 
 
 def _called(files):

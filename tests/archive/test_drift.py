@@ -67,7 +67,7 @@ def test_more_refusals_are_told():
     parts.append(rows(200, 0.3, 9, month="2025-06", refused=40))
     (warn,) = warned(*parts)
     assert (warn.dimension, warn.value) == ("month", "2025-06")
-    assert "20.0% refused, elsewhere 1.0%" in warn.what
+    assert "20.0% refused, 1.0% elsewhere" in warn.what
 
 
 def test_more_refusals_than_of_the_held_out_scans_are_told():
@@ -77,7 +77,7 @@ def test_more_refusals_than_of_the_held_out_scans_are_told():
     parts = [rows(100, 0.3, n, month=f"2025-{n + 1:02}", refused=20) for n in range(6)]
     found = warnings_of(Tally.of([Batch(part) for part in parts], CALIBRATION), known)
     assert found[0].dimension == "archive"
-    assert "20.0% of volumes refused, of the detector's held-out ones 1.0%" in found[0].what
+    assert "20.0% of volumes refused, 1.0% of the detector's held-out volumes" in found[0].what
     few = [rows(100, 0.3, n, month=f"2025-{n + 1:02}", refused=1) for n in range(6)]
     assert warnings_of(Tally.of([Batch(part) for part in few], CALIBRATION), known) == []
 

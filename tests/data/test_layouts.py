@@ -157,7 +157,7 @@ def test_what_was_understood_is_said(folder, tmp_path):  # noqa: F811
     (tmp_path / "data/Testing/no_tumor/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     found = survey(tmp_path / "data")
     lines = "\n".join(understood(found))
-    assert "files passed over: 1 .docx" in lines
+    assert "other files, which are skipped: 1 .docx" in lines
     assert "glioma: 6 from glioma_tumor/; no tumor: 6 from no_tumor/" in lines
     assert "the folders' own split: 6 test, 6 train" in lines
     assert "broken.png" in lines

@@ -40,13 +40,16 @@ def test_rows_become_pictures(tmp_path):
     ("index", "change", "message"),
     [
         (0, {"picture": "gone.png"}, "gone.png does not exist"),
-        (0, {"tumor": "maybe"}, "tumor is 'maybe'"),
+        (0, {"tumor": "maybe"}, "line 2: tumor is 'maybe', expected 0 or 1"),
+        (0, {"tumor": ""}, "line 2: tumor is empty, expected 0 or 1"),
         (0, {"tumor": "0"}, "tumor is 0 but tumor_type is 'glioma'"),
-        (0, {"tumor_type": "gliom"}, "tumor_type is 'gliom'"),
+        (0, {"tumor_type": "gliom"}, "'gliom', expected glioma, .*, none or unknown"),
         (1, {"id": "a"}, "id a appears twice"),
         (2, {"fold": "2"}, "group g1 lies in the folds 1 and 2"),
-        (2, {"fold": "x"}, "fold is 'x'"),
-        (2, {"picture": ""}, "line 4: picture is empty"),
+        (2, {"fold": "x"}, "line 4: fold is 'x', expected a whole number"),
+        (2, {"fold": "-1"}, "line 4: fold is '-1', expected a whole number"),
+        (2, {"fold": "9" * 5000}, "line 4: fold is '99"),
+        (2, {"picture": ""}, "line 4: picture is empty, expected the name of a file"),
     ],
 )
 def test_faults_are_named_with_their_line(tmp_path, index, change, message):
@@ -55,6 +58,25 @@ def test_faults_are_named_with_their_line(tmp_path, index, change, message):
     write(tmp_path, rows)
     with pytest.raises(DataError, match=message):
         read_manifest(tmp_path)
+
+
+def test_all_faults_of_a_row_and_of_its_folds_are_named_at_once(tmp_path):
+    rows = [dict(row) for row in GOOD]
+    rows[1] |= {"tumor": "maybe", "tumor_type": "gliom", "id": "a"}
+    rows[2] |= {"fold": "2", "mask": "gone.png"}
+    write(tmp_path, rows)
+    with pytest.raises(DataError) as caught:
+        read_manifest(tmp_path)
+    message = str(caught.value)
+    assert "5 faults" in message
+    for part in ("tumor is 'maybe'", "tumor_type is 'gliom'", "id a appears twice",
+                 "gone.png does not exist", "group g1 lies in the folds 1 and 2"):  # fmt: skip
+        assert part in message
+
+
+def test_folds_that_went_through_a_data_frame_are_whole_numbers(tmp_path):
+    write(tmp_path, [row | {"fold": f"{row['fold']}.0"} for row in GOOD])
+    assert [one.fold for one in read_manifest(tmp_path).pictures] == [1, 2, 1]
 
 
 def test_missing_columns_and_manifest(tmp_path):

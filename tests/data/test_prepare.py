@@ -288,7 +288,7 @@ def test_a_table_without_labels_is_labeled_by_its_folder(tmp_path):
     assert {one.label for one in prepare(moved, labels={"LOT-7": "glioma"})[0]} == {"glioma"}
     # A column that is there is taken at its word, also where it is empty.
     (moved / "manifest.csv").write_text(table.replace("skull", "tumor").replace(",on,", ",,"))
-    with pytest.raises(DataError, match="line 2: tumor is ''"):
+    with pytest.raises(DataError, match="line 2: tumor is empty"):
         prepare(moved, labels={"lot-7": "none"})
 
 

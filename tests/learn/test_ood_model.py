@@ -10,13 +10,14 @@ from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
 from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing
-from meninx.learn import ood_model, simulation
+from meninx.learn import ood_model
 from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx.learn.export import TrainingData, export_detector, recalibrate
 from meninx.learn.network import CellNetwork
 from meninx.learn.ood_model import early_features, fit_ood_model
 from meninx.learn.recipe import NetworkRecipe, Recipe
 from meninx.scan.scan import Scan
+from meninx.synthesis import simulated_scans
 from meninx.synthesis.outliers import with_ghosting
 
 SIZE = 64
@@ -43,7 +44,7 @@ def few():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ood_model, "OUTLIERS", 100)
         patch.setattr(ood_model, "GHOSTED", 100)
-        patch.setattr(simulation, "BRAINLESS_HEADS", 2)
+        patch.setattr(simulated_scans, "BRAINLESS_HEADS", 2)
         yield
 
 

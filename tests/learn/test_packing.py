@@ -11,7 +11,6 @@ import torch
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, OptionError
 from meninx.learn.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
-from meninx.learn.heads import RealHead, pack_head, packed_heads, read_packed_head
 from meninx.learn.module import DetectorTraining
 from meninx.learn.packing import unpack, write_pack
 from meninx.learn.recipe import (
@@ -23,6 +22,7 @@ from meninx.learn.recipe import (
 )
 from meninx.learn.training import train_unpacked
 from meninx.scan.scan import Scan
+from meninx.synthesis.packed_heads import RealHead, pack_head, packed_heads, read_packed_head
 
 RELEASE = Path(__file__).parents[2] / "release"
 CANVAS = Preprocessing(size=80)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from meninx.data.manifest import Picture, read_manifest
-from meninx.data.prepare import read_mask, read_one, tumor_area
+from meninx.data.prepare import read_mask, tumor_area
 from meninx.detect.calibration import Calibration, Calibrator, slice_logits
 from meninx.detect.detector import brain_slices
 from meninx.detect.engine import Engine
@@ -25,6 +25,7 @@ from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_calibrator, with_refusals
+from meninx.scan.reading import read_one
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid

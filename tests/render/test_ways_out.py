@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from meninx.archive.judging import judge_files
+from meninx.archive.unit_rows import judge_files
 from meninx.assess.cases import score_cases
 from meninx.assess.evaluation import evaluate_cases
 from meninx.assess.evaluation_report import Setting, write_evaluation

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from meninx.data.prepare import read_one
 from meninx.errors import UnsupportedScan
-from meninx.learn.heads import RealHead
 from meninx.learn.simulation import SIMULATED, simulated_examples
 from meninx.scan.nifti import write_nifti
+from meninx.scan.reading import read_one
 from meninx.synthesis.head_template import AugmentedHead, template_of
+from meninx.synthesis.packed_heads import RealHead
 from meninx.synthesis.phantom import Phantom, grid_of
 
 HEAD = grid_of("axial", (90, 110, 60), (2.2, 2.2, 3.0))

@@ -1,7 +1,7 @@
 import numpy as np
 
-from meninx.learn.simulation import brainless_slices
 from meninx.synthesis.outliers import SIDE, synthetic_outliers
+from meninx.synthesis.simulated_scans import brainless_slices
 
 
 def test_outliers_are_gray_pictures_of_every_kind_and_depend_on_the_seed_alone():
@@ -18,9 +18,9 @@ def test_outliers_are_gray_pictures_of_every_kind_and_depend_on_the_seed_alone()
 
 
 def test_slices_without_brain_show_something(monkeypatch):
-    from meninx.learn import simulation
+    from meninx.synthesis import simulated_scans
 
-    monkeypatch.setattr(simulation, "BRAINLESS_HEADS", 3)
+    monkeypatch.setattr(simulated_scans, "BRAINLESS_HEADS", 3)
     slices = list(brainless_slices())
     assert 6 <= len(slices) <= 12
     assert all(np.ptp(image) > 0 for image in slices)

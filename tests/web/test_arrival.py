@@ -4,7 +4,9 @@ import gzip
 import io
 import os
 import tarfile
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import nibabel
@@ -15,6 +17,7 @@ from PIL import Image
 
 from meninx.scan.heading import name_for_readers, read_heading
 from meninx.scan.reading import read_scans
+from meninx.web import studies
 from meninx.web.api import LARGEST_BATCH
 from meninx.web.arrival import harmless
 from meninx.web.database import Study, Upload, now
@@ -170,6 +173,53 @@ def test_volumes_come_with_the_files_of_their_voxels(server, together):
         assert len(scans) == (4 if together else 1)
         for scan in scans:
             np.testing.assert_array_equal(scan.voxels, voxels)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_volumes_in_two_files_stay_whole_where_names_are_dropped(tmp_path, together):
+    voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    server = Server(Settings(data=tmp_path / "data", anonymise=True))
+    files = {
+        f"Doe/{name.replace('x.', 'Jane_T1.')}": data.replace(b"x.raw", b"Jane_T1.raw")
+        for name, data in volumes_of_other_formats(voxels).items()
+    }
+    browser = server.browser()
+    studies = browser.upload(files, "Doe", together=together).json()["studies"]
+    assert len(studies) == (1 if together else 4)
+    for one in studies:
+        server.work(one["id"])
+        folder = server.settings.studies / one["id"] / "files"
+        scans = list(read_scans(folder))
+        assert len(scans) == (4 if together else 1)
+        for scan in scans:
+            np.testing.assert_array_equal(scan.voxels, voxels)
+    # Names are gone, of files and in the headers that named them.
+    kept = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert len([path for path in kept if path.parent.name == "files"]) >= 4
+    for path in kept:
+        told = (str(path.relative_to(tmp_path)).encode() + path.read_bytes()).lower()
+        assert not [word for word in (b"jane", b"doe", b"my head") if word in told], path.name
+    again = browser.upload(files, "Doe", together=together).json()["studies"]
+    assert [one["id"] for one in again] == [one["id"] for one in studies]
+    assert not list(server.settings.uploads.iterdir())
+
+
+def test_what_is_killed_while_names_are_dropped_begins_again_as_it_was(tmp_path, monkeypatch):
+    voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
+    server = Server(Settings(data=tmp_path, anonymise=True))
+    made = volumes_of_other_formats(voxels)
+    files = {name: made[name] for name in ("b/x.nhdr", "b/My head.raw")}
+    browser = server.browser()
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
+    address = f"/api/v1/uploads/{begun['id']}"
+    browser.client.post(f"{address}/files", files=as_form(files), headers=browser.headers)
+    with monkeypatch.context() as broken:
+        broken.setattr("meninx.web.studies._place", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            browser.client.post(f"{address}/finish", headers=browser.headers)
+    told = browser.client.post(f"{address}/finish", headers=browser.headers).json()
+    (scan,) = read_scans(server.settings.studies / told["id"] / "files")
+    np.testing.assert_array_equal(scan.voxels, voxels)
 
 
 def test_a_header_that_names_a_file_elsewhere_gets_none(server):
@@ -334,6 +384,54 @@ def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, s
         assert {one.id for one in session.query(Upload)} == {still_written, young}
 
 
+def begun_upload(browser, files):
+    """Begin an upload and send files; return its id."""
+    begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()["id"]
+    address = f"/api/v1/uploads/{begun}/files"
+    browser.client.post(address, files=as_form(files), headers=browser.headers)
+    return begun
+
+
+@pytest.mark.parametrize(("hours", "left"), [(0.9, 3), (2, 2), (23, 2), (25, 1)])
+def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_day(
+    server, series, monkeypatch, hours, left
+):
+    browser = server.browser()
+    kept = browser.upload(dict(list(series.items())[:1])).json()["id"]
+    upload = begun_upload(browser, {"a.dcm": b"pixels"})
+    # Whatever was killed right after a study was made leaves the files that it was made of.
+    orphan = server.settings.uploads / ("e" * 24)
+    orphan.mkdir()
+    (orphan / "b.dcm").write_bytes(b"pixels")
+    monkeypatch.setattr("meninx.web.studies.now", lambda: now() + timedelta(hours=hours))
+    server.web.jobs.delete_broken_off()
+    names = [kept, upload, orphan.name][:left]
+    there = {path.name for path in (*server.settings.uploads.iterdir(),
+                                    *server.settings.studies.iterdir())}  # fmt: skip
+    assert there == set(names)
+    monkeypatch.undo()
+    more = browser.client.post(f"/api/v1/uploads/{upload}/finish", headers=browser.headers)
+    assert more.status_code == (201 if upload in names else 400)
+
+
+def test_nothing_is_left_of_a_study_that_was_deleted_while_it_was_scored(
+    server, series, monkeypatch
+):
+    browser = server.browser()
+    study = browser.upload(dict(list(series.items())[:1])).json()["id"]
+
+    def score(_, out, *__):
+        browser.client.delete(f"/api/v1/studies/{study}", headers=browser.headers)
+        out.mkdir(parents=True)
+        (out / "0.nii.gz").write_bytes(b"pixels")
+        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+
+    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    server.work(study)
+    assert not list(server.settings.studies.iterdir())
+    assert not list(server.settings.uploads.iterdir())
+
+
 def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1", SeriesDescription="T1").items())
@@ -355,6 +453,44 @@ def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
         answer = browser.upload(again)
         assert (answer.status_code, answer.json()["id"]) == (200, first["id"])
     assert len(list(server.settings.studies.iterdir())) == 1
+
+
+def finish_halves_at_once(server, series, monkeypatch):
+    """Upload the two files of an exam by two readers, who look for its study at one instant.
+
+    Returns the study's id to each, and what each found.
+    """
+    browsers = [server.browser(), server.browser()]
+    looked, both = [], threading.Event()
+    find = studies._other_part
+
+    def looking(session, study):
+        found = find(session, study)
+        looked.append(found)
+        if len(looked) == 2:
+            both.set()
+        # Whoever looks first goes on when the other one has looked too, or can not.
+        both.wait(1)
+        return found
+
+    monkeypatch.setattr("meninx.web.studies._other_part", looking)
+    files = exam(series, "P1", "1.2.1").items()
+    with ThreadPoolExecutor(2) as pool:
+        sent = [pool.submit(browser.upload, {name: data})
+                for browser, (name, data) in zip(browsers, files, strict=True)]  # fmt: skip
+        told = [one.result().json()["id"] for one in sent]
+    monkeypatch.undo()
+    return told, [one is not None for one in looked]
+
+
+def test_two_halves_of_an_exam_at_the_same_instant_become_one_study(server, series, monkeypatch):
+    (first, second), joined = finish_halves_at_once(server, series, monkeypatch)
+    assert first == second
+    assert joined == [False, True]
+    folder = server.settings.studies / first / "files"
+    assert len(list(folder.iterdir())) == 2
+    assert len(list(server.settings.studies.iterdir())) == 1
+    assert study_in(server, first).series[0]["files"] == 2
 
 
 def test_what_a_reader_has_judged_stays_as_it_is(server, series):

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from meninx.web.database import Study, migrate, open_database
 from meninx.web.settings import Settings
 from tests.web.conftest import Server
+from tests.web.test_arrival import finish_halves_at_once
 
 pytestmark = [pytest.mark.slow]
 
@@ -50,7 +51,7 @@ def postgresql():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_way_of_a_study_on_postgresql(postgresql, tmp_path, series):
+def test_the_way_of_a_study_on_postgresql(postgresql, tmp_path, series, monkeypatch):
     server = Server(Settings(data=tmp_path, database=postgresql))
     browser = server.browser()
     told = browser.upload(series, "on PostgreSQL").json()
@@ -65,6 +66,9 @@ def test_the_way_of_a_study_on_postgresql(postgresql, tmp_path, series):
     listed = browser.client.get("/api/v1/studies", params={"search": "POSTGRES"}).json()
     assert listed["count"] == 1
     assert browser.upload(series).status_code == 200
+    (first, second), joined = finish_halves_at_once(server, series, monkeypatch)
+    assert first == second != told["id"]
+    assert joined == [False, True]
     engine = open_database(postgresql)
     for line in ("UPDATE audit SET user_name = 'x'", "DELETE FROM audit"):
         with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:

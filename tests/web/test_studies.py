@@ -58,7 +58,7 @@ def test_a_series_is_scored_and_shown_with_its_heat_map(scored, sick):
         "study_instance_uid", "series_instance_uid", "patient",
     }  # fmt: skip
     folder = scored.settings.studies / study.id / "shown"
-    volume, heat = (nibabel.load(folder / name) for name in ("0.nii", "0-heat.nii"))
+    volume, heat = (nibabel.load(folder / name) for name in ("0.nii.gz", "0-heat.nii.gz"))
     assert volume.shape == heat.shape == sick.scan.voxels.shape
     assert np.allclose(volume.affine, heat.affine)
     hottest = max(finding["slices"], key=lambda one: one["probability"])
@@ -79,7 +79,8 @@ def test_dicom_objects_are_exported(scored):
     packed = browser.client.get(f"{address}.zip")
     with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
         made = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()]
-    assert sorted(one.Modality for one in made) == ["OT", "SEG", "SR"]
+    # Others may have measured in it: those are reports of their readers.
+    assert {one.Modality for one in made} == {"OT", "SEG", "SR"}
     assert browser.client.get(f"/api/v1{address}").content[:4] == b"PK\x03\x04"
     assert scored.client().get(f"{address}.zip", follow_redirects=False).status_code != 200
 

@@ -26,9 +26,9 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
 from meninx.archive.news import LOST, Channel, News, UnitResult, stopped_by
 from meninx.archive.options import Options
-from meninx.archive.scoring import UnitScorer
-from meninx.archive.store import Entry, Folder, open_store
+from meninx.archive.store import FileEntry, Folder, open_store
 from meninx.archive.table import Done
+from meninx.archive.unit_scorer import UnitScorer
 from meninx.archive.units import Unit, units_of
 from meninx.errors import MeninxError, OptionError
 from meninx.sandbox import end_with_parent
@@ -36,7 +36,7 @@ from meninx.sandbox import end_with_parent
 # Walking and sorting need little, and on a small cluster the scorers would leave them nothing:
 # Ray Data waits for ever where an operator has no CPU to run on.
 FIND_CPUS, SCORE_CPUS = 0.1, 0.8
-# Folders and units sent about at a time: few, so that a stop loses little and workers end together.
+# Folders and units of one task: few, so that a stop loses little and workers end together.
 FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 16
 # One process that sorts keeps up with many that score, and takes seconds of a core to start.
 SCORERS_A_SORTER = 8
@@ -49,12 +49,12 @@ KNOCK_SECONDS, WATCH_SECONDS = 10, 5
 
 
 def feed(options: Options, done: Done, channel: Channel) -> None:
-    """Score what is not done, and tell of it as it comes.
+    """Score what is not done, and hand on the results as they come.
 
     Args:
-        options: How.
-        done: What is done already.
-        channel: UnitResult of what became of units, and of the end.
+        options: Source, detector, workers and limits.
+        done: Stamps and content hashes of what is done already.
+        channel: Receives lists of results, then None, or the error that stopped the run.
     """
     # Ctrl-C reaches all processes of a terminal: the one that keeps the table decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -66,7 +66,7 @@ def feed(options: Options, done: Done, channel: Channel) -> None:
 
 
 def _fed(options: Options, done: Done, channel: Channel) -> News:
-    """Score, and return what is to be told last."""
+    """Score, and return the last message for the channel."""
     try:
         with _cluster(options):
             _check_cpus(options)
@@ -86,13 +86,13 @@ def _check_cpus(options: Options) -> None:
     found = int(_resources().get("CPU", 0))
     if found < MIN_CPUS:
         raise OptionError(
-            f"--address {options.address}: {found} CPU in the whole cluster; at least {MIN_CPUS} "
-            "are needed"
+            f"--address {options.address}: {found} CPU in the whole cluster, expected at "
+            f"least {MIN_CPUS}; add a machine, or leave --address out to use this one alone"
         )
 
 
 def _watch(channel: Channel) -> None:
-    """Tell if a machine is lost; Ray itself waits for what it did, which may be for ever."""
+    """Report a machine that is lost; Ray itself waits for its work, which may be for ever."""
     with suppress(Exception):  # at the end there is no Ray any more to be asked
         nodes = _nodes()
         while nodes <= _nodes():
@@ -108,16 +108,19 @@ def _nodes() -> set[str]:
 @contextmanager
 def _cluster(options: Options) -> Iterator[None]:
     """Join a cluster, and leave it afterwards."""
-    # Ray's core writes past Python of many things that are as they should be, and that it was told
-    # not to.
+    # Ray's core writes to standard error without Python's knowledge, even where all is well and
+    # its log is turned off.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # Whoever asks after the end is to be told so, and not to start another Ray.
+    # A call after the end is to fail, and not to start another Ray.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     try:
         with _silent():
             _join(options)
     except ConnectionError as error:
-        raise OptionError(f"--address {options.address}: no Ray cluster there: {error}") from error
+        raise OptionError(
+            f"--address {options.address}: no Ray cluster answers there ({error}); start "
+            "one with `ray start --head`"
+        ) from error
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = False
@@ -139,10 +142,10 @@ def _knock(address: str) -> None:
     """Check that something listens: Ray itself would wait for many minutes.
 
     Args:
-        address: Of a cluster; `auto` and the like are left to Ray.
+        address: Address of a cluster, host:port; `auto` and the like are left to Ray.
 
     Raises:
-        ConnectionError: If nothing does.
+        ConnectionError: If nothing listens.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
@@ -168,7 +171,7 @@ def _silent() -> Iterator[None]:
 
 
 def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[UnitResult]]:
-    """Yield what became of units, some at a time, as they are ready."""
+    """Yield results of units, some at a time, as they are ready."""
     workers, gpus = _workers(options)
     # One task walks: what it yields is taken up while it goes on.
     folders = ray.data.from_items([{"source": options.source}], override_num_blocks=1).map_batches(
@@ -187,7 +190,7 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Unit
         batch_size=UNITS_A_BLOCK,
         num_cpus=SCORE_CPUS,
         num_gpus=gpus,
-        # They become more as there is room: with all at once it may never come.
+        # The pool grows as there is room: room for all at once may never come.
         compute=ActorPoolStrategy(min_size=1, max_size=workers),
     )
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -200,7 +203,7 @@ def _resources() -> dict[str, float]:
 
 
 def _workers(options: Options) -> tuple[int, float]:
-    """Return how many score at a time on what is there, and how much of a GPU each takes."""
+    """Return the number of workers for the cluster, and the share of a GPU that each takes."""
     gpus = int(_resources().get("GPU", 0))
     if gpus and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return options.workers or gpus, gpus / max(options.workers or gpus, gpus)
@@ -219,25 +222,25 @@ def _walk(batch: Batch) -> Iterator[Batch]:
 
 
 def _group(batch: Batch, source: str, done: "ray.ObjectRef[Done]") -> Iterator[Batch]:
-    store, known = _kept_store(source), ray.get(done)
+    store, known = _cached_store(source), ray.get(done)
     for text in batch["folder"]:
         for unit in units_of(store, _folder_of(json.loads(text)), known):
             yield {"unit": [json.dumps(dataclasses.asdict(unit))]}
 
 
-_kept_store = functools.cache(open_store)
+_cached_store = functools.cache(open_store)
 
 
-def _folder_of(told: dict[str, Any]) -> Folder:
-    return Folder(**(told | {"entries": tuple(Entry(**entry) for entry in told["entries"])}))
+def _folder_of(row: dict[str, Any]) -> Folder:
+    return Folder(**(row | {"entries": tuple(FileEntry(**entry) for entry in row["entries"])}))
 
 
 class Scoring:
-    """Score units in an actor of the pool.
+    """A scorer of units that runs as an actor of Ray's pool.
 
     Args:
-        options: Of the run.
-        done: What is done already.
+        options: Source, detector, workers and limits.
+        done: Stamps and content hashes of what is done already.
     """
 
     def __init__(self, options: Options, done: "ray.ObjectRef[Done]") -> None:
@@ -247,7 +250,7 @@ class Scoring:
         )  # fmt: skip
 
     def __call__(self, batch: Batch) -> Iterator[Batch]:
-        """Yield what became of each unit, as JSON."""
+        """Yield the result of each unit, as JSON."""
         units = (Unit.of_row(json.loads(text)) for text in batch["unit"])
-        for told in self._scorer.score(units):
-            yield {"unit": [json.dumps(told)]}
+        for result in self._scorer.score(units):
+            yield {"unit": [json.dumps(result)]}

@@ -1,4 +1,4 @@
-"""Tell where an archive's scores and refusals are not what the detector was calibrated on."""
+"""Find where an archive's scores and refusals differ from what the detector was calibrated on."""
 
 from dataclasses import dataclass
 
@@ -6,28 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact, kstwobign
 
-from meninx.archive.tally import DIMENSIONS, KINDS, Counts, Part, Tally, binned
+from meninx.archive.tally import DIMENSIONS, KINDS, Counts, RowCounts, Tally, binned
 from meninx.detect.calibration import Calibration, Calibrator
 
-# Below this a part says too little.
-LEAST = 20
-# Chance that an archive without drift gives any warning at all, for each of the four questions:
+# Fewer scans than this say too little.
+MIN_SCANS = 20
+# Chance that an archive without drift gives any warning at all, for each of the four tests:
 # scores and refusals, against the detector's reference and against the rest.
 ALPHA = 0.01
-# A difference that is sure but smaller than this is of no matter: share of refusals, and distance
-# between distributions.
+# A significant difference that is smaller than this does not matter: share of refusals, 0..1, and
+# distance between distributions, 0..1.
 MIN_SHARE, MIN_DISTANCE = 0.02, 0.1
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Warn:
-    """Say that a part of an archive moved.
+class DriftWarning:
+    """A warning that scores or refusals of a subset of an archive moved.
 
     Args:
         dimension: `month`, `scanner`, `field_strength` or `sequence`; `archive` for the whole.
-        value: Which one.
-        what: In words for a reader.
+        value: Value of the dimension, such as 2024-05.
+        what: Text for a reader.
     """
 
     dimension: str
@@ -37,11 +37,11 @@ class Warn:
 
 @dataclass(frozen=True)
 class Reference:
-    """Hold the scores of held-out scans whose answer is known, from the detector's file.
+    """The scores of held-out scans whose answer is known, from the detector's file.
 
     Args:
-        tumors: How many of their log odds lie between each two edges.
-        tumor_free: The same of what has no tumor.
+        tumors: Histogram of log odds of scans with a tumor, shape (280,).
+        tumor_free: Histogram of log odds of tumor-free scans, shape (280,).
     """
 
     tumors: Counts
@@ -49,26 +49,26 @@ class Reference:
 
     @classmethod
     def of(cls, calibrator: Calibrator) -> "Reference | None":
-        """Return the reference of a calibrator; None if it holds none."""
+        """Return the reference of a calibrator; None if it has no held-out scores."""
         if not (calibrator.tumor_logits and calibrator.tumor_free_logits):
             return None
-        tumors, healthy = (
+        tumors, tumor_free = (
             binned(np.array(logits) / calibrator.temperature)
             for logits in (calibrator.tumor_logits, calibrator.tumor_free_logits)
         )
-        return cls(tumors, healthy)
+        return cls(tumors, tumor_free)
 
     def distance(self, scores: Counts) -> float:
-        """Return how far scores lie from every mixture of tumors and healthy ones.
+        """Return how far scores lie from every mixture of tumors and tumor-free scans.
 
-        How many of an archive's scans have a tumor is not known and no fault: the mixture that
-        fits best counts, so that only what no share of tumors explains is told.
+        The share of tumors in an archive is not known, and any share is right: the mixture that
+        fits best counts, so that only what no share of tumors explains is reported.
 
         Args:
-            scores: How many lie between each two edges.
+            scores: Histogram of log odds, shape (280,).
 
         Returns:
-            0..1, the smallest Kolmogorov distance over shares of 0, 0.01, ..., 1.
+            Distance, 0..1, the smallest Kolmogorov distance over shares of 0, 0.01, ..., 1.
         """
         shares = np.linspace(0, 1, 101)[:, None]
         mixed = shares * _cumulated(self.tumors) + (1 - shares) * _cumulated(self.tumor_free)
@@ -78,11 +78,11 @@ class Reference:
         """Return the distance that chance alone exceeds in at most a share alpha of cases.
 
         Args:
-            count: Scores compared.
-            alpha: Of this one comparison.
+            count: Number of scores compared.
+            alpha: Chance of a false warning in this one comparison, 0..1.
 
         Returns:
-            Of the three samples' bounds: their own, and the larger of the reference's two.
+            Distance: the bound of the scores, plus the larger of the reference's two bounds.
 
         References:
             Massart 1990, the tight constant of the Dvoretzky-Kiefer-Wolfowitz inequality; a third
@@ -93,68 +93,71 @@ class Reference:
         return float(np.sqrt(term / count) + np.sqrt(term / smallest))
 
 
-def warnings_of(tally: Tally, calibration: Calibration) -> list[Warn]:
-    """Return what moved.
+def warnings_of(tally: Tally, calibration: Calibration) -> list[DriftWarning]:
+    """Return warnings where scores or refusals moved.
 
     Args:
-        tally: Of a table.
-        calibration: Of the detector.
+        tally: Counts of a table.
+        calibration: Calibration of the detector.
 
     Returns:
-        Warnings, the whole archive's first.
+        Warnings, those of the whole archive first.
     """
     parts = [(key, part) for key, part in sorted(tally.parts.items())]
     alpha = ALPHA / max(len(parts) + 1, 1)
     found = [
-        Warn("archive", "all", text) for text in _against_reference(tally.whole, calibration, alpha)
+        DriftWarning("archive", "all", text)
+        for text in _against_reference(tally.whole, calibration, alpha)
     ]
     for (dimension, value), part in parts:
         texts = _against_reference(part, calibration, alpha)
         alone = sum(1 for (other, _) in tally.parts if other == dimension) == 1
-        # Sequences look different, and each sees other patients: that is no move.
+        # Sequences look different and are used for different patients: that is no drift.
         if not alone and dimension != "sequence":
             texts += _against_rest(part, tally.known(dimension), alpha)
-        found += [Warn(dimension, value, text) for text in texts]
+        found += [DriftWarning(dimension, value, text) for text in texts]
     order = ("archive", *DIMENSIONS)
     return sorted(found, key=lambda warn: (order.index(warn.dimension), warn.value))
 
 
-def _against_reference(part: Part, calibration: Calibration, alpha: float) -> list[str]:
+def _against_reference(part: RowCounts, calibration: Calibration, alpha: float) -> list[str]:
     texts = []
     for kind in KINDS:
         calibrator = calibration.of(volume=kind == "volume")
         refused = part.kinds[kind, "refused"]
-        told = _moved_share(
+        shares = _moved_share(
             (refused, refused + part.kinds[kind, "scored"]),
             (calibrator.refused, calibrator.judged),
             alpha,
         )
-        if told is not None:
-            texts.append(f"{told[0]} of {kind}s refused, of the detector's held-out ones {told[1]}")
+        if shares is not None:
+            here, usual = shares
+            texts.append(f"{here} of {kind}s refused, {usual} of the detector's held-out {kind}s")
         reference = Reference.of(calibrator)
         scores = part.scores[kind]
-        if reference is None or scores.sum() < LEAST:
+        if reference is None or scores.sum() < MIN_SCANS:
             continue
         distance = reference.distance(scores)
         if distance > max(reference.allowed(int(scores.sum()), alpha), MIN_DISTANCE):
             texts.append(
-                f"scores of {kind}s are not those of the detector's calibration, whatever the "
+                f"scores of {kind}s differ from those of the detector's calibration, whatever the "
                 f"share of tumors (distance {distance:.2f}): probabilities and coverage may be off"
             )
     return texts
 
 
-def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
+def _against_rest(part: RowCounts, whole: RowCounts, alpha: float) -> list[str]:
     texts = []
     refused = part.statuses["refused"]
     others = (whole.statuses["refused"] - refused, whole.judged - part.judged)
-    told = _moved_share((refused, part.judged), others, alpha)
-    if told is not None:
-        texts.append(f"{told[0]} refused, elsewhere {told[1]}")
+    shares = _moved_share((refused, part.judged), others, alpha)
+    if shares is not None:
+        here, elsewhere = shares
+        texts.append(f"{here} refused, {elsewhere} elsewhere")
     for kind in KINDS:
         scores, others_scores = part.scores[kind], whole.scores[kind] - part.scores[kind]
         n, m = int(scores.sum()), int(others_scores.sum())
-        if n < LEAST or m < LEAST:
+        if n < MIN_SCANS or m < MIN_SCANS:
             continue
         distance = float(np.abs(_cumulated(scores) - _cumulated(others_scores)).max())
         # Asymptotic; on bins of 0.1 in log odds the distance is a little smaller than it is.
@@ -162,7 +165,7 @@ def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
         if distance > MIN_DISTANCE and chance < alpha:
             texts.append(
                 f"scores of {kind}s differ from the rest (distance {distance:.2f}): other "
-                "patients, or another look of the pictures"
+                "patients, or pictures that look different"
             )
     return texts
 
@@ -170,17 +173,17 @@ def _against_rest(part: Part, whole: Part, alpha: float) -> list[str]:
 def _moved_share(
     here: tuple[int, int], there: tuple[int, int], alpha: float
 ) -> tuple[str, str] | None:
-    """Return both shares in words if they differ for sure.
+    """Return both shares of refusals as per cent if they differ significantly.
 
     Args:
-        here: How many were refused, and of how many.
-        there: The same of what they are compared with.
-        alpha: Chance of a difference that is none.
+        here: Number refused, and number read.
+        there: Number refused, and number read, of the scans compared with.
+        alpha: Chance of a false warning, 0..1.
 
     Returns:
-        None if they may be the same, or too few were seen.
+        Both shares, here first; None if they may be the same, or too few scans were read.
     """
-    if min(here[1], there[1]) < LEAST:
+    if min(here[1], there[1]) < MIN_SCANS:
         return None
     share, usual = here[0] / here[1], there[0] / there[1]
     table = np.array([(refused, count - refused) for refused, count in (here, there)])

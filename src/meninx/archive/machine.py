@@ -1,6 +1,6 @@
 """Walk, group and score an archive on this machine alone: no Ray to start, wait for and end.
 
-Each worker is a thread that fetches and hashes, beside a process that judges (`Sandbox`).
+Each worker is a thread that fetches and hashes, beside a process that scores (`Sandbox`).
 """
 
 import os
@@ -13,9 +13,9 @@ from contextlib import suppress
 
 from meninx.archive.news import Channel, UnitResult, stopped_by
 from meninx.archive.options import Options
-from meninx.archive.scoring import UnitScorer
 from meninx.archive.store import open_store
 from meninx.archive.table import Done
+from meninx.archive.unit_scorer import UnitScorer
 from meninx.archive.units import Unit, units_of
 from meninx.errors import MeninxError
 from meninx.sandbox import end_with_parent
@@ -24,7 +24,7 @@ from meninx.sandbox import end_with_parent
 WAITING = 64
 # The most results handed on in one go; fewer where fewer are ready.
 RESULTS_AT_ONCE = 64
-# What stands for the end of the walk, and of a worker.
+# Marks the end of the walk, and of a worker.
 ENDED = None
 
 
@@ -35,7 +35,7 @@ def feed(options: Options, done: Done, channel: Channel, scratch: str) -> None:
         options: Source, detector, workers and limits.
         done: Stamps and content hashes of what is done already.
         channel: Receives lists of results, then None, or the error that stopped the run.
-        scratch: Folder for fetched files; whoever called removes it.
+        scratch: Folder for fetched files; the caller removes it.
     """
     # Ctrl-C reaches all processes of a terminal: the one that keeps the table decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -54,9 +54,9 @@ class _Run:
     """One walk over an archive and the workers that score what it finds.
 
     Args:
-        options: As for `feed`.
-        done: As for `feed`.
-        scratch: As for `feed`.
+        options: Source, detector, workers and limits.
+        done: Stamps and content hashes of what is done already.
+        scratch: Folder for fetched files.
     """
 
     def __init__(self, options: Options, done: Done, scratch: str) -> None:
@@ -92,7 +92,7 @@ class _Run:
         yield None
 
     def end(self) -> None:
-        """End the processes that judge, whatever they are at."""
+        """End the worker processes at once, whatever they are doing."""
         for scorer in self._scorers:
             scorer.kill()
 

@@ -1,10 +1,10 @@
-"""Name what the process that scores tells the one that keeps the table."""
+"""Messages from the process that scores to the one that keeps the table."""
 
 from typing import Any, Protocol
 
 from meninx.errors import DataError, MeninxError
 
-# That a machine of the cluster was lost.
+# A machine of the cluster was lost.
 LOST = "lost"
 # What became of a unit: see `UnitScorer.score`.
 UnitResult = dict[str, Any]
@@ -13,18 +13,18 @@ News = list[UnitResult] | str | MeninxError | None
 
 
 class Channel(Protocol):
-    """Stand for a queue between processes."""
+    """A queue between processes."""
 
     def put(self, news: News) -> None:
-        """Put something in, once there is room."""
+        """Put a message in, once there is room."""
 
 
 def stopped_by(source: str, error: BaseException) -> MeninxError:
     """Return an error of any kind as one of our own, in one line.
 
     Args:
-        source: The archive.
-        error: What stopped the run.
+        source: Address of the archive.
+        error: Error that stopped the run.
 
     Returns:
         The error itself if it is one of ours.

@@ -1,4 +1,4 @@
-"""Hold how an archive is scored."""
+"""The options of a run over an archive."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +8,18 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Options:
-    """Hold how an archive is scored.
+    """The options of a run over an archive.
 
     Args:
-        source: As for `open_store`.
+        source: Archive: a folder, a file, a list, an object store or a DICOMweb service, as
+            `open_store` takes it.
         named: Name and SHA-256 of the detector.
-        model: The detector file; None for the one that ships.
-        workers: How many score at a time; 0 for one a core, or on a cluster with GPUs one a GPU.
-        address: Of a running Ray cluster; None for this machine alone.
+        model: Detector file; None for the one that ships.
+        workers: Number of workers; 0 for one a core, or on a cluster with GPUs one a GPU.
+        address: Address of a running Ray cluster; None for this machine alone.
         maps: Whether heat maps are kept.
-        seconds: That a unit may take.
-        memory_bytes: That scoring a unit may take.
+        seconds: Longest time for a unit, s.
+        memory_bytes: Most memory of a worker process, bytes.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Score an archive: pass over it until nothing is missing, and keep what comes back."""
+"""Score an archive: go through it until nothing is missing, and keep what comes back."""
 
 import logging
 import multiprocessing
@@ -23,7 +23,7 @@ from meninx.errors import DataError, MeninxError
 MAX_FRUITLESS = 3
 # How often to look whether all is well, and how long nothing may come once a machine is lost, s.
 POLL_SECONDS, STALL_SECONDS = 0.5, 30.0
-# That the other process has to leave a cluster in good order.
+# Time that the other process has to leave a cluster in good order, s.
 END_SECONDS = 15.0
 # Blocks of units that wait for the ledger.
 QUEUED = 16
@@ -32,16 +32,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Count what becomes of an archive's files.
+    """Counts of an archive's files and of what became of them.
 
     Args:
-        files: Done in this run.
-        units: Done in this run.
-        rows: New in the table.
+        files: Files done in this run.
+        units: Units done in this run.
+        rows: New rows in the table.
         found: Files counted in the archive so far.
-        earlier: Those of them in folders that earlier runs have done.
-        counted: Whether all are counted.
-        unreached: Places whose files could not be had.
+        earlier: Files counted so far in folders that earlier runs have done.
+        counted: Whether all files are counted.
+        unreached: Units whose files could not be fetched.
     """
 
     files: int = 0
@@ -59,13 +59,13 @@ def score_archive(
     """Score what is not done yet of an archive.
 
     Args:
-        options: How.
-        table: That rows go into.
-        report: UnitResult whenever something came back.
-        stop: Set to end early; what came back is kept.
+        options: Source, detector, workers and limits.
+        table: Table that rows go into.
+        report: Called with the progress whenever results came back.
+        stop: Event that ends the run early; what came back is kept.
 
     Returns:
-        What became of it.
+        The counts at the end.
     """
     progress = Progress()
     counting = (options.source, table.done(), progress, stop)
@@ -78,9 +78,9 @@ def score_archive(
             stop.set()
             return progress
         fruitless = 0 if progress.units > before else fruitless + 1
-        log.warning("a machine was lost: once more what is missing")
+        log.warning("a machine of the cluster was lost; what is missing is scored again")
     raise DataError(
-        f"{options.source}: machines were lost {MAX_FRUITLESS} times without anything done "
+        f"{options.source}: machines were lost {MAX_FRUITLESS} times in a row with nothing done in "
         "between; what was done before is kept, run the same command to go on"
     )
 
@@ -92,18 +92,18 @@ def _pass(
     """Go through the archive once, and keep what comes back.
 
     Args:
-        options: How.
-        table: That rows go into.
-        progress: Counted on.
-        report: As for `score_archive`.
-        stop: As for `score_archive`.
+        options: Source, detector, workers and limits.
+        table: Table that rows go into.
+        progress: Counts that are added to.
+        report: Called with the progress whenever results came back.
+        stop: Event that ends the run early; what came back is kept.
 
     Returns:
-        Whether that is all; False if a machine was lost and nothing comes any more. Ray restarts
-        what ran there, and waits for that: for ever where the machines left are busy.
+        True if the archive is done; False if a machine was lost and nothing comes any more. Ray
+        restarts what ran there, and waits for that: for ever where the machines left are busy.
 
     Raises:
-        MeninxError: That stopped the other process.
+        MeninxError: The error that stopped the other process.
     """
     with _scoring(options, table.done()) as (process, channel):
         heard, lost = time.monotonic(), False
@@ -130,7 +130,7 @@ def _pass(
 
 @contextmanager
 def _scoring(options: Options, done: Done) -> "Iterator[tuple[SpawnProcess, Queue[News]]]":
-    """Run the process that scores; in the end it is gone, and the files that it fetched are."""
+    """Run the process that scores; at the end it and the files that it fetched are gone."""
     context = multiprocessing.get_context("spawn")
     channel: Queue[News] = context.Queue(QUEUED)
     # Removed from here, as that process may be killed, and its threads fetch to their last moment.
@@ -140,7 +140,7 @@ def _scoring(options: Options, done: Done) -> "Iterator[tuple[SpawnProcess, Queu
         try:
             yield process, channel
         finally:
-            # In good order if it can: what a killed one asked of a cluster stays reserved a while.
+            # In good order if possible: what a killed process reserved on a cluster stays reserved.
             process.terminate()
             process.join(END_SECONDS)
             process.kill()
@@ -168,8 +168,8 @@ def _keep(units: list[UnitResult], table: Table, progress: Progress) -> None:
 
 
 def _count(source: str, done: Done, progress: Progress, stop: threading.Event) -> None:
-    """Count the archive's files, so that the time left can be told."""
-    with suppress(Exception):  # what is out of reach is told where it is to be scored
+    """Count the archive's files, so that the time left can be shown."""
+    with suppress(Exception):  # scoring reports what is out of reach
         store = open_store(source)
         for folder in store.folders():
             progress.found += len(folder.entries)

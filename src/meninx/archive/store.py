@@ -30,13 +30,13 @@ LIST_COLUMN = "path"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Name a file of an archive.
+class FileEntry:
+    """A file of an archive.
 
     Args:
-        name: Relative to the archive.
-        size: Bytes; -1 where not known.
-        mark: Changes with the content: when it was written, or the store's own tag.
+        name: Path relative to the archive.
+        size: Size, bytes; -1 where not known.
+        mark: Text that changes with the content: the time of writing, or the store's own tag.
     """
 
     name: str
@@ -46,67 +46,67 @@ class Entry:
 
 @dataclass(frozen=True)
 class Folder:
-    """Hold the files of one folder.
+    """A folder of an archive with its files.
 
     Args:
-        name: Relative to the archive; "." for itself.
+        name: Path relative to the archive; "." for the archive itself.
         entries: Files, by name.
-        error: Why it can't be listed; empty if it can.
+        error: Why the folder can't be listed; empty if it can.
     """
 
     name: str
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[FileEntry, ...] = ()
     error: str = ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Hold the files that are scored together.
+    """The files that are scored together.
 
     Args:
-        place: Where they lie, relative to the archive.
-        entries: A picture, a NIfTI file, a zip, or the DICOM files of one series.
+        place: Where the files lie, relative to the archive.
+        entries: Files: a picture, a NIfTI file, a zip, or the DICOM files of one series.
     """
 
     place: str
-    entries: tuple[Entry, ...] = field(default_factory=tuple)
+    entries: tuple[FileEntry, ...] = field(default_factory=tuple)
 
 
 class Store(Protocol):
-    """Stand for where an archive lies."""
+    """An archive, wherever it lies."""
 
     @property
     def address(self) -> str:
-        """What tells this archive from another."""
+        """Address that tells this archive from another."""
 
     def folders(self) -> Iterator[Folder]:
         """Yield the folders, one after the other, each listed when it is asked for."""
 
     def groups(self, folder: Folder) -> Iterator[Group]:
-        """Yield what is to be scored in a folder, told without reading pixels.
+        """Yield what is to be scored in a folder, found without reading pixels.
 
         Args:
-            folder: Of `folders`.
+            folder: Folder that `folders` yielded.
 
         Returns:
-            Groups of its files; files that are not our matter are passed over.
+            Groups of its files; files that are no scans are skipped.
 
         Raises:
-            OSError: If a file can't be had now: without its first bytes a series would lack it.
+            OSError: If a file can't be read now: its first bytes say which series it belongs to.
         """
 
     def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
-        """Give files on this machine.
+        """Return files of the archive as files on this machine.
 
         Args:
-            names: Of entries of one group.
-            into: An empty folder, for what has to be copied.
+            names: Names of the entries of one group.
+            into: Empty folder, for files that have to be copied.
 
         Returns:
-            Their paths.
+            Paths of the files.
 
         Raises:
-            OSError: If they can't be had now.
+            OSError: If a file can't be read now.
         """
 
 
@@ -114,9 +114,8 @@ def open_store(source: str) -> Store:
     """Return an archive by its address.
 
     Args:
-        source: A folder, a file, a list (.csv or .parquet with a column `path`), the address of an
-            object store as fsspec knows it (s3://bucket/prefix), or http(s)://... of a DICOMweb
-            service.
+        source: Folder, file, list (.csv or .parquet with a column `path`), address of an object
+            store as fsspec knows it (s3://bucket/prefix), or http(s)://... of a DICOMweb service.
 
     Returns:
         The store.
@@ -132,7 +131,9 @@ def open_store(source: str) -> Store:
         files, root = fsspec.core.url_to_fs(source, **options)
         exists = files.exists(root)
     except Exception as error:  # whatever a file system's driver raises
-        raise OptionError(f"{source}: can't be reached: {error}") from error
+        raise OptionError(
+            f"{source}: can't be reached: {error}; check the address and the credentials"
+        ) from error
     if not exists:
         raise OptionError(f"{source}: no such folder or file")
     if root.lower().endswith(LISTS):
@@ -143,12 +144,12 @@ def open_store(source: str) -> Store:
 
 
 class FileStore:
-    """Reach a tree of files.
+    """An archive that is a tree of files.
 
     Args:
-        files: The file system.
-        root: Of the archive, as the file system names it.
-        only: The one file in it that is meant; empty for all.
+        files: File system, as fsspec has it.
+        root: Path of the archive in that file system.
+        only: Name of the one file to score; empty for all.
     """
 
     def __init__(self, files: Any, root: str, only: str = "") -> None:
@@ -203,13 +204,13 @@ class FileStore:
 
     def groups(self, folder: Folder) -> Iterator[Group]:
         """Sort files into series by their first bytes; see `Store.groups`."""
-        series: dict[str, list[Entry]] = {}
+        series: dict[str, list[FileEntry]] = {}
         for entry in folder.entries:
             head = unpacked_head(self._head(entry), HEAD_BYTES)
             try:
                 kind = kind_of(head, entry.name)
             except InputError:
-                kind = "picture"  # one by itself; what is wrong is told where it is read
+                kind = "picture"  # one by itself; reading it reports what is wrong
             if kind == "dicom":
                 series.setdefault(series_uid_of(head), []).append(entry)
             elif kind is not None:
@@ -220,7 +221,7 @@ class FileStore:
             place = whole if alone else entries[0].name
             yield Group(place, tuple(entries))
 
-    def _head(self, entry: Entry) -> bytes:
+    def _head(self, entry: FileEntry) -> bytes:
         path, count = self._path(entry.name), min(entry.size, HEAD_BYTES)
         if not count:
             return b""
@@ -231,10 +232,10 @@ class FileStore:
             return bytes(self._files.cat_file(path, start=0, end=count))
 
     def fetch(self, names: Sequence[str], into: Path) -> list[Path]:
-        """Give local files where they lie, others copied; see `Store.fetch`."""
+        """Return local files where they lie, others copied; see `Store.fetch`."""
         if self._is_local:
             return [Path(self._path(name)) for name in names]
-        # All of one folder: under their own names headers find their voxels.
+        # All lie in one folder: headers find their voxels by the files' own names.
         paths = [into / Path(name).name for name in names]
         for name, path in zip(names, paths, strict=True):
             with _as_os_error(name):
@@ -243,20 +244,20 @@ class FileStore:
 
 
 class ListStore(FileStore):
-    """Reach the files and folders that a list names, relative to it, in its order.
+    """An archive of the files and folders that a list names, relative to it, in its order.
 
     Args:
-        files: The file system of the list and of what it names.
-        path: Of the list: CSV or Parquet with a column `path`.
+        files: File system of the list and of the files that it names, as fsspec has it.
+        path: Path of the list: CSV or Parquet with a column `path`.
 
     Raises:
-        OptionError: If it has no such column.
+        OptionError: If the list has no such column.
     """
 
     def __init__(self, files: Any, path: str) -> None:
         super().__init__(files, posixpath.dirname(path))
         self._list = path
-        next(self._names(), None)  # a list without that column is told at once
+        next(self._names(), None)  # a list without that column fails at once
 
     def folders(self) -> Iterator[Folder]:
         """Yield what the list names; neighbors of one folder together; see `Store.folders`."""
@@ -277,13 +278,13 @@ class ListStore(FileStore):
                 yield Folder(parent or ".", tuple(sorted(entries, key=lambda one: one.name)))
 
     def _names(self) -> Iterator[str]:
-        """Yield the list's paths; what can't be read of it is an OptionError."""
+        """Yield the list's paths; raise OptionError if it can't be read."""
         try:
             yield from self._rows()
         except (UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
             raise OptionError(
-                f"{self._list}: no readable list ({type(error).__name__}); expected CSV in UTF-8 "
-                f"or Parquet with a column {LIST_COLUMN!r}"
+                f"{self._list}: not a readable list ({type(error).__name__}); expected CSV in "
+                f"UTF-8 or Parquet with a column {LIST_COLUMN!r}"
             ) from error
 
     def _rows(self) -> Iterator[str]:
@@ -291,15 +292,24 @@ class ListStore(FileStore):
             with self._files.open(self._list, "rb") as file:
                 table = parquet.ParquetFile(file)
                 if LIST_COLUMN not in table.schema_arrow.names:
-                    raise OptionError(f"{self._list}: no column {LIST_COLUMN!r}")
+                    raise OptionError(
+                        f"{self._list}: no column {LIST_COLUMN!r}, a file or folder in each row"
+                    )
                 for batch in table.iter_batches(columns=[LIST_COLUMN]):
                     yield from map(self._tidy, batch.column(0).to_pylist())
             return
         with self._files.open(self._list, "r", newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             if LIST_COLUMN not in (rows.fieldnames or ()):
-                raise OptionError(f"{self._list}: no column {LIST_COLUMN!r}")
+                raise OptionError(
+                    f"{self._list}: no column {LIST_COLUMN!r}, a file or folder in each row"
+                )
             yield from (self._tidy(row[LIST_COLUMN]) for row in rows)
+
+    def _no_column(self) -> OptionError:
+        return OptionError(
+            f"{self._list}: no column {LIST_COLUMN!r}; give it one, with a file or folder a row"
+        )
 
     def _tidy(self, name: str) -> str:
         """Return a path relative to the list's folder."""
@@ -308,13 +318,13 @@ class ListStore(FileStore):
 
 
 class WebStore:
-    """Reach a DICOMweb service: its studies are the folders, their series the groups.
+    """An archive behind a DICOMweb service: its studies are the folders, their series the groups.
 
     Args:
-        address: Of the service.
+        address: Address of the service, http(s)://...
 
     Raises:
-        OptionError: If it does not answer.
+        OptionError: If no service answers there.
     """
 
     def __init__(self, address: str) -> None:
@@ -333,7 +343,7 @@ class WebStore:
             except Exception as error:  # noqa: BLE001 - whatever the service answers instead
                 yield Folder(study, error=f"{type(error).__name__}: {error}")
                 continue
-            entries = tuple(Entry(f"{study}/{uid}", -1, count) for uid, count in series)
+            entries = tuple(FileEntry(f"{study}/{uid}", -1, count) for uid, count in series)
             if entries:
                 yield Folder(study, entries)
 
@@ -360,7 +370,7 @@ def _as_os_error(place: str) -> Iterator[None]:
         raise OSError(f"{place}: {type(error).__name__}: {error}") from error
 
 
-def _voxels_of(head: bytes, entry: Entry, folder: Folder) -> list[Entry]:
+def _voxels_of(head: bytes, entry: FileEntry, folder: Folder) -> list[FileEntry]:
     """Return the file that holds the voxels of a header: none, or one of the same folder."""
     data_file = data_file_of(head, entry.name)
     if data_file is None:
@@ -370,7 +380,7 @@ def _voxels_of(head: bytes, entry: Entry, folder: Folder) -> list[Entry]:
     return [one for one in folder.entries if posixpath.basename(one.name).lower() in wanted]
 
 
-def _entry(name: str, info: dict[str, Any]) -> Entry:
+def _entry(name: str, info: dict[str, Any]) -> FileEntry:
     """Return a file as a file system describes it."""
     marks = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
-    return Entry(name, int(info.get("size") or 0), str(next(filter(None, marks), "")))
+    return FileEntry(name, int(info.get("size") or 0), str(next(filter(None, marks), "")))

@@ -1,4 +1,4 @@
-"""Tell what became of an archive: summary.html, drift.html and summary.json beside the table."""
+"""The summary of an archive: summary.html, drift.html and summary.json beside the table."""
 
 import json
 import tempfile
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from meninx.archive.drift import LEAST, Reference, Warn, warnings_of
+from meninx.archive.drift import MIN_SCANS, DriftWarning, Reference, warnings_of
 from meninx.archive.run import Progress
 from meninx.archive.table import Table
-from meninx.archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, Part, Tally
+from meninx.archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, RowCounts, Tally
 from meninx.assess.intervals import wilson
 from meninx.assess.offline_page import embedded, render_page
 from meninx.assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
@@ -26,22 +26,22 @@ DECISIONS = ("no_tumor", "refer", "tumor")
 
 @dataclass(frozen=True)
 class Summary:
-    """Hold what became of an archive.
+    """The summary of an archive and of the run over it.
 
     Args:
-        tally: Of the table.
-        counts: Units and contents that the ledger knows.
-        progress: Of this run.
-        seconds: That it took.
-        warnings: Where scores or refusals moved.
-        folder: Of the pages.
+        tally: Counts of the table.
+        counts: Number of units and of contents in the ledger.
+        progress: Counts of this run.
+        seconds: Duration of this run, s.
+        warnings: Warnings where scores or refusals moved.
+        folder: Folder of the pages.
     """
 
     tally: Tally
     counts: dict[str, int]
     progress: Progress
     seconds: float
-    warnings: list[Warn]
+    warnings: list[DriftWarning]
     folder: Path
 
     @property
@@ -57,12 +57,12 @@ class Summary:
     def lines(self) -> list[str]:
         """Return the summary for a terminal."""
         whole = self.tally.whole
-        told = ", ".join(
+        statuses = ", ".join(
             f"{whole.statuses[name]} {name}" for name in ("scored", "refused", "failed")
         )
         answers = ", ".join(f"{whole.decisions[name]} {name}" for name in DECISIONS)
         lines = [
-            f"{whole.count} scans in the table: {told}",
+            f"{whole.count} scans in the table: {statuses}",
             f"answers: {answers}",
             f"this run: {self.progress.rows} new in {self.seconds:.0f} s"
             + (
@@ -96,10 +96,10 @@ def write_pages(table: Table, detector: Detector, progress: Progress, seconds: f
     """Write the pages beside the table.
 
     Args:
-        table: Closed or not; what is written counts.
-        detector: That scored.
-        progress: Of this run.
-        seconds: That it took.
+        table: Table, closed or not; rows that are written count.
+        detector: Detector that scored.
+        progress: Counts of this run.
+        seconds: Duration of this run, s.
 
     Returns:
         The summary.
@@ -117,7 +117,7 @@ def write_pages(table: Table, detector: Detector, progress: Progress, seconds: f
             reasons=tally.reasons.most_common(), model=detector.model,
         ),
         "drift.html": render_page(
-            "drift.html", summary=summary, pictures=_pictures(tally, detector), least=LEAST,
+            "drift.html", summary=summary, pictures=_pictures(tally, detector), least=MIN_SCANS,
             dimensions=[(DIMENSION_NAMES[name], _rows(tally, name, summary.warnings))
                         for name in DIMENSIONS], model=detector.model,
         ),
@@ -127,7 +127,7 @@ def write_pages(table: Table, detector: Detector, progress: Progress, seconds: f
     return summary
 
 
-def _rows(tally: Tally, dimension: str, warnings: list[Warn]) -> list[dict[str, Any]]:
+def _rows(tally: Tally, dimension: str, warnings: list[DriftWarning]) -> list[dict[str, Any]]:
     """Return the parts of one dimension as the page shows them."""
     rows = []
     for (name, value), part in sorted(tally.parts.items()):
@@ -148,7 +148,7 @@ def _rows(tally: Tally, dimension: str, warnings: list[Warn]) -> list[dict[str, 
     return rows
 
 
-def _median(part: Part, kind: str) -> float | None:
+def _median(part: RowCounts, kind: str) -> float | None:
     counts = part.scores[kind]
     if not counts.sum():
         return None
@@ -158,7 +158,7 @@ def _median(part: Part, kind: str) -> float | None:
 
 
 def _pictures(tally: Tally, detector: Detector) -> list[tuple[str, str]]:
-    """Return plots as addresses that hold them, each with its caption."""
+    """Return plots as data addresses, each with its caption."""
     pictures = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
@@ -196,7 +196,7 @@ def _draw_scores(stem: Path, scores: np.ndarray[Any, Any], reference: Reference)
         axes.legend(fontsize=9)
 
 
-def _draw_months(stem: Path, months: list[tuple[str, Part]]) -> None:
+def _draw_months(stem: Path, months: list[tuple[str, RowCounts]]) -> None:
     count = np.array([max(part.count, 1) for _, part in months])
     lines = {
         "tumor": ([part.decisions["tumor"] for _, part in months], ORANGE, "-"),

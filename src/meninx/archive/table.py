@@ -1,7 +1,7 @@
-"""Keep what was found as Parquet, and a ledger of what is done.
+"""The table of findings in Parquet, and a ledger of what is done.
 
-The ledger is a SQLite file in `_meninx` inside the table's folder, which readers of Parquet pass
-over. A unit of work is entered with its rows in one transaction. Rows wait in the ledger until
+The ledger is a SQLite file in `_meninx` inside the table's folder, which readers of Parquet
+skip. A unit of work is entered with its rows in one transaction. Rows wait in the ledger until
 there are enough for a part; a part is whole on the disk before the ledger counts its rows as
 written, and one that the ledger does not know is left from a run that was killed, and goes.
 """
@@ -96,10 +96,10 @@ def short_hash(*words: str) -> str:
 
 
 class Done:
-    """Know what is done already, in little memory: eight bytes a stamp, sorted.
+    """The set of what is done already, in little memory: eight bytes a stamp, sorted.
 
     Args:
-        stamps: Of folders and units, and content hashes of units.
+        stamps: Stamps of folders and units, and content hashes of units, hexadecimal.
     """
 
     def __init__(self, stamps: Iterable[str]) -> None:
@@ -113,11 +113,11 @@ class Done:
 
 
 class Table:
-    """Hold the table of one detector's findings. One process at a time writes it.
+    """The table of one detector's findings; one process at a time writes it.
 
     Args:
-        folder: Made if missing.
-        sha256: Of the detector.
+        folder: Folder of the table; made if missing.
+        sha256: SHA-256 of the detector file, hexadecimal.
 
     Raises:
         OptionError: If the folder can't be written, or another run is writing it.
@@ -136,15 +136,16 @@ class Table:
             self._lock.execute("begin exclusive")
         except (OSError, sqlite3.Error) as error:
             raise OptionError(
-                f"--out {folder}: can't be written, or another run is writing it: {error}"
+                f"--out {folder}: can't be written, or another run is writing it ({error}); name "
+                "another folder, or wait for that run"
             ) from error
         self._flushed = time.monotonic()
         self._recover()
-        # Counted here: to ask the ledger each time took more than all else that it does.
+        # Counted here: asking the ledger each time took longer than all its other work.
         self._unwritten = self._waiting()
 
     def close(self) -> None:
-        """Let go."""
+        """Close the ledger, and let another process write."""
         self._ledger.close()
         self._lock.close()
 
@@ -180,8 +181,9 @@ class Table:
         """Enter units that are done, and their rows.
 
         Args:
-            units: Each with `stamp`, `folder` (stamp of its folder), `units` (in that folder),
-                `place`, `content_hash` and `rows` (as JSON; none if the content is known).
+            units: Results, each with `stamp`, `folder` (stamp of its folder), `units` (number in
+                that folder), `place`, `content_hash` and `rows` (as JSON; none if the content is
+                known).
 
         Returns:
             How many rows are new.
@@ -204,7 +206,7 @@ class Table:
             unit["folder"], unit["units"],
         )  # fmt: skip
         content, place = unit["content_hash"], unit["place"]
-        # Of copies the first by name names the row, whichever was scored.
+        # The copy that comes first by name names the row, whichever was scored.
         self._change(
             "update findings indexed by findings_of_units set place=?3, moved=1 "
             "where detector=?1 and unit=?2 and place > ?3",
@@ -248,7 +250,7 @@ class Table:
         self._flushed = time.monotonic()
 
     def settle(self) -> None:
-        """Write what waits, and again the parts in which a row is to bear another copy's name."""
+        """Write waiting rows, and again the parts in which a row takes another copy's name."""
         self.flush()
         question = (
             "select distinct part from findings indexed by findings_moved "
@@ -273,10 +275,10 @@ class Table:
         """Yield the rows that are written, a batch at a time.
 
         Args:
-            columns: That are wanted.
+            columns: Names of the columns to read.
 
         Yields:
-            Batches, in no certain order.
+            Batches of rows, in no certain order.
         """
         paths = [str(path) for path in sorted(self.folder.glob("part-*.parquet"))]
         if paths:

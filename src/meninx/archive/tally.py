@@ -23,14 +23,14 @@ Counts = NDArray[np.int64]
 
 
 @dataclass
-class Part:
-    """Count the rows of one part of an archive.
+class RowCounts:
+    """Counts of the rows of one subset of an archive, such as one month or one scanner.
 
     Args:
-        statuses: How often each.
-        decisions: How often each, of what was scored.
-        kinds: How often each kind of scan with each status.
-        scores: Of each kind of scan: how many lie between each two of `EDGES`.
+        statuses: Number of rows with each status.
+        decisions: Number of scored rows with each decision.
+        kinds: Number of rows of each kind of scan with each status.
+        scores: Histogram of log odds of each kind of scan, bins between `EDGES`, shape (280,).
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class Part:
 
     @property
     def judged(self) -> int:
-        """How many could be read: scored or refused."""
+        """How many rows could be read: scored or refused."""
         return self.statuses["scored"] + self.statuses["refused"]
 
     def add(self, status: str, decision: str | None, kind: str | None, place: int | None) -> None:
@@ -63,21 +63,21 @@ class Part:
 
 @dataclass
 class Tally:
-    """Count a table.
+    """Counts of a whole table and of its subsets.
 
     Args:
-        whole: All rows.
-        reasons: How often each, by status.
-        parts: By dimension and its value, as text.
+        whole: Counts of all rows.
+        reasons: Number of rows with each reason, by status and reason.
+        parts: Counts of each subset, by dimension and its value as text.
     """
 
-    whole: Part = field(default_factory=Part)
+    whole: RowCounts = field(default_factory=RowCounts)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    parts: dict[tuple[str, str], Part] = field(default_factory=dict)
+    parts: dict[tuple[str, str], RowCounts] = field(default_factory=dict)
 
     @classmethod
     def of(cls, batches: Iterable[pa.RecordBatch], calibration: Calibration) -> "Tally":
-        """Return the counts of batches with `COLUMNS`; the detector's scales give log odds."""
+        """Return the counts of batches with `COLUMNS`; the detector's calibrators give log odds."""
         tally = cls()
         temperatures = {kind: calibration.of(volume=kind == "volume").temperature for kind in KINDS}
         for batch in batches:
@@ -85,10 +85,10 @@ class Tally:
                 tally._add(row, temperatures)
         return tally
 
-    def known(self, dimension: str) -> Part:
-        """Return the rows of which it is known where in a dimension they belong."""
+    def known(self, dimension: str) -> RowCounts:
+        """Return the counts of the rows that have a value in a dimension."""
         parts = [part for (other, _), part in self.parts.items() if other == dimension]
-        return Part(
+        return RowCounts(
             sum((part.statuses for part in parts), Counter()),
             sum((part.decisions for part in parts), Counter()),
             sum((part.kinds for part in parts), Counter()),
@@ -98,19 +98,19 @@ class Tally:
     def _add(self, row: dict[str, Any], temperatures: dict[str, float]) -> None:
         status, reason, decision, logit, kind = (row[name] for name in COLUMNS[:5])
         place = None if logit is None or kind is None else _bin(logit / temperatures[kind])
-        told = (status, decision, kind, place)
+        counted = (status, decision, kind, place)
         if reason is not None:
             self.reasons[(status, reason)] += 1
-        self.whole.add(*told)
+        self.whole.add(*counted)
         for dimension in DIMENSIONS:
             value = row[dimension]
             if value is not None and value != "":
                 name = f"{value:g} T" if isinstance(value, float) else str(value)
-                self.parts.setdefault((dimension, name), Part()).add(*told)
+                self.parts.setdefault((dimension, name), RowCounts()).add(*counted)
 
 
 def binned(values: NDArray[np.float64]) -> Counts:
-    """Return how many log odds lie between each two of `EDGES`."""
+    """Return the histogram of log odds, bins between `EDGES`, shape (280,)."""
     clipped = np.clip(values, EDGES[0] + 1e-9, EDGES[-1] - 1e-9)
     return np.histogram(clipped, EDGES)[0].astype(np.int64)
 

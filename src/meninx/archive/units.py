@@ -1,24 +1,24 @@
-"""Name what is to be done: units of work, small enough to be sent about by the million."""
+"""Units of work, small enough to be sent between processes by the million."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meninx.archive.store import Entry, Folder, Group, Store
+from meninx.archive.store import FileEntry, Folder, Group, Store
 from meninx.archive.table import Done, short_hash
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Hold what is scored in one go.
+    """The files that are scored in one go.
 
     Args:
-        place: Where its files lie, relative to the archive.
-        names: Of its files.
-        bytes: Of all of them; -1 where not known.
-        stamp: Changes with the names, sizes and times of its files.
-        folder: Stamp of the folder that it lies in.
-        units: How many there are in that folder.
+        place: Where the files lie, relative to the archive.
+        names: Names of the files, relative to the archive.
+        bytes: Size of all files together, bytes; -1 where not known.
+        stamp: Hash that changes with the names, sizes and times of the files.
+        folder: Stamp of the folder that the files lie in.
+        units: Number of units in that folder.
         error: Why the folder can't be listed; empty if it can.
     """
 
@@ -32,7 +32,7 @@ class Unit:
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> "Unit":
-        """Return a unit as a table's row has it."""
+        """Return a unit from the row of a Ray table."""
         return cls(**(row | {"names": tuple(row["names"])}))
 
 
@@ -40,9 +40,9 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
     """Yield what is to be done in a folder.
 
     Args:
-        store: That holds it.
-        folder: To look into; not a byte of it is read if all of it is done.
-        done: What is done already.
+        store: Archive that the folder belongs to.
+        folder: Folder to look into; not a byte of it is read if all of it is done.
+        done: Stamps and content hashes of what is done already.
 
     Yields:
         Units that are not done.
@@ -65,7 +65,7 @@ def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
 
 
 def folder_stamp(store: Store, folder: Folder) -> str:
-    """Return what changes with the archive, and names, sizes and times of a folder's files."""
+    """Return a hash of the archive, and of names, sizes and times of a folder's files."""
     return _stamp(store, "folder", folder.name, folder.entries)
 
 
@@ -81,6 +81,6 @@ def _unit(store: Store, group: Group, folder: str, units: int) -> Unit:
     )
 
 
-def _stamp(store: Store, kind: str, name: str, entries: tuple[Entry, ...]) -> str:
-    told = (f"{entry.name}\0{entry.size}\0{entry.mark}" for entry in entries)
-    return short_hash(store.address, kind, name, *told)
+def _stamp(store: Store, kind: str, name: str, entries: tuple[FileEntry, ...]) -> str:
+    described = (f"{entry.name}\0{entry.size}\0{entry.mark}" for entry in entries)
+    return short_hash(store.address, kind, name, *described)

@@ -17,7 +17,7 @@ from pydicom.uid import UID, generate_uid
 
 from meninx.detect.findings import Findings
 from meninx.scan.dicom import patient_key
-from meninx.scan.geometry import FloatArray
+from meninx.scan.geometry import Float64Array
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.nifti import affine_of
 from meninx.scan.reading import read_datasets
@@ -109,7 +109,7 @@ def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
     return frames_of(headers, affine_of(scan), len(scan))
 
 
-def frames_of(headers: Sequence[Dataset], affine: FloatArray, count: int) -> NDArray[np.intp]:
+def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> NDArray[np.intp]:
     """Return which slice of a grid each image of its source is.
 
     Args:

@@ -13,7 +13,7 @@ from pydicom.sr.codedict import codes
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, coded
 from meninx.clinic.origin import frames_of
 from meninx.errors import InputError, UnsupportedScan
-from meninx.scan.geometry import FloatArray
+from meninx.scan.geometry import Float64Array
 from meninx.scan.reading import read_datasets, read_scans
 from meninx.scan.scan import Scan
 
@@ -42,7 +42,7 @@ class Cut:
         face: True where it goes, shape of the scan's voxels.
     """
 
-    affine: FloatArray
+    affine: Float64Array
     face: NDArray[np.bool_]
 
 

@@ -25,19 +25,19 @@ from meninx.data.near_duplicates import (
 Kind = Literal["exact", "near"]
 # Rows of the table of all pairs that are held at once: bounds the memory.
 BLOCK = 512
-# Fewer pairs or pictures are done before further processes have started.
+# Fewer pairs or pictures than this are done before further processes have started.
 WORTH_PROCESSES = 500
 
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Hold pictures that show the same slice.
+    """Pictures that show the same slice.
 
     Args:
         kind: `exact` where all files are byte-identical, else `near`.
         members: Positions in the list that was searched, ascending.
-        near_duplicate_score: Lowest near_duplicate_score by which the group hangs together; 1 for
-            exact copies.
+        near_duplicate_score: Lowest score of the pairs that connect the group, 0..1; 1 for exact
+            copies.
     """
 
     kind: Kind
@@ -47,7 +47,7 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Hold what a search found.
+    """The duplicates that a search found.
 
     Args:
         groups: Exact groups first, then near ones, which include their exact copies.
@@ -69,16 +69,16 @@ def find_duplicates(
 ) -> Duplicates:
     """Find exact and near duplicates.
 
-    Proposing pairs compares every picture with every other by matrix products, a second for
-    thousands; laying pairs over each other, which decides, is bounded for each picture.
+    Every picture is compared with every other by matrix products, which proposes pairs in a second
+    for thousands; aligning a pair, which decides, is bounded for each picture.
 
     Args:
         hashes: SHA-256 of each file.
-        signatures: Of each picture; None where there is none to compare.
-        progress: Told, if given, how many pairs of how many are decided.
+        signatures: Signature of each picture; None where it can't be compared.
+        progress: Called, if given, with the number of pairs decided and of all.
         workers: Processes that share the work; more than 1 only where the calling script is
             guarded by `if __name__ == "__main__"`.
-        persons: Of each picture, empty where unknown; with none all are unknown.
+        persons: Name of the person in each picture, empty where unknown; with none all are unknown.
         within_persons: Whether to look for near copies among the pictures of one known person.
 
     Returns:
@@ -91,8 +91,8 @@ def find_duplicates(
     pairs = candidate_pairs(known, owners, within_persons=within_persons)
     keys: list[list[Hashable]] = [[value] for value in hashes]
     links: list[tuple[int, float]] = []
-    likenesses = _likenesses(known, pairs, workers)
-    for done, (pair, value) in enumerate(zip(pairs, likenesses, strict=True)):
+    scores = _scores(known, pairs, workers)
+    for done, (pair, value) in enumerate(zip(pairs, scores, strict=True)):
         if progress is not None:
             progress(done + 1, len(pairs))
         if value >= SAME_SLICE:
@@ -116,10 +116,10 @@ def members_of(cluster: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the members of each cluster, ascending, in the order of their first ones.
 
     Args:
-        cluster: For each item the first one that it hangs together with.
+        cluster: For each item the position of the first item of its cluster.
 
     Returns:
-        Positions.
+        Positions of the members of each cluster.
     """
     members: dict[int, list[int]] = {}
     for index, first in enumerate(cluster):
@@ -136,12 +136,12 @@ def candidate_pairs(
     crowns of two heads look the same, and a few such pairs would tie all people together.
 
     Args:
-        signatures: n of them.
-        persons: As for `find_duplicates`.
-        within_persons: As for `find_duplicates`.
+        signatures: Signatures of the n pictures.
+        persons: Name of the person in each picture, empty where unknown; with none all are unknown.
+        within_persons: Whether to look for near copies among the pictures of one known person.
 
     Returns:
-        At most `MAX_CANDIDATES` times n pairs by each of the two descriptions.
+        Pairs, at most `MAX_CANDIDATES` times n by each of the two descriptions.
     """
     if len(signatures) < 2:
         return []
@@ -162,7 +162,7 @@ def candidate_pairs(
 def _comparable(
     signatures: Sequence[Signature], persons: Sequence[str], within_persons: bool
 ) -> Callable[[slice], NDArray[np.bool_]]:
-    """Return a function that tells, for a block of rows, which others each may be compared with."""
+    """Return a function from a block of rows to the others that each may be compared with."""
     clear = np.array([signature.tells_people_apart for signature in signatures])
     unknown = np.array([not person for person in persons])
     numbers = {person: number for number, person in enumerate(persons)}
@@ -180,10 +180,10 @@ def _comparable(
 def _closest(
     rows: NDArray[np.float32],
     sides: Sequence[NDArray[np.float32]],
-    least: float,
+    minimum: float,
     allowed: Callable[[slice], NDArray[np.bool_]],
 ) -> Iterable[tuple[int, int]]:
-    """Yield each row's closest allowed others whose best product over all sides reaches `least`."""
+    """Yield each row's closest allowed others whose best product over all sides is at least so."""
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         product = block @ sides[0].T
@@ -192,17 +192,17 @@ def _closest(
         product[~allowed(slice(start, start + BLOCK))] = -1.0
         for row, values in enumerate(product, start):
             values[row] = -1.0
-            close = np.flatnonzero(values >= least)
+            close = np.flatnonzero(values >= minimum)
             if len(close) > MAX_CANDIDATES:
                 close = close[np.argsort(-values[close], kind="stable")[:MAX_CANDIDATES]]
             for other in close:
                 yield (row, int(other)) if row < other else (int(other), row)
 
 
-def _likenesses(
+def _scores(
     signatures: Sequence[Signature], pairs: Sequence[tuple[int, int]], workers: int
 ) -> Iterable[float]:
-    """Yield the near_duplicate_score of each pair, in order."""
+    """Yield the near-duplicate score of each pair, in order."""
     if workers < 2 or len(pairs) < WORTH_PROCESSES:
         for one, other in pairs:
             yield near_duplicate_score(signatures[one], signatures[other])
@@ -210,7 +210,7 @@ def _likenesses(
     blocks = [pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK)]
     with process_pool(workers) as pool:
         for values in pool.map(
-            _likenesses_of_block,
+            _scores_of_block,
             (
                 (block, {index: signatures[index] for pair in block for index in pair})
                 for block in blocks
@@ -219,7 +219,7 @@ def _likenesses(
             yield from values
 
 
-def _likenesses_of_block(
+def _scores_of_block(
     work: tuple[Sequence[tuple[int, int]], dict[int, Signature]],
 ) -> list[float]:
     pairs, signatures = work
@@ -230,9 +230,9 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     """Return processes that share nothing with this one.
 
     Args:
-        workers: How many.
+        workers: Number of processes.
 
     Returns:
-        A pool; forking would copy locks that other threads hold.
+        A pool of spawned processes; forking would copy locks that other threads hold.
     """
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))

@@ -1,4 +1,4 @@
-"""Measure what can be told of a picture without looking at its anatomy."""
+"""Measure pictures without looking at their anatomy: files, sizes, intensities."""
 
 import contextlib
 import hashlib
@@ -18,23 +18,23 @@ from meninx.scan.raster import read_gray
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-# What stands out in a 256-bin histogram does not need every pixel of a large picture.
+# Statistics of a large picture do not need each of its pixels.
 MAX_PIXELS = 192 * 192
 
 
 @dataclass(frozen=True, eq=False)
 class PictureFacts:
-    """Hold what was measured on one file.
+    """What was measured on one file.
 
     Args:
-        path: The file.
-        sha256: Of its bytes.
-        kind: Format and mode as a reader would say, such as `JPEG RGB`; empty if unreadable.
+        path: File.
+        sha256: SHA-256 of its bytes.
+        kind: Format and mode for a reader, such as `JPEG RGB`; empty if unreadable.
         size: Width and height, pixels.
         file: Numbers that follow from the file alone, by name.
         intensity: Global intensity statistics, by name.
-        signature: To find copies; None if unreadable.
-        error: Why it could not be read; None if it could.
+        signature: Signature by which copies are found; None if unreadable.
+        error: Why the file could not be read; None if it could.
     """
 
     path: Path
@@ -70,11 +70,11 @@ def measure_pictures(
 
     Args:
         paths: PNG, JPEG, TIFF, BMP or WebP files.
-        progress: Told, if given, how many of how many are done.
-        workers: Processes that share the work, as for `duplicates.find_duplicates`.
+        progress: Called, if given, with the number of pictures done and of all.
+        workers: Processes that share the work, see `duplicates.find_duplicates`.
 
     Returns:
-        In the order of the paths; unreadable ones have an `error`.
+        Facts in the order of the paths; unreadable ones have an `error`.
     """
     found = []
     with contextlib.ExitStack() as stack:
@@ -93,10 +93,10 @@ def measure_picture(path: Path) -> PictureFacts:
     """Measure one picture.
 
     Args:
-        path: A PNG, JPEG, TIFF, BMP or WebP file.
+        path: PNG, JPEG, TIFF, BMP or WebP file.
 
     Returns:
-        Its facts; with an `error` if it can't be read.
+        Facts of the file; with an `error` if it can't be read.
     """
     sha256 = ""
     try:
@@ -112,11 +112,11 @@ def measure_picture(path: Path) -> PictureFacts:
 
 
 def file_facts(opened: Image.Image, size_bytes: int) -> dict[str, float]:
-    """Return numbers that a file's header tells.
+    """Return numbers from a file's header.
 
     Args:
-        opened: The picture, of which only the header is used.
-        size_bytes: Of the file.
+        opened: Picture, of which only the header is used.
+        size_bytes: Size of the file, bytes.
 
     Returns:
         Width, height, format, mode, bytes and how coarsely a JPEG is quantized.

@@ -16,9 +16,9 @@ class FoldRule:
     """A fold for all pictures whose value in one column matches a pattern.
 
     Args:
-        column: `person`, `site`, `source`, `sequence` or a further column of the table.
+        column: Name of the column: `person`, `site`, `source`, `sequence` or a further one.
         pattern: Shell pattern of the whole value, as `fnmatch` has it; upper and lower case differ.
-        fold: 1, 2, ...
+        fold: Number of the fold: 1, 2, ...
     """
 
     column: str
@@ -37,16 +37,17 @@ class FoldRule:
 
 
 def parse_fold_rule(text: str) -> FoldRule:
-    """Return the rule that an option says.
+    """Return the rule that an option gives.
 
     Args:
-        text: `COLUMN=VALUE:N`, such as `site=HT:6`; VALUE may hold further `=` and `:`.
+        text: Text of the option, `COLUMN=VALUE:N`, such as `site=HT:6`; VALUE may hold further `=`
+            and `:`.
 
     Returns:
         The rule.
 
     Raises:
-        OptionError: If it is not of that form.
+        OptionError: If the text is not of that form.
     """
     column, equals, rest = text.partition("=")
     pattern, colon, fold = rest.rpartition(":")
@@ -62,7 +63,8 @@ def apply_fold_rules(pictures: Sequence[Picture], rules: Sequence[FoldRule]) -> 
 
     Args:
         pictures: Rows of a manifest.
-        rules: Later ones win. They may part what must not be parted: `manifest.leaks_of` tells.
+        rules: Rules; later ones win. They may put a group into several folds, which
+            `manifest.leaks_of` finds.
 
     Returns:
         All pictures; those that no rule matches keep their fold.
@@ -83,7 +85,7 @@ def apply_fold_rules(pictures: Sequence[Picture], rules: Sequence[FoldRule]) -> 
 
 
 def _values(pictures: Sequence[Picture], column: str) -> str:
-    """Return what a rule could have named."""
+    """Return the columns or values that a rule could have named."""
     further = {name for picture in pictures for name in picture.extra}
     if column in ATTRIBUTES:
         values = {getattr(picture, column) for picture in pictures}

@@ -1,4 +1,4 @@
-"""Find out what a folder of pictures or volumes is labeled as, by its names."""
+"""Find the labels of a folder's pictures and volumes by its names."""
 
 import logging
 import re
@@ -34,7 +34,7 @@ class SilentFolders(DataError):
     """Names of folders that do not tell whether their pictures show a tumor.
 
     Args:
-        message: What, where, and the option that says it.
+        message: Text of the error: the folders, and the option that labels them.
         folders: Names of these folders.
     """
 
@@ -44,13 +44,13 @@ class SilentFolders(DataError):
 
 
 def parse_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
-    """Return what folder names mean, by their lower-case names.
+    """Return labels of folders by their lower-case names.
 
     Args:
-        labels: A type's name, `none`, `unknown` or `out` (left out), by folder name.
+        labels: Labels by folder name: a type's name, `none`, `unknown` or `out` (left out).
 
     Returns:
-        The same for any case of the names.
+        The same labels by names in lower case.
 
     Raises:
         DataError: If a label is none of these.
@@ -70,17 +70,17 @@ def find_items(
     """Find the labeled pictures of a folder.
 
     Args:
-        data: A folder with a folder for each class, maybe inside of Training and Testing; with
+        data: Folder with a folder for each class, maybe inside of Training and Testing; with
             volumes beside their masks, a folder for each person; with pictures beside their masks;
             or of BIDS or the Medical Segmentation Decathlon.
-        labels: What further folder names mean: a type's name, `none`, `unknown` or `out`.
-        tell: Told what was understood, a sentence at a time.
+        labels: Meaning of further folder names: a type's name, `none`, `unknown` or `out`.
+        tell: Called with a sentence for each thing that was understood.
 
     Returns:
-        In the order of their paths.
+        Items in the order of their paths.
 
     Raises:
-        DataError: If nothing is found, or a folder's name says nothing.
+        DataError: If nothing is found, or a folder's name gives no label.
     """
     named = parse_labels(labels)
     if not data.is_dir():
@@ -113,11 +113,11 @@ def find_items(
 
 
 def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path]]:
-    """Return a folder's pictures and volumes at any depth, and tell what else is there."""
+    """Return a folder's pictures and volumes at any depth, and report other files."""
     pictures, volumes = [], []
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for path in sorted(data.rglob("*")):
-        # Hidden files are the leavings of other programs.
+        # Hidden files are left by other programs.
         if not path.is_file() or any(p.startswith(".") for p in path.relative_to(data).parts):
             continue
         if path.name.lower().endswith(VOLUME_SUFFIXES):
@@ -125,17 +125,17 @@ def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path]]:
         elif path.suffix.lower() in PICTURE_SUFFIXES:
             pictures.append(path)
         else:
-            passed_over[path.suffix.lower() or "(no suffix)"] += 1
-    if passed_over:
-        suffixes = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common(8))
-        tell(f"{data}: files passed over: {suffixes}")
+            skipped[path.suffix.lower() or "(no suffix)"] += 1
+    if skipped:
+        suffixes = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(8))
+        tell(f"{data}: other files, which are skipped: {suffixes}")
     return pictures, volumes
 
 
 def _class_items(
     data: Path, paths: list[Path], named: Mapping[str, str], tell: Tell
 ) -> Iterator[Item]:
-    """Yield pictures labeled by the nearest folder whose name says something."""
+    """Yield pictures labeled by the nearest folder whose name gives a label."""
     silent: dict[str, int] = {}
     left_out = 0
     numbered = _numbered(paths)
@@ -202,15 +202,18 @@ def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> It
     for folder, files in folders.items():
         masks = [path for path in files if _is_mask(path)]
         if len(masks) > 1:
-            raise DataError(f"{folder}: {len(masks)} masks, expected one for all its volumes")
+            raise DataError(
+                f"{folder}: {len(masks)} masks, expected one for all its volumes; merge them"
+            )
         for path in files:
             if path in masks:
                 continue
             found = _labeled(data, path, named, numbered)
             if not masks and found is None:
                 raise DataError(
-                    f"{path}: neither a mask beside it (a file with {', '.join(MASK_WORDS)} in its "
-                    "name) nor a folder whose name says tumor or no tumor"
+                    f"{path}: no label; expected a mask beside it (a file with "
+                    f"{', '.join(MASK_WORDS)} in its name) or a folder whose name says tumor or no "
+                    "tumor"
                 )
             label, split = found or ("unknown", "")
             if label == LEFT_OUT:

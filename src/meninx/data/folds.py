@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 
 def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
-    """Return which items hang together because they share a key, directly or through others.
+    """Return which items are connected because they share a key, directly or through others.
 
     Args:
-        keys: For each item what it must not be parted over, such as its person and its slice.
+        keys: Keys of each item that keep it together with others, such as its person and its slice.
 
     Returns:
-        For each item the position of the first item that it hangs together with.
+        For each item the position of the first item that it is connected with.
     """
     parent = list(range(len(keys)))
 
@@ -34,10 +34,10 @@ def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
 
 
 def keys_of(**names: str) -> list[Hashable]:
-    """Return what an item must not be parted over, for `connected`.
+    """Return the keys of an item, for `connected`.
 
     Args:
-        **names: Such as `person="P1"`; empty ones are unknown and connect nothing.
+        **names: Names by kind, such as `person="P1"`; empty ones are unknown and connect nothing.
 
     Returns:
         Keys that differ between kinds of names.
@@ -58,14 +58,14 @@ def split_into_folds(
     order are decided by content: neither file names nor their order move a picture.
 
     Args:
-        clusters: What each picture must stay together with, n of them.
-        labels: What is to be spread evenly.
+        clusters: Cluster of each of the n pictures; a cluster stays in one fold.
+        labels: Label of each picture; labels are spread evenly over folds.
         hashes: SHA-256 of each file.
-        folds: How many.
-        seed: Another one gives another split.
+        folds: Number of folds.
+        seed: Seed of the split.
 
     Returns:
-        1 to `folds`, shape (n,).
+        Fold of each picture, 1 to `folds`, shape (n,).
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
     for index, cluster in enumerate(clusters):
@@ -101,12 +101,12 @@ def split_at_random(count: int, folds: int, seed: int = 0) -> NDArray[np.intp]:
     """Return folds drawn picture by picture: the leaking way, for comparison alone.
 
     Args:
-        count: Pictures.
-        folds: How many.
-        seed: Of the draw.
+        count: Number of pictures.
+        folds: Number of folds.
+        seed: Seed of the split.
 
     Returns:
-        1 to `folds`, shape (count,).
+        Fold of each picture, 1 to `folds`, shape (count,).
     """
     folds_of = np.arange(count) % folds + 1
     return np.asarray(np.random.default_rng(seed).permutation(folds_of), dtype=np.intp)
@@ -116,8 +116,8 @@ def mended(groups: Sequence[str], folds: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return folds that share no group, as near to given ones as can be.
 
     Args:
-        groups: Of each picture; a group never parts.
-        folds: Of each picture, as given, shape (n,).
+        groups: Group of each picture; a group stays in one fold.
+        folds: Given fold of each picture, shape (n,).
 
     Returns:
         Each group's most common fold, that of its first picture where several tie, shape (n,).

@@ -1,4 +1,4 @@
-"""Pictures and volumes as they were found, and what names of folders mean."""
+"""Pictures and volumes as they were found, and the labels that names of folders mean."""
 
 import re
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ TUMOR_NAMES = (
     "braintumors", "abnormal", "cancer", "1", "withtumor", "tumorous", "ja", "mittumor", "tumeur",
     "tumeurs", "avectumeur", "contumor", "tumores", "comtumor", "tumore", "tumori", "contumore",
 )  # fmt: skip
-# "tumor_free", "glioma negative": what stands before is what is not there.
+# In "tumor_free" and "glioma negative" the first word names what is absent.
 TUMOR_FREE_ENDS = ("free", "negative")
-# What a folder is said to be that is left out.
+# The label of a folder that is left out.
 LEFT_OUT = "out"
 
 
@@ -33,19 +33,20 @@ class Item:
     """A picture or volume as it was found.
 
     Args:
-        path: The file.
+        path: File.
         tumor: Whether it shows a tumor; None where only its mask can tell.
         tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
-        mask: Its mask's file.
-        person: Where known, else empty.
+        mask: File of its mask; None where there is none.
+        person: Name of the person; empty where unknown.
         site: Hospital or source within the collection; empty if unknown.
         sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
-        stack: Names the neighboring slices of one person and sequence; empty if it stands alone.
+        stack: Name of its stack, the neighboring slices of one person and sequence; empty if it
+            stands alone.
         position: Place along the stack; None if unknown.
-        group: As the user's table has it, else empty; never parted either.
-        fold: As the user's table has it, else 0.
+        group: Group in the user's table, else empty; its items share a fold.
+        fold: Fold in the user's table, else 0.
         split: `train`, `validation` or `test` where the folder names one, else empty.
-        source: The collection.
+        source: Name of the collection.
         extra: Further columns, kept for subgroups.
     """
 
@@ -66,14 +67,14 @@ class Item:
 
 
 def label_of(name: str) -> str | None:
-    """Return what a folder's name says of its pictures.
+    """Return the label that a folder's name gives to its pictures.
 
     Args:
-        name: Such as `glioma_tumor` or `No Tumor`.
+        name: Name of the folder, such as `glioma_tumor` or `No Tumor`.
 
     Returns:
         A type's name, `none` for no tumor, `unknown` for a tumor of unknown type; None where the
-        name says nothing.
+        name gives no label.
     """
     word = re.sub(r"[^a-z0-9]", "", name.lower())
     if word in TUMOR_FREE_NAMES:
@@ -92,7 +93,7 @@ def normal_sequence(text: str) -> str:
     """Return the name of the sequence that a table's cell or a file's name means.
 
     Args:
-        text: Such as `t1`, `T1Gd` or `t2_flair`.
+        text: Text, such as `t1`, `T1Gd` or `t2_flair`.
 
     Returns:
         `T1`, `T1c`, `T2` or `FLAIR`; empty for all else.

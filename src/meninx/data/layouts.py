@@ -1,4 +1,4 @@
-"""Read folders that collections are known to come in, where names of folders say no label.
+"""Read the layouts of known collections, whose folders' names give no label.
 
 BIDS with masks in derivatives, the Medical Segmentation Decathlon (and nnU-Net), and pictures with
 their masks beside them.
@@ -23,14 +23,14 @@ BIDS_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
 BIDS_CONTRASTS = ("t1w", "t2w", "flair", "t1c", "t1rho", "pdw", "inplanet2", "unit1")
 BIDS_PARTICIPANTS = "participants.tsv"
 DERIVATIVES = "derivatives"
-# What masks of lesions are called there; "desc-brain_mask" is none.
+# Words in the names of lesions' masks there; "desc-brain_mask" is none.
 LESION_WORDS = ("lesion", "lesions", "tumor", "tumour", "roi", "wt", "glioma", "gtv")
 # Columns of participants.tsv that may say who has a tumor, the best first.
 DIAGNOSES = ("tumor", "tumour", "tumor_type", "label", "diagnosis", "group", "dx")
 # Antonelli et al. 2022, The Medical Segmentation Decathlon; nnU-Net adds the channel's number.
 DECATHLON_IMAGES, DECATHLON_LABELS = "imagesTr", "labelsTr"
 CHANNEL = re.compile(r"_\d{4}$")
-# How a picture's mask is called beside it.
+# The end of the name of a mask beside its picture.
 PICTURE_MASK = re.compile(r"[-_ ](mask|seg|segmentation)$", re.IGNORECASE)
 POSITION = re.compile(r"(\d+)$")
 
@@ -39,11 +39,11 @@ def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], li
     """Return volumes of `imagesTr` with their masks of the same name in `labelsTr`.
 
     Args:
-        data: The folder of the collection.
-        volumes: All that lie in it.
+        data: Folder of the collection.
+        volumes: All volumes in it.
 
     Returns:
-        Items, and the volumes that these folders leave over.
+        Items, and the volumes outside of these folders.
 
     Raises:
         DataError: If a volume has no mask.
@@ -62,7 +62,8 @@ def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], li
         )
         if mask is None:
             raise DataError(
-                f"{path}: no mask of its name in {DECATHLON_LABELS} beside {DECATHLON_IMAGES}"
+                f"{path}: no mask of its name in {DECATHLON_LABELS}, beside {DECATHLON_IMAGES}; "
+                "add it, or move the volume out"
             )
         items.append(
             Item(path, tumor=None, mask=mask, person=person,
@@ -87,15 +88,15 @@ def bids_items(
     """Return the anatomical volumes of BIDS, labeled by masks in derivatives or participants.tsv.
 
     Args:
-        data: The folder of the collection.
-        volumes: All that lie in it.
+        data: Folder of the collection.
+        volumes: All volumes in it.
         named: Labels of subjects by their names, in small letters, as the user gave them.
 
     Returns:
-        Items, and what was left out, in words.
+        Items, and a sentence about what was left out.
 
     Raises:
-        DataError: If nothing says of a subject whether it has a tumor.
+        DataError: If neither a mask nor participants.tsv labels a subject.
     """
     raw = [path for path in volumes if BIDS_SUBJECT.fullmatch(path.relative_to(data).parts[0])]
     images = [path for path in raw if _contrast(path) and not _is_lesion_mask(path)]
@@ -160,7 +161,7 @@ def _belongs(mask: Path, image: Path) -> bool:
 
 
 def _participants(data: Path) -> dict[str, str]:
-    """Return what participants.tsv says of each subject, as far as it says it."""
+    """Return the label of each subject that participants.tsv has one for."""
     table = data / BIDS_PARTICIPANTS
     if not table.is_file():
         return {}
@@ -182,8 +183,8 @@ def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], l
     """Return pictures with a mask beside them, such as `x.tif` with `x_mask.tif`.
 
     Args:
-        data: The folder of the collection.
-        pictures: All that lie in it.
+        data: Folder of the collection.
+        pictures: All pictures in it.
 
     Returns:
         Items, labeled by their masks: slices of one person where a folder holds nothing else; and

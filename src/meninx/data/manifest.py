@@ -1,17 +1,17 @@
-"""Read and write the table that says what each training picture shows."""
+"""Read and write the manifest, the table of training pictures with their labels and folds."""
 
 import csv
 import hashlib
 import io
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from meninx.data.items import Item, normal_sequence
-from meninx.data.tables import table_text, truth_of
+from meninx.data.rows import parse_row
+from meninx.data.tables import table_text
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import VOLUME_SUFFIXES
@@ -24,7 +24,7 @@ OWN_HEADING = ",".join(COLUMNS).encode("ascii")
 FURTHER_COLUMNS = (
     "person", "site", "sequence", "stack", "slice", "split", "tumor_slices", "sha256",
 )  # fmt: skip
-# What other tables call a column: the first of these that is there stands in where it is missing.
+# Names of a column in other tables: the first that is there counts where the column is missing.
 ALIASES = {
     "picture": (
         "volume", "image", "file", "filename", "file_name", "filepath", "file_path", "path",
@@ -35,33 +35,31 @@ ALIASES = {
     "tumor": ("tumour", "class", "label", "target", "has_tumor", "klasse"),
     "tumor_type": ("tumour_type",),
 }  # fmt: skip
-# Tables that went through a data frame with empty cells say 3.0.
-_SLICE = re.compile(r"([+-]?[0-9]+)(\.0+)?")
 MAX_FAULTS = 20
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Hold one row of a manifest: a picture, or a whole volume.
+    """One row of a manifest: a picture, or a whole volume.
 
     Args:
-        id: Unique in the manifest.
-        picture: Absolute path.
+        id: Name that is unique in the manifest.
+        picture: Absolute path of the picture or volume.
         mask: Absolute path of the tumor's mask; None where there is none.
         tumor: Whether the picture shows a tumor.
         tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
-        group: Pictures of one group show the same slice or person and never part.
-        fold: 1, 2, ...
-        source: Where the picture came from.
-        person: Where known, else empty; pictures of one person never part.
+        group: Name of the group: its pictures show the same slice or person and share a fold.
+        fold: Number of the fold: 1, 2, ...
+        source: Collection that the picture came from.
+        person: Name of the person, empty where unknown; pictures of one person share a fold.
         site: Hospital or source within the collection; empty if unknown.
         sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
-        stack: Pictures of one stack are neighboring slices of one person and sequence, and never
-            part; empty where the picture stands alone or is a volume.
+        stack: Name of the stack: neighboring slices of one person and sequence, which share a
+            fold; empty where the picture stands alone or is a volume.
         position: Place along the stack, ascending; gaps are possible. None where unknown.
-        sha256: Of the file; empty where the manifest does not say.
-        split: As the collection's own folders had it, else empty.
-        tumor_slices: Of a volume: ranges of slice indices with tumor, such as `41-88 90-91`.
+        sha256: SHA-256 of the file; empty where the manifest has none.
+        split: Half that the collection's own folders put the picture in, else empty.
+        tumor_slices: Ranges of a volume's slice indices with tumor, such as `41-88 90-91`.
         extra: Further columns, for subgroups.
     """
 
@@ -96,12 +94,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Hold the pictures of a data set, checked.
+    """The pictures of a data set, checked.
 
     Args:
-        pictures: In the file's order.
-        sha256: Of the manifest file.
-        leaks: What its folds share although they must not; empty unless that was allowed.
+        pictures: Rows in the file's order.
+        sha256: SHA-256 of the manifest file.
+        leaks: Sentences about groups and persons that lie in several folds; empty unless allowed.
     """
 
     pictures: tuple[Picture, ...]
@@ -126,15 +124,16 @@ def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
     """Read a manifest and check it whole.
 
     Args:
-        data: The manifest, or the folder that holds `manifest.csv`.
-        allow_leaks: Accept folds that share a slice or a person; the manifest then says so.
+        data: Manifest, or the folder that holds `manifest.csv`.
+        allow_leaks: Whether to accept folds that share a slice or a person; the manifest then
+            lists them.
 
     Returns:
         The pictures, with absolute paths.
 
     Raises:
-        DataError: With every fault found: missing columns or files, labels that contradict each
-            other, a stack with a position twice, a group or a person that lies in two folds.
+        DataError: If columns or files are missing, labels contradict each other, a stack has a
+            position twice, or a group or a person lies in two folds; with every fault found.
     """
     path = manifest_path(data)
     raw = path.read_bytes()
@@ -158,13 +157,13 @@ def manifest_path(data: Path) -> Path:
     """Return the manifest's path.
 
     Args:
-        data: The manifest, or the folder that holds `manifest.csv`.
+        data: Manifest, or the folder that holds `manifest.csv`.
 
     Returns:
-        A file that exists.
+        Path of a file that exists.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is no manifest.
     """
     path = data / MANIFEST_NAME if data.is_dir() else data
     if not path.is_file():
@@ -178,15 +177,15 @@ def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, s
     """Return a CSV file's rows.
 
     Args:
-        path: For messages.
-        raw: The file's bytes, as `table_text` reads them.
-        needed: Columns that must be there, themselves or by an alias.
+        path: Path of the file, for messages.
+        raw: Bytes of the file, as `table_text` reads them.
+        needed: Names of columns that must be there, themselves or by an alias.
 
     Returns:
         One dictionary a row, aliases renamed; short rows are filled with empty texts.
 
     Raises:
-        DataError: If it is no table or columns are missing.
+        DataError: If the file is no table or columns are missing.
     """
     names = read_header(path, raw)
     missing = [column for column in needed if column not in names]
@@ -207,14 +206,14 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     """Return the names of a CSV file's columns.
 
     Args:
-        path: For messages.
-        raw: The file's bytes, as `table_text` reads them.
+        path: Path of the file, for messages.
+        raw: Bytes of the file, as `table_text` reads them.
 
     Returns:
-        In the file's order; an alias has the name that it stands for where that is missing.
+        Names in the file's order; an alias has the name that it stands for where that is missing.
 
     Raises:
-        DataError: If it is no table.
+        DataError: If the file is no table.
     """
     try:
         names = next(csv.reader(_text_of(path, raw)), [])
@@ -233,31 +232,11 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     return names
 
 
-def parse_slice(text: str, place: str, faults: list[str]) -> int | None:
-    """Return the cell of the column `slice` as a position.
-
-    Args:
-        text: Such as `12` or `12.0`.
-        place: For messages, such as `line 3`.
-        faults: A cell that is no whole number is added here.
-
-    Returns:
-        None where the cell is empty or no whole number.
-    """
-    if not text:
-        return None
-    found = _SLICE.fullmatch(text)
-    if found is None:
-        faults.append(f"{place}: slice is {text!r}, expected a whole number")
-        return None
-    return int(found[1])
-
-
 def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
-    """Return what keeps stacks from being neighboring slices of one person and sequence.
+    """Return why stacks are not neighboring slices of one person and sequence.
 
     Args:
-        rows: Of a table; those without a stack are fine.
+        rows: Rows of a table; those without a stack are fine.
 
     Returns:
         A sentence for each position that is missing or there twice, and for each stack of several
@@ -277,7 +256,7 @@ def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
         counts = Counter(member.position for member in members)
         faults += [
             f"stack {stack}: slice {position} is there {count} times; "
-            "tell series apart by a column `stack`"
+            "give each series a name of its own in a column `stack`"
             for position, count in counts.items()
             if position is not None and count > 1
         ]
@@ -295,9 +274,9 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     """Raise all faults as one error.
 
     Args:
-        place: The file or files that have them.
-        faults: Each a sentence; with none, nothing is raised.
-        leaks: Those of them that a flag would allow.
+        place: File or files that have the faults.
+        faults: Sentences about faults; with none, nothing is raised.
+        leaks: Those faults that a flag would allow.
 
     Raises:
         DataError: If there is any fault.
@@ -309,9 +288,9 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
-            "\nFolds that share a slice or a person flatter every figure. `--split mend` moves "
-            "what leaks whole to one fold, `--split redo` makes new ones; --allow-leaks goes on "
-            "and marks every figure that follows as leaking."
+            "\nFolds that share a slice or a person make every figure too good. `--split mend` "
+            "moves each group that leaks to one fold, `--split redo` makes new folds; "
+            "--allow-leaks goes on and marks every figure that follows as leaking."
         )
     raise DataError(f"{place}: {len(faults)} faults\n  {shown}{more}{hint}")
 
@@ -320,8 +299,9 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
     """Write a manifest.
 
     Args:
-        pictures: Its rows.
-        path: The CSV file; pictures are named relative to its folder where they lie on one drive.
+        pictures: Rows of the manifest.
+        path: CSV file to write; pictures are named relative to its folder where they lie on one
+            drive.
     """
     extras = list(dict.fromkeys(name for picture in pictures for name in picture.extra))
     # Written beside and moved: of several processes that start together, none reads half a file.
@@ -361,38 +341,25 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Picture:
     """Return one row as a Picture, adding what is wrong with it to `faults`."""
+    typed = parse_row(row, place, faults)
     picture = root / row["picture"]
     mask = root / row["mask"] if row["mask"] else None
-    further = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS}
-    position = parse_slice(further.pop("slice"), place, faults)
-    further["sequence"] = normal_sequence(further["sequence"])
-    if not row["picture"]:
-        faults.append(f"{place}: picture is empty")
     faults += [
         f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
     ]
-    told = truth_of(row["tumor"])
-    if told not in ("0", "1"):
-        faults.append(f"{place}: tumor is {row['tumor']!r}, expected 0 or 1")
-    tumor = told == "1"
-    kind = row["tumor_type"]
-    if kind not in (*TYPE_NAMES, "none", "unknown"):
-        faults.append(f"{place}: tumor_type is {kind!r}")
-    if tumor == (kind == "none"):
-        faults.append(f"{place}: tumor is {row['tumor']} but tumor_type is {kind!r}")
-    if not row["fold"].isdecimal():
-        faults.append(f"{place}: fold is {row['fold']!r}, expected a whole number")
+    texts = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS if name != "slice"}
+    texts["sequence"] = normal_sequence(texts["sequence"])
     return Picture(
         id=row["id"],
         picture=picture,
         mask=mask,
-        tumor=tumor,
-        tumor_type=kind if kind in TYPE_NAMES else None,
+        tumor=typed.tumor,
+        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
         group=row["group"] or row["id"],
-        fold=int(row["fold"]) if row["fold"].isdecimal() else 0,
+        fold=typed.fold,
         source=row["source"],
-        position=position,
-        **further,
+        position=typed.slice,
+        **texts,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
     )
 
@@ -411,7 +378,7 @@ def leaks_of(pictures: Iterable[Picture]) -> list[str]:
     """Return what pictures of different folds share, a sentence each.
 
     Args:
-        pictures: Of a manifest.
+        pictures: Rows of a manifest.
 
     Returns:
         Groups, persons, stacks and files that lie in two folds or more.

@@ -1,9 +1,9 @@
-"""Tell whether two pictures show the same slice, however one was made from the other.
+"""Find whether two pictures show the same slice, however one was made from the other.
 
 A signature puts a picture on a square and describes it free of rotation and mirroring: the head's
 second moments give a frame in which every affine copy differs by a rotation alone, and the spectrum
-along rings of that frame does not know the rotation. Signatures propose pairs;
-`near_duplicate_score` lays one picture over the other and compares fine structure, which
+along rings of that frame does not depend on the rotation. Signatures propose pairs;
+`near_duplicate_score` aligns one picture with the other and compares fine structure, which
 neighboring slices do not share.
 
 Legend: s side of the square, 128; y before x everywhere.
@@ -25,7 +25,7 @@ RINGS, ANGLES, HARMONICS = 32, 128, 33
 REACH = 2.0
 # Share of the intensity range above which a pixel belongs to the head.
 HEAD_LEVEL = 0.10
-# A pair is laid over each other if its ring spectra agree this well and its rings at some angle,
+# A pair is aligned if its ring spectra agree this well and its rings at some angle,
 MIN_SPECTRUM, MIN_RINGS = 0.95, 0.45
 # or if, mirrored or turned by quarters, the whole frames do: other contrast moves the head's frame.
 MIN_WHOLE = 0.80
@@ -43,7 +43,7 @@ SAME_SLICE = 0.935
 MIN_HEAD, MIN_LEVELS = 0.20, 32
 # Gray levels are counted on about that many pixels.
 _COUNTED = 192 * 192
-# Pairs that are laid over each other, for each picture: enough for a large group to hang together.
+# Pairs that are aligned, for each picture: enough to connect a large group.
 MAX_CANDIDATES = 12
 # Pictures whose structure is kept at hand; about 300 kB each.
 DETAILS_KEPT = 256
@@ -64,17 +64,18 @@ _QUARTERS = [
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """Describe a picture so that copies are found.
+    """A description of a picture by which copies are found.
 
     Args:
-        thumbnail: The picture on a square, shape (s, s), bytes.
+        thumbnail: Picture on a square, shape (s, s), bytes.
         spectrum: Magnitudes along rings, of unit length; free of rotation and mirroring.
         rings: Fourier coefficients of coarse structure along rings, shape (32, 33).
         whole: Coarse structure of the whole frame, shape (24, 24), of unit length.
         coarse: Coarse structure at half the resolution, shape (64, 64).
-        center: Of the head, shape (2,).
-        frame: Maps the unit frame to the square, shape (2, 2).
-        tells_people_apart: Whether it shows enough for that; the crown of a head does not.
+        center: Center of the head, pixels, shape (2,).
+        frame: Matrix from the unit frame to the square, shape (2, 2).
+        tells_people_apart: Whether it shows enough to tell people apart; the crown of a head does
+            not.
     """
 
     thumbnail: NDArray[np.uint8] = field(repr=False)
@@ -88,7 +89,7 @@ class Signature:
 
 
 class _Affine(NamedTuple):
-    """Map points of one picture to another's: matrix @ point + offset, y before x."""
+    """A map from points of one picture to another's: matrix @ point + offset, y before x."""
 
     matrix: NDArray[np.float64]
     offset: NDArray[np.float64]
@@ -110,13 +111,13 @@ class _Affine(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Detail:
-    """Hold structure with its slopes, on a grid that may be coarser than the square's.
+    """Structure with its slopes, on a grid that may be coarser than the square's.
 
     Args:
-        values: Shape (n, n).
+        values: Structure, shape (n, n).
         slope_y: Change a pixel down, shape (n, n).
         slope_x: Change a pixel to the right, shape (n, n).
-        head: Where the picture shows the head, 0..1, shape (n, n).
+        head: Mask of the head, 0..1, shape (n, n).
     """
 
     values: Array
@@ -140,7 +141,8 @@ def signature_of(image: Array) -> Signature:
         image: Intensities, shape (h, w), any unit.
 
     Returns:
-        The same for a brightened copy; nearly the same for one resized or compressed.
+        The signature: the same for a brightened copy, nearly the same for one resized or
+        compressed.
     """
     square = _on_square(image)
     smooth = ndimage.gaussian_filter(square, 1.0)
@@ -171,14 +173,14 @@ def ring_agreement(one: Signature, other: Signature) -> float:
 
 
 def near_duplicate_score(one: Signature, other: Signature) -> float:
-    """Return how alike the fine structure of two pictures is, laid over each other.
+    """Return the correlation of two pictures' fine structure, aligned with each other.
 
     Each of the two proposals, of the heads' frames and of the whole frames, is refined by
     Gauss-Newton steps on an affine map.
 
     Args:
-        one: A picture.
-        other: A possible copy.
+        one: Signature of a picture.
+        other: Signature of a possible copy.
 
     Returns:
         Correlation, -1..1; from `SAME_SLICE` on they show the same slice.
@@ -200,7 +202,7 @@ def quarter_turns(whole: Array) -> list[Array]:
     """Return whole frames in their eight mirrorings and quarter turns.
 
     Args:
-        whole: Shape (n, 24, 24).
+        whole: Whole frames, shape (n, 24, 24).
 
     Returns:
         Eight arrays of the same shape.
@@ -346,7 +348,7 @@ def _laid_over(one: Signature, other: Signature, proposal: _Affine) -> float:
 
 @lru_cache(maxsize=2)
 def _grid(size: int) -> NDArray[np.float64]:
-    """Return every second pixel, which is enough to lay pictures over each other: (2, n)."""
+    """Return every second pixel, which is enough to align pictures, shape (2, n)."""
     return np.asarray(np.indices((size, size))[:, 1::2, 1::2].reshape(2, -1), dtype=np.float64)
 
 
@@ -388,7 +390,7 @@ def _correlation(fixed: _Detail, moving: _Detail, laid: _Affine) -> float:
     here = fixed.head[1::2, 1::2].ravel() > 0.5
     there = ndimage.map_coordinates(moving.head, points, order=1) > 0.5
     counted = inside & (here | there)
-    # Laid over a corner of each other, two pictures prove nothing.
+    # Two pictures that overlap in a corner alone prove nothing.
     if counted.sum() < 0.25 * max(int(here.sum()), 1) or counted.sum() < 50:
         return -1.0
     first = fixed.values[1::2, 1::2].ravel()[counted]

@@ -23,7 +23,6 @@ from meninx.data.manifest import (
     Manifest,
     Picture,
     leaks_of,
-    parse_slice,
     raise_faults,
     read_header,
     read_manifest,
@@ -31,12 +30,13 @@ from meninx.data.manifest import (
     stack_faults,
     write_manifest,
 )
+from meninx.data.rows import parse_row
 from meninx.data.tables import NamedFiles, truth_of
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
 from meninx.scan.raster import read_gray
-from meninx.scan.reading import read_scans
+from meninx.scan.reading import read_one
 from meninx.scan.scan import Scan
 from meninx.scan.scan import Sequence as Sequence_
 
@@ -54,20 +54,20 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody how far the work is."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Hold the items of a data set with what was measured on them.
+    """The items of a data set with what was measured on them.
 
     Args:
-        names: Of the items: paths relative to the data, behind the collection's name where there
-            are several; n of them.
+        names: Names of the n items: paths relative to the data, behind the collection's name where
+            there are several collections.
         items: Pictures and volumes.
-        facts: One an item; volumes have no more than their content hash.
-        duplicates: Among the items.
-        notes: What was understood of folders and tables, a sentence each.
+        facts: Facts of each item; volumes have no more than their content hash.
+        duplicates: Duplicates among the items.
+        notes: How folders and tables were read, a sentence each.
     """
 
     names: tuple[str, ...]
@@ -86,7 +86,7 @@ class Survey:
         return connected(
             [
                 keys_of(
-                    # What can't be read shows no slice: blank files tie nobody together.
+                    # A file that can't be read shows no slice: two of these are no duplicates.
                     cluster="" if facts.error else str(cluster),
                     group=item.group,
                     person=item.person,
@@ -107,15 +107,15 @@ def survey(
     *,
     within_persons: bool = True,
 ) -> Survey:
-    """Find what a data set holds, measure it, and find its duplicates.
+    """Find the items of a data set, measure them, and find duplicates.
 
     Args:
-        data: A folder of class folders or volumes, or a CSV table with the column `picture` and
+        data: Folder of class folders or volumes, or a CSV table with the column `picture` and
             maybe `tumor` or `tumor_type`; or several of these, compared with each other too. A
             person of the same name in two of them counts as one.
-        labels: What further folder names mean.
-        progress: Told what is done, how much of how many.
-        workers: Processes that share the work, as for `duplicates.find_duplicates`.
+        labels: Meaning of further folder names.
+        progress: Called with what is done, how much of it, and how much there is.
+        workers: Processes that share the work, see `duplicates.find_duplicates`.
         within_persons: Whether to look for near copies among the pictures of one person, who is
             never parted anyway; of whole heads, slice by slice, that takes most of the time.
 
@@ -123,11 +123,11 @@ def survey(
         The items with their facts.
 
     Raises:
-        DataError: If nothing is found, or a name or a table's row says nothing.
+        DataError: If nothing is found, or a folder's name or a table's row gives no label.
     """
     paths = [data] if isinstance(data, Path) else list(data)
     if not paths:
-        raise DataError("no data named")
+        raise DataError("no data named; name a folder or a table")
     prefixes = _collection_names(paths) if len(paths) > 1 else [""]
     notes: list[str] = []
     found = [
@@ -175,24 +175,24 @@ def prepare(
     progress: Progress = silent,
     workers: int = 1,
 ) -> tuple[list[Picture], Survey]:
-    """Make a manifest's rows.
+    """Return the rows of a new manifest.
 
     Args:
-        data: As for `survey`.
+        data: Folder of class folders or volumes, a CSV table, or several of these, see `survey`.
         split: `grouped` keeps slices and persons together; `given` keeps the collection's own
-            test half as fold 1, or a table's own folds; `mended` does too, but moves what lies in
-            several folds whole to the one that holds most of it; `random` is the leaking way. Or a
-            function that says it once it is told what was found.
-        folds: How many.
-        seed: Of the split.
-        labels: What further folder names mean.
-        rules: Folds for what they match, after the split; later ones win.
-        allow_leaks: Accept folds that share a slice or a person.
-        progress: Told what is done, how much of how many.
+            test half as fold 1, or a table's own folds; `mended` does too, but moves a group that
+            lies in several folds to the one that holds most of it; `random` is the leaking way. Or
+            a function that returns one of these from the survey.
+        folds: Number of folds, 2 or more.
+        seed: Seed of the split.
+        labels: Meaning of further folder names.
+        rules: Folds for the pictures that they match, after the split; later ones win.
+        allow_leaks: Whether to accept folds that share a slice or a person.
+        progress: Called with what is done, how much of it, and how much there is.
         workers: Processes that share the work.
 
     Returns:
-        The rows, unreadable pictures left out, and what was found on the way.
+        The rows, unreadable pictures left out, and the survey.
 
     Raises:
         DataError: If nothing is found, or a split shares a slice or a person.
@@ -234,13 +234,13 @@ def load_data(
     """Read a manifest, or make one where a folder has none.
 
     Args:
-        data: A manifest, the folder that holds one, or anything that `prepare` takes.
-        folder: Where a new manifest is written; made if missing.
-        labels: What further folder names mean.
-        split: As for `prepare`; None for a table's own folds, else `grouped`. A manifest keeps its
-            folds.
-        allow_leaks: Accept folds that share a slice or a person.
-        progress: Told what is done, how much of how many.
+        data: Manifest, the folder that holds one, or anything that `prepare` takes.
+        folder: Folder for a new manifest; made if missing.
+        labels: Meaning of further folder names.
+        split: How a new manifest is split, see `prepare`; None for a table's own folds, else
+            `grouped`. A manifest keeps its folds.
+        allow_leaks: Whether to accept folds that share a slice or a person.
+        progress: Called with what is done, how much of it, and how much there is.
         workers: Processes that share the work.
 
     Returns:
@@ -262,33 +262,14 @@ def load_data(
     return read_manifest(folder / MANIFEST_NAME, allow_leaks=allow_leaks)
 
 
-def read_one(path: Path) -> Scan:
-    """Read the one scan that a manifest's row names.
-
-    Args:
-        path: A picture, a volume or a folder with one DICOM series.
-
-    Returns:
-        The scan.
-
-    Raises:
-        DataError: If there are several.
-        InputError: If it can't be read.
-    """
-    scans = list(read_scans(path))
-    if len(scans) != 1:
-        raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
-    return scans[0]
-
-
 def stack_gap_mm(count: int) -> float:
-    """Return about how far the pictures of a stack lie apart; pictures have no geometry.
+    """Return the nominal distance between pictures of a stack; pictures have no geometry.
 
     Args:
-        count: Pictures of the stack.
+        count: Number of pictures in the stack.
 
     Returns:
-        Distance in mm, if the stack covers a head.
+        Distance in mm, as if the stack covered a head.
     """
     return STACK_EXTENT_MM / max(count, 1)
 
@@ -300,8 +281,8 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
         members: Rows of one stack, in any order.
 
     Returns:
-        The scan, slices along k by position, on a nominal grid; and the tumor in it, of the same
-        shape, where the rows name masks.
+        The scan, slices along k by position, on a nominal grid; and the mask of its tumor, in the
+        same shape, false where rows name no mask.
 
     Raises:
         DataError: If a mask is empty, or pictures differ in size.
@@ -330,7 +311,7 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
 
 
 def _image_of(picture: Picture) -> NDArray[np.float32] | None:
-    """Return a picture's pixels; None where it is blank, as many are beyond the head."""
+    """Return a picture's pixels; None where it is blank, as slices beyond the head are."""
     try:
         return read_gray(picture.picture)
     except UnsupportedScan as error:
@@ -343,11 +324,11 @@ def read_picture_mask(picture: Picture, shape: tuple[int, ...]) -> NDArray[np.bo
     """Return a picture's mask, whatever value stands for tumor in it.
 
     Args:
-        picture: A manifest's row.
-        shape: Of its picture, rows and columns.
+        picture: Row of a manifest.
+        shape: Rows and columns of the picture.
 
     Returns:
-        That shape; all false where the row names no mask.
+        Mask of that shape; all false where the row names no mask.
 
     Raises:
         DataError: If the mask is empty, can't be read, has another size, or belongs to a picture
@@ -377,15 +358,15 @@ def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
     """Read a volume's mask.
 
     Args:
-        path: Above 0 where there is tumor; may be empty.
-        scan: The volume.
+        path: File of the mask, above 0 where there is tumor; may be empty.
+        scan: Volume that the mask belongs to.
 
     Returns:
-        The shape of the scan's voxels.
+        Mask in the shape of the scan's voxels.
 
     Raises:
-        DataError: If the grids differ.
-        InputError: If it can't be read.
+        DataError: If the shapes differ.
+        InputError: If the mask can't be read.
     """
     try:
         mask = read_one(path)
@@ -395,7 +376,8 @@ def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
         raise
     if scan.voxels.shape != mask.voxels.shape:
         raise DataError(
-            f"{mask.name}: the mask has {mask.voxels.shape} voxels, its volume {scan.voxels.shape}"
+            f"{mask.name}: the mask has {mask.voxels.shape} voxels, its volume "
+            f"{scan.voxels.shape}; draw it on the volume's grid"
         )
     return np.asarray(mask.voxels > 0)
 
@@ -404,8 +386,8 @@ def tumor_area(scan: Scan, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return how many pixels of each slice of a volume are tumor.
 
     Args:
-        scan: The volume.
-        mask: From `read_mask`.
+        scan: Volume.
+        mask: Mask of its tumor, as `read_mask` returns it.
 
     Returns:
         One number a slice, shape (n,).
@@ -430,7 +412,7 @@ def read_rows_of_table(table: Path) -> list[Picture]:
     """Return a user's table as rows of a manifest, without looking for copies.
 
     Args:
-        table: CSV with the columns `picture` and `tumor` or `tumor_type`.
+        table: CSV file with the columns `picture` and `tumor` or `tumor_type`.
 
     Returns:
         One row a picture or volume, each in a group of its own and in no fold.
@@ -455,7 +437,7 @@ def _columns_of(table: Path) -> set[str]:
 
 
 def _group_names(found: Survey, indices: Sequence[int], clusters: Sequence[int]) -> dict[int, str]:
-    """Return each cluster's name, by content: the same data get the same under any file names."""
+    """Return each cluster's name, by content: the same for the same data under any file names."""
     hashes: dict[int, str] = {}
     for index in indices:
         own = found.facts[index].sha256
@@ -556,11 +538,11 @@ def _collection(
     """Return a collection's items with their names.
 
     Args:
-        data: A folder or a table.
-        prefix: Goes before names, groups and stacks, which mean nothing to other collections;
-            empty for none.
-        labels: What further folder names mean.
-        tell: Told what was understood.
+        data: Folder or table.
+        prefix: Text before names, groups and stacks, which are unique in their own collection
+            alone; empty for none.
+        labels: Meaning of further folder names.
+        tell: Called with a sentence for each thing that was understood.
 
     Returns:
         Pairs of a name, unique but for repeated rows, and an item.
@@ -596,7 +578,7 @@ def _table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
     """Return the rows of a user's table."""
     rows = read_rows(path, path.read_bytes(), ["picture"])
     if not rows:
-        raise DataError(f"{path}: it lists no picture")
+        raise DataError(f"{path}: it lists no picture; expected a row for each")
     label = "" if {"tumor", "tumor_type"} & set(rows[0]) else _label_of_table(path, named)
     faults: list[str] = []
     files = NamedFiles(path.parent)
@@ -609,7 +591,7 @@ def _table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
 
 
 def _label_of_table(path: Path, named: Mapping[str, str]) -> str:
-    """Return what the folder of a table without labels says of all its pictures."""
+    """Return the label that the folder of a table without labels gives to all its pictures."""
     name = path.resolve().parent.name
     label = named.get(name.lower()) or label_of(name)
     if label is None:
@@ -632,35 +614,34 @@ def _item_of(
     tumor, kind = _truth_and_kind(cell("tumor"), label or cell("tumor_type").lower())
     file = files(row["picture"])
     mask = files(row["mask"]) if row.get("mask") else None
-    if not row["picture"]:
-        faults.append(f"{place}: picture is empty")
+    typed = parse_row(
+        {
+            "picture": row["picture"],
+            "tumor": tumor,
+            "tumor_type": kind or ("unknown" if tumor == "1" else "none"),
+            "fold": cell("fold") or "0",
+            "slice": cell("slice"),
+        },
+        place,
+        faults,
+    )
     faults += [f"{place}: {one} does not exist" for one in (file, mask) if one and not one.exists()]
-    if tumor not in ("0", "1"):
-        faults.append(f"{place}: tumor is {tumor!r}, expected 0 or 1")
-    if kind not in ("", "none", "unknown", *TYPE_NAMES):
-        faults.append(f"{place}: tumor_type is {kind!r}")
-    if (tumor == "1") == (kind == "none") and kind:
-        faults.append(f"{place}: tumor is {tumor} but tumor_type is {kind!r}")
-    fold = row.get("fold") or "0"
-    if not fold.isdecimal():
-        faults.append(f"{place}: fold is {fold!r}, expected a whole number")
-    person, position = cell("person"), parse_slice(cell("slice"), place, faults)
-    stack = cell("stack")
-    if not stack and person and position is not None:
+    person, stack = cell("person"), cell("stack")
+    if not stack and person and typed.slice is not None:
         # An unknown word still tells two sequences of a person apart.
         stack = f"{person}/{normal_sequence(cell('sequence')) or cell('sequence')}"
     return Item(
         file,
-        tumor=tumor == "1",
-        tumor_type=kind if kind in TYPE_NAMES else None,
+        tumor=typed.tumor,
+        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
         mask=mask,
         person=person,
         site=cell("site" if "site" in row else "source"),
         sequence=normal_sequence(cell("sequence")),
         stack=stack,
-        position=position,
+        position=typed.slice,
         group=row.get("group") or "",
-        fold=int(fold) if fold.isdecimal() else 0,
+        fold=typed.fold,
         split=row.get("split") or "",
         source=row.get("source") or path.resolve().parent.name,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
@@ -668,16 +649,16 @@ def _item_of(
 
 
 def _truth_and_kind(tumor: str, kind: str) -> tuple[str, str]:
-    """Return whether a row's cells say tumor, `1` or `0`, and which type; other texts as they are.
+    """Return whether a row's cells name a tumor, `1` or `0`, and its type; other texts unchanged.
 
     Args:
-        tumor: The cell of that column: yes or no in any form, or the name of a type.
-        kind: The cell of the column of types, or what is said of the whole table.
+        tumor: Cell of the column `tumor`: yes or no in any form, or the name of a type.
+        kind: Cell of the column of types, or the label of the whole table.
 
     Returns:
-        Both.
+        Texts for `tumor` and `tumor_type`.
     """
     truth = truth_of(tumor)
-    if truth not in ("0", "1", "") and not kind and (told := label_of(tumor)) is not None:
-        return ("0" if told == "none" else "1"), told
+    if truth not in ("0", "1", "") and not kind and (label := label_of(tumor)) is not None:
+        return ("0" if label == "none" else "1"), label
     return truth or {"": "", "none": "0"}.get(kind, "1"), kind

@@ -23,16 +23,16 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
     """Return a table's text as plain CSV: commas, LF, no blanks around cells.
 
     Args:
-        path: For messages.
-        raw: The file's bytes: UTF-8, UTF-16 or Windows-1252, lines ended as on any system, cells
-            parted by comma, semicolon, tab or bar.
+        path: Path of the file, for messages.
+        raw: Bytes of the file: UTF-8, UTF-16 or Windows-1252, lines ended as on any system, cells
+            separated by comma, semicolon, tab or bar.
         bytes_kept: Whether bytes that are no text are kept as surrogates, as in names of files.
 
     Returns:
         The text.
 
     Raises:
-        DataError: If it is no text, or no table.
+        DataError: If the file is no text, or no table.
     """
     text = _decoded(path, raw, bytes_kept=bytes_kept)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -55,7 +55,7 @@ def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
     archive = raw.startswith(b"PK\x03\x04")
     encodings = () if archive else ("utf-16",) if wide else ("utf-8-sig", ANSI)
     for encoding in encodings:
-        # Every byte is some letter of that code page: only what begins with words is text.
+        # Every byte is a letter of that code page: only bytes that begin with words are text.
         if encoding == ANSI and (b"\0" in raw or not _WORD.search(raw.split(b"\n", 1)[0])):
             break
         try:
@@ -81,7 +81,7 @@ def truth_of(text: str) -> str:
     """Return a cell that says yes or no as `1` or `0`; any other as it is.
 
     Args:
-        text: Such as `1.0`, `True` or `yes`.
+        text: Cell, such as `1.0`, `True` or `yes`.
 
     Returns:
         `1`, `0`, or the text.
@@ -104,7 +104,7 @@ class NamedFiles:
         """Return the file that a cell names.
 
         Args:
-            name: A path, maybe as Windows writes it, or a picture's name without its suffix.
+            name: Path, maybe as Windows writes it, or a picture's name without its suffix.
 
         Returns:
             The file; the path as it stands in the table where there is none.

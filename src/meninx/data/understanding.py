@@ -1,4 +1,4 @@
-"""What was understood of a data set, in words, before anything is made of it."""
+"""How a data set was understood, in words, before it is used."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -24,10 +24,10 @@ def splits_of(found: Survey) -> Counter[str]:
 
 
 def label_conflicts(found: Survey) -> list[list[int]]:
-    """Return slices that are there with two labels: tumor and none, or two types.
+    """Return slices that have two labels: tumor and none, or two types.
 
     Args:
-        found: A data set.
+        found: Survey of a data set.
 
     Returns:
         For each slice one item of each of its labels, by position.
@@ -36,7 +36,7 @@ def label_conflicts(found: Survey) -> list[list[int]]:
     for index, (cluster, item) in enumerate(
         zip(found.duplicates.cluster, found.items, strict=True)
     ):
-        # What can't be read shows no slice; a mask may say another thing than expected of a name.
+        # A file that can't be read shows no slice; a mask may differ from what a name says.
         if found.facts[index].error is None and item.tumor is not None:
             by_slice[int(cluster)].setdefault(label_of_item(item), index)
     return [
@@ -47,10 +47,10 @@ def label_conflicts(found: Survey) -> list[list[int]]:
 
 
 def understood(found: Survey) -> list[str]:
-    """Return what was understood, a line each.
+    """Return how a data set was understood, in lines.
 
     Args:
-        found: A data set.
+        found: Survey of a data set.
 
     Returns:
         Notes of the layout, classes with the folders they come from, the collection's own split,

@@ -12,9 +12,9 @@ from torch import Tensor
 from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
 from meninx.detect.preprocessing import Preprocessing
+from meninx.learn.compress import factorize
 from meninx.learn.dataset import CONTEXT, SliceDataset
 from meninx.learn.export import TrainingData, export_detector, recalibrate
-from meninx.learn.low_rank import factorize
 from meninx.learn.network import Backbone, CellNetwork
 from meninx.learn.ood_model import fit_ood_model
 from meninx.learn.recipe import Recipe

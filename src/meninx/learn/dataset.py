@@ -14,13 +14,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_mask, read_one, read_picture_mask, read_stack
+from meninx.data.prepare import read_mask, read_picture_mask, read_stack
 from meninx.detect.detector import brain_slices
 from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import CropWindow, Preprocessing, crop_window_of, foreground
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation.batch import Batch
 from meninx.scan.raster import read_gray
+from meninx.scan.reading import read_one
 
 MASKED, TUMOR_FREE, SIMULATED, UNMASKED, CONTEXT = 0, 1, 2, 3, 4
 

@@ -18,8 +18,7 @@ from meninx.detect.model_card import SEEN_DIGITS, ModelCard
 from meninx.detect.neighbors import CHANNELS
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.low_rank import take_shape
-from meninx.learn.network import Backbone
+from meninx.learn.network import Backbone, set_weights
 from meninx.learn.ood_model import DetectorGraph, OodModel
 from meninx.learn.recipe import Recipe
 
@@ -137,9 +136,7 @@ def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:
         ModelError: If the file can't be read or has the weights of another network.
     """
     try:
-        weights = load_file(path)
-        take_shape(network, weights)
-        network.load_state_dict(weights)
+        set_weights(network, load_file(path))
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
     except (OSError, RuntimeError, SafetensorError) as error:

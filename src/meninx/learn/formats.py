@@ -4,29 +4,23 @@ import contextlib
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_one
 from meninx.detect.calibration import slice_logits
 from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.engine import Engine
 from meninx.errors import ModelError
+from meninx.learn.compress import quantize
+from meninx.scan.reading import read_one
 
 FloatBatch = NDArray[np.float32]
 Format = Literal["fp32", "fp16", "int8"]
@@ -34,8 +28,6 @@ FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
 # Largest mean change of a slice's probability, over the check set, that a format may bring.
 TOLERANCE = 0.02
 BATCH = 8
-# Channels of a head: one a cell, one a type of tumor. No other convolution has so few.
-LARGEST_HEAD = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +43,6 @@ class Change:
     mean: float
     largest: float
     slices: int
-
-
-class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """Hand calibration slices to ONNX Runtime."""
-
-    def __init__(self, batches: Iterable[FloatBatch]) -> None:
-        self._batches = iter(batches)
-
-    def get_next(self) -> dict[str, FloatBatch] | None:
-        """Return the next batch by the input's name; None after the last."""
-        batch = next(self._batches, None)
-        return None if batch is None else {"x": batch}
 
 
 def inputs_of(detector: Detector, pictures: Sequence[Picture]) -> FloatBatch:
@@ -101,7 +81,7 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
         # ONNX's own inference of shapes is enough; the symbolic one can't enlarge maps.
         quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
         if wanted == "int8":
-            _quantize(plain, target, calibration)
+            quantize(plain, target, calibration)
         elif wanted == "fp16":
             onnx.save(convert_float_to_float16(onnx.load(plain), keep_io_types=True), target)
         else:
@@ -110,33 +90,6 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
     del model.metadata_props[:]
     model.metadata_props.extend(onnx.load(source).metadata_props)
     onnx.save(model, target)
-
-
-def _quantize(plain: Path, target: Path, calibration: FloatBatch) -> None:
-    """Write a network whose convolutions run in 8-bit integers.
-
-    Weights are rounded per output channel, to 7 bits: products of 8 bits overflow where a processor
-    adds two of them in 16, as those without VNNI do. Activations are rounded per tensor. The first
-    convolution and the heads stay in floating point: they cost little, and rounding the answer
-    itself would blur it (Jacob et al. 2018).
-    """
-    graph = onnx.load(plain).graph
-    outputs = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    heads = [node.name for node in convolutions if outputs[node.input[1]] <= LARGEST_HEAD]
-    quantize_static(
-        str(plain),
-        str(target),
-        _Batches(np.array_split(calibration, -(-len(calibration) // BATCH))),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        reduce_range=True,
-        calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=[convolutions[0].name, *heads],
-        op_types_to_quantize=["Conv", "Add", "MaxPool"],
-    )
 
 
 def change_between(first: Path, second: Path, inputs: FloatBatch) -> Change:

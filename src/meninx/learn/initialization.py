@@ -14,8 +14,7 @@ from meninx.data.facts import sha256_of
 from meninx.detect.loading import shipped_detector, shipped_sha256
 from meninx.errors import ModelError, OptionError
 from meninx.learn.export import load_weights
-from meninx.learn.low_rank import take_shape
-from meninx.learn.network import Backbone, CellNetwork
+from meninx.learn.network import Backbone, CellNetwork, set_weights
 
 # Shares of a gray picture's filter for the slice below, the slice and the slice above.
 NEIGHBOR_SHARES = (0.15, 0.7, 0.15)
@@ -146,6 +145,5 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
         state = heads | {
             name: value for name, value in state.items() if name.startswith(("stem.", "stages."))
         }
-    take_shape(network, state)
-    network.load_state_dict(state)
+    set_weights(network, state)
     return seen

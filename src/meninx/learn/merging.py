@@ -19,8 +19,7 @@ from meninx.learn.augmentation.compose import augment
 from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import SliceDataset
 from meninx.learn.export import TrainingData
-from meninx.learn.low_rank import take_shape
-from meninx.learn.network import build_network
+from meninx.learn.network import build_network, set_weights
 from meninx.learn.recipe import Recipe
 from meninx.learn.training import (
     DETECTOR_NAME,
@@ -67,8 +66,7 @@ def merge(
     network = build_network(recipe.network.architecture, recipe.network.dropout)
     weights = [load_file(folder / DETECTOR_NAME.replace(".onnx", ".safetensors"))
                for folder in folders]  # fmt: skip
-    take_shape(network, weights[0])
-    network.load_state_dict(mean_weights(weights))
+    set_weights(network, mean_weights(weights))
     examples, _ = read_examples(manifest, whole, heads)
     learned = SliceDataset(examples, training_canvas(recipe))
     log.info("measuring the merged network's statistics")

@@ -4,6 +4,7 @@ Legend: b batch, c channels, h and w the input's height and width, m and n those
 cells: h / 8 and w / 8 of `CellNetwork`, h / 32 and w / 32 of `PooledNetwork`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -229,6 +230,49 @@ def keep_resolution(block: Any) -> None:
     """Set the stride of a residual stage's first block to 1; changed in place."""
     block.conv1.stride = (1, 1)
     block.downsample[0].stride = (1, 1)
+
+
+def pair_like(convolution: nn.Conv2d, rank: int) -> nn.Sequential:
+    """Return two convolutions with random weights in the place of one.
+
+    Args:
+        convolution: A convolution of 3 x 3, without bias.
+        rank: Channels between the two.
+
+    Returns:
+        The first of 3 x 3, the second of 1 x 1 and with a bias.
+    """
+    out, into = convolution.out_channels, convolution.in_channels
+    first = nn.Conv2d(into, rank, 3, stride=convolution.stride[0], padding=1, bias=False)
+    return nn.Sequential(first, nn.Conv2d(rank, out, 1))
+
+
+def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Split those convolutions of a network in two that are two among some weights.
+
+    Args:
+        network: Changed in place, where needed; its weights are random there.
+        weights: Weights by name, of a network that may have been factorized.
+    """
+    for name, module in list(network.named_modules()):
+        inner = weights.get(f"{name}.0.weight")
+        if isinstance(module, nn.Conv2d) and inner is not None:
+            parent, _, own = name.rpartition(".")
+            setattr(network.get_submodule(parent), own, pair_like(module, len(inner)))
+
+
+def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a network weights, and the shape that goes with them.
+
+    Args:
+        network: Changed in place.
+        weights: Weights by name, of the same architecture, which may have been factorized.
+
+    Raises:
+        RuntimeError: If they belong to another architecture.
+    """
+    take_shape(network, weights)
+    network.load_state_dict(weights)
 
 
 def picture_logit(cell_logits: Tensor, top_cells: int = TOP_CELLS) -> Tensor:

@@ -18,8 +18,8 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.learn.augmentation.intensity import exported_again
 from meninx.learn.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
 from meninx.learn.network import Backbone
-from meninx.learn.simulation import brainless_slices
 from meninx.synthesis.outliers import synthetic_outliers, with_ghosting
+from meninx.synthesis.simulated_scans import brainless_slices
 
 # The first three stages: the last one is trained on tumors alone, and measured worse.
 STAGES = 3

@@ -33,16 +33,15 @@ from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
 from meninx.learn.export import TrainingData, load_weights, save_weights
-from meninx.learn.heads import RealHead
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
-from meninx.learn.low_rank import take_shape
 from meninx.learn.module import DetectorTraining
 from meninx.learn.network import CELLS
 from meninx.learn.provenance import check_same_run, seen_before, write_provenance
 from meninx.learn.recipe import Recipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
+from meninx.synthesis.packed_heads import RealHead
 
 # Training canvases are a little finer than the network's input, so that zooming in shows detail.
 CANVAS_ZOOM = 13 / 12
@@ -307,7 +306,6 @@ def _fit(
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         loader.sampler.epoch = int(saved["epoch"]) + 1
-        take_shape(module, saved["state_dict"])
     kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
     callbacks: list[Callback] = [last]
     if validation_set is not None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from meninx.detect.calibration import Calibrator
 from meninx.detect.detector import Detector
-from meninx.learn.simulation import calibration_studies
 from meninx.learn.validation import fit_calibrator, with_refusals
+from meninx.synthesis.simulated_scans import calibration_studies
 
 
 def fit_volume_calibrator(

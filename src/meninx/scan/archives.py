@@ -1,4 +1,4 @@
-"""Open zips and tars: what they hold is checked before any of it is unpacked."""
+"""Open zips and tars: their entries are checked before any of them is unpacked."""
 
 import bz2
 import gzip
@@ -40,10 +40,10 @@ class _Entry:
     """An entry of an archive, as its directory has it.
 
     Args:
-        name: As the directory has it.
-        size: Bytes, unpacked.
-        stored: Bytes that it takes in the archive.
-        fault: Why it is not read; None if it is.
+        name: Name in the directory.
+        size: Size unpacked, bytes.
+        stored: Size in the archive, bytes.
+        fault: Why the entry is not read; None if it is.
     """
 
     name: str
@@ -94,9 +94,9 @@ class _Tar:
     """An open tar, not packed any more.
 
     Args:
-        archive: The tar.
-        limits: Of the number of its entries.
-        place: The archive, for messages.
+        archive: Tar, open.
+        limits: Largest number of entries.
+        place: Name of the archive, for messages.
     """
 
     def __init__(self, archive: tarfile.TarFile, limits: Limits, place: str) -> None:
@@ -138,16 +138,16 @@ def archive_entries(
     """Return the files of a zip or tar, by name, each checked before it is unpacked.
 
     Args:
-        path: A file.
-        limits: Of entries, bytes and how far they are packed.
-        report: Told of each entry that may not be read.
-        opened: Closes the archive in the end.
+        path: File that may be a zip or tar.
+        limits: Most entries and bytes, and the largest ratio of unpacked to packed bytes.
+        report: Called with the error of each entry that may not be read.
+        opened: Stack that closes the archive at the end.
 
     Returns:
         Files; None where the path is no archive. Hidden ones are left out, as in a folder.
 
     Raises:
-        InputError: If it is damaged, or holds too much.
+        InputError: If it is damaged, or holds more than the limits allow.
     """
     with reading(str(path), "the file"), path.open("rb") as file:
         stored = file.read(SNIFFED_BYTES)
@@ -209,13 +209,13 @@ def _check(entry: _Entry, place: str, limits: Limits) -> None:
     """Check one entry.
 
     Args:
-        entry: From the archive's directory.
-        place: The entry, as the user knows it.
-        limits: Of packing.
+        entry: Entry from the archive's directory.
+        place: Name of the entry, as the user knows it.
+        limits: Largest ratio of unpacked to packed bytes.
 
     Raises:
         UnreadableFile: If it is encrypted, a link, or leaves the archive's own folder.
-        LimitExceeded: If it would unpack to far more than it is.
+        LimitExceeded: If it would unpack to far more bytes than it has.
     """
     inside = PurePosixPath(*entry.parts)
     if inside.is_absolute() or ".." in inside.parts or ":" in entry.name[:3]:

@@ -55,7 +55,7 @@ DECODERS = {
     pydicom.uid.JPEGExtended12Bit: "gdcm",
 }
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-# Without these no pixel can be told from another.
+# Without these the pixels can't be decoded.
 REQUIRED = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
 
 
@@ -65,15 +65,15 @@ def read_dataset(
     """Read a DICOM file as pydicom has it.
 
     Args:
-        source: The file.
-        limits: Of its size.
-        pixels: Whether its pixels are wanted too, as they are encoded.
+        source: DICOM file.
+        limits: Largest file that is read.
+        pixels: Whether the pixels are wanted too, as they are encoded.
 
     Returns:
         The dataset, file meta information included.
 
     Raises:
-        UnreadableFile: If it is damaged.
+        UnreadableFile: If the file is damaged.
     """
     with reading(source.name, "the DICOM header"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of every unusual value
@@ -84,15 +84,15 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
     """Read the header of a DICOM file.
 
     Args:
-        source: The file. Its pixels are not touched.
-        limits: Of frames and pixels, checked here.
+        source: DICOM file; its pixels are not touched.
+        limits: Most frames and pixels, checked here.
 
     Returns:
         One Frame a slice; one, set aside, for a file that is no MR image; none for a DICOMDIR.
 
     Raises:
         UnreadableFile: If the header is damaged.
-        LimitExceeded: If it promises too much.
+        LimitExceeded: If it promises more than the limits allow.
     """
     with reading(source.name, "the DICOM header"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of every unusual value
@@ -117,7 +117,8 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
                 return _enhanced_frames(source, dataset, frames)
             if frames > 1:
                 aside = UnsupportedScan(
-                    f"{frames} frames without positions of their own", reason="several_frames"
+                    f"{frames} frames without positions of their own; send single slices",
+                    reason="several_frames",
                 )
         return [_classic_frame(source, dataset, aside)]
 
@@ -126,7 +127,7 @@ def series_uid_of(head: bytes) -> str:
     """Return the SeriesInstanceUID that the beginning of a DICOM file gives; empty if none.
 
     Args:
-        head: Enough to reach group 0020; what follows may be cut off.
+        head: First bytes of the file, up to group 0020 at least.
 
     Returns:
         The UID as the file has it.
@@ -145,14 +146,14 @@ def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.
     """Return the image that a file stores, whatever it shows; of several frames the middle one.
 
     Args:
-        source: The file.
-        limits: Of its size.
+        source: DICOM file.
+        limits: Largest file that is read.
 
     Returns:
         Stored values, shape (rows, columns); colors as their mean.
 
     Raises:
-        UnreadableFile: If it is damaged, or holds no image.
+        UnreadableFile: If the file is damaged, or holds no image.
     """
     with reading(source.name, "the image"):
         samples = int(read_dataset(source, limits).get("SamplesPerPixel", 1) or 1)
@@ -163,16 +164,16 @@ def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.
 
 
 def facts_of(source: Source, limits: Limits = DEFAULT_LIMITS) -> SeriesFacts:
-    """Return where a DICOM file comes from; nothing where its header can't be read.
+    """Return where a DICOM file comes from; empty facts where its header can't be read.
 
     Args:
         source: One file of the series.
-        limits: Of its size.
+        limits: Largest file that is read.
 
     Returns:
-        The facts.
+        Month, scanner, field strength and sequence.
     """
-    with suppress(Exception):  # a header that lies is told where the scan is read
+    with suppress(Exception):  # reading the scan reports a header that lies
         dataset = read_dataset(source, limits)
         names = ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
         dates = (str(dataset.get(name, "") or "") for name in names)
@@ -189,7 +190,7 @@ def facts_of(source: Source, limits: Limits = DEFAULT_LIMITS) -> SeriesFacts:
 
 
 class LastFile:
-    """Keep the pixels of the file decoded last: stacks of one enhanced file follow each other."""
+    """A cache of the file decoded last: stacks of one enhanced file follow each other."""
 
     def __init__(self) -> None:
         self._name: str | None = None
@@ -209,9 +210,9 @@ def read_stack(
     """Read the pixels of one stack of frames.
 
     Args:
-        stack: From `stacks_of`.
-        limits: Of voxels.
-        files: Shared by the stacks of one folder.
+        stack: Frames of one scan, as `stacks_of` returns them.
+        limits: Most voxels of a scan.
+        files: Cache that the stacks of one folder share.
 
     Returns:
         Voxels [column, row, slice], slices upwards along row cosines x column cosines.
@@ -278,7 +279,7 @@ def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Datas
         io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
     )
     if "TransferSyntaxUID" not in dataset.file_meta:
-        # Files of before the file format: what pydicom found the elements to be encoded as.
+        # Files older than the file format: the encoding that pydicom found.
         implicit, _ = dataset.original_encoding
         dataset.file_meta.TransferSyntaxUID = (
             pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
@@ -290,11 +291,11 @@ def check_deflated(data: bytes, limits: Limits) -> None:
     """Check how much a deflated file unpacks to, before pydicom unpacks it whole.
 
     Args:
-        data: The file.
-        limits: Of its size, unpacked.
+        data: Bytes of the file.
+        limits: Largest file that is read, unpacked.
 
     Raises:
-        LimitExceeded: If it is too much.
+        LimitExceeded: If it unpacks to more.
         UnreadableFile: If the file's meta group does not say where it ends.
 
     References:
@@ -328,7 +329,7 @@ def _decode(source: Source, limits: Limits) -> NDArray[np.float32]:
 
 
 def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
-    """Return why a file holds nothing to detect brain tumors in, from the whole header."""
+    """Return why a file shows no MR slice of a brain, from the whole header; None if it does."""
     modality = str(dataset.get("Modality", "") or "")
     if sop_class not in MR_CLASSES:
         if modality not in ("MR", "") or "Rows" not in dataset:
@@ -336,7 +337,7 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
             return UnsupportedScan(
                 f"{kind} ({modality or 'no modality'}); expected an MR image", reason="not_mr"
             )
-        return UnsupportedScan("a saved screen of an MR study, not a slice of it", reason="derived")
+        return UnsupportedScan("a saved screen of an MR study; expected a slice", reason="derived")
     if dataset.get("SamplesPerPixel", 1) != 1 or str(
         dataset.get("PhotometricInterpretation", "")
     ) not in ("MONOCHROME1", "MONOCHROME2"):
@@ -352,7 +353,7 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
 
 
 def _other_part(dataset: Dataset) -> UnsupportedScan | None:
-    """Return why the part of the body sets an image aside, from all that tells it."""
+    """Return why the part of the body sets an image aside, from all attributes that name it."""
     part = not_of_head(str(dataset.get("BodyPartExamined", "") or ""))
     part = part or _part_of_code(dataset)
     if part is None and says_nothing(str(dataset.get("BodyPartExamined", "") or "")):
@@ -382,8 +383,8 @@ def _localizer(text: str) -> UnsupportedScan | None:
 
 def _is_derived(dataset: Dataset) -> bool:
     values = dataset.get("ImageType") or ()
-    told = (values,) if isinstance(values, str) else tuple(values)
-    return any(str(value).upper() == "DERIVED" for value in told[:1])
+    first = values if isinstance(values, str) else next(iter(values), "")
+    return str(first).upper() == "DERIVED"
 
 
 def _classic_frame(source: Source, dataset: Dataset, aside: UnsupportedScan | None) -> Frame:
@@ -411,11 +412,12 @@ def _classic_frame(source: Source, dataset: Dataset, aside: UnsupportedScan | No
 
 
 def _enhanced_frames(source: Source, dataset: Dataset, count: int) -> list[Frame]:
-    """Return the frames of an enhanced file: what is not said per frame is said for all."""
+    """Return the frames of an enhanced file; what a frame does not say, the shared part says."""
     per_frame = dataset.PerFrameFunctionalGroupsSequence
     if len(per_frame) != count:
         raise UnreadableFile(
-            f"NumberOfFrames is {count}, but {len(per_frame)} frames are described"
+            f"{len(per_frame)} frames are described, NumberOfFrames promises {count}; export the "
+            "file again"
         )
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     of_file = _of_file(dataset)
@@ -426,7 +428,7 @@ def _enhanced_frames(source: Source, dataset: Dataset, count: int) -> list[Frame
 
 
 class _Groups:
-    """Look up a functional group of a frame, its own before the shared one.
+    """The functional groups of a frame, its own before the shared ones.
 
     Args:
         own: Item of PerFrameFunctionalGroupsSequence.
@@ -499,22 +501,22 @@ def _frame_part(groups: _Groups) -> UnsupportedScan | None:
 
 
 def patient_key(dataset: Dataset) -> str:
-    """Return what stands for a patient: a hash, from which nobody reads a name or a number.
+    """Return a hash that stands for a patient, from which nobody reads a name or a number.
 
     Args:
-        dataset: Of an instance.
+        dataset: Dataset of an instance.
 
     Returns:
         16 hexadecimal digits of PatientID with its issuer, else of PatientName; empty where the
         header has neither.
     """
     names = ("PatientID", "IssuerOfPatientID")
-    told = [str(dataset.get(name, "") or "").strip() for name in names]
-    if not told[0]:
-        told = [str(dataset.get("PatientName", "") or "").strip()]
-    if not told[0]:
+    values = [str(dataset.get(name, "") or "").strip() for name in names]
+    if not values[0]:
+        values = [str(dataset.get("PatientName", "") or "").strip()]
+    if not values[0]:
         return ""
-    return hashlib.sha256("\0".join(told).encode(errors="surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256("\0".join(values).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _of_file(dataset: Dataset) -> dict[str, Any]:
@@ -534,15 +536,15 @@ def _of_file(dataset: Dataset) -> dict[str, Any]:
 
 
 def _taken(dataset: Dataset) -> str | None:
-    """Return when an image was taken, as texts that sort by time; None where the header is silent.
+    """Return when an image was taken, as a text that sorts by time; None where not given.
 
     References:
         DICOM PS3.3 C.7.6.1.1: AcquisitionDateTime, or AcquisitionDate and AcquisitionTime.
     """
-    told = _stored(dataset, "AcquisitionDateTime")
-    if not told and (time := _stored(dataset, "AcquisitionTime")):
-        told = _stored(dataset, "AcquisitionDate") + time
-    return told or None
+    moment = _stored(dataset, "AcquisitionDateTime")
+    if not moment and (time := _stored(dataset, "AcquisitionTime")):
+        moment = _stored(dataset, "AcquisitionDate") + time
+    return moment or None
 
 
 def _acquisition(dataset: Dataset) -> Acquisition:
@@ -573,7 +575,7 @@ def _kind(image_type: Sequence[str] | str | None) -> tuple[str, ...]:
 def _number(dataset: Dataset, name: str) -> float | None:
     value = dataset.get(name)
     if isinstance(value, MultiValue):
-        # Numbers that may come several at once, such as EchoNumbers: the first names the image.
+        # Attributes with several numbers, such as EchoNumbers: the first one names the image.
         value = value[0] if value else None
     return None if value is None or value == "" else float(value)
 
@@ -584,19 +586,19 @@ def _slope(dataset: Dataset) -> float:
 
 
 def _spacing(dataset: Dataset) -> dict[str, Any]:
-    """Return PixelSpacing, or what the header says in its place: one bad value spoils a series."""
-    said = ""
+    """Return PixelSpacing, or the stored text where it is no pair of numbers."""
+    stored = ""
     if "PixelSpacing" in dataset:
-        said = _stored(dataset, "PixelSpacing")
+        stored = _stored(dataset, "PixelSpacing")
     try:
-        first, second = (float(value) for value in said.split("\\"))
+        first, second = (float(value) for value in stored.split("\\"))
     except ValueError:
-        return {"pixel_spacing": None, "spacing_said": said}
+        return {"pixel_spacing": None, "stored_spacing": stored}
     return {"pixel_spacing": (first, second)}
 
 
 def _stored(dataset: Dataset, name: str) -> str:
-    """Return a value as it is stored: to convert it may fail, and takes longer than to read it."""
+    """Return a value as it is stored: converting it may fail, and takes longer than reading it."""
     if name not in dataset:
         return ""
     raw = dataset.get_item(name).value

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from meninx.errors import GeometryError
 from meninx.scan.warning import ScanWarning
 
-FloatArray = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Value = TypeVar("Value", bound=np.generic)
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -24,7 +24,7 @@ POSITION_TOLERANCE_MM = 0.02
 # Gaps that differ by more than this share of the spacing are said to be unequal.
 GAP_TOLERANCE = 0.01
 # Some exports round each coordinate to a tenth of a millimeter; two ends together are off by less
-# than this. dcm2niix converts such series without a word.
+# than this. dcm2niix converts such series without a warning.
 ROUNDED_MM = 0.2
 # From this multiple of the spacing on, slices are missing in a gap; below its inverse the slices
 # belong to two series.
@@ -40,7 +40,7 @@ SMALLEST_FIELD_MM, LARGEST_FIELD_MM = 70, 700
 SHEAR_TOLERANCE = 0.02
 
 
-def plane_normal(orientation: ArrayLike) -> FloatArray:
+def plane_normal(orientation: ArrayLike) -> Float64Array:
     """Return the normal of an image plane.
 
     Args:
@@ -60,7 +60,8 @@ def plane_normal(orientation: ArrayLike) -> FloatArray:
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if not np.allclose(lengths, 1, atol=1e-2) or abs(row @ column) > COSINE_TOLERANCE * 10:
         raise GeometryError(
-            f"ImageOrientationPatient {cosines.tolist()} are no two perpendicular unit vectors"
+            f"ImageOrientationPatient {cosines.tolist()}, expected two perpendicular unit vectors; "
+            "the header was changed: export the series again"
         )
     normal = np.cross(row, column)
     return np.asarray(normal / np.linalg.norm(normal))
@@ -88,9 +89,9 @@ class StackSpacing:
 
     Args:
         spacing_mm: Median distance between neighbors, above 0.
-        positions_mm: Of each slice along the normal, from the first, shape (n,); None where all
-            gaps are alike.
-        warnings: What is odd about it, though no reason not to judge.
+        positions_mm: Position of each slice along the normal, mm from the first, shape (n,); None
+            where all gaps are alike.
+        warnings: Oddities that do not prevent a judgment.
     """
 
     spacing_mm: float
@@ -134,7 +135,7 @@ def slice_spacing(positions: ArrayLike, orientation: ArrayLike) -> float:
     return stack_spacing(positions, orientation).spacing_mm
 
 
-def _check_twins(gaps: FloatArray, count: int) -> None:
+def _check_twins(gaps: Float64Array, count: int) -> None:
     twins = np.flatnonzero(gaps <= POSITION_TOLERANCE_MM)
     if twins.size:
         raise GeometryError(
@@ -145,7 +146,7 @@ def _check_twins(gaps: FloatArray, count: int) -> None:
         )
 
 
-def _check_sideways(points: FloatArray, normal: FloatArray, spacing: float) -> None:
+def _check_sideways(points: Float64Array, normal: Float64Array, spacing: float) -> None:
     steps = np.diff(points, axis=0)
     sideways = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1)
     shifted = np.flatnonzero(sideways > max(ROUNDED_MM, SHEAR_TOLERANCE * spacing))
@@ -162,8 +163,8 @@ def _check_sideways(points: FloatArray, normal: FloatArray, spacing: float) -> N
         )
 
 
-def _missing_slices(gaps: FloatArray, spacing: float) -> list[ScanWarning]:
-    """Return a warning if slices are missing; raise if they are too many, or no stack at all."""
+def _missing_slices(gaps: Float64Array, spacing: float) -> list[ScanWarning]:
+    """Return a warning if slices are missing; raise if too many are, or they form no stack."""
     ratios = gaps / spacing
     if (ratios < 1 / MISSING_FROM).any():
         place = int(np.argmin(ratios))
@@ -190,7 +191,7 @@ def _missing_slices(gaps: FloatArray, spacing: float) -> list[ScanWarning]:
     return [ScanWarning("missing_slices", text)]
 
 
-def _uneven_gaps(gaps: FloatArray, spacing: float) -> ScanWarning:
+def _uneven_gaps(gaps: Float64Array, spacing: float) -> ScanWarning:
     return ScanWarning(
         "uneven_spacing",
         f"slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart (median {spacing:.2f} mm); "
@@ -203,7 +204,7 @@ def affine_of_stack(
     orientation: ArrayLike,
     pixel_spacing: tuple[float, float],
     slice_gap: float,
-) -> FloatArray:
+) -> Float64Array:
     """Return the affine of a stack of slices.
 
     Args:
@@ -228,13 +229,13 @@ def affine_of_stack(
 
 
 def field_of_view_fault(across_mm: float) -> str | None:
-    """Return what is wrong with the width of a slice that shows a head, in words.
+    """Return the message for an implausible width of a slice that shows a head.
 
     Args:
-        across_mm: The longer side of its slices, mm.
+        across_mm: Longer side of the slice, mm.
 
     Returns:
-        The fault; None for a plausible one.
+        The message; None for a plausible width.
     """
     if SMALLEST_FIELD_MM <= across_mm <= LARGEST_FIELD_MM:
         return None
@@ -244,13 +245,13 @@ def field_of_view_fault(across_mm: float) -> str | None:
     )
 
 
-def spacing_of(affine: FloatArray) -> tuple[float, float, float]:
+def spacing_of(affine: Float64Array) -> tuple[float, float, float]:
     """Return the distance between neighboring voxels along i, j and k, mm."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
     return float(x), float(y), float(z)
 
 
-def check_affine(affine: FloatArray) -> None:
+def check_affine(affine: Float64Array) -> None:
     """Check that an affine is a rectangular grid.
 
     Args:
@@ -260,11 +261,14 @@ def check_affine(affine: FloatArray) -> None:
         GeometryError: If it is not finite, singular, or its axes are not perpendicular.
     """
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise GeometryError("the affine is not a 4x4 matrix of finite numbers")
+        raise GeometryError(
+            "the affine is not a 4x4 matrix of finite numbers; export the volume again"
+        )
     spacing = np.array(spacing_of(affine))
     if (spacing < 1e-3).any() or (spacing > 1e3).any():
         raise GeometryError(
-            f"voxels of {' x '.join(f'{s:.4g}' for s in spacing)} mm; expected 0.001 to 1000 mm"
+            f"voxels of {' x '.join(f'{s:.4g}' for s in spacing)} mm; expected 0.001 to 1000 mm: "
+            "export the volume again"
         )
     axes = affine[:3, :3] / spacing
     skew = np.abs(axes.T @ axes - np.eye(3)).max()
@@ -277,7 +281,7 @@ def check_affine(affine: FloatArray) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """Say how a volume is cut into slices and how these are turned for a reader.
+    """How a volume is cut into slices and how these are turned for a reader.
 
     Radiological convention: the patient's right on the viewer's left, front or head upwards, and
     in sagittal slices the face to the left.
@@ -302,11 +306,11 @@ class View:
         """Return one slice of a volume, turned for a reader.
 
         Args:
-            voxels: Axes [i, j, k]; intensities or a mask.
-            index: Along the slice axis, from 0.
+            voxels: Intensities or a mask, axes [i, j, k].
+            index: Index along the slice axis, from 0.
 
         Returns:
-            Shape (h, w), [row, column].
+            Image, shape (h, w), [row, column].
         """
         # A view: taking along an axis would first copy the whole volume into another order.
         plane = np.moveaxis(voxels, self.slice_axis, 0)[index]
@@ -319,9 +323,9 @@ class View:
         """Put a slice back into a volume: the inverse of `cut`.
 
         Args:
-            image: Shape (h, w), as `cut` returns it.
-            voxels: Axes [i, j, k]; changed in place.
-            index: Along the slice axis, from 0.
+            image: Slice as `cut` returns it, shape (h, w).
+            voxels: Volume, axes [i, j, k]; changed in place.
+            index: Index along the slice axis, from 0.
         """
         turned = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
         plane = turned if self.row_axis < self.column_axis else turned.T
@@ -340,20 +344,20 @@ _DIRECTIONS = {
 }
 
 
-def plane_along(affine: FloatArray, axis: int) -> Plane:
+def plane_along(affine: Float64Array, axis: int) -> Plane:
     """Return the plane of slices that follow each other along a voxel axis."""
     return _PLANES[int(np.argmax(np.abs(affine[:3, axis])))]
 
 
 # An axis this much coarser than the others is the one that the scanner stepped along.
 COARSE_AXIS = 1.5
-# A whole head measures much alike along all axes: what is this much thinner than both others is a
-# slab, and its slices lie side by side along the thin axis.
+# A whole head measures much the same along all axes: an axis this much shorter than both others is
+# that of a slab, whose slices lie side by side along it.
 THIN_SLAB = 0.25
 
 
 def view_of(
-    affine: FloatArray,
+    affine: Float64Array,
     slice_axis: int | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> View:
@@ -365,8 +369,8 @@ def view_of(
 
     Args:
         affine: Voxel index to LPS mm, shape (4, 4).
-        slice_axis: Along which slices follow each other, where that is known.
-        shape: Of the volume, voxels; None to tell the axis by the spacing alone.
+        slice_axis: Voxel axis along which slices follow each other; None where not known.
+        shape: Shape of the volume, voxels; None to find the axis by the spacing alone.
 
     Returns:
         The view in radiological convention.

@@ -1,4 +1,4 @@
-"""Read the head of a DICOM file: which patient, study and series it is of. Never its pixels."""
+"""Read the head of a DICOM file: its patient, study and series, never its pixels."""
 
 import io
 import re
@@ -15,28 +15,28 @@ from meninx.scan.dicom import DEFLATED, check_deflated, patient_key
 from meninx.scan.limits import MIB, Limits
 from meninx.scan.source import GZIP_MAGIC, Source, reading
 
-# All that is asked for lies at or before SeriesNumber.
+# All attributes of a heading lie at or before SeriesNumber.
 LAST_TAG = 0x00200011
 META_BYTES = 1024
-# Of a packed file, unpacked: far beyond all that is asked for, and no bomb.
+# Head of a packed file, unpacked: far beyond all attributes of a heading, and no bomb.
 PACKED_HEAD_BYTES = 4 * MIB
-# What a deflated file may unpack to, of which no more than its head is wanted.
+# Largest size of a deflated file, unpacked; no more than its head is kept.
 DEFLATED_LIMITS = Limits(file_bytes=512 * MIB)
 LONGEST_VALUE = 300
 
 
 @dataclass(frozen=True)
 class Heading:
-    """What the head of a DICOM file says of patient, study and series; empty where it does not.
+    """Patient, study and series of a DICOM file; empty where the head does not give them.
 
     Args:
         patient: Hash that stands for the patient, as `dicom.patient_key` gives it.
-        patient_name: For a reader, such as "Doe, Jane".
+        patient_name: Name for a reader, such as "Doe, Jane".
         patient_id: PatientID.
-        birth_date: As 1970-12-31.
+        birth_date: PatientBirthDate, such as 1970-12-31.
         accession: AccessionNumber.
-        study_date: As 2026-01-31.
-        study_time: As 23:59:59.
+        study_date: StudyDate, such as 2026-01-31.
+        study_time: StudyTime, such as 23:59:59.
         description: StudyDescription.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
@@ -64,14 +64,14 @@ def read_heading(path: Path) -> Heading:
     """Read the head of a DICOM file.
 
     Args:
-        path: The file.
+        path: DICOM file.
 
     Returns:
-        Its heading.
+        The heading.
 
     Raises:
         UnreadableFile: If the file is no DICOM, or damaged before its pixels.
-        LimitExceeded: If it is deflated and unpacks to too much.
+        LimitExceeded: If it is deflated and unpacks to more than the limit.
     """
     with reading("", "the DICOM header"), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # pydicom warns of every unusual value, and says it
@@ -120,7 +120,7 @@ def _heading_of(dataset: FileDataset) -> Heading:
 def _text(dataset: FileDataset, name: str) -> str:
     value: Any = dataset.get(name, "")
     text = "" if value is None else str(value)
-    # What was not text in its character set comes as surrogates, which no database takes.
+    # Bytes that are no text in its character set come as surrogates, which no database takes.
     text = text.encode("utf-8", "replace").decode("utf-8")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[
         :LONGEST_VALUE

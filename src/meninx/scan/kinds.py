@@ -1,4 +1,4 @@
-"""Tell a file's kind by its first bytes, without what reads it: that takes long to import."""
+"""Find a file's kind by its first bytes, without its reader, which takes long to import."""
 
 import re
 from pathlib import PurePosixPath
@@ -16,7 +16,7 @@ VOLUME_SUFFIXES = (
 )  # fmt: skip
 # Volumes whose voxels lie in another file.
 HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
-# A file of these names that is something else is damaged; of any other name it is not our matter.
+# A file of these names that is something else is damaged; of any other name it is no scan.
 SCAN_SUFFIXES = (
     *PICTURE_SUFFIXES, *VOLUME_SUFFIXES, *HEADER_SUFFIXES,
     ".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz",
@@ -49,7 +49,7 @@ HEADER_BYTES = 540  # NIfTI-2's; NIfTI-1's 348 fit in
 ANALYZE_HEADER_BYTES = 348
 # Numbers that MGH has for voxels of 8, 16 and 32 bits, and floats.
 MGH_TYPES = (0, 1, 3, 4, 10)
-# Where tar says what it is (POSIX.1-1988); older ones go by their names.
+# Where a tar says what it is (POSIX.1-1988); older ones are known by their names.
 USTAR_AT, USTAR = 257, b"ustar"
 TAR_SUFFIXES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz",
@@ -64,16 +64,16 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
     """Return which reader a file is for, by its content.
 
     Args:
-        head: Its first `SNIFFED_BYTES` bytes or more, or all that it has; without gzip.
-        name: Of the file, as the user knows it.
+        head: First `SNIFFED_BYTES` bytes or more, or all that the file has; without gzip.
+        name: Name of the file, as the user knows it.
         strict: Whether the user named this very file.
 
     Returns:
-        The reader; None for a file that is not our matter.
+        The reader; None for a file that is no scan.
 
     Raises:
         UnsupportedScan: If it is a zip or tar, or of a format that is not read.
-        UnreadableFile: If it is none of ours although it is named so.
+        UnreadableFile: If it is no scan although its name says so.
     """
     lower = name.lower()
     if head[128:132] == b"DICM" and not is_nifti(head):
@@ -84,10 +84,12 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         return "picture"
     if is_dicom(head) and (strict or _may_be_dicom(lower)):
         return "dicom"
-    # Office documents and models are zips too: only what calls itself one is worth a word.
+    # Office documents and models are zips too: only a file that is named so is reported.
     if (zipfile_magic(head) and (strict or lower.endswith(".zip"))) or is_tar(head, lower):
         raise UnsupportedScan(
-            "an archive inside; unpack it, or name it by itself", place=name, reason="nested_zip"
+            "an archive inside a folder or archive; unpack it, or name it by itself",
+            place=name,
+            reason="nested_zip",
         )
     if (advice := _other_format(head, lower)) is not None:
         raise UnsupportedScan(advice, place=name, reason="other_format")
@@ -127,34 +129,59 @@ def data_file_of(head: bytes, name: str) -> str | None:
 
     Args:
         head: The header's first bytes, without gzip.
-        name: Of the header's file.
+        name: Name of the header's file.
 
     Returns:
-        As the header, or the custom of Analyze, has it; None for a file that holds its own.
+        Name as the header, or the custom of Analyze, has it; None for a file that holds its own
+        voxels.
     """
     if is_nifti(head):
         return None
     if is_pair_header(head) and head[344:348] != b"n+1\0":
         stem = re.sub(r"\.hdr(\.gz)?$", "", PurePosixPath(name).name, flags=re.IGNORECASE)
         return f"{stem}.img"
-    if not (head.startswith(b"NRRD0") or METAIMAGE.match(head)):
+    if not _is_text_header(head):
         return None
-    # The blank line that ends NRRD's header is followed by voxels.
-    text = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
-    found = _DATA_FILE.search(text)
+    found = _DATA_FILE.search(_header_text(head))
     data_file = found[1].strip().decode("utf-8", "surrogateescape") if found else ""
     return None if data_file in ("", "LOCAL", "Local", "local") else data_file
+
+
+def with_data_file(header: bytes, name: str) -> bytes:
+    """Return an NRRD or MetaImage header that names another file of its voxels.
+
+    Args:
+        header: The header, without gzip, which names one.
+        name: Name of a file beside it.
+
+    Returns:
+        The header with the name replaced; the same bytes where it names none, as Analyze's.
+    """
+    found = _DATA_FILE.search(_header_text(header)) if _is_text_header(header) else None
+    if found is None:
+        return header
+    return header[: found.start(1)] + name.encode() + header[found.end(1) :]
+
+
+def _is_text_header(head: bytes) -> bool:
+    return head.startswith(b"NRRD0") or METAIMAGE.match(head) is not None
+
+
+def _header_text(head: bytes) -> bytes:
+    """Return a text header: the blank line that ends NRRD's is followed by voxels."""
+    return re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
 
 
 def is_tar(head: bytes, name: str = "") -> bool:
     """Return whether bytes begin as a tar, whatever packs it.
 
     Args:
-        head: The first bytes, without gzip.
-        name: Of the file, in small letters: bzip2 and xz give nothing of a beginning alone.
+        head: First bytes of the file, without gzip.
+        name: Name of the file, in small letters: bzip2 and xz can't be unpacked from their first
+            bytes alone.
 
     Returns:
-        Whether they do.
+        Whether they begin as a tar.
     """
     if head[USTAR_AT : USTAR_AT + len(USTAR)] == USTAR:
         return True

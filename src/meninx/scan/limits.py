@@ -1,4 +1,4 @@
-"""Set how large an input may be, checked before anything is decoded."""
+"""Limits of an input's size, checked before anything is decoded."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ MIB = 1024**2
 
 @dataclass(frozen=True)
 class Limits:
-    """Hold the largest input that is read. Defaults pass every clinical brain MRI with room.
+    """The largest input that is read. Defaults pass every clinical brain MRI with room.
 
     Args:
-        file_bytes: One file on disk or one entry of a zip, unpacked.
+        file_bytes: Bytes of one file on disk or one entry of an archive, unpacked.
         picture_pixels: Pixels of one picture or one DICOM frame.
         volume_voxels: Voxels of one scan; in memory each takes four bytes.
         side: Longest side of a picture, frame or volume, pixels.
         frames: Frames of one DICOM file.
         files: Files of a folder.
-        zip_entries: Entries of a zip.
-        zip_bytes: All entries of a zip, unpacked.
-        zip_ratio: Unpacked against packed size of one entry. MR compresses about 2 to 4 times, an
+        zip_entries: Entries of a zip or tar.
+        zip_bytes: Bytes of all entries of a zip or tar, unpacked.
+        zip_ratio: Unpacked size over packed size of one entry. MR compresses about 2 to 4 times, an
             almost empty label map some hundred times; bombs a thousand times and more.
     """
 
@@ -38,10 +38,10 @@ class Limits:
         """Check one number against one limit.
 
         Args:
-            what: What was counted, in words.
-            found: The number.
-            limit: The name of a field of this class.
-            place: The file it is about.
+            what: Name of what was counted, for the message.
+            found: Number that was found.
+            limit: Name of a field of this class.
+            place: File that it is about, for the message.
 
         Raises:
             LimitExceeded: If the number is above the limit.
@@ -57,7 +57,7 @@ class Limits:
 
         Args:
             shape: Sides, pixels or voxels.
-            place: The file it is about.
+            place: File that it is about, for the message.
 
         Raises:
             LimitExceeded: If a side or the product is above its limit.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import GeometryError, UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import FloatArray
+from meninx.scan.geometry import Float64Array
 from meninx.scan.kinds import data_file_of
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
@@ -33,7 +33,7 @@ def read_metaimage(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """Read a MetaImage file.
 
     Args:
-        source: `.mha`, or `.mhd` with the file of its voxels beside it.
+        source: `.mha` file, or `.mhd` with the file of its voxels beside it.
         limits: Checked on the header, before the voxels are unpacked.
 
     Returns:
@@ -52,7 +52,9 @@ def read_metaimage(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         head = source.head(LONGEST_HEADER, limits)
         last = _LAST.search(head)
         if last is None:
-            raise UnreadableFile("no ElementDataFile, which ends a MetaImage header")
+            raise UnreadableFile(
+                "no ElementDataFile, which ends a MetaImage header; export it again"
+            )
         header = _fields(head[: last.end()])
         shape = volume_shape(tuple(int(side) for side in header.get("DimSize", "").split()))
         limits.check_shape(shape)
@@ -114,7 +116,7 @@ def _voxels(
     return np.frombuffer(data[:expected], kind).astype(np.float32)
 
 
-def _affine(header: Mapping[str, str]) -> FloatArray:
+def _affine(header: Mapping[str, str]) -> Float64Array:
     """Return the affine: each row of the matrix is the direction of one axis, in LPS."""
     count = len(header["DimSize"].split())
     spacing = _numbers(header, ("ElementSpacing", "ElementSize"), count)
@@ -133,12 +135,14 @@ def _affine(header: Mapping[str, str]) -> FloatArray:
     return affine
 
 
-def _numbers(header: Mapping[str, str], names: tuple[str, ...], count: int) -> FloatArray | None:
+def _numbers(header: Mapping[str, str], names: tuple[str, ...], count: int) -> Float64Array | None:
     """Return the numbers of the first key that is there."""
     name = next((one for one in names if one in header), None)
     if name is None:
         return None
     numbers = np.array(header[name].split(), dtype=np.float64)
     if numbers.shape != (count,):
-        raise UnreadableFile(f"{name} has {numbers.size} numbers, expected {count}")
+        raise UnreadableFile(
+            f"{name} has {numbers.size} numbers, expected {count}: export it again"
+        )
     return numbers

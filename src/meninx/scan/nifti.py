@@ -15,7 +15,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from meninx.errors import GeometryError, OptionError, UnreadableFile
-from meninx.scan.geometry import RAS_TO_LPS, FloatArray
+from meninx.scan.geometry import RAS_TO_LPS, Float64Array
 from meninx.scan.kinds import ANALYZE_HEADER_BYTES, HEADER_BYTES, data_file_of, is_nifti
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
@@ -49,7 +49,7 @@ def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """Read a NIfTI file.
 
     Args:
-        source: `.nii` or `.nii.gz`, 3-D or 4-D with one volume.
+        source: `.nii` or `.nii.gz` file, 3-D or 4-D with one volume.
         limits: Checked on the header, before the voxels are read.
 
     Returns:
@@ -79,14 +79,15 @@ def read_pair(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """Read a NIfTI or Analyze pair.
 
     Args:
-        source: The `.hdr`; the `.img` is beside it.
-        limits: As for `read_nifti`.
+        source: `.hdr` file; the `.img` is beside it.
+        limits: Checked on the header, before the voxels are read.
 
     Returns:
-        As `read_nifti`; with a warning for Analyze, whose header does not tell right from left.
+        Voxels in the file's own axis order, the affine turned to LPS; with a warning for Analyze,
+        whose header does not tell right from left.
 
     Raises:
-        InputError: As `read_nifti`; `UnreadableFile` too if the `.img` is missing.
+        InputError: If the pair can't be used, see `read_nifti`, or the `.img` is missing.
     """
     with reading(source.name, "the pair"):
         head = source.head(ANALYZE_HEADER_BYTES, limits)
@@ -109,14 +110,15 @@ def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """Read a volume of FreeSurfer.
 
     Args:
-        source: `.mgh` or `.mgz`, with one frame.
-        limits: As for `read_nifti`.
+        source: `.mgh` or `.mgz` file with one frame.
+        limits: Checked on the header, before the voxels are read.
 
     Returns:
-        As `read_nifti`; with a warning where the file does not say how it lies.
+        Voxels in the file's own axis order, the affine turned to LPS; with a warning where the file
+        does not say how its volume lies.
 
     Raises:
-        InputError: As `read_nifti`.
+        InputError: If the file can't be used, see `read_nifti`.
     """
     with reading(source.name, "the MGH file"):
         head = source.head(MGH_HEADER_BYTES, limits)
@@ -141,13 +143,16 @@ def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
 def _promised(
     header: nibabel.analyze.AnalyzeHeader, start: int, limits: Limits
 ) -> tuple[tuple[int, int, int], int]:
-    """Return the sides of the one volume that a header promises, and the bytes up to its end."""
+    """Return the sides of the volume that a header promises, and the bytes up to its end."""
     shape = volume_shape(tuple(int(side) for side in header.get_data_shape()))
     limits.check_shape(shape)
     kind = header.get_data_dtype()
     check_numbers(kind)
     if not 0 <= start <= 64 * MIB:
-        raise UnreadableFile(f"the voxels are said to begin at byte {start}")
+        raise UnreadableFile(
+            f"the header says that the voxels begin at byte {start}, expected 0 to {64 * MIB}; "
+            "export the volume again"
+        )
     return shape, start + int(np.prod(shape)) * kind.itemsize
 
 
@@ -167,7 +172,7 @@ def _parse(
 
 def _analyze_affine(
     header: nibabel.analyze.AnalyzeHeader, orient: int, shape: tuple[int, int, int]
-) -> tuple[FloatArray, ScanWarning]:
+) -> tuple[Float64Array, ScanWarning]:
     """Return an affine about the middle of the volume, and what is doubtful about it."""
     spacing = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
     if not (spacing > 0).all():
@@ -176,14 +181,14 @@ def _analyze_affine(
     affine[:3, :3] = np.array(ANALYZE_AXES.get(orient, ANALYZE_AXES[0])).T * spacing
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     text = (
-        "an Analyze header says too little of how its volume lies: it was taken as stored from the "
-        "patient's right to left, back to front, bottom to top. Convert it to NIfTI with what "
-        "wrote it, to be sure of sides"
+        "an Analyze header does not say how its volume lies in the head; it was taken as stored "
+        "from the patient's right to left, back to front, bottom to top. To be sure of the sides, "
+        "convert it to NIfTI with the program that wrote it"
     )
     return affine, ScanWarning(_DOUBTFUL, text)
 
 
-def _affine(image: nibabel.Nifti1Image) -> FloatArray:
+def _affine(image: nibabel.Nifti1Image) -> Float64Array:
     """Return the affine in LPS, mm."""
     header = image.header
     unit = header.get_xyzt_units()[0]
@@ -206,7 +211,7 @@ def _check_spacing(header: nibabel.Nifti1Header) -> None:
         raise _no_spacing(spacing)
 
 
-def _no_spacing(spacing: FloatArray) -> GeometryError:
+def _no_spacing(spacing: Float64Array) -> GeometryError:
     sides = ", ".join(f"{side:g}" for side in spacing)
     return GeometryError(
         f"pixdim {sides}, and no sform: nothing says how large a voxel is; expected three "
@@ -218,9 +223,9 @@ def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
     """Write voxels as NIfTI on a scan's grid, the affine turned from LPS to RAS.
 
     Args:
-        voxels: Shape of the scan, any type that NIfTI knows.
-        scan: Gives the affine, which it must have.
-        path: `.nii` or `.nii.gz`; its folder is made if missing.
+        voxels: Values in the scan's shape, any type that NIfTI knows.
+        scan: Scan with an affine.
+        path: File to write, `.nii` or `.nii.gz`; its folder is made if missing.
 
     Raises:
         OptionError: If the scan is a picture without geometry.
@@ -235,13 +240,13 @@ def affine_of(scan: Scan) -> NDArray[np.float64]:
     """Return the affine of a scan, shape (4, 4), LPS, mm.
 
     Args:
-        scan: A volume.
+        scan: Volume.
 
     Raises:
         OptionError: If it is a picture without geometry.
 
     Returns:
-        From voxel indices to millimeters in the patient.
+        Matrix from voxel indices to millimeters in the patient.
     """
     if scan.affine is None:
         raise OptionError(f"{scan.name}: a picture without geometry can't be written as a volume")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import GeometryError, UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import FloatArray
+from meninx.scan.geometry import Float64Array
 from meninx.scan.kinds import data_file_of
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
@@ -28,7 +28,7 @@ SPACES = {
     "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
 }  # fmt: skip
 GZIP, BZIP2 = ("gzip", "gz"), ("bzip2", "bz2")
-# What an axis may count that is no place: "RGB-color", "vector" and the like are several images.
+# Kinds of axes that count places; "RGB-color", "vector" and the like are several images.
 PLACES = ("domain", "space", "none", "???")
 
 
@@ -36,7 +36,7 @@ def read_nrrd(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """Read an NRRD file.
 
     Args:
-        source: `.nrrd`, or `.nhdr` with the file of its voxels beside it.
+        source: `.nrrd` file, or `.nhdr` with the file of its voxels beside it.
         limits: Checked on the header, before the voxels are unpacked.
 
     Returns:
@@ -81,7 +81,10 @@ def _places(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]
     """Return the sides of the one volume, and which axes of the file they are."""
     sizes = [int(side) for side in header.get("sizes", ())]
     if not sizes or len(sizes) != header.get("dimension"):
-        raise UnreadableFile(f"dimension {header.get('dimension')}, but the sizes {sizes}")
+        raise UnreadableFile(
+            f"dimension {header.get('dimension')}, but the sizes {sizes}; expected one size "
+            "a dimension: export the volume again"
+        )
     kinds = [str(kind).lower() for kind in header.get("kinds", ["none"] * len(sizes))]
     axes = [
         axis for axis, (side, kind) in enumerate(zip(sizes, kinds, strict=True))
@@ -110,11 +113,11 @@ def _data_file(source: Source, data_file: str) -> Source:
 
 def _unpacked(data: bytes, header: Mapping[str, Any], expected: int) -> bytes:
     """Return no more bytes than the header promises: a bomb stops there."""
-    most = expected + max(_byte_skip(header), 0)
+    max_bytes = expected + max(_byte_skip(header), 0)
     if header["encoding"] in GZIP:
-        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data, most)
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data, max_bytes)
     if header["encoding"] in BZIP2:
-        return bz2.BZ2Decompressor().decompress(data, most)
+        return bz2.BZ2Decompressor().decompress(data, max_bytes)
     return data
 
 
@@ -135,7 +138,7 @@ def _voxels(header: Mapping[str, Any], data: bytes, expected: int) -> NDArray[np
 
 def _affine(
     header: Mapping[str, Any], axes: list[int]
-) -> tuple[FloatArray, tuple[ScanWarning, ...]]:
+) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
     """Return the affine in LPS, and what is doubtful about it."""
     signs = SPACES.get(str(header.get("space", "")).lower())
     directions = header.get("space directions")
@@ -143,7 +146,9 @@ def _affine(
     if signs is not None and directions is not None:
         rows = np.array([directions[axis] for axis in axes], dtype=np.float64)
         if rows.shape[1:] != (3,) or not np.isfinite(rows).all():
-            raise GeometryError("space directions that are no vectors of three numbers")
+            raise GeometryError(
+                "space directions that are no vectors of three numbers; export the volume again"
+            )
         affine[:3, : len(axes)] = rows.T
         if len(axes) == 2:
             across = np.cross(rows[0], rows[1])

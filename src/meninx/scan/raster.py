@@ -16,7 +16,7 @@ from meninx.scan.source import Source, reading
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP")
 # TIFF 6.0: PhotometricInterpretation, 0 where the lowest value is white; Pillow turns 8 bits alone.
 PHOTOMETRIC, WHITE_IS_ZERO, WHITE_16 = 262, 0, 65535
-# Text chunk by which our own heat maps are known: drawn over a brain, they would pass for one.
+# Text chunk that marks our own heat maps: drawn over a brain, they would pass for one.
 HEATMAP_KEY = "meninx heat map"
 # JPEG's chroma subsampling leaves a few levels of color even in gray pictures.
 COLOR_LEVELS = 32
@@ -26,7 +26,7 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """Read a picture as a Scan of one slice without geometry.
 
     Args:
-        source: A PNG, JPEG, JPEG 2000, TIFF, BMP, GIF or WebP file; 1, 8 or 16 bit, gray, palette,
+        source: PNG, JPEG, JPEG 2000, TIFF, BMP, GIF or WebP file; 1, 8 or 16 bit, gray, palette,
             RGB(A) or CMYK. One that EXIF says is to be turned is read as it is shown.
         limits: Checked before the pixels are decoded.
 
@@ -53,7 +53,7 @@ def read_gray(path: Path) -> NDArray[np.float32]:
         Intensities, shape (h, w).
 
     Raises:
-        InputError: As `read_picture`.
+        InputError: If the picture can't be used, see `read_picture`.
     """
     scan = read_picture(Source(str(path), path, path.stat().st_size))
     return scan.slice(0).image
@@ -69,14 +69,16 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
         with _opened(data) as opened:
             limits.check_shape(opened.size)
             if opened.info.get(HEATMAP_KEY):
-                raise UnsupportedScan("a heat map that meninx drew, not a scan", reason="derived")
+                raise UnsupportedScan(
+                    "a heat map that meninx drew; expected a scan", reason="derived"
+                )
             pages = getattr(opened, "n_frames", 1)
             if pages > 1:
                 raise UnsupportedScan(
                     f"{pages} pages or frames, expected one picture; save each as its own file",
                     reason="several_pages",
                 )
-            # WeasyPrint, which makes our reports, asks Pillow to pass over what is cut off.
+            # WeasyPrint, which makes our reports, makes Pillow accept truncated files.
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             opened.load()
             inverted = _is_inverted(opened)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
+from meninx.errors import DataError, InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.archives import archive_entries
 from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
@@ -38,8 +38,8 @@ def read_scans(
     """Read every scan under a path, one after the other, each when it is asked for.
 
     Args:
-        path: A picture, a volume, a DICOM file, or a folder, zip or tar of these in any order.
-            Formats are told by content. Files of other kinds in a folder are passed over.
+        path: Picture, volume, DICOM file, or a folder, zip or tar of these in any order.
+            Formats are found by content. Files of other kinds in a folder are skipped.
         on_error: Called with the error of each scan that can't be used; the others are read all
             the same. Without it, the errors are raised after the last good scan.
         limits: How large an input may be.
@@ -48,7 +48,7 @@ def read_scans(
         Scans: pictures and volumes by name, then DICOM series by folder and number.
 
     Raises:
-        InputError: Without `on_error`: what was wrong, once all good scans were yielded.
+        InputError: Without `on_error`, if a scan can't be used, once all good ones were yielded.
     """
     errors: list[InputError] = []
     report = errors.append if on_error is None else on_error
@@ -60,14 +60,33 @@ def read_scans(
         raise SeveralInputErrors(errors)
 
 
+def read_one(path: Path) -> Scan:
+    """Read the one scan of a file or folder that must hold no more, as a row of a manifest does.
+
+    Args:
+        path: A picture, a volume or a folder with one DICOM series.
+
+    Returns:
+        The scan.
+
+    Raises:
+        DataError: If there are several.
+        InputError: If it can't be read.
+    """
+    scans = list(read_scans(path))
+    if len(scans) != 1:
+        raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
+    return scans[0]
+
+
 def read_files(
     files: Sequence[Path], on_error: OnError, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[Scan]:
     """Read the scans of some files of a folder, as if nothing else were in it.
 
     Args:
-        files: A picture, a volume with the file of its voxels, a zip, or the DICOM files of a
-            series.
+        files: Paths of a picture, of a volume with the file of its voxels, of a zip, or of the
+            DICOM files of a series.
         on_error: Called with the error of each scan that can't be used.
         limits: How large an input may be.
 
@@ -75,10 +94,10 @@ def read_files(
         Scans, as `read_scans` gives them.
     """
 
-    def sources(limits: Limits, tell: OnError, opened: ExitStack) -> tuple[list[Source], bool]:
-        told = [_sources(file, limits, tell, opened) for file in sorted(files)]
-        alone = len(told) == 1 and told[0][1]
-        return [source for found, _ in told for source in found], alone
+    def sources(limits: Limits, report: OnError, opened: ExitStack) -> tuple[list[Source], bool]:
+        parts = [_sources(file, limits, report, opened) for file in sorted(files)]
+        alone = len(parts) == 1 and parts[0][1]
+        return [source for found, _ in parts for source in found], alone
 
     with ExitStack() as opened:
         yield from _scans(str(files[0]), sources, on_error, limits, opened)
@@ -89,13 +108,13 @@ def _scans(
 ) -> Iterator[Scan]:
     found = False
 
-    def tell(error: InputError) -> None:
+    def report_found(error: InputError) -> None:
         nonlocal found
         found = True
         report(error)
 
     try:
-        sources, named = sources_of(limits, tell, opened)
+        sources, named = sources_of(limits, report_found, opened)
     except InputError as error:
         report(error)
         return
@@ -104,7 +123,7 @@ def _scans(
         try:
             reader = kind_of(source.sniffed(limits), source.name, strict=named)
             if reader is None:
-                log.debug("passed over a file of no known kind")
+                log.debug("skipped a file of no known kind")
                 continue
             if reader == "dicom":
                 from meninx.scan.dicom import read_frames
@@ -115,7 +134,7 @@ def _scans(
             found = True
             yield _reader_of(reader)(source, limits)
         except InputError as error:
-            tell(error)
+            report_found(error)
     if not found:
         report(
             UnreadableFile(
@@ -127,7 +146,7 @@ def _scans(
 
 
 def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:
-    """Return what reads a file of one scan."""
+    """Return the reader of a file of one scan."""
     if kind == "picture":
         return read_picture
     if kind == "nrrd":
@@ -159,15 +178,15 @@ def _stacks(frames: Sequence[Frame], limits: Limits, report: OnError) -> Iterato
 def read_datasets(
     path: str | Path, limits: Limits = DEFAULT_LIMITS, *, pixels: bool = False
 ) -> Iterator["Dataset"]:
-    """Read every DICOM file under a path as pydicom has it, for what is to refer to it.
+    """Read every DICOM file under a path as pydicom has it, for objects that refer to it.
 
     Args:
-        path: As for `read_scans`.
+        path: DICOM file, or a folder, zip or tar.
         limits: How large an input may be.
         pixels: Whether the pixels are wanted too.
 
     Yields:
-        Datasets. What can't be read is passed over: `read_scans` tells of it.
+        Datasets. Files that can't be read are skipped: `read_scans` reports them.
     """
     from meninx.scan.dicom import read_dataset
 
@@ -182,17 +201,17 @@ def read_datasets(
 def stored_images(
     path: str | Path, series_uid: str, count: int, limits: Limits = DEFAULT_LIMITS
 ) -> "list[NDArray[np.float32]]":
-    """Return images of a DICOM series as its files store them: a look at what was refused.
+    """Return images of a DICOM series as its files store them, to show a series that was refused.
 
     Args:
-        path: As for `read_scans`.
+        path: DICOM file, or a folder, zip or tar.
         series_uid: SeriesInstanceUID.
-        count: Most images to return, evenly through the series.
+        count: Largest number of images to return, evenly through the series.
         limits: How large an input may be.
 
     Returns:
-        Stored values, each of shape (rows, columns), by InstanceNumber. What can't be read is
-        passed over.
+        Stored values, each of shape (rows, columns), by InstanceNumber. Files that can't be read
+        are skipped.
     """
     from meninx.scan.dicom import read_dataset, series_uid_of, stored_image
 
@@ -219,13 +238,13 @@ def unpack_archive(
     """Unpack a zip or tar; nothing is written before each of its entries was checked.
 
     Args:
-        path: The archive.
+        path: Zip or tar.
         target_of: Called with the name of each entry; returns the file to write.
-        limits: Of packing.
+        limits: Most entries and bytes, and the largest ratio of unpacked to packed bytes.
 
     Raises:
         UnreadableFile: If it is damaged, an entry is encrypted or leaves the archive's own folder.
-        LimitExceeded: If it unpacks to too much.
+        LimitExceeded: If it unpacks to more than the limits allow.
     """
 
     def refuse(error: InputError) -> None:

@@ -1,4 +1,4 @@
-"""Tell from a header whether an image is a plain MR slice of a head; one table of rules.
+"""Find from a header whether an image is a plain MR slice of a head; one table of rules.
 
 Headers are typed by people and filled by machines: no attribute is always there, and none is always
 right. So each rule names the attributes that it reads, and words count as whole words alone: "IAC"
@@ -25,7 +25,7 @@ HEAD_BEGINNINGS = (
 )  # fmt: skip
 HEAD_WORDS = ("IAC", "IAM", "CERVEAU", "FACE")
 HEAD_ENDS = ("BRAIN", "GEHIRN", "SCHAEDEL", "SCHADEL", "KOPF")
-# What stands there instead of a part: it says nothing.
+# Words that stand there instead of a part and say nothing.
 PLACEHOLDERS = frozenset(
     ["UNKNOWN", "NONE", "NULL", "N A", "NA", "OTHER", "OTHERS", "DEFAULT", "MR", "MRI", "MRT",
      "IRM", "NOT SPECIFIED", "NOTSPECIFIED", "UNSPECIFIED", "UNDEFINED", "NOT DEFINED", "ANY",
@@ -78,10 +78,10 @@ class Kind:
     """A kind of image that is no plain slice.
 
     Args:
-        reason: Of the refusal.
-        words: The same for a reader.
-        values: Whole values of ImageType or FrameType.
-        source: Where these values are from.
+        reason: Code of the refusal.
+        words: Text for a reader.
+        values: Values of ImageType or FrameType, each a whole word.
+        source: Document that these values are from.
     """
 
     reason: str
@@ -162,13 +162,13 @@ def normalized(text: str) -> str:
 
 
 def not_of_head(part: str) -> str | None:
-    """Return a body part that is not of the head, in words of the header.
+    """Return a body part that is not of the head, as the header names it.
 
     Args:
         part: BodyPartExamined or the meaning of an anatomic code; may be empty.
 
     Returns:
-        The part; None where it is the head, or nothing is said.
+        The part; None where it is the head, or none is named.
     """
     words = normalized(part).split()
     if says_nothing(part):
@@ -198,12 +198,12 @@ def other_body_part(*texts: str) -> str | None:
 
 def _shows_head(words: Iterable[str]) -> bool:
     """Return whether words name the head; "femoral head" does not."""
-    told = list(words)
-    if any(word.startswith(("FEMOR", "HUMER", "RADIAL", "METAT")) for word in told):
+    listed = list(words)
+    if any(word.startswith(("FEMOR", "HUMER", "RADIAL", "METAT")) for word in listed):
         return False
     return any(
         word.startswith(HEAD_BEGINNINGS) or word in HEAD_WORDS or word.endswith(HEAD_ENDS)
-        for word in told
+        for word in listed
     )
 
 
@@ -228,13 +228,13 @@ def kind_of_type(values: Iterable[str] | str | None) -> UnsupportedScan | None:
     """Return why ImageType or FrameType sets an image aside.
 
     Args:
-        values: Of the attribute.
+        values: Values of the attribute.
 
     Returns:
         The refusal; None for a plain image.
     """
-    told = (values,) if isinstance(values, str) else tuple(values or ())
-    for number, value in enumerate(told):
+    listed = (values,) if isinstance(values, str) else tuple(values or ())
+    for number, value in enumerate(listed):
         text = str(value).upper().strip()
         # Values 1 and 2 are of another kind; short codes such as "P" and "R" mean nothing there.
         if number < 2 and text in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED"):
@@ -259,4 +259,7 @@ def map_by_description(text: str) -> UnsupportedScan | None:
     """Return why a description sets an image aside that is said to be derived."""
     if DERIVED_DESCRIPTIONS.isdisjoint(normalized(text).split()):
         return None
-    return UnsupportedScan("a map made from other images, by its description", reason="derived")
+    return UnsupportedScan(
+        "a map made from other images, by its description; send the original series",
+        reason="derived",
+    )

@@ -1,4 +1,4 @@
-"""Hold a series read from disk, and its slices."""
+"""A series read from disk, and its slices."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.geometry import (
     PICTURE_VIEW,
-    FloatArray,
+    Float64Array,
     Plane,
     View,
     check_affine,
@@ -22,19 +22,19 @@ from meninx.scan.warning import ScanWarning
 
 Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
 Voxels = NDArray[np.float32]
-# Beyond this, differences of 32-bit floats overflow. Scanners store 16 bits; no scale leads here.
+# Beyond this, differences of 32-bit floats overflow. Scanners store 16 bits, far below this.
 LARGEST_VALUE = 1e30
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Hold what a scan is called in the hospital's systems. No patient name is kept.
+    """The UIDs of a scan and a hash of its patient; no patient name is kept.
 
     Args:
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uids: SOPInstanceUID of each slice, in slice order; one for an enhanced file.
-        patient: Stands for the patient, a hash; empty where the header names none.
+        patient: Hash of the patient's ID or name; empty where the header has neither.
     """
 
     study_uid: str | None = None
@@ -53,21 +53,21 @@ class Identity:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """Hold one series: a volume, or a picture as a volume of one slice.
+    """One series: a volume, or a picture as a volume of one slice.
 
     Args:
-        name: The file or series, as the user knows it.
+        name: Name of the file or series, as the user knows it.
         voxels: Intensities after rescaling, axes [i, j, k] as the file stores them (NIfTI's array
             index; column, row, slice for DICOM and pictures), float32: 16 bits are kept whole.
         affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
-        sequence: The MR contrast.
-        identity: UIDs.
+        sequence: MR sequence.
+        identity: UIDs and the patient's hash.
         colorfulness: Share of pixels that are colored, 0..1.
         slice_axis: Voxel axis along which slices follow each other, where the format says it; None
-            to tell it from the spacing.
-        positions_mm: Where each slice lies along the slice axis, from the first; None where all
-            gaps are alike.
-        warnings: What is odd about it, though no reason not to judge.
+            to find it by the spacing.
+        positions_mm: Position of each slice along the slice axis, mm from the first; None where
+            all gaps are alike.
+        warnings: Oddities that do not prevent a judgment.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
@@ -77,7 +77,7 @@ class Scan:
 
     name: str
     voxels: Voxels
-    affine: FloatArray | None = None
+    affine: Float64Array | None = None
     sequence: Sequence = "unknown"
     identity: Identity = field(default_factory=Identity)
     colorfulness: float = 0.0
@@ -138,7 +138,7 @@ class Scan:
         return None if self.spacing_mm is None else self.spacing_mm[self.view.slice_axis]
 
     @property
-    def depths_mm(self) -> FloatArray | None:
+    def depths_mm(self) -> Float64Array | None:
         """Where each slice lies along the slice axis, mm, shape (n,); None without geometry."""
         if self.positions_mm is not None:
             return np.array(self.positions_mm)
@@ -149,14 +149,14 @@ class Scan:
         """Return the number of slices."""
         return int(self.voxels.shape[self.view.slice_axis])
 
-    def point_of(self, voxel: tuple[int, int, int]) -> FloatArray:
+    def point_of(self, voxel: tuple[int, int, int]) -> Float64Array:
         """Return where a voxel lies in the patient.
 
         Args:
             voxel: Index [i, j, k].
 
         Returns:
-            LPS, mm, shape (3,).
+            Point, LPS, mm, shape (3,).
 
         Raises:
             ValueError: If the scan has no geometry.
@@ -173,7 +173,7 @@ class Scan:
         """Return one slice, turned for a reader.
 
         Args:
-            index: Along the slice axis, from 0.
+            index: Index along the slice axis, from 0.
 
         Returns:
             The slice, a copy of its voxels.
@@ -194,10 +194,10 @@ class Scan:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Hold one 2-D plane of a scan, turned for a reader.
+    """One 2-D plane of a scan, turned for a reader.
 
     Args:
-        index: Along the scan's slice axis, from 0.
+        index: Index along the scan's slice axis, from 0.
         image: Intensities, shape (h, w), [row, column].
         pixel_spacing: Distance between rows and between columns, mm (1 without geometry).
         view: How the scan was cut.
@@ -217,8 +217,8 @@ class Slice:
         """Return the voxel [i, j, k] that an image position lies in.
 
         Args:
-            row: In `image`, pixel centers at whole numbers; positions outside go to the edge.
-            column: Likewise.
+            row: Row in `image`, pixel centers at whole numbers; positions outside go to the edge.
+            column: Column in `image`, counted in the same way.
 
         Returns:
             Column i, row j, slice k of a DICOM series; the array index of a NIfTI file.

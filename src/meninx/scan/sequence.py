@@ -1,4 +1,4 @@
-"""Tell the MR sequence from what a header says."""
+"""Find the MR sequence from header entries."""
 
 import re
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ _OTHER = re.compile(
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Hold the header entries that tell a sequence. Times are in ms; None where not given.
+    """The header entries that tell a sequence; None where not given.
 
     Args:
-        repetition_time: RepetitionTime.
-        echo_time: EchoTime.
-        inversion_time: InversionTime.
+        repetition_time: RepetitionTime, ms.
+        echo_time: EchoTime, ms.
+        inversion_time: InversionTime, ms.
         scanning_sequence: ScanningSequence: SE, IR, GR, EP, RM.
         contrast_agent: Whether ContrastBolusAgent names one.
-        text: Series, protocol and sequence description.
+        text: Descriptions of series, protocol and sequence.
     """
 
     repetition_time: float | None = None
@@ -48,13 +48,14 @@ class Acquisition:
 
 
 def sequence_of(acquisition: Acquisition) -> Sequence:
-    """Return the sequence that an acquisition's numbers say, else that its description says.
+    """Return the sequence that an acquisition's times give, else its description.
 
     Args:
         acquisition: Header entries.
 
     Returns:
-        `unknown` where neither says it, and for diffusion, T2*, angiography and the like.
+        The sequence; `unknown` where neither gives it, and for diffusion, T2*, angiography and the
+        like.
 
     References:
         Bernstein, King, Zhou 2004, Handbook of MRI Pulse Sequences: T1 weighting at TR below about
@@ -64,17 +65,17 @@ def sequence_of(acquisition: Acquisition) -> Sequence:
     if _OTHER.search(text) and not _FLAIR.search(text):
         return "unknown"
     plain = _from_times(acquisition)
-    told = sequence_from_text(text)
-    if plain == "unknown" or (plain == "T2" and told == "FLAIR"):
-        # Some headers leave TI out: then FLAIR has T2's times, and its name tells.
-        plain = told
+    named = sequence_from_text(text)
+    if plain == "unknown" or (plain == "T2" and named == "FLAIR"):
+        # Some headers leave TI out: then FLAIR has T2's times, and only its name differs.
+        plain = named
     if plain == "T1" and (acquisition.contrast_agent or _has_contrast(text)):
         return "T1c"
     return plain
 
 
 def sequence_from_text(text: str) -> Sequence:
-    """Return the sequence that a description or a file name says, else `unknown`."""
+    """Return the sequence that a description or a file name gives, else `unknown`."""
     text = text.lower()
     is_t1, is_t2 = bool(_T1.search(text)), bool(_T2.search(text))
     if _FLAIR.search(text) and not _T1_FLAIR.search(text):
@@ -92,7 +93,7 @@ def _has_contrast(text: str) -> bool:
 
 
 def _from_times(acquisition: Acquisition) -> Sequence:
-    """Return what TR, TE and TI alone say."""
+    """Return the sequence that TR, TE and TI alone give."""
     tr, te, ti = (
         acquisition.repetition_time,
         acquisition.echo_time,

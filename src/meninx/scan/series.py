@@ -13,7 +13,7 @@ from meninx.scan.geometry import (
     COSINE_TOLERANCE,
     POSITION_TOLERANCE_MM,
     SMALLEST_FIELD_MM,
-    FloatArray,
+    Float64Array,
     StackSpacing,
     affine_of_stack,
     field_of_view_fault,
@@ -33,13 +33,13 @@ TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
 
 @dataclass(frozen=True)
 class SeriesFacts:
-    """Hold where a series comes from, as far as it names no person; empty where not given.
+    """Where a series comes from, without anything that names a person; empty where not given.
 
     Args:
-        month: When it was taken, as 2026-01.
+        month: Month of the scan, as 2026-01.
         scanner: Manufacturer and model.
-        field_strength: Of the magnet, T.
-        sequence: The MR contrast.
+        field_strength: Strength of the magnet, T.
+        sequence: MR sequence.
     """
 
     month: str = ""
@@ -50,33 +50,33 @@ class SeriesFacts:
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold what a header says of one slice.
+    """One slice as a DICOM header describes it.
 
     Args:
-        source: The file that holds its pixels.
-        number: In the file, from 0.
-        patient: Stands for the patient: a hash of PatientID and its issuer, else of PatientName.
+        source: File that holds the pixels.
+        number: Index of the frame in the file, from 0.
+        patient: Hash of PatientID and its issuer, else of PatientName.
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uid: SOPInstanceUID.
-        series_number: As scanners count; None if not given.
+        series_number: SeriesNumber; None if not given.
         shape: Rows and columns.
         pixel_spacing: Distance between rows and between columns, mm; None without geometry.
         position: Center of the first pixel, LPS mm; None without geometry.
         orientation: Row, then column direction cosines; None without geometry.
         thickness: SpacingBetweenSlices, else SliceThickness, mm, for a slice that stands alone.
-        contrast: What makes it another image of the same place: echo number, time point, magnitude
-            or phase, stack.
-        times: Echo and inversion time, ms, which tell images of one place apart too; each may be
-            None. They jitter from slice to slice.
-        moments: What tells time points apart where `contrast` does not, the best first:
-            AcquisitionNumber, when it was taken, TriggerTime; each may be None.
-        acquisition: What tells the sequence.
+        contrast: Values that differ between images of one place: echo number, time point,
+            magnitude or phase, stack.
+        times: Echo and inversion time, ms, which also differ between images of one place; each may
+            be None. They jitter from slice to slice.
+        moments: Values that tell time points apart where `contrast` does not, the best first:
+            AcquisitionNumber, time of acquisition, TriggerTime; each may be None.
+        acquisition: Header entries that tell the sequence.
         description: SeriesDescription, which tells series apart where UIDs do not; never shown.
-        spacing_said: PixelSpacing as the header has it, where it is no pair of numbers.
+        stored_spacing: PixelSpacing as the header has it, where it is no pair of numbers.
         slope: RescaleSlope.
         intercept: RescaleIntercept.
-        set_aside: Why it is nothing to detect tumors in; None if it is.
+        set_aside: Why the slice is not judged; None if it is.
     """
 
     source: Source
@@ -96,7 +96,7 @@ class Frame:
     moments: tuple[float | str | None, ...]
     acquisition: Acquisition
     description: str = ""
-    spacing_said: str = ""
+    stored_spacing: str = ""
     slope: float = 1.0
     intercept: float = 0.0
     set_aside: UnsupportedScan | None = None
@@ -104,11 +104,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Stack:
-    """Hold the frames of one scan.
+    """The frames of one scan.
 
     Args:
-        name: Of the series, for the user.
-        frames: All of one shape, orientation and contrast; in any order.
+        name: Name of the series, for the user.
+        frames: Frames of one shape, orientation and contrast, in any order.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Stack:
 
     @property
     def identity(self) -> Identity:
-        """What the hospital's systems call it; instances in slice order if they have one."""
+        """UIDs and patient of the scan; instances in slice order if they form a stack."""
         first = self.frames[0]
         try:
             frames, _ = self.ordered()
@@ -125,7 +125,7 @@ class Stack:
         uids = tuple(dict.fromkeys(frame.instance_uid for frame in frames))
         return Identity(first.study_uid, first.series_uid, uids, first.patient)
 
-    def ordered(self) -> tuple[tuple[Frame, ...], FloatArray | None]:
+    def ordered(self) -> tuple[tuple[Frame, ...], Float64Array | None]:
         """Return the frames along the normal of their plane, and the affine; see `placed`."""
         frames, affine, _ = self.placed()
         return frames, affine
@@ -134,7 +134,7 @@ class Stack:
         """Return the frames that share a place with others, by place: copies, or time points."""
         return coinciding(self.frames)
 
-    def placed(self) -> tuple[tuple[Frame, ...], FloatArray | None, StackSpacing | None]:
+    def placed(self) -> tuple[tuple[Frame, ...], Float64Array | None, StackSpacing | None]:
         """Return the frames along the normal of their plane, and where they lie.
 
         Returns:
@@ -156,10 +156,10 @@ class Stack:
                 "ImageOrientationPatient; expected both in each: export the series from the "
                 "scanner or the PACS, not from a viewer"
             )
-        if first.pixel_spacing is None and first.spacing_said:
+        if first.pixel_spacing is None and first.stored_spacing:
             raise GeometryError(
-                f"PixelSpacing {first.spacing_said!r}, expected two numbers such as 0.9\\0.9; the "
-                "header was changed: export the series again"
+                f"PixelSpacing {first.stored_spacing!r}, expected two numbers such as 0.9\\0.9; "
+                "the header was changed: export the series again"
             )
         if first.pixel_spacing is None:
             raise GeometryError(
@@ -191,10 +191,10 @@ def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
     """Return the frames that share a place with others, by place.
 
     Args:
-        frames: Of one orientation; those without a position are left out.
+        frames: Frames of one orientation; those without a position are left out.
 
     Returns:
-        Two or more frames each.
+        Lists of two or more frames.
     """
     placed = [frame for frame in frames if frame.position and frame.orientation]
     if len(placed) < 2 or placed[0].orientation is None:
@@ -213,7 +213,7 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
     coincide otherwise. The result does not depend on the order of the frames.
 
     Args:
-        frames: Of any number of series, in any order.
+        frames: Frames of any number of series, in any order.
 
     Returns:
         Stacks, ordered by place, series number, series UID and contrast.
@@ -237,27 +237,27 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
         words = [f"series {number if number is not None else members[0].series_uid}"] * shared
         parts = _split(members)
         for index, part in enumerate(parts, 1):
-            told = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
-            name = f"{place} ({', '.join(told)})" if told else place
+            marks = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
+            name = f"{place} ({', '.join(marks)})" if marks else place
             stacks.append(Stack(name, tuple(part)))
     return _named_apart(stacks)
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:
-    """Return what all frames of a series share: of one patient, one exam, one number."""
+    """Return what all frames of a series share: patient, exam, series UID and number."""
     own = frame.description if not frame.series_uid else ""
     return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
 
 
 def _named_apart(stacks: list[Stack]) -> list[Stack]:
-    """Return stacks of which no two have one name: two patients may share a folder and a number."""
+    """Return stacks with different names: two patients may share a folder and a number."""
     names = [stack.name for stack in stacks]
-    told: dict[str, int] = defaultdict(int)
+    seen: dict[str, int] = defaultdict(int)
     apart = []
     for stack in stacks:
         count = names.count(stack.name)
-        told[stack.name] += 1
-        own = f"{stack.name} ({told[stack.name]} of {count} of this name)"
+        seen[stack.name] += 1
+        own = f"{stack.name} ({seen[stack.name]} of {count} of this name)"
         apart.append(Stack(own, stack.frames) if count > 1 else stack)
     return apart
 
@@ -293,7 +293,7 @@ def _common_place(frames: list[Frame]) -> str:
 def _split(frames: list[Frame]) -> list[list[Frame]]:
     """Split one series' frames into stacks, in a fixed order."""
     groups: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
-    directions: list[FloatArray] = []
+    directions: list[Float64Array] = []
     echoes, inversions = (_levels([frame.times[n] for frame in frames]) for n in (0, 1))
     for frame in frames:
         reason = frame.set_aside.reason if frame.set_aside else ""
@@ -315,7 +315,7 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
-    """Return the number of the level that each time belongs to: what jitters is one level."""
+    """Return the number of the level that each time belongs to: times that jitter are one level."""
     levels: dict[float | None, int] = {}
     last, level = None, 0
     for value in sorted({value for value in values if value is not None}):
@@ -326,7 +326,7 @@ def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
     return levels
 
 
-def _direction(frame: Frame, known: list[FloatArray]) -> int:
+def _direction(frame: Frame, known: list[Float64Array]) -> int:
     """Return the number of the frame's orientation among those met before, adding a new one."""
     if frame.orientation is None:
         return -1
@@ -349,14 +349,14 @@ def _coincide(frames: list[Frame]) -> bool:
 
 
 def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
-    """Split frames that coincide by when they were taken, if that parts them; else not at all."""
+    """Split frames that coincide by the time when they were taken, if that separates them."""
     for number in range(len(frames[0].moments)):
         parts: dict[float | str | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             parts[frame.moments[number]].append(frame)
-        # Where times are missing nothing is told; slices that each have their own are no points.
-        told = number == 0 or (len(parts) <= len(frames) / 2 and None not in parts)
-        if len(parts) > 1 and told:
+        # Missing times tell nothing, and slices that each have a time of their own are no points.
+        usable = number == 0 or (len(parts) <= len(frames) / 2 and None not in parts)
+        if len(parts) > 1 and usable:
             split = [parts[moment] for moment in sorted(parts, key=_in_order)]
             if not any(_coincide(part) for part in split):
                 return split
@@ -372,11 +372,11 @@ def _by_rank(frames: list[Frame]) -> list[list[Frame]]:
     """Split frames by their place in time at each position: slices have times of their own.
 
     Args:
-        frames: Of one series, some of which coincide.
+        frames: Frames of one series, some of which coincide.
 
     Returns:
-        One list a time point; none where some time is missing or there twice in a place, or the
-        next time point begins before one is over: then they are no time points.
+        One list a time point. Empty where a time is missing, or a place has fewer frames than
+        another, or a time point begins before the one before it ends: then they are no time points.
     """
     times = [frame.moments[1] for frame in frames]
     if any(time is None for time in times):

@@ -1,4 +1,4 @@
-"""Give bytes by name, from a file, a zip or a tar, packed or not; translate decoders' errors."""
+"""Bytes by name, from a file, a zip or a tar, packed or not; decoders' errors translated."""
 
 import gzip
 import re
@@ -20,15 +20,15 @@ LONGEST_DETAIL = 120
 # Where an object lies in memory is of no use to a reader, and differs each time.
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 GZIP_MAGIC = b"\x1f\x8b"
-# A file's kind is told by so many bytes, as stored.
+# The number of a file's first bytes that its kind is found by, as stored.
 SNIFFED_BYTES = 1024
 CHUNK = 16 * MIB
-# Told of each scan that can't be used.
+# Called with the error of each scan that can't be used.
 OnError = Callable[[InputError], None]
 
 
 class Container(Protocol):
-    """Stand for an open zip or tar."""
+    """An open zip or tar."""
 
     def open(self, entry: str) -> BufferedIOBase:
         """Open an entry by its name inside."""
@@ -39,15 +39,15 @@ class Container(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Name a file, or an entry of a zip or tar, that can be read; gzip is undone on the way.
+    """A file, or an entry of a zip or tar, that can be read; gzip is undone on the way.
 
     Args:
-        name: As the user knows it; made printable.
-        path: The file, or the archive that holds the entry.
-        size: Bytes, as gzip may have left them.
+        name: Name as the user knows it; made printable.
+        path: File, or the archive that holds the entry.
+        size: Size as stored, bytes.
         entry: Name inside the archive; empty for a file of its own.
-        container: The archive, open: parsing its directory anew for each entry would take
-            quadratic time.
+        container: Archive, open: parsing its directory anew for each entry would take quadratic
+            time.
     """
 
     name: str
@@ -63,14 +63,14 @@ class Source:
         """Return enough of the file's beginning to tell its kind.
 
         Args:
-            limits: How many bytes the whole may have.
+            limits: Largest file that is read.
 
         Returns:
             The first bytes; unpacked, if they are gzip's.
 
         Raises:
-            LimitExceeded: If the whole has too many.
-            UnreadableFile: If the disk or the archive does not give them.
+            LimitExceeded: If the file is larger.
+            UnreadableFile: If the disk or the archive can't be read.
         """
         with self._opened(limits) as file:
             return unpacked_head(file.read(SNIFFED_BYTES))
@@ -79,14 +79,14 @@ class Source:
         """Return all bytes.
 
         Args:
-            limits: How many are allowed.
+            limits: Largest file that is read, and the largest ratio of unpacked to packed bytes.
 
         Returns:
-            The file or entry, unpacked.
+            Bytes of the file or entry, unpacked.
 
         Raises:
-            LimitExceeded: If there are too many, or far more than gzip was given.
-            UnreadableFile: If the disk or the archive does not give them.
+            LimitExceeded: If there are more bytes, or far more than were packed.
+            UnreadableFile: If the disk or the archive can't be read.
         """
         with self._opened(limits) as file:
             if not _is_packed(file):
@@ -97,15 +97,15 @@ class Source:
         """Return the first `count` bytes.
 
         Args:
-            count: How many; fewer come if there are fewer.
-            limits: How many the whole may have.
+            count: Number of bytes; fewer come if the file has fewer.
+            limits: Largest file that is read.
 
         Returns:
             The beginning of the file or entry, unpacked: a bomb stops there.
 
         Raises:
-            LimitExceeded: If the whole has too many.
-            UnreadableFile: If the disk or the archive does not give them.
+            LimitExceeded: If the file is larger.
+            UnreadableFile: If the disk or the archive can't be read.
         """
         with self._opened(limits) as file:
             return bytes(_unpacked(file, count)) if _is_packed(file) else file.read(count)
@@ -114,7 +114,7 @@ class Source:
         """Return another file of the same folder.
 
         Args:
-            name: Of the file, without a folder; `./` before it is fine.
+            name: Name of the file, without a folder; `./` before it is fine.
 
         Returns:
             The file; None where there is none.
@@ -146,12 +146,12 @@ class Source:
         """Write all bytes to a file, piece by piece, as they are stored.
 
         Args:
-            target: The file, made or overwritten.
-            limits: The largest file.
+            target: File to write, made or overwritten.
+            limits: Largest file that is read.
 
         Raises:
-            LimitExceeded: If there are too many.
-            UnreadableFile: If the disk or the archive does not give them.
+            LimitExceeded: If the file is larger.
+            UnreadableFile: If the disk or the archive can't be read.
         """
         with self._opened(limits) as file, target.open("wb") as out:
             shutil.copyfileobj(file, out)
@@ -167,35 +167,35 @@ class Source:
                 yield file
 
 
-def unpacked_head(head: bytes, most: int = SNIFFED_BYTES) -> bytes:
+def unpacked_head(head: bytes, max_bytes: int = SNIFFED_BYTES) -> bytes:
     """Return the beginning of a file without gzip around it.
 
     Args:
-        head: Its first bytes, as stored.
-        most: Bytes to unpack.
+        head: First bytes of the file, as stored.
+        max_bytes: Largest number of bytes to return, unpacked.
 
     Returns:
-        The same if they are not gzip's, or can't be unpacked.
+        The bytes, unpacked; as they are if they are not gzip's or can't be unpacked.
     """
     if not head.startswith(GZIP_MAGIC):
         return head
     try:
-        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, most) or head
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, max_bytes) or head
     except zlib.error:
         return head
 
 
 def check_ratio(unpacked: float, packed: float, limits: Limits, place: str = "") -> None:
-    """Check that something does not unpack to far more than it is.
+    """Check that something does not unpack to far more bytes than it has.
 
     Args:
-        unpacked: Bytes.
-        packed: Bytes.
-        limits: Of packing.
-        place: The file it is about.
+        unpacked: Size unpacked, bytes.
+        packed: Size packed, bytes.
+        limits: Largest ratio of unpacked to packed bytes.
+        place: File that it is about, for the message.
 
     Raises:
-        LimitExceeded: If it does.
+        LimitExceeded: If the ratio is larger.
     """
     ratio = unpacked / max(packed, 1)
     # Below a megabyte no ratio does harm, and short runs of zeros compress very well.
@@ -231,11 +231,11 @@ def _unpacked(
 
 @contextmanager
 def reading(place: str, what: str) -> Iterator[None]:
-    """Translate what decoders raise into `UnreadableFile`, and give errors their place.
+    """Translate decoders' errors into `UnreadableFile`, and give errors their place.
 
     Args:
-        place: The file or series, as the user knows it.
-        what: What is being read, in words, such as "the DICOM header".
+        place: Name of the file or series, as the user knows it.
+        what: Name of what is being read, such as "the DICOM header".
 
     Raises:
         UnreadableFile: From whatever else is raised: Pillow, nibabel, pydicom and its plugins

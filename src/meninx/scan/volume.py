@@ -1,10 +1,10 @@
-"""Check what headers of volumes promise, and make the scan: the same for all their formats."""
+"""Check the headers of volumes, and make the scan: the same for all their formats."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import FloatArray
+from meninx.scan.geometry import Float64Array
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import Source
@@ -15,17 +15,17 @@ def volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the three sides of the one volume that a file must hold.
 
     Args:
-        shape: As the header has it, any number of sides.
+        shape: Shape in the header, any number of sides.
 
     Returns:
-        Voxels along i, j and k.
+        Number of voxels along i, j and k.
 
     Raises:
         UnreadableFile: If a side is not above 0.
         UnsupportedScan: If there are several volumes.
     """
     if not shape or any(side < 1 for side in shape):
-        raise UnreadableFile(f"the header gives the impossible shape {shape}")
+        raise UnreadableFile(f"shape {shape}, expected sides above 0; export the volume again")
     if len(shape) > 3 and max(shape[3:]) > 1:
         raise UnsupportedScan(
             f"{'x'.join(map(str, shape))}: {int(np.prod(shape[3:]))} volumes in one file, expected "
@@ -40,7 +40,7 @@ def check_numbers(kind: np.dtype[np.generic]) -> None:
     """Check that voxels are plain numbers.
 
     Args:
-        kind: Of one voxel.
+        kind: Type of one voxel.
 
     Raises:
         UnsupportedScan: If they are colors, complex numbers or anything else.
@@ -53,11 +53,11 @@ def check_size(found: int, expected: int) -> None:
     """Check that a file holds what its header promises.
 
     Args:
-        found: Bytes, unpacked.
-        expected: Bytes.
+        found: Bytes found, unpacked.
+        expected: Bytes that the header promises.
 
     Raises:
-        UnreadableFile: If it holds less.
+        UnreadableFile: If the file holds fewer.
     """
     if found < expected:
         raise UnreadableFile(
@@ -70,14 +70,14 @@ def data_file_beside(source: Source, name: str) -> Source:
     """Return the file that holds the voxels of a header.
 
     Args:
-        source: The header.
-        name: As the header has it; the file may be packed, with `.gz` behind its name.
+        source: Header.
+        name: Name of the file in the header; the file may be packed, with `.gz` behind its name.
 
     Returns:
-        A file of the same folder.
+        File of the same folder.
 
     Raises:
-        UnreadableFile: If it is missing or elsewhere.
+        UnreadableFile: If the file is missing or in another folder.
     """
     names = (name, f"{name}.gz", name.replace(".img", ".IMG"))
     found = next((one for one in map(source.beside, names) if one is not None), None)
@@ -91,22 +91,22 @@ def data_file_beside(source: Source, name: str) -> Source:
 def volume_scan(
     source: Source,
     voxels: NDArray[np.float32],
-    affine: FloatArray,
+    affine: Float64Array,
     warnings: tuple[ScanWarning, ...] = (),
 ) -> Scan:
     """Return the scan of a volume.
 
     Args:
-        source: Its file, whose name may tell the sequence.
-        voxels: Axes [i, j, k] as the file has them.
+        source: File of the volume; its name may tell the sequence.
+        voxels: Intensities, axes [i, j, k] as the file has them.
         affine: Voxel index to LPS mm, shape (4, 4).
-        warnings: What is odd about it.
+        warnings: Oddities that do not prevent a judgment.
 
     Returns:
         The scan; the slices of a flat volume lie along its flat side.
 
     Raises:
-        InputError: If there is nothing in it to judge.
+        InputError: If the voxels or the affine are no scan's.
     """
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
     return Scan(

@@ -1,4 +1,4 @@
-"""Something odd about a scan that is judged all the same, said to whoever reads the finding."""
+"""A warning about a scan that is odd and judged all the same, for readers of the finding."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ class ScanWarning:
     """A warning about a scan.
 
     Args:
-        code: Stable, for programs: `missing_slices`, `uneven_spacing`, `copies_dropped`, ...
-        text: The same for a reader: what, where, found against expected. It names nobody.
+        code: Stable word for programs: `missing_slices`, `uneven_spacing`, `copies_dropped`, ...
+        text: Message for a reader: what, where, found against expected. It names no person.
     """
 
     code: str

@@ -14,6 +14,7 @@ from meninx import __version__
 from meninx.errors import LimitExceeded
 from meninx.web.audit import record
 from meninx.web.database import Opinion, Study
+from meninx.web.sending import send_file
 from meninx.web.serving import (
     MayRead,
     MayUpload,
@@ -70,7 +71,7 @@ class Started(BaseModel):
 
 
 class Begin(BaseModel):
-    """Begin an upload."""
+    """Title of an upload, and the project whose members will see it; empty for the first one."""
 
     title: str = Field(default="", max_length=300)
     project: str = Field(default="", max_length=100)
@@ -92,6 +93,7 @@ class StudyResponse(BaseModel):
     """Say of a study what the worklist shows."""
 
     id: str
+    project: str
     title: str
     state: str
     decision: str | None
@@ -148,8 +150,8 @@ class OpinionResponse(BaseModel):
 def study_response(study: Study, *, created: bool | None = None) -> StudyResponse:
     """Return what the worklist shows of a study."""
     return StudyResponse(
-        id=study.id, title=study.title, state=study.state, decision=study.decision,
-        probability=study.probability, received=study.received.isoformat(),
+        id=study.id, project=study.project, title=study.title, state=study.state,
+        decision=study.decision, probability=study.probability, received=study.received.isoformat(),
         finished=study.finished.isoformat() if study.finished else None, created=created,
         series=known_series(study), answer=study.answer,
         **{name: getattr(study, name) for name in IDENTITY},
@@ -303,13 +305,13 @@ def finish(
     """
     upload = own_upload(session, reader, upload_id)
     kept = finish_upload(session, reader, upload, web.settings, together=together)
+    each = [study_response(study, created=new) for study, new in kept]
     session.commit()  # the worker may be faster than this answer
     for study, new in kept:
         if new:
             web.jobs.enqueue(study.id)
     if not any(new for _, new in kept):
         response.status_code = 200
-    each = [study_response(study, created=new) for study, new in kept]
     return Finished(**each[0].model_dump(), studies=each)
 
 
@@ -321,9 +323,11 @@ def studies(
     decision: Literal["", "tumor", "refer", "no_tumor", "refused", "failed"] = "",
     order: Order = "priority",
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    project: Annotated[str, Query(max_length=100)] = "",
 ) -> Page:  # fmt: skip
-    """List studies, fifty a page; the referred and the positive first."""
-    found, count = list_studies(session, reader, Wanted(search, state, decision, order, page))
+    """List studies of all projects or of one, fifty a page; referred and positive ones first."""
+    wanted = Wanted(search, state, decision, order, page, project)
+    found, count = list_studies(session, reader, wanted)
     return Page(count=count, studies=[study_response(study) for study in found])
 
 
@@ -344,18 +348,19 @@ def finding(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[dict[
 @api.get("/studies/{study_id}/objects", response_class=Response,
          responses={200: {"content": {"application/zip": {}}}})  # fmt: skip
 def objects(study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded) -> Response:
-    """Return the DICOM objects of a study's findings, as a zip."""
+    """Return the DICOM objects of a study's findings and of readers' measurements, as a zip."""
     found = study_of(session, reader, study_id)
     record(session, reader.name, "exported DICOM", found.id)
-    return zipped_objects(web, found)
+    return zipped_objects(web, session, found)
 
 
 @api.get("/studies/{study_id}/heatmap", response_class=FileResponse,
-         responses={200: {"content": {"image/png": {}}}})  # fmt: skip
+         responses={200: {"content": {"image/png": {}}}, 304: {"description": "as before"}}
+)  # fmt: skip
 def heatmap(
-    study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded,
+    request: Request, study_id: Id, reader: MayRead, session: SessionNeeded, web: WebNeeded,
     scan: Annotated[int | None, Query(ge=0, le=10_000)] = None,
-) -> FileResponse:  # fmt: skip
+) -> Response:  # fmt: skip
     """Return the hottest slice with its heat map, as PNG; of the scan that is shown first."""
     found = study_of(session, reader, study_id)
     number = found.chosen if scan is None else scan
@@ -365,7 +370,7 @@ def heatmap(
     if viewer.get("withheld"):
         raise HTTPException(404, viewer["withheld"])
     seen(session, reader, found)
-    return FileResponse(shown_file(web, found, viewer["picture"]), media_type="image/png")
+    return send_file(request, shown_file(web, found, viewer["picture"]), "image/png")
 
 
 @api.get("/studies/{study_id}/opinions")

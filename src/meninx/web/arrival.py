@@ -12,7 +12,14 @@ from typing import Any, Literal
 
 from meninx.errors import InputError
 from meninx.scan.heading import Heading, read_heading
-from meninx.scan.kinds import SCAN_SUFFIXES, data_file_of, is_tar, kind_of, zipfile_magic
+from meninx.scan.kinds import (
+    SCAN_SUFFIXES,
+    data_file_of,
+    is_tar,
+    kind_of,
+    with_data_file,
+    zipfile_magic,
+)
 from meninx.scan.limits import Limits
 from meninx.scan.reading import unpack_archive
 from meninx.scan.sequence import sequence_from_text
@@ -23,6 +30,9 @@ from meninx.scan.source import SNIFFED_BYTES, unpacked_head
 NAMES = ".names"
 Kind = Literal["dicom", "volume", "unusable", "other"]
 LONGEST_NAME = 120
+# Where names are dropped: folder of the headers that name their voxels anew, largest size of one,
+# and length of the hash by which its file of voxels is called.
+NAMELESS, HEADER_BYTES, NEUTRAL_LENGTH = ".nameless", 2**20, 16
 # Of a file, enough to reach the name of its voxels' file behind a long list of gradients.
 HEAD_BYTES = 2**16
 
@@ -189,7 +199,7 @@ def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
     Args:
         folder: Of the upload.
         limits: Of packing.
-        anonymous: Whether names of files are dropped.
+        anonymous: Whether no message names a file.
 
     Raises:
         InputError: If one is damaged, leads out of itself, or unpacks to too much.
@@ -203,13 +213,13 @@ def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
         def target_of(entry: str, packed: str = name) -> Path:
             inside = f"{packed}/{entry}"
             target = folder / stored_name(inside)
-            note_name(folder, target.name, nameless(inside) if anonymous else inside)
+            note_name(folder, target.name, inside)
             return target
 
         try:
             unpack_archive(path, target_of, limits)
         except InputError as error:
-            said = str(error).replace(str(path), name)
+            said = str(error).replace(str(path), nameless(name) if anonymous else name)
             raise type(error)(said, reason=error.reason) from error
         path.unlink()
 
@@ -233,10 +243,33 @@ def _names_in(folder: Path) -> dict[str, str]:
     return {stored: names.get(stored, stored) for stored in sorted(there)}
 
 
-def arrived_files(folder: Path) -> list[Arrived]:
-    """Return the files of an upload, by the names that they came with."""
+def arrived_files(folder: Path, *, anonymous: bool) -> list[Arrived]:
+    """Return the files of an upload, each header with the file of its voxels.
+
+    Args:
+        folder: Folder of the upload.
+        anonymous: Whether names of files are dropped, once they have told what belongs together.
+
+    Returns:
+        Files, by the names that they came with.
+    """
     found = [look_at(folder / stored, name) for stored, name in _names_in(folder).items()]
-    return sorted(found, key=lambda one: (one.name, one.path.name))
+    files = _with_voxels(sorted(found, key=lambda one: (one.name, one.path.name)))
+    return [_without_name(one) for one in files] if anonymous else files
+
+
+def _without_name(one: Arrived) -> Arrived:
+    """Return a file under a name that is no identity; a header then names its voxels so, too."""
+    if one.voxels is not None:
+        voxel_file = f"{_digest_of(one.voxels)[:NEUTRAL_LENGTH]}.raw"
+        with one.path.open("rb") as file:
+            header = unpacked_head(file.read(HEADER_BYTES), HEADER_BYTES)
+        # Beside what came: whatever is killed now finds the upload as it was.
+        path = one.path.parent / NAMELESS / one.path.name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(with_data_file(header, voxel_file))
+        one = replace(one, path=path, voxel_file=voxel_file)
+    return replace(one, name=nameless(one.name))
 
 
 def look_at(path: Path, name: str) -> Arrived:
@@ -292,7 +325,7 @@ def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arr
     series is. A picture or volume is a study of its own, with the file of its voxels.
 
     Args:
-        files: Of an upload, at least one.
+        files: Files of an upload as `arrived_files` gives them, at least one.
         together: Whether the uploader says that all pictures and volumes are of one person, from
             one visit.
 
@@ -304,7 +337,7 @@ def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arr
     groups: dict[Hashable, list[Arrived]] = defaultdict(list)
     kinds: dict[str, list[Arrived]] = defaultdict(list)
     by_path = {one.path: one for one in files}
-    for one in _with_voxels(files):
+    for one in files:
         if one.kind in ("unusable", "other"):
             kinds[one.kind].append(one)
             continue

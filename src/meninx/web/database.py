@@ -20,9 +20,10 @@ from sqlalchemy import (
     create_engine,
     event,
     make_url,
+    select,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
@@ -181,6 +182,10 @@ class Study(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     uploader_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     project_id: Mapped[int] = mapped_column(default=FIRST_PROJECT, index=True)
+    # Name of the project whose members see it.
+    project: Mapped[str] = column_property(
+        select(Project.name).where(Project.id == project_id).scalar_subquery()
+    )
     # Taken off the worklist, for a reader has given an opinion on it; and without pixels and
     # identity, so that the opinions are all that is left.
     withdrawn: Mapped[datetime | None]

@@ -4,6 +4,7 @@ The queue only says that there is work; what work, and how far it has come, stan
 So a queue that is lost loses nothing: a worker that starts asks the database.
 """
 
+import shutil
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -126,6 +127,9 @@ class Jobs:
                 .with_for_update()
             )
             if study is None:
+                if session.get(Study, study_id) is None:
+                    # What was written after it was deleted goes with it.
+                    shutil.rmtree(self.settings.studies / study_id, ignore_errors=True)
                 return
             answer_study(study, result, anonymous=self.settings.anonymise)
             study.state, study.lease, study.finished = DONE, None, now()

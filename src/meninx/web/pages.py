@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -35,6 +35,7 @@ from meninx.web.database import (
 )
 from meninx.web.measurements import measurement_response, measurements_of
 from meninx.web.reports import identity_of, report_html, report_pdf
+from meninx.web.sending import send_file
 from meninx.web.series import SeriesView, series_views
 from meninx.web.serving import (
     COOKIE,
@@ -145,12 +146,15 @@ def _worklist(
     decision: str,
     order: Order,
     number: int,
+    project: str,
 ) -> dict[str, Any]:
-    studies, count = list_studies(session, reader, Wanted(search, state, decision, order, number))
+    wanted = Wanted(search, state, decision, order, number, project)
+    studies, count = list_studies(session, reader, wanted)
     return {
-        "studies": studies, "count": count, "search": search, "state": state,
+        "studies": studies, "count": count, "search": search, "state": state, "project": project,
         "decision": decision, "order": order, "page": number, "pages": max(1, -(-count // PAGE)),
         "waiting": any(study.state != "done" for study in studies),
+        "projects": projects_of(session, reader),
     }  # fmt: skip
 
 
@@ -159,9 +163,10 @@ def worklist(
     request: Request, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     search: str = "", state: str = "", decision: str = "", order: Order = "priority",
     page_number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1,
+    project: Annotated[str, Query(max_length=100)] = "",
 ) -> HTMLResponse:  # fmt: skip
     """Show the worklist, or its table alone where htmx asks."""
-    values = _worklist(session, reader, search, state, decision, order, page_number)
+    values = _worklist(session, reader, search, state, decision, order, page_number, project)
     template = "table.html" if request.headers.get("hx-request") else "worklist.html"
     return page(web, template, reader, **values)
 
@@ -212,11 +217,11 @@ def detector_facts(web: Web) -> dict[str, Any]:
 
 @pages.get("/studies/{study_id}/files/{name}")
 def study_file(
-    study_id: str, name: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
-) -> FileResponse:
-    """Send a volume, a heat map or a picture to the viewer."""
-    path = shown_file(web, study_of(session, reader, study_id), name)
-    return FileResponse(path, headers={"Cache-Control": "private, no-cache"})
+    request: Request, study_id: str, name: str, reader: ReaderNeeded, session: SessionNeeded,
+    web: WebNeeded,
+) -> Response:  # fmt: skip
+    """Send a volume, a heat map or a picture to the viewer, unless the browser has it."""
+    return send_file(request, shown_file(web, study_of(session, reader, study_id), name))
 
 
 @pages.get("/studies/{study_id}/finding.json")
@@ -251,7 +256,7 @@ def objects_zip(
     """Send the DICOM objects of the findings, as a zip."""
     study = study_of(session, reader, study_id)
     record(session, reader.name, "exported DICOM", study.id)
-    return zipped_objects(web, study)
+    return zipped_objects(web, session, study)
 
 
 @pages.get("/studies/{study_id}/report.pdf")

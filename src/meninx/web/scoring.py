@@ -17,7 +17,7 @@ from meninx.errors import InputError
 from meninx.sandbox import Sandbox
 from meninx.scan.scan import Scan
 from meninx.web.settings import Settings
-from meninx.web.studies import RESULTS
+from meninx.web.studies import PACKED, RESULTS, SOURCE
 
 if TYPE_CHECKING:
     from meninx.render.bundle import Bundle
@@ -73,7 +73,7 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     detector = cached_detector(model)
-    write_results = _results_writer(files, out / RESULTS)
+    write_results = _results_writer(files, out)
     told: list[dict[str, Any]] = []
     found: list[Findings] = []
     for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
@@ -81,7 +81,7 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
         name = f"series {number + 1}"
         told.append(findings.as_json() | {"scan": name})
         told[-1]["series"] = series_of(findings, scan, files)
-        told[-1]["objects"] = write_results(scan, findings, bundle)
+        told[-1]["objects"] = write_results(scan, findings, bundle, number)
         if scan is not None:
             told[-1]["viewer"] = write_viewer_files(scan, findings, bundle, out, number)
         elif findings.status == "refused":
@@ -143,14 +143,25 @@ def write_preview(findings: Findings, files: Path, out: Path, number: int) -> st
 
 
 def _results_writer(files: Path, out: Path) -> Any:
-    """Return what writes a scan's DICOM objects and says how many; none without the extra."""
+    """Return what writes a scan's DICOM objects and says how many; none without the extra.
+
+    What reports on readers' measurements refer to is left beside them.
+    """
     if importlib.util.find_spec("highdicom") is None:
-        return lambda scan, findings, bundle: 0  # noqa: ARG005
+        return lambda scan, findings, bundle, number: 0  # noqa: ARG005
     from meninx.clinic.origin import Headers
     from meninx.clinic.results import write_results
+    from meninx.clinic.source_series import source_series
 
     headers = Headers(files)
-    return lambda scan, findings, bundle: len(write_results(headers, scan, findings, bundle, out))
+
+    def write(scan: Scan | None, findings: Findings, bundle: "Bundle | None", number: int) -> int:
+        source = source_series(headers, scan, findings) if scan is not None else None
+        if source is not None:
+            (out / SOURCE.format(number)).write_text(source.as_json(), encoding="utf-8")
+        return len(write_results(headers, scan, findings, bundle, out / RESULTS))
+
+    return write
 
 
 def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
@@ -188,7 +199,7 @@ def write_viewer_files(
     placed = scan
     if scan.affine is None:
         placed = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
-    write_nifti(_as_stored(scan.voxels), placed, out / f"{number}.nii")
+    write_nifti(_as_stored(scan.voxels), placed, out / f"{number}.nii{PACKED}")
     thumbnail(scan, findings).save(out / f"{number}-thumb.png")
     viewer: dict[str, Any] = {
         "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
@@ -204,7 +215,7 @@ def write_viewer_files(
         viewer |= {"picture": f"{number}.png", "withheld": bundle.withheld}
         heat = bundle.heat()
         if heat is not None:
-            write_nifti(heat, placed, out / f"{number}-heat.nii")
+            write_nifti(heat, placed, out / f"{number}-heat.nii{PACKED}")
             viewer["heat"] = f"{number}-heat.nii"
             region = describe_region(scan, heat)
             viewer["region"] = None if region is None else region.as_json()

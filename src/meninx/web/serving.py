@@ -26,6 +26,8 @@ from meninx.web.accounts import (
 from meninx.web.audit import record
 from meninx.web.database import DONE, Study
 from meninx.web.jobs import Jobs
+from meninx.web.readers_objects import readers_objects
+from meninx.web.sending import stored_path
 from meninx.web.settings import Settings
 from meninx.web.studies import RESULTS, SHOWN, visible
 
@@ -282,7 +284,7 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
         name: As asked for.
 
     Returns:
-        Its path.
+        Its path, of a volume the packed one's.
 
     Raises:
         HTTPException: 404 for any other name.
@@ -290,18 +292,21 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     kinds = ("volume", "heat", "picture", "thumb")
     names = {(one.get("viewer") or {}).get(kind) for one in study.findings for kind in kinds}
     names |= {one.get("preview") for one in study.findings}
-    path = web.settings.studies / study.id / SHOWN / name
-    if name not in names or not path.is_file():
+    if name not in names:
+        raise HTTPException(404, "no such file")
+    path = stored_path(web.settings.studies / study.id / SHOWN / name)
+    if not path.is_file():
         raise HTTPException(404, "no such file")
     return path
 
 
-def zipped_objects(web: Web, study: Study) -> Response:
-    """Return the DICOM objects of a study's findings, as a zip.
+def zipped_objects(web: Web, session: Session, study: Study) -> Response:
+    """Return the DICOM objects of a study's findings, and of what readers measured, as a zip.
 
     Args:
         web: The application.
-        study: Whose.
+        session: Database session.
+        study: Study that was scored.
 
     Returns:
         The answer.
@@ -316,6 +321,8 @@ def zipped_objects(web: Web, study: Study) -> Response:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in paths:
             archive.write(path, path.name)
+        for file, data in readers_objects(session, study, web.settings).items():
+            archive.writestr(file, data)
     name = f'attachment; filename="{study.id}-dicom.zip"'
     return Response(
         packed.getvalue(), media_type="application/zip", headers={"Content-Disposition": name}

@@ -1,4 +1,4 @@
-"""Judge a unit's files; runs in a process apart, which imports no more than it needs."""
+"""Score a unit's files into rows of the table; runs in a worker process that imports little."""
 
 import dataclasses
 import io
@@ -24,22 +24,22 @@ def make_ready(model: Path | None) -> None:
     """Load a detector, so that the first unit need not wait for it.
 
     Args:
-        model: The detector file; None for the one that ships.
+        model: Detector file; None for the one that ships.
     """
     cached_detector(model, threads=1)
 
 
 def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int) -> Rows:
-    """Score a unit's files; runs in a process apart.
+    """Return the rows of a unit's files; runs in the worker process.
 
     Args:
-        files: Of the unit.
-        model: The detector file; None for the one that ships.
-        maps: Whether heat maps are wanted.
-        size: Bytes of the files, as far as known.
+        files: Files of the unit.
+        model: Detector file; None for the one that ships.
+        maps: Whether the heat map of each hottest slice is wanted.
+        size: Size of the files, bytes; -1 where not known.
 
     Returns:
-        The public JSON of each scan, with its facts, in the order of reading.
+        One row a scan, in the order of reading; see `row_of`.
     """
     detector = cached_detector(model, threads=1)
     facts = _facts(files)
@@ -80,20 +80,20 @@ def row_of(
     """Return a row for the table.
 
     Args:
-        findings: Of a scan.
-        detail: What its name says beyond the place of its files.
-        facts: Of its header.
-        files: Of its unit.
-        size: Bytes of the files; -1 where not known.
+        findings: Findings of the scan.
+        detail: What the scan's name says beyond the place of its files, such as " (series 3)".
+        facts: Facts from the scan's header.
+        files: Files of the scan's unit.
+        size: Size of the files, bytes; -1 where not known.
 
     Returns:
-        The public JSON, with the logit and facts, and without the scan's name.
+        The scan's public JSON without its name, with its logit and facts.
     """
     row = findings.as_json()
     del row["scan"]
     folder = f"{min(files).parent}/"
     message = row["message"]
-    # Where the files lay while they were scored is nobody's matter, and not the same each time.
+    # The temporary folder means nothing to a reader, and differs from run to run.
     row["message"] = message.replace(folder, "") if message else message
     return row | dataclasses.asdict(facts) | {
         "detail": detail, "files": len(files), "bytes": size if size >= 0 else None,

@@ -1,4 +1,4 @@
-"""Score one unit of an archive: fetch, hash, and judge it in a process apart."""
+"""Score one unit of an archive: fetch and hash it, and score it in a worker process."""
 
 import hashlib
 import json
@@ -9,31 +9,31 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from meninx.archive.judging import Rows, judge_files, make_ready, row_of
 from meninx.archive.news import UnitResult
 from meninx.archive.store import Store
 from meninx.archive.table import Done
+from meninx.archive.unit_rows import Rows, judge_files, make_ready, row_of
 from meninx.archive.units import Unit
 from meninx.detect.findings import Findings
 from meninx.errors import InputError, LimitExceeded, UnreadableFile
 from meninx.sandbox import Sandbox
 from meninx.scan.series import SeriesFacts
 
-# Disks and networks stumble: the pauses after which files are asked for again, s.
+# Disks and networks fail for a moment: the pauses before files are asked for again, s.
 PAUSES = (0.5, 1.0)
 
 
 class UnitScorer:
-    """Score units, one after the other.
+    """A scorer of units, one after the other.
 
     Args:
-        store: That holds their files.
+        store: Archive that the units belong to.
         done: Content that need not be scored again.
-        model: The detector file; None for the one that ships.
-        named: Its name and SHA-256.
+        model: Detector file; None for the one that ships.
+        named: Name and SHA-256 of the detector.
         maps: Whether the heat map of each hottest slice is wanted.
-        seconds: That a unit may take.
-        memory_bytes: That scoring may take.
+        seconds: Longest time for a unit, s.
+        memory_bytes: Most memory of the worker process, bytes.
         scratch: Folder for fetched files; None for the system's temporary one.
     """
 
@@ -48,14 +48,14 @@ class UnitScorer:
         self._sandbox.begin(make_ready, model)  # what is wrong with it shows at the first unit
 
     def score(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
-        """Score units; while one is judged over there, the next is fetched and hashed here.
+        """Score units; while the worker process scores one, the next is fetched and hashed here.
 
         Args:
-            units: To score.
+            units: Units to score.
 
         Yields:
-            Of each what `Table.add` takes, and `unreached`: why its files could not be had, or
-            empty.
+            The result of each unit, with the keys that `Table.add` takes and `unreached`: why its
+            files could not be fetched, or empty.
         """
         before: _Begun | None = None
         for unit in units:
@@ -78,34 +78,34 @@ class UnitScorer:
             begun.result["unreached"] = str(error) or type(error).__name__
             return begun
         if begun.result["content_hash"] not in self._done:
-            begun.rows = self._judging(begun)
+            begun.rows = self._begin_scoring(begun)
         return begun
 
     def _finish(self, begun: "_Begun") -> UnitResult:
         if begun.rows is not None:
-            begun.result["rows"] = json.dumps(self._judged(begun, begun.rows))
+            begun.result["rows"] = json.dumps(self._scored(begun, begun.rows))
         begun.into.cleanup()
         return begun.result
 
     def _fetched(self, unit: Unit, into: Path) -> list[Path]:
         for pause in PAUSES:
             try:
-                return self._had(unit, into)
+                return self._fetch(unit, into)
             except OSError:
                 time.sleep(pause)
-        return self._had(unit, into)
+        return self._fetch(unit, into)
 
-    def _had(self, unit: Unit, into: Path) -> list[Path]:
+    def _fetch(self, unit: Unit, into: Path) -> list[Path]:
         files = self._store.fetch(unit.names, into)
         for file in files:
             file.open("rb").close()
         return files
 
-    def _judging(self, begun: "_Begun") -> "Future[Rows]":
+    def _begin_scoring(self, begun: "_Begun") -> "Future[Rows]":
         wanted = (begun.files, self._model, self._maps, begun.unit.bytes)
         return self._sandbox.begin(judge_files, *wanted)
 
-    def _judged(self, begun: "_Begun", rows: "Future[Rows]") -> Rows:
+    def _scored(self, begun: "_Begun", rows: "Future[Rows]") -> Rows:
         try:
             return self._sandbox.result(rows)
         except LimitExceeded as error:
@@ -113,7 +113,7 @@ class UnitScorer:
         except UnreadableFile:
             pass  # what ended the process may have been an earlier unit's doing
         try:
-            return self._sandbox.result(self._judging(begun))
+            return self._sandbox.result(self._begin_scoring(begun))
         except InputError as error:
             return [self._failed(begun.unit, begun.files, error)]
 
@@ -121,20 +121,20 @@ class UnitScorer:
         return row_of(Findings.of_error(error, self._named), "", SeriesFacts(), files, unit.bytes)
 
     def close(self) -> None:
-        """End the process apart once it has done what was begun."""
+        """End the worker process once it has finished what was begun."""
         self._sandbox.close()
 
     def kill(self) -> None:
-        """End the process apart, whatever it is at."""
+        """End the worker process at once, whatever it is doing."""
         self._sandbox.kill()
 
 
 class _Begun:
-    """Hold a unit whose judging was begun.
+    """A unit whose scoring was begun.
 
     Args:
-        unit: That is judged.
-        scratch: As for `UnitScorer`.
+        unit: Unit that is scored.
+        scratch: Folder for fetched files; None for the system's temporary one.
     """
 
     def __init__(self, unit: Unit, scratch: str | None) -> None:
@@ -152,13 +152,13 @@ def content_hash(files: Sequence[Path]) -> str:
     """Return what names a unit by its content alone, whatever its files are called.
 
     Args:
-        files: Of the unit, in any order.
+        files: Files of the unit, in any order.
 
     Returns:
         The SHA-256 of the file, or of the sorted SHA-256 of several.
 
     Raises:
-        OSError: If one can't be read.
+        OSError: If a file can't be read.
     """
     digests = sorted(_digest(file) for file in files)
     if len(digests) == 1:

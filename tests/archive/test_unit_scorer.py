@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from meninx.archive import scoring
-from meninx.archive.scoring import UnitScorer, content_hash
+from meninx.archive import unit_scorer
 from meninx.archive.store import open_store
 from meninx.archive.table import Done
+from meninx.archive.unit_scorer import UnitScorer, content_hash
 from meninx.archive.units import units_of
 from tests.archive import poison
 
@@ -60,7 +60,7 @@ def test_known_content_is_not_scored_again(archive):
 
 @pytest.mark.slow
 def test_poison_fails_within_its_limit_and_leaves_the_rest_alone(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring, "judge_files", poison.judge)
+    monkeypatch.setattr(unit_scorer, "judge_files", poison.judge)
     good = (archive / "c/volume.nii.gz").read_bytes()
     for name in ("end", "nap", "eat"):
         (tmp_path / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())

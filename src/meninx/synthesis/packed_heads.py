@@ -1,0 +1,67 @@
+"""Real heads to simulate others from, as small files that need no reader but NumPy."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from meninx.scan.scan import Scan
+
+PACKED_HEAD_SUFFIX = ".npz"
+# Finer voxels are packed at this distance: simulated slices have pixels of 1 mm and more.
+PACKED_SPACING_MM = 2.0
+# Brightest voxels, of vessels, are clipped: 8 bits then resolve gray from white matter.
+PACKED_PERCENTILE = 99.9
+
+
+class RealHead(NamedTuple):
+    """A head to simulate others from.
+
+    Args:
+        path: A whole head in T1 without lesions: a volume, a DICOM folder or a packed head.
+        person: Whose it is.
+        fold: That this person's scans lie in; 0 for none.
+    """
+
+    path: Path
+    person: str = ""
+    fold: int = 0
+
+
+def pack_head(scan: Scan, head: RealHead, path: Path) -> None:
+    """Write a head as a small file that needs no reader but NumPy.
+
+    Args:
+        scan: The head, with its affine.
+        head: Whose it is.
+        path: An `.npz` file.
+    """
+    affine = np.asarray(scan.affine, dtype=np.float64).copy()
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    zoom = np.minimum(1.0, spacing / PACKED_SPACING_MM)
+    top = float(np.percentile(scan.voxels, PACKED_PERCENTILE))
+    values = np.clip(scan.voxels / top, 0, 1) * 255
+    small = ndimage.zoom(ndimage.gaussian_filter(values, 0.4 * (1 / zoom - 1)), zoom, order=1)
+    # zoom keeps the centers of the first and last voxels where they are.
+    stretch = (np.array(scan.voxels.shape) - 1) / np.maximum(np.array(small.shape) - 1, 1)
+    affine[:3, :3] *= stretch
+    np.savez_compressed(
+        path, voxels=np.rint(small).astype(np.uint8), affine=affine,
+        person=np.array(head.person), fold=np.array(head.fold),
+    )  # fmt: skip
+
+
+def read_packed_head(path: Path) -> Scan:
+    """Return a packed head as a scan."""
+    with np.load(path) as file:
+        return Scan(path.stem, file["voxels"].astype(np.float32), file["affine"], "T1")
+
+
+def packed_heads(folder: Path) -> list[RealHead]:
+    """Return the packed heads of a folder, in the order of their names."""
+    found = []
+    for path in sorted(folder.glob(f"*{PACKED_HEAD_SUFFIX}")):
+        with np.load(path) as file:
+            found.append(RealHead(path, str(file["person"]), int(file["fold"])))
+    return found

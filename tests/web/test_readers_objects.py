@@ -1,0 +1,89 @@
+"""What readers measured and marked leaves the web application as DICOM structured reports."""
+
+import io
+import zipfile
+
+import highdicom as hd
+import pydicom
+import pytest
+
+from meninx.web.settings import Settings
+from tests.web.conftest import Server
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, series):
+    """A server whose one study two readers measured; one marked a box in it too."""
+    server = Server(Settings(data=tmp_path_factory.mktemp("measured")))
+    browser, other = server.browser(), server.browser("ada")
+    server.study_id = browser.upload(series).json()["id"]
+    server.work(server.study_id)
+    address = f"/api/v1/studies/{server.study_id}"
+    for who, start, end in ((browser, [10, 20, 3], [13, 24, 3]), (other, [40, 50, 5], [46, 58, 5])):
+        told = who.client.post(
+            f"{address}/measurements", json={"from": start, "to": end}, headers=who.headers
+        )
+        assert told.status_code == 201
+    box = {"from": [5, 6, 4], "to": [24, 15, 4]}
+    said = {"verdict": "disagree", "note": "a vein of Mrs. Doe", "region": box}
+    assert browser.client.post(f"{address}/opinions", json=said, headers=browser.headers).is_success
+    return server
+
+
+def reports(server, client, path="/api/v1/studies/{}/objects"):
+    """Return the reports of readers by their account's name."""
+    packed = client.get(path.format(server.study_id))
+    with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+        names = [name for name in archive.namelist() if name.startswith("SR-")]
+        read = [hd.sr.srread(io.BytesIO(archive.read(name))) for name in names]
+    found = {}
+    for one in read:
+        (context,) = one.content.get_observer_contexts()
+        told = context.observer_identifying_attributes
+        found[getattr(told, "login_name", None)] = one
+    return found
+
+
+def test_each_reader_has_a_report_beside_that_of_the_detector(measured, series):
+    found = reports(measured, measured.browser().client)
+    assert set(found) == {None, "rene", "ada"}
+    (group,) = found["ada"].content.get_image_measurement_groups()
+    (length,) = group.get_measurements()
+    assert (length.name.meaning, length.unit.value) == ("Length", "mm")
+    shown = measured.browser().client.get(f"/api/v1/studies/{measured.study_id}/measurements")
+    assert [one["words"] for one in shown.json()][1] == f"{length.value:.1f} mm"
+    files = {pydicom.dcmread(io.BytesIO(data)).SOPInstanceUID for data in series.values()}
+    (image,) = group.source_images
+    assert image.referenced_sop_instance_uid in files
+    own = found["rene"].content.get_image_measurement_groups()
+    assert [one.tracking_identifier for one in own] == ["measurement 1", "opinion 1"]
+    assert [one.name.meaning for one in own[1].get_measurements()] == ["Width", "Height"]
+    source = pydicom.dcmread(io.BytesIO(next(iter(series.values()))))
+    for report in found.values():
+        assert report.StudyInstanceUID == source.StudyInstanceUID
+        assert report.PatientID == source.PatientID
+        # What somebody wrote is for the JSON and the PDF.
+        assert "vein" not in str(report)
+
+
+def test_the_page_sends_the_same_and_nobody_else_gets_it(measured):
+    browser = measured.browser()
+    assert set(reports(measured, browser.client, "/studies/{}/objects.zip")) == {
+        None, "rene", "ada",
+    }  # fmt: skip
+    address = f"/api/v1/studies/{measured.study_id}/objects"
+    assert measured.client().get(address).status_code == 401
+    client = measured.client()
+    client.headers["authorization"] = f"Bearer {browser.key('upload')}"
+    assert client.get(address).status_code == 403
+
+
+def test_what_was_deleted_is_in_no_report(measured):
+    ada = measured.browser("ada")
+    address = f"/api/v1/studies/{measured.study_id}/measurements"
+    told = ada.client.post(
+        address, json={"from": [1, 2, 3], "to": [4, 5, 3]}, headers=ada.headers
+    ).json()
+    assert len(reports(measured, ada.client)["ada"].content.get_image_measurement_groups()) == 2
+    assert ada.client.delete(f"{address}/{told['id']}", headers=ada.headers).status_code == 204
+    assert len(reports(measured, ada.client)["ada"].content.get_image_measurement_groups()) == 1
