@@ -369,13 +369,13 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path):
     assert sorted(files) == list(manifest.folds)
     cases = score_out_of_fold(manifest, files)
     assert len(cases) == len(manifest.pictures)
-    scale = calibrate_out_of_fold(cases, files)
-    scales = [load_detector(path).card.calibration.picture for path in files.values()]
-    assert all(one != Calibrator() for one in scales)
-    assert len({one.temperature for one in scales}) > 1
-    merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, scale)
+    calibrator = calibrate_out_of_fold(cases, files)
+    calibrators = [load_detector(path).card.calibration.picture for path in files.values()]
+    assert all(one != Calibrator() for one in calibrators)
+    assert len({one.temperature for one in calibrators}) > 1
+    merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, calibrator)
     card = load_detector(merged).card
-    assert card.calibration.picture == scale
+    assert card.calibration.picture == calibrator
     # What any of them has seen, the merged one has: all pictures, and what the first weights saw.
     assert len(card.seen) == 1 + len({sha256_of(one.picture) for one in manifest.pictures})
     weights = [load_file(path.with_suffix(".safetensors")) for path in files.values()]

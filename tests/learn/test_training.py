@@ -189,15 +189,15 @@ def test_temperature_of_logits_that_are_too_sure():
     tumor = rng.random(4000) < 0.5
     honest = rng.normal(np.where(tumor, 1, -1), 1.0) * 2  # the log-odds of two unit Gaussians
     assert fit_calibrator(honest, tumor).temperature == pytest.approx(1, abs=0.15)
-    scale = fit_calibrator(honest * 3, tumor)
-    assert scale.temperature == pytest.approx(3, abs=0.4)
+    calibrator = fit_calibrator(honest * 3, tumor)
+    assert calibrator.temperature == pytest.approx(3, abs=0.4)
     found = np.array(
-        [scale.decide(scale.probability(x), "sensitive") == "tumor" for x in honest * 3]
+        [calibrator.decide(calibrator.probability(x), "sensitive") == "tumor" for x in honest * 3]
     )
     assert found[tumor].mean() == pytest.approx(0.95, abs=0.002)
-    called = np.array([scale.probability(x) >= scale.specific for x in honest * 3])
+    called = np.array([calibrator.probability(x) >= calibrator.specific for x in honest * 3])
     assert called[~tumor].mean() == pytest.approx(0.05, abs=0.002)
-    assert 0.5 - 0.06 < scale.balanced < 0.5 + 0.06
+    assert 0.5 - 0.06 < calibrator.balanced < 0.5 + 0.06
 
 
 def test_validation_figures_by_hand():
@@ -281,5 +281,5 @@ def test_weights_of_a_run_start_another(tmp_path):
 
 def test_a_scale_knows_how_many_of_its_scans_are_refused():
     found = [Findings("a", status) for status in ("scored", "refused", "scored", "failed")]
-    scale = with_refusals(Calibrator(1.5), found)
-    assert (scale.temperature, scale.judged, scale.refused) == (1.5, 3, 1)
+    calibrator = with_refusals(Calibrator(1.5), found)
+    assert (calibrator.temperature, calibrator.judged, calibrator.refused) == (1.5, 3, 1)

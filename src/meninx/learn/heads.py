@@ -1,4 +1,4 @@
-"""Which rows of a manifest are whole heads that others can be simulated from."""
+"""Choose the rows of a manifest that are real heads for augmented heads."""
 
 from meninx.data.manifest import Picture
 from meninx.synthesis.packed_heads import RealHead

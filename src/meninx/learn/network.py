@@ -248,10 +248,10 @@ def pair_like(convolution: nn.Conv2d, rank: int) -> nn.Sequential:
 
 
 def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Split those convolutions of a network in two that are two among some weights.
+    """Factorize those convolutions of a network that are factorized in some weights.
 
     Args:
-        network: Changed in place, where needed; its weights are random there.
+        network: Network to change in place; factorized convolutions get random weights.
         weights: Weights by name, of a network that may have been factorized.
     """
     for name, module in list(network.named_modules()):
@@ -262,10 +262,10 @@ def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network weights, and the shape that goes with them.
+    """Set the weights of a network, after factorizing it as they are.
 
     Args:
-        network: Changed in place.
+        network: Network to change in place.
         weights: Weights by name, of the same architecture, which may have been factorized.
 
     Raises:
