@@ -32,7 +32,7 @@ from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice, stable_uid
 
 HEADS, HOSTILE_EVERY, SLICES = 20, 25, 3

@@ -18,7 +18,7 @@ from meninx.detect.detector import Detector, score_path
 from meninx.detect.loading import load_detector
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import write_dicom
 
 # Different pictures, written again and again under other names: reading costs what it costs.

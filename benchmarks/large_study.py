@@ -26,7 +26,7 @@ import numpy as np
 from meninx.assess.speed import machine
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice, stable_uid
 from meninx.web.accounts import Reader, add_token, add_user
 from meninx.web.database import migrate, open_database, sessions_of

@@ -25,7 +25,7 @@ from meninx.assess.speed import machine, make_inputs
 from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import peer_of
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice, write_dicom
 
 QUIET, RUNS = 1.0, 5

@@ -27,7 +27,7 @@ from meninx.scan.geometry import RAS_TO_LPS
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import Grid, grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice
 
 AFFINE_TOLERANCE_MM = 1e-3

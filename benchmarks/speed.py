@@ -20,7 +20,7 @@ from pathlib import Path
 from meninx.assess.speed import peak_megabytes
 from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 
 RUNS = 7

@@ -25,7 +25,7 @@ import httpx2
 import numpy as np
 
 from meninx.assess.speed import machine, make_inputs
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from meninx.web.accounts import ADMINISTRATOR, add_user
 from meninx.web.database import DONE, Study, migrate, now, open_database, sessions_of

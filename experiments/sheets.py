@@ -7,7 +7,7 @@ from PIL import Image
 
 from meninx.detect.loading import load_detector
 from meninx.render.bundle import Bundle
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 
 COUNT, FIRST_SEED, COLUMNS, WIDTH = 10, 600, 5, 420
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, select_autoescape
 
-from meninx.assess.pages import embedded
+from meninx.assess.offline_page import embedded
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from meninx.detect.loading import load_detector
 from meninx.render.heatmap import gray_picture, overlay, slice_heatmap
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 
 SETS = {
     "brats18 FLAIR": ("brats18", "flair", "tumor-mask"),

@@ -1,7 +1,7 @@
-"""Compare candidates for the shipped detector by people that they never saw.
+"""Compare candidates for the shipped detector on held-out people.
 
-Each candidate is trained twice, once on each half of the people (release/people.py), and judged
-by the other half; one number decides, as docs/evidence.md wrote down before the first training.
+Each candidate is trained twice, once on each half of the people (release/people.py), and scored on
+the other half; one number decides, as docs/evidence.md wrote down before the first training.
 Several trainings share one GPU. Run: python release/candidates.py PACK ... --output RUNS
 """
 
@@ -31,16 +31,18 @@ from meninx.learn.training import train_unpacked, training_device
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
 CANDIDATES = Path(__file__).with_suffix(".toml")
-# Of release/people.py: what each half leaves out.
+# Folds of release/people.py that each half leaves out.
 HALVES = {"a": (5, 6), "b": (5, 7)}
 PEOPLE_FOLD = {"a": 6, "b": 7}
 SEQUENCES = ("FLAIR", "T1", "T1c")
-# Slices that count, as for volumes: half of the fullest one's head, tumor on 0.08 % or on nothing.
+# Smallest share of the fullest slice's head, and of a slice's tumor if there is one, for a slice to
+# count; the same as for volumes.
 MIN_HEAD, MIN_TUMOR = 0.5, 0.0008
 HOTTEST_SLICES = 3
-# Weight of tumor-free people's scans against those with tumor in the number that decides.
+# Weight of the AUROC of scans in the number that decides.
 PENALTY = 0.5
-JUDGED = "judged.json"
+# File of a run folder with the scores of its held-out people.
+SCORED = "judged.json"
 
 
 def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
@@ -75,8 +77,8 @@ def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def judged(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
-    """Return, for every scan, its slices' labels and scores, by sequence."""
+def scored(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+    """Return the labels and scores of the slices of every scan, by sequence."""
     flat = np.sort(cells.reshape(len(cells), -1), axis=1)
     scores = flat[:, -CellNetwork.top_cells :].mean(1)
     heads = (dataset.depth > 0).flatten(1).float().mean(1).numpy()
@@ -88,7 +90,7 @@ def judged(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str,
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (source, person, sequence), members in stacks.items():
         own = np.array(members)
-        sick = any(dataset.facts[index].kind != TUMOR_FREE for index in members)
+        has_tumor = any(dataset.facts[index].kind != TUMOR_FREE for index in members)
         counted = heads[own] >= MIN_HEAD * heads[own].max()
         counted &= (covered[own] == 0) | (covered[own] >= MIN_TUMOR)
         peaks = []
@@ -99,7 +101,7 @@ def judged(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str,
             peaks.append(bool(dataset.mask[index, place[0], place[1]] > 127))
         found[sequence].append(
             {
-                "source": source, "person": person, "tumor": sick,
+                "source": source, "person": person, "tumor": has_tumor,
                 "slices": (covered[own][counted] > 0).tolist(),
                 "scores": scores[own][counted].astype(float).tolist(),
                 "scan": float(np.sort(scores[own])[-HOTTEST_SLICES:].mean()), "peaks": peaks,
@@ -109,28 +111,29 @@ def judged(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str,
 
 
 def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
-    """Return a candidate's figures over the people of both halves, and the one that decides."""
+    """Return a candidate's figures over the people of both halves, with the number that decides."""
     result: dict[str, Any] = {}
     within_all, scans_all = [], []
     for sequence in SEQUENCES:
         pooled, within, scans, peaks = [], [], [], []
         for half in halves:
-            sick = [one for one in half.get(sequence, []) if one["tumor"]]
-            if not sick:
+            tumors = [one for one in half.get(sequence, []) if one["tumor"]]
+            if not tumors:
                 continue
             pooled.append(
                 auroc(
-                    np.concatenate([one["slices"] for one in sick]),
-                    np.concatenate([one["scores"] for one in sick]),
+                    np.concatenate([one["slices"] for one in tumors]),
+                    np.concatenate([one["scores"] for one in tumors]),
                 )
             )
-            within += [auroc(np.array(one["slices"]), np.array(one["scores"])) for one in sick]
-            peaks += [peak for one in sick for peak in one["peaks"]]
-            # Tumor-free people have hardly a T1c: every other sequence of theirs stands against it.
+            within += [auroc(np.array(one["slices"]), np.array(one["scores"])) for one in tumors]
+            peaks += [peak for one in tumors for peak in one["peaks"]]
+            # Tumor-free people have hardly any T1c, so tumors in T1c are compared with all of their
+            # sequences.
             free = [one["scan"] for name in half for one in half[name]
                     if not one["tumor"] and (name == sequence or sequence == "T1c")]  # fmt: skip
-            values = np.array([one["scan"] for one in sick] + free)
-            scans.append(auroc(np.arange(len(values)) < len(sick), values))
+            values = np.array([one["scan"] for one in tumors] + free)
+            scans.append(auroc(np.arange(len(values)) < len(tumors), values))
         if not pooled:
             continue
         result[sequence] = {
@@ -150,11 +153,11 @@ class Job:
     """One training.
 
     Args:
-        packs: What it learns from.
-        recipe: All choices.
+        packs: Packs of training slices.
+        recipe: Recipe with all settings.
         folder: Run folder; packs are unpacked beside it.
-        half: That it leaves out and is judged by; empty for all people.
-        weights: To start from; None for random ones.
+        half: Name of the half that it leaves out and is scored on; empty for all people.
+        weights: File of the first weights; None for random ones.
     """
 
     packs: Sequence[Path]
@@ -165,19 +168,19 @@ class Job:
 
 
 def trained(job: Job) -> None:
-    """Train one network, and judge it by the people of the half that it left out."""
+    """Train one network, and score the people of the half that it left out."""
     job.folder.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
-        # Several trainings at a time would write over each other's bars.
+        # Progress bars of several trainings would overwrite each other.
         sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
         torch.set_num_threads(2)
     whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
     weights = train_unpacked(whole, job.recipe, job.folder, job.weights)
-    if job.half and not (job.folder / JUDGED).is_file():
+    if job.half and not (job.folder / SCORED).is_file():
         folds = {one.fold for one in whole.facts} - {PEOPLE_FOLD[job.half]}
         own = whole.without_folds(folds)
-        found = judged(own, cell_logits(weights, own, job.recipe.preprocessing.size))
-        (job.folder / JUDGED).write_text(json.dumps(found))
+        found = scored(own, cell_logits(weights, own, job.recipe.preprocessing.size))
+        (job.folder / SCORED).write_text(json.dumps(found))
 
 
 def run_all(jobs: Sequence[Job], at_once: int) -> None:
@@ -208,15 +211,15 @@ def main() -> None:
     ]
     unpack(options.packs, options.output / "unpacked")  # once, before processes ask for it
     run_all(jobs, options.at_once)
-    found = {name: figures(judged_halves(folder, name)) for name in recipes}
+    found = {name: figures(scored_halves(folder, name)) for name in recipes}
     for name, own in found.items():
         print(name, json.dumps(own))
     (options.output / "candidates.json").write_text(json.dumps(found, indent=1))
 
 
-def judged_halves(output: Path, name: str) -> list[dict[str, Any]]:
-    """Return how the two networks of a name were judged, each by people that it never saw."""
-    return [json.loads((output / f"{name}-{half}" / JUDGED).read_text()) for half in HALVES]
+def scored_halves(output: Path, name: str) -> list[dict[str, Any]]:
+    """Return the scores of the two networks of a name, each on its held-out people."""
+    return [json.loads((output / f"{name}-{half}" / SCORED).read_text()) for half in HALVES]
 
 
 if __name__ == "__main__":

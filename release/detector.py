@@ -1,7 +1,7 @@
 """Train the shipped detector: on all people, and on each half of them for its calibration.
 
-Both stages of recipes/meninx.toml, from packs alone; stopped at any moment and
-started again, it goes on. A GPU takes all trainings at once, a CPU one after the other. Run: python
+Trains both stages of recipes/meninx.toml from packs. A run that was stopped goes on when it is
+started again. A GPU takes all trainings at once, a CPU one after the other. Run: python
 release/detector.py PACK ... --output RUNS [--seeds 2]
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from candidates import HALVES, RECIPE, Job, changed, figures, judged_halves, on_half, run_all
+from candidates import HALVES, RECIPE, Job, changed, figures, on_half, run_all, scored_halves
 
 from meninx.learn.module import DetectorTraining
 from meninx.learn.packing import unpack
@@ -47,7 +47,7 @@ def jobs_of(
 
 
 def seconds_a_slice(recipe: Recipe) -> float:
-    """Return how long a slice takes here, forth and back, augmentation left out."""
+    """Return the time of a forward and backward pass of a slice here, seconds."""
     device, size = training_device(), recipe.training_size
     network = DetectorTraining(recipe).network.to(device)
     x = torch.zeros(recipe.training.batch_size // 4, 3, size, size, device=device)
@@ -83,7 +83,7 @@ def main() -> None:
     unpack(options.packs, options.output / "unpacked")
     for part, jobs in zip(PARTS, parts, strict=True):
         run_all(jobs, options.at_once)
-        print(part, json.dumps(figures(judged_halves(options.output / part, "half"))), flush=True)
+        print(part, json.dumps(figures(scored_halves(options.output / part, "half"))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Train the shipped detector again, calibrate it and make its file: `make detector`, which packs what it
-# learns from first. What is whole is taken as it is; what was stopped goes on. On a machine with a GPU
+# Train the shipped detector again, calibrate it and make its file: `make detector`, which packs its
+# training data first. Finished steps are kept; stopped ones go on. On a machine with a GPU
 # and nothing else than Python, PyTorch and its wheels, run the first command alone, with the two packs.
 set -eu
 python=.venv/bin/python

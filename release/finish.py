@@ -1,7 +1,7 @@
-"""Make a detector of trained weights: factorize, name types, learn what is familiar, export.
+"""Make a detector of trained weights: factorize, fit types and the OOD model, export.
 
-Works on packed slices, as the training did. Scales are fitted afterwards, by people that were held
-out (release/held_out_people.py). Run: python release/finish.py PACK ... --weights FILE
+Works on packed slices, as the training did. Calibrators are fitted afterwards, on held-out people
+(release/held_out_people.py). Run: python release/finish.py PACK ... --weights FILE
 --manifest PEOPLE.csv --heads FOLDER --output RUN [--leave-out 1 5 6]
 """
 
@@ -13,7 +13,7 @@ from meninx.data.manifest import read_manifest
 from meninx.detect.calibration import Calibration
 from meninx.learn.build_detector import BuildOptions, build_detector
 from meninx.learn.compress import KEPT
-from meninx.learn.export import Origin, load_weights
+from meninx.learn.export import TrainingData, load_weights
 from meninx.learn.network import CellNetwork
 from meninx.learn.packing import unpack
 from meninx.learn.recipe import read_recipe
@@ -47,9 +47,11 @@ def main() -> None:
     learned = manifest.without_fold(*options.leave_out)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / DETECTOR_NAME
-    origin = Origin(manifest.sha256, tuple(hashes_of(learned, [])), bool(manifest.leaks))
+    training_data = TrainingData(
+        manifest.sha256, tuple(hashes_of(learned, [])), bool(manifest.leaks)
+    )
     build_detector(
-        network, recipe, slices, path, origin, calibration=Calibration(),
+        network, recipe, slices, path, training_data, calibration=Calibration(),
         heads=[head.path for head in heads], options=BuildOptions(options.kept, types=True),
     )  # fmt: skip
     print(path)

@@ -1,4 +1,4 @@
-"""Measure and calibrate by people that networks never saw, each half by the network of the other.
+"""Measure and calibrate on held-out people, each half by the network of the other.
 
 Writes the figures, and the calibration that release/ship.py puts into the detector. Run: python
 release/held_out_people.py PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
@@ -33,12 +33,12 @@ from meninx.learn.people import fit_people
 from meninx.synthesis.packed_heads import packed_heads
 from meninx.synthesis.simulated_scans import tumor_free_studies
 
-# Folds of release/people.py, by the detector that left each out.
+# Folds of release/people.py that the two detectors leave out, in order.
 FOLDS = (6, 7)
 SEQUENCES = ("FLAIR", "T1", "T1c")
-# Heads made from each held-out person's, as T1 with contrast agent: no tumor-free person has one.
+# Augmented heads of each held-out person, in T1c, which no tumor-free person has.
 HEADS_EACH = 2
-# Slices whose tumor covers so much of the head count as large.
+# Share of the head from which on a slice's tumor counts as large.
 LARGE = 0.03
 FIGURES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
     "pooled": pooled_auroc, "within": within_auroc, "peak": peak_share,
@@ -48,11 +48,11 @@ FIGURES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Half:
-    """People that one network never saw, scored by it.
+    """Held-out people of one network, scored by it.
 
     Args:
-        cases: Their scans.
-        simulated: Tumor-free heads made from theirs, in T1 with contrast agent.
+        cases: Scored scans of these people.
+        simulated: Findings of augmented heads of these people, tumor-free, in T1c.
     """
 
     cases: list[Case]
@@ -60,7 +60,7 @@ class Half:
 
 
 def scored_half(detector: Detector, manifest: Manifest, fold: int, heads: Path) -> Half:
-    """Score the people of a fold, and heads simulated from theirs."""
+    """Score the people of a fold, and augmented heads of them."""
     cases = score_cases(detector, manifest.fold(fold), workers=2)
     own = [head.path for head in packed_heads(heads) if head.fold == fold]
     made = [detector.score(scan) for scan in tumor_free_studies("T1c", own, HEADS_EACH)]
@@ -68,7 +68,7 @@ def scored_half(detector: Detector, manifest: Manifest, fold: int, heads: Path) 
 
 
 def results_of(cases: Sequence[Case], sequence: str, site: str = "") -> list[VolumeResult]:
-    """Return the slices of tumor patients' scans against their masks."""
+    """Return the comparison of tumor patients' scans with their masks."""
     return [
         case.volume for case in cases
         if case.volume is not None and case.picture.tumor
@@ -116,14 +116,14 @@ def answered(
         for case in half.cases:
             row, found = case.picture, case.findings
             people[row.person].append(case)
-            told = {"scan": row.id, "person": row.person, "site": row.site, "tumor": row.tumor,
-                    "sequence": row.sequence, "status": found.status, "reason": found.reason,
-                    "logit": found.logit}  # fmt: skip
+            answers = {"scan": row.id, "person": row.person, "site": row.site, "tumor": row.tumor,
+                       "sequence": row.sequence, "status": found.status, "reason": found.reason,
+                       "logit": found.logit}  # fmt: skip
             if found.logit is not None:
                 calibrator = calibration.of(volume=True, sequence=found.sequence)
                 answer = calibrator.answer(found.logit, "balanced", DEFAULT_COVERAGE)
-                told |= {"decision": answer.decision, "probability": answer.probability}
-            scans.append(told)
+                answers |= {"decision": answer.decision, "probability": answer.probability}
+            scans.append(answers)
         for person, cases in people.items():
             usable = [case.findings for case in cases if case.findings.status == "scored"]
             if len({one.sequence for one in usable}) < 2:
@@ -141,8 +141,8 @@ def answered_by_all_others(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and studies calibrated by all other people, of both halves.
 
-    Nearer to what ships than the calibrators of the other half alone, which know no scan of a
-    person's source; what judges is still a network that never saw it.
+    This is closer to the shipped calibration than one by the other half alone, which has no scan
+    of a person's source. The network is still one that was not fitted on that source.
     """
     cases = [case for half in halves for case in half.cases]
     simulated = [one for half in halves for one in half.simulated]
@@ -151,28 +151,28 @@ def answered_by_all_others(
         own = [case for case in cases if case.picture.person == person]
         others = [case for case in cases if case.picture.person != person]
         calibration = fit_people(others, simulated)
-        told = answered([Half(own, []), Half([], [])], [calibration, calibration])
-        scans += told[0]
-        studies += told[1]
+        own_scans, own_studies = answered([Half(own, []), Half([], [])], [calibration, calibration])
+        scans += own_scans
+        studies += own_studies
     return scans, studies
 
 
-def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return how many were answered how, and the shares that the targets are about."""
-    answers = [one.get("decision") or one["status"] for one in told]
-    person = np.unique([one["person"] for one in told], return_inverse=True)[1]
+def counts(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the number of each answer, and its share over people."""
+    answers = [one.get("decision") or one["status"] for one in rows]
+    person = np.unique([one["person"] for one in rows], return_inverse=True)[1]
     shares = {
         name: share_interval(np.array([one == name for one in answers]), person).as_json()
         for name in ("tumor", "refer", "no_tumor", "refused")
     }
-    return {"scans": len(told), "people": int(person.max()) + 1,
+    return {"scans": len(rows), "people": int(person.max()) + 1,
             "answers": dict(Counter(answers)), "shares": shares}  # fmt: skip
 
 
-def answer_figures(told: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield what became of tumor patients and tumor-free people, by sequence and site."""
-    for sick, name in ((True, "tumor"), (False, "tumor-free")):
-        own = [one for one in told if one["tumor"] == sick]
+def answer_figures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the answers to tumor patients and tumor-free people, by sequence and site."""
+    for has_tumor, name in ((True, "tumor"), (False, "tumor-free")):
+        own = [one for one in rows if one["tumor"] == has_tumor]
         yield name, counts(own)
         for key in ("sequence", "site"):
             for value in sorted({str(one[key]) for one in own if key in one}):
@@ -180,7 +180,7 @@ def answer_figures(told: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def answers(halves: Sequence[Half]) -> dict[str, Any]:
-    """Return what became of whole scans and studies, calibrated by the other half and by others."""
+    """Return the answers to scans and studies, calibrated by the other half and by all others."""
     calibrations = [fit_people(half.cases, half.simulated) for half in halves]
     scans, studies = answered(halves, calibrations)
     by_others = answered_by_all_others(halves)

@@ -1,4 +1,4 @@
-"""Pack what the shipped detector learns from: slices of all people and pictures, and whole heads.
+"""Pack the training data of the shipped detector: slices of all people and pictures, real heads.
 
 Run: python release/pack.py PEOPLE.csv --data FOLDER --output RUNS; then release/simulate.py.
 """
@@ -16,9 +16,9 @@ from meninx.scan.reading import read_one
 from meninx.synthesis.packed_heads import PACKED_HEAD_SUFFIX, RealHead, pack_head
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
-# Healthy heads of no collection.
+# Tumor-free heads that belong to no collection.
 SINGLE_HEADS = {"colin27": "templates/colin27-t1.nii.gz", "child": "dicom/healthy-child-t1"}
-# Slices of all people then take 43 MiB.
+# WebP quality with which the slices of all people take 43 MiB.
 QUALITY = 66
 
 

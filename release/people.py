@@ -1,9 +1,9 @@
-"""Join the collections that the shipped detector learns from into one manifest of people.
+"""Join the collections of the shipped detector's training into one manifest of people.
 
-Two halves of the people, each of one hospital and of other tumor-free sources, stand against each
-other: a network that learned from one half is judged by the other. Their folds:
+There are two halves of the people, each of one hospital and of other tumor-free sources. A network
+that learned from one half is measured on the other. Their folds:
 
-    1     pictures that nothing is ever learned from (curated/, fold 1)
+    1     pictures that no network ever learns from (curated/, fold 1)
     2..4  pictures (curated/)
     5     Cheng's fold 5, left out of the two networks that are compared
     6     people that only the first network leaves out: hospital HT, multiple sclerosis, slabs, old
@@ -29,12 +29,12 @@ SITE_FOLDS = {
     "ds002748": SECOND_HALF, "tdveale/swm_ribbon": SECOND_HALF, "niivue/niivue": SECOND_HALF,
     "neurolabusc/py_synthsr": SECOND_HALF,
 }  # fmt: skip
-# Of the old people, by name: up to here the first half, which the second network leaves out.
+# Last of the old people, by name, of the first half, which the second network leaves out.
 LAST_OF_FIRST_HALF = "nichart-09"
 
 
 def fold_of(picture: Picture) -> int:
-    """Return the fold that a person's scans lie in."""
+    """Return the fold of a person's scans."""
     if picture.person.startswith("nichart"):
         return SECOND_HALF if picture.person <= LAST_OF_FIRST_HALF else FIRST_HALF
     return SITE_FOLDS[picture.site]
@@ -44,7 +44,7 @@ def people(data: Path, *, with_lgg: bool = True) -> Iterator[Picture]:
     """Yield the rows of the collections whose people are known."""
     for folder in (*(("lgg",) if with_lgg else ()), "tumor-free"):
         for row in read_rows_of_table(data / folder / "manifest.csv"):
-            # A person's scans never part, so their group needs no look for copies.
+            # A person's scans stay together, so copies need not be searched for their groups.
             yield replace(row, id=f"{folder}/{row.id}", group=f"person {row.person}",
                           source=folder, fold=fold_of(row))  # fmt: skip
 

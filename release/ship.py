@@ -2,9 +2,8 @@
 
 Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
 detector.safetensors to src/meninx/weights, writes the detector in 8-bit integers beside them, and
-the SHA-256 of all. What is to be
-measured on that fold is measured before. Then measure again: experiments/volumes.py, speed.py and
-figures.py. Run: python release/ship.py RUN MANIFEST --fold N
+the SHA-256 of all. Measure on that fold before. Then measure again: experiments/volumes.py,
+speed.py and figures.py. Run: python release/ship.py RUN MANIFEST --fold N
 """
 
 import argparse
@@ -23,8 +22,8 @@ from meninx.learn.export import recalibrate
 from meninx.learn.formats import export
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "meninx" / "weights"
-LARGEST_MB = 25
-# That another format is calibrated and checked with.
+MAX_MB = 25
+# Number of pictures with which another format is calibrated and checked.
 PICTURES = 400
 
 
@@ -40,8 +39,8 @@ def main() -> None:
     for suffix in (".onnx", ".safetensors"):
         source, target = options.run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"
         megabytes = source.stat().st_size / 1e6
-        if megabytes > LARGEST_MB:
-            raise SystemExit(f"{source}: {megabytes:.1f} MB, at most {LARGEST_MB} go in")
+        if megabytes > MAX_MB:
+            raise SystemExit(f"{source}: {megabytes:.1f} MB, expected at most {MAX_MB} MB")
         shutil.copyfile(source, target)
         if suffix == ".onnx":
             if options.calibration is not None:
@@ -75,12 +74,12 @@ def write_sums() -> None:
 
 
 def calibrate(path: Path, manifest: Path, fold: int) -> None:
-    """Fit the calibrator of pictures on a fold that was not learned from."""
+    """Fit the calibrator of pictures on a fold that the detector was not fitted on."""
     detector = Detector(path, threads=1)
     collection = read_manifest(manifest)
     pictures = collection.fold(fold)
-    never_seen, _ = unseen(detector, collection)
-    if not {picture.id for picture in pictures} <= {picture.id for picture in never_seen}:
+    held_out, _ = unseen(detector, collection)
+    if not {picture.id for picture in pictures} <= {picture.id for picture in held_out}:
         raise SystemExit(f"{path}: fold {fold} of {manifest} was learned from")
     calibrator = fit_pictures(score_cases(detector, pictures, workers=2))
     hashes = [sha256_of(picture.picture) for picture in pictures]

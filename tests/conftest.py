@@ -11,7 +11,7 @@ import pytest
 from meninx.scan.geometry import Plane, affine_of_stack
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import Grid, grid_of
-from meninx.synthesis.studies import Study, make_study
+from meninx.synthesis.phantom_studies import PhantomStudy, make_study
 
 # Row and column cosines of an oblique plane, turned about all three axes.
 OBLIQUE = np.linalg.qr(np.array([[1.0, 0.1, 0.2], [-0.15, 1.0, 0.1], [-0.2, -0.1, 1.0]]).T)[0].T
@@ -87,12 +87,12 @@ def coarse_grid(plane: Plane) -> Grid:
 
 
 @pytest.fixture(scope="session")
-def sick(head_grid: Grid) -> Study:
+def sick(head_grid: Grid) -> PhantomStudy:
     return make_study("sick", 7, "glioma", "T1c", "axial", head_grid)
 
 
 @pytest.fixture(scope="session")
-def healthy(head_grid: Grid) -> Study:
+def healthy(head_grid: Grid) -> PhantomStudy:
     return make_study("healthy", 8, None, "T2", "axial", head_grid)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meninx.assess.audit import audit
 from meninx.assess.cases import score_cases, unseen
+from meninx.assess.data_audit import audit
 from meninx.assess.evaluation import evaluate_cases
 from meninx.assess.volumes import measure_volume, peak_share, pooled_auroc
 from meninx.data.duplicates import find_duplicates

@@ -6,7 +6,7 @@ from PIL import Image
 
 from meninx.scan.nifti import write_nifti
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice
 
 SERIES, SLICES = 5, 3

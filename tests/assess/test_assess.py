@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from meninx.assess.metrics import auroc
-from meninx.assess.report import Entry, write_report
+from meninx.assess.report import ReportEntry, write_report
 from meninx.assess.volumes import (
     bootstrap_interval,
     measure_volume,
@@ -47,7 +47,9 @@ def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
     evil = UnreadableFile("broken <b>file</b>", place="<script>alert(1)</script>.dcm")
     failed = Findings.of_error(evil, detector.model)
     path = tmp_path / "report.html"
-    write_report([Entry(found, picture), Entry(failed, None)], detector.card, "0" * 64, path)
+    write_report(
+        [ReportEntry(found, picture), ReportEntry(failed, None)], detector.card, "0" * 64, path
+    )
     page = path.read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from meninx.assess.audit import audit, write_audit
 from meninx.assess.cases import Case, score_cases, unseen
 from meninx.assess.claim import checklist
+from meninx.assess.data_audit import audit, write_audit
 from meninx.assess.evaluation import evaluate_cases
 from meninx.assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
 from meninx.assess.shortcuts import probe_shortcuts
@@ -18,7 +18,7 @@ from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
 from meninx.detect.model_card import SEEN_DIGITS
 from meninx.errors import DataError
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 

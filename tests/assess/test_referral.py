@@ -18,7 +18,7 @@ def test_errors_are_counted_among_what_is_answered():
     assert point.referred.value == 1 / 4
     assert point.risk.value == 1 / 3
     assert point.tumors_kept.value == 2 / 3
-    assert point.healthy_kept.value == 1.0
+    assert point.tumor_free_kept.value == 1.0
     assert point.risk.low < point.risk.value < point.risk.high
 
 

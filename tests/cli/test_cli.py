@@ -16,7 +16,7 @@ from meninx.cli import VERBS, app
 from meninx.cli.output import file_stem
 from meninx.detect.loading import shipped_detector
 from meninx.scan.nifti import write_nifti
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_dicom, write_studies
 from tests.conftest import coarse_grid
 

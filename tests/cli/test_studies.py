@@ -15,7 +15,7 @@ from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.learn.export import recalibrate
 from meninx.scan.nifti import write_nifti
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import write_dicom
 
 RUN = CliRunner()

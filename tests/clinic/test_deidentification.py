@@ -15,7 +15,7 @@ from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, cl
 from meninx.errors import UnsupportedScan
 from meninx.scan.reading import read_scans
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice, write_dicom
 from tests.scan.dicom_making import enhanced, save
 

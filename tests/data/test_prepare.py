@@ -12,7 +12,7 @@ from meninx.data.manifest import Picture, read_manifest, write_manifest
 from meninx.data.prepare import load_data, prepare, ranges, read_stack
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.synthesis.phantom import Phantom, grid_of
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 

@@ -27,7 +27,7 @@ from pydicom.sequence import Sequence
 from meninx.scan.geometry import affine_of_stack
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice
 
 WIDTH, HEIGHT, SLICES = 96, 88, 4

@@ -81,11 +81,11 @@ def test_decoys_change_pictures_and_are_no_tumors(batch):
 
 def test_painted_lesions_are_in_the_mask(batch):
     torch.manual_seed(3)
-    painted = RandomSyntheticLesion(1.0)(batch)
-    assert (painted.tumor_type == -1).all()
+    synthetic = RandomSyntheticLesion(1.0)(batch)
+    assert (synthetic.tumor_type == -1).all()
     for index in range(3, 6):
-        inside = painted.mask[index] > 0.5
-        assert (painted.image[index] - batch.image[index]).abs()[:, inside[0]].mean() > 0.03
+        inside = synthetic.mask[index] > 0.5
+        assert (synthetic.image[index] - batch.image[index]).abs()[:, inside[0]].mean() > 0.03
 
 
 def test_stripping_takes_the_outside_and_its_mask(batch):

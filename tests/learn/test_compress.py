@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from meninx.detect.calibration import Calibration
 from meninx.learn.compress import RANK_STEP, factorize
-from meninx.learn.export import Origin, export_detector, load_weights
+from meninx.learn.export import TrainingData, export_detector, load_weights
 from meninx.learn.module import DetectorTraining
 from meninx.learn.network import CellNetwork, take_shape
 from meninx.learn.recipe import Recipe
@@ -92,7 +92,7 @@ def test_a_convolution_stays_where_two_would_cost_as_much(slices: Tensor) -> Non
 def test_factorized_weights_are_loaded_into_a_whole_network(slices: Tensor, tmp_path: Path) -> None:
     network = thin_network()
     factorize(network, slices, kept=0.9)
-    export_detector(network, Recipe(), Calibration(), tmp_path / "d.onnx", Origin("0" * 64))
+    export_detector(network, Recipe(), Calibration(), tmp_path / "d.onnx", TrainingData("0" * 64))
     other = CellNetwork().eval()
     load_weights(other, tmp_path / "d.safetensors")
     with torch.inference_mode():

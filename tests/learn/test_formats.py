@@ -9,7 +9,7 @@ from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import ModelError
 from meninx.learn.formats import FORMATS, change_between, export, inputs_of
 from meninx.scan.reading import read_scans
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 

@@ -30,7 +30,7 @@ from meninx.learn.crossvalidation import (
     train_folds,
 )
 from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts
-from meninx.learn.export import Origin, export_detector
+from meninx.learn.export import TrainingData, export_detector
 from meninx.learn.initialization import fill_from_shipped, initialize
 from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx.learn.merging import merge
@@ -39,7 +39,7 @@ from meninx.learn.provenance import seen_before
 from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
@@ -163,7 +163,7 @@ def test_what_first_weights_have_seen_stays_seen(labeled, pooled, trained, tmp_p
 def test_resuming_before_the_first_epoch_takes_the_weights_that_were_asked_for(
     labeled, pooled, tmp_path
 ):
-    with pytest.raises(ModelError, match="no such file of weights"):
+    with pytest.raises(ModelError, match="there is no such file"):
         train(
             read_manifest(labeled), read_recipe(pooled), tmp_path / "run", resume=True,
             weights=tmp_path / "gone.safetensors",
@@ -363,19 +363,19 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path):
     (tmp_path / "r.toml").write_text(NOTHING_HELD_OUT.format(epochs=1, batch=8, ema=0.0))
     recipe = read_recipe(tmp_path / "r.toml")
     first = build_network("pooled")
-    origin = Origin("x", ("ab" * 32,))
-    export_detector(first, recipe, Calibration(), tmp_path / "first.onnx", origin)
+    training_data = TrainingData("x", ("ab" * 32,))
+    export_detector(first, recipe, Calibration(), tmp_path / "first.onnx", training_data)
     files = train_folds(manifest, recipe, tmp_path, weights=tmp_path / "first.safetensors")
     assert sorted(files) == list(manifest.folds)
     cases = score_out_of_fold(manifest, files)
     assert len(cases) == len(manifest.pictures)
-    scale = calibrate_out_of_fold(cases, files)
-    scales = [load_detector(path).card.calibration.picture for path in files.values()]
-    assert all(one != Calibrator() for one in scales)
-    assert len({one.temperature for one in scales}) > 1
-    merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, scale)
+    calibrator = calibrate_out_of_fold(cases, files)
+    calibrators = [load_detector(path).card.calibration.picture for path in files.values()]
+    assert all(one != Calibrator() for one in calibrators)
+    assert len({one.temperature for one in calibrators}) > 1
+    merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, calibrator)
     card = load_detector(merged).card
-    assert card.calibration.picture == scale
+    assert card.calibration.picture == calibrator
     # What any of them has seen, the merged one has: all pictures, and what the first weights saw.
     assert len(card.seen) == 1 + len({sha256_of(one.picture) for one in manifest.pictures})
     weights = [load_file(path.with_suffix(".safetensors")) for path in files.values()]

@@ -6,7 +6,7 @@ import pytest
 from meninx.detect.calibration import Calibrator, StudyCalibrator, answer_of
 from meninx.learn.validation import fit_study_calibrator, separation
 
-SCALES = {
+CALIBRATORS = {
     "T1": Calibrator(2.0, 0.6),
     "T1c": Calibrator(1.0, 0.3),
     "T2": Calibrator(),
@@ -23,8 +23,8 @@ def people(rng, count, missing=0.0):
     for sick in tumor:
         person = rng.normal(0, 0.5)
         logits = {
-            name: scale.temperature * (apart * sick + person + rng.normal())
-            for (name, apart), scale in zip(APART.items(), SCALES.values(), strict=True)
+            name: calibrator.temperature * (apart * sick + person + rng.normal())
+            for (name, apart), calibrator in zip(APART.items(), CALIBRATORS.values(), strict=True)
         }
         kept = {name: value for name, value in logits.items() if rng.random() >= missing}
         studies.append(kept or logits)
@@ -32,7 +32,7 @@ def people(rng, count, missing=0.0):
 
 
 def combined(found, study):
-    evidence = [(name, SCALES[name].evidence(logit)) for name, logit in study.items()]
+    evidence = [(name, CALIBRATORS[name].evidence(logit)) for name, logit in study.items()]
     return found.logit(evidence)
 
 
@@ -47,7 +47,7 @@ def test_separation_is_counted_in_standard_deviations():
 
 
 def test_a_sequence_is_worth_what_it_tells():
-    found = fit_study_calibrator(*people(np.random.default_rng(1), 2000), SCALES)
+    found = fit_study_calibrator(*people(np.random.default_rng(1), 2000), CALIBRATORS)
     measured = {name: found.weights[name] for name in APART}
     assert sum(measured.values()) == pytest.approx(1)
     assert measured["T1"] < 0.03
@@ -59,15 +59,15 @@ def test_a_sequence_is_worth_what_it_tells():
 def test_a_sequence_that_misleads_is_worth_nothing():
     studies, tumor = people(np.random.default_rng(2), 400)
     turned = [study | {"T2": -study["FLAIR"]} for study in studies]
-    assert fit_study_calibrator(turned, tumor, SCALES).weights["T2"] == 0
+    assert fit_study_calibrator(turned, tumor, CALIBRATORS).weights["T2"] == 0
 
 
 def test_temperatures_do_not_change_what_a_sequence_is_worth():
     studies, tumor = people(np.random.default_rng(3), 400)
-    other = SCALES | {"T2": Calibrator(7.0, 0.9)}
+    other = CALIBRATORS | {"T2": Calibrator(7.0, 0.9)}
     longer = [study | {"T2": 7.0 * study["T2"]} for study in studies]
     one, two = (
-        fit_study_calibrator(studies, tumor, SCALES),
+        fit_study_calibrator(studies, tumor, CALIBRATORS),
         fit_study_calibrator(longer, tumor, other),
     )
     assert one.weights == pytest.approx(two.weights)
@@ -75,14 +75,14 @@ def test_temperatures_do_not_change_what_a_sequence_is_worth():
 
 def test_little_to_measure_on_still_gives_a_scale():
     sick, well = {"T1": 1.0, "FLAIR": 2.0}, {"T1": -1.0}
-    found = fit_study_calibrator([sick, well], np.array([True, False]), SCALES)
+    found = fit_study_calibrator([sick, well], np.array([True, False]), CALIBRATORS)
     assert found.weights == {"unknown": 1.0}
     assert len(found.calibrator.tumor_logits) == 1
-    alone = fit_study_calibrator([sick, sick], np.array([True, True]), SCALES)
+    alone = fit_study_calibrator([sick, sick], np.array([True, True]), CALIBRATORS)
     assert alone.calibrator == Calibrator()
     # Nothing tells: all weigh alike.
     flat = [{"T1": value, "T2": value} for value in (0.0, 1.0, 2.0, 1.5)]
-    same = fit_study_calibrator(flat, np.array([True, False, False, True]), SCALES)
+    same = fit_study_calibrator(flat, np.array([True, False, False, True]), CALIBRATORS)
     assert same.weights == {"T1": 0.5, "T2": 0.5, "unknown": 0.5}
 
 
@@ -92,19 +92,19 @@ def test_fresh_people_keep_their_answer_as_often_as_promised(coverage, missing):
     rng = np.random.default_rng(4)
     kept = {True: [], False: []}
     for _ in range(60):
-        found = fit_study_calibrator(*people(rng, 200, missing), SCALES)
+        found = fit_study_calibrator(*people(rng, 200, missing), CALIBRATORS)
         for study, sick in zip(*people(rng, 100, missing), strict=True):
             decision = answer_of(found.calibrator.p_values(combined(found, study)), coverage)
             kept[bool(sick)].append(decision != ("no_tumor" if sick else "tumor"))
     for right in kept.values():
-        # 3,000 answers by 60 scales of 100 people a class: four standard errors of both.
+        # 3,000 answers by 60 calibrators of 100 people a class: four standard errors of both.
         error = np.sqrt(coverage * (1 - coverage) * (1 / 3000 + 1 / (60 * 100)))
         assert np.mean(right) >= coverage - 4 * error
 
 
 def test_more_series_tell_more():
     rng = np.random.default_rng(5)
-    found = fit_study_calibrator(*people(rng, 400), SCALES)
+    found = fit_study_calibrator(*people(rng, 400), CALIBRATORS)
     studies, tumor = people(rng, 2000)
     whole = np.array([combined(found, study) for study in studies])
     single = np.array([study["FLAIR"] for study in studies])

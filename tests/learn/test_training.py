@@ -17,7 +17,7 @@ from meninx.detect.loading import load_detector
 from meninx.detect.preprocessing import Preprocessing, crop_window_of
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.dataset import Facts, SliceDataset, examples_of
-from meninx.learn.export import Origin, export_detector, load_weights, recalibrate
+from meninx.learn.export import TrainingData, export_detector, load_weights, recalibrate
 from meninx.learn.losses import cell_targets
 from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
@@ -26,7 +26,7 @@ from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
 from meninx.learn.validation import Validation, best_threshold, fit_calibrator, with_refusals
 from meninx.scan.reading import read_one
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
@@ -83,7 +83,7 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     for parameter in network.parameters():
         parameter.data = parameter.data.half().float()
     path = tmp_path / "d.onnx"
-    export_detector(network, TINY, KNOWN, path, Origin("abc"))
+    export_detector(network, TINY, KNOWN, path, TrainingData("abc"))
     engine = Engine(path)
     x = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
     with torch.inference_mode():
@@ -189,15 +189,15 @@ def test_temperature_of_logits_that_are_too_sure():
     tumor = rng.random(4000) < 0.5
     honest = rng.normal(np.where(tumor, 1, -1), 1.0) * 2  # the log-odds of two unit Gaussians
     assert fit_calibrator(honest, tumor).temperature == pytest.approx(1, abs=0.15)
-    scale = fit_calibrator(honest * 3, tumor)
-    assert scale.temperature == pytest.approx(3, abs=0.4)
+    calibrator = fit_calibrator(honest * 3, tumor)
+    assert calibrator.temperature == pytest.approx(3, abs=0.4)
     found = np.array(
-        [scale.decide(scale.probability(x), "sensitive") == "tumor" for x in honest * 3]
+        [calibrator.decide(calibrator.probability(x), "sensitive") == "tumor" for x in honest * 3]
     )
     assert found[tumor].mean() == pytest.approx(0.95, abs=0.002)
-    called = np.array([scale.probability(x) >= scale.specific for x in honest * 3])
+    called = np.array([calibrator.probability(x) >= calibrator.specific for x in honest * 3])
     assert called[~tumor].mean() == pytest.approx(0.05, abs=0.002)
-    assert 0.5 - 0.06 < scale.balanced < 0.5 + 0.06
+    assert 0.5 - 0.06 < calibrator.balanced < 0.5 + 0.06
 
 
 def test_validation_figures_by_hand():
@@ -270,16 +270,16 @@ def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
 
 def test_weights_of_a_run_start_another(tmp_path):
     network, other = CellNetwork(), CellNetwork()
-    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", Origin("abc"))
+    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", TrainingData("abc"))
     load_weights(other, tmp_path / "d.safetensors")
     for first, second in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-3)
     (tmp_path / "bad.safetensors").write_bytes(b"words")
-    with pytest.raises(ModelError, match="no weights of this network"):
+    with pytest.raises(ModelError, match="not the weights of this network"):
         load_weights(other, tmp_path / "bad.safetensors")
 
 
 def test_a_scale_knows_how_many_of_its_scans_are_refused():
     found = [Findings("a", status) for status in ("scored", "refused", "scored", "failed")]
-    scale = with_refusals(Calibrator(1.5), found)
-    assert (scale.temperature, scale.judged, scale.refused) == (1.5, 3, 1)
+    calibrator = with_refusals(Calibrator(1.5), found)
+    assert (calibrator.temperature, calibrator.judged, calibrator.refused) == (1.5, 3, 1)

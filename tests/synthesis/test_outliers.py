@@ -1,20 +1,20 @@
 import numpy as np
 
-from meninx.synthesis.outliers import SIDE, outliers
+from meninx.synthesis.outliers import SIDE, synthetic_outliers
 from meninx.synthesis.simulated_scans import brainless_slices
 
 
 def test_outliers_are_gray_pictures_of_every_kind_and_depend_on_the_seed_alone():
     known = [np.random.default_rng(0).uniform(0, 900, (90, 70)).astype(np.float32)]
-    drawn = list(outliers(20, known, seed=4))
-    again = list(outliers(20, known, seed=4))
+    drawn = list(synthetic_outliers(20, known, seed=4))
+    again = list(synthetic_outliers(20, known, seed=4))
     for picture, same in zip(drawn, again, strict=True):
         assert picture.shape == (SIDE, SIDE)
         assert picture.dtype == np.float32
         assert 0 <= picture.min() < picture.max() <= 255
         assert np.array_equal(picture, same)
     assert len({picture.tobytes() for picture in drawn}) == 20
-    assert not np.array_equal(drawn[0], next(outliers(1, known, seed=5)))
+    assert not np.array_equal(drawn[0], next(synthetic_outliers(1, known, seed=5)))
 
 
 def test_slices_without_brain_show_something(monkeypatch):

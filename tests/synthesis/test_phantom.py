@@ -8,8 +8,8 @@ from meninx.scan.reading import read_scans
 from meninx.synthesis.anatomy import Head
 from meninx.synthesis.lesion import KINDS, Lesion
 from meninx.synthesis.phantom import ORIENTATIONS, Phantom, grid_of
+from meninx.synthesis.phantom_studies import make_studies, make_study
 from meninx.synthesis.shapes import SmoothNoise, ellipsoid
-from meninx.synthesis.studies import make_studies, make_study
 from meninx.synthesis.writing import dicom_slice, write_dicom, write_studies
 
 

@@ -13,7 +13,7 @@ from meninx.archive.run import Progress
 from meninx.archive.table import Table
 from meninx.archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, RowCounts, Tally
 from meninx.assess.intervals import wilson
-from meninx.assess.pages import embedded, render_page
+from meninx.assess.offline_page import embedded, render_page
 from meninx.assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
 from meninx.detect.detector import Detector
 

@@ -1,4 +1,4 @@
-"""Score labeled scans, of those that a detector may be judged by."""
+"""Score labeled scans that a detector was not fitted on."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +22,15 @@ from meninx.scan.scan import Scan
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Hold a labeled scan and what was said of it.
+    """A labeled scan and its findings.
 
     Args:
         picture: The manifest's row.
-        findings: Of it, without heat maps.
-        facts: What the shortcut probe may look at, by kind.
-        peak_inside: Whether the hottest voxel lies in the tumor; None where that can't be told.
-        volume: Its slices against its mask; None for pictures and volumes without a mask.
+        findings: Findings of the scan, without heat maps.
+        facts: Features of the shortcut probe, by kind: `intensity`, and `file` of pictures.
+        peak_inside: Whether the hottest voxel lies in the tumor; None without a mask.
+        volume: Comparison of its slices with its mask; None for pictures and for volumes without
+            a mask.
         members: Pictures of its stack; empty for a picture or a volume.
     """
 
@@ -44,40 +45,40 @@ class Case:
         """Read the scan again.
 
         Returns:
-            As it was scored.
+            The scan as it was scored.
 
         Raises:
-            InputError: If that is no longer possible.
+            InputError: If its files can no longer be read.
         """
         return read_stack(self.members)[0] if self.members else read_one(self.picture.picture)
 
     @property
     def is_right(self) -> bool:
-        """Whether the decision is the label."""
+        """Whether the answer of the operating point is the label."""
         return self.findings.called == self.picture.tumor
 
     @property
     def certainty(self) -> float:
-        """How far the probability lies from the operating point."""
+        """Distance of the probability from the decision threshold, 0..1."""
         return abs((self.findings.probability or 0.0) - (self.findings.threshold or 0.5))
 
 
 def unseen(
     detector: Detector, manifest: Manifest, *, allow_leaks: bool = False
 ) -> tuple[list[Picture], int]:
-    """Return the pictures that a detector may be judged by.
+    """Return the pictures that a detector was not fitted on.
 
     Args:
-        detector: Whose file says what it was fitted on.
+        detector: Detector whose card lists what it was fitted on.
         manifest: Labeled pictures.
-        allow_leaks: Judge it by pictures that it was fitted on, too.
+        allow_leaks: Whether to return the pictures that it was fitted on, too.
 
     Returns:
-        Pictures that share neither slice nor person with any that it was fitted on, and how many
-        were left out or, if allowed, are leaking.
+        Pictures that share neither slice nor person with any that it was fitted on, and the number
+        of all others: left out, or with `allow_leaks` leaking.
 
     Raises:
-        DataError: If none is left.
+        DataError: If no picture is left.
     """
     seen = set(detector.card.seen)
     pictures = list(manifest.pictures)
@@ -94,14 +95,14 @@ def unseen(
     if not kept:
         raise DataError(
             f"the detector was fitted on all {len(pictures)} pictures, or on others of the same "
-            "slice or person: nothing is left to measure it by. Name data that it never saw; "
-            "--allow-leaks measures all the same and marks every figure as leaking"
+            "slice or person: none is left to measure it by. Name data that it was not fitted on; "
+            "--allow-leaks measures it on these and marks every figure as leaking"
         )
     return kept, left_out
 
 
 def clusters_of(pictures: Sequence[Picture]) -> list[int]:
-    """Return which pictures share a slice or a person, as `data.folds.connected` does."""
+    """Return a cluster number a picture: those that share a slice or a person have the same."""
     return connected(
         [keys_of(group=one.group, person=one.person, stack=one.stack) for one in pictures]
     )
@@ -116,10 +117,11 @@ def score_cases(
     """Score labeled pictures.
 
     Args:
-        detector: What is measured; for several workers best loaded with one thread.
+        detector: Detector to measure; for several workers best loaded with one thread.
         pictures: Rows of a manifest.
-        progress: Told how many of how many are done.
-        workers: Pictures at a time: reading, scaling and inference leave Python's lock.
+        progress: Called with the step, how much of it is done, and how much there is.
+        workers: Number of pictures scored at a time, in threads: reading, resampling and inference
+            release Python's lock.
 
     Returns:
         One case a picture, in order.
@@ -134,7 +136,7 @@ def score_cases(
 
 
 def units_of(pictures: Sequence[Picture]) -> list[tuple[Picture, tuple[Picture, ...]]]:
-    """Return what is scored in one go: a picture, a volume, or all pictures of a stack.
+    """Return the units of scoring: a picture, a volume, or all pictures of a stack.
 
     Args:
         pictures: Rows of a manifest.
@@ -152,8 +154,8 @@ def units_of(pictures: Sequence[Picture]) -> list[tuple[Picture, tuple[Picture, 
             units.append((picture, ()))
         elif picture.stack in stacks:
             members = tuple(stacks.pop(picture.stack))
-            sick = [one for one in members if one.tumor]
-            row = sick[0] if sick else picture
+            with_tumor = [one for one in members if one.tumor]
+            row = with_tumor[0] if with_tumor else picture
             units.append((replace(row, id=row.stack, mask=None), members))
     return units
 
@@ -162,12 +164,12 @@ def score_case(detector: Detector, picture: Picture, members: Sequence[Picture] 
     """Score one labeled picture, volume or stack and compare it with its mask.
 
     Args:
-        detector: What is measured.
-        picture: A manifest's row.
-        members: Of its stack, as `units_of` returns them.
+        detector: Detector to measure.
+        picture: Row of a manifest.
+        members: Pictures of its stack, as `units_of` returns them; empty for a picture or a volume.
 
     Returns:
-        The case; refused or failed if it can't be judged.
+        The case; its findings are refused or failed if the scan can't be scored.
     """
     mask = None
     try:
@@ -193,14 +195,14 @@ def score_case(detector: Detector, picture: Picture, members: Sequence[Picture] 
 
 
 def facts_of(picture: Picture, scan: Scan) -> dict[str, Mapping[str, float]]:
-    """Return what the shortcut probe may look at, by kind.
+    """Return the features of the shortcut probe, by kind.
 
     Args:
-        picture: A manifest's row.
-        scan: Read from it.
+        picture: Row of a manifest.
+        scan: The scan of that row.
 
     Returns:
-        Intensity statistics of the middle slice and, of a picture, its file's facts.
+        Intensity statistics of the middle slice and, for a picture, facts of its file.
     """
     facts: dict[str, Mapping[str, float]] = {
         "intensity": intensity_facts(scan.slice(len(scan) // 2).image)
@@ -212,11 +214,11 @@ def facts_of(picture: Picture, scan: Scan) -> dict[str, Mapping[str, float]]:
 
 
 def unscored_cases(model: Mapping[str, str], pictures: Sequence[Picture]) -> list[Case]:
-    """Return cases that no detector judges, for the shortcut probe to learn from.
+    """Return cases that are not scored, for the shortcut probe to learn from.
 
     Args:
-        model: Of the detector that was fitted on them.
-        pictures: Rows of a manifest; unreadable ones are passed over.
+        model: Name and SHA-256 of the detector that was fitted on them.
+        pictures: Rows of a manifest; unreadable ones are skipped.
 
     Returns:
         Cases with facts and without a probability.

@@ -1,8 +1,8 @@
 """Fill the Checklist for Artificial Intelligence in Medical Imaging, as far as a program can.
 
 Items follow the 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024, 6(4):e240300),
-in short words of our own, which do not replace the published form. What only people know is left
-to them, and said so.
+in short words that do not replace the published form. Items that only people can answer are marked
+as open.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ AUTHORS = "for the authors to write"
 
 @dataclass(frozen=True)
 class ChecklistItem:
-    """Hold one item.
+    """One item of the checklist.
 
     Args:
-        number: 1 to 44.
-        section: Of a manuscript.
-        text: What is to be reported.
-        answer: What this evaluation can say of it.
+        number: Number of the item, 1 to 44.
+        section: Section of the manuscript.
+        text: Fact to be reported.
+        answer: Answer by this evaluation, or that the authors must write it.
     """
 
     number: int
@@ -84,7 +84,7 @@ def checklist(answers: dict[int, str]) -> list[ChecklistItem]:
     """Return the checklist filled in.
 
     Args:
-        answers: What this evaluation says, by the item's number.
+        answers: Answers by the item's number.
 
     Returns:
         All 44 items.

@@ -1,4 +1,4 @@
-"""Measure a detector on labeled scans that nothing of it was fitted on."""
+"""Measure a detector on labeled scans that it was not fitted on."""
 
 import csv
 from collections import Counter
@@ -37,8 +37,9 @@ from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
 
 PREVALENCES = (0.01, 0.1, 0.5)
-# Columns with more values than this are names, not subgroups; smaller groups say nothing.
-MAX_SUBGROUPS, SMALLEST_SUBGROUP = 12, 10
+# A column with more values than this has names, not subgroups; smaller groups are too few to
+# measure.
+MAX_SUBGROUPS, MIN_SUBGROUP = 12, 10
 
 BOOTSTRAPPED: dict[str, metrics.Metric] = {
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -57,25 +58,28 @@ UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Hold an evaluation: its cases, and all figures of them.
+    """An evaluation: its cases, and all figures of them.
 
     Args:
-        cases: Scored ones.
-        unscored: Refused or unreadable ones.
-        left_out: Pictures that the detector was fitted on, or of the same slice or person.
-        leaking: Whether the figures are flattered, because the user allowed it.
-        figures: By name.
-        answers: What the figures are computed from.
+        cases: Scored cases.
+        unscored: Refused and unreadable cases.
+        left_out: Number of pictures that the detector was fitted on, or that show the same slice or
+            person.
+        leaking: Whether the figures are flattered, because such pictures count or folds leak.
+        figures: Figures of merit by name.
+        answers: Labels and answers that the figures are computed from.
         probes: Shortcut probes on the same cases.
         advantage: The detector's AUROC less the best probe's; None without a probe.
-        types: Confusion counts, rows truth, columns `no tumor` and the types, with their names.
-        type_auroc: One type against the rest.
+        types: Names of the rows (truth) and columns (`no tumor` and the types) of the confusion
+            matrix of types, and its counts; None without tumors of known type.
+        type_auroc: AUROC of each type against all else.
         type_figures: Accuracy and macro F1 among tumors of known type, called or not.
-        subgroups: By column and value.
-        segmentation: What was measured against masks.
-        referral: What comes of each coverage; empty where a detector has none.
+        subgroups: Figures by column and value.
+        segmentation: Figures against segmentation masks.
+        referral: Share referred and errors at each coverage; empty where a detector has no
+            held-out logits.
         models: Name and SHA-256 of each detector.
-        thresholds: The operating points in use.
+        thresholds: Decision thresholds in use.
     """
 
     cases: tuple[Case, ...]
@@ -109,7 +113,7 @@ class Evaluation:
 
     @property
     def confusion(self) -> NDArray[np.intp]:
-        """Counts, rows no tumor and tumor, columns the answers in the same order."""
+        """Confusion counts, shape (2, 2): rows truth, columns answer, each no tumor then tumor."""
         table = np.zeros((2, 2), dtype=np.intp)
         np.add.at(table, (self.answers.tumor.astype(int), self.answers.called.astype(int)), 1)
         return table
@@ -145,9 +149,9 @@ class Evaluation:
             }
             if self.types
             else None,
-            # `outlines` is the earlier name, kept for one more version.
+            # The earlier name, a retired word, stays for one more version.
             "segmentation": segmentation,
-            "outlines": segmentation,
+            "outlines": segmentation,  # retired word
             "referral": [point.as_json() for point in self.referral],
             "subgroups": {
                 column: {
@@ -172,23 +176,24 @@ def evaluate(
     progress: Progress = silent,
     workers: int = 1,
 ) -> Evaluation:
-    """Measure a detector on what it was not fitted on.
+    """Measure a detector on data that it was not fitted on.
 
     Args:
-        detector: Whose file says what it was fitted on.
-        manifest: Labeled scans; what was fitted on is left out, with its slices and persons.
-        fold: To be judged by alone; None for all.
-        allow_leaks: Judge by everything, and mark the figures as leaking.
-        prevalences: Shares of tumors for which PPV and NPV are stated.
-        progress: Told how far the work is.
-        workers: Scans at a time.
+        detector: Detector whose card lists what it was fitted on.
+        manifest: Labeled scans. Those that it was fitted on are left out, with all scans of the
+            same slice or person.
+        fold: The only fold to measure on; None for all.
+        allow_leaks: Whether to measure on all scans, and mark the figures as leaking.
+        prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
+        progress: Called with the step, how much of it is done, and how much there is.
+        workers: Number of scans scored at a time.
 
     Returns:
         The evaluation.
 
     Raises:
-        DataError: If nothing is left to judge by, or nothing could be scored.
-        OptionError: If there is no such fold.
+        DataError: If no scan is left, or none could be scored.
+        OptionError: If the manifest has no such fold.
     """
     if fold is not None and fold not in manifest.folds:
         raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
@@ -196,9 +201,11 @@ def evaluate(
     if fold is not None:
         pictures = [picture for picture in pictures if picture.fold == fold]
         if not pictures:
-            raise DataError(f"fold {fold}: the detector was fitted on all of it")
-    judged = {picture.id for picture in pictures}
-    rest = [picture for picture in manifest.pictures if picture.id not in judged]
+            raise DataError(
+                f"fold {fold}: the detector was fitted on all of it; name another fold or data"
+            )
+    scored = {picture.id for picture in pictures}
+    rest = [picture for picture in manifest.pictures if picture.id not in scored]
     return evaluate_cases(
         score_cases(detector, pictures, progress, workers),
         [detector.model],
@@ -223,13 +230,13 @@ def evaluate_cases(
     """Compute all figures of scored cases.
 
     Args:
-        cases: From `score_cases`; of a cross-validation, those of all folds.
-        models: Name and SHA-256 of the detectors.
-        left_out: Pictures that were not judged, because the detector was fitted on them.
-        leaking: Whether the figures are flattered.
-        others: Cases that the shortcut probe learns from, too, and nothing is judged by.
-        prevalences: Shares of tumors for which PPV and NPV are stated.
-        progress: Told what is being computed.
+        cases: Cases from `score_cases`; for a cross-validation, those of all folds.
+        models: Name and SHA-256 of each detector.
+        left_out: Number of pictures left out because the detector was fitted on them.
+        leaking: Whether the figures are flattered by leaks.
+        others: Further cases from which the shortcut probe learns; no figure counts them.
+        prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
+        progress: Called with the step, how much of it is done, and how much there is.
 
     Returns:
         The evaluation.
@@ -241,8 +248,8 @@ def evaluate_cases(
     scored = [case for case in everything if case.findings.probability is not None]
     unscored = [case for case in everything if case.findings.probability is None]
     if not scored:
-        first = unscored[0].findings.message if unscored else "there was none"
-        raise DataError(f"no picture could be scored; of the first: {first}")
+        first = unscored[0].findings.message if unscored else "there is none"
+        raise DataError(f"no picture could be scored; the first one: {first}")
     answers = _answers(scored)
     weights = bootstrap_weights(answers.cluster)
     progress("computing intervals", 0, 2)
@@ -287,14 +294,14 @@ def figures_of(
 ) -> dict[str, Figure]:
     """Return the figures of merit, with 95 % intervals.
 
-    Shares have Wilson's interval with a design effect, all others a bootstrap over clusters. PPV
-    and NPV at a prevalence take the ends of sensitivity's and specificity's intervals together,
-    which is wider than 95 % would need.
+    Shares have Wilson's interval with a design effect, all others a bootstrap over clusters. For
+    PPV and NPV at a prevalence both ends of sensitivity's and specificity's intervals are combined,
+    which gives more than 95 %.
 
     Args:
-        answers: n of them.
-        weights: From `bootstrap_weights`, shape (d, n).
-        prevalences: Shares of tumors for which PPV and NPV are stated.
+        answers: Labels and answers of n scans.
+        weights: Bootstrap weights, as `bootstrap_weights` returns them, shape (d, n).
+        prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
 
     Returns:
         Figures by name.
@@ -313,14 +320,16 @@ def figures_of(
     }
     for name, metric in BOOTSTRAPPED.items():
         figures[name] = bootstrap_figure(answers, metric, weights, bounded=name not in UNBOUNDED)
-    found, spared = figures["sensitivity"], figures["specificity"]
+    sensitivity, specificity = figures["sensitivity"], figures["specificity"]
     for prevalence in prevalences:
         sides = [
             metrics.value_at_prevalence(a, b, prevalence)
             for a, b in (
-                (found.value, spared.value), (found.low, spared.low), (found.high, spared.high)
+                (sensitivity.value, specificity.value),
+                (sensitivity.low, specificity.low),
+                (sensitivity.high, specificity.high),
             )
-        ]  # fmt: skip
+        ]
         for place, name in enumerate(("ppv", "npv")):
             value, low, high = (side[place] for side in sides)
             figures[f"{name}_at_{prevalence:g}"] = Figure(value, low, high)
@@ -352,7 +361,7 @@ def _advantage(answers: Answers, probes: Sequence[Probe], weights: Floats) -> Fi
 def _types(
     cases: Sequence[Case], answers: Answers, weights: Floats
 ) -> tuple[tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None, dict[str, Figure]]:
-    """Return the confusion of types, and how well each is told from all else."""
+    """Return the confusion matrix of types, and the AUROC of each against all else."""
     labels = [case.picture.label for case in cases]
     if not any(label in TYPE_NAMES for label in labels):
         return None, {}
@@ -361,8 +370,8 @@ def _types(
     counts = np.zeros((len(truths), len(columns)), dtype=np.intp)
     for case in cases:
         found = case.findings
-        said = (_likeliest(found.types) if found.called else None) or "no tumor"
-        counts[truths.index(case.picture.label), columns.index(said)] += 1
+        answer = (_likeliest(found.types) if found.called else None) or "no tumor"
+        counts[truths.index(case.picture.label), columns.index(answer)] += 1
     named = np.array([label != "unknown" for label in labels])
     known, part = answers.of(named), weights[:, named]
     figures = {}
@@ -381,23 +390,23 @@ def _likeliest(types: Mapping[str, float]) -> str | None:
 
 
 def _type_figures(cases: Sequence[Case], answers: Answers, weights: Floats) -> dict[str, Figure]:
-    """Return how well types are named among tumors of known type, called or not."""
+    """Return accuracy and macro F1 of types among tumors of known type, called or not."""
     named = np.array([case.picture.label in TYPE_NAMES and bool(case.findings.types)
                       for case in cases])  # fmt: skip
     if not named.any():
         return {}
     chosen = [case for case, known in zip(cases, named, strict=True) if known]
     truth = np.array([case.picture.label for case in chosen])
-    said = np.array([_likeliest(case.findings.types) for case in chosen])
+    named_types = np.array([_likeliest(case.findings.types) for case in chosen])
     names, counts = np.unique(truth, return_counts=True)
-    # A macro F1 rests on the rarest type: its interval needs as many cases as that has.
+    # The interval of a macro F1 depends on the rarest type, so that type is the positive class.
     part = replace(answers.of(named), tumor=truth == names[counts.argmin()])
 
     def macro_f1(_: Answers, part_weights: Floats) -> Floats:
-        return metrics.macro_f1(truth, said, part_weights)
+        return metrics.macro_f1(truth, named_types, part_weights)
 
     return {
-        "accuracy": share_interval(truth == said, part.cluster),
+        "accuracy": share_interval(truth == named_types, part.cluster),
         "macro_f1": bootstrap_figure(part, macro_f1, weights[:, named]),
     }
 
@@ -428,7 +437,7 @@ def _subgroups(cases: Sequence[Case], answers: Answers) -> dict[str, dict[str, d
         found[column] = {}
         for value in distinct:
             member = np.array([one == value for one in values])
-            if member.sum() < SMALLEST_SUBGROUP:
+            if member.sum() < MIN_SUBGROUP:
                 found[column][value] = {"cases": int(member.sum())}
                 continue
             part = answers.of(member)
@@ -445,13 +454,13 @@ def _subgroups(cases: Sequence[Case], answers: Answers) -> dict[str, dict[str, d
 
 
 def _segmentation_figures(cases: Sequence[Case], answers: Answers) -> dict[str, Figure]:
-    """Return what masks tell: where the hottest voxel lies, and the figures of volumes."""
+    """Return the figures against masks: place of the hottest voxel, and those of volumes."""
     figures = {}
-    drawn = np.array([case.peak_inside is not None for case in cases])
-    if drawn.any():
+    with_mask = np.array([case.peak_inside is not None for case in cases])
+    if with_mask.any():
         inside = np.array([bool(case.peak_inside) for case in cases])
         figures["hottest pixel in the tumor"] = share_interval(
-            inside[drawn], answers.cluster[drawn]
+            inside[with_mask], answers.cluster[with_mask]
         )
     volumes = [case.volume for case in cases if case.volume is not None]
     measures: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
@@ -473,8 +482,8 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
     """Write one row a case, so that every figure can be computed again.
 
     Args:
-        evaluation: Whose cases are written.
-        path: The CSV file.
+        evaluation: Evaluation whose cases are written.
+        path: CSV file to write.
     """
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""Write an evaluation as files that can be read, cited and computed again."""
+"""Write an evaluation as files: metrics, predictions, plots and pages."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from meninx.assess.claim import checklist
 from meninx.assess.evaluation import Evaluation, type_scores, write_predictions
 from meninx.assess.intervals import bootstrap_weights, share_interval
 from meninx.assess.metrics import Floats
-from meninx.assess.pages import embedded, render_page
+from meninx.assess.offline_page import embedded, render_page
 from meninx.assess.plots import (
     plot_confusion,
     plot_curve,
@@ -47,7 +47,7 @@ NAMES = {
     "ece": "expected calibration error",
 }
 SUREST_SHOWN = 12
-# A page of thousands of heat maps opens nowhere; the rest is named in predictions.csv.
+# No browser opens a page of thousands of heat maps; predictions.csv lists all cases.
 MAX_MISSES = 300
 ROC_GRID = np.linspace(0, 1, 101)
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
@@ -56,13 +56,13 @@ RELIABILITY_BINS = 10
 
 @dataclass(frozen=True)
 class Setting:
-    """Say how an evaluation was made, for its pages.
+    """How an evaluation was made, for its pages.
 
     Args:
-        data: As the user named it.
-        how: A sentence on how the cases were chosen.
+        data: The data, as the user named it.
+        how: Sentence on how the cases were chosen.
         claim: Answers to items of the checklist, by number.
-        curves: Picture of the training's curves; None where there is none.
+        curves: Picture file of the training's curves; None where there is none.
     """
 
     data: str
@@ -82,19 +82,19 @@ def write_evaluation(
     """Write metrics.json, predictions.csv, plots, misses.html and report.html.
 
     Args:
-        result: To write.
-        detectors: By the SHA-256 of their files, to draw heat maps.
-        setting: How it was made.
-        output: Folder; made if missing.
+        result: Evaluation to write.
+        detectors: Detectors by the SHA-256 of their files, to draw heat maps.
+        setting: How the evaluation was made.
+        output: Output folder; made if missing.
         pdf: Whether to write report.pdf, too.
 
     Raises:
         OptionError: If a PDF is wanted and weasyprint can't run.
     """
     output.mkdir(parents=True, exist_ok=True)
-    told = {"data": setting.data, **result.as_json()}
+    figures = {"data": setting.data, **result.as_json()}
     (output / "metrics.json").write_text(
-        json.dumps(told, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8"
     )
     write_predictions(result, output / "predictions.csv")
     plots = draw_plots(result, output / "plots")
@@ -120,19 +120,19 @@ def write_evaluation(
 
 
 def verdict(result: Evaluation) -> str:
-    """Return in words whether the detector is better than what needs no brain."""
+    """Return in words whether the detector is better than the shortcut probes."""
     advantage = result.advantage
     if result.leaking:
         return "No verdict: the figures are leaking."
     if advantage is None or not np.isfinite(advantage.low):
         return ""
     if advantage.low > 0:
-        return "The detector is better than the shortcuts: the difference's interval lies above 0."
+        return "The detector is better than the shortcuts: the interval lies above 0."
     if advantage.high < 0:
-        return "The detector is worse than the shortcuts, which need no brain at all."
+        return "The detector is worse than the shortcuts, which never look at the brain."
     return (
-        "The interval of the difference holds 0: these data do not show that the detector is "
-        "better than what can be told without the brain."
+        "The interval of the difference includes 0: these data do not show that the detector is "
+        "better than the shortcuts, which never look at the brain."
     )
 
 
@@ -140,11 +140,11 @@ def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
     """Draw all plots as PNG and SVG.
 
     Args:
-        result: Whose answers are drawn.
-        folder: Made if missing.
+        result: Evaluation whose answers are plotted.
+        folder: Output folder; made if missing.
 
     Returns:
-        Each plot's path without a suffix, and its caption.
+        Path without a suffix and caption of each plot.
     """
     folder.mkdir(parents=True, exist_ok=True)
     answers, plots = result.answers, []
@@ -163,13 +163,13 @@ def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
         add("confusion", "Confusion matrix at the operating point"),
         result.confusion, ("no tumor", "tumor"), ("no tumor", "tumor"),
     )  # fmt: skip
-    _draw_reliability(result, add("reliability", "Reliability: tumors where they were promised, "
+    _draw_reliability(result, add("reliability", "Reliability: share of tumors by probability, "
                                   "with the number of cases"))  # fmt: skip
     groups = {"no tumor": answers.probability[~answers.tumor],
               "tumor": answers.probability[answers.tumor]}  # fmt: skip
     plot_scores(add("scores", "Distribution of the scores"), groups, result.thresholds)
     if result.referral:
-        caption = "Referral: wrong answers among those given, and cases referred, at each coverage"
+        caption = "Referral: wrong answers among those given, and share referred, by coverage"
         _draw_referral(result, add("referral", caption))
     if result.types:
         rows, columns, counts = result.types
@@ -189,11 +189,11 @@ def _draw_roc(result: Evaluation, stem: Path) -> None:
         )
     curves = []
     for weights in bootstrap_weights(answers.cluster, 200):
-        drawn = np.repeat(np.arange(len(answers)), weights.astype(int))
-        tumor = answers.tumor[drawn]
+        sample = np.repeat(np.arange(len(answers)), weights.astype(int))
+        tumor = answers.tumor[sample]
         if tumor.any() and not tumor.all():
             curves.append(
-                np.interp(ROC_GRID, *metrics.roc_points(tumor, answers.probability[drawn]))
+                np.interp(ROC_GRID, *metrics.roc_points(tumor, answers.probability[sample]))
             )
     band = None
     if curves:
@@ -269,9 +269,9 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
     """Write the page of wrong answers and of the surest right ones.
 
     Args:
-        result: Whose cases are shown.
-        detectors: By the SHA-256 of their files.
-        path: The HTML file.
+        result: Evaluation whose cases are shown.
+        detectors: Detectors by the SHA-256 of their files.
+        path: HTML file to write.
     """
     missed = [case for case in result.misses if case.picture.tumor]
     false = [case for case in result.misses if not case.picture.tumor]
@@ -312,13 +312,13 @@ def write_pdf(page: str, path: Path) -> None:
     """Write a page as PDF.
 
     Args:
-        page: HTML.
-        path: The PDF file.
+        page: Page as HTML.
+        path: PDF file to write.
 
     Raises:
         OptionError: If weasyprint or the libraries that it needs are missing.
     """
-    # In a process of its own: weasyprint makes Pillow accept truncated pictures everywhere.
+    # In a process of its own, because weasyprint makes all of Pillow accept truncated pictures.
     done = subprocess.run(
         [sys.executable, "-m", "weasyprint", "-", str(path)],
         input=page.encode(),
@@ -336,13 +336,13 @@ def write_pdf(page: str, path: Path) -> None:
 def claim_answers(
     result: Evaluation, cards: Sequence[ModelCard], data: str, run: Mapping[str, object] | None
 ) -> dict[int, str]:
-    """Return what a program can answer of the checklist.
+    """Return the answers to the checklist that a program can give.
 
     Args:
         result: The evaluation.
-        cards: Of the detectors.
-        data: As the user named it.
-        run: The run folder's run.json; None where it is not at hand.
+        cards: Cards of the detectors.
+        data: The data, as the user named it.
+        run: Contents of the run folder's run.json; None where there is none.
 
     Returns:
         Answers by item number.

@@ -1,4 +1,4 @@
-"""Measure whether a heat map lies on the lesion, and whether the score hangs on what it shows.
+"""Measure whether a heat map lies on the lesion, and whether the score depends on it.
 
 Legend: s side of the network's input in pixels.
 """
@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import spearmanr
 
-FloatImage = NDArray[np.float32]
-# Shares of the picture that are taken away or left over, the hottest first.
+from meninx.detect.preprocessing import FloatImage
+
+# Shares of the picture that are removed or kept, the hottest pixels first.
 SHARES = (0.02, 0.05, 0.10, 0.20, 0.40)
-# Standard deviation of the noise that a map must bear, of intensities 0..1.
+# Standard deviation of the noise under which a map should stay the same; intensities are 0..1.
 NOISE = 0.02
-# Of a pixel's neighbors when it is filled in: those beside it weigh twice those across.
+# Neighbors from which a pixel is filled in: those beside it have twice the weight of diagonal ones.
 NEIGHBORS = tuple(
     (row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)
 )
 STRAIGHT, DIAGONAL = 1 / 6, 1 / 12
-# Standard deviation of what is added, as in the paper's own code.
+# Standard deviation of the noise that is added, as in the paper's own code.
 IMPUTED_NOISE = 0.01
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Hold what was measured of one map, or the means of many.
+    """Measurements of one heat map, or the means of many.
 
     Args:
         peak: Whether the hottest pixel lies in the lesion.
@@ -35,9 +36,11 @@ class Faithfulness:
         deletion: Mean probability while the hottest pixels are filled in; low is good.
         insertion: Mean probability while all but the hottest pixels are filled in; high is good.
         top_randomized: Rank correlation with the map of a network whose last stage is random.
-        all_randomized: The same, all four stages being random; near 0 is good in both.
+        all_randomized: Rank correlation with the map of a network whose four stages are all random;
+            near 0 is good, as for `top_randomized`.
         noise: Rank correlation with the map of the slice under faint noise; near 1 is good.
-        mirror: Rank correlation with the map of the mirrored slice, mirrored back.
+        mirror: Rank correlation with the map of the mirrored slice, mirrored back; near 1
+            is good.
     """
 
     peak: float
@@ -62,11 +65,11 @@ def rank_overlap(heat: FloatImage, truth: NDArray[np.bool_]) -> float:
     """Return the share of the lesion among the hottest pixels, as many as the lesion has.
 
     Args:
-        heat: Shape (s, s).
-        truth: Shape (s, s), not empty.
+        heat: Heat map, shape (s, s).
+        truth: Mask of the lesion, not empty, shape (s, s).
 
     Returns:
-        0..1; independent of any threshold.
+        Share 0..1, independent of any threshold.
 
     References:
         Arras et al. 2022, CLEVR-XAI: relevance rank accuracy.
@@ -91,14 +94,15 @@ def hottest_share(heat: FloatImage, share: float) -> NDArray[np.bool_]:
 def deleted_and_inserted(
     unit: FloatImage, heat: FloatImage
 ) -> tuple[list[FloatImage], list[FloatImage]]:
-    """Return a slice without its hottest shares, and with nothing but these.
+    """Return a slice without its hottest pixels, and with these alone.
 
     Args:
         unit: Intensities 0..1, shape (s, s).
-        heat: Shape (s, s).
+        heat: Heat map, shape (s, s).
 
     Returns:
-        One slice for each of `SHARES`, twice; what is missing is filled in.
+        Two lists of slices, one slice for each of `SHARES`: without the hottest pixels, and with
+        these alone. Removed pixels are filled in.
 
     References:
         Petsiuk et al. 2018 (deletion and insertion); Rong et al. 2022 (filling in).
@@ -108,19 +112,19 @@ def deleted_and_inserted(
 
 
 def imputed(unit: FloatImage, removed: NDArray[np.bool_], seed: int = 0) -> FloatImage:
-    """Return a slice whose removed pixels are what their neighbors let expect.
+    """Return a slice whose removed pixels are filled in from their neighbors.
 
     Args:
         unit: Intensities 0..1, shape (s, s).
         removed: Pixels to fill in, shape (s, s).
-        seed: Of the noise that is added to them.
+        seed: Seed of the noise that is added to them.
 
     Returns:
-        Shape (s, s). A linear system makes each such pixel the weighted mean of the eight around
-        it, so that the hole's shape tells the network nothing.
+        The slice, shape (s, s). A linear system makes each filled pixel the weighted mean of the
+        eight around it, so that the network can't see the shape of the hole.
 
     Raises:
-        ValueError: If no pixel is left.
+        ValueError: If all pixels are removed.
 
     References:
         Rong et al. 2022, A consistent and efficient evaluation strategy for attribution methods
@@ -129,7 +133,7 @@ def imputed(unit: FloatImage, removed: NDArray[np.bool_], seed: int = 0) -> Floa
     if removed.all():
         raise ValueError("nothing is left to fill a slice in from")
     count = int(removed.sum())
-    number = np.full(np.array(unit.shape) + 2, -1)  # -1: known, of a border of one pixel too
+    number = np.full(np.array(unit.shape) + 2, -1)  # -1: known, or beyond the border
     number[1:-1, 1:-1][removed] = np.arange(count)
     inside = np.pad(np.ones(unit.shape, dtype=np.bool_), 1)
     known = np.pad(unit, 1)

@@ -1,4 +1,4 @@
-"""Say how far a figure can be trusted: 95 % intervals that know which answers belong together."""
+"""95 % intervals of figures, for answers that come in clusters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 
 from meninx.assess.metrics import Answers, Floats, Metric
 
-# Of the standard normal distribution: 97.5 % lie below.
+# 97.5th percentile of the standard normal distribution.
 NORMAL_975 = 1.959963984540054
 DRAWS = 1000
-# Draws that are computed at once: bounds the memory at tens of thousands of answers.
+# Bootstrap draws computed at once: bounds the memory for tens of thousands of answers.
 CHUNK = 100
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Hold a figure with its 95 % interval.
+    """A figure with its 95 % interval.
 
     Args:
-        value: Not a number where it can't be computed.
-        low: Lower end.
-        high: Upper end.
+        value: Value of the figure; NaN where it can't be computed.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
     """
 
     value: float
@@ -48,11 +48,11 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share.
 
     Args:
-        share: 0..1.
-        count: Independent cases; need not be whole.
+        share: Share of hits, 0..1.
+        count: Number of independent cases; need not be whole.
 
     Returns:
-        Its ends; 0 and 1 where there are no cases.
+        Lower and upper end; 0 and 1 where there are no cases.
 
     References:
         Wilson 1927; Brown, Cai and DasGupta 2001.
@@ -69,15 +69,15 @@ def wilson(share: float, count: float) -> tuple[float, float]:
 def share_interval(hits: NDArray[np.bool_], cluster: NDArray[np.intp]) -> Figure:
     """Return a share with Wilson's interval, for cases that come in clusters.
 
-    The number of cases is divided by the design effect, by how much clusters widen the variance.
-    Where all or none are hits no variance is left to measure: then each cluster counts as one case.
+    The number of cases is divided by the design effect, the factor by which clusters widen the
+    variance. Where all or none are hits it can't be measured: then each cluster counts as one case.
 
     Args:
-        hits: Which cases count, shape (n,).
-        cluster: Of each case, shape (n,).
+        hits: Whether each case is a hit, shape (n,).
+        cluster: Cluster of each case, shape (n,).
 
     Returns:
-        The share; not a number with the interval 0..1 without cases.
+        The share of hits; NaN with the interval 0..1 where there are no cases.
 
     References:
         Rao and Scott 1992, A simple method for the analysis of clustered binary data.
@@ -100,15 +100,15 @@ def share_interval(hits: NDArray[np.bool_], cluster: NDArray[np.intp]) -> Figure
 
 
 def bootstrap_weights(cluster: NDArray[np.intp], draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Return how often each case is drawn if clusters are drawn with replacement.
+    """Return how often each case is drawn when clusters are drawn with replacement.
 
     Args:
-        cluster: Of each case, shape (n,).
-        draws: How many samples d.
-        seed: Of the draws; the same for figures that are to be compared.
+        cluster: Cluster of each case, shape (n,).
+        draws: Number of bootstrap samples d.
+        seed: Seed of the draws; the same for figures that are to be compared.
 
     Returns:
-        Shape (d, n).
+        Number of times that each case is drawn, shape (d, n).
 
     References:
         Efron and Tibshirani 1993; Field and Welsh 2007 for clusters.
@@ -125,15 +125,15 @@ def bootstrap_figure(
 ) -> Figure:
     """Return a figure with its bootstrap interval.
 
-    A figure of 1 in every draw would get an interval of no width. Then its lower end is Wilson's
-    for as many right cases as the rarer class has clusters.
+    A figure of 1 is 1 in every draw, and its interval would have no width. Its lower end is then
+    Wilson's for as many right cases as the rarer class has clusters.
 
     Args:
-        answers: n of them.
-        metric: Computes the figure.
-        weights: From `bootstrap_weights`, shape (d, n).
-        bounded: Whether the figure lies in 0..1; its interval is then `bounded_interval`, else
-            the draws' percentiles.
+        answers: Labels and answers of n scans.
+        metric: Function that computes the figure.
+        weights: Bootstrap weights, as `bootstrap_weights` returns them, shape (d, n).
+        bounded: Whether the figure lies in 0..1. If so, its interval is `bounded_interval`, else
+            percentiles of the draws.
 
     Returns:
         The figure; draws in which it can't be computed are left out.
@@ -155,12 +155,12 @@ def bootstrap_figure(
 def bootstrap_difference(
     first: Callable[[Floats], Floats], second: Callable[[Floats], Floats], weights: Floats
 ) -> Figure:
-    """Return the difference of two figures on the same cases, drawn together.
+    """Return the difference of two figures on the same cases, from the same draws.
 
     Args:
-        first: Computes the one from weights.
-        second: Computes what is taken from it.
-        weights: From `bootstrap_weights`, shape (d, n).
+        first: Function that computes the first figure from weights.
+        second: Function that computes the figure to subtract.
+        weights: Bootstrap weights, as `bootstrap_weights` returns them, shape (d, n).
 
     Returns:
         First less second, with its paired interval.
@@ -179,11 +179,11 @@ def bounded_interval(value: float, draws: Floats, clusters: int) -> tuple[float,
 
     Args:
         value: The figure.
-        draws: Its bootstrap draws, shape (d,).
-        clusters: How many were drawn from.
+        draws: Bootstrap draws of the figure, shape (d,).
+        clusters: Number of clusters that were drawn from.
 
     Returns:
-        Its ends; not numbers where the figure or its spread can't be computed.
+        Lower and upper end; NaN where the figure or its spread can't be computed.
 
     References:
         Efron and Tibshirani 1993, chapter 13; Qin and Hotilovac 2008 for the AUROC.
@@ -206,7 +206,7 @@ def bounded_interval(value: float, draws: Floats, clusters: int) -> tuple[float,
 
 
 def percentiles(values: Floats) -> tuple[float, float]:
-    """Return the 2.5th and 97.5th percentile of what is a number."""
+    """Return the 2.5th and 97.5th percentile of the finite values."""
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")

@@ -1,6 +1,6 @@
-"""Compute figures of merit, for many weightings of the same answers at once.
+"""Figures of merit, computed for many weightings of the same answers at once.
 
-A bootstrap draw is a weighting: a patient drawn twice counts twice. So every figure takes weights,
+A bootstrap draw is a weighting: a patient drawn twice has weight 2. So every figure takes weights,
 and a thousand draws are one call.
 
 Legend: n answers, d draws (any leading shape, also none).
@@ -18,20 +18,20 @@ ECE_BINS = 10
 # Probabilities closer to 0 or 1 than this are pulled in before their logit is taken.
 SURE = 1e-6
 NEWTON_STEPS = 40
-SMALLEST_STEP = 1e-7
-# A slope beyond this says no more than that the classes are parted in this draw.
-STEEPEST = 50.0
+MIN_STEP = 1e-7
+# A larger slope means that the classes are separated in this draw, and no finite fit exists.
+MAX_SLOPE = 50.0
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Hold what a detector said of labeled scans, n of them.
+    """Labels of n scans, and a detector's answers to them.
 
     Args:
-        tumor: The truth, shape (n,).
-        probability: Of a tumor, 0..1, shape (n,).
-        called: Whether it was called a tumor at the detector's own operating point, shape (n,).
-        cluster: Which answers stand or fall together, of one patient or slice, shape (n,).
+        tumor: Whether each scan has a tumor, shape (n,).
+        probability: Probability of a tumor, 0..1, shape (n,).
+        called: Whether the probability reached the detector's operating point, shape (n,).
+        cluster: Cluster of each scan: those of one patient or slice have the same, shape (n,).
     """
 
     tumor: Bools
@@ -44,7 +44,7 @@ class Answers:
         return len(self.tumor)
 
     def of(self, chosen: Bools) -> "Answers":
-        """Return some of the answers, those of `chosen`, shape (n,)."""
+        """Return the chosen answers; `chosen` has shape (n,)."""
         return Answers(
             self.tumor[chosen], self.probability[chosen], self.called[chosen], self.cluster[chosen]
         )
@@ -54,14 +54,14 @@ Metric = Callable[[Answers, Floats], Floats]
 
 
 def auroc(tumor: Bools, score: NDArray[np.floating]) -> float:
-    """Return the area under the ROC curve: how often a tumor scores above a healthy case.
+    """Return the area under the ROC curve: how often a tumor scores above a tumor-free scan.
 
     Args:
         tumor: Labels, shape (n,).
-        score: Higher meaning more likely tumor, shape (n,); ties count half.
+        score: Score, higher for a likelier tumor, shape (n,); ties count half.
 
     Returns:
-        0..1; not a number where one class is missing.
+        Area 0..1; NaN where one class is missing.
 
     References:
         Mann and Whitney 1947; Hanley and McNeil 1982.
@@ -74,19 +74,19 @@ def weighted_auroc(tumor: Bools, score: Floats, weights: Floats) -> Floats:
 
     Args:
         tumor: Labels, shape (n,).
-        score: Shape (n,); ties count half.
-        weights: Shape (d, n).
+        score: Score, higher for a likelier tumor, shape (n,); ties count half.
+        weights: Weight of each scan, shape (d, n).
 
     Returns:
-        Shape (d,); not a number where one class has no weight.
+        Area 0..1, shape (d,); NaN where one class has no weight.
     """
     order = np.argsort(score, kind="stable")
     starts = _starts(score[order])
     ordered = weights[..., order]
-    sick = np.add.reduceat(ordered * tumor[order], starts, axis=-1)
-    healthy = np.add.reduceat(ordered * ~tumor[order], starts, axis=-1)
-    below = np.cumsum(healthy, axis=-1) - healthy / 2
-    return _ratio((sick * below).sum(-1), sick.sum(-1) * healthy.sum(-1))
+    tumors = np.add.reduceat(ordered * tumor[order], starts, axis=-1)
+    tumor_free = np.add.reduceat(ordered * ~tumor[order], starts, axis=-1)
+    below = np.cumsum(tumor_free, axis=-1) - tumor_free / 2
+    return _ratio((tumors * below).sum(-1), tumors.sum(-1) * tumor_free.sum(-1))
 
 
 def weighted_average_precision(tumor: Bools, score: Floats, weights: Floats) -> Floats:
@@ -94,23 +94,23 @@ def weighted_average_precision(tumor: Bools, score: Floats, weights: Floats) -> 
 
     Args:
         tumor: Labels, shape (n,).
-        score: Shape (n,).
-        weights: Shape (d, n).
+        score: Score, higher for a likelier tumor, shape (n,).
+        weights: Weight of each scan, shape (d, n).
 
     Returns:
-        Shape (d,); not a number without tumors.
+        Average precision 0..1, shape (d,); NaN without tumors.
     """
     order = np.argsort(-score, kind="stable")
     starts = _starts(score[order])
     ordered = weights[..., order]
-    sick = np.add.reduceat(ordered * tumor[order], starts, axis=-1)
+    tumors = np.add.reduceat(ordered * tumor[order], starts, axis=-1)
     called = np.cumsum(np.add.reduceat(ordered, starts, axis=-1), axis=-1)
-    precision = np.cumsum(sick, axis=-1) / np.maximum(called, 1e-300)
-    return _ratio((sick * precision).sum(-1), sick.sum(-1))
+    precision = np.cumsum(tumors, axis=-1) / np.maximum(called, 1e-300)
+    return _ratio((tumors * precision).sum(-1), tumors.sum(-1))
 
 
 def _starts(ordered: Floats) -> NDArray[np.intp]:
-    """Return where each run of equal values begins."""
+    """Return the index at which each run of equal values begins."""
     return np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
 
 
@@ -140,7 +140,7 @@ def ppv(answers: Answers, weights: Floats) -> Floats:
 
 
 def npv(answers: Answers, weights: Floats) -> Floats:
-    """Return the share of those not called that have no tumor, at the collection's prevalence."""
+    """Return the share of scans not called that are tumor-free, at the collection's prevalence."""
     return _share(~answers.tumor, ~answers.called, weights)
 
 
@@ -160,21 +160,21 @@ def f1(answers: Answers, weights: Floats) -> Floats:
     return _ratio(2 * hits, weights @ (answers.called.astype(float) + answers.tumor))
 
 
-def macro_f1(truth: NDArray[np.str_], said: NDArray[np.str_], weights: Floats) -> Floats:
-    """Return the mean over classes of each one's F1, whatever their numbers.
+def macro_f1(truth: NDArray[np.str_], answer: NDArray[np.str_], weights: Floats) -> Floats:
+    """Return the unweighted mean of the F1 of each class.
 
     Args:
         truth: Class of each case, shape (n,).
-        said: The answer, shape (n,).
-        weights: Shape (d, n).
+        answer: Class that was answered, shape (n,).
+        weights: Weight of each case, shape (d, n).
 
     Returns:
-        Shape (d,); not a number where a class has no weight on either side.
+        Macro F1 0..1, shape (d,); NaN where a class has no weight among truth and answers.
     """
     own = []
     for name in np.unique(truth):
-        hits = weights @ ((truth == name) & (said == name)).astype(float)
-        own.append(_ratio(2 * hits, weights @ ((truth == name) + (said == name).astype(float))))
+        hits = weights @ ((truth == name) & (answer == name)).astype(float)
+        own.append(_ratio(2 * hits, weights @ ((truth == name) + (answer == name).astype(float))))
     return np.asarray(np.mean(own, axis=0))
 
 
@@ -198,7 +198,7 @@ def average_precision(answers: Answers, weights: Floats) -> Floats:
 
 
 def brier(answers: Answers, weights: Floats) -> Floats:
-    """Return the mean squared distance of probability and truth (Brier 1950)."""
+    """Return the mean squared difference of probability and truth (Brier 1950)."""
     squared = (answers.probability - answers.tumor) ** 2
     return _ratio(weights @ squared, weights.sum(-1))
 
@@ -212,7 +212,7 @@ def ece(answers: Answers, weights: Floats) -> Floats:
 
 
 def calibration_slope(answers: Answers, weights: Floats) -> Floats:
-    """Return the slope of truth on logit; 1 is right, less is too sure (Cox 1958)."""
+    """Return the slope of truth on logit: 1 is right, less is overconfident (Cox 1958)."""
     return _logistic(answers, weights, with_slope=True)
 
 
@@ -225,13 +225,13 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
     """Fit truth = intercept + slope * logit by Newton's method, all weightings at once.
 
     Args:
-        answers: n of them.
-        weights: Shape (d, n).
-        with_slope: Whether the slope is fitted or held at 1.
+        answers: Labels and answers of n scans.
+        weights: Weight of each scan, shape (d, n).
+        with_slope: Whether the slope is fitted; else it is held at 1.
 
     Returns:
-        The slope, or with the slope held at 1 the intercept, shape (d,); not a number where the
-        classes are parted, so that no finite fit exists.
+        The slope, or with the slope held at 1 the intercept, shape (d,); NaN where the classes are
+        separated, so that no finite fit exists.
     """
     logit = _logit(answers.probability)
     tumor = answers.tumor.astype(float)
@@ -243,7 +243,7 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
         tried = found + reach * step
         eta = tried[0][..., None] + tried[1][..., None] * logit
         likelihood = -(weights * np.logaddexp(0, np.where(answers.tumor, -eta, eta))).sum(-1)
-        # A step that makes it worse is tried again at a quarter of its length.
+        # A step that lowers the likelihood is tried again at a quarter of its length.
         better = likelihood >= best
         reach = np.where(better, 1.0, reach / 4)
         best = np.where(better, likelihood, best)
@@ -253,10 +253,10 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
         error = weights * (tumor - expected)
         curvature = weights * expected * (1 - expected)
         step = _newton_step(error, curvature, logit, with_slope=with_slope)
-        if np.abs(reach * step).max() < SMALLEST_STEP:
+        if np.abs(reach * step).max() < MIN_STEP:
             break
     value = found[1] if with_slope else found[0]
-    return np.asarray(np.where(np.abs(value) < STEEPEST, value, np.nan))
+    return np.asarray(np.where(np.abs(value) < MAX_SLOPE, value, np.nan))
 
 
 def _newton_step(error: Floats, curvature: Floats, logit: Floats, *, with_slope: bool) -> Floats:
@@ -278,15 +278,15 @@ def _logit(probability: Floats) -> Floats:
 def value_at_prevalence(
     sensitivity_: float, specificity_: float, prevalence: float
 ) -> tuple[float, float]:
-    """Return PPV and NPV where a tumor is as common as said.
+    """Return PPV and NPV at a prevalence.
 
     Args:
-        sensitivity_: 0..1.
-        specificity_: 0..1.
+        sensitivity_: Sensitivity, 0..1.
+        specificity_: Specificity, 0..1.
         prevalence: Share of tumors, 0..1.
 
     Returns:
-        PPV and NPV by Bayes' theorem; not a number where nothing would be called.
+        PPV and NPV by Bayes' theorem; NaN where no scan would be called, or all would be.
     """
     true_calls = sensitivity_ * prevalence
     false_calls = (1 - specificity_) * (1 - prevalence)
@@ -303,8 +303,8 @@ def net_benefit(answers: Answers, thresholds: Floats) -> Floats:
     """Return the decision curve: tumors called, less false calls at their exchange rate.
 
     Args:
-        answers: Whose probabilities are compared with each threshold.
-        thresholds: Probability at which a reader would act, 0..1, shape (t,).
+        answers: Labels and answers of n scans.
+        thresholds: Probabilities at which a reader would act, 0..1, shape (t,).
 
     Returns:
         Net benefit, shape (t,).

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-# Okabe and Ito 2008: told apart by all kinds of color vision; lines differ in dashes as well.
+# Okabe and Ito 2008: distinct in all kinds of color vision; lines differ in dashes as well.
 BLUE, ORANGE, GREEN, PINK, SKY, RED = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00",
 )  # fmt: skip
@@ -24,7 +24,7 @@ STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "svg.fonttype": "none",
-    # The same figures give the same file.
+    # A fixed salt, so that the same figures give the same file.
     "svg.hashsalt": "meninx",
 }
 DPI = 150
@@ -36,9 +36,9 @@ def drawing(stem: Path, size: tuple[float, float] = (5.0, 4.2), columns: int = 1
     """Draw a figure and write it as PNG and SVG.
 
     Args:
-        stem: Path without a suffix.
+        stem: Path of the files to write, without a suffix.
         size: Width and height, inches.
-        columns: Panels beside each other.
+        columns: Number of panels beside each other.
 
     Yields:
         The axes, one or an array of them.
@@ -55,8 +55,8 @@ def plot_training(rows: Sequence[Mapping[str, str]], stem: Path) -> None:
     """Draw loss, accuracy and learning rate over the epochs.
 
     Args:
-        rows: Of epochs.csv.
-        stem: Path without a suffix.
+        rows: Rows of epochs.csv.
+        stem: Path of the files to write, without a suffix.
     """
     if not rows:
         return
@@ -94,14 +94,14 @@ def plot_curve(
     """Draw lines over one pair of axes.
 
     Args:
-        stem: Path without a suffix.
-        lines: x and y by their name.
-        labels: Of the axes.
-        diagonal: Whether chance is the diagonal.
-        band: x, lower and upper end of the first line's interval.
-        point: The operating point.
-        level: A horizontal line of chance.
-        limits: Of y; None to leave them to the values.
+        stem: Path of the files to write, without a suffix.
+        lines: x and y of each line by its name.
+        labels: Labels of the x and y axis.
+        diagonal: Whether to draw the diagonal, labeled as chance.
+        band: x, lower and upper end of the first line's interval; None for none.
+        point: x and y of the operating point; None for none.
+        level: y of a horizontal line, labeled as chance; None for none.
+        limits: Limits of the y axis; None to fit them to the values.
     """
     colors = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
     dashes = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
@@ -128,8 +128,8 @@ def plot_confusion(
     """Draw a confusion matrix with its counts and each row's shares.
 
     Args:
-        stem: Path without a suffix.
-        counts: Shape (truths, answers).
+        stem: Path of the files to write, without a suffix.
+        counts: Number of cases, shape (truths, answers).
         rows: Names of the truths.
         columns: Names of the answers.
     """
@@ -151,18 +151,18 @@ def plot_confusion(
 def plot_reliability(
     stem: Path, predicted: Series, observed: Series, low: Series, high: Series, counts: Series
 ) -> None:
-    """Draw how often tumors occur where they were promised.
+    """Draw a reliability diagram: share of tumors against predicted probability.
 
     Args:
-        stem: Path without a suffix.
+        stem: Path of the files to write, without a suffix.
         predicted: Mean probability of each bin, shape (n,).
         observed: Share of tumors, shape (n,).
         low: Lower ends of its 95 % intervals, shape (n,).
-        high: Upper ends, shape (n,).
-        counts: Pictures in each bin, shape (n,).
+        high: Upper ends of its 95 % intervals, shape (n,).
+        counts: Number of pictures in each bin, shape (n,).
     """
     with drawing(stem) as axes:
-        axes.plot((0, 1), (0, 1), color="#888888", linewidth=0.8, label="as promised")
+        axes.plot((0, 1), (0, 1), color="#888888", linewidth=0.8, label="perfect calibration")
         reach = np.clip(np.stack([observed - low, high - observed]), 0, None)
         axes.errorbar(predicted, observed, yerr=reach, fmt="o", color=BLUE, capsize=3,
                       label="observed, 95 % interval")  # fmt: skip
@@ -174,12 +174,12 @@ def plot_reliability(
 
 
 def plot_scores(stem: Path, groups: Mapping[str, Series], thresholds: Sequence[float]) -> None:
-    """Draw how the probabilities of each class are spread.
+    """Draw a histogram of the probabilities of each class.
 
     Args:
-        stem: Path without a suffix.
-        groups: Probabilities by the name of the class.
-        thresholds: The operating points, one a detector.
+        stem: Path of the files to write, without a suffix.
+        groups: Probabilities, 0..1, by the name of the class.
+        thresholds: Decision threshold of each detector, 0..1.
     """
     bins = np.linspace(0, 1, 26)
     with drawing(stem) as axes:
@@ -197,11 +197,11 @@ def plot_scores(stem: Path, groups: Mapping[str, Series], thresholds: Sequence[f
 
 
 def plot_times(steps: Mapping[str, Mapping[str, float]], stem: Path) -> None:
-    """Draw what one picture's time is spent on.
+    """Draw the time of each step of scoring one picture.
 
     Args:
-        steps: By runtime: milliseconds of each step; the sum, `file to finding`, is left out.
-        stem: Path without a suffix.
+        steps: Time of each step, ms, by runtime; the sum, `file to finding`, is left out.
+        stem: Path of the files to write, without a suffix.
     """
     colors = (BLUE, ORANGE, GREEN, PINK, SKY, RED)
     with drawing(stem, (6.5, 1.2 + 0.6 * len(steps))) as axes:

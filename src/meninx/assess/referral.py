@@ -1,4 +1,4 @@
-"""Measure what referring costs and buys: errors of what is answered, and what is referred."""
+"""Measure referral: share of cases referred, and errors among those answered, by coverage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 
 @dataclass(frozen=True)
 class ReferralPoint:
-    """Hold what comes of one coverage.
+    """Referral at one coverage.
 
     Args:
-        coverage: That was asked for.
-        referred: Share of all cases.
-        risk: Share of wrong answers among those not referred.
+        coverage: Coverage asked for, 0..1.
+        referred: Share of all cases that are referred.
+        risk: Share of wrong answers among the cases that are not referred.
         tumors_kept: Share of tumors that were not answered `no_tumor`: at least the coverage, if
-            the cases are like those of the calibration.
-        healthy_kept: Share of the others that were not answered `tumor`.
+            the cases are exchangeable with those of the calibration.
+        tumor_free_kept: Share of tumor-free cases that were not answered `tumor`.
     """
 
     coverage: float
     referred: Figure
     risk: Figure
     tumors_kept: Figure
-    healthy_kept: Figure
+    tumor_free_kept: Figure
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -38,6 +38,8 @@ class ReferralPoint:
         return {
             "coverage": self.coverage,
             **{name: figure.as_json() for name, figure in figures.items()},
+            # The earlier name stays for one more version.
+            "healthy_kept": self.tumor_free_kept.as_json(),
         }
 
 
@@ -47,16 +49,16 @@ def referral_curve(
     cluster: np.ndarray[Any, np.dtype[np.intp]],
     coverages: Sequence[float] = COVERAGES,
 ) -> list[ReferralPoint]:
-    """Return what comes of each coverage.
+    """Return referral at each coverage.
 
     Args:
-        findings: Scored, n of them.
-        tumor: Their labels, shape (n,).
-        cluster: Of cases that share a slice or a patient, shape (n,).
-        coverages: To try.
+        findings: Findings of n scored cases.
+        tumor: Whether each case has a tumor, shape (n,).
+        cluster: Cluster of each case: those of one slice or patient have the same, shape (n,).
+        coverages: Coverages to measure, 0..1.
 
     Returns:
-        One point a coverage; none where a detector has nothing to compare with.
+        One point a coverage; none where a detector has no held-out logits.
 
     References:
         Geifman and El-Yaniv 2017, Selective classification for deep neural networks.
@@ -75,7 +77,7 @@ def referral_curve(
                 referred=share_interval(~answered, cluster),
                 risk=share_interval((answers != right)[answered], cluster[answered]),
                 tumors_kept=share_interval(kept[tumor], cluster[tumor]),
-                healthy_kept=share_interval(kept[~tumor], cluster[~tumor]),
+                tumor_free_kept=share_interval(kept[~tumor], cluster[~tumor]),
             )
         )
     return points

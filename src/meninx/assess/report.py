@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meninx.assess.pages import embedded, render_page
+from meninx.assess.offline_page import embedded, render_page
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import ModelCard
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Hold one scan of a report.
+class ReportEntry:
+    """One scan of a report.
 
     Args:
-        findings: Of the scan.
-        picture: Its hottest slice, a PNG; None if it was not scored.
+        findings: Findings of the scan.
+        picture: PNG file of its hottest slice; None if it was not scored.
         withheld: Why no heat map is shown, in words; None where one is.
     """
 
@@ -24,14 +24,16 @@ class Entry:
     withheld: str | None = None
 
 
-def write_report(entries: Sequence[Entry], card: ModelCard, model_sha256: str, path: Path) -> None:
-    """Write a report. Pictures are inside it, so that the one file can be passed on.
+def write_report(
+    entries: Sequence[ReportEntry], card: ModelCard, model_sha256: str, path: Path
+) -> None:
+    """Write a report as one HTML file with its pictures embedded.
 
     Args:
-        entries: One a scan.
-        card: Of the detector.
-        model_sha256: Of the detector's file.
-        path: The HTML file.
+        entries: Scans of the report.
+        card: Card of the detector.
+        model_sha256: SHA-256 of the detector's file.
+        path: HTML file to write.
     """
     page = render_page(
         "findings.html",

@@ -1,4 +1,4 @@
-"""Measure how well a label is told without looking at the brain: the shortcut probe."""
+"""The shortcut probe: how well a label can be predicted without looking at the brain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ Features = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Hold what a probe said.
+    """A shortcut probe's predictions.
 
     Args:
-        name: What it looked at.
-        probability: Of each judged case, by a fit that saw no case of its cluster, shape (n,).
-        auroc: With its 95 % interval.
+        name: Name of the features that it used.
+        probability: Probability of a tumor for each predicted case, by a fit without its cluster,
+            0..1, shape (n,).
+        auroc: AUROC of these, with its 95 % interval.
     """
 
     name: str
@@ -36,14 +37,16 @@ def probe_shortcuts(
     cluster: NDArray[np.intp],
     judged: int | None = None,
 ) -> list[Probe]:
-    """Measure how well a tumor is told from each kind of features, and from all together.
+    """Measure how well a tumor is predicted by each kind of features, and by all together.
 
     Args:
-        features: For each kind, such as `file` and `intensity`, numbers by name of n cases.
-        tumor: The truth, shape (n,).
-        cluster: Cases that share a slice or a patient, shape (n,); they never part.
-        judged: How many cases, from the first on, the probe is judged by; None for all. The others
-            are only learned from: a probe must not be weak for want of cases.
+        features: Features of n cases, numbers by name, for each kind such as `file` and
+            `intensity`.
+        tumor: Whether each case has a tumor, shape (n,).
+        cluster: Cluster of each case: those of one slice or patient have the same and stay in one
+            fold, shape (n,).
+        judged: Number of cases, from the first on, that count in the AUROC; None for all. From the
+            others the probe only learns, lest it be weak for want of cases.
 
     Returns:
         One probe a kind, and one named `both` or `all` where there are several; none where a class
@@ -72,7 +75,7 @@ def probe_shortcuts(
 
 
 def _matrix(rows: Features) -> NDArray[np.float64]:
-    """Return features as numbers, shape (n, features); what a case lacks is not a number."""
+    """Return features as numbers, shape (n, features); NaN where a case lacks one."""
     names = sorted({name for row in rows for name in row})
     return np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=float)
 
@@ -89,7 +92,7 @@ def _out_of_fold(
     for learned, tested in split.split(columns, tumor, cluster):
         if len(np.unique(tumor[learned])) < 2:
             continue
-        # Not weighted by class: an AUROC does not need it, and it takes ten times as long.
+        # Class weights would make no difference to the AUROC, and take ten times as long.
         model = HistGradientBoostingClassifier(
             max_iter=100, max_leaf_nodes=15, min_samples_leaf=5, early_stopping=False,
             random_state=0,

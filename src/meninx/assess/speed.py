@@ -1,7 +1,7 @@
-"""Time a detector as users meet it: one picture, a folder, a series; cold and warm.
+"""Time a detector on one picture, a folder and a series; cold and warm.
 
 Times of steps are medians and 95th percentiles of runs in one process, after runs that do not
-count. Cold times are of new processes.
+count. Cold times include the start of a new process.
 """
 
 import multiprocessing
@@ -27,24 +27,24 @@ from meninx.detect.runtimes import Runtime
 from meninx.render.heatmap import overlay, slice_heatmap
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.studies import make_study
+from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import write_dicom
 
 PICTURE_SIDE = 512
 SERIES_SLICES, RENDERED_SLICES = 192, 24
-# Runs that fill caches and let the operating system settle.
+# Runs that fill the caches and do not count.
 WARM_UP = 5
-# The most runs of what takes seconds.
+# Largest numbers of runs where one takes seconds.
 COLD_RUNS, SERIES_RUNS = 5, 3
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Hold what is timed.
+    """Inputs that are timed.
 
     Args:
-        pictures: A folder of PNG files of 512 x 512 pixels.
-        series: A folder of 192 DICOM slices.
+        pictures: Folder of PNG files of 512 x 512 pixels.
+        series: Folder of 192 DICOM slices.
     """
 
     pictures: Path
@@ -58,11 +58,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Spread:
-    """Hold how long something took, milliseconds.
+    """Median and 95th percentile of run times.
 
     Args:
-        median: Half of the runs took less.
-        p95: 95 of 100 runs took less.
+        median: Median time, ms.
+        p95: 95th percentile of the time, ms.
     """
 
     median: float
@@ -70,13 +70,13 @@ class Spread:
 
     @classmethod
     def of(cls, milliseconds: Sequence[float]) -> "Spread":
-        """Return the spread of some runs."""
+        """Return the spread of the times of some runs."""
         median, p95 = np.percentile(milliseconds, (50, 95))
         return cls(float(median), float(p95))
 
 
 def machine() -> str:
-    """Return what the times depend on, in words."""
+    """Return processor, cores, system and Python version in words: what times depend on."""
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
         f"Python {platform.python_version()}"
@@ -87,11 +87,11 @@ def make_inputs(folder: Path, pictures: int) -> Inputs:
     """Write synthetic inputs of the sizes that users have.
 
     Args:
-        folder: To write into.
-        pictures: How many pictures for the folder.
+        folder: Output folder.
+        pictures: Number of pictures.
 
     Returns:
-        Where they are.
+        Folders of the pictures and of the series.
     """
     grid = grid_of("sagittal", (256, 256, RENDERED_SLICES), (0.95, 0.95, 7.2))
     scan = make_study("series", 8_000_000, "glioma", "T1", "sagittal", grid).scan
@@ -106,7 +106,7 @@ def make_inputs(folder: Path, pictures: int) -> Inputs:
 
 
 def _finer(scan: Scan, times: int) -> Scan:
-    """Return a scan with each slice so many times: rendering all of them would take minutes."""
+    """Return a scan with each slice repeated: rendering all of them would take minutes."""
     affine = np.array(scan.affine)
     affine[:3, 2] /= times
     return Scan(scan.name, np.repeat(scan.voxels, times, axis=2), affine, scan.sequence)
@@ -116,12 +116,12 @@ def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]
     """Time one picture from file to finding with heat map.
 
     Args:
-        detector: Whose threads share the picture.
-        path: The picture.
-        runs: That count.
+        detector: The detector.
+        path: File of the picture.
+        runs: Number of runs that count.
 
     Returns:
-        Spread of each step and of the whole.
+        Spread of the time of each step and of the whole.
     """
     steps: dict[str, list[float]] = {}
     for run in range(WARM_UP + runs):
@@ -146,9 +146,9 @@ def pictures_per_second(detector: Detector, folder: Path, workers: int) -> float
     """Return how many pictures of a folder are scored a second.
 
     Args:
-        detector: Best loaded with one thread where there are several workers.
-        folder: Pictures.
-        workers: Pictures at a time.
+        detector: The detector; for several workers best loaded with one thread.
+        folder: Folder of pictures.
+        workers: Number of pictures scored at a time.
 
     Returns:
         Pictures a second.
@@ -167,20 +167,20 @@ def pictures_per_second(detector: Detector, folder: Path, workers: int) -> float
 
 
 def time_series(detector: Detector, folder: Path, runs: int) -> float:
-    """Return the median time in which a series is read and scored, of few runs, seconds."""
+    """Return the median time in which a series is read and scored, seconds."""
     return _median(lambda: list(score_path(detector, folder)), min(runs, SERIES_RUNS))
 
 
 def series_megabytes(model: Path | None, runtime: Runtime, folder: Path) -> float:
-    """Return the most memory of a new process that reads and scores a series.
+    """Return the peak memory of a new process that reads and scores a series.
 
     Args:
-        model: As for `load_detector`.
-        runtime: Likewise.
-        folder: Of the series.
+        model: Detector file; None for the one that ships with the package.
+        runtime: Library that computes the network: `onnxruntime` or `openvino`.
+        folder: Folder of the series.
 
     Returns:
-        Megabytes.
+        Peak memory, MB.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_of_series, (model, runtime, folder))
@@ -193,18 +193,17 @@ def _peak_of_series(model: Path | None, runtime: Runtime, folder: Path) -> float
 
 
 def time_cold(arguments: Sequence[str], runs: int) -> float:
-    """Return the median time of a new process that runs meninx, of few runs, seconds."""
+    """Return the median time of a new process that runs meninx with arguments, seconds."""
     command = [sys.executable, "-m", "meninx", *arguments]
     run = partial(subprocess.run, command, capture_output=True, check=True)
     return _median(run, min(runs, COLD_RUNS))
 
 
 def peak_megabytes() -> float:
-    """Return the most memory that this process has had."""
+    """Return the peak memory of this process so far, MB."""
     status = Path("/proc/self/status")
     if status.is_file():
-        # Of this program alone: what the operating system tells of its usage begins with the
-        # memory of the process that started it.
+        # `getrusage` would begin with the memory of the process that started this one.
         (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
         return int(peak) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Measure a detector on volumes whose tumors are drawn voxel by voxel."""
+"""Measure a detector on volumes with segmentation masks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,27 +12,26 @@ from meninx.detect.findings import Findings, SliceFinding
 from meninx.render.heatmap import heatmap_of
 from meninx.scan.scan import Scan
 
-# Slices with less brain than this share of the fullest one say little and are left out.
+# Slices with less brain than this share of the fullest one are left out.
 MIN_BRAIN = 0.5
-# A slice whose tumor covers less than this share of it is neither with nor without one.
+# Slices whose tumor covers less than this share of them, but some, are left out as doubtful.
 MIN_TUMOR = 0.0008
-# Probability from which on a place of the heat map counts as marked.
+# Probability from which on a pixel of the heat map counts as marked.
 MARKED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class VolumeResult:
-    """Hold what was measured on the slices of one volume; n slices count.
+    """Comparison of one volume's findings with its mask; n slices count.
 
     Args:
-        name: Of the scan.
+        name: Name of the scan.
         tumor: Whether each slice shows tumor, shape (n,).
-        score: The detector's probability, shape (n,).
-        baseline: A score that never looks at the brain's inside: how central the slice is, and
-            how bright, shape (n,).
+        score: Probability of a tumor in each slice, 0..1, shape (n,).
+        baseline: Score of each slice from its position and brightness alone, shape (n,).
         peak_inside: Whether the hottest voxel lies in the mask, for each slice with tumor.
-        tumor_share: Part of the head that the tumor covers in each slice, 0..1, shape (n,).
-        under_heat: Share of the tumor's volume that the heat map marks; not a number without one.
+        tumor_share: Share of the head that the tumor covers in each slice, 0..1, shape (n,).
+        under_heat: Share of the tumor's volume that the heat map marks, 0..1; NaN without a tumor.
     """
 
     name: str
@@ -48,12 +47,12 @@ def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> V
     """Score a volume and compare with its mask.
 
     Args:
-        detector: What is measured.
+        detector: Detector to measure.
         scan: The volume.
-        mask: Tumor, shape of the scan's voxels.
+        mask: Segmentation mask of the tumor, in the shape of the scan's voxels.
 
     Returns:
-        As `measure_findings`.
+        The comparison, as `measure_findings` returns it.
     """
     return measure_findings(detector.score(scan), scan, mask)
 
@@ -62,13 +61,13 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
     """Compare the findings of a volume with its mask.
 
     Args:
-        findings: Of the volume, with the cells of its slices.
+        findings: Findings of the volume, with the cells of its slices.
         scan: The volume.
-        mask: Tumor, shape of the scan's voxels.
+        mask: Segmentation mask of the tumor, in the shape of the scan's voxels.
 
     Returns:
-        Slices with at least half of the fullest slice's brain, in order; those of which the tumor
-        covers more than nothing but less than 0.08 % are left out.
+        Comparison over the slices with at least half as much brain as the fullest one, in order.
+        Slices with some tumor, but on less than 0.08 % of them, are left out.
     """
     axis = scan.view.slice_axis
     others = tuple(other for other in range(3) if other != axis)
@@ -93,8 +92,8 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
         peak_inside=np.array(
             [
                 bool(mask[found[index].peak])
-                for index, sick in zip(indices, tumor, strict=True)
-                if sick
+                for index, has_tumor in zip(indices, tumor, strict=True)
+                if has_tumor
             ]
         ),
         tumor_share=mask.sum(axis=others)[indices] / np.maximum(brain[indices], 1),
@@ -109,7 +108,7 @@ def _tumor_under_heat(found: SliceFinding, mask: NDArray[np.bool_]) -> int:
 
 
 def heat_share(results: Sequence[VolumeResult]) -> float:
-    """Return the share of a tumor's volume that the heat map marks, mean over patients."""
+    """Return the share of the tumor's volume that the heat map marks, mean over patients."""
     return float(np.nanmean([result.under_heat for result in results]))
 
 
@@ -117,11 +116,11 @@ def pooled_auroc(results: Sequence[VolumeResult], column: str = "score") -> floa
     """Return the AUROC over the slices of all volumes together.
 
     Args:
-        results: One a volume.
-        column: `score` or `baseline`.
+        results: Results of the volumes.
+        column: Score to measure: `score` or `baseline`.
 
     Returns:
-        0..1; not a number where no volume has both kinds of slices.
+        AUROC 0..1; NaN where all slices are of one class.
     """
     return auroc(
         np.concatenate([result.tumor for result in results]),
@@ -130,14 +129,15 @@ def pooled_auroc(results: Sequence[VolumeResult], column: str = "score") -> floa
 
 
 def within_auroc(results: Sequence[VolumeResult], column: str = "score") -> float:
-    """Return the mean over patients of the AUROC among each one's own slices.
+    """Return the AUROC among the slices of a patient, mean over patients.
 
     Args:
-        results: One a volume; a volume without both kinds of slices does not count.
-        column: `score` or `baseline`.
+        results: Results of the volumes, one a patient; a volume whose slices are all of one class
+            does not count.
+        column: Score to measure: `score` or `baseline`.
 
     Returns:
-        0..1; not a number where no volume has both kinds of slices.
+        AUROC 0..1; NaN where no volume counts.
     """
     own = [auroc(result.tumor, getattr(result, column)) for result in results]
     return float(np.nanmean(own))
@@ -159,13 +159,13 @@ def bootstrap_interval(
     Slices of one patient are alike, so they are drawn together (Efron and Tibshirani 1993).
 
     Args:
-        results: One a patient.
-        figure: Computes it from results.
-        draws: Samples.
-        seed: Of the draws.
+        results: Results of the volumes, one a patient.
+        figure: Function that computes the figure from results.
+        draws: Number of bootstrap samples.
+        seed: Seed of the draws.
 
     Returns:
-        The interval's ends.
+        Lower and upper end.
     """
     rng = np.random.default_rng(seed)
     figures = [

@@ -11,7 +11,7 @@ from meninx.cli.extras import needs_extra
 from meninx.cli.progress import progress_of
 
 if TYPE_CHECKING:
-    from meninx.assess.audit import Audit
+    from meninx.assess.data_audit import Audit
 
 MAX_LINES = 12
 
@@ -37,8 +37,8 @@ def audit(
     probe tells tumor from no tumor without looking at the brain. Needs the extra `evidence`.
     """
     with needs_extra("evidence"):
-        from meninx.assess.audit import audit as run_audit
-        from meninx.assess.audit import write_audit
+        from meninx.assess.data_audit import audit as run_audit
+        from meninx.assess.data_audit import write_audit
     with progress_of() as progress:
         result = run_audit(data, parse_labels(label), progress, cores())
     write_audit(result, output, data.name or str(data))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from meninx.cli.detector_options import ModelOption
 
 if TYPE_CHECKING:
-    from meninx.synthesis.studies import Study
+    from meninx.synthesis.phantom_studies import PhantomStudy
 
 # Demonstration people; training and calibration use seeds from a million on.
 SICK, HEALTHY, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
@@ -21,7 +21,7 @@ def demo(
     model: ModelOption = None,
 ) -> None:
     """Make synthetic scans and two bad files, score them, and write a report to look at."""
-    from meninx.assess.report import Entry, write_report
+    from meninx.assess.report import ReportEntry, write_report
     from meninx.cli.output import Results, answered_studies, without_maps
     from meninx.cli.progress import with_progress
     from meninx.cli.table import print_table
@@ -38,7 +38,7 @@ def demo(
             bundle = bundle_of(detector, scan, findings)
             picture = results.add(findings, bundle)
             withheld = bundle.withheld if bundle else None
-            entries.append(Entry(without_maps(findings), picture, withheld))
+            entries.append(ReportEntry(without_maps(findings), picture, withheld))
     report = output / "report.html"
     write_report(entries, detector.card, detector.model["sha256"], report)
     print_table(answered_studies(detector, [entry.findings for entry in entries]))
@@ -51,7 +51,7 @@ def make_scans(folder: Path) -> None:
 
     from meninx.scan.nifti import write_nifti
     from meninx.synthesis.phantom import grid_of
-    from meninx.synthesis.studies import make_study
+    from meninx.synthesis.phantom_studies import make_study
     from meninx.synthesis.writing import write_dicom, write_picture
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def make_scans(folder: Path) -> None:
     Image.fromarray(_sunset()).save(folder / "photograph.jpg")
 
 
-def _write_damaged(study: "Study", folder: Path) -> None:
+def _write_damaged(study: "PhantomStudy", folder: Path) -> None:
     """Write a DICOM file that breaks off amid its pixels, as after a lost connection."""
     from meninx.synthesis.writing import dicom_slice
 

@@ -22,7 +22,7 @@ def phantom(
     from rich.progress import track
 
     from meninx.cli.console import errors_console
-    from meninx.synthesis.studies import make_studies
+    from meninx.synthesis.phantom_studies import make_studies
     from meninx.synthesis.writing import write_studies
 
     written = write_studies(make_studies(count, seed), out, format)

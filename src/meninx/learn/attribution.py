@@ -10,23 +10,22 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
 from torch import Tensor, nn
 
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
+from meninx.detect.preprocessing import FloatImage
 from meninx.learn.network import Backbone, picture_logit
 from meninx.render.heatmap import cells_on_input
 from meninx.scan.scan import Scan
 
-FloatImage = NDArray[np.float32]
 Method = Literal["cells", "grad-cam", "grad-cam++", "layercam"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class _SliceLogit(nn.Module):
-    """Return a slice's logit as grad-cam wants it: one score a row."""
+    """A network whose output is the slice's logit, one score a row, as grad-cam expects."""
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
@@ -38,11 +37,12 @@ class _SliceLogit(nn.Module):
 
 
 class Attribution:
-    """Explain the score of slices by one method.
+    """A method that explains the score of slices by a map.
 
     Args:
-        network: Trained; it is left in evaluation mode.
-        method: `cells`, the detector's own map, or one of the gradient's, taken at the last stage.
+        network: The trained network; it is left in evaluation mode.
+        method: Name of the method: `cells`, the detector's own map, or a gradient method at the
+            last stage, `grad-cam`, `grad-cam++` or `layercam`.
 
     References:
         Selvaraju et al. 2017 (Grad-CAM); Chattopadhay et al. 2018 (Grad-CAM++); Jiang et al. 2021
@@ -57,13 +57,13 @@ class Attribution:
             self._cam = kinds[method](_SliceLogit(self._network), [network.stages[3]])
 
     def __call__(self, x: Tensor) -> FloatImage:
-        """Return how much each pixel of one slice speaks for a tumor.
+        """Return the map of one slice.
 
         Args:
-            x: Normalized, with its neighbors, shape (1, 3, s, s).
+            x: The slice with its neighbors, normalized, shape (1, 3, s, s).
 
         Returns:
-            0..1, shape (s, s); of the gradient's methods relative to the slice's own highest.
+            Map 0..1, shape (s, s); for gradient methods relative to the slice's own maximum.
         """
         if self._cam is not None:
             return np.asarray(self._cam(x, targets=None)[0], dtype=np.float32)
@@ -87,12 +87,12 @@ def randomized(network: Backbone, stages: int, seed: int = 0) -> Backbone:
     """Return a copy whose heads and last stages have random weights.
 
     Args:
-        network: Trained.
-        stages: How many stages, from the last one down.
-        seed: Of the weights.
+        network: The trained network.
+        stages: Number of stages to randomize, from the last one backwards, 0..4.
+        seed: Seed of the random weights.
 
     Returns:
-        The copy. A map that stays as it was explains the picture, not the network.
+        The copy. A map that does not change with it explains the picture, not the network.
 
     References:
         Adebayo et al. 2018, Sanity checks for saliency maps.
@@ -114,11 +114,11 @@ def with_attribution(
     """Return findings whose slices carry another method's map instead of the detector's.
 
     Args:
-        detector: That scored.
-        network: The same weights in PyTorch.
-        scan: That was scored.
-        findings: Of it, scored.
-        method: Of the maps.
+        detector: Detector that scored the scan.
+        network: Network with the detector's weights, in PyTorch.
+        scan: The scored scan.
+        findings: Findings of the scan.
+        method: Method of the maps.
 
     Returns:
         The findings with maps of shape (s, s) in place of cells; scores and peaks stay.
@@ -136,11 +136,12 @@ def as_input(detector: Detector, stack: FloatImage) -> Tensor:
     """Return slices with neighbors, scaled to 0..1, as the network's input.
 
     Args:
-        detector: Whose preprocessing is used.
-        stack: Shape (b, 3, s, s), as `Detector.input_stack` returns it.
+        detector: Detector with the preprocessing to use.
+        stack: Slices with their neighbors, 0..1, as `Detector.input_stack` returns them, shape
+            (b, 3, s, s).
 
     Returns:
-        Normalized, the same shape.
+        Normalized input, shape (b, 3, s, s).
     """
     normalized = detector.card.preprocessing.normalize(stack)
     return torch.from_numpy(np.ascontiguousarray(normalized, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Make a detector file of a trained network: the one place where training ends."""
+"""Make a detector file of a trained network; every training ends here."""
 
 import dataclasses
 import logging
@@ -14,14 +14,14 @@ from meninx.detect.detector import Detector
 from meninx.detect.preprocessing import Preprocessing
 from meninx.learn.compress import factorize
 from meninx.learn.dataset import CONTEXT, SliceDataset
-from meninx.learn.export import Origin, export_detector, recalibrate
-from meninx.learn.gate import fit_ood_model
+from meninx.learn.export import TrainingData, export_detector, recalibrate
 from meninx.learn.network import Backbone, CellNetwork
+from meninx.learn.ood_model import fit_ood_model
 from meninx.learn.recipe import Recipe
 from meninx.learn.type_head import fit_type_head
 from meninx.learn.volume_calibration import fit_volume_calibrator
 
-# Slices of each kind by which convolutions are factorized, tumors and none, real and simulated.
+# Number of slices of each kind (with tumor and tumor-free, real and simulated) for factorization.
 FACTORIZED_BY = 128
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What is done to a trained network before it is written.
+    """Changes to a trained network before it is written.
 
     Args:
         kept: Share of the variance of each convolution's answers that low-rank factorization keeps,
@@ -46,24 +46,24 @@ def build_detector(
     recipe: Recipe,
     slices: SliceDataset,
     path: Path,
-    origin: Origin,
+    training_data: TrainingData,
     *,
     calibration: Calibration,
     heads: Sequence[Path] = (),
     options: BuildOptions | None = None,
 ) -> Path:
-    """Factorize, fit types and gate, export and calibrate volumes, as far as each is asked for.
+    """Factorize, fit types and the OOD model, export and calibrate volumes, as far as asked for.
 
     Args:
-        network: Trained; changed in place, left at evaluation.
-        recipe: That it was trained by. With `sampling.calibration_phantoms` the calibrator of
-            volumes is fitted on so many simulated heads.
-        slices: That it learned from, at the size of the detector's input.
-        path: The ONNX file; the weights go beside it.
-        origin: What it was fitted on.
-        calibration: Fitted on held-out pictures or people.
-        heads: Real tumor-free heads: packed files, or what they were made of.
-        options: What is done before; None for nothing.
+        network: The trained network; changed in place, and left in evaluation mode.
+        recipe: Recipe of its training. The calibrator of volumes is fitted on
+            `sampling.calibration_phantoms` simulated heads, where that is not 0.
+        slices: Slices that it learned from, at the size of the detector's input.
+        path: ONNX file to write; the weights go beside it.
+        training_data: Data that it was fitted on.
+        calibration: Calibrators fitted on held-out pictures or people.
+        heads: Real tumor-free heads: packed files, volumes or DICOM folders.
+        options: Changes to the network before it is written; None for none.
 
     Returns:
         The ONNX file.
@@ -80,9 +80,9 @@ def build_detector(
     if options.types and isinstance(network, CellNetwork):
         log.info("fitting the type head")
         fit_type_head(network, slices, preprocessing)
-    log.info("learning what is familiar")
+    log.info("fitting the out-of-distribution model")
     ood_model = fit_ood_model(network, slices, preprocessing, heads)
-    export_detector(network, recipe, calibration, path, origin, ood_model)
+    export_detector(network, recipe, calibration, path, training_data, ood_model)
     if studies := recipe.sampling.calibration_phantoms:
         log.info("calibrating volumes on %d simulated heads", studies)
         calibrator = fit_volume_calibrator(Detector(path), studies, heads)
@@ -91,18 +91,18 @@ def build_detector(
 
 
 def inputs_of_each_kind(slices: SliceDataset, preprocessing: Preprocessing) -> Tensor:
-    """Return normalized slices, as many of each kind.
+    """Return normalized slices of each kind.
 
     Args:
-        slices: At the size of the detector's input.
-        preprocessing: Of the detector.
+        slices: Slices at the size of the detector's input.
+        preprocessing: Preprocessing of the detector.
 
     Returns:
-        Shape (n, 3, h, w), at most `FACTORIZED_BY` of each kind.
+        Slices with their neighbors, at most `FACTORIZED_BY` of each kind, shape (n, 3, h, w).
     """
     chosen: list[int] = []
     for kind in sorted(set(slices.kind.tolist()) - {CONTEXT}):
-        alike = torch.nonzero(slices.kind == kind).flatten().tolist()
-        chosen += alike[:: max(1, len(alike) // FACTORIZED_BY)][:FACTORIZED_BY]
+        members = torch.nonzero(slices.kind == kind).flatten().tolist()
+        chosen += members[:: max(1, len(members) // FACTORIZED_BY)][:FACTORIZED_BY]
     image = slices.batch(torch.tensor(chosen)).image
     return (image - preprocessing.mean) / preprocessing.std

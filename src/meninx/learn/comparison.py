@@ -1,4 +1,4 @@
-"""Time what a detector is compared with, in the same run."""
+"""Time the network that a detector's speed is compared with, in the same run."""
 
 import time
 
@@ -7,7 +7,7 @@ from torchvision.models import resnet18
 
 from meninx.assess.speed import WARM_UP, Spread
 
-# What torchvision's own weights were trained on.
+# Side of the pictures that torchvision's own weights were trained on, pixels.
 SIDE = 224
 
 
@@ -15,7 +15,7 @@ def time_eager_resnet18(runs: int) -> Spread:
     """Time torchvision's ResNet-18 in eager PyTorch, the network alone, one picture at a time.
 
     Args:
-        runs: That count.
+        runs: Number of runs that count.
 
     Returns:
         Spread of the forward pass, with as many threads as PyTorch takes by itself.

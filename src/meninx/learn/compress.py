@@ -1,9 +1,9 @@
 """Make a trained network cheaper: convolutions of low rank, and in 8-bit integers.
 
-Low rank: what a trained 3 x 3 convolution answers lies close to a space of few dimensions: r of
-them are computed, by 3 x 3, and spread over all channels, by 1 x 1. Legend: n slices, c channels
-going in, d channels coming out, r those kept, h and w the height and width of maps, k sampled
-answers.
+Low-rank factorization: the outputs of a trained 3 x 3 convolution lie close to a space of few
+dimensions; r of them are computed by a 3 x 3 convolution and spread over all channels by a 1 x 1
+convolution. Legend: n slices, c input channels, d output channels, r dimensions kept, h and w
+height and width of maps, k sampled outputs.
 """
 
 import copy
@@ -26,36 +26,38 @@ from torchvision.models.resnet import BasicBlock
 
 from meninx.learn.network import Backbone, pair_like
 
-# Share of the variance of answers that is kept, of every convolution.
+# Share of the variance of every convolution's outputs that is kept.
 KEPT = 0.99
-# Vector units take so many channels at a time, so fewer cost as much.
+# Vector units take this many channels at a time, so fewer cost as much.
 RANK_STEP = 16
-# A convolution stays as it is where two would cost nearly as much.
-LARGEST_COST = 0.8
-# Places of each slice whose answers are looked at.
+# A convolution stays whole where two would cost more than this share of it.
+MAX_COST = 0.8
+# Number of places of each slice at which outputs are sampled.
 PLACES = 48
-# Slices at a time.
+# Number of slices computed at a time.
 BATCH = 32
-# Added to the variance of answers, as a share of its mean: some of them hardly vary.
+# Added to the variance of outputs, as a share of its mean, because some hardly vary.
 RIDGE = 1e-4
-# Channels that batch normalization all but switches off would be divided by nothing.
-SMALLEST_GAIN = 1e-3
-# Slices at a time that ONNX Runtime measures the ranges of activations on.
+# Smallest gain of a channel, as a share of the largest: batch normalization all but switches some
+# off, and their gain is a divisor.
+MIN_GAIN = 1e-3
+# Number of slices at a time on which ONNX Runtime measures the ranges of activations.
 CALIBRATION_BATCH = 8
-# Channels of a head: one a cell, one a type of tumor. No other convolution has so few.
-LARGEST_HEAD = 4
+# Largest number of channels of a head: one a cell, one a type of tumor; other convolutions have
+# more.
+MAX_HEAD_CHANNELS = 4
 
 
 def factorize(network: Backbone, x: Tensor, kept: float = KEPT) -> None:
-    """Write each convolution of the stages as two, so that the network answers as before.
+    """Factorize each convolution of the stages into two with nearly the same outputs.
 
-    From the first layer to the last, each is fitted to what the whole network answered, on what the
-    smaller one now hands to it: errors of earlier layers are mended where they can be.
+    From the first layer to the last, the outputs of the original network are fitted from the inputs
+    in the factorized one, so that later layers correct errors of earlier ones where they can.
 
     Args:
-        network: Trained; changed in place, left at evaluation.
-        x: Normalized slices like those that it is to be used on, shape (n, 3, h, w).
-        kept: Share of the variance of each convolution's answers.
+        network: The trained network; changed in place, and left in evaluation mode.
+        x: Normalized slices like those that it will score, shape (n, 3, h, w).
+        kept: Share of the variance of each convolution's outputs that is kept, 0..1.
 
     References:
         Zhang, Zou, He and Sun 2016, Accelerating very deep convolutional networks for
@@ -76,13 +78,13 @@ def _factorize_block(
     """Factorize a residual block's two convolutions.
 
     Args:
-        block: Changed in place.
-        before: What the whole network hands to it, shape (n, c, h, w).
-        after: What the smaller network hands to it, likewise.
-        kept: As for `factorize`.
+        block: Residual block, changed in place.
+        before: Input of the block in the original network, shape (n, c, h, w).
+        after: Input of the block in the factorized network, shape (n, c, h, w).
+        kept: Share of the variance of each convolution's outputs that is kept, 0..1.
 
     Returns:
-        What the block hands on, in the whole network and in the smaller one.
+        Outputs of the block in the original network and in the factorized one.
     """
     whole = copy.deepcopy(block)
     answers = _mapped(whole.conv1, before)
@@ -97,26 +99,26 @@ def _factorize_block(
 def _factorized(
     convolution: nn.Conv2d, norm: nn.BatchNorm2d, answers: Tensor, x: Tensor, kept: float
 ) -> nn.Module:
-    """Return two convolutions that answer to x as one did before; that one if they'd cost more.
+    """Return two convolutions whose outputs for x are close to wanted ones; one if two cost more.
 
-    Reduced-rank regression: of all matrices M of rank r the one for which M (W x) + m comes closest
-    to the wanted answers, where channels count as batch normalization weighs them.
+    Reduced-rank regression: of all matrices M of rank r, the one for which M (W x) + m is closest
+    to the wanted outputs, each channel weighted as by batch normalization.
 
     Args:
-        convolution: Of 3 x 3, with weights W.
-        norm: That follows it.
-        answers: Wanted, shape (n, d, h, w).
-        x: Shape (n, c, h', w').
-        kept: As for `factorize`.
+        convolution: 3 x 3 convolution with weights W.
+        norm: Batch normalization that follows it.
+        answers: Wanted outputs, shape (n, d, h, w).
+        x: Inputs, shape (n, c, h', w').
+        kept: Share of the variance of the outputs that is kept, 0..1.
 
     Returns:
-        A 3 x 3 convolution with r channels and a 1 x 1 convolution with d, or the first argument.
+        A 3 x 3 convolution with r channels and a 1 x 1 convolution with d, or `convolution`.
     """
     if norm.running_var is None:
         raise ValueError("batch normalization without running statistics")
     spread = (norm.running_var + norm.eps).sqrt()
     gain = (norm.weight.abs() / spread).double()
-    gain = gain.clamp_min(SMALLEST_GAIN * float(gain.max()))
+    gain = gain.clamp_min(MIN_GAIN * float(gain.max()))
     wanted, got = _sampled(answers) * gain, _sampled(_mapped(convolution, x)) * gain  # [k, d]
     wanted_mean, got_mean = wanted.mean(0), got.mean(0)
     wanted, got = wanted - wanted_mean, got - got_mean
@@ -127,7 +129,7 @@ def _factorized(
     variances, directions = variances.flip(0).clamp_min(0), directions.flip(1)
     rank = _rank(variances, kept)
     out, into = convolution.out_channels, convolution.in_channels
-    if rank * (9 * into + out) > LARGEST_COST * 9 * into * out:
+    if rank * (9 * into + out) > MAX_COST * 9 * into * out:
         return convolution
     spreading = directions[:, :rank]  # [d, r]
     gathering = spreading.T @ full  # [r, d]
@@ -146,14 +148,14 @@ def _factorized(
 
 
 def _rank(variances: Tensor, kept: float) -> int:
-    """Return how many directions hold a share of all variance, rounded up to whole vectors."""
+    """Return the number of directions with a share of all variance, rounded up to whole vectors."""
     shares = variances.cumsum(0) / variances.sum()
     needed = int((shares < kept).sum()) + 1
     return min(-(-needed // RANK_STEP) * RANK_STEP, len(variances))
 
 
 def _sampled(maps: Tensor) -> Tensor:
-    """Return answers at random places, the same whenever it is asked, shape (k, d)."""
+    """Return outputs at random places, the same in every call, shape (k, d)."""
     count, channels, height, width = maps.shape
     generator = torch.Generator().manual_seed(0)
     places = torch.randint(height * width, (count, 1, PLACES), generator=generator)
@@ -162,12 +164,12 @@ def _sampled(maps: Tensor) -> Tensor:
 
 
 def _mapped(module: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
-    """Return what a module says of maps, some at a time."""
+    """Return a module's outputs for maps, computed some at a time."""
     return torch.cat([module(part) for part in torch.split(maps, BATCH)])
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """Calibration slices, as ONNX Runtime asks for them."""
+    """A reader of calibration slices for ONNX Runtime."""
 
     def __init__(self, batches: Iterable[NDArray[np.float32]]) -> None:
         self._batches = iter(batches)
@@ -181,14 +183,15 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 def quantize(plain: Path, target: Path, calibration: NDArray[np.float32]) -> None:
     """Write a network whose convolutions run in 8-bit integers.
 
-    Weights are rounded per output channel, to 7 bits: products of 8 bits overflow where a processor
-    adds two of them in 16, as those without VNNI do. Activations are rounded per tensor. All from
-    the first convolution to the heads stays in integers: each change of format costs as much as a
-    small convolution. The heads stay in floating point, as rounding the answer would blur it.
+    Weights are rounded per output channel, to 7 bits: on processors without VNNI, which add two
+    products in 16 bits, products of 8 bits would overflow. Activations are rounded per tensor. All
+    from the first convolution to the heads stays in integers: each change of format costs as much
+    as a small convolution. The heads stay in floating point, as rounding the outputs themselves
+    would cost precision.
 
     Args:
-        plain: A detector as ONNX in single precision, its constants folded.
-        target: The ONNX file to write, without the card.
+        plain: ONNX file of a detector in single precision, with constants folded.
+        target: ONNX file to write, without the card.
         calibration: Normalized slices that set the ranges of activations, shape (n, 3, h, w).
 
     References:
@@ -198,7 +201,7 @@ def quantize(plain: Path, target: Path, calibration: NDArray[np.float32]) -> Non
     graph = onnx.load(plain).graph
     outputs = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    heads = [node.name for node in convolutions if outputs[node.input[1]] <= LARGEST_HEAD]
+    heads = [node.name for node in convolutions if outputs[node.input[1]] <= MAX_HEAD_CHANNELS]
     quantize_static(
         str(plain),
         str(target),

@@ -1,4 +1,4 @@
-"""Train one detector a fold, each judged by the fold that it never saw, and merge them."""
+"""Train one detector a fold, score each fold by the detector that left it out, and calibrate."""
 
 import dataclasses
 import logging
@@ -28,16 +28,17 @@ def recipe_of_fold(recipe: Recipe, folds: tuple[int, ...], test_fold: int) -> Re
     """Return the recipe that leaves one fold out for testing.
 
     Args:
-        recipe: All other choices.
+        recipe: Recipe with all other settings.
         folds: All folds, ascending.
-        test_fold: Left out; the fold after it chooses the epoch, unless the recipe holds none out.
+        test_fold: Fold to leave out. The fold after it chooses the epoch, unless the recipe has no
+            validation fold.
 
     Returns:
-        The recipe.
+        The recipe of that fold.
     """
     training = dataclasses.replace(recipe.training, test_fold=test_fold)
     if not training.validation_fold:
-        # Calibrated out of fold, and on volumes once, when it is merged.
+        # Pictures are calibrated out of fold, and volumes once, after merging.
         sampling = dataclasses.replace(recipe.sampling, calibration_phantoms=0)
         return dataclasses.replace(recipe, training=training, sampling=sampling)
     validation_fold = folds[(folds.index(test_fold) + 1) % len(folds)]
@@ -53,17 +54,19 @@ def train_folds(
     weights: Path | None = None,
     heads: Sequence[Path] = (),
 ) -> dict[int, Path]:
-    """Train one detector a fold; those that an earlier call finished are taken as they are.
+    """Train one detector a fold; those that an earlier call finished are kept.
 
     Args:
-        manifest: With three folds or more: to learn from, to choose the epoch by, to test on.
-        recipe: All choices but the folds.
-        output: Gets one run folder a fold.
-        weights: That all folds start from; they must not have been fitted on the manifest.
-        heads: Real heads to simulate others from.
+        manifest: Pictures with at least three folds: to learn from, to choose the epoch, to test
+            on.
+        recipe: Recipe with all settings but the folds.
+        output: Output folder; it gets one run folder a fold.
+        weights: File of weights that all folds start from; they must not have been fitted on the
+            manifest. None for those that the recipe names.
+        heads: Real heads for augmented heads.
 
     Returns:
-        For each fold the detector that never saw it.
+        For each fold the file of the detector that left it out.
 
     Raises:
         DataError: If there are too few folds.
@@ -99,13 +102,13 @@ def score_out_of_fold(
     progress: Progress = silent,
     workers: int = 1,
 ) -> list[Case]:
-    """Score every picture by the detector that never saw its fold.
+    """Score every picture by the detector that left its fold out.
 
     Args:
-        manifest: As the detectors were trained on.
-        detectors: By the fold that each never saw.
-        progress: Told how many of how many are done.
-        workers: Pictures at a time.
+        manifest: Manifest that the detectors were trained on.
+        detectors: Detector files by the fold that each left out.
+        progress: Called with the step, how much of it is done, and how much there is.
+        workers: Number of pictures scored at a time.
 
     Returns:
         One case a picture, by fold.
@@ -121,13 +124,13 @@ def calibrate_out_of_fold(cases: Sequence[Case], detectors: Mapping[int, Path]) 
     """Fit the calibrator of pictures out of fold, and write it into each fold's detector.
 
     Args:
-        cases: Of all folds, as `score_out_of_fold` returns them, by detectors without a calibrator.
-        detectors: By the fold that each never saw. Each gets the calibrator that fits the other
-            folds'
-            answers: its own fold judges it.
+        cases: Cases of all folds, as `score_out_of_fold` returns them, scored by detectors without
+            a calibrator.
+        detectors: Detector files by the fold that each left out. Each gets the calibrator that fits
+            the answers of the other folds, so that its own fold stays held out.
 
     Returns:
-        The calibrator that fits all of them: of a detector that is merged from these.
+        The calibrator fitted on all folds, for a detector that is merged from these.
     """
     for own, path in detectors.items():
         card = load_detector(path).card
@@ -140,10 +143,10 @@ def fit_pictures(cases: Sequence[Case]) -> Calibrator:
     """Fit the calibrator of pictures.
 
     Args:
-        cases: Scored pictures that nothing was learned from.
+        cases: Cases of held-out pictures.
 
     Returns:
-        Temperature, operating points, and how many were refused.
+        The calibrator, with the number of refused pictures.
     """
     scored = [case for case in cases if case.findings.logit is not None]
     logits = np.array([case.findings.logit for case in scored], dtype=np.float64)

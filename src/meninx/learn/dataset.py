@@ -1,4 +1,4 @@
-"""Training pictures in memory, as the detector will see them.
+"""Training slices in memory, preprocessed as the detector does.
 
 Legend: n pictures, s side of the canvas in pixels.
 """
@@ -28,21 +28,22 @@ MASKED, TUMOR_FREE, SIMULATED, UNMASKED, CONTEXT = 0, 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a slice to learn from beside its pixels.
+    """Label and origin of a training slice.
 
     Args:
-        kind: `MASKED`, `TUMOR_FREE`, `SIMULATED`, `UNMASKED` (a tumor without its mask) or
-            `CONTEXT`, which is seen as a neighbor alone.
-        tumor_type: One of `labels.TYPE_NAMES`, None where unknown or none.
-        below, above: Where its neighbors lie in the list of examples, relative to itself; 0 where
-            it stands in for one.
-        person: Whose head it is; empty where that is not known.
-        source: The collection that it came from.
-        sequence: The MR contrast; empty where that is not known.
-        fold: Of its manifest's row; of a simulated slice that of the person whose head it was made
-            from, 0 for none.
-        fair: Whether its source comes with and without tumors, so that the source says nothing.
-        plausible: Whether a scanner could have taken it; some simulated contrasts are none.
+        kind: Kind of slice: `MASKED`, `TUMOR_FREE`, `SIMULATED`, `UNMASKED` (a tumor without its
+            mask) or `CONTEXT`, which is used as a neighbor alone.
+        tumor_type: Name in `labels.TYPE_NAMES`; None where unknown or none.
+        below, above: Offsets of its neighbors in the list of examples; 0 where it stands in for
+            one.
+        person: Name of the person; empty where it is not known.
+        source: Name of its collection.
+        sequence: MR sequence; empty where it is not known.
+        fold: Fold of its manifest's row; of a simulated slice that of the person of the head
+            template, 0 for none.
+        fair: Whether its source has pictures with and without tumor, so that the source does not
+            give the label away.
+        plausible: Whether a scanner could have taken it; some simulated contrasts exist nowhere.
     """
 
     kind: int
@@ -59,13 +60,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class Example:
-    """One slice to learn from.
+    """One training slice.
 
     Args:
-        image: Intensities, shape (h, w), any unit.
-        mask: Tumor, shape (h, w), 0 or 1; None for a slice without tumor.
-        facts: What else is known of it.
-        crop_window: That it shares with the other slices of its volume; None for its own.
+        image: Intensities, any unit, shape (h, w).
+        mask: Segmentation mask of the tumor, 0 or 1, shape (h, w); None for a slice without mask.
+        facts: Label and origin.
+        crop_window: Crop window of its volume; None for one of its own.
         pixel_spacing: Distance between rows and between columns, mm.
     """
 
@@ -77,7 +78,7 @@ class Example:
 
     @property
     def kind(self) -> int:
-        """As in `Facts`."""
+        """Kind of slice, one of the constants that `Facts` names."""
         return self.facts.kind
 
     @property
@@ -87,17 +88,19 @@ class Example:
 
 
 def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Iterator[Example]:
-    """Read pictures to learn from.
+    """Read the training slices of pictures.
 
     Args:
-        pictures: Of a manifest; of a volume or a stack, every slice that shows enough of the head.
-        unmasked: Whether tumors without a mask are wanted: they say nothing about cells.
+        pictures: Rows of a manifest. Volumes and stacks give every slice that shows enough of the
+            head.
+        unmasked: Whether to include tumors without a mask, of which only the label can be learned.
 
     Yields:
         One example a picture or slice. Slices of one head follow each other.
 
     Raises:
-        DataError: If a mask is empty, of another size than its picture, or of a tumor-free one.
+        DataError: If a mask is empty, has another size than its picture, or belongs to a tumor-free
+            picture.
         InputError: If a picture can't be read.
     """
     stacks: dict[str, list[Picture]] = {}
@@ -115,17 +118,18 @@ def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Itera
 
 
 def _single(picture: Picture) -> Example:
-    """Return a picture that has no neighbors."""
+    """Return the example of a single picture, without neighbors."""
     image = read_gray(picture.picture)
     mask = None
     if picture.mask is not None:
         mask = read_picture_mask(picture, image.shape).astype(np.float32)
-    # All pictures with a mask are of collections without tumor-free ones, or of unknown ones.
+    # Single pictures with a mask come from collections without tumor-free pictures, or from unknown
+    # ones: not fair.
     return Example(image, mask, _facts(picture, mask is not None, fair=mask is None))
 
 
 def _facts(picture: Picture, masked: bool, *, fair: bool, tumor: bool | None = None) -> Facts:
-    """Return what a row says of one of its slices."""
+    """Return the facts of a slice from its manifest's row."""
     kind = TUMOR_FREE
     if picture.tumor if tumor is None else tumor:
         kind = MASKED if masked else UNMASKED
@@ -141,7 +145,7 @@ def _facts(picture: Picture, masked: bool, *, fair: bool, tumor: bool | None = N
 
 
 def _slices_of(picture: Picture) -> Iterator[Example]:
-    """Yield the slices of a volume; of one with a mask, each with its own part of it."""
+    """Yield the slices of a volume that show enough of the head, with their part of its mask."""
     scan = read_one(picture.picture)
     mask = read_mask(picture.mask, scan) if picture.mask is not None else None
     slices = brain_slices(scan)
@@ -149,8 +153,8 @@ def _slices_of(picture: Picture) -> Iterator[Example]:
     offsets = _offsets(len(slices), scan.slice_gap_mm)
     for one, (below, above) in zip(slices, offsets, strict=True):
         truth = None if mask is None else scan.view.cut(mask, one.index).astype(np.float32)
-        sick = picture.tumor and (truth is None or bool(truth.any()))
-        facts = _facts(picture, truth is not None, fair=True, tumor=sick)
+        has_tumor = picture.tumor and (truth is None or bool(truth.any()))
+        facts = _facts(picture, truth is not None, fair=True, tumor=has_tumor)
         yield Example(
             one.image, truth if facts.kind == MASKED else None,
             replace(facts, below=below, above=above), crop_window, one.pixel_spacing,
@@ -172,17 +176,17 @@ def _slices_of_stack(members: Sequence[Picture]) -> Iterator[Example]:
 
 
 def _offsets(count: int, gap_mm: float | None) -> list[tuple[int, int]]:
-    """Return where the neighbors of each slice lie, relative to it."""
+    """Return the offsets of each slice's neighbors below and above."""
     away = neighbor_indices(count, gap_mm) - np.arange(count)[:, None]
     return [(int(below), int(above)) for below, _, above in away]
 
 
 class SliceDataset:
-    """Examples as bytes on one square canvas each, with the neighbors of every slice.
+    """Training slices as bytes on one square canvas each, with the neighbors of every slice.
 
     Args:
-        examples: What to learn from; read once.
-        preprocessing: Of the detector, its size being the canvas side s.
+        examples: Training slices; iterated once.
+        preprocessing: Preprocessing of the detector; its size is the canvas side s.
     """
 
     def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
@@ -201,10 +205,10 @@ class SliceDataset:
         """Return a data set of canvases that were made before.
 
         Args:
-            image: Intensities, uint8, shape (n, s, s).
-            mask: Tumor coverage, uint8, likewise.
-            depth: Depth in the head, uint8, likewise.
-            facts: What else is known of each.
+            image: Intensities 0..255, uint8, shape (n, s, s).
+            mask: Tumor coverage 0..255, uint8, shape (n, s, s).
+            depth: Depth in the head 0..255, uint8, shape (n, s, s).
+            facts: Label and origin of each, n of them.
 
         Returns:
             The data set.
@@ -236,10 +240,10 @@ class SliceDataset:
         return len(self.image)
 
     def without_folds(self, folds: Collection[int]) -> "SliceDataset":
-        """Return the examples of all other folds; heads, and so neighbors, lie in one fold whole.
+        """Return the examples of all other folds; a head and its neighbors lie in one fold.
 
         Args:
-            folds: To leave out.
+            folds: Folds to leave out.
 
         Returns:
             A smaller data set.
@@ -274,10 +278,10 @@ class SliceDataset:
         """Return some examples, each with its neighbors.
 
         Args:
-            indices: Shape (b,), in the data set's own memory.
+            indices: Indices of the examples, on the data set's device, shape (b,).
 
         Returns:
-            Intensities 0..1.
+            Batch of the examples, intensities 0..1.
         """
         kind = self.kind[indices]
         mask = self.mask[indices][:, None].float() / 255
@@ -298,11 +302,11 @@ class SliceDataset:
 
 
 class Batches:
-    """All examples of a data set in order, some at a time.
+    """All examples of a data set in order, in batches.
 
     Args:
-        dataset: To go through.
-        size: Examples at a time.
+        dataset: Data set to iterate over.
+        size: Number of examples a batch.
     """
 
     def __init__(self, dataset: SliceDataset, size: int) -> None:
@@ -321,13 +325,13 @@ class Batches:
 
 @dataclass(frozen=True)
 class Canvas:
-    """One example as bytes.
+    """One training slice as bytes on a square canvas.
 
     Args:
-        image: Intensities, uint8, shape (s, s).
-        mask: Tumor coverage, likewise.
-        depth: Depth in the head, likewise.
-        facts: What else is known of it.
+        image: Intensities 0..255, shape (s, s).
+        mask: Tumor coverage 0..255, shape (s, s).
+        depth: Depth in the head 0..255, shape (s, s).
+        facts: Label and origin.
     """
 
     image: NDArray[np.uint8]
@@ -337,11 +341,11 @@ class Canvas:
 
 
 def canvas_of(example: Example, preprocessing: Preprocessing) -> Canvas:
-    """Return an example on a square canvas, as the detector would see it.
+    """Return a training slice on a square canvas, as the detector sees it.
 
     Args:
-        example: One slice.
-        preprocessing: Its size is the canvas side s.
+        example: The slice.
+        preprocessing: Preprocessing of the detector; its size is the canvas side s.
 
     Returns:
         The canvas.
@@ -365,13 +369,13 @@ def planes_of(
 
 
 def depth_in_head(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how deep in the head each pixel lies.
+    """Return the depth of each pixel in the head.
 
     Args:
         unit: Intensities 0..1, shape (s, s).
 
     Returns:
-        Distance to the outside, 1 at the deepest point, 0 outside, shape (s, s).
+        Distance to the outside of the head, 1 at the deepest point, 0 outside, shape (s, s).
     """
     head = ndimage.binary_opening(foreground(unit), iterations=1)
     head = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(head, 8), iterations=6))
@@ -380,7 +384,7 @@ def depth_in_head(unit: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _resized(planes: Tensor, size: int) -> Tensor:
-    """Return planes of shape (n, s, s), bytes, with another side."""
+    """Return planes of shape (n, s, s), uint8, resampled to another side."""
     values = F.interpolate(planes[:, None].float(), (size, size), mode="bilinear", antialias=True)
     return values[:, 0].round().clamp(0, 255).to(torch.uint8)
 

@@ -1,4 +1,4 @@
-"""Write one row of figures an epoch, over as many sittings as a training takes."""
+"""epochs.csv: one row of figures an epoch, also over several resumed runs."""
 
 import csv
 from pathlib import Path
@@ -8,10 +8,10 @@ from pytorch_lightning.callbacks import Callback
 
 
 class EpochTable(Callback):
-    """Keep epochs.csv: the epoch, its learning rate, and all that was logged.
+    """A callback that writes epochs.csv: epoch, learning rate, and all logged figures.
 
     Args:
-        path: The file; a resumed run goes on in it.
+        path: CSV file to write; a resumed run continues it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,7 +22,7 @@ class EpochTable(Callback):
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,  # noqa: ARG002
     ) -> None:
-        """Drop rows of epochs that are about to be trained again."""
+        """Drop the rows of epochs that will be trained again."""
         if not trainer.is_global_zero:
             return
         rows = self._rows()
@@ -38,7 +38,7 @@ class EpochTable(Callback):
         """Add the epoch's row."""
         if not trainer.is_global_zero:
             return
-        # Lightning names the rate once for each group of weights; one column of it is enough.
+        # Lightning logs the rate of each group of weights; they are equal, so one column is enough.
         figures = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()

@@ -18,25 +18,25 @@ from meninx.detect.model_card import SEEN_DIGITS, ModelCard
 from meninx.detect.neighbors import CHANNELS
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
-from meninx.learn.gate import DetectorGraph, OodModel
 from meninx.learn.network import Backbone, set_weights
+from meninx.learn.ood_model import DetectorGraph, OodModel
 from meninx.learn.recipe import Recipe
 
 OPSET = 18
-# Of the safetensors' metadata.
+# Key of the safetensors' metadata.
 SEEN_KEY = "seen"
-# Smaller tensors, biases and scales, keep their precision: they weigh nothing.
-SMALLEST_HALVED = 1024
+# Tensors with fewer values, such as biases, keep their precision: they take hardly any space.
+MIN_HALVED = 1024
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Say what a detector was fitted on.
+class TrainingData:
+    """The data that a detector was fitted on.
 
     Args:
-        manifest_sha256: Of the training set's manifest.
+        manifest_sha256: SHA-256 of the training set's manifest.
         seen: SHA-256 of every file that it learned from, chose its epoch by or was calibrated on.
-        leaking: Whether its folds shared slices or patients.
+        leaking: Whether its folds share slices or patients.
     """
 
     manifest_sha256: str
@@ -49,18 +49,18 @@ def export_detector(
     recipe: Recipe,
     calibration: Calibration,
     path: Path,
-    origin: Origin,
+    training_data: TrainingData,
     ood_model: OodModel | None = None,
 ) -> None:
     """Write the network as ONNX with all that prediction needs, and its weights as safetensors.
 
     Args:
-        network: Trained.
-        recipe: That it was trained by.
-        calibration: Fitted on held-out pictures.
-        path: The ONNX file; the weights go beside it, with the suffix `.safetensors`.
-        origin: What it was fitted on.
-        ood_model: What it knows; None for a detector that refuses by rule alone.
+        network: The trained network.
+        recipe: Recipe of its training.
+        calibration: Calibrators fitted on held-out pictures.
+        path: ONNX file to write; the weights go beside it, with the suffix `.safetensors`.
+        training_data: Data that it was fitted on.
+        ood_model: Out-of-distribution model; None for a detector that refuses by rules alone.
     """
     network = copy.deepcopy(network).cpu().float().eval()
     names = ["cell_logits", "type_logits", "distance"][: 3 if ood_model else 2]
@@ -85,13 +85,13 @@ def export_detector(
         preprocessing=recipe.preprocessing,
         calibration=calibration,
         types=TYPE_NAMES,
-        manifest_sha256=origin.manifest_sha256,
+        manifest_sha256=training_data.manifest_sha256,
         top_cells=network.top_cells,
-        seen=tuple(sorted({value[:SEEN_DIGITS] for value in origin.seen})),
-        leaking=origin.leaking,
+        seen=tuple(sorted({value[:SEEN_DIGITS] for value in training_data.seen})),
+        leaking=training_data.leaking,
         ood_threshold=ood_model.threshold if ood_model else None,
     )
-    # Notes of the exporter would carry paths of this machine.
+    # The exporter's notes contain paths of this machine, so they are removed.
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -110,10 +110,10 @@ def save_weights(network: Backbone, recipe: Recipe, path: Path, seen: Sequence[s
     """Write a network's weights in half precision.
 
     Args:
-        network: Trained.
-        recipe: That it was trained by.
-        path: The safetensors file.
-        seen: What it was fitted on, as in `ModelCard.seen`.
+        network: The trained network.
+        recipe: Recipe of its training.
+        path: Safetensors file to write.
+        seen: First digits of the SHA-256 of the files that it was fitted on.
     """
     weights = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
@@ -126,21 +126,21 @@ def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:
     """Fill a network with the weights that `export_detector` wrote.
 
     Args:
-        network: Changed in place.
-        path: A safetensors file.
+        network: Network to fill, changed in place.
+        path: Safetensors file to read.
 
     Returns:
-        What they were fitted on, as in `ModelCard.seen`; empty where that is not recorded.
+        First digits of the SHA-256 of the files that they were fitted on; empty where not recorded.
 
     Raises:
-        ModelError: If it can't be read or belongs to another network.
+        ModelError: If the file can't be read or has the weights of another network.
     """
     try:
         set_weights(network, load_file(path))
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{path}: no weights of this network: {error}") from error
+        raise ModelError(f"{path}: not the weights of this network: {error}") from error
     return tuple(metadata.get(SEEN_KEY, "").split())
 
 
@@ -151,13 +151,13 @@ def store_weights_in_half(model: onnx.ModelProto) -> None:
     by about a thousandth of its spread.
 
     Args:
-        model: Changed in place.
+        model: Model to change in place.
     """
     graph = model.graph
     casts = []
     for tensor in graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < SMALLEST_HALVED:
+        if values.dtype != np.float32 or values.size < MIN_HALVED:
             continue
         name = tensor.name
         tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
@@ -179,11 +179,11 @@ def recalibrate(
     """Replace the calibration in a detector file.
 
     Args:
-        path: The ONNX file, rewritten in place.
-        calibration: The new one.
-        seen: SHA-256 of the files that it was fitted on.
-        ood_threshold: As `ModelCard.ood_threshold`; None to leave it as it is.
-        license_text: As `ModelCard.license`; None to leave it as it is.
+        path: ONNX file, rewritten in place.
+        calibration: The new calibrators.
+        seen: SHA-256 of the files that they were fitted on.
+        ood_threshold: New out-of-distribution threshold; None to leave it as it is.
+        license_text: New license of the weights, in one line; None to leave it as it is.
     """
     model = onnx.load(path)
     card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})

@@ -1,4 +1,4 @@
-"""Store a detector in other number formats, and refuse to where its answers would change."""
+"""Write a detector in another number format, unless its answers would change."""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -18,27 +17,28 @@ from meninx.data.manifest import Picture
 from meninx.detect.calibration import slice_logits
 from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.engine import Engine, Output
+from meninx.detect.runtimes import FloatBatch
 from meninx.errors import ModelError
 from meninx.learn.compress import quantize
 from meninx.learn.export import recalibrate, store_weights_in_half
 from meninx.scan.reading import read_one
 
-FloatBatch = NDArray[np.float32]
 Format = Literal["fp32", "fp16", "int8"]
 FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
-# Largest mean change of a slice's probability, over the check set, that a format may bring.
+# Largest mean change of a slice's probability, over the pictures that check, for a format to be
+# written.
 TOLERANCE = 0.02
 BATCH = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """Say how far a format moves the probability of slices.
+    """Absolute change of the slices' probability by a number format.
 
     Args:
-        mean: Of the absolute change.
-        largest: Of it.
-        slices: How many were compared.
+        mean: Mean change, 0..1.
+        largest: Largest change, 0..1.
+        slices: Number of slices that were compared.
     """
 
     mean: float
@@ -47,14 +47,14 @@ class Change:
 
 
 def inputs_of(detector: Detector, pictures: Sequence[Picture]) -> FloatBatch:
-    """Return pictures, and the middle slices of volumes, as the network sees them.
+    """Return the network's input for pictures, and for the middle slices of volumes.
 
     Args:
-        detector: Whose preprocessing is used.
+        detector: Detector with the preprocessing to use.
         pictures: Rows of a manifest.
 
     Returns:
-        Shape (n, 3, h, w).
+        Normalized slices with their neighbors, shape (n, 3, h, w).
     """
     stacks = []
     for picture in pictures:
@@ -68,16 +68,16 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
     """Write a detector in another number format.
 
     Args:
-        source: A detector as training writes it.
-        target: The ONNX file to write.
-        wanted: `fp32`, `fp16`, which pays on GPUs only, or `int8`.
-        calibration: Normalized slices whose ranges `int8` takes, shape (n, 3, h, w); best of the
-            pictures that the detector learned from.
+        source: Detector file as training writes it.
+        target: ONNX file to write.
+        wanted: Number format: `fp32`, `fp16`, which is faster on GPUs only, or `int8`.
+        calibration: Normalized slices that set the ranges of `int8`, shape (n, 3, h, w); best of
+            the pictures that the detector learned from.
     """
     source, target = source.resolve(), target.resolve()
-    # Of large tensors ONNX Runtime leaves files where it is called from.
+    # ONNX Runtime leaves files of large tensors in the working directory.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        # Constants folded, so that weights that are stored in half precision are whole again.
+        # Folding constants turns weights that are stored in half precision into single precision.
         plain = Path(folder) / "plain.onnx"
         # ONNX's own inference of shapes is enough; the symbolic one can't enlarge maps.
         quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
@@ -96,11 +96,11 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
 
 
 def change_between(first: Path, second: Path, inputs: FloatBatch) -> Change:
-    """Return how far two files of one detector disagree.
+    """Return the change of probability between two files of one detector.
 
     Args:
-        first: A detector file.
-        second: The same in another format.
+        first: Detector file.
+        second: File of the same detector in another format.
         inputs: Normalized slices, shape (n, 3, h, w).
 
     Returns:
@@ -145,17 +145,17 @@ def export(
     """Write a detector in another number format, unless that would change its answers.
 
     Args:
-        source: A detector as training writes it.
-        target: The ONNX file to write.
-        wanted: One of `FORMATS`.
-        pictures: Every other one calibrates, the rest check.
-        tolerance: Largest mean change of a slice's probability.
+        source: Detector file as training writes it.
+        target: ONNX file to write.
+        wanted: Number format: `fp32`, `fp16` or `int8`.
+        pictures: Rows of a manifest; every other one calibrates, the rest check.
+        tolerance: Largest mean change of a slice's probability, 0..1.
 
     Returns:
         The change on the pictures that check.
 
     Raises:
-        ModelError: If the change is larger; nothing is written then.
+        ModelError: If the change is larger than the tolerance; nothing is written then.
     """
     detector = Detector(source)
     calibration = inputs_of(detector, pictures[::2])

@@ -1,17 +1,17 @@
-"""Which rows of a manifest are whole heads that others can be simulated from."""
+"""Choose the rows of a manifest that are real heads for augmented heads."""
 
 from meninx.data.manifest import Picture
 from meninx.synthesis.packed_heads import RealHead
 
 
 def heads_of(pictures: tuple[Picture, ...]) -> list[RealHead]:
-    """Return the volumes of a manifest that whole heads can be simulated from.
+    """Return the volumes of a manifest that show a whole, tumor-free head in T1.
 
     Args:
-        pictures: Rows; those whose column `skull` begins with `on` are whole.
+        pictures: Rows of a manifest; heads whose column `skull` begins with `on` have their skull.
 
     Returns:
-        Tumor-free T1 volumes with their skull; slabs, which show a part of the head, are none.
+        Tumor-free T1 volumes with skull; slabs, which show a part of the head, are left out.
     """
     return [
         RealHead(picture.picture, picture.person, picture.fold)

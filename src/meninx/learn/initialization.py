@@ -1,4 +1,4 @@
-"""Give a network its first weights: random, the shipped detector's, or ImageNet's."""
+"""Initialize a network: random weights, those of the shipped detector, or those of ImageNet."""
 
 import logging
 import pickle
@@ -16,7 +16,7 @@ from meninx.errors import ModelError, OptionError
 from meninx.learn.export import load_weights
 from meninx.learn.network import Backbone, CellNetwork, set_weights
 
-# Of a gray picture's filter: slice below, slice, slice above.
+# Shares of a gray picture's filter for the slice below, the slice and the slice above.
 NEIGHBOR_SHARES = (0.15, 0.7, 0.15)
 
 log = logging.getLogger(__name__)
@@ -28,17 +28,17 @@ def initialize(
     """Fill a network with its first weights.
 
     Args:
-        network: With random weights; changed in place.
-        name: `random`, `meninx` or `imagenet`.
-        weights: A file to take them from: torchvision's ResNet-18 for `imagenet`, else the
-            safetensors of a run.
-        sha256: What the file must have; None to take any.
+        network: Network with random weights; changed in place.
+        name: Name of the initialization: `random`, `meninx` or `imagenet`.
+        weights: File of the weights: torchvision's ResNet-18 for `imagenet`, else the safetensors
+            of a run. None for the file that the name stands for.
+        sha256: SHA-256 that the file must have; None to accept any.
 
     Returns:
-        What the weights were fitted on, as in `ModelCard.seen`: it stays seen.
+        First digits of the SHA-256 of the files that the weights were fitted on.
 
     Raises:
-        ModelError: If the file can't be read, is another one, or does not fit.
+        ModelError: If the file can't be read, has another SHA-256, or does not fit the network.
         OptionError: If a SHA-256 is given without a file.
     """
     if weights is None and sha256 is not None:
@@ -56,7 +56,7 @@ def initialize(
 
 def _check_sha256(path: Path, expected: str | None) -> None:
     if not path.is_file():
-        raise ModelError(f"{path}: no such file of weights")
+        raise ModelError(f"{path}: there is no such file; name a file of weights with --weights")
     found = sha256_of(path)
     if expected is not None and found != expected.lower():
         raise ModelError(f"{path}: SHA-256 {found}, expected {expected}; download it again")
@@ -72,7 +72,7 @@ def _imagenet_file(weights: Path | None) -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    # torchvision writes the beginning of the SHA-256 into the name.
+    # torchvision's file name ends in the first digits of the SHA-256.
     prefix = path.stem.rsplit("-", 1)[-1]
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
@@ -87,15 +87,15 @@ def _imagenet_file(weights: Path | None) -> Path:
 def fill_from_imagenet(network: Backbone, path: Path) -> None:
     """Fill the backbone with torchvision's ResNet-18; the heads stay as they are.
 
-    The filters of the three colors see the slice and its neighbors instead: summed, and shared
-    among these as `NEIGHBOR_SHARES` says, since colors are aligned and slices are not.
+    The filters of the three colors are summed and shared among the slice and its neighbors by
+    `NEIGHBOR_SHARES`, because colors are aligned and slices are not.
 
     Args:
-        network: Changed in place.
-        path: torchvision's `.pth`, or the same as safetensors.
+        network: Network to fill, changed in place.
+        path: torchvision's `.pth` file, or the same weights as safetensors.
 
     Raises:
-        ModelError: If it can't be read or is another network.
+        ModelError: If the file can't be read or has another network.
     """
     try:
         if path.suffix == ".safetensors":
@@ -125,10 +125,10 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
     """Fill a network with the shipped detector's weights.
 
     Args:
-        network: Changed in place. A pooled network takes the backbone alone.
+        network: Network to fill, changed in place. A pooled network takes the backbone alone.
 
     Returns:
-        What the shipped detector was fitted on, as in `ModelCard.seen`.
+        First digits of the SHA-256 of the files that the shipped detector was fitted on.
 
     Raises:
         ModelError: If the shipped file is missing or damaged.
@@ -139,7 +139,8 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
     seen = load_weights(source, path)
     state = source.state_dict()
     if not isinstance(network, CellNetwork):
-        # What marks a cell is no score of a whole picture, and its types are read elsewhere.
+        # A pooled network scores whole pictures and reads types from other features: it needs heads
+        # of its own.
         heads = {name: value for name, value in network.state_dict().items() if "_head." in name}
         state = heads | {
             name: value for name, value in state.items() if name.startswith(("stem.", "stages."))

@@ -1,4 +1,4 @@
-"""Merge detectors that began alike into one: the mean of their weights costs nothing more."""
+"""Merge detectors that started from the same weights into one, by the mean of their weights."""
 
 import dataclasses
 import itertools
@@ -18,7 +18,7 @@ from meninx.detect.detector import Detector
 from meninx.learn.augmentation.compose import augment
 from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import SliceDataset
-from meninx.learn.export import Origin
+from meninx.learn.export import TrainingData
 from meninx.learn.network import build_network, set_weights
 from meninx.learn.recipe import Recipe
 from meninx.learn.training import (
@@ -28,8 +28,8 @@ from meninx.learn.training import (
     training_loader,
 )
 
-# Batches that the channels' statistics are measured on: the mean of several networks has others
-# than the mean of their statistics.
+# Number of batches on which the channels' statistics are measured: those of the mean network are
+# not the mean of the networks' statistics.
 STATISTICS_BATCHES = 100
 
 log = logging.getLogger(__name__)
@@ -46,15 +46,15 @@ def merge(
     """Write the mean of several runs' weights as one detector.
 
     Args:
-        manifest: That the runs were trained on, a fold left out of each.
-        recipe: Of the runs.
-        folders: Run folders; all began from the same weights, or their mean means nothing.
-        output: Gets `detector.onnx` and `detector.safetensors`.
-        calibrator: Of pictures, fitted out of fold on the runs' own answers.
+        manifest: Manifest that the runs were trained on, a fold left out of each.
+        recipe: Recipe of the runs.
+        folders: Run folders. All runs must have started from the same weights.
+        output: Output folder of `detector.onnx` and `detector.safetensors`.
+        calibrator: Calibrator of pictures, fitted out of fold on the runs' own answers.
         heads: Real heads that the runs were given.
 
     Returns:
-        The ONNX file.
+        Path of the ONNX file.
 
     References:
         Wortsman et al. 2022, Model soups; Izmailov et al. 2018, Averaging weights leads to wider
@@ -75,13 +75,13 @@ def merge(
     detectors = [Detector(folder / DETECTOR_NAME) for folder in folders]
     seen = {value for detector in detectors for value in detector.card.seen}
     path = output / DETECTOR_NAME
-    origin = Origin(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
+    training_data = TrainingData(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
     return build_detector(
         network,
         recipe,
         learned.resized(recipe.preprocessing.size),
         path,
-        origin,
+        training_data,
         calibration=Calibration(calibrator, calibrator),
         heads=heads,
     )

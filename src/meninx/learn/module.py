@@ -1,4 +1,4 @@
-"""Say what one step of training does: augment, judge, and weigh the errors."""
+"""The training module: augmentation, loss, schedule and validation."""
 
 import math
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from meninx.learn.augmentation.compose import augment
 from meninx.learn.losses import (
     cell_loss,
     cell_targets,
-    judged_slices,
     picture_loss,
+    slices_that_count,
     type_loss,
 )
 from meninx.learn.network import (
@@ -34,8 +34,8 @@ class DetectorTraining(lightning.LightningModule):
     """A network with its loss, schedule and validation.
 
     Args:
-        recipe: All choices.
-        type_weights: Of the tumor types in the loss, shape (3,); None for equal ones.
+        recipe: Recipe with all settings.
+        type_weights: Weight of each tumor type in the loss, shape (3,); None for equal ones.
     """
 
     def __init__(self, recipe: Recipe, type_weights: Tensor | None = None) -> None:
@@ -49,7 +49,7 @@ class DetectorTraining(lightning.LightningModule):
 
     @property
     def judges_cells(self) -> bool:
-        """Whether the network learns from outlines."""
+        """Whether the network scores cells, and so learns from segmentation masks."""
         return self.recipe.network.architecture == CELLS
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,12 +79,12 @@ class DetectorTraining(lightning.LightningModule):
         take_shape(self, checkpoint["state_dict"])
 
     def on_train_epoch_start(self) -> None:
-        """Seed each epoch on its own, so that a resumed run draws what an unbroken one would."""
+        """Seed each epoch by itself, so that a resumed run draws what an unbroken run draws."""
         seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
-        """Return a batch, varied in training where it lies: on the GPU if there is one."""
+        """Return a batch, augmented if in training, on the device where it lies."""
         if not self.trainer.training:
             return batch
         return augment(batch, self.recipe.augmentation, self.recipe.training_size)
@@ -94,11 +94,11 @@ class DetectorTraining(lightning.LightningModule):
         cell_logits, type_logits, coarse = self._all_cells(self._normalized(batch.image))
         logits = picture_logit(cell_logits, self.network.top_cells)
         options = self.recipe.loss
-        # Cells are taught by masks; whole pictures only where a source comes with and without
-        # tumors: elsewhere the source would be learned. A pooled network has nothing else.
+        # Cells learn from masks. Whole pictures count only where a source comes with and without
+        # tumors: elsewhere the network would learn the source. A pooled network has no cells.
         counted, loss = None, logits.sum() * 0
         if coarse is not None:
-            counted = judged_slices(batch, options.smallest_tumor)
+            counted = slices_that_count(batch, options.smallest_tumor)
             loss = cell_loss(cell_logits, batch, options)
             loss = loss + options.coarse_weight * cell_loss(coarse, batch, options, COARSE_STRIDE)
         loss = loss + options.picture_weight * picture_loss(
@@ -117,7 +117,7 @@ class DetectorTraining(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Keep what the network says of pictures that nothing was done to."""
+        """Gather the network's output for pictures without augmentation."""
         cell_logits, type_logits = self(self._normalized(batch.image))
         self.validation.add(
             picture_logit(cell_logits, self.network.top_cells),

@@ -1,4 +1,4 @@
-"""The networks: two ResNet-18, one that judges every cell and one that judges the whole.
+"""The networks: two ResNet-18, one that scores every cell and one that scores the whole slice.
 
 Legend: b batch, c channels, h and w the input's height and width, m and n those of the map of
 cells: h / 8 and w / 8 of `CellNetwork`, h / 32 and w / 32 of `PooledNetwork`.
@@ -20,14 +20,15 @@ CELLS, POOLED = "cells", "pooled"
 ARCHITECTURES = (CELLS, POOLED)
 # Side of a cell, pixels of the input: about 8 mm of a head that fills 192 px.
 CELL_STRIDE = 8
-# Side of the coarse cells, which only the loss looks at: the last stage keeps the resolution of the
-# one before it.
+# Side of the coarse cells, which only the loss uses: the last stage keeps the resolution of the one
+# before it.
 COARSE_STRIDE = 16
 DECODER_CHANNELS = 128
-# Width of the last maps of stages 2, 3 and 4.
+# Number of channels of the last maps of stages 2, 3 and 4.
 STAGE_CHANNELS = (128, 256, 512)
-# Types are read where the coarse cells are hot: at the logits as they are, in a wider window about
-# that, and over the whole slice, which tells where in the head it lies.
+# Types are read from maps averaged with softmax weights of the coarse logits times each factor:
+# around the hottest cells, in a wider window, and over the whole slice, which shows its place in
+# the head.
 TYPE_WINDOWS = (1.0, 0.3, 0.0)
 DEFAULT_DROPOUT = 0.1
 
@@ -36,12 +37,12 @@ class Backbone(nn.Module):
     """ResNet-18 for a gray slice and its two neighbors, with heads of 1 x 1.
 
     Args:
-        dropout: Share of feature maps left out in training.
+        dropout: Share of feature maps left out in training, 0..1.
     """
 
-    # How many of a slice's highest cells make its score.
+    # Number of a slice's highest cells whose mean is its score.
     top_cells = TOP_CELLS
-    # How many features tell a tumor's type.
+    # Number of features from which the type is read.
     type_channels = STAGE_CHANNELS[-1]
 
     def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
@@ -65,10 +66,10 @@ class Backbone(nn.Module):
 
         Args:
             x: Normalized slices with their neighbors, shape (b, 3, h, w).
-            stages: How many, of four.
+            stages: Number of stages, 1..4.
 
         Returns:
-            One map a stage, of 64, 128, 256 and 512 channels.
+            One map a stage, with 64, 128, 256 and 512 channels.
         """
         maps, found = self.stem(x), []
         for stage in self.stages[:stages]:
@@ -89,35 +90,35 @@ class Backbone(nn.Module):
         return self.heads(self.stage_maps(x))
 
     def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the logits of cells and types, of what `stage_maps` returned."""
+        """Return the logits of cells and types from the maps that `stage_maps` returns."""
         features = self.dropout(stage_maps[-1])
         cell_logits = self.cell_head(features)[:, 0]  # [b, m, n]
         return cell_logits, self.type_head(self.type_features(stage_maps, cell_logits))
 
     def type_features(self, stage_maps: list[Tensor], coarse: Tensor) -> Tensor:
-        """Return what the type head reads.
+        """Return the features that the type head reads.
 
         Args:
-            stage_maps: What `stage_maps` returned.
+            stage_maps: Maps of all stages, as `stage_maps` returns them.
             coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
 
         Returns:
-            Here the mean of the last stage over place, shape (b, 512).
+            Mean of the last stage's map over place, shape (b, 512).
         """
-        del coarse  # of use where cells are judged
+        del coarse  # used by `CellNetwork`
         features: Tensor = self.dropout(stage_maps[-1])
         return features.mean((2, 3))
 
 
 class CellNetwork(Backbone):
-    """Judge every cell of a slice: tumor or not, and of which type.
+    """A network that scores every cell of a slice: tumor or not, and of which type.
 
     The heat map is the decision: a slice's score is the mean of its eight highest cell logits, so
     nothing outside the cells can raise it. A light decoder adds the maps of the last three stages
     at a stride of 8 pixels, as feature pyramids do.
 
     Args:
-        dropout: Share of feature maps left out in training.
+        dropout: Share of feature maps left out in training, 0..1.
 
     References:
         Lin et al. 2017, Feature pyramid networks for object detection.
@@ -137,13 +138,13 @@ class CellNetwork(Backbone):
             nn.ReLU(inplace=True),
         )
         self.fine_head = nn.Conv2d(DECODER_CHANNELS, 1, kernel_size=1)
-        # Most cells are tumor-free: starting near that keeps the first steps calm.
+        # Most cells are tumor-free: a bias near their share keeps the first steps small.
         with torch.no_grad():
             for head in (self.cell_head, self.fine_head):
                 head.bias.fill_(-2.0)  # type: ignore[union-attr]
 
     def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the logits of fine cells and of types, of what `stage_maps` returned."""
+        """Return the logits of fine cells and types from the maps that `stage_maps` returns."""
         fine, coarse = self.all_cells(stage_maps)
         return fine, self.type_head(self.type_features(stage_maps, coarse))
 
@@ -151,14 +152,15 @@ class CellNetwork(Backbone):
         """Return the logits of a tumor in fine and in coarse cells.
 
         Args:
-            stage_maps: What `stage_maps` returned.
+            stage_maps: Maps of all stages, as `stage_maps` returns them.
 
         Returns:
-            Shapes (b, h / 8, w / 8) and (b, h / 16, w / 16).
+            Logits of fine cells, shape (b, h / 8, w / 8), and of coarse cells, shape
+            (b, h / 16, w / 16).
         """
         second, third, fourth = stage_maps[1:]
         features = self.dropout(fourth)
-        # Added before they are enlarged: both lie at the stride of 16 pixels.
+        # Both have a stride of 16 pixels, so they are added before they are enlarged.
         deep = self.laterals[1](third) + self.laterals[2](features)
         merged = self.laterals[0](second) + F.interpolate(
             deep, scale_factor=2.0, mode="bilinear", align_corners=False
@@ -169,27 +171,28 @@ class CellNetwork(Backbone):
         """Return the last two stages' maps, averaged over each of `TYPE_WINDOWS`.
 
         Args:
-            stage_maps: What `stage_maps` returned.
+            stage_maps: Maps of all stages, as `stage_maps` returns them.
             coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
 
         Returns:
-            Shape (b, 2304): of each window the 256 channels of stage 3, then the 512 of stage 4.
+            Features, shape (b, 2304): for each window the 256 channels of stage 3, then the 512 of
+            stage 4.
         """
         maps = torch.cat([stage_maps[2], self.dropout(stage_maps[3])], dim=1).flatten(2)
-        # Detached: naming a tumor must not move it.
+        # Detached, so that learning types does not change the cells.
         hot = coarse.detach().flatten(1)
         windows = torch.stack([(share * hot).softmax(1) for share in TYPE_WINDOWS], dim=2)
         return (maps @ windows).transpose(1, 2).flatten(1)
 
 
 class PooledNetwork(Backbone):
-    """Judge a slice as a whole: ResNet-18 with global average pooling.
+    """A network that scores a slice as a whole: ResNet-18 with global average pooling.
 
     A linear layer behind an average is an average behind a linear layer, so the cells returned are
     the class activation map, and their mean is the slice's logit.
 
     Args:
-        dropout: Share of feature maps left out in training.
+        dropout: Share of feature maps left out in training, 0..1.
 
     References:
         Zhou et al. 2016, Learning deep features for discriminative localization.
@@ -202,8 +205,8 @@ def build_network(architecture: str, dropout: float = DEFAULT_DROPOUT) -> Backbo
     """Return a network with random weights.
 
     Args:
-        architecture: One of `ARCHITECTURES`.
-        dropout: Share of feature maps left out in training.
+        architecture: Name of the architecture: `cells` or `pooled`.
+        dropout: Share of feature maps left out in training, 0..1.
 
     Returns:
         The network, ready to train.
@@ -212,10 +215,10 @@ def build_network(architecture: str, dropout: float = DEFAULT_DROPOUT) -> Backbo
 
 
 def network_of(top_cells: int) -> Backbone:
-    """Return a network with random weights, of the kind that a detector's file holds.
+    """Return a network with random weights, of the architecture of a detector file.
 
     Args:
-        top_cells: As its card says.
+        top_cells: Number of highest cells by the file's card; `ALL_CELLS` for a pooled network.
 
     Returns:
         The network.
@@ -224,7 +227,7 @@ def network_of(top_cells: int) -> Backbone:
 
 
 def keep_resolution(block: Any) -> None:
-    """Take the stride out of a residual stage's first block."""
+    """Set the stride of a residual stage's first block to 1; changed in place."""
     block.conv1.stride = (1, 1)
     block.downsample[0].stride = (1, 1)
 
@@ -245,10 +248,10 @@ def pair_like(convolution: nn.Conv2d, rank: int) -> nn.Sequential:
 
 
 def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Split those convolutions of a network in two that are two among some weights.
+    """Factorize those convolutions of a network that are factorized in some weights.
 
     Args:
-        network: Changed in place, where needed; its weights are random there.
+        network: Network to change in place; factorized convolutions get random weights.
         weights: Weights by name, of a network that may have been factorized.
     """
     for name, module in list(network.named_modules()):
@@ -259,10 +262,10 @@ def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network weights, and the shape that goes with them.
+    """Set the weights of a network, after factorizing it as they are.
 
     Args:
-        network: Changed in place.
+        network: Network to change in place.
         weights: Weights by name, of the same architecture, which may have been factorized.
 
     Raises:
@@ -276,8 +279,8 @@ def picture_logit(cell_logits: Tensor, top_cells: int = TOP_CELLS) -> Tensor:
     """Return one logit a picture.
 
     Args:
-        cell_logits: Shape (b, m, n).
-        top_cells: How many of the highest cells count; 0 for the mean of all.
+        cell_logits: Logits of each picture's cells, shape (b, m, n).
+        top_cells: Number of highest cells that count; 0 for the mean of all.
 
     Returns:
         Mean of those cells, shape (b,).

@@ -1,7 +1,7 @@
-"""Pack what a recipe learns from into one small file, for a machine that has nothing else.
+"""Pack training slices into one small file, for a machine without the collections.
 
-A pack is a zip: a list of facts, and each canvas as WebP. A GPU at hand for a quarter of an hour
-then trains from its first minute, without the collections and without their readers.
+A pack is a zip: a list of facts, and each canvas as WebP. A GPU that is lent for a quarter of an
+hour then trains from its first minute, without the collections and their readers.
 """
 
 import dataclasses
@@ -29,11 +29,12 @@ from meninx.learn.dataset import Canvas, Example, Facts, SliceDataset, depth_in_
 FORMAT = 1
 PLANES = ("image", "mask", "depth")
 INDEX = "index.json"
-# A canvas of 208 px then takes some 3 kB; training changes pictures far more than that.
+# WebP quality: a canvas of 208 px takes some 3 kB; augmentation changes pictures far more than
+# that.
 QUALITY = 75
-# A mask is smooth, and half of a percent of coverage teaches nothing.
+# WebP quality of masks, which are smooth: errors of half a percent of coverage do not matter.
 MASK_QUALITY = 60
-# Canvases that a process decodes in one go.
+# Number of canvases that a process decodes in one go.
 PART = 256
 
 
@@ -43,13 +44,13 @@ def write_pack(
     """Write examples as one file.
 
     Args:
-        examples: What to learn from; neighbors by their place in this order.
-        preprocessing: Of the canvases, its size being their side.
-        path: The file to write.
-        quality: Of WebP, 1..100.
+        examples: Slices to pack; their facts name neighbors by place in this order.
+        preprocessing: Preprocessing of the canvases; its size is their side.
+        path: File to write.
+        quality: WebP quality of the pictures, 1..100.
 
     Returns:
-        Bytes of the file.
+        Size of the file, bytes.
     """
     facts: list[dict[str, Any]] = []
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
@@ -58,7 +59,7 @@ def write_pack(
         zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file,
         get_context("fork").Pool(os.cpu_count()) as pool,
     ):
-        # In parts: examples that are read while others are packed must not pile up.
+        # In parts, so that examples which are read while others are packed do not fill the memory.
         for part in _parts(examples):
             for example, (image, mask) in zip(part, pool.map(pack, part, 16), strict=True):
                 file.writestr(f"{len(facts)}.webp", image)
@@ -93,18 +94,18 @@ def _encoded(plane: NDArray[np.uint8], **options: Any) -> bytes:
 
 
 def unpack(paths: Sequence[Path], folder: Path) -> SliceDataset:
-    """Read packs into memory, one after the other, by way of a folder of plain arrays.
+    """Read packs into memory, through a folder of decoded arrays.
 
     Args:
-        paths: Written by `write_pack`, with canvases of one size.
-        folder: Where the arrays are kept: processes that train beside each other decode once. What
-            an earlier call left there is taken as it is.
+        paths: Packs that `write_pack` wrote, with canvases of one size.
+        folder: Folder of the decoded arrays, so that processes which train beside each other decode
+            once. Arrays of an earlier call are used again.
 
     Returns:
-        All of their examples.
+        All examples of the packs, in order.
 
     Raises:
-        DataError: If a file is no pack, of another version, or their sizes differ.
+        DataError: If a file is no pack or of another version, or if canvas sizes differ.
     """
     parts = [(path, *_index_of(path)) for path in paths]
     if len({size for _, size, _ in parts}) != 1:
@@ -116,7 +117,7 @@ def unpack(paths: Sequence[Path], folder: Path) -> SliceDataset:
         _decode([(path, len(facts)) for path, _, facts in parts], files)
     planes = [torch.from_numpy(np.load(file)) for file in files]
     if len(planes[0]) != len(facts):
-        raise DataError(f"{folder}: unpacked from other files; remove it")
+        raise DataError(f"{folder}: unpacked from other packs; remove this folder")
     return SliceDataset.of_planes(planes[0], planes[1], planes[2], facts)
 
 
@@ -127,7 +128,7 @@ def _decode(packs: Sequence[tuple[Path, int]], files: Sequence[Path]) -> None:
         for path, count in packs
         for first in range(0, count, PART)
     ]
-    # Distances within the head cost more than decoding: all cores share them.
+    # Computing the depth in the head takes longer than decoding, so all cores share it.
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         decoded = list(pool.map(_decoded, jobs))
     for file, column in zip(files, zip(*decoded, strict=True), strict=True):
@@ -136,7 +137,7 @@ def _decode(packs: Sequence[tuple[Path, int]], files: Sequence[Path]) -> None:
 
 
 def _index_of(path: Path) -> tuple[int, list[Facts]]:
-    """Return a pack's canvas side and what is known of each example."""
+    """Return the canvas side of a pack, pixels, and the facts of each example."""
     try:
         with zipfile.ZipFile(path) as file:
             index = json.loads(file.read(INDEX))
@@ -168,5 +169,5 @@ def _decoded(job: tuple[Path, int, int]) -> tuple[NDArray[np.uint8], ...]:
 
 def _plane(data: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(data)) as opened:
-        # Red is as good as gray: WebP has no gray pictures.
+        # WebP has no gray pictures; all three channels are the same.
         return np.asarray(opened.convert("RGB"))[..., 0]

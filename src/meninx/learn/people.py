@@ -1,4 +1,4 @@
-"""Calibrate volumes and studies on people that networks never saw."""
+"""Calibrate volumes and studies on held-out people."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,8 +10,8 @@ from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.findings import Findings
 from meninx.learn.validation import fit_calibrator, fit_study_calibrator, with_refusals
 
-# A sequence gets a calibrator of its own where each class has so many people; with fewer, p-values
-# are too coarse for a coverage of 95 %.
+# A sequence gets a calibrator of its own where each class has at least this many people; with
+# fewer, p-values are too coarse for a coverage of 95 %.
 MIN_PEOPLE = 19
 
 
@@ -19,13 +19,13 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     """Fit the calibrators of volumes, of each sequence and of studies.
 
     Args:
-        cases: Volumes of people held out, each scored by a network that never saw its person's
-            hospital or source, and without a calibrator.
-        tumor_free: Further findings of scans without tumor, simulated in sequences that no
-            tumor-free person here was scanned with.
+        cases: Volumes of held-out people, each scored without a calibrator by a network that was
+            not fitted on the person's hospital or source.
+        tumor_free: Findings of further tumor-free scans, simulated in sequences that no tumor-free
+            person among the cases has.
 
     Returns:
-        The calibration; its calibrator of pictures is left as it is by default.
+        The calibration; its calibrator of pictures is the default one.
 
     References:
         Vovk, Lindsay, Nouretdinov and Gammerman 2003, Mondrian confidence machine.
@@ -36,24 +36,24 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     by_sequence: dict[str, Calibrator] = {}
     for sequence in sorted({one.sequence for one, _ in found} - {"unknown"}):
         own = [pair for pair in found if pair[0].sequence == sequence]
-        sides = [sum(sick == side and one.logit is not None for one, sick in own)
+        sizes = [sum(tumor == side and one.logit is not None for one, tumor in own)
                  for side in (True, False)]  # fmt: skip
-        if min(sides) >= MIN_PEOPLE:
+        if min(sizes) >= MIN_PEOPLE:
             by_sequence[sequence] = calibrator_of(own)
     plain = Calibration(volume=volume, by_sequence=by_sequence)
     studies: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    sick: dict[str, bool] = {}
+    has_tumor: dict[str, bool] = {}
     for case in cases:
         if case.findings.logit is not None:
             person = case.picture.person
             studies[person][case.findings.sequence].append(case.findings.logit)
-            sick[person] = case.picture.tumor
+            has_tumor[person] = case.picture.tumor
     sequences = {sequence for own in studies.values() for sequence in own}
-    # People with a single series too: few without tumor were scanned twice, and one series says
-    # less, so that their reference is the more careful one.
+    # People with a single series count too: few tumor-free people have two, and as a single series
+    # carries less evidence, the p-values become more conservative.
     study = fit_study_calibrator(
         [{key: float(np.mean(values)) for key, values in own.items()} for own in studies.values()],
-        np.array([sick[person] for person in studies]),
+        np.array([has_tumor[person] for person in studies]),
         {key: plain.of(volume=True, sequence=key) for key in sequences},
     )
     return Calibration(volume=volume, by_sequence=by_sequence, study=study)
@@ -61,8 +61,8 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
 
 def calibrator_of(found: Sequence[tuple[Findings, bool]]) -> Calibrator:
     """Return the calibrator of some scans, each with its label."""
-    scored = [(one.logit, sick) for one, sick in found if one.logit is not None]
+    scored = [(one.logit, tumor) for one, tumor in found if one.logit is not None]
     calibrator = fit_calibrator(
-        np.array([logit for logit, _ in scored]), np.array([sick for _, sick in scored])
+        np.array([logit for logit, _ in scored]), np.array([tumor for _, tumor in scored])
     )
     return with_refusals(calibrator, [one for one, _ in found])

@@ -1,4 +1,4 @@
-"""Write down what a run was made of, and hold a resumed one to it."""
+"""run.json: the recipe, data and software of a run; a resumed run must agree with it."""
 
 import dataclasses
 import json
@@ -31,10 +31,10 @@ def write_provenance(
     """Write run.json and the manifest into a run folder.
 
     Args:
-        output: The run folder.
-        recipe: All choices.
-        manifest: What it learns from.
-        before: SHA-256 of what its first weights were fitted on, or their beginnings.
+        output: Run folder.
+        recipe: Recipe of the run.
+        manifest: Manifest of its pictures.
+        before: SHA-256, or their first digits, of the files that its first weights were fitted on.
     """
     facts = {
         "recipe": dataclasses.asdict(recipe),
@@ -52,13 +52,13 @@ def write_provenance(
 
 
 def seen_before(output: Path) -> tuple[str, ...]:
-    """Return what the first weights of a run were fitted on, as `write_provenance` wrote it."""
+    """Return the SHA-256 of the files that a run's first weights were fitted on, from run.json."""
     facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
     return tuple(facts.get("seen_before", ()))
 
 
 def git_state() -> str | None:
-    """Return the commit that this code is of, `+` behind it if changed since; None if unknown."""
+    """Return the commit of this code, with `+` if it was changed since; None if unknown."""
     folder = Path(__file__).parent
     try:
         tracked = subprocess.run(
@@ -67,27 +67,28 @@ def git_state() -> str | None:
         )  # fmt: skip
         if tracked.returncode:
             return None
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
             cwd=folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
     except OSError:
         return None
-    return told.stdout.strip() or None
+    return described.stdout.strip() or None
 
 
 def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str) -> None:
-    """Check that a run goes on as it began.
+    """Check that a resumed run has the settings that it began with.
 
-    Another fold would validate on what was trained on; more epochs would revive the old schedule.
+    With another fold it would validate on pictures that it was trained on; with more epochs the
+    learning rate would rise again.
 
     Args:
-        output: The run folder.
-        recipe: Of now.
-        manifest_sha256: Of now.
+        output: Run folder.
+        recipe: Recipe to resume with.
+        manifest_sha256: SHA-256 of the manifest to resume with.
 
     Raises:
-        OptionError: If the recipe or the manifest is another one.
+        OptionError: If the recipe or the manifest differs from that of the run.
     """
     path = output / RUN_NAME
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Read a training recipe: every choice that makes a detector, in one TOML file."""
+"""Read a training recipe: all settings of a training, in one TOML file."""
 
 import copy
 import dataclasses
@@ -20,13 +20,15 @@ log = logging.getLogger(__name__)
 
 Initialization = Literal["random", "meninx", "imagenet"]
 INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
-# Of a recipe file: tables that change the recipe, one for each further training.
+# Key of a recipe file: an array of tables that change the recipe, one for each further training.
 STAGES = "stages"
-# Earlier names of keys in `[augmentation]`, understood for one more version.
+# Earlier names of keys in `[augmentation]`, retired words, understood for one more version.
 EARLIER_KEYS = {
-    "paste": "lesion_copy_paste", "paint": "synthetic_lesion", "decoy": "negative_patch",
-}  # fmt: skip
-# A typing error is a fault, and so is 3 where a word is meant.
+    "paste": "lesion_copy_paste",
+    "paint": "synthetic_lesion",  # retired word
+    "decoy": "negative_patch",  # retired word
+}
+# Strict: an unknown key is a fault, and so is a number where a text is expected.
 CHECKED = ConfigDict(extra="forbid", strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -37,13 +39,14 @@ Weight = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True, config=CHECKED)
 class NetworkRecipe:
-    """Hold what is trained.
+    """The network and its first weights.
 
     Args:
-        architecture: `cells`, which judges every cell of a slice and learns from masks, or
+        architecture: `cells`, which scores every cell of a slice and learns from masks, or
             `pooled`, a plain ResNet-18 with global average pooling, which learns from labels alone.
-        dropout: Share of feature maps left out in training.
-        initialization: `random`, `meninx` (the shipped detector's weights) or `imagenet`.
+        dropout: Share of feature maps left out in training, 0..1.
+        initialization: First weights: `random`, `meninx` (the shipped detector's weights) or
+            `imagenet`.
     """
 
     architecture: Literal["cells", "pooled"] = "cells"
@@ -53,27 +56,31 @@ class NetworkRecipe:
 
 @dataclass(frozen=True, config=CHECKED)
 class AugmentationRecipe:
-    """Hold how far training pictures are varied. Probabilities are per picture.
+    """Ranges and probabilities of augmentation; each probability is per picture, 0..1.
+
+    `meninx train --preview PAGE` shows each transform with these values on a slice.
 
     Args:
         rotation: Largest rotation either way, degrees.
-        smallest_scale, largest_scale: Range of zoom.
-        aspect: Largest change of the sides' ratio, as a natural logarithm, each way.
-        shift: Largest shift, as a share of half the picture's side.
+        smallest_scale, largest_scale: Range of the zoom, above 0.
+        aspect: Largest change of the sides' ratio either way, natural logarithm, 0..1.
+        shift: Largest shift either way, share of half the picture's side, 0..1.
         flip: Probability of a left-right mirror.
         quarter_turn: Probability of a rotation by 90, 180 or 270 degrees.
-        warp: Largest elastic displacement, as a share of the picture's side.
+        warp: Largest standard deviation of the elastic displacement, share of half the picture's
+            side, 0..1.
         lesion_copy_paste: Probability that a tumor-free picture receives a tumor of another one.
-        synthetic_lesion: Probability that a picture receives a lesion made of noise.
-        negative_patch: Probability that a picture receives a patch of healthy tissue, so that
-            the seam of a pasted lesion says nothing.
-        gamma: Largest exponent of brightness, as a natural logarithm, each way.
-        dimmest, brightest: Range of the bright end that a picture is scaled to.
-        remap: Probability of a random intensity curve that need not be monotone.
+        synthetic_lesion: Probability that a picture receives a synthetic lesion.
+        negative_patch: Probability that a picture receives a patch of tumor-free tissue, so that
+            the seam of a pasted lesion is no sign of a tumor.
+        gamma: Largest exponent of intensity either way, natural logarithm, 0 and more.
+        dimmest, brightest: Range of the intensity to which a picture's bright end is scaled;
+            `dimmest` 0..1, `brightest` may be above 1.
+        remap: Probability of a random intensity curve, which need not be monotone.
         invert: Probability of inverted tissue intensities.
-        strip: Probability that an outer ring, most of the skull, is taken away.
-        bias: Probability of a smooth brightness field.
-        blur, noise: Probabilities of a soft picture and of Rician noise.
+        strip: Probability that an outer ring, with most of the skull, is removed.
+        bias: Probability of a bias field.
+        blur, noise: Probabilities of blur and of Rician noise.
         resolution: Probability of coarser pixels along one or both sides.
         jpeg: Probability of JPEG compression.
         stand_in: Probability that a slice stands in for its neighbors, as a single picture does.
@@ -106,28 +113,30 @@ class AugmentationRecipe:
 
 @dataclass(frozen=True, config=CHECKED)
 class TrainingRecipe:
-    """Hold how the optimizer runs.
+    """Optimizer, schedule and folds of a training.
 
     Args:
-        epochs: Rounds of `pictures_per_epoch` pictures.
-        pictures_per_epoch: Drawn anew each epoch, by `SamplingRecipe`.
+        epochs: Number of epochs, each of `pictures_per_epoch` pictures.
+        pictures_per_epoch: Number of pictures drawn for each epoch, by `SamplingRecipe`.
         size: Side of training pictures, pixels; 0 for that of the detector's input. A network
             does better on heads a little larger than those that it learned from, which random zoom
             made smaller on average (Touvron et al. 2019, Fixing the train-test resolution
             discrepancy).
-        batch_size: Pictures a step.
-        learning_rate: Peak of the cosine schedule.
-        warmup: Share of all steps in which the rate rises to its peak.
-        weight_decay: AdamW's.
-        ema_decay: Of the averaged weights that are validated and shipped; 0 turns averaging off.
-        gradient_clip: Largest norm of the gradient.
-        patience: Epochs without a better validation after which training stops early.
-        precision: `bf16-mixed`, `16-mixed` or `32-true`; `auto` takes what the device does best.
-        validation_fold: Never trained on; chooses the epoch and calibrates. 0 learns from all: the
-            last epoch counts, and `meninx crossvalidate` calibrates out of fold.
-        test_fold: Left out altogether, for `meninx evaluate`; 0 to leave none out.
+        batch_size: Number of pictures a step.
+        learning_rate: Peak of the cosine schedule, above 0.
+        warmup: Share of all steps in which the learning rate rises to its peak, 0..1.
+        weight_decay: Weight decay of AdamW.
+        ema_decay: Decay of the averaged weights that are validated and shipped, 0..1; 0 turns
+            averaging off.
+        gradient_clip: Largest norm of the gradient; 0 for no limit.
+        patience: Number of epochs without a better validation after which training stops early.
+        precision: Arithmetic: `bf16-mixed`, `16-mixed` or `32-true`; `auto` for the fastest of the
+            device.
+        validation_fold: Fold that is never trained on, chooses the epoch and calibrates. 0 to learn
+            from all: the last epoch counts, and `meninx crossvalidate` calibrates out of fold.
+        test_fold: Fold that is left out altogether, for `meninx evaluate`; 0 for none.
         left_out: Further folds that are left out altogether.
-        seed: Of everything random.
+        seed: Seed of all random draws.
     """
 
     epochs: PositiveCount = 40
@@ -149,25 +158,26 @@ class TrainingRecipe:
 
 @dataclass(frozen=True, config=CHECKED)
 class SamplingRecipe:
-    """The share of each kind of slice in an epoch, whatever the collection's own balance.
+    """Shares of each kind of slice in an epoch, independent of the collection's own balance.
 
     The shares need not sum to one; a kind that is missing leaves its share to the others. Within a
     share every person weighs the same.
 
     Args:
-        masked: Tumor slices with a mask.
-        unmasked: Tumor slices without a mask, of which only the label is learned.
-        tumor_free: Real slices without tumor; some receive one by
+        masked: Share of tumor slices with a mask.
+        unmasked: Share of tumor slices without a mask, of which only the label is learned.
+        tumor_free: Share of real tumor-free slices; some receive a lesion by
             `AugmentationRecipe.lesion_copy_paste`.
-        simulated: Slices of simulated heads, every other head with a lesion.
+        simulated: Share of slices of simulated heads, every other head with a lesion.
         strata: Shares of real slices by patterns of source and sequence, such as `lgg T1` or
-            `kaggle-*`; the first pattern that fits counts, and what fits none has its kind's share.
-        tumor_share: Part of a stratum that shows tumors.
-        phantoms: Heads made of shapes to simulate.
-        augmented_heads: Heads to make from each real head that `meninx train --heads` names.
-        calibration_phantoms: Whole simulated heads of other seeds that choose the operating point
-            of volumes; 48 bring every sequence, plane and kind of lesion twice; 0 takes the
-            pictures' own operating point for volumes too.
+            `kaggle-*`. The first pattern that fits counts; slices that fit none belong to the share
+            of their kind.
+        tumor_share: Share of a stratum's slices that show tumors, 0..1.
+        phantoms: Number of heads made of shapes to simulate.
+        augmented_heads: Number of augmented heads of each real head of `meninx train --heads`.
+        calibration_phantoms: Number of whole simulated heads, of other seeds, that calibrate
+            volumes: 48 have every sequence, plane and kind of lesion twice. 0 calibrates volumes as
+            pictures.
     """
 
     masked: Weight = 0.5
@@ -188,18 +198,19 @@ class SamplingRecipe:
 
 @dataclass(frozen=True, config=CHECKED)
 class LossRecipe:
-    """The weights of the loss's parts.
+    """Weights of the loss's parts.
 
     Args:
         tumor_cell: Weight of a tumor cell, a tumor-free one being 1: there are far fewer.
-        hard_cells: Highest tumor-free cells of each picture that count a second time.
-        hard_weight: Weight of those.
+        hard_cells: Number of each picture's highest tumor-free cells that count a second time.
+        hard_weight: Weight of these.
         coarse_weight: Weight of the coarse cells, of 16 pixels, beside the fine ones of 8.
         picture_weight: Weight of whole pictures, tumor or not, of sources that have both.
-        smallest_tumor: Share of the head below which a tumor teaches cells, but not its slice.
+        smallest_tumor: Share of the head, 0..1, below which a tumor counts in the loss of cells
+            but not in that of pictures.
         type_weight: Weight of the tumor type.
-        balance_types: Whether a rare type weighs as much in all as a common one.
-        label_smoothing: Share of a picture's label and type that is spread over all classes.
+        balance_types: Whether all types have the same total weight, however rare they are.
+        label_smoothing: Share of a picture's label and type that is spread over all classes, 0..1.
     """
 
     tumor_cell: float = 8.0
@@ -215,10 +226,10 @@ class LossRecipe:
 
 @dataclass(frozen=True, config=CHECKED)
 class Recipe:
-    """Hold a whole recipe.
+    """A whole recipe.
 
     Args:
-        name: Written into the detector file.
+        name: Name of the recipe, which is written into the detector file.
     """
 
     name: str = "unnamed"
@@ -236,31 +247,33 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a TOML file; of one in stages the first.
+    """Read a recipe from a TOML file; the first one, where the file has stages.
 
     Args:
-        path: The file. Keys that it leaves out keep their defaults.
+        path: TOML file. Keys that it leaves out keep their defaults.
 
     Returns:
-        The recipe, checked.
+        The checked recipe.
 
     Raises:
-        OptionError: With every unknown key, wrong type and impossible value at once.
+        OptionError: If the file has unknown keys, wrong types or impossible values; the message
+            lists all of them.
     """
     return read_stages(path)[0]
 
 
 def read_stages(path: Path) -> list[Recipe]:
-    """Read the stages of a recipe, each of which goes on from the weights of the one before.
+    """Read the stages of a recipe, each of which starts from the weights of the one before.
 
     Args:
-        path: A TOML file. Each table of `[[stages]]` changes what the file says, for one more.
+        path: TOML file. Each table of `[[stages]]` changes the file's values for a further stage.
 
     Returns:
-        Recipes, checked, in the order of training; one where the file has no stages.
+        Checked recipes in the order of training; one where the file has no stages.
 
     Raises:
-        OptionError: As for `read_recipe`.
+        OptionError: If the file has unknown keys, wrong types or impossible values; the message
+            lists all of them.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -281,8 +294,8 @@ def with_initialization(recipe: Recipe, name: str) -> Recipe:
     """Return a recipe that starts from other weights.
 
     Args:
-        recipe: To change.
-        name: One of `INITIALIZATIONS`.
+        recipe: Recipe to change.
+        name: Name of the first weights: `random`, `meninx` or `imagenet`.
 
     Returns:
         The changed recipe.
@@ -317,7 +330,7 @@ def _rename_earlier_keys(table: dict[str, Any], path: Path) -> None:
 
 
 def _built(table: dict[str, Any], place: str, faults: list[str]) -> Recipe:
-    """Return the recipe of a table, adding what is wrong in it to `faults`."""
+    """Return the recipe of a table, and append each of its faults to `faults`."""
     try:
         recipe = _validated(table)
     except ValidationError as error:
@@ -325,20 +338,20 @@ def _built(table: dict[str, Any], place: str, faults: list[str]) -> Recipe:
         for fault in error.errors():
             where = [str(part) for part in fault["loc"]]
             _remove(sound, where)
-            said = fault["msg"].replace("Input should be", "expected", 1)
+            message = fault["msg"].replace("Input should be", "expected", 1)
             if fault["type"] == "unexpected_keyword_argument":
-                said = "unknown key"
+                message = "unknown key"
             elif fault["type"] == "dataclass_type":
-                said = "expected a table"
-            faults.append(f"{place}{'.'.join(where)}: {said}, found {fault['input']!r}")
-        # What else is impossible is told in the same go.
+                message = "expected a table"
+            faults.append(f"{place}{'.'.join(where)}: {message}, found {fault['input']!r}")
+        # Impossible values are then reported together with these faults.
         recipe = _validated(sound)
     faults += [f"{place}{fault}" for fault in _impossible(recipe)]
     return recipe
 
 
 def _validated(table: dict[str, Any]) -> Recipe:
-    # As JSON: there a table is a recipe and a list a tuple, and all else is as strict as it should.
+    # As JSON, where pydantic accepts a table as a dataclass and a list as a tuple, and is strict.
     return TypeAdapter(Recipe).validate_json(json.dumps(table, default=str))
 
 
@@ -351,7 +364,7 @@ def _remove(table: Any, where: list[str]) -> None:
 
 
 def _impossible(recipe: Recipe) -> list[str]:
-    """Return what a well-typed recipe asks for that can't be."""
+    """Return the faults of a well-typed recipe whose values can't go together."""
     training, sampling = recipe.training, recipe.sampling
     faults = []
     sizes = {"preprocessing.size": recipe.preprocessing.size, "training.size": training.size}
@@ -364,7 +377,10 @@ def _impossible(recipe: Recipe) -> list[str]:
             "a picture; to do without, set loss.hard_weight to 0"
         )
     if sampling.simulated > 0 and sampling.phantoms + sampling.augmented_heads < 1:
-        faults.append("sampling.phantoms: a share is simulated, but there are no heads for it")
+        faults.append(
+            "sampling.phantoms: a share is simulated, but there are no heads for it; set phantoms "
+            "or augmented_heads above 0"
+        )
     if sampling.calibration_phantoms == 1:
         faults.append("sampling.calibration_phantoms: expected 0, or 2 and more to have both kinds")
     if training.validation_fold and training.validation_fold in (

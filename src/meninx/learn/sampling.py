@@ -1,4 +1,4 @@
-"""Draw each epoch's slices so that people weigh alike, whatever a collection's own balance."""
+"""Draw the slices of each epoch so that all people weigh the same."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,18 +21,19 @@ from meninx.learn.recipe import SamplingRecipe
 
 
 def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
-    """Return how often each example is drawn, relative to the others.
+    """Return the probability with which each example is drawn.
 
     A stratum of `SamplingRecipe.strata` gets its share of each epoch, of which a fixed part shows
-    tumors; what is in none gets the share of its kind. Within these every person weighs the same,
-    within a person every sequence, and within that every slice: a head of 90 slices is one head.
+    tumors; examples in no stratum get the share of their kind. Within these every person weighs the
+    same, within a person every sequence, and within that every slice: a head of 90 slices is one
+    head.
 
     Args:
-        facts: Of each example.
-        sampling: The shares.
+        facts: Facts of each example, n of them.
+        sampling: Shares of the kinds and strata.
 
     Returns:
-        Shape (n,), summing to 1; examples of no share, and those that are context alone, are 0.
+        Probabilities, summing to 1, shape (n,); 0 for examples of no share and for context.
     """
     kinds = _kind_shares(facts, sampling)
     shares: dict[tuple[str, int], float] = {}
@@ -45,9 +46,9 @@ def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
             key = ("", one.kind)
             shares[key] = kinds[one.kind]
         else:
-            sick = one.kind != TUMOR_FREE
-            key = (stratum, int(sick))
-            part = sampling.tumor_share if sick else 1 - sampling.tumor_share
+            has_tumor = one.kind != TUMOR_FREE
+            key = (stratum, int(has_tumor))
+            part = sampling.tumor_share if has_tumor else 1 - sampling.tumor_share
             shares[key] = sampling.strata[stratum] * part
         cells[key].append(index)
     for name, side in list(cells):
@@ -85,8 +86,9 @@ def _stratum(one: Facts, strata: Mapping[str, float]) -> str | None:
 
 
 def _shared_by_people(facts: Sequence[Facts]) -> Tensor:
-    """Return weights that sum to 1: people alike, sequences of one alike, slices of one alike."""
-    # Who is not known stands alone; simulated heads are all different, whoever they are made from.
+    """Return weights, sum 1: equal for people, for each one's sequences, for their slices."""
+    # A slice of an unknown person stands alone, and so does each of a simulated head: these differ
+    # even where one person's head was augmented.
     people = [
         one.person if one.person and one.kind != SIMULATED else f"#{number}"
         for number, one in enumerate(facts)
@@ -101,17 +103,17 @@ def _shared_by_people(facts: Sequence[Facts]) -> Tensor:
 
 
 class ShareSampler:
-    """Draw each epoch's examples by their weight.
+    """A sampler that draws the examples of each epoch by their weight.
 
-    The draw depends on the seed and the epoch alone, so a resumed run draws what an unbroken one
-    would have drawn.
+    The draw depends on the seed and the epoch alone, so a resumed run draws what an unbroken run
+    draws.
 
     Args:
-        weights: Of each example, shape (n,).
-        count: Pictures an epoch, over all processes.
-        seed: Of the recipe.
-        rank: Number of this process; each takes its turn of one common draw.
-        processes: How many train together.
+        weights: Weight of each example, 0 and more, shape (n,).
+        count: Number of pictures an epoch, over all processes.
+        seed: Seed of the recipe.
+        rank: Number of this process, from 0; the processes take turns in one common draw.
+        processes: Number of processes that train together.
     """
 
     def __init__(
@@ -120,12 +122,12 @@ class ShareSampler:
         self.weights = weights
         self.count = count
         self.seed = seed
-        # Counted here: after a resume, Lightning tells samplers an epoch that is one behind.
+        # Counted here, because Lightning reports an epoch too few after a resume.
         self.epoch = 0
         self.rank, self.processes = rank, processes
 
     def __len__(self) -> int:
-        """Return the pictures an epoch has in this process."""
+        """Return the number of pictures of an epoch in this process."""
         return self.count // self.processes
 
     def __iter__(self) -> Iterator[int]:
@@ -137,12 +139,12 @@ class ShareSampler:
 
 
 class TrainingLoader(Iterable[Batch]):
-    """The batches of one epoch after the other, gathered where the data set lies.
+    """A loader of each epoch's batches, gathered on the device of the data set.
 
     Args:
-        dataset: On the CPU or a GPU.
-        sampler: Draws each epoch.
-        batch_size: Examples a step; what is left over at an epoch's end is dropped.
+        dataset: Data set on the CPU or a GPU.
+        sampler: Sampler that draws each epoch.
+        batch_size: Number of examples a step; an incomplete last batch is dropped.
     """
 
     def __init__(self, dataset: SliceDataset, sampler: ShareSampler, batch_size: int) -> None:
@@ -150,7 +152,7 @@ class TrainingLoader(Iterable[Batch]):
         self.batch_size = min(batch_size, len(sampler))
 
     def __len__(self) -> int:
-        """Return the steps of an epoch."""
+        """Return the number of steps of an epoch."""
         return len(self.sampler) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""Examples to learn from of simulated heads, made on all cores."""
+"""Training slices of simulated heads, made on all cores."""
 
 import logging
 import multiprocessing
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 
 
 class HeadJob(NamedTuple):
-    """Heads to be simulated of one real head, or of shapes.
+    """Heads that one process simulates from one real head, or from shapes.
 
     Args:
-        template: The real head; None for heads made of shapes.
-        person: Whose it is.
-        fold: That this person's scans lie in; 0 for none.
-        seeds: One a head; every other one gets a lesion, or a head's looks would tell.
+        template: File of the real head; None for heads made of shapes.
+        person: Name of the person; empty where it is not known.
+        fold: Fold of the person's scans; 0 for none.
+        seeds: Seeds, one a head; every other head gets a lesion, so that heads do not give it away.
     """
 
     template: Path | None
@@ -41,7 +41,8 @@ class HeadJob(NamedTuple):
     seeds: tuple[int, ...]
 
 
-# Heads that one process makes in a row: preparing a real one takes as long as making ten.
+# Number of heads that one process makes in a row: preparing a real head takes as long as making
+# ten.
 HEADS_PER_JOB = 14
 
 
@@ -51,20 +52,19 @@ def _in_parts(seeds: Several[int]) -> list[tuple[int, ...]]:
     ]
 
 
-@lru_cache(maxsize=1)  # the folds of a cross-validation share them
+@lru_cache(maxsize=1)  # shared by the folds of a cross-validation
 def simulated_examples(
     phantoms: int, augmented_heads: int = 0, heads: tuple[RealHead, ...] = ()
 ) -> tuple[Example, ...]:
     """Return slices of simulated heads, every other head with a lesion, in random planes.
 
     Args:
-        phantoms: How many people made of shapes.
-        augmented_heads: How many people made from each real head.
+        phantoms: Number of heads made of shapes.
+        augmented_heads: Number of heads made from each real head.
         heads: Real heads.
 
     Returns:
-        Up to three stacks of four slices a head, fewer where some show
-        nothing.
+        Up to three stacks of four slices a head, fewer where some are blank.
 
     Raises:
         InputError: If a real head can't be read or used.
@@ -75,7 +75,7 @@ def simulated_examples(
         seeds = [FIRST_AUGMENTED_SEED + n * len(heads) + which for n in range(augmented_heads)]
         jobs += [HeadJob(head.path, head.person, head.fold, part) for part in _in_parts(seeds)]
     examples: list[Example] = []
-    # A real head takes seconds to prepare and some 100 MB: one process makes all that come of it.
+    # A real head takes seconds and some 100 MB to prepare, so one process makes many heads from it.
     with multiprocessing.get_context("fork").Pool(min(len(jobs), os.cpu_count() or 1)) as pool:
         for number, part in enumerate(pool.imap(_examples_of_job, jobs), start=1):
             examples += part

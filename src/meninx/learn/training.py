@@ -1,4 +1,4 @@
-"""Train a detector: data and a recipe in, one run folder out."""
+"""Train a detector from data and a recipe into one run folder."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ from meninx.labels import TYPE_NAMES
 from meninx.learn.build_detector import build_detector
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
-from meninx.learn.export import Origin, load_weights, save_weights
+from meninx.learn.export import TrainingData, load_weights, save_weights
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
 from meninx.learn.module import DetectorTraining
@@ -43,7 +43,7 @@ from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
 from meninx.synthesis.packed_heads import RealHead
 
-# Training canvases are a little finer than the network's input, so that zooming in finds detail.
+# Training canvases are a little finer than the network's input, so that zooming in shows detail.
 CANVAS_ZOOM = 13 / 12
 MONITOR = "val/score"
 DETECTOR_NAME = "detector.onnx"
@@ -56,11 +56,11 @@ def precision_for(wanted: str) -> str:
     """Return the arithmetic to train in.
 
     Args:
-        wanted: From the recipe; `auto` is bf16 where the device has it, else 16-bit floats on CUDA
-            and 32-bit on a CPU, where emulated bf16 is slower than none.
+        wanted: Precision of the recipe. `auto` is bf16 where the device has it, else 16-bit floats
+            on CUDA and 32-bit floats on a CPU, where emulated bf16 is slower.
 
     Returns:
-        One of Lightning's names.
+        Precision by Lightning's name.
     """
     if wanted != "auto":
         return wanted
@@ -73,12 +73,12 @@ def precision_for(wanted: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """Say what a training wrote.
+    """Result of a training.
 
     Args:
-        folder: The run folder.
-        detector: The best detector in it, one ONNX file.
-        figures: The validation's figures at the best epoch.
+        folder: Run folder.
+        detector: ONNX file of the best detector in it.
+        figures: Figures of the validation at the best epoch, by name.
     """
 
     folder: Path
@@ -101,22 +101,22 @@ def train(
     Under `torchrun` every process trains on its share, and the first one writes.
 
     Args:
-        manifest: The pictures and their folds.
-        recipe: All choices.
+        manifest: Pictures and their folds.
+        recipe: Recipe with all settings.
         output: Run folder; made if missing.
-        resume: Go on from the last finished epoch of `output`.
-        weights: A file to start from: safetensors of another run, or torchvision's where the recipe
-            says `imagenet`; None for what the recipe says.
-        sha256: What the file of weights must have; None to take any.
-        heads: Real heads without lesions, whole and in T1, that others are simulated from.
+        resume: Whether to go on from the last finished epoch of `output`.
+        weights: File of the first weights: safetensors of another run, or torchvision's where the
+            recipe names `imagenet`; None for the weights that the recipe names.
+        sha256: SHA-256 that the file of weights must have; None to accept any.
+        heads: Real, whole, tumor-free heads in T1, for augmented heads.
 
     Returns:
-        Where the detector is, and its validation figures.
+        The run folder, the detector and its validation figures.
 
     Raises:
         ModelError: If the weights do not fit the network.
-        OptionError: If a run is to be resumed with other settings than its own.
-        DataError: If a side of the split is empty, or has one class only.
+        OptionError: If a run is resumed with other settings than its own.
+        DataError: If the training or the validation pictures are missing or of one class only.
     """
     training = recipe.training
     lightning.seed_everything(training.seed, workers=True, verbose=False)
@@ -144,35 +144,36 @@ def train(
             if recipe.sampling.real
             else ()
         )
-        origin = Origin(
+        training_data = TrainingData(
             manifest.sha256,
             (*before, *hashes_of(fitted, heads)),
             bool(manifest.leaks),
         )
-        figures = _finish(module, training_set, validation_set, output, origin, heads)
+        figures = _finish(module, training_set, validation_set, output, training_data, heads)
     return Run(output, output / DETECTOR_NAME, figures)
 
 
 def train_unpacked(
     unpacked: SliceDataset, recipe: Recipe, output: Path, weights: Path | None = None
 ) -> Path:
-    """Train on slices that were packed, on a machine that has nothing else; leave the weights.
+    """Train on packed slices and write the weights.
 
-    A training that was stopped goes on from its last finished epoch; one that is whole is taken as
-    it is.
+    A training that was stopped goes on from its last finished epoch; a finished one stays as it is.
 
     Args:
-        unpacked: From `packing.unpack`; folds that the recipe leaves out are not learned from.
-        recipe: All choices; it may hold no fold out to choose the epoch by.
+        unpacked: Slices, as `packing.unpack` returns them; folds that the recipe leaves out are not
+            learned from.
+        recipe: Recipe with all settings; its validation fold must be 0.
         output: Run folder; made if missing.
-        weights: To start from; None for random ones.
+        weights: Safetensors file of the first weights; None for random ones.
 
     Returns:
-        The weights, safetensors in half precision. `release/finish.py` makes a detector of them.
+        Safetensors file of the weights in half precision. `release/finish.py` makes a detector of
+        them.
 
     Raises:
-        OptionError: If the recipe wants an epoch to be chosen.
-        ModelError: If the weights are of another network.
+        OptionError: If the recipe has a validation fold.
+        ModelError: If the weights are those of another network.
     """
     training = recipe.training
     if training.validation_fold:
@@ -212,26 +213,26 @@ def hashes_of(pictures: Sequence[Picture], heads: Sequence[Path]) -> list[str]:
 def read_examples(
     manifest: Manifest, recipe: Recipe, heads: Sequence[Path] = ()
 ) -> tuple[list[Example], list[Example]]:
-    """Return what is learned from and what is held out to choose the epoch and calibrate.
+    """Return the training examples, and those held out to choose the epoch and calibrate.
 
     Args:
-        manifest: The pictures and their folds.
-        recipe: All choices.
-        heads: Real heads to simulate others from.
+        manifest: Pictures and their folds.
+        recipe: Recipe with all settings.
+        heads: Real heads for augmented heads.
 
     Returns:
-        Two lists; the test fold is in neither. The second is empty where the recipe holds no fold
-        out.
+        Training examples and validation examples; the test fold is in neither. The second list is
+        empty where the recipe has no validation fold.
 
     Raises:
-        DataError: If a side is empty or has one class only.
-        OptionError: If the recipe simulates from real heads, and there are none.
+        DataError: If a list is empty or of one class only.
+        OptionError: If the recipe needs augmented heads, and no real heads are given.
     """
     sampling = recipe.sampling
     if sampling.simulated > 0 and sampling.augmented_heads and not heads:
         raise OptionError(
-            "this recipe simulates heads from real ones: name at least one healthy head, whole and "
-            "in T1, with --heads, or set sampling.augmented_heads to 0"
+            "this recipe needs real heads for augmented heads: name at least one whole, tumor-free "
+            "head in T1 with --heads, or set sampling.augmented_heads to 0"
         )
     training, cells = recipe.training, recipe.network.architecture == CELLS
     fold, unmasked = training.validation_fold, not cells or recipe.sampling.unmasked > 0
@@ -247,7 +248,10 @@ def read_examples(
             sampling.phantoms, sampling.augmented_heads, tuple(RealHead(head) for head in heads)
         )
     if len({example.is_tumor for example in learned}) < 2:
-        raise DataError(f"without fold {fold} only one class is left to learn from")
+        raise DataError(
+            f"without fold {fold} only one class is left to learn from, expected tumors and "
+            "tumor-free pictures; choose another training.validation_fold"
+        )
     log.info("%d pictures to learn from, %d to validate on", len(learned), len(held_out))
     return learned, held_out
 
@@ -270,8 +274,8 @@ def _check_held_out(
             f"to validate on; choose another training.validation_fold{hint}"
         )
     kinds = {example.is_tumor for example in held_out}
-    drawn = any(example.mask is not None for example in held_out)
-    if len(kinds) < 2 or (needs_masks and not drawn):
+    has_masks = any(example.mask is not None for example in held_out)
+    if len(kinds) < 2 or (needs_masks and not has_masks):
         wanted = "tumors with masks" if needs_masks else "tumors"
         raise DataError(
             f"fold {fold} must hold {wanted} and tumor-free pictures, to choose the epoch by and "
@@ -306,7 +310,7 @@ def _fit(
     callbacks: list[Callback] = [last]
     if validation_set is not None:
         kept = _checkpoint(output, "best", monitor=MONITOR, mode="max")
-        # Before `last`, which keeps what the others know of this epoch for a run that is resumed.
+        # Before `last`, which saves the state of the other callbacks for a run that is resumed.
         callbacks.insert(0, kept)
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=training.patience))
     callbacks += [
@@ -322,7 +326,7 @@ def _fit(
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=max(1, processes // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
         strategy="ddp" if processes > 1 else "auto",
-        # The sampler deals one common draw to all processes; each validates on everything.
+        # The sampler shares one common draw among all processes; each validates on everything.
         use_distributed_sampler=False,
         precision=precision_for(training.precision),  # type: ignore[arg-type]
         gradient_clip_val=training.gradient_clip or None,
@@ -334,11 +338,11 @@ def _fit(
         log_every_n_steps=min(10, len(loader)),
     )
     with warnings.catch_warnings():
-        # That a resumed run finds its checkpoints is what it is for.
+        # A resumed run finds its checkpoints, as it should.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* is not empty.*")
-        # A recipe may hold nothing out.
+        # A recipe may have no validation fold.
         warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
-        # Lightning's own use of a PyTorch function that is about to change.
+        # Lightning uses a PyTorch function that is deprecated.
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
         trainer.fit(
             module,
@@ -365,7 +369,7 @@ def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoade
 
 
 def training_device() -> torch.device:
-    """Return where this process trains: on its own GPU, or on the CPU."""
+    """Return the device on which this process trains: its own GPU, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
@@ -376,7 +380,7 @@ def _checkpoint(output: Path, name: str, **options: Any) -> ModelCheckpoint:
 
 
 def _last_checkpoint(output: Path) -> Path | None:
-    """Return what a run can go on from; None where no epoch was finished."""
+    """Return the checkpoint of the last finished epoch; None where there is none."""
     path = output / "checkpoints" / "last.ckpt"
     return path if path.is_file() else None
 
@@ -386,7 +390,7 @@ def _finish(
     training_set: SliceDataset,
     validation_set: SliceDataset | None,
     output: Path,
-    origin: Origin,
+    training_data: TrainingData,
     heads: Sequence[Path],
 ) -> dict[str, float]:
     """Calibrate the weights on the validation fold, write the detector file and curves."""
@@ -394,14 +398,14 @@ def _finish(
     figures: dict[str, float] = {}
     calibration = Calibration()
     if validation_set is not None:
-        figures, calibrator = _judged(module, validation_set)
+        figures, calibrator = _validated(module, validation_set)
         calibration = Calibration(calibrator, calibrator)
     build_detector(
         module.network,
         recipe,
         training_set.resized(recipe.preprocessing.size),
         output / DETECTOR_NAME,
-        origin,
+        training_data,
         calibration=calibration,
         heads=heads,
     )
@@ -410,7 +414,7 @@ def _finish(
     return figures
 
 
-def _judged(
+def _validated(
     module: DetectorTraining, validation_set: SliceDataset
 ) -> tuple[dict[str, float], Calibrator]:
     """Return the figures and the calibrator on held-out pictures."""

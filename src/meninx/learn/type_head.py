@@ -1,4 +1,4 @@
-"""Fit the head that names a tumor's type once more, on features that stay as they are."""
+"""Fit the type head again, on the features of the trained network."""
 
 import numpy as np
 import torch
@@ -21,16 +21,16 @@ def fit_type_head(
 ) -> None:
     """Fit the type head by logistic regression; nothing else of the network changes.
 
-    Types are learned apart, on features that detection alone has made: naming a tumor must not
-    choose how it is found.
+    The features come from learning to detect; learning types does not change them, so that it can't
+    change which tumors are found.
 
     Args:
-        network: Changed in place, left at evaluation.
-        examples: At the size of the detector's input; those of a known type are learned from.
-        preprocessing: Of the detector.
+        network: Network whose type head is changed in place; it is left in evaluation mode.
+        examples: Slices at the size of the detector's input; only those of a known type are used.
+        preprocessing: Preprocessing of the detector.
 
     Raises:
-        DataError: If a type is missing.
+        DataError: If the slices lack a type.
 
     References:
         Kirichenko et al. 2023, Last layer re-training is sufficient for robustness to spurious
@@ -40,7 +40,9 @@ def fit_type_head(
     missing = set(range(len(TYPE_NAMES))) - set(examples.tumor_type[known].tolist())
     if missing:
         names = ", ".join(TYPE_NAMES[index] for index in sorted(missing))
-        raise DataError(f"no picture of {names} to learn types from")
+        raise DataError(
+            f"no picture of {names} to learn types from; add some, or train without types"
+        )
     network.eval()
     features, types = [], []
     with torch.inference_mode():
@@ -55,7 +57,7 @@ def fit_type_head(
     fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000, class_weight="balanced").fit(
         scaler.transform(np.concatenate(features)), np.concatenate(types)
     )
-    # The scaling goes into the weights: the head sees features as they are.
+    # The standardization goes into the weights, since the head reads plain features.
     weight = fitted.coef_ / scaler.scale_
     bias = fitted.intercept_ - weight @ scaler.mean_
     with torch.no_grad():

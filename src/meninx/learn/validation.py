@@ -1,4 +1,4 @@
-"""Judge a network on held-out pictures, by measures that a picture's source can't help."""
+"""Validate a network on held-out pictures, and fit calibrators."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,14 +12,15 @@ from meninx.assess.metrics import auroc
 from meninx.detect.calibration import UNKNOWN, Calibrator, StudyCalibrator
 from meninx.detect.findings import Findings
 
-# Of the operating points of these names.
+# Sensitivity of the operating point `sensitive`, specificity of `specific`.
 SENSITIVITY, SPECIFICITY = 0.95, 0.95
-# Held-out logits of each class that travel with a detector: a thousandth is fine enough.
+# Largest number of held-out logits of each class in a detector file: p-values then have steps of a
+# thousandth.
 MAX_KEPT = 1000
 
 
 class Validation:
-    """Gather a network's answers and turn them into figures."""
+    """A network's answers to held-out pictures, gathered over batches, and their figures."""
 
     def __init__(self) -> None:
         self.clear()
@@ -42,12 +43,12 @@ class Validation:
         """Add a batch.
 
         Args:
-            logits: Of the pictures, shape (b,).
-            tumor: Whether each shows one, bool, shape (b,).
-            type_logits: Shape (b, 3).
-            tumor_type: Index, -1 where unknown or none, shape (b,).
-            cells: Logits, which cells are tumor and which are healthy, each of shape (b, m, n);
-                None for a network that is not judged by its cells.
+            logits: Logit of each picture, shape (b,).
+            tumor: Whether each picture shows a tumor, shape (b,), bool.
+            type_logits: Logits of the types, shape (b, 3).
+            tumor_type: Index of the type, -1 where unknown or none, shape (b,).
+            cells: Logits of cells, masks of tumor cells and of tumor-free cells, each of shape
+                (b, m, n); None for a network that does not score cells.
         """
         if cells is not None:
             self._cells += zip(*(part.cpu().numpy() for part in cells), strict=True)
@@ -62,20 +63,20 @@ class Validation:
         """Return the figures.
 
         Returns:
-            `within`: tumor cells against healthy cells of the same picture, AUROC, mean over
+            `within`: AUROC of tumor cells against tumor-free cells of the same picture, mean over
             pictures; `peak`: share of tumor pictures whose highest cell is tumor; `picture`: AUROC
-            of pictures; `loss`: their cross-entropy, classes weighing alike; `accuracy`: at a
-            probability of 0.5; `type`: accuracy; `score`, by which the best epoch is chosen: the
-            mean of `within` and `peak`, which a picture's source can't help, and where no tumor
-            has an outline exp(-loss). What can't be computed is left out.
+            of pictures; `loss`: their cross-entropy, both classes with equal weight; `accuracy`:
+            accuracy at a probability of 0.5; `type`: accuracy of types; `score`, which chooses the
+            epoch: mean of `within` and `peak`, which do not depend on a picture's source, or
+            exp(-loss) where no tumor has a mask. Figures that can't be computed are left out.
         """
         within, peaks = [], []
-        for cells, tumor, healthy in self._cells:
+        for cells, tumor, tumor_free in self._cells:
             if tumor.any():
-                judged = tumor | healthy
-                within.append(auroc(tumor[judged], cells[judged]))
-                # A half-covered cell at the border is no miss.
-                peaks.append(not healthy.flat[cells.argmax()])
+                counted = tumor | tumor_free
+                within.append(auroc(tumor[counted], cells[counted]))
+                # A half-covered cell at the border counts as hit.
+                peaks.append(not tumor_free.flat[cells.argmax()])
         tumor, logits = np.array(self._tumor), np.array(self._logits)
         figures = {
             "picture": auroc(tumor, logits),
@@ -83,7 +84,7 @@ class Validation:
             "accuracy": float(np.mean((logits > 0) == tumor)),
         }
         if self._types:
-            figures["type"] = float(np.mean([true == said for true, said in self._types]))
+            figures["type"] = float(np.mean([true == answer for true, answer in self._types]))
         if not within:
             return figures | {"score": float(np.exp(-figures["loss"]))}
         figures |= {"within": float(np.mean(within)), "peak": float(np.mean(peaks))}
@@ -98,8 +99,8 @@ def fit_calibrator(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Cal
     """Fit a temperature and the operating points.
 
     Args:
-        logits: Of held-out pictures or volumes, shape (n,).
-        tumor: Their labels, shape (n,).
+        logits: Logits of held-out pictures or volumes, shape (n,).
+        tumor: Whether each has a tumor, shape (n,).
 
     Returns:
         The calibrator; the default one where a class is missing.
@@ -115,15 +116,15 @@ def fit_calibrator(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> Cal
 
     best = minimize_scalar(at_temperature, bounds=(-3, 3), method="bounded")
     calibrator = Calibrator(temperature=float(np.exp(best.x)))
-    # The highest threshold that still finds 95 %, a touch below the last one found.
+    # The highest threshold that still finds 95 % of tumors: just below the last one found.
     found = np.quantile(logits[tumor], 1 - SENSITIVITY, method="lower")
-    # The lowest that spares 95 %, a touch above the last one spared.
-    spared = np.quantile(logits[~tumor], SPECIFICITY, method="higher")
+    # The lowest threshold with 95 % of tumor-free scans below it: just above the last of these.
+    below = np.quantile(logits[~tumor], SPECIFICITY, method="higher")
     return replace(
         calibrator,
         balanced=calibrator.probability(best_threshold(logits, tumor)),
         sensitive=calibrator.probability(float(found) - 1e-6),
-        specific=calibrator.probability(float(spared) + 1e-6),
+        specific=calibrator.probability(float(below) + 1e-6),
         tumor_logits=_kept(logits[tumor]),
         tumor_free_logits=_kept(logits[~tumor]),
     )
@@ -134,20 +135,20 @@ def fit_study_calibrator(
     tumor: NDArray[np.bool_],
     calibrators: Mapping[str, Calibrator],
 ) -> StudyCalibrator:
-    """Fit what each sequence is worth, and the calibrator of studies.
+    """Fit the weight of each sequence, and the calibrator of studies.
 
     The weights are fitted on the same people as the calibrator, which costs some coverage: of 80 %
     it left 79.8 % with 100 simulated people and 79.4 % with 40, of 95 % 95.9 % and 94.8 %.
 
     Args:
-        evidence: Logit of each sequence of each held-out study, before its temperature; sequences
-            that a study lacks are left out, and no study is empty.
-        tumor: Their labels, shape (n_studies,).
-        calibrators: Of each sequence, as `Calibration.of` gives it for volumes.
+        evidence: Logit, before its temperature, of each sequence that a held-out study has, at
+            least one; n studies.
+        tumor: Whether each study has a tumor, shape (n,).
+        calibrators: Calibrator of volumes of each sequence, as `Calibration.of` returns it.
 
     Returns:
-        The sequences' separation, summing to 1, and the calibrator of their combined logits. What
-        was not measured is worth as little as the least telling sequence that was.
+        Weights of the sequences in proportion to their separation, summing to 1, and the calibrator
+        of the combined logits. Sequences that were not measured have the smallest weight.
     """
     calibrated = [
         {name: calibrators[name].evidence(logit) for name, logit in study.items()}
@@ -169,15 +170,15 @@ def fit_study_calibrator(
 
 
 def separation(tumor: NDArray[np.float64], tumor_free: NDArray[np.float64]) -> float:
-    """Return how far two classes lie apart, in standard deviations: d' of unequal variances.
+    """Return the separation d' of two classes with unequal variances, in standard deviations.
 
     Args:
-        tumor: Logits, two at least, shape (n,).
-        tumor_free: Likewise, shape (m,).
+        tumor: Logits of scans with tumor, at least two, shape (n,).
+        tumor_free: Logits of tumor-free scans, at least two, shape (m,).
 
     Returns:
-        0 where tumors do not score higher, else their mean's distance divided by the root of the
-        mean variance.
+        Difference of the means divided by the root of the mean variance; 0 where tumors do not
+        score higher.
 
     References:
         Simpson and Fitter 1973, What is the best index of detectability?; Green and Swets 1966,
@@ -189,14 +190,14 @@ def separation(tumor: NDArray[np.float64], tumor_free: NDArray[np.float64]) -> f
 
 
 def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calibrator:
-    """Return a calibrator that knows how many of its held-out scans are refused.
+    """Return a calibrator with the numbers of held-out scans and of those that were refused.
 
     Args:
-        calibrator: Of pictures or volumes.
-        findings: Of scans of brains that nothing was learned from.
+        calibrator: Calibrator of pictures or volumes.
+        findings: Findings of held-out scans, all of brains.
 
     Returns:
-        The same, with both counts.
+        The calibrator with both numbers.
     """
     statuses = [one.status for one in findings]
     refused = statuses.count("refused")
@@ -214,14 +215,14 @@ def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
 def negative_log_likelihood(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
     """Return the cross-entropy of pictures.
 
-    Classes weigh alike: the collection's share of tumors is nobody's prevalence.
+    Both classes have equal weight: a collection's share of tumors is no prevalence.
 
     Args:
-        logits: Shape (n,).
-        tumor: Labels, shape (n,).
+        logits: Logits, shape (n,).
+        tumor: Whether each picture has a tumor, shape (n,).
 
     Returns:
-        0 and more; ln 2 is chance.
+        Cross-entropy, 0 and more; ln 2 is chance.
     """
     losses = np.logaddexp(0, -logits * np.where(tumor, 1, -1))
     sides = [losses[side].mean() for side in (tumor, ~tumor) if side.any()]
@@ -229,21 +230,21 @@ def negative_log_likelihood(logits: NDArray[np.float64], tumor: NDArray[np.bool_
 
 
 def best_threshold(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
-    """Return the threshold of the best Youden index, amid the widest gap where several tie.
+    """Return the threshold of the best Youden index, in the widest gap where several tie.
 
     Args:
-        logits: Shape (n,).
-        tumor: Labels, both present, shape (n,).
+        logits: Logits, shape (n,).
+        tumor: Whether each scan has a tumor, shape (n,); both classes occur.
 
     Returns:
-        A logit: what lies above it is called tumor.
+        The decision threshold, a logit.
 
     References:
         Youden 1950, Index for rating diagnostic tests.
     """
     order = np.argsort(logits, kind="stable")
     values, labels = logits[order], tumor[order]
-    # Cutting after the first k values calls these healthy and the rest tumors.
+    # A cut after the first k values calls these tumor-free and the rest tumors.
     specificity = np.cumsum(~labels)[:-1] / (~labels).sum()
     sensitivity = 1 - np.cumsum(labels)[:-1] / labels.sum()
     gaps = np.diff(values)

@@ -1,4 +1,4 @@
-"""Choose from which probability on a whole volume is called a tumor."""
+"""Calibrate volumes on simulated heads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,25 +14,25 @@ from meninx.synthesis.simulated_scans import calibration_studies
 def fit_volume_calibrator(
     detector: Detector, studies: int, heads: Sequence[Path] = ()
 ) -> Calibrator:
-    """Return the calibrator of volumes.
+    """Return a calibrator of volumes, fitted on simulated heads.
 
     A volume's score is a maximum over its slices, so a picture's operating point would call every
-    healthy head a tumor. No collection here holds whole healthy heads in every sequence: simulated
-    heads of unseen seeds stand in.
+    tumor-free head a tumor. No collection has whole tumor-free heads in every sequence, so
+    simulated heads of new seeds are used.
 
     Args:
-        detector: What is to be calibrated; its present calibrators do not matter.
-        studies: How many heads, half of them with a lesion.
-        heads: Real heads that every other one is made from; none to make all of shapes.
+        detector: Detector to calibrate; its present calibrators do not matter.
+        studies: Number of heads, half of them with a lesion.
+        heads: Real heads, of which every other head is made; empty to make all of shapes.
 
     Returns:
-        Temperature and operating points of volumes, and how many were refused.
+        The calibrator of volumes, with the number of refused ones.
     """
     logits, tumor, found = [], [], []
-    for scan, sick in calibration_studies(studies, heads):
+    for scan, has_tumor in calibration_studies(studies, heads):
         found.append(detector.score(scan))
         logit = found[-1].logit
         if logit is not None:
             logits.append(logit)
-            tumor.append(sick)
+            tumor.append(has_tumor)
     return with_refusals(fit_calibrator(np.array(logits), np.array(tumor)), found)

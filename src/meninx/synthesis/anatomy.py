@@ -1,4 +1,4 @@
-"""Build a head: which tissue is where, as shapes that can be asked at any point.
+"""Build a head from shapes: which tissue lies at any point.
 
 Points are LPS mm with the origin amid the brain: x to the left, y to the back, z to the crown.
 Proportions follow an average adult head (brain about 140 x 170 x 120 mm) and vary by seed.
@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from meninx.synthesis.shapes import (
-    FloatArray,
+    Float32Array,
     SmoothNoise,
     capsule,
     ellipsoid,
@@ -21,7 +21,7 @@ from meninx.synthesis.shapes import (
 )
 
 # A tissue and the signed distance to it; later layers cover earlier ones.
-Layer = tuple[str, FloatArray]
+Layer = tuple[str, Float32Array]
 
 CORTEX_MM = 3.2
 SULCUS_DEPTH_MM = 16.0
@@ -29,38 +29,38 @@ SELLA = (0.0, -22.0, -36.0)
 
 
 class Anatomy(Protocol):
-    """Say what a head answers, whether made of shapes or taken from a scan.
+    """A head, made of shapes or taken from a scan.
 
-    Points are of shape (3, n), LPS mm; every answer has shape (n,).
+    Points have shape (3, n), LPS mm; what a method returns of them has shape (n,).
     """
 
     sella: tuple[float, float, float]
 
     def signal_at(
-        self, points: FloatArray, signals: Mapping[str, float], softness: float
-    ) -> FloatArray:
-        """Return the signal at points, given that of each tissue."""
+        self, points: Float32Array, signals: Mapping[str, float], softness: float
+    ) -> Float32Array:
+        """Return the signal at points, given the signal of each tissue."""
 
-    def brain_distance(self, points: FloatArray) -> FloatArray:
+    def brain_distance(self, points: Float32Array) -> Float32Array:
         """Return the signed distance to the brain's surface, negative inside, mm."""
 
-    def cavity_distance(self, points: FloatArray) -> FloatArray:
+    def cavity_distance(self, points: Float32Array) -> Float32Array:
         """Return the signed distance to the inside of the skull, negative inside, mm."""
 
-    def parenchyma(self, points: FloatArray) -> FloatArray:
-        """Return which part of each point's surroundings is brain and not fluid, 0..1."""
+    def parenchyma(self, points: Float32Array) -> Float32Array:
+        """Return the share of brain, the rest being fluid, around each point, 0..1."""
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """Hold what differs between heads.
+    """Proportions in which heads differ.
 
     Args:
-        width, length, height: Scale of the head along x, y and z.
-        ventricles: Scale of the ventricles.
+        width, length, height: Size of the head along x, y and z, the average being 1.
+        ventricles: Size of the ventricles, the average being 1.
         atrophy: Extra width of the sulci, mm.
-        scalp: Thickness, mm.
-        skull: Thickness, mm.
+        scalp: Thickness of the scalp, mm.
+        skull: Thickness of the skull, mm.
     """
 
     width: float
@@ -73,10 +73,10 @@ class Proportions:
 
 
 class Head:
-    """Hold a healthy head.
+    """A tumor-free head made of shapes.
 
     Args:
-        seed: The same seed makes the same head.
+        seed: Seed of its proportions and folds; the same seed makes the same head.
     """
 
     def __init__(self, seed: int) -> None:
@@ -101,11 +101,11 @@ class Head:
         self._warp = [SmoothNoise(rng, 55.0) for _ in range(3)]
         self._warp_mm = rng.uniform(1.5, 3.5)
 
-    def layers(self, points: FloatArray) -> Iterator[Layer]:
+    def layers(self, points: Float32Array) -> Iterator[Layer]:
         """Yield every tissue's distance at points, outermost first.
 
         Args:
-            points: Shape (3, n), LPS mm.
+            points: Points, shape (3, n), LPS mm.
 
         Yields:
             A tissue's name and the signed distance to it, shape (n,), mm.
@@ -119,44 +119,44 @@ class Head:
         yield from self._base(p)
 
     def signal_at(
-        self, points: FloatArray, signals: Mapping[str, float], softness: float
-    ) -> FloatArray:
+        self, points: Float32Array, signals: Mapping[str, float], softness: float
+    ) -> Float32Array:
         """Return the signal at points.
 
         Args:
-            points: Shape (3, n), LPS mm.
-            signals: Of each tissue.
+            points: Points, shape (3, n), LPS mm.
+            signals: Signal of each tissue by name.
             softness: Half the width over which one tissue goes over into another, mm.
 
         Returns:
-            Shape (n,).
+            Signal at each point, shape (n,).
         """
         image = np.zeros(points.shape[1], dtype=np.float32)
         for tissue, distance in self.layers(points):
             image += inside(distance, softness) * (signals[tissue] - image)
         return image
 
-    def brain_distance(self, points: FloatArray) -> FloatArray:
+    def brain_distance(self, points: Float32Array) -> Float32Array:
         """Return the signed distance to the surface of the cerebrum, negative inside, mm."""
         return self._brain(self._to_average(points))
 
-    def cavity_distance(self, points: FloatArray) -> FloatArray:
+    def cavity_distance(self, points: Float32Array) -> Float32Array:
         """Return the signed distance to the inside of the skull, negative inside, mm."""
         p = self._to_average(points)
         return self._cavity(p, self._brain(p))
 
-    def parenchyma(self, points: FloatArray) -> FloatArray:
-        """Return 1 everywhere: edema covers these heads' sulci."""
+    def parenchyma(self, points: Float32Array) -> Float32Array:
+        """Return 1 everywhere: in these heads edema covers the sulci."""
         return np.ones(points.shape[1], dtype=np.float32)
 
-    def _cavity(self, p: FloatArray, brain: FloatArray) -> FloatArray:
+    def _cavity(self, p: Float32Array, brain: Float32Array) -> Float32Array:
         """Return the distance to what the skull encloses: brain, brain stem and fluid."""
         hindbrain = union(
             ellipsoid(p, (0, 48, -38), (50, 32, 25)), capsule(p, (0, 12, -20), (0, 24, -52), 15.0)
         )
         return np.asarray(smooth_union(brain, hindbrain, 14.0) - 3.0)
 
-    def _to_average(self, points: FloatArray) -> FloatArray:
+    def _to_average(self, points: Float32Array) -> Float32Array:
         """Return where points lie in a head of average proportions."""
         scale = np.array(
             [self.proportions.width, self.proportions.length, self.proportions.height],
@@ -165,7 +165,7 @@ class Head:
         bent = points + self._warp_mm * np.stack([noise(points) for noise in self._warp])
         return np.asarray(bent / scale[:, None], dtype=np.float32)
 
-    def _brain(self, p: FloatArray) -> FloatArray:
+    def _brain(self, p: Float32Array) -> Float32Array:
         """Return the distance to the cerebrum: two hemispheres with temporal lobes."""
         side = p.copy()
         side[0] = np.abs(p[0])
@@ -178,7 +178,7 @@ class Head:
         floor = -p[2] - 22 - 18 * lobes + 6 * np.clip((p[1] - 20) / 20, 0, 1)
         return np.asarray(np.maximum(whole, floor))
 
-    def _outside(self, p: FloatArray, brain: FloatArray) -> Iterator[Layer]:
+    def _outside(self, p: Float32Array, brain: Float32Array) -> Iterator[Layer]:
         skull, scalp = self.proportions.skull, self.proportions.scalp
         side = p.copy()
         side[0] = np.abs(p[0])
@@ -227,7 +227,7 @@ class Head:
         yield "air", np.maximum(ellipsoid(side, (52, 26, -46), (10, 13, 12)), 1.5 * texture)
         yield "csf", cavity
 
-    def _cerebrum(self, p: FloatArray, brain: FloatArray) -> Iterator[Layer]:
+    def _cerebrum(self, p: Float32Array, brain: Float32Array) -> Iterator[Layer]:
         depth = -brain
         fold = np.abs(self._folds(p)) * 4.6  # about mm from the nearest fold's middle
         fissure = np.abs(p[0]) + np.maximum(0, 20 - (p[2] + 0.10 * np.abs(p[1]))) * 2.0
@@ -235,7 +235,7 @@ class Head:
         side[0] = np.abs(p[0])
         sylvian = capsule(side, (34, -22, -8), (62, 20, 6), 2.0) + 2.0
         deep = SULCUS_DEPTH_MM + 5.0 * self._texture(p)
-        # How far a point is from fluid: that of the surface, of a fold, of a fissure.
+        # Distance of each point from fluid: at the surface, in a fold or in a fissure.
         fluid = np.minimum(depth, np.maximum(fold, (depth - deep) * 0.6))
         fluid = np.minimum(np.minimum(fluid, fissure), np.maximum(sylvian, 0))
         width = 0.7 + self.proportions.atrophy
@@ -248,7 +248,7 @@ class Head:
         )
         yield "deep_gray", nuclei
 
-    def _hindbrain(self, p: FloatArray) -> Iterator[Layer]:
+    def _hindbrain(self, p: Float32Array) -> Iterator[Layer]:
         stem = union(
             capsule(p, (0, 14, -14), (0, 22, -40), 12.0),
             ellipsoid(p, (0, 14, -34), (16, 13, 14)),
@@ -265,7 +265,7 @@ class Head:
         yield "gray", np.maximum(cerebellum, 0.35 - fluid)
         yield "white", np.maximum(cerebellum + 3.0, 2.3 - fluid)
 
-    def _ventricles(self, p: FloatArray) -> Iterator[Layer]:
+    def _ventricles(self, p: Float32Array) -> Iterator[Layer]:
         size = self.proportions.ventricles
         side = p.copy()
         side[0] = np.abs(p[0])
@@ -284,7 +284,7 @@ class Head:
         yield "csf", ellipsoid(p, (0, -10, -24), (14, 9, 7))  # suprasellar cistern
         yield "gray", capsule(p, (-8, -14, -23), (8, -14, -23), 2.0)  # chiasm
 
-    def _base(self, p: FloatArray) -> Iterator[Layer]:
+    def _base(self, p: Float32Array) -> Iterator[Layer]:
         yield "pituitary", ellipsoid(p, SELLA, (7.0, 5.0, 3.8))
         yield "pituitary", capsule(p, SELLA, (0, -17, -24), 1.1)
         side = p.copy()

@@ -16,7 +16,7 @@ from meninx.scan.scan import Sequence
 
 @dataclass(frozen=True)
 class Tissue:
-    """Hold a tissue's relaxation.
+    """Relaxation times and proton density of a tissue.
 
     Args:
         t1: Longitudinal relaxation time, ms.
@@ -56,13 +56,13 @@ RELAXIVITY = 4.3
 
 @dataclass(frozen=True)
 class Timing:
-    """Hold a spin-echo acquisition's times, ms.
+    """Times of a spin-echo acquisition.
 
     Args:
-        repetition: TR.
-        echo: TE.
-        inversion: TI; None without inversion.
-        contrast_agent: Whether it was given.
+        repetition: Repetition time TR, ms.
+        echo: Echo time TE, ms.
+        inversion: Inversion time TI, ms; None without inversion.
+        contrast_agent: Whether a contrast agent was given.
     """
 
     repetition: float
@@ -95,11 +95,11 @@ def signal(tissue: Tissue, timing: Timing) -> float:
     |1 - 2 exp(-TI/T1) + exp(-TR/T1)| (Bernstein, King and Zhou 2004, sections 14.1 and 14.2).
 
     Args:
-        tissue: Its relaxation.
-        timing: The acquisition.
+        tissue: Relaxation of the tissue.
+        timing: Times of the acquisition.
 
     Returns:
-        Relative to water's at full magnetization.
+        Signal relative to that of water at full magnetization, 0..1.
     """
     t1 = tissue.t1
     if timing.contrast_agent and tissue.uptake:
@@ -135,7 +135,7 @@ def varied_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
 
 
 def random_signals(rng: np.random.Generator) -> dict[str, float]:
-    """Return a signal for every tissue that no scanner gives, air staying dark.
+    """Return a random signal for every tissue, in a contrast that no scanner gives; air stays dark.
 
     A network that learns from these must rely on shape, not on one sequence's contrast (SynthSeg,
     Billot et al. 2023).
@@ -146,7 +146,7 @@ def random_signals(rng: np.random.Generator) -> dict[str, float]:
     signals["white"], signals["gray"] = brain, brain + step
     signals["deep_gray"] = brain + step * float(rng.uniform(0.4, 1.0))
     for name in ("tumor_solid", "edema", "necrosis"):
-        # At least this far from white matter, or nobody could see it.
+        # Far enough from white matter to be visible.
         signals[name] = brain + float(rng.uniform(0.12, 0.5) * rng.choice((-1, 1)))
     signals["air"] = 0.0
     signals["bone"] = float(rng.uniform(0.0, 0.15))

@@ -1,8 +1,8 @@
-"""Take a head from a real T1 scan, to be shown in other contrasts, bent, and with lesions.
+"""Head templates from real T1 scans, and augmented heads: other contrasts, bent, with lesions.
 
-Real folds, vessels and skulls are what shapes alone can't give. The scan's own intensities tell the
-tissue, and each tissue then gets the signal of the wanted sequence (as SynthSeg does with labels,
-Billot et al. 2023).
+Real heads have folds, vessels and skulls that shapes alone can't give. The scan's intensities
+determine the tissue, and each tissue then gets the signal of the wanted sequence (as SynthSeg does
+with labels, Billot et al. 2023).
 """
 
 from collections.abc import Mapping
@@ -14,36 +14,36 @@ from scipy import ndimage
 
 from meninx.errors import UnsupportedScan
 from meninx.scan.scan import Scan
-from meninx.synthesis.shapes import FloatArray, SmoothNoise, inside
+from meninx.synthesis.shapes import Float32Array, SmoothNoise, inside
 
-# Of the brain's bounding box, where the pituitary sits: right to left, front to back, foot to head.
+# Place of the pituitary as shares of the brain's bounding box, from right, front and foot.
 SELLA_IN_BRAIN = (0.5, 0.40, 0.24)
-# Tissue this far from anything darker or brighter is brain: muscle and skin are thinner.
+# Tissue at least this far from anything darker or brighter is brain: muscle and skin are thinner.
 CORE_MM = 4.5
-# From that core the brain is reached within so many steps of 1 mm.
+# The brain's surface lies within this many steps of 1 mm from that core.
 GROWTH_STEPS = 9
 SULCUS_MM = 8.0
 BRIDGE_MM = 4.0
-# Brains outside these volumes were not found but mistaken: cubic centimeters, an old person's with
-# atrophy to the largest.
+# Range of a brain's volume, cubic centimeters, from an old person's with atrophy to the largest;
+# any other volume means that something else was found.
 BRAIN_VOLUME = (700.0, 2300.0)
 AIR = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class HeadTemplate:
-    """Hold a healthy head on a grid of 1 mm, axes [x, y, z] in LPS.
+    """A real, tumor-free head on a grid of 1 mm, axes [x, y, z] in LPS.
 
     Args:
-        intensity: T1 signal, white matter being 1.
-        cavity: Signed distance to the brain's hull, negative inside, mm.
+        intensity: T1 signal, white matter being 1, shape (x, y, z).
+        cavity: Signed distance to the brain's hull, negative inside, mm, shape (x, y, z).
         origin: Index of the middle of the brain.
-        csf, gray: Mean intensity of fluid and of gray matter.
-        sella: Where the pituitary sits, LPS mm from the origin.
+        csf, gray: Mean intensity of fluid and of gray matter, white matter being 1.
+        sella: Place of the pituitary, LPS mm from the origin.
     """
 
-    intensity: FloatArray
-    cavity: FloatArray
+    intensity: Float32Array
+    cavity: Float32Array
     origin: tuple[float, float, float]
     csf: float
     gray: float
@@ -51,7 +51,7 @@ class HeadTemplate:
 
 
 def template_of(scan: Scan) -> HeadTemplate:
-    """Return a healthy head, ready to be varied.
+    """Return the head template of a scan, to make augmented heads from.
 
     Args:
         scan: A T1 volume without contrast agent and without lesions, with skull and scalp.
@@ -60,7 +60,7 @@ def template_of(scan: Scan) -> HeadTemplate:
         The template.
 
     Raises:
-        UnsupportedScan: If no brain can be told from the rest.
+        UnsupportedScan: If no brain of a plausible volume is found.
     """
     volume, _ = _on_lps_grid(scan)
     csf, gray, white = _tissue_levels(volume)
@@ -83,16 +83,16 @@ def template_of(scan: Scan) -> HeadTemplate:
 
 
 def brain_of(scan: Scan) -> NDArray[np.bool_]:
-    """Return which voxels of a T1 are brain, with the fluid in it.
+    """Return which voxels of a T1 scan are brain, with the fluid in it.
 
     Args:
         scan: A T1 volume with skull and scalp, with an affine.
 
     Returns:
-        Shape of the scan's voxels.
+        Mask in the shape of the scan's voxels, bool.
 
     Raises:
-        UnsupportedScan: If no brain can be told from the rest.
+        UnsupportedScan: If no brain of a plausible volume is found.
     """
     volume, low = _on_lps_grid(scan)
     csf, gray, white = _tissue_levels(volume)
@@ -121,7 +121,7 @@ def _check_volume(scan: Scan, cubic_centimeters: float) -> None:
         )
 
 
-def _on_lps_grid(scan: Scan) -> tuple[FloatArray, NDArray[np.float64]]:
+def _on_lps_grid(scan: Scan) -> tuple[Float32Array, NDArray[np.float64]]:
     """Return a volume on a grid of 1 mm along the patient's axes, and where its corner lies."""
     to_patient = np.asarray(scan.affine, dtype=np.float64)
     size = np.array(scan.voxels.shape) - 1
@@ -135,7 +135,7 @@ def _on_lps_grid(scan: Scan) -> tuple[FloatArray, NDArray[np.float64]]:
     return volume, low
 
 
-def _tissue_levels(volume: FloatArray) -> tuple[float, float, float]:
+def _tissue_levels(volume: Float32Array) -> tuple[float, float, float]:
     """Return the mean intensities of fluid, gray and white matter amid the head."""
     head = volume > AIR * np.percentile(volume, 99)
     top = int(np.flatnonzero(head.any(axis=(0, 1)))[-1])
@@ -145,7 +145,7 @@ def _tissue_levels(volume: FloatArray) -> tuple[float, float, float]:
     grid = np.ogrid[tuple(slice(0, side) for side in volume.shape)]
     ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
     values = volume[ball & head]
-    # Three means in one dimension (Lloyd 1982), from where the tissues of a T1 lie.
+    # k-means in one dimension (Lloyd 1982), started at the quantiles where a T1's tissues lie.
     means = np.quantile(values, (0.05, 0.4, 0.85))
     for _ in range(50):
         nearest = np.abs(values[:, None] - means).argmin(axis=1)
@@ -153,8 +153,8 @@ def _tissue_levels(volume: FloatArray) -> tuple[float, float, float]:
     return float(means[0]), float(means[1]), float(means[2])
 
 
-def _distance(mask: NDArray[np.bool_]) -> FloatArray:
-    """Return how far each voxel of a mask is from its outside, mm."""
+def _distance(mask: NDArray[np.bool_]) -> Float32Array:
+    """Return the distance of each voxel of a mask from its outside, mm."""
     return np.asarray(ndimage.distance_transform_edt(mask), dtype=np.float32)
 
 
@@ -173,8 +173,8 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(parts == sizes.argmax())
 
 
-def _brain_hull(volume: FloatArray, darkest: float) -> NDArray[np.bool_]:
-    """Return brain and the fluid in its sulci and ventricles, of a T1 whose white matter is 1."""
+def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
+    """Return the brain with the fluid in its sulci and ventricles; white matter of the T1 is 1."""
     smooth = ndimage.gaussian_filter(volume, 0.6)
     core = _largest(_ball_eroded((smooth > darkest) & (smooth < 1.18), CORE_MM))
     brain = ndimage.binary_dilation(
@@ -191,11 +191,11 @@ def _brain_hull(volume: FloatArray, darkest: float) -> NDArray[np.bool_]:
 
 
 class AugmentedHead:
-    """Hold one likeness of a real head: bent, scaled and perhaps mirrored.
+    """A head template bent, scaled and perhaps mirrored: another plausible head.
 
     Args:
         template: The real head.
-        seed: The same seed makes the same likeness.
+        seed: Seed of the changes; the same seed makes the same head.
     """
 
     def __init__(self, template: HeadTemplate, seed: int) -> None:
@@ -209,17 +209,17 @@ class AugmentedHead:
         self.sella = (float(sella[0]), float(sella[1]), float(sella[2]))
 
     def signal_at(
-        self, points: FloatArray, signals: Mapping[str, float], softness: float
-    ) -> FloatArray:
+        self, points: Float32Array, signals: Mapping[str, float], softness: float
+    ) -> Float32Array:
         """Return the signal at points.
 
         Args:
-            points: Shape (3, n), LPS mm, the origin amid the brain.
-            signals: Of each tissue.
+            points: Points, shape (3, n), LPS mm, the origin amid the brain.
+            signals: Signal of each tissue by name.
             softness: Half the width over which brain goes over into skull, mm.
 
         Returns:
-            Shape (n,).
+            Signal at each point, shape (n,).
         """
         template = self._template
         index = self._index(points)
@@ -239,11 +239,11 @@ class AugmentedHead:
         share = inside(cavity, max(softness, 0.5))
         return np.asarray(outside + share * (brain - outside), dtype=np.float32)
 
-    def brain_distance(self, points: FloatArray) -> FloatArray:
+    def brain_distance(self, points: Float32Array) -> Float32Array:
         """Return the signed distance to the surface of the brain, negative inside, mm."""
         return self.cavity_distance(points)
 
-    def cavity_distance(self, points: FloatArray) -> FloatArray:
+    def cavity_distance(self, points: Float32Array) -> Float32Array:
         """Return the signed distance to the brain's hull, negative inside, mm."""
         index = self._index(points)
         return np.asarray(
@@ -251,8 +251,8 @@ class AugmentedHead:
             dtype=np.float32,
         )
 
-    def parenchyma(self, points: FloatArray) -> FloatArray:
-        """Return which part of each point's surroundings is brain and not fluid, 0..1."""
+    def parenchyma(self, points: Float32Array) -> Float32Array:
+        """Return the share of brain, the rest being fluid, around each point, 0..1."""
         template = self._template
         t1 = ndimage.map_coordinates(template.intensity, self._index(points), order=1)
         return np.asarray(
@@ -260,8 +260,8 @@ class AugmentedHead:
             dtype=np.float32,
         )
 
-    def _index(self, points: FloatArray) -> FloatArray:
-        """Return where points lie in the template, in voxels."""
+    def _index(self, points: Float32Array) -> Float32Array:
+        """Return the template's voxel index of each point."""
         coarse, fine = self._warp_mm
         bent = points + np.stack([coarse * a(points) + fine * b(points) for a, b in self._warp])
         origin = np.array(self._template.origin, dtype=np.float32)

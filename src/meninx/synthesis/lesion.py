@@ -7,30 +7,30 @@ from typing import Literal
 import numpy as np
 
 from meninx.synthesis.anatomy import Anatomy
-from meninx.synthesis.shapes import FloatArray, SmoothNoise, ellipsoid, inside, smooth_union
+from meninx.synthesis.shapes import Float32Array, SmoothNoise, ellipsoid, inside, smooth_union
 
 LesionKind = Literal["glioma", "meningioma", "pituitary"]
 KINDS: tuple[LesionKind, ...] = ("glioma", "meningioma", "pituitary")
-# How far cells spread beyond what enhances, as a share of the lesion's volume that displaces brain.
+# Share of the lesion's volume that displaces brain; the rest infiltrates it.
 MASS_EFFECT = 0.45
 
 
 @dataclass(frozen=True)
 class Site:
-    """Hold where a lesion sits and how large it is.
+    """Place, size and shape of a lesion.
 
     Args:
-        kind: What it is.
-        center: LPS mm.
-        radius: Of what is solid or necrotic, mm.
+        kind: Kind of lesion.
+        center: Middle of the lesion, LPS mm.
+        radius: Radius of its solid and necrotic part, mm.
         edema: Width of the edema around it, mm; 0 for none.
-        necrosis: Radius of the dead core as a share of `radius`; 0 for none.
-        lobes: How uneven its surface is, mm.
+        necrosis: Radius of the necrotic core as a share of `radius`, 0..1; 0 for none.
+        lobes: Unevenness of its surface, mm.
         margin: Half the width over which edema fades into healthy tissue, mm.
-        patchiness: How unevenly edema takes tissue over: 0 all of it, 1 with gaps.
-        bulge: How far its shape is from round, mm.
-        solidity: How much of the tissue in it is tumor, 0..1; the rest shows through.
-        heterogeneity: Spread of its signal, as a share of it.
+        patchiness: Unevenness of the edema, from 0 (all tissue) to 1 (with gaps).
+        bulge: Deviation of its shape from a ball, mm.
+        solidity: Share of tumor in its tissue, 0..1; the rest shows through.
+        heterogeneity: Standard deviation of its signal, as a share of it.
     """
 
     kind: LesionKind
@@ -47,13 +47,13 @@ class Site:
 
 
 class Lesion:
-    """Hold one lesion in one head.
+    """One lesion in one head.
 
     Args:
         kind: Rim-enhancing with necrosis, edema and mass effect (`glioma`), extra-axial and
             homogeneous (`meningioma`) or growing out of the sella (`pituitary`).
-        head: Where it grows.
-        seed: The same seed puts the same lesion in the same place.
+        head: Head in which it grows.
+        seed: Seed of its place and shape; the same seed makes the same lesion.
     """
 
     def __init__(self, kind: LesionKind, head: Anatomy, seed: int) -> None:
@@ -64,7 +64,7 @@ class Lesion:
         self._head = head
         self.site = _SITES[kind](rng, head)
 
-    def displaced(self, points: FloatArray) -> FloatArray:
+    def displaced(self, points: Float32Array) -> Float32Array:
         """Return where the tissue now at `points` was before the lesion pushed it away.
 
         Around a growing sphere tissue moves outwards and keeps its volume: d'^3 = d^3 - k r^3.
@@ -75,15 +75,16 @@ class Lesion:
         pushed = np.cbrt(np.maximum(distance**3 - MASS_EFFECT * self.site.radius**3, 0))
         return np.asarray(center + arm * (pushed / np.maximum(distance, 1e-3)), dtype=np.float32)
 
-    def shares(self, points: FloatArray, softness: float) -> Iterator[tuple[str, FloatArray]]:
-        """Yield how much of each point edema, solid tumor and necrosis take over.
+    def shares(self, points: Float32Array, softness: float) -> Iterator[tuple[str, Float32Array]]:
+        """Yield the share of each point that edema, solid tumor and necrosis replace.
 
         Args:
-            points: Shape (3, n), LPS mm.
+            points: Points, shape (3, n), LPS mm.
             softness: Half the width over which one tissue goes over into another, mm.
 
         Yields:
-            A tissue's name and its share 0..1 of what was there, shape (n,).
+            Name of a tissue and the share of what was there before that it replaces, 0..1, shape
+            (n,).
         """
         site = self.site
         body = self._body(points)
@@ -101,13 +102,13 @@ class Lesion:
             core -= 0.5 * site.bulge * self._texture(points)
             yield "necrosis", inside(core, softness)
 
-    def texture(self, points: FloatArray) -> FloatArray:
-        """Return the factor by which the lesion's signal differs from place to place."""
+    def texture(self, points: Float32Array) -> Float32Array:
+        """Return the factor of the lesion's signal at points, mean 1, shape (n,)."""
         return np.asarray(
             np.maximum(1 + self.site.heterogeneity * self._texture(points), 0.2), dtype=np.float32
         )
 
-    def _body(self, points: FloatArray) -> FloatArray:
+    def _body(self, points: Float32Array) -> Float32Array:
         site = self.site
         x, y, z = site.center
         uneven = site.lobes * self._noise(points) + site.bulge * self._spread(points)
@@ -183,7 +184,7 @@ def _point_in_brain(
 ) -> tuple[float, float, float]:
     """Return a point whose distance to the brain's surface lies in a range (negative inside)."""
     low, high = min(deepest, shallowest), max(deepest, shallowest)
-    # Upper bound on tries far above what is ever needed: a third of the box lies in range.
+    # Far more tries than are needed: about a third of the box lies in range.
     for _ in range(50):
         points = rng.uniform((-62, -76, -26), (62, 76, 58), (400, 3)).T.astype(np.float32)
         distance = head.brain_distance(points)

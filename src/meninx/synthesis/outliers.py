@@ -1,7 +1,7 @@
-"""Draw pictures that are no brain, or a spoiled one, for the gate to learn from.
+"""Synthetic outliers for the out-of-distribution model: pictures of no brain, and ghosting.
 
-Leaves, clouds, bodies and torn pictures: what a photograph, a texture, another organ and a damaged
-file have in common with none of the brain's slices. Nothing here was taken from anywhere.
+Leaves stand for photographs, clouds for textures, bodies and limbs for other organs, torn slices
+for damaged files. All are drawn at random; no photograph or scan of another organ is used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,19 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-Picture = NDArray[np.float32]
+from meninx.synthesis.shapes import Float32Array
+
 SIDE = 192
-# Of the signal that is in the ghosted: less is seen in many a good scan.
+# Share of the signal that ghosting shifts; many good scans have less ghosting than the lower bound.
 GHOST_SHARES = (0.2, 0.7)
 
 
-def outliers(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Picture]:
+def synthetic_outliers(
+    count: int, known: Sequence[Float32Array], seed: int = 0
+) -> Iterator[Float32Array]:
     """Yield pictures that are no brain, of every kind in turn.
 
     Args:
-        count: How many.
-        known: Slices of the head, to be torn to pieces; of any size.
-        seed: Of all that is random.
+        count: Number of pictures.
+        known: Slices of the head, to be torn to pieces; each of shape (h, w).
+        seed: Seed of the random generator.
 
     Yields:
         Intensities 0..255, shape (192, 192).
@@ -41,18 +44,21 @@ def outliers(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Pi
         yield _finished(rng, picture, framed=kind < 2)
 
 
-def ghosted(count: int, known: Sequence[Picture], seed: int = 0) -> Iterator[Picture]:
-    """Yield slices over which copies of themselves lie, shifted along one axis.
+def with_ghosting(
+    count: int, known: Sequence[Float32Array], seed: int = 0
+) -> Iterator[Float32Array]:
+    """Yield slices with ghosting: shifted copies of the slice lie over it.
 
-    As motion or an unsteady scanner give them, that repeats every 2nd to 5th line of k-space.
+    Periodic motion or an unstable scanner gives such copies; here they repeat at 1/2 to 1/5 of the
+    field of view.
 
     Args:
-        count: How many.
-        known: Slices of the head.
-        seed: Of all that is random.
+        count: Number of slices.
+        known: Slices of the head to choose from, each of shape (h, w).
+        seed: Seed of the random generator.
 
     Yields:
-        Intensities, of the shape of the slice.
+        Intensities, in the shape of the chosen slice.
 
     References:
         Wood and Henkelman 1985, MR image artifacts from periodic motion.
@@ -74,7 +80,7 @@ def _grid() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _oval(
     center: tuple[float, float], radius: tuple[float, float], turn: float, corners: float = 2.0
 ) -> NDArray[np.bool_]:
-    """Return an oval, or, with `corners` above 2, a rounded box."""
+    """Return the mask of an oval; of a rounded box where `corners` is above 2."""
     rows, columns = _grid()
     y, x = rows - center[0], columns - center[1]
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
@@ -82,7 +88,7 @@ def _oval(
     return np.asarray(inside < 1)
 
 
-def _clouds(rng: np.random.Generator) -> Picture:
+def _clouds(rng: np.random.Generator) -> Float32Array:
     """Return noise whose power falls with frequency, as that of natural pictures does."""
     space = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE)))
     space[0, 0] = 1 / SIDE
@@ -92,7 +98,7 @@ def _clouds(rng: np.random.Generator) -> Picture:
     return _spread(values)
 
 
-def _leaves(rng: np.random.Generator) -> Picture:
+def _leaves(rng: np.random.Generator) -> Float32Array:
     """Return shapes of all sizes that cover each other, each with its own texture."""
     picture = np.full((SIDE, SIDE), rng.uniform(0, 255))
     for _ in range(int(rng.integers(3, 120))):
@@ -107,7 +113,7 @@ def _leaves(rng: np.random.Generator) -> Picture:
     return picture.astype(np.float32)
 
 
-def _body(rng: np.random.Generator) -> Picture:
+def _body(rng: np.random.Generator) -> Float32Array:
     """Return a trunk: skin, fat, muscle, spine and organs, alone or in pairs."""
     picture = np.zeros((SIDE, SIDE))
     size = (rng.uniform(0.7, 0.98), rng.uniform(0.45, 0.75))
@@ -126,7 +132,7 @@ def _body(rng: np.random.Generator) -> Picture:
     return picture.astype(np.float32)
 
 
-def _limbs(rng: np.random.Generator) -> Picture:
+def _limbs(rng: np.random.Generator) -> Float32Array:
     """Return one to three round cuts through muscle around bone, with their fasciae."""
     picture = np.zeros((SIDE, SIDE))
     count = int(rng.integers(1, 4))
@@ -143,7 +149,7 @@ def _limbs(rng: np.random.Generator) -> Picture:
     return picture.astype(np.float32)
 
 
-def _torn(rng: np.random.Generator, picture: Picture) -> Picture:
+def _torn(rng: np.random.Generator, picture: Float32Array) -> Float32Array:
     """Return a slice whose tiles have changed places, or a small part of it enlarged."""
     square = np.asarray(Image.fromarray(_spread(picture)).resize((SIDE, SIDE)))
     if rng.random() < 0.5:
@@ -158,7 +164,7 @@ def _torn(rng: np.random.Generator, picture: Picture) -> Picture:
     return np.asarray(tiles.reshape(count, count, side, side).swapaxes(1, 2).reshape(SIDE, SIDE))
 
 
-def _finished(rng: np.random.Generator, picture: Picture, *, framed: bool) -> Picture:
+def _finished(rng: np.random.Generator, picture: Float32Array, *, framed: bool) -> Float32Array:
     """Return a picture blurred and grained as scans and photographs are, some in a round frame."""
     if framed and rng.random() < 0.5:
         frame = _oval((0, 0), (rng.uniform(0.6, 0.95), rng.uniform(0.6, 0.95)), 0)
@@ -169,6 +175,6 @@ def _finished(rng: np.random.Generator, picture: Picture, *, framed: bool) -> Pi
     return np.asarray(np.clip(np.asarray(soft) + grain, 0, 255), dtype=np.float32)
 
 
-def _spread(values: NDArray[np.floating]) -> Picture:
+def _spread(values: NDArray[np.floating]) -> Float32Array:
     low, high = np.percentile(values, (0.5, 99.5))
     return np.asarray(np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255, np.float32)

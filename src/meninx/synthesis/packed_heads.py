@@ -1,4 +1,4 @@
-"""Real heads to simulate others from, as small files that need no reader but NumPy."""
+"""Real heads for augmented heads, as small files that need no reader but NumPy."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,19 +9,19 @@ from scipy import ndimage
 from meninx.scan.scan import Scan
 
 PACKED_HEAD_SUFFIX = ".npz"
-# Finer voxels are packed at this distance: simulated slices have pixels of 1 mm and more.
+# Finer voxels are packed with this spacing: simulated slices have pixels of 1 mm and more.
 PACKED_SPACING_MM = 2.0
-# Brightest voxels, of vessels, are clipped: 8 bits then resolve gray from white matter.
+# The brightest voxels, in vessels, are clipped, so that 8 bits resolve gray from white matter.
 PACKED_PERCENTILE = 99.9
 
 
 class RealHead(NamedTuple):
-    """A head to simulate others from.
+    """A real head for augmented heads.
 
     Args:
-        path: A whole head in T1 without lesions: a volume, a DICOM folder or a packed head.
-        person: Whose it is.
-        fold: That this person's scans lie in; 0 for none.
+        path: Whole, tumor-free head in T1: a volume, a DICOM folder or a packed head.
+        person: Name of the person; empty where it is not known.
+        fold: Fold of the person's scans; 0 for none.
     """
 
     path: Path
@@ -33,9 +33,9 @@ def pack_head(scan: Scan, head: RealHead, path: Path) -> None:
     """Write a head as a small file that needs no reader but NumPy.
 
     Args:
-        scan: The head, with its affine.
-        head: Whose it is.
-        path: An `.npz` file.
+        scan: Scan of the head, with an affine.
+        head: Person and fold of the head.
+        path: `.npz` file to write.
     """
     affine = np.asarray(scan.affine, dtype=np.float64).copy()
     spacing = np.linalg.norm(affine[:3, :3], axis=0)

@@ -1,4 +1,4 @@
-"""Render a synthetic head as a Scan, with the truth about its lesion."""
+"""Render a synthetic head as a Scan, with the mask of its lesion."""
 
 from dataclasses import dataclass, replace
 
@@ -10,14 +10,14 @@ from meninx.scan.scan import Scan, Sequence
 from meninx.synthesis.anatomy import Anatomy, Head
 from meninx.synthesis.contrast import TIMINGS, random_signals, signal, varied_tissues
 from meninx.synthesis.lesion import Lesion, LesionKind
-from meninx.synthesis.shapes import FloatArray
+from meninx.synthesis.shapes import Float32Array
 
 TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
 # Share of gliomas whose vessels keep contrast agent in, as those of low grade do.
 NOT_ENHANCING = 0.3
 # 12-bit scanners put the brightest tissue somewhat below full scale.
 FULL_SCALE = 1800.0
-# Points rendered in one go: their arrays stay in the cache, twice as fast as all at once.
+# Points rendered at once: arrays of this size stay in the cache, which is twice as fast.
 BLOCK = 32768
 # Brain extraction leaves a rim of the meninges.
 BRAIN_EXTRACTION_MM = 1.0
@@ -27,23 +27,23 @@ ORIENTATIONS = {
     "coronal": (1.0, 0.0, 0.0, 0.0, 0.0, -1.0),
     "sagittal": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0),
 }
-# From the origin, amid the brain, to the middle of what a scan covers, LPS mm.
+# Middle of a scan's volume, LPS mm from the origin amid the brain.
 SCAN_CENTER = (0.0, 4.0, -4.0)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Hold where a scan's voxels lie.
+    """The voxel grid of a scan.
 
     Args:
-        shape: Columns, rows, slices.
-        affine: Voxel index to LPS mm, shape (4, 4).
+        shape: Number of columns, rows and slices.
+        affine: Affine from voxel index to LPS mm, shape (4, 4).
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
 
-    def points(self, offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> FloatArray:
+    def points(self, offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Float32Array:
         """Return all voxels' centers, shifted by a part of a voxel, shape (3, n), LPS mm."""
         axes = [np.arange(side) + shift for side, shift in zip(self.shape, offset, strict=True)]
         index = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
@@ -59,10 +59,11 @@ def grid_of(
     """Return the grid of a scan centered on the brain.
 
     Args:
-        plane: How its slices lie.
-        shape: Columns, rows, slices.
-        spacing: Between columns, rows and slices, mm.
-        tilt_degrees: Rotation about the patient's left-right axis: an oblique series.
+        plane: Plane of its slices.
+        shape: Number of columns, rows and slices.
+        spacing: Distance between columns, rows and slices, mm.
+        tilt_degrees: Rotation about the patient's left-right axis, degrees; not 0 for an oblique
+            series.
 
     Returns:
         The grid, its middle amid the brain.
@@ -80,12 +81,12 @@ def grid_of(
 
 
 class Phantom:
-    """Hold a synthetic person.
+    """A synthetic person.
 
     Args:
-        seed: The same seed makes the same person.
-        lesion: What grows in the head; None for a healthy one.
-        head: Whose anatomy it has; None for one made of shapes.
+        seed: Seed of anatomy, tissues and lesion; the same seed makes the same person.
+        lesion: Kind of lesion; None for a tumor-free person.
+        head: Anatomy of the head; None for a new one made of shapes.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Phantom:
             self._tissues["tumor_solid"] = replace(self._tissues["tumor_solid"], uptake=0.0)
 
     def signals(self, sequence: Sequence) -> dict[str, float]:
-        """Return every tissue's signal in a sequence; in `unknown` one that no scanner has."""
+        """Return every tissue's signal in a sequence; for `unknown`, in a random contrast."""
         if sequence == "unknown":
             return random_signals(np.random.default_rng((self.seed, 4)))
         timing = TIMINGS[sequence]
@@ -114,17 +115,18 @@ class Phantom:
         samples: int = 2,
         strip: bool = False,
     ) -> tuple[Scan, NDArray[np.uint8]]:
-        """Return a scan of the person, and the truth.
+        """Return a scan of the person, and the mask of the lesion.
 
         Args:
-            sequence: The MR contrast.
-            grid: Where the voxels lie.
-            noise: Standard deviation of each channel, as a share of white matter's signal.
-            samples: Points across each slice, averaged: partial volume of thick slices.
-            strip: Whether all outside the skull's cavity is set to 0, as brain extraction does.
+            sequence: MR sequence.
+            grid: Voxel grid of the scan.
+            noise: Standard deviation of each channel's noise, as a share of white matter's signal.
+            samples: Number of points across each slice that are averaged, which gives thick slices
+                their partial volume.
+            strip: Whether voxels outside the skull's cavity are set to 0, as brain extraction does.
 
         Returns:
-            The scan, and a mask of its shape: 1 where most of the voxel is tumor (edema included).
+            The scan, and a mask of its shape: 1 where most of the voxel is tumor or edema.
         """
         signals = self.signals(sequence)
         image = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
@@ -147,9 +149,9 @@ class Phantom:
         return scan, (tumor.reshape(grid.shape) > 0.5).astype(np.uint8)
 
     def _sampled(
-        self, points: FloatArray, signals: dict[str, float], softness: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return signal and tumor share at points, shape (n,) each."""
+        self, points: Float32Array, signals: dict[str, float], softness: float
+    ) -> tuple[Float32Array, Float32Array]:
+        """Return signal and share of tumor at points, shape (n,) each."""
         parts = [
             self._sampled_block(points[:, start : start + BLOCK], signals, softness)
             for start in range(0, points.shape[1], BLOCK)
@@ -157,11 +159,11 @@ class Phantom:
         return np.concatenate([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
 
     def _sampled_block(
-        self, points: FloatArray, signals: dict[str, float], softness: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return signal and tumor share at a few points."""
-        healthy = points if self.lesion is None else self.lesion.displaced(points)
-        image = self.head.signal_at(healthy, signals, softness)
+        self, points: Float32Array, signals: dict[str, float], softness: float
+    ) -> tuple[Float32Array, Float32Array]:
+        """Return signal and share of tumor at points, shape (n,) each."""
+        before = points if self.lesion is None else self.lesion.displaced(points)
+        image = self.head.signal_at(before, signals, softness)
         tumor = np.zeros_like(image)
         if self.lesion is not None:
             texture = self.lesion.texture(points)
@@ -171,7 +173,7 @@ class Phantom:
         return image, tumor
 
 
-def _bias_field(rng: np.random.Generator, points: FloatArray) -> FloatArray:
+def _bias_field(rng: np.random.Generator, points: Float32Array) -> Float32Array:
     """Return the receiver coils' smooth sensitivity, about 1, up to some 15 % either way."""
     x, y, z = points / np.float32(100)
     a = rng.normal(0, 0.06, 6)
@@ -179,7 +181,7 @@ def _bias_field(rng: np.random.Generator, points: FloatArray) -> FloatArray:
     return np.asarray(np.exp(field), dtype=np.float32)
 
 
-def _with_rician_noise(rng: np.random.Generator, image: FloatArray, sigma: float) -> FloatArray:
+def _with_rician_noise(rng: np.random.Generator, image: Float32Array, sigma: float) -> Float32Array:
     """Return a magnitude image with Gaussian noise in both channels (Gudbjartsson, Patz 1995)."""
     real, imaginary = rng.normal(0, sigma, (2, image.size)).astype(np.float32)
     return np.asarray(np.hypot(image + real, imaginary), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Compute distances and noise in space: what anatomy is built from.
+"""Shapes and noise in space, from which anatomy is built.
 
 Points are arrays of shape (3, n), LPS mm, float32.
 """
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-Point = Sequence[float] | FloatArray
+Float32Array = NDArray[np.float32]
+Point = Sequence[float] | Float32Array
 
 
-def ellipsoid(points: FloatArray, center: Point, radii: Point) -> FloatArray:
+def ellipsoid(points: Float32Array, center: Point, radii: Point) -> Float32Array:
     """Return the signed distance of points to an ellipsoid, negative inside, mm.
 
     First-order exact near the surface, where partial volume needs it (Quilez 2008).
 
     Args:
-        points: Shape (3, n).
-        center: Its middle, mm.
-        radii: Along x, y and z, mm.
+        points: Points, shape (3, n), LPS mm.
+        center: Middle of the ellipsoid, LPS mm.
+        radii: Radii along x, y and z, mm.
 
     Returns:
-        Shape (n,), mm.
+        Signed distance, mm, shape (n,).
     """
     r = np.asarray(radii, dtype=np.float32)[:, None]
     scaled = (points - np.asarray(center, dtype=np.float32)[:, None]) / r
@@ -32,7 +32,7 @@ def ellipsoid(points: FloatArray, center: Point, radii: Point) -> FloatArray:
     return np.asarray(k0 * (k0 - 1) / np.maximum(k1, 1e-6))
 
 
-def capsule(points: FloatArray, start: Point, end: Point, radius: float) -> FloatArray:
+def capsule(points: Float32Array, start: Point, end: Point, radius: float) -> Float32Array:
     """Return the signed distance of points to a tube with round ends, negative inside, mm."""
     a = np.asarray(start, dtype=np.float32)[:, None]
     axis = np.asarray(end, dtype=np.float32)[:, None] - a
@@ -40,35 +40,35 @@ def capsule(points: FloatArray, start: Point, end: Point, radius: float) -> Floa
     return np.asarray(np.sqrt(((points - a - along * axis) ** 2).sum(axis=0)) - radius)
 
 
-def union(*distances: FloatArray) -> FloatArray:
+def union(*distances: Float32Array) -> Float32Array:
     """Return the distance to the nearest of several shapes."""
     return np.asarray(np.minimum.reduce(distances))
 
 
-def smooth_union(first: FloatArray, second: FloatArray, radius: float) -> FloatArray:
+def smooth_union(first: Float32Array, second: Float32Array, radius: float) -> Float32Array:
     """Return the distance to two shapes melted together over `radius` mm."""
     blend = np.clip(0.5 + 0.5 * (second - first) / radius, 0, 1)
     return np.asarray(second + (first - second) * blend - radius * blend * (1 - blend))
 
 
-def inside(distance: FloatArray, softness: float) -> FloatArray:
+def inside(distance: Float32Array, softness: float) -> Float32Array:
     """Return how much of a voxel lies inside a shape, 0..1.
 
     Args:
-        distance: Signed, mm.
+        distance: Signed distance to the shape, mm.
         softness: Half the width over which a voxel goes from outside to inside, mm.
 
     Returns:
-        The distance's shape.
+        Share 0..1, in the distance's shape.
     """
     return np.asarray(np.clip(0.5 - distance / (2 * softness), 0, 1))
 
 
 class SmoothNoise:
-    """Hold a random field of unit variance that can be asked for anywhere; it repeats far away.
+    """A random field of unit variance, defined at every point; it repeats far away.
 
     Args:
-        rng: Its seed.
+        rng: Random generator of the field.
         length: Correlation length, mm.
     """
 
@@ -86,8 +86,8 @@ class SmoothNoise:
         self._field = (field / field.std()).astype(np.float32).ravel()
         self._step = length / self.PER_LENGTH
 
-    def __call__(self, points: FloatArray) -> FloatArray:
-        """Return the field at points, shape (n,)."""
+    def __call__(self, points: Float32Array) -> Float32Array:
+        """Return the field at points of shape (3, n), shape (n,)."""
         position = points / np.float32(self._step)
         lower = np.floor(position)
         above = position - lower

@@ -1,6 +1,6 @@
-"""Scans and slices simulated from shapes and from real heads, with their truth.
+"""Scans and slices simulated from shapes and from head templates, with their masks.
 
-Every function draws from people of its own range of seeds.
+Every function has a range of seeds of its own, so that no two simulate the same person.
 """
 
 from collections.abc import Iterator
@@ -19,33 +19,35 @@ from meninx.synthesis.head_template import AugmentedHead, HeadTemplate, template
 from meninx.synthesis.lesion import KINDS
 from meninx.synthesis.packed_heads import PACKED_HEAD_SUFFIX, read_packed_head
 from meninx.synthesis.phantom import SCAN_CENTER, Grid, Phantom, grid_of
-from meninx.synthesis.studies import PLANES, make_studies
+from meninx.synthesis.phantom_studies import PLANES, make_studies
 
-# Training people are numbered from here, far from those of demos, tests and calibration, so that
-# "unseen seed" means what it says.
+# First seeds of people for each purpose, far from each other and from those of demos and tests, so
+# that nobody is in two.
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
 FIRST_AUGMENTED_SEED = 3_000_000
 FIRST_TUMOR_FREE_SEED = 6_000_000
 FIRST_BRAINLESS_SEED = 4_000_000
 BRAINLESS_HEADS, BRAINLESS_PER_HEAD, BRAINLESS_TEMPLATES = 80, 4, 8
-# Slices come in short stacks: neighbors of each other, as in a scan.
+# Slices are simulated in short stacks of neighbors, as in a scan.
 STACKS_PER_HEAD, SLICES_PER_STACK = 3, 4
-# Of the stacks of a head with a lesion, so many lie beside it: its own negatives.
+# Number of stacks of a head with a lesion that lie beside the lesion: tumor-free slices of that
+# head.
 BESIDE_LESION = 1
 STACK_GAPS_MM = (3.0, 7.0)
-# Gliomas vary most and are what sequences other than T1 with contrast are looked at for.
+# Shares of the kinds of lesion: gliomas vary most, and are the usual finding in sequences but T1c.
 KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
-# Share of slices that look as after brain extraction, as research collections often are.
+# Share of stacks with brain extraction, which research collections often have.
 STRIPPED = 0.35
-# Those in which lesions are hardest to tell from healthy tissue come up more often.
+# Sequences in which lesions have least contrast to tissue occur more often.
 SEQUENCES: tuple[Sequence, ...] = (
     "T1", "T1c", "T2", "FLAIR", "T1", "T2", "unknown", "unknown",
 )  # fmt: skip
-# How far slices lie from the middle of the brain along their normal, mm: the whole head, to the
-# jaw. Scans show more than brain, and what was never shown as healthy looks like a tumor.
+# Range of slices along their normal, mm from the middle of the brain: the whole head, to the jaw.
+# Scans show more than brain, and tissue that never occurs as tumor-free looks like a tumor to a
+# network.
 HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75.0, 60.0)}
-# Beyond it there is skin, face, neck or air: how far, mm, on both sides.
+# Ranges beyond it on both sides, mm, with skin, face, neck or air.
 BRAINLESS_REACH = {
     "sagittal": ((-95.0, -72.0), (72.0, 95.0)),
     "coronal": ((-115.0, -95.0), (90.0, 115.0)),
@@ -65,12 +67,12 @@ def simulated_stacks(
     """Yield short stacks of slices, in random sequences, planes and places.
 
     Args:
-        template: A real head in T1; None for heads made of shapes.
-        seeds: One a head; every other head gets a lesion, or a head's looks would tell.
+        template: File of a real head in T1; None for heads made of shapes.
+        seeds: Seeds, one a head; every other head gets a lesion, so that heads do not give it away.
 
     Yields:
-        Up to `STACKS_PER_HEAD` scans of `SLICES_PER_STACK` slices a head, fewer where some show
-        nothing, and the tumor's mask of the same shape.
+        Scans of `SLICES_PER_STACK` slices with the mask of the tumor in the same shape: up to
+        `STACKS_PER_HEAD` a head, fewer where some are blank.
     """
     for number, seed in enumerate(seeds):
         rng = np.random.default_rng((seed, 9))
@@ -82,44 +84,45 @@ def simulated_stacks(
             try:
                 yield _stack_of(phantom, rng, through_lesion=through)
             except UnsupportedScan:
-                continue  # blank: stripped, and beside the brain
+                continue  # blank: beside the brain, after brain extraction
 
 
 def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple[Scan, bool]]:
-    """Yield whole simulated scans that nothing was trained on, half of them with a lesion.
+    """Yield whole simulated scans for calibration, half of them with a lesion.
 
     Args:
-        count: How many.
-        heads: Real heads that half of them are made from; none to make all of shapes.
+        count: Number of scans.
+        heads: Files of real heads, from which half of the scans are made; empty to make all of
+            shapes.
 
     Yields:
-        The scan, and whether it shows a lesion; every sequence and plane comes up.
+        The scan, and whether it shows a lesion; all sequences and planes occur.
     """
     augmented = count // 4 * 2 if heads else 0
     for study in make_studies(count - augmented, FIRST_CALIBRATION_SEED):
         yield study.scan, study.lesion is not None
-    # By head: each is prepared once.
+    # Ordered by head, so that each is prepared once.
     for number in sorted(range(augmented), key=lambda number: number // 2 % len(heads)):
-        pair, sick = number // 2, number % 2 == 0
+        pair, has_lesion = number // 2, number % 2 == 0
         seed = FIRST_CALIBRATION_SEED + count + number
         head = AugmentedHead(_template(heads[pair % len(heads)]), seed)
-        phantom = Phantom(seed, KINDS[pair % len(KINDS)] if sick else None, head)
+        phantom = Phantom(seed, KINDS[pair % len(KINDS)] if has_lesion else None, head)
         sequence = SEQUENCES[pair // len(heads) % 4]
         plane = PLANES[pair // (4 * len(heads)) % len(PLANES)]
         scan, _ = phantom.render(sequence, grid_of(plane), strip=pair // 2 % 2 == 1)
-        yield scan, sick
+        yield scan, has_lesion
 
 
 def tumor_free_studies(sequence: Sequence, heads: Several[Path], each: int) -> Iterator[Scan]:
-    """Yield whole simulated scans without lesion, axial, of heads that nothing was trained on.
+    """Yield whole, axial, tumor-free scans of augmented heads.
 
     Args:
-        sequence: The MR contrast.
-        heads: Real heads that they are made from.
-        each: Scans of each head.
+        sequence: MR sequence.
+        heads: Files of real heads.
+        each: Number of scans of each head.
 
     Yields:
-        Scans of seeds of their own.
+        The scans.
     """
     for which, path in enumerate(heads):
         for number in range(each):
@@ -143,12 +146,13 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
     """Yield slices of simulated heads that show crown, face or neck, and no brain.
 
     Args:
-        heads: Real heads that half of them are made from; none to make all of shapes.
+        heads: Files of real heads, from which half of the slices are made; empty to make all of
+            shapes.
 
     Yields:
         Intensities, shape (h, w), in every sequence and plane.
     """
-    # A few heads, one after the other: preparing one takes as long as all its slices.
+    # A few heads, one after the other, because preparing one takes as long as all of its slices.
     chosen = heads[:: max(1, len(heads) // BRAINLESS_TEMPLATES)][:BRAINLESS_TEMPLATES]
     for number in range(BRAINLESS_HEADS):
         seed = FIRST_BRAINLESS_SEED + number
@@ -172,7 +176,7 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
 
 
 def _moved(grid: Grid, offset: float) -> Grid:
-    """Return a grid moved along its normal by so many mm."""
+    """Return a grid moved along its normal by an offset, mm."""
     affine = grid.affine.copy()
     affine[:3, 3] += grid.affine[:3, 2] / np.linalg.norm(grid.affine[:3, 2]) * offset
     return Grid(grid.shape, affine)

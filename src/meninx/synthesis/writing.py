@@ -1,4 +1,4 @@
-"""Write phantoms as studies: DICOM series, NIfTI volumes or PNG pictures, with masks and truth."""
+"""Write phantom studies as DICOM series, NIfTI volumes or PNG pictures, with masks and manifest."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ from meninx.errors import OptionError
 from meninx.scan.nifti import affine_of, write_nifti
 from meninx.scan.scan import Scan
 from meninx.synthesis.contrast import TIMINGS
-from meninx.synthesis.studies import SEQUENCES, Study
+from meninx.synthesis.phantom_studies import SEQUENCES, PhantomStudy
 
 Format = Literal["dicom", "nifti", "png"]
 FORMATS: tuple[Format, ...] = ("dicom", "nifti", "png")
@@ -25,13 +25,16 @@ MANIFEST_COLUMNS = (
 )  # fmt: skip
 
 
-def write_studies(studies: Iterator[Study], output: Path, as_format: Format) -> Iterator[Path]:
+def write_studies(
+    studies: Iterator[PhantomStudy], output: Path, as_format: Format
+) -> Iterator[Path]:
     """Write studies into `studies/`, masks into `masks/`, and `manifest.csv`.
 
     Args:
-        studies: What to write.
-        output: Folder; made if missing.
-        as_format: `dicom`, `nifti` or `png` (the slice with most tumor, or the middle one).
+        studies: Studies to write.
+        output: Output folder; made if missing.
+        as_format: File format: `dicom`, `nifti` or `png` (the slice with most tumor, or the middle
+            one).
 
     Yields:
         Each study's file or folder, once written. The manifest is written after the last.
@@ -59,7 +62,7 @@ def write_studies(studies: Iterator[Study], output: Path, as_format: Format) -> 
         writer.writerows(rows)
 
 
-def _manifest_row(study: Study, picture: Path, mask: Path) -> dict[str, object]:
+def _manifest_row(study: PhantomStudy, picture: Path, mask: Path) -> dict[str, object]:
     return {
         "id": study.name,
         "picture": picture.as_posix(),
@@ -74,7 +77,7 @@ def _manifest_row(study: Study, picture: Path, mask: Path) -> dict[str, object]:
     }
 
 
-def _write_dicom_study(study: Study, output: Path) -> tuple[Path, Path]:
+def _write_dicom_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
     folder = output / "studies" / study.name
     write_dicom(study.scan, folder, study.seed)
     mask = output / "masks" / f"{study.name}.nii.gz"
@@ -82,7 +85,7 @@ def _write_dicom_study(study: Study, output: Path) -> tuple[Path, Path]:
     return folder, mask
 
 
-def _write_nifti_study(study: Study, output: Path) -> tuple[Path, Path]:
+def _write_nifti_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
     path = output / "studies" / f"{study.name}_{study.scan.sequence}.nii.gz"
     write_nifti(study.scan.voxels.astype(np.int16), study.scan, path)
     mask = output / "masks" / f"{study.name}.nii.gz"
@@ -90,7 +93,7 @@ def _write_nifti_study(study: Study, output: Path) -> tuple[Path, Path]:
     return path, mask
 
 
-def _write_png_study(study: Study, output: Path) -> tuple[Path, Path]:
+def _write_png_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
     path = output / "studies" / f"{study.name}.png"
     index = write_picture(study, path)
     mask = output / "masks" / f"{study.name}.png"
@@ -99,15 +102,15 @@ def _write_png_study(study: Study, output: Path) -> tuple[Path, Path]:
     return path, mask
 
 
-def write_picture(study: Study, path: Path) -> int:
-    """Write the slice with most tumor, or the middle one of a healthy head, as a picture.
+def write_picture(study: PhantomStudy, path: Path) -> int:
+    """Write the slice with most tumor as a picture; the middle one where there is no tumor.
 
     Args:
-        study: A volume.
-        path: A PNG file.
+        study: A phantom study.
+        path: PNG file to write.
 
     Returns:
-        The index of the slice.
+        Index of the slice.
     """
     axis = study.scan.view.slice_axis
     areas = study.mask.sum(axis=tuple(other for other in range(3) if other != axis))
@@ -124,9 +127,9 @@ def write_dicom(scan: Scan, folder: Path, seed: int) -> list[Path]:
     UIDs follow from the seed and the sequence: writing again gives the same files.
 
     Args:
-        scan: A volume.
-        folder: Made if missing.
-        seed: Of the person.
+        scan: A volume with an affine; voxels are whole numbers 0..4095.
+        folder: Output folder; made if missing.
+        seed: Seed of the person.
 
     Returns:
         The files, in slice order.
@@ -141,7 +144,7 @@ def write_dicom(scan: Scan, folder: Path, seed: int) -> list[Path]:
 
 
 def stable_uid(*parts: object) -> UID:
-    """Return a UID that always belongs to the same words, under pydicom's own root."""
+    """Return a UID under pydicom's root; the same parts always give the same UID."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
     return generate_uid(entropy_srcs=[digest])
 
@@ -151,8 +154,8 @@ def dicom_slice(scan: Scan, index: int, seed: int) -> FileDataset:
 
     Args:
         scan: A volume with an affine; voxels are whole numbers 0..4095.
-        index: Along k.
-        seed: Of the person.
+        index: Index of the slice, along k, from 0.
+        seed: Seed of the person.
 
     Returns:
         The instance, ready to be saved.

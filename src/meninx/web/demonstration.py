@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from meninx.synthesis.studies import make_studies
+from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from meninx.web.accounts import ADMINISTRATOR, Reader
 from meninx.web.database import Study, User

@@ -1,1 +1,1 @@
-"""Random transforms of training slices, each a class, on the whole batch at once."""
+"""Augmentation: random transforms of training slices, each a class that works on a batch."""

@@ -1,7 +1,7 @@
 """A batch of slices, and the random draws that all transforms share.
 
 Legend: b batch, h height, w width. Intensities are 0..1 with air at 0. A slice comes with its two
-neighbors, as channels: what moves or changes it does the same to them.
+neighbors as channels, which are moved and changed in the same way.
 """
 
 import math
@@ -22,12 +22,12 @@ class Batch:
     Args:
         image: Intensities 0..1 of the slices with their neighbors, shape (b, 3, h, w).
         mask: Tumor coverage 0..1, shape (b, 1, h, w).
-        depth: Distance to the outside of the head, 0..1 of the deepest point, shape (b, 1, h, w).
+        depth: Distance to the outside of the head, 1 at the deepest point, shape (b, 1, h, w).
         tumor_type: Index in `labels.TYPE_NAMES`, -1 where unknown or none, shape (b,).
-        tumor_free: Whether no tumor was there to begin with, shape (b,), bool.
-        fair: Whether its source comes with and without tumors, so that the source says nothing,
-            shape (b,), bool.
-        unmasked: Whether it shows a tumor of which nobody drew the outline, shape (b,), bool.
+        tumor_free: Whether the slice was tumor-free before augmentation, shape (b,), bool.
+        fair: Whether its source has pictures with and without tumor, so that the source does not
+            give the label away, shape (b,), bool.
+        unmasked: Whether it shows a tumor without a segmentation mask, shape (b,), bool.
         kept: Pixels that skull stripping left, 0 or 1, shape (b, 1, h, w); None for all.
     """
 
@@ -42,12 +42,12 @@ class Batch:
 
     @property
     def tumor(self) -> Tensor:
-        """Whether a tumor can be seen, drawn or not, shape (b,), bool."""
+        """Whether a slice shows a tumor, with or without a mask, shape (b,), bool."""
         return self.unmasked | (self.mask.flatten(1).amax(1) > 0.5)
 
     @property
     def count(self) -> int:
-        """Slices b."""
+        """Number of slices b."""
         return len(self.image)
 
     @property
@@ -67,12 +67,12 @@ def log_uniform(count: int, low: float, high: float) -> Tensor:
 
 
 def uniform_of_batch(low: float, high: float) -> float:
-    """Return one value for all of a batch, drawn on the CPU: nothing has to wait for a GPU."""
+    """Return one value for a whole batch, drawn on the CPU so that nothing waits for a GPU."""
     return float(torch.empty((), device="cpu").uniform_(low, high))
 
 
 def chosen(count: int, probability: float) -> Tensor:
-    """Return which slices a transform changes, shape (count,), bool."""
+    """Return at random which slices a transform changes, shape (count,), bool."""
     return torch.rand(count) < probability
 
 
@@ -85,12 +85,12 @@ def where(slices: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
     """Return some slices changed and the others as they are.
 
     Args:
-        slices: Which to take from `changed`, shape (b,), bool.
-        changed: Shape (b, c, h, w).
-        unchanged: Shape (b, c, h, w).
+        slices: Whether to take each slice from `changed`, shape (b,), bool.
+        changed: Changed slices, shape (b, c, h, w).
+        unchanged: Slices before the change, shape (b, c, h, w).
 
     Returns:
-        Shape (b, c, h, w).
+        Slices, shape (b, c, h, w).
     """
     return torch.where(each(slices), changed, unchanged)
 
@@ -100,7 +100,7 @@ class TransformOfSome(ABC):
     """A transform that changes the image of some slices and leaves the others as they are.
 
     Args:
-        probability: 0..1, of each slice.
+        probability: Probability that a slice is changed, 0..1.
     """
 
     probability: float
@@ -127,9 +127,9 @@ def smooth_noise(count: int, cells: int, size: int) -> Tensor:
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:
-    """Return an image smoothed by a Gaussian of `sigma` pixels, 0 lying beyond its border."""
+    """Return an image smoothed by a Gaussian of `sigma` pixels, with 0 beyond its border."""
     radius = max(1, math.ceil(2.5 * sigma))
-    # As matrices: on a CPU several times faster than convolutions with a single channel.
+    # On a CPU, products of matrices are several times faster than convolutions of single channels.
     rows, columns = (_band(side, sigma, radius, image.dtype) for side in image.shape[-2:])
     return rows @ image @ columns
 
@@ -157,10 +157,10 @@ def random_place(batch: Batch, shallowest: float) -> Tensor:
 
     Args:
         batch: Slices with their depth.
-        shallowest: Depth from which on a point may be drawn, 0..1.
+        shallowest: Smallest depth of a point, 0..1.
 
     Returns:
-        x and y, -1..1 over the slice, shape (b, 2).
+        x and y of the point, -1..1 over the slice, shape (b, 2).
     """
     allowed = (batch.depth > shallowest).flatten(1).float() + 1e-6
     target = torch.multinomial(allowed, 1).flatten()

@@ -1,7 +1,7 @@
-"""All transforms of training, in their order.
+"""All transforms of augmentation, in their order.
 
-What may tell tumor from no tumor in training is meant to be the tumor alone. Public collections
-differ in scanner, sequence and cropping between the two; everything here makes those say nothing.
+Public collections differ in scanner, sequence and cropping between pictures with tumor and
+tumor-free ones. The transforms vary all of these, so that only the tumor separates the classes.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,11 @@ def transforms_of(options: AugmentationRecipe, size: int) -> tuple[Transform, ..
     """Return a recipe's transforms.
 
     Args:
-        options: How far to vary.
-        size: Height and width of what they return, pixels.
+        options: Ranges and probabilities of the recipe.
+        size: Height and width of the augmented slices, pixels.
 
     Returns:
-        In the order in which they are applied.
+        The transforms in the order in which they are applied.
     """
     return (
         RandomStackFlip(),
@@ -69,17 +69,17 @@ def transforms_of(options: AugmentationRecipe, size: int) -> tuple[Transform, ..
 
 
 def augment(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
-    """Return a batch varied in shape, lesions and contrast.
+    """Return an augmented batch.
 
     Args:
-        batch: Pictures of any one size.
-        options: How far to vary.
-        size: Height and width to return, pixels.
+        batch: Slices, all of one size.
+        options: Ranges and probabilities of the recipe.
+        size: Height and width of the augmented slices, pixels.
 
     Returns:
-        A new batch; a picture that received a lesion has it in its mask, and no type.
+        A new batch; a slice that received a lesion has it in its mask.
     """
-    # What is drawn at random is drawn where the batch lies.
+    # Random numbers are drawn on the device of the batch.
     with batch.image.device:
         for transform in transforms_of(options, size):
             batch = transform(batch)

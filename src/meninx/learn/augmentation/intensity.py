@@ -1,4 +1,4 @@
-"""Transforms of intensity: what other scanners, sequences and exports would leave."""
+"""Transforms of intensity, as other scanners, sequences and exports give them."""
 
 import math
 from dataclasses import dataclass, replace
@@ -26,16 +26,16 @@ HEAD_DEPTH = 0.01
 
 @dataclass(frozen=True)
 class RandomSkullStrip:
-    """Takes an outer ring of uneven depth away, most of the skull; 0.10 to 0.26 of the depth.
+    """Removes an outer ring with most of the skull, to 0.10..0.26 of the largest depth, unevenly.
 
     Args:
-        probability: 0..1, of each slice.
+        probability: Probability that a slice is changed, 0..1.
     """
 
     probability: float
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return the batch, and what was kept of it."""
+        """Return the batch, with the pixels that were kept."""
         count = batch.count
         threshold = each(uniform(count, 0.10, 0.26)) + 0.03 * smooth_noise(count, 8, batch.size)
         kept = (batch.depth > threshold).to(batch.image.dtype)
@@ -48,7 +48,8 @@ class RandomGamma:
     """Raises intensities to a power.
 
     Args:
-        largest: Largest exponent, natural logarithm, either way.
+        largest: Largest natural logarithm of the exponent either way, 0 and more; 0.6 gives
+            exponents of 0.55..1.82.
     """
 
     largest: float
@@ -60,7 +61,14 @@ class RandomGamma:
 
 
 class RandomIntensityCurve(TransformOfSome):
-    """Sends intensities through a random piecewise linear curve that leaves air dark."""
+    """Maps intensities through a random piecewise linear curve that leaves air dark.
+
+    The curve has 7 knots; 0.2..0.75 of each knot's height is random, the rest is the identity. It
+    need not be monotone.
+
+    Args:
+        probability: Probability that a slice is changed, 0..1.
+    """
 
     KNOTS = 7
 
@@ -79,7 +87,11 @@ class RandomIntensityCurve(TransformOfSome):
 
 
 class RandomInversion(TransformOfSome):
-    """Inverts the head's intensities; air stays dark."""
+    """Inverts the head's intensities to 1.05 - intensity; air stays dark.
+
+    Args:
+        probability: Probability that a slice is changed, 0..1.
+    """
 
     def changed(self, batch: Batch) -> Tensor:
         """Return inverted heads."""
@@ -91,10 +103,10 @@ class RandomInversion(TransformOfSome):
 
 @dataclass(frozen=True)
 class RandomBiasField:
-    """Multiplies with a smooth field, as the receiver coils' sensitivity does.
+    """Multiplies by a smooth bias field, exp of noise of standard deviation 0.25, over 4 x 4 knots.
 
     Args:
-        probability: 0..1, of each slice.
+        probability: Probability that a slice is changed, 0..1.
     """
 
     probability: float
@@ -107,7 +119,11 @@ class RandomBiasField:
 
 
 class RandomBlur(TransformOfSome):
-    """Smooths by a Gaussian of 0.5 to 1.6 pixels, one width a batch."""
+    """Smooths by a Gaussian with a standard deviation of 0.5..1.6 pixels, one for a whole batch.
+
+    Args:
+        probability: Probability that a slice is changed, 0..1.
+    """
 
     def changed(self, batch: Batch) -> Tensor:
         """Return soft slices."""
@@ -115,7 +131,11 @@ class RandomBlur(TransformOfSome):
 
 
 class RandomDownsample(TransformOfSome):
-    """Makes pixels coarser, of a size of their own along each side, down to 0.35 of the pixels."""
+    """Keeps 0.35..1 of the pixels along each side, drawn for rows and columns by itself.
+
+    Args:
+        probability: Probability that a slice is changed, 0..1.
+    """
 
     def changed(self, batch: Batch) -> Tensor:
         """Return coarser slices."""
@@ -124,10 +144,10 @@ class RandomDownsample(TransformOfSome):
 
 @dataclass(frozen=True)
 class RandomRicianNoise:
-    """Adds Gaussian noise of 0.005 to 0.045 in both channels of a magnitude image.
+    """Adds Gaussian noise to both channels of a magnitude image, standard deviation 0.005..0.045.
 
     Args:
-        probability: 0..1, of each slice.
+        probability: Probability that a slice is changed, 0..1.
 
     References:
         Gudbjartsson and Patz 1995, The Rician distribution of noisy MRI data.
@@ -146,13 +166,14 @@ class RandomRicianNoise:
 
 @dataclass(frozen=True)
 class RandomWindow:
-    """Scales to a bright end, and cuts off at 0 and 1.
+    """Scales the 99th percentile to a random bright end, and clips at 0 and 1.
 
-    A picture is scaled by its own bright end, a volume's slices by the volume's: some are dimmer.
+    A picture is scaled by its own bright end, the slices of a volume by that of the volume, so that
+    some are dimmer.
 
     Args:
-        dimmest: Least bright end.
-        brightest: Greatest bright end; above 1 the brightest pixels are cut off.
+        dimmest: Smallest bright end, 0..1.
+        brightest: Largest bright end, `dimmest` and more; above 1 the brightest pixels are clipped.
     """
 
     dimmest: float
@@ -160,14 +181,18 @@ class RandomWindow:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the batch, 0..1."""
-        # Every other row and column is enough to tell the bright end.
+        # Every other row and column is enough for a percentile.
         top = own(batch.image)[..., ::2, ::2].flatten(1).quantile(0.99, dim=1).clamp_min(0.1)
         bright_end = each(uniform(batch.count, self.dimmest, self.brightest))
         return replace(batch, image=(batch.image / each(top) * bright_end).clamp(0, 1))
 
 
 class RandomJPEG(TransformOfSome):
-    """Compresses as JPEG of quality 15 to 90 does."""
+    """Compresses as JPEG with a quality of 15..90.
+
+    Args:
+        probability: Probability that a slice is changed, 0..1.
+    """
 
     def changed(self, batch: Batch) -> Tensor:
         """Return slices with blocks and rings."""
@@ -175,13 +200,13 @@ class RandomJPEG(TransformOfSome):
 
 
 def exported_again(image: Tensor) -> Tensor:
-    """Return pictures as another export might leave them: coarser, compressed, or both.
+    """Return pictures as another export may give them: coarser, compressed, or both.
 
     Args:
-        image: 0..1, shape (b, c, h, w); sides that are multiples of 8.
+        image: Intensities 0..1, shape (b, c, h, w); h and w are multiples of 8.
 
     Returns:
-        The same shape.
+        Intensities 0..1, shape (b, c, h, w).
     """
     count = len(image)
     with image.device:
@@ -190,14 +215,14 @@ def exported_again(image: Tensor) -> Tensor:
 
 
 def coarser(image: Tensor, smallest: float) -> Tensor:
-    """Return pictures as if taken with coarser pixels, of their own size along each side.
+    """Return pictures as if taken with coarser pixels, with a size of its own along each side.
 
     Args:
-        image: Shape (b, c, h, w).
-        smallest: Least share of the pixels that is left along a side.
+        image: Intensities, shape (b, c, h, w).
+        smallest: Smallest share of the pixels that is kept along a side, 0..1.
 
     Returns:
-        The same shape.
+        Intensities, shape (b, c, h, w).
     """
     height, width = image.shape[-2:]
     sides = (
@@ -218,14 +243,14 @@ JPEG_TABLE = (
 
 
 def compressed(image: Tensor, quality: Tensor) -> Tensor:
-    """Return pictures as JPEG leaves them.
+    """Return pictures with the losses of JPEG compression.
 
     Args:
-        image: 0..1, shape (b, c, h, w); sides that are multiples of 8.
-        quality: 1..100 as libjpeg counts it, shape (b,).
+        image: Intensities 0..1, shape (b, c, h, w); h and w are multiples of 8.
+        quality: Quality of libjpeg, 1..100, shape (b,).
 
     Returns:
-        The shape of the pictures.
+        Intensities 0..1, shape (b, c, h, w).
     """
     count, channels, height, width = image.shape
     place = torch.arange(8, dtype=image.dtype)

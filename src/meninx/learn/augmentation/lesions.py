@@ -1,4 +1,4 @@
-"""Transforms that give slices lesions: real ones of other slices, and synthetic ones."""
+"""Transforms that add lesions: real ones of other slices, and synthetic ones."""
 
 import math
 from dataclasses import dataclass, replace
@@ -23,23 +23,24 @@ from meninx.learn.augmentation.batch import (
     where,
 )
 
-# The least tumor, pixels, that is worth copying.
-SMALLEST_TUMOR = 30
-# The least change in brightness that is taught as a tumor.
+# Area of the smallest tumor that is copied, pixels.
+MIN_TUMOR_AREA = 30
+# Smallest mean change of intensity that counts as a tumor.
 MIN_CONTRAST = 0.06
 
 
 @dataclass(frozen=True)
 class LesionCopyPaste:
-    """Copies tumors into tumor-free slices, and patches of healthy tissue anywhere.
+    """Copies tumors into tumor-free slices, and patches of tumor-free tissue into any slice.
 
-    The brightness around the donor's tumor is matched to the place where it goes; the contrast to
-    its surroundings is varied by 0.5 to 1.6 and sometimes inverted. A negative patch is cut in the
-    same shape from healthy tissue and gets no mask, so that the seam says nothing.
+    The tumor is turned by any angle, mirrored in half of the cases and zoomed by 0.5..1.4. The
+    brightness around it is matched to its new place; its contrast is multiplied by 0.5..1.6, and
+    inverted in 30 % of the cases. A negative patch has the shape of a tumor, tumor-free tissue, a
+    contrast of 0.6..1.2 and no mask, so that the seam is no sign of a tumor.
 
     Args:
-        probability: 0..1, that a tumor-free slice receives a tumor.
-        negative: 0..1, that another slice receives a negative patch.
+        probability: Probability that a tumor-free slice receives a tumor, 0..1.
+        negative: Probability that any other slice receives a negative patch, 0..1.
 
     References:
         Ghiasi et al. 2021, Simple copy-paste is a strong data augmentation method for instance
@@ -52,7 +53,7 @@ class LesionCopyPaste:
     def __call__(self, batch: Batch) -> Batch:
         """Return the batch; a slice that received a tumor has it in its mask."""
         count = batch.count
-        donors = torch.nonzero(batch.mask.sum((1, 2, 3)) > SMALLEST_TUMOR).flatten()
+        donors = torch.nonzero(batch.mask.sum((1, 2, 3)) > MIN_TUMOR_AREA).flatten()
         wants_tumor = batch.tumor_free & chosen(count, self.probability)
         wants_patch = ~wants_tumor & chosen(count, self.negative)
         if not len(donors) or not self.probability + self.negative:
@@ -61,32 +62,32 @@ class LesionCopyPaste:
         alpha = blurred(shape, uniform_of_batch(0.7, 2.5)).clamp(0, 1)
         filled = self._matched(batch, tissue, shape, wants_patch)
         merged = batch.image * (1 - alpha) + filled * alpha
-        # A tumor that can't be told from its surroundings is not taught as one.
+        # A tumor that hardly differs from its surroundings is not pasted.
         inner = shape + 1e-6
         change = own(merged - batch.image).abs()
         contrast = (change * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
         kept = (wants_tumor & (contrast > MIN_CONTRAST)) | wants_patch
         mask = where(kept & wants_tumor, torch.maximum(batch.mask, shape), batch.mask)
-        # What a patch hides is no longer there to be found.
+        # A tumor under a patch is hidden, so it leaves the mask.
         mask = where(wants_patch, mask * (1 - alpha), mask)
         return replace(batch, image=where(kept, merged, batch.image), mask=mask)
 
     def _cut(self, batch: Batch, donors: Tensor, wants_tumor: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is pasted and its shape, moved to a random place, turned and zoomed.
+        """Return the tissue to paste and its shape, moved to a random place, turned and zoomed.
 
         Args:
             batch: Slices b.
-            donors: Indices of slices with a tumor.
-            wants_tumor: Which slices receive a tumor, shape (b,), bool.
+            donors: Indices of slices with a tumor, shape (d,).
+            wants_tumor: Whether each slice receives a tumor, shape (b,), bool.
 
         Returns:
-            Tissue, shape (b, 3, h, w), and coverage, shape (b, 1, h, w).
+            Tissue, shape (b, 3, h, w), and its coverage 0..1, shape (b, 1, h, w).
         """
         count = batch.count
         shape_donor = donors[torch.randint(len(donors), (count,))]
         # A patch's tissue comes from a tumor-free slice where the batch has one.
-        healthy = torch.nonzero(batch.tumor_free).flatten()
-        pool = healthy if len(healthy) else torch.arange(count)
+        tumor_free = torch.nonzero(batch.tumor_free).flatten()
+        pool = tumor_free if len(tumor_free) else torch.arange(count)
         patch_donor = pool[torch.randint(len(pool), (count,))]
         tissue = batch.image[torch.where(wants_tumor, shape_donor, patch_donor)]
         shape = batch.mask[shape_donor]
@@ -96,7 +97,7 @@ class LesionCopyPaste:
         return tissue, shape * (batch.depth > 0.04)
 
     def _grid(self, batch: Batch, shape: Tensor) -> Tensor:
-        """Return where the pixels of a moved shape come from, shape (b, h, w, 2)."""
+        """Return the source of each pixel of the moved shape, -1..1, shape (b, h, w, 2)."""
         count = batch.count
         center = random_place(batch, 0.12)
         x, y = axes(batch.size)
@@ -125,13 +126,14 @@ class LesionCopyPaste:
 
 @dataclass(frozen=True)
 class RandomSyntheticLesion:
-    """Paints lesions of random shape, brightness and texture; some with a rim or a core.
+    """Adds lesions of random shape, brightness and texture; some with a rim or a core.
 
-    They stand for what no collection with masks shows: bright edema on FLAIR, dark lesions on T1.
-    Radii are 0.06 to 0.3 of half the side, contrasts 0.12 to 0.55 either way.
+    They stand for lesions that no collection with masks has: bright edema on FLAIR, dark lesions on
+    T1. Radii are 0.06..0.3 of half the side, contrasts 0.12..0.55 either way; 30 % have a rim and
+    30 % a core.
 
     Args:
-        probability: 0..1, of each slice.
+        probability: Probability that a slice receives a lesion, 0..1.
     """
 
     probability: float
@@ -141,12 +143,12 @@ class RandomSyntheticLesion:
         count = batch.count
         if not self.probability:
             return batch
-        painted = chosen(count, self.probability)
+        receives = chosen(count, self.probability)
         level = self._level(batch)
         softness = each(uniform(count, 0.05, 0.35))
         alpha = (level / softness + 0.5).clamp(0, 1) * (batch.depth > 0.08)
         change = self._change(batch, level)
-        # Part of the tissue's own texture is lost, as inside a tumor.
+        # The tissue's own texture is partly lost, as inside a tumor.
         flat = each(uniform(count, 0, 0.9))
         weight = alpha + 1e-6
         mean = each((own(batch.image) * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)))
@@ -155,14 +157,14 @@ class RandomSyntheticLesion:
         lesion = (alpha > 0.5).to(batch.mask.dtype)
         return replace(
             batch,
-            image=where(painted, merged, batch.image),
-            mask=where(painted, torch.maximum(batch.mask, lesion), batch.mask),
-            # Noise is of no type.
-            tumor_type=batch.tumor_type.masked_fill(painted, -1),
+            image=where(receives, merged, batch.image),
+            mask=where(receives, torch.maximum(batch.mask, lesion), batch.mask),
+            # A synthetic lesion has no type.
+            tumor_type=batch.tumor_type.masked_fill(receives, -1),
         )
 
     def _level(self, batch: Batch) -> Tensor:
-        """Return a lobed ellipse at a random place, above 0 inside, shape (b, 1, h, w)."""
+        """Return a lobed ellipse at a random place, positive inside, shape (b, 1, h, w)."""
         count, size = batch.count, batch.size
         center = random_place(batch, 0.2)
         x, y = axes(size)
@@ -174,7 +176,7 @@ class RandomSyntheticLesion:
         return 1 - distance + lobes
 
     def _change(self, batch: Batch, level: Tensor) -> Tensor:
-        """Return what is added to intensities inside, shape (b, 1, h, w)."""
+        """Return the change of intensity inside the lesion, shape (b, 1, h, w)."""
         count = batch.count
         sign = 1.0 - 2.0 * chosen(count, 0.4)
         strength = each(uniform(count, 0.12, 0.55) * sign)

@@ -21,17 +21,21 @@ from meninx.learn.augmentation.batch import (
 
 @dataclass(frozen=True)
 class RandomStackFlip:
-    """Swaps the slice above and the slice below in half of the cases."""
+    """Swaps the slice above and the slice below, with a probability of 0.5."""
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return the batch with some stacks upside down."""
+        """Return the batch with the neighbors of some slices swapped."""
         return replace(
             batch, image=where(chosen(batch.count, 0.5), batch.image.flip(1), batch.image)
         )
 
 
 class RandomNeighborDropout(TransformOfSome):
-    """Lets a slice stand in for its neighbors, as a single picture does."""
+    """Lets a slice stand in for its neighbors, as a single picture does.
+
+    Args:
+        probability: Probability that a slice is changed, 0..1.
+    """
 
     def changed(self, batch: Batch) -> torch.Tensor:
         """Return each slice three times."""
@@ -43,14 +47,15 @@ class RandomAffineWarp:
     """Rotates, zooms, mirrors, shifts and warps, mask and depth along with the image.
 
     Args:
-        size: Height and width to return, pixels.
+        size: Height and width of the result, pixels.
         rotation: Largest rotation either way, degrees.
-        zoom: Range of the zoom.
-        aspect: Largest change of the sides' ratio, natural logarithm, either way.
-        shift: Largest shift, share of half the picture's side.
-        flip: Probability of a left-right mirror.
-        quarter_turn: Probability of a rotation by 90, 180 or 270 degrees.
-        warp: Largest elastic displacement, share of half the picture's side.
+        zoom: Smallest and largest zoom, above 0.
+        aspect: Largest change of the sides' ratio either way, natural logarithm, 0..1.
+        shift: Largest shift either way, share of half the picture's side, 0..1.
+        flip: Probability of a left-right mirror, 0..1.
+        quarter_turn: Probability of a rotation by 90, 180 or 270 degrees, 0..1.
+        warp: Largest standard deviation of the elastic displacement, share of half the picture's
+            side, 0..1.
     """
 
     size: int
@@ -63,7 +68,7 @@ class RandomAffineWarp:
     warp: float
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return the batch moved, at `size`."""
+        """Return the moved batch, of height and width `size`."""
         grid = self._grid(batch.count)
         stacked = torch.cat([batch.image, batch.mask, batch.depth], dim=1)
         moved = F.grid_sample(stacked, grid, align_corners=False)
@@ -71,7 +76,7 @@ class RandomAffineWarp:
         return replace(batch, image=image, mask=mask, depth=depth)
 
     def _grid(self, count: int) -> torch.Tensor:
-        """Return where each output pixel comes from, -1..1, shape (b, size, size, 2)."""
+        """Return the source of each output pixel, -1..1, shape (b, size, size, 2)."""
         degrees = uniform(count, -self.rotation, self.rotation)
         quarter = chosen(count, self.quarter_turn) * torch.randint(1, 4, (count,)) * 90.0
         zoom = log_uniform(count, *self.zoom)

@@ -1,4 +1,4 @@
-"""Look for what would flatter a detector in a data set: copies, leaks, shortcuts."""
+"""Audit a data set for what flatters a detector: copies, leaks, shortcuts."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx.assess.pages import render_page
+from meninx.assess.offline_page import render_page
 from meninx.assess.shortcuts import Probe, probe_shortcuts
 from meninx.data.duplicates import DuplicateGroup
 from meninx.data.facts import intensity_facts
@@ -29,14 +29,15 @@ PANEL = 180
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Hold what an audit found.
+    """Result of an audit.
 
     Args:
-        survey: The items, their facts and duplicates.
-        probes: How well the label is told without the brain; empty where there is one class.
-        across_splits: Groups whose members lie in different splits or folds.
-        across_labels: Groups whose members are labeled differently.
-        probed: What the probes judged: `pictures` or `slices`.
+        survey: Items of the data, their facts and duplicates.
+        probes: Shortcut probes, which predict the label without the brain; empty where there is one
+            class.
+        across_splits: Duplicate groups whose members lie in different splits or folds.
+        across_labels: Duplicate groups whose members are labeled differently.
+        probed: Unit that the probes scored: `pictures` or `slices`.
     """
 
     survey: Survey
@@ -81,8 +82,8 @@ class Audit:
 
         def as_json(group: DuplicateGroup) -> dict[str, Any]:
             score = round(group.near_duplicate_score, 4)
-            # `likeness` is the earlier name, kept for one more version.
-            scores = {"near_duplicate_score": score, "likeness": score}
+            # The earlier name, a retired word, stays for one more version.
+            scores = {"near_duplicate_score": score, "likeness": score}  # retired word
             return {"kind": group.kind, "files": self.files(group)} | scores
 
         return {
@@ -119,15 +120,15 @@ def audit(
 
     Args:
         data: A folder of class folders or volumes, or a table.
-        labels: What further folder names mean.
-        progress: Told what is done, how much of how many.
-        workers: Processes that share the work.
+        labels: Label of each further folder name.
+        progress: Called with the step, how much of it is done, and how much there is.
+        workers: Number of processes that share the work.
 
     Returns:
-        What was found.
+        Copies, leaks and shortcuts of the data.
 
     Raises:
-        DataError: If nothing is found, or a name says nothing.
+        DataError: If there are no pictures or volumes, or a folder's name has no known label.
     """
     found = survey(data, labels, progress, workers)
     groups = found.duplicates.groups
@@ -147,7 +148,10 @@ def audit(
 def _cases(
     found: Survey, progress: Progress
 ) -> tuple[dict[str, list[Mapping[str, float]]], NDArray[np.bool_], NDArray[np.intp], str]:
-    """Return what the probe judges: pictures, or the slices of outlined volumes."""
+    """Return features, label and cluster of the probed pictures, or slices of volumes with masks.
+
+    The last value names the unit: `pictures` or `slices`.
+    """
     clusters = found.clusters
     readable = [
         index for index, (item, facts) in enumerate(zip(found.items, found.facts, strict=True))
@@ -166,9 +170,9 @@ def _cases(
     position: list[Mapping[str, float]] = []
     intensity: list[Mapping[str, float]] = []
     tumor, cluster = [], []
-    outlined = [index for index, item in enumerate(found.items) if item.mask is not None]
-    for done, index in enumerate(outlined):
-        progress("reading volumes", done, len(outlined))
+    with_mask = [index for index, item in enumerate(found.items) if item.mask is not None]
+    for done, index in enumerate(with_mask):
+        progress("reading volumes", done, len(with_mask))
         scan = read_one(found.items[index].path)
         mask = found.items[index].mask
         area = tumor_area(scan, read_mask(mask, scan)) if mask is not None else np.zeros(len(scan))
@@ -188,9 +192,9 @@ def write_audit(result: Audit, path: Path, name: str) -> None:
     """Write an audit as one offline page that shows the copies side by side.
 
     Args:
-        result: What was found.
-        path: The HTML file.
-        name: Of the data, as the user knows it.
+        result: The audit.
+        path: HTML file to write.
+        name: Name of the data, as the user knows it.
     """
     panels: dict[int, str] = {}
 

@@ -1,4 +1,4 @@
-"""Make phantoms as studies: a scan, its truth, and how it was cut."""
+"""Make phantom studies: a scan with its mask, lesion and plane."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR")
 
 
 @dataclass(frozen=True)
-class Study:
-    """Hold one synthetic study before it is written.
+class PhantomStudy:
+    """One synthetic scan with its truth.
 
     Args:
-        name: Of its file or folder.
-        scan: The pixels.
-        mask: Of its shape, 1 in the tumor.
-        lesion: What is in it; None for a healthy one.
-        plane: How it was cut.
-        seed: Of the person.
+        name: Name of its file or folder.
+        scan: The rendered scan.
+        mask: Segmentation mask in the scan's shape, 1 in the tumor.
+        lesion: Kind of lesion; None for a tumor-free scan.
+        plane: Plane of its slices.
+        seed: Seed of the person.
     """
 
     name: str
@@ -36,16 +36,18 @@ class Study:
     seed: int
 
 
-def make_studies(count: int, seed: int, grid: Callable[[Plane], Grid] = grid_of) -> Iterator[Study]:
-    """Yield studies, half of them with a lesion, in turn of every kind, sequence and plane.
+def make_studies(
+    count: int, seed: int, grid: Callable[[Plane], Grid] = grid_of
+) -> Iterator[PhantomStudy]:
+    """Yield studies, every other one with a lesion, of all kinds, sequences and planes in turn.
 
     Args:
-        count: How many.
-        seed: The first person's; the next ones follow.
-        grid: The voxels of a scan in a plane; usual clinical ones by default.
+        count: Number of studies.
+        seed: Seed of the first person; the next ones count up from it.
+        grid: Function that returns the voxel grid of a plane; a usual clinical grid by default.
 
     Yields:
-        Sick and healthy people in turn.
+        Studies with a lesion and tumor-free studies, in turn.
     """
     for number in range(count):
         lesion = KINDS[(number // 2) % len(KINDS)] if number % 2 == 0 else None
@@ -61,7 +63,7 @@ def make_studies(count: int, seed: int, grid: Callable[[Plane], Grid] = grid_of)
 
 
 def _sequence(number: int) -> Sequence:
-    """Return the sequence of a study: pairs of a sick and a healthy one share it."""
+    """Return the sequence of a study: one with a lesion and the tumor-free next one share it."""
     order: tuple[Sequence, ...] = ("T1c", "FLAIR", "T2", "T1")
     return order[(number // 2) % len(order)]
 
@@ -73,19 +75,19 @@ def make_study(
     sequence: Sequence,
     plane: Plane,
     grid: Grid | None = None,
-) -> Study:
+) -> PhantomStudy:
     """Make one study.
 
     Args:
-        name: Of its file or folder.
-        seed: Of the person.
-        lesion: What grows in the head; None for a healthy one.
-        sequence: The MR contrast.
-        plane: How it is cut.
-        grid: Where its voxels lie; a usual clinical one by default.
+        name: Name of its file or folder.
+        seed: Seed of the person.
+        lesion: Kind of lesion; None for a tumor-free person.
+        sequence: MR sequence.
+        plane: Plane of its slices.
+        grid: Voxel grid; a usual clinical grid by default.
 
     Returns:
         The study, rendered.
     """
     scan, mask = Phantom(seed, lesion).render(sequence, grid or grid_of(plane))
-    return Study(name, scan, mask, lesion, plane, seed)
+    return PhantomStudy(name, scan, mask, lesion, plane, seed)

@@ -10,15 +10,15 @@ from meninx.detect.calibration import Calibration
 from meninx.detect.detector import Detector
 from meninx.detect.engine import Engine
 from meninx.detect.preprocessing import Preprocessing
-from meninx.learn import gate
+from meninx.learn import ood_model
 from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDataset
-from meninx.learn.export import Origin, export_detector, recalibrate
-from meninx.learn.gate import early_features, fit_ood_model
+from meninx.learn.export import TrainingData, export_detector, recalibrate
 from meninx.learn.network import CellNetwork
+from meninx.learn.ood_model import early_features, fit_ood_model
 from meninx.learn.recipe import NetworkRecipe, Recipe
 from meninx.scan.scan import Scan
 from meninx.synthesis import simulated_scans
-from meninx.synthesis.outliers import ghosted
+from meninx.synthesis.outliers import with_ghosting
 
 SIZE = 64
 PREPROCESSING = Preprocessing(size=SIZE)
@@ -42,8 +42,8 @@ def network():
 def few():
     """Draw fewer outliers than a real run does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "OUTLIERS", 100)
-        patch.setattr(gate, "GHOSTED", 100)
+        patch.setattr(ood_model, "OUTLIERS", 100)
+        patch.setattr(ood_model, "GHOSTED", 100)
         patch.setattr(simulated_scans, "BRAINLESS_HEADS", 2)
         yield
 
@@ -52,13 +52,13 @@ def few():
 def known(network):
     rng = np.random.default_rng(0)
     kinds = (TUMOR_FREE, SIMULATED)
-    examples = [blob(rng, kinds[number % 2]) for number in range(gate.MIN_EXAMPLES)]
+    examples = [blob(rng, kinds[number % 2]) for number in range(ood_model.MIN_EXAMPLES)]
     return fit_ood_model(network, SliceDataset(examples, PREPROCESSING), PREPROCESSING)
 
 
 def exported(network, known, path):
     recipe = Recipe("tiny", PREPROCESSING, NetworkRecipe())
-    export_detector(network, recipe, Calibration(), path, Origin("abc"), known)
+    export_detector(network, recipe, Calibration(), path, TrainingData("abc"), known)
     return path
 
 
@@ -92,7 +92,7 @@ def test_all_measures_are_one_at_their_threshold(network, known):
     """Of known slices that were not fitted about one in a hundred lies beyond."""
     rng = np.random.default_rng(5)
     slices = SliceDataset([blob(rng) for _ in range(200)], PREPROCESSING)
-    z = (gate._features(network, slices, PREPROCESSING) - known.center) / known.scale
+    z = (ood_model._features(network, slices, PREPROCESSING) - known.center) / known.scale
     distance = np.linalg.norm(z @ known.whitening, axis=1)
     logits = np.clip(z, -30, 30) @ known.weights + known.bias
     assert np.mean(distance > 1) < 0.06
@@ -107,11 +107,11 @@ def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
     whole = [blob(rng) for _ in range(60)]
     spoiled = [
         Example(image, None, Facts(SIMULATED))
-        for image in ghosted(60, [one.image for one in whole], seed=1)
+        for image in with_ghosting(60, [one.image for one in whole], seed=1)
     ]
     logits = []
     for part in (whole, spoiled):
-        features = gate._features(network, SliceDataset(part, PREPROCESSING), PREPROCESSING)
+        features = ood_model._features(network, SliceDataset(part, PREPROCESSING), PREPROCESSING)
         z = np.clip((features - known.center) / known.scale, -30, 30)
         logits.append((z @ known.weights + known.bias)[:, 1])
     truth = np.repeat([False, True], 60)
@@ -122,7 +122,7 @@ def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
 def test_contrasts_that_no_scanner_gives_are_not_learned(network):
     rng = np.random.default_rng(6)
     facts = Facts(SIMULATED, plausible=False)
-    odd = [replace(blob(rng), facts=facts) for _ in range(gate.MIN_EXAMPLES)]
+    odd = [replace(blob(rng), facts=facts) for _ in range(ood_model.MIN_EXAMPLES)]
     assert fit_ood_model(network, SliceDataset(odd, PREPROCESSING), PREPROCESSING) is None
 
 

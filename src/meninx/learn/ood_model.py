@@ -1,6 +1,6 @@
-"""Learn what the detector's features look like on slices that it knows, and on what to refuse.
+"""Fit the out-of-distribution (OOD) model: known slices against synthetic outliers, in features.
 
-Legend: b batch, f features, k kinds of pictures to refuse: what is no brain, and what is spoiled.
+Legend: b batch, f features, k kinds of pictures to refuse: pictures of no brain, and ghosting.
 """
 
 from collections.abc import Sequence
@@ -18,45 +18,48 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.learn.augmentation.intensity import exported_again
 from meninx.learn.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
 from meninx.learn.network import Backbone
-from meninx.synthesis.outliers import ghosted, outliers
+from meninx.synthesis.outliers import synthetic_outliers, with_ghosting
 from meninx.synthesis.simulated_scans import brainless_slices
 
-# The first three stages: the last one is taught to see tumors and little else, and measured worse.
+# The first three stages: the last one is trained on tumors alone, and measured worse.
 STAGES = 3
-# Fewer slices describe no kind: 896 features have 400,000 covariances.
+# Fewer slices are too few for 896 features, which have 400,000 covariances.
 MIN_EXAMPLES = 500
-# Real and simulated ones, of each: more move the figures by less than their spread.
+# Known slices, of real and of simulated ones each: more change the figures by less than their
+# spread.
 MAX_EXAMPLES = 3000
+# Number of synthetic outliers.
 OUTLIERS = 1500
-# Slices spoiled by ghosted, of real and simulated ones.
+# Number of known slices with ghosting.
 GHOSTED = 800
-# Of these, the share that is fitted; the rest sets the thresholds.
+# Share of the known slices that is fitted; the rest sets the thresholds.
 FITTED = 2 / 3
-# Shares of known slices within the threshold of each measure. Simulated slices reach to the jaw,
-# where brain and none meet, so fewer of them need to pass.
+# Share of known slices within the threshold of each measure. Simulated slices reach to the jaw,
+# where there is hardly any brain, so fewer of them need to pass.
 KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
-# A feature so many standard deviations off says no more by going further.
+# Features are clipped at this many standard deviations: beyond it they carry no more information.
 MAX_FEATURE = 30.0
 BATCH = 64
-# On each side, of a canvas that the head fills.
+# Largest width of air that is added on each side, as a share of the picture's side.
 MAX_AIR = 0.3
-# Of the logistic regressions: chosen on training folds and simulated slices.
+# Inverse penalty of the logistic regressions: chosen on training folds and simulated slices.
 INVERSE_PENALTY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class OodModel:
-    """Hold where known slices lie in the space of features.
+    """The out-of-distribution model: linear measures of features, each 1 at its threshold.
 
     Args:
-        center: Mean of known slices, shape (f,).
-        scale: Their standard deviation, shape (f,).
-        whitening: Shape (f, f); with z = (features - center) / scale, |z @ whitening| is
-            Mahalanobis' distance, 1 at its threshold.
-        weights: Shape (f, k); z @ weights + bias tells each kind from known slices, 0 in the middle
-            of known ones and 1 at its threshold. One for all kinds would see less of each: ghosted
-            lie close to known slices, and not where photographs do.
-        bias: Of that, shape (k,).
+        center: Mean features of known slices, shape (f,).
+        scale: Standard deviation of their features, shape (f,).
+        whitening: Matrix of the Mahalanobis distance, shape (f, f): with z = (features - center) /
+            scale, the distance is |z @ whitening|, 1 at its threshold.
+        weights: Weights of the logits z @ weights + bias that separate each kind of outlier from
+            known slices, shape (f, k); 0 at the median of known slices and 1 at the threshold. One
+            logit for all kinds would find fewer of each: slices with ghosting lie close to known
+            slices, and far from photographs.
+        bias: Biases of these logits, shape (k,).
     """
 
     center: NDArray[np.float32]
@@ -65,22 +68,22 @@ class OodModel:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
-    # Of the largest of all: each is scaled so.
+    # Threshold of the largest measure: each one is scaled to be 1 at its own.
     threshold = 1.0
 
 
 class DetectorGraph(nn.Module):
-    """Hold what a detector file computes: cells, types and, if it is known, the distance.
+    """The graph of a detector file: logits of cells and types, and the OOD score.
 
     Args:
-        network: Trained.
-        ood_model: Of its features; None to leave the distance out.
+        network: The trained network.
+        ood_model: Out-of-distribution model of its features; None to leave the OOD score out.
     """
 
     def __init__(self, network: Backbone, ood_model: OodModel | None) -> None:
         super().__init__()
         self.network = network
-        self.measures = ood_model is not None
+        self.has_ood_score = ood_model is not None
         self.center: Tensor
         self.scale: Tensor
         self.whitening: Tensor
@@ -91,32 +94,32 @@ class DetectorGraph(nn.Module):
                 self.register_buffer(name, torch.from_numpy(getattr(ood_model, name)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return cell logits, type logits and the distance of normalized slices.
+        """Return cell logits, type logits and the OOD score of normalized slices.
 
         Args:
-            x: Shape (b, 3, h, w).
+            x: Normalized slices with their neighbors, shape (b, 3, h, w).
 
         Returns:
-            Shapes (b, m, n), (b, 3) and (b,).
+            Tensors of shape (b, m, n), (b, 3) and, with an OOD model, (b,).
         """
         maps = self.network.stage_maps(x)
         cells, types = self.network.heads(maps)
-        if not self.measures:
+        if not self.has_ood_score:
             return cells, types
         z = (early_features(maps) - self.center) / self.scale  # [b, f]
         distance = (z @ self.whitening).square().sum(1).sqrt()
-        likeness = z.clamp(-MAX_FEATURE, MAX_FEATURE) @ self.weights + self.bias
-        return cells, types, torch.maximum(distance, likeness.amax(1))
+        logits = z.clamp(-MAX_FEATURE, MAX_FEATURE) @ self.weights + self.bias  # [b, k]
+        return cells, types, torch.maximum(distance, logits.amax(1))
 
 
 def early_features(stage_maps: Sequence[Tensor]) -> Tensor:
     """Return mean and standard deviation over place of each channel of the first stages.
 
     Args:
-        stage_maps: As `Backbone.stage_maps` returns them.
+        stage_maps: Maps of the network's stages, as `Backbone.stage_maps` returns them.
 
     Returns:
-        Shape (b, f).
+        Features, shape (b, f).
     """
     features = []
     for maps in stage_maps[:STAGES]:
@@ -132,17 +135,17 @@ def fit_ood_model(
     preprocessing: Preprocessing,
     heads: Sequence[Path] = (),
 ) -> OodModel | None:
-    """Learn where the features of known slices lie, and what tells them from what to refuse.
+    """Fit the out-of-distribution model of a network.
 
     Args:
-        network: Trained; its mode is left at evaluation.
-        known: What it learned from, at the size of the detector's input.
-        preprocessing: Of the detector.
-        heads: Real heads, for slices that show none of the brain.
+        network: The trained network; it is left in evaluation mode.
+        known: Slices that it learned from, at the size of the detector's input.
+        preprocessing: Preprocessing of the detector.
+        heads: Files of real heads, for slices that show nothing of the brain.
 
     Returns:
-        What was learned of real and plausible simulated slices together, against outliers that are
-        drawn, and against slices spoiled by ghosted; None for too few.
+        The model of real and plausible simulated slices, against synthetic outliers and against
+        slices with ghosting; None where there are too few slices.
 
     References:
         Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples;
@@ -155,14 +158,17 @@ def fit_ood_model(
     if len(real) + len(simulated) < MIN_EXAMPLES:
         return None
     kinds = (
-        [*outliers(OUTLIERS, _images(known, real or simulated)), *brainless_slices(heads)],
-        list(ghosted(GHOSTED, _with_air(_images(known, [*real, *simulated])))),
+        [
+            *synthetic_outliers(OUTLIERS, _images(known, real or simulated)),
+            *brainless_slices(heads),
+        ],
+        list(with_ghosting(GHOSTED, _with_air(_images(known, [*real, *simulated])))),
     )
     parts = [
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
     ]
     torch.manual_seed(0)
-    halves = [_parted(_known_features(network, known, part, preprocessing)) for part, _ in parts]
+    halves = [_split(_known_features(network, known, part, preprocessing)) for part, _ in parts]
     fitted = np.concatenate([half[0] for half in halves])
     center, scale = fitted.mean(0), fitted.std(0) + 1e-6
     z = (fitted - center) / scale
@@ -171,14 +177,15 @@ def fit_ood_model(
     def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
 
-    # By real slices where there are some: they are what will be asked about.
+    # The threshold of the distance comes from real slices where there are some: these will be
+    # scored.
     ood_threshold = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
-        strange = SliceDataset(
+        outliers = SliceDataset(
             (Example(image, None, Facts(SIMULATED)) for image in kind), preprocessing
         )
-        logit = _separated(z, (_features(network, strange, preprocessing) - center) / scale)
+        logit = _separated(z, (_features(network, outliers, preprocessing) - center) / scale)
         known_logits = [logit.of((half[1] - center) / scale) for half in halves]
         highest = max(
             float(np.quantile(values, kept))
@@ -199,7 +206,7 @@ def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.floa
 
 
 def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Return pictures with up to a third of air around the head: there ghosted are seen best."""
+    """Return pictures with up to 30 % of air on each side, where ghosting is seen best."""
     rng = np.random.default_rng(0)
     return [
         np.pad(image, [(int(share * len(image)),) * 2] * 2)
@@ -212,8 +219,9 @@ def _known_features(
 ) -> NDArray[np.float64]:
     """Return the features of known slices: as they are, half of them exported again, and alone.
 
-    Coarser pixels and JPEG make a scan worse and leave it a scan. Alone, as a picture, a slice is
-    framed by itself and stands in for its neighbors: so are outliers, which must not be told by it.
+    Coarser pixels and JPEG make a scan worse, but it stays a scan. Alone, as a picture, a slice has
+    a crop window of its own and stands in for its neighbors. So do the outliers, and the model must
+    not separate them by that.
     """
     found = []
     for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):
@@ -245,15 +253,15 @@ def _batch_features(
         return np.asarray(early_features(network.stage_maps(x, STAGES)).double().numpy())
 
 
-def _parted(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what is fitted, and what sets thresholds: distances of the former are too small."""
+def _split(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return features to fit, and others for thresholds: distances of the former are too small."""
     order = np.random.default_rng(0).permutation(len(features))
     count = round(FITTED * len(features))
     return features[order[:count]], features[order[count:]]
 
 
 def _whitening(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inverse root of the covariance; any other differs by a rotation."""
+    """Return an inverse root of the covariance; all others differ from it by a rotation."""
     values, vectors = np.linalg.eigh(LedoitWolf().fit(z).covariance_)
     return np.asarray(vectors / np.sqrt(values))
 
@@ -264,30 +272,30 @@ def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class _Logit:
-    """Hold a linear measure of standardized features.
+    """A linear measure of standardized features.
 
     Args:
-        weights: Shape (f,).
-        bias: Added.
+        weights: Weight of each feature, shape (f,).
+        bias: Value at features of 0.
     """
 
     weights: NDArray[np.float64]
     bias: float
 
     def of(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return it, shape (n,)."""
+        """Return the measure of features of shape (n, f), shape (n,)."""
         return np.asarray(_clipped(z) @ self.weights + self.bias)
 
     def between(self, low: float, high: float) -> "_Logit":
-        """Return it scaled to be 0 and 1 at two of its values."""
+        """Return the measure rescaled to be 0 and 1 where it was `low` and `high`."""
         return _Logit(self.weights / (high - low), (self.bias - low) / (high - low))
 
 
-def _separated(known: NDArray[np.float64], strange: NDArray[np.float64]) -> _Logit:
-    """Return the logit that tells strange from known features."""
+def _separated(known: NDArray[np.float64], outliers: NDArray[np.float64]) -> _Logit:
+    """Return the logit that separates the features of outliers from those of known slices."""
     model = LogisticRegression(C=INVERSE_PENALTY, max_iter=3000, class_weight="balanced")
-    both = _clipped(np.concatenate([known, strange]))
-    model.fit(both, np.repeat((0, 1), (len(known), len(strange))))
+    both = _clipped(np.concatenate([known, outliers]))
+    model.fit(both, np.repeat((0, 1), (len(known), len(outliers))))
     return _Logit(model.coef_[0], float(model.intercept_[0]))
 
 

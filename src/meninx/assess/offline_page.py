@@ -1,4 +1,4 @@
-"""Fill page templates; pictures go inside, so that one file can be passed on and opened offline."""
+"""Fill page templates; pictures are embedded, so that the one file opens offline."""
 
 import base64
 from pathlib import Path
@@ -12,11 +12,11 @@ MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg
 
 
 def render_page(template: str, **values: Any) -> str:
-    """Return a page.
+    """Return a page as HTML.
 
     Args:
-        template: Its name in `templates/`.
-        **values: What it shows; texts are escaped.
+        template: File name of the template in `templates/`.
+        **values: Values for the template; texts are escaped.
 
     Returns:
         HTML that needs no other file.
@@ -31,13 +31,13 @@ def render_page(template: str, **values: Any) -> str:
 
 
 def embedded(picture: Path) -> str:
-    """Return a picture as the address that holds it.
+    """Return a picture as a `data:` address.
 
     Args:
-        picture: PNG, SVG or JPEG.
+        picture: File of a PNG, SVG or JPEG picture.
 
     Returns:
-        A `data:` address.
+        Address that contains the picture.
     """
     kind = MEDIA_TYPES[picture.suffix.lower()]
     return f"data:{kind};base64," + base64.b64encode(picture.read_bytes()).decode()
