@@ -193,7 +193,7 @@ def load_manifest(
     allow_leaks: bool,
     split_matters: bool = True,
 ) -> "Manifest":
-    """Read a manifest or make one, and say what was found.
+    """Read a manifest or make one, and show what was found.
 
     Args:
         data: Path of the data, as the user named it.

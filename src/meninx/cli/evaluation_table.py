@@ -39,7 +39,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     for name, figure in result.segmentation.items():
         table.add_row(name, str(figure).replace("[", r"\["))
     console.print(table)
-    if said := verdict(result):
-        console.print(said)
+    if text := verdict(result):
+        console.print(text)
     console.print("For research, not for diagnosis.", style="dim")
     typer.echo(f"report: {output / 'report.html'}", err=True)

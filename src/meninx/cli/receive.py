@@ -1,4 +1,4 @@
-"""Be a DICOM node: `meninx receive`."""
+"""Run a DICOM node: `meninx receive`."""
 
 import logging
 import os

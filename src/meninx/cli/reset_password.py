@@ -1,4 +1,4 @@
-"""Let somebody in again: `meninx reset-password`."""
+"""Reset the password of an account: `meninx reset-password`."""
 
 from pathlib import Path
 from typing import Annotated

@@ -15,7 +15,7 @@ from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
 
 if TYPE_CHECKING:
-    from meninx.archive.run import Progress
+    from meninx.archive.run import RunProgress
 
 SOME_NOT_SCORED, INTERRUPTED = 1, 130
 GIB = 2**30
@@ -105,7 +105,7 @@ def score_archive(
 @contextmanager
 def _reported(
     stop: threading.Event,
-) -> Iterator[tuple[Callable[["Progress"], None], Callable[[], bool]]]:
+) -> Iterator[tuple[Callable[["RunProgress"], None], Callable[[], bool]]]:
     """Show how far a run is, and let it be stopped by Ctrl-C or SIGTERM, keeping what is done.
 
     Args:
@@ -131,7 +131,7 @@ def _reported(
     with Bar(*columns, console=console, transient=True, disable=console.quiet) as bar:
         task = bar.add_task("starting", total=None)
 
-        def report(progress: "Progress") -> None:
+        def report(progress: "RunProgress") -> None:
             files = progress.files + progress.earlier
             bar.update(
                 task,
@@ -143,7 +143,7 @@ def _reported(
         yield report, interrupted.is_set
 
 
-def _in_words(progress: "Progress", seconds: float) -> str:
+def _in_words(progress: "RunProgress", seconds: float) -> str:
     """Return the text of progress: scans, rate, and the time left where that is known."""
     rate = progress.files / seconds if seconds else 0
     text = f"{progress.rows} scans, {progress.rows / max(seconds, 1e-9):.1f} a second"
