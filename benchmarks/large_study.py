@@ -189,7 +189,9 @@ def viewer_figures(port: int, study_id: str) -> dict[str, Any]:
         figures["viewer: its first series, MB sent"] = (
             sum(one.num_bytes_downloaded for one in first) / 1e6
         )
-        figures["viewer: its first series unpacked, MB"] = sum(len(one.content) for one in first) / 1e6
+        figures["viewer: its first series unpacked, MB"] = (
+            sum(len(one.content) for one in first) / 1e6
+        )
         clock()
         for name, one in zip(files, first, strict=True):
             again = person.get(name, headers={"if-none-match": one.headers["etag"]})
