@@ -64,7 +64,7 @@ def openvino_run(path: Path, precision: str, threads: int = 1) -> Run:
 
 def ways() -> dict[str, Run]:
     """Return each way to compute the network, by name."""
-    plain, rounded = shipped_detector("onnxruntime-fp32"), shipped_detector("onnxruntime")
+    plain, rounded = shipped_detector(), shipped_detector("onnxruntime-int8")
     return {
         "ONNX Runtime, single precision": onnx_run(plain),
         "ONNX Runtime, 8 bits": onnx_run(rounded),
@@ -219,7 +219,7 @@ def main() -> None:
         "pictures": len(pictures),
         "by operator, ms": {
             name: by_operator(layer_ms(shipped_detector(runtime), x[:1]))
-            for name, runtime in (("single", "onnxruntime-fp32"), ("8 bits", "onnxruntime"))
+            for name, runtime in (("single", "onnxruntime"), ("8 bits", "onnxruntime-int8"))
         },
         "convolutions, single precision": {
             name: {"million MACs": count, "ms": ms, "share": count / ms / limits[SINGLE]}

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from meninx.detect import runtimes
-from meninx.detect.loading import load_detector, shipped_detector
+from meninx.detect.loading import load_detector
 from meninx.errors import OptionError
 from meninx.synthesis.writing import write_dicom
 
@@ -41,7 +40,7 @@ def test_openvino_says_what_onnx_runtime_says(series):
     """Single precision by name: by itself OpenVINO would take bfloat16 where a processor has it."""
     known, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
-        for runtime in ("onnxruntime-fp32", "openvino")
+        for runtime in ("onnxruntime", "openvino")
     )
     assert found["decision"] == known["decision"]
     assert found["probability"] == pytest.approx(known["probability"], abs=1e-4)
@@ -52,9 +51,7 @@ def test_openvino_says_what_onnx_runtime_says(series):
 
 def test_threads_may_share_it(series):
     (probability,) = map(float, run("-c", SHARED, series).split())
-    known = json.loads(
-        run("-m", "meninx", "predict", "--json", series, "--runtime", "onnxruntime-fp32")
-    )["probability"]
+    known = json.loads(run("-m", "meninx", "predict", "--json", series))["probability"]
     assert probability == pytest.approx(known, abs=1e-4)
 
 
@@ -68,7 +65,7 @@ def test_a_missing_runtime_names_its_extra(monkeypatch):
 def test_the_shipped_detector_answers_alike_in_8_bits(study, request):
     """Mean change of a slice's probability on held-out pictures: docs/speed.md."""
     scan = request.getfixturevalue(study).scan
-    plain, rounded = load_detector(runtime="onnxruntime-fp32"), load_detector()
+    plain, rounded = load_detector(), load_detector(runtime="onnxruntime-int8")
     assert plain.model["sha256"] != rounded.model["sha256"]
     known, found = plain.score(scan), rounded.score(scan)
     assert found.probability == pytest.approx(known.probability, abs=0.05)
@@ -80,12 +77,6 @@ def test_the_shipped_detector_answers_alike_in_8_bits(study, request):
 
 
 def test_both_files_of_the_shipped_detector_have_one_card():
-    plain, rounded = load_detector(runtime="onnxruntime-fp32").card, load_detector().card
+    plain, rounded = load_detector().card, load_detector(runtime="onnxruntime-int8").card
     assert rounded.ood_threshold == pytest.approx(plain.ood_threshold, rel=0.1)
     assert dataclasses.replace(rounded, ood_threshold=plain.ood_threshold) == plain
-
-
-def test_a_gpu_takes_single_precision(monkeypatch):
-    assert shipped_detector("onnxruntime").name == "meninx-int8.onnx"
-    monkeypatch.setattr(runtimes, "_providers", lambda: list(runtimes.PROVIDERS))
-    assert shipped_detector("onnxruntime").name == "meninx.onnx"

@@ -27,7 +27,7 @@ def test_a_format_keeps_the_answers(wanted, pictures, tmp_path):
     change = export(shipped_detector(), path, wanted, pictures)
     assert change.slices == 8
     assert change.mean <= {"fp32": 1e-6, "fp16": 0.005, "int8": 0.02}[wanted]
-    first, second = load_detector(runtime="onnxruntime-fp32"), Detector(path)
+    first, second = load_detector(), Detector(path)
     # Rounding noise raises OOD scores, so int8 has a threshold of its own.
     assert second.card.ood_threshold == pytest.approx(first.card.ood_threshold, rel=0.1)
     threshold = first.card.ood_threshold

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
 from meninx.detect.detector import Detector
-from meninx.detect.runtimes import Runtime, computes_on_cpu
+from meninx.detect.runtimes import Runtime
 from meninx.errors import ModelError
 
 
@@ -27,9 +27,9 @@ def load_detector(
             or `specific` (95 % of held-out tumor-free scans below it).
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
             ruled out, 0..1. None to refer nothing and decide by the operating point.
-        runtime: Library that computes the network, and the precision of the shipped one:
-            `onnxruntime` (8-bit integers; single precision on a GPU), `onnxruntime-fp32` or
-            `openvino`. A file that is named is computed as it is stored.
+        runtime: Library that computes the network: `onnxruntime`, `onnxruntime-int8` (the shipped
+            detector in 8-bit integers, for processors) or `openvino`. A file that is named is
+            computed as it is stored.
 
     Returns:
         The detector, ready to score, from several threads if need be.
@@ -56,7 +56,7 @@ def cached_detector(path: Path | None = None, threads: int = 0) -> Detector:
     return load_detector(path, threads=threads)
 
 
-def shipped_detector(runtime: Runtime = "onnxruntime-fp32") -> Path:
+def shipped_detector(runtime: Runtime = "onnxruntime") -> Path:
     """Return the path of the detector that ships with the package.
 
     Two files hold it, one in single precision and one in 8-bit integers, for processors.
@@ -70,8 +70,7 @@ def shipped_detector(runtime: Runtime = "onnxruntime-fp32") -> Path:
     Raises:
         ModelError: If this build has none.
     """
-    in_8_bits = runtime == "onnxruntime" and computes_on_cpu()
-    name = "meninx-int8.onnx" if in_8_bits else "meninx.onnx"
+    name = "meninx-int8.onnx" if runtime == "onnxruntime-int8" else "meninx.onnx"
     path = Path(str(files("meninx") / "weights" / name))
     if not path.is_file():
         raise ModelError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meninx.errors import ModelError, OptionError
 
 FloatBatch = NDArray[np.float32]
-Runtime = Literal["onnxruntime", "onnxruntime-fp32", "openvino"]
+Runtime = Literal["onnxruntime", "onnxruntime-int8", "openvino"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 # Log level `error`: ONNX Runtime's warnings are about its own optimizer.
 LOG_ERRORS = 3
@@ -70,11 +70,6 @@ def _providers() -> list[str]:
 
     there = onnxruntime.get_available_providers()
     return [name for name in PROVIDERS if name in there]
-
-
-def computes_on_cpu() -> bool:
-    """Return whether ONNX Runtime computes on the processor: its build knows no GPU."""
-    return _providers()[0] == PROVIDERS[-1]
 
 
 class OpenVinoNetwork:
