@@ -153,7 +153,7 @@ def test_a_list_that_breaks_off_ends_the_run_in_one_line(archive, tmp_path):
     (tmp_path / "list.csv").write_bytes(rows.replace(b"c/", bytes(archive) + b"/c/") + b"\xff\n")
     result = run(tmp_path / "list.csv", tmp_path / "out")
     assert result.returncode == 2
-    assert "no readable list (UnicodeDecodeError)" in result.stderr
+    assert "not a readable list (UnicodeDecodeError)" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -243,5 +243,5 @@ def test_a_cluster_of_one_cpu_is_told(archive, tmp_path):
 def test_no_cluster_at_an_address_is_told(archive, tmp_path):
     result = run(archive, tmp_path / "out", "--address", "127.0.0.1:1")
     assert result.returncode == 2
-    assert "no Ray cluster there" in result.stderr
+    assert "no Ray cluster answers there" in result.stderr
     assert "Traceback" not in result.stderr
