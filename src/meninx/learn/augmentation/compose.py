@@ -4,7 +4,7 @@ Public collections differ in scanner, sequence and cropping between pictures wit
 tumor-free ones. The transforms vary all of these, so that only the tumor separates the classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from meninx.learn.augmentation.batch import Batch
 from meninx.learn.augmentation.intensity import (
@@ -28,6 +28,27 @@ from meninx.learn.augmentation.spatial import (
 from meninx.learn.recipe import AugmentationRecipe
 
 Transform = Callable[[Batch], Batch]
+# Keys of a recipe's `[augmentation]` that set each transform.
+RECIPE_KEYS: Mapping[type, tuple[str, ...]] = {
+    RandomStackFlip: (),
+    RandomNeighborDropout: ("stand_in",),
+    RandomAffineWarp: (
+        "rotation", "smallest_scale", "largest_scale", "aspect", "shift", "flip", "quarter_turn",
+        "warp",
+    ),
+    LesionCopyPaste: ("lesion_copy_paste", "negative_patch"),
+    RandomSyntheticLesion: ("synthetic_lesion",),
+    RandomSkullStrip: ("strip",),
+    RandomGamma: ("gamma",),
+    RandomIntensityCurve: ("remap",),
+    RandomInversion: ("invert",),
+    RandomBiasField: ("bias",),
+    RandomBlur: ("blur",),
+    RandomDownsample: ("resolution",),
+    RandomRicianNoise: ("noise",),
+    RandomWindow: ("dimmest", "brightest"),
+    RandomJPEG: ("jpeg",),
+}  # fmt: skip
 
 
 def transforms_of(options: AugmentationRecipe, size: int) -> tuple[Transform, ...]:
