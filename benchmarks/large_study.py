@@ -180,47 +180,49 @@ def viewer_figures(port: int, study_id: str) -> dict[str, Any]:
         person.post("/sign-in", data={"name": "program", "password": PASSWORD})
         clock = Clock()
         page = person.get(f"/studies/{study_id}").raise_for_status().text
-        told: dict[str, Any] = {"viewer: page of the study, s": clock()}
+        figures: dict[str, Any] = {"viewer: page of the study, s": clock()}
         found = re.search(r'id="viewer-data">(.*?)</script>', page, re.DOTALL)
         pane = json.loads(found[1] if found else "{}")["panes"][0]
         files = [pane[name] for name in ("volume", "heat") if pane[name]]
         first = [person.get(name).raise_for_status() for name in files]
-        told["viewer: its first series, s"] = clock()
-        told["viewer: its first series, MB sent"] = (
+        figures["viewer: its first series, s"] = clock()
+        figures["viewer: its first series, MB sent"] = (
             sum(one.num_bytes_downloaded for one in first) / 1e6
         )
-        told["viewer: its first series unpacked, MB"] = sum(len(one.content) for one in first) / 1e6
+        figures["viewer: its first series unpacked, MB"] = (
+            sum(len(one.content) for one in first) / 1e6
+        )
         clock()
         for name, one in zip(files, first, strict=True):
             again = person.get(name, headers={"if-none-match": one.headers["etag"]})
             if again.status_code != 304:
                 raise SystemExit(f"{name}: sent again, status {again.status_code}")
-        told["viewer: again, nothing new, s"] = clock()
-    return told
+        figures["viewer: again, nothing new, s"] = clock()
+    return figures
 
 
 def through_the_api(paths: list[Path], folder: Path) -> dict[str, Any]:
     """Return the figures of an upload as the page does it."""
     key, port = new_server(folder), free_port()
     total = sum(path.stat().st_size for path in paths)
-    told: dict[str, Any] = {"files": len(paths), "MB": total / 1e6}
+    figures: dict[str, Any] = {"files": len(paths), "MB": total / 1e6}
     with running("serve", port, "--data", str(folder)) as server, client_of(port, key) as client:
         clock = Clock()
         upload = client.post("/uploads", json={"title": "large"}).raise_for_status().json()["id"]
         for batch in batches(paths):
             form = [("files", (path.name, path.read_bytes())) for path in batch]
             client.post(f"/uploads/{upload}/files", files=form).raise_for_status()
-        told["API: files sent, s"] = clock()
+        figures["API: files sent, s"] = clock()
         made = client.post(f"/uploads/{upload}/finish").raise_for_status().json()
-        told["API: sorted into a study, s"] = clock()
+        figures["API: sorted into a study, s"] = clock()
         if len(made["studies"]) != 1:
             raise SystemExit(f"{len(made['studies'])} studies")
         study = wait_for_study(client, done=True)
-        told["API: scored, s"] = clock()
+        figures["API: scored, s"] = clock()
         check(study, len(paths))
-        told |= viewer_figures(port, study["id"])
-        told["API: server's memory, MB"] = megabytes(server)
-    return told
+        figures |= viewer_figures(port, study["id"])
+        figures["API: server's memory, MB"] = megabytes(server)
+    return figures
 
 
 def through_the_node(paths: list[Path], folder: Path) -> dict[str, Any]:
@@ -228,7 +230,7 @@ def through_the_node(paths: list[Path], folder: Path) -> dict[str, Any]:
     key, port, node_port = new_server(folder / "web"), free_port(), free_port()
     node = ["--data", str(folder / "node"), "--quiet", str(QUIET)]
     node += ["--worklist", f"http://127.0.0.1:{port}"]
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     with (
         running("serve", port, "--data", str(folder / "web")),
         client_of(port, key) as client,
@@ -239,14 +241,14 @@ def through_the_node(paths: list[Path], folder: Path) -> dict[str, Any]:
             ["storescu", "-aec", "MENINX", "+sd", "127.0.0.1", str(node_port), paths[0].parent],
             check=True,
         )
-        told["node: sent by storescu, s"] = clock()
+        figures["node: sent by storescu, s"] = clock()
         wait_for_study(client, done=False)
-        told["node: judged and handed over, quiet time in it, s"] = clock()
+        figures["node: judged and handed over, quiet time in it, s"] = clock()
         check(wait_for_study(client, done=True), len(paths))
-        told["node: scored for the worklist, s"] = clock()
+        figures["node: scored for the worklist, s"] = clock()
         listed = client.get("/studies").json()["count"]
-        told["node: studies on the worklist"] = listed
-    return told
+        figures["node: studies on the worklist"] = listed
+    return figures
 
 
 def main() -> None:
@@ -255,17 +257,17 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1400)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    told: dict[str, Any] = {"machine": machine(), "load before": os.getloadavg()[0]}
+    figures: dict[str, Any] = {"machine": machine(), "load before": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = write_large_study(folder / "study", options.files)
-        told |= through_the_api(paths, folder / "api")
+        figures |= through_the_api(paths, folder / "api")
         (folder / "through").mkdir()
-        told |= through_the_node(paths, folder / "through")
-    told["load after"] = os.getloadavg()[0]
-    print(json.dumps(told, indent=2))
+        figures |= through_the_node(paths, folder / "through")
+    figures["load after"] = os.getloadavg()[0]
+    print(json.dumps(figures, indent=2))
     if options.json:
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Put a run's detector into the package.
 
 Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
-detector.safetensors to src/meninx/weights and writes their SHA-256 beside them. Measure on that
-fold before. Then measure again: experiments/volumes.py, speed.py and
-figures.py. Run: python release/ship.py RUN MANIFEST --fold N [--format int8]
+detector.safetensors to src/meninx/weights, writes the detector in 8-bit integers beside them, and
+the SHA-256 of all. Measure on that fold before. Then measure again: experiments/volumes.py,
+speed.py and figures.py. Run: python release/ship.py RUN MANIFEST --fold N
 """
 
 import argparse
@@ -19,7 +19,7 @@ from meninx.detect.detector import Detector
 from meninx.detect.model_card import calibration_of, shipped_license
 from meninx.learn.crossvalidation import fit_pictures
 from meninx.learn.export import recalibrate
-from meninx.learn.formats import FORMATS, export
+from meninx.learn.formats import export
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "meninx" / "weights"
 MAX_MB = 25
@@ -35,7 +35,6 @@ def main() -> None:
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--calibration", type=Path, help="of volumes: held_out_people.py wrote it")
     parser.add_argument("--ood_threshold", type=float, help="OOD threshold, if not 1")
-    parser.add_argument("--format", choices=FORMATS, help="of the ONNX file, if not the run's")
     options = parser.parse_args()
     for suffix in (".onnx", ".safetensors"):
         source, target = options.run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"
@@ -52,19 +51,25 @@ def main() -> None:
                     license_text=shipped_license(),
                 )
             calibrate(target, options.manifest, options.fold)
-            if options.format:
-                learned = read_manifest(options.manifest).without_fold(options.fold)
-                step = max(1, len(learned) // PICTURES)
-                print(options.format, export(target, target, options.format, learned[::step]))
         print(f"{target.name}: {megabytes:.1f} MB")
+    write_8_bits(options.manifest, options.fold)
     write_sums()
     card = Detector(WEIGHTS / "meninx.onnx").card
     print(f"{card.name}, {len(card.seen)} files seen, {card.calibration}")
 
 
+def write_8_bits(manifest: Path, fold: int) -> None:
+    """Write the detector in 8-bit integers, calibrated and checked by pictures it learned from."""
+    learned = read_manifest(manifest).without_fold(fold)
+    step = max(1, len(learned) // PICTURES)
+    target = WEIGHTS / "meninx-int8.onnx"
+    change = export(WEIGHTS / "meninx.onnx", target, "int8", learned[::step])
+    print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB, {change}")
+
+
 def write_sums() -> None:
-    """Write the SHA-256 of both files beside them."""
-    lines = [f"{sha256_of(path)}  {path.name}" for path in sorted(WEIGHTS.glob("meninx.*"))]
+    """Write the SHA-256 of all files beside them."""
+    lines = [f"{sha256_of(path)}  {path.name}" for path in sorted(WEIGHTS.glob("meninx*.*"))]
     (WEIGHTS / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="ascii")
 
 

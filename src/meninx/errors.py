@@ -1,4 +1,4 @@
-"""Define every exception that meninx raises on purpose.
+"""All exceptions that meninx raises on purpose.
 
 MeninxError
 ├── InputError            something about a scan; carries a `reason` code for programs
@@ -26,28 +26,28 @@ def printable(text: str) -> str:
     r"""Return a text that any file in UTF-8 takes.
 
     Args:
-        text: Such as a path: names of files need not be text, and Python stands surrogates in for
-            their bytes. Tables and JSON can hold surrogates that stand for no byte.
+        text: Text such as a path: names of files need not be text, and Python has surrogates in
+            place of their bytes. Tables and JSON can hold surrogates that stand for no byte.
 
     Returns:
-        The same; of each byte that is no text its number, such as `M\xfcller.png`, and of other
-        surrogates theirs, such as `\ud83d`.
+        The text with the number of each byte that is no text, such as `M\xfcller.png`, and of each
+        other surrogate, such as `\ud83d`.
     """
     escaped = LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class MeninxError(Exception):
-    """Stand for every error that meninx raises on purpose."""
+    """An error that meninx raises on purpose."""
 
 
 class InputError(MeninxError):
-    """Say that a scan can't be used.
+    """A scan can't be used.
 
     Args:
-        message: What, where, found against expected, what to do next.
-        place: The file or series that it is about, as the user knows it.
-        reason: A stable code for programs, such as `not_mr`; the class's own if none is given.
+        message: Text: what, where, found against expected, what to do next.
+        place: Name of the file or series, as the user knows it.
+        reason: Stable code for programs, such as `not_mr`; the class's own if none is given.
     """
 
     reason = "unusable"
@@ -63,34 +63,34 @@ class InputError(MeninxError):
 
 
 class UnreadableFile(InputError):
-    """Say that a file's bytes are not what they claim to be."""
+    """A file's bytes are not what they claim to be."""
 
     reason = "unreadable"
 
 
 class UnsupportedScan(InputError):
-    """Say that a scan was read but is nothing that the detector may judge."""
+    """A scan was read but is nothing that the detector may judge."""
 
     reason = "unsupported"
 
 
 class GeometryError(InputError):
-    """Say that a series' slices do not form a volume."""
+    """A series' slices do not form a volume."""
 
     reason = "geometry"
 
 
 class LimitExceeded(InputError):
-    """Say that an input is larger than the limits allow."""
+    """An input is larger than the limits allow."""
 
     reason = "limit_exceeded"
 
 
 class SeveralInputErrors(InputError):
-    """Hold the errors of several scans of one folder or archive.
+    """Several scans of one folder or archive can't be used.
 
     Args:
-        errors: At least two errors, in the order in which they were met.
+        errors: Errors, at least two, in the order in which they were raised.
     """
 
     reason = "several"
@@ -102,12 +102,12 @@ class SeveralInputErrors(InputError):
 
 
 class ModelError(MeninxError):
-    """Say that a detector file is damaged or does not fit this version."""
+    """A detector file is damaged or does not fit this version."""
 
 
 class DataError(MeninxError):
-    """Say that a training or test set contradicts itself."""
+    """A training or test set contradicts itself."""
 
 
 class OptionError(MeninxError):
-    """Say that a setting or a recipe is wrong."""
+    """A setting or a recipe is wrong."""

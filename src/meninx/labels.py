@@ -1,16 +1,16 @@
-"""Name the tumor types and their codes."""
+"""The tumor types and their codes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TumorType:
-    """Hold one type of tumor.
+    """A type of tumor.
 
     Args:
-        name: As in manifests and in the public JSON.
-        display: As a reader sees it.
-        snomed: Its SNOMED CT code and that code's own words.
+        name: Name in manifests and in the public JSON.
+        display: Name that a reader sees.
+        snomed: SNOMED CT code and its meaning.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Let no library tell what a header holds."""
+"""Keep values of headers out of warnings and logs."""
 
 import logging
 import sys
@@ -12,9 +12,9 @@ LIBRARIES = ("pydicom", "highdicom", "pynetdicom")
 
 
 def quiet_libraries() -> None:
-    """Keep libraries from telling what headers hold: they warn with values in their text.
+    """Turn off the libraries' warnings, whose texts quote values of headers.
 
-    Of this process; every process of meninx begins with it.
+    It holds for this process; every process of meninx begins with it.
     """
     warnings.simplefilter("ignore")
     for library in LIBRARIES:
@@ -22,21 +22,21 @@ def quiet_libraries() -> None:
 
 
 def log_no_values() -> None:
-    """Keep messages of exceptions out of all logs of this process: they quote what was read.
+    """Keep messages of exceptions out of all logs of this process: they quote files.
 
     For processes that run on their own for a long time, whose logs others keep and read. Kind and
     place of an exception are logged as before.
     """
     quiet_libraries()
     logging.setLogRecordFactory(record_without_message)
-    sys.excepthook = _tell_kind
-    threading.excepthook = lambda told: _tell_kind(
-        told.exc_type, told.exc_value, told.exc_traceback
+    sys.excepthook = _write_kind
+    threading.excepthook = lambda raised: _write_kind(
+        raised.exc_type, raised.exc_value, raised.exc_traceback
     )
 
 
 def record_without_message(*args: Any, **kwargs: Any) -> logging.LogRecord:
-    """Return a record of a log, of an exception with its kind and place alone."""
+    """Return a log record that has of an exception its kind and place alone."""
     record = logging.LogRecord(*args, **kwargs)
     if record.exc_info and record.exc_info[0] is not None:
         kind, _, frames = record.exc_info
@@ -44,7 +44,7 @@ def record_without_message(*args: Any, **kwargs: Any) -> logging.LogRecord:
     return record
 
 
-def _tell_kind(
+def _write_kind(
     kind: type[BaseException], _: BaseException | None, frames: TracebackType | None
 ) -> None:
     sys.stderr.write(_kind_and_place(kind, frames) + "\n")

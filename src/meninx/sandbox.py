@@ -1,7 +1,7 @@
-"""Call functions in a process of its own, with limits of memory and time.
+"""Call functions in a worker process, with limits of memory and time.
 
-What is broken or hostile in a file ends that process at worst. It is kept from call to call:
-loading a detector takes longer than many a series.
+A broken or hostile file ends that process at worst. It is kept from call to call: loading a
+detector takes longer than scoring a series.
 """
 
 import logging
@@ -28,53 +28,53 @@ MAX_CALLS = 2000
 
 
 class Sandbox:
-    """Hold that process.
+    """A worker process with limits of memory and time.
 
     Args:
-        memory_bytes: That it may have.
-        seconds: That a call may take.
+        memory_bytes: Most memory of the process, bytes.
+        seconds: Longest time for a call, s.
     """
 
     def __init__(self, memory_bytes: int, seconds: float) -> None:
         self._memory_bytes, self._seconds = memory_bytes, seconds
         self._pool: ProcessPoolExecutor | None = None
         self._calls = 0
-        # Processes that have done their share, and end once they have done what was begun.
+        # Processes that have done `MAX_CALLS` calls, and end once the last of them is done.
         self._retired: list[BaseProcess] = []
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Call a function over there.
+        """Call a function in the worker process.
 
         Args:
-            function: At the top of a module.
-            *arguments: That can be pickled, as what it returns.
+            function: Function at the top of a module; its result can be pickled.
+            *arguments: Arguments of the function, which can be pickled.
 
         Returns:
-            What it returns.
+            The function's result.
 
         Raises:
-            LimitExceeded: If it takes too long.
-            UnreadableFile: If the process ended, or the function raised what it should not.
-            MeninxError: That the function raised.
+            LimitExceeded: If the call takes too long.
+            UnreadableFile: If the process ended, or the function raised another error.
+            MeninxError: If the function raised it.
         """
         return self.result(self.begin(function, *arguments))
 
     def begin(self, function: Callable[..., Result], *arguments: Any) -> "Future[Result]":
-        """Begin a call over there, after those begun before.
+        """Begin a call in the worker process, after those begun before.
 
         Args:
-            function: As for `call`.
-            *arguments: As for `call`.
+            function: Function at the top of a module; its result can be pickled.
+            *arguments: Arguments of the function, which can be pickled.
 
         Returns:
-            What `result` takes.
+            The begun call, for `result`.
         """
         if self._calls >= MAX_CALLS:
             self._retire()
         self._calls += 1
         try:
             return self._running().submit(function, *arguments)
-        except BrokenProcessPool:  # it ended over a call before, whose result tells of it
+        except BrokenProcessPool:  # an earlier call ended it, whose result reports that
             self.kill()
             return self._running().submit(function, *arguments)
 
@@ -89,7 +89,7 @@ class Sandbox:
         """Let the process end after what was begun; the next call makes a new one.
 
         The executor's own `max_tasks_per_child` hangs where a call waits behind the last one
-        (CPython issue 115634): a good file would be said to take too long.
+        (CPython issue 115634): a good file would fail as too slow.
         """
         self._retired, self._calls = self._processes(), 0
         self.close()
@@ -99,18 +99,18 @@ class Sandbox:
         return [] if self._pool is None else list((self._pool._processes or {}).values())
 
     def result(self, begun: "Future[Result]") -> Result:
-        """Return what a call returns that was begun; of several, the first begun comes first.
+        """Return the result of a call that was begun; several are asked for in their order.
 
         Args:
-            begun: From `begin`.
+            begun: Call, as `begin` returned it.
 
         Returns:
-            What the function returns.
+            The function's result.
 
         Raises:
-            LimitExceeded: As `call` does; calls begun after it end with it, as unreadable.
-            UnreadableFile: Likewise.
-            MeninxError: That the function raised.
+            LimitExceeded: If the call takes too long; calls begun after it end as unreadable.
+            UnreadableFile: If the process ended, or the function raised another error.
+            MeninxError: If the function raised it.
         """
         try:
             return begun.result(self._seconds)
@@ -120,9 +120,9 @@ class Sandbox:
         except MeninxError:
             raise
         except Exception as error:
-            # It ended, or is out of memory: what is left of it is not trusted. No more than the
-            # kind is logged, for a message may hold what a file holds.
-            log.warning("%s in the process apart", type(error).__name__)
+            # It ended, or is out of memory: the process is not trusted any more. Only the kind of
+            # the error is logged, for a message may quote the file.
+            log.warning("%s in the worker process", type(error).__name__)
             self.kill()
             raise UnreadableFile("the files could not be decoded; export them again") from error
 
@@ -133,7 +133,7 @@ class Sandbox:
             self._pool = None
 
     def kill(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process at once, whatever it is doing."""
         for process in (*self._retired, *self._processes()):
             process.kill()
         self._retired, self._calls = [], 0
@@ -150,7 +150,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process with the one that made it: a killed one tells nobody."""
+    """End this process with its parent, which may be killed without a word."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -61,8 +61,8 @@ def test_every_option_reaches_the_node(tmp_path):
         hosts=("127.0.0.1",),
         quiet_seconds=2.5,
         keep_hours=1.0,
-        most_bytes=2**29,
-        most_associations=3,
+        max_bytes=2**29,
+        max_associations=3,
         model=Path("one.onnx").resolve(),
     )
 

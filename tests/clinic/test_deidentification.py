@@ -80,7 +80,7 @@ def keyed(tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["anonymise", *map(str, arguments)])
+    return CliRunner().invoke(app, ["deidentify", *map(str, arguments)])
 
 
 def test_forty_identifiers_are_gone_and_the_scan_is_the_same(tmp_path, sick, keyed):

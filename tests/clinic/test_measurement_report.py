@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from meninx.clinic.measurement_report import Measured, measurement_report
-from meninx.clinic.origin import Headers
+from meninx.clinic.result_context import Headers
 from meninx.clinic.source_series import SourceSeries, source_series
 from meninx.detect.findings import Findings
 from meninx.errors import UnreadableFile

@@ -179,13 +179,13 @@ def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkey
 
 
 def test_a_full_inbox_says_so(tmp_path):
-    inbox = Inbox(tmp_path, most_bytes=100)
+    inbox = Inbox(tmp_path, max_bytes=100)
     for _ in range(3):  # the same again takes no more room
         inbox.add("1.2", "1.2.3", b"x" * 40)
     with pytest.raises(LimitExceeded, match="full"):
         inbox.add("1.2", "1.2.4", b"x" * 61)
     inbox.close()
-    again = Inbox(tmp_path, most_bytes=100)
+    again = Inbox(tmp_path, max_bytes=100)
     assert again.balance()["instances"] == 1
     assert again.find("1.2.3").read_bytes() == b"x" * 40
     assert again.find("1.2.4") is None
@@ -194,7 +194,7 @@ def test_a_full_inbox_says_so(tmp_path):
 
 
 def test_finished_studies_are_forgotten_and_unfinished_ones_are_not(tmp_path):
-    inbox = Inbox(tmp_path, most_bytes=1000)
+    inbox = Inbox(tmp_path, max_bytes=1000)
     for study, instance in (("1.2", "1.2.1"), ("1.3", "1.3.1"), ("1.4", "1.4.1")):
         inbox.add(study, instance, b"x" * 10)
     done, extended, waiting = (inbox.path_of(uid, "").parent.parent.name

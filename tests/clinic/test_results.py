@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from meninx.clinic.origin import Headers
+from meninx.clinic.result_context import Headers
 from meninx.clinic.results import write_results
 from meninx.clinic.structured_report import structured_report
 from meninx.detect.detector import score_path
@@ -188,8 +188,8 @@ def test_the_report_names_types_only_where_they_were_measured(
     findings = replace(findings, sequence=sequence, decision=decision)
     bundle = bundle_of(detector, read, findings)
     bundle.check = HeatmapCheck(contrast=0.9, drop=5.0)
-    origin = Headers(tmp_path / "in").origin_of(findings, read.identity.instance_uids, "1")
-    report = structured_report(origin, bundle)
+    context = Headers(tmp_path / "in").context_of(findings, read.identity.instance_uids, "1")
+    report = structured_report(context, bundle)
     texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
     named = [f"type {name}, if there is a tumor" in texts for name in TYPE_NAMES]
     assert sum(named) == types

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def test_all_faults_of_a_row_and_of_its_folds_are_named_at_once(tmp_path):
     for part in ("tumor is 'maybe'", "tumor_type is 'gliom'", "id a appears twice",
                  "gone.png does not exist", "group g1 lies in the folds 1 and 2"):  # fmt: skip
         assert part in message
+
+
+def test_names_of_files_need_not_be_text(tmp_path):
+    write(tmp_path, GOOD)
+    pictures = read_manifest(tmp_path).pictures
+    path = pictures[0].picture.rename(tmp_path / os.fsdecode(b"M\xfcller.png"))
+    write_manifest([replace(pictures[0], picture=path, mask=path)], tmp_path / "bytes.csv")
+    (picture,) = read_manifest(tmp_path / "bytes.csv").pictures
+    assert (picture.picture.name, picture.picture.exists()) == (path.name, True)
 
 
 def test_folds_that_went_through_a_data_frame_are_whole_numbers(tmp_path):

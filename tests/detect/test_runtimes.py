@@ -1,10 +1,12 @@
+import dataclasses
 import json
 import subprocess
 import sys
 
 import pytest
 
-from meninx.detect.loading import load_detector
+from meninx.detect import runtimes
+from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import OptionError
 from meninx.synthesis.writing import write_dicom
 
@@ -39,7 +41,7 @@ def test_openvino_says_what_onnx_runtime_says(series):
     """Single precision by name: by itself OpenVINO would take bfloat16 where a processor has it."""
     known, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
-        for runtime in ("onnxruntime", "openvino")
+        for runtime in ("onnxruntime-fp32", "openvino")
     )
     assert found["decision"] == known["decision"]
     assert found["probability"] == pytest.approx(known["probability"], abs=1e-4)
@@ -50,7 +52,9 @@ def test_openvino_says_what_onnx_runtime_says(series):
 
 def test_threads_may_share_it(series):
     (probability,) = map(float, run("-c", SHARED, series).split())
-    known = json.loads(run("-m", "meninx", "predict", "--json", series))["probability"]
+    known = json.loads(
+        run("-m", "meninx", "predict", "--json", series, "--runtime", "onnxruntime-fp32")
+    )["probability"]
     assert probability == pytest.approx(known, abs=1e-4)
 
 
@@ -58,3 +62,30 @@ def test_a_missing_runtime_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(OptionError, match=r"meninx\[openvino\]"):
         load_detector(runtime="openvino")
+
+
+@pytest.mark.parametrize("study", ["sick", "healthy"])
+def test_the_shipped_detector_answers_alike_in_8_bits(study, request):
+    """Mean change of a slice's probability on held-out pictures: docs/speed.md."""
+    scan = request.getfixturevalue(study).scan
+    plain, rounded = load_detector(runtime="onnxruntime-fp32"), load_detector()
+    assert plain.model["sha256"] != rounded.model["sha256"]
+    known, found = plain.score(scan), rounded.score(scan)
+    assert found.probability == pytest.approx(known.probability, abs=0.05)
+    changes = [
+        abs(one.probability - same.probability)
+        for one, same in zip(found.slices, known.slices, strict=True)
+    ]
+    assert sum(changes) / len(changes) < 0.01
+
+
+def test_both_files_of_the_shipped_detector_have_one_card():
+    plain, rounded = load_detector(runtime="onnxruntime-fp32").card, load_detector().card
+    assert rounded.ood_threshold == pytest.approx(plain.ood_threshold, rel=0.1)
+    assert dataclasses.replace(rounded, ood_threshold=plain.ood_threshold) == plain
+
+
+def test_a_gpu_takes_single_precision(monkeypatch):
+    assert shipped_detector("onnxruntime").name == "meninx-int8.onnx"
+    monkeypatch.setattr(runtimes, "_providers", lambda: list(runtimes.PROVIDERS))
+    assert shipped_detector("onnxruntime").name == "meninx.onnx"

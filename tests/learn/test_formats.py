@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -25,8 +27,11 @@ def test_a_format_keeps_the_answers(wanted, pictures, tmp_path):
     change = export(shipped_detector(), path, wanted, pictures)
     assert change.slices == 8
     assert change.mean <= {"fp32": 1e-6, "fp16": 0.005, "int8": 0.02}[wanted]
-    first, second = load_detector(), Detector(path)
-    assert second.card == first.card
+    first, second = load_detector(runtime="onnxruntime-fp32"), Detector(path)
+    # Rounding noise raises OOD scores, so int8 has a threshold of its own.
+    assert second.card.ood_threshold == pytest.approx(first.card.ood_threshold, rel=0.1)
+    threshold = first.card.ood_threshold
+    assert dataclasses.replace(second.card, ood_threshold=threshold) == first.card
     (scan,) = read_scans(pictures[0].picture)
     both = first.score(scan), second.score(scan)
     assert both[0].probability == pytest.approx(both[1].probability, abs=0.06)

@@ -10,10 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import RSAKey
+from joserfc.jwk import OctKey, RSAKey
 
 from meninx.web.database import User
-from meninx.web.oidc import provider
 from meninx.web.settings import Settings
 from tests.web.conftest import Server
 
@@ -24,6 +23,9 @@ class Provider(BaseHTTPRequestHandler):
     key = RSAKey.generate_key(2048, {"kid": "1"})
     asked: dict[str, dict[str, str]] = {}
     claims: dict[str, object] = {}
+    metadata: dict[str, object] = {}
+    header: dict[str, str] = {"alg": "RS256", "kid": "1"}
+    signer: object = key
 
     @property
     def issuer(self):
@@ -42,7 +44,7 @@ class Provider(BaseHTTPRequestHandler):
         if self.path.endswith("openid-configuration"):
             self.tell({"issuer": self.issuer, "authorization_endpoint": f"{self.issuer}/go",
                        "token_endpoint": f"{self.issuer}/token",
-                       "jwks_uri": f"{self.issuer}/keys"})  # fmt: skip
+                       "jwks_uri": f"{self.issuer}/keys"} | self.metadata)  # fmt: skip
         elif self.path == "/keys":
             self.tell({"keys": [self.key.as_dict(private=False)]})
 
@@ -55,24 +57,31 @@ class Provider(BaseHTTPRequestHandler):
             self.tell({"error": "invalid_grant"}, 400)
             return
         claims = {"iss": self.issuer, "aud": "meninx", "sub": "77", "exp": int(time.time()) + 60,
-                  "nonce": begun["nonce"], "preferred_username": "rene"} | self.claims  # fmt: skip
-        token = jwt.encode({"alg": "RS256", "kid": "1"}, claims, self.key)
+                  "iat": int(time.time()), "nonce": begun["nonce"],
+                  "preferred_username": "rene"} | self.claims  # fmt: skip
+        token = jwt.encode(self.header, claims, self.signer, algorithms=[self.header["alg"]])
         self.tell({"access_token": "x", "token_type": "Bearer", "id_token": token})
 
 
-@pytest.fixture
-def there(tmp_path):
-    provider.cache_clear()
-    Provider.claims = {}
-    with ThreadingHTTPServer(("127.0.0.1", 0), Provider) as running:
-        thread = threading.Thread(target=running.serve_forever)
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Provider) as provider:
+        thread = threading.Thread(target=provider.serve_forever)
         thread.start()
-        issuer = f"http://127.0.0.1:{running.server_port}"
-        yield Server(
-            Settings(data=tmp_path, oidc_issuer=issuer, oidc_client="meninx", oidc_secret="s")
-        )
-        running.shutdown()
+        issuer = f"http://127.0.0.1:{provider.server_port}"
+        data = tmp_path_factory.mktemp("oidc")
+        yield Server(Settings(data=data, oidc_issuer=issuer, oidc_client="meninx", oidc_secret="s"))
+        provider.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def there(running):
+    """Return a server that has not asked its provider yet, and an honest provider."""
+    Provider.claims, Provider.metadata = {}, {}
+    Provider.header, Provider.signer = {"alg": "RS256", "kid": "1"}, Provider.key
+    running.app.state.provider.server_metadata.clear()
+    return running
 
 
 def go(client):
@@ -103,14 +112,95 @@ def test_people_of_the_provider_become_readers_and_stay_themselves(there):
 
 @pytest.mark.parametrize(
     "claims",
-    [{"nonce": "other"}, {"aud": "other"}, {"iss": "http://other"}, {"exp": 1}, {"sub": ""}],
-)
+    [{"nonce": "other"}, {"nonce": None}, {"aud": "other"}, {"aud": ["meninx", "other"]},
+     {"azp": "other"}, {"iss": "http://other"}, {"exp": 1}, {"exp": None}, {"sub": ""}],
+)  # fmt: skip
 def test_a_token_that_does_not_hold_opens_nothing(there, claims):
     client = there.client()
     back = go(client)
     Provider.claims = claims
     assert client.get("/oidc/back", params=back).status_code == 400
     assert client.get("/").url.path == "/sign-in"
+
+
+@pytest.mark.parametrize(
+    ("header", "signer"),
+    [
+        ({"alg": "none"}, None),
+        ({"alg": "HS256", "kid": "1"}, OctKey.import_key("s" * 32)),
+        ({"alg": "RS256", "kid": "1"}, RSAKey.generate_key(2048, {"kid": "1"})),
+        ({"alg": "RS256", "kid": "2"}, RSAKey.generate_key(2048, {"kid": "2"})),
+    ],
+    ids=["none", "shared secret", "another's key", "unknown key"],
+)
+def test_a_token_that_the_provider_did_not_sign_opens_nothing(there, header, signer):
+    client = there.client()
+    # Even where the provider says that it might.
+    Provider.metadata = {"id_token_signing_alg_values_supported": ["none", "HS256", "RS256"]}
+    back = go(client)
+    Provider.header, Provider.signer = header, signer
+    assert client.get("/oidc/back", params=back).status_code == 400
+    assert client.get("/").url.path == "/sign-in"
+
+
+def test_keys_that_the_provider_changed_are_asked_for_again(there, monkeypatch):
+    client = there.client()
+    assert client.get("/oidc/back", params=go(client)).status_code == 200
+    key = RSAKey.generate_key(2048, {"kid": "2"})
+    monkeypatch.setattr(Provider, "key", key)
+    Provider.header, Provider.signer = {"alg": "RS256", "kid": "2"}, key
+    assert client.get("/oidc/back", params=go(client)).status_code == 200
+
+
+def test_a_provider_that_calls_itself_otherwise_is_not_trusted(there):
+    Provider.metadata = {"issuer": "http://other"}
+    client = there.client()
+    answer = client.get("/oidc", follow_redirects=False)
+    assert answer.status_code == 400
+    assert "calls itself" in answer.text
+    Provider.metadata = {}
+    go(client)
+
+
+def test_a_provider_that_does_not_answer_is_said_to(there, monkeypatch):
+    # Nothing listens there: the port is reserved.
+    monkeypatch.setattr(there.app.state.provider, "_server_metadata_url", "http://127.0.0.1:9")
+    answer = there.client().get("/oidc", follow_redirects=False)
+    assert answer.status_code == 400
+    assert "does not answer; use a password" in answer.text
+
+
+def test_the_cookie_of_the_way_there_is_no_session(there, monkeypatch):
+    client = there.client()
+    answer = client.get("/oidc", follow_redirects=False)
+    cookie = answer.headers["set-cookie"].lower()
+    for part in ("meninx-oidc=", "path=/oidc;", "max-age=600", "httponly", "samesite=lax"):
+        assert part in cookie
+    assert client.get("/").url.path == "/sign-in"
+    # Signed: one letter less, or one too many, and it says nothing.
+    asked = {k: v[0] for k, v in parse_qs(urlsplit(answer.headers["location"]).query).items()}
+    Provider.asked["code-1"] = asked
+    back = {"state": asked["state"], "code": "code-1"}
+    value = client.cookies["meninx-oidc"]
+    payload, _, signature = value.partition(".")
+    for forged in (value[:-1], f"{payload}A.{signature}", payload, "null"):
+        other = there.client()
+        other.cookies.set("meninx-oidc", forged, path="/oidc")
+        assert other.get("/oidc/back", params=back).status_code == 400
+    # And short-lived.
+    later = time.time() + 601
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: later)
+    assert client.get("/oidc/back", params=back).status_code == 400
+
+
+def test_the_way_back_is_gone_once(there):
+    client = there.client()
+    back = go(client)
+    value = client.cookies["meninx-oidc"]
+    assert client.get("/oidc/back", params=back).status_code == 200
+    assert "meninx-oidc" not in client.cookies
+    assert value
+    assert there.client().get("/oidc/back", params=back).status_code == 400
 
 
 def test_nobody_comes_back_who_did_not_go(there):

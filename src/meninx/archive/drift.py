@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import fisher_exact, kstwobign
 
 from meninx.archive.tally import DIMENSIONS, KINDS, Counts, RowCounts, Tally, binned
 from meninx.detect.calibration import Calibration, Calibrator
+from meninx.scan.geometry import Float64Array
 
 # Fewer scans than this say too little.
 MIN_SCANS = 20
@@ -17,7 +17,6 @@ ALPHA = 0.01
 # A significant difference that is smaller than this does not matter: share of refusals, 0..1, and
 # distance between distributions, 0..1.
 MIN_SHARE, MIN_DISTANCE = 0.02, 0.1
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -192,5 +191,5 @@ def _moved_share(
     return f"{share:.1%}", f"{usual:.1%}"
 
 
-def _cumulated(counts: Counts) -> Floats:
+def _cumulated(counts: Counts) -> Float64Array:
     return np.asarray(np.cumsum(counts) / max(counts.sum(), 1), dtype=np.float64)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """Counts of an archive's files and of what became of them.
 
     Args:
@@ -54,8 +54,8 @@ class Progress:
 
 
 def score_archive(
-    options: Options, table: Table, report: Callable[[Progress], None], stop: threading.Event
-) -> Progress:
+    options: Options, table: Table, report: Callable[[RunProgress], None], stop: threading.Event
+) -> RunProgress:
     """Score what is not done yet of an archive.
 
     Args:
@@ -67,7 +67,7 @@ def score_archive(
     Returns:
         The counts at the end.
     """
-    progress = Progress()
+    progress = RunProgress()
     counting = (options.source, table.done(), progress, stop)
     threading.Thread(target=_count, args=counting, daemon=True).start()
     fruitless = 0
@@ -86,7 +86,7 @@ def score_archive(
 
 
 def _pass(
-    options: Options, table: Table, progress: Progress, report: Callable[[Progress], None],
+    options: Options, table: Table, progress: RunProgress, report: Callable[[RunProgress], None],
     stop: threading.Event,
 ) -> bool:  # fmt: skip
     """Go through the archive once, and keep what comes back.
@@ -159,7 +159,7 @@ def _feed(options: Options, done: Done, channel: Channel, scratch: str) -> None:
         machine.feed(options, done, channel, scratch)
 
 
-def _keep(units: list[UnitResult], table: Table, progress: Progress) -> None:
+def _keep(units: list[UnitResult], table: Table, progress: RunProgress) -> None:
     reached = [unit for unit in units if not unit["unreached"]]
     progress.rows += table.add(reached)
     progress.units += len(reached)
@@ -167,7 +167,7 @@ def _keep(units: list[UnitResult], table: Table, progress: Progress) -> None:
     progress.files += sum(unit["files"] for unit in reached)
 
 
-def _count(source: str, done: Done, progress: Progress, stop: threading.Event) -> None:
+def _count(source: str, done: Done, progress: RunProgress, stop: threading.Event) -> None:
     """Count the archive's files, so that the time left can be shown."""
     with suppress(Exception):  # scoring reports what is out of reach
         store = open_store(source)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from meninx.archive.drift import MIN_SCANS, DriftWarning, Reference, warnings_of
-from meninx.archive.run import Progress
+from meninx.archive.run import RunProgress
 from meninx.archive.table import Table
 from meninx.archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, RowCounts, Tally
 from meninx.assess.intervals import wilson
@@ -39,7 +39,7 @@ class Summary:
 
     tally: Tally
     counts: dict[str, int]
-    progress: Progress
+    progress: RunProgress
     seconds: float
     warnings: list[DriftWarning]
     folder: Path
@@ -92,7 +92,7 @@ class Summary:
         }  # fmt: skip
 
 
-def write_pages(table: Table, detector: Detector, progress: Progress, seconds: float) -> Summary:
+def write_pages(table: Table, detector: Detector, progress: RunProgress, seconds: float) -> Summary:
     """Write the pages beside the table.
 
     Args:

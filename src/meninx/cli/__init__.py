@@ -15,12 +15,14 @@ from meninx.quiet import quiet_libraries
 VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
          "phantom", "export", "bench", "serve", "worker",
          "reset-password", "verify-opinions",
-         "receive", "send", "fetch-study", "anonymise", "score-archive")  # fmt: skip
+         "receive", "send", "fetch-study", "deidentify", "score-archive")  # fmt: skip
+# Former names of verbs, which go on for one version with a warning.
+ALIASES = {"anonymise": "deidentify"}  # a retired word
 WRONG_USAGE = 2
 
 
 class Verbs(TyperGroup):
-    """Find each verb's module by its name, so that none is imported in vain."""
+    """The group of all verbs, each imported when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Return all verbs."""
@@ -28,11 +30,18 @@ class Verbs(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """Return the command of one verb; None for an unknown one."""
-        if cmd_name not in VERBS:
+        verb = ALIASES.get(cmd_name, cmd_name)
+        if verb not in VERBS:
             return None
-        module = import_module(f"meninx.cli.{cmd_name.replace('-', '_')}")
+        if verb != cmd_name:
+            typer.echo(
+                f"meninx: `{cmd_name}` is now called `{verb}`; the former name ends with the next "
+                "version",
+                err=True,
+            )
+        module = import_module(f"meninx.cli.{verb.replace('-', '_')}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name)(getattr(module, cmd_name.replace("-", "_")))
+        app.command(verb)(getattr(module, verb.replace("-", "_")))
         return typer.main.get_command(app)
 
 

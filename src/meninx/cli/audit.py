@@ -24,14 +24,14 @@ def audit(
         ),
     ],
     output: Annotated[
-        Path, typer.Option(help="The page that shows the copies side by side.")
+        Path, typer.Option(help="Page to write, with the copies side by side.")
     ] = Path("audit.html"),
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output, no table.")
     ] = False,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
 ) -> None:
-    """Find what would flatter a detector: copies, leaks between splits, shortcuts to the label.
+    """Find what makes figures too good: copies, leaks between splits, shortcuts to the label.
 
     Copies are found mirrored, turned, brightened, resized, cropped or saved again. The shortcut
     probe tells tumor from no tumor without looking at the brain. Needs the extra `evidence`.

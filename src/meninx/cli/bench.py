@@ -39,17 +39,18 @@ def bench(
     if output is not None:
         with needs_extra("evidence"):
             from meninx.assess.plots import plot_times
-    told = _measured(model, runs, pictures)
+    report = _measured(model, runs, pictures)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "bench.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (output / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         plot_times(
-            {name: _steps(figures) for name, figures in told["runtimes"].items()}, output / "bench"
+            {name: _steps(figures) for name, figures in report["runtimes"].items()},
+            output / "bench",
         )
     if as_json:
-        typer.echo(json.dumps(told, allow_nan=False))
+        typer.echo(json.dumps(report, allow_nan=False))
     else:
-        _print(told)
+        _print(report)
 
 
 def _steps(figures: dict[str, Any]) -> dict[str, float]:
@@ -62,13 +63,13 @@ def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
     from meninx.cli.progress import progress_of
     from meninx.detect.loading import load_detector
 
-    there = [name for name in RUNTIMES if find_spec(name) is not None]
-    total = 3 + len(there)
+    installed = [name for name in RUNTIMES if find_spec(name.partition("-")[0])]
+    total = 3 + len(installed)
     with tempfile.TemporaryDirectory() as folder, progress_of() as progress:
         progress("writing synthetic scans", 0, total)
         inputs = speed.make_inputs(Path(folder), pictures)
         found = {}
-        for done, name in enumerate(there, start=1):
+        for done, name in enumerate(installed, start=1):
             progress(f"timing {name}", done, total)
             found[name] = _of_runtime(name, model, inputs, runs)
         progress("timing a cold start", total - 2, total)
@@ -121,39 +122,41 @@ def _eager_resnet18(runs: int) -> dict[str, float] | None:
     return _both(time_eager_resnet18(runs))
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "median", "95th percentile"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for row in rows_of(told):
+    for row in rows_of(report):
         table.add_row(*row)
     console = Console()
-    console.print(told["machine"])
+    console.print(report["machine"])
     console.print(table)
 
 
-def rows_of(told: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the table's rows: what, median, 95th percentile.
+def rows_of(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the table's rows: measurement, median, 95th percentile.
 
     Args:
-        told: As `--json` writes it.
+        report: Figures as `--json` writes them.
 
     Returns:
-        Texts; empty where a figure has no spread.
+        Texts of each row; empty where a figure has no spread.
     """
     rows = []
-    for runtime, figures in told["runtimes"].items():
+    for runtime, figures in report["runtimes"].items():
         for name, value in figures.items():
             if isinstance(value, dict):
                 rows += [(f"{runtime}: one picture, {step}, ms", *_texts(spread))
                          for step, spread in value.items()]  # fmt: skip
             else:
                 rows.append((f"{runtime}: {name}", f"{value:.2f}", ""))
-    rows.append(("cold command, one picture, s", f"{told['cold command, one picture, s']:.2f}", ""))
-    eager = told["ResNet-18 of torchvision, eager, network alone, ms"]
+    rows.append(
+        ("cold command, one picture, s", f"{report['cold command, one picture, s']:.2f}", "")
+    )
+    eager = report["ResNet-18 of torchvision, eager, network alone, ms"]
     if eager:
         rows.append(("ResNet-18 of torchvision, eager, network alone, ms", *_texts(eager)))
     return rows

@@ -31,13 +31,13 @@ def crossvalidate(
     ],
     recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file.")] = "seed",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the recipe's.", show_default=False)
+        int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.", show_default=False)
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder; by default runs/cv-RECIPE-DATE. Finished folds in it are taken as they "
-            "are, an unfinished one goes on.",
+            help="Run folder; by default runs/cv-RECIPE-DATE. Finished folds in it are kept, an "
+            "unfinished one goes on.",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,12 @@ def crossvalidate(
         ),
     ] = None,
     heads: Annotated[
-        list[Path] | None, typer.Option(help="As for `meninx train`.", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            help="A tumor-free head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
+            "simulates others from; give it once for each.",
+            show_default=False,
+        ),
     ] = None,
     merge: Annotated[
         bool,
@@ -64,11 +69,11 @@ def crossvalidate(
     split: Annotated[SplitOption, SPLIT_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
 ) -> None:
-    """Train one detector a fold and pool what each says of the fold that it never saw.
+    """Train one detector a fold and pool the answers of each on the fold that it never saw.
 
     For each fold the next one chooses the epoch and calibrates; the others are learned from. With a
     recipe whose validation_fold is 0 all others are learned from, and each fold's detector is
-    calibrated by what the others say out of fold. Needs the extra `train`.
+    calibrated by the others' answers out of fold. Needs the extra `train`.
     """
     from dataclasses import replace
 
@@ -92,18 +97,21 @@ def crossvalidate(
     log_to(folder / "training.log", first=True)
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
     if merge and (weights is None or chosen.training.validation_fold):
-        raise OptionError("--merge needs --weights and a recipe with validation_fold = 0")
+        raise OptionError(
+            "--merge needs --weights and a recipe with validation_fold = 0, so that all folds "
+            "begin alike; add them, or leave --merge out"
+        )
     given = tuple(heads or ())
     files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
     with progress_of() as progress:
         cases = score_out_of_fold(manifest, files, progress, cores())
     if not chosen.training.validation_fold:
-        scale = calibrate_out_of_fold(cases, files)
+        calibrator = calibrate_out_of_fold(cases, files)
         with progress_of() as progress:
             cases = score_out_of_fold(manifest, files, progress, cores())
         if merge:
             runs = [file.parent for file in files.values()]
-            merge_runs(manifest, chosen, runs, folder, scale, given)
+            merge_runs(manifest, chosen, runs, folder, calibrator, given)
     loaded = [load_detector(file, threads=1) for file in files.values()]
     detectors = {detector.model["sha256"]: detector for detector in loaded}
     models = [detector.model for detector in detectors.values()]

@@ -1,4 +1,4 @@
-"""Hold the options that all verbs share which read labeled data."""
+"""Options of the verbs that read labeled data."""
 
 import os
 import sys
@@ -20,8 +20,8 @@ LabelOption: TypeAlias = list[str] | None
 LABEL_OPTION = typer.Option(
     "--label",
     metavar="NAME=LABEL",
-    help="What folders of that name hold: none, unknown, glioma, meningioma, pituitary, or "
-    "out to leave them out; again for each name that does not say it.",
+    help="Label of the folders of that name: none, unknown, glioma, meningioma, pituitary, or "
+    "out to leave them out; again for each name that gives no label itself.",
     show_default=False,
 )
 ALLOW_LEAKS_OPTION = typer.Option(
@@ -33,11 +33,11 @@ SplitOption: TypeAlias = str | None
 SPLIT_OPTION = typer.Option(
     "--split",
     help="What becomes of the collection's own split (Training and Testing, or a column `fold`). "
-    "keep: its test half is fold 1, which is left out; mend: likewise, but what lies in both "
-    "halves is moved whole to one; redo: all of it gets new folds that share nothing.",
+    "keep: its test half is fold 1, which is left out; mend: likewise, but groups that lie in both "
+    "halves are moved to one; redo: everything gets new folds that share nothing.",
     show_default=False,
 )
-# What the options' words are called in the data room; its own words are taken, too.
+# The data room's words for those of the option; its own words are accepted, too.
 SPLIT_WORDS: "dict[str, Split]" = {
     "keep": "given", "mend": "mended", "redo": "grouped", "random": "random",
     "given": "given", "mended": "mended", "grouped": "grouped",
@@ -53,7 +53,7 @@ def parse_labels(options: LabelOption) -> dict[str, str]:
     """Return the labels of `--label NAME=LABEL`.
 
     Args:
-        options: As typed.
+        options: Values of the options, as typed.
 
     Returns:
         Labels by folder name.
@@ -65,16 +65,16 @@ def parse_labels(options: LabelOption) -> dict[str, str]:
     for option in options or ():
         name, equals, label = option.partition("=")
         if not equals:
-            raise OptionError(f"--label {option}: expected NAME=LABEL")
+            raise OptionError(f"--label {option}: expected NAME=LABEL, such as healthy=none")
         labels[name] = label
     return labels
 
 
 def parse_split(option: SplitOption) -> "Split | None":
-    """Return what `--split` means.
+    """Return the meaning of `--split`.
 
     Args:
-        option: As typed; None where it was left out.
+        option: Value of the option, as typed; None where it was left out.
 
     Returns:
         The data room's word for it.
@@ -90,7 +90,7 @@ def parse_split(option: SplitOption) -> "Split | None":
 
 
 def is_dialog() -> bool:
-    """Return whether somebody sits there who can be asked."""
+    """Return whether there is a terminal on which questions can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -98,9 +98,9 @@ def asked(question: str, words: Sequence[str], default: str | None = None) -> st
     """Ask on the terminal until one of some words is answered.
 
     Args:
-        question: In words.
-        words: To choose from.
-        default: The word for an empty answer; None for none.
+        question: Text of the question.
+        words: Words to choose from.
+        default: Word for an empty answer; None for none.
 
     Returns:
         One of the words.
@@ -112,15 +112,15 @@ def asked(question: str, words: Sequence[str], default: str | None = None) -> st
 
 
 def split_chooser(option: SplitOption, *, matters: bool = True) -> "ChooseSplit":
-    """Return a function that says what was understood of a data set, and how it is split.
+    """Return a function that shows how a data set was understood, and chooses its split.
 
     Args:
-        option: `--split` as typed. Without it, somebody at a terminal is asked where a collection
-            has a split of its own; else it gets new folds, and that is said.
-        matters: Whether anything hangs on the folds.
+        option: Value of `--split`, as typed. Without it, a question is asked on a terminal where a
+            collection has a split of its own; elsewhere it gets new folds, with a message.
+        matters: Whether the folds are used.
 
     Returns:
-        For `prepare`.
+        Function that `prepare` takes.
     """
     wanted = parse_split(option)
 
@@ -137,11 +137,12 @@ def split_chooser(option: SplitOption, *, matters: bool = True) -> "ChooseSplit"
             return "grouped"
         if is_dialog():
             question = (
-                "keep that split, mend it (what lies in both halves is moved to one), or redo it"
+                "keep that split, mend it (groups that lie in both halves are moved to one), or "
+                "redo it"
             )
             return SPLIT_WORDS[asked(question, ("keep", "mend", "redo"), default="redo")]
         typer.echo(
-            "that split is not kept: all of it gets new folds that share nothing (--split redo); "
+            "that split is not kept: everything gets new folds that share nothing (--split redo); "
             "--split keep or --split mend hold its test half out as fold 1",
             err=True,
         )
@@ -154,17 +155,18 @@ Result = TypeVar("Result")
 
 
 def with_labels_asked(label: LabelOption, read: Callable[[dict[str, str]], Result]) -> Result:
-    """Read data, and ask what folders hold whose names do not say it.
+    """Read data, and ask for the labels of folders whose names give none.
 
     Args:
-        label: Options `--label`.
-        read: Reads the data by the labels of folders; called again after each round of questions.
+        label: Values of the options `--label`.
+        read: Function that reads the data by the labels of folders; called again after each round
+            of questions.
 
     Returns:
-        What was read.
+        The data.
 
     Raises:
-        DataError: If nobody is there to be asked: it names the option to set.
+        DataError: If there is no terminal to ask on; it names the option to set.
     """
     from meninx.data.folders import SilentFolders
     from meninx.data.items import LEFT_OUT
@@ -179,7 +181,7 @@ def with_labels_asked(label: LabelOption, read: Callable[[dict[str, str]], Resul
                 raise
             for name in error.folders:
                 words = ("none", "unknown", *TYPE_NAMES, LEFT_OUT)
-                labels[name] = asked(f"what do folders named {name} hold", words)
+                labels[name] = asked(f"what is in folders named {name}", words)
 
 
 def load_manifest(
@@ -191,15 +193,15 @@ def load_manifest(
     allow_leaks: bool,
     split_matters: bool = True,
 ) -> "Manifest":
-    """Read a manifest or make one, and say what was found.
+    """Read a manifest or make one, and show what was found.
 
     Args:
-        data: As the user named it.
-        folder: Where a new manifest is written.
-        label: Options `--label`.
-        split: `--split` as typed.
-        allow_leaks: Accept folds that share a slice or a person.
-        split_matters: Whether anything hangs on the folds.
+        data: Path of the data, as the user named it.
+        folder: Folder for a new manifest.
+        label: Values of the options `--label`.
+        split: Value of `--split`, as typed.
+        allow_leaks: Whether to accept folds that share a slice or a person.
+        split_matters: Whether the folds are used.
 
     Returns:
         The manifest.
@@ -221,15 +223,15 @@ def load_manifest(
 
 
 def describe(manifest: "Manifest") -> str:
-    """Return a line on what a manifest holds."""
+    """Return a line about a manifest: pictures, groups, folds, labels and leaks."""
     pictures = manifest.pictures
     counts: dict[str, int] = {}
     for picture in pictures:
         counts[picture.label] = counts.get(picture.label, 0) + 1
     words = {"none": "no tumor", "unknown": "tumor"}
-    told = ", ".join(f"{count} {words.get(name, name)}" for name, count in sorted(counts.items()))
+    labels = ", ".join(f"{count} {words.get(name, name)}" for name, count in sorted(counts.items()))
     groups = len({picture.group for picture in pictures})
-    line = f"{len(pictures)} pictures in {groups} groups and {len(manifest.folds)} folds: {told}"
+    line = f"{len(pictures)} pictures in {groups} groups and {len(manifest.folds)} folds: {labels}"
     if manifest.leaks:
         line += f"\nLEAKING: {len(manifest.leaks)} slices or persons lie in several folds"
     return line

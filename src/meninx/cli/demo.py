@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from meninx.synthesis.phantom_studies import PhantomStudy
 
 # Demonstration people; training and calibration use seeds from a million on.
-SICK, HEALTHY, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
+TUMOR, TUMOR_FREE, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
 
 
 def demo(
@@ -57,10 +57,10 @@ def make_scans(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     axial = grid_of("axial", (144, 176, 20), (1.4, 1.35, 7.0))
     sagittal = grid_of("sagittal", (176, 160, 18), (1.35, 1.4, 7.0))
-    sick = make_study("dicom-with-tumor", SICK, "glioma", "T1c", "axial", axial)
-    write_dicom(sick.scan, folder / sick.name, SICK)
-    healthy = make_study("dicom-healthy", HEALTHY, None, "T2", "axial", axial)
-    write_dicom(healthy.scan, folder / healthy.name, HEALTHY)
+    tumor = make_study("dicom-with-tumor", TUMOR, "glioma", "T1c", "axial", axial)
+    write_dicom(tumor.scan, folder / tumor.name, TUMOR)
+    tumor_free = make_study("dicom-healthy", TUMOR_FREE, None, "T2", "axial", axial)
+    write_dicom(tumor_free.scan, folder / tumor_free.name, TUMOR_FREE)
     volume = make_study("nifti-with-tumor", VOLUME, "meningioma", "FLAIR", "sagittal", sagittal)
     write_nifti(volume.scan.voxels.astype(np.int16), volume.scan, folder / "nifti-flair.nii.gz")
     coronal = grid_of("coronal", (176, 192, 15), (1.2, 1.2, 9.0))
@@ -71,7 +71,7 @@ def make_scans(folder: Path) -> None:
 
 
 def _write_damaged(study: "PhantomStudy", folder: Path) -> None:
-    """Write a DICOM file that breaks off amid its pixels, as after a lost connection."""
+    """Write a DICOM file that ends in the middle of its pixels, as after a lost connection."""
     from meninx.synthesis.writing import dicom_slice
 
     path = folder / "damaged.dcm"

@@ -1,4 +1,4 @@
-"""Say what the verbs that score scans have in common: what is scored, by which file, by what."""
+"""Options of the verbs that score scans: paths, detector file, runtime."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,8 @@ RuntimeOption = Annotated[
     Runtime,
     typer.Option(
         "--runtime",
-        help="What computes; openvino needs the extra of that name. ONNX Runtime uses a GPU where "
-        "its installed build knows one.",
+        help="Library that computes. onnxruntime takes the shipped detector in 8-bit integers, or "
+        "in single precision on a GPU that its installed build supports; onnxruntime-fp32 and "
+        "openvino (which needs the extra of that name) take it in single precision.",
     ),
 ]

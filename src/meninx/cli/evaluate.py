@@ -36,7 +36,7 @@ def evaluate(
     ],
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("evaluation"),
     fold: Annotated[
-        int | None, typer.Option(help="Judge by this fold alone.", show_default=False)
+        int | None, typer.Option(help="Fold to evaluate on; by default all.", show_default=False)
     ] = None,
     prevalence: Annotated[
         list[float] | None,
@@ -64,7 +64,9 @@ def evaluate(
 
     for share in prevalence or ():
         if not 0 < share < 1:
-            raise OptionError(f"--prevalence {share}: expected a share between 0 and 1")
+            raise OptionError(
+                f"--prevalence {share}: expected a share between 0 and 1, such as 0.1"
+            )
     detector = load_detector(None if model == SHIPPED else model, threads=1)
     manifest = load_manifest(
         data, output, label, allow_leaks=allow_leaks, split_matters=fold is not None
@@ -77,8 +79,8 @@ def evaluate(
     how = "The detector's file says which pictures it was fitted on."
     if not detector.card.seen:
         how = (
-            "The detector's file does not say what it was fitted on: that these cases are new to "
-            "it is on your word."
+            "The detector's file does not say which pictures it was fitted on: whether these cases "
+            "are new to it could not be checked."
         )
     run_file, curves = (Path(model).parent / name for name in ("run.json", "curves.svg"))
     run = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else None

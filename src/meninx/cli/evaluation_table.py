@@ -15,8 +15,8 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     """Print the main figures and where the report is.
 
     Args:
-        result: To show.
-        output: Its folder.
+        result: Evaluation to show.
+        output: Folder of its report.
     """
     from rich.console import Console
     from rich.table import Table
@@ -25,7 +25,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
 
     console = Console()
     if result.leaking:
-        console.print("LEAKING: these figures are flattered and no evidence.", style="bold red")
+        console.print("LEAKING: these figures are too good and no evidence.", style="bold red")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
     if result.left_out:
@@ -39,7 +39,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     for name, figure in result.segmentation.items():
         table.add_row(name, str(figure).replace("[", r"\["))
     console.print(table)
-    if said := verdict(result):
-        console.print(said)
+    if text := verdict(result):
+        console.print(text)
     console.print("For research, not for diagnosis.", style="dim")
     typer.echo(f"report: {output / 'report.html'}", err=True)

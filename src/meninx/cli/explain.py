@@ -1,4 +1,4 @@
-"""Draw what a finding rests on: `meninx explain PATH... --output DIR`."""
+"""Draw the heat map behind a finding: `meninx explain PATH... --output DIR`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,7 +25,7 @@ def explain(
     method: Annotated[
         Literal["cells", "grad-cam", "grad-cam++", "layercam"],
         typer.Option(
-            help="Of the heat map: the detector's own cells, or a method of the gradient, which "
+            help="Method of the heat map: the detector's own cells, or a gradient method, which "
             "needs the extra train and the weights beside the detector file."
         ),
     ] = "cells",
@@ -54,17 +54,17 @@ def explain(
             findings = with_attribution(detector, network, scan, findings, method)
         bundle = Bundle(detector, scan, findings)
         path = save_picture(bundle.sheet(), bundle, output)
-        said = "" if bundle.withheld is None else f"; {bundle.withheld}"
+        withheld = "" if bundle.withheld is None else f"; {bundle.withheld}"
         typer.echo(
             f"{path}: contrast of the map {bundle.check.contrast:.2f}, "
-            f"drop in logit when occluded {bundle.check.drop:.1f}{said}"
+            f"drop in logit when occluded {bundle.check.drop:.1f}{withheld}"
         )
     if some_not_scored:
         raise typer.Exit(SOME_NOT_SCORED)
 
 
 def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
-    """Return a detector's network in PyTorch, of the weights that lie beside its file."""
+    """Return a detector's network in PyTorch, with the weights beside its file."""
     from meninx.detect.loading import shipped_detector
 
     with needs_extra("train"):
@@ -75,8 +75,8 @@ def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
     weights = (model or shipped_detector()).with_suffix(".safetensors")
     if not weights.is_file():
         raise ModelError(
-            f"{weights}: no weights beside the detector file; methods of the gradient "
-            "need what `meninx train` wrote there"
+            f"{weights}: no weights beside the detector file; gradient methods need the "
+            "detector.safetensors that `meninx train` wrote there"
         )
     network = network_of(detector.card.top_cells)
     load_weights(network, weights)

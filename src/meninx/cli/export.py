@@ -16,17 +16,17 @@ def export(
     data: Annotated[
         Path,
         typer.Option(
-            help="Pictures of the kind that it will see: half of them calibrate, half check.",
+            help="Pictures like those that it will score: half of them calibrate, half check.",
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="File to write.", show_default=False)],
     format: Annotated[
         Literal["fp32", "fp16", "int8"],
-        typer.Option(help="int8 is fastest on CPUs; fp16 pays on GPUs only."),
+        typer.Option(help="Number format; int8 is fastest on CPUs, fp16 is faster on GPUs only."),
     ] = "int8",
     pictures: Annotated[
-        int, typer.Option(min=20, help="How many pictures of DATA at most.")
+        int, typer.Option(min=20, help="Most pictures of DATA to use.")
     ] = DEFAULT_PICTURES,
     tolerance: Annotated[
         float,
@@ -41,7 +41,7 @@ def export(
     with needs_extra("train"):
         from meninx.learn.formats import export as write
     manifest = load_manifest(data, output.parent, label, allow_leaks=True, split_matters=False)
-    # Spread over the whole manifest: sources follow one another in it.
+    # Evenly over the whole manifest, which lists one source after the other.
     step = max(1, len(manifest.pictures) // pictures)
     change = write(model, output, format, manifest.pictures[::step][:pictures], tolerance)
     typer.echo(

@@ -1,4 +1,4 @@
-"""Say which extra a verb needs where it is not installed."""
+"""Messages that name the extra of a package that is not installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from meninx.errors import OptionError
 
 @contextmanager
 def needs_extra(extra: str, *packages: str) -> Iterator[None]:
-    """Turn a missing package into one line.
+    """Turn a missing package into an error of one line.
 
     Args:
-        extra: That brings the package.
-        *packages: That are not imported in here, but will be in another process.
+        extra: Extra that brings the package.
+        *packages: Packages that are not imported inside, but in another process later.
 
     Yields:
-        Nothing; import in here.
+        Nothing; imports go inside.
 
     Raises:
         OptionError: If a package is missing.

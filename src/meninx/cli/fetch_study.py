@@ -29,17 +29,17 @@ def fetch_study(
     output: Annotated[Path, typer.Option(help="Folder; made if missing.")],
     title: TitleOption = "MENINX",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="At which we take what a C-MOVE brings.")
+        int, typer.Option(min=0, max=65535, help="Our port for the files that a C-MOVE brings.")
     ] = 11113,
     tls_certificate: CertificateOption = None,
     tls_key: KeyOption = None,
     tls_authority: AuthorityOption = None,
 ) -> None:
-    """Fetch a study into a folder, to be judged by `meninx predict`."""
+    """Fetch a study into a folder, for `meninx predict`."""
     with needs_extra("hospital"):
         from meninx.clinic.peers import is_uid, peer_of
     if not is_uid(study):
-        raise OptionError(f"{study!r} is no UID; expected digits and dots, at most 64")
+        raise OptionError(f"{study!r} is no StudyInstanceUID; expected digits and dots, at most 64")
     tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
     count = peer_of(source, title, tls, port).fetch(study, output)
     typer.echo(f"{count} instances in {output}")

@@ -1,4 +1,4 @@
-"""What commands write of findings: files, pictures, DICOM objects."""
+"""Files that commands write: findings, pictures, DICOM objects."""
 
 import hashlib
 import json
@@ -16,28 +16,28 @@ from meninx.errors import OptionError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from meninx.cli.table import Study
+    from meninx.cli.table import StudyRows
     from meninx.detect.detector import Detector
     from meninx.detect.findings import Findings, StudyFindings
     from meninx.render.bundle import Bundle
     from meninx.scan.scan import Scan
 
-    # Says whether all objects could be written.
+    # Returns whether all objects could be written.
     DicomWriter: TypeAlias = Callable[[Scan | None, Findings, Bundle | None], bool]
 
 # Exit status where a scan was refused or could not be read.
 SOME_NOT_SCORED = 1
 
 
-def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "list[Study]":
+def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "list[StudyRows]":
     """Return findings by study, with the answer of each.
 
     Args:
-        detector: That scored them.
-        findings: Of all scans: series of a study may come from several paths.
+        detector: Detector that scored the scans.
+        findings: Findings of all scans: series of a study may come from several paths.
 
     Returns:
-        In the order of each study's first series.
+        Findings and answer of each study, in the order of its first series.
     """
     from meninx.detect.study_grouping import grouped_by_study
 
@@ -48,20 +48,20 @@ def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "l
 
 
 def dicom_writer(paths: Sequence[str], folder: Path) -> "DicomWriter":
-    """Return what writes the DICOM objects of a finding.
+    """Return a function that writes the DICOM objects of a finding.
 
     Args:
-        paths: That are scored.
-        folder: To write into; each series gets a folder of its own.
+        paths: Files, folders or archives that are scored.
+        folder: Output folder; one subfolder a series.
 
     Returns:
-        A function of a scan, its findings and what can be drawn of it.
+        A function of a scan, its findings and its bundle.
 
     Raises:
         OptionError: If the extra is missing, or the folder can't be made.
     """
     with needs_extra("hospital"):
-        from meninx.clinic.origin import Headers
+        from meninx.clinic.result_context import Headers
         from meninx.clinic.results import write_results
     make_folder(folder, "--dicom-out")
     headers = Headers(*paths)
@@ -88,14 +88,14 @@ def dicom_writer(paths: Sequence[str], folder: Path) -> "DicomWriter":
 
 
 def make_folder(folder: Path, option: str) -> None:
-    """Make a folder for what an option asks for.
+    """Make the folder that an option names.
 
     Args:
-        folder: To make; it may be there.
-        option: Its name, for the message.
+        folder: Folder to make; it may exist.
+        option: Name of the option, for the message.
 
     Raises:
-        OptionError: If it can't be made.
+        OptionError: If the folder can't be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,21 +107,20 @@ def check_paths(paths: Sequence[str]) -> None:
     """Check that no path is empty.
 
     Args:
-        paths: As the user gave them.
+        paths: Paths as the user gave them.
 
     Raises:
-        OptionError: The current folder, which an empty path means elsewhere, is seldom what was
-            meant.
+        OptionError: If a path is empty: it would mean the current folder, which is seldom meant.
     """
     if not all(paths):
         raise OptionError('an empty path ""; is a variable of your shell unset?')
 
 
 class Results:
-    """Write findings.jsonl and pictures into a folder, as they come.
+    """A folder that findings.jsonl and pictures are written into, as they come.
 
     Args:
-        folder: Made if missing; None to write nothing.
+        folder: Folder to write into, made if missing; None to write nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -145,11 +144,11 @@ class Results:
         """Write the findings of one scan.
 
         Args:
-            findings: Of the scan.
-            bundle: What can be drawn of it; None where it was not scored.
+            findings: Findings of the scan.
+            bundle: Scan with its pictures; None where it was not scored.
 
         Returns:
-            The picture of its hottest slice; None if it was not scored or nothing is written.
+            Path of the picture of its hottest slice; None if there is none.
         """
         if self._file is None or self._folder is None:
             return None
@@ -172,12 +171,12 @@ def save_picture(picture: "Image.Image", bundle: "Bundle", folder: Path) -> Path
     """Write a picture of a finding, marked so that it is never taken for a scan.
 
     Args:
-        picture: To write.
-        bundle: That it was drawn of.
-        folder: To write into.
+        picture: Picture to write.
+        bundle: Bundle that the picture was drawn of.
+        folder: Folder to write into.
 
     Returns:
-        The PNG file.
+        Path of the PNG file.
     """
     from PIL.PngImagePlugin import PngInfo
 

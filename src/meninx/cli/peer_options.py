@@ -1,4 +1,4 @@
-"""Say what the verbs that speak to other DICOM systems have in common."""
+"""Options of the verbs that speak to other DICOM systems."""
 
 import ssl
 from pathlib import Path
@@ -13,23 +13,26 @@ CertificateOption = Annotated[
     Path | None, typer.Option(help="Our certificate (PEM): speak TLS.", show_default=False)
 ]
 KeyOption = Annotated[
-    Path | None, typer.Option(help="Its key, unless the same file holds it.", show_default=False)
+    Path | None,
+    typer.Option(help="Key of our certificate, unless the same file holds it.", show_default=False),
 ]
 AuthorityOption = Annotated[
     Path | None,
-    typer.Option(help="Certificates that the others' must come from (PEM).", show_default=False),
+    typer.Option(
+        help="Certificates of the authorities that sign the others' (PEM).", show_default=False
+    ),
 ]
 
 
 def tls_context(
     certificate: Path | None, key: Path | None, authority: Path | None, *, server: bool
 ) -> ssl.SSLContext | None:
-    """Return how to speak TLS; both sides prove who they are where an authority is given.
+    """Return a TLS context; both sides prove who they are where an authority is given.
 
     Args:
-        certificate: Ours.
-        key: Its key.
-        authority: That signed the others'.
+        certificate: File of our certificate.
+        key: File of its key; None where the certificate's file holds it.
+        authority: File of the certificates that signed the others'.
         server: Whether we listen.
 
     Returns:
@@ -44,7 +47,9 @@ def tls_context(
     if certificate is None and authority is None:
         return None
     if server and certificate is None:
-        raise OptionError("--tls-authority without --tls-certificate: a server needs its own")
+        raise OptionError(
+            "--tls-authority without --tls-certificate: a server needs a certificate; add it"
+        )
     purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
     try:
         context = ssl.create_default_context(purpose, cafile=authority)

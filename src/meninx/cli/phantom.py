@@ -8,16 +8,18 @@ import typer
 
 def phantom(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
-    count: Annotated[int, typer.Option(min=1, help="How many studies.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first person; the next follow.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Number of studies.")] = 4,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first person; the next follow.")
+    ] = 0,
     format: Annotated[
-        Literal["dicom", "nifti", "png"], typer.Option(help="What the studies are written as.")
+        Literal["dicom", "nifti", "png"], typer.Option(help="File format of the studies.")
     ] = "dicom",
 ) -> None:
     """Write synthetic heads, every other one with a tumor, with their truth.
 
-    OUT/studies holds what a scanner would give, OUT/masks where the tumors are, and
-    OUT/manifest.csv what is what. The same seed gives the same heads.
+    OUT/studies holds the scans, OUT/masks the masks of the tumors, and OUT/manifest.csv the label
+    of each scan. The same seed gives the same heads.
     """
     from rich.progress import track
 

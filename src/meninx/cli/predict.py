@@ -53,17 +53,17 @@ def predict(
     operating_point: Annotated[
         OperatingPoint,
         typer.Option(
-            help="Without a coverage, what is called a tumor: balanced, at the best Youden index; "
-            "sensitive, so that 95 % of tumors were found; specific, so that 95 % without a tumor "
-            "were not called."
+            help="Decision threshold without a coverage: balanced, at the best Youden index; "
+            "sensitive, at which 95 % of held-out tumors were found; specific, at which 95 % of "
+            "held-out tumor-free scans were answered no tumor."
         ),
     ] = "balanced",
     coverage: Annotated[
         float,
         typer.Option(
-            help="Share of tumors, and of scans without one, whose own answer must not be ruled "
-            "out, above 0 and below 1; scans that leave both answers open are referred. It holds "
-            "for scans like those of the calibration. 0 refers nothing.",
+            help="Share of tumors, and of tumor-free scans, for which the right answer is kept, "
+            "above 0 and below 1; scans for which both answers are kept are referred. It holds for "
+            "scans like those of the calibration. 0 refers nothing.",
         ),
     ] = DEFAULT_COVERAGE,
     runtime: RuntimeOption = "onnxruntime",

@@ -37,23 +37,23 @@ def prepare(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="The manifest; by default manifest.csv in DATA, if that is one.",
+            help="Manifest to write; by default manifest.csv in DATA, if that is one folder.",
             show_default=False,
         ),
     ] = None,
     split: Annotated[SplitOption, SPLIT_OPTION] = None,
-    folds: Annotated[int, typer.Option(help="How many.")] = 5,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     fold: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMN=VALUE:N",
             help="Fold N for all pictures with that person, site, source, sequence or further "
             "column, such as site=HT:6 or 'person=old-*:7'; again for each rule, later ones win. "
-            "What must stay together is refused if a rule parts it.",
+            "A rule that puts a group into two folds is refused.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another one gives another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,

@@ -20,11 +20,11 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class LinesOfProgress:
-    """Write a line every few seconds, also while one step takes long.
+    """Lines about progress, one every few seconds, also while one step takes long.
 
     Args:
-        seconds: Between two lines; short work writes none.
-        file: To write to; None for standard error as it is then.
+        seconds: Time between two lines, s; shorter work writes none.
+        file: File to write to; None for standard error as it is then.
     """
 
     def __init__(self, seconds: float = SECONDS_BETWEEN_LINES, file: TextIO | None = None) -> None:
@@ -55,7 +55,7 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
     """Show how much of some work is done.
 
     Yields:
-        A function to tell what is done, how much of how many.
+        A function that takes what is done, how much of it, and how much there is.
     """
     from rich.progress import Progress
 
@@ -65,26 +65,26 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
     if console.quiet:
         with LinesOfProgress() as lines:
 
-            def say(what: str, done: int, total: int) -> None:
+            def show_line(what: str, done: int, total: int) -> None:
                 lines.state = f"{what}: {done} of {total}"
 
-            yield say
+            yield show_line
         return
     with Progress(console=console, transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def show_bar(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total)
             progress.update(tasks[what], completed=done, total=total)
 
-        yield tell
+        yield show_bar
 
 
 def with_progress(
     detector: "Detector", paths: Sequence[str | Path]
 ) -> Iterator[tuple["Scan | None", "Findings"]]:
-    """Yield what is found, and show how many scans that are."""
+    """Yield each scan with its findings, and show how many there are so far."""
     from meninx.detect.detector import score_path
 
     with _description_of() as describe:
@@ -99,7 +99,7 @@ def with_progress(
 
 @contextmanager
 def _description_of() -> Iterator[Callable[[str], None]]:
-    """Show what is being done where nobody knows how much there will be."""
+    """Show what is being done where the amount of work is not known."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from meninx.cli.console import errors_console

@@ -1,4 +1,4 @@
-"""Be a DICOM node: `meninx receive`."""
+"""Run a DICOM node: `meninx receive`."""
 
 import logging
 import os
@@ -34,12 +34,12 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class ReceiveSettings:
-    """Settings of `meninx receive` as its user gives them: a field for each option."""
+    """The settings of `meninx receive` as its user gives them: a field for each option."""
 
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 11112
     title: TitleOption = "MENINX"
-    data: Annotated[Path, typer.Option(help="Folder of what was received and of the ledger.")] = (
+    data: Annotated[Path, typer.Option(help="Folder of the received files and of the ledger.")] = (
         Path("meninx-node")
     )
     to: Annotated[
@@ -59,13 +59,15 @@ class ReceiveSettings:
         typer.Option(help="IP address that may call; again for each.", show_default="all"),
     ] = None
     quiet: Annotated[
-        float, typer.Option(min=0, help="A study is whole once nothing came for so many seconds.")
+        float, typer.Option(min=0, help="Seconds without new files after which a study is whole.")
     ] = 5.0
     keep_hours: Annotated[
-        float, typer.Option(min=0, help="Delete a finished study after so long.")
+        float, typer.Option(min=0, help="Hours after which a finished study is deleted.")
     ] = 24.0
-    disk_gib: Annotated[float, typer.Option(min=0.001, help="That the inbox may take.")] = 50.0
-    associations: Annotated[int, typer.Option(min=1, help="At a time.")] = 16
+    disk_gib: Annotated[
+        float, typer.Option(min=0.001, help="Most disk space of the inbox, GiB.")
+    ] = 50.0
+    associations: Annotated[int, typer.Option(min=1, help="Most associations at a time.")] = 16
     worklist: Annotated[
         str | None,
         typer.Option(
@@ -81,15 +83,15 @@ class ReceiveSettings:
 
     @property
     def open_to_all(self) -> bool:
-        """Whether whoever reaches the port may send."""
+        """Whether everybody who reaches the port may send."""
         return self.host not in LOCAL and not self.caller and not self.caller_host
 
     def tls(self, *, server: bool) -> ssl.SSLContext | None:
-        """Return how to speak TLS as a server or as a client; None for plain connections."""
+        """Return the TLS context of a server or a client; None for plain connections."""
         return tls_context(self.tls_certificate, self.tls_key, self.tls_authority, server=server)
 
     def for_node(self) -> "NodeSettings":
-        """Return what the node runs by: addresses parsed, certificates loaded.
+        """Return the settings of the node: addresses parsed, certificates loaded.
 
         Returns:
             The same settings in the node's terms: bytes, peers, contexts.
@@ -112,8 +114,8 @@ class ReceiveSettings:
             peers=tuple(peer_of(address, self.title, client) for address in self.to or ()),
             worklist=_worklist_of(self.worklist) if self.worklist else None,
             keep_hours=self.keep_hours,
-            most_bytes=int(self.disk_gib * GIB),
-            most_associations=self.associations,
+            max_bytes=int(self.disk_gib * GIB),
+            max_associations=self.associations,
             model=self.model.resolve() if self.model else None,
             tls=self.tls(server=True),
         )
@@ -134,8 +136,10 @@ def receive(settings: ReceiveSettings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     log_no_values()
     if settings.open_to_all:
-        typer.echo("meninx: everybody who reaches this port may send; see --caller", err=True)
-    load_detector(settings.model)  # a damaged file is told now, not at the first study
+        typer.echo(
+            "meninx: everybody who reaches this port may send; name who may with --caller", err=True
+        )
+    load_detector(settings.model)  # a damaged file fails now, not at the first study
     node = Node(settings.for_node())
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -150,10 +154,10 @@ def _worklist_of(address: str) -> "Worklist":
     """Return the worklist of a web application, whose key is in the environment.
 
     Args:
-        address: Of the application.
+        address: Address of the application, http(s)://host:port.
 
     Returns:
-        Where studies are handed over.
+        The worklist that studies are handed over to.
 
     Raises:
         OptionError: If there is no key.
@@ -162,5 +166,8 @@ def _worklist_of(address: str) -> "Worklist":
         from meninx.clinic.worklist import Worklist
     key = os.environ.get("MENINX_WORKLIST_KEY", "")
     if not key:
-        raise OptionError("--worklist needs a key of that server in MENINX_WORKLIST_KEY")
+        raise OptionError(
+            "--worklist needs a key of that server in the environment as "
+            "MENINX_WORKLIST_KEY; make one on its page of your account"
+        )
     return Worklist(address, key)

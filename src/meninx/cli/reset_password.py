@@ -1,4 +1,4 @@
-"""Let somebody in again: `meninx reset-password`."""
+"""Reset the password of an account: `meninx reset-password`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +15,17 @@ from meninx.cli.web_options import (
 
 
 def reset_password(
-    name: Annotated[str, typer.Argument(help="Of the account.")] = "admin",
+    name: Annotated[str, typer.Argument(help="Name of the account.")] = "admin",
     data: DataOption = Path("meninx-data"),
     database: DatabaseOption = "",
     administrator: Annotated[
-        bool, typer.Option(help="Make it an administrator's, where none is left.")
+        bool, typer.Option(help="Make the account an administrator's, where none is left.")
     ] = False,
 ) -> None:
     """Give an account of the web application a first password, shown once; it is opened again.
 
-    For whoever has the server's own command line: the last administrator may be locked out. The
-    password is only good for setting another one.
+    For people with access to the server's own command line: the last administrator may be locked
+    out. The password is only good for setting another one.
     """
     keep_files_private()
     with needs_extra("web"):

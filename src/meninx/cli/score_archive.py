@@ -15,7 +15,7 @@ from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
 
 if TYPE_CHECKING:
-    from meninx.archive.run import Progress
+    from meninx.archive.run import RunProgress
 
 SOME_NOT_SCORED, INTERRUPTED = 1, 130
 GIB = 2**30
@@ -35,30 +35,33 @@ def score_archive(
     model: ModelOption = None,
     workers: Annotated[
         int,
-        typer.Option(
-            min=0, help="How many score at a time; 0 for one a core, or one a GPU of a cluster."
-        ),
+        typer.Option(min=0, help="Number of workers; 0 for one a core, or one a GPU of a cluster."),
     ] = 0,
     address: Annotated[
         str | None,
-        typer.Option(help="Of a running Ray cluster, such as host:6379; else this machine alone."),
+        typer.Option(
+            help="Address of a running Ray cluster, such as host:6379; else this machine alone."
+        ),
     ] = None,
     maps: Annotated[
         bool, typer.Option("--maps", help="Keep a heat map of each scan, as PNG in the table.")
     ] = False,
     seconds: Annotated[
-        float, typer.Option(min=1, help="That a series may take before it counts as failed.")
+        float,
+        typer.Option(
+            min=1, help="Longest time for a series, s; after it the series counts as failed."
+        ),
     ] = 300.0,
     memory_gib: Annotated[
-        float, typer.Option(min=1, help="Memory that scoring a series may take, GiB.")
+        float, typer.Option(min=1, help="Most memory for scoring a series, GiB.")
     ] = 4.0,
 ) -> None:
     """Score all series of an archive into a Parquet table, on all cores or a cluster.
 
-    Stopped anywhere and run again, it does only what is missing: content and detector say what is
-    done. At the end TABLE/_meninx holds summary.html and drift.html. Exit status: 0 if every scan
-    was scored, 1 if some were refused, failed or out of reach, 2 for wrong usage. For research,
-    not for diagnosis.
+    Stopped at any time and run again, it does only what is missing: content and detector tell what
+    is done. At the end TABLE/_meninx holds summary.html and drift.html. Exit status: 0 if every
+    scan was scored, 1 if some were refused, failed or out of reach, 2 for wrong usage. For
+    research, not for diagnosis.
     """
     with needs_extra("archive", *(("ray",) if address else ())):
         from meninx.archive.options import Options
@@ -102,14 +105,14 @@ def score_archive(
 @contextmanager
 def _reported(
     stop: threading.Event,
-) -> Iterator[tuple[Callable[["Progress"], None], Callable[[], bool]]]:
+) -> Iterator[tuple[Callable[["RunProgress"], None], Callable[[], bool]]]:
     """Show how far a run is, and let it be stopped by Ctrl-C or SIGTERM, keeping what is done.
 
     Args:
-        stop: Set when it is to end.
+        stop: Event that ends the run.
 
     Yields:
-        What to tell of the progress, and whether the run was interrupted.
+        A function that shows progress, and one that returns whether the run was interrupted.
     """
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -128,7 +131,7 @@ def _reported(
     with Bar(*columns, console=console, transient=True, disable=console.quiet) as bar:
         task = bar.add_task("starting", total=None)
 
-        def report(progress: "Progress") -> None:
+        def report(progress: "RunProgress") -> None:
             files = progress.files + progress.earlier
             bar.update(
                 task,
@@ -140,8 +143,8 @@ def _reported(
         yield report, interrupted.is_set
 
 
-def _in_words(progress: "Progress", seconds: float) -> str:
-    """Return how far a run is, its rate, and what time is left where that is known."""
+def _in_words(progress: "RunProgress", seconds: float) -> str:
+    """Return the text of progress: scans, rate, and the time left where that is known."""
     rate = progress.files / seconds if seconds else 0
     text = f"{progress.rows} scans, {progress.rows / max(seconds, 1e-9):.1f} a second"
     if not progress.counted:

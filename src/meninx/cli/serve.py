@@ -24,7 +24,7 @@ from meninx.quiet import log_no_values
 if TYPE_CHECKING:
     from meninx.web.settings import Settings
 
-# Between a worker that ended and the next one.
+# Pause between a worker that ended and the next one, s.
 PAUSE_SECONDS = 1.0
 
 
@@ -39,10 +39,10 @@ def serve(
     ] = True,
     phantoms: Annotated[
         int,
-        typer.Option(min=0, help="Load so many synthetic studies first, where there are none."),
+        typer.Option(min=0, help="Synthetic studies to load first, where there are none."),
     ] = 0,
 ) -> None:
-    """Serve the web application: upload studies, read them with their findings, say what you think.
+    """Serve the web application: upload studies, read them with their findings, give opinions.
 
     On the first start an administrator is made, whose password is shown here once. Other settings
     come from the environment, as MENINX_WEB_NAME; docs/web.md lists them. For research, not for
@@ -61,7 +61,7 @@ def serve(
             "set MENINX_WEB_SECURE_COOKIES=1 (docs/web.md)",
             err=True,
         )
-    app = create_app(settings, on_password=_tell_password)
+    app = create_app(settings, on_password=_show_password)
     stop = threading.Event()
     keeper = threading.Thread(target=_keep_worker, args=(settings, stop), daemon=True)
     if worker:
@@ -83,12 +83,12 @@ def serve(
             keeper.join(timeout=15)
 
 
-def _tell_password(password: str) -> None:
+def _show_password(password: str) -> None:
     typer.echo(f"meninx: first start. Sign in as admin with the password {password}", err=True)
 
 
 def _keep_worker(settings: "Settings", stop: threading.Event) -> None:
-    """Run a worker, and another one whenever it ends, until told to stop."""
+    """Run a worker, and another one whenever it ends, until stopped."""
     command = [sys.executable, "-m", "meninx", "worker", "--beside"]
     command += ["--data", str(settings.data)]
     environment = {**os.environ, "MENINX_WEB_DATABASE": settings.database}

@@ -11,25 +11,25 @@ from meninx.detect.calibration import Decision
 from meninx.detect.findings import Findings, StudyFindings
 from meninx.detect.study_grouping import LEADING
 
-# Where the table goes into a file or a pipe, nothing says how wide it may be.
+# Width of a table in a file or a pipe, which have none of their own.
 FILE_WIDTH = 160
 # A study's row is read in one piece on a narrow terminal too.
 NAME_WIDTH = len("= study of 10 series")
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
 WORDS = {"tumor": "tumor", "no_tumor": "no tumor", "refer": "refer"}
 # The findings of a study's series and its answer; None where a scan is no study.
-Study = tuple[Sequence[Findings], StudyFindings | None]
+StudyRows = tuple[Sequence[Findings], StudyFindings | None]
 
 
-def print_table(studies: Iterable[Study]) -> None:
-    """Print one row a scan, one a study of several series, and what it is for.
+def print_table(studies: Iterable[StudyRows]) -> None:
+    """Print one row a scan, one a study of several series, and the limits of use.
 
     Args:
-        studies: In the order of their rows; all go to standard output.
+        studies: Findings and answer of each study, in the order of their rows.
     """
     table = Table(box=None, pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=NAME_WIDTH)
-    for heading in ("answer", "probability", "called from", "slice", "voxel"):
+    for heading in ("answer", "probability", "decision threshold", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
     answers: list[Findings | StudyFindings] = []
@@ -44,8 +44,8 @@ def print_table(studies: Iterable[Study]) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     console.print(table)
-    if said := _about_referral(answers):
-        console.print(said, style="dim")
+    if note := _about_referral(answers):
+        console.print(note, style="dim")
     console.print("For research, not for diagnosis.", style="dim")
 
 
@@ -67,7 +67,7 @@ def _cells(found: Findings) -> list[Text]:
         return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
     hottest = found.hottest
     likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
-    named = [f"if so, {likely[0]} {likely[1]:.0%}"] if likely else []
+    named = [f"most likely type, if a tumor: {likely[0]} ({likely[1]:.0%})"] if likely else []
     return [
         Text(found.scan),
         *_answer_cells(found, found.decision),
@@ -84,12 +84,12 @@ def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]
         answer = Text(study.status, style="yellow")
         return [name, answer, *[Text("")] * 4, Text("no series could be scored")]
     counted = {found.sequence for found in series if found.scan in study.series}
-    told = [sequence for sequence in LEADING if sequence in counted]
+    leading = [sequence for sequence in LEADING if sequence in counted]
     return [
         name,
         *_answer_cells(study, study.decision),
         *[Text("")] * 2,
-        Text(f"judged by {', '.join(told)}"),
+        Text(f"judged by {', '.join(leading)}"),
     ]
 
 

@@ -39,7 +39,7 @@ def train(
         str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
     ] = "finetune",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the recipe's.", show_default=False)
+        int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.", show_default=False)
     ] = None,
     output: Annotated[
         Path | None,
@@ -49,7 +49,7 @@ def train(
         str | None,
         typer.Option(
             "--init",
-            help="random, meninx or imagenet, instead of the recipe's.",
+            help="Initial weights: random, meninx or imagenet, instead of the recipe's.",
             show_default=False,
         ),
     ] = None,
@@ -62,12 +62,13 @@ def train(
         ),
     ] = None,
     sha256: Annotated[
-        str | None, typer.Option(help="What the file of --weights must have.", show_default=False)
+        str | None,
+        typer.Option(help="SHA-256 that the file of --weights must have.", show_default=False),
     ] = None,
     heads: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A healthy head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
+            help="A tumor-free head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
             "simulates others from; give it once for each.",
             show_default=False,
         ),
@@ -119,7 +120,7 @@ def train(
         raise OptionError("--resume needs --output, the run folder to go on with")
     folder = output or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     if (folder / "checkpoints").exists() and not resume:
-        raise OptionError(f"{folder} holds a run already; add --resume or choose another --output")
+        raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
     typer.echo(_use_of_folds(manifest, chosen.training), err=True)
@@ -140,7 +141,7 @@ def train(
     test_fold = chosen.training.test_fold
     if test_fold in manifest.folds:
         typer.echo(
-            f"fold {test_fold} was never looked at: meninx evaluate {run.detector} {data} --output "
+            f"fold {test_fold} was not used: meninx evaluate {run.detector} {data} --output "
             f"{folder / 'evaluation'}",
             err=True,
         )
@@ -172,7 +173,7 @@ def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page
 def _use_of_folds(manifest: "Manifest", training: "TrainingRecipe") -> str:
     """Return what each fold is used for, and how much is left out."""
     out = {training.test_fold, *training.left_out} & set(manifest.folds)
-    said = []
+    parts = []
     for what, folds in (
         ("left out, for meninx evaluate", out),
         ("to choose the epoch and calibrate", {training.validation_fold} & set(manifest.folds)),
@@ -181,5 +182,5 @@ def _use_of_folds(manifest: "Manifest", training: "TrainingRecipe") -> str:
         count = sum(picture.fold in folds for picture in manifest.pictures)
         names = ", ".join(map(str, sorted(folds)))
         if folds:
-            said.append(f"{count} {what} (fold {names})")
-    return f"of {len(manifest.pictures)} pictures: {'; '.join(said)}"
+            parts.append(f"{count} {what} (fold {names})")
+    return f"of {len(manifest.pictures)} pictures: {'; '.join(parts)}"

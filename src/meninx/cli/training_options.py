@@ -1,4 +1,4 @@
-"""What commands that train share: recipes by name, and the log."""
+"""Recipes by name and the log, for the commands that train."""
 
 import logging
 from importlib.resources import files
@@ -11,7 +11,7 @@ def log_to(path: Path, *, first: bool) -> None:
     """Send the log to standard error and, with times, to a file.
 
     Args:
-        path: The file; a resumed run goes on in it.
+        path: File of the log; a resumed run goes on in it.
         first: Whether this process is the one that writes.
     """
     handlers: list[logging.Handler] = []
@@ -21,7 +21,7 @@ def log_to(path: Path, *, first: bool) -> None:
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
         handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    # The exporter tells of its own optimizations.
+    # The exporter logs its own optimizations.
     for name in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, handlers=handlers or None)
@@ -31,13 +31,13 @@ def find_recipe(name: str) -> Path:
     """Return the file of a recipe.
 
     Args:
-        name: A TOML file, or the name of a shipped recipe.
+        name: Path of a TOML file, or name of a shipped recipe.
 
     Returns:
-        A TOML file.
+        Path of the TOML file.
 
     Raises:
-        OptionError: If there is none; the shipped ones are named.
+        OptionError: If there is none; the message names the shipped ones.
     """
     path = Path(name)
     if path.suffix == ".toml":

@@ -1,4 +1,4 @@
-"""Let a verb with many options take them as one typed object."""
+"""The many options of a verb as one typed object."""
 
 import inspect
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def takes_settings(
     and can be passed on only one by one.
 
     Args:
-        settings: A dataclass, whose fields are annotated as Typer's parameters are.
+        settings: Dataclass whose fields are annotated as Typer's parameters are.
 
     Returns:
         A decorator of a function that takes the settings alone.

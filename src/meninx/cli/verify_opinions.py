@@ -1,4 +1,4 @@
-"""Check what readers said: `meninx verify-opinions`."""
+"""Check the readers' opinions: `meninx verify-opinions`."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ DatabaseOption = Annotated[
 
 
 def keep_files_private() -> None:
-    """Let all that this process and its children write be readable for its user alone."""
+    """Make all files of this process and its children readable for its user alone."""
     os.umask(0o077)
 
 

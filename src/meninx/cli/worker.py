@@ -1,4 +1,4 @@
-"""Score what was uploaded: `meninx worker`, beside a `meninx serve`."""
+"""Score uploaded studies: `meninx worker`, beside a `meninx serve`."""
 
 import os
 import signal
@@ -27,8 +27,8 @@ def worker(
     several: Annotated[
         bool,
         typer.Option(
-            help="Other workers share the database: leave what they hold to them, also after a "
-            "crash, until its time has run out."
+            help="Whether other workers share the database: then studies that they hold stay "
+            "theirs, also after a crash, until the lease has run out."
         ),
     ] = False,
     beside: Annotated[

@@ -1,4 +1,4 @@
-"""Tell which volumes show a face, and cut it off."""
+"""Find which volumes show a face, and cut it off."""
 
 import warnings
 
@@ -11,10 +11,10 @@ from meninx.scan.scan import Scan
 from meninx.synthesis.head_template import brain_of
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# From finer volumes that show the whole head a face can be rendered and recognized (Schwarz et al.
-# 2019, NEJM 381:1684); thick slices give none.
+# A face can be rendered and recognized from finer volumes that show the whole head (Schwarz et al.
+# 2019, NEJM 381:1684), but not from thick slices.
 COARSEST_MM, MIN_EXTENT_MM = 3.0, 120.0
-# Between the brain and the plane that cuts the face off.
+# Distance between the brain and the plane that cuts the face off.
 BUFFER_MM = 10.0
 
 
@@ -27,16 +27,16 @@ def may_show_face(scan: Scan) -> bool:
 
 
 def face_of(scan: Scan) -> NDArray[np.bool_]:
-    """Return what is to be cut off: all that lies before and below a plane under the brain.
+    """Return the mask of the face: all voxels before and below a plane under the brain.
 
     Args:
-        scan: A whole head in T1.
+        scan: Whole head in T1.
 
     Returns:
-        Shape of the scan's voxels.
+        True where the face is, shape of the scan's voxels.
 
     Raises:
-        UnsupportedScan: If its brain can't be told from the rest.
+        UnsupportedScan: If its brain can't be found.
 
     References:
         Schimke and Hale 2011, Quickshear defacing for neuroimages, HealthSec.
@@ -47,6 +47,6 @@ def face_of(scan: Scan) -> NDArray[np.bool_]:
     mask = nibabel.Nifti1Image(brain.astype(np.uint8), affine)
     finest = min(scan.spacing_mm or (1.0,))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a cross product in two dimensions is out of fashion
+        warnings.simplefilter("ignore")  # cross products in two dimensions are deprecated
         kept = quickshear(whole, mask, BUFFER_MM / finest)
     return np.asarray((np.asarray(kept.dataobj) == 0) & ~brain)

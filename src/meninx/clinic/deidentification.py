@@ -1,4 +1,4 @@
-"""Take from DICOM files what tells who the patient is, and leave what research needs.
+"""Take the patient's identity from DICOM files, and leave what research needs.
 
 PS3.15 Annex E: the basic profile, with the options to clean descriptors and to retain longitudinal
 information with modified dates. The profile's table comes from the package dicom-anonymizer.
@@ -32,7 +32,7 @@ ACTIONS: Mapping[str, str] = {
     "D_TAGS": DUMMY, "Z_TAGS": EMPTY, "X_TAGS": REMOVE, "U_TAGS": NEW_UID, "Z_D_TAGS": DUMMY,
     "X_Z_TAGS": EMPTY, "X_D_TAGS": DUMMY, "X_Z_D_TAGS": DUMMY, "X_Z_U_STAR_TAGS": NEW_UID,
 }  # fmt: skip
-# Values that stand for what was there, by value representation (type 1 may not be empty).
+# Values that replace others, by value representation (type 1 may not be empty).
 DUMMIES: Mapping[str, str] = {
     "DA": "19000101", "DT": "19000101000000", "TM": "000000", "AS": "000Y", "PN": "ANONYMOUS",
     "IS": "0", "DS": "0", "UI": "2.25.0",
@@ -40,7 +40,7 @@ DUMMIES: Mapping[str, str] = {
 DUMMY_TEXT = "ANONYMOUS"
 # A patient's birth date is no longitudinal information: it stays empty.
 BIRTH = {Tag("PatientBirthDate"), Tag("PatientBirthTime")}
-# Of one patient all dates move by the same number of days, back in time.
+# All dates of a patient move back by the same number of days, at most this.
 MAX_DAYS = 3650
 # Words that descriptors of a head's MR are made of; any other word might be a name.
 DESCRIPTORS = (
@@ -55,10 +55,10 @@ WORDS = (
     "fluid phantom seed"
 )
 KNOWN_WORDS = frozenset(WORDS.split())
-# Shorter values say nothing, and would be found in every other text.
+# Shorter values identify nobody, and would be found in every other text.
 SHORTEST_ECHO = 4
 PIXELS = Tag("PixelData")
-# Numbers and codes of technique: they are everywhere, and no name is written there.
+# Numbers and codes of technique, which are everywhere and hold no name.
 CODES = ("DS", "IS", "CS", "AS")
 TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "CS", "AE", "UR", "AS", "DS", "IS")
 
@@ -90,10 +90,10 @@ def _action_of(tag: int) -> str | None:
 
 @dataclass
 class Pseudonyms:
-    """Give the same patient the same new name, and the same UID the same new one.
+    """New names and UIDs: the same for the same patient and the same UID.
 
     Args:
-        key: A secret: who has it can tell whether a name belongs to a pseudonym.
+        key: Secret; with it one can find whether a name belongs to a pseudonym.
     """
 
     key: bytes
@@ -113,16 +113,16 @@ class Pseudonyms:
         return generate_uid(entropy_srcs=[self._digest("uid", uid).hex()])
 
     def days(self, patient: str) -> int:
-        """Return by how many days a patient's dates move, 1 to 3650 back."""
+        """Return the number of days that a patient's dates move back, 1 to 3650."""
         return 1 + int.from_bytes(self._digest("days", patient)[:8]) % MAX_DAYS
 
 
 @dataclass
 class Removed:
-    """Count what was done to which attribute; values are never kept.
+    """Counts of the attributes that were removed or changed; values are never kept.
 
     Args:
-        counts: By keyword and action.
+        counts: Number of elements by keyword and action.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -141,11 +141,11 @@ class Removed:
 
 
 class Deidentifier:
-    """Take the identity from datasets.
+    """A de-identifier of datasets.
 
     Args:
-        pseudonyms: That give new names.
-        removed: Where it is counted.
+        pseudonyms: Pseudonyms that give new names and UIDs.
+        removed: Counts that are added to.
     """
 
     def __init__(self, pseudonyms: Pseudonyms, removed: Removed) -> None:
@@ -155,10 +155,10 @@ class Deidentifier:
         """Take the identity from one file's dataset, in place.
 
         Args:
-            dataset: An MR image, with or without pixels.
+            dataset: MR image, with or without pixels.
 
         Raises:
-            UnsupportedScan: If it is no MR image, or says that a name is burned into its pixels.
+            UnsupportedScan: If it is no MR image, or its header says that text is burned in.
 
         References:
             DICOM PS3.15 E.1-1, E.2, E.3.5 (clean descriptors), E.3.6 (modified dates).
@@ -166,7 +166,7 @@ class Deidentifier:
         check_pixels(dataset)
         patient = self._pseudonyms.patient(dataset)
         days = self._pseudonyms.days(patient)
-        # What was there, to be found again where the table does not look.
+        # The values before, to be found again where the table does not look.
         identity = sorted(set(_identifying(dataset)), key=len, reverse=True)
         self._walk(dataset, days)
         self._drop_echoes(dataset, identity)
@@ -220,7 +220,7 @@ class Deidentifier:
         self._removed.add(element, action)
 
     def _drop_echoes(self, dataset: Dataset, identity: list[str]) -> None:
-        """Empty whatever text still holds a value that was taken elsewhere."""
+        """Empty each text that still repeats a value that was taken elsewhere."""
         for element in dataset:
             if element.VR == "SQ":
                 for item in element.value:
@@ -228,14 +228,14 @@ class Deidentifier:
                 continue
             text_like = element.VR in TEXTS and element.VR not in CODES
             if text_like or (element.VR in ("UN", "OB") and element.tag != PIXELS):
-                told = element.value
-                text = told.decode("latin-1") if isinstance(told, bytes) else str(told or "")
+                value = element.value
+                text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
                 if any(one in text.casefold() for one in identity):
                     element.value = None
                     self._removed.add(element, ECHOED)
 
     def _new_meta(self, dataset: Dataset) -> None:
-        """Give the file a new header of its own: the old one names who wrote it."""
+        """Give the file new meta information: the old one names its writer."""
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID = dataset.SOPClassUID
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -248,14 +248,15 @@ def check_pixels(dataset: Dataset) -> None:
     """Check that an instance's pixels are those of a scanner.
 
     Args:
-        dataset: Of any file.
+        dataset: Dataset of any file.
 
     Raises:
         UnsupportedScan: If it is no MR image, or names may be burned in.
     """
     if dataset.get("SOPClassUID") not in MR_CLASSES:
         raise UnsupportedScan(
-            "no MR image: reports and saved screens hold names that nobody can find for sure",
+            "not an MR image: names in reports and saved screens can't be found for sure; leave "
+            "the file out",
             reason="not_mr",
         )
     image_type = [str(one).upper() for one in dataset.get("ImageType") or ()]
@@ -267,13 +268,13 @@ def check_pixels(dataset: Dataset) -> None:
 
 
 def cleaned(text: str) -> str:
-    """Return a descriptor with the words left that describe a scan and nobody."""
+    """Return a descriptor with its words of technique alone; any other word might be a name."""
     words = re.findall(r"[a-z0-9*]+", text.casefold())
     return " ".join(word for word in words if word in KNOWN_WORDS or re.fullmatch(r"\d{1,2}", word))
 
 
 def _identifying(dataset: Dataset) -> Iterator[str]:
-    """Yield the texts that the table takes, in lower case, and parts of names."""
+    """Yield the texts that the table takes away, in lower case, and parts of names."""
     for element in dataset.iterall():
         named = element.VR in TEXTS and element.VR not in CODES
         if element.tag not in BIRTH and not (named and _action_of(element.tag)):
@@ -288,7 +289,7 @@ def _identifying(dataset: Dataset) -> Iterator[str]:
 
 
 def _is_instance(element: DataElement) -> bool:
-    """Return whether a UID names something of this patient: the standard's own UIDs stay."""
+    """Return whether a UID names an object of this patient: the standard's own UIDs stay."""
     values = element.value if element.VM > 1 else [element.value]
     return any(value and not str(value).startswith("1.2.840.10008.") for value in values)
 
@@ -298,7 +299,7 @@ def _is_empty(element: DataElement) -> bool:
 
 
 def _shifted(element: DataElement, days: int) -> list[str] | str | None:
-    """Return dates moved back by days; None if one can't be read."""
+    """Return dates moved back by some days; None if one can't be read."""
     values = element.value if element.VM > 1 else [element.value]
     moved = []
     for value in values:

@@ -1,7 +1,7 @@
-"""Keep what was received on disk, and a ledger of what became of it.
+"""The inbox of a node: received files on disk, and a ledger of what became of them.
 
-A file is on the disk before it is acknowledged, so that files alone say what was received. The
-ledger says what was judged and what was sent; whatever is killed when, both can be read again.
+A file is on the disk before it is acknowledged, so that the files are the record of what was
+received. The ledger records what was judged and sent; both survive a kill at any moment.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from pathlib import Path
 from meninx.errors import LimitExceeded
 
 INCOMING, RESULTS = "incoming", "results"
-# A result is dropped if its peer is no longer wanted, or a later judgment replaced it.
+# A result is dropped if its peer is not configured any more, or a later judgment replaced it.
 WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
-# Of a result that could not be sent: the first pause, which doubles up to the longest, s.
+# Pauses after a result that could not be sent: the first, which doubles up to the longest, s.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 TABLES = """
 create table if not exists studies (
@@ -41,11 +41,11 @@ class Delivery:
     """A result, or a whole study, on its way to one peer.
 
     Args:
-        study: Name of its folder.
-        file: The DICOM file; of a study the folder of its instances.
-        peer: Where it goes.
-        tries: That failed before.
-        is_study: Whether it is the study itself, for a worklist.
+        study: Name of the study's folder.
+        file: DICOM file, or the folder of a study's instances.
+        peer: Address of the peer.
+        tries: Number of tries that failed.
+        is_study: Whether it is a whole study, for a worklist.
     """
 
     study: str
@@ -56,15 +56,15 @@ class Delivery:
 
 
 class Inbox:
-    """Hold studies under names of our own.
+    """The studies that a node received, under names of our own.
 
     Args:
-        folder: Made if missing; one node at a time.
-        most_bytes: That all studies together may take.
+        folder: Folder of the inbox, made if missing; one node at a time uses it.
+        max_bytes: Most bytes of all studies together.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
-        self.folder, self._most_bytes = folder, most_bytes
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder, self._max_bytes = folder, max_bytes
         self._studies = folder / "studies"
         self._studies.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
@@ -79,7 +79,7 @@ class Inbox:
         self._read_again()
 
     def _read_again(self) -> None:
-        """Count what a former run left; half-written files go."""
+        """Count the files of an earlier run; half-written ones are deleted."""
         for path in self._studies.glob(f"*/{INCOMING}/*"):
             if path.suffix != ".dcm":
                 path.unlink()
@@ -106,22 +106,25 @@ class Inbox:
             self._ledger.execute("commit")
 
     def path_of(self, study_uid: str, instance_uid: str) -> Path:
-        """Return where an instance lies: names come from hashes, never from the network."""
+        """Return the path of an instance: names come from hashes, never from the network."""
         return self._studies / _name(study_uid) / INCOMING / f"{_name(instance_uid)}.dcm"
 
     def add(self, study_uid: str, instance_uid: str, data: bytes) -> None:
-        """Write an instance to the disk; it is there for good when this returns.
+        """Write an instance to the disk; it is safe there when this returns.
 
         Args:
             study_uid: StudyInstanceUID.
             instance_uid: SOPInstanceUID.
-            data: The file.
+            data: Bytes of the file.
 
         Raises:
-            LimitExceeded: If there is no room for it.
+            LimitExceeded: If the inbox has no room for it.
         """
-        if self._bytes + len(data) > self._most_bytes:
-            raise LimitExceeded(f"the inbox is full: {self._most_bytes:,} bytes")
+        if self._bytes + len(data) > self._max_bytes:
+            raise LimitExceeded(
+                f"the inbox is full, it may take {self._max_bytes:,} bytes; "
+                "give it more by --disk-gib"
+            )
         path = self.path_of(study_uid, instance_uid)
         with self._lock:
             if not path.parent.is_dir():
@@ -133,7 +136,7 @@ class Inbox:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # Counted and there at once: in between, `forget` might take the study for finished.
+        # Renamed and counted in one step: in between, `forget` might take the study for finished.
         with self._lock:
             partial.rename(path)
             _sync_folder(path.parent)
@@ -144,13 +147,13 @@ class Inbox:
         return next(self._studies.glob(f"*/{INCOMING}/{_name(instance_uid)}.dcm"), None)
 
     def hurry(self, study_uid: str) -> None:
-        """Take a study for whole at once: its sender asked whether it arrived."""
+        """Take a study for whole at once, as its sender asked whether it arrived."""
         with self._lock:
             if _name(study_uid) in self._touched:
                 self._touched[_name(study_uid)] = float("-inf")
 
     def quiet(self, seconds: float) -> list[str]:
-        """Return the studies with instances not judged yet, that nothing came to for a while."""
+        """Return the studies with instances not judged yet that received nothing for a while."""
         with self._lock:
             judged = dict(self._ledger.execute("select name, judged from studies"))
             now = time.monotonic()
@@ -161,12 +164,12 @@ class Inbox:
             ]
 
     def folders(self, name: str) -> tuple[Path, Path, int]:
-        """Return where a study's instances and results lie, and how many instances there are."""
+        """Return the folders of a study's instances and results, and the number of instances."""
         folder = self._studies / name
         return folder / INCOMING, folder / RESULTS, self._counts[name]
 
     def attempt(self, name: str) -> int:
-        """Write down that a study is being judged; return which attempt it is."""
+        """Record that a study is being judged; return the number of the attempt."""
         with self._transaction() as ledger:
             ledger.execute("insert or ignore into studies (name) values (?)", (name,))
             ledger.execute("update studies set attempts = attempts + 1 where name = ?", (name,))
@@ -177,14 +180,15 @@ class Inbox:
         self, name: str, count: int, files: list[Path], peers: list[str], *,
         worklist: str | None = None,
     ) -> None:  # fmt: skip
-        """Write down, at once, that a study was judged and which results go where.
+        """Record, in one transaction, that a study was judged and where its results go.
 
         Args:
-            name: Of the study.
-            count: Of its instances then.
-            files: The results.
-            peers: To send each of them to.
-            worklist: To hand the study over to; again where more of it came since.
+            name: Name of the study's folder.
+            count: Number of its instances when it was judged.
+            files: Result files.
+            peers: Addresses that each result is sent to.
+            worklist: Address that the study is handed over to, again if more of it came since; None
+                for none.
         """
         rows = [(name, file.name, peer, WAITING) for file in files for peer in peers]
         with self._transaction() as ledger:
@@ -202,7 +206,7 @@ class Inbox:
                 )
 
     def recover(self) -> None:
-        """Let what was left half sent wait again, as something that was tried before."""
+        """Let deliveries that were cut short wait again, as ones that were tried before."""
         with self._transaction() as ledger:
             ledger.execute(
                 "update results set state = ?, tries = max(tries, 1), next = 0 where state = ?",
@@ -224,7 +228,7 @@ class Inbox:
         ]
 
     def mark(self, one: Delivery, state: str, *, failed: bool = False) -> None:
-        """Write down how far a delivery is; one that failed waits longer each time."""
+        """Record the state of a delivery; one that failed waits longer each time."""
         tries = one.tries + failed
         pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE) if failed else 0.0
         with self._transaction() as ledger:
@@ -235,7 +239,7 @@ class Inbox:
             )
 
     def balance(self) -> dict[str, int]:
-        """Return how many instances are here, studies judged, and results in each state."""
+        """Return the number of instances here, of studies judged, and of results in each state."""
         with self._lock:
             states = dict(
                 self._ledger.execute("select state, count(*) from results group by state")
@@ -249,7 +253,7 @@ class Inbox:
             return {"instances": sum(self._counts.values()), "judged": int(judged)} | counts
 
     def forget(self, older_than_seconds: float) -> None:
-        """Delete studies that were judged so long ago and whose results wait for nothing."""
+        """Delete studies that were judged so long ago and have no result waiting."""
         with self._transaction() as ledger:
             rows = ledger.execute(
                 "select name, judged from studies where finished < ? and not exists "
@@ -281,7 +285,7 @@ def _name(uid: str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write a folder's list of names to the disk: without that a new file may be gone again."""
+    """Write a folder's list of names to the disk: without that a new file may be lost."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Write what readers measured in a study as structured reports: Comprehensive 3D SR, TID 1500.
+"""Readers' measurements in a study as structured reports: Comprehensive 3D SR, TID 1500.
 
 One report a reader, who is its observer: a group (TID 1501) for each length and each box.
 """
@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from meninx.clinic.origin import MANUFACTURER
+from meninx.clinic.result_context import MANUFACTURER
 from meninx.clinic.source_series import SourceSeries
 from meninx.clinic.structured_report import MR_BRAIN, SCHEME
 from meninx.scan.geometry import Float64Array
@@ -32,7 +32,7 @@ OPINIONS = {
 }
 # Sides of a box along columns, rows and slices.
 SIDES = (codes.SCT.Width, codes.DCM.Height, codes.SCT.Depth)
-# A person's name is parted by ^ and =; each of its groups has at most so many signs (VR PN).
+# A person's name is divided by ^ and =; each of its groups has at most so many signs (VR PN).
 LONGEST_NAME = 64
 
 
@@ -42,11 +42,11 @@ class Measured:
 
     Args:
         name: Tracking identifier, unique in the study, such as `measurement 3`.
-        kind: A length between two places, or a box of whole voxels.
+        kind: Kind of measurement: `ruler`, a length between two places, or `box`, of whole voxels.
         series: Series that it lies in.
         ends: Voxel indices [i, j, k] of both ends; of a box the first and the last voxel in it.
-        made: When.
-        opinion: What its reader said of the finding with this box; empty for a measurement.
+        made: Time of the measurement, UTC.
+        opinion: Reader's opinion of the finding that the box marks; empty for a measurement.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Measured:
 def measurement_report(
     reader: str, measured: Sequence[Measured], version: str
 ) -> hd.sr.Comprehensive3DSR:
-    """Return the report of what one reader measured in one study.
+    """Return the report of one reader's measurements in one study.
 
     Args:
         reader: Name of the account, which stands as the observer.
-        measured: At least one length or box; all in series of one DICOM study.
+        measured: Lengths and boxes, at least one, all in series of one DICOM study.
         version: Version of meninx.
 
     Returns:
@@ -83,7 +83,7 @@ def measurement_report(
     touched = [image for one in measured for image in one.series.instances(one.slices)]
     evidence = {str(image.SOPInstanceUID): image for image in touched}
     study = str(measured[0].series.header.StudyInstanceUID)
-    told = [f"{one.name} {one.ends} {one.opinion}" for one in measured]
+    described = [f"{one.name} {one.ends} {one.opinion}" for one in measured]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Person,
         observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes(
@@ -99,7 +99,7 @@ def measurement_report(
         ),
         series_instance_uid=generate_uid(entropy_srcs=["readers' series", study, reader]),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=generate_uid(entropy_srcs=["readers' SR", study, reader, *told]),
+        sop_instance_uid=generate_uid(entropy_srcs=["readers' SR", study, reader, *described]),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -114,12 +114,12 @@ def measurement_report(
 
 
 def _person_name(reader: str) -> str:
-    """Return an account's name as one whose parts are not known."""
+    """Return an account's name as a DICOM person name without known parts."""
     return re.sub(r"[\\^=\x00-\x1f]", " ", reader)[: LONGEST_NAME - 1] + "^"
 
 
 def _date(report: hd.sr.Comprehensive3DSR, moment: datetime) -> None:
-    """Let a report be of the moment of its last measurement, not of the download."""
+    """Date a report by its last measurement, not by the download."""
     report.TimezoneOffsetFromUTC = "+0000"
     for kind in ("Content", "InstanceCreation"):
         setattr(report, f"{kind}Date", moment.strftime("%Y%m%d"))
@@ -129,16 +129,16 @@ def _date(report: hd.sr.Comprehensive3DSR, moment: datetime) -> None:
 
 
 def _group(one: Measured, study: str) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-    """Return a length, or the sides of a box."""
+    """Return the group of a length, or of the sides of a box."""
     lines = [(codes.SCT.Length, one.ends)] if one.kind == "ruler" else _sides(one)
-    said = [OPINIONS[one.opinion]] if one.opinion else []
+    opinions = [OPINIONS[one.opinion]] if one.opinion else []
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=generate_uid(entropy_srcs=["measured", study, one.name]), identifier=one.name
         ),
         finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
         measurements=[_length(one, name, ends) for name, ends in lines],
-        qualitative_evaluations=[hd.sr.QualitativeEvaluation(OPINION, code) for code in said],
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(OPINION, code) for code in opinions],
         source_images=[
             hd.sr.SourceImageForMeasurementGroup(
                 image.SOPClassUID, image.SOPInstanceUID,
@@ -150,7 +150,7 @@ def _group(one: Measured, study: str) -> hd.sr.MeasurementsAndQualitativeEvaluat
 
 
 def _sides(one: Measured) -> list[tuple[Code, Ends]]:
-    """Return the edges of a box from its first corner on; its depth where it has several slices."""
+    """Return the edges of a box at its first corner; its depth where it has several slices."""
     low = np.minimum(*one.ends) - 0.5
     high = np.maximum(*one.ends) + 0.5
     edges = []
@@ -178,7 +178,7 @@ def _length(one: Measured, name: Code, ends: Ends) -> hd.sr.Measurement:
 def _line(
     points: Float64Array, frame_of_reference: str
 ) -> list[hd.sr.CoordinatesForMeasurement3D] | None:
-    """Return a line in the patient, LPS mm; None where nothing says what mm are counted from."""
+    """Return a line in the patient, LPS mm; None without a frame of reference."""
     if not frame_of_reference:
         return None
     return [

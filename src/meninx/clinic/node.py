@@ -1,4 +1,4 @@
-"""Be a node on the hospital's network: take studies, judge them once they are whole, send results.
+"""A node on the hospital's network: takes studies, judges them once they are whole, sends results.
 
 C-STORE, C-ECHO and storage commitment as provider; results go out by C-STORE or STOW-RS.
 """
@@ -26,7 +26,6 @@ from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
 from meninx.clinic.inbox import DROPPED, SENDING, SENT, WAITING, Delivery, Inbox
-from meninx.clinic.judging import judge
 from meninx.clinic.peers import (
     COMMITMENT,
     COMMITMENT_INSTANCE,
@@ -36,6 +35,7 @@ from meninx.clinic.peers import (
     PeerError,
     is_uid,
 )
+from meninx.clinic.study_scoring import judge
 from meninx.clinic.worklist import Worklist
 from meninx.errors import InputError, LimitExceeded
 from meninx.sandbox import Sandbox
@@ -49,34 +49,34 @@ GIB = 1024**3
 OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
 NO_SUCH_INSTANCE = 0x0112
 LOOK_SECONDS = 0.1
-# A slice in one piece: with pynetdicom's 16 KiB most of the time goes by between the pieces.
+# A slice in one piece: with pynetdicom's 16 KiB most of the time passes between the pieces.
 LARGEST_PDU = 1024**2
-# A study that ends its process so often is given up, until more of it comes.
+# A study that ends the worker process so often is given up, until more of it comes.
 MAX_ATTEMPTS = 3
 IDENTIFIERS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
 
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """Say how the node runs.
+    """The settings of a node.
 
     Args:
-        folder: Of the inbox.
-        host: To listen on.
-        port: Likewise.
+        folder: Folder of the inbox.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
         title: Our application entity title, by which we must be called.
         callers: Titles that may call; empty for all.
         hosts: Addresses that may call; empty for all.
-        quiet_seconds: A study is whole once nothing came for so long.
-        peers: That results go to.
-        worklist: That studies go to once they are judged; None for none.
-        keep_hours: For how long a finished study stays in the inbox.
-        most_bytes: That the inbox may take.
-        most_associations: At a time.
-        judge_bytes: Memory of the process that judges.
-        judge_seconds: That it may take for a study.
-        model: A detector file; None for the one that ships.
-        tls: Of a server; None for plain connections.
+        quiet_seconds: Time without new files after which a study is whole, s.
+        peers: Systems that results are sent to.
+        worklist: Worklist that judged studies are handed over to; None for none.
+        keep_hours: Time that a finished study stays in the inbox, hours.
+        max_bytes: Most bytes of the inbox.
+        max_associations: Most associations at a time.
+        judge_bytes: Most memory of the worker process, bytes.
+        judge_seconds: Longest time for a study, s.
+        model: Detector file; None for the one that ships.
+        tls: TLS context of a server; None for plain connections.
     """
 
     folder: Path
@@ -89,8 +89,8 @@ class NodeSettings:
     peers: tuple[Peer, ...] = ()
     worklist: Worklist | None = None
     keep_hours: float = 24.0
-    most_bytes: int = 50 * GIB
-    most_associations: int = 16
+    max_bytes: int = 50 * GIB
+    max_associations: int = 16
     judge_bytes: int = 4 * GIB
     judge_seconds: float = 300.0
     model: Path | None = None
@@ -98,15 +98,15 @@ class NodeSettings:
 
 
 class Node:
-    """Run the node.
+    """A DICOM node.
 
     Args:
-        settings: Of it.
+        settings: Settings of the node.
     """
 
     def __init__(self, settings: NodeSettings) -> None:
         self.settings = settings
-        self.inbox = Inbox(settings.folder, settings.most_bytes)
+        self.inbox = Inbox(settings.folder, settings.max_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
         self._sandbox = Sandbox(settings.judge_bytes, settings.judge_seconds)
         self._stop = threading.Event()
@@ -117,13 +117,13 @@ class Node:
         """Listen, and work in the background.
 
         Returns:
-            The port that is listened on.
+            Port that the node listens on.
         """
         settings = self.settings
         entity = AE(ae_title=settings.title)
         entity.require_called_aet = True
         entity.require_calling_aet = list(settings.callers)
-        entity.maximum_associations = settings.most_associations
+        entity.maximum_associations = settings.max_associations
         entity.maximum_pdu_size = LARGEST_PDU
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
         for kind in CLASSES:
@@ -142,7 +142,7 @@ class Node:
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
-        """End associations and the work at hand, in good order."""
+        """End associations and the work in progress, in good order."""
         self._stop.set()
         if self._server is not None:
             self._server.shutdown()
@@ -153,7 +153,7 @@ class Node:
     def _on_requested(self, event: Event) -> None:
         host = event.assoc.requestor.address
         if self.settings.hosts and host not in self.settings.hosts:
-            log.warning("a host that may not call was turned away")
+            log.warning("a host that may not call was rejected; --caller-host names those that may")
             event.assoc.acse.send_reject(0x01, 0x01, 0x01)
             event.assoc.kill()
 
@@ -161,15 +161,15 @@ class Node:
         """Take one instance; it is on the disk before it is acknowledged."""
         try:
             data = event.encoded_dataset()
-            told = pydicom.dcmread(
+            header = pydicom.dcmread(
                 io.BytesIO(data), stop_before_pixels=True, specific_tags=list(IDENTIFIERS)
             )
-            study, instance = str(told.StudyInstanceUID), str(told.SOPInstanceUID)
-            series = str(told.SeriesInstanceUID)
+            study, instance = str(header.StudyInstanceUID), str(header.SOPInstanceUID)
+            series = str(header.SeriesInstanceUID)
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
             return NOT_UNDERSTOOD
         request: Any = event.request
-        same = (instance, str(told.get("SOPClassUID", ""))) == (
+        same = (instance, str(header.get("SOPClassUID", ""))) == (
             str(request.AffectedSOPInstanceUID), str(request.AffectedSOPClassUID)
         )  # fmt: skip
         if not same or not all(map(is_uid, (study, series, instance))):
@@ -182,17 +182,17 @@ class Node:
         return 0x0000
 
     def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
-        """Say which instances lie here for good; who asks has sent all of a study.
+        """Report which instances are stored here; a sender that asks has sent all of a study.
 
         References:
             DICOM PS3.4 J.3: the answer to N-ACTION, then N-EVENT-REPORT.
         """
         try:
-            asked = event.action_information
+            request = event.action_information
             items = [(str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
-                     for one in asked.ReferencedSOPSequence]  # fmt: skip
-            transaction = str(asked.TransactionUID)
-        except Exception:  # noqa: BLE001 - likewise
+                     for one in request.ReferencedSOPSequence]  # fmt: skip
+            transaction = str(request.TransactionUID)
+        except Exception:  # noqa: BLE001 - as for C-STORE
             return INVALID_ARGUMENT, None
         report = Dataset()
         report.TransactionUID = transaction
@@ -220,7 +220,7 @@ class Node:
         return 0x0000, None
 
     def _report_commitment(self, association: Any, caller: str, report: Dataset, kind: int) -> None:
-        """Send the report on an association of our own where we know the caller's, else on its."""
+        """Send the report on an association of our own if we know the caller, else on its own."""
         time.sleep(LOOK_SECONDS)  # the answer to N-ACTION goes first
         known = next((peer for peer in self.settings.peers
                       if isinstance(peer, DimsePeer) and peer.title == caller), None)  # fmt: skip
@@ -233,10 +233,10 @@ class Node:
             log.exception("a storage commitment could not be reported")
 
     def _work(self) -> None:
-        """Judge and send until told to stop; one thread, so that nothing happens twice."""
+        """Judge and send until stopped; one thread, so that nothing happens twice."""
         while not self._stop.is_set():
             try:
-                self.inbox.recover()  # nothing is being sent now: what says so was cut short
+                self.inbox.recover()  # nothing is being sent now: such entries were cut short
                 for name in self.inbox.quiet(self.settings.quiet_seconds):
                     self._judge(name)
                 self._deliver_all()
@@ -249,16 +249,16 @@ class Node:
     def _judge(self, name: str) -> None:
         files, out, count = self.inbox.folders(name)
         began = time.perf_counter()
-        told: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
         if self.inbox.attempt(name) <= MAX_ATTEMPTS:
             try:
-                told = self._sandbox.call(judge, files, out, self.settings.model)
+                found = self._sandbox.call(judge, files, out, self.settings.model)
             except InputError as error:
                 log.warning("study %s: %s", name[:8], error)
                 if not isinstance(error, LimitExceeded):
                     return
-        results = sorted(out.glob("*.dcm")) if told else []
-        # What could not be judged is a reader's to see as well.
+        results = sorted(out.glob("*.dcm")) if found else []
+        # Readers see studies that could not be judged as well.
         worklist = self.settings.worklist
         self.inbox.judged(name, count, results, list(self._peers),
                           worklist=worklist.address if worklist else None)  # fmt: skip
@@ -272,7 +272,7 @@ class Node:
         for one in self.inbox.due():
             if self._stop.is_set():
                 return
-            # Waiting for a peer that is away once is enough: others have studies too.
+            # One wait for a peer that does not answer is enough: other peers have results too.
             if one.peer not in away and not self._deliver(one):
                 away.add(one.peer)
 
@@ -285,7 +285,7 @@ class Node:
         elif one.is_study or peer is None or not one.file.is_file():
             self.inbox.mark(one, DROPPED)
             return True
-        # It may have arrived although we were killed, or no answer came: then it is not sent again.
+        # It may have arrived although we were killed or got no answer: then it is not sent again.
         elif one.tries and peer.has(pydicom.dcmread(one.file, stop_before_pixels=True)):
             self.inbox.mark(one, SENT)
             return True

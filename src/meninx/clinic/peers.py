@@ -1,4 +1,4 @@
-"""Send to, ask and fetch from other DICOM systems, by DIMSE or DICOMweb."""
+"""Other DICOM systems: send to, query and fetch from them, by DIMSE or DICOMweb."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ OUR_TITLE = "MENINX"
 DIMSE_ADDRESS = re.compile(r"(?P<title>[^@\\]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
 SECONDS = 30
 SUCCESS = 0x0000
-# Statuses that say that something went in although it was not quite right (PS3.7 C).
+# Statuses of a success with a warning (PS3.7 C).
 WARNINGS = (0xB000, 0xB006, 0xB007, 0x0001, 0x0107, 0x0116)
 PENDING = (0xFF00, 0xFF01)
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -36,15 +36,15 @@ COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")
 
 
 class PeerError(MeninxError):
-    """Say that another system did not do what it was asked for."""
+    """Another system did not do what it was asked for."""
 
 
 class Peer(Protocol):
-    """Stand for another DICOM system."""
+    """Another DICOM system."""
 
     @property
     def address(self) -> str:
-        """Where it is, as the user gave it."""
+        """Address of the system, as the user gave it."""
 
     def send(self, paths: Sequence[Path]) -> None:
         """Send files.
@@ -64,13 +64,13 @@ class Peer(Protocol):
 
         Args:
             study_uid: StudyInstanceUID.
-            folder: Made if missing.
+            folder: Folder for the files, made if missing.
 
         Returns:
-            How many instances came.
+            Number of instances.
 
         Raises:
-            PeerError: If it can't be had.
+            PeerError: If the study can't be fetched.
         """
 
 
@@ -80,10 +80,10 @@ def peer_of(
     """Return another system by its address.
 
     Args:
-        address: `TITLE@host:port`, or the http(s) address of a DICOMweb service.
+        address: Address, `TITLE@host:port`, or the http(s) address of a DICOMweb service.
         title: Our own application entity title.
-        tls: For DIMSE over TLS.
-        port: At which we take what a C-MOVE brings; 0 for any free one.
+        tls: TLS context of a client; None for plain connections.
+        port: Our port for the files that a C-MOVE brings; 0 for any free one.
 
     Returns:
         The peer.
@@ -103,16 +103,16 @@ def peer_of(
 
 @dataclass(frozen=True)
 class DimsePeer:
-    """Stand for a system that speaks DIMSE.
+    """A system that speaks DIMSE.
 
     Args:
-        address: As the user gave it.
-        title: Its application entity title.
-        host: Where it listens.
-        port: Likewise.
-        own_title: Ours.
-        tls: None for plain connections.
-        own_port: At which we take what a C-MOVE brings.
+        address: Address as the user gave it.
+        title: Application entity title of the system.
+        host: Host that it listens on.
+        port: Port that it listens on.
+        own_title: Our own application entity title.
+        tls: TLS context of a client; None for plain connections.
+        own_port: Our port for the files that a C-MOVE brings; 0 for any free one.
     """
 
     address: str
@@ -132,7 +132,10 @@ class DimsePeer:
             tls_args=(self.tls, self.host) if self.tls else None, ext_neg=list(roles),
         )  # fmt: skip
         if not made.is_established:
-            raise PeerError(f"{self.address}: no association; is it running, does it know us?")
+            raise PeerError(
+                f"{self.address}: no association; check that it runs, and that it knows our title "
+                f"{self.own_title}"
+            )
         return made
 
     def send(self, paths: Sequence[Path]) -> None:
@@ -156,8 +159,8 @@ class DimsePeer:
             raise PeerError(f"{self.address}: {path.name}: {error}") from error
         code = status.get("Status") if status else None
         if code != SUCCESS and code not in WARNINGS:
-            said = "no answer" if code is None else f"status 0x{code:04x}"
-            raise PeerError(f"{self.address}: {path.name} was not taken: {said}")
+            answer = "no answer" if code is None else f"status 0x{code:04x}"
+            raise PeerError(f"{self.address}: {path.name} was not taken: {answer}")
 
     def has(self, dataset: Dataset) -> bool:
         """Return whether an instance is there, by C-FIND; False where it can't be asked."""
@@ -210,22 +213,22 @@ class DimsePeer:
                 server.shutdown()
         code = answers[-1][0].get("Status") if answers and answers[-1][0] else None
         if code not in (SUCCESS, *WARNINGS) or not count:
-            said = "no answer" if code is None else f"status 0x{code:04x}"
+            answer = "no answer" if code is None else f"status 0x{code:04x}"
             raise PeerError(
-                f"{self.address}: no study {study_uid} by C-MOVE ({said}); does it know "
-                f"{self.own_title} and our port?"
+                f"{self.address}: no study {study_uid} by C-MOVE ({answer}); check that it knows "
+                f"our title {self.own_title} and our port"
             )
         return count
 
     def report_commitment(self, report: Dataset, kind: int) -> None:
-        """Tell which instances are kept, on an association of our own.
+        """Report which instances are stored here, on an association of our own.
 
         Args:
-            report: Of N-EVENT-REPORT.
-            kind: 1 if all are kept, 2 if some are not.
+            report: Dataset of the N-EVENT-REPORT.
+            kind: Event type: 1 if all are stored, 2 if some are not.
 
         Raises:
-            PeerError: If it does not listen.
+            PeerError: If the system does not answer.
 
         References:
             DICOM PS3.4 J.3.3: the reporter stays the provider, so it asks for that role.
@@ -239,10 +242,10 @@ class DimsePeer:
 
 
 class WebPeer:
-    """Stand for a DICOMweb service.
+    """A DICOMweb service.
 
     Args:
-        address: Of the service, such as http://host:8042/dicom-web.
+        address: Address of the service, such as http://host:8042/dicom-web.
     """
 
     def __init__(self, address: str) -> None:
@@ -254,11 +257,13 @@ class WebPeer:
         """Send files by STOW-RS; see `Peer.send`."""
         for path in paths:
             try:
-                told = self._client.store_instances([pydicom.dcmread(path)])
+                response = self._client.store_instances([pydicom.dcmread(path)])
             except Exception as error:
                 raise PeerError(f"{self.address}: {path.name} was not taken: {error}") from error
-            if told.get("FailedSOPSequence"):
-                raise PeerError(f"{self.address}: {path.name} was not taken")
+            if response.get("FailedSOPSequence"):
+                raise PeerError(
+                    f"{self.address}: {path.name} was not taken: the service lists it as failed"
+                )
 
     def has(self, dataset: Dataset) -> bool:
         """Return whether an instance is there, by QIDO-RS; False where it can't be asked."""
@@ -267,7 +272,7 @@ class WebPeer:
                 dataset.StudyInstanceUID, dataset.SeriesInstanceUID,
                 search_filters={"SOPInstanceUID": str(dataset.SOPInstanceUID)},
             )  # fmt: skip
-        except Exception:  # noqa: BLE001 - whatever the service answers instead
+        except Exception:  # noqa: BLE001 - the service may answer anything instead
             return False
         return bool(found)
 
@@ -276,7 +281,7 @@ class WebPeer:
         return self._kept(f"study {study_uid}", lambda: self._client.iter_study(study_uid), folder)
 
     def fetch_series(self, study_uid: str, series_uid: str, folder: Path) -> int:
-        """Fetch one series of a study by WADO-RS; as `fetch`."""
+        """Fetch one series of a study by WADO-RS; see `fetch`."""
         return self._kept(
             f"series {series_uid}",
             lambda: self._client.iter_series(study_uid, series_uid),
@@ -293,14 +298,14 @@ class WebPeer:
         except Exception as error:
             raise PeerError(f"{self.address}: no {what}: {error}") from error
         if not count:
-            raise PeerError(f"{self.address}: no {what}")
+            raise PeerError(f"{self.address}: no {what}: the service sent no instance")
         return count
 
     def studies(self, page: int) -> Iterator[str]:
         """Yield the StudyInstanceUID of every study with MR images, by QIDO-RS.
 
         Args:
-            page: How many to ask for at a time.
+            page: Number of studies to ask for at a time.
 
         Yields:
             UIDs, as the service orders them.
@@ -320,7 +325,7 @@ class WebPeer:
             study_uid: StudyInstanceUID.
 
         Returns:
-            SeriesInstanceUID and how many instances it has, as the service says.
+            SeriesInstanceUID and number of instances of each series, as the service gives them.
         """
         found = self._client.search_for_series(study_uid, search_filters={"Modality": "MR"})
         counts = (series.get("00201209", {}).get("Value", [""])[0] for series in found)
@@ -329,5 +334,5 @@ class WebPeer:
 
 
 def is_uid(text: str) -> bool:
-    """Return whether a text is a UID, as PS3.5 9.1 has it."""
+    """Return whether a text is a UID (DICOM PS3.5 9.1)."""
     return bool(text) and UID(text).is_valid

@@ -1,4 +1,4 @@
-"""Release scans without identity: what may leave is written, what may not is said."""
+"""Release scans without identity: those that may leave are written, the others reported."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, coded
-from meninx.clinic.origin import frames_of
+from meninx.clinic.result_context import frames_of
 from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.geometry import Float64Array
 from meninx.scan.reading import read_datasets, read_scans
@@ -22,11 +22,11 @@ OnError = Callable[[InputError], None]
 
 @dataclass(frozen=True)
 class Faces:
-    """Say what becomes of volumes that show a face; by default they are refused.
+    """What becomes of volumes that show a face; by default they are refused.
 
     Args:
-        keep: Leave them as they are.
-        cut: Cut them off.
+        keep: Whether they are released as they are.
+        cut: Whether their faces are cut off.
     """
 
     keep: bool = False
@@ -35,11 +35,11 @@ class Faces:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """Hold what is cut off a scan, without the scan: many of them may be waiting.
+    """The face that is cut off a scan, without the scan: many of them may be waiting.
 
     Args:
-        affine: Of the scan.
-        face: True where it goes, shape of the scan's voxels.
+        affine: Voxel index to LPS mm, shape (4, 4).
+        face: True where the face is, shape of the scan's voxels.
     """
 
     affine: Float64Array
@@ -52,22 +52,26 @@ def release(
     """Write every DICOM series under a path again, without identity.
 
     Args:
-        path: Files, folders or zips.
-        output: Folder; made if missing. Names in it are pseudonyms.
-        key: Secret of the pseudonyms.
-        faces: What becomes of them.
-        on_error: Told of each scan that is left out.
+        path: File, folder, zip or tar.
+        output: Output folder, made if missing; names in it are pseudonyms.
+        key: Secret of the pseudonyms, 16 bytes or more.
+        faces: What becomes of volumes that show a face.
+        on_error: Called with the error of each scan that is left out.
 
     Yields:
-        The files, as they are written. `removed.json` says at the end what was taken, without
-        values.
+        Paths of the files, as they are written. `removed.json` lists at the end what was taken,
+        without values.
     """
     removed = Removed()
     cleaner = Deidentifier(Pseudonyms(key), removed)
     allowed: dict[str, Cut | None] = {}
     for scan in read_scans(path, on_error):
         if not scan.identity.instance_uids or not scan.identity.series_uid:
-            on_error(UnsupportedScan("no DICOM", place=scan.name, reason="not_dicom"))
+            on_error(
+                UnsupportedScan(
+                    "not a DICOM series; expected DICOM files", place=scan.name, reason="not_dicom"
+                )
+            )
             continue
         try:
             cut = _cut_of(scan, faces)
@@ -95,20 +99,20 @@ def release(
         dataset.save_as(written, enforce_file_format=True)
         yield written
     output.mkdir(parents=True, exist_ok=True)
-    told = json.dumps(removed.as_json(), indent=2)
-    (output / "removed.json").write_text(told + "\n", encoding="utf-8")
+    text = json.dumps(removed.as_json(), indent=2)
+    (output / "removed.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _cut_of(scan: Scan, faces: Faces) -> Cut | None:
-    """Return what is to be cut off a scan; None for nothing."""
+    """Return the face that is to be cut off a scan; None for none."""
     from meninx.clinic.defacing import face_of, may_show_face
 
     if faces.keep or scan.affine is None or not may_show_face(scan):
         return None
     if not faces.cut:
         raise UnsupportedScan(
-            "a whole head, so finely cut that a face can be rendered from it; --deface cuts it off "
-            "(T1 only), --keep-faces releases it as it is",
+            "a whole head in slices so thin that a face can be rendered from it; --deface cuts the "
+            "face off (T1 only), --keep-faces releases it as it is",
             place=scan.name,
             reason="face",
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from meninx import __version__
-from meninx.clinic.origin import Headers, Origin
+from meninx.clinic.result_context import Headers, ResultContext
 from meninx.clinic.secondary_capture import secondary_capture
 from meninx.clinic.segmentation import segmentation
 from meninx.clinic.structured_report import structured_report
@@ -22,31 +22,31 @@ log = logging.getLogger(__name__)
 
 
 def passed_over(kind: str, error: Exception) -> None:
-    """Log that an object could not be made: its kind and the error's, which name nobody."""
+    """Log that an object could not be made: its kind and the error's, which name no person."""
     log.warning("no %s of a scan: %s", kind, type(error).__name__)
 
 
 def result_objects(
-    origin: Origin, bundle: Bundle | None, on_fault: OnFault = passed_over
+    context: ResultContext, bundle: Bundle | None, on_fault: OnFault = passed_over
 ) -> Mapping[str, Dataset]:
     """Return all objects of a finding that its headers allow.
 
     Args:
-        origin: The instances and what was found in them.
-        bundle: Of the scan; None where it was not scored.
-        on_fault: Told of each kind that could not be made, and why.
+        context: Source instances and the findings of them.
+        bundle: Scan with its pictures; None where it was not scored.
+        on_fault: Called with each kind that could not be made, and the error.
 
     Returns:
-        By kind: `SR` always, `SC` for what was scored, `SEG` unless the answer is no tumor or the
-        heat map failed its check.
+        Objects by kind: `SR` always, `SC` for a scored scan, `SEG` unless the answer is no tumor or
+        the heat map failed its check.
     """
     wanted: dict[str, Callable[[], Dataset | None]] = {
-        "SR": lambda: structured_report(origin, bundle)
+        "SR": lambda: structured_report(context, bundle)
     }
     if bundle is not None:
-        wanted["SC"] = lambda: secondary_capture(origin, bundle)
-        if origin.findings.decision != "no_tumor":
-            wanted["SEG"] = lambda: segmentation(origin, bundle)
+        wanted["SC"] = lambda: secondary_capture(context, bundle)
+        if context.findings.decision != "no_tumor":
+            wanted["SEG"] = lambda: segmentation(context, bundle)
     made: dict[str, Dataset] = {}
     for kind, make in wanted.items():
         try:
@@ -54,7 +54,7 @@ def result_objects(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found = make()
-        except Exception as error:  # noqa: BLE001 - what headers that lie make highdicom raise
+        except Exception as error:  # noqa: BLE001 - headers that lie make highdicom raise anything
             on_fault(kind, error)
             continue
         if found is not None:
@@ -73,26 +73,26 @@ def write_results(
     """Write the objects of a finding.
 
     Args:
-        headers: Of the files that were scored.
-        scan: That was read; None where it could not be.
-        findings: Of it.
-        bundle: Of the scan; None where it was not scored.
-        folder: Made if missing; the objects of a rerun replace those before.
-        on_fault: As for `result_objects`.
+        headers: Headers of the files that were scored.
+        scan: Scan; None where it could not be read.
+        findings: Findings of the scan.
+        bundle: Scan with its pictures; None where it was not scored.
+        folder: Output folder, made if missing; the objects of a rerun replace those before.
+        on_fault: Called with each kind that could not be made, and the error.
 
     Returns:
-        The files, named by kind and instance UID; none if the scan was not DICOM.
+        Paths of the files, named by kind and instance UID; none if the scan was not DICOM.
     """
     instances = scan.identity.instance_uids if scan is not None else ()
-    origin = headers.origin_of(findings, instances, __version__)
-    if origin is None:
+    context = headers.context_of(findings, instances, __version__)
+    if context is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    made = result_objects(origin, bundle, on_fault)
+    made = result_objects(context, bundle, on_fault)
     for kind in {"SC", "SEG"} - set(made):
-        # Of a run before, whose answer was another.
-        (folder / f"{kind}-{origin.uid(kind)}.dcm").unlink(missing_ok=True)
+        # Objects of an earlier run with another answer.
+        (folder / f"{kind}-{context.uid(kind)}.dcm").unlink(missing_ok=True)
     for kind, dataset in made.items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)

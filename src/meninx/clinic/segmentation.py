@@ -1,36 +1,36 @@
-"""Write the region under a heat map as a DICOM segmentation."""
+"""The region under a heat map as a DICOM segmentation."""
 
 import highdicom as hd
 import numpy as np
 from pydicom.sr.codedict import codes
 
-from meninx.clinic.origin import MANUFACTURER, Origin, slices_of
+from meninx.clinic.result_context import MANUFACTURER, ResultContext, slices_of
 from meninx.render.bundle import Bundle
 from meninx.render.region import region_of
 
 
-def segmentation(origin: Origin, bundle: Bundle) -> hd.seg.Segmentation | None:
-    """Return the region under the heat map of a scan; it is no contour of a tumor, and says so.
+def segmentation(context: ResultContext, bundle: Bundle) -> hd.seg.Segmentation | None:
+    """Return a segmentation of the hottest region; its label says that it is no tumor contour.
 
     Args:
-        origin: The instances and what was found in them.
-        bundle: Of the scan that was scored.
+        context: Source instances and the findings of them.
+        bundle: Scored scan with its pictures.
 
     Returns:
-        The instance, with the frames that show something; None where the source has no geometry, or
-        the heat map may not be shown.
+        The instance, with the frames that are not empty; None where the source has no geometry, or
+        the heat map is withheld.
 
     References:
         DICOM PS3.3 A.51.
     """
-    scan, findings = bundle.scan, origin.findings
-    if scan.affine is None or origin.frame_of_reference is None:
+    scan, findings = bundle.scan, context.findings
+    if scan.affine is None or context.frame_of_reference is None:
         return None
     heat = bundle.heat()
     if heat is None:
         return None
     region = region_of(heat)
-    frames = slices_of(origin.headers, scan)
+    frames = slices_of(context.headers, scan)
     stored = region.transpose(2, 1, 0)  # [slice, row, column]
     pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint8)
     pixels[frames >= 0] = stored[frames[frames >= 0]]
@@ -45,25 +45,25 @@ def segmentation(origin: Origin, bundle: Bundle) -> hd.seg.Segmentation | None:
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=findings.model["name"],
             family=codes.DCM.ArtificialIntelligence,
-            version=origin.version,
+            version=context.version,
             parameters={"SHA-256": findings.model["sha256"]},
         ),
-        tracking_uid=origin.uid("tracking", "region"),
+        tracking_uid=context.uid("tracking", "region"),
         tracking_id="region of the heat map",
         anatomic_regions=[codes.SCT.Brain],
     )
     made = hd.seg.Segmentation(
-        source_images=list(origin.headers),
+        source_images=list(context.headers),
         pixel_array=pixels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[description],
-        series_instance_uid=origin.uid("series", "SEG"),
-        series_number=origin.series_number(2),
-        sop_instance_uid=origin.uid("SEG"),
+        series_instance_uid=context.uid("series", "SEG"),
+        series_number=context.series_number(2),
+        sop_instance_uid=context.uid("SEG"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=findings.model["name"],
-        software_versions=origin.software,
+        software_versions=context.software,
         device_serial_number=findings.model["sha256"][:16],
         content_label="HEATMAP_REGION",
         content_description="region of a heat map, no contour; not for diagnosis",

@@ -1,4 +1,4 @@
-"""Keep of a scan's DICOM series what reports on it refer to, without pixels and slice by slice."""
+"""The part of a scan's DICOM series that reports on it refer to, without pixels, by slice."""
 
 import copy
 import json
@@ -10,12 +10,12 @@ import numpy as np
 from pydicom import Dataset
 
 from meninx import __version__
-from meninx.clinic.origin import MAY_BE_EMPTY, Headers, Origin, slices_of
+from meninx.clinic.result_context import MAY_BE_EMPTY, Headers, ResultContext, slices_of
 from meninx.detect.findings import Findings
 from meninx.scan.geometry import Float64Array
 from meninx.scan.scan import Scan
 
-# What all instances of a series share, as far as reports on it repeat it.
+# Attributes that all instances of a series share and that reports on it repeat.
 KEPT = (
     *MAY_BE_EMPTY, "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
     "StudyDescription",
@@ -28,10 +28,10 @@ class SourceSeries:
     """The instances that a scan was read from.
 
     Args:
-        header: What they share: patient, study, series, frame of reference.
-        by_slice: For each slice of the scan, SOP class and instance UID, and the number of the
+        header: Attributes that they share: patient, study, series, frame of reference.
+        by_slice: SOP class UID and instance UID of each slice of the scan, and the number of the
             frame from 1, None in files of one frame; empty strings where no image is known.
-        affine: From voxel indices to mm in the patient, LPS, shape (4, 4); None without geometry.
+        affine: Voxel index to LPS mm, shape (4, 4); None without geometry.
     """
 
     header: Dataset
@@ -40,20 +40,20 @@ class SourceSeries:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return a series from what `as_json` wrote."""
-        told = json.loads(text)
-        affine = None if told["affine"] is None else np.array(told["affine"], dtype=np.float64)
-        by_slice = tuple((kind, uid, frame) for kind, uid, frame in told["by_slice"])
-        return cls(Dataset.from_json(told["header"]), by_slice, affine)
+        """Return a series from the text that `as_json` returned."""
+        stored = json.loads(text)
+        affine = None if stored["affine"] is None else np.array(stored["affine"], dtype=np.float64)
+        by_slice = tuple((kind, uid, frame) for kind, uid, frame in stored["by_slice"])
+        return cls(Dataset.from_json(stored["header"]), by_slice, affine)
 
     def as_json(self) -> str:
         """Return the series as text."""
-        told: dict[str, Any] = {
+        stored: dict[str, Any] = {
             "header": self.header.to_json_dict(),
             "by_slice": self.by_slice,
             "affine": None if self.affine is None else self.affine.tolist(),
         }
-        return json.dumps(told, allow_nan=False)
+        return json.dumps(stored, allow_nan=False)
 
     @property
     def frame_of_reference(self) -> str:
@@ -78,32 +78,32 @@ class SourceSeries:
 
 
 def source_series(headers: Headers, scan: Scan, findings: Findings) -> SourceSeries | None:
-    """Return what is to be kept of a scan's series.
+    """Return the source series of a scan.
 
     Args:
         headers: Headers of the files that were scored.
-        scan: A scan that was read from them.
+        scan: Scan that was read from them.
         findings: Findings of the scan.
 
     Returns:
         The series; None if it is not DICOM, or its headers do not say where its images lie.
     """
-    origin = headers.origin_of(findings, scan.identity.instance_uids, __version__)
-    if origin is None:
+    context = headers.context_of(findings, scan.identity.instance_uids, __version__)
+    if context is None:
         return None
     header = Dataset()
     for name in KEPT:
-        if name in origin.first:
-            setattr(header, name, origin.first[name].value)
+        if name in context.first:
+            setattr(header, name, context.first[name].value)
     try:
-        return SourceSeries(header, _instances(origin, scan), scan.affine)
+        return SourceSeries(header, _instances(context, scan), scan.affine)
     except (AttributeError, IndexError, ValueError):
         return None
 
 
-def _instances(origin: Origin, scan: Scan) -> tuple[Instance, ...]:
+def _instances(context: ResultContext, scan: Scan) -> tuple[Instance, ...]:
     """Return the image of each slice of a scan: an instance, or a frame of the only one."""
-    headers = origin.headers
+    headers = context.headers
     if scan.affine is not None:
         places = slices_of(headers, scan).tolist()
     else:

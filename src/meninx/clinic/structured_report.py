@@ -1,6 +1,6 @@
-"""Write a finding as a structured report: Comprehensive 3D SR, template TID 1500.
+"""A finding as a structured report: Comprehensive 3D SR, template TID 1500.
 
-In the shape of IHE AI Results: one group for the whole scan, one for each type, one for each peak.
+As IHE AI Results has it: one group for the whole scan, one for each type, one for each peak.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from meninx.clinic.origin import MANUFACTURER, Origin, slices_of
+from meninx.clinic.result_context import MANUFACTURER, ResultContext, slices_of
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.errors import OptionError
 from meninx.labels import TUMOR_TYPES
@@ -25,7 +25,7 @@ ANSWERS: Mapping[str, Code] = {
     "no_tumor": codes.SCT.Absent,
     "refer": codes.SCT.Indeterminate,
 }
-# How a run ended (CID 6042), for what was not scored.
+# How a run ended (CID 6042), for scans that were not scored.
 ENDED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
 SCHEME = "99MENINX"
 REASON = Code("reason", SCHEME, "Reason for no answer")
@@ -37,12 +37,12 @@ MIN_OF_PEAK = 0.5
 LONGEST_MEANING = 64
 
 
-def structured_report(origin: Origin, bundle: Bundle | None) -> hd.sr.Comprehensive3DSR:
-    """Return the report of one scan; of a refusal too.
+def structured_report(context: ResultContext, bundle: Bundle | None) -> hd.sr.Comprehensive3DSR:
+    """Return the report of one scan, also of one that was refused.
 
     Args:
-        origin: The instances and what was found in them.
-        bundle: Of the scan; None where it was not scored.
+        context: Source instances and the findings of them.
+        bundle: Scan with its pictures; None where it was not scored.
 
     Returns:
         The instance, ready to be saved: not final, not verified.
@@ -50,17 +50,17 @@ def structured_report(origin: Origin, bundle: Bundle | None) -> hd.sr.Comprehens
     References:
         DICOM PS3.3 A.35.13; PS3.16 TID 1500, TID 1410, TID 1501; IHE RAD AI Results, 2020.
     """
-    findings = origin.findings
-    groups = [_whole(origin, bundle.withheld if bundle else None)]
+    findings = context.findings
+    groups = [_whole(context, bundle.withheld if bundle else None)]
     if bundle is not None and findings.decision in ("tumor", "refer"):
-        groups += [_type(origin, name, share) for name, share in findings.types_for_reader.items()]
-        # Peaks are places of the heat map: what it may not show, they may not either.
-        if origin.frame_of_reference and bundle.scan.affine is not None and not bundle.withheld:
-            groups += [_peak(origin, bundle.scan, found) for found in _peaks(findings)]
+        groups += [_type(context, name, share) for name, share in findings.types_for_reader.items()]
+        # Peaks are places of the heat map: where it is withheld, they are too.
+        if context.frame_of_reference and bundle.scan.affine is not None and not bundle.withheld:
+            groups += [_peak(context, bundle.scan, found) for found in _peaks(findings)]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=origin.device_uid,
+            uid=context.device_uid,
             name=findings.model["name"],
             manufacturer_name=MANUFACTURER,
             model_name=findings.model["name"],
@@ -73,11 +73,11 @@ def structured_report(origin: Origin, bundle: Bundle | None) -> hd.sr.Comprehens
         imaging_measurements=groups,
     )
     report = hd.sr.Comprehensive3DSR(
-        evidence=list(origin.headers),
+        evidence=list(context.headers),
         content=content,
-        series_instance_uid=origin.uid("series", "SR"),
-        series_number=origin.series_number(1),
-        sop_instance_uid=origin.uid("SR"),
+        series_instance_uid=context.uid("series", "SR"),
+        series_number=context.series_number(1),
+        sop_instance_uid=context.uid("SR"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -86,21 +86,21 @@ def structured_report(origin: Origin, bundle: Bundle | None) -> hd.sr.Comprehens
     )
     report.SeriesDescription = "meninx finding, research only, not for diagnosis"
     report.ManufacturerModelName = findings.model["name"]
-    report.SoftwareVersions = origin.software
+    report.SoftwareVersions = context.software
     return report
 
 
-def _algorithm(origin: Origin) -> hd.sr.AlgorithmIdentification:
-    model = origin.findings.model
+def _algorithm(context: ResultContext) -> hd.sr.AlgorithmIdentification:
+    model = context.findings.model
     return hd.sr.AlgorithmIdentification(
         name=model["name"],
-        version=origin.version,
+        version=context.version,
         parameters=[f"SHA-256 {model['sha256']}", "research only, not for diagnosis"],
     )
 
 
-def _tracking(origin: Origin, name: str) -> hd.sr.TrackingIdentifier:
-    return hd.sr.TrackingIdentifier(uid=origin.uid("tracking", name), identifier=name)
+def _tracking(context: ResultContext, name: str) -> hd.sr.TrackingIdentifier:
+    return hd.sr.TrackingIdentifier(uid=context.uid("tracking", name), identifier=name)
 
 
 def _certainty(
@@ -114,84 +114,88 @@ def _certainty(
     )
 
 
-def _whole(origin: Origin, withheld: str | None) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-    """Return what is said of the scan as a whole: present, absent, undecided, or nothing."""
-    findings = origin.findings
+def _whole(
+    context: ResultContext, withheld: str | None
+) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+    """Return the group of the whole scan: present, absent, undecided, or why there is no answer."""
+    findings = context.findings
     if findings.probability is None or findings.decision is None:
         words = " ".join((findings.message or findings.status).split())
-        told = [
+        evaluations = [
             (codes.DCM.SummaryOfDetections, ENDED[findings.status]),
             (REASON, Code(findings.reason or findings.status, SCHEME, words[:LONGEST_MEANING])),
         ]
         measurements = []
     else:
-        told = [
+        evaluations = [
             (codes.DCM.SummaryOfDetections, codes.DCM.Succeeded),
             (PRESENCE, ANSWERS[findings.decision]),
         ]
         measurements = [_certainty(findings.probability)]
-    told += [
+    evaluations += [
         (WARNING, Code(warning.code, SCHEME, warning.text[:LONGEST_MEANING]))
         for warning in findings.warnings
     ]
     if withheld is not None:
-        told.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:LONGEST_MEANING])))
+        evaluations.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:LONGEST_MEANING])))
     return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(origin, "scan"),
+        tracking_identifier=_tracking(context, "scan"),
         finding_type=NEOPLASM_OF_BRAIN,
-        algorithm_id=_algorithm(origin),
+        algorithm_id=_algorithm(context),
         finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
         measurements=measurements,
-        qualitative_evaluations=[hd.sr.QualitativeEvaluation(*one) for one in told],
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(*one) for one in evaluations],
         source_images=[
-            hd.sr.SourceImageForMeasurementGroup.from_source_image(one) for one in origin.headers
+            hd.sr.SourceImageForMeasurementGroup.from_source_image(one) for one in context.headers
         ],
     )
 
 
-def _type(origin: Origin, name: str, share: float) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-    """Return how likely a type is, if there is a tumor."""
+def _type(
+    context: ResultContext, name: str, share: float
+) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+    """Return the group of one type: how likely it is, if there is a tumor."""
     value, meaning = next(one.snomed for one in TUMOR_TYPES if one.name == name)
     return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(origin, f"type {name}, if there is a tumor"),
+        tracking_identifier=_tracking(context, f"type {name}, if there is a tumor"),
         finding_type=Code(value, "SCT", meaning),
-        algorithm_id=_algorithm(origin),
+        algorithm_id=_algorithm(context),
         measurements=[_certainty(share)],
     )
 
 
 def _peaks(findings: Findings) -> list[SliceFinding]:
-    """Return slices with a peak worth to be looked at, at least the hottest."""
+    """Return the slices whose peaks are reported, at least the hottest."""
     return [
         one for one in findings.slices if one.probability >= MIN_OF_PEAK or one is findings.hottest
     ]
 
 
 def _peak(
-    origin: Origin, scan: Scan, found: SliceFinding
+    context: ResultContext, scan: Scan, found: SliceFinding
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
-    """Return where a slice is hottest, as a point in the patient, LPS mm."""
-    if scan.affine is None or origin.frame_of_reference is None:
+    """Return the group of one peak: where a slice is hottest, as a point in the patient, LPS mm."""
+    if scan.affine is None or context.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
     point = scan.point_of(found.peak)
-    frames = np.flatnonzero(slices_of(origin.headers, scan) == found.index)
-    if len(origin.headers) > 1:
-        source, numbers = origin.headers[int(frames[0])] if len(frames) else origin.first, None
+    frames = np.flatnonzero(slices_of(context.headers, scan) == found.index)
+    if len(context.headers) > 1:
+        source, numbers = context.headers[int(frames[0])] if len(frames) else context.first, None
     else:
-        source = origin.first
+        source = context.first
         enhanced = "PerFrameFunctionalGroupsSequence" in source and len(frames)
         numbers = [int(frames[0]) + 1] if enhanced else None
     image = hd.sr.SourceImageForMeasurement(
         source.SOPClassUID, source.SOPInstanceUID, referenced_frame_numbers=numbers
     )
     return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(origin, f"peak in slice {found.index}"),
+        tracking_identifier=_tracking(context, f"peak in slice {found.index}"),
         referenced_region=hd.sr.ImageRegion3D(
             graphic_type=hd.sr.GraphicTypeValues3D.POINT,
             graphic_data=point[None],
-            frame_of_reference_uid=origin.frame_of_reference,
+            frame_of_reference_uid=context.frame_of_reference,
         ),
         finding_type=NEOPLASM_OF_BRAIN,
-        algorithm_id=_algorithm(origin),
+        algorithm_id=_algorithm(context),
         measurements=[_certainty(found.probability, [image])],
     )

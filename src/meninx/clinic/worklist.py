@@ -11,7 +11,7 @@ from meninx.clinic.peers import PeerError
 
 # The application sorts a whole study after its last file came.
 SECONDS = 300
-# Files up to this size travel together, larger ones in parts; what one request may hold.
+# Files up to this size are sent together, larger ones in parts; the most of one request.
 SMALL_BYTES, PART_BYTES = 4 * 1024**2, 8 * 1024**2
 BATCH_BYTES, BATCH_FILES = 32 * 1024**2, 400
 
@@ -21,21 +21,21 @@ class Worklist:
     """The worklist of a web application.
 
     Args:
-        address: Of the application, such as http://127.0.0.1:8000.
-        key: Of an account there.
+        address: Address of the application, such as http://127.0.0.1:8000.
+        key: Key of an account there.
     """
 
     address: str
     key: str = field(repr=False)
 
     def hand_over(self, files: Path) -> None:
-        """Upload a study's files; what is there already is not doubled.
+        """Upload a study's files; files that are there already are not doubled.
 
         Args:
             files: Folder of the instances.
 
         Raises:
-            PeerError: If the application does not take them: nothing was stored, try again later.
+            PeerError: If the application does not take them; nothing was stored then.
         """
         paths = sorted(files.glob("*.dcm"))
         uploads = f"{self.address.rstrip('/')}/api/v1/uploads"
@@ -48,7 +48,7 @@ class Worklist:
                     _send(session, upload, paths)
                     _answered(session.post(f"{upload}/finish", timeout=SECONDS))
                 except requests.RequestException:
-                    with suppress(requests.RequestException):  # else it is swept away in a day
+                    with suppress(requests.RequestException):  # else it is deleted after a day
                         session.delete(upload, timeout=SECONDS)
                     raise
         except (requests.RequestException, KeyError, ValueError) as error:
@@ -64,7 +64,7 @@ def _answered(answer: requests.Response) -> requests.Response:
 
 
 def _why(error: Exception) -> str:
-    """Return what went wrong without what the application answered: that may name files."""
+    """Return the kind of an error without the application's answer, which may name files."""
     answer = getattr(error, "response", None)
     return type(error).__name__ if answer is None else f"status {answer.status_code}"
 

@@ -132,8 +132,8 @@ def candidate_pairs(
 ) -> list[tuple[int, int]]:
     """Return pairs that may show the same slice, each once, lower position first.
 
-    Where a table tells people apart, only pictures that tell people apart too may say otherwise:
-    crowns of two heads look the same, and a few such pairs would tie all people together.
+    Pictures of two known people are compared only if each shows enough to tell people apart: crowns
+    of two heads look the same, and a few such pairs would connect all people.
 
     Args:
         signatures: Signatures of the n pictures.

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+)
 
 from meninx.data.tables import truth_of
 from meninx.labels import TYPE_NAMES
@@ -12,6 +19,13 @@ Kind = Literal["glioma", "meningioma", "pituitary", "none", "unknown"]
 
 def _empty_is_none(text: str | None) -> str | None:
     return text or None
+
+
+def _file_name(text: str) -> str:
+    """Return a file's name as it is: of other systems' files it may hold bytes that are no text."""
+    if not text:
+        raise ValueError("empty")
+    return text
 
 
 class Row(BaseModel):
@@ -28,7 +42,9 @@ class Row(BaseModel):
     # Columns for subgroups are whatever their makers like.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    picture: Annotated[str, Field(min_length=1, description="the name of a file")] = ""
+    picture: Annotated[str, PlainValidator(_file_name), Field(description="the name of a file")] = (
+        ""
+    )
     tumor: Annotated[bool, BeforeValidator(truth_of), Field(description="0 or 1")] = False
     tumor_type: Annotated[Kind, Field(description=f"{', '.join(TYPE_NAMES)}, none or unknown")] = (
         "unknown"

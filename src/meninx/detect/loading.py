@@ -6,7 +6,7 @@ from pathlib import Path
 
 from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
 from meninx.detect.detector import Detector
-from meninx.detect.runtimes import Runtime
+from meninx.detect.runtimes import Runtime, computes_on_cpu
 from meninx.errors import ModelError
 
 
@@ -27,7 +27,9 @@ def load_detector(
             or `specific` (95 % of held-out tumor-free scans below it).
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
             ruled out, 0..1. None to refer nothing and decide by the operating point.
-        runtime: Library that computes the network: `onnxruntime` or `openvino`.
+        runtime: Library that computes the network, and the precision of the shipped one:
+            `onnxruntime` (8-bit integers; single precision on a GPU), `onnxruntime-fp32` or
+            `openvino`. A file that is named is computed as it is stored.
 
     Returns:
         The detector, ready to score, from several threads if need be.
@@ -38,7 +40,7 @@ def load_detector(
     """
     if path is not None:
         return Detector(Path(path), threads, operating_point, coverage, runtime)
-    shipped = shipped_detector()
+    shipped = shipped_detector(runtime)
     detector = Detector(shipped, threads, operating_point, coverage, runtime)
     if detector.model["sha256"] != shipped_sha256(shipped):
         raise ModelError(
@@ -54,8 +56,13 @@ def cached_detector(path: Path | None = None, threads: int = 0) -> Detector:
     return load_detector(path, threads=threads)
 
 
-def shipped_detector() -> Path:
+def shipped_detector(runtime: Runtime = "onnxruntime-fp32") -> Path:
     """Return the path of the detector that ships with the package.
+
+    Two files hold it, one in single precision and one in 8-bit integers, for processors.
+
+    Args:
+        runtime: Library that is to compute it; see `load_detector`.
 
     Returns:
         An ONNX file.
@@ -63,7 +70,9 @@ def shipped_detector() -> Path:
     Raises:
         ModelError: If this build has none.
     """
-    path = Path(str(files("meninx") / "weights" / "meninx.onnx"))
+    in_8_bits = runtime == "onnxruntime" and computes_on_cpu()
+    name = "meninx-int8.onnx" if in_8_bits else "meninx.onnx"
+    path = Path(str(files("meninx") / "weights" / name))
     if not path.is_file():
         raise ModelError(
             f"{path}: the shipped detector is missing; install the package again or name one "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meninx.errors import ModelError, OptionError
 
 FloatBatch = NDArray[np.float32]
-Runtime = Literal["onnxruntime", "openvino"]
+Runtime = Literal["onnxruntime", "onnxruntime-fp32", "openvino"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 # Log level `error`: ONNX Runtime's warnings are about its own optimizer.
 LOG_ERRORS = 3
@@ -50,11 +50,8 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = LOG_ERRORS
         options.intra_op_num_threads = threads
-        there = onnxruntime.get_available_providers()
         try:
-            self._session = onnxruntime.InferenceSession(
-                data, options, providers=[name for name in PROVIDERS if name in there]
-            )
+            self._session = onnxruntime.InferenceSession(data, options, providers=_providers())
         # ONNX Runtime's exceptions have no common base but this.
         except (RuntimeError, ValueError, *_ort_errors()) as error:
             raise ModelError(f"no readable ONNX file: {error}") from error
@@ -65,6 +62,19 @@ class OnnxNetwork:
         """Return the outputs by name; the input has shape (b, 3, h, w)."""
         found = self._session.run(self._outputs, {"x": x})
         return dict(zip(self._outputs, found, strict=True))
+
+
+def _providers() -> list[str]:
+    """Return ONNX Runtime's providers of the installed build, the fastest first."""
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    return [name for name in PROVIDERS if name in there]
+
+
+def computes_on_cpu() -> bool:
+    """Return whether ONNX Runtime computes on the processor: its build knows no GPU."""
+    return _providers()[0] == PROVIDERS[-1]
 
 
 class OpenVinoNetwork:

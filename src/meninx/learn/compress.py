@@ -184,9 +184,10 @@ def quantize(plain: Path, target: Path, calibration: NDArray[np.float32]) -> Non
     """Write a network whose convolutions run in 8-bit integers.
 
     Weights are rounded per output channel, to 7 bits: on processors without VNNI, which add two
-    products in 16 bits, products of 8 bits would overflow. Activations are rounded per tensor. The
-    first convolution and the heads stay in floating point: they cost little, and rounding the
-    outputs themselves would cost precision.
+    products in 16 bits, products of 8 bits would overflow. Activations are rounded per tensor. All
+    from the first convolution to the heads stays in integers: each change of format costs as much
+    as a small convolution. The heads stay in floating point, as rounding the outputs themselves
+    would cost precision.
 
     Args:
         plain: ONNX file of a detector in single precision, with constants folded.
@@ -211,6 +212,6 @@ def quantize(plain: Path, target: Path, calibration: NDArray[np.float32]) -> Non
         weight_type=QuantType.QInt8,
         reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=[convolutions[0].name, *heads],
-        op_types_to_quantize=["Conv", "Add", "MaxPool"],
+        nodes_to_exclude=heads,
+        op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool", "Resize"],
     )

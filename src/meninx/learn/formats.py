@@ -16,10 +16,11 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from meninx.data.manifest import Picture
 from meninx.detect.calibration import slice_logits
 from meninx.detect.detector import Detector, brain_slices
-from meninx.detect.engine import Engine
+from meninx.detect.engine import Engine, Output
 from meninx.detect.runtimes import FloatBatch
 from meninx.errors import ModelError
 from meninx.learn.compress import quantize
+from meninx.learn.export import recalibrate, store_weights_in_half
 from meninx.scan.reading import read_one
 
 Format = Literal["fp32", "fp16", "int8"]
@@ -87,6 +88,8 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
         else:
             shutil.copyfile(plain, target)
     model = onnx.load(target)
+    if wanted == "int8":
+        store_weights_in_half(model)  # the gate's matrix, which stays in floating point
     del model.metadata_props[:]
     model.metadata_props.extend(onnx.load(source).metadata_props)
     onnx.save(model, target)
@@ -106,14 +109,33 @@ def change_between(first: Path, second: Path, inputs: FloatBatch) -> Change:
     answers = []
     for path in (first, second):
         engine = Engine(path)
-        parts = [engine.run(inputs[start : start + BATCH])[0]
-                 for start in range(0, len(inputs), BATCH)]  # fmt: skip
-        card = engine.card
-        logits = slice_logits(np.concatenate(parts), card.top_cells)
-        calibrator = card.calibration.picture
+        logits = slice_logits(_output(engine, inputs).cell_logits, engine.card.top_cells)
+        calibrator = engine.card.calibration.picture
         answers.append(np.array([calibrator.probability(float(logit)) for logit in logits]))
     moved = np.abs(answers[0] - answers[1])
     return Change(float(moved.mean()), float(moved.max()), len(inputs))
+
+
+def _output(engine: Engine, inputs: FloatBatch) -> Output:
+    return Output.joined(
+        [engine.run(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
+    )
+
+
+def _match_ood_threshold(source: Path, rounded: Path, slices: FloatBatch) -> None:
+    """Move the OOD threshold of a rounded detector with its scores, which rounding noise raises.
+
+    Args:
+        source: Detector file before rounding.
+        rounded: The same detector rounded; its threshold is rewritten in place.
+        slices: Normalized slices to compare the scores on, shape (n, 3, h, w).
+    """
+    before, after = Engine(source), Engine(rounded)
+    card = before.card
+    if card.ood_threshold is not None:
+        raised = _output(after, slices).ood_scores / _output(before, slices).ood_scores
+        threshold = card.ood_threshold * float(np.median(raised))
+        recalibrate(rounded, card.calibration, ood_threshold=threshold)
 
 
 def export(
@@ -141,6 +163,8 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.onnx"
         convert(source, draft, wanted, calibration)
+        if wanted == "int8":
+            _match_ood_threshold(source, draft, calibration)
         change = change_between(source, draft, checked)
         if not change.mean <= tolerance:
             raise ModelError(

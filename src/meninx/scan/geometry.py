@@ -21,7 +21,7 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Headers hold positions as decimal strings, often rounded to a hundredth of a millimeter: slices
 # nearer than this lie in one place.
 POSITION_TOLERANCE_MM = 0.02
-# Gaps that differ by more than this share of the spacing are said to be unequal.
+# Gaps that differ by more than this share of the spacing are unequal.
 GAP_TOLERANCE = 0.01
 # Some exports round each coordinate to a tenth of a millimeter; two ends together are off by less
 # than this. dcm2niix converts such series without a warning.

@@ -34,8 +34,8 @@ from meninx.scan.warning import ScanWarning
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 MGH_HEADER_BYTES, GOOD_RAS_AT = 284, 28
-# Where Analyze says how slices lie, and what for: columns, rows and slices of the axes in LPS.
-# ITK reads them so; 0 is also what is there where nobody said anything.
+# Where an Analyze header says how slices lie, and the axes of each value in LPS, as ITK reads them;
+# 0 also stands there where the writer did not set it.
 ORIENT_AT = 252
 ANALYZE_AXES = {
     0: ((1, 0, 0), (0, -1, 0), (0, 0, 1)),  # axial

@@ -94,7 +94,8 @@ def _kind(reason: str, words: str, values: str, source: str) -> Kind:
     return Kind(reason, words, frozenset(value.strip() for value in values.split(",")), source)
 
 
-# Values 3 and on of ImageType; values 1 and 2 say no more than original or derived, and of whom.
+# Values 3 and on of ImageType; values 1 and 2 only tell original from derived, primary from
+# secondary.
 # MPR and reformatted images are slices of the head all the same.
 KINDS = (
     _kind("localizer", "a localizer, taken to plan the others", "LOCALIZER, SCOUT",
@@ -256,7 +257,7 @@ def complex_part(component: str) -> UnsupportedScan | None:
 
 
 def map_by_description(text: str) -> UnsupportedScan | None:
-    """Return why a description sets an image aside that is said to be derived."""
+    """Return why the description of a derived image sets it aside; None if it does not."""
     if DERIVED_DESCRIPTIONS.isdisjoint(normalized(text).split()):
         return None
     return UnsupportedScan(

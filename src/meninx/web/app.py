@@ -22,7 +22,7 @@ from meninx.web.api import api
 from meninx.web.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx.web.jobs import Jobs
 from meninx.web.measurement_api import measurement_api
-from meninx.web.oidc import oidc
+from meninx.web.oidc import add_provider, oidc
 from meninx.web.pages import page, pages
 from meninx.web.serving import MayRead, MustChangePassword, NotSignedIn, Web
 from meninx.web.settings import Settings
@@ -108,6 +108,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     app.include_router(measurement_api)
     app.include_router(pages)
     app.include_router(oidc)
+    add_provider(app, app.state.web)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _answer_errors(app)
 

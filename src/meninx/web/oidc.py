@@ -1,24 +1,18 @@
-"""Sign in with an OpenID Connect provider: authorization code with PKCE."""
+"""Sign in with an OpenID Connect provider: authorization code with PKCE, by Authlib's client."""
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
-import time
-from functools import lru_cache
 from typing import Annotated, Any
 
-import requests
-from authlib.integrations.base_client.errors import OAuthError
-from authlib.integrations.requests_client import OAuth2Session
-from fastapi import APIRouter, HTTPException, Query, Request, Response
-from fastapi.responses import RedirectResponse
-from joserfc import jwt
+from authlib.integrations.starlette_client import OAuth, OAuthError, StarletteOAuth2App
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from httpx2 import HTTPError
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from starlette.middleware.sessions import SessionMiddleware
 
 from meninx.errors import OptionError
 from meninx.web.accounts import NAME, add_user, open_session
@@ -27,146 +21,150 @@ from meninx.web.database import User
 from meninx.web.pages import page, with_cookie
 from meninx.web.serving import SessionNeeded, Web, WebNeeded
 
-COOKIE = "meninx-oidc"
+COOKIE, COOKIE_PATH = "meninx-oidc", "/oidc"
 # How long somebody may take to sign in over there, and how long the provider may take to answer.
-MAX_SECONDS, PATIENCE_SECONDS = 600, 10
+MAX_SECONDS, TIMEOUT_SECONDS = 600, 10
+# How far clocks may differ, seconds.
+LEEWAY_SECONDS = 60
+# Whatever the provider offers: with "none", or a secret that both know, anybody could sign.
 ALGORITHMS = ["RS256", "ES256", "PS256"]
 
 oidc = APIRouter(include_in_schema=False)
 
 
-@lru_cache(maxsize=4)
-def provider(issuer: str) -> dict[str, Any]:
-    """Return what a provider says of itself (OpenID Connect Discovery 1.0, section 4).
+def add_provider(app: FastAPI, web: Web) -> None:
+    """Let people sign in with the provider of the settings, if there is one.
+
+    Between leaving for the provider and coming back a signed cookie keeps state, nonce and PKCE's
+    verifier. It is no session: that of somebody who signed in stays on the server.
 
     Args:
-        issuer: Its address.
-
-    Returns:
-        Addresses by name.
-
-    Raises:
-        OptionError: If it does not answer, or calls itself otherwise.
+        app: The application, with the routes of `oidc`.
+        web: Its settings and its key.
     """
-    told = _asked(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-    if told.get("issuer") != issuer:
-        raise OptionError(f"the provider calls itself {told.get('issuer')!r}, not {issuer!r}")
-    return told
-
-
-def _asked(address: str) -> dict[str, Any]:
-    try:
-        answer = requests.get(address, timeout=PATIENCE_SECONDS)
-        answer.raise_for_status()
-        told: dict[str, Any] = answer.json()
-    except (requests.RequestException, ValueError) as error:
-        raise OptionError("the sign-in provider does not answer; use a password") from error
-    return told
-
-
-def _client(web: Web, request: Request) -> OAuth2Session:
-    return OAuth2Session(
-        web.settings.oidc_client,
-        web.settings.oidc_secret,
-        scope="openid profile",
-        redirect_uri=str(request.url_for("came_back")),
-        code_challenge_method="S256",
+    issuer = web.settings.oidc_issuer
+    app.state.provider = OAuth().register(
+        "oidc",
+        client_id=web.settings.oidc_client,
+        client_secret=web.settings.oidc_secret,
+        server_metadata_url=f"{issuer.rstrip('/')}/.well-known/openid-configuration",
+        client_kwargs={
+            "scope": "openid profile",
+            "code_challenge_method": "S256",
+            "timeout": TIMEOUT_SECONDS,
+        },
+    )
+    app.add_middleware(
+        SessionMiddleware,
+        # The server's key signs opinions too: what is signed for one end is of no use for another.
+        secret_key=hmac.new(web.key, b"sign-in by a provider", hashlib.sha256).hexdigest(),
+        session_cookie=COOKIE,
+        max_age=MAX_SECONDS,
+        path=COOKIE_PATH,
+        # It has to come along when the provider sends somebody back.
+        same_site="lax",
+        https_only=web.settings.secure_cookies,
     )
 
 
-def sealed(values: dict[str, Any], key: bytes) -> str:
-    """Return values as a text that only this server can have written."""
-    text = json.dumps(values | {"at": int(time.time())}).encode().hex()
-    return f"{text}.{hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}"
-
-
-def opened(text: str, key: bytes) -> dict[str, Any]:
-    """Return what was sealed.
+async def provider(request: Request, web: WebNeeded) -> StarletteOAuth2App:
+    """Return the provider's client, once it is known what the provider says of itself.
 
     Args:
-        text: As `sealed` returned it.
-        key: The same.
+        request: That of somebody who signs in.
+        web: The server's settings.
 
     Returns:
-        The values.
+        The client; it keeps the provider's addresses and keys.
 
     Raises:
-        HTTPException: If it was changed or is too old.
+        HTTPException: 404 where no provider is set.
+        OptionError: If it does not answer, or calls itself otherwise.
+
+    References:
+        OpenID Connect Discovery 1.0, section 4.
     """
-    sealed_text, _, mark = text.partition(".")
-    right = hmac.new(key, sealed_text.encode(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(mark.encode(), right.encode()):
-        raise HTTPException(400, "begin to sign in again")
-    values: dict[str, Any] = json.loads(bytes.fromhex(sealed_text))
-    if time.time() - values["at"] > MAX_SECONDS:
-        raise HTTPException(400, "that took too long; begin to sign in again")
-    return values
+    issuer = web.settings.oidc_issuer
+    if not issuer:
+        raise HTTPException(404, "no provider is set")
+    client: StarletteOAuth2App = request.app.state.provider
+    try:
+        known = await client.load_server_metadata()
+    except (HTTPError, ValueError) as error:
+        raise OptionError("the sign-in provider does not answer; use a password") from error
+    name = known.get("issuer")
+    if name != issuer:
+        # Asked again next time: a provider that was set wrong may have been set right.
+        known.clear()
+        raise OptionError(f"the provider calls itself {name!r}, not {issuer!r}")
+    known["id_token_signing_alg_values_supported"] = ALGORITHMS
+    return client
+
+
+ProviderNeeded = Annotated[Any, Depends(provider)]
 
 
 @oidc.get("/oidc")
-def go_there(request: Request, web: WebNeeded) -> Response:
+async def login(request: Request, client: ProviderNeeded) -> Response:
     """Send somebody to the provider."""
-    if not web.settings.oidc_issuer:
-        raise HTTPException(404, "no provider is set")
-    verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
-    address, state = _client(web, request).create_authorization_url(
-        provider(web.settings.oidc_issuer)["authorization_endpoint"],
-        code_verifier=verifier,
-        nonce=nonce,
-    )
-    answer = RedirectResponse(address, 303)
-    kept = sealed({"state": state, "verifier": verifier, "nonce": nonce}, web.key)
-    # Lax: it has to come along when the provider sends them back.
-    answer.set_cookie(
-        COOKIE, kept, httponly=True, samesite="lax", secure=web.settings.secure_cookies,
-        max_age=MAX_SECONDS, path="/oidc",
-    )  # fmt: skip
+    answer: Response = await client.authorize_redirect(request, request.url_for("callback"))
+    answer.status_code = 303
     return answer
 
 
-@oidc.get("/oidc/back")
-def came_back(
-    request: Request, web: WebNeeded, session: SessionNeeded,
-    state: Annotated[str, Query()] = "", code: Annotated[str, Query()] = "",
-) -> Response:  # fmt: skip
-    """Open a session for whom the provider vouches."""
-    if not web.settings.oidc_issuer:
-        raise HTTPException(404, "no provider is set")
-    kept = opened(request.cookies.get(COOKIE, ""), web.key)
-    if not code or not hmac.compare_digest(state.encode(), kept["state"].encode()):
+async def vouched_claims(
+    request: Request, web: WebNeeded, client: ProviderNeeded, code: Annotated[str, Query()] = ""
+) -> dict[str, Any]:
+    """Return what the provider says of somebody (OpenID Connect Core 1.0, section 3.1.3.7).
+
+    Args:
+        request: The one that the provider sends back.
+        web: The server's settings.
+        client: The provider's client.
+        code: What the provider gives a token for.
+
+    Returns:
+        Claims of an ID token that holds.
+
+    Raises:
+        HTTPException: 400 if nobody of this browser went there, that was long ago, or the token
+            does not hold.
+    """
+    if not code:
         raise HTTPException(400, "begin to sign in again")
-    claims = _claims(web, request, code, kept)
+    try:
+        token = await client.authorize_access_token(
+            request,
+            leeway=LEEWAY_SECONDS,
+            claims_options={
+                "iss": {"essential": True, "value": web.settings.oidc_issuer},
+                "aud": {"essential": True, "value": web.settings.oidc_client},
+                "exp": {"essential": True},
+                "sub": {"essential": True},
+            },
+        )
+        return dict(token["userinfo"])
+    except OAuthError as error:
+        # Of a state that is unknown here, or what the provider answers instead of a token.
+        raise HTTPException(400, "begin to sign in again") from error
+    except (JoseError, HTTPError, KeyError, ValueError) as error:
+        raise HTTPException(400, "the provider's answer does not hold; try again") from error
+
+
+@oidc.get("/oidc/back")
+def callback(
+    web: WebNeeded,
+    # First: while the provider is asked, nothing of the database is held.
+    claims: Annotated[dict[str, Any], Depends(vouched_claims)],
+    session: SessionNeeded,
+) -> Response:
+    """Open a session for whom the provider vouches."""
     user = user_of(session, web.settings.oidc_issuer, claims)
     if not user.active:
         raise HTTPException(403, "this account is closed")
     secret, _ = open_session(session, user)
     # A strict cookie does not travel along a redirection that began elsewhere: a page goes on.
-    answer = with_cookie(page(web, "signed-in.html"), secret, web)
-    answer.delete_cookie(COOKIE, path="/oidc")
-    return answer
-
-
-def _claims(web: Web, request: Request, code: str, kept: dict[str, Any]) -> dict[str, Any]:
-    """Return what the provider says of somebody (OpenID Connect Core 1.0, section 3.1.3.7)."""
-    there = provider(web.settings.oidc_issuer)
-    try:
-        token = _client(web, request).fetch_token(
-            there["token_endpoint"], code=code, code_verifier=kept["verifier"],
-            timeout=PATIENCE_SECONDS,
-        )  # fmt: skip
-        keys = KeySet.import_key_set(_asked(there["jwks_uri"]))  # type: ignore[arg-type]
-        told = jwt.decode(token["id_token"], keys, algorithms=ALGORITHMS)
-        jwt.JWTClaimsRegistry(
-            leeway=60,
-            iss={"essential": True, "value": web.settings.oidc_issuer},
-            aud={"essential": True, "value": web.settings.oidc_client},
-            exp={"essential": True},
-            sub={"essential": True},
-            nonce={"essential": True, "value": kept["nonce"]},
-        ).validate(told.claims)
-    except (OAuthError, JoseError, KeyError, requests.RequestException) as error:
-        raise HTTPException(400, "the provider's answer does not hold; try again") from error
-    return dict(told.claims)
+    return with_cookie(page(web, "signed-in.html"), secret, web)
 
 
 def user_of(session: Session, issuer: str, claims: dict[str, Any]) -> User:

@@ -149,7 +149,7 @@ def _results_writer(files: Path, out: Path) -> Any:
     """
     if importlib.util.find_spec("highdicom") is None:
         return lambda scan, findings, bundle, number: 0  # noqa: ARG005
-    from meninx.clinic.origin import Headers
+    from meninx.clinic.result_context import Headers
     from meninx.clinic.results import write_results
     from meninx.clinic.source_series import source_series
 

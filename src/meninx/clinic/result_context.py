@@ -1,4 +1,4 @@
-"""Hold what result objects refer to: the instances that were judged, and by what."""
+"""What result objects refer to: the source instances, their findings, and meninx's version."""
 
 import copy
 import re
@@ -29,20 +29,20 @@ MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-# Of a series whose own number is N, results are N000 and more; series numbers stay below this.
+# Results of series N get the numbers N001 and on, behind 1000; series numbers stay below this.
 MAX_SERIES = 200_000
 # Positions in headers are rounded to this, mm.
 SAME_PLACE_MM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
-    """Hold the instances that a finding came from.
+class ResultContext:
+    """The source instances of a finding, with the finding: what result objects refer to.
 
     Args:
         headers: Datasets without pixels, in slice order; one for an enhanced file.
-        findings: What was found in them.
-        version: Of meninx.
+        findings: Findings of the scan.
+        version: Version of meninx.
     """
 
     headers: tuple[Dataset, ...]
@@ -61,12 +61,12 @@ class Origin:
 
     @property
     def device_uid(self) -> UID:
-        """What the detector is known by as a device."""
+        """UID of the detector as a device."""
         return generate_uid(entropy_srcs=["device", self.findings.model["sha256"]])
 
     @property
     def software(self) -> str:
-        """What made the results: version, and the detector file's hash."""
+        """Software that made the results: version, and the detector file's hash."""
         return f"{self.version} {self.findings.model['sha256'][:16]}"
 
     @cached_property
@@ -75,13 +75,13 @@ class Origin:
         return [self.findings.model["sha256"], str(self.first.SeriesInstanceUID), *instances]
 
     def uid(self, *kind: object) -> UID:
-        """Return the UID of a result: a rerun with the same model makes the same again.
+        """Return the UID of a result; a rerun with the same model returns the same.
 
         Args:
-            *kind: What it is of, such as `series`, `SEG`.
+            *kind: Words for the result, such as `series`, `SEG`.
 
         Returns:
-            A UID under pydicom's root.
+            UID under pydicom's root.
         """
         return generate_uid(entropy_srcs=[*map(str, kind), *self._names])
 
@@ -92,14 +92,14 @@ class Origin:
 
 
 def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
-    """Return which slice of a scan each image of its source is; as `frames_of`.
+    """Return the slice of a scan that each image of its source is; see `frames_of`.
 
     Args:
         headers: Instances that the scan was read from, in slice order.
-        scan: With geometry.
+        scan: Scan with geometry.
 
     Returns:
-        Index along k, shape (n,).
+        Index along k of each image, shape (n,).
 
     Raises:
         OptionError: If the scan has no geometry.
@@ -110,12 +110,12 @@ def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
 
 
 def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> NDArray[np.intp]:
-    """Return which slice of a grid each image of its source is.
+    """Return the slice of a grid that each image of its source is.
 
     Args:
         headers: Instances that the scan was read from.
-        affine: Of the scan.
-        count: Of its slices.
+        affine: Voxel index to LPS mm, shape (4, 4).
+        count: Number of slices.
 
     Returns:
         Index along k of each instance, or of each frame of one enhanced instance, shape (n,); -1
@@ -145,10 +145,10 @@ def _positions(headers: Sequence[Dataset]) -> Iterator[Sequence[float]]:
 
 
 class Headers:
-    """Find the instances of findings among the files that were scored.
+    """The DICOM headers of the files that were scored, by series.
 
     Args:
-        *paths: Of the files, as for `read_scans`.
+        *paths: Files, folders, zips or tars that were scored.
         limits: How large an input may be.
     """
 
@@ -162,27 +162,27 @@ class Headers:
                 key = (patient_key(header), study, str(series))
                 self._series[key][str(uid)] = header
 
-    def origin_of(
+    def context_of(
         self, findings: Findings, instances: Iterable[str], version: str
-    ) -> Origin | None:
-        """Return where a finding came from.
+    ) -> ResultContext | None:
+        """Return the context of a finding's results.
 
         Args:
-            findings: With the identity of a series.
+            findings: Findings with the identity of a series.
             instances: SOPInstanceUIDs in slice order; none to take the whole series.
-            version: Of meninx.
+            version: Version of meninx.
 
         Returns:
-            The origin; None if it was not DICOM, or a UID in it is empty.
+            The context; None if the scan was not DICOM, or a UID in its headers is empty.
         """
         names = ("patient", "study_instance_uid", "series_instance_uid")
         series = self._series.get(tuple(findings.identity.get(name, "") for name in names), {})
         chosen = [series[uid] for uid in instances if uid in series] or list(series.values())
-        return Origin(_with_one_orientation(chosen), findings, version) if chosen else None
+        return ResultContext(_with_one_orientation(chosen), findings, version) if chosen else None
 
 
 def _mend(header: Dataset) -> None:
-    """Leave empty what is missing or no value of its kind; all of it may be (type 2)."""
+    """Empty attributes of type 2 that are missing or have no value of their kind."""
     for name in MAY_BE_EMPTY:
         if name not in header or not _is_sound(name, str(header.get(name, "") or "")):
             setattr(header, name, "")
@@ -205,7 +205,7 @@ def _is_date(value: str) -> bool:
 
 
 def _with_one_orientation(headers: Sequence[Dataset]) -> tuple[Dataset, ...]:
-    """Return headers whose cosines are the first's: scanners round those of each slice apart."""
+    """Return headers with the first one's cosines: scanners round those of each slice by itself."""
     cosines = headers[0].get("ImageOrientationPatient")
     mended = []
     for header in headers:

@@ -1,11 +1,11 @@
-"""Judge a study's files and write the DICOM objects of what was found; runs in a process apart."""
+"""Score a study's files and write the DICOM objects of the findings, in the worker process."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from meninx.clinic.origin import Headers
+from meninx.clinic.result_context import Headers
 from meninx.clinic.results import write_results
 from meninx.detect.loading import cached_detector
 from meninx.render.bundle import bundles
@@ -18,8 +18,8 @@ def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
 
     Args:
         files: Folder of the instances.
-        out: Folder of the results, made anew.
-        model: A detector file; None for the one that ships.
+        out: Folder of the results, emptied first.
+        model: Detector file; None for the one that ships.
 
     Returns:
         The public JSON of each scan; `out` holds it too, beside the DICOM objects.
@@ -28,9 +28,9 @@ def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     headers = Headers(files)
-    told: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for findings, scan, bundle in bundles(detector, files):
         write_results(headers, scan, findings, bundle, out)
-        told.append(findings.as_json() | {"scan": f"series {len(told) + 1}"})
-    (out / FINDINGS).write_text(json.dumps(told, allow_nan=False), encoding="utf-8")
-    return told
+        found.append(findings.as_json() | {"scan": f"series {len(found) + 1}"})
+    (out / FINDINGS).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+    return found

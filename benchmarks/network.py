@@ -1,0 +1,251 @@
+"""Time the shipped network alone in every runtime and precision, beside what the processor can do.
+
+One core, one slice at a time, the ways by turns in one run. The peak is that of a plain product of
+matrices of 1024 x 1024, which nothing slows; the share of it is what a layer reaches. Answers are
+compared on pictures that the detector never learned from.
+
+Run: python benchmarks/network.py MANIFEST --fold 1 [--json FILE] [--layers], with nothing else
+running and OMP_NUM_THREADS=1.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from meninx.assess.speed import machine
+from meninx.data.manifest import read_manifest
+from meninx.detect.calibration import slice_logits
+from meninx.detect.detector import Detector
+from meninx.detect.loading import shipped_detector
+from meninx.learn.formats import inputs_of
+
+ROUNDS, RUNS = 7, 12
+SIDE = 1024
+FLOPS_A_MAC = 2
+# Pictures that answers are compared on.
+PICTURES = 300
+Slices = NDArray[np.float32]
+Run = Callable[[Slices], dict[str, NDArray[np.float32]]]
+
+
+def onnx_run(path: Path, threads: int = 1) -> Run:
+    """Return ONNX Runtime's answer to slices."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    return lambda x: dict(zip(names, session.run(names, {"x": x}), strict=True))
+
+
+def openvino_run(path: Path, precision: str, threads: int = 1) -> Run:
+    """Return OpenVINO's answer to slices, in a precision."""
+    core = openvino.Core()
+    wanted = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    request = core.compile_model(core.read_model(path), "CPU", wanted).create_infer_request()
+    return lambda x: {k.any_name: np.array(v) for k, v in request.infer({"x": x}).items()}
+
+
+def ways() -> dict[str, Run]:
+    """Return each way to compute the network, by name."""
+    plain, rounded = shipped_detector("onnxruntime-fp32"), shipped_detector("onnxruntime")
+    return {
+        "ONNX Runtime, single precision": onnx_run(plain),
+        "ONNX Runtime, 8 bits": onnx_run(rounded),
+        "OpenVINO, single precision": openvino_run(plain, "f32"),
+        "OpenVINO, bfloat16": openvino_run(plain, "bf16"),
+        "OpenVINO, 8 bits": openvino_run(rounded, "f32"),
+    }
+
+
+def fastest_ms(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """Return the median over rounds of each call's fastest run, ms; the calls go by turns."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            call()
+            times = []
+            for _ in range(RUNS):
+                began = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - began)
+            found[name].append(min(times) * 1e3)
+    return {name: float(np.median(times)) for name, times in found.items()}
+
+
+def peaks() -> dict[str, float]:
+    """Return what one core does in a plain product of matrices, thousand million MACs a second."""
+    torch.set_num_threads(1)
+    single = torch.rand(SIDE, SIDE)
+    half = single.bfloat16()
+    calls = {
+        "single precision": lambda: single @ single,
+        "bfloat16": lambda: half @ half,
+        "8 bits": integer_product(),
+    }
+    return {name: SIDE**3 / ms / 1e6 for name, ms in fastest_ms(calls).items()}
+
+
+def integer_product() -> Callable[[], Any]:
+    """Return a product of matrices of 8 bits by ONNX Runtime, whose kernels the network uses."""
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-64, 64, (SIDE, SIDE)).astype(np.int8)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMulInteger", ["a", "b"], ["c"])], "product",
+        [onnx.helper.make_tensor_value_info("a", onnx.TensorProto.UINT8, [SIDE, SIDE])],
+        [onnx.helper.make_tensor_value_info("c", onnx.TensorProto.INT32, [SIDE, SIDE])],
+        [onnx.numpy_helper.from_array(weights, "b")],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    a = rng.integers(0, 255, (SIDE, SIDE)).astype(np.uint8)
+    return lambda: session.run(None, {"a": a})
+
+
+def convolutions(path: Path) -> Iterator[tuple[str, float]]:
+    """Yield name and million MACs a slice of each convolution of a network."""
+    graph = onnx.shape_inference.infer_shapes(_folded(path)).graph
+    shapes = {
+        value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.output)
+    }
+    weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            height, width = shapes[node.output[0]][-2:]
+            yield node.name, float(np.prod(weights[node.input[1]])) * height * width / 1e6
+
+
+def _folded(path: Path) -> onnx.ModelProto:
+    """Return a network with its constants folded and a batch of one."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        options.add_free_dimension_override_by_name("batch", 1)
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnx.load(options.optimized_model_filepath)
+
+
+def layer_ms(path: Path, x: Slices) -> dict[str, float]:
+    """Return each node's fastest run, ms, by ONNX Runtime's own profile of one core."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        for _ in range(RUNS * 3):
+            session.run(None, {"x": x})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    found: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event["name"].endswith("_kernel_time"):
+            name = f"{event['args']['op_name']} {event['name'].removesuffix('_kernel_time')}"
+            found[name].append(event["dur"] / 1e3)
+    return {name: min(times) for name, times in found.items()}
+
+
+def by_operator(layers: dict[str, float]) -> dict[str, float]:
+    """Return the time of each kind of operator, ms, the longest first."""
+    sums: dict[str, float] = defaultdict(float)
+    for name, ms in layers.items():
+        sums[name.split()[0]] += ms
+    return dict(sorted(sums.items(), key=lambda one: -one[1]))
+
+
+def answers(detector: Detector, run: Run, x: Slices) -> NDArray[np.float64]:
+    """Return the probability of each slice, shape (n,)."""
+    cells = np.concatenate([run(one[None])["cell_logits"] for one in x])
+    logits = slice_logits(cells, detector.card.top_cells)
+    calibrator = detector.card.calibration.picture
+    return np.array([calibrator.probability(float(logit)) for logit in logits])
+
+
+def main() -> None:
+    """Measure, print, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--fold", type=int, required=True, help="that was never learned from")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    detector = Detector(shipped_detector(), threads=1)
+    pictures = read_manifest(options.manifest).fold(options.fold)
+    pictures = pictures[:: max(1, len(pictures) // PICTURES)]
+    x = inputs_of(detector, pictures)
+    tumor = np.array([picture.tumor for picture in pictures])
+    every = ways()
+    times = fastest_ms({name: (lambda run=run: run(x[:1])) for name, run in every.items()})
+    said = {name: answers(detector, run, x) for name, run in every.items()}
+    first = next(iter(said.values()))
+    macs = dict(convolutions(shipped_detector()))
+    limits = peaks()
+    million = sum(macs.values())
+    figures: dict[str, Any] = {
+        "machine": machine(),
+        "million MACs a slice": million,
+        "peak of one core, GMACs a second": limits,
+        "ways": {
+            name: {
+                "one core, ms": ms,
+                "share of the peak": million / ms / limits[_precision(name)],
+                "mean change of probability": float(np.abs(said[name] - first).mean()),
+                "largest": float(np.abs(said[name] - first).max()),
+                "AUROC": float(roc_auc_score(tumor, said[name])),
+            }
+            for name, ms in times.items()
+        },
+        "pictures": len(pictures),
+        "by operator, ms": {
+            name: by_operator(layer_ms(shipped_detector(runtime), x[:1]))
+            for name, runtime in (("single", "onnxruntime-fp32"), ("8 bits", "onnxruntime"))
+        },
+        "convolutions, single precision": {
+            name: {"million MACs": count, "ms": ms, "share": count / ms / limits[SINGLE]}
+            for (name, count), ms in zip(
+                macs.items(), _convolution_ms(layer_ms(shipped_detector(), x[:1])), strict=True
+            )
+        },
+    }
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+SINGLE = "single precision"
+
+
+def _precision(way: str) -> str:
+    """Return the precision that a way computes in, as `peaks` names it."""
+    return way.partition(", ")[2]
+
+
+def _convolution_ms(layers: dict[str, float]) -> list[float]:
+    """Return the time of each convolution, in the order of the network."""
+    return [ms for name, ms in layers.items() if name.split()[0] in ("Conv", "FusedConv")]
+
+
+if __name__ == "__main__":
+    main()
