@@ -18,7 +18,7 @@ from meninx.data.manifest import MANIFEST_NAME, Picture, read_manifest
 from meninx.data.prepare import read_rows_of_table
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError
-from meninx.learn.augmentation.batch import Batch, own
+from meninx.learn.augmentation.batch import SliceBatch, own
 from meninx.learn.augmentation.compose import RECIPE_KEYS, Transform, augment, transforms_of
 from meninx.learn.augmentation.lesions import LesionCopyPaste
 from meninx.learn.augmentation.spatial import RandomNeighborDropout, RandomStackFlip
@@ -113,7 +113,7 @@ def synthetic_examples() -> Iterator[Example]:
         yield from examples_of_scan(study.scan, study.mask)
 
 
-def slices_to_preview(examples: Sequence[Example], canvas: Preprocessing) -> Batch:
+def slices_to_preview(examples: Sequence[Example], canvas: Preprocessing) -> SliceBatch:
     """Return the slice to show, and the slice whose tumor is copied.
 
     Args:
@@ -139,7 +139,7 @@ def slices_to_preview(examples: Sequence[Example], canvas: Preprocessing) -> Bat
     return dataset.batch(torch.tensor([shown, donor]))
 
 
-def preview_rows(recipe: Recipe, batch: Batch) -> list[PreviewRow]:
+def preview_rows(recipe: Recipe, batch: SliceBatch) -> list[PreviewRow]:
     """Return each transform of a recipe with three draws, each on the unchanged slice.
 
     Args:
@@ -175,14 +175,14 @@ def _parts(transform: Transform) -> list[tuple[Transform, tuple[str, ...]]]:
 
 
 def _row(
-    transform: Transform, keys: Sequence[str], options: AugmentationRecipe, batch: Batch
+    transform: Transform, keys: Sequence[str], options: AugmentationRecipe, batch: SliceBatch
 ) -> PreviewRow:
     meanings = recipe_meanings()
     settings = [(key, float(getattr(options, key)), meanings[key]) for key in keys]
     name, across = type(transform).__name__, isinstance(transform, OF_NEIGHBORS)
     if isinstance(transform, LesionCopyPaste) and transform.negative:
         name += ", negative patch"
-    draws: list[Batch] = []
+    draws: list[SliceBatch] = []
     if _is_off(transform):
         note = "off: this recipe's probability is 0"
     elif _lacks_slices(transform, batch):
@@ -215,7 +215,7 @@ def _is_off(transform: Transform) -> bool:
     return bool(known) and not any(known)
 
 
-def _lacks_slices(transform: Transform, batch: Batch) -> bool:
+def _lacks_slices(transform: Transform, batch: SliceBatch) -> bool:
     if not isinstance(transform, LesionCopyPaste):
         return False
     return not bool(batch.tumor_free[0]) or not bool(batch.mask[1].max() > 0.5)
@@ -244,7 +244,7 @@ def _seeds() -> Iterator[int]:
         yield number
 
 
-def _pictures(batches: Sequence[Batch], *, across: bool) -> tuple[str, ...]:
+def _pictures(batches: Sequence[SliceBatch], *, across: bool) -> tuple[str, ...]:
     """Return the first slice of each batch; with `across`, beside its neighbors."""
     slices = [one.image[:1] if across else own(one.image[:1]) for one in batches]
     return tuple(embedded_image(_picture_of(one)) for one in slices)
@@ -256,7 +256,7 @@ def _picture_of(image: Tensor) -> Image.Image:
     return Image.fromarray(torch.cat(list(planes), dim=1).numpy())
 
 
-def write_preview(recipe: Recipe, batch: Batch, source: str, page: Path) -> None:
+def write_preview(recipe: Recipe, batch: SliceBatch, source: str, page: Path) -> None:
     """Write the page, with its pictures embedded.
 
     Args:

@@ -6,7 +6,7 @@ tumor-free ones. The transforms vary all of these, so that only the tumor separa
 
 from collections.abc import Callable, Mapping
 
-from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.augmentation.intensity import (
     RandomBiasField,
     RandomBlur,
@@ -27,7 +27,7 @@ from meninx.learn.augmentation.spatial import (
 )
 from meninx.learn.recipe import AugmentationRecipe
 
-Transform = Callable[[Batch], Batch]
+Transform = Callable[[SliceBatch], SliceBatch]
 # Keys of a recipe's `[augmentation]` that set each transform.
 RECIPE_KEYS: Mapping[type, tuple[str, ...]] = {
     RandomStackFlip: (),
@@ -89,7 +89,7 @@ def transforms_of(options: AugmentationRecipe, size: int) -> tuple[Transform, ..
     )
 
 
-def augment(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
+def augment(batch: SliceBatch, options: AugmentationRecipe, size: int) -> SliceBatch:
     """Return an augmented batch.
 
     Args:
