@@ -157,10 +157,11 @@ def called_table() -> str:
 def referral_table() -> str:
     """Return what referring costs and buys on whole scans that nothing was calibrated on."""
     heading = ["coverage asked for", "referred", "wrong, of those answered",
-               "tumors answered no tumor", "healthy answered tumor"]  # fmt: skip
+               "tumors answered no tumor", "tumor-free answered tumor"]  # fmt: skip
     rows = [heading, ["---"] * len(heading)]
     for point in _read("volumes.json")["referral"]:
-        lost = (_complement(point[name]) for name in ("tumors_kept", "healthy_kept"))
+        tumor_free = point.get("tumor_free_kept") or point["healthy_kept"]  # its earlier name
+        lost = (_complement(kept) for kept in (point["tumors_kept"], tumor_free))
         shares = [point["referred"], point["risk"], *lost]
         rows.append([f"{point['coverage']:g}", *map(_interval, shares)])
     return as_table(rows)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from meninx.learn.augmentation.batch import Batch, blurred
+from meninx.learn.augmentation.batch import SliceBatch, blurred
 from meninx.learn.augmentation.compose import augment
 from meninx.learn.augmentation.intensity import RandomInversion, RandomSkullStrip
 from meninx.learn.augmentation.lesions import LesionCopyPaste, RandomSyntheticLesion
@@ -22,7 +22,7 @@ def batch():
     mask = torch.zeros(6, 1, 96, 96)
     mask[:3] = (((x - 60) ** 2 + (y - 40) ** 2) < 100).float()
     image = (image + 0.4 * mask).clamp(0, 1)
-    return Batch(
+    return SliceBatch(
         image, mask, depth.expand(6, 1, 96, 96).clone(), torch.tensor([0, 1, 2, -1, -1, -1]),
         torch.tensor([False] * 3 + [True] * 3), torch.tensor([False] * 3 + [True] * 3),
         torch.zeros(6, dtype=torch.bool),

@@ -97,7 +97,7 @@ def test_packs_that_do_not_belong_together_are_data_errors(pack, tmp_path):
     with pytest.raises(DataError, match="no pack of training slices"):
         unpack([tmp_path / "bad.pack"], tmp_path / "arrays")
     unpack([tmp_path / "other.pack"], tmp_path / "arrays")
-    with pytest.raises(DataError, match="unpacked from other files"):
+    with pytest.raises(DataError, match="unpacked from other packs"):
         unpack([pack], tmp_path / "arrays")
 
 

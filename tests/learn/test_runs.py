@@ -22,7 +22,7 @@ from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
-from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.crossvalidation import (
     calibrate_out_of_fold,
     recipe_of_fold,
@@ -271,7 +271,7 @@ def test_a_pooled_networks_map_is_its_answer():
 def test_unknown_outlines_teach_no_cells():
     mask = torch.zeros(2, 1, 64, 64)
     empty = torch.zeros(2)
-    batch = Batch(
+    batch = SliceBatch(
         mask, mask, mask, torch.tensor([-1, -1]), empty.bool(), empty.bool(),
         torch.tensor([True, True]),
     )  # fmt: skip

@@ -1,7 +1,5 @@
 """Audit a data set for what flatters a detector: copies, leaks, shortcuts."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx.assess.offline_page import render_page
+from meninx.assess.offline_page import embedded_image, render_page
 from meninx.assess.shortcuts import Probe, probe_shortcuts
 from meninx.data.duplicates import DuplicateGroup
 from meninx.data.facts import intensity_facts
@@ -24,7 +22,7 @@ from meninx.scan.reading import read_one
 
 # Pictures of one group that the page shows; the JSON names all.
 MAX_SHOWN = 6
-PANEL = 180
+PANEL, PANEL_QUALITY = 180, 80
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +227,4 @@ def _panel(path: Path) -> str:
     gray = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
     picture = Image.fromarray(gray.astype(np.uint8))
     picture.thumbnail((PANEL, PANEL))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return embedded_image(picture, PANEL_QUALITY)

@@ -1,7 +1,5 @@
 """Write an evaluation as files: metrics, predictions, plots and pages."""
 
-import base64
-import io
 import json
 import subprocess
 import sys
@@ -18,7 +16,7 @@ from meninx.assess.claim import checklist
 from meninx.assess.evaluation import Evaluation, type_scores, write_predictions
 from meninx.assess.intervals import bootstrap_weights, share_interval
 from meninx.assess.metrics import Floats
-from meninx.assess.offline_page import embedded, render_page
+from meninx.assess.offline_page import embedded, embedded_image, render_page
 from meninx.assess.plots import (
     plot_confusion,
     plot_curve,
@@ -49,6 +47,7 @@ NAMES = {
 SUREST_SHOWN = 12
 # No browser opens a page of thousands of heat maps; predictions.csv lists all cases.
 MAX_MISSES = 300
+PICTURE_QUALITY = 80
 ROC_GRID = np.linspace(0, 1, 101)
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 RELIABILITY_BINS = 10
@@ -302,10 +301,7 @@ def _picture(case: Case, detectors: Mapping[str, Detector]) -> tuple[str | None,
     bundle = Bundle(detector, scan, case.findings)
     picture = bundle.picture()
     picture.thumbnail((640, 480))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    address = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return address, bundle.withheld
+    return embedded_image(picture, PICTURE_QUALITY), bundle.withheld
 
 
 def write_pdf(page: str, path: Path) -> None:

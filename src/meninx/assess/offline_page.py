@@ -1,10 +1,12 @@
 """Fill page templates; pictures are embedded, so that the one file opens offline."""
 
 import base64
+import io
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from PIL import Image
 
 from meninx.errors import printable
 
@@ -41,3 +43,22 @@ def embedded(picture: Path) -> str:
     """
     kind = MEDIA_TYPES[picture.suffix.lower()]
     return f"data:{kind};base64," + base64.b64encode(picture.read_bytes()).decode()
+
+
+def embedded_image(picture: Image.Image, quality: int | None = None) -> str:
+    """Return a picture in memory as a `data:` address.
+
+    Args:
+        picture: Gray or RGB picture.
+        quality: JPEG quality, 1..95; None for PNG, which loses nothing.
+
+    Returns:
+        Address that contains the picture.
+    """
+    buffer = io.BytesIO()
+    if quality is None:
+        picture.save(buffer, "PNG")
+    else:
+        picture.save(buffer, "JPEG", quality=quality)
+    kind = MEDIA_TYPES[".png" if quality is None else ".jpg"]
+    return f"data:{kind};base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -35,7 +35,7 @@ def probe_shortcuts(
     features: Mapping[str, Features],
     tumor: NDArray[np.bool_],
     cluster: NDArray[np.intp],
-    judged: int | None = None,
+    counted: int | None = None,
 ) -> list[Probe]:
     """Measure how well a tumor is predicted by each kind of features, and by all together.
 
@@ -45,7 +45,7 @@ def probe_shortcuts(
         tumor: Whether each case has a tumor, shape (n,).
         cluster: Cluster of each case: those of one slice or patient have the same and stay in one
             fold, shape (n,).
-        judged: Number of cases, from the first on, that count in the AUROC; None for all. From the
+        counted: Number of cases, from the first on, that count in the AUROC; None for all. From the
             others the probe only learns, lest it be weak for want of cases.
 
     Returns:
@@ -59,7 +59,7 @@ def probe_shortcuts(
     folds = min(FOLDS, len(np.unique(cluster[tumor])), len(np.unique(cluster[~tumor])))
     if folds < 2:
         return []
-    part = slice(judged)
+    part = slice(counted)
     weights = bootstrap_weights(cluster[part])
     probes = []
     for name, kinds_used in combinations.items():

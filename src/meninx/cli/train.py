@@ -14,6 +14,7 @@ from meninx.cli.data_options import (
     SplitOption,
     load_manifest,
     parse_split,
+    with_labels_asked,
 )
 from meninx.cli.extras import needs_extra
 from meninx.cli.training_options import find_recipe, log_to
@@ -21,18 +22,19 @@ from meninx.errors import OptionError
 
 if TYPE_CHECKING:
     from meninx.data.manifest import Manifest
-    from meninx.learn.recipe import TrainingRecipe
+    from meninx.learn.recipe import Recipe, TrainingRecipe
 
 
 def train(
     data: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="DATA",
             help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
-            "manifest.",
+            "manifest. May be left out with --preview.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
     ] = "finetune",
@@ -77,13 +79,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
     ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAGE",
+            help="Write an HTML page that shows each transform of the recipe's augmentation on a "
+            "slice of DATA, or on a synthetic one without DATA, and do not train.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a detector on your own pictures; needs the extra `train`.
 
     A folder without a manifest gets one with five folds that share no slice. The run folder gets
     manifest.csv, run.json, training.log, epochs.csv, curves, a log for TensorBoard, and
     detector.onnx, which `meninx predict --model` and `meninx evaluate` read. Several processes:
-    torchrun --nproc-per-node 2 -m meninx train ...
+    torchrun --nproc-per-node 2 -m meninx train ... With --preview nothing is trained.
     """
     from dataclasses import replace
 
@@ -94,6 +105,13 @@ def train(
         from meninx.learn.training import is_first_process
         from meninx.learn.training import train as run_training
     chosen = read_recipe(path)
+    if preview is not None:
+        _write_preview(chosen, data, label, preview)
+        return
+    if data is None:
+        raise OptionError(
+            "DATA is missing: name class folders, volumes beside their masks, or a manifest"
+        )
     if initialization is not None:
         chosen = with_initialization(chosen, initialization)
     if epochs is not None:
@@ -127,6 +145,29 @@ def train(
             f"{folder / 'evaluation'}",
             err=True,
         )
+
+
+def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page: Path) -> None:
+    """Write the page that shows a recipe's augmentation."""
+    if page.is_dir():
+        raise OptionError(f"--preview {page}: expected an HTML file to write, found a folder")
+    with needs_extra("train"):
+        from meninx.learn.dataset import examples_of
+        from meninx.learn.preview import (
+            pictures_to_preview,
+            slices_to_preview,
+            synthetic_examples,
+            write_preview,
+        )
+        from meninx.learn.training import training_canvas
+    if data is None:
+        examples, source = list(synthetic_examples()), "a synthetic head"
+    else:
+        place = data
+        rows = with_labels_asked(label, lambda labels: pictures_to_preview(place, labels))
+        examples, source = list(examples_of(rows, unmasked=True)), str(data)
+    write_preview(recipe, slices_to_preview(examples, training_canvas(recipe)), source, page)
+    typer.echo(f"augmentation: {page}", err=True)
 
 
 def _use_of_folds(manifest: "Manifest", training: "TrainingRecipe") -> str:

@@ -37,13 +37,15 @@ def check_scan(scan: Scan) -> None:
     height, width = middle.shape
     if min(height, width) < SMALLEST_SIDE:
         raise UnsupportedScan(
-            f"slices of {width} x {height} pixels; expected at least {SMALLEST_SIDE} on each side",
+            f"slices of {width} x {height} pixels, expected at least {SMALLEST_SIDE} on each side; "
+            "export the scan at its full resolution",
             place=scan.name,
             reason="too_small",
         )
     if scan.colorfulness > MAX_COLOR:
         raise UnsupportedScan(
-            f"{scan.colorfulness:.0%} of the picture is colored; expected a gray MR slice",
+            f"{scan.colorfulness:.0%} of the picture is colored, expected at most {MAX_COLOR:.0%}, "
+            "as in a gray MR slice; export it without a color map",
             place=scan.name,
             reason="color",
         )
@@ -51,7 +53,8 @@ def check_scan(scan: Scan) -> None:
     if share < MIN_FOREGROUND:
         what = "middle slice" if scan.is_volume else "picture"
         raise UnsupportedScan(
-            f"almost empty: {share:.1%} of the {what} is brighter than its background",
+            f"almost empty: {share:.1%} of the {what} is brighter than its background, expected at "
+            f"least {MIN_FOREGROUND:.0%}; choose a scan that shows the head",
             place=scan.name,
             reason="empty",
         )
@@ -59,7 +62,8 @@ def check_scan(scan: Scan) -> None:
     levels = len(np.unique(scan.voxels[steps]))
     if levels < MIN_LEVELS:
         raise UnsupportedScan(
-            f"only {levels} gray levels; expected an MR scan, this looks like a mask or a drawing",
+            f"only {levels} gray levels, expected at least {MIN_LEVELS}: this looks like a mask or "
+            "a drawing; choose the MR scan itself",
             place=scan.name,
             reason="few_levels",
         )

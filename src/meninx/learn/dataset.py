@@ -19,7 +19,7 @@ from meninx.detect.detector import brain_slices
 from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import CropWindow, Preprocessing, crop_window_of, foreground
 from meninx.labels import TYPE_NAMES
-from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.batch import SliceBatch
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_one
 
@@ -274,7 +274,7 @@ class SliceDataset:
         }
         return moved
 
-    def batch(self, indices: Tensor) -> Batch:
+    def batch(self, indices: Tensor) -> SliceBatch:
         """Return some examples, each with its neighbors.
 
         Args:
@@ -286,7 +286,7 @@ class SliceDataset:
         kind = self.kind[indices]
         mask = self.mask[indices][:, None].float() / 255
         unmasked = kind == UNMASKED
-        return Batch(
+        return SliceBatch(
             image=self.image[self.slices[indices]].float() / 255,
             mask=mask,
             depth=self.depth[indices][:, None].float() / 255,
@@ -316,7 +316,7 @@ class Batches:
         """Return the number of batches."""
         return -(-len(self.dataset) // self.size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[SliceBatch]:
         """Yield the batches."""
         order = torch.arange(len(self.dataset), device=self.dataset.image.device)
         for indices in torch.split(order, self.size):

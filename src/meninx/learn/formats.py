@@ -170,7 +170,8 @@ def export(
             raise ModelError(
                 f"{wanted} would move the probability of a slice by {change.mean:.4f} in the mean "
                 f"(at most {change.largest:.3f}) over {change.slices} pictures, allowed are "
-                f"{tolerance:g}; nothing was written"
+                f"{tolerance:g}; nothing was written: choose another format, or allow more with "
+                "--tolerance"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(draft.read_bytes())

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.network import CELL_STRIDE
 from meninx.learn.recipe import LossRecipe
 
@@ -35,7 +35,7 @@ def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tenso
 
 
 def cell_loss(
-    cell_logits: Tensor, batch: Batch, options: LossRecipe, stride: int = CELL_STRIDE
+    cell_logits: Tensor, batch: SliceBatch, options: LossRecipe, stride: int = CELL_STRIDE
 ) -> Tensor:
     """Return the loss of all cells, with the hardest tumor-free cells counted twice.
 
@@ -62,7 +62,7 @@ def cell_loss(
     )
 
 
-def slices_that_count(batch: Batch, smallest_tumor: float) -> Tensor:
+def slices_that_count(batch: SliceBatch, smallest_tumor: float) -> Tensor:
     """Return which slices count in the picture loss.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.augmentation.compose import augment
 from meninx.learn.losses import (
     cell_loss,
@@ -48,7 +48,7 @@ class DetectorTraining(lightning.LightningModule):
         self.register_buffer("type_weights", type_weights, persistent=False)
 
     @property
-    def judges_cells(self) -> bool:
+    def scores_cells(self) -> bool:
         """Whether the network scores cells, and so learns from segmentation masks."""
         return self.recipe.network.architecture == CELLS
 
@@ -83,13 +83,13 @@ class DetectorTraining(lightning.LightningModule):
         seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+    def on_after_batch_transfer(self, batch: SliceBatch, dataloader_idx: int) -> SliceBatch:  # noqa: ARG002
         """Return a batch, augmented if in training, on the device where it lies."""
         if not self.trainer.training:
             return batch
         return augment(batch, self.recipe.augmentation, self.recipe.training_size)
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: SliceBatch, _: int) -> Tensor:
         """Return the loss of one batch."""
         cell_logits, type_logits, coarse = self._all_cells(self._normalized(batch.image))
         logits = picture_logit(cell_logits, self.network.top_cells)
@@ -116,7 +116,7 @@ class DetectorTraining(lightning.LightningModule):
             )  # fmt: skip
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: SliceBatch, _: int) -> None:
         """Gather the network's output for pictures without augmentation."""
         cell_logits, type_logits = self(self._normalized(batch.image))
         self.validation.add(
@@ -124,7 +124,7 @@ class DetectorTraining(lightning.LightningModule):
             batch.tumor,
             type_logits,
             batch.tumor_type,
-            (cell_logits, *cell_targets(batch.mask)) if self.judges_cells else None,
+            (cell_logits, *cell_targets(batch.mask)) if self.scores_cells else None,
         )
 
     def on_validation_epoch_end(self) -> None:

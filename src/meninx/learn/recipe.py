@@ -62,7 +62,8 @@ class AugmentationRecipe:
 
     Args:
         rotation: Largest rotation either way, degrees.
-        smallest_scale, largest_scale: Range of the zoom, above 0.
+        smallest_scale: Smallest zoom, above 0.
+        largest_scale: Largest zoom, `smallest_scale` and more.
         aspect: Largest change of the sides' ratio either way, natural logarithm, 0..1.
         shift: Largest shift either way, share of half the picture's side, 0..1.
         flip: Probability of a left-right mirror.
@@ -74,13 +75,15 @@ class AugmentationRecipe:
         negative_patch: Probability that a picture receives a patch of tumor-free tissue, so that
             the seam of a pasted lesion is no sign of a tumor.
         gamma: Largest exponent of intensity either way, natural logarithm, 0 and more.
-        dimmest, brightest: Range of the intensity to which a picture's bright end is scaled;
-            `dimmest` 0..1, `brightest` may be above 1.
+        dimmest: Smallest intensity to which a picture's bright end is scaled, 0..1.
+        brightest: Largest intensity to which it is scaled, `dimmest` and more; above 1 the
+            brightest pixels are clipped.
         remap: Probability of a random intensity curve, which need not be monotone.
         invert: Probability of inverted tissue intensities.
         strip: Probability that an outer ring, with most of the skull, is removed.
         bias: Probability of a bias field.
-        blur, noise: Probabilities of blur and of Rician noise.
+        blur: Probability of blur.
+        noise: Probability of Rician noise.
         resolution: Probability of coarser pixels along one or both sides.
         jpeg: Probability of JPEG compression.
         stand_in: Probability that a slice stands in for its neighbors, as a single picture does.

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
-from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.dataset import (
     CONTEXT,
     MASKED,
@@ -138,7 +138,7 @@ class ShareSampler:
         return iter(drawn[self.rank :: self.processes][: len(self)].tolist())
 
 
-class TrainingLoader(Iterable[Batch]):
+class TrainingLoader(Iterable[SliceBatch]):
     """A loader of each epoch's batches, gathered on the device of the data set.
 
     Args:
@@ -155,7 +155,7 @@ class TrainingLoader(Iterable[Batch]):
         """Return the number of steps of an epoch."""
         return len(self.sampler) // self.batch_size
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[SliceBatch]:
         """Yield one epoch's batches."""
         drawn = torch.tensor(list(self.sampler), device=self.dataset.image.device)
         for indices in torch.split(drawn[: len(self) * self.batch_size], self.batch_size):

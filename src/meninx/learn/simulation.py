@@ -87,18 +87,31 @@ def _examples_of_job(job: HeadJob) -> list[Example]:
     return [
         example
         for scan, mask in simulated_stacks(job.template, job.seeds)
-        for example in _examples_of_stack(scan, mask, job)
+        for example in examples_of_scan(scan, mask, job.person, job.fold)
     ]
 
 
-def _examples_of_stack(scan: Scan, mask: NDArray[np.uint8], job: HeadJob) -> list[Example]:
+def examples_of_scan(
+    scan: Scan, mask: NDArray[np.uint8], person: str = "", fold: int = 0
+) -> list[Example]:
+    """Return the slices of a simulated scan.
+
+    Args:
+        scan: The scan.
+        mask: Segmentation mask of the tumor, in the scan's shape.
+        person: Name of the person of the head template; empty for none.
+        fold: Fold of that person's scans; 0 for none.
+
+    Returns:
+        One training slice a slice of the scan, in order.
+    """
     crop_window = crop_window_of(np.stack([one.image for one in scan.slices()]))
     away = neighbor_indices(len(scan), scan.slice_gap_mm) - np.arange(len(scan))[:, None]
     examples = []
     for one, (below, _, above) in zip(scan.slices(), away, strict=True):
         truth = scan.view.cut(mask, one.index).astype(np.float32)
         facts = Facts(
-            kind=SIMULATED, below=int(below), above=int(above), person=job.person, fold=job.fold,
+            kind=SIMULATED, below=int(below), above=int(above), person=person, fold=fold,
             source="simulated", sequence=scan.sequence, plausible=scan.sequence != "unknown",
         )  # fmt: skip
         examples.append(

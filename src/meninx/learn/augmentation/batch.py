@@ -16,7 +16,7 @@ from meninx.detect.neighbors import OWN_CHANNEL
 
 
 @dataclass
-class Batch:
+class SliceBatch:
     """A batch of slices.
 
     Args:
@@ -105,13 +105,13 @@ class TransformOfSome(ABC):
 
     probability: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch, some of its slices changed."""
         slices = chosen(batch.count, self.probability)
         return replace(batch, image=where(slices, self.changed(batch), batch.image))
 
     @abstractmethod
-    def changed(self, batch: Batch) -> Tensor:
+    def changed(self, batch: SliceBatch) -> Tensor:
         """Return all slices changed, shape (b, c, h, w)."""
 
 
@@ -152,7 +152,7 @@ def affine(angle: Tensor, scale_x: Tensor, scale_y: Tensor) -> Tensor:
     return torch.stack(rows, 1)
 
 
-def random_place(batch: Batch, shallowest: float) -> Tensor:
+def random_place(batch: SliceBatch, shallowest: float) -> Tensor:
     """Return a random point within each head.
 
     Args:

@@ -4,9 +4,9 @@ Public collections differ in scanner, sequence and cropping between pictures wit
 tumor-free ones. The transforms vary all of these, so that only the tumor separates the classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from meninx.learn.augmentation.batch import Batch
+from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.augmentation.intensity import (
     RandomBiasField,
     RandomBlur,
@@ -27,7 +27,28 @@ from meninx.learn.augmentation.spatial import (
 )
 from meninx.learn.recipe import AugmentationRecipe
 
-Transform = Callable[[Batch], Batch]
+Transform = Callable[[SliceBatch], SliceBatch]
+# Keys of a recipe's `[augmentation]` that set each transform.
+RECIPE_KEYS: Mapping[type, tuple[str, ...]] = {
+    RandomStackFlip: (),
+    RandomNeighborDropout: ("stand_in",),
+    RandomAffineWarp: (
+        "rotation", "smallest_scale", "largest_scale", "aspect", "shift", "flip", "quarter_turn",
+        "warp",
+    ),
+    LesionCopyPaste: ("lesion_copy_paste", "negative_patch"),
+    RandomSyntheticLesion: ("synthetic_lesion",),
+    RandomSkullStrip: ("strip",),
+    RandomGamma: ("gamma",),
+    RandomIntensityCurve: ("remap",),
+    RandomInversion: ("invert",),
+    RandomBiasField: ("bias",),
+    RandomBlur: ("blur",),
+    RandomDownsample: ("resolution",),
+    RandomRicianNoise: ("noise",),
+    RandomWindow: ("dimmest", "brightest"),
+    RandomJPEG: ("jpeg",),
+}  # fmt: skip
 
 
 def transforms_of(options: AugmentationRecipe, size: int) -> tuple[Transform, ...]:
@@ -68,7 +89,7 @@ def transforms_of(options: AugmentationRecipe, size: int) -> tuple[Transform, ..
     )
 
 
-def augment(batch: Batch, options: AugmentationRecipe, size: int) -> Batch:
+def augment(batch: SliceBatch, options: AugmentationRecipe, size: int) -> SliceBatch:
     """Return an augmented batch.
 
     Args:

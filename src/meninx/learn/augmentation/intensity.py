@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from meninx.learn.augmentation.batch import (
-    Batch,
+    SliceBatch,
     TransformOfSome,
     blurred,
     chosen,
@@ -34,7 +34,7 @@ class RandomSkullStrip:
 
     probability: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch, with the pixels that were kept."""
         count = batch.count
         threshold = each(uniform(count, 0.10, 0.26)) + 0.03 * smooth_noise(count, 8, batch.size)
@@ -54,7 +54,7 @@ class RandomGamma:
 
     largest: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch, brighter or darker in the middle of its range."""
         gamma = uniform(batch.count, -self.largest, self.largest).exp()
         return replace(batch, image=batch.image.clamp_min(0).pow(each(gamma)))
@@ -72,7 +72,7 @@ class RandomIntensityCurve(TransformOfSome):
 
     KNOTS = 7
 
-    def changed(self, batch: Batch) -> Tensor:
+    def changed(self, batch: SliceBatch) -> Tensor:
         """Return contrasts that no scanner gives."""
         image = batch.image
         count, knots = len(image), self.KNOTS
@@ -93,7 +93,7 @@ class RandomInversion(TransformOfSome):
         probability: Probability that a slice is changed, 0..1.
     """
 
-    def changed(self, batch: Batch) -> Tensor:
+    def changed(self, batch: SliceBatch) -> Tensor:
         """Return inverted heads."""
         head = (batch.depth > HEAD_DEPTH).to(batch.image.dtype)
         if batch.kept is not None:
@@ -111,7 +111,7 @@ class RandomBiasField:
 
     probability: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch, unevenly bright."""
         field = (0.25 * smooth_noise(batch.count, 4, batch.size)).exp()
         slices = chosen(batch.count, self.probability)
@@ -125,19 +125,19 @@ class RandomBlur(TransformOfSome):
         probability: Probability that a slice is changed, 0..1.
     """
 
-    def changed(self, batch: Batch) -> Tensor:
+    def changed(self, batch: SliceBatch) -> Tensor:
         """Return soft slices."""
         return blurred(batch.image, uniform_of_batch(0.5, 1.6))
 
 
 class RandomDownsample(TransformOfSome):
-    """Keeps 0.35..1 of the pixels along each side, drawn for rows and columns by itself.
+    """Keeps 0.35..1 of the pixels along each side, with separate draws for rows and columns.
 
     Args:
         probability: Probability that a slice is changed, 0..1.
     """
 
-    def changed(self, batch: Batch) -> Tensor:
+    def changed(self, batch: SliceBatch) -> Tensor:
         """Return coarser slices."""
         return coarser(batch.image, 0.35)
 
@@ -155,7 +155,7 @@ class RandomRicianNoise:
 
     probability: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch, some slices noisy."""
         image = batch.image
         noise = each(uniform(batch.count, 0.005, 0.045))
@@ -179,7 +179,7 @@ class RandomWindow:
     dimmest: float
     brightest: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch, 0..1."""
         # Every other row and column is enough for a percentile.
         top = own(batch.image)[..., ::2, ::2].flatten(1).quantile(0.99, dim=1).clamp_min(0.1)
@@ -194,7 +194,7 @@ class RandomJPEG(TransformOfSome):
         probability: Probability that a slice is changed, 0..1.
     """
 
-    def changed(self, batch: Batch) -> Tensor:
+    def changed(self, batch: SliceBatch) -> Tensor:
         """Return slices with blocks and rings."""
         return compressed(batch.image, uniform(batch.count, 15, 90))
 

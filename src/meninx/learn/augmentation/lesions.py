@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from meninx.learn.augmentation.batch import (
-    Batch,
+    SliceBatch,
     affine,
     axes,
     blurred,
@@ -50,7 +50,7 @@ class LesionCopyPaste:
     probability: float
     negative: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch; a slice that received a tumor has it in its mask."""
         count = batch.count
         donors = torch.nonzero(batch.mask.sum((1, 2, 3)) > MIN_TUMOR_AREA).flatten()
@@ -72,7 +72,7 @@ class LesionCopyPaste:
         mask = where(wants_patch, mask * (1 - alpha), mask)
         return replace(batch, image=where(kept, merged, batch.image), mask=mask)
 
-    def _cut(self, batch: Batch, donors: Tensor, wants_tumor: Tensor) -> tuple[Tensor, Tensor]:
+    def _cut(self, batch: SliceBatch, donors: Tensor, wants_tumor: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tissue to paste and its shape, moved to a random place, turned and zoomed.
 
         Args:
@@ -96,7 +96,7 @@ class LesionCopyPaste:
         tissue, shape = torch.split(moved, [tissue.shape[1], 1], dim=1)
         return tissue, shape * (batch.depth > 0.04)
 
-    def _grid(self, batch: Batch, shape: Tensor) -> Tensor:
+    def _grid(self, batch: SliceBatch, shape: Tensor) -> Tensor:
         """Return the source of each pixel of the moved shape, -1..1, shape (b, h, w, 2)."""
         count = batch.count
         center = random_place(batch, 0.12)
@@ -112,7 +112,9 @@ class LesionCopyPaste:
         size = [count, 1, batch.size, batch.size]
         return F.affine_grid(torch.cat([matrix, offset], dim=2), size, align_corners=False)
 
-    def _matched(self, batch: Batch, tissue: Tensor, shape: Tensor, wants_patch: Tensor) -> Tensor:
+    def _matched(
+        self, batch: SliceBatch, tissue: Tensor, shape: Tensor, wants_patch: Tensor
+    ) -> Tensor:
         """Return tissue with the brightness of its new place, shape (b, 3, h, w)."""
         count = batch.count
         ring = (blurred(shape, 6.0) - shape).clamp_min(0) * (own(tissue) > 0.05) + 1e-6
@@ -138,7 +140,7 @@ class RandomSyntheticLesion:
 
     probability: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch; a slice that received a lesion has it in its mask, and no type."""
         count = batch.count
         if not self.probability:
@@ -163,7 +165,7 @@ class RandomSyntheticLesion:
             tumor_type=batch.tumor_type.masked_fill(receives, -1),
         )
 
-    def _level(self, batch: Batch) -> Tensor:
+    def _level(self, batch: SliceBatch) -> Tensor:
         """Return a lobed ellipse at a random place, positive inside, shape (b, 1, h, w)."""
         count, size = batch.count, batch.size
         center = random_place(batch, 0.2)
@@ -175,7 +177,7 @@ class RandomSyntheticLesion:
         lobes = each(uniform(count, 0.1, 0.5)) * smooth_noise(count, 14, size)
         return 1 - distance + lobes
 
-    def _change(self, batch: Batch, level: Tensor) -> Tensor:
+    def _change(self, batch: SliceBatch, level: Tensor) -> Tensor:
         """Return the change of intensity inside the lesion, shape (b, 1, h, w)."""
         count = batch.count
         sign = 1.0 - 2.0 * chosen(count, 0.4)

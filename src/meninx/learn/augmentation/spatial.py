@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from meninx.learn.augmentation.batch import (
-    Batch,
+    SliceBatch,
     TransformOfSome,
     affine,
     chosen,
@@ -23,7 +23,7 @@ from meninx.learn.augmentation.batch import (
 class RandomStackFlip:
     """Swaps the slice above and the slice below, with a probability of 0.5."""
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch with the neighbors of some slices swapped."""
         return replace(
             batch, image=where(chosen(batch.count, 0.5), batch.image.flip(1), batch.image)
@@ -37,7 +37,7 @@ class RandomNeighborDropout(TransformOfSome):
         probability: Probability that a slice is changed, 0..1.
     """
 
-    def changed(self, batch: Batch) -> torch.Tensor:
+    def changed(self, batch: SliceBatch) -> torch.Tensor:
         """Return each slice three times."""
         return own(batch.image).expand_as(batch.image)
 
@@ -67,7 +67,7 @@ class RandomAffineWarp:
     quarter_turn: float
     warp: float
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the moved batch, of height and width `size`."""
         grid = self._grid(batch.count)
         stacked = torch.cat([batch.image, batch.mask, batch.depth], dim=1)
