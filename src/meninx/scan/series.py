@@ -319,7 +319,7 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _interleaved_joined(
-    groups: list[list[Frame]], directions: list[FloatArray]
+    groups: list[list[Frame]], directions: list[Float64Array]
 ) -> list[list[Frame]]:
     """Join groups that are one stack by their places: what changes from slice to slice is jitter.
 
