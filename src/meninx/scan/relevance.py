@@ -236,7 +236,7 @@ def _shows_head(words: Iterable[str]) -> bool:
     listed = list(words)
     if any(word.startswith(("FEMOR", "HUMER", "RADIAL", "METAT")) for word in listed):
         return False
-    if any(phrase in " ".join(told) for phrase in HEAD_PHRASES):
+    if any(phrase in " ".join(listed) for phrase in HEAD_PHRASES):
         return True
     return any(
         word.startswith(HEAD_BEGINNINGS) or word in HEAD_WORDS or word.endswith(HEAD_ENDS)
