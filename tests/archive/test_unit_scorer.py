@@ -1,16 +1,20 @@
 """One unit at a time: judged apart, named by content, poison contained."""
 
 import json
+import os
 import time
 
+import pyarrow.parquet as parquet
 import pytest
 
 from meninx.archive import unit_scorer
 from meninx.archive.store import open_store
-from meninx.archive.table import Done
+from meninx.archive.table import Done, Table
 from meninx.archive.unit_scorer import UnitScorer, content_hash
 from meninx.archive.units import units_of
+from meninx.synthesis.writing import dicom_slice
 from tests.archive import poison
+from tests.archive.conftest import SLICES
 
 NOTHING = Done([])
 NAMED = {"name": "meninx", "sha256": "0" * 64}
@@ -88,6 +92,30 @@ def test_files_out_of_reach_are_told_and_not_failed(archive, tmp_path):
     scorer.close()
     assert "gone.png" in told["unreached"]
     assert rows(told) == []
+
+
+@pytest.mark.slow
+def test_names_that_are_no_text_come_into_the_table(heads, tmp_path):
+    folder = tmp_path / os.fsdecode(b"in/M\xfcller")
+    for number in (1, 2):
+        for index in range(SLICES):
+            dataset = dicom_slice(heads[number], index, number)
+            # Two series of one UID: what tells them apart is said beside their folder.
+            dataset.SeriesInstanceUID, dataset.SeriesNumber = "1.2.3", number
+            folder.joinpath("both").mkdir(parents=True, exist_ok=True)
+            dataset.save_as(folder / f"both/{number}-{index}.dcm", enforce_file_format=True)
+    (folder / os.fsdecode(b"d\xfcnn.png")).write_bytes(b"\x89PNG\r\n\x1a\n")
+    told = scored(tmp_path / "in")
+    table = Table(tmp_path / "out", NAMED["sha256"])
+    table.add(told.values())
+    table.settle()
+    table.close()
+    made = parquet.read_table(table.folder, partitioning=None)
+    answers = dict(zip(made["scan"].to_pylist(), made.to_pylist(), strict=True))
+    assert sorted(answers) == [
+        r"M\xfcller/both (series 1)", r"M\xfcller/both (series 2)", r"M\xfcller/d\xfcnn.png",
+    ]  # fmt: skip
+    assert str(tmp_path) not in answers[r"M\xfcller/d\xfcnn.png"]["message"]
 
 
 def test_content_does_not_depend_on_names_or_order(tmp_path):

@@ -44,7 +44,15 @@ def folder(tmp_path_factory):
     ("name", "label"),
     [("yes", "unknown"), ("no", "none"), ("No Tumor", "none"), ("notumor", "none"),
      ("glioma_tumor", "glioma"), ("Meningioma", "meningioma"), ("pituitary_tumor", "pituitary"),
-     ("Training", None), ("images", None)],
+     ("Training", None), ("images", None), ("saudável", "none"), ("tumor_no", "none"),
+     ("tumor_yes", "unknown"), ("1_tumor", "unknown"), ("Brain_Glioma", "glioma"),
+     ("brain_menin", "meningioma"), ("meningitis", None), ("Astrocitoma T1C+", "glioma"),
+     ("GBM", "glioma"), ("Meningeom", "meningioma"), ("Hypophysenadenom", "pituitary"),
+     ("Schwannoma T2", "unknown"), ("_NORMAL T1", "none"), ("Healthy Controls", "none"),
+     ("pas de tumeur", "none"), ("sí", "unknown"), ("não", "none"), ("without tumour", "none"),
+     # What is no glioma may be another tumor; numbers tell nothing alone.
+     ("glioma_no", None), ("non-glioma", None), ("pituitary_normal", None), ("class_0", None),
+     ("class_1", None), ("patient 3", None), ("Tuberculoma", None)],
 )  # fmt: skip
 def test_names_say_what_a_folder_holds(name, label):
     assert label_of(name) == label

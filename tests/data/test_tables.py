@@ -1,10 +1,12 @@
 """Tables as pandas, spreadsheets and people write them say the same."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
 from meninx.data.folders import SilentFolders, find_items
-from meninx.data.manifest import read_rows
+from meninx.data.manifest import read_header, read_rows
 from meninx.data.tables import NamedFiles, table_text, truth_of
 
 PLAIN = "picture,tumor\na.png,1\nb.png,0\n"
@@ -21,8 +23,29 @@ PLAIN = "picture,tumor\na.png,1\nb.png,0\n"
         PLAIN.replace("\n", "\r").encode(),
         PLAIN.replace("\n", "\r\n").encode(),
         PLAIN.replace(",", ", ").encode(),
+        PLAIN.encode("utf-16-le"),
+        PLAIN.encode("utf-16-be"),
+        PLAIN.encode("utf-32"),
+        b"sep=;\r\n" + PLAIN.replace(",", ";").encode(),
+        b"\n,,\n" + PLAIN.encode(),
+        b"# made by a script, in 2026\n" + PLAIN.encode(),
     ],
-    ids=["plain", "mark", "utf-16", "semicolon", "tab", "cr", "crlf", "blanks"],
+    ids=[
+        "plain",
+        "mark",
+        "utf-16",
+        "semicolon",
+        "tab",
+        "cr",
+        "crlf",
+        "blanks",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-32",
+        "separator",
+        "empty lines",
+        "comment",
+    ],
 )
 def test_one_table_in_all_forms(tmp_path, raw):
     assert table_text(tmp_path, raw).read() == PLAIN
@@ -31,7 +54,7 @@ def test_one_table_in_all_forms(tmp_path, raw):
 @pytest.mark.parametrize(
     ("text", "told"),
     [("1.0", "1"), ("0.0", "0"), ("True", "1"), ("FALSE", "0"), ("yes", "1"), ("No", "0"),
-     ("2", "2"), ("", "")],
+     ("present", "1"), ("absent", "0"), ("oui", "1"), ("negativo", "0"), ("2", "2"), ("", "")],
 )  # fmt: skip
 def test_words_for_yes_and_no(text, told):
     assert truth_of(text) == told
@@ -50,6 +73,34 @@ def test_capital_headings_and_words_are_understood(tmp_path):
     table.write_text("Picture;Tumor\n" + rows, encoding="utf-8")
     rows = read_rows(table, table.read_bytes(), ["picture", "tumor"])
     assert [truth_of(row["tumor"]) for row in rows] == ["0", "1", "0", "1"]
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["Image Name,Has Tumor", "image-id,Label", "Image_File,Diagnosis", "imagem,classe",
+     "immagine,tumore", "Fichier,Tumeur"],
+)  # fmt: skip
+def test_headings_as_people_write_them(heading):
+    assert read_header(Path("t.csv"), heading.encode()) == ["picture", "tumor"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("a", "train/a.png"),
+        ("A.PNG", "train/a.png"),
+        ("/kaggle/input/x/train/a.png", "train/a.png"),
+        (r"C:\data\train\a.png", "train/a.png"),
+        # Of two of one name that of the folder of that name; else none.
+        ("/home/me/test/b.png", "test/b.png"),
+        ("b.png", "b.png"),
+        ("other/b.png", "other/b.png"),
+    ],
+)
+def test_files_that_cells_name(tmp_path, cell, found):
+    for name in ("train/a.png", "train/b.png", "test/b.png"):
+        picture(tmp_path / name)
+    assert NamedFiles(tmp_path)(cell) == tmp_path / found
 
 
 def test_what_changed_on_disk_is_seen(tmp_path):

@@ -83,6 +83,41 @@ def test_times_that_jitter_are_one_contrast(series, tmp_path, errors, name, low,
     assert (len(scan), scan.warnings) == (12, ())
 
 
+@pytest.mark.parametrize(
+    ("name", "odd", "even"),
+    [
+        ("DiffusionBValue", 1000.4, 1000.0),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND"], ["ORIGINAL", "PRIMARY", "M", "NORM"]),
+        ("EchoNumbers", None, 1),
+        ("EchoTime", None, 98.0),
+        ("PixelSpacing", [0.93749, 0.93749], [0.93751, 0.93751]),
+        ("RepetitionTime", 2000.01, 2000.0),
+        ("AcquisitionNumber", 1, 2),
+    ],
+)
+def test_what_changes_from_slice_to_slice_is_jitter(series, tmp_path, errors, name, odd, even):
+    for number, dataset in enumerate(series):
+        setattr(dataset, name, odd if number % 2 else even)
+    save_all(series, tmp_path)
+    (scan,) = read(tmp_path, errors)
+    assert (len(scan), scan.warnings) == (12, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "which"),
+    [
+        # Slabs, one above the other, may have contrasts of their own.
+        ("ImageType", (["ORIGINAL", "PRIMARY", "A"], ["ORIGINAL", "PRIMARY", "B"]), "halves"),
+        ("EchoTime", (10.0, 98.0), "every other"),
+    ],
+)
+def test_other_contrasts_stay_apart(series, tmp_path, errors, name, values, which):
+    for number, dataset in enumerate(series):
+        setattr(dataset, name, values[number % 2 if which == "every other" else number // 6])
+    save_all(series, tmp_path)
+    assert [len(scan) for scan in read(tmp_path, errors)] == [6, 6]
+
+
 def test_two_echoes_of_one_number_are_two_scans(series, other, tmp_path, errors):
     for time, datasets in ((20.0, series), (80.0, other)):
         for number, dataset in enumerate(datasets):

@@ -24,7 +24,10 @@ def test_words_inside_words_do_not_count(part):
     "part",
     ["", "HEAD", "BRAIN", "WHOLEBRAIN", "HEADNECK", "Kopf", "Schädel", "TETE", "crâne", "IAC",
      "CABEZA", "cabeça", "encefalo", "SKULL", "ORBITS", "Temporal bone", "Meninges",
-     "INTERNAL AUDITORY CANAL", "Pineal gland",
+     "INTERNAL AUDITORY CANAL", "Pineal gland", "Kleinhirn", "Großhirn", "selle turcique",
+     "silla turca", "hippocampe", "Posterior fossa", "fosse postérieure", "Felsenbein", "rochers",
+     "cervelet", "Circle of Willis", "Basal ganglia", "Sehnerv", "nerf optique", "EYE", "œil",
+     "Gehörgang", "CNS", "suprasellar",
      # What says nothing is no other part.
      "UNKNOWN", "None", "N/A", "Other", "MRI", "Not specified", "unbekannt", "Default"],
 )  # fmt: skip
@@ -47,6 +50,25 @@ def test_words_of_the_head(part):
         (("fetal MRI", "HASTE"), "FETAL"),
         (("Ganzkörper-MRT", ""), "GANZKORPER"),
         (("", "Fistel T2"), "FISTEL"),
+        (("Fußgelenk links", ""), "FUSSGELENK"),
+        (("IRM colonne cervicale", ""), "COLONNE"),
+        (("RM rachide", ""), "RACHIDE"),
+        (("RM addome superiore", ""), "ADDOME"),
+        (("RM bacino", ""), "BACINO"),
+        (("IRM cœur", ""), "COEUR"),
+        (("RM de mamas", ""), "MAMAS"),
+        (("MRT Oberbauch", ""), "OBERBAUCH"),
+        (("IRM cuisse", ""), "CUISSE"),
+        (("RM pulmão", ""), "PULMAO"),
+        (("RM mão direita", ""), "MAO"),
+        (("RM vescica", ""), "VESCICA"),
+        (("MRT Schilddrüse", ""), "SCHILDDRUSE"),
+        (("MRA Carotids", ""), "CAROTIDS"),
+        (("RM utero", ""), "UTERO"),
+        (("MRI whole body", ""), "WHOLE BODY"),
+        (("RM de cuerpo entero", ""), "CUERPO ENTERO"),
+        (("Studie Prof. Herzog, Darmstadt", "T1"), None),
+        (("MRA carotids and circle of Willis", ""), None),
         (("MR brain and spine", "T2 spine"), None),
         (("", "T1 post, handedness right, rim enhancing"), None),
         (("", "T1 hippocampus"), None),
@@ -63,7 +85,10 @@ def test_descriptions_name_another_part(texts, word):
     ["3-Pl T2* FGRE", "3 PL LOC", "3-Pl Loc SSFSE", "LOC", "Lokalizer", "Localizador",
      "localizzatore", "repérage 3 plans", "AAHead_Scout", "Loc 3 plans", "3-plane", "Survey_SHC",
      "SCOUT", "SmartBrain_iso", "Plan scan", "Scano", "FastView", "ASSET calibration",
-     "Ref scan SENSE", "Prescan", "Pilot"],
+     "Ref scan SENSE", "Prescan", "Pilot", "3PLANELOC", "Tri-Planar", "localización",
+     "localizzazione", "repères", "trois plans", "drei Ebenen", "tre piani", "Orientierung",
+     "Pilotscan", "centrage", "posizionamento", "Smart Brain", "Loc3P", "CoilSens", "Ref_Head",
+     "Surview", "B1 shim"],
 )  # fmt: skip
 def test_localizers(text):
     assert is_localizer(text)
@@ -81,6 +106,9 @@ def test_localizers(text):
         "",
         "T1 3 plane reformat",
         "pilot study T1",
+        "localization of tumor T1",
+        "OP-Planung T1",
+        "shimmed T1",
     ],
 )
 def test_no_localizers(text):
@@ -106,6 +134,21 @@ def test_no_localizers(text):
         (["DERIVED", "PRIMARY", "AVERAGE DC"], "derived"),
         (["DERIVED", "PRIMARY", "T2 STAR MAP"], "derived"),
         (["DERIVED", "PRIMARY", "QMAP"], "derived"),
+        (["DERIVED", "PRIMARY", "ADC_MAP"], "derived"),
+        (["DERIVED", "PRIMARY", "COLOR FA"], "derived"),
+        (["DERIVED", "PRIMARY", "RELCMTT"], "derived"),
+        (["DERIVED", "PRIMARY", "K-TRANS"], "derived"),
+        (["DERIVED", "SECONDARY", "MIP_SUB"], "derived"),
+        (["DERIVED", "SECONDARY", "MAXIP"], "derived"),
+        (["DERIVED", "SECONDARY", "SUBTRACTED"], "derived"),
+        (["DERIVED", "SECONDARY", "3D RENDERING"], "derived"),
+        (["DERIVED", "PRIMARY", "T1 RHO MAP"], "derived"),
+        (["DERIVED", "PRIMARY", "UNWRAPPED PHASE"], "derived"),
+        (["DERIVED", "PRIMARY", "MEAN DIFFUSIVITY"], "derived"),
+        (["DERIVED", "PRIMARY", "Z SCORE"], "derived"),
+        (["DERIVED", "PRIMARY", "IN_PHASE"], None),
+        (["ORIGINAL", "PRIMARY", "FLOW_COMP"], None),
+        (["ORIGINAL", "PRIMARY", "M_IR", "M", "IR"], None),
         (["ORIGINAL", "PRIMARY", "M", "SWI"], None),
         (["DERIVED", "PRIMARY", "WATER"], None),
         (["ORIGINAL", "PRIMARY", "LOCALIZER"], "localizer"),
@@ -124,6 +167,16 @@ def test_parts_of_complex_images():
     assert {complex_part(part).reason for part in ("PHASE", "REAL", "IMAGINARY")} == {"derived"}
 
 
-def test_maps_that_a_description_names():
-    assert map_by_description("ep2d_diff_ADC").reason == "derived"
-    assert map_by_description("T1 MPRAGE facade") is None
+@pytest.mark.parametrize(
+    "text",
+    ["ep2d_diff_ADC", "Apparent diffusion coefficient", "Subtraktion", "soustraction T1",
+     "sustracción", "subtração", "sottrazione", "fractional anisotropy", "T1 map", "T2map",
+     "Ktrans", "Perf_rMTT", "dADC", "proyección"],
+)  # fmt: skip
+def test_maps_that_a_description_names(text):
+    assert map_by_description(text).reason == "derived"
+
+
+@pytest.mark.parametrize("text", ["T1 MPRAGE facade", "T1 MPR ax", "T1 mapping reference", ""])
+def test_descriptions_of_no_map(text):
+    assert map_by_description(text) is None

@@ -10,6 +10,7 @@ from typing import Any
 from meninx.detect.detector import score_files
 from meninx.detect.findings import Findings
 from meninx.detect.loading import cached_detector
+from meninx.errors import printable
 from meninx.render.bundle import Bundle, bundle_of
 from meninx.scan.dicom import facts_of
 from meninx.scan.kinds import is_dicom
@@ -70,7 +71,7 @@ def _with_scan(facts: SeriesFacts, scan: Scan | None) -> SeriesFacts:
 
 def _detail(findings: Findings, files: Sequence[Path]) -> str:
     """Return what a scan's name says beyond the place of its files, such as " (series 3)"."""
-    place = os.path.commonpath(files)
+    place = printable(os.path.commonpath(files))
     return findings.scan.removeprefix(place) if findings.scan.startswith(place) else ""
 
 
@@ -91,7 +92,7 @@ def row_of(
     """
     row = findings.as_json()
     del row["scan"]
-    folder = f"{min(files).parent}/"
+    folder = printable(f"{min(files).parent}/")
     message = row["message"]
     # The temporary folder means nothing to a reader, and differs from run to run.
     row["message"] = message.replace(folder, "") if message else message

@@ -15,7 +15,7 @@ from meninx.archive.table import Done
 from meninx.archive.unit_rows import Rows, judge_files, make_ready, row_of
 from meninx.archive.units import Unit
 from meninx.detect.findings import Findings
-from meninx.errors import InputError, LimitExceeded, UnreadableFile
+from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
 from meninx.sandbox import Sandbox
 from meninx.scan.series import SeriesFacts
 
@@ -69,13 +69,13 @@ class UnitScorer:
     def _begin(self, unit: Unit) -> "_Begun":
         begun = _Begun(unit, self._scratch)
         if unit.error:
-            begun.result["unreached"] = unit.error
+            begun.result["unreached"] = printable(unit.error)
             return begun
         try:
             begun.files = self._fetched(unit, Path(begun.into.name))
             begun.result["content_hash"] = content_hash(begun.files)
         except OSError as error:
-            begun.result["unreached"] = str(error) or type(error).__name__
+            begun.result["unreached"] = printable(str(error)) or type(error).__name__
             return begun
         if begun.result["content_hash"] not in self._done:
             begun.rows = self._begin_scoring(begun)
@@ -143,8 +143,9 @@ class _Begun:
         self.files: list[Path] = []
         self.rows: Future[Rows] | None = None
         self.result: UnitResult = {
-            "stamp": unit.stamp, "folder": unit.folder, "units": unit.units, "place": unit.place,
-            "content_hash": "", "rows": "[]", "unreached": "", "files": len(unit.names),
+            "stamp": unit.stamp, "folder": unit.folder, "units": unit.units,
+            "place": printable(unit.place), "content_hash": "", "rows": "[]", "unreached": "",
+            "files": len(unit.names),
         }  # fmt: skip
 
 

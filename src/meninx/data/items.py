@@ -1,6 +1,7 @@
 """Pictures and volumes as they were found, and the labels that names of folders mean."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +16,35 @@ TUMOR_FREE_NAMES = (
     "control", "controls", "0", "tumorfree", "nontumor", "nontumorous", "healthybrain",
     "normalbrain", "withouttumor", "nein", "keintumor", "ohnetumor", "gesund", "sain", "sains",
     "sanstumeur", "sano", "sanos", "sana", "sintumor", "semtumor", "saudavel", "sani", "normale",
-    "normali", "senzatumore",
+    "normali", "senzatumore", "neg", "negativo", "negativa", "negatif", "negativ", "gesunde",
+    "nocancer", "noncancer", "tumorless", "pasdetumeur", "healthycontrol", "healthycontrols",
+    "withouttumour", "kein", "keine", "non", "nao",
 )  # fmt: skip
 TUMOR_NAMES = (
     "yes", "tumor", "tumour", "tumors", "tumours", "positive", "braintumor", "braintumour",
     "braintumors", "abnormal", "cancer", "1", "withtumor", "tumorous", "ja", "mittumor", "tumeur",
     "tumeurs", "avectumeur", "contumor", "tumores", "comtumor", "tumore", "tumori", "contumore",
+    "pos", "positivo", "positiva", "positif", "positiv", "withtumour", "oui", "si", "sim",
+    "malignant", "tumoral",
 )  # fmt: skip
 # In "tumor_free" and "glioma negative" the first word names what is absent.
 TUMOR_FREE_ENDS = ("free", "negative")
+NEGATIONS = ("no", "non", "not", "without", "negative", "neg", "ohne", "kein", "sans", "sin", "sem",
+             "senza")  # fmt: skip
+# Words that say nothing of a tumor beside others: "Brain_Glioma", "_NORMAL T1", "Glioma - yes".
+FILLERS = ("brain", "mri", "mr", "class", "the", "tumor", "tumour", "yes", "positive", "pos", "t1",
+           "t2", "t1c", "t1ce", "t1w", "t2w", "flair", "pd", "c")  # fmt: skip
+# How the words of diagnoses begin, in the languages of the readers (WHO 2021: astrocytomas,
+# oligodendrogliomas and glioblastomas are gliomas).
+TYPE_BEGINNINGS = {
+    "glioma": ("gliom", "glioblast", "astrocyt", "astrocit", "astrozyt", "oligodendro", "gbm",
+               "hgg", "lgg"),
+    "meningioma": ("meningiom", "meningeom"),
+    "pituitary": ("pituitar", "hypophys", "hipofis", "ipofis"),
+    "unknown": ("metasta", "schwann", "neurinom", "carcinom", "karzinom", "craniophar", "craneofar",
+                "kraniophar", "medulloblast", "meduloblast", "ependym", "germinom", "neurocyt",
+                "neurocit", "lymphom", "gangliogliom", "hemangioblast", "chordom", "sarcom"),
+}  # fmt: skip
 # The label of a folder that is left out.
 LEFT_OUT = "out"
 
@@ -76,7 +97,10 @@ def label_of(name: str) -> str | None:
         A type's name, `none` for no tumor, `unknown` for a tumor of unknown type; None where the
         name gives no label.
     """
-    word = re.sub(r"[^a-z0-9]", "", name.lower())
+    letters = unicodedata.normalize("NFKD", name.lower())
+    plain = "".join(one for one in letters if not unicodedata.combining(one))
+    words = re.findall("[a-z0-9]+", plain)
+    word = "".join(words)
     if word in TUMOR_FREE_NAMES:
         return "none"
     if word in TUMOR_NAMES:
@@ -84,9 +108,30 @@ def label_of(name: str) -> str | None:
     for kind in ("tumor", "tumour", *TYPE_NAMES):
         if word.startswith(kind) and word.endswith(TUMOR_FREE_ENDS):
             return "none"
-        if word.startswith(kind) and kind in TYPE_NAMES:
-            return kind
-    return None
+    return _label_of_words(words)
+
+
+def _label_of_words(words: list[str]) -> str | None:
+    """Return what several words say of pictures, in small letters without accents."""
+    named = [word for word in words
+             if not (word.isdecimal() or word in FILLERS or word in NEGATIONS)]  # fmt: skip
+    negated = not set(words).isdisjoint(NEGATIONS)
+    if not named:
+        told = not {"tumor", "tumour"}.isdisjoint(words)
+        return ("none" if negated else "unknown") if told else None
+    # What is no glioma may be another tumor.
+    if negated:
+        return None
+    labels = {_label_of_word(word) for word in named} - {None}
+    # Behind the name of a type may stand whoever has it; before it anything else.
+    return labels.pop() if len(labels) == 1 and _label_of_word(named[0]) else None
+
+
+def _label_of_word(word: str) -> str | None:
+    if word in TUMOR_FREE_NAMES:
+        return "none"
+    kinds = (kind for kind, beginnings in TYPE_BEGINNINGS.items() if word.startswith(beginnings))
+    return "meningioma" if word == "menin" else next(kinds, None)
 
 
 def normal_sequence(text: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +29,13 @@ FURTHER_COLUMNS = (
 ALIASES = {
     "picture": (
         "volume", "image", "file", "filename", "file_name", "filepath", "file_path", "path",
-        "image_path", "image_name", "img", "bild", "datei",
+        "image_path", "image_name", "image_id", "image_file", "img", "bild", "datei", "fichier",
+        "imagen", "imagem", "immagine",
     ),
     "person": ("patient", "subject"),
     # What Kaggle's tables call it: 0 and 1, or the name of a type.
-    "tumor": ("tumour", "class", "label", "target", "has_tumor", "klasse"),
+    "tumor": ("tumour", "class", "label", "target", "has_tumor", "klasse",
+              "tumeur", "tumore", "classe", "clase", "diagnosis", "diagnose", "category"),
     "tumor_type": ("tumour_type",),
 }  # fmt: skip
 MAX_FAULTS = 20
@@ -219,9 +222,10 @@ def read_header(path: Path, raw: bytes) -> list[str]:
         names = next(csv.reader(_text_of(path, raw)), [])
     except csv.Error as error:
         raise DataError(f"{path}: line 1: {error}") from error
-    # As people write them: "Picture", "TUMOR".
+    # As people write them: "Picture", "TUMOR", "Image Name".
     known = {*COLUMNS, *FURTHER_COLUMNS}.union(*ALIASES.values())
-    names = [name.lower() if name.lower() in known else name for name in names]
+    plain = [re.sub("[ -]", "_", name.lower()) for name in names]
+    names = [word if word in known else name for word, name in zip(plain, names, strict=True)]
     for name, others in ALIASES.items():
         alias = next((other for other in others if other in names), None)
         # Beside the type a column "class" or "label" may be anything.

@@ -13,10 +13,16 @@ from meninx.scan.kinds import PICTURE_SUFFIXES, TAR_SUFFIXES
 SEPARATORS = (",", ";", "\t", "|")
 ANSI = "cp1252"
 _WORD = re.compile(rb"[A-Za-z]{2}")
+# What stands above the heading: nothing, a comment, or Excel's word for the separator.
+_ABOVE = re.compile(r'[\s,;|"]*|\s*#.*|"?sep=.?"?\s*')
+# Letters of a heading looked at to tell 16 bits without a mark from 8.
+WIDE_BYTES = 40
 YES = ("1", "1.0", "1,0", "true", "t", "yes", "y", "ja", "j", "wahr", "oui", "vrai", "si", "sí",
-       "sì", "sim", "vero", "verdadero", "verdadeiro", "positive", "pos")  # fmt: skip
+       "sì", "sim", "vero", "verdadero", "verdadeiro", "positive", "pos", "present",
+       "positiv", "positif", "positivo", "positiva")  # fmt: skip
 NO = ("0", "0.0", "0,0", "false", "f", "no", "n", "nein", "falsch", "non", "faux", "não", "nao",
-      "falso", "negative", "neg")  # fmt: skip
+      "falso", "negative", "neg", "absent", "negativ", "negatif", "negativo",
+      "negativa")  # fmt: skip
 
 
 def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.StringIO:
@@ -36,6 +42,8 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
     """
     text = _decoded(path, raw, bytes_kept=bytes_kept)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
+    while text and _ABOVE.fullmatch(text.split("\n", 1)[0]):
+        text = text.partition("\n")[2]
     heading = text.split("\n", 1)[0]
     separator = max(SEPARATORS, key=heading.count)
     plain = io.StringIO(newline="")
@@ -51,9 +59,9 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
 
 
 def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    wide = _wide_encoding(raw)
     archive = raw.startswith(b"PK\x03\x04")
-    encodings = () if archive else ("utf-16",) if wide else ("utf-8-sig", ANSI)
+    encodings = () if archive else (wide,) if wide else ("utf-8-sig", ANSI)
     for encoding in encodings:
         # Every byte is a letter of that code page: only bytes that begin with words are text.
         if encoding == ANSI and (b"\0" in raw or not _WORD.search(raw.split(b"\n", 1)[0])):
@@ -63,6 +71,19 @@ def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
         except UnicodeDecodeError:
             continue
     raise DataError(f"{path}: {_no_table(path, raw)}")
+
+
+def _wide_encoding(raw: bytes) -> str:
+    """Return the encoding of a text whose letters take 2 or 4 bytes; empty for another."""
+    # The mark of 32 bits begins as that of 16 does.
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    even, odd = raw[:WIDE_BYTES:2], raw[1:WIDE_BYTES:2]
+    if any(even) and not any(odd):
+        return "utf-16-le"
+    return "utf-16-be" if any(odd) and not any(even) else ""
 
 
 def _no_table(path: Path, raw: bytes) -> str:
@@ -115,15 +136,18 @@ class NamedFiles:
         plain = self._folder / PurePosixPath(PureWindowsPath(name).as_posix())
         if plain.exists():
             return plain
-        # Kaggle's tables have "Image1" for Brain Tumor/Image1.jpg.
-        found = self._pictures_by_stem.get(plain.name.lower(), [])
-        return found[0] if len(found) == 1 else path
+        # Kaggle's tables have "Image1" for Brain Tumor/Image1.jpg, and paths of other computers.
+        found = self._pictures_by_name.get(plain.name.lower(), [])
+        beside = [one for one in found if one.parent.name == plain.parent.name]
+        chosen = beside if len(found) > 1 else found
+        return chosen[0] if len(chosen) == 1 else path
 
     @cached_property
-    def _pictures_by_stem(self) -> dict[str, list[Path]]:
-        """All pictures below the folder by their names without suffix, in small letters."""
+    def _pictures_by_name(self) -> dict[str, list[Path]]:
+        """All pictures below the folder by name in small letters, with and without suffix."""
         found: dict[str, list[Path]] = {}
         for path in sorted(self._folder.rglob("*")):
             if path.suffix.lower() in PICTURE_SUFFIXES:
-                found.setdefault(path.stem.lower(), []).append(path)
+                for name in (path.stem, path.name):
+                    found.setdefault(name.lower(), []).append(path)
         return found

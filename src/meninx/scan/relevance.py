@@ -21,10 +21,17 @@ HEAD_BEGINNINGS = (
     "HYPOPHYS", "TEMPORAL", "POSTERIORFOSSA", "INTERNALAUDITORY", "ENCEPHAL", "ENCEFAL", "CEPHAL",
     "KOPF", "SCHAEDEL", "SCHADEL", "HIRN", "GEHIRN", "TETE", "CRANE", "CERVEAU", "CABEZA",
     "CABECA", "TESTA", "ENCEFALO", "CERVELLO", "IPOFISI", "HIPOFIS", "MENING", "PINEAL",
-    "AUDITOR", "LIMBIC", "INTRACRAN", "SKALP", "SCALP",
+    "AUDITOR", "LIMBIC", "INTRACRAN", "SKALP", "SCALP", "HIPPOCAMP", "HIPOCAMP", "IPPOCAMP",
+    "SELLE", "SILLA", "PARASELL", "SUPRASELL", "CERVELE", "CERVELLE", "THALAM", "TALAM",
+    "BASALGANGL", "FELSENBEIN", "ROCHER", "GEHORGANG", "GEHOERGANG", "OPTIC", "OPTIQ", "OTTIC",
+    "SEHNERV", "WILLIS",
 )  # fmt: skip
-HEAD_WORDS = ("IAC", "IAM", "CERVEAU", "FACE")
-HEAD_ENDS = ("BRAIN", "GEHIRN", "SCHAEDEL", "SCHADEL", "KOPF")
+HEAD_WORDS = ("IAC", "IAM", "CERVEAU", "FACE", "CAI", "KHBW", "PONS", "CNS", "SNC", "ZNS", "EYE",
+              "EYES", "AUGE", "AUGEN", "OEIL", "YEUX", "OJO", "OJOS", "OLHO", "OLHOS", "OCCHIO",
+              "OCCHI", "EAR", "EARS", "OHR", "OREILLE", "CAPO")  # fmt: skip
+HEAD_ENDS = ("BRAIN", "HIRN", "SCHAEDEL", "SCHADEL", "KOPF")
+HEAD_PHRASES = ("POSTERIOR FOSSA", "FOSSE POSTERIEURE", "FOSA POSTERIOR", "FOSSA POSTERIOR",
+                "BASAL GANGLIA", "CORPUS CALLOSUM", "CAVERNOUS SINUS")  # fmt: skip
 # Words that stand there instead of a part and say nothing.
 PLACEHOLDERS = frozenset(
     ["UNKNOWN", "NONE", "NULL", "N A", "NA", "OTHER", "OTHERS", "DEFAULT", "MR", "MRI", "MRT",
@@ -46,28 +53,47 @@ OTHER_BEGINNINGS = (
     "ABDOM", "LIVER", "LEBER", "FOIE", "HIGADO", "FIGADO", "FEGATO", "HEPAT", "KIDNEY", "RENAL",
     "NIERE", "PANCREA", "PANKREA", "SPLEEN", "BILIARY", "MRCP", "CELIAC", "BOWEL",
     "PELVI", "BECKEN", "BASSIN", "PROSTAT", "UTERUS", "UTERIN", "RECTUM", "REKTUM", "BLADDER",
-    "CARDIAC", "CARDIO", "HEART", "HERZ", "COEUR", "CORAZON", "CORACAO", "CUORE", "MYOCARD",
-    "BREAST", "MAMMA", "MAMMO", "CHEST", "LUNG", "AORTA", "EXTREMIT", "THIGH", "TIBIA", "ILIAC",
+    "CARDIAC", "CARDIO", "HEART", "HERZM", "HERZK", "COEUR", "CORAZON", "CORACAO", "CUORE",
+    "MYOCARD",
+    "BREAST", "MAMM", "BRUST", "CHEST", "LUNG", "AORTA", "EXTREMIT", "THIGH", "TIBIA", "ILIAC",
     "FETUS", "FETAL", "FOETUS", "FOETAL", "THORA", "TORA", "PLEXUS", "WHOLEBODY", "GANZKO",
     "ENTEROGRAPH", "FINGER", "THUMB", "DAUMEN", "STERNUM", "CLAVIC", "TESTIC", "TESTIS", "HODEN",
     "SCROT", "PENIS", "OVAR", "VAGIN", "FISTUL", "FISTEL", "MENISC", "MENISK", "ACHILL", "PLANTAR",
-    "LARYN", "KIEFERGELENK", "TEMPOROMANDIB",
+    "LARYN", "KIEFERGELENK", "TEMPOROMANDIB", "COLONNE", "RACHI", "CERVIC", "MIDOLLO", "MOELLE",
+    "MEDULA", "RUCKENMARK", "RUECKENMARK", "OBERSCHENKEL", "UNTERSCHENKEL", "OBERARM", "UNTERARM",
+    "FUSSG", "VORFUSS", "MITTELFUSS", "BAUCH", "OBERBAUCH", "UNTERBAUCH", "ADDOM", "BACINO",
+    "BACIA",
+    "PELVE", "CUISSE", "MUSLO", "COSCIA", "JAMBE", "PIERNA", "PERNA", "MOLLET", "DOIGT", "DEDO",
+    "BLADDER", "HARNBLASE", "VEJIGA", "VESSIE", "BEXIGA", "VESCICA", "VESICUL", "UTER",
+    "GEBARMUTTER", "GEBAERMUTTER", "POUMON", "PULMO", "PULMAO", "POLMON", "SPLEN", "SURRENAL",
+    "NEBENNIERE", "AORT", "CAROTI", "KAROTI", "ESTOMA", "STOMAC", "ESOFAG", "ESOPHA", "OESOPHA",
+    "INTESTIN", "DUNNDARM", "DUENNDARM", "DICKDARM", "THYROID", "TIROID", "SCHILDDRUS", "PAROTI",
+    "MANDIB", "UNTERKIEFER", "OBERKIEFER", "ELLBOGEN", "CALCAN", "PATELL", "ROTUL", "ESCROT",
+    "PESCOCO", "BILIA", "PLACENT", "PLAZENT", "GASTR",
 )  # fmt: skip
 OTHER_WORDS = ("HIP", "HIPS", "ANCA", "FOOT", "FEET", "FUSS", "PIED", "WRIST", "HAND", "HANDS",
                "CALF", "MAMA", "SEIN", "SEINS", "CODO", "NECK", "HALS", "COU", "CUELLO", "LWS",
                "BWS", "HWS", "ISG", "TMJ", "PIE", "PIEDE", "MANO", "TOE", "TOES",
-               "RIB", "RIBS", "REINS", "RINON", "RINONES")  # fmt: skip
+               "RIB", "RIBS", "REINS", "RINON", "RINONES", "HERZ", "MAMAS", "COXA", "DITO", "WADE",
+               "WADEN", "BLASE", "RENE", "RENI", "RINS", "MILZ", "MILZA", "BAZO", "MAGEN", "DARM",
+               "ATM", "MAO", "TALON", "COLLO", "GAMBA")  # fmt: skip
+OTHER_PHRASES = ("WHOLE BODY", "TOTAL BODY", "CORPS ENTIER", "CUERPO ENTERO", "CORPO INTEIRO",
+                 "CORPO INTERO")  # fmt: skip
 # Localizers by their descriptions: GE, Siemens, Philips, and people.
 LOCALIZER_BEGINNINGS = (
     "LOCALIZER", "LOCALISER", "LOCALIZADOR", "LOCALIZZATOR", "LOCALISAT", "LOCALISIER", "LOKALI",
     "SCOUT", "SURVEY", "TOPOGRAM", "REPERAGE", "UEBERSICHT", "UBERSICHT", "PLANSCAN", "AAHEADSCOUT",
     "AASCOUT", "AAHSCOUT", "SMARTBRAIN", "SCANO", "LOCATOR", "FASTVIEW", "SUCHSCHNITT", "CENTRAJE",
-    "CALIBRATION", "KALIBRIER", "CALIBRAC", "CALIBRAZ", "PRESCAN", "SHIM",
+    "CALIBRATION", "KALIBRIER", "CALIBRAC", "CALIBRAZ", "PRESCAN", "3PL", "TRIPLAN", "LOC3",
+    "LOCALIZAC", "LOCALIZZ", "ORIENTIER", "PILOTSCAN", "CENTRAG", "CENTRAT", "CENTRADO",
+    "POSIZIONAM", "POSICIONAM", "COILSENS", "PLANSCOUT", "SURVIEW",
 )  # fmt: skip
-LOCALIZER_WORDS = ("LOC", "LOCS", "LOCA", "3PL", "3PLANE", "3PLANES", "3PLAN", "3PLANS", "TRIPLANE",
-                   "TRIPLANAR", "REPERE", "PILOT")  # fmt: skip
+LOCALIZER_WORDS = ("LOC", "LOCS", "LOCA", "REPERE", "REPERES", "PILOT", "SHIM", "SHIMMING", "LOK",
+                   "TOPO")  # fmt: skip
 LOCALIZER_PAIRS = (("3", "PL"), ("3", "PLANE"), ("3", "PLANES"), ("3", "PLAN"), ("3", "PLANS"),
-                   ("3", "PLANOS"), ("3", "EBENEN"), ("3", "PIANI"), ("TRI", "PLANE"),
+                   ("3", "PLANOS"), ("3", "EBENEN"), ("3", "PIANI"), ("3", "EJES"), ("3", "AXES"),
+                   ("TROIS", "PLANS"), ("DREI", "EBENEN"), ("TRE", "PIANI"), ("TRI", "PLANE"),
+                   ("TRI", "PLANAR"), ("SMART", "BRAIN"), ("FAST", "VIEW"), ("REF", "HEAD"),
                    ("THREE", "PLANE"), ("TRES", "PLANOS"), ("PLAN", "SCAN"),
                    ("ASSET", "CAL"), ("REF", "SCAN"), ("REFERENCE", "SCAN"), ("SENSE", "REF"),
                    ("COIL", "SENSITIVITY"))  # fmt: skip
@@ -105,61 +131,68 @@ KINDS = (
     _kind("derived", "a saved screen, not a slice", "SCREEN SAVE, SCREENSAVE, CAPTURE",
           "GE, Philips"),
     _kind("derived", "a projection, not a slice",
-          "PROJECTION IMAGE, PROJECTION, MIP, MAX_IP, MAX IP, MNIP, MINIP, MIN_IP, MIN IP, VRT, VR,"
-          "CSA MIP, VOLREN", "DICOM PS3.3 C.7.6.16.2.1; Siemens, GE, Philips"),
-    _kind("derived", "a phase image", "PHASE, PHASE MAP, P", "DICOM PS3.3 C.8.3.1.1.1; Siemens"),
+          "PROJECTION IMAGE, PROJECTION, MIP, MAX IP, MAXIP, MNIP, MINIP, MIN IP, MINMIP, VRT, VR,"
+          "VOLREN, RENDERING, SSD, CPR, CURVED", "DICOM PS3.3 C.7.6.16.2.1; Siemens, GE, Philips"),
+    _kind("derived", "a phase image",
+          "PHASE, PHASE MAP, P, UNWRAPPED PHASE, PHASE DIFFERENCE",
+          "DICOM PS3.3 C.8.3.1.1.1; Siemens"),
     _kind("derived", "the real or imaginary part of an image", "REAL, IMAGINARY, R, I",
           "DICOM PS3.3 C.8.3.1.1.1; Siemens, Philips"),
     _kind("derived", "a diffusion map",
           "ADC, EADC, EXP, AVERAGE DC, FRACTIONAL ANISOTROPY, FA, TRACEW, TRACE, COLFA, TENSOR,"
-          "DTI, RA, MD, KURTOSIS, IVIM",
+          "DTI, RA, MD, KURTOSIS, IVIM, MK, AD, RD, FRACT ANISO, ANISOTROPY, DIFFUSIVITY,"
+          "EXPONENTIAL, ISOTROPIC, FIBER, TRACTOGRAPHY",
           "DICOM PS3.3 C.8.13.3.1; Siemens, GE"),
     _kind("derived", "a flow image", "VELOCITY, FLOW, PCA", "DICOM PS3.3 C.8.13.3.1; Philips"),
     _kind("derived", "a perfusion map",
           "CBF, CBV, RCBF, RCBV, RELCBF, RELCBV, CORRCBV, MTT, RMTT, TTP, TMAX, TTS, GBP, PBP, AIF,"
-          "PERFUSION_ASL, K2, KTRANS, VE, VP, KEP, IAUC, PEI, NEI, PERFUSION MAP, ASL CBF, M0",
+          "PERFUSION ASL, K2, KTRANS, K TRANS, VE, VP, KEP, IAUC, IAUC60, AUC, PEI, NEI, M0, RBF,"
+          "RBV, RELMTT, CMTT, RELCMTT, RTTP, PERMEABILITY, LEAKAGE, WASHIN, WASHOUT,"
+          "WASH IN, WASH OUT",
           "DICOM PS3.3 C.8.13.3.1; Siemens, GE"),
     _kind("derived", "a map of relaxation, not an image",
-          "T1 MAP, T2 MAP, T2* MAP, T2_STAR MAP, R1 MAP, R2 MAP, R2* MAP, PD MAP, B0 MAP, B1 MAP,"
+          "T1 MAP, T2 MAP, T2* MAP, R1 MAP, R2 MAP, R2* MAP, PD MAP, B0 MAP, B1 MAP,"
           "PROTON DENSITY MAP, FIELD MAP, FIELDMAP, T1MAP, T2MAP, T2STAR MAP, QUANT, FAT FRACTION,"
-          "SWI_P, QSM, B0, B1, T2 STAR MAP, QMAP, MYELIN, CEST",
+          "SWI P, QSM, B0, B1, T2 STAR MAP, QMAP, PDMAP, R2STAR, R2*, MYELIN, CEST",
           "DICOM PS3.3 C.8.13.3.1; Siemens MapIt"),
-    _kind("derived", "a difference of two images", "SUBTRACTION, SUBTRACT, SUB, DIFFERENCE",
+    _kind("derived", "a difference of two images",
+          "SUBTRACTION, SUBTRACT, SUBTRACTED, SUB, DIFFERENCE",
           "DICOM PS3.3 C.7.6.16.2.1; Siemens"),
     _kind("derived", "a spectroscopic or functional map",
-          "SPECTROSCOPY, CSI, STDDEV, TTEST, FMRI, BOLD, T-MAP, TMAP, T_MAP, Z_MAP, MOCO T-MAP,"
-          "CORRELATION",
+          "SPECTROSCOPY, CSI, STDDEV, STD DEV, TTEST, FMRI, BOLD, TMAP, ZSCORE, Z SCORE, PEARSON,"
+          "ACTIVATION, CORRELATION",
           "DICOM PS3.3 C.8.13.3.1; Siemens"),
 )  # fmt: skip
 _BY_VALUE: Mapping[str, Kind] = {value: kind for kind in KINDS for value in kind.values}
-# Descriptions that name a map where ImageType is silent; whole words.
-DERIVED_DESCRIPTIONS = frozenset(
-    [
-        "ADC",
-        "EADC",
-        "FA",
-        "TRACEW",
-        "RCBV",
-        "RCBF",
-        "CBV",
-        "CBF",
-        "MTT",
-        "TTP",
-        "TMAX",
-        "MIP",
-        "MNIP",
-        "MINIP",
-        "COLFA",
-    ]
-)
+# Words that name a map wherever they stand in a value, as in "MIP_SUB" and "COLOR FA"; others, such
+# as PHASE in IN_PHASE and FLOW in FLOW_COMP, say so alone.
+MAP_WORDS = frozenset(
+    value
+    for value, kind in _BY_VALUE.items()
+    if kind.words.startswith(("a projection", "a perfusion", "a diffusion", "a difference"))
+    and (len(value) > 2 or value == "FA") and " " not in value
+    and value not in ("EXP", "TRACE", "ISOTROPIC")
+)  # fmt: skip
+A_MAP = Kind("derived", "a map of numbers, not an image", frozenset(), "the word itself")
+# Words of descriptions, or their beginnings, that name a map where ImageType says derived alone.
+DERIVED_BEGINNINGS = (
+    "SUBTRA", "SUBSTRA", "SOUSTRA", "SUSTRA", "SOTTRA", "ANISOTROP", "KTRANS", "PROJE",
+    "PROYEC", "PROIEZ",
+)  # fmt: skip
+DERIVED_WORDS = frozenset(
+    ["ADC", "EADC", "DADC", "FA", "TRACEW", "RCBV", "RCBF", "CBV", "CBF", "MTT", "TTP", "TMAX",
+     "RMTT", "RTTP", "RELCBV", "RELCBF", "RELMTT", "CORRCBV", "GBP", "PBP", "AIF", "MIP", "MNIP",
+     "MINIP", "COLFA", "VRT", "TENSOR", "COEFFICIENT", "EXPONENTIAL", "MAP", "MAPS", "T1MAP",
+     "T2MAP", "MAPPA"]
+)  # fmt: skip
 COMPLEX_PARTS = {"PHASE": "P", "REAL": "REAL", "IMAGINARY": "REAL"}
 
 
 def normalized(text: str) -> str:
     """Return a text in capitals without accents; what is no letter or number becomes a blank."""
-    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    plain = unicodedata.normalize("NFKD", text.upper().replace("Œ", "OE").replace("Æ", "AE"))
     letters = "".join(one for one in plain if not unicodedata.combining(one))
-    return re.sub(r"[^A-Z0-9*]+", " ", letters.upper()).strip()
+    return re.sub(r"[^A-Z0-9*]+", " ", letters).strip()
 
 
 def not_of_head(part: str) -> str | None:
@@ -194,7 +227,8 @@ def other_body_part(*texts: str) -> str | None:
     words = [word for text in texts for word in normalized(text).split()]
     if _shows_head(words):
         return None
-    return next((word for word in words if _is_other(word)), None)
+    phrases = (phrase for phrase in OTHER_PHRASES if phrase in " ".join(words))
+    return next((word for word in words if _is_other(word)), None) or next(phrases, None)
 
 
 def _shows_head(words: Iterable[str]) -> bool:
@@ -202,6 +236,8 @@ def _shows_head(words: Iterable[str]) -> bool:
     listed = list(words)
     if any(word.startswith(("FEMOR", "HUMER", "RADIAL", "METAT")) for word in listed):
         return False
+    if any(phrase in " ".join(listed) for phrase in HEAD_PHRASES):
+        return True
     return any(
         word.startswith(HEAD_BEGINNINGS) or word in HEAD_WORDS or word.endswith(HEAD_ENDS)
         for word in listed
@@ -240,11 +276,21 @@ def kind_of_type(values: Iterable[str] | str | None) -> UnsupportedScan | None:
         # Values 1 and 2 are of another kind; short codes such as "P" and "R" mean nothing there.
         if number < 2 and text in ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "MIXED"):
             continue
-        spaced = text.replace("_", " ")
-        kind = _BY_VALUE.get(text) or _BY_VALUE.get(spaced)
+        kind = _kind_of_value(normalized(text))
         if kind is not None:
             return UnsupportedScan(kind.words, reason=kind.reason)
     return None
+
+
+def _kind_of_value(text: str) -> Kind | None:
+    """Return the kind that a value of ImageType names, in capitals; blanks part its words."""
+    if text in _BY_VALUE:
+        return _BY_VALUE[text]
+    words = text.split()
+    named = next((word for word in words if word in MAP_WORDS), None)
+    if named is not None:
+        return _BY_VALUE[named]
+    return _BY_VALUE.get(" ".join(words[:-1]), A_MAP) if words[-1:] == ["MAP"] else None
 
 
 def complex_part(component: str) -> UnsupportedScan | None:
@@ -258,7 +304,8 @@ def complex_part(component: str) -> UnsupportedScan | None:
 
 def map_by_description(text: str) -> UnsupportedScan | None:
     """Return why the description of a derived image sets it aside; None if it does not."""
-    if DERIVED_DESCRIPTIONS.isdisjoint(normalized(text).split()):
+    words = normalized(text).split()
+    if not any(word in DERIVED_WORDS or word.startswith(DERIVED_BEGINNINGS) for word in words):
         return None
     return UnsupportedScan(
         "a map made from other images, by its description; send the original series",

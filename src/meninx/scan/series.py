@@ -29,6 +29,10 @@ Triple = tuple[float, float, float]
 # Echo and inversion times of one image, written slice by slice, differ in their last digit; those
 # of two echoes or inversions by milliseconds.
 TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
+# Pixel spacings are decimal strings that are rounded anew for each slice, as a share.
+PIXEL_SPACING_JITTER = 0.001
+# In an even stack no gap is half as large again as the others: then a slice would be missing.
+MAX_GAP_RATIO = 1.5
 
 
 @dataclass(frozen=True)
@@ -309,9 +313,55 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
         )
         groups[key].append(frame)
     parts: list[list[Frame]] = []
-    for key in sorted(groups, key=repr):
-        parts += _by_acquisition(groups[key]) if _coincide(groups[key]) else [groups[key]]
+    for group in _interleaved_joined([groups[key] for key in sorted(groups, key=repr)], directions):
+        parts += _by_acquisition(group) if _coincide(group) else [group]
     return parts
+
+
+def _interleaved_joined(
+    groups: list[list[Frame]], directions: list[Float64Array]
+) -> list[list[Frame]]:
+    """Join groups that are one stack by their places: what changes from slice to slice is jitter.
+
+    Args:
+        groups: Frames of one series, by what tells contrasts.
+        directions: Orientations that were met.
+
+    Returns:
+        The groups, those joined whose slices lie between each other's.
+    """
+    alike: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
+    for group in groups:
+        first = group[0]
+        reason = first.set_aside.reason if first.set_aside else ""
+        alike[reason, first.shape, _direction(first, directions)].append(group)
+    joined: list[list[Frame]] = []
+    for same in alike.values():
+        together = len(same) > 1 and _are_one_stack(same)
+        joined += [[frame for group in same for frame in group]] if together else same
+    return joined
+
+
+def _are_one_stack(groups: list[list[Frame]]) -> bool:
+    """Return whether groups of one orientation are an even stack together, and none alone."""
+    frames = [frame for group in groups for frame in group]
+    if not all(frame.position and frame.orientation and frame.pixel_spacing for frame in frames):
+        return False
+    sides = np.array([frame.pixel_spacing for frame in frames])
+    if np.ptp(sides, axis=0).max() > PIXEL_SPACING_JITTER * sides.max():
+        return False
+    # Two echo times that are both said are two contrasts, wherever their slices lie.
+    if any(len(set(_levels([frame.times[n] for frame in frames]).values())) > 1 for n in (0, 1)):
+        return False
+    normal = plane_normal(frames[0].orientation or ())
+    heights = np.array([frame.position for frame in frames]) @ normal
+    owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    order = np.argsort(heights, kind="stable")
+    gaps = np.diff(heights[order])
+    changes = int((np.diff(owners[order]) != 0).sum())
+    even = gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < MAX_GAP_RATIO * np.median(gaps)
+    # One above the other they are slabs, each with a contrast of its own.
+    return bool(even and changes >= len(groups))
 
 
 def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
