@@ -30,7 +30,7 @@ async function ask(method, address, body, type) {
       const answer = await fetch(address, { method, body, headers });
       const told = await answer.json();
       if (answer.ok) return told;
-      if (answer.status < 500 && answer.status !== 429) throw new Refused(told.detail);
+      if (answer.status < 500 && answer.status !== 429) throw Object.assign(new Refused(told.detail), { retried: attempt > 0 });
     } catch (error) {
       if (error instanceof Refused || attempt >= TRIES) throw error;
     }
@@ -73,7 +73,7 @@ async function sendInParts([name, file], address, tell) {
   }
 }
 
-async function upload(files, { title, project, together }, tell) {
+async function upload(files, { title, project, together }, tell, again = true) {
   const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
   let done = 0;
   const came = (bytes) => tell((done += bytes) / total);
@@ -86,6 +86,8 @@ async function upload(files, { title, project, together }, tell) {
   } catch (error) {
     // What came so far is of no use to anybody; if even this fails, the server sweeps it away.
     fetch(address, { method: "DELETE", headers: { "X-CSRF-Token": csrf() } }).catch(() => {});
+    // An answer was lost before: what is refused now may have been done then, and is found when it comes again.
+    if (error.retried && again) return upload(files, { title, project, together }, tell, false);
     throw error;
   }
 }

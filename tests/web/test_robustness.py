@@ -15,12 +15,16 @@ from datetime import timedelta
 import httpx2
 import pydicom
 import pytest
+from playwright.sync_api import expect
 
 from meninx.synthesis.phantom import Phantom, grid_of
 from meninx.synthesis.writing import write_dicom
+from meninx.web.accounts import add_user
 from meninx.web.database import now
 from meninx.web.jobs import Jobs
 from tests.clinic.conftest import free_port
+from tests.web.browsing import sign_in
+from tests.web.conftest import PASSWORD, served
 from tests.web.test_arrival import changed
 
 UPLOADS, REAL = 50, 8
@@ -163,3 +167,29 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
     jobs.close()
     assert not list(settings.uploads.iterdir()), left
     assert {path.name for path in settings.studies.iterdir()} == set(received)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_page_says_that_a_study_is_here_where_the_answer_was_lost(page, node_account, tmp_path):
+    settings, sessions, _ = node_account
+    with sessions.begin() as session:
+        add_user(session, "rene", PASSWORD)
+    lost = []
+
+    def lose(route):
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().status)
+            route.abort()
+
+    (tmp_path / "a.txt").write_text("words")
+    page.route("**/finish*", lose)
+    with served(settings.data, "--no-worker") as address:
+        sign_in(page, address, "rene")
+        page.locator("#files").set_input_files(tmp_path / "a.txt")
+        expect(page.locator("#upload-words")).to_have_text("One study was here already.")
+        expect(page.locator("#studies tbody tr")).to_have_count(1)
+    assert lost == [201]
+    assert len(list(settings.studies.iterdir())) == 1
