@@ -52,6 +52,8 @@ export function keysOf(viewer) {
     key(["b"], "b", "mark a box", () => viewer.press("mark")),
     key(["Enter"], "Enter", "with ruler or box: a corner at the crosshair", () => viewer.cornerHere()),
     key(["Escape"], "Esc", "drop the mark, put the tool away", () => viewer.dropTool()),
+    key(["."], ".", "next study of the worklist", () => viewer.toStudy("next")),
+    key([","], ",", "study before", () => viewer.toStudy("prev")),
     key(["?"], "?", "these keys", () => viewer.showKeys()),
   ];
 }
