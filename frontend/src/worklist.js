@@ -51,7 +51,10 @@ async function keepUp() {
 function countChosen() {
   const chosen = boxes().filter((box) => box.checked).length;
   const words = chosen === 1 ? "1 study is chosen" : `${chosen} studies are chosen`;
-  document.getElementById("chosen").textContent = chosen ? words : "No study is chosen";
+  const told = document.getElementById("chosen");
+  // What is said again in the same words would be read out again.
+  if (told.dataset.count !== String(chosen)) told.textContent = chosen ? words : "No study is chosen";
+  told.dataset.count = chosen;
   for (const button of document.querySelectorAll("#bulk button")) button.disabled = !chosen;
   const all = document.getElementById("choose-all");
   if (!all) return;

@@ -6,7 +6,7 @@ export function followKeys(viewer, dialog) {
   for (const [n, { shown, words }] of list.filter((one) => one.shown).entries()) {
     const term = document.createElement("dt");
     term.append(...shown.split(" ").map((key) => Object.assign(document.createElement("kbd"), { textContent: key })));
-    tables[n < 12 ? 0 : 1].append(term, Object.assign(document.createElement("dd"), { textContent: words }));
+    tables[n < 14 ? 0 : 1].append(term, Object.assign(document.createElement("dd"), { textContent: words }));
   }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
