@@ -214,13 +214,13 @@ def list_seconds(client: "Client", study: str) -> dict[str, float]:
         "sorted by patient, page 100, s": "/?sort=patient&page=100",
         "unread of one year, by opinions, s": "/?from=2012-01-01&to=2012-12-31&sort=opinions",
     }
-    told = {name: client.seconds(path, **htmx) for name, path in asked.items()}
-    told["study page with its neighbors, s"] = client.seconds(
+    seconds = {name: client.seconds(path, **htmx) for name, path in asked.items()}
+    seconds["study page with its neighbors, s"] = client.seconds(
         f"/studies/{study}?list=sort%3Dpatient"
     )
     tag = client.http.get("/", headers=htmx | {"x-meninx-poll": "1"}).headers["etag"]
-    told["list that is as it was, s"] = client.seconds("/", **htmx, **{"if-none-match": tag})
-    return told
+    seconds["list that is as it was, s"] = client.seconds("/", **htmx, **{"if-none-match": tag})
+    return seconds
 
 
 def measured(folder: Path) -> dict[str, Any]:
