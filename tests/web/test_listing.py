@@ -253,6 +253,14 @@ def test_a_study_s_neighbors_are_those_of_the_list_that_one_came_from(listed):
     assert steps(page) == (ids[0], ids[3], 2, 3)
 
 
+@pytest.mark.parametrize("query", ["project=elsewhere", "search=zola", "state=withdrawn"])
+def test_a_study_that_is_no_part_of_the_list_is_shown_all_the_same(reading, query):
+    first = reading.client.get("/api/v1/studies").json()["studies"][0]["id"]
+    page = reading.client.get(f"/studies/{first}", params={"list": query})
+    assert page.status_code == 200
+    assert steps(page.text)[2:] == (1, 2 if "zola" in query else 1)
+
+
 def test_neighbors_are_of_the_reader_s_own_projects(listed):
     with listed.web.sessions.begin() as session:
         session.add(Project(name="elsewhere"))

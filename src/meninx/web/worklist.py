@@ -188,14 +188,14 @@ def _ids(reader: Reader, wanted: Wanted, study_id: str = "") -> Select[str]:
     """Return the query of the ids of a list's studies, in order; with one that may be no part."""
     conditions = [
         Study.withdrawn.is_not(None) if wanted.state == "withdrawn" else Study.withdrawn.is_(None),
+        in_project(wanted.project),
         *_filters(wanted),
         *_found_by(wanted.search),
     ]
     if study_id:
         listed = select(Study.id).where(*conditions)
         conditions = [or_(Study.id.in_(listed), Study.id == study_id)]
-    allowed = visible(reader), in_project(wanted.project)
-    return select(Study.id).where(*allowed, *conditions).order_by(*_order(wanted))
+    return select(Study.id).where(visible(reader), *conditions).order_by(*_order(wanted))
 
 
 def _filters(wanted: Wanted) -> list[ColumnElement[bool]]:
