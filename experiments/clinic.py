@@ -20,7 +20,7 @@ from tests.web.exams import write_exam, write_localizer
 
 YESTERDAY = date.today() - timedelta(days=1)
 PATIENT = {"PatientName": "Doe^Jane", "PatientID": "P-1017", "PatientBirthDate": "19701231"}
-LONG = "MR head with and without contrast agent, " * 5
+LONG = "MR head with and without contrast agent, perfusion, spectroscopy"
 # Name, ID, days before yesterday, what is there, sequences.
 OTHERS = (
     ("Roe^Richard", "P-0993", 0, "meningioma", 2),
@@ -59,7 +59,7 @@ def write_clinic(folder: Path) -> dict[str, Path]:
     write_localizer(folder / "now" / "scout", StudyTime="101112", AccessionNumber="A-20417",
                     **PATIENT)  # fmt: skip
     for number, (name, patient_id, days, lesion, count) in enumerate(OTHERS, 3):
-        described = {"StudyDescription": LONG[:180]} if number == 4 else {}
+        described = {"StudyDescription": LONG} if number == 4 else {}
         made[name] = write_exam(
             folder / f"{number}", visit=number, lesion=lesion, series=SERIES_OF[count],
             date=f"{YESTERDAY - timedelta(days=days):%Y%m%d}", PatientName=name,
