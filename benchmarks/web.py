@@ -28,7 +28,7 @@ from meninx.assess.speed import machine, make_inputs
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 from meninx.web.accounts import ADMINISTRATOR, add_user
-from meninx.web.database import DONE, Study, migrate, now, open_database, sessions_of
+from meninx.web.database import DONE, Opinion, Study, migrate, now, open_database, sessions_of
 from meninx.web.settings import Settings
 
 PASSWORD = "correct horse battery"
@@ -115,7 +115,9 @@ class Client:
         times = []
         for _ in range(runs):
             began = time.perf_counter()
-            self.http.get(path, headers=headers).raise_for_status()
+            answer = self.http.get(path, headers=headers)
+            if answer.status_code != 304:
+                answer.raise_for_status()
             times.append(time.perf_counter() - began)
         return float(np.median(times))
 
@@ -174,15 +176,51 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def many_listed(settings: Settings) -> None:
     """Put thousands of studies into the worklist."""
     engine = open_database(settings.address)
-    findings = [{"scan": "series 1", "slices": [{"index": n} for n in range(40)]}]
+    slices = [{"index": n, "probability": 0.123456, "peak": [n, n, n]} for n in range(40)]
+    findings = [{"scan": f"series {n}", "status": "scored", "slices": slices} for n in range(4)]
     with sessions_of(engine).begin() as session:
-        session.add_all(
+        studies = [
             Study(title=f"listed {n}", content_hash=f"listed {n}", state=DONE, findings=findings,
                   decision=("tumor", "refer", "no_tumor")[n % 3], priority=n % 5,
-                  probability=n / LISTED, received=now())
+                  probability=n / LISTED, received=now(), patient_name=f"Doe{n % 977}, Jane",
+                  patient_id=f"P-{n % 4001}", accession=f"A-{n}", description="MR head",
+                  study_date=f"20{n % 26:02}-{n % 12 + 1:02}-{n % 28 + 1:02}")
             for n in range(LISTED)
-        )  # fmt: skip
+        ]  # fmt: skip
+        session.add_all(studies)
+        session.flush()
+        session.add_all(
+            Opinion(study_id=one.id, user_name="ada", verdict="agree", signature="")
+            for one in studies[::3]
+        )
     engine.dispose()
+
+
+def list_seconds(client: "Client", study: str) -> dict[str, float]:
+    """Return how long a list of thousands of studies takes as a reader asks for it.
+
+    Args:
+        client: Somebody who is signed in.
+        study: Id of a study of the list.
+
+    Returns:
+        Seconds by what was asked for.
+    """
+    htmx = {"hx-request": "true"}
+    asked = {
+        f"worklist of {LISTED} studies, s": "/",
+        "searched, s": "/?search=listed+77",
+        "searched for name and ID, s": "/?search=doe77+p-1054",
+        "sorted by patient, page 100, s": "/?sort=patient&page=100",
+        "unread of one year, by opinions, s": "/?from=2012-01-01&to=2012-12-31&sort=opinions",
+    }
+    seconds = {name: client.seconds(path, **htmx) for name, path in asked.items()}
+    seconds["study page with its neighbors, s"] = client.seconds(
+        f"/studies/{study}?list=sort%3Dpatient"
+    )
+    tag = client.http.get("/", headers=htmx | {"x-meninx-poll": "1"}).headers["etag"]
+    seconds["list that is as it was, s"] = client.seconds("/", **htmx, **{"if-none-match": tag})
+    return seconds
 
 
 def measured(folder: Path) -> dict[str, Any]:
@@ -208,8 +246,7 @@ def measured(folder: Path) -> dict[str, Any]:
     figures["its volume to the viewer, s"] = client.seconds(f"/studies/{study}/files/0.nii", 5)
     many_listed(settings)
     htmx = {"hx-request": "true"}
-    figures[f"worklist of {LISTED} studies, s"] = client.seconds("/", **htmx)
-    figures["searched, s"] = client.seconds("/?search=listed+77", **htmx)
+    figures |= list_seconds(client, study)
     figures |= browser_seconds(running.port, study)
     before = running.megabytes()
     began = time.perf_counter()

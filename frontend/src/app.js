@@ -1,6 +1,9 @@
 // What every page needs: the live worklist (htmx), the theme, uploads that go on after a lost connection.
 import htmx from "htmx.org";
 
+import { localTimes } from "./times.js";
+import { followWorklist, refreshList } from "./worklist.js";
+
 window.htmx = htmx;
 
 const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
@@ -19,9 +22,13 @@ document.getElementById("theme")?.addEventListener("click", () => {
 });
 
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset?.confirm;
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset?.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
 });
+
+localTimes(document);
+document.addEventListener("htmx:afterSettle", (event) => localTimes(event.detail.elt.ownerDocument));
+if (document.getElementById("studies")) followWorklist();
 
 async function ask(method, address, body, type) {
   for (let attempt = 0; ; attempt += 1) {
@@ -130,7 +137,7 @@ if (drop) {
       const project = document.getElementById("project")?.value ?? "";
       const { studies } = await upload(files, { title, project, together }, (share) => { bar.value = 100 * share; });
       words.textContent = said(studies);
-      window.htmx.ajax("GET", "/", { target: "#studies", swap: "outerHTML" });
+      await refreshList();
     } catch (error) {
       words.textContent = `Not sent: ${error.message}`;
     }

@@ -1,5 +1,6 @@
 // The images of a study: series side by side at one place of the patient, heat maps, marks, slice scores.
 import { Draft } from "./viewer/draft.js";
+import { followSteps, toStudy } from "./steps.js";
 import { followKeys } from "./viewer/keys.js";
 import { Marks } from "./viewer/marks.js";
 import { Pane } from "./viewer/pane.js";
@@ -211,6 +212,8 @@ class Viewer {
   cornerHere() { this.marks.cornerHere(); }
   toNextMark() { this.marks.toNext(); }
 
+  toStudy(rel) { toStudy(rel); }
+
   showKeys() {
     document.getElementById("keys").showModal();
   }
@@ -228,4 +231,5 @@ async function show(box) {
 }
 
 const box = document.getElementById("viewer");
+if (!box) followSteps();
 if (box) show(box).catch((error) => { document.getElementById("where").textContent = `No image: ${error.message}`; });

@@ -41,7 +41,7 @@ def write_exam(
             rewrite(path, SeriesNumber=number, SeriesDescription=description, StudyDate=date,
                     StudyTime="101112", StudyInstanceUID=stable_uid("visit", SEED, visit),
                     SeriesInstanceUID=stable_uid("series", SEED, visit, number),
-                    StudyDescription="MR head", **values)  # fmt: skip
+                    **{"StudyDescription": "MR head"} | values)  # fmt: skip
     return folder
 
 

@@ -1,5 +1,6 @@
 import re
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from typer.testing import CliRunner
@@ -50,7 +51,8 @@ def test_no_route_is_open_but_those_that_have_to_be(server):
         if path.startswith("/api/"):
             assert answer.status_code == 401, (method, path, answer.status_code)
         else:
-            assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in"), path
+            where = answer.headers["location"].partition("?")[0]
+            assert (answer.status_code, where) == (303, "/sign-in"), path
     assert len(asked) > 20
     assert {"/", "/audit", "/users", "/api/v1/studies", "/api/v1/openapi.json"} <= asked
 
@@ -312,3 +314,54 @@ def test_what_is_not_there_is_said_in_words(server, path):
     answer = server.browser().client.get(path)
     assert answer.status_code == 404
     assert ("<main" in answer.text) != path.startswith("/api")
+
+
+HTMX = {"hx-request": "true"}
+GOAL = "/studies/abc?scan=1&list=search%3Ddoe"
+
+
+def test_signing_in_leads_to_where_a_link_led(server):
+    client = server.client()
+    answer = client.get(GOAL, follow_redirects=False)
+    form = client.get(answer.headers["location"])
+    (goal,) = re.findall(r'name="next" value="([^"]+)"', form.text)
+    assert goal.replace("&amp;", "&") == GOAL
+    sent = {"name": "rene", "password": "wrong", "next": GOAL}
+    assert f'value="{goal}"' in client.post("/sign-in", data=sent).text
+    answer = client.post("/sign-in", data=sent | {"password": PASSWORD}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, GOAL)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "goal"),
+    [
+        ("POST", {"referer": f"http://testserver{GOAL}"}, GOAL),
+        ("POST", {"referer": "http://elsewhere.example/x"}, None),
+        ("POST", {}, None),
+        ("GET", HTMX | {"hx-current-url": "http://testserver/?sort=date"}, "/?sort=date"),
+        ("GET", HTMX | {"hx-current-url": "http://elsewhere.example/?x"}, None),
+    ],
+)  # fmt: skip
+def test_a_session_that_ended_leads_back_to_the_page_that_was_open(server, method, headers, goal):
+    path = "/studies/abc/opinions" if method == "POST" else "/"
+    answer = server.client().request(method, path, headers=headers, follow_redirects=False)
+    where = answer.headers.get("location") or answer.headers["hx-redirect"]
+    query = parse_qs(urlsplit(where).query)
+    assert (urlsplit(where).path, query.get("next")) == ("/sign-in", goal and [goal])
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example",
+        "\\\\evil.example", "javascript:alert(1)", "evil.example", "", " /x",
+        "/x\r\nSet-Cookie: a=b",
+        "/\n/evil.example", "/sign-out", "///evil.example", "/x y",
+    ],
+)  # fmt: skip
+def test_signing_in_leads_nowhere_else(server, goal):
+    client = server.client()
+    assert 'name="next"' not in client.get("/sign-in", params={"next": goal}).text
+    sent = {"name": "rene", "password": PASSWORD, "next": goal}
+    answer = client.post("/sign-in", data=sent, follow_redirects=False)
+    assert answer.headers["location"] == "/"

@@ -1,6 +1,5 @@
 """The whole way in a real browser: Debian's Chromium, a real server, a real worker."""
 
-import os
 import re
 from pathlib import Path
 
@@ -143,14 +142,11 @@ def test_the_viewer_s_tools_do_what_they_say(page, address, folder, tmp_path):
     assert not page.faults
 
 
-def test_a_tablet_shows_all_without_scrolling_sideways(page, address, folder, tmp_path):
+def test_a_tablet_shows_all_without_scrolling_sideways(page, address, folder):
     page.set_viewport_size({"width": 800, "height": 1180})
     sign_in(page, address, "rene")
-    into = Path(os.environ.get("MENINX_SCREENSHOTS", tmp_path))
     page.locator("tr", has_text="tumor case").get_by_role("link").click()
     ready(page)
-    page.wait_for_timeout(300)
-    page.screenshot(path=into / "web-tablet.png")
     for path in (page.url, address + "/"):
         page.goto(path)
         wide = page.evaluate(
@@ -215,48 +211,27 @@ def test_keys_alone_lead_everywhere(page, address, folder):
     expect(page.locator("#studies")).to_be_visible()
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
-    for _ in range(40):
+    for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.closest('.worklist') !== null"):
+        if page.evaluate("document.activeElement.closest('.worklist tbody a') !== null"):
             break
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/studies/"))
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_nothing_serious_stands_in_the_way_of_people(page, address, theme):
+def test_nothing_stands_in_the_way_of_people(page, address, theme):
     sign_in(page, address, "ada")
     page.evaluate(f"localStorage.setItem('theme', '{theme}')")
-    first = page.locator(".worklist a").first.get_attribute("href")
+    first = page.locator(".worklist tbody a").first.get_attribute("href")
     for path in ("/", first, "/account", "/users", "/audit"):
         page.goto(address + path)
         page.wait_for_timeout(300)
         # A policy without inline scripts forbids to add one: evaluated, it is none.
         page.evaluate(AXE.read_text(encoding="utf-8"))
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        serious = [
+        faults = [
             (one["id"], [node["html"][:120] for node in one["nodes"]])
             for one in found["violations"]
-            if one["impact"] in ("serious", "critical")
         ]
-        assert not serious, path
-
-
-def test_pictures_of_the_pages(page, address, folder, tmp_path):
-    """MENINX_SCREENSHOTS=docs writes those that the documentation shows."""
-    into = Path(os.environ.get("MENINX_SCREENSHOTS", tmp_path))
-    sign_in(page, address, "rene")
-    page.screenshot(path=into / "web-worklist.png")
-    page.locator("tr", has_text="tumor case").get_by_role("link").click()
-    ready(page)
-    page.wait_for_timeout(500)
-    page.screenshot(path=into / "web-viewer.png")
-    page.goto(f"{address}/?decision=refused")
-    page.locator("tr", has_text="holiday.png").get_by_role("link").click()
-    page.screenshot(path=into / "web-refusal.png")
-    page.goto(f"{address}/?search=tumor+case")
-    study = page.locator(".worklist a").first.get_attribute("href")
-    (into / "web-report.pdf").write_bytes(page.request.get(f"{address}{study}/report.pdf").body())
-    made = [into / f"web-{name}.png" for name in ("worklist", "viewer", "refusal")]
-    assert all(path.stat().st_size > 5000 for path in made)
-    assert (into / "web-report.pdf").stat().st_size > 20_000
+        assert not faults, path

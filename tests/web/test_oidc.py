@@ -84,9 +84,9 @@ def there(running):
     return running
 
 
-def go(client):
+def go(client, goal="/"):
     """Walk to the provider; return what it would send back."""
-    answer = client.get("/oidc", follow_redirects=False)
+    answer = client.get("/oidc", params={"next": goal}, follow_redirects=False)
     assert answer.status_code == 303
     asked = {k: v[0] for k, v in parse_qs(urlsplit(answer.headers["location"]).query).items()}
     assert asked["code_challenge_method"] == "S256"
@@ -108,6 +108,19 @@ def test_people_of_the_provider_become_readers_and_stay_themselves(there):
     with there.web.sessions() as session:
         user = session.query(User).filter(User.subject.is_not(None)).one()
         assert (user.name, user.role) == ("rene-2", "reader")
+
+
+@pytest.mark.parametrize(
+    ("goal", "where"),
+    [("/studies/abc?scan=1", "/studies/abc?scan=1"), ("//evil.example", "/"), ("https://e.x", "/")],
+)
+def test_the_way_over_the_provider_ends_where_a_link_led(there, goal, where):
+    client = there.client()
+    page = client.get("/oidc/back", params=go(client, goal)).text
+    assert f'content="0; url={where}"' in page
+    assert f'<a href="{where}">' in page
+    form = client.get("/sign-in", params={"next": "/studies/abc?scan=1"}).text
+    assert 'href="/oidc?next=%2Fstudies%2Fabc%3Fscan%3D1"' in form
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ BODIES = {
     "POST /api/v1/studies/{study_id}/opinions": {"json": {"verdict": "agree"}},
     "POST /api/v1/studies/{study_id}/measurements": {"json": {"from": [0, 0, 0], "to": [1, 1, 1]}},
     "POST /studies/{study_id}/opinions": {"data": {"verdict": "agree"}},
+    "POST /studies/delete": {"data": {"study": "{study_id}"}},
+    "POST /studies/export": {"data": {"study": "{study_id}"}},
 }
 
 
@@ -63,10 +65,10 @@ class Hall:
                             key_id=0, number=1)  # fmt: skip
         self.client.cookies.clear()
         self.client.cookies.update(cookies)
-        return self.client.request(
-            method, where, headers=headers, follow_redirects=False,
-            **BODIES.get(f"{method} {path}", {})
-        )  # fmt: skip
+        body = dict(BODIES.get(f"{method} {path}", {}))
+        if "study" in body.get("data", {}):
+            body["data"] = {"study": study.id}
+        return self.client.request(method, where, headers=headers, follow_redirects=False, **body)
 
 
 def may(answer):

@@ -6,7 +6,7 @@ export function followKeys(viewer, dialog) {
   for (const [n, { shown, words }] of list.filter((one) => one.shown).entries()) {
     const term = document.createElement("dt");
     term.append(...shown.split(" ").map((key) => Object.assign(document.createElement("kbd"), { textContent: key })));
-    tables[n < 12 ? 0 : 1].append(term, Object.assign(document.createElement("dd"), { textContent: words }));
+    tables[n < 14 ? 0 : 1].append(term, Object.assign(document.createElement("dd"), { textContent: words }));
   }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
@@ -52,6 +52,8 @@ export function keysOf(viewer) {
     key(["b"], "b", "mark a box", () => viewer.press("mark")),
     key(["Enter"], "Enter", "with ruler or box: a corner at the crosshair", () => viewer.cornerHere()),
     key(["Escape"], "Esc", "drop the mark, put the tool away", () => viewer.dropTool()),
+    key(["."], ".", "next study of the worklist", () => viewer.toStudy("next")),
+    key([","], ",", "study before", () => viewer.toStudy("prev")),
     key(["?"], "?", "these keys", () => viewer.showKeys()),
   ];
 }

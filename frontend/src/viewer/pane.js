@@ -23,6 +23,8 @@ async function niivue(canvas, geometry) {
     crosshairWidth: 0,
     show3Dcrosshair: false,
     multiplanarShowRender: 0,
+    // Letters of two planes that stand beside each other would read as one word.
+    multiplanarPadPixels: 16,
     isResizeCanvas: true,
     loadingText: "",
     logLevel: "error",

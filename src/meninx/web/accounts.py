@@ -271,8 +271,20 @@ def open_session(session: Session, user: User) -> tuple[str, Reader]:
     return secret, Reader(user.id, user.name, user.role, one.csrf, user.must_change)
 
 
-def reader_of_cookie(session: Session, secret: str, settings: Settings) -> Reader | None:
-    """Return who a session's secret belongs to; None where it is unknown or too old."""
+def reader_of_cookie(
+    session: Session, secret: str, settings: Settings, *, clicked: bool = True
+) -> Reader | None:
+    """Return who a session's secret belongs to; None where it is unknown or too old.
+
+    Args:
+        session: Database session.
+        secret: Secret of the cookie.
+        settings: Settings of the server.
+        clicked: Whether a person asked, which keeps the session open, not a page by itself.
+
+    Returns:
+        The reader, or None.
+    """
     found = session.execute(
         select(SignIn, User).join(User).where(SignIn.digest == digest_of(secret))
     ).first()
@@ -282,7 +294,7 @@ def reader_of_cookie(session: Session, secret: str, settings: Settings) -> Reade
     if now() - one.seen > timedelta(hours=settings.session_hours) or not user.active:
         session.delete(one)
         return None
-    if now() - one.seen > SEEN_EVERY:
+    if clicked and now() - one.seen > SEEN_EVERY:
         one.seen = now()
     return Reader(user.id, user.name, user.role, one.csrf, user.must_change)
 

@@ -28,16 +28,13 @@ from meninx.web.serving import (
 )
 from meninx.web.studies import (
     IDENTITY,
-    Order,
     Verdict,
-    Wanted,
     add_chunk,
     add_opinion,
     delete_study,
     drop_upload,
     finish_upload,
     known_series,
-    list_studies,
     may_delete,
     opinions_of,
     own_upload,
@@ -45,6 +42,7 @@ from meninx.web.studies import (
     start_upload,
     visible,
 )
+from meninx.web.worklist import Wanted, list_studies
 
 # A part of a file that is sent at a time.
 LARGEST_CHUNK = 16 * 1024**2
@@ -111,6 +109,8 @@ class StudyResponse(BaseModel):
     study_uid: str
     series: list[dict[str, Any]]
     answer: dict[str, Any] | None
+    # Who gave an opinion on it; in a list alone.
+    readers: list[str] | None = None
 
 
 class Finished(StudyResponse):
@@ -147,13 +147,15 @@ class OpinionResponse(BaseModel):
     signature: str
 
 
-def study_response(study: Study, *, created: bool | None = None) -> StudyResponse:
+def study_response(
+    study: Study, *, created: bool | None = None, readers: list[str] | None = None
+) -> StudyResponse:
     """Return what the worklist shows of a study."""
     return StudyResponse(
         id=study.id, project=study.project, title=study.title, state=study.state,
         decision=study.decision, probability=study.probability, received=study.received.isoformat(),
         finished=study.finished.isoformat() if study.finished else None, created=created,
-        series=known_series(study), answer=study.answer,
+        series=known_series(study), answer=study.answer, readers=readers,
         **{name: getattr(study, name) for name in IDENTITY},
     )  # fmt: skip
 
@@ -316,19 +318,11 @@ def finish(
 
 
 @api.get("/studies")
-def studies(
-    reader: MayRead, session: SessionNeeded,
-    search: Annotated[str, Query(max_length=300)] = "",
-    state: Literal["", "waiting", "done", "withdrawn"] = "",
-    decision: Literal["", "tumor", "refer", "no_tumor", "refused", "failed"] = "",
-    order: Order = "priority",
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    project: Annotated[str, Query(max_length=100)] = "",
-) -> Page:  # fmt: skip
-    """List studies of all projects or of one, fifty a page; referred and positive ones first."""
-    wanted = Wanted(search, state, decision, order, page, project)
-    found, count = list_studies(session, reader, wanted)
-    return Page(count=count, studies=[study_response(study) for study in found])
+def studies(reader: MayRead, session: SessionNeeded, wanted: Annotated[Wanted, Query()]) -> Page:
+    """List studies, fifty a page; the referred and the positive first."""
+    found = list_studies(session, reader, wanted)
+    lines = [study_response(one, readers=found.readers[one.id]) for one in found.studies]
+    return Page(count=found.count, studies=lines)
 
 
 @api.get("/studies/{study_id}")

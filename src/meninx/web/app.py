@@ -24,8 +24,9 @@ from meninx.web.jobs import Jobs
 from meninx.web.measurement_api import measurement_api
 from meninx.web.oidc import add_provider, oidc
 from meninx.web.pages import page, pages
-from meninx.web.serving import MayRead, MustChangePassword, NotSignedIn, Web
+from meninx.web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
 from meninx.web.settings import Settings
+from meninx.web.worklist_pages import worklist_pages
 
 STATIC = Path(__file__).parent / "static"
 # No script, style or request but our own; NiiVue draws from blobs and data addresses.
@@ -37,7 +38,8 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Of our own pages alone: a form whose session has ended leads back to its page.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
@@ -106,6 +108,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     app.add_middleware(Turnstile, most=CONNECTIONS)
     app.include_router(api)
     app.include_router(measurement_api)
+    app.include_router(worklist_pages)
     app.include_router(pages)
     app.include_router(oidc)
     add_provider(app, app.state.web)
@@ -157,9 +160,9 @@ def _answer_errors(app: FastAPI) -> None:
             # htmx follows a header, not a redirection, to another page.
             return JSONResponse(
                 {"detail": "sign in, or send a key"}, 401,
-                headers={"WWW-Authenticate": "Bearer", "HX-Redirect": "/sign-in"},
+                headers={"WWW-Authenticate": "Bearer", "HX-Redirect": sign_in_address(request)},
             )  # fmt: skip
-        return RedirectResponse("/sign-in", 303)
+        return RedirectResponse(sign_in_address(request), 303)
 
     @app.exception_handler(MustChangePassword)
     def must_change(request: Request, _: MustChangePassword) -> Response:

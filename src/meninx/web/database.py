@@ -1,6 +1,7 @@
 """Define what is stored, and open the database."""
 
 import secrets
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     String,
+    Text,
     create_engine,
     event,
     make_url,
@@ -37,6 +39,13 @@ CONNECTIONS = 40
 RECEIVED, SCORING, DONE = "received", "scoring", "done"
 # The project that is there from the start, `general`.
 FIRST_PROJECT = 1
+# All that a list is filtered and sorted by: SQLite reads this index alone, not the findings of
+# each study, which lie in its table on the way to these columns (2 ms for 80 ms at 10,000).
+LISTED = (
+    "withdrawn", "project_id", "search_text", "priority", "received", "state", "decision",
+    "probability", "study_date", "study_time", "patient_name", "patient_id", "accession",
+    "description", "title", "id",
+)  # fmt: skip
 
 
 def now() -> datetime:
@@ -190,12 +199,36 @@ class Study(Base):
     # identity, so that the opinions are all that is left.
     withdrawn: Mapped[datetime | None]
     erased: Mapped[datetime | None]
+    # What a search looks in.
+    search_text: Mapped[str] = mapped_column(Text, default="")
 
     __table_args__ = (
         Index("studies_by_priority", "priority", "received"),
         Index("studies_by_state", "state"),
         Index("studies_by_received", "received"),
+        Index("studies_listed", *LISTED),
     )
+
+
+def folded(text: str) -> str:
+    """Return a text without what tells capitals and accents apart: Müller is muller."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(sign for sign in plain if not unicodedata.combining(sign))
+
+
+def searchable(study: Any) -> str:
+    """Return what a search looks in: title and identity of a study, dates in two ways."""
+    words = (
+        study.title, study.patient_name, study.patient_id, study.accession, study.description,
+        study.study_date, (study.study_date or "").replace("-", ""),
+    )  # fmt: skip
+    return folded("\n".join(word or "" for word in words))
+
+
+@event.listens_for(Study, "before_insert")
+@event.listens_for(Study, "before_update")
+def _keep_searchable(_mapper: Any, _connection: Any, study: Study) -> None:
+    study.search_text = searchable(study)
 
 
 class Upload(Base):

@@ -19,7 +19,7 @@ from meninx.web.accounts import NAME, add_user, open_session
 from meninx.web.audit import record
 from meninx.web.database import User
 from meninx.web.pages import page, with_cookie
-from meninx.web.serving import SessionNeeded, Web, WebNeeded
+from meninx.web.serving import SessionNeeded, Web, WebNeeded, local_address
 
 COOKIE, COOKIE_PATH = "meninx-oidc", "/oidc"
 # How long somebody may take to sign in over there, and how long the provider may take to answer.
@@ -105,8 +105,11 @@ ProviderNeeded = Annotated[Any, Depends(provider)]
 
 
 @oidc.get("/oidc")
-async def login(request: Request, client: ProviderNeeded) -> Response:
+async def login(
+    request: Request, client: ProviderNeeded, following: Annotated[str, Query(alias="next")] = "/"
+) -> Response:
     """Send somebody to the provider."""
+    request.session["next"] = local_address(following)
     answer: Response = await client.authorize_redirect(request, request.url_for("callback"))
     answer.status_code = 303
     return answer
@@ -153,6 +156,7 @@ async def vouched_claims(
 
 @oidc.get("/oidc/back")
 def callback(
+    request: Request,
     web: WebNeeded,
     # First: while the provider is asked, nothing of the database is held.
     claims: Annotated[dict[str, Any], Depends(vouched_claims)],
@@ -164,7 +168,8 @@ def callback(
         raise HTTPException(403, "this account is closed")
     secret, _ = open_session(session, user)
     # A strict cookie does not travel along a redirection that began elsewhere: a page goes on.
-    return with_cookie(page(web, "signed-in.html"), secret, web)
+    goal = request.session.pop("next", "/")
+    return with_cookie(page(web, "signed-in.html", following=goal), secret, web)
 
 
 def user_of(session: Session, issuer: str, claims: dict[str, Any]) -> User:

@@ -1,7 +1,8 @@
-"""Answer browsers: the worklist, a study, accounts, the audit log."""
+"""Answer browsers: a study, accounts, the audit log."""
 
 from collections import Counter, defaultdict
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -29,6 +30,7 @@ from meninx.web.database import (
     Member,
     Project,
     SignIn,
+    Study,
     Token,
     User,
     now,
@@ -45,19 +47,16 @@ from meninx.web.serving import (
     Web,
     WebNeeded,
     address_of,
+    local_address,
     seen,
     shown_file,
     study_of,
     zipped_objects,
 )
 from meninx.web.studies import (
-    PAGE,
-    Order,
     Verdict,
-    Wanted,
     add_opinion,
     delete_study,
-    list_studies,
     may_delete,
     opinions_of,
     public_findings,
@@ -70,8 +69,11 @@ from meninx.web.viewer import (
     viewer_data,
     visit_rows,
 )
+from meninx.web.worklist import Wanted, neighbors_of
 
 AUDIT_PAGE = 100
+# Characters of a worklist's address.
+MAX_QUERY = 4000
 # By it a browser is known that has signed in before; a year.
 DEVICE, DEVICE_SECONDS = "meninx-device", 365 * 24 * 3600
 pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -83,21 +85,32 @@ def page(web: Web, template: str, reader: Reader | None = None, **values: Any) -
     return HTMLResponse(text, headers={"Cache-Control": "no-store"})
 
 
-def _away(address: str) -> RedirectResponse:
+def away(address: str) -> RedirectResponse:
+    """Return what leads a browser to another page."""
     return RedirectResponse(address, status_code=303)
 
 
 @pages.get("/sign-in")
-def sign_in_page(web: WebNeeded) -> HTMLResponse:
+def sign_in_page(
+    web: WebNeeded, following: Annotated[str, Query(alias="next")] = "/"
+) -> HTMLResponse:
     """Show the form to sign in."""
-    return page(web, "sign-in.html", oidc=bool(web.settings.oidc_issuer))
+    return _sign_in_form(web, local_address(following))
+
+
+def _sign_in_form(web: Web, following: str, error: str = "") -> HTMLResponse:
+    return page(
+        web, "sign-in.html", error=error, following=following,
+        oidc=bool(web.settings.oidc_issuer), query=urlencode({"next": following}),
+    )  # fmt: skip
 
 
 @pages.post("/sign-in")
 def signing_in(
-    request: Request, web: WebNeeded, name: Annotated[str, Form()], password: Annotated[str, Form()]
-) -> Response:
-    """Open a session, or say that it is not possible."""
+    request: Request, web: WebNeeded, name: Annotated[str, Form()],
+    password: Annotated[str, Form()], following: Annotated[str, Form(alias="next")] = "/",
+) -> Response:  # fmt: skip
+    """Open a session and go where a link led, or say that it is not possible."""
     web.sign_ins.check(f"{name}\0{address_of(request)}")
     try:
         with web.sessions() as session:
@@ -109,10 +122,11 @@ def signing_in(
             finally:
                 session.commit()  # failures count too
     except OptionError as error:
-        form = page(web, "sign-in.html", error=str(error), oidc=bool(web.settings.oidc_issuer))
+        form = _sign_in_form(web, local_address(following), str(error))
         form.status_code = 401
         return form
-    answer = with_cookie(_away("/account" if reader.must_change else "/"), secret, web)
+    goal = "/account" if reader.must_change else local_address(following)
+    answer = with_cookie(away(goal), secret, web)
     answer.set_cookie(
         DEVICE, mark, max_age=DEVICE_SECONDS, path="/sign-in", httponly=True, samesite="strict",
         secure=web.settings.secure_cookies,
@@ -133,50 +147,18 @@ def signing_out(request: Request, reader: ReaderNeeded, session: SessionNeeded) 
     """End the session."""
     record(session, reader.name, "signed out")
     sign_out(session, request.cookies.get(COOKIE, ""))
-    answer = _away("/sign-in")
+    answer = away("/sign-in")
     answer.delete_cookie(COOKIE)
     return answer
-
-
-def _worklist(
-    session: SessionNeeded,
-    reader: Reader,
-    search: str,
-    state: str,
-    decision: str,
-    order: Order,
-    number: int,
-    project: str,
-) -> dict[str, Any]:
-    wanted = Wanted(search, state, decision, order, number, project)
-    studies, count = list_studies(session, reader, wanted)
-    return {
-        "studies": studies, "count": count, "search": search, "state": state, "project": project,
-        "decision": decision, "order": order, "page": number, "pages": max(1, -(-count // PAGE)),
-        "waiting": any(study.state != "done" for study in studies),
-        "projects": projects_of(session, reader),
-    }  # fmt: skip
-
-
-@pages.get("/")
-def worklist(
-    request: Request, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
-    search: str = "", state: str = "", decision: str = "", order: Order = "priority",
-    page_number: Annotated[int, Query(alias="page", ge=1, le=1_000_000)] = 1,
-    project: Annotated[str, Query(max_length=100)] = "",
-) -> HTMLResponse:  # fmt: skip
-    """Show the worklist, or its table alone where htmx asks."""
-    values = _worklist(session, reader, search, state, decision, order, page_number, project)
-    template = "table.html" if request.headers.get("hx-request") else "worklist.html"
-    return page(web, template, reader, **values)
 
 
 @pages.get("/studies/{study_id}")
 def study_page(
     request: Request, study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     scan: int | None = None, beside: Annotated[list[str] | None, Query()] = None,
+    came_from: Annotated[str, Query(alias="list", max_length=MAX_QUERY)] = "",
 ) -> HTMLResponse:  # fmt: skip
-    """Show a study: images, finding, what readers said."""
+    """Show a study: images, finding, what readers said, and what stands beside it in the list."""
     study = study_of(session, reader, study_id)
     seen(session, reader, study)
     series = series_views(study)
@@ -195,12 +177,28 @@ def study_page(
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,
         visits=visit_rows(study, visits, panes),
         opinions=opinions, counts=Counter(one.scan for one in opinions),
-        card=detector_facts(web),
+        card=detector_facts(web), **_way_back(session, reader, study, came_from),
     )  # fmt: skip
     if request.headers.get("hx-request") and study.state == DONE:
         # A page that waited is loaded anew: scripts of a part that is swapped in never run.
         shown_page.headers["HX-Refresh"] = "true"
     return shown_page
+
+
+def _way_back(
+    session: SessionNeeded, reader: Reader, study: Study, came_from: str
+) -> dict[str, Any]:
+    """Return what a study's page says of the worklist that one came from."""
+    wanted = Wanted.of_query(came_from)
+    return {
+        "neighbors": neighbors_of(session, reader, study, wanted), "list_address": wanted.address(),
+        "came_from": wanted.query(), "kept": _kept(wanted.query()),
+    }  # fmt: skip
+
+
+def _kept(came_from: str) -> str:
+    """Return what is added to a study's address so that the list is not lost."""
+    return "&" + urlencode({"list": came_from}) if came_from else ""
 
 
 def detector_facts(web: Web) -> dict[str, Any]:
@@ -228,10 +226,16 @@ def study_file(
 def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) -> JSONResponse:
     """Send the findings as a file."""
     study = study_of(session, reader, study_id)
+    name = f'attachment; filename="{study.id}.json"'
+    return JSONResponse(exported(session, reader, study), headers={"Content-Disposition": name})
+
+
+def exported(session: SessionNeeded, reader: Reader, study: Study) -> dict[str, Any]:
+    """Return all results of a study, and write down that they were exported."""
     record(session, reader.name, "exported JSON", study.id)
     series = series_views(study)
     names = [one.name for one in series]
-    told = {
+    return {
         "use": "research only, not for diagnosis", "study": study.id,
         "findings": public_findings(study),
         "measurements": [
@@ -245,8 +249,6 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
             for one in opinions_of(session, study)
         ],
     }  # fmt: skip
-    name = f'attachment; filename="{study.id}.json"'
-    return JSONResponse(told, headers={"Content-Disposition": name})
 
 
 @pages.get("/studies/{study_id}/objects.zip")
@@ -279,13 +281,14 @@ def say(
     study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     verdict: Annotated[Verdict, Form()], scan: Annotated[int, Form(ge=0)] = 0,
     note: Annotated[str, Form(max_length=4000)] = "", region: Annotated[str, Form()] = "",
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
 ) -> Response:  # fmt: skip
     """Store what the reader says."""
     study = study_of(session, reader, study_id)
     # A mark that was made belongs to what is said, whichever button stores it.
     marked = region_of(region) if region or verdict == "region" else None
     add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
-    return _away(f"/studies/{study.id}?scan={scan}&said=1#said")
+    return away(f"/studies/{study.id}?scan={scan}&said=1{_kept(came_from)}#said")
 
 
 def region_of(text: str) -> dict[str, list[int]]:
@@ -313,13 +316,14 @@ def region_of(text: str) -> dict[str, list[int]]:
 def remove(
     study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     reason: Annotated[str, Form(max_length=400)] = "",
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
 ) -> Response:  # fmt: skip
     """Delete a study with its pixels; one with opinions is withdrawn, or erased for a reason."""
     study = study_of(session, reader, study_id)
     if not may_delete(reader, study):
         raise HTTPException(403, "only its uploader or an administrator deletes a study")
     delete_study(session, reader, study, web.settings, reason.strip())
-    return _away("/")
+    return away(Wanted.of_query(came_from).address())
 
 
 @pages.get("/account")
@@ -350,7 +354,7 @@ def changing_password(
     except OptionError as error:
         return _account(reader, session, web, error=str(error))
     record(session, reader.name, "password changed")
-    return _away("/sign-in")
+    return away("/sign-in")
 
 
 @pages.post("/account/keys")
@@ -370,7 +374,7 @@ def remove_key(key_id: int, reader: ReaderNeeded, session: SessionNeeded) -> Res
     """Revoke a key of the reader's own."""
     session.execute(delete(Token).where(Token.id == key_id, Token.user_id == reader.id))
     record(session, reader.name, "key revoked")
-    return _away("/account")
+    return away("/account")
 
 
 @pages.get("/users")
@@ -404,7 +408,7 @@ def new_user(
     except OptionError as error:
         return _users(reader, session, web, str(error))
     record(session, reader.name, "account added", detail=name)
-    return _away("/users")
+    return away("/users")
 
 
 def _other_user(session: SessionNeeded, reader: Reader, user_id: int) -> User:
@@ -439,7 +443,7 @@ def switch_user(
     user.active, user.failures, user.locked_until = active, 0, None
     session.execute(delete(SignIn).where(SignIn.user_id == user.id))
     record(session, reader.name, "account " + ("opened" if active else "closed"), detail=user.name)
-    return _away("/users")
+    return away("/users")
 
 
 @pages.post("/users/{user_id}/password")
@@ -454,7 +458,7 @@ def resetting_password(
     except OptionError as error:
         return _users(reader, session, web, str(error))
     record(session, reader.name, "password reset", detail=user.name)
-    return _away("/users")
+    return away("/users")
 
 
 @pages.post("/users/{user_id}/projects")
@@ -468,7 +472,7 @@ def choose_projects(
         raise HTTPException(404, "no such account")
     set_projects(session, user, project)
     record(session, reader.name, "projects set", detail=f"{user.name}: {sorted(project)}")
-    return _away("/users")
+    return away("/users")
 
 
 @pages.post("/users/{user_id}/keys/delete")
@@ -476,7 +480,7 @@ def remove_keys(user_id: int, reader: AdministratorNeeded, session: SessionNeede
     """Revoke all keys of an account."""
     session.execute(delete(Token).where(Token.user_id == user_id))
     record(session, reader.name, "keys revoked", detail=str(user_id))
-    return _away("/users")
+    return away("/users")
 
 
 @pages.post("/projects")
@@ -491,7 +495,7 @@ def new_project(
     except IntegrityError:
         return _users(reader, session, web, "there is a project of that name")
     record(session, reader.name, "project added", detail=name)
-    return _away("/users")
+    return away("/users")
 
 
 @pages.get("/audit")

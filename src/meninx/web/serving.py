@@ -1,6 +1,7 @@
 """Hold what every request needs, and tell who asks."""
 
 import io
+import re
 import secrets
 import time
 import zipfile
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from fastapi import Depends, HTTPException, Request, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -33,6 +35,8 @@ from meninx.web.studies import RESULTS, SHOWN, visible
 
 COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
+# A page that asks by itself what is new says so: it keeps no session open.
+POLL_HEADER = "x-meninx-poll"
 SAFE = ("GET", "HEAD", "OPTIONS")
 MINUTE = 60.0
 # So many are counted before those of the last minute alone are kept.
@@ -169,7 +173,10 @@ def caller_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(for
         if scheme.lower() == "bearer":
             reader = reader_of_token(session, key.strip())
         else:
-            reader = reader_of_cookie(session, secret, web.settings) if secret else None
+            clicked = POLL_HEADER not in request.headers
+            reader = (
+                reader_of_cookie(session, secret, web.settings, clicked=clicked) if secret else None
+            )
     if reader is None:
         if scheme.lower() == "bearer":
             # Wrong ones alone: a right key works whatever others behind its address do.
@@ -239,6 +246,39 @@ def administrator_of(reader: ReaderNeeded) -> Reader:
 
 
 AdministratorNeeded = Annotated[Reader, Depends(administrator_of, scope="function")]
+
+
+def local_address(text: str) -> str:
+    """Return an address if it leads to a page of this server, else the worklist's.
+
+    Browsers take `//host`, and `/` with a backslash or a tab after it, for another server's.
+    """
+    if re.fullmatch(r"/(?![/\\])[^\\\x00-\x20\x7f]*", text) and not text.startswith("/sign-"):
+        return text
+    return "/"
+
+
+def sign_in_address(request: Request) -> str:
+    """Return the address of the page to sign in, which leads back to the page that was asked for.
+
+    Args:
+        request: Request of somebody who is not signed in.
+
+    Returns:
+        An address of this server.
+    """
+    if request.headers.get("hx-request"):
+        page = request.headers.get("hx-current-url", "")
+    elif request.method in SAFE:
+        page = str(request.url)
+    else:
+        # A form leads back to the page that it stood on.
+        page = request.headers.get("referer", "")
+    parts = urlsplit(page)
+    if parts.netloc != request.url.netloc:
+        return "/sign-in"
+    goal = local_address(urlunsplit(("", "", parts.path, parts.query, "")))
+    return "/sign-in" if goal == "/" else "/sign-in?" + urlencode({"next": goal})
 
 
 def address_of(request: Request) -> str:

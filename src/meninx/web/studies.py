@@ -1,4 +1,4 @@
-"""Receive studies, keep their pixels under random names, list them, delete them."""
+"""Receive studies, keep their pixels under random names, delete them."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, delete, event, func, or_, select, true, update
+from sqlalchemy import ColumnElement, delete, event, func, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -33,7 +33,6 @@ from meninx.web.database import (
     DONE,
     FIRST_PROJECT,
     RECEIVED,
-    SCORING,
     AuditEntry,
     Measurement,
     Member,
@@ -47,7 +46,6 @@ from meninx.web.database import (
 from meninx.web.marks import check_box
 from meninx.web.settings import Settings
 
-PAGE = 50
 # An upload that nothing came to for so long was broken off. Files of neither an upload nor a study
 # were left by whatever was killed: no transaction lasts as long.
 UPLOAD_HOURS, ORPHAN_HOURS = 24, 1
@@ -61,7 +59,6 @@ IDENTITY = (
     "description", "study_uid",
 )  # fmt: skip
 Verdict = Literal["agree", "disagree", "region"]
-Order = Literal["priority", "received", "title", "probability"]
 # Of a study's folder: what was uploaded, what the viewer shows, and in there the DICOM objects.
 FILES, SHOWN, RESULTS = "files", "shown", "results"
 # Of the series of that number, where it is DICOM: what reports on it refer to.
@@ -478,56 +475,6 @@ def _place(names: Mapping[Path, str], folder: Path) -> None:
             target.hardlink_to(path)
         except OSError:  # a file system that knows no links
             shutil.copyfile(path, target)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Say which studies a list shows.
-
-    Args:
-        search: Part of the title.
-        state: `waiting`, `done`, `withdrawn`, or empty for all that are not withdrawn.
-        decision: One of `PRIORITIES`, or empty for all.
-        order: By what.
-        page: From 1.
-        project: Name of a project, or empty for all of the reader's.
-    """
-
-    search: str = ""
-    state: str = ""
-    decision: str = ""
-    order: Order = "priority"
-    page: int = 1
-    project: str = ""
-
-
-def list_studies(session: Session, reader: Reader, wanted: Wanted) -> tuple[list[Study], int]:
-    """Return one page of the studies that a reader sees, and how many there are on all pages."""
-    query = select(Study).where(visible(reader), in_project(wanted.project))
-    if wanted.state == "withdrawn":
-        query = query.where(Study.withdrawn.is_not(None))
-    else:
-        query = query.where(Study.withdrawn.is_(None))
-    if wanted.search:
-        escaped = wanted.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        query = query.where(
-            or_(Study.title.ilike(f"%{escaped}%", escape="\\"), Study.id == wanted.search)
-        )
-    if wanted.state == "done":
-        query = query.where(Study.state == DONE)
-    elif wanted.state == "waiting":
-        query = query.where(Study.state.in_((RECEIVED, SCORING)))
-    if wanted.decision:
-        query = query.where(Study.decision == wanted.decision)
-    count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    orders: dict[str, tuple[Any, ...]] = {
-        "priority": (Study.priority, Study.received.desc()),
-        "received": (Study.received.desc(),),
-        "title": (Study.title, Study.received.desc()),
-        "probability": (Study.probability.desc(), Study.received.desc()),
-    }
-    query = query.order_by(*orders[wanted.order]).limit(PAGE).offset((wanted.page - 1) * PAGE)
-    return list(session.scalars(query)), count
 
 
 def may_delete(reader: Reader, study: Study) -> bool:

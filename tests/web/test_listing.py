@@ -1,0 +1,373 @@
+"""The worklist: searched, filtered, sorted, several of its studies at once."""
+
+import json
+import re
+from datetime import timedelta
+
+import pytest
+
+from meninx.web.database import (
+    DONE,
+    RECEIVED,
+    AuditEntry,
+    Opinion,
+    Project,
+    SignIn,
+    Study,
+    migrate,
+    now,
+    open_database,
+    sessions_of,
+)
+from meninx.web.settings import Settings
+from meninx.web.worklist import PAGE, Wanted
+from tests.web.conftest import Server
+from tests.web.findings import finding
+
+PEOPLE = {
+    "Müller, Jörg": ("P-1", "A-30", "2026-01-31", "MR head"),
+    "abel, Ann": ("p-3", "A-10", "2025-12-01", "MR Pituitary"),
+    "Zola, Eve": ("P-2", "A-20", "2026-02-03", "brain 50%"),
+    "": ("", "", "", ""),
+}
+
+
+def fill(server):
+    """Store the studies of three people and one that nothing is known of."""
+    with server.web.sessions.begin() as session:
+        for n, (name, told) in enumerate(PEOPLE.items()):
+            patient_id, accession, date, description = told
+            session.add(
+                Study(title=f"folder {n}", content_hash=str(n), state=DONE, decision="tumor",
+                      probability=(n + 1) / 10 if n else None, priority=1, patient_name=name,
+                      patient_id=patient_id, accession=accession, study_date=date,
+                      description=description, received=now() - timedelta(hours=n))
+            )  # fmt: skip
+    return server
+
+
+@pytest.fixture
+def listed(server):
+    return fill(server)
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory):
+    """Somebody who looks at a list that stays as it is."""
+    return fill(Server(Settings(data=tmp_path_factory.mktemp("listed")))).browser()
+
+
+def asked(browser, **query):
+    """The numbers of the studies that a list shows, in its order."""
+    told = browser.client.get("/api/v1/studies", params=query).json()["studies"]
+    return [int(one["title"].split()[1]) for one in told]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("MÜLLER", [0]), ("muller", [0]), ("Jörg Müller", [0]), ("müller^jörg", [0]),
+        ("P-2", [2]), ("p-3", [1]), ("a-10", [1]), ("2026-01-31", [0]), ("20260203", [2]),
+        ("pituitary", [1]), ("50%", [2]), ("%", [2]), ("FOLDER abel", [1]), ("_", []),
+        ("müller pituitary", []), ("2026-0", [0, 2]), ("   ", [0, 1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_a_search_finds_name_id_accession_date_and_description(reading, search, found):
+    assert asked(reading, search=search) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "order"),
+    [
+        ({"sort": "patient"}, [1, 0, 2, 3]), ({"sort": "patient", "order": "desc"}, [2, 0, 1, 3]),
+        ({"sort": "patient_id"}, [0, 2, 1, 3]), ({"sort": "accession"}, [1, 2, 0, 3]),
+        ({"sort": "date"}, [2, 0, 1, 3]), ({"sort": "date", "order": "asc"}, [1, 0, 2, 3]),
+        ({"sort": "description"}, [2, 3, 0, 1]), ({"sort": "received"}, [0, 1, 2, 3]),
+        ({"sort": "probability"}, [3, 2, 1, 0]),
+        ({"sort": "probability", "order": "asc"}, [1, 2, 3, 0]),
+        ({"order": "received"}, [0, 1, 2, 3]), ({"sort": "title", "order": "desc"}, [3, 2, 1, 0]),
+    ],
+)  # fmt: skip
+def test_each_column_sorts_and_what_is_not_known_stands_last(reading, query, order):
+    assert asked(reading, **query) == order
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"from": "2026-01-31"}, [0, 2]), ({"to": "2026-01-31"}, [0, 1]),
+        ({"from": "2026-01-01", "to": "2026-01-31"}, [0]), ({"from": "", "to": ""}, [0, 1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_dates_limit_the_list(reading, query, found):
+    assert asked(reading, **query) == found
+
+
+def test_equals_stay_in_one_order_over_all_pages(server):
+    moment = now()
+    with server.web.sessions.begin() as session:
+        session.add_all(
+            Study(title=f"equal {n}", content_hash=str(n), state=DONE, priority=1, received=moment)
+            for n in range(2 * PAGE + 20)
+        )
+    client = server.browser().client
+    seen = [one["id"] for page in (1, 2, 3)
+            for one in client.get("/api/v1/studies", params={"sort": "patient", "page": page})
+            .json()["studies"]]  # fmt: skip
+    assert len(set(seen)) == len(seen) == 2 * PAGE + 20
+    # Beyond the end stands the last page, and says so; a program gets none.
+    page = client.get("/", params={"page": 99}).text
+    assert "Page 3 of 3" in page
+    assert len(re.findall('<tr id="study-', page)) == 20
+    assert "No studies yet" not in page
+    assert client.get("/api/v1/studies", params={"page": 99}).json()["studies"] == []
+
+
+def test_opinions_make_a_study_read_and_say_by_whom(listed):
+    browser, other = listed.browser(), listed.browser("ada")
+    first = browser.client.get("/api/v1/studies").json()["studies"][0]["id"]
+    for one in (browser, other, browser):
+        one.post(f"/studies/{first}/opinions", verdict="agree")
+    told = browser.client.get("/api/v1/studies", params={"opinions": "read"}).json()["studies"]
+    assert [(one["id"], one["readers"]) for one in told] == [(first, ["rene", "ada"])]
+    assert asked(browser, opinions="unread") == [1, 2, 3]
+    assert asked(browser, sort="opinions") == [1, 2, 3, 0]
+    page = browser.client.get("/").text
+    (row,) = re.findall(rf'<tr id="study-{first}">.*?</tr>', page, re.S)
+    assert re.search(r"read <span[^>]*>by rene, ada<", row)
+    assert page.count(">unread</span>") == 3
+
+
+def test_columns_of_identity_are_those_that_are_kept(listed, tmp_path):
+    page = listed.browser().client.get("/").text
+    for words in ("Patient", "Patient ID", "Accession", "Study date", "Description", "Opinions"):
+        assert f">{words}</a></th>" in page
+    anonymous = Server(Settings(data=tmp_path / "anonymous", anonymise=True))
+    with anonymous.web.sessions.begin() as session:
+        session.add(Study(title="anonymous study", content_hash="x", state=DONE, priority=1))
+    with anonymous.web.sessions.begin() as session:
+        (study,) = session.query(Study)
+    client = anonymous.browser().client
+    page = client.get("/").text
+    assert "Patient" not in page
+    # What tells one from another is its id, and that is found.
+    assert study.id[:8] in re.sub("<[^>]*>", "", page)
+    assert client.get("/api/v1/studies", params={"search": study.id[:8]}).json()["count"] == 1
+
+
+def test_a_list_that_is_as_it_was_is_not_sent_again(listed):
+    browser = listed.browser()
+    ask = {"hx-request": "true", "x-meninx-poll": "1"}
+
+    def poll(tag="", query="sort=patient"):
+        return browser.client.get(f"/?{query}", headers=ask | {"if-none-match": tag})
+
+    tag = poll().headers["etag"]
+    assert (poll(tag).status_code, poll(tag).content) == (304, b"")
+    # What changes nothing in the list brings another mark alone; another list is another list.
+    study = browser.client.get("/api/v1/studies").json()["studies"][0]["id"]
+    browser.client.get(f"/studies/{study}")
+    seen = poll(tag)
+    assert (seen.status_code, seen.headers["etag"] != tag) == (304, True)
+    assert poll(seen.headers["etag"], "sort=date").status_code == 200
+    browser.post(f"/studies/{study}/opinions", verdict="agree")
+    changed = poll(seen.headers["etag"])
+    assert changed.status_code == 200
+    assert "by rene" in changed.text
+    # A worker's beginning is in no log: while studies wait the list itself is looked at.
+    with listed.web.sessions.begin() as session:
+        session.add(Study(title="late", content_hash="late", state=RECEIVED, priority=9))
+    browser.post(f"/studies/{study}/opinions", verdict="disagree")
+    waiting = poll()
+    with listed.web.sessions.begin() as session:
+        session.query(Study).filter_by(title="late").one().state = "scoring"
+    assert "being scored" in poll(waiting.headers["etag"]).text
+
+
+def test_a_page_that_asks_by_itself_keeps_no_session_open(listed):
+    browser = listed.browser()
+
+    def last_click():
+        with listed.web.sessions() as session:
+            return session.query(SignIn).one().seen
+
+    before = now() - timedelta(hours=1)
+    with listed.web.sessions.begin() as session:
+        session.query(SignIn).one().seen = before
+    browser.client.get("/", headers={"x-meninx-poll": "1", "hx-request": "true"})
+    assert last_click() == before
+    browser.client.get("/")
+    assert last_click() > before
+
+
+@pytest.mark.parametrize(
+    ("current", "query", "header"),
+    [
+        ("/", "search=a", ("hx-push-url", "/?search=a")),
+        ("/?search=a", "search=ab", ("hx-replace-url", "/?search=ab")),
+        ("/?search=ab", "search=", ("hx-push-url", "/")),
+        ("/?search=ab", "search=ab&sort=date", ("hx-push-url", "/?search=ab&sort=date")),
+        ("/?sort=date", "sort=date&search=", ("hx-push-url", "false")),
+        ("/?page=1", "page=7", ("hx-push-url", "false")),
+    ],
+)
+def test_the_address_follows_the_list(reading, current, query, header):
+    name, value = header
+    sent = {"hx-request": "true", "hx-current-url": f"http://testserver{current}"}
+    headers = reading.client.get(f"/?{query}", headers=sent).headers
+    assert {one: headers.get(one) for one in ("hx-push-url", "hx-replace-url")} == {
+        "hx-push-url": None, "hx-replace-url": None, name: value,
+    }  # fmt: skip
+
+
+def test_a_column_turns_round_when_it_is_chosen_again():
+    wanted = Wanted(sort="date", search="doe", page=3)
+    assert wanted.sorted_by("patient") == "/?search=doe&sort=patient"
+    assert wanted.sorted_by("date") == "/?search=doe&sort=date&order=asc"
+    turned = Wanted.of_query(wanted.sorted_by("date").removeprefix("/?"))
+    assert turned.sorted_by("date") == "/?search=doe&sort=date"
+    assert Wanted.of_query("page=many&sort=shoe+size") == Wanted()
+
+
+def steps(page):
+    """What a study's page says of its list: the studies before and after, and its place."""
+    found = dict(re.findall(r'<a rel="(prev|next)"[^>]*href="/studies/(\w+)', page))
+    place = re.search(r"Study (\d+) of (\d+)", page)
+    return found.get("prev"), found.get("next"), int(place[1]), int(place[2])
+
+
+def test_a_study_s_neighbors_are_those_of_the_list_that_one_came_from(listed):
+    browser = listed.browser()
+    told = browser.client.get("/api/v1/studies", params={"sort": "patient"}).json()["studies"]
+    ids = [one["id"] for one in told]
+    page = browser.client.get(f"/studies/{ids[1]}", params={"list": "sort=patient"}).text
+    assert steps(page) == (ids[0], ids[2], 2, 4)
+    assert 'href="/?sort=patient"' in page
+    # One that an opinion took off the list keeps its place, and the list is not lost by it.
+    unread = "opinions=unread&sort=patient"
+    said = browser.post(f"/studies/{ids[1]}/opinions", verdict="agree", list=unread)
+    page = browser.client.get(said.headers["location"].partition("#")[0]).text
+    assert steps(page) == (ids[0], ids[2], 2, 4)
+    assert 'name="list" value="opinions=unread&amp;sort=patient"' in page
+    page = browser.client.get(f"/studies/{ids[2]}", params={"list": unread}).text
+    assert steps(page) == (ids[0], ids[3], 2, 3)
+
+
+@pytest.mark.parametrize("query", ["project=elsewhere", "search=zola", "state=withdrawn"])
+def test_a_study_that_is_no_part_of_the_list_is_shown_all_the_same(reading, query):
+    first = reading.client.get("/api/v1/studies").json()["studies"][0]["id"]
+    page = reading.client.get(f"/studies/{first}", params={"list": query})
+    assert page.status_code == 200
+    assert steps(page.text)[2:] == (1, 2 if "zola" in query else 1)
+
+
+def test_neighbors_are_of_the_reader_s_own_projects(listed):
+    with listed.web.sessions.begin() as session:
+        session.add(Project(name="elsewhere"))
+        session.flush()
+        session.query(Study).filter_by(title="folder 1").one().project_id = 2
+    client = listed.browser().client
+    ids = [one["id"] for one in client.get("/api/v1/studies").json()["studies"]]
+    assert len(ids) == 3
+    assert steps(client.get(f"/studies/{ids[0]}").text) == (None, ids[1], 1, 3)
+    assert "abel, Ann" not in client.get("/").text
+
+
+@pytest.fixture
+def own(server):
+    """Two studies of rene's, one with an opinion, and one of ada's; their ids."""
+    with server.web.sessions.begin() as session:
+        made = [
+            Study(title=title, content_hash=title, state=DONE, findings=[finding()], priority=1,
+                  uploader_id=3 if title != "hers" else 2)
+            for title in ("plain", "judged", "hers")
+        ]  # fmt: skip
+        session.add_all(made)
+        session.flush()
+        ids = [one.id for one in made]
+    server.browser().post(f"/studies/{ids[1]}/opinions", verdict="agree")
+    return ids
+
+
+def left(server):
+    with server.web.sessions() as session:
+        return {one.title: bool(one.withdrawn) for one in session.query(Study)}
+
+
+def actions(server, *, since=0):
+    with server.web.sessions() as session:
+        entries = session.query(AuditEntry).order_by(AuditEntry.id).all()
+    return [(one.action, one.study_id) for one in entries if one.id > since]
+
+
+def test_several_studies_are_deleted_or_withdrawn_each_with_its_line(server, own):
+    browser = server.browser()
+    plain, judged, _ = own
+    forged = browser.client.post("/studies/delete", data={"study": own})
+    assert forged.status_code == 403
+    answer = browser.post("/studies/delete", study=[plain, judged, plain], list="sort=date")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?sort=date")
+    assert left(server) == {"judged": True, "hers": False}
+    assert actions(server)[-2:] == [("deleted", plain), ("withdrawn", judged)]
+    assert not (server.settings.studies / plain).exists()
+
+
+def test_of_several_studies_all_or_none_are_deleted(server, own):
+    browser = server.browser()
+    answer = browser.post("/studies/delete", study=own)
+    assert answer.status_code == 403
+    assert "1 of 3 studies were uploaded by others" in answer.text
+    assert left(server) == {"plain": False, "judged": False, "hers": False}
+    assert browser.post("/studies/delete").status_code == 400
+    assert browser.post("/studies/delete", study=[own[0], "0" * 24]).status_code == 404
+    assert len(left(server)) == 3
+    server.browser("ada").post("/studies/delete", study=own)
+    assert left(server) == {"judged": True}
+
+
+def test_results_of_several_studies_are_exported_as_lines(server, own):
+    browser = server.browser()
+    answer = browser.post("/studies/export", study=own)
+    assert answer.headers["content-disposition"] == 'attachment; filename="meninx-results.jsonl"'
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one["study"] for one in lines] == own
+    assert lines[0] == browser.client.get(f"/studies/{own[0]}/finding.json").json()
+    assert [one["verdict"] for one in lines[1]["opinions"]] == ["agree"]
+    assert [one for one in actions(server) if one[0] == "exported JSON"][:3] == [
+        ("exported JSON", one) for one in own
+    ]
+    with server.web.sessions.begin() as session:
+        session.add(Project(name="elsewhere"))
+        session.flush()
+        session.get(Study, own[2]).project_id = 2
+    assert browser.post("/studies/export", study=own).status_code == 404
+    assert browser.client.post("/studies/export", data={"study": own[0]}).status_code == 403
+
+
+def test_studies_of_before_are_found_after_the_migration(tmp_path):
+    address = f"sqlite:///{tmp_path / 'm.sqlite'}"
+    migrate(address, "0005")
+    engine = open_database(address)
+    row = {"id": "a" * 24, "title": "old", "content_hash": "x", "state": DONE, "priority": 1,
+           "findings": "[]", "chosen": 0, "bytes": 0, "received": "2026-01-01 00:00:00",
+           "attempts": 0, "series": "[]", "file_names": "{}", "patient_name": "Gößl, Ä",
+           "patient_id": "", "birth_date": "", "accession": "", "study_date": "2026-01-02",
+           "study_time": "", "description": "", "study_uid": "", "patient_key": ""}  # fmt: skip
+    columns = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    from sqlalchemy import text
+
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO studies ({columns}) VALUES ({values})"), row)
+        connection.execute(
+            text("INSERT INTO opinions (study_id, scan, user_name, verdict, note, made, signature)"
+                 " VALUES (:id, 0, 'r', 'agree', '', '2026-01-01', 's')"), row
+        )  # fmt: skip
+    migrate(address)
+    with sessions_of(engine)() as session:
+        (study,) = session.query(Study)
+        assert study.search_text.split("\n") == [
+            "old", "gossl, a", "", "", "", "2026-01-02", "20260102",
+        ]  # fmt: skip
+        assert session.query(Opinion).count() == 1
+    engine.dispose()
