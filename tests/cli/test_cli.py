@@ -304,7 +304,7 @@ def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path):
     run = tmp_path / "run"
     trained = meninx("train", classes, "--recipe", recipe, "--epochs", 1, "--output", run)
     assert trained.returncode == 0, trained.stderr
-    assert "fold 1 was never looked at: meninx evaluate" in trained.stderr
+    assert "fold 1 was not used: meninx evaluate" in trained.stderr
     report = tmp_path / "evaluation"
     judged = meninx("evaluate", run / "detector.onnx", classes, "--output", report)
     assert judged.returncode == 0, judged.stderr
