@@ -18,7 +18,7 @@ from torchvision.models import resnet18
 from meninx.assess.cases import unseen
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest, write_manifest
-from meninx.detect.calibration import Calibration, Calibrator
+from meninx.detect.calibration import Calibrator
 from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
@@ -30,7 +30,7 @@ from meninx.learn.crossvalidation import (
     train_folds,
 )
 from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
-from meninx.learn.export import TrainingData, export_detector
+from meninx.learn.export import save_weights
 from meninx.learn.initialization import fill_from_shipped, initialize
 from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx.learn.merging import merge
@@ -367,8 +367,7 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeyp
     (tmp_path / "r.toml").write_text(NOTHING_HELD_OUT.format(epochs=1, batch=8, ema=0.0))
     recipe = read_recipe(tmp_path / "r.toml")
     first = build_network("pooled")
-    training_data = TrainingData("x", ("ab" * 32,))
-    export_detector(first, recipe, Calibration(), tmp_path / "first.onnx", training_data)
+    save_weights(first, recipe, tmp_path / "first.safetensors", ("ab" * 8,))
     files = train_folds(manifest, recipe, tmp_path, weights=tmp_path / "first.safetensors")
     assert sorted(files) == list(manifest.folds)
     cases = score_out_of_fold(manifest, files)

@@ -18,7 +18,13 @@ from meninx.detect.preprocessing import Preprocessing, crop_window_of
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.checkpoints import DirectCheckpointIO
 from meninx.learn.dataset import Facts, SliceDataset, examples_of
-from meninx.learn.export import TrainingData, export_detector, load_weights, recalibrate
+from meninx.learn.export import (
+    TrainingData,
+    export_detector,
+    load_weights,
+    recalibrate,
+    save_weights,
+)
 from meninx.learn.losses import cell_targets
 from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
@@ -271,8 +277,8 @@ def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
 
 def test_weights_of_a_run_start_another(tmp_path):
     network, other = CellNetwork(), CellNetwork()
-    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", TrainingData("abc"))
-    load_weights(other, tmp_path / "d.safetensors")
+    save_weights(network, TINY, tmp_path / "d.safetensors", ("abc",))
+    assert load_weights(other, tmp_path / "d.safetensors") == ("abc",)
     for first, second in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-3)
     (tmp_path / "bad.safetensors").write_bytes(b"words")
