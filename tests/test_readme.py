@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import meninx
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,17 +34,14 @@ def test_every_meninx_command_runs_in_order(tmp_path):
     lines = [line for line in commands("sh") if line.startswith("meninx ")]
     assert len(lines) >= 7
     for line in lines:
-        arguments = [sys.executable, "-m", *shlex.split(line)]
-        result = subprocess.run(
-            arguments, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        result = meninx(*shlex.split(line)[1:], cwd=tmp_path)
         # 1 says that a scan was refused; none of these should be.
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert len(result.stdout.splitlines()) == 4
+    assert len(result.stdout.splitlines()) == 2
 
 
 def test_figures_are_those_that_were_measured():

@@ -1,8 +1,6 @@
 """Hold the reader and the shipped detector to real scans. Needs MENINX_DATA."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from meninx.scan.dicom import _decode
 from meninx.scan.limits import DEFAULT_LIMITS
 from meninx.scan.reading import read_scans
 from meninx.scan.source import Source
+from tests.commands import meninx
 
 pytestmark = pytest.mark.real_data
 
@@ -94,8 +93,7 @@ def test_a_shuffled_renamed_zip_scores_as_the_folder_does(real_data, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_STORED) as archive:
         for number, index in enumerate(np.random.default_rng(0).permutation(len(files))):
             archive.write(files[index], f"f{number}")
-    command = [sys.executable, "-m", "meninx", "predict", "--json", folder, tmp_path / "x.zip"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = meninx("predict", "--json", folder, tmp_path / "x.zip")
     first, second = map(json.loads, result.stdout.splitlines())
     assert first["probability"] == pytest.approx(second["probability"], abs=1e-6)
     assert first["slices"] == second["slices"]
@@ -130,11 +128,11 @@ def test_training_on_real_pictures_runs(real_data, tmp_path):
             (data / part.name).symlink_to(part)
     heading, *rows = (real_data / "curated" / "manifest.csv").read_text().splitlines()
     (data / "manifest.csv").write_text("\n".join([heading, *rows[::15]]) + "\n")
-    command = [
-        sys.executable, "-m", "meninx", "train", data, "--recipe", "smoke", "--allow-leaks",
-        "--epochs", "1", "--output", tmp_path / "run",
-    ]  # fmt: skip
-    subprocess.run(command, capture_output=True, text=True, check=True)
+    trained = meninx(
+        "train", data, "--recipe", "smoke", "--allow-leaks", "--epochs", 1,
+        "--output", tmp_path / "run",
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
     assert (tmp_path / "run" / "detector.onnx").is_file()
     picture = min(Path(real_data / "curated" / "pictures").iterdir())
     ((_, found),) = score_path(load_detector(tmp_path / "run" / "detector.onnx"), picture)

@@ -70,7 +70,7 @@ def test_poison_fails_within_its_limit_and_leaves_the_rest_alone(archive, tmp_pa
         (tmp_path / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
         (tmp_path / f"{name}-after.nii.gz").write_bytes(good)
     began = time.monotonic()
-    told = scored(tmp_path, seconds=15)
+    told = scored(tmp_path, seconds=10)
     assert time.monotonic() - began < 120
     reasons = {place: rows(one)[0]["reason"] for place, one in told.items()}
     assert reasons["nap.png"] == "limit_exceeded"

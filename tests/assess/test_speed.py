@@ -24,10 +24,16 @@ def test_inputs_are_of_the_sizes_that_users_have(tmp_path):
     assert scan.slice_gap_mm == pytest.approx(0.9)
 
 
+def test_a_series_has_as_many_slices_as_asked_for(tmp_path):
+    (scan,) = read_scans(make_inputs(tmp_path, 1, slices=5).series)
+    assert scan.voxels.shape == (256, 256, 5)
+    assert scan.slice_gap_mm == pytest.approx(0.9 * 192 / 5)
+
+
 @pytest.mark.slow
 def test_bench_tells_every_figure(tmp_path):
     command = [sys.executable, "-m", "meninx", "bench", "--json", "--runs", "3", "--pictures", "2",
-               "--output", str(tmp_path)]  # fmt: skip
+               "--slices", "12", "--output", str(tmp_path)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert json.loads((tmp_path / "bench.json").read_text()) == told
@@ -40,5 +46,6 @@ def test_bench_tells_every_figure(tmp_path):
         parts = [value["median"] for name, value in steps.items() if name != "file to finding"]
         assert sum(parts) == pytest.approx(steps["file to finding"]["median"], rel=0.2)
         assert all(value > 0 for value in figures.values() if isinstance(value, float))
+        assert figures["series of 12 slices, read and scored, s"] > 0
     assert told["cold command, one picture, s"] > 0
     assert told["ResNet-18 of torchvision, eager, network alone, ms"]["median"] > 0

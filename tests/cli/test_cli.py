@@ -18,17 +18,17 @@ from meninx.detect.loading import shipped_detector
 from meninx.scan.nifti import write_nifti
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_dicom, write_studies
+from tests.commands import meninx
 from tests.conftest import coarse_grid
 
 RUN = CliRunner()
 
 
-def meninx(*arguments, cwd=None):
+def new_process(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "meninx", *map(str, arguments)],
         capture_output=True,
         text=True,
-        cwd=cwd,
         check=False,
     )
 
@@ -54,13 +54,13 @@ def test_a_former_name_works_for_one_version_with_a_warning():
 
 
 def test_version_and_help_name_the_purpose():
-    assert meninx("--version").stdout.startswith("meninx 0.")
-    assert "not for diagnosis" in " ".join(meninx("--help").stdout.split())
+    assert new_process("--version").stdout.startswith("meninx 0.")
+    assert "not for diagnosis" in " ".join(new_process("--help").stdout.split())
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["predict"], ["predict", "x", "--bogus"]])
 def test_wrong_usage_is_status_2_and_no_traceback(arguments):
-    result = meninx(*arguments)
+    result = new_process(*arguments)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
 
@@ -74,7 +74,7 @@ def studies(tmp_path_factory, sick, healthy):
 
 
 def test_json_is_one_object_a_line_and_nothing_else(studies):
-    result = meninx("predict", "--json", studies)
+    result = new_process("predict", "--json", studies)
     assert result.returncode == 0
     assert result.stderr == ""
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -103,7 +103,7 @@ def test_one_bad_scan_stops_nothing_and_is_status_1(studies, tmp_path):
     photo = Image.new("RGB", (200, 220), "green")
     photo.paste("orange", (50, 60, 90, 150))
     photo.save(tmp_path / "photo.png")
-    result = meninx("predict", "--json", tmp_path, studies / "t2.nii.gz", tmp_path / "nowhere")
+    result = new_process("predict", "--json", tmp_path, studies / "t2.nii.gz", tmp_path / "nowhere")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     found = [
@@ -185,7 +185,7 @@ def test_an_empty_path_is_wrong_usage():
 
 
 def test_a_missing_model_is_one_line_and_status_2(studies):
-    result = meninx("predict", studies, "--model", "nowhere.onnx")
+    result = new_process("predict", studies, "--model", "nowhere.onnx")
     assert result.returncode == 2
     assert result.stderr.startswith("meninx: nowhere.onnx: the detector file can't be read")
     assert len(result.stderr.splitlines()) == 1

@@ -65,7 +65,10 @@ def pack(tmp_path_factory):
     return path
 
 
-def test_what_is_packed_comes_out(pack, tmp_path):
+@pytest.mark.parametrize("part", [256, 13])
+def test_what_is_packed_comes_out(pack, tmp_path, monkeypatch, part):
+    # In one part here, and in two by processes.
+    monkeypatch.setattr("meninx.learn.packing.PART", part)
     plain, found = SliceDataset(examples(), CANVAS), unpack([pack], tmp_path)
     assert found.facts == plain.facts
     assert torch.equal(found.slices, plain.slices)

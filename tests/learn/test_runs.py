@@ -18,7 +18,7 @@ from torchvision.models import resnet18
 from meninx.assess.cases import unseen
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest, write_manifest
-from meninx.detect.calibration import Calibration, Calibrator
+from meninx.detect.calibration import Calibrator
 from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
@@ -29,8 +29,8 @@ from meninx.learn.crossvalidation import (
     score_out_of_fold,
     train_folds,
 )
-from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts
-from meninx.learn.export import TrainingData, export_detector
+from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
+from meninx.learn.export import save_weights
 from meninx.learn.initialization import fill_from_shipped, initialize
 from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx.learn.merging import merge
@@ -38,9 +38,10 @@ from meninx.learn.network import CellNetwork, PooledNetwork, build_network
 from meninx.learn.provenance import seen_before
 from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
 from meninx.learn.sampling import ShareSampler, weights_of
-from meninx.learn.training import train
+from meninx.learn.training import read_examples, train, train_unpacked, training_canvas
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
+from tests.commands import meninx
 from tests.conftest import coarse_grid
 
 POOLED = """
@@ -118,10 +119,6 @@ def trained(labeled, pooled, tmp_path_factory):
     )
 
 
-def meninx(*arguments, **options):
-    return [sys.executable, "-m", "meninx", *map(str, arguments)]
-
-
 def losses(run):
     with (run / "epochs.csv").open() as file:
         return [float(row["train/loss"]) for row in csv.DictReader(file)]
@@ -183,10 +180,11 @@ def test_the_same_seed_gives_the_same_run(labeled, pooled, trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_where_the_unbroken_one_does(labeled, pooled, trained, tmp_path):
-    command = meninx("train", labeled, "--recipe", pooled, "--output")
+    command = ("train", labeled, "--recipe", pooled, "--output", tmp_path / "killed")
     with subprocess.Popen(
-        [*command, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+        [sys.executable, "-m", "meninx", *map(str, command)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             table = tmp_path / "killed/epochs.csv"
@@ -196,8 +194,8 @@ def test_a_killed_run_ends_where_the_unbroken_one_does(labeled, pooled, trained,
         time.sleep(0.1)  # into the next epoch
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "killed/detector.onnx").exists()
-    resumed = [*command, tmp_path / "killed", "--resume"]
-    subprocess.run(resumed, check=True, capture_output=True)
+    resumed = meninx(*command, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
     whole, again = (
         load_file(folder / "detector.safetensors")
         for folder in (trained.folder, tmp_path / "killed")
@@ -216,7 +214,11 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
         text = text.replace("pictures_per_epoch = 24", "pictures_per_epoch = 96")
         (tmp_path / f"{name}.toml").write_text(text.replace("\ntest_fold = 1", slow))
         recipe = read_recipe(tmp_path / f"{name}.toml")
-        train(read_manifest(labeled), recipe, tmp_path / name)
+        # The curves alone are wanted of these, and no detector file.
+        learned, _ = read_examples(read_manifest(labeled), recipe)
+        dataset = SliceDataset(learned, training_canvas(recipe))
+        alone = replace(recipe, training=replace(recipe.training, validation_fold=0))
+        train_unpacked(dataset, alone, tmp_path / name)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
                 "--master-port", "29611", "-m", "meninx"]  # fmt: skip
     done = subprocess.run(
@@ -358,13 +360,14 @@ def test_a_recipe_that_holds_nothing_out_learns_from_all_other_folds():
 NOTHING_HELD_OUT = POOLED.replace("test_fold = 1", "validation_fold = 0")
 
 
-def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path):
-    manifest = read_manifest(labeled)
+def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeypatch):
+    whole = read_manifest(labeled)
+    manifest = replace(whole, pictures=(*whole.fold(1), *whole.fold(2), *whole.fold(3)))
+    monkeypatch.setattr("meninx.learn.merging.STATISTICS_BATCHES", 10)
     (tmp_path / "r.toml").write_text(NOTHING_HELD_OUT.format(epochs=1, batch=8, ema=0.0))
     recipe = read_recipe(tmp_path / "r.toml")
     first = build_network("pooled")
-    training_data = TrainingData("x", ("ab" * 32,))
-    export_detector(first, recipe, Calibration(), tmp_path / "first.onnx", training_data)
+    save_weights(first, recipe, tmp_path / "first.safetensors", ("ab" * 8,))
     files = train_folds(manifest, recipe, tmp_path, weights=tmp_path / "first.safetensors")
     assert sorted(files) == list(manifest.folds)
     cases = score_out_of_fold(manifest, files)

@@ -16,8 +16,15 @@ from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
 from meninx.detect.preprocessing import Preprocessing, crop_window_of
 from meninx.errors import DataError, ModelError, OptionError
+from meninx.learn.checkpoints import DirectCheckpointIO
 from meninx.learn.dataset import Facts, SliceDataset, examples_of
-from meninx.learn.export import TrainingData, export_detector, load_weights, recalibrate
+from meninx.learn.export import (
+    TrainingData,
+    export_detector,
+    load_weights,
+    recalibrate,
+    save_weights,
+)
 from meninx.learn.losses import cell_targets
 from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
@@ -270,13 +277,25 @@ def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
 
 def test_weights_of_a_run_start_another(tmp_path):
     network, other = CellNetwork(), CellNetwork()
-    export_detector(network, TINY, Calibration(), tmp_path / "d.onnx", TrainingData("abc"))
-    load_weights(other, tmp_path / "d.safetensors")
+    save_weights(network, TINY, tmp_path / "d.safetensors", ("abc",))
+    assert load_weights(other, tmp_path / "d.safetensors") == ("abc",)
     for first, second in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-3)
     (tmp_path / "bad.safetensors").write_bytes(b"words")
     with pytest.raises(ModelError, match="not the weights of this network"):
         load_weights(other, tmp_path / "bad.safetensors")
+
+
+def test_a_checkpoint_is_whole_or_the_one_before(tmp_path):
+    path, writer = tmp_path / "run" / "last.ckpt", DirectCheckpointIO()
+    writer.save_checkpoint({"epoch": 1, "state_dict": {"a": torch.ones(3)}}, path)
+    with pytest.raises(Exception, match="pickle"):  # breaks off amid the file
+        writer.save_checkpoint({"epoch": 2, "loss": lambda: 0}, path)
+    saved = torch.load(path, weights_only=True)
+    assert saved["epoch"] == 1
+    assert torch.equal(saved["state_dict"]["a"], torch.ones(3))
+    writer.save_checkpoint({"epoch": 2}, str(path))
+    assert torch.load(path, weights_only=True) == {"epoch": 2}
 
 
 def test_a_scale_knows_how_many_of_its_scans_are_refused():

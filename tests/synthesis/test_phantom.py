@@ -78,6 +78,22 @@ def test_stripped_heads_have_neither_skull_nor_face(head_grid):
     assert (stripped.voxels[0] == 0).all()
 
 
+@pytest.mark.parametrize("plane", list(ORIENTATIONS))
+@pytest.mark.parametrize("lesion", ["glioma", "pituitary", None])
+def test_a_slice_alone_is_what_it_is_in_the_whole_scan(plane, lesion):
+    study = make_study("x", 7, lesion, "T1c", plane, grid_of(plane, (52, 60, 9), (3.8, 3.6, 11)))
+    areas = study.mask.sum(axis=(0, 1))
+    np.testing.assert_array_equal(study.person.tumor_areas(study.grid), areas)
+    assert areas.any() == (lesion is not None)
+    index = int(areas.argmax()) if lesion else 4
+    image, mask = study.best_slice()
+    np.testing.assert_array_equal(image, study.scan.slice(index).image)
+    np.testing.assert_array_equal(mask, study.scan.view.cut(study.mask, index))
+    alone, _ = study.person.render("T1c", study.grid, only=index)
+    place = study.scan.point_of((3, 4, index))
+    np.testing.assert_allclose(alone.point_of((3, 4, 0)), place, atol=1e-9)
+
+
 @pytest.mark.parametrize("written_as", ["dicom", "nifti", "png"])
 def test_written_studies_are_read_back(tmp_path, written_as):
     list(write_studies(make_studies(2, 30), tmp_path, written_as))

@@ -13,14 +13,28 @@ from dataclasses import dataclass
 
 import pytest
 from fastapi.testclient import TestClient
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from meninx.synthesis.writing import write_dicom
+from meninx.web import accounts
 from meninx.web.accounts import ADMINISTRATOR, Reader, add_token, add_user
 from meninx.web.app import create_app
 from meninx.web.database import DONE, Study, User, migrate, open_database, sessions_of
 from meninx.web.settings import Settings
 
 PASSWORD = "correct horse battery"
+# The least that argon2 can do: checking a password takes 150 ms in earnest, and 1 so.
+CHEAP = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords():
+    """Hash passwords of this process at the least cost; test_accounts looks at the real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "PASSWORDS", CHEAP)
+        patch.setattr(accounts, "NOBODY", CHEAP.hash("nobody's"))
+        yield
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from meninx.cli import app
 from meninx.errors import OptionError
-from meninx.web.accounts import device_mark
+from meninx.web.accounts import NOBODY, PASSWORDS, device_mark
 from meninx.web.app import create_app
 from meninx.web.database import AuditEntry, SignIn, Token, User, now
 from meninx.web.settings import Settings
@@ -55,6 +55,13 @@ def test_no_route_is_open_but_those_that_have_to_be(server):
             assert (answer.status_code, where) == (303, "/sign-in"), path
     assert len(asked) > 20
     assert {"/", "/audit", "/users", "/api/v1/studies", "/api/v1/openapi.json"} <= asked
+
+
+def test_a_guess_at_a_password_costs_64_megabytes():
+    # As meninx comes, before the other tests make it cheap; and the same where nobody is so called.
+    cost = "$argon2id$v=19$m=65536,t=3,p=4$"
+    assert PASSWORDS.hash(PASSWORD).startswith(cost)
+    assert NOBODY.startswith(cost)
 
 
 def test_the_first_start_makes_one_administrator_who_must_set_a_password(tmp_path):

@@ -32,6 +32,8 @@ from meninx.synthesis.writing import write_dicom
 
 PICTURE_SIDE = 512
 SERIES_SLICES, RENDERED_SLICES = 192, 24
+# What a sagittal series covers from ear to ear.
+HEAD_MM = 172.8
 # Runs that fill the caches and do not count.
 WARM_UP = 5
 # Largest numbers of runs where one takes seconds.
@@ -44,7 +46,7 @@ class Inputs:
 
     Args:
         pictures: Folder of PNG files of 512 x 512 pixels.
-        series: Folder of 192 DICOM slices.
+        series: Folder of DICOM slices, `SERIES_SLICES` unless others are asked for.
     """
 
     pictures: Path
@@ -83,19 +85,21 @@ def machine() -> str:
     )
 
 
-def make_inputs(folder: Path, pictures: int) -> Inputs:
+def make_inputs(folder: Path, pictures: int, slices: int = SERIES_SLICES) -> Inputs:
     """Write synthetic inputs of the sizes that users have.
 
     Args:
         folder: Output folder.
         pictures: Number of pictures.
+        slices: Number of slices of the series.
 
     Returns:
         Folders of the pictures and of the series.
     """
-    grid = grid_of("sagittal", (256, 256, RENDERED_SLICES), (0.95, 0.95, 7.2))
+    rendered = min(slices, RENDERED_SLICES)
+    grid = grid_of("sagittal", (256, 256, rendered), (0.95, 0.95, HEAD_MM / rendered))
     scan = make_study("series", 8_000_000, "glioma", "T1", "sagittal", grid).scan
-    write_dicom(_finer(scan, SERIES_SLICES // RENDERED_SLICES), folder / "series", 0)
+    write_dicom(_finer(scan, slices), folder / "series", 0)
     middle = scan.slice(len(scan) // 2).image
     gray = np.clip(middle / np.percentile(middle, 99.5) * 255, 0, 255).astype(np.uint8)
     large = Image.fromarray(gray).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
@@ -105,11 +109,12 @@ def make_inputs(folder: Path, pictures: int) -> Inputs:
     return Inputs(folder / "pictures", folder / "series")
 
 
-def _finer(scan: Scan, times: int) -> Scan:
-    """Return a scan with each slice repeated: rendering all of them would take minutes."""
+def _finer(scan: Scan, slices: int) -> Scan:
+    """Return a scan cut into other slices, without interpolation: rendering all takes minutes."""
     affine = np.array(scan.affine)
-    affine[:3, 2] /= times
-    return Scan(scan.name, np.repeat(scan.voxels, times, axis=2), affine, scan.sequence)
+    affine[:3, 2] *= len(scan) / slices
+    shown = np.arange(slices) * len(scan) // slices
+    return Scan(scan.name, scan.voxels[:, :, shown], affine, scan.sequence)
 
 
 def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]:

@@ -20,6 +20,7 @@ def bench(
     model: ModelOption = None,
     runs: Annotated[int, typer.Option(min=3, help="Runs of one picture that count.")] = 100,
     pictures: Annotated[int, typer.Option(min=1, help="Pictures in the folder.")] = 200,
+    slices: Annotated[int, typer.Option(min=2, help="Slices of the series.")] = 192,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output, no table.")
     ] = False,
@@ -39,7 +40,7 @@ def bench(
     if output is not None:
         with needs_extra("evidence"):
             from meninx.assess.plots import plot_times
-    report = _measured(model, runs, pictures)
+    report = _measured(model, runs, pictures, slices)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -58,7 +59,7 @@ def _steps(figures: dict[str, Any]) -> dict[str, float]:
     return {step: spread["median"] for step, spread in figures["one picture of 512 px, ms"].items()}
 
 
-def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
+def _measured(model: Path | None, runs: int, pictures: int, slices: int) -> dict[str, Any]:
     from meninx.assess import speed
     from meninx.cli.progress import progress_of
     from meninx.detect.loading import load_detector
@@ -67,7 +68,7 @@ def _measured(model: Path | None, runs: int, pictures: int) -> dict[str, Any]:
     total = 3 + len(installed)
     with tempfile.TemporaryDirectory() as folder, progress_of() as progress:
         progress("writing synthetic scans", 0, total)
-        inputs = speed.make_inputs(Path(folder), pictures)
+        inputs = speed.make_inputs(Path(folder), pictures, slices)
         found = {}
         for done, name in enumerate(installed, start=1):
             progress(f"timing {name}", done, total)
@@ -103,10 +104,14 @@ def _of_runtime(
     rate = speed.pictures_per_second(alone, inputs.pictures, cores())
     return {
         "one picture of 512 px, ms": {step: _both(spread) for step, spread in steps.items()},
-        f"folder of {len(list(inputs.pictures.iterdir()))} pictures, pictures a second": rate,
-        "series of 192 slices, read and scored, s": series,
+        f"folder of {_count(inputs.pictures)} pictures, pictures a second": rate,
+        f"series of {_count(inputs.series)} slices, read and scored, s": series,
         "most memory, series, MB": memory,
     }
+
+
+def _count(folder: Path) -> int:
+    return len(list(folder.iterdir()))
 
 
 def _both(spread: "Spread") -> dict[str, float]:

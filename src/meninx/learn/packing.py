@@ -128,9 +128,14 @@ def _decode(packs: Sequence[tuple[Path, int]], files: Sequence[Path]) -> None:
         for path, count in packs
         for first in range(0, count, PART)
     ]
-    # Computing the depth in the head takes longer than decoding, so all cores share it.
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        decoded = list(pool.map(_decoded, jobs))
+    if len(jobs) == 1:
+        # A new process takes longer to import what it needs than to decode one part.
+        decoded = [_decoded(jobs[0])]
+    else:
+        # Computing the depth in the head takes longer than decoding, so all cores share it.
+        workers = min(len(jobs), os.cpu_count() or 1)
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            decoded = list(pool.map(_decoded, jobs))
     for file, column in zip(files, zip(*decoded, strict=True), strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, np.concatenate(column))

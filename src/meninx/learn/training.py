@@ -30,6 +30,7 @@ from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
 from meninx.learn.build_detector import build_detector
+from meninx.learn.checkpoints import DirectCheckpointIO
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
 from meninx.learn.export import TrainingData, load_weights, save_weights
@@ -331,6 +332,7 @@ def _fit(
         precision=precision_for(training.precision),  # type: ignore[arg-type]
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
+        plugins=DirectCheckpointIO(),
         logger=TensorBoardLogger(output, name="", version="tensorboard"),
         enable_model_summary=False,
         benchmark=torch.cuda.is_available(),

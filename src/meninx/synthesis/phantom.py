@@ -1,5 +1,6 @@
 """Render a synthetic head as a Scan, with the mask of its lesion."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,9 +44,19 @@ class Grid:
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
 
-    def points(self, offset: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Float32Array:
-        """Return all voxels' centers, shifted by a part of a voxel, shape (3, n), LPS mm."""
-        axes = [np.arange(side) + shift for side, shift in zip(self.shape, offset, strict=True)]
+    def points(self, shift: float = 0.0, only: int | None = None) -> Float32Array:
+        """Return voxels' centers.
+
+        Args:
+            shift: Along k, as a part of a voxel.
+            only: Index of the slice wanted; None for all.
+
+        Returns:
+            Shape (3, n), LPS mm.
+        """
+        columns, rows, slices = (np.arange(side) for side in self.shape)
+        along = slices if only is None else slices[only : only + 1]
+        axes = (columns, rows, along + shift)
         index = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
         return np.asarray(self.affine[:3, :3] @ index + self.affine[:3, 3:], dtype=np.float32)
 
@@ -114,6 +125,7 @@ class Phantom:
         noise: float = 0.02,
         samples: int = 2,
         strip: bool = False,
+        only: int | None = None,
     ) -> tuple[Scan, NDArray[np.uint8]]:
         """Return a scan of the person, and the mask of the lesion.
 
@@ -124,38 +136,62 @@ class Phantom:
             samples: Number of points across each slice that are averaged, which gives thick slices
                 their partial volume.
             strip: Whether voxels outside the skull's cavity are set to 0, as brain extraction does.
+            only: Index of the one slice to render, with the same voxels as in the whole scan; None
+                for all slices.
 
         Returns:
             The scan, and a mask of its shape: 1 where most of the voxel is tumor or edema.
         """
         signals = self.signals(sequence)
-        image = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
+        shape = grid.shape if only is None else (*grid.shape[:2], 1)
+        image = np.zeros(int(np.prod(shape)), dtype=np.float32)
         tumor = np.zeros_like(image)
-        softness = float(max(0.5 * np.linalg.norm(grid.affine[:3, :2], axis=0).mean(), 0.3))
-        for sample in range(samples):
-            points = grid.points((0.0, 0.0, (sample + 0.5) / samples - 0.5))
-            part, mask = self._sampled(points, signals, softness)
+        softness = _softness(grid)
+        for shift in _shifts(samples):
+            part, mask = self._sampled(grid.points(shift, only), signals, softness)
             image += part / samples
             tumor += mask / samples
         rng = np.random.default_rng((self.seed, 5))
-        image *= _bias_field(rng, grid.points())
-        image = _with_rician_noise(rng, image, noise * max(signals["white"], 0.05))
+        points = grid.points(only=only)
+        image *= _bias_field(rng, points)
+        noise_of_all = rng.normal(0, noise * max(signals["white"], 0.05), (2, *grid.shape))
+        kept = slice(None) if only is None else slice(only, only + 1)
+        image = _with_rician_noise(image, noise_of_all[..., kept])
         if strip:
-            kept = self.head.cavity_distance(grid.points()) < BRAIN_EXTRACTION_MM
-            image, tumor = image * kept, tumor * kept
+            brain = self.head.cavity_distance(points) < BRAIN_EXTRACTION_MM
+            image, tumor = image * brain, tumor * brain
         image *= FULL_SCALE / max(max(signals["white"], signals["gray"]) * 2.2, 0.2)
-        voxels = np.rint(np.clip(image, 0, 4095)).astype(np.float32).reshape(grid.shape)
-        scan = Scan(f"phantom-{self.seed}", voxels, grid.affine, sequence, slice_axis=2)
-        return scan, (tumor.reshape(grid.shape) > 0.5).astype(np.uint8)
+        voxels = np.rint(np.clip(image, 0, 4095)).astype(np.float32).reshape(shape)
+        affine = grid.affine.copy()
+        affine[:3, 3] += affine[:3, 2] * (only or 0)
+        scan = Scan(f"phantom-{self.seed}", voxels, affine, sequence, slice_axis=2)
+        return scan, (tumor.reshape(shape) > 0.5).astype(np.uint8)
+
+    def tumor_areas(self, grid: Grid, samples: int = 2) -> NDArray[np.int64]:
+        """Return how many pixels of each slice are tumor, without a picture of any.
+
+        Args:
+            grid: Voxel grid of the scan.
+            samples: As for `render`.
+
+        Returns:
+            Shape (n_slices,).
+        """
+        if self.lesion is None:
+            return np.zeros(grid.shape[2], dtype=np.int64)
+        share = np.zeros(int(np.prod(grid.shape)), dtype=np.float32)
+        softness = _softness(grid)
+        for shift in _shifts(samples):
+            points = grid.points(shift)
+            parts = [self._tumor_share(block, softness) for block in _blocks(points)]
+            share += np.concatenate(parts) / samples
+        return np.asarray((share.reshape(grid.shape) > 0.5).sum(axis=(0, 1)))
 
     def _sampled(
         self, points: Float32Array, signals: dict[str, float], softness: float
     ) -> tuple[Float32Array, Float32Array]:
         """Return signal and share of tumor at points, shape (n,) each."""
-        parts = [
-            self._sampled_block(points[:, start : start + BLOCK], signals, softness)
-            for start in range(0, points.shape[1], BLOCK)
-        ]
+        parts = [self._sampled_block(block, signals, softness) for block in _blocks(points)]
         return np.concatenate([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
 
     def _sampled_block(
@@ -172,6 +208,29 @@ class Phantom:
                 tumor += share * (1 - tumor)
         return image, tumor
 
+    def _tumor_share(self, points: Float32Array, softness: float) -> Float32Array:
+        """Return the share of tumor at a few points."""
+        tumor = np.zeros(points.shape[1], dtype=np.float32)
+        if self.lesion is not None:
+            for _, share in self.lesion.shares(points, softness):
+                tumor += share * (1 - tumor)
+        return tumor
+
+
+def _softness(grid: Grid) -> float:
+    """Return half the width over which one tissue goes over into another, mm."""
+    return float(max(0.5 * np.linalg.norm(grid.affine[:3, :2], axis=0).mean(), 0.3))
+
+
+def _shifts(samples: int) -> list[float]:
+    """Return where the points lie that a thick slice is averaged of, as parts of its thickness."""
+    return [(sample + 0.5) / samples - 0.5 for sample in range(samples)]
+
+
+def _blocks(points: Float32Array) -> Iterator[Float32Array]:
+    for start in range(0, points.shape[1], BLOCK):
+        yield points[:, start : start + BLOCK]
+
 
 def _bias_field(rng: np.random.Generator, points: Float32Array) -> Float32Array:
     """Return the receiver coils' smooth sensitivity, about 1, up to some 15 % either way."""
@@ -181,7 +240,7 @@ def _bias_field(rng: np.random.Generator, points: Float32Array) -> Float32Array:
     return np.asarray(np.exp(field), dtype=np.float32)
 
 
-def _with_rician_noise(rng: np.random.Generator, image: Float32Array, sigma: float) -> Float32Array:
+def _with_rician_noise(image: Float32Array, channels: NDArray[np.float64]) -> Float32Array:
     """Return a magnitude image with Gaussian noise in both channels (Gudbjartsson, Patz 1995)."""
-    real, imaginary = rng.normal(0, sigma, (2, image.size)).astype(np.float32)
+    real, imaginary = channels.reshape(2, -1).astype(np.float32)
     return np.asarray(np.hypot(image + real, imaginary), dtype=np.float32)

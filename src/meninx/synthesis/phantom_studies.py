@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +18,55 @@ SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR")
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """One synthetic scan with its truth.
+    """One synthetic scan with its truth, rendered once it is looked at.
 
     Args:
         name: Name of its file or folder.
-        scan: The rendered scan.
-        mask: Segmentation mask in the scan's shape, 1 in the tumor.
+        person: The person in the scanner.
+        sequence: MR sequence.
         lesion: Kind of lesion; None for a tumor-free scan.
         plane: Plane of its slices.
-        seed: Seed of the person.
+        grid: Voxel grid of the scan.
     """
 
     name: str
-    scan: Scan
-    mask: NDArray[np.uint8]
+    person: Phantom
+    sequence: Sequence
     lesion: LesionKind | None
     plane: Plane
-    seed: int
+    grid: Grid
+
+    @property
+    def seed(self) -> int:
+        """Seed of the person."""
+        return self.person.seed
+
+    @property
+    def scan(self) -> Scan:
+        """The rendered scan."""
+        return self._rendered[0]
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """Segmentation mask in the scan's shape, 1 in the tumor."""
+        return self._rendered[1]
+
+    @cached_property
+    def _rendered(self) -> tuple[Scan, NDArray[np.uint8]]:
+        return self.person.render(self.sequence, self.grid)
+
+    def best_slice(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return the slice with most tumor; the middle one where there is no tumor.
+
+        Only this one is rendered: a volume takes tens of times as long.
+
+        Returns:
+            Image and tumor mask, shape (h, w) each, turned for a reader.
+        """
+        areas = self.person.tumor_areas(self.grid)
+        index = int(areas.argmax()) if areas.any() else len(areas) // 2
+        scan, mask = self.person.render(self.sequence, self.grid, only=index)
+        return scan.slice(0).image, scan.view.cut(mask, 0)
 
 
 def make_studies(
@@ -87,7 +120,8 @@ def make_study(
         grid: Voxel grid; a usual clinical grid by default.
 
     Returns:
-        The study, rendered.
+        The study.
     """
-    scan, mask = Phantom(seed, lesion).render(sequence, grid or grid_of(plane))
-    return PhantomStudy(name, scan, mask, lesion, plane, seed)
+    return PhantomStudy(
+        name, Phantom(seed, lesion), sequence, lesion, plane, grid or grid_of(plane)
+    )

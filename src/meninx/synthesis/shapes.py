@@ -4,6 +4,7 @@ Points are arrays of shape (3, n), LPS mm, float32.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,15 @@ def inside(distance: Float32Array, softness: float) -> Float32Array:
     return np.asarray(np.clip(0.5 - distance / (2 * softness), 0, 1))
 
 
+@cache
+def _spectrum(side: int, per_length: int) -> NDArray[np.float64]:
+    """Return what each frequency of white noise is weighed by to be smooth, as `rfftn` has them."""
+    frequency = np.fft.fftfreq(side) * per_length
+    half = np.fft.rfftfreq(side) * per_length
+    squared = frequency[:, None, None] ** 2 + frequency[None, :, None] ** 2 + half[None, None] ** 2
+    return np.asarray(np.exp(-2 * squared))
+
+
 class SmoothNoise:
     """A random field of unit variance, defined at every point; it repeats far away.
 
@@ -76,13 +86,9 @@ class SmoothNoise:
     PER_LENGTH = 4  # lattice points to a correlation length: linear interpolation stays smooth
 
     def __init__(self, rng: np.random.Generator, length: float) -> None:
-        frequency = np.fft.fftfreq(self.SIDE) * self.PER_LENGTH
-        half = np.fft.rfftfreq(self.SIDE) * self.PER_LENGTH
-        squared = (
-            frequency[:, None, None] ** 2 + frequency[None, :, None] ** 2 + half[None, None] ** 2
-        )
         white = np.fft.rfftn(rng.standard_normal((self.SIDE,) * 3))
-        field = np.fft.irfftn(white * np.exp(-2 * squared), s=(self.SIDE,) * 3, axes=(0, 1, 2))
+        white *= _spectrum(self.SIDE, self.PER_LENGTH)
+        field = np.fft.irfftn(white, s=(self.SIDE,) * 3, axes=(0, 1, 2))
         self._field = (field / field.std()).astype(np.float32).ravel()
         self._step = length / self.PER_LENGTH
 

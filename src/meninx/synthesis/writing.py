@@ -72,7 +72,7 @@ def _manifest_row(study: PhantomStudy, picture: Path, mask: Path) -> dict[str, o
         "group": study.name,
         "fold": study.seed % 5 + 1,
         "source": "phantom",
-        "sequence": study.scan.sequence,
+        "sequence": study.sequence,
         "plane": study.plane,
     }
 
@@ -86,7 +86,7 @@ def _write_dicom_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
 
 
 def _write_nifti_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
-    path = output / "studies" / f"{study.name}_{study.scan.sequence}.nii.gz"
+    path = output / "studies" / f"{study.name}_{study.sequence}.nii.gz"
     write_nifti(study.scan.voxels.astype(np.int16), study.scan, path)
     mask = output / "masks" / f"{study.name}.nii.gz"
     write_nifti(study.mask, study.scan, mask)
@@ -95,14 +95,13 @@ def _write_nifti_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
 
 def _write_png_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
     path = output / "studies" / f"{study.name}.png"
-    index = write_picture(study, path)
+    truth = write_picture(study, path)
     mask = output / "masks" / f"{study.name}.png"
-    truth = study.scan.view.cut(study.mask, index)
     Image.fromarray(truth * np.uint8(255)).save(mask)
     return path, mask
 
 
-def write_picture(study: PhantomStudy, path: Path) -> int:
+def write_picture(study: PhantomStudy, path: Path) -> NDArray[np.uint8]:
     """Write the slice with most tumor as a picture; the middle one where there is no tumor.
 
     Args:
@@ -110,15 +109,12 @@ def write_picture(study: PhantomStudy, path: Path) -> int:
         path: PNG file to write.
 
     Returns:
-        Index of the slice.
+        The slice's tumor mask, shape (h, w).
     """
-    axis = study.scan.view.slice_axis
-    areas = study.mask.sum(axis=tuple(other for other in range(3) if other != axis))
-    index = int(areas.argmax()) if areas.any() else len(study.scan) // 2
-    image = study.scan.slice(index).image
+    image, mask = study.best_slice()
     top = float(np.percentile(image, 99.7))
     Image.fromarray(np.clip(image / top * 255, 0, 255).astype(np.uint8)).save(path)
-    return index
+    return mask
 
 
 def write_dicom(scan: Scan, folder: Path, seed: int) -> list[Path]:
