@@ -204,10 +204,14 @@ def _kept(came_from: str) -> str:
 def detector_facts(web: Web) -> dict[str, Any]:
     """Return what the page says of the detector: what it was measured on, and its limits."""
     return {
-        "measured": "volumes of 16 patients of two public collections; intervals are wide",
+        "measured": (
+            "79 people with low-grade gliomas of two hospitals and 44 tumor-free people, by "
+            "networks that had seen nobody of their hospital or source"
+        ),
         "limits": (
-            "Plain T1 is its weak side. Bleeding, infarcts, metastases and white-matter disease "
-            "were not measured. Small lesions, under a centimeter, fall between cells."
+            "Tumors that cover under 1 % of a slice's head are near chance in plain T1. White-matter "
+            "lesions of old people are what is most often taken for a tumor. Bleeding, infarcts, "
+            "metastases, children and heads in sagittal or coronal planes were not measured."
         ),
         "own": web.settings.model is not None,
     }
