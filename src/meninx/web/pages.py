@@ -209,7 +209,7 @@ def detector_facts(web: Web) -> dict[str, Any]:
             "networks that had seen nobody of their hospital or source"
         ),
         "limits": (
-            "Tumors that cover under 1 % of a slice's head are near chance in plain T1. White-matter "
+            "Tumors that cover under 1 % of the head are near chance in plain T1. White-matter "
             "lesions of old people are what is most often taken for a tumor. Bleeding, infarcts, "
             "metastases, children and heads in sagittal or coronal planes were not measured."
         ),
