@@ -448,6 +448,9 @@ def pages() -> dict[Path, str]:
             int8_table(),
             rivals_table(),
         ),
+        ROOT / "docs" / "web.md": (
+            served_table("1,400 DICOM files of one study", "large_study.json"),
+        ),
         ROOT / "docs" / "scale.md": (
             served_table("scoring an archive", "archive.json"),
             projection_table(),
