@@ -14,6 +14,15 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+# What the README shows of the first finding.
+(SHOWN,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+
+
+def rows_of(table):
+    """Return scan and answer of each row: digits may differ between processors."""
+    return [tuple(re.split(r"\s{2,}", line)[:2]) for line in table.splitlines()]
+
+
 def commands(language):
     blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
@@ -37,6 +46,8 @@ def test_every_meninx_command_runs_in_order(tmp_path):
         result = meninx(*shlex.split(line)[1:], cwd=tmp_path)
         # 1 says that a scan was refused; none of these should be.
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+        if line == "meninx predict scans/studies":
+            assert rows_of(SHOWN) == rows_of(result.stdout)[: len(rows_of(SHOWN))]
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

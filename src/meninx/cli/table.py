@@ -29,7 +29,7 @@ def print_table(studies: Iterable[StudyRows]) -> None:
     """
     table = Table(box=None, pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=NAME_WIDTH)
-    for heading in ("answer", "probability", "decision threshold", "slice", "voxel"):
+    for heading in ("answer", "probability", "threshold", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
     answers: list[Findings | StudyFindings] = []
@@ -67,7 +67,7 @@ def _cells(found: Findings) -> list[Text]:
         return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
     hottest = found.hottest
     likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
-    named = [f"most likely type, if a tumor: {likely[0]} ({likely[1]:.0%})"] if likely else []
+    named = [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
     return [
         Text(found.scan),
         *_answer_cells(found, found.decision),
