@@ -13,6 +13,8 @@ import targets
 from meninx.cli.bench import rows_of
 
 ROOT = Path(__file__).parents[1]
+# Convolutions of the network that docs/speed.md shows.
+SHOWN_LAYERS = 12
 EVIDENCE = ROOT / "docs" / "evidence"
 BEGIN, END = "<!-- figures: written by experiments/figures.py -->", "<!-- end of figures -->"
 
@@ -304,16 +306,26 @@ def rivals_table() -> str:
     return as_table([*rows, ["times as fast", f"{stored['times as fast']:.1f}", ""]])
 
 
-def int8_table() -> str:
-    """Return the table of what the int8 file loses against the one that ships."""
-    rows = [["AUROC", "shipped", "int8", "lost"], ["---"] * 4]
-    shipped, small = _read("volumes.json")["table"], _read("int8-volumes.json")["table"]
-    pairs = [(f"{name}, {key}", shipped[name][key][0], small[name][key][0])
-             for name in shipped for key in ("pooled", "within")]  # fmt: skip
-    fold = [_read(name)["figures"]["auroc"]["value"]
-            for name in ("curated.json", "int8-curated.json")]  # fmt: skip
-    pairs.append(("curated, fold 1", *fold))
-    rows += [[name, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}"] for name, a, b in pairs]
+def network_table() -> str:
+    """Return the table of the network alone in each runtime and precision, on one core."""
+    stored = _read("network.json")
+    rows = [["the network alone, one core", "ms", "share of the peak",
+             "change of probability, mean; largest", "AUROC"], ["---"] * 5]  # fmt: skip
+    for name, way in stored["ways"].items():
+        change = f"{way['mean change of probability']:.4f}; {way['largest']:.3f}"
+        share = f"{way['share of the peak']:.0%}"
+        rows.append([name, f"{way['one core, ms']:.1f}", share, change, f"{way['AUROC']:.4f}"])
+    return as_table(rows)
+
+
+def layers_table() -> str:
+    """Return the table of the network's slowest convolutions, in single precision."""
+    layers = _read("network.json")["convolutions, single precision"]
+    rows = [["convolution, single precision", "million MACs", "ms", "share of the peak"],
+            ["---"] * 4]  # fmt: skip
+    for name, layer in sorted(layers.items(), key=lambda one: -one[1]["ms"])[:SHOWN_LAYERS]:
+        figures = (f"{layer['million MACs']:.0f}", f"{layer['ms']:.2f}", f"{layer['share']:.0%}")
+        rows.append([f"`{name}`", *figures])
     return as_table(rows)
 
 
@@ -445,7 +457,8 @@ def pages() -> dict[Path, str]:
             growth_table(),
             served_table("web application", "web.json"),
             served_table("DICOM node", "node.json"),
-            int8_table(),
+            network_table(),
+            layers_table(),
             rivals_table(),
         ),
         ROOT / "docs" / "web.md": (

@@ -49,6 +49,16 @@ def test_openvino_says_what_onnx_runtime_says(series):
         assert one["probability"] == pytest.approx(same["probability"], abs=1e-3)
 
 
+def test_bfloat16_by_name_hardly_moves_an_answer(series):
+    """Largest change on 361 held-out pictures: docs/speed.md."""
+    known, found = (
+        json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
+        for runtime in ("openvino", "openvino-bf16")
+    )
+    assert found["decision"] == known["decision"]
+    assert found["probability"] == pytest.approx(known["probability"], abs=0.01)
+
+
 def test_threads_may_share_it(series):
     (probability,) = map(float, run("-c", SHARED, series).split())
     known = json.loads(run("-m", "meninx", "predict", "--json", series))["probability"]

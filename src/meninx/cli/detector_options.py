@@ -25,8 +25,9 @@ RuntimeOption = Annotated[
     Runtime,
     typer.Option(
         "--runtime",
-        help="Library that computes; openvino needs the extra of that name. ONNX Runtime uses a "
-        "GPU where its installed build supports one. onnxruntime-int8 takes the shipped detector "
-        "in 8-bit integers: faster on processors, with answers that differ a little.",
+        help="Library and precision that compute. ONNX Runtime uses a GPU where its installed "
+        "build supports one. onnxruntime-int8 takes the shipped detector in 8-bit integers: "
+        "fastest, with answers that differ a little. openvino and openvino-bf16 need the extra "
+        "`openvino`; the latter is faster on processors that have bfloat16.",
     ),
 ]

@@ -60,7 +60,9 @@ class Engine:
             raise ModelError(f"{path}: {error}") from error
         self._network: Network = onnx
         if runtime == "openvino":
-            self._network = OpenVinoNetwork(data, threads)
+            self._network = OpenVinoNetwork(data, threads, "f32")
+        elif runtime == "openvino-bf16":
+            self._network = OpenVinoNetwork(data, threads, "bf16")
 
     def run(self, x: FloatBatch) -> Output:
         """Return the network's output for normalized slices.

@@ -28,8 +28,8 @@ def load_detector(
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
             ruled out, 0..1. None to refer nothing and decide by the operating point.
         runtime: Library that computes the network: `onnxruntime`, `onnxruntime-int8` (the shipped
-            detector in 8-bit integers, for processors) or `openvino`. A file that is named is
-            computed as it is stored.
+            detector in 8-bit integers, for processors), `openvino` or `openvino-bf16`. A file that
+            is named is computed as it is stored.
 
     Returns:
         The detector, ready to score, from several threads if need be.
