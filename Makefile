@@ -37,8 +37,11 @@ format: .venv/test.stamp  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/base.stamp  ## Time the command and a series on this machine.
+bench: .venv/test.stamp  ## Time commands, each stage, the network and detect-tumor on this machine.
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m meninx bench
+	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/rivals.py
 
 evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
 	$(BIN)/python experiments/volumes.py --maps evidence --json evidence/volumes.json

@@ -2,10 +2,9 @@
 
 One core, one slice at a time, the ways by turns in one run. The peak is the fastest plain product
 of matrices, of several sizes and libraries; the share of it is what the network reaches. Answers
-are compared on pictures that the detector never learned from.
+are compared on a fold of MANIFEST that the detector never learned from, else on synthetic heads.
 
-Run: python benchmarks/network.py MANIFEST --fold 1 [--json FILE], with nothing else running and
-OMP_NUM_THREADS=1.
+Run: python benchmarks/network.py [MANIFEST --fold 1] [--json FILE], with nothing else running.
 """
 
 import argparse
@@ -28,15 +27,19 @@ from sklearn.metrics import roc_auc_score
 from meninx.assess.speed import machine
 from meninx.data.manifest import read_manifest
 from meninx.detect.calibration import slice_logits
-from meninx.detect.detector import Detector
+from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.loading import shipped_detector
 from meninx.learn.formats import inputs_of
+from meninx.synthesis.phantom_studies import make_studies
 
 ROUNDS, RUNS = 7, 12
 SIDES = (512, 768, 1024)
 FLOPS_A_MAC = 2
 # Pictures that answers are compared on.
 PICTURES = 300
+# Synthetic heads where there is no manifest.
+PHANTOMS = 6
+SHOWN_LAYERS = 12
 Slices = NDArray[np.float32]
 Run = Callable[[Slices], dict[str, NDArray[np.float32]]]
 
@@ -133,18 +136,23 @@ def integer_product(side: int) -> Callable[[], Any]:
     return lambda: session.run(None, {"a": a})
 
 
-def convolutions(path: Path) -> Iterator[tuple[str, float]]:
-    """Yield name and million MACs a slice of each convolution of a network."""
+def convolutions(path: Path) -> Iterator[tuple[str, float, set[str]]]:
+    """Yield weight, million MACs a slice and names in a profile of each convolution."""
     graph = onnx.shape_inference.infer_shapes(_folded(path)).graph
     shapes = {
         value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*graph.value_info, *graph.output)
     }
     weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    activated = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Relu"}
     for node in graph.node:
         if node.op_type == "Conv":
-            height, width = shapes[node.output[0]][-2:]
-            yield node.name, float(np.prod(weights[node.input[1]])) * height * width / 1e6
+            output, weight = node.output[0], node.input[1]
+            height, width = shapes[output][-2:]
+            # ONNX Runtime names what it fuses and lays out anew by the result.
+            names = {node.name, f"{output}_nchwc", f"{activated.get(output)}_nchwc"}
+            name = weight.removeprefix("network.").removesuffix(".weight")
+            yield name, float(np.prod(weights[weight])) * height * width / 1e6, names
 
 
 def _folded(path: Path) -> onnx.ModelProto:
@@ -193,25 +201,40 @@ def answers(detector: Detector, run: Run, x: Slices) -> NDArray[np.float64]:
     return np.array([calibrator.probability(float(logit)) for logit in logits])
 
 
+def compared_slices(
+    detector: Detector, manifest: Path | None, fold: int
+) -> tuple[Slices, NDArray[np.bool_]]:
+    """Return normalized slices, shape (n, 3, h, w), and which of them show a tumor, shape (n,)."""
+    if manifest is None:
+        studies = list(make_studies(PHANTOMS, 0))
+        stacks = [detector.input_stack(one.scan, brain_slices(one.scan))[0] for one in studies]
+        shown = [
+            np.full(len(stack), one.lesion is not None)
+            for one, stack in zip(studies, stacks, strict=True)
+        ]
+        return detector.card.preprocessing.normalize(np.concatenate(stacks)), np.concatenate(shown)
+    pictures = read_manifest(manifest).fold(fold)
+    pictures = pictures[:: max(1, len(pictures) // PICTURES)]
+    return inputs_of(detector, pictures), np.array([picture.tumor for picture in pictures])
+
+
 def main() -> None:
     """Measure, print, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("--fold", type=int, required=True, help="that was never learned from")
+    parser.add_argument("manifest", type=Path, nargs="?")
+    parser.add_argument("--fold", type=int, default=1, help="fold that was never learned from")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     detector = Detector(shipped_detector(), threads=1)
-    pictures = read_manifest(options.manifest).fold(options.fold)
-    pictures = pictures[:: max(1, len(pictures) // PICTURES)]
-    x = inputs_of(detector, pictures)
-    tumor = np.array([picture.tumor for picture in pictures])
+    x, tumor = compared_slices(detector, options.manifest, options.fold)
     every = ways()
     times = fastest_ms({name: (lambda run=run: run(x[:1])) for name, run in every.items()})
     said = {name: answers(detector, run, x) for name, run in every.items()}
     first = next(iter(said.values()))
-    macs = dict(convolutions(shipped_detector()))
     limits = peaks()
-    million = sum(macs.values())
+    layers = list(convolutions(shipped_detector()))
+    million = sum(count for _, count, _ in layers)
+    profiled = layer_ms(shipped_detector(), x[:1])
     figures: dict[str, Any] = {
         "machine": machine(),
         "million MACs a slice": million,
@@ -226,22 +249,36 @@ def main() -> None:
             }
             for name, ms in times.items()
         },
-        "pictures": len(pictures),
+        "pictures": len(x),
         "by operator, ms": {
             name: by_operator(layer_ms(shipped_detector(runtime), x[:1]))
             for name, runtime in (("single", "onnxruntime"), ("8 bits", "onnxruntime-int8"))
         },
         "convolutions, single precision": {
             name: {"million MACs": count, "ms": ms, "share": count / ms / limits[SINGLE]}
-            for (name, count), ms in zip(
-                macs.items(), _convolution_ms(layer_ms(shipped_detector(), x[:1])), strict=True
-            )
+            for name, count, names in layers
+            for ms in [_ms_of(names, profiled)]
         },
     }
-    text = json.dumps(figures, indent=1)
-    print(text)
+    print_table(figures)
     if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def print_table(figures: dict[str, Any]) -> None:
+    """Print a line for each way, and one for each slow convolution."""
+    print(f"{figures['million MACs a slice']:.0f} million MACs a slice; one core does", end=" ")
+    limits = figures["peak of one core, GMACs a second"].items()
+    print(", ".join(f"{limit:.0f} GMACs a second in {name}" for name, limit in limits))
+    for name, way in figures["ways"].items():
+        changed = f"{way['mean change of probability']:.4f}, at most {way['largest']:.4f}"
+        print(
+            f"{name:32}{way['one core, ms']:6.1f} ms{way['share of the peak']:5.0%} of the peak, "
+            f"probability moved by {changed}"
+        )
+    layers = figures["convolutions, single precision"].items()
+    for name, layer in sorted(layers, key=lambda one: -one[1]["ms"])[:SHOWN_LAYERS]:
+        print(f"  {name:32}{layer['ms']:6.2f} ms{layer['share']:5.0%} of the peak")
 
 
 SINGLE = "single precision"
@@ -252,9 +289,10 @@ def _precision(way: str) -> str:
     return way.partition(", ")[2]
 
 
-def _convolution_ms(layers: dict[str, float]) -> list[float]:
-    """Return the time of each convolution, in the order of the network."""
-    return [ms for name, ms in layers.items() if name.split()[0] in ("Conv", "FusedConv")]
+def _ms_of(names: set[str], profiled: dict[str, float]) -> float:
+    """Return the time of the one node that has one of these names, ms."""
+    (ms,) = (ms for node, ms in profiled.items() if node.split()[1] in names)
+    return ms
 
 
 if __name__ == "__main__":
