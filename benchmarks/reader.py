@@ -1,8 +1,8 @@
 """Time what a reader waits for in ten minutes of work, in Chromium without a graphics card.
 
 Sign in, find yesterday's study of one person, look at three sequences at one place, measure, mark,
-give an opinion, open the PDF, go on to the next unread study. Nobody thinks on the way: what is
-printed is the program's share. Run: python -m benchmarks.reader [--json FILE]
+give an opinion, open the PDF, go on to the next unread study. Nobody pauses to think: the
+printed seconds are the program's share. Run: python -m benchmarks.reader [--json FILE]
 """
 
 import argparse
@@ -82,18 +82,18 @@ def steps(page: Any, hospital: Clinic) -> Iterator[str]:
 
 def timed(hospital: Clinic) -> dict[str, float]:
     """Return the seconds of each step."""
-    told: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         began = time.perf_counter()
         for name in steps(page, hospital):
             now = time.perf_counter()
-            told[name] = round(now - began, 2)
+            seconds[name] = round(now - began, 2)
             began = now
-            print(f"{told[name]:7.2f} s  {name}", flush=True)
+            print(f"{seconds[name]:7.2f} s  {name}", flush=True)
         browser.close()
-    return told
+    return seconds
 
 
 def main() -> None:
@@ -102,11 +102,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, clinic(Path(folder)) as hospital:
-        told = timed(hospital)
-    print(f"{sum(told.values()):7.2f} s  all of it")
+        seconds = timed(hospital)
+    print(f"{sum(seconds.values()):7.2f} s  in all")
     if options.json:
-        found = {"machine": machine(), "seconds": told}
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        measured = {"machine": machine(), "seconds": seconds}
+        options.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

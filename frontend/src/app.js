@@ -1,4 +1,4 @@
-// What every page needs: the live worklist (htmx), the theme, uploads that go on after a lost connection.
+// The part of every page: the live worklist (htmx), the theme, uploads that go on after a lost connection.
 import htmx from "htmx.org";
 
 import { localTimes } from "./times.js";
@@ -8,7 +8,7 @@ window.htmx = htmx;
 
 const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
 const CHUNK = 4 * 1024 * 1024;
-// Smaller files travel together: a request each would take longer than their bytes.
+// Smaller files are sent together: a request for each would take longer than its bytes.
 const BATCH_BYTES = 32 * 1024 * 1024;
 const BATCH_FILES = 400;
 const TRIES = 8;
@@ -34,14 +34,14 @@ async function ask(method, address, body, type) {
   for (let attempt = 0; ; attempt += 1) {
     try {
       const headers = { "X-CSRF-Token": csrf(), ...(type ? { "Content-Type": type } : {}) };
-      const answer = await fetch(address, { method, body, headers });
-      const told = await answer.json();
-      if (answer.ok) return told;
-      if (answer.status < 500 && answer.status !== 429) throw Object.assign(new Refused(told.detail), { retried: attempt > 0 });
+      const response = await fetch(address, { method, body, headers });
+      const content = await response.json();
+      if (response.ok) return content;
+      if (response.status < 500 && response.status !== 429) throw Object.assign(new Refused(content.detail), { retried: attempt > 0 });
     } catch (error) {
       if (error instanceof Refused || attempt >= TRIES) throw error;
     }
-    if (attempt >= TRIES) throw new Error("the server does not answer");
+    if (attempt >= TRIES) throw new Error("the server does not answer; try again later");
     await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** Math.min(attempt, 5)));
   }
 }
@@ -61,45 +61,45 @@ function batchesOf(files) {
   return batches;
 }
 
-async function sendWhole(files, address, tell) {
+async function sendWhole(files, address, onBytes) {
   for (const batch of batchesOf(files)) {
     const form = new FormData();
     for (const [name, file] of batch) form.append("files", file, name);
     await ask("POST", `${address}/files`, form);
-    tell(batch.reduce((sum, [, file]) => sum + file.size, 0));
+    onBytes(batch.reduce((sum, [, file]) => sum + file.size, 0));
   }
 }
 
-async function sendInParts([name, file], address, tell) {
+async function sendInParts([name, file], address, onBytes) {
   for (let offset = 0; offset < file.size; ) {
     const part = file.slice(offset, offset + CHUNK);
     const where = `${address}/parts?name=${encodeURIComponent(name)}&offset=${offset}`;
-    const told = await ask("PUT", where, part, "application/octet-stream");
-    tell(told.offset - offset);
-    offset = told.offset;
+    const received = await ask("PUT", where, part, "application/octet-stream");
+    onBytes(received.offset - offset);
+    offset = received.offset;
   }
 }
 
-async function upload(files, { title, project, together }, tell, again = true) {
+async function upload(files, { title, project, together }, onProgress, again = true) {
   const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
   let done = 0;
-  const came = (bytes) => tell((done += bytes) / total);
+  const onBytes = (bytes) => onProgress((done += bytes) / total);
   const { id } = await ask("POST", "/api/v1/uploads", JSON.stringify({ title, project }), "application/json");
   const address = `/api/v1/uploads/${id}`;
   try {
-    await sendWhole(files.filter(([, file]) => file.size <= CHUNK), address, came);
-    for (const one of files.filter(([, file]) => file.size > CHUNK)) await sendInParts(one, address, came);
+    await sendWhole(files.filter(([, file]) => file.size <= CHUNK), address, onBytes);
+    for (const one of files.filter(([, file]) => file.size > CHUNK)) await sendInParts(one, address, onBytes);
     return await ask("POST", `${address}/finish?together=${together}`);
   } catch (error) {
-    // What came so far is of no use to anybody; if even this fails, the server sweeps it away.
+    // Half an upload is of no use; if this request fails too, the server deletes it later.
     fetch(address, { method: "DELETE", headers: { "X-CSRF-Token": csrf() } }).catch(() => {});
-    // An answer was lost before: what is refused now may have been done then, and is found when it comes again.
-    if (error.retried && again) return upload(files, { title, project, together }, tell, false);
+    // A response was lost before: the upload may be stored already, and a second one then finds its studies.
+    if (error.retried && again) return upload(files, { title, project, together }, onProgress, false);
     throw error;
   }
 }
 
-// A dropped folder comes as entries that are read bit by bit.
+// A dropped folder is a tree of entries, which are read some at a time.
 async function entriesOf(entry, into, path = "") {
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
@@ -114,7 +114,7 @@ async function entriesOf(entry, into, path = "") {
   }
 }
 
-function said(studies) {
+function summaryOf(studies) {
   const fresh = studies.filter((study) => study.created).length;
   const old = studies.length - fresh;
   const sent = fresh === 1 ? "Sent; it is being scored." : `Sent: ${fresh} studies, which are being scored.`;
@@ -136,7 +136,7 @@ if (drop) {
       const together = document.getElementById("together").checked;
       const project = document.getElementById("project")?.value ?? "";
       const { studies } = await upload(files, { title, project, together }, (share) => { bar.value = 100 * share; });
-      words.textContent = said(studies);
+      words.textContent = summaryOf(studies);
       await refreshList();
     } catch (error) {
       words.textContent = `Not sent: ${error.message}`;

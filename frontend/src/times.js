@@ -1,4 +1,4 @@
-// Times as the reader's own clock has them; pages come with them in UTC.
+// Times in the reader's own time zone; pages have them in UTC.
 const two = (number) => String(number).padStart(2, "0");
 
 export function localTimes(root) {

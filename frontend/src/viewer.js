@@ -11,8 +11,8 @@ const [SMALLEST, LARGEST] = [0.5, 20];
 const PLACE = "place";
 
 class Viewer {
-  constructor(box, told, panes) {
-    Object.assign(this, { box, told, panes, main: panes[0], tool: null });
+  constructor(box, data, panes) {
+    Object.assign(this, { box, data, panes, main: panes[0], tool: null });
     const { scores, peaks } = this.main.series;
     this.hottest = scores.indexOf(Math.max(...scores));
     this.peak = peaks[this.hottest];
@@ -31,16 +31,16 @@ class Viewer {
     }
   }
 
-  // Two series can be held at one place only where both say where they lie.
+  // Two series can be shown at one place only if both have patient coordinates.
   locked(pane) {
     return pane === this.main || (pane.series.geometry && this.main.series.geometry);
   }
 
   start() {
-    const kept = JSON.parse(sessionStorage.getItem(PLACE));
+    const stored = JSON.parse(sessionStorage.getItem(PLACE));
     sessionStorage.removeItem(PLACE);
     this.camera = { scale: this.main.fit(), center: this.main.center };
-    if (kept && this.main.grid.holds(kept)) this.go(kept);
+    if (stored && this.main.grid.holds(stored)) this.go(stored);
     else if (this.peak) this.toPeak();
     else this.go(this.main.grid.toMM(this.main.series.shape.map((side) => Math.floor(side / 2))));
     this.box.dataset.ready = "1";
@@ -52,18 +52,18 @@ class Viewer {
     this.place = mm;
     for (const pane of this.panes) if (this.locked(pane)) pane.show(mm, this.camera);
     this.marks.follow(mm);
-    this.tell();
+    this.showStatus();
   }
 
-  tell(words) {
+  showStatus(message) {
     const { series, voxel } = this.main;
     const slice = voxel[series.axis];
     const place = series.slices.indexOf(slice);
     const score = place >= 0 ? `, probability ${series.scores[place].toFixed(3)}` : series.slices.length ? ", not scored" : "";
-    const told = `Slice ${slice + 1} of ${series.shape[series.axis]}${score}`;
-    this.where.textContent = words ?? told;
+    const status = `Slice ${slice + 1} of ${series.shape[series.axis]}${score}`;
+    this.where.textContent = message ?? status;
     this.box.dataset.voxel = voxel.join(",");
-    this.strip.mark(slice, told);
+    this.strip.mark(slice, status);
   }
 
   step(by, pane = this.main, axis = pane.series.axis) {
@@ -83,7 +83,7 @@ class Viewer {
     if (this.peak) this.go(this.main.grid.toMM(this.peak));
   }
 
-  // The crosshair by a voxel to a side of the screen.
+  // Move the crosshair by a voxel to a side of the screen.
   nudge(x, y) {
     const { main } = this;
     const axis = main.series.axis;
@@ -112,7 +112,7 @@ class Viewer {
     const scale = Math.min(Math.max(this.camera.scale * factor, SMALLEST * fit), LARGEST * fit);
     const by = scale / this.camera.scale;
     this.fitted = false;
-    // What lies under the pointer stays there.
+    // The place under the pointer stays there.
     this.camera = { scale, center: this.camera.center.map((at, n) => mm[n] + (at - mm[n]) / by) };
     this.look();
   }
@@ -220,13 +220,13 @@ class Viewer {
 }
 
 async function show(box) {
-  const told = JSON.parse(document.getElementById("viewer-data").textContent);
+  const data = JSON.parse(document.getElementById("viewer-data").textContent);
   const elements = box.querySelectorAll(".pane");
   const panes = [];
-  for (const [n, series] of told.panes.entries()) panes.push(await Pane.open(elements[n], series, told.panes[0].plane));
-  const viewer = new Viewer(box, told, panes);
+  for (const [n, series] of data.panes.entries()) panes.push(await Pane.open(elements[n], series, data.panes[0].plane));
+  const viewer = new Viewer(box, data, panes);
   const form = document.getElementById("opinion");
-  if (form) viewer.marks.keepIn(new Draft(told.study, told.panes[0].number, form));
+  if (form) viewer.marks.keepIn(new Draft(data.study, data.panes[0].number, form));
   viewer.start();
 }
 

@@ -1,15 +1,15 @@
-// The worklist keeps itself up to date, and lets several studies be chosen.
+// The worklist: its refreshing, and the choice of several studies.
 import { Idiomorph } from "idiomorph";
 
 import { localTimes } from "./times.js";
 
-// While something waits for its answer, and else; a page that nobody sees asks nothing.
+// Milliseconds between requests while a study waits, and otherwise; none while the page is hidden.
 const [SOON, LATER] = [1000, 5000];
 
 const table = () => document.getElementById("studies");
 const boxes = () => [...table().querySelectorAll("input[name=study]")];
 
-// Rows that are the same stay as they are, with focus, selected text and checked boxes.
+// Replaces changed rows only: the others keep focus, selected text and checked boxes.
 function redraw(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("studies");
   localTimes(fresh);
@@ -29,12 +29,12 @@ let version = null;
 async function refresh() {
   const address = location.href;
   const headers = { "HX-Request": "true", "HX-Current-URL": address, "X-Meninx-Poll": "1", ...(version ? { "If-None-Match": version } : {}) };
-  const answer = await fetch(address, { headers, cache: "no-store" });
-  if (answer.status === 401) location.assign(answer.headers.get("HX-Redirect"));
-  const html = answer.status === 200 ? await answer.text() : null;
-  // Another list was asked for meanwhile.
+  const response = await fetch(address, { headers, cache: "no-store" });
+  if (response.status === 401) location.assign(response.headers.get("HX-Redirect"));
+  const html = response.status === 200 ? await response.text() : null;
+  // Another list was opened meanwhile.
   if (address !== location.href) return;
-  if (html || answer.status === 304) version = answer.headers.get("ETag");
+  if (html || response.status === 304) version = response.headers.get("ETag");
   if (html) redraw(html);
 }
 
@@ -51,10 +51,10 @@ async function keepUp() {
 function countChosen() {
   const chosen = boxes().filter((box) => box.checked).length;
   const words = chosen === 1 ? "1 study is chosen" : `${chosen} studies are chosen`;
-  const told = document.getElementById("chosen");
-  // What is said again in the same words would be read out again.
-  if (told.dataset.count !== String(chosen)) told.textContent = chosen ? words : "No study is chosen";
-  told.dataset.count = chosen;
+  const status = document.getElementById("chosen");
+  // Screen readers would read the same text again if it were set again.
+  if (status.dataset.count !== String(chosen)) status.textContent = chosen ? words : "No study is chosen";
+  status.dataset.count = chosen;
   for (const button of document.querySelectorAll("#bulk button")) button.disabled = !chosen;
   const all = document.getElementById("choose-all");
   if (!all) return;

@@ -178,7 +178,7 @@ def test_volumes_come_with_the_files_of_their_voxels(server, together):
 @pytest.mark.parametrize("together", [False, True])
 def test_volumes_in_two_files_stay_whole_where_names_are_dropped(tmp_path, together):
     voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
-    server = Server(Settings(data=tmp_path / "data", anonymise=True))
+    server = Server(Settings(data=tmp_path / "data", deidentify=True))
     files = {
         f"Doe/{name.replace('x.', 'Jane_T1.')}": data.replace(b"x.raw", b"Jane_T1.raw")
         for name, data in volumes_of_other_formats(voxels).items()
@@ -206,7 +206,7 @@ def test_volumes_in_two_files_stay_whole_where_names_are_dropped(tmp_path, toget
 
 def test_what_is_killed_while_names_are_dropped_begins_again_as_it_was(tmp_path, monkeypatch):
     voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
-    server = Server(Settings(data=tmp_path, anonymise=True))
+    server = Server(Settings(data=tmp_path, deidentify=True))
     made = volumes_of_other_formats(voxels)
     files = {name: made[name] for name in ("b/x.nhdr", "b/My head.raw")}
     browser = server.browser()
@@ -291,7 +291,7 @@ def test_a_series_keeps_its_name_and_the_study_has_one_answer(scored, series):
 
 
 def test_nothing_of_identity_is_kept_where_names_are_dropped(tmp_path, mixed):
-    server = Server(Settings(data=tmp_path, anonymise=True))
+    server = Server(Settings(data=tmp_path, deidentify=True))
     files = mixed | {"disk/Doe_Jane_T2.nii": volume(1)}
     told = server.browser().upload(files, "Doe").json()["studies"]
     assert len(told) == 4

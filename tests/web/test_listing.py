@@ -142,7 +142,7 @@ def test_columns_of_identity_are_those_that_are_kept(listed, tmp_path):
     page = listed.browser().client.get("/").text
     for words in ("Patient", "Patient ID", "Accession", "Study date", "Description", "Opinions"):
         assert f">{words}</a></th>" in page
-    anonymous = Server(Settings(data=tmp_path / "anonymous", anonymise=True))
+    anonymous = Server(Settings(data=tmp_path / "anonymous", deidentify=True))
     with anonymous.web.sessions.begin() as session:
         session.add(Study(title="anonymous study", content_hash="x", state=DONE, priority=1))
     with anonymous.web.sessions.begin() as session:

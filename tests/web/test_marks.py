@@ -17,7 +17,7 @@ SHAPE = VIEWER["shape"]  # 100 x 90 x 24
         ("0,0,0,100,89,23", "outside of the image of 100 x 90 x 24 voxels"),
         ("0,0,0,99,89,24", "outside of the image"),
         ("-1,0,0,99,89,23", "outside of the image"),
-        ("50,40,10,40,50,12", "inside out"),
+        ("50,40,10,40,50,12", "exchange the two"),
         ("5,6,7,5,6", "two corners"),
     ],
 )

@@ -170,7 +170,7 @@ def test_a_provider_that_calls_itself_otherwise_is_not_trusted(there):
     client = there.client()
     answer = client.get("/oidc", follow_redirects=False)
     assert answer.status_code == 400
-    assert "calls itself" in answer.text
+    assert "names the issuer" in answer.text
     Provider.metadata = {}
     go(client)
 

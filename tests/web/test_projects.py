@@ -86,7 +86,7 @@ def test_the_worklist_is_filtered_by_project(uma, server):
     assert uma.client.get(html.unescape(following)).text.count('href="/studies/') == 1
     assert 'name="project"' not in server.browser("rene").client.get("/").text
     table = uma.client.get("/", params={"project": "none"}, headers={"hx-request": "true"}).text
-    assert "No study fits" in table
+    assert "No study matches" in table
 
 
 @pytest.mark.slow

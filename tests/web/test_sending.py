@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from meninx.web.sending import has_tag, takes_gzip
+from meninx.web.sending import accepts_gzip, has_tag
 
 NAMES = ("0.nii", "0-heat.nii")
 
@@ -89,7 +89,7 @@ def test_volumes_that_were_stored_before_any_was_packed_are_sent(scored, browser
     ],
 )  # fmt: skip
 def test_gzip_is_sent_to_those_who_take_it(accepted, expected):
-    assert takes_gzip(accepted) is expected
+    assert accepts_gzip(accepted) is expected
 
 
 @pytest.mark.parametrize(

@@ -162,8 +162,8 @@ def test_the_same_content_is_one_study(server, series):
     assert not list(server.settings.uploads.iterdir())
 
 
-def test_anonymise_drops_the_title_and_nothing_logs_names(tmp_path, series, caplog):
-    server = Server(Settings(data=tmp_path, anonymise=True))
+def test_deidentify_drops_the_title_and_nothing_logs_names(tmp_path, series, caplog):
+    server = Server(Settings(data=tmp_path, deidentify=True))
     told = server.browser().upload(series, "MUSTERMANN^ERIKA").json()
     server.work(told["id"])
     assert told["title"] == "anonymous study"
@@ -222,7 +222,7 @@ def test_the_worklist_searches_filters_and_sorts(server):
     table = client.get("/", params={"decision": "refer"}, headers={"hx-request": "true"}).text
     assert "case 2_%" in table
     assert "<html" not in table
-    assert "No study fits" in client.get("/", params={"search": "zzz"}).text
+    assert "No study matches" in client.get("/", params={"search": "zzz"}).text
 
 
 def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
@@ -277,7 +277,7 @@ def test_what_ends_its_process_again_and_again_is_given_up(server, series):
     server.work(told["id"])
     study = study_in(server, told["id"])
     assert (study.state, study.decision) == (DONE, "failed")
-    assert "ended the reader" in server.browser().client.get(f"/studies/{told['id']}").text
+    assert "ended the scoring process" in server.browser().client.get(f"/studies/{told['id']}").text
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_dates_and_opinions_filter(listed):
     page.get_by_label("Study date to").fill("2026-01-06")
     expect(rows(page)).to_have_count(4)
     page.locator("[name=opinions]").select_option("read")
-    expect(page.locator(".empty")).to_contain_text("No study fits")
+    expect(page.locator(".empty")).to_contain_text("No study matches")
     page.get_by_role("link", name="show all").click()
     expect(rows(page)).to_have_count(50)
     expect(page.get_by_label("Study date from")).to_have_value("")

@@ -9,7 +9,7 @@ export function colorTable() {
   const stops = [STOPS[0], ...STOPS, STOPS.at(-1)];
   return {
     R: stops.map((stop) => stop[0]), G: stops.map((stop) => stop[1]), B: stops.map((stop) => stop[2]),
-    // Nothing is no color; from the next entry on the layer's own opacity counts.
+    // The first entry is transparent; from the next one on the layer's own opacity applies.
     A: stops.map((_, n) => (n ? 255 : 0)), I: [0, ...STOPS.map((_, n) => Math.max(1, Math.round((TOP * n) / (STOPS.length - 1)))), 255],
   };
 }

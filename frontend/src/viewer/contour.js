@@ -3,7 +3,7 @@ export function contourPath(heat, shape, axis, index, level) {
   const steps = [1, shape[0], shape[0] * shape[1]];
   const [a, b] = [0, 1, 2].filter((n) => n !== axis);
   const start = index * steps[axis];
-  // Around the image lies nothing: a region that reaches its edge is closed there.
+  // Zero outside the image: the contour of a region at its edge is closed.
   const at = (p, q) => (p < 0 || q < 0 || p >= shape[a] || q >= shape[b] ? 0 : heat[start + p * steps[a] + q * steps[b]]);
   const parts = [];
   for (let q = -1; q < shape[b]; q += 1) {

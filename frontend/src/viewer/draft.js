@@ -1,12 +1,12 @@
-// A note and a mark outlive an ended session: they stay in this tab until they are stored.
+// A note and a mark that are not stored yet stay in this browser tab, also when the session ends.
 export class Draft {
   constructor(study, scan, form) {
     this.key = `draft:${study}:${scan}`;
     this.note = form.elements.note;
     const address = new URL(location.href);
-    if (address.searchParams.has("said")) {
+    if (address.searchParams.has("stored")) {
       sessionStorage.removeItem(this.key);
-      address.searchParams.delete("said");
+      address.searchParams.delete("stored");
       history.replaceState(null, "", address);
     }
     const { note = "", mark = null } = JSON.parse(sessionStorage.getItem(this.key) ?? "{}");

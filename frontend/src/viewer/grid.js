@@ -1,4 +1,4 @@
-// Voxels and the patient: where a series' voxels lie, in mm of patient coordinates (NIfTI's: right, front, head).
+// A series' voxel grid in patient coordinates, mm (NIfTI's axes: right, front, head).
 export class Grid {
   constructor(affine, shape) {
     this.rows = affine.slice(0, 3);
@@ -13,11 +13,11 @@ export class Grid {
 
   toVoxel(mm) {
     const away = this.rows.map((row, n) => mm[n] - row[3]);
-    // Columns of a rectangular grid are at right angles: a projection inverts them.
+    // The columns are at right angles, so that a projection inverts the matrix.
     return this.columns.map((column, n) => column.reduce((sum, part, m) => sum + part * away[m], 0) / this.spacing[n] ** 2);
   }
 
-  // The voxel that a place lies in; for a place outside the nearest one.
+  // Voxel that a place lies in; for a place outside, the nearest one.
   nearest(mm) {
     return this.toVoxel(mm).map((at, n) => this.clamp(Math.round(at), n));
   }

@@ -1,4 +1,4 @@
-// The keys of the viewer: what each does, and the list of all of them.
+// The keys of the viewer, and the dialog that lists them.
 export function followKeys(viewer, dialog) {
   const list = keysOf(viewer);
   const by = new Map(list.flatMap(({ keys, run }) => keys.map((key) => [key, run])));
@@ -15,7 +15,7 @@ export function followKeys(viewer, dialog) {
     if (event.target.closest("input") && event.key.length > 1) return;
     const key = event.shiftKey && event.key.startsWith("Arrow") ? `Shift+${event.key}` : event.key;
     const run = by.get(key);
-    // A button that has the focus is pressed by Enter, unless a corner is being set.
+    // Enter presses a button that has the focus, unless a corner is being set.
     if (!run || (key === "Enter" && (!viewer.tool || event.target.closest("button, a")))) return;
     event.preventDefault();
     event.stopPropagation();
@@ -27,7 +27,7 @@ export function keysOf(viewer) {
   const key = (keys, shown, words, run) => ({ keys, shown, words, run });
   return [
     key(["ArrowUp", "ArrowRight"], "↑ →", "next slice", () => viewer.step(1)),
-    key(["ArrowDown", "ArrowLeft"], "↓ ←", "slice before", () => viewer.step(-1)),
+    key(["ArrowDown", "ArrowLeft"], "↓ ←", "previous slice", () => viewer.step(-1)),
     key(["PageUp"], "PageUp", "ten slices on", () => viewer.step(10)),
     key(["PageDown"], "PageDown", "ten slices back", () => viewer.step(-10)),
     key(["Home"], "Home", "first slice", () => viewer.step(-Infinity)),
@@ -42,7 +42,7 @@ export function keysOf(viewer) {
     key(["i"], "i k j l", "move the image up, down, left, right", () => viewer.panBy(0, -40)),
     ...[["k", 0, 40], ["j", -40, 0], ["l", 40, 0]].map(([name, x, y]) => (
       { keys: [name], shown: "", words: "", run: () => viewer.panBy(x, y) })),
-    key(["0"], "0", "all as it was: zoom, place of the image, window", () => viewer.reset()),
+    key(["0"], "0", "reset zoom, position and window", () => viewer.reset()),
     key(["m"], "m", "three planes, or one", () => viewer.press("planes")),
     key(["x"], "x", "hide or show the crosshair", () => viewer.press("crosshair")),
     key(["h"], "h", "hide or show the heat map", () => viewer.press("heat")),
@@ -51,9 +51,9 @@ export function keysOf(viewer) {
     key(["r"], "r", "ruler", () => viewer.press("ruler")),
     key(["b"], "b", "mark a box", () => viewer.press("mark")),
     key(["Enter"], "Enter", "with ruler or box: a corner at the crosshair", () => viewer.cornerHere()),
-    key(["Escape"], "Esc", "drop the mark, put the tool away", () => viewer.dropTool()),
+    key(["Escape"], "Esc", "drop the mark, leave the tool", () => viewer.dropTool()),
     key(["."], ".", "next study of the worklist", () => viewer.toStudy("next")),
-    key([","], ",", "study before", () => viewer.toStudy("prev")),
+    key([","], ",", "previous study of the worklist", () => viewer.toStudy("prev")),
     key(["?"], "?", "these keys", () => viewer.showKeys()),
   ];
 }

@@ -1,4 +1,4 @@
-// Boxes and lengths that a reader draws, and jumps to what is stored.
+// Boxes and lengths that a reader draws, and jumps to stored ones.
 import { Measurements } from "./measurements.js";
 
 export class Marks {
@@ -18,7 +18,7 @@ export class Marks {
     return this.viewer.main.series.marks;
   }
 
-  // A mark of before belongs to the note that was being written.
+  // A draft's mark belongs to the note that was being written.
   keepIn(draft) {
     this.draft = draft;
     if (draft.mark) this.hold({ kind: "box", ...draft.mark });
@@ -42,14 +42,14 @@ export class Marks {
 
   begin(pane, mm) {
     const { main, tool } = this.viewer;
-    // What is said is said of the first series; lengths may be taken in all of this study.
+    // Opinions are on the first series; lengths may be measured in all series of this study.
     if (!mm || pane.series.study !== main.series.study || (tool === "mark" && pane !== main)) return;
     const start = this.voxelOf(pane, mm);
     this.drawing = { pane, start, mark: null };
     this.move(pane, mm);
   }
 
-  // Boxes are whole voxels; ends of a length lie where they are put, within the image.
+  // Boxes are whole voxels; ends of a length may lie between voxel centers, inside the image.
   voxelOf(pane, mm) {
     const voxel = pane.grid.toVoxel(mm).map((at, n) => pane.grid.clamp(at, n));
     return this.viewer.tool === "mark" ? voxel.map(Math.round) : voxel.map((at) => Math.round(at * 10) / 10);
@@ -106,7 +106,7 @@ export class Marks {
     this.lay(this.viewer.main, mark);
     this.waiting(true);
     this.draft?.keep({ from: mark.from, to: mark.to });
-    if (this.viewer.place) this.viewer.tell("Marked; it is stored with what you say of the series");
+    if (this.viewer.place) this.viewer.showStatus("Marked; the box is stored with your opinion");
   }
 
   drop() {
@@ -127,7 +127,7 @@ export class Marks {
     if (words) words.hidden = !on;
   }
 
-  // With keys alone: one corner, crosshair to the other, the second corner.
+  // By keyboard: set one corner, move the crosshair, set the other corner.
   cornerHere() {
     const { main, place } = this.viewer;
     if (this.byKeys) {

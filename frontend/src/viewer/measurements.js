@@ -1,51 +1,51 @@
-// What is measured stays with the study: stored at once, listed with who made it, deleted by them.
+// Measurements of a study: stored at once, listed with their authors, who alone can delete them.
 const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
 
 export class Measurements {
   constructor(viewer, show) {
     Object.assign(this, { viewer, show, list: document.querySelector("#measured ul") });
-    this.address = `/api/v1/studies/${viewer.told.study}/measurements`;
-    this.tell();
+    this.address = `/api/v1/studies/${viewer.data.study}/measurements`;
+    this.showList();
   }
 
-  // The panes of this study with all that was measured in them; boxes of opinions are not.
+  // All measurements in this study, each with its pane; without the boxes of opinions.
   get all() {
-    return this.viewer.panes.filter((pane) => pane.series.study === this.viewer.told.study)
+    return this.viewer.panes.filter((pane) => pane.series.study === this.viewer.data.study)
       .flatMap((pane) => pane.series.marks.filter((mark) => mark.user).map((mark) => ({ pane, mark })));
   }
 
   async store(pane, { kind, from, to }) {
     const body = JSON.stringify({ scan: pane.series.number, kind, from, to });
-    const answer = await this.ask("POST", this.address, body);
-    if (!answer) return;
-    const mark = await answer.json();
+    const response = await this.ask("POST", this.address, body);
+    if (!response) return;
+    const mark = await response.json();
     pane.series.marks.push(mark);
     pane.overlay.draw();
-    this.viewer.tell(`Measured and stored: ${mark.words}`);
-    this.tell();
+    this.viewer.showStatus(`Measured and stored: ${mark.words}`);
+    this.showList();
   }
 
   async remove(pane, mark) {
     if (!(await this.ask("DELETE", `${this.address}/${mark.id}`))) return;
     pane.series.marks = pane.series.marks.filter((one) => one !== mark);
     pane.overlay.draw();
-    this.tell();
+    this.showList();
   }
 
   async ask(method, address, body) {
     try {
       const headers = { "X-CSRF-Token": csrf(), ...(body ? { "Content-Type": "application/json" } : {}) };
-      const answer = await fetch(address, { method, body, headers });
-      if (answer.ok) return answer;
-      const { detail } = await answer.json();
-      this.viewer.tell(`Not stored: ${detail}`);
+      const response = await fetch(address, { method, body, headers });
+      if (response.ok) return response;
+      const { detail } = await response.json();
+      this.viewer.showStatus(`Not stored: ${detail}`);
     } catch {
-      this.viewer.tell("Not stored: the server does not answer; measure again once it does");
+      this.viewer.showStatus("Not stored: the server does not answer; try again later");
     }
     return null;
   }
 
-  tell() {
+  showList() {
     const button = (words, label, run) => {
       const made = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: words });
       made.setAttribute("aria-label", label);

@@ -1,10 +1,10 @@
-// What lies over a series' slices: crosshair, contour, marks, and words in the corners.
+// The overlay of a series' slices: crosshair, contour, marks, and text in the corners.
 import { contourPath } from "./contour.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const GAP = 12;
 
-function drawn(name, attributes, into) {
+function svgElement(name, attributes, into) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   into.append(element);
@@ -38,11 +38,11 @@ export class Overlay {
 
   tileGroup({ leftTopWidthHeight }) {
     const [x, y, width, height] = leftTopWidthHeight.map((at) => at / this.pane.ratio);
-    const group = drawn("svg", { x, y, width, height, viewBox: `${x} ${y} ${width} ${height}` }, this.svg);
+    const group = svgElement("svg", { x, y, width, height, viewBox: `${x} ${y} ${width} ${height}` }, this.svg);
     return group;
   }
 
-  // From voxels of a slice, along its two axes, to the canvas.
+  // Matrix from voxels of a slice, along its two axes, to the canvas.
   matrix(tile, axis) {
     const { grid, voxel } = this.pane;
     const [a, b] = [0, 1, 2].filter((n) => n !== axis);
@@ -64,7 +64,7 @@ export class Overlay {
       this.paths.set(key, contourPath(pane.nv.volumes[1].img, pane.series.shape, axis, index, pane.heat.level));
     }
     const transform = `matrix(${this.matrix(tile, axis).join(" ")})`;
-    for (const kind of ["rim", "line"]) drawn("path", { d: this.paths.get(key), transform, class: `contour ${kind}` }, into);
+    for (const kind of ["rim", "line"]) svgElement("path", { d: this.paths.get(key), transform, class: `contour ${kind}` }, into);
   }
 
   drawMark(mark, tile, axis, into) {
@@ -76,13 +76,13 @@ export class Overlay {
     const [m11, m12, m21, m22, x, y] = this.matrix(tile, axis);
     const at = (p, q) => [m11 * p + m21 * q + x, m12 * p + m22 * q + y];
     const [from, to] = [at(mark.from[a] - half, mark.from[b] - half), at(mark.to[a] + half, mark.to[b] + half)];
-    const group = drawn("g", { class: `mark ${mark.kind}${mark === this.pending ? " pending" : ""}`, "data-mark": mark.id ?? "" }, into);
+    const group = svgElement("g", { class: `mark ${mark.kind}${mark === this.pending ? " pending" : ""}`, "data-mark": mark.id ?? "" }, into);
     const corners = mark.kind === "box"
       ? [from, at(mark.to[a] + half, mark.from[b] - half), to, at(mark.from[a] - half, mark.to[b] + half), from] : [from, to];
     const points = corners.map((point) => point.map((part) => part.toFixed(1)).join(",")).join(" ");
-    for (const kind of ["rim", "line"]) drawn("polyline", { points, class: kind }, group);
+    for (const kind of ["rim", "line"]) svgElement("polyline", { points, class: kind }, group);
     const right = from[0] > to[0] ? from : to;
-    drawn("text", { x: right[0] + 6, y: right[1] + 4 }, group).textContent = mark.words ?? "";
+    svgElement("text", { x: right[0] + 6, y: right[1] + 4 }, group).textContent = mark.words ?? "";
   }
 
   drawCrosshair(tile, into) {
@@ -91,7 +91,7 @@ export class Overlay {
     const [x, y] = pane.toScreen(pane.grid.toMM(voxel), tile);
     const [left, top, width, height] = tile.leftTopWidthHeight.map((at) => at / pane.ratio);
     const d = `M${left} ${y}H${x - GAP}M${x + GAP} ${y}H${left + width}M${x} ${top}V${y - GAP}M${x} ${y + GAP}V${top + height}`;
-    drawn("path", { d, class: "crosshair" }, into);
+    svgElement("path", { d, class: "crosshair" }, into);
   }
 
   write() {
@@ -100,8 +100,8 @@ export class Overlay {
     const volume = pane.nv.volumes[0];
     const slice = pane.voxel[series.axis] + 1;
     const count = series.shape[series.axis];
-    const beyond = pane.grid.holds(pane.place) ? "" : ", the place lies outside of this series";
-    // Across its own slices a series has no slice number: what is seen is put together from all.
+    const beyond = pane.grid.holds(pane.place) ? "" : ", the place lies outside this series";
+    // In another plane than its own a series has no slice number: the image is interpolated from all slices.
     const plane = pane.reformatted && !pane.three ? `${pane.reformatted}, put together from ${count} slices` : `Slice ${slice} of ${count}`;
     corners.slice.textContent = `${plane}${beyond}`;
     corners.window.textContent = `Window ${number(volume.cal_max - volume.cal_min)}, level ${number((volume.cal_max + volume.cal_min) / 2)}`;

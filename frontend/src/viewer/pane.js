@@ -1,4 +1,4 @@
-// One series on a canvas: its slices at a place in the patient, with what is drawn over them.
+// One series on a canvas: its slices at a place in the patient, with their overlay.
 import { Niivue, SLICE_TYPE } from "@niivue/niivue";
 
 import { FULL, SCALE, colorTable } from "./colors.js";
@@ -6,16 +6,16 @@ import { Grid } from "./grid.js";
 import { Overlay } from "./overlay.js";
 
 const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
-// NiiVue's colorings: from zero on, nothing below the lower limit. Its name there says the opposite.
+// NiiVue's colormap type with colors from zero on and nothing below the lower limit, contrary to its name there.
 const FROM_ZERO = 2;
 
 async function niivue(canvas, geometry) {
   const nv = new Niivue({
-    // Radiologists look at a patient's feet: right is on the left. NiiVue's default is the other way.
+    // The radiological convention: the patient's right is on the left. NiiVue's default is the other way.
     isRadiologicalConvention: true,
     sagittalNoseLeft: true,
     isOrientationTextVisible: geometry,
-    // One letter for one meaning; without this only two sides are named.
+    // Letters on all four sides; NiiVue's default names two.
     showAllOrientationMarkers: true,
     isSliceMM: true,
     fontColor: [1, 1, 1, 1],
@@ -23,7 +23,7 @@ async function niivue(canvas, geometry) {
     crosshairWidth: 0,
     show3Dcrosshair: false,
     multiplanarShowRender: 0,
-    // Letters of two planes that stand beside each other would read as one word.
+    // Otherwise letters of neighboring planes would look like one word.
     multiplanarPadPixels: 16,
     isResizeCanvas: true,
     loadingText: "",
@@ -48,7 +48,7 @@ export class Pane {
 
   constructor(element, series, nv, plane) {
     Object.assign(this, { element, series, nv, sliceType: PLANES[plane] ?? SLICE_TYPE.AXIAL });
-    // The plane that a series is shown in where it is not its own; slices are those of the first series.
+    // The plane that a series is shown in, if not its own: all panes show the first series' plane.
     this.reformatted = series.plane && plane && series.plane !== plane ? plane : null;
     this.canvas = element.querySelector("canvas");
     this.grid = new Grid(nv.volumes[0].hdr.affine, series.shape);
@@ -61,7 +61,7 @@ export class Pane {
     this.heat = { level: 20, opacity: 0.5, contour: false, shown: true };
     this.place = this.center;
     const draw = nv.drawScene.bind(nv);
-    // Whatever makes NiiVue draw, a new size of the window too, what lies over it follows.
+    // The overlay is drawn again whenever NiiVue draws, also when the window's size changes.
     nv.drawScene = () => { draw(); this.overlay?.draw(); };
     this.setPlanes(false);
     this.overlay = new Overlay(this);
@@ -89,7 +89,7 @@ export class Pane {
     this.look(camera ?? this.camera);
   }
 
-  // Show a place of the patient in the middle, at so many pixels a mm; the whole slice without one.
+  // Show a place of the patient in the middle, at a scale in pixels a mm; the whole slice without one.
   look(camera) {
     this.camera = camera;
     const center = camera.center ?? this.center;
@@ -119,7 +119,7 @@ export class Pane {
     return this.nv.screenSlices.findIndex(inside);
   }
 
-  // Where a point of the canvas lies in the patient, mm; of a tile if the point has left it.
+  // Patient coordinates of a point of the canvas, mm; in a given tile also if the point lies outside it.
   mmAt(x, y, tile = this.tileAt(x, y)) {
     if (tile < 0) return null;
     const { leftTopWidthHeight: [left, top, width, height], leftTopMM, fovMM, axCorSag, AxyzMxy: v } = this.nv.screenSlices[tile];
@@ -130,7 +130,7 @@ export class Pane {
     return [[u, w, depth], [u, depth, w], [depth, u, w]][axCorSag];
   }
 
-  // Where a place of the patient lies on the canvas.
+  // Canvas coordinates of a place of the patient.
   toScreen(mm, { leftTopWidthHeight: [left, top, width, height], leftTopMM, fovMM, axCorSag }) {
     const [u, w] = [[mm[0], mm[1]], [mm[0], mm[2]], [mm[1], mm[2]]][axCorSag];
     const x = left + ((u - leftTopMM[0]) / fovMM[0]) * width;
@@ -142,7 +142,7 @@ export class Pane {
     const volume = this.nv.volumes[0];
     [volume.cal_min, volume.cal_max] = [min, Math.max(max, min + 1e-6)];
     if (this.waiting) return;
-    // Moving a mouse asks more often than a screen can show.
+    // A mouse moves more often than a screen is redrawn.
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
       this.nv.refreshLayers(volume, 0);

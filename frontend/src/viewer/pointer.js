@@ -1,6 +1,6 @@
-// What mouse, pen and fingers do over the panes.
-const CLICK = 4; // pixels that a hand trembles
-const SWIPE = 14; // pixels of a finger to a slice
+// Mouse, pen and touch over the panes.
+const CLICK = 4; // pixels that a pointer may move in a click
+const SWIPE = 14; // pixels that a finger moves for a slice
 
 export function followPointer(pane, viewer) {
   const { svg } = pane.overlay;

@@ -1,4 +1,4 @@
-// The score of every slice as a strip of bars; a click goes to the slice.
+// The scores of all slices as a strip of bars; a click shows the slice.
 export class Strip {
   constructor(element, { slices, scores }, hottest, go) {
     this.element = element;

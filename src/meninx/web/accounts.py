@@ -1,4 +1,4 @@
-"""Know who asks: passwords, sessions, keys for programs, roles."""
+"""Authenticate: passwords, sessions, keys for programs, roles."""
 
 import hashlib
 import hmac
@@ -28,26 +28,26 @@ SCOPES = {UPLOAD: (UPLOAD,), READ: (READ,), NODE: (UPLOAD, READ)}
 LONGEST_KEY_DAYS = 366
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 SHORTEST_PASSWORD = 10
-# argon2 takes 64 MB and a core for each password: so many at a time, the others wait.
+# argon2 takes 64 MB and a core a password: two are checked at a time, others wait.
 CHECKS = threading.BoundedSemaphore(2)
 PASSWORDS = PasswordHash((Argon2Hasher(),))
-# Checked where no such account is, so that the answer takes as long.
+# Checked where there is no such account, so that the answer takes as long.
 NOBODY = PASSWORDS.hash(secrets.token_urlsafe())
-# A session's last use is written down no more often.
+# A session's last use is stored no more often.
 SEEN_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Say who asks.
+    """A person or a program that sends a request.
 
     Args:
-        id: Of the account.
-        name: Of the account.
+        id: Account number.
+        name: Account name.
         role: `reader` or `administrator`.
-        csrf: What forms of this session must bring along; empty for a key.
+        csrf: Token that forms of this session have to send; empty for a key.
         must_change: Whether the password is a first one and must be changed.
-        rights: What a key may do; None for a person, who is signed in.
+        rights: Rights of a key, `upload` or `read`; None for a person, who is signed in.
     """
 
     id: int
@@ -75,12 +75,12 @@ def add_user(
     """Add an account.
 
     Args:
-        session: Of the database.
-        name: Letters, digits and `._@-`.
-        password: At least ten characters.
+        session: Database session.
+        name: Account name of letters, digits and `._@-`, at most 100.
+        password: First password, at least ten characters.
         role: One of `ROLES`.
-        must_change: Whether it is only good for setting another one.
-        projects: Whose studies it sees; an administrator sees all.
+        must_change: Whether the password is only good for setting another one.
+        projects: Numbers of the projects whose studies the account sees; an administrator sees all.
 
     Returns:
         The account.
@@ -105,20 +105,20 @@ def add_user(
 
 
 def set_projects(session: Session, user: User, projects: Iterable[int]) -> None:
-    """Say whose studies an account sees.
+    """Set the projects whose studies an account sees.
 
     Args:
-        session: Of the database.
-        user: Whose account.
-        projects: All of its projects from now on.
+        session: Database session.
+        user: Account to change.
+        projects: Numbers of all of its projects from now on.
 
     Raises:
-        OptionError: If one of them is none.
+        OptionError: If there is no project of one of the numbers.
     """
     wanted = set(projects)
     known = set(session.scalars(select(Project.id).where(Project.id.in_(wanted))))
     if known != wanted:
-        raise OptionError("no such project; load the page again")
+        raise OptionError("no such project; reload the page and choose again")
     session.execute(delete(Member).where(Member.user_id == user.id))
     session.add_all(Member(user_id=user.id, project_id=one) for one in sorted(wanted))
     session.flush()
@@ -136,13 +136,13 @@ def set_password(session: Session, user: User, password: str, *, must_change: bo
     """Change a password, end all of the account's sessions, and unlock it.
 
     Args:
-        session: Of the database.
-        user: Whose.
-        password: At least ten characters.
+        session: Database session.
+        user: Account to change.
+        password: New password, at least ten characters.
         must_change: Whether it is only good for setting another one.
 
     Raises:
-        OptionError: If it is shorter.
+        OptionError: If the password is too short.
     """
     user.password = PASSWORDS.hash(_checked(password))
     user.must_change = must_change
@@ -154,10 +154,10 @@ def change_password(session: Session, user: User, old: str, new: str) -> None:
     """Change a password for somebody who knows it.
 
     Args:
-        session: Of the database.
-        user: Whose.
-        old: The password until now.
-        new: At least ten characters.
+        session: Database session.
+        user: Account to change.
+        old: Password until now.
+        new: New password, at least ten characters.
 
     Raises:
         OptionError: If the old one is wrong, or the new one too short.
@@ -173,8 +173,8 @@ def reset_password(session: Session, name: str, *, administrator: bool = False) 
     """Give an account a first password, open it, and make it an administrator's if asked to.
 
     Args:
-        session: Of the database.
-        name: Of the account.
+        session: Database session.
+        name: Account name.
         administrator: Whether it is to be an administrator from now on.
 
     Returns:
@@ -205,7 +205,7 @@ def first_administrator(session: Session) -> str | None:
     """Make an administrator where there is no account yet.
 
     Args:
-        session: Of the database.
+        session: Database session.
 
     Returns:
         The password that is good for setting another one; None where accounts exist.
@@ -218,9 +218,9 @@ def first_administrator(session: Session) -> str | None:
 
 
 def device_mark(user: User, key: bytes) -> str:
-    """Return what a browser keeps that has signed in as somebody, until the password changes."""
-    told = f"device\0{user.id}\0{user.password}"
-    return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()
+    """Return the mark of a browser that has signed in as a user; it ends with the password."""
+    identity = f"device\0{user.id}\0{user.password}"
+    return hmac.new(key, identity.encode(), hashlib.sha256).hexdigest()
 
 
 def sign_in(
@@ -229,19 +229,20 @@ def sign_in(
     """Check a password and open a session.
 
     Args:
-        session: Of the database.
-        name: As typed.
-        password: As typed.
-        settings: Say when an account is locked.
+        session: Database session.
+        name: Account name, as typed.
+        password: Password, as typed.
+        settings: Settings of the server: wrong passwords that lock an account, and for how long.
         key: Secret of this server that marks browsers.
         device: Mark that the browser brings along. One that has signed in as this account before
             is not locked out by what others try from elsewhere.
 
     Returns:
-        The cookie's secret, who it is, and the mark for the browser to keep.
+        The cookie's secret, the reader, and the mark for the browser to store.
 
     Raises:
-        OptionError: If name or password is wrong, or the account is locked; it does not say which.
+        OptionError: If name or password is wrong, or the account is locked; the message does not
+            say which.
     """
     user = session.scalar(select(User).where(User.name == name).with_for_update())
     with CHECKS:
@@ -262,7 +263,7 @@ def sign_in(
 
 
 def open_session(session: Session, user: User) -> tuple[str, Reader]:
-    """Open a session for an account; return the cookie's secret, and who it is."""
+    """Open a session for an account; return the cookie's secret and the reader."""
     secret = secrets.token_urlsafe(32)
     one = SignIn(user_id=user.id, digest=digest_of(secret), csrf=secrets.token_urlsafe(24))
     session.add(one)
@@ -274,13 +275,14 @@ def open_session(session: Session, user: User) -> tuple[str, Reader]:
 def reader_of_cookie(
     session: Session, secret: str, settings: Settings, *, clicked: bool = True
 ) -> Reader | None:
-    """Return who a session's secret belongs to; None where it is unknown or too old.
+    """Return the reader of a session; None where the secret is unknown or the session too old.
 
     Args:
         session: Database session.
         secret: Secret of the cookie.
         settings: Settings of the server.
-        clicked: Whether a person asked, which keeps the session open, not a page by itself.
+        clicked: Whether a person sent the request, which keeps the session open, not a page by
+            itself.
 
     Returns:
         The reader, or None.
@@ -305,20 +307,20 @@ def sign_out(session: Session, secret: str) -> None:
 
 
 def add_token(session: Session, reader: Reader, name: str, scope: str, days: int) -> str:
-    """Make a key for programs; it is told this once.
+    """Make a key for programs; it is shown this once.
 
     Args:
-        session: Of the database.
-        reader: Whose.
-        name: What it is for.
+        session: Database session.
+        reader: Owner of the key.
+        name: Purpose of the key, in a few words.
         scope: One of `SCOPES`.
-        days: After which it ends.
+        days: Lifetime, in days, 1 to 366.
 
     Returns:
         The key.
 
     Raises:
-        OptionError: If the scope is none, or the days are out of range.
+        OptionError: If there is no such scope, or the days are out of range.
     """
     if scope not in SCOPES:
         raise OptionError(f"scope {scope!r}: expected one of {', '.join(SCOPES)}")
@@ -334,7 +336,7 @@ def add_token(session: Session, reader: Reader, name: str, scope: str, days: int
 
 
 def reader_of_token(session: Session, secret: str) -> Reader | None:
-    """Return who a key belongs to; None where it is unknown, at its end or revoked."""
+    """Return the owner of a key; None where the key is unknown, expired or revoked."""
     found = session.execute(
         select(User, Token.scope).join(Token)
         .where(Token.digest == digest_of(secret), User.active, Token.ends > now())
@@ -342,10 +344,10 @@ def reader_of_token(session: Session, secret: str) -> Reader | None:
     if found is None:
         return None
     user, scope = found
-    # Whatever its account may do: a key never administers.
+    # A key never administers, whatever its account may do.
     return Reader(user.id, user.name, READER, rights=SCOPES[scope])
 
 
 def same(first: str, second: str) -> bool:
-    """Return whether two secrets are equal, in a time that does not tell where they differ."""
+    """Return whether two secrets are equal, in a time that does not show where they differ."""
     return bool(first) and hmac.compare_digest(first.encode(), second.encode())

@@ -1,4 +1,4 @@
-"""Answer programs: /api/v1."""
+"""The API for programs: /api/v1."""
 
 import os
 from collections.abc import AsyncIterator
@@ -44,15 +44,16 @@ from meninx.web.studies import (
 )
 from meninx.web.worklist import Wanted, list_studies
 
-# A part of a file that is sent at a time.
+# Bytes of a part of a file that is sent at a time.
 LARGEST_CHUNK = 16 * 1024**2
-# Whole files that are sent at a time; a form says how many bytes it has before any is read.
+# Bytes and number of whole files that are sent at a time; a form's Content-Length is checked
+# before anything of it is read.
 LARGEST_BATCH, MAX_FILES = 64 * 1024**2, 1000
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": words, "content": {"application/json": {}}}
     for code, words in {
-        400: "not possible so", 401: "sign in", 403: "not allowed", 404: "no such thing",
-        410: "erased", 411: "no length", 413: "too large", 429: "too many wrong keys",
+        400: "the request can't be met", 401: "not signed in", 403: "not allowed", 404: "not found",
+        410: "erased", 411: "no Content-Length", 413: "too large", 429: "too many wrong keys",
     }.items()
 }  # fmt: skip
 
@@ -63,7 +64,7 @@ Name = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME)]
 
 
 class Started(BaseModel):
-    """Say what an upload is known by."""
+    """The id of an upload."""
 
     id: str
 
@@ -76,19 +77,19 @@ class Begin(BaseModel):
 
 
 class Received(BaseModel):
-    """Say where the next part of a file begins."""
+    """Offset of the next part of a file, in bytes."""
 
     offset: int
 
 
 class Batch(BaseModel):
-    """Number of files that came."""
+    """Number of files that were received."""
 
     files: int
 
 
 class StudyResponse(BaseModel):
-    """Say of a study what the worklist shows."""
+    """A study as the worklist shows it."""
 
     id: str
     project: str
@@ -109,7 +110,7 @@ class StudyResponse(BaseModel):
     study_uid: str
     series: list[dict[str, Any]]
     answer: dict[str, Any] | None
-    # Who gave an opinion on it; in a list alone.
+    # Names of those who gave an opinion on it; only in a list.
     readers: list[str] | None = None
 
 
@@ -120,14 +121,14 @@ class Finished(StudyResponse):
 
 
 class Page(BaseModel):
-    """Hold one page of studies."""
+    """One page of studies, and the number of studies on all pages."""
 
     count: int
     studies: list[StudyResponse]
 
 
-class Said(BaseModel):
-    """Hold what a reader says of a finding."""
+class NewOpinion(BaseModel):
+    """An opinion on a finding, to be stored."""
 
     verdict: Verdict
     note: str = Field(default="", max_length=4000)
@@ -136,7 +137,7 @@ class Said(BaseModel):
 
 
 class OpinionResponse(BaseModel):
-    """Hold what was said, by whom, when, and what proves it."""
+    """An opinion: verdict, author, time and signature."""
 
     scan: int
     user: str
@@ -150,7 +151,7 @@ class OpinionResponse(BaseModel):
 def study_response(
     study: Study, *, created: bool | None = None, readers: list[str] | None = None
 ) -> StudyResponse:
-    """Return what the worklist shows of a study."""
+    """Return a study as the worklist shows it."""
     return StudyResponse(
         id=study.id, project=study.project, title=study.title, state=study.state,
         decision=study.decision, probability=study.probability, received=study.received.isoformat(),
@@ -161,7 +162,7 @@ def study_response(
 
 
 def opinion_response(one: Opinion) -> OpinionResponse:
-    """Return what was said."""
+    """Return an opinion as the API gives it."""
     return OpinionResponse(
         scan=one.scan, user=one.user_name, verdict=one.verdict, note=one.note, region=one.region,
         made=one.made.isoformat(), signature=one.signature,
@@ -170,13 +171,13 @@ def opinion_response(one: Opinion) -> OpinionResponse:
 
 @api.get("/health")
 def health() -> dict[str, str]:
-    """Say that the server runs. For research, not for diagnosis."""
+    """Report that the server runs. For research, not for diagnosis."""
     return {"status": "ok", "version": __version__, "use": "research only, not for diagnosis"}
 
 
 @api.get("/ready")
 def ready(session: SessionNeeded) -> dict[str, str]:
-    """Say that the database answers."""
+    """Report that the database answers."""
     session.execute(text("SELECT 1"))
     return {"status": "ready"}
 
@@ -220,7 +221,7 @@ async def body_of(request: Request) -> bytes:
     """Return a request's body, unless it is too large for a part.
 
     Args:
-        request: That sends it.
+        request: Request with the part as its body.
 
     Returns:
         Its bytes.
@@ -250,23 +251,23 @@ def part(
 async def files_of(
     request: Request, reader: MayUpload
 ) -> AsyncIterator[list[tuple[str, IO[bytes]]]]:
-    """Give the files of a form, once it is known whose they are.
+    """Give the files of a form, once their sender is authenticated.
 
     Args:
-        request: That sends them.
-        reader: Who is known by now.
+        request: Request with the form.
+        reader: Sender, who is authenticated before anything is read.
 
     Yields:
         Name and content of each.
 
     Raises:
-        HTTPException: 411 if it does not say how long it is.
-        LimitExceeded: If it is longer than a batch may be.
+        HTTPException: 411 if the request has no Content-Length.
+        LimitExceeded: If the form has more bytes than a batch may have.
     """
     del reader
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
-        raise HTTPException(411, "say how many bytes the form has (Content-Length)")
+        raise HTTPException(411, "no Content-Length: send the number of the form's bytes with it")
     if int(length) > LARGEST_BATCH:
         raise LimitExceeded(f"a batch holds at most {LARGEST_BATCH:,} bytes")
     async with request.form(max_files=MAX_FILES) as form:
@@ -301,18 +302,18 @@ def finish(
     upload_id: Id, reader: MayUpload, session: SessionNeeded, web: WebNeeded, response: Response,
     together: bool = False,
 ) -> Finished:  # fmt: skip
-    """Make studies of an upload, one of each patient and exam; what is here already stays one.
+    """Make studies of an upload, one a patient and exam; content that is here already is not new.
 
     Pictures and NIfTI volumes are a study each, unless `together` says that they are of one person.
     """
     upload = own_upload(session, reader, upload_id)
-    kept = finish_upload(session, reader, upload, web.settings, together=together)
-    each = [study_response(study, created=new) for study, new in kept]
+    stored = finish_upload(session, reader, upload, web.settings, together=together)
+    each = [study_response(study, created=new) for study, new in stored]
     session.commit()  # the worker may be faster than this answer
-    for study, new in kept:
+    for study, new in stored:
         if new:
             web.jobs.enqueue(study.id)
-    if not any(new for _, new in kept):
+    if not any(new for _, new in stored):
         response.status_code = 200
     return Finished(**each[0].model_dump(), studies=each)
 
@@ -327,7 +328,7 @@ def studies(reader: MayRead, session: SessionNeeded, wanted: Annotated[Wanted, Q
 
 @api.get("/studies/{study_id}")
 def study(study_id: Id, reader: MayRead, session: SessionNeeded) -> StudyResponse:
-    """Return one study's line."""
+    """Return one study as the worklist shows it."""
     return study_response(study_of(session, reader, study_id))
 
 
@@ -369,27 +370,25 @@ def heatmap(
 
 @api.get("/studies/{study_id}/opinions")
 def opinions(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[OpinionResponse]:
-    """Return what readers said, the newest first; also of a study that was erased."""
+    """Return readers' opinions, the newest first; also of a study that was erased."""
     found = study_of(session, reader, study_id, erased=True)
     return [opinion_response(one) for one in opinions_of(session, found)]
 
 
 @api.post("/studies/{study_id}/opinions", status_code=201)
-def say(
-    study_id: Id, said: Said, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
+def create_opinion(
+    study_id: Id, new: NewOpinion, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded
 ) -> OpinionResponse:
     """Agree, disagree or mark a region, with a note; earlier opinions stay.
 
-    A region lies inside the scan's voxels, `from` nowhere above `to`; the other verdicts may have
-    one too.
+    A region lies inside the scan's voxels, with `from` nowhere above `to`; `agree` and `disagree`
+    may have one too.
     """
     found = study_of(session, reader, study_id)
     region: dict[str, Any] | None = None
-    if said.region is not None:
-        region = {name: list(corner) for name, corner in said.region.items()}
-    stored = add_opinion(
-        session, reader, found, said.scan, said.verdict, said.note, region, web.key
-    )
+    if new.region is not None:
+        region = {name: list(corner) for name, corner in new.region.items()}
+    stored = add_opinion(session, reader, found, new.scan, new.verdict, new.note, region, web.key)
     session.flush()
     return opinion_response(stored)
 

@@ -1,7 +1,7 @@
 """Put the application together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,31 +38,31 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Of our own pages alone: a form whose session has ended leads back to its page.
+    # Sent to our own pages only: a form whose session has ended leads back to its page.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
 OWN_FOLDER = 0o700
-# Beyond so many requests at a time others wait outside. Each has a thread and a connection for
-# itself: one that holds the database's write lock must never wait for a thread that waits for it.
+# Each request has a thread and a connection of its own, and further requests wait before they get
+# either: one that holds the database's write lock must never wait for a thread that waits for it.
 THREADS = 2 * CONNECTIONS
 
 
 class Turnstile:
-    """Let so many requests in at a time.
+    """A limit on the number of requests that are answered at a time.
 
     Args:
-        app: What answers.
-        most: How many.
+        app: Application behind it.
+        most: Number of requests, at least 1.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app, self._free = app, asyncio.Semaphore(most)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, in its turn."""
+        """Pass a request on once fewer than `most` are being answered."""
         if scope["type"] != "http" or scope["path"].startswith("/static/"):
             await self._app(scope, receive, send)
             return
@@ -74,15 +74,15 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     """Return the application, its database brought up to date.
 
     Args:
-        settings: Of the server.
-        on_password: Called with the first administrator's password where it was just made.
+        settings: Settings of the server.
+        on_password: Function that gets the first administrator's password, if it was just made.
 
     Returns:
-        What an ASGI server runs.
+        An ASGI application.
     """
     for folder in (settings.data, settings.studies, settings.uploads):
         folder.mkdir(parents=True, exist_ok=True)
-        # Whatever the folder was made by: nobody else reaches what is below.
+        # Also a folder that was there before: no other user reaches what is below.
         folder.chmod(OWN_FOLDER)
     migrate(settings.address)
     engine = open_database(settings.address)
@@ -113,46 +113,50 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     app.include_router(oidc)
     add_provider(app, app.state.web)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    _answer_errors(app)
+    _add_error_handlers(app)
 
     @app.middleware("http")
     async def with_headers(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        answer = await call_next(request)
+        response = await call_next(request)
         for name, value in HEADERS.items():
-            answer.headers.setdefault(name, value)
-        return answer
+            response.headers.setdefault(name, value)
+        return response
 
     @app.get("/api/v1/openapi.json", include_in_schema=False)
     def openapi(reader: MayRead) -> dict[str, Any]:
         del reader
-        return described(app)
+        return openapi_of(app)
 
     return app
 
 
-def described(app: FastAPI) -> dict[str, Any]:
+def openapi_of(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI description of the API."""
-    told = get_openapi(
+    description = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     schemes = {"key": {"type": "http", "scheme": "bearer"}}
-    told.setdefault("components", {})["securitySchemes"] = schemes
-    told["security"] = [{"key": []}]
-    return told
+    description.setdefault("components", {})["securitySchemes"] = schemes
+    description["security"] = [{"key": []}]
+    return description
 
 
-def _answer_errors(app: FastAPI) -> None:
-    """Say what went wrong in words, as JSON to programs and as a page to browsers."""
+def error_response(
+    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an error with its message: JSON for programs, a page for browsers."""
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": message}, status, headers=headers)
+    response = page(request.app.state.web, "error.html", status=status, message=message)
+    response.status_code = status
+    response.headers.update(headers or {})
+    return response
 
-    def told(request: Request, status: int, words: str, headers: Any = None) -> Response:
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": words}, status, headers=headers)
-        answer = page(request.app.state.web, "error.html", status=status, words=words)
-        answer.status_code = status
-        answer.headers.update(headers or {})
-        return answer
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Register the handlers of errors."""
 
     @app.exception_handler(NotSignedIn)
     def not_signed_in(request: Request, _: NotSignedIn) -> Response:
@@ -167,19 +171,23 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(MustChangePassword)
     def must_change(request: Request, _: MustChangePassword) -> Response:
         if request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": "set another password first"}, 403)
+            return JSONResponse(
+                {"detail": "this password is a first one; set another one under Account"}, 403
+            )
         return RedirectResponse("/account", 303)
 
     @app.exception_handler(StarletteHTTPException)
     def http_error(request: Request, error: StarletteHTTPException) -> Response:
         headers = error.headers if isinstance(error, HTTPException) else None
-        return told(request, error.status_code, str(error.detail), headers)
+        return error_response(request, error.status_code, str(error.detail), headers)
 
     @app.exception_handler(MeninxError)
     def refused(request: Request, error: MeninxError) -> Response:
-        return told(request, 413 if isinstance(error, LimitExceeded) else 400, str(error))
+        status = 413 if isinstance(error, LimitExceeded) else 400
+        return error_response(request, status, str(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors()[:3])
-        return told(request, 422, f"not understood: {where}")
+        message = f"missing, or not of the expected kind: {where}"
+        return error_response(request, 422, message)

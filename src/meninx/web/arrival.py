@@ -25,15 +25,15 @@ from meninx.scan.reading import unpack_archive
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import SNIFFED_BYTES, unpacked_head
 
-# Of an upload's folder: which name each of its files came with, one JSON object a line. Hidden, so
-# that nothing takes it for a scan.
+# File in an upload's folder with the name that each file was uploaded under, one JSON list a line.
+# Hidden, so that nothing takes it for a scan.
 NAMES = ".names"
 Kind = Literal["dicom", "volume", "unusable", "other"]
 LONGEST_NAME = 120
-# Where names are dropped: folder of the headers that name their voxels anew, largest size of one,
-# and length of the hash by which its file of voxels is called.
+# With de-identification: folder of the headers whose reference to a voxel file is renamed, largest
+# size of such a header, and length of the hash that names the voxel file.
 NAMELESS, HEADER_BYTES, NEUTRAL_LENGTH = ".nameless", 2**20, 16
-# Of a file, enough to reach the name of its voxels' file behind a long list of gradients.
+# Bytes of a file's head: the name of the voxel file may follow a long list of gradients.
 HEAD_BYTES = 2**16
 
 
@@ -42,13 +42,13 @@ class Arrived:
     """A file that was uploaded.
 
     Args:
-        path: Where it lies.
-        name: As the user knows it, folders and all.
-        kind: `dicom`; `volume` for a picture or a volume of any format; `unusable` for what is
-            named as a scan and can't be read as one; `other` for whatever else.
-        heading: What a DICOM file says of itself; None for others and for what can't be read.
-        voxel_file: Name of the file that holds a volume's voxels; empty where its own does.
-        voxels: That file, once it is found.
+        path: Path of the uploaded file.
+        name: Name on the user's computer, with its folders.
+        kind: `dicom`; `volume` for a picture or a volume of any format; `unusable` for a file
+            that is named as a scan and can't be read as one; `other` for the rest.
+        heading: Heading of a DICOM file; None for others and for one that can't be read.
+        voxel_file: Name of the file with a volume's voxels; empty if its own file has them.
+        voxels: Path of that file; None until it is found.
     """
 
     path: Path
@@ -61,11 +61,11 @@ class Arrived:
 
 @dataclass
 class Arrival:
-    """The files of one study, with what they say of it.
+    """The uploaded files of one study.
 
     Args:
-        files: At least one.
-        heading: Of one of them; empty where none is DICOM.
+        files: Files of the study, at least one.
+        heading: Heading of the file that says most; empty where none is DICOM.
     """
 
     files: list[Arrived]
@@ -82,10 +82,10 @@ class Arrival:
         return hashlib.sha256("\n".join(sorted(self.digests.values())).encode()).hexdigest()
 
     def stored_names(self) -> dict[Path, str]:
-        """Return the name under which each file is kept in its study's folder.
+        """Return the name under which each file is stored in its study's folder.
 
-        DICOM files are called by their content, so that one that comes again is there once. A
-        picture or volume keeps its own name as far as it is harmless: it tells the sequence.
+        A DICOM file is named by its content, so that a second copy is stored once. A picture or
+        volume keeps the harmless part of its own name, which may name the sequence.
         """
         names: dict[Path, str] = {}
         for number, one in enumerate(self.files, 1):
@@ -93,10 +93,10 @@ class Arrival:
                 names[one.path] = f"{self.digests[one.path]}.dcm"
                 continue
             name = harmless(one.name, number)
-            # Case is no difference on some disks.
+            # Some file systems do not tell upper from lower case.
             taken = {other.lower() for other in names.values()}
             names[one.path] = name if name.lower() not in taken else f"{number}/{name}"
-        # A header finds its voxels by name, in its own folder.
+        # A header refers to its voxel file by name, in its own folder.
         for one in self.files:
             if one.voxels is not None:
                 names[one.voxels] = _name_of_voxels(one, names[one.path])
@@ -104,8 +104,8 @@ class Arrival:
 
 
 def _name_of_voxels(header: Arrived, stored: str) -> str:
-    """Return where a header that is kept under a name looks for its voxels."""
-    # Analyze's headers hold no name: the file is called as they are.
+    """Return the path that a header stored under a name takes its voxels from."""
+    # An Analyze header names no voxel file: the file has the header's own name.
     name = re.sub(r"\.hdr(\.gz)?$", ".img", stored)
     return name if name != stored else str(PurePosixPath(stored).with_name(header.voxel_file))
 
@@ -116,8 +116,8 @@ def merged_series(
     """Return the DICOM series of a study: UID, number, description and number of files.
 
     Args:
-        known: Series that were there before.
-        files: Of the study, that came to it.
+        known: Series that the study had before.
+        files: Files that are added to the study.
 
     Returns:
         All series, by number.
@@ -142,67 +142,68 @@ def _digest_of(path: Path) -> str:
 
 
 def harmless(name: str, number: int) -> str:
-    """Return a file name that leads nowhere, and still tells suffix and sequence.
+    """Return a file name that leads out of no folder, and still has suffix and sequence.
 
     Args:
-        name: As the user knows it, whatever it tries.
-        number: Of the file in its study, to stand in for a name.
+        name: Name on the user's computer, which may be hostile.
+        number: Number of the file in its study, which replaces a name that is empty or too long.
 
     Returns:
         Letters, digits and `._-`, without a dot in front.
     """
-    kept = re.sub(r"[^A-Za-z0-9._-]", "_", base_name(name)).lstrip(".")
-    return kept if 0 < len(kept) <= LONGEST_NAME else f"{number}{kept[-LONGEST_NAME:]}"
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", base_name(name)).lstrip(".")
+    return safe if 0 < len(safe) <= LONGEST_NAME else f"{number}{safe[-LONGEST_NAME:]}"
 
 
 def base_name(name: str) -> str:
-    """Return a file's name without its folders, of whichever system."""
+    """Return a file's name without its folders, written as on Windows or elsewhere."""
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def nameless(name: str) -> str:
-    """Return what of a file name is no identity: the sequence that it tells, and the suffix."""
+    """Return a file name without identity: the sequence that it names, and the suffix."""
     suffix = "".join(PurePosixPath(base_name(name).lower()).suffixes[-2:])
     suffix = suffix if suffix.endswith(SCAN_SUFFIXES) else ""
     return sequence_from_text(base_name(name)) + suffix[-len(".nii.gz") :]
 
 
 def note_name(folder: Path, stored: str, name: str) -> None:
-    """Write down which name a file of an upload came with.
+    """Record the name under which a file was uploaded.
 
     Args:
-        folder: Of the upload.
-        stored: Name of the file there.
-        name: As the user knows it.
+        folder: Folder of the upload.
+        stored: Name of the file in that folder.
+        name: Name on the user's computer.
     """
     with (folder / NAMES).open("a", encoding="utf-8") as file:
         file.write(json.dumps([stored, name]) + "\n")
 
 
 def stored_name(name: str) -> str:
-    """Return where a file of an upload lies in its folder, whatever its name tries.
+    """Return the name of a file in its upload's folder.
 
     Args:
-        name: As the user knows it, folders and all.
+        name: Name on the user's computer, with its folders; it may be hostile.
 
     Returns:
-        The name's hash with its suffix, so that order, folders and odd signs mean nothing here.
+        The name's hash with its suffix, so that folders and odd characters in it have no effect.
     """
     suffix = "".join(PurePosixPath(name.replace("\\", "/")).suffixes[-2:])[-12:]
     safe = "".join(sign for sign in suffix.lower() if sign.isalnum() or sign == ".")
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32] + safe
 
 
-def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
-    """Unpack the zips and tars of an upload, so that their files are sorted like any others.
+def unpack(folder: Path, limits: Limits, *, deidentify: bool) -> None:
+    """Unpack the zips and tars of an upload, so that their files are sorted like all others.
 
     Args:
-        folder: Of the upload.
-        limits: Of packing.
-        anonymous: Whether no message names a file.
+        folder: Folder of the upload.
+        limits: Limits of what an archive may unpack to.
+        deidentify: Whether messages leave out the names of files.
 
     Raises:
-        InputError: If one is damaged, leads out of itself, or unpacks to too much.
+        InputError: If an archive is damaged, has an entry that leads out of it, or unpacks to more
+            than the limits allow.
     """
     names = _names_in(folder)
     for stored, name in names.items():
@@ -219,8 +220,8 @@ def unpack(folder: Path, limits: Limits, *, anonymous: bool) -> None:
         try:
             unpack_archive(path, target_of, limits)
         except InputError as error:
-            said = str(error).replace(str(path), nameless(name) if anonymous else name)
-            raise type(error)(said, reason=error.reason) from error
+            message = str(error).replace(str(path), nameless(name) if deidentify else name)
+            raise type(error)(message, reason=error.reason) from error
         path.unlink()
 
 
@@ -228,14 +229,14 @@ def _is_archive(path: Path, name: str, *, alone: bool) -> bool:
     """Return whether a file is a zip or tar of scans."""
     with path.open("rb") as file:
         head = file.read(SNIFFED_BYTES)
-    # Office documents and models are zips too, and no scans.
+    # Office documents and network weights are zips too, and no scans.
     if zipfile_magic(head):
         return alone or name.lower().endswith(".zip")
     return is_tar(unpacked_head(head), name.lower())
 
 
 def _names_in(folder: Path) -> dict[str, str]:
-    """Return the names that files of an upload came with, by the name under which they lie."""
+    """Return the name under which each file of an upload was sent, by its stored name."""
     noted = folder / NAMES
     lines = noted.read_text(encoding="utf-8").splitlines() if noted.is_file() else []
     names = dict(json.loads(line) for line in lines)
@@ -243,28 +244,28 @@ def _names_in(folder: Path) -> dict[str, str]:
     return {stored: names.get(stored, stored) for stored in sorted(there)}
 
 
-def arrived_files(folder: Path, *, anonymous: bool) -> list[Arrived]:
-    """Return the files of an upload, each header with the file of its voxels.
+def arrived_files(folder: Path, *, deidentify: bool) -> list[Arrived]:
+    """Return the files of an upload, each header with its voxel file.
 
     Args:
         folder: Folder of the upload.
-        anonymous: Whether names of files are dropped, once they have told what belongs together.
+        deidentify: Whether names of files are dropped, after headers and voxel files are matched.
 
     Returns:
-        Files, by the names that they came with.
+        Files, sorted by the names under which they were sent.
     """
     found = [look_at(folder / stored, name) for stored, name in _names_in(folder).items()]
     files = _with_voxels(sorted(found, key=lambda one: (one.name, one.path.name)))
-    return [_without_name(one) for one in files] if anonymous else files
+    return [_without_name(one) for one in files] if deidentify else files
 
 
 def _without_name(one: Arrived) -> Arrived:
-    """Return a file under a name that is no identity; a header then names its voxels so, too."""
+    """Return a file under a name without identity; a header then refers to such a name, too."""
     if one.voxels is not None:
         voxel_file = f"{_digest_of(one.voxels)[:NEUTRAL_LENGTH]}.raw"
         with one.path.open("rb") as file:
             header = unpacked_head(file.read(HEADER_BYTES), HEADER_BYTES)
-        # Beside what came: whatever is killed now finds the upload as it was.
+        # The uploaded file stays as it was, so that a server killed now can sort the upload again.
         path = one.path.parent / NAMELESS / one.path.name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(with_data_file(header, voxel_file))
@@ -273,14 +274,14 @@ def _without_name(one: Arrived) -> Arrived:
 
 
 def look_at(path: Path, name: str) -> Arrived:
-    """Return what a file is, by its first bytes and, of DICOM, its head.
+    """Return the kind of a file, by its first bytes and, for DICOM, its heading.
 
     Args:
-        path: Where it lies.
-        name: As the user knows it.
+        path: Path of the uploaded file.
+        name: Name on the user's computer.
 
     Returns:
-        The file with its kind; what is damaged is kept, for the reader of scans to tell of it.
+        The file with its kind; a damaged one too, which is reported when the scan is read.
     """
     with path.open("rb") as file:
         head = unpacked_head(file.read(HEAD_BYTES), HEAD_BYTES)
@@ -300,14 +301,14 @@ def look_at(path: Path, name: str) -> Arrived:
 
 
 def _voxel_file(head: bytes, name: str) -> str:
-    """Return the name of the file of a header's voxels; empty for none, or one that leads away."""
+    """Return the name of a header's voxel file; empty for none, or one in another folder."""
     named = data_file_of(head, base_name(name)) or ""
     plain = named == base_name(named) and named.isprintable() and not named.startswith(".")
     return named if plain and len(named) <= LONGEST_NAME else ""
 
 
 def _with_voxels(files: Sequence[Arrived]) -> list[Arrived]:
-    """Return files, each header with the file of its voxels that came from the same folder."""
+    """Return files, each header with the voxel file that was sent from the same folder."""
     others = {one.name.replace("\\", "/").lower(): one.path for one in files if one.kind == "other"}
 
     def found(header: Arrived) -> Path | None:
@@ -319,20 +320,20 @@ def _with_voxels(files: Sequence[Arrived]) -> list[Arrived]:
 
 
 def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arrival]:
-    """Sort files into studies. What is in doubt stands alone: two patients are never one study.
+    """Sort files into studies. A file in doubt is a study of its own: one study is one patient.
 
     DICOM files are one study if patient and StudyInstanceUID are equal; without that UID, if the
-    series is. A picture or volume is a study of its own, with the file of its voxels.
+    series is. A picture or volume is a study of its own, with its voxel file.
 
     Args:
         files: Files of an upload as `arrived_files` gives them, at least one.
-        together: Whether the uploader says that all pictures and volumes are of one person, from
-            one visit.
+        together: Whether all pictures and volumes are of one person, from one visit, as the
+            uploader states.
 
     Returns:
-        Studies, in the order of their first file. What can't be used goes with the only study there
-        is, else it is one of its own; what is no scan at all is left out unless there is nothing
-        else.
+        Studies, in the order of their first file. Unusable files belong to the only study, or are a
+        study of their own beside several. Files that are no scans are left out unless there is
+        nothing else.
     """
     groups: dict[Hashable, list[Arrived]] = defaultdict(list)
     kinds: dict[str, list[Arrived]] = defaultdict(list)
@@ -354,7 +355,7 @@ def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arr
 
 
 def _key(one: Arrived, *, together: bool) -> tuple[str, ...]:
-    """Return what all files of a file's study share."""
+    """Return the key that all files of one study share."""
     if one.kind == "volume":
         return ("together",) if together else ("file", one.path.name)
     if one.heading is None:
@@ -368,6 +369,6 @@ def _key(one: Arrived, *, together: bool) -> tuple[str, ...]:
 
 
 def _fullest_heading(files: Iterable[Arrived]) -> Heading:
-    """Return the heading that says most; of one study all should say the same."""
+    """Return the heading with most values; those of one study should agree."""
     headings = [one.heading for one in files if one.heading is not None]
     return max(headings, key=lambda one: sum(map(bool, astuple(one))), default=Heading())

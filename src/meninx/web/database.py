@@ -1,4 +1,4 @@
-"""Define what is stored, and open the database."""
+"""Tables of the database, and how it is opened and migrated."""
 
 import secrets
 import unicodedata
@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator
 
 from meninx.errors import OptionError
 
-# A second writer waits so long for the first.
+# How long a second writer waits for the first, in SQLite.
 BUSY_SECONDS = 30
 # Connections of one process: one for each request that is answered at a time.
 CONNECTIONS = 40
@@ -39,8 +39,8 @@ CONNECTIONS = 40
 RECEIVED, SCORING, DONE = "received", "scoring", "done"
 # The project that is there from the start, `general`.
 FIRST_PROJECT = 1
-# All that a list is filtered and sorted by: SQLite reads this index alone, not the findings of
-# each study, which lie in its table on the way to these columns (2 ms for 80 ms at 10,000).
+# All columns that the worklist is filtered and sorted by: SQLite then reads this index alone, and
+# not each study's row with its findings (2 ms instead of 80 ms at 10,000 studies).
 LISTED = (
     "withdrawn", "project_id", "search_text", "priority", "received", "state", "decision",
     "probability", "study_date", "study_time", "patient_name", "patient_id", "accession",
@@ -54,12 +54,12 @@ def now() -> datetime:
 
 
 def new_id() -> str:
-    """Return a name that nobody can guess."""
+    """Return a random id of 24 hexadecimal digits that nobody can guess."""
     return secrets.token_hex(12)
 
 
 class Moment(TypeDecorator[datetime]):
-    """Store times as UTC and give them back aware of it, whatever the database does."""
+    """A time that is stored as UTC and read with its zone, in every database."""
 
     impl = DateTime
     cache_ok = True
@@ -74,13 +74,13 @@ class Moment(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Gather the tables."""
+    """Base class of all tables."""
 
     type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}
 
 
 class User(Base):
-    """Hold an account."""
+    """An account."""
 
     __tablename__ = "users"
 
@@ -92,7 +92,7 @@ class User(Base):
     active: Mapped[bool] = mapped_column(default=True)
     failures: Mapped[int] = mapped_column(default=0)
     locked_until: Mapped[datetime | None]
-    # Who vouches for it and under which name, for accounts of a sign-in provider.
+    # Issuer and subject, for accounts of an OpenID Connect provider.
     subject: Mapped[str | None] = mapped_column(String(400), unique=True)
     created: Mapped[datetime] = mapped_column(default=now)
 
@@ -120,7 +120,7 @@ class Member(Base):
 
 
 class SignIn(Base):
-    """Hold a session on the server; the cookie holds a secret of which only the hash is kept."""
+    """A session of somebody signed in; of the cookie's secret only the hash is stored."""
 
     __tablename__ = "sign_ins"
 
@@ -132,7 +132,7 @@ class SignIn(Base):
 
 
 class Token(Base):
-    """Hold a key for programs, of which only the hash is kept."""
+    """A key for programs, of which only the hash is stored."""
 
     __tablename__ = "tokens"
 
@@ -140,16 +140,16 @@ class Token(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(100))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
-    # What it may do: upload, read, or node for both; and until when.
+    # Rights of the key (upload, read, or node for both), and when they end.
     scope: Mapped[str] = mapped_column(String(20))
     ends: Mapped[datetime | None]
     created: Mapped[datetime] = mapped_column(default=now)
 
 
 class Study(Base):
-    """A study of one patient, and what the detector says of it.
+    """A study of one patient with the detector's findings.
 
-    Identity is as the headers have it, for readers; empty where they do not say, or where names are
+    Identity is as the headers have it, for readers; empty where they have none, or where it is
     dropped on arrival.
     """
 
@@ -167,26 +167,26 @@ class Study(Base):
     study_time: Mapped[str] = mapped_column(String(8), default="")
     description: Mapped[str] = mapped_column(String(300), default="")
     study_uid: Mapped[str] = mapped_column(String(300), default="", index=True)
-    # Equal for studies of one patient, by ID, name and birth date; empty where in doubt.
+    # Hash of ID, name and birth date, equal for studies of one patient; empty where in doubt.
     patient_key: Mapped[str] = mapped_column(String(64), default="", index=True)
-    # DICOM series on arrival: uid, number, description, files. And, by the name under which a
-    # picture or volume is kept, the one that it came with.
+    # DICOM series on arrival: uid, number, description, files. And the name that each picture or
+    # volume was uploaded under, by its stored name.
     series: Mapped[list[Any]] = mapped_column(default=list)
     file_names: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    # What the detector says of all series at once, as `predict --studies` has it.
+    # Answer of the detector from all series at once, as `predict --studies` gives it.
     answer: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(20), default=RECEIVED)
-    # Of the study: a decision, or refused, or failed.
+    # Decision about the whole study, or `refused`, or `failed`.
     decision: Mapped[str | None] = mapped_column(String(20))
     probability: Mapped[float | None]
-    # The referred and the positive first, then the refused, then the rest.
+    # Place in the worklist: the referred and the positive first, then the refused, then the rest.
     priority: Mapped[int] = mapped_column(default=9)
     findings: Mapped[list[Any]] = mapped_column(default=list)
     chosen: Mapped[int] = mapped_column(default=0)
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     received: Mapped[datetime] = mapped_column(default=now)
     finished: Mapped[datetime | None]
-    # A worker renews it; once it is past, another one may take the study.
+    # Time until which a worker has the study; after it another one may take it.
     lease: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
     uploader_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
@@ -195,11 +195,11 @@ class Study(Base):
     project: Mapped[str] = column_property(
         select(Project.name).where(Project.id == project_id).scalar_subquery()
     )
-    # Taken off the worklist, for a reader has given an opinion on it; and without pixels and
-    # identity, so that the opinions are all that is left.
+    # When it was taken off the worklist instead of deleted, because readers gave opinions on it;
+    # and when pixels and identity were deleted, so that only the opinions are left.
     withdrawn: Mapped[datetime | None]
     erased: Mapped[datetime | None]
-    # What a search looks in.
+    # Text that a search looks in.
     search_text: Mapped[str] = mapped_column(Text, default="")
 
     __table_args__ = (
@@ -211,13 +211,13 @@ class Study(Base):
 
 
 def folded(text: str) -> str:
-    """Return a text without what tells capitals and accents apart: Müller is muller."""
+    """Return a text in lower case without accents: Müller becomes muller."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(sign for sign in plain if not unicodedata.combining(sign))
 
 
 def searchable(study: Any) -> str:
-    """Return what a search looks in: title and identity of a study, dates in two ways."""
+    """Return the text that a search looks in: title and identity, the date in two formats."""
     words = (
         study.title, study.patient_name, study.patient_id, study.accession, study.description,
         study.study_date, (study.study_date or "").replace("-", ""),
@@ -232,7 +232,7 @@ def _keep_searchable(_mapper: Any, _connection: Any, study: Study) -> None:
 
 
 class Upload(Base):
-    """Hold an upload on its way, so that it goes on after a lost connection."""
+    """An unfinished upload, which can go on after a lost connection."""
 
     __tablename__ = "uploads"
 
@@ -245,7 +245,7 @@ class Upload(Base):
 
 
 class Opinion(Base):
-    """Hold what a reader says of a finding; never changed, only followed by another one."""
+    """A reader's opinion on a finding; never changed, only followed by another one."""
 
     __tablename__ = "opinions"
 
@@ -276,7 +276,7 @@ class Measurement(Base):
 
 
 class AuditEntry(Base):
-    """Hold who saw or changed what; the database itself refuses to change or delete it."""
+    """An entry of the audit log; the database itself refuses to change or delete it."""
 
     __tablename__ = "audit"
 
@@ -292,12 +292,12 @@ def open_database(address: str) -> Engine:
     """Open a database; its tables are made by `migrate`.
 
     Args:
-        address: As SQLAlchemy has it, `sqlite:///...` or `postgresql+psycopg://...`.
+        address: Address in SQLAlchemy's form, `sqlite:///...` or `postgresql+psycopg://...`.
 
     Returns:
         The engine.
     """
-    # An error of the database would quote what is stored, names of patients among it.
+    # hide_parameters: an error of the database would quote stored values, patients' names too.
     engine = create_engine(address, pool_pre_ping=True, pool_size=CONNECTIONS, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -305,7 +305,7 @@ def open_database(address: str) -> Engine:
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    """Let readers read while one writes, keep what was committed, and hold to foreign keys."""
+    """Let readers read during a write, sync commits to disk, and enforce foreign keys."""
     cursor = connection.cursor()
     for line in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON",
                  f"busy_timeout = {BUSY_SECONDS * 1000}"):  # fmt: skip
@@ -314,26 +314,26 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 
 
 def sessions_of(engine: Engine) -> sessionmaker[Any]:
-    """Return what opens database sessions; objects stay readable after a commit."""
+    """Return a factory of database sessions; objects stay readable after a commit."""
     return sessionmaker(engine, expire_on_commit=False)
 
 
 @contextmanager
 def existing_sessions(address: str) -> Iterator[sessionmaker[Any]]:
-    """Open a database that a server made; its tables are brought up to date.
+    """Open a database that a server made, and migrate it to the latest revision.
 
     Args:
-        address: Of the database.
+        address: Address of the database.
 
     Yields:
-        What opens database sessions.
+        A factory of database sessions.
 
     Raises:
-        OptionError: If there is none: a mistyped folder must not become a new one.
+        OptionError: If there is no database: a mistyped folder must not become a new one.
     """
     url = make_url(address)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise OptionError(f"no database at {url.database}; name the server's folder by --data")
+        raise OptionError(f"no database at {url.database}; give the server's data folder by --data")
     migrate(address)
     engine = open_database(address)
     try:
@@ -343,11 +343,11 @@ def existing_sessions(address: str) -> Iterator[sessionmaker[Any]]:
 
 
 def migrate(address: str, revision: str = "head") -> None:
-    """Bring a database's tables to a revision, upwards or down to `base`.
+    """Migrate a database to a revision, upwards or down to `base`.
 
     Args:
-        address: Of the database.
-        revision: As alembic names it.
+        address: Address of the database.
+        revision: Name of an alembic revision, `head` for the latest or `base` for none.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

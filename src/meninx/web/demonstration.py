@@ -1,4 +1,4 @@
-"""Load synthetic studies, so that there is something to look at."""
+"""Load synthetic studies for a demonstration."""
 
 import tempfile
 from pathlib import Path
@@ -17,14 +17,14 @@ FIRST_SEED = 40
 
 
 def load_phantoms(web: Web, count: int) -> int:
-    """Load phantoms, as if somebody had uploaded them, unless there are studies already.
+    """Upload phantoms, unless there are studies already.
 
     Args:
         web: The application.
-        count: How many, every other one with a tumor.
+        count: Number of studies, every other one with a tumor.
 
     Returns:
-        How many were loaded.
+        Number of studies that were loaded.
     """
     with web.sessions() as session:
         if session.scalar(select(Study.id).limit(1)) is not None:
@@ -37,7 +37,7 @@ def load_phantoms(web: Web, count: int) -> int:
                 upload = start_upload(session, loader, path.name, web.settings)
                 for file in sorted(p for p in path.rglob("*") if p.is_file()):
                     add_chunk(upload, file.name, 0, file.read_bytes(), web.settings)
-                kept = finish_upload(session, loader, upload, web.settings)
-            for study, _ in kept:
+                stored = finish_upload(session, loader, upload, web.settings)
+            for study, _ in stored:
                 web.jobs.enqueue(study.id)
     return count

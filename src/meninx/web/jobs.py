@@ -1,7 +1,7 @@
-"""Score studies in the background, each once, whatever is killed when.
+"""Score studies in the background, each once, also if a worker is killed.
 
-The queue only says that there is work; what work, and how far it has come, stands in the database.
-So a queue that is lost loses nothing: a worker that starts asks the database.
+The queue only wakes a worker; the database has the state of each study. So a lost queue loses
+nothing: a worker that starts asks the database which studies wait.
 """
 
 import shutil
@@ -28,7 +28,7 @@ from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
 from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies, drop_old_uploads
 
-# A study that ends its process so often is given up.
+# A study whose scoring process ended so often is given up as failed.
 MAX_ATTEMPTS = 3
 
 
@@ -41,10 +41,10 @@ def queue_of(settings: Settings) -> Huey:
 
 
 class Jobs:
-    """Hold what is done in the background.
+    """Background jobs: scoring, and deleting old studies and uploads.
 
     Args:
-        settings: Of the server.
+        settings: Settings of the server.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,35 +53,35 @@ class Jobs:
         self._sandbox = Sandbox(settings.worker_bytes, settings.worker_seconds)
         self._engine = open_database(settings.address)
         self._sessions: sessionmaker[Any] = sessions_of(self._engine)
-        # Names of tasks are those by which another process finds them.
+        # Another process finds tasks by these names.
         self._score = self.queue.task(name="score")(self.score)
         self.queue.periodic_task(crontab(minute="*"), name="again")(self.take_up)
         self.queue.periodic_task(crontab(minute="7"), name="retention")(self.delete_old)
         self.queue.periodic_task(crontab(minute="17"), name="broken-off")(self.delete_broken_off)
 
     def enqueue(self, study_id: str) -> None:
-        """Say that a study waits."""
+        """Queue a study to be scored."""
         self._score(study_id)
 
     def close(self) -> None:
-        """End the process that scores, and close the connections to the database."""
+        """End the scoring process, and close the connections to the database."""
         self._sandbox.close()
         self._engine.dispose()
 
     def take_up(self) -> None:
-        """Say it again of every study that nobody works on: after a crash, or a lost queue."""
+        """Queue every study again that no worker has: after a crash, or a lost queue."""
         with self._sessions() as session:
             waiting = list(session.scalars(select(Study.id).where(*self._free())))
         for study_id in waiting:
             self.enqueue(study_id)
 
     def delete_old(self) -> None:
-        """Delete what is older than the retention time."""
+        """Delete studies that are older than the retention time."""
         with self._sessions.begin() as session:
             delete_old_studies(session, self.settings)
 
     def delete_broken_off(self) -> None:
-        """Delete uploads that were broken off, and files that belong to nothing."""
+        """Delete abandoned uploads, and files of neither an upload nor a study."""
         with self._sessions.begin() as session:
             drop_old_uploads(session, self.settings)
 
@@ -95,11 +95,11 @@ class Jobs:
         """Score a study, unless another worker has it or it is done.
 
         Args:
-            study_id: Of the study.
+            study_id: Id of the study.
         """
         lease = now() + timedelta(seconds=self.settings.worker_seconds + 30)
         with self._sessions.begin() as session:
-            # One statement: of two workers one gets it.
+            # One statement, so that of two workers only one takes it.
             taken = session.execute(
                 update(Study)
                 .where(Study.id == study_id, *self._free())
@@ -119,8 +119,8 @@ class Jobs:
 
     def _finish(self, study_id: str, lease: datetime, result: dict[str, Any]) -> None:
         with self._sessions.begin() as session:
-            # Deleted meanwhile, more of it came, or another worker that thought this one dead
-            # took it up: each lease ends at a moment of its own.
+            # Not found if it was deleted meanwhile, got more files, or was taken by another worker
+            # after this one's lease had ended: no two leases end at the same time.
             study = session.scalar(
                 select(Study)
                 .where(Study.id == study_id, Study.state == SCORING, Study.lease == lease)
@@ -128,18 +128,18 @@ class Jobs:
             )
             if study is None:
                 if session.get(Study, study_id) is None:
-                    # What was written after it was deleted goes with it.
+                    # Delete the results too, which were written after the study was deleted.
                     shutil.rmtree(self.settings.studies / study_id, ignore_errors=True)
                 return
-            answer_study(study, result, anonymous=self.settings.anonymise)
+            answer_study(study, result, deidentify=self.settings.deidentify)
             study.state, study.lease, study.finished = DONE, None, now()
             record(session, "worker", "scored", study_id, study.decision)
 
 
 def release_leases(settings: Settings) -> None:
-    """Give back what a worker of this machine held when it was killed.
+    """End the leases of a worker that was killed.
 
-    With one worker nobody else can hold a study; with several, leases run out by themselves.
+    With one worker all leases are its own; with several, leases end by themselves.
     """
     engine = open_database(settings.address)
     with sessions_of(engine).begin() as session:
@@ -148,10 +148,10 @@ def release_leases(settings: Settings) -> None:
 
 
 def work(settings: Settings, *, alone: bool = True) -> None:
-    """Work until told to stop.
+    """Run a worker until it is stopped.
 
     Args:
-        settings: Of the server.
+        settings: Settings of the server.
         alone: Whether this is the only worker of the database.
     """
     migrate(settings.address)

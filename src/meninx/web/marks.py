@@ -12,10 +12,10 @@ def shape_of(finding: Mapping[str, Any] | None) -> tuple[int, int, int]:
     """Return the number of voxels of a series along i, j and k.
 
     Args:
-        finding: What is stored of the series; None where the study has none.
+        finding: Stored finding of the series; None if the study has no such series.
 
     Returns:
-        Its shape.
+        Shape of the series, voxels along i, j and k.
 
     Raises:
         OptionError: If the series has no image.
@@ -31,11 +31,11 @@ def check_inside(finding: Mapping[str, Any] | None, voxel: Sequence[int]) -> Non
     """Check that a voxel lies in a series.
 
     Args:
-        finding: What is stored of the series.
+        finding: Stored finding of the series; None if the study has no such series.
         voxel: Index [i, j, k].
 
     Raises:
-        OptionError: If it lies outside, or there is no image.
+        OptionError: If it lies outside the image, or there is no image.
     """
     shape = shape_of(finding)
     if not all(0 <= at < size for at, size in zip(voxel, shape, strict=True)):
@@ -49,11 +49,11 @@ def check_place(finding: Mapping[str, Any] | None, place: Sequence[float]) -> No
     """Check that a place between voxel centers lies in the image of a series.
 
     Args:
-        finding: What is stored of the series.
+        finding: Stored finding of the series; None if the study has no such series.
         place: Index [i, j, k], voxel centers at whole numbers.
 
     Raises:
-        OptionError: If it lies outside, or there is no image.
+        OptionError: If it lies outside the image, or there is no image.
     """
     shape = shape_of(finding)
     if not all(-0.5 <= at <= size - 0.5 for at, size in zip(place, shape, strict=True)):
@@ -67,16 +67,16 @@ def check_box(finding: Mapping[str, Any] | None, box: Box) -> None:
     """Check that a box lies in a series and has its corners in order.
 
     Args:
-        finding: What is stored of the series.
+        finding: Stored finding of the series; None if the study has no such series.
         box: Voxels `from` and `to`, both in the box.
 
     Raises:
-        OptionError: If it has other corners, lies outside, or is inside out.
+        OptionError: If a corner is missing or outside the image, or `from` lies above `to`.
     """
     if set(box) != {"from", "to"}:
         raise OptionError("a region has two corners, `from` and `to`; mark both")
     for corner in box.values():
         check_inside(finding, corner)
     if any(first > last for first, last in zip(box["from"], box["to"], strict=True)):
-        raise OptionError("a box is inside out: every number of `from` has to be at most that of "
-                          "`to`; exchange them")  # fmt: skip
+        raise OptionError("a number of the corner `from` is larger than that of `to`; exchange the "
+                          "two")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Answer programs and the viewer about measurements: /api/v1/studies/.../measurements."""
+"""The API for measurements: /api/v1/studies/.../measurements."""
 
 from typing import Annotated, Any
 
@@ -34,7 +34,7 @@ class NewMeasurement(BaseModel):
 
 @measurement_api.get("")
 def measurements(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[dict[str, Any]]:
-    """Return what readers measured in a study, the oldest first."""
+    """Return the measurements in a study, the oldest first."""
     study = study_of(session, reader, study_id)
     return [
         measurement_response(one, SeriesView(study, one.scan), reader)
@@ -46,7 +46,7 @@ def measurements(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[
 def measure(
     study_id: Id, new: NewMeasurement, reader: ReaderNeeded, session: SessionNeeded
 ) -> dict[str, Any]:
-    """Store a length or a box, in voxels of a scan; it stays until who made it deletes it."""
+    """Store a length or a box, in voxels of a scan; only its author can delete it."""
     study = study_of(session, reader, study_id)
     ends = {"from": new.start, "to": new.end}
     made = add_measurement(session, reader, study, new.scan, new.kind, ends)

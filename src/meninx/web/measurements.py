@@ -1,4 +1,4 @@
-"""Keep lengths and boxes that readers measure in images, until who made them deletes them."""
+"""Lengths and boxes that readers measure in images; only their authors delete them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -25,19 +25,20 @@ def add_measurement(
     """Store a measurement.
 
     Args:
-        session: Of the database.
-        reader: Who measured.
-        study: In which study.
+        session: Database session.
+        reader: Reader who measured.
+        study: Study that the measurement belongs to.
         scan: Number of the series, from 0.
-        kind: A length between two places, or a box of whole voxels.
-        ends: Voxels `from` and `to`; those of a length may lie between voxel centers.
+        kind: `ruler`, a length between two places, or `box`, of whole voxels.
+        ends: Corners `from` and `to`, voxel indices [i, j, k]; those of a length may lie between
+            voxel centers.
 
     Returns:
-        What was stored.
+        The stored measurement.
 
     Raises:
-        OptionError: If there is no such series or image, or an end lies outside of it.
-        LimitExceeded: If the study has very many already.
+        OptionError: If there is no such series or image, or an end lies outside the image.
+        LimitExceeded: If the study has `MAX_MEASUREMENTS` already.
     """
     if scan >= len(study.findings):
         raise OptionError(f"the study has no scan {scan}")
@@ -62,7 +63,7 @@ def add_measurement(
 
 
 def measurements_of(session: Session, study: Study) -> list[Measurement]:
-    """Return what was measured in a study, the oldest first."""
+    """Return the measurements in a study, the oldest first."""
     query = select(Measurement).where(Measurement.study_id == study.id)
     return list(session.scalars(query.order_by(Measurement.id)))
 
@@ -71,13 +72,13 @@ def delete_measurement(session: Session, reader: Reader, study: Study, number: i
     """Delete a measurement of the reader's own.
 
     Args:
-        session: Of the database.
-        reader: Who deletes.
-        study: In which study.
-        number: Of the measurement.
+        session: Database session.
+        reader: Reader who deletes it, its author.
+        study: Study that the measurement belongs to.
+        number: Id of the measurement.
 
     Raises:
-        OptionError: If there is none of that number, or another reader made it.
+        OptionError: If the study has no such measurement, or another reader made it.
     """
     found = session.get(Measurement, number)
     if found is None or found.study_id != study.id or found.user_name != reader.name:
@@ -91,10 +92,10 @@ def measurement_in_words(one: Measurement, series: SeriesView) -> str:
 
     Args:
         one: A measurement.
-        series: The series that it was made in.
+        series: Series that it was made in.
 
     Returns:
-        A length, or the sides of a box, in mm; in pixels where the series has no geometry.
+        Length, or sides of the box, in mm; in pixels where the series has no geometry.
     """
     spacing = series.viewer.get("spacing_mm")
     unit = "mm" if spacing else "pixels"
@@ -107,15 +108,15 @@ def measurement_in_words(one: Measurement, series: SeriesView) -> str:
 
 
 def measurement_response(one: Measurement, series: SeriesView, reader: Reader) -> dict[str, Any]:
-    """Return a measurement as programs and the viewer get it.
+    """Return a measurement as the API and the viewer get it.
 
     Args:
         one: A measurement.
-        series: The series that it was made in.
-        reader: Who asks.
+        series: Series that it was made in.
+        reader: Reader who gets it, for `own`.
 
     Returns:
-        Plain values.
+        JSON object.
     """
     return {
         "id": one.id, "scan": one.scan, "kind": one.kind, "from": one.ends["from"],

@@ -22,11 +22,11 @@ from meninx.web.pages import page, with_cookie
 from meninx.web.serving import SessionNeeded, Web, WebNeeded, local_address
 
 COOKIE, COOKIE_PATH = "meninx-oidc", "/oidc"
-# How long somebody may take to sign in over there, and how long the provider may take to answer.
+# How long somebody may take to sign in at the provider, and how long it may take to answer.
 MAX_SECONDS, TIMEOUT_SECONDS = 600, 10
-# How far clocks may differ, seconds.
+# How far the clocks of server and provider may differ, seconds.
 LEEWAY_SECONDS = 60
-# Whatever the provider offers: with "none", or a secret that both know, anybody could sign.
+# Public-key signatures only, whatever the provider offers: "none" anybody can forge.
 ALGORITHMS = ["RS256", "ES256", "PS256"]
 
 oidc = APIRouter(include_in_schema=False)
@@ -35,12 +35,12 @@ oidc = APIRouter(include_in_schema=False)
 def add_provider(app: FastAPI, web: Web) -> None:
     """Let people sign in with the provider of the settings, if there is one.
 
-    Between leaving for the provider and coming back a signed cookie keeps state, nonce and PKCE's
-    verifier. It is no session: that of somebody who signed in stays on the server.
+    From the login to the callback a signed cookie stores state, nonce and PKCE's verifier. It is no
+    session: sessions of people who have signed in are stored on the server.
 
     Args:
         app: The application, with the routes of `oidc`.
-        web: Its settings and its key.
+        web: State of the server, with its settings and its key.
     """
     issuer = web.settings.oidc_issuer
     app.state.provider = OAuth().register(
@@ -56,48 +56,51 @@ def add_provider(app: FastAPI, web: Web) -> None:
     )
     app.add_middleware(
         SessionMiddleware,
-        # The server's key signs opinions too: what is signed for one end is of no use for another.
+        # Derived from the key that signs opinions: neither signature is valid as the other.
         secret_key=hmac.new(web.key, b"sign-in by a provider", hashlib.sha256).hexdigest(),
         session_cookie=COOKIE,
         max_age=MAX_SECONDS,
         path=COOKIE_PATH,
-        # It has to come along when the provider sends somebody back.
+        # The browser has to send it when the provider redirects back.
         same_site="lax",
         https_only=web.settings.secure_cookies,
     )
 
 
 async def provider(request: Request, web: WebNeeded) -> StarletteOAuth2App:
-    """Return the provider's client, once it is known what the provider says of itself.
+    """Return the provider's client, with the provider's metadata loaded and checked.
 
     Args:
-        request: That of somebody who signs in.
-        web: The server's settings.
+        request: Request of somebody who signs in.
+        web: State of the server, with its settings.
 
     Returns:
-        The client; it keeps the provider's addresses and keys.
+        The client; it caches the provider's addresses and keys.
 
     Raises:
         HTTPException: 404 where no provider is set.
-        OptionError: If it does not answer, or calls itself otherwise.
+        OptionError: If the provider does not answer, or names another issuer than the settings.
 
     References:
         OpenID Connect Discovery 1.0, section 4.
     """
     issuer = web.settings.oidc_issuer
     if not issuer:
-        raise HTTPException(404, "no provider is set")
+        raise HTTPException(404, "no sign-in provider is set; sign in with a password")
     client: StarletteOAuth2App = request.app.state.provider
     try:
-        known = await client.load_server_metadata()
+        metadata = await client.load_server_metadata()
     except (HTTPError, ValueError) as error:
         raise OptionError("the sign-in provider does not answer; use a password") from error
-    name = known.get("issuer")
+    name = metadata.get("issuer")
     if name != issuer:
-        # Asked again next time: a provider that was set wrong may have been set right.
-        known.clear()
-        raise OptionError(f"the provider calls itself {name!r}, not {issuer!r}")
-    known["id_token_signing_alg_values_supported"] = ALGORITHMS
+        # Loaded again next time: the provider's settings may have been corrected.
+        metadata.clear()
+        raise OptionError(
+            f"the sign-in provider names the issuer {name!r}, expected {issuer!r}; set "
+            "MENINX_WEB_OIDC_ISSUER to the provider's own name"
+        )
+    metadata["id_token_signing_alg_values_supported"] = ALGORITHMS
     return client
 
 
@@ -108,30 +111,30 @@ ProviderNeeded = Annotated[Any, Depends(provider)]
 async def login(
     request: Request, client: ProviderNeeded, following: Annotated[str, Query(alias="next")] = "/"
 ) -> Response:
-    """Send somebody to the provider."""
+    """Redirect to the provider's sign-in page."""
     request.session["next"] = local_address(following)
-    answer: Response = await client.authorize_redirect(request, request.url_for("callback"))
-    answer.status_code = 303
-    return answer
+    response: Response = await client.authorize_redirect(request, request.url_for("callback"))
+    response.status_code = 303
+    return response
 
 
-async def vouched_claims(
+async def verified_claims(
     request: Request, web: WebNeeded, client: ProviderNeeded, code: Annotated[str, Query()] = ""
 ) -> dict[str, Any]:
-    """Return what the provider says of somebody (OpenID Connect Core 1.0, section 3.1.3.7).
+    """Return the verified claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7).
 
     Args:
-        request: The one that the provider sends back.
-        web: The server's settings.
+        request: Request of the browser that the provider redirected back.
+        web: State of the server, with its settings.
         client: The provider's client.
-        code: What the provider gives a token for.
+        code: Authorization code, exchanged for a token at the provider.
 
     Returns:
-        Claims of an ID token that holds.
+        Claims of a valid ID token.
 
     Raises:
-        HTTPException: 400 if nobody of this browser went there, that was long ago, or the token
-            does not hold.
+        HTTPException: 400 if the login did not begin in this browser, began more than
+            `MAX_SECONDS` ago, or the token is not valid.
     """
     if not code:
         raise HTTPException(400, "begin to sign in again")
@@ -148,37 +151,39 @@ async def vouched_claims(
         )
         return dict(token["userinfo"])
     except OAuthError as error:
-        # Of a state that is unknown here, or what the provider answers instead of a token.
+        # The state is unknown here, or the provider answered with an error instead of a token.
         raise HTTPException(400, "begin to sign in again") from error
     except (JoseError, HTTPError, KeyError, ValueError) as error:
-        raise HTTPException(400, "the provider's answer does not hold; try again") from error
+        raise HTTPException(
+            400, "the sign-in provider's answer is not valid; begin to sign in again"
+        ) from error
 
 
 @oidc.get("/oidc/back")
 def callback(
     request: Request,
     web: WebNeeded,
-    # First: while the provider is asked, nothing of the database is held.
-    claims: Annotated[dict[str, Any], Depends(vouched_claims)],
+    # Before the session: no connection to the database is held while the provider answers.
+    claims: Annotated[dict[str, Any], Depends(verified_claims)],
     session: SessionNeeded,
 ) -> Response:
-    """Open a session for whom the provider vouches."""
+    """Open a session for a person whom the provider has authenticated."""
     user = user_of(session, web.settings.oidc_issuer, claims)
     if not user.active:
         raise HTTPException(403, "this account is closed")
     secret, _ = open_session(session, user)
-    # A strict cookie does not travel along a redirection that began elsewhere: a page goes on.
+    # A strict cookie is not sent along a redirection from another site: a page of ours goes on.
     goal = request.session.pop("next", "/")
     return with_cookie(page(web, "signed-in.html", following=goal), secret, web)
 
 
 def user_of(session: Session, issuer: str, claims: dict[str, Any]) -> User:
-    """Return the account of somebody whom the provider knows, a reader's, made the first time.
+    """Return the account of a person of the provider; the first time a reader's account is added.
 
     Args:
-        session: Of the database.
-        issuer: The provider.
-        claims: What it says; `sub` tells people apart, names may change.
+        session: Database session.
+        issuer: Address of the provider.
+        claims: Claims of the ID token; `sub` identifies the person, names may change.
 
     Returns:
         The account.
@@ -187,10 +192,10 @@ def user_of(session: Session, issuer: str, claims: dict[str, Any]) -> User:
     user = session.scalar(select(User).where(User.subject == subject))
     if user is not None:
         return user
-    wanted = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
-    base = re.sub(r"[^A-Za-z0-9._@-]", "-", wanted)[:90].lstrip("._@-") or "reader"
+    preferred = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
+    base = re.sub(r"[^A-Za-z0-9._@-]", "-", preferred)[:90].lstrip("._@-") or "reader"
     name, number = base, 1
-    # A local account of that name is somebody else's.
+    # A local account of the same name belongs to somebody else.
     while session.scalar(select(User.id).where(User.name == name)) is not None:
         number += 1
         name = f"{base}-{number}"

@@ -1,4 +1,4 @@
-"""Answer browsers: a study, accounts, the audit log."""
+"""Pages for browsers: a study, accounts, the audit log."""
 
 from collections import Counter, defaultdict
 from typing import Annotated, Any
@@ -72,9 +72,9 @@ from meninx.web.viewer import (
 from meninx.web.worklist import Wanted, neighbors_of
 
 AUDIT_PAGE = 100
-# Characters of a worklist's address.
+# Longest query of a worklist's address, characters.
 MAX_QUERY = 4000
-# By it a browser is known that has signed in before; a year.
+# Cookie that marks a browser that has signed in before, and its lifetime, a year.
 DEVICE, DEVICE_SECONDS = "meninx-device", 365 * 24 * 3600
 pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -85,8 +85,8 @@ def page(web: Web, template: str, reader: Reader | None = None, **values: Any) -
     return HTMLResponse(text, headers={"Cache-Control": "no-store"})
 
 
-def away(address: str) -> RedirectResponse:
-    """Return what leads a browser to another page."""
+def redirect_to(address: str) -> RedirectResponse:
+    """Return a redirection to another page, to be loaded by GET (303)."""
     return RedirectResponse(address, status_code=303)
 
 
@@ -110,7 +110,7 @@ def signing_in(
     request: Request, web: WebNeeded, name: Annotated[str, Form()],
     password: Annotated[str, Form()], following: Annotated[str, Form(alias="next")] = "/",
 ) -> Response:  # fmt: skip
-    """Open a session and go where a link led, or say that it is not possible."""
+    """Open a session and redirect to the requested page, or show the form with an error."""
     web.sign_ins.check(f"{name}\0{address_of(request)}")
     try:
         with web.sessions() as session:
@@ -126,20 +126,20 @@ def signing_in(
         form.status_code = 401
         return form
     goal = "/account" if reader.must_change else local_address(following)
-    answer = with_cookie(away(goal), secret, web)
-    answer.set_cookie(
+    response = with_cookie(redirect_to(goal), secret, web)
+    response.set_cookie(
         DEVICE, mark, max_age=DEVICE_SECONDS, path="/sign-in", httponly=True, samesite="strict",
         secure=web.settings.secure_cookies,
     )  # fmt: skip
-    return answer
+    return response
 
 
-def with_cookie(answer: Response, secret: str, web: Web) -> Response:
-    """Return an answer that brings the session's cookie along."""
-    answer.set_cookie(
+def with_cookie(response: Response, secret: str, web: Web) -> Response:
+    """Return a response with the session's cookie added."""
+    response.set_cookie(
         COOKIE, secret, httponly=True, samesite="strict", secure=web.settings.secure_cookies
     )
-    return answer
+    return response
 
 
 @pages.post("/sign-out")
@@ -147,9 +147,9 @@ def signing_out(request: Request, reader: ReaderNeeded, session: SessionNeeded) 
     """End the session."""
     record(session, reader.name, "signed out")
     sign_out(session, request.cookies.get(COOKIE, ""))
-    answer = away("/sign-in")
-    answer.delete_cookie(COOKIE)
-    return answer
+    response = redirect_to("/sign-in")
+    response.delete_cookie(COOKIE)
+    return response
 
 
 @pages.get("/studies/{study_id}")
@@ -158,7 +158,7 @@ def study_page(
     scan: int | None = None, beside: Annotated[list[str] | None, Query()] = None,
     came_from: Annotated[str, Query(alias="list", max_length=MAX_QUERY)] = "",
 ) -> HTMLResponse:  # fmt: skip
-    """Show a study: images, finding, what readers said, and what stands beside it in the list."""
+    """Show a study: images, finding, opinions, and its neighbors in the worklist."""
     study = study_of(session, reader, study_id)
     seen(session, reader, study)
     series = series_views(study)
@@ -180,7 +180,7 @@ def study_page(
         card=detector_facts(web), **_way_back(session, reader, study, came_from),
     )  # fmt: skip
     if request.headers.get("hx-request") and study.state == DONE:
-        # A page that waited is loaded anew: scripts of a part that is swapped in never run.
+        # A page that waited is reloaded: scripts in a part that htmx swaps in never run.
         shown_page.headers["HX-Refresh"] = "true"
     return shown_page
 
@@ -188,21 +188,21 @@ def study_page(
 def _way_back(
     session: SessionNeeded, reader: Reader, study: Study, came_from: str
 ) -> dict[str, Any]:
-    """Return what a study's page says of the worklist that one came from."""
+    """Return the links from a study's page to the worklist that it was opened from."""
     wanted = Wanted.of_query(came_from)
     return {
         "neighbors": neighbors_of(session, reader, study, wanted), "list_address": wanted.address(),
-        "came_from": wanted.query(), "kept": _kept(wanted.query()),
+        "came_from": wanted.query(), "list_parameter": _list_parameter(wanted.query()),
     }  # fmt: skip
 
 
-def _kept(came_from: str) -> str:
-    """Return what is added to a study's address so that the list is not lost."""
+def _list_parameter(came_from: str) -> str:
+    """Return the part of a study's address that has the worklist's query; empty for none."""
     return "&" + urlencode({"list": came_from}) if came_from else ""
 
 
 def detector_facts(web: Web) -> dict[str, Any]:
-    """Return what the page says of the detector: what it was measured on, and its limits."""
+    """Return facts about the detector: the data that it was measured on, and its limits."""
     return {
         "measured": (
             "79 people with low-grade gliomas of two hospitals and 44 tumor-free people, by "
@@ -210,7 +210,7 @@ def detector_facts(web: Web) -> dict[str, Any]:
         ),
         "limits": (
             "Tumors that cover under 1 % of the head are near chance in plain T1. White-matter "
-            "lesions of old people are what is most often taken for a tumor. Bleeding, infarcts, "
+            "lesions of old people are most often taken for a tumor. Bleeding, infarcts, "
             "metastases, children and heads in sagittal or coronal planes were not measured."
         ),
         "own": web.settings.model is not None,
@@ -235,7 +235,7 @@ def finding_json(study_id: str, reader: ReaderNeeded, session: SessionNeeded) ->
 
 
 def exported(session: SessionNeeded, reader: Reader, study: Study) -> dict[str, Any]:
-    """Return all results of a study, and write down that they were exported."""
+    """Return all results of a study, and record that they were exported."""
     record(session, reader.name, "exported JSON", study.id)
     series = series_views(study)
     names = [one.name for one in series]
@@ -281,31 +281,33 @@ def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: Web
 
 
 @pages.post("/studies/{study_id}/opinions")
-def say(
+def create_opinion(
     study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     verdict: Annotated[Verdict, Form()], scan: Annotated[int, Form(ge=0)] = 0,
     note: Annotated[str, Form(max_length=4000)] = "", region: Annotated[str, Form()] = "",
     came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
 ) -> Response:  # fmt: skip
-    """Store what the reader says."""
+    """Store an opinion."""
     study = study_of(session, reader, study_id)
-    # A mark that was made belongs to what is said, whichever button stores it.
+    # A marked box is stored with the opinion, whichever button was pressed.
     marked = region_of(region) if region or verdict == "region" else None
     add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
-    return away(f"/studies/{study.id}?scan={scan}&said=1{_kept(came_from)}#said")
+    return redirect_to(
+        f"/studies/{study.id}?scan={scan}&stored=1{_list_parameter(came_from)}#opinions"
+    )
 
 
 def region_of(text: str) -> dict[str, list[int]]:
-    """Return a box's two corners, from six whole numbers.
+    """Return a box's two corners from a form's text.
 
     Args:
-        text: Numbers with commas between them.
+        text: Six whole numbers with commas between them.
 
     Returns:
-        The voxels `from` and `to`.
+        Corners `from` and `to`, voxel indices [i, j, k].
 
     Raises:
-        OptionError: If it is something else.
+        OptionError: If the text is not six whole numbers.
     """
     try:
         numbers = [int(part) for part in text.split(",")]
@@ -327,7 +329,7 @@ def remove(
     if not may_delete(reader, study):
         raise HTTPException(403, "only its uploader or an administrator deletes a study")
     delete_study(session, reader, study, web.settings, reason.strip())
-    return away(Wanted.of_query(came_from).address())
+    return redirect_to(Wanted.of_query(came_from).address())
 
 
 @pages.get("/account")
@@ -351,14 +353,14 @@ def changing_password(
     reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     old: Annotated[str, Form()], password: Annotated[str, Form()],
 ) -> Response:  # fmt: skip
-    """Set another password for whoever knows the old one; all sessions end."""
+    """Set another password, if the old one is right; all sessions of the account end."""
     web.sign_ins.check(f"password of {reader.id}")
     try:
         change_password(session, session.get_one(User, reader.id), old, password)
     except OptionError as error:
         return _account(reader, session, web, error=str(error))
     record(session, reader.name, "password changed")
-    return away("/sign-in")
+    return redirect_to("/sign-in")
 
 
 @pages.post("/account/keys")
@@ -368,7 +370,7 @@ def make_key(
 ) -> Response:  # fmt: skip
     """Make a key for programs and show it once."""
     if reader.must_change:
-        raise HTTPException(403, "set another password first")
+        raise HTTPException(403, "this password is a first one; set another one first")
     key = add_token(session, reader, name or "key", scope, days)
     return _account(reader, session, web, key=key)
 
@@ -378,7 +380,7 @@ def remove_key(key_id: int, reader: ReaderNeeded, session: SessionNeeded) -> Res
     """Revoke a key of the reader's own."""
     session.execute(delete(Token).where(Token.id == key_id, Token.user_id == reader.id))
     record(session, reader.name, "key revoked")
-    return away("/account")
+    return redirect_to("/account")
 
 
 @pages.get("/users")
@@ -412,22 +414,22 @@ def new_user(
     except OptionError as error:
         return _users(reader, session, web, str(error))
     record(session, reader.name, "account added", detail=name)
-    return away("/users")
+    return redirect_to("/users")
 
 
 def _other_user(session: SessionNeeded, reader: Reader, user_id: int) -> User:
     """Return somebody else's account.
 
     Args:
-        session: Of the database.
-        reader: Who asks.
-        user_id: Of the account.
+        session: Database session.
+        reader: Administrator who changes it.
+        user_id: Number of the account.
 
     Returns:
         The account.
 
     Raises:
-        HTTPException: 404 if there is none, or it is the reader's own.
+        HTTPException: 404 if there is no such account, or it is the reader's own.
     """
     user = session.get(User, user_id)
     if user is None or user.id == reader.id:
@@ -447,7 +449,7 @@ def switch_user(
     user.active, user.failures, user.locked_until = active, 0, None
     session.execute(delete(SignIn).where(SignIn.user_id == user.id))
     record(session, reader.name, "account " + ("opened" if active else "closed"), detail=user.name)
-    return away("/users")
+    return redirect_to("/users")
 
 
 @pages.post("/users/{user_id}/password")
@@ -462,7 +464,7 @@ def resetting_password(
     except OptionError as error:
         return _users(reader, session, web, str(error))
     record(session, reader.name, "password reset", detail=user.name)
-    return away("/users")
+    return redirect_to("/users")
 
 
 @pages.post("/users/{user_id}/projects")
@@ -470,13 +472,13 @@ def choose_projects(
     user_id: int, reader: AdministratorNeeded, session: SessionNeeded,
     project: Annotated[list[int], Form()] = [],  # noqa: B006 - FastAPI copies it
 ) -> Response:  # fmt: skip
-    """Say whose studies an account sees."""
+    """Set the projects whose studies an account sees."""
     user = session.get(User, user_id)
     if user is None:
         raise HTTPException(404, "no such account")
     set_projects(session, user, project)
     record(session, reader.name, "projects set", detail=f"{user.name}: {sorted(project)}")
-    return away("/users")
+    return redirect_to("/users")
 
 
 @pages.post("/users/{user_id}/keys/delete")
@@ -484,7 +486,7 @@ def remove_keys(user_id: int, reader: AdministratorNeeded, session: SessionNeede
     """Revoke all keys of an account."""
     session.execute(delete(Token).where(Token.user_id == user_id))
     record(session, reader.name, "keys revoked", detail=str(user_id))
-    return away("/users")
+    return redirect_to("/users")
 
 
 @pages.post("/projects")
@@ -497,9 +499,11 @@ def new_project(
         with session.begin_nested():
             session.add(Project(name=name.strip()))
     except IntegrityError:
-        return _users(reader, session, web, "there is a project of that name")
+        return _users(
+            reader, session, web, "there is a project of that name already; choose another name"
+        )
     record(session, reader.name, "project added", detail=name)
-    return away("/users")
+    return redirect_to("/users")
 
 
 @pages.get("/audit")

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 def readers_objects(session: Session, study: Study, settings: Settings) -> Mapping[str, bytes]:
     """Return a structured report for each reader who measured or marked something in a study.
 
-    The reader's account stands in it as the observer, as in the JSON and the PDF: whoever may see
-    the study sees who said what of it.
+    The reader's account is its observer, as in the JSON and the PDF: whoever may see the study sees
+    whose opinion it is.
 
     Args:
         session: Database session.
@@ -35,7 +35,7 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
         settings: Settings of the server, with the folder of its studies.
 
     Returns:
-        DICOM files under their names; none of series that are not DICOM, or without the extra
+        DICOM files by their names; none for series that are not DICOM, or without the extra
         `hospital`.
     """
     marked: list[Measurement | Opinion] = []
@@ -51,11 +51,11 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
     made: dict[str, bytes] = {}
     for reader, measured in by_reader.items():
         try:
-            # Libraries warn with values of attributes in their text.
+            # Libraries put values of attributes into their warnings.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 report = measurement_report(reader, measured, __version__)
-        except Exception as error:  # noqa: BLE001 - what headers that lie make highdicom raise
+        except Exception as error:  # noqa: BLE001 - false headers make highdicom raise anything
             log.warning("no report of a reader's measurements: %s", type(error).__name__)
             continue
         out = io.BytesIO()
@@ -72,7 +72,7 @@ def _marks_of(session: Session, study: Study) -> list[Opinion]:
 def _measured_in(
     shown: Path, marked: list[Measurement | Opinion]
 ) -> Iterator[tuple[str, "Measured"]]:
-    """Give what lies in DICOM series, with the reader's name."""
+    """Give the measurements and boxes in DICOM series, each with its reader's name."""
     from meninx.clinic.measurement_report import Measured
     from meninx.clinic.source_series import SourceSeries
 

@@ -11,32 +11,32 @@ from meninx.web.serving import Web, shown_file
 
 
 def identity_of(study: Study) -> Mapping[str, str]:
-    """Return what a report's head says of patient and study: words under names, none empty."""
-    told = {
+    """Return patient and study as a report's head shows them: values by name, none empty."""
+    identity = {
         "Patient": study.patient_name, "Patient ID": study.patient_id,
         "Born": study.birth_date, "Accession number": study.accession,
         "Study": study.description or study.title,
         "Study date": f"{study.study_date} {study.study_time}".strip(),
     }  # fmt: skip
-    return {name: words for name, words in told.items() if words}
+    return {name: words for name, words in identity.items() if words}
 
 
 def report_html(
     web: Web, study: Study, opinions: list[Opinion], measured: list[Measurement], reader: Reader,
     card: Mapping[str, Any],
 ) -> str:  # fmt: skip
-    """Return the report of a study as a page to be printed: every series with its answer.
+    """Return the report of a study as a page to print: every series with its answer.
 
     Args:
         web: The application.
         study: Study that is reported.
-        opinions: What readers said of it.
-        measured: What readers measured in it.
-        reader: Who asks for the report.
-        card: What is said of the detector.
+        opinions: Readers' opinions on it.
+        measured: Readers' measurements in it.
+        reader: Reader that the report is printed for.
+        card: Facts about the detector, as `detector_facts` gives them.
 
     Returns:
-        HTML that names the pictures by their files.
+        HTML that refers to the pictures by file addresses.
     """
     series = series_views(study)
     counted = (study.answer or {}).get("series", [])
@@ -54,7 +54,7 @@ def report_html(
 
 
 def _measured(one: Measurement, series: SeriesView) -> Mapping[str, Any]:
-    """Return a measurement in words, with where, by whom and when."""
+    """Return a measurement in words, with place, reader and time."""
     axis = series.viewer["slice_axis"]
     first, last = sorted(round(one.ends[end][axis]) for end in ("from", "to"))
     return {
@@ -66,7 +66,7 @@ def _measured(one: Measurement, series: SeriesView) -> Mapping[str, Any]:
 
 
 def _models(series: list[SeriesView]) -> Mapping[str, str]:
-    """Return the names of the detectors that judged, by the hash of their file."""
+    """Return the names of the detectors that scored the series, by the hash of their file."""
     models = [one.finding.get("model") or {} for one in series]
     return {model["sha256"]: model["name"] for model in models if model}
 

@@ -1,6 +1,6 @@
-"""Score one study, and leave what the viewer shows and the DICOM objects of what was found.
+"""Score one study, and write what the viewer shows and the findings' DICOM objects.
 
-`write_study` runs in a process apart: what is broken or hostile in a file ends that at worst.
+`write_study` runs in a worker process: a broken or hostile file ends that process at worst.
 """
 
 import importlib.util
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from meninx.render.bundle import Bundle
 
 WHY = {
-    "scored": "of all series that could be scored it has the highest probability",
+    "scored": "of all scored series it has the highest probability",
     "refused": "no series could be scored",
     "failed": "no series could be read",
 }
 
-# Images of a refused series that are shown.
+# Images of a refused series that its preview shows.
 MAX_PREVIEWED = 9
 
 
 def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> dict[str, Any]:
-    """Score a study in a process apart.
+    """Score a study in a worker process.
 
     Args:
         files: Folder of the study's files.
-        out: Folder for what the viewer shows.
-        settings: Say which detector.
-        sandbox: The process.
+        out: Output folder for what the viewer shows.
+        settings: Settings of the server, with the detector's file.
+        sandbox: Worker process, with its limits of memory and time.
 
     Returns:
-        `findings`, the public JSON of each scan with what the viewer needs, and `chosen`, the index
-        of the one to show first, and `answer`, that of the study from all of them; one failed scan
-        if the process ended badly.
+        `findings`, the public JSON of each scan with what the viewer needs; `chosen`, the index of
+        the scan to show first, and `why` in words; and `answer`, the study's answer from all scans.
+        One failed scan if the process ended badly.
     """
     try:
         return sandbox.call(write_study, files, out, settings.model)
@@ -60,13 +60,13 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
 
     Args:
         files: Folder of the study's files.
-        out: Folder to write into, made anew.
-        model: A detector file; None for the one that ships.
+        out: Output folder, which is emptied first.
+        model: Detector file; None for the shipped one.
 
     Returns:
-        As `score_study`.
+        The values that `score_study` describes.
     """
-    # The server imports this module too, and never scores: what scoring needs waits until here.
+    # Imported here: the server imports this module too, and never scores.
     from meninx.detect.loading import cached_detector
     from meninx.render.bundle import bundles
 
@@ -74,39 +74,40 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     out.mkdir(parents=True)
     detector = cached_detector(model)
     write_results = _results_writer(files, out)
-    told: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
     found: list[Findings] = []
     for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
         found.append(findings)
         name = f"series {number + 1}"
-        told.append(findings.as_json() | {"scan": name})
-        told[-1]["series"] = series_of(findings, scan, files)
-        told[-1]["objects"] = write_results(scan, findings, bundle, number)
+        response = findings.as_json() | {"scan": name}
+        response["series"] = series_of(findings, scan, files)
+        response["objects"] = write_results(scan, findings, bundle, number)
         if scan is not None:
-            told[-1]["viewer"] = write_viewer_files(scan, findings, bundle, out, number)
+            response["viewer"] = write_viewer_files(scan, findings, bundle, out, number)
         elif findings.status == "refused":
-            told[-1]["preview"] = write_preview(findings, files, out, number)
-    chosen, why = chosen_of(told)
+            response["preview"] = write_preview(findings, files, out, number)
+        responses.append(response)
+    chosen, why = chosen_of(responses)
     answer = detector.score_study(found, "")
-    counted = [one["scan"] for one, own in zip(told, found, strict=True)
+    counted = [one["scan"] for one, own in zip(responses, found, strict=True)
                if own.scan in answer.series]  # fmt: skip
     return {
-        "findings": told, "chosen": chosen, "why": why,
+        "findings": responses, "chosen": chosen, "why": why,
         "answer": answer.as_json() | {"series": counted},
     }  # fmt: skip
 
 
 def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, Any]:
-    """Return what a reader calls a series by, as far as the scan tells.
+    """Return what identifies a series to a reader, as far as the scan has it.
 
     Args:
-        findings: Of the scan.
-        scan: That was read; None where it could not be.
+        findings: Findings of the scan.
+        scan: The scan; None if it could not be read.
         files: Folder of the study's files.
 
     Returns:
-        UID, kept file name, sequence, plane, number of slices, status and reason; number and
-        description are the headers' to tell.
+        UID, stored file name, sequence, plane, number of slices, status and reason; number and
+        description are filled in from the headers by `answer_study`.
     """
     path = Path(findings.scan)
     return {
@@ -119,16 +120,16 @@ def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, A
 
 
 def write_preview(findings: Findings, files: Path, out: Path, number: int) -> str | None:
-    """Write images of a series that was refused before it became a scan, as its files store them.
+    """Write a picture of the stored images of a series that was refused before it became a scan.
 
     Args:
-        findings: Of the series.
+        findings: Findings of the series.
         files: Folder of the study's files.
-        out: Folder to write into.
-        number: Of the series in its study.
+        out: Output folder.
+        number: Index of the series in its study, from 0.
 
     Returns:
-        Name of the picture; None where no image can be read.
+        File name of the picture; None where no image can be read.
     """
     from meninx.render.thumbnail import contact_sheet
     from meninx.scan.reading import stored_images
@@ -143,9 +144,10 @@ def write_preview(findings: Findings, files: Path, out: Path, number: int) -> st
 
 
 def _results_writer(files: Path, out: Path) -> Any:
-    """Return what writes a scan's DICOM objects and says how many; none without the extra.
+    """Return a function that writes a scan's DICOM objects and returns their number.
 
-    What reports on readers' measurements refer to is left beside them.
+    Without the extra `hospital` it writes none. It also writes the source series that reports on
+    readers' measurements refer to.
     """
     if importlib.util.find_spec("highdicom") is None:
         return lambda scan, findings, bundle, number: 0  # noqa: ARG005
@@ -165,14 +167,14 @@ def _results_writer(files: Path, out: Path) -> Any:
 
 
 def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
-    """Return the index of the finding to show first, and why in words."""
+    """Return the index of the finding to show first, and the reason in words."""
 
-    def telling(index: int) -> tuple[int, int, float, int]:
+    def rank(index: int) -> tuple[int, int, float, int]:
         one = findings[index]
         scored = one["status"] == "scored"
         return (scored, one["status"] == "refused", one["probability"] or 0.0, -index)
 
-    chosen = max(range(len(findings)), key=telling)
+    chosen = max(range(len(findings)), key=rank)
     return chosen, WHY[findings[chosen]["status"]]
 
 
@@ -182,24 +184,24 @@ def write_viewer_files(
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:
-        scan: That was read.
-        findings: Of it.
-        bundle: Of it; None where it was not scored.
-        out: Folder to write into.
-        number: Of the scan in its study.
+        scan: A scan.
+        findings: Findings of the scan.
+        bundle: Heat map and pictures of the scan; None if it was not scored.
+        out: Output folder.
+        number: Index of the scan in its study, from 0.
 
     Returns:
-        What the viewer must know: plane, sequence, shape, axis of slices, names of the files.
+        What the viewer needs: plane, sequence, shape, axis of slices, names of the files.
     """
     from meninx.render.region import describe_region, midline_of
     from meninx.render.thumbnail import thumbnail
     from meninx.scan.nifti import write_nifti
 
-    # A picture has no geometry; as a slice of its own it is shown as it is stored.
-    placed = scan
+    # A picture has no geometry; with an identity affine it is shown as it is stored.
+    with_affine = scan
     if scan.affine is None:
-        placed = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
-    write_nifti(_as_stored(scan.voxels), placed, out / f"{number}.nii{PACKED}")
+        with_affine = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
+    write_nifti(_as_stored(scan.voxels), with_affine, out / f"{number}.nii{PACKED}")
     thumbnail(scan, findings).save(out / f"{number}-thumb.png")
     viewer: dict[str, Any] = {
         "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
@@ -215,7 +217,7 @@ def write_viewer_files(
         viewer |= {"picture": f"{number}.png", "withheld": bundle.withheld}
         heat = bundle.heat()
         if heat is not None:
-            write_nifti(heat, placed, out / f"{number}-heat.nii{PACKED}")
+            write_nifti(heat, with_affine, out / f"{number}-heat.nii{PACKED}")
             viewer["heat"] = f"{number}-heat.nii"
             region = describe_region(scan, heat)
             viewer["region"] = None if region is None else region.as_json()
@@ -223,7 +225,7 @@ def write_viewer_files(
 
 
 def _as_stored(voxels: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Return whole numbers of 16 bits as such: half the bytes to send."""
+    """Return voxels as 16-bit integers if they are whole numbers of that range: half the bytes."""
     if np.abs(voxels).max() < 2**15 and (voxels == np.rint(voxels)).all():
         return voxels.astype(np.int16)
     return voxels

@@ -1,6 +1,6 @@
-"""Send files that the viewer shows: packed where that is understood, and not twice.
+"""Send the viewer's files: compressed if the browser accepts it, and not again if unchanged.
 
-Whoever has a file asks again each time, so that rights are checked, and hears that it is the same.
+Browsers ask for a file each time, so that rights are checked, and get 304 if it is unchanged.
 """
 
 import gzip
@@ -14,33 +14,33 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from meninx.web.studies import PACKED
 
-# Kept by no proxy for others, and shown by no browser without asking whether that is allowed still.
+# No proxy caches it for others; a browser asks each time, so that rights are checked again.
 CACHING = "private, no-cache"
 PIECE_BYTES = 1024**2
 
 
 def stored_path(path: Path) -> Path:
-    """Return where a file lies: packed, or by its own name, as all were before any was packed."""
+    """Return the path of a file: compressed, or uncompressed as earlier versions wrote it."""
     packed = path.with_name(path.name + PACKED)
     return packed if packed.is_file() else path
 
 
 def send_file(request: Request, path: Path, media_type: str | None = None) -> Response:
-    """Return the answer that sends a file, or that says that its asker has it.
+    """Return the response that sends a file, or status 304 if the browser has it.
 
     Args:
-        request: The request, which says what its sender understands and has.
-        path: File that exists, as `stored_path` gives it.
+        request: Request, with its Accept-Encoding and If-None-Match.
+        path: Existing file, as `stored_path` gives it.
         media_type: Media type of the content; None to go by the name.
 
     Returns:
-        The file, packed or not, or status 304.
+        The file, compressed or not, or status 304.
 
     References:
         RFC 9110: 8.8.3 ETag, 12.5.3 Accept-Encoding, 13.1.2 If-None-Match.
     """
     is_packed = path.suffix == PACKED
-    sent_packed = is_packed and takes_gzip(request.headers.get("accept-encoding", ""))
+    sent_packed = is_packed and accepts_gzip(request.headers.get("accept-encoding", ""))
     tag = _tag_of(path, unpacked=is_packed and not sent_packed)
     headers = {"ETag": tag, "Cache-Control": CACHING}
     if is_packed:
@@ -55,8 +55,8 @@ def send_file(request: Request, path: Path, media_type: str | None = None) -> Re
     return FileResponse(path, media_type=media_type, headers=headers)
 
 
-def takes_gzip(accepted: str) -> bool:
-    """Return whether an Accept-Encoding lets gzip through."""
+def accepts_gzip(accepted: str) -> bool:
+    """Return whether an Accept-Encoding allows gzip."""
     weights = {}
     for one in accepted.lower().split(","):
         name, _, weight = one.replace(" ", "").partition(";q=")
@@ -71,10 +71,10 @@ def has_tag(known: str, tag: str) -> bool:
 
 
 def _tag_of(path: Path, *, unpacked: bool) -> str:
-    """Return what is another one once the file is, or is sent in another coding."""
-    told = path.stat()
-    words = f"{told.st_mtime_ns} {told.st_size} {unpacked}"
-    return f'"{hashlib.sha256(words.encode()).hexdigest()[:32]}"'
+    """Return an ETag, which differs once the file or the coding that it is sent in differs."""
+    status = path.stat()
+    version = f"{status.st_mtime_ns} {status.st_size} {unpacked}"
+    return f'"{hashlib.sha256(version.encode()).hexdigest()[:32]}"'
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:

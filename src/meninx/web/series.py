@@ -1,4 +1,4 @@
-"""Say what pages and reports show of each series of a study."""
+"""What pages and reports show of each series of a study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class SeriesView:
 
     @property
     def finding(self) -> Mapping[str, Any]:
-        """What is stored of it: the public JSON with what the viewer needs."""
+        """Its stored finding: the public JSON with what the viewer needs."""
         return cast("Mapping[str, Any]", self.study.findings[self.number])
 
     @property
@@ -50,8 +50,8 @@ class SeriesView:
     @property
     def name(self) -> str:
         """How the series is called: its description, its file's name, or its place in the study."""
-        told = self.finding.get("series") or {}
-        return str(told.get("description") or told.get("file") or self.finding["scan"])
+        identity = self.finding.get("series") or {}
+        return str(identity.get("description") or identity.get("file") or self.finding["scan"])
 
     @property
     def sequence(self) -> str:
@@ -84,7 +84,7 @@ class SeriesView:
 
     @property
     def answer(self) -> str:
-        """The answer, or why there is none, in a word."""
+        """The answer in words, or the status where there is no answer."""
         return answer_in_words(self.finding["decision"] or self.finding["status"])
 
     @property
@@ -99,7 +99,7 @@ class SeriesView:
 
     @property
     def hottest(self) -> str:
-        """Which slice is the hottest, as a sentence; empty where none was scored."""
+        """The hottest slice, as a sentence; empty where none was scored."""
         slices = self.finding.get("slices") or []
         if not slices or self.slices < 2:
             return ""
@@ -128,10 +128,11 @@ class SeriesView:
         """Return side, size and slices of a marked box.
 
         Args:
-            box: Its corners, voxels `from` and `to` of this series, both inside.
+            box: Corners `from` and `to`, voxel indices [i, j, k] of this series, both inside the
+                box.
 
         Returns:
-            Words for a reader.
+            Side, size in mm and slices, as far as they are known.
         """
         first, last = np.minimum(box["from"], box["to"]), np.maximum(box["from"], box["to"])
         axis = self.viewer.get("slice_axis", 2)
@@ -156,7 +157,7 @@ def _size(extent_mm: Sequence[int]) -> str:
 
 
 def answer_in_words(decision: str | None) -> str:
-    """Return an answer, or why there is none, in a word."""
+    """Return a decision, or a status where there is none, in words."""
     return ANSWERS[decision or "failed"]
 
 

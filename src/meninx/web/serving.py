@@ -1,4 +1,4 @@
-"""Hold what every request needs, and tell who asks."""
+"""What every request needs: the server's state, a database session, the authenticated reader."""
 
 import io
 import re
@@ -35,20 +35,20 @@ from meninx.web.studies import RESULTS, SHOWN, visible
 
 COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
-# A page that asks by itself what is new says so: it keeps no session open.
+# Sent by pages that ask for news by themselves, which keeps no session open.
 POLL_HEADER = "x-meninx-poll"
 SAFE = ("GET", "HEAD", "OPTIONS")
 MINUTE = 60.0
-# So many are counted before those of the last minute alone are kept.
+# Number of callers beyond which those without an attempt in the last minute are dropped.
 MAX_COUNTED = 10_000
 
 
 @dataclass
 class RateLimit:
-    """Count attempts of the last minute by whoever makes them.
+    """A limit on the attempts of each caller in a minute.
 
     Args:
-        most: Allowed in a minute.
+        most: Attempts of one caller that are allowed in a minute.
     """
 
     most: int
@@ -58,7 +58,7 @@ class RateLimit:
         """Count an attempt.
 
         Args:
-            who: What tells one from another, such as account and address.
+            who: Key of a caller, such as account and address.
 
         Raises:
             HTTPException: 429 if there were too many.
@@ -70,11 +70,12 @@ class RateLimit:
             times.popleft()
         if len(times) >= self.most:
             wait = str(int(MINUTE - (moment - times[0])) + 1)
-            raise HTTPException(429, "too many attempts; wait", headers={"Retry-After": wait})
+            message = f"too many attempts in a minute; try again in {wait} s"
+            raise HTTPException(429, message, headers={"Retry-After": wait})
         times.append(moment)
 
     def _forget(self) -> None:
-        """Drop those whose last attempt is long ago: names are for anybody to make up."""
+        """Drop callers without an attempt in the last minute: anybody can make up names."""
         moment = time.monotonic()
         old = [who for who, times in list(self._seen.items())
                if not times or moment - times[-1] > MINUTE]  # fmt: skip
@@ -83,12 +84,12 @@ class RateLimit:
 
 
 class Web:
-    """Hold what every request needs.
+    """State of the server that every request shares.
 
     Args:
-        settings: Of the server.
-        sessions: Open database sessions.
-        jobs: What is done in the background.
+        settings: Settings of the server.
+        sessions: Factory of database sessions.
+        jobs: Background jobs.
     """
 
     def __init__(self, settings: Settings, sessions: sessionmaker[Any], jobs: Jobs) -> None:
@@ -114,7 +115,7 @@ def signing_key(path: Path) -> bytes:
 
 
 def web_of(request: Request) -> Web:
-    """Return what every request needs."""
+    """Return the state of the server."""
     web: Web = request.app.state.web
     return web
 
@@ -123,52 +124,54 @@ WebNeeded = Annotated[Web, Depends(web_of)]
 
 
 def session_of(web: WebNeeded) -> Iterator[Session]:
-    """Open a database session that is committed once the answer is made."""
+    """Open a database session that is committed once the response is made."""
     with web.sessions.begin() as session:
         yield session
 
 
-# Committed before the answer leaves: who reads it may ask for what it tells of.
+# Committed before the response is sent: its reader may ask at once for what was stored.
 SessionNeeded = Annotated[Session, Depends(session_of, scope="function")]
 
 
 class NotSignedIn(Exception):
-    """Say that a page wants somebody to sign in first."""
+    """The page needs somebody who is signed in."""
 
 
 class MustChangePassword(Exception):
-    """Say that a first password is only good for setting another one."""
+    """The password is a first one, only good for setting another one."""
 
 
-async def form_word(request: Request) -> str:
-    """Return the word that a form or a program brings along, to prove that its page was ours."""
-    word = request.headers.get(CSRF_HEADER, "")
-    # Files come by programs alone, which send the header: nobody's are read before it is known who.
+async def sent_csrf_token(request: Request) -> str:
+    """Return the CSRF token that a request sends, which proves that its page was ours."""
+    token = request.headers.get(CSRF_HEADER, "")
+    # Scripts, which alone send files, use the header: no file is read before its sender is known.
     form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    if form and not word and request.method not in SAFE:
-        word = str((await request.form()).get("csrf", ""))
-    return word
+    if form and not token and request.method not in SAFE:
+        token = str((await request.form()).get("csrf", ""))
+    return token
 
 
-def caller_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(form_word)]) -> Reader:
-    """Return who asks, by cookie or by key; changes by cookie need the session's own word as well.
+def caller_of(
+    request: Request, web: WebNeeded, token: Annotated[str, Depends(sent_csrf_token)]
+) -> Reader:
+    """Return who sends a request, by cookie or key; changes by cookie need the CSRF token as well.
 
     Args:
-        request: That asks.
-        web: The application.
-        word: That came along.
+        request: Request to authenticate.
+        web: State of the server.
+        token: CSRF token that was sent with it; empty for none.
 
     Returns:
         The reader.
 
     Raises:
-        NotSignedIn: Where nobody is.
-        MustChangePassword: Where the password is a first one.
-        HTTPException: 403 where the word is missing.
+        NotSignedIn: If there is no valid session or key.
+        MustChangePassword: If the password is a first one.
+        HTTPException: 403 if the token is missing or another session's.
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     secret = request.cookies.get(COOKIE, "")
-    # A transaction of its own: what the request does may begin much later.
+    # A transaction of its own: the one of the request may begin much later.
     with web.sessions.begin() as session:
         if scheme.lower() == "bearer":
             reader = reader_of_token(session, key.strip())
@@ -179,13 +182,13 @@ def caller_of(request: Request, web: WebNeeded, word: Annotated[str, Depends(for
             )
     if reader is None:
         if scheme.lower() == "bearer":
-            # Wrong ones alone: a right key works whatever others behind its address do.
+            # Only wrong keys count: a valid one works whatever others at its address do.
             web.wrong_keys.check(address_of(request))
         raise NotSignedIn
     if reader.rights is not None:
         return reader
-    if request.method not in SAFE and not same(word, reader.csrf):
-        raise HTTPException(403, "the form is too old; load the page again")
+    if request.method not in SAFE and not same(token, reader.csrf):
+        raise HTTPException(403, "this page is of an older session; reload it and try again")
     if reader.must_change and not request.url.path.startswith("/account"):
         raise MustChangePassword
     return reader
@@ -195,53 +198,55 @@ CallerNeeded = Annotated[Reader, Depends(caller_of, scope="function")]
 
 
 def person_of(caller: CallerNeeded) -> Reader:
-    """Return who asks, somebody who is signed in.
+    """Return the sender of a request, a person who is signed in.
 
     Args:
-        caller: Who asks.
+        caller: Sender of the request.
 
     Returns:
-        The same.
+        The same reader.
 
     Raises:
         HTTPException: 403 for a key.
     """
     if caller.rights is not None:
-        raise HTTPException(403, "not with a key: sign in")
+        raise HTTPException(403, "not allowed with a key; sign in instead")
     return caller
 
 
 def _with_right(right: str) -> Callable[[Reader], Reader]:
-    """Return what lets those in who are signed in, and keys of a scope with a right."""
+    """Return a dependency that admits people who are signed in, and keys with a right."""
 
     def allowed(caller: CallerNeeded) -> Reader:
         if caller.rights is not None and right not in caller.rights:
-            raise HTTPException(403, f"not with this key: its scope does not hold {right!r}")
+            raise HTTPException(
+                403, f"this key's scope does not have the right {right!r}; use another key"
+            )
         return caller
 
     return allowed
 
 
-# A person alone unless it says otherwise: so nothing new is open to keys by an oversight.
+# The default admits people only, so that no new route is open to keys by an oversight.
 ReaderNeeded = Annotated[Reader, Depends(person_of, scope="function")]
 MayRead = Annotated[Reader, Depends(_with_right(READ), scope="function")]
 MayUpload = Annotated[Reader, Depends(_with_right(UPLOAD), scope="function")]
 
 
 def administrator_of(reader: ReaderNeeded) -> Reader:
-    """Return who asks, an administrator.
+    """Return the sender of a request, an administrator.
 
     Args:
-        reader: Who asks.
+        reader: Sender of the request.
 
     Returns:
-        The same.
+        The same reader.
 
     Raises:
         HTTPException: 403 for anybody else.
     """
     if not reader.administers:
-        raise HTTPException(403, "for administrators")
+        raise HTTPException(403, "only for administrators")
     return reader
 
 
@@ -251,7 +256,7 @@ AdministratorNeeded = Annotated[Reader, Depends(administrator_of, scope="functio
 def local_address(text: str) -> str:
     """Return an address if it leads to a page of this server, else the worklist's.
 
-    Browsers take `//host`, and `/` with a backslash or a tab after it, for another server's.
+    Browsers take `//host`, and `/` followed by a backslash or a tab, for another server's address.
     """
     if re.fullmatch(r"/(?![/\\])[^\\\x00-\x20\x7f]*", text) and not text.startswith("/sign-"):
         return text
@@ -259,13 +264,13 @@ def local_address(text: str) -> str:
 
 
 def sign_in_address(request: Request) -> str:
-    """Return the address of the page to sign in, which leads back to the page that was asked for.
+    """Return the address of the sign-in page, which leads back to the requested page afterwards.
 
     Args:
         request: Request of somebody who is not signed in.
 
     Returns:
-        An address of this server.
+        Address on this server.
     """
     if request.headers.get("hx-request"):
         page = request.headers.get("hx-current-url", "")
@@ -290,10 +295,10 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     """Return a study that a reader may see.
 
     Args:
-        session: Of the database.
-        reader: Who asks.
-        study_id: As its address has it.
-        erased: Whether one will do of which its opinions are all that is left.
+        session: Database session.
+        reader: Reader who asks for it.
+        study_id: Id of the study, unchecked.
+        erased: Whether an erased study, of which only opinions are left, is returned too.
 
     Returns:
         The study.
@@ -305,29 +310,29 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     if study is None:
         raise HTTPException(404, "no such study")
     if study.erased and not erased:
-        raise HTTPException(410, "this study was erased; its opinions were kept")
+        raise HTTPException(410, "this study was erased; only its opinions are left")
     return study
 
 
 def seen(session: Session, reader: Reader, study: Study) -> None:
-    """Write down that somebody saw a finding; a page that waits for it asks again and again."""
+    """Record that a reader saw a finding, but not each request of a page that waits for it."""
     if study.state == DONE:
         record(session, reader.name, "seen", study.id)
 
 
 def shown_file(web: Web, study: Study, name: str) -> Path:
-    """Return a file that the viewer shows, by one of the names that the finding gives.
+    """Return the path of a file that the viewer shows.
 
     Args:
-        web: The application.
-        study: Whose.
-        name: As asked for.
+        web: State of the server.
+        study: Study that the file belongs to.
+        name: Requested name, unchecked.
 
     Returns:
-        Its path, of a volume the packed one's.
+        Path of the file; of a volume the compressed one.
 
     Raises:
-        HTTPException: 404 for any other name.
+        HTTPException: 404 if no finding names the file.
     """
     kinds = ("volume", "heat", "picture", "thumb")
     names = {(one.get("viewer") or {}).get(kind) for one in study.findings for kind in kinds}
@@ -341,18 +346,18 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
 
 
 def zipped_objects(web: Web, session: Session, study: Study) -> Response:
-    """Return the DICOM objects of a study's findings, and of what readers measured, as a zip.
+    """Return the DICOM objects of a study's findings and of readers' measurements, as a zip.
 
     Args:
-        web: The application.
+        web: State of the server.
         session: Database session.
         study: Study that was scored.
 
     Returns:
-        The answer.
+        Response with the zip.
 
     Raises:
-        HTTPException: 404 if there are none.
+        HTTPException: 404 if the study has no DICOM objects.
     """
     paths = sorted((web.settings.studies / study.id / SHOWN / RESULTS).glob("*.dcm"))
     if not paths:

@@ -1,4 +1,4 @@
-"""Receive studies, keep their pixels under random names, delete them."""
+"""Receive studies, store their files under random names, delete them."""
 
 import hashlib
 import hmac
@@ -46,39 +46,41 @@ from meninx.web.database import (
 from meninx.web.marks import check_box
 from meninx.web.settings import Settings
 
-# An upload that nothing came to for so long was broken off. Files of neither an upload nor a study
-# were left by whatever was killed: no transaction lasts as long.
+# Hours without a new file after which an upload is abandoned, and after which a folder of neither
+# an upload nor a study was left by a killed process: no transaction lasts as long.
 UPLOAD_HOURS, ORPHAN_HOURS = 24, 1
-# The referred and the positive first, then what no answer was given to, then the rest.
+# Order of the worklist: the referred and the positive, then studies without an answer, then the
+# negative.
 PRIORITIES = {"refer": 0, "tumor": 1, "failed": 2, "refused": 3, "no_tumor": 4}
 WAITING = 9
 ANONYMOUS, UNTITLED, ERASED = "anonymous study", "untitled", "erased"
-# What a study has from its headings, by the same names.
+# Columns of a study that come from its headings, which have the same names.
 IDENTITY = (
     "patient_name", "patient_id", "birth_date", "accession", "study_date", "study_time",
     "description", "study_uid",
 )  # fmt: skip
 Verdict = Literal["agree", "disagree", "region"]
-# Of a study's folder: what was uploaded, what the viewer shows, and in there the DICOM objects.
+# Subfolders of a study's folder: uploaded files, what the viewer shows, and inside that the DICOM
+# objects.
 FILES, SHOWN, RESULTS = "files", "shown", "results"
-# Of the series of that number, where it is DICOM: what reports on it refer to.
+# Source instances of a DICOM series by its number, which structured reports refer to.
 SOURCE = "{}-source.json"
-# Behind the name by which a volume is asked for: it is packed once, by the worker. Packing 192
-# slices for a request would take 0.7 s of a core, each time.
+# Suffix of a stored volume behind its name in addresses: the worker compresses it once, for 192
+# slices take 0.7 s of a core.
 PACKED = ".gz"
-# Of a stored finding, what is no part of the public JSON.
+# Keys of a stored finding that are no part of the public JSON.
 OWN_KEYS = ("viewer", "preview", "why", "objects", "series")
 
 
 def visible(reader: Reader) -> ColumnElement[bool]:
-    """Return which studies a reader may see: those of their projects; an administrator all."""
+    """Return the condition for studies that a reader may see; an administrator sees all."""
     if reader.administers:
         return true()
     return Study.project_id.in_(select(Member.project_id).where(Member.user_id == reader.id))
 
 
 def in_project(name: str) -> ColumnElement[bool]:
-    """Return which studies are of a project, by its name; all where it is empty."""
+    """Return the condition for studies of a project, by its name; all where it is empty."""
     return Study.project == name if name else true()
 
 
@@ -90,25 +92,25 @@ def public_findings(study: Study) -> list[dict[str, Any]]:
 
 
 def known_series(study: Study) -> list[dict[str, Any]]:
-    """Return what is known of each series: of its findings once it is done, else of its headers."""
+    """Return the series of a study: from its findings once it is done, before from its headers."""
     found = [one["series"] for one in study.findings if "series" in one]
     return found or list(study.series)
 
 
-def answer_study(study: Study, result: Mapping[str, Any], *, anonymous: bool) -> None:
-    """Write down what the detector says of a study: of each series, and of all at once.
+def answer_study(study: Study, result: Mapping[str, Any], *, deidentify: bool) -> None:
+    """Store the detector's findings of each series, and its answer from all of them, in a study.
 
     Args:
-        study: That was scored.
-        result: As `scoring.score_study` returns it.
-        anonymous: Whether what headers and names of files tell is left out.
+        study: Study that was scored.
+        result: Findings and answer, as `scoring.score_study` returns them.
+        deidentify: Whether identity from headers and names of files is left out.
     """
     found = []
     for one in result["findings"]:
         more: dict[str, Any] = {"why": result["why"]}
         if "series" in one:
             more["series"] = _named(study, one["series"])
-        if anonymous:
+        if deidentify:
             more["identity"] = {}
             more["series"] = one.get("series", {}) | {"uid": "", "file": ""}
         found.append(one | more)
@@ -123,10 +125,10 @@ def answer_study(study: Study, result: Mapping[str, Any], *, anonymous: bool) ->
 
 
 def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a series with number and description of its headers, and its file's own name."""
-    told = [one for one in study.series if one["uid"] and one["uid"] == series["uid"]]
+    """Return a series with number and description from headers, and its uploaded file's name."""
+    same = [one for one in study.series if one["uid"] and one["uid"] == series["uid"]]
     # Careless exports give several series one UID: then a description would be a guess.
-    more = {key: told[0][key] for key in ("number", "description")} if len(told) == 1 else {}
+    more = {key: same[0][key] for key in ("number", "description")} if len(same) == 1 else {}
     file = study.file_names.get(series["file"], "")
     return {**series, **more, "file": file}
 
@@ -137,26 +139,28 @@ def start_upload(
     """Begin an upload, of one or of many files.
 
     Args:
-        session: Of the database.
-        reader: Who uploads.
-        title: For the worklist.
-        settings: Say where files gather.
-        project: Whose members will see it; empty for the reader's first one.
+        session: Database session.
+        reader: Reader who uploads.
+        title: Title for the worklist, cut off after 300 characters.
+        settings: Settings of the server, with the folder of uploads.
+        project: Name of the project whose members will see it; empty for the reader's first one.
 
     Returns:
-        What it is known by.
+        The upload.
 
     Raises:
-        OptionError: If the reader takes no part in that project, or in none at all.
+        OptionError: If the reader is no member of that project, or of none at all.
     """
     projects = projects_of(session, reader)
-    wanted = [one for one in projects if one.name == project or not project]
-    if not wanted:
-        told = ", ".join(one.name for one in projects) or "none; ask an administrator"
-        raise OptionError(f"project {project!r}: not one of yours ({told})")
-    shown = ANONYMOUS if settings.anonymise else title.strip()[:300] or UNTITLED
+    matching = [one for one in projects if one.name == project or not project]
+    if not projects:
+        raise OptionError("you are in no project; ask an administrator to add you to one")
+    if not matching:
+        names = ", ".join(one.name for one in projects)
+        raise OptionError(f"project {project!r}: not one of yours; choose among {names}")
+    shown = ANONYMOUS if settings.deidentify else title.strip()[:300] or UNTITLED
     upload = Upload(
-        id=new_id(), user_id=reader.id, title=shown, bytes=0, project_id=wanted[0].id
+        id=new_id(), user_id=reader.id, title=shown, bytes=0, project_id=matching[0].id
     )  # fmt: skip
     session.add(upload)
     folder_of(settings, upload.id).mkdir(parents=True)
@@ -164,7 +168,7 @@ def start_upload(
 
 
 def folder_of(settings: Settings, upload_id: str) -> Path:
-    """Return where an upload's files gather."""
+    """Return the folder of an upload's files."""
     return settings.uploads / upload_id
 
 
@@ -172,15 +176,15 @@ def own_upload(session: Session, reader: Reader, upload_id: str) -> Upload:
     """Return an upload of the reader's own.
 
     Args:
-        session: Of the database.
-        reader: Who asks.
-        upload_id: As `start_upload` named it.
+        session: Database session.
+        reader: Reader who uploads.
+        upload_id: Id of the upload, unchecked.
 
     Returns:
         The upload.
 
     Raises:
-        OptionError: If there is none of that name.
+        OptionError: If the reader has no such upload.
     """
     upload = session.get(Upload, upload_id)
     if upload is None or upload.user_id != reader.id:
@@ -195,28 +199,28 @@ def drop_upload(session: Session, upload: Upload, settings: Settings) -> None:
 
 
 def drop_old_uploads(session: Session, settings: Settings) -> int:
-    """Delete uploads that were broken off, and files that belong to nothing.
+    """Delete abandoned uploads, and folders of neither an upload nor a study.
 
     Args:
-        session: Of the database.
-        settings: Say where files are kept.
+        session: Database session.
+        settings: Settings of the server, with the folders of uploads and studies.
 
     Returns:
-        How many folders went.
+        Number of folders that were deleted.
     """
     limit, orphan_limit = (now() - timedelta(hours=one) for one in (UPLOAD_HOURS, ORPHAN_HOURS))
     begun = dict(session.execute(select(Upload.id, Upload.created)).all())
-    kept = {name for name, created in begun.items() if created >= limit}
-    kept.update(session.scalars(select(Study.id)))
-    broken_off = [
+    in_use = {name for name, created in begun.items() if created >= limit}
+    in_use.update(session.scalars(select(Study.id)))
+    abandoned = [
         folder for folder in (*settings.uploads.iterdir(), *settings.studies.iterdir())
-        if folder.name not in kept
+        if folder.name not in in_use
         and _last_change(folder) < (limit if folder.name in begun else orphan_limit)
     ]  # fmt: skip
-    for folder in broken_off:
+    for folder in abandoned:
         shutil.rmtree(folder, ignore_errors=True)
-    session.execute(delete(Upload).where(Upload.id.in_([folder.name for folder in broken_off])))
-    return len(broken_off)
+    session.execute(delete(Upload).where(Upload.id.in_([folder.name for folder in abandoned])))
+    return len(abandoned)
 
 
 def _last_change(folder: Path) -> datetime:
@@ -225,31 +229,31 @@ def _last_change(folder: Path) -> datetime:
 
 
 def file_of(settings: Settings, upload_id: str, name: str) -> Path:
-    """Return where a file of an upload lies, whatever its name tries.
+    """Return the path of a file of an upload.
 
     Args:
-        settings: Say where.
-        upload_id: Of the upload.
-        name: As the browser has it, folders and all.
+        settings: Settings of the server, with the folder of uploads.
+        upload_id: Id of the upload.
+        name: Name on the user's computer, with its folders; it may be hostile.
 
     Returns:
-        A path inside the upload's folder.
+        Path inside the upload's folder.
     """
     return folder_of(settings, upload_id) / stored_name(name)
 
 
 def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Settings) -> int:
-    """Write a part of a file; what came before is passed over.
+    """Append a part of a file; bytes that are stored already are skipped.
 
     Args:
-        upload: To which it belongs.
-        name: Of the file.
-        offset: Where the part begins.
-        data: The part.
-        settings: Say how much is allowed.
+        upload: Upload that the file belongs to.
+        name: Name of the file on the user's computer.
+        offset: Offset of the part in the file, bytes.
+        data: Bytes of the part.
+        settings: Settings of the server, with the largest upload.
 
     Returns:
-        How many bytes of the file there are now: where the next part begins.
+        Number of bytes of the file that are stored now, which is the offset of the next part.
 
     Raises:
         OptionError: If a part before this one is missing.
@@ -257,19 +261,23 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
     """
     path = file_of(settings, upload.id, name)
     known = path.exists()
-    there = path.stat().st_size if known else 0
-    if offset > there:
-        raise OptionError(f"part at {offset}, but only {there} bytes came before")
-    new = data[there - offset :]
+    stored = path.stat().st_size if known else 0
+    if offset > stored:
+        raise OptionError(
+            f"the part begins at byte {offset}, but only {stored} bytes were received; go on there"
+        )
+    new = data[stored - offset :]
     total = upload.bytes + len(new)
     if total > settings.upload_bytes:
-        raise LimitExceeded(f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}")
+        raise LimitExceeded(
+            f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}; upload fewer files"
+        )
     if not known:
         note_name(path.parent, path.name, name)
     with path.open("ab") as file:
         file.write(new)
     upload.bytes = total
-    return there + len(new)
+    return stored + len(new)
 
 
 def finish_upload(
@@ -278,55 +286,54 @@ def finish_upload(
     """Turn an upload into studies that wait for the detector, each of one patient.
 
     Args:
-        session: Of the database.
-        reader: Who uploads.
-        upload: All of whose files are there.
-        settings: Say where studies are kept.
+        session: Database session.
+        reader: Reader who uploads.
+        upload: Upload with all of its files.
+        settings: Settings of the server, with the folder of studies.
         together: Whether its pictures and volumes are of one person, from one visit.
 
     Returns:
-        At least one study, and whether it is new: the same content is kept and scored once.
+        At least one study, each with whether it is new: the same content is stored and scored once.
 
     Raises:
-        OptionError: If it holds no file.
-        InputError: If a zip is damaged, leads out of itself, or unpacks to too much.
+        OptionError: If the upload has no file.
+        InputError: If an archive is damaged, has an entry that leads out of it, or unpacks to more
+            than the limits allow.
     """
     folder = folder_of(settings, upload.id)
     limits = replace(DEFAULT_LIMITS, zip_bytes=settings.upload_bytes)
     try:
-        unpack(folder, limits, anonymous=settings.anonymise)
+        unpack(folder, limits, deidentify=settings.deidentify)
     except InputError:
-        # Nothing could make it good: it goes at once.
+        # No further file can repair it.
         drop_upload(session, upload, settings)
         session.commit()
         raise
-    files = arrived_files(folder, anonymous=settings.anonymise)
+    files = arrived_files(folder, deidentify=settings.deidentify)
     if not files:
-        raise OptionError("the upload holds no file")
+        raise OptionError("the upload has no file; send its files before you finish it")
     arrivals = sorted_into_studies(files, together=together)
-    # What takes long, hashes of all files, comes before others have to wait.
-    described = [
-        _described(upload, arrival, settings, alone=len(arrivals) == 1) for arrival in arrivals
-    ]
+    # Before the lock, because hashes of all files take long.
+    new = [_new_study(upload, arrival, settings, alone=len(arrivals) == 1) for arrival in arrivals]
     _wait_for_others(session, upload.project_id)
-    kept = [
-        _keep(session, reader, study, arrival, settings)
-        for study, arrival in zip(described, arrivals, strict=True)
+    stored = [
+        _store(session, reader, study, arrival, settings)
+        for study, arrival in zip(new, arrivals, strict=True)
     ]
     session.delete(upload)
     session.flush()
-    # What is killed before the commit leaves the upload as it was.
+    # Not before: a server killed now leaves the upload as it was.
     event.listen(session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True),
                  once=True)  # fmt: skip
-    return kept
+    return stored
 
 
 def _wait_for_others(session: Session, project_id: int) -> None:
-    """Let uploads into a project end one after the other, from here to the commit.
+    """Lock a project until the commit, so that its uploads are stored one after the other.
 
-    Two that hold halves of one exam would both look for a study to join, and find none. A row that
-    is written is held by whoever wrote it, in every database; a constraint would not do, for an
-    exam that a reader has judged gets a second study.
+    Two uploads with halves of one exam would otherwise both find no study to join. Every database
+    locks a row that is written. A unique constraint would not do, because an exam with opinions
+    gets a second study.
     """
     session.execute(
         update(Project).where(Project.id == project_id).values(name=Project.name)
@@ -334,8 +341,8 @@ def _wait_for_others(session: Session, project_id: int) -> None:
     )  # fmt: skip
 
 
-def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: bool) -> Study:
-    """Return the study that an arrival becomes, with its identity."""
+def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: bool) -> Study:
+    """Return a study of arrived files, with its identity."""
     study = Study(
         id=new_id(), title=upload.title, uploader_id=upload.user_id, state=RECEIVED, findings=[],
         received=now(), priority=WAITING, series=[], file_names={},
@@ -343,54 +350,54 @@ def _described(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
         project_id=upload.project_id,
         bytes=sum(one.path.stat().st_size for one in arrival.files),
     )  # fmt: skip
-    if settings.anonymise:
+    if settings.deidentify:
         return study
-    told = arrival.heading
+    heading = arrival.heading
     if not alone:
         own = base_name(arrival.files[0].name)
-        study.title = (told.description or upload.title if told.study_uid else own)[:300]
+        study.title = (heading.description or upload.title if heading.study_uid else own)[:300]
     elif upload.title == UNTITLED:
-        study.title = told.description or told.patient_name or UNTITLED
+        study.title = heading.description or heading.patient_name or UNTITLED
     for name in IDENTITY:
-        setattr(study, name, getattr(told, name))
-    study.patient_key = person_key(told)
+        setattr(study, name, getattr(heading, name))
+    study.patient_key = person_key(heading)
     study.series = merged_series([], arrival.files)
     return study
 
 
 def _hash_in(project_id: int, content_hash: str) -> str:
-    """Return the hash of some content in a project: members of another know nothing of it."""
+    """Return the hash of content in a project, so that no other project learns of it."""
     if project_id == FIRST_PROJECT:
         return content_hash
     return hashlib.sha256(f"{project_id}\n{content_hash}".encode()).hexdigest()
 
 
 def person_key(heading: Heading) -> str:
-    """Return what is equal for studies of one person alone; empty where in doubt.
+    """Return a hash that only studies of one person share; empty where in doubt.
 
     Careless exports give many people one PatientID, so name and birth date have to agree as well.
     """
     name = "".join(sign for sign in heading.patient_name.casefold() if sign.isalnum())
     if not heading.patient_id and not (name and heading.birth_date):
         return ""
-    told = "\0".join((heading.patient, name, heading.birth_date))
-    return hashlib.sha256(told.encode()).hexdigest()
+    identity = "\0".join((heading.patient, name, heading.birth_date))
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
-def _keep(
+def _store(
     session: Session, reader: Reader, study: Study, arrival: Arrival, settings: Settings
 ) -> tuple[Study, bool]:
-    """Store a study and its files, unless its content is here already.
+    """Store a study and its files, unless the same content is stored already.
 
     Args:
-        session: Of the database.
-        reader: Who uploads.
-        study: As `_described` made it.
-        arrival: Its files.
-        settings: Say where studies are kept.
+        session: Database session.
+        reader: Reader who uploads.
+        study: New study, as `_new_study` returns it.
+        arrival: Files of the study.
+        settings: Settings of the server, with the folder of studies.
 
     Returns:
-        The study that holds the files now, and whether it waits for the detector because of them.
+        The study that has the files now, and whether it waits for the detector because of them.
     """
     same = select(Study).where(Study.content_hash == study.content_hash)
     known = session.scalar(same)
@@ -399,7 +406,7 @@ def _keep(
     if known is None:
         target = settings.studies / study.id
         names = arrival.stored_names()
-        if not settings.anonymise:
+        if not settings.deidentify:
             study.file_names = {
                 names[one.path]: base_name(one.name)
                 for one in arrival.files if one.kind != "dicom"
@@ -411,22 +418,22 @@ def _keep(
             with session.begin_nested():
                 session.add(study)
         except IntegrityError:
-            # Somebody else's upload of the same files was faster.
+            # Another upload of the same files was stored first.
             shutil.rmtree(target)
             known = session.scalar(same)
     if known is None:
         record(session, reader.name, "uploaded", study.id)
         return study, True
-    # What was withdrawn comes back by being wanted again.
+    # A withdrawn study returns to the worklist when it is uploaded again.
     known.withdrawn = None
     record(session, reader.name, "uploaded again", known.id)
     return known, False
 
 
 def _other_part(session: Session, study: Study) -> Study | None:
-    """Return the study that a new one is the rest of: of one person, with one StudyInstanceUID.
+    """Return the stored study that a new one belongs to, by person and StudyInstanceUID.
 
-    Opinions and measurements are about its series as they were: such a study stays as it is.
+    A study with opinions or measurements gets no more files: they are about the series so far.
     """
     if not study.study_uid or not study.patient_key:
         return None
@@ -444,14 +451,14 @@ def _grow(
     session: Session, reader: Reader, study: Study, more: Study, arrival: Arrival,
     settings: Settings,
 ) -> bool:  # fmt: skip
-    """Add files to a study, to be scored anew; return whether there were any new ones."""
+    """Add files to a study, which is then scored again; return whether any were new."""
     folder = settings.studies / study.id / FILES
     names = {path: name for path, name in arrival.stored_names().items()
              if not (folder / name).exists()}  # fmt: skip
     if not names:
         record(session, reader.name, "uploaded again", study.id)
         return False
-    # Written first: whoever adds to it at the same time waits here.
+    # Written first, to lock the row: another upload that adds to the study waits here.
     session.execute(
         update(Study).where(Study.id == study.id)
         .values(state=RECEIVED, lease=None, priority=WAITING, attempts=0)
@@ -460,25 +467,25 @@ def _grow(
     _place(names, folder)
     study.series = merged_series(study.series, [one for one in arrival.files if one.path in names])
     study.bytes += sum(path.stat().st_size for path in names)
-    told = study.content_hash + more.content_hash
-    study.content_hash = hashlib.sha256(told.encode()).hexdigest()
+    hashes = study.content_hash + more.content_hash
+    study.content_hash = hashlib.sha256(hashes.encode()).hexdigest()
     record(session, reader.name, "more uploaded", study.id)
     return True
 
 
 def _place(names: Mapping[Path, str], folder: Path) -> None:
-    """Put files into a study's folder; where they gathered they stay until all is committed."""
+    """Link files into a study's folder; the upload's own are deleted after the commit."""
     for path, name in names.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             target.hardlink_to(path)
-        except OSError:  # a file system that knows no links
+        except OSError:  # a file system without hard links
             shutil.copyfile(path, target)
 
 
 def may_delete(reader: Reader, study: Study) -> bool:
-    """Return whether a reader may take a study away: who uploaded it, or an administrator."""
+    """Return whether a reader may delete a study: its uploader or an administrator."""
     return reader.administers or study.uploader_id == reader.id
 
 
@@ -487,17 +494,17 @@ def delete_study(
 ) -> None:
     """Delete a study with its pixels; one with opinions is withdrawn, or erased for a reason.
 
-    Opinions stay, with who gave them when on what answer. The audit log keeps what was done.
+    Opinions stay, with reader, time and the answer that they are about; so does the audit log.
 
     Args:
-        session: Of the database.
-        reader: Who deletes; of a study with opinions an administrator erases pixels and identity.
-        study: Which one.
-        settings: Say where its files lie.
-        reason: Why it is erased; empty to withdraw it.
+        session: Database session.
+        reader: Reader who deletes; a study with opinions is erased by administrators only.
+        study: Study to delete.
+        settings: Settings of the server, with the folder of studies.
+        reason: Reason to erase pixels and identity of a study with opinions; empty to withdraw it.
 
     Raises:
-        OptionError: If somebody else gives a reason to erase.
+        OptionError: If somebody who is no administrator gives a reason to erase.
     """
     judged = session.scalar(select(Opinion.id).where(Opinion.study_id == study.id).limit(1))
     if judged is not None and not reason:
@@ -505,7 +512,9 @@ def delete_study(
         record(session, reader.name, "withdrawn", study.id)
         return
     if judged is not None and not reader.administers:
-        raise OptionError("readers have given opinions on it: an administrator alone erases it")
+        raise OptionError(
+            "readers have given opinions on this study; ask an administrator to erase it"
+        )
     shutil.rmtree(settings.studies / study.id, ignore_errors=True)
     if judged is None:
         session.delete(study)
@@ -515,7 +524,7 @@ def delete_study(
 
 
 def _forget_identity(study: Study) -> None:
-    """Leave of a study its answer alone."""
+    """Delete all of a study but its answer."""
     for name in (*IDENTITY, "patient_key"):
         setattr(study, name, "")
     study.title, study.content_hash = ERASED, f"erased {study.id}"
@@ -526,14 +535,14 @@ def _forget_identity(study: Study) -> None:
 
 
 def delete_old_studies(session: Session, settings: Settings) -> int:
-    """Delete what is older than the retention time; return how many studies that were."""
+    """Delete studies that are older than the retention time; return their number."""
     if not settings.retention_days:
         return 0
     limit = now() - timedelta(days=settings.retention_days)
     old = list(session.scalars(select(Study).where(Study.received < limit, Study.erased.is_(None))))
-    keeper = Reader(0, "retention", ADMINISTRATOR)
+    retention = Reader(0, "retention", ADMINISTRATOR)
     for study in old:
-        delete_study(session, keeper, study, settings, "older than the retention time")
+        delete_study(session, retention, study, settings, "older than the retention time")
     return len(old)
 
 
@@ -541,24 +550,25 @@ def add_opinion(
     session: Session, reader: Reader, study: Study, scan: int, verdict: Verdict, note: str,
     region: dict[str, Any] | None, key: bytes,
 ) -> Opinion:  # fmt: skip
-    """Store what a reader says, signed with time and name; earlier opinions stay.
+    """Store an opinion, signed with time and name; earlier opinions stay.
 
     Args:
-        session: Of the database.
-        reader: Who says it.
-        study: Of what.
-        scan: Which of its scans.
+        session: Database session.
+        reader: Reader whose opinion it is.
+        study: Study that the opinion is on.
+        scan: Index of the scan in the study, from 0.
         verdict: `agree`, `disagree` or `region`.
-        note: In words.
-        region: Two voxels `from` and `to` of a marked box, both inside it; None without a mark.
+        note: Note in words, cut off after 4000 characters.
+        region: Corners `from` and `to` of a marked box, voxel indices [i, j, k], both inside the
+            box; None without a mark.
         key: Secret of this server that signs.
 
     Returns:
-        What was stored.
+        The stored opinion.
 
     Raises:
-        OptionError: If there is no such scan, or a mark is missing, outside the image or inside
-            out.
+        OptionError: If there is no such scan, or a mark is missing, outside the image, or has
+            `from` above `to`.
     """
     if scan >= max(1, len(study.findings)):
         raise OptionError(f"the study has no scan {scan}")
@@ -577,27 +587,27 @@ def add_opinion(
 
 
 def signature_of(opinion: Opinion, key: bytes) -> str:
-    """Return what proves that an opinion is as it was stored (HMAC-SHA-256)."""
-    told = (
+    """Return the signature of an opinion, which a later change would break (HMAC-SHA-256)."""
+    content = (
         opinion.study_id, opinion.scan, opinion.user_name, opinion.verdict, opinion.note,
         opinion.region, opinion.made.isoformat(),
     )  # fmt: skip
-    return hmac.new(key, repr(told).encode(), hashlib.sha256).hexdigest()
+    return hmac.new(key, repr(content).encode(), hashlib.sha256).hexdigest()
 
 
 def opinions_of(session: Session, study: Study) -> list[Opinion]:
-    """Return what was said of a study, the newest first."""
+    """Return the opinions on a study, the newest first."""
     query = select(Opinion).where(Opinion.study_id == study.id).order_by(Opinion.id.desc())
     return list(session.scalars(query))
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a check of all opinions found.
+    """Result of a check of all opinions.
 
     Args:
-        right: Number of opinions that are as they were stored.
-        faults: A line for each that is not, or that is missing.
+        right: Number of opinions with a valid signature.
+        faults: Message for each opinion without one, and for each study with missing opinions.
     """
 
     right: int
@@ -608,11 +618,11 @@ def verify_opinions(session: Session, key: bytes) -> Verification:
     """Check every opinion against its signature, and their number against the audit log.
 
     Args:
-        session: Of the database.
-        key: Secret of this server that signed.
+        session: Database session.
+        key: Secret of this server that signed them.
 
     Returns:
-        What was found.
+        Number of valid opinions, and the faults.
     """
     faults, counts = [], Counter[str]()
     for one in session.scalars(select(Opinion).order_by(Opinion.id)):

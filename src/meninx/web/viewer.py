@@ -1,4 +1,4 @@
-"""Say what the viewer shows: series side by side, and what readers marked in them."""
+"""Data of the viewer: series side by side, with readers' marks and measurements."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,15 +22,15 @@ _BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
 def chosen_beside(
     shown: SeriesView, wanted: Sequence[str], visits: Sequence[Study]
 ) -> list[SeriesView]:
-    """Return the series that stand beside the first one.
+    """Return the series that are shown beside the first one.
 
     Args:
-        shown: The first one.
-        wanted: As the page's address names them: `2`, or of another visit `STUDY.2`.
+        shown: First series.
+        wanted: Names of series in the page's address: `2`, or `STUDY.2` of another visit.
         visits: Other studies of the same patient.
 
     Returns:
-        Those that exist and have an image, each once, in the order that was asked for.
+        Series that exist and have an image, each once, in the order of `wanted`.
     """
     studies = {"": shown.study} | {one.id: one for one in visits}
     chosen: list[SeriesView] = []
@@ -49,8 +49,8 @@ def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
     """Return the other scored studies of a study's patient, the latest first.
 
     Args:
-        session: Of the database.
-        reader: Who may see them.
+        session: Database session.
+        reader: Reader, who sees the studies of their projects only.
         study: A study.
 
     Returns:
@@ -66,12 +66,12 @@ def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
 
 
 def when(study: Study) -> tuple[str, str, str]:
-    """Return what orders the visits of a patient: date and time, then the time of arrival."""
+    """Return the sort key of a patient's visits: date and time, then the time of arrival."""
     return study.study_date, study.study_time, study.received.isoformat()
 
 
 def name_in_address(view: SeriesView, shown: SeriesView) -> str:
-    """Return how a page's address names a series that stands beside the first one."""
+    """Return the name in the page's address of a series that is shown beside the first one."""
     same = view.study.id == shown.study.id
     return str(view.number) if same else f"{view.study.id}.{view.number}"
 
@@ -79,31 +79,31 @@ def name_in_address(view: SeriesView, shown: SeriesView) -> str:
 def viewer_data(
     session: Session, reader: Reader, panes: Sequence[SeriesView], opinions: Iterable[Opinion]
 ) -> Mapping[str, Any]:
-    """Return what the page tells the viewer.
+    """Return the data that a page passes to the viewer.
 
     Args:
-        session: Of the database.
-        reader: Who looks at it.
+        session: Database session.
+        reader: Reader who looks at it.
         panes: Series that are shown, the first one first; each has an image.
-        opinions: About the first one's study.
+        opinions: Opinions on the first series' study.
 
     Returns:
-        Plain values: the study, and a pane for each series.
+        JSON object: the study, and a pane for each series.
     """
     own = panes[0].study
-    said = {own.id: list(opinions)}
+    opinions_by_study = {own.id: list(opinions)}
     measured: dict[str, list[Measurement]] = {}
     for view in panes:
         study = view.study
-        if study.id not in said:
-            said[study.id] = opinions_of(session, study)
+        if study.id not in opinions_by_study:
+            opinions_by_study[study.id] = opinions_of(session, study)
         if study.id not in measured:
             measured[study.id] = measurements_of(session, study)
     return {
         "study": own.id,
         "panes": [
             _pane(view)
-            | {"marks": [*_boxes(view, said[view.study.id]),
+            | {"marks": [*_boxes(view, opinions_by_study[view.study.id]),
                          *_measurements(view, measured[view.study.id], reader)]}
             for view in panes
         ],
@@ -111,7 +111,7 @@ def viewer_data(
 
 
 def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]]:
-    """Return the boxes that opinions about a series hold."""
+    """Return the marked boxes of opinions on a series."""
     return [
         {"id": f"opinion-{one.id}", "kind": "box", **one.region,
          "words": f"{one.user_name}: {one.verdict}"}
@@ -122,7 +122,7 @@ def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]
 def _measurements(
     view: SeriesView, measured: Iterable[Measurement], reader: Reader
 ) -> list[dict[str, Any]]:
-    """Return what was measured in a series."""
+    """Return the measurements in a series."""
     return [measurement_response(one, view, reader) for one in measured if one.scan == view.number]
 
 
@@ -146,10 +146,10 @@ def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
 
     Args:
         study: Another visit of the patient.
-        shown: The series to be compared.
+        shown: Series to compare with.
 
     Returns:
-        Of the same sequence and plane before the same sequence before whatever is shown first.
+        Series of the same sequence and plane, else of the same sequence, else the one shown first.
     """
     views = [one for one in series_views(study) if one.viewer]
 
@@ -164,20 +164,20 @@ def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
 def visit_rows(
     study: Study, visits: Sequence[Study], panes: Sequence[SeriesView]
 ) -> list[Mapping[str, Any]]:
-    """Return what a study's page says of the patient's other visits.
+    """Return the patient's other visits as a study's page lists them.
 
     Args:
         study: Study that is open.
-        visits: The patient's others.
+        visits: The patient's other visits.
         panes: Series that are shown, the first one first; empty without an image.
 
     Returns:
-        Of each visit: the study, whether it is earlier, and the name in the page's address of the
-        series of it that is most like the first one; empty where none has an image.
+        For each visit the study, whether it is earlier, and the name in the page's address of its
+        series that is most like the first one; empty where none has an image.
     """
-    told: list[Mapping[str, Any]] = []
+    rows: list[Mapping[str, Any]] = []
     for one in visits:
         match = match_in(one, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
-        told.append({"study": one, "earlier": when(one) < when(study), "key": key})
-    return told
+        rows.append({"study": one, "earlier": when(one) < when(study), "key": key})
+    return rows

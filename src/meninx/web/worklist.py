@@ -1,4 +1,4 @@
-"""List studies as a reader asks: searched, filtered, sorted, a page at a time."""
+"""The worklist: studies searched, filtered and sorted, a page at a time."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from meninx.web.database import DONE, RECEIVED, SCORING, AuditEntry, Opinion, St
 from meninx.web.studies import in_project, visible
 
 PAGE = 50
-# Characters of its id by which a study without identity is told from others.
+# Characters of the id by which a study without identity is recognized.
 SHORT_ID = 8
 Sort = Literal[
     "priority", "probability", "patient", "patient_id", "accession", "date", "description",
@@ -38,7 +38,7 @@ _COLUMNS: Mapping[Sort, ColumnElement[Any]] = {
     "opinions": _READ,
     "received": Study.received.expression,
 }
-# What is not known stands last, in both directions.
+# Unknown values are last, in both directions.
 _UNKNOWN: Mapping[Sort, ColumnElement[bool]] = {
     "probability": Study.probability.is_(None),
     "patient": Study.patient_name == "",
@@ -50,17 +50,17 @@ DESCENDING = frozenset[Sort]({"probability", "date", "received"})
 
 
 class Wanted(BaseModel):
-    """What a worklist shows, and in which order; the query of its address.
+    """Search, filters, order and page of a worklist: the query of its address.
 
     Attributes:
-        search: Words that name, ID, accession number, date, description or title all hold.
+        search: Words, each of which is in name, ID, accession number, date, description or title.
         state: `waiting`, `done`, `withdrawn`, or empty for all that are not withdrawn.
         decision: Answer of the detector, or empty for all.
         opinions: `unread` without any opinion, `read` with one, or empty for all.
         earliest: First study date, as 2026-01-31; empty for no limit.
-        latest: Last study date.
+        latest: Last study date, as 2026-01-31; empty for no limit.
         sort: Column by which the list is sorted.
-        order: Direction; empty for the column's own.
+        order: Direction, `asc` or `desc`; empty for the column's own.
         project: Name of a project, or empty for all of the reader's.
         page: Page number, from 1.
     """
@@ -81,14 +81,14 @@ class Wanted(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _sort_by_order(cls, values: Any) -> Any:
-        """Read `order=received`, as addresses of before had it."""
+        """Read `order=received`, as addresses of earlier versions have it."""
         if isinstance(values, dict) and values.get("order") in _COLUMNS and "sort" not in values:
             return values | {"sort": values["order"], "order": ""}
         return values
 
     @classmethod
     def of_query(cls, query: str) -> Self:
-        """Return what an address asks for; what it does not say well is as it is by default."""
+        """Return the worklist of an address; the default one if the query is not valid."""
         try:
             return cls.model_validate(dict(parse_qsl(query)))
         except ValidationError:
@@ -96,12 +96,12 @@ class Wanted(BaseModel):
 
     @property
     def descending(self) -> bool:
-        """Whether the largest value stands first."""
+        """Whether the largest value is first."""
         return self.order == "desc" or (not self.order and self.sort in DESCENDING)
 
     @property
     def filtered(self) -> bool:
-        """Whether studies may be left out."""
+        """Whether a search or filter may leave studies out."""
         return self != Wanted(sort=self.sort, order=self.order, page=self.page)
 
     def query(self, **changes: Any) -> str:
@@ -115,7 +115,7 @@ class Wanted(BaseModel):
         return f"/?{query}" if query else "/"
 
     def sorted_by(self, column: Sort) -> str:
-        """Return the address of the list sorted by a column; the other way round if it is."""
+        """Return the address of the list sorted by a column, or reversed if it is already."""
         order = ""
         if column == self.sort and self.descending == (column in DESCENDING):
             order = "asc" if self.descending else "desc"
@@ -130,7 +130,7 @@ class StudyList:
         studies: Studies of the page, in order.
         count: Number of studies on all pages.
         page: Page number, from 1.
-        readers: Who gave an opinion, by a study's id; nobody's names of a study that is unread.
+        readers: Names of readers who gave an opinion, by study id; none for an unread study.
     """
 
     studies: list[Study]
@@ -154,24 +154,24 @@ def list_studies(session: Session, reader: Reader, wanted: Wanted) -> StudyList:
 
     Args:
         session: Database session.
-        reader: Who asks.
-        wanted: Which studies, in which order; beyond the last page there are none.
+        reader: Reader, who sees the studies of their projects only.
+        wanted: Search, filters, order and page.
 
     Returns:
-        The page.
+        Studies of the page; none beyond the last page.
     """
     ids = _ids(reader, wanted)
     count = session.scalar(select(func.count()).select_from(ids.order_by(None).subquery())) or 0
     offset = (wanted.page - 1) * PAGE
     shown = list(session.scalars(ids.limit(PAGE).offset(offset))) if offset < count else []
-    # By their ids: an index alone tells those, without a look at the findings of all others.
+    # Ids first, which an index alone answers without reading the findings of all other studies.
     found = {one.id: one for one in session.scalars(select(Study).where(Study.id.in_(shown)))}
     studies = [found[name] for name in shown]
     return StudyList(studies, count, wanted.page, readers_of(session, shown))
 
 
 def readers_of(session: Session, study_ids: Iterable[str]) -> Mapping[str, list[str]]:
-    """Return who gave an opinion on each study, the first one first."""
+    """Return the names of readers with an opinion on each study, the earliest first."""
     readers: dict[str, list[str]] = {name: [] for name in study_ids}
     query = (
         select(Opinion.study_id, Opinion.user_name)
@@ -185,7 +185,7 @@ def readers_of(session: Session, study_ids: Iterable[str]) -> Mapping[str, list[
 
 
 def _ids(reader: Reader, wanted: Wanted, study_id: str = "") -> Select[str]:
-    """Return the query of the ids of a list's studies, in order; with one that may be no part."""
+    """Return the query for the ids of a worklist in order, with one more study if given."""
     conditions = [
         Study.withdrawn.is_not(None) if wanted.state == "withdrawn" else Study.withdrawn.is_(None),
         in_project(wanted.project),
@@ -199,7 +199,7 @@ def _ids(reader: Reader, wanted: Wanted, study_id: str = "") -> Select[str]:
 
 
 def _filters(wanted: Wanted) -> list[ColumnElement[bool]]:
-    """Return what state, answer, opinions and dates leave of a list."""
+    """Return the conditions for state, answer, opinions and dates."""
     states = {"done": (DONE,), "waiting": (RECEIVED, SCORING)}
     conditions: list[ColumnElement[bool]] = []
     if wanted.state in states:
@@ -216,19 +216,19 @@ def _filters(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 
 def _found_by(search: str) -> list[ColumnElement[bool]]:
-    """Return what a search leaves: each of its words in what is known of a study, or its id."""
+    """Return the conditions for a search: all words in the study's text, or the start of its id."""
     words = [word for word in re.split(r"[\s,^]+", folded(search)) if word]
     if not words:
         return []
     found = [Study.search_text.contains(word, autoescape=True) for word in words]
-    # A study without identity has its id alone.
+    # A study without identity has only its id.
     if len(words) == 1 and re.fullmatch(f"[0-9a-f]{{{SHORT_ID},24}}", words[0]):
         return [or_(*found, Study.id.startswith(words[0]))]
     return [*found]
 
 
 def _order(wanted: Wanted) -> list[ColumnElement[Any]]:
-    """Return by what a list is sorted; of equals the newest first, always in one order."""
+    """Return the sort keys of a list; with equal values the newest is first, then by id."""
     column = _COLUMNS[wanted.sort]
     unknown = [_UNKNOWN[wanted.sort]] if wanted.sort in _UNKNOWN else []
     sorted_by = column.desc() if wanted.descending else column.asc()
@@ -237,7 +237,7 @@ def _order(wanted: Wanted) -> list[ColumnElement[Any]]:
 
 @dataclass(frozen=True)
 class Neighbors:
-    """What stands beside a study in a worklist.
+    """The neighbors of a study in a worklist.
 
     Args:
         before: Id of the study before it; None for the first one.
@@ -253,16 +253,16 @@ class Neighbors:
 
 
 def neighbors_of(session: Session, reader: Reader, study: Study, wanted: Wanted) -> Neighbors:
-    """Return what stands beside a study in the worklist that one came from.
+    """Return the neighbors of a study in the worklist that its page was opened from.
 
     Args:
         session: Database session.
-        reader: Who asks.
-        study: A study; an opinion on it may have taken it off the list, and it keeps its place.
-        wanted: The list.
+        reader: Reader, who sees the studies of their projects only.
+        study: A study; it keeps its place if an opinion on it has taken it off the list.
+        wanted: Search, filters and order of the list.
 
     Returns:
-        The studies before and after it on all pages.
+        The studies before and after it, across pages.
     """
     ids = list(session.scalars(_ids(reader, wanted)))
     if study.id not in ids:
@@ -278,5 +278,5 @@ def neighbors_of(session: Session, reader: Reader, study: Study, wanted: Wanted)
 
 
 def list_version(session: Session) -> int:
-    """Return a number that grows with whatever changes a worklist, but for a worker's beginning."""
+    """Return a number that grows with each change of a worklist, except a worker's start."""
     return session.scalar(select(func.max(AuditEntry.id))) or 0

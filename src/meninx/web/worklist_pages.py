@@ -1,4 +1,4 @@
-"""Answer browsers: the worklist, and what is done with several of its studies at once."""
+"""Pages of the worklist, and actions on several of its studies at once."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from meninx.errors import OptionError
 from meninx.web.accounts import Reader, projects_of
 from meninx.web.database import Study
-from meninx.web.pages import MAX_QUERY, away, exported, page
+from meninx.web.pages import MAX_QUERY, exported, page, redirect_to
 from meninx.web.serving import (
     POLL_HEADER,
     ReaderNeeded,
@@ -23,7 +23,7 @@ from meninx.web.serving import (
 from meninx.web.studies import delete_study, may_delete
 from meninx.web.worklist import SHORT_ID, Wanted, list_studies, list_version
 
-# Studies that are chosen at a time.
+# Number of studies in one action.
 MAX_CHOSEN = 500
 worklist_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 Chosen = Annotated[list[str], Form(alias="study", max_length=MAX_CHOSEN)]
@@ -34,7 +34,7 @@ def worklist(
     request: Request, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
     wanted: Annotated[Wanted, Query()],
 ) -> Response:  # fmt: skip
-    """Show the worklist, or its table alone where htmx asks; nothing where it is as it was."""
+    """Show the worklist, or only its table to htmx; status 304 if it is unchanged."""
     headers = request.headers
     known, prefix = headers.get("if-none-match", ""), _tag_prefix(session, reader, wanted)
     if known.startswith(f"{prefix}.done."):
@@ -56,19 +56,19 @@ def worklist(
 def _worklist(session: Session, reader: Reader, web: Web, wanted: Wanted) -> dict[str, Any]:
     found = list_studies(session, reader, wanted)
     if wanted.page > found.pages:
-        # Studies went meanwhile, or the address was typed: the last page is what comes nearest.
+        # Studies were deleted meanwhile, or the address was typed: show the last page.
         wanted = wanted.model_copy(update={"page": found.pages})
         found = list_studies(session, reader, wanted)
-    # Where names are dropped on arrival their columns would be empty.
+    # With de-identification the columns of identity would be empty.
     return {
-        "found": found, "wanted": wanted, "identified": not web.settings.anonymise,
+        "found": found, "wanted": wanted, "identified": not web.settings.deidentify,
         "projects": projects_of(session, reader),
         "short_id": SHORT_ID,
     }  # fmt: skip
 
 
 def _tag_prefix(session: Session, reader: Reader, wanted: Wanted) -> str:
-    """Return by what a table whose studies are all done is known to be as it was (ETag)."""
+    """Return the start of a table's ETag, which shows that a table of done studies is unchanged."""
     return f'"{_digest(f"{reader.id} {wanted.query()}".encode())}.{list_version(session)}'
 
 
@@ -77,7 +77,7 @@ def _digest(content: bytes) -> str:
 
 
 def _step_of(current: str, wanted: Wanted) -> dict[str, str]:
-    """Return what makes each list an entry of the browser's history, but not each letter typed."""
+    """Return headers that add each list to the browser's history, but not each letter typed."""
     before = Wanted.of_query(current.partition("?")[2])
     if before == wanted:
         return {"HX-Push-Url": "false"}
@@ -88,9 +88,9 @@ def _step_of(current: str, wanted: Wanted) -> dict[str, str]:
 
 
 def _chosen(session: Session, reader: Reader, study_ids: list[str]) -> list[Study]:
-    """Return studies that were chosen in the worklist, all of which the reader may see."""
+    """Return studies that were chosen in the worklist; an error if the reader may not see one."""
     if not study_ids:
-        raise OptionError("no study was chosen; check the boxes before them first")
+        raise OptionError("no study is chosen; check the boxes of studies first")
     return [study_of(session, reader, one) for one in dict.fromkeys(study_ids)]
 
 
@@ -122,4 +122,4 @@ def remove_studies(
         )  # fmt: skip
     for one in studies:
         delete_study(session, reader, one, web.settings)
-    return away(Wanted.of_query(came_from).address())
+    return redirect_to(Wanted.of_query(came_from).address())
