@@ -20,7 +20,7 @@ from meninx.web.database import (
     sessions_of,
 )
 from meninx.web.settings import Settings
-from meninx.web.worklist import PAGE, Wanted
+from meninx.web.worklist import PAGE, WorklistQuery
 from tests.web.conftest import Server
 from tests.web.findings import finding
 
@@ -221,12 +221,12 @@ def test_the_address_follows_the_list(reading, current, query, header):
 
 
 def test_a_column_turns_round_when_it_is_chosen_again():
-    wanted = Wanted(sort="date", search="doe", page=3)
+    wanted = WorklistQuery(sort="date", search="doe", page=3)
     assert wanted.sorted_by("patient") == "/?search=doe&sort=patient"
     assert wanted.sorted_by("date") == "/?search=doe&sort=date&order=asc"
-    turned = Wanted.of_query(wanted.sorted_by("date").removeprefix("/?"))
+    turned = WorklistQuery.from_query(wanted.sorted_by("date").removeprefix("/?"))
     assert turned.sorted_by("date") == "/?search=doe&sort=date"
-    assert Wanted.of_query("page=many&sort=shoe+size") == Wanted()
+    assert WorklistQuery.from_query("page=many&sort=shoe+size") == WorklistQuery()
 
 
 def steps(page):

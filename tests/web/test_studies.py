@@ -104,7 +104,7 @@ def test_a_photograph_is_refused_in_words(server, tmp_path):
     told = browser.upload({"a.png": (tmp_path / "a.png").read_bytes()}).json()
     server.work(told["id"])
     page = browser.client.get(f"/studies/{told['id']}").text
-    assert "colored; expected a gray MR slice" in page
+    assert "of the picture is colored, expected at most" in page
     assert browser.client.get(f"/api/v1/studies/{told['id']}/heatmap").status_code == 404
 
 

@@ -64,7 +64,7 @@ class Reader:
 
 
 def digest_of(secret: str) -> str:
-    """Return the hash under which a secret of 256 random bits is kept."""
+    """Return the hash under which a secret of 256 random bits is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -170,7 +170,7 @@ def change_password(session: Session, user: User, old: str, new: str) -> None:
 
 
 def reset_password(session: Session, name: str, *, administrator: bool = False) -> str:
-    """Give an account a first password, open it, and make it an administrator's if asked to.
+    """Give an account a first password, open it, and make it an administrator's on request.
 
     Args:
         session: Database session.

@@ -42,7 +42,7 @@ from meninx.web.studies import (
     start_upload,
     visible,
 )
-from meninx.web.worklist import Wanted, list_studies
+from meninx.web.worklist import WorklistQuery, list_studies
 
 # Bytes of a part of a file that is sent at a time.
 LARGEST_CHUNK = 16 * 1024**2
@@ -319,7 +319,9 @@ def finish(
 
 
 @api.get("/studies")
-def studies(reader: MayRead, session: SessionNeeded, wanted: Annotated[Wanted, Query()]) -> Page:
+def studies(
+    reader: MayRead, session: SessionNeeded, wanted: Annotated[WorklistQuery, Query()]
+) -> Page:
     """List studies, fifty a page; the referred and the positive first."""
     found = list_studies(session, reader, wanted)
     lines = [study_response(one, readers=found.readers[one.id]) for one in found.studies]

@@ -50,7 +50,7 @@ OWN_FOLDER = 0o700
 THREADS = 2 * CONNECTIONS
 
 
-class Turnstile:
+class ConcurrencyLimit:
     """A limit on the number of requests that are answered at a time.
 
     Args:
@@ -105,7 +105,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         description="Finds tumors in brain MRI. For research, not for diagnosis.",
     )  # fmt: skip
     app.state.web = Web(settings, sessions, Jobs(settings))
-    app.add_middleware(Turnstile, most=CONNECTIONS)
+    app.add_middleware(ConcurrencyLimit, most=CONNECTIONS)
     app.include_router(api)
     app.include_router(measurement_api)
     app.include_router(worklist_pages)

@@ -93,7 +93,7 @@ class Arrival:
                 names[one.path] = f"{self.digests[one.path]}.dcm"
                 continue
             name = harmless(one.name, number)
-            # Some file systems do not tell upper from lower case.
+            # Some file systems ignore upper and lower case.
             taken = {other.lower() for other in names.values()}
             names[one.path] = name if name.lower() not in taken else f"{number}/{name}"
         # A header refers to its voxel file by name, in its own folder.

@@ -57,7 +57,9 @@ class Jobs:
         self._score = self.queue.task(name="score")(self.score)
         self.queue.periodic_task(crontab(minute="*"), name="again")(self.take_up)
         self.queue.periodic_task(crontab(minute="7"), name="retention")(self.delete_old)
-        self.queue.periodic_task(crontab(minute="17"), name="broken-off")(self.delete_broken_off)
+        self.queue.periodic_task(crontab(minute="17"), name="abandoned-uploads")(
+            self.delete_abandoned
+        )
 
     def enqueue(self, study_id: str) -> None:
         """Queue a study to be scored."""
@@ -80,7 +82,7 @@ class Jobs:
         with self._sessions.begin() as session:
             delete_old_studies(session, self.settings)
 
-    def delete_broken_off(self) -> None:
+    def delete_abandoned(self) -> None:
         """Delete abandoned uploads, and files of neither an upload nor a study."""
         with self._sessions.begin() as session:
             drop_old_uploads(session, self.settings)

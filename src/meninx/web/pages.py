@@ -69,7 +69,7 @@ from meninx.web.viewer import (
     viewer_data,
     visit_rows,
 )
-from meninx.web.worklist import Wanted, neighbors_of
+from meninx.web.worklist import WorklistQuery, neighbors_of
 
 AUDIT_PAGE = 100
 # Longest query of a worklist's address, characters.
@@ -189,7 +189,7 @@ def _way_back(
     session: SessionNeeded, reader: Reader, study: Study, came_from: str
 ) -> dict[str, Any]:
     """Return the links from a study's page to the worklist that it was opened from."""
-    wanted = Wanted.of_query(came_from)
+    wanted = WorklistQuery.from_query(came_from)
     return {
         "neighbors": neighbors_of(session, reader, study, wanted), "list_address": wanted.address(),
         "came_from": wanted.query(), "list_parameter": _list_parameter(wanted.query()),
@@ -329,7 +329,7 @@ def remove(
     if not may_delete(reader, study):
         raise HTTPException(403, "only its uploader or an administrator deletes a study")
     delete_study(session, reader, study, web.settings, reason.strip())
-    return redirect_to(Wanted.of_query(came_from).address())
+    return redirect_to(WorklistQuery.from_query(came_from).address())
 
 
 @pages.get("/account")

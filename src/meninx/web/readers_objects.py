@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def readers_objects(session: Session, study: Study, settings: Settings) -> Mapping[str, bytes]:
     """Return a structured report for each reader who measured or marked something in a study.
 
-    The reader's account is its observer, as in the JSON and the PDF: whoever may see the study sees
+    The reader's account is its observer, as in the JSON and the PDF: all who may see the study see
     whose opinion it is.
 
     Args:

@@ -296,7 +296,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
 
     Args:
         session: Database session.
-        reader: Reader who asks for it.
+        reader: Reader, who sees the studies of their projects only.
         study_id: Id of the study, unchecked.
         erased: Whether an erased study, of which only opinions are left, is returned too.
 

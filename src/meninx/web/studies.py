@@ -628,7 +628,7 @@ def verify_opinions(session: Session, key: bytes) -> Verification:
     for one in session.scalars(select(Opinion).order_by(Opinion.id)):
         counts[one.study_id] += 1
         if not hmac.compare_digest(one.signature.encode(), signature_of(one, key).encode()):
-            faults.append(f"opinion {one.id} on study {one.study_id}: not as it was signed")
+            faults.append(f"opinion {one.id} on study {one.study_id}: changed since it was signed")
     right = counts.total() - len(faults)
     known = (
         select(AuditEntry.study_id, func.count()).where(AuditEntry.action.like("opinion: %"))

@@ -49,7 +49,7 @@ _UNKNOWN: Mapping[Sort, ColumnElement[bool]] = {
 DESCENDING = frozenset[Sort]({"probability", "date", "received"})
 
 
-class Wanted(BaseModel):
+class WorklistQuery(BaseModel):
     """Search, filters, order and page of a worklist: the query of its address.
 
     Attributes:
@@ -87,7 +87,7 @@ class Wanted(BaseModel):
         return values
 
     @classmethod
-    def of_query(cls, query: str) -> Self:
+    def from_query(cls, query: str) -> Self:
         """Return the worklist of an address; the default one if the query is not valid."""
         try:
             return cls.model_validate(dict(parse_qsl(query)))
@@ -102,7 +102,7 @@ class Wanted(BaseModel):
     @property
     def filtered(self) -> bool:
         """Whether a search or filter may leave studies out."""
-        return self != Wanted(sort=self.sort, order=self.order, page=self.page)
+        return self != WorklistQuery(sort=self.sort, order=self.order, page=self.page)
 
     def query(self, **changes: Any) -> str:
         """Return the query of the list's address, with changes."""
@@ -149,7 +149,7 @@ class StudyList:
         return any(study.state != DONE for study in self.studies)
 
 
-def list_studies(session: Session, reader: Reader, wanted: Wanted) -> StudyList:
+def list_studies(session: Session, reader: Reader, wanted: WorklistQuery) -> StudyList:
     """Return one page of the studies that a reader sees.
 
     Args:
@@ -184,7 +184,7 @@ def readers_of(session: Session, study_ids: Iterable[str]) -> Mapping[str, list[
     return readers
 
 
-def _ids(reader: Reader, wanted: Wanted, study_id: str = "") -> Select[str]:
+def _ids(reader: Reader, wanted: WorklistQuery, study_id: str = "") -> Select[str]:
     """Return the query for the ids of a worklist in order, with one more study if given."""
     conditions = [
         Study.withdrawn.is_not(None) if wanted.state == "withdrawn" else Study.withdrawn.is_(None),
@@ -198,7 +198,7 @@ def _ids(reader: Reader, wanted: Wanted, study_id: str = "") -> Select[str]:
     return select(Study.id).where(visible(reader), *conditions).order_by(*_order(wanted))
 
 
-def _filters(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _filters(wanted: WorklistQuery) -> list[ColumnElement[bool]]:
     """Return the conditions for state, answer, opinions and dates."""
     states = {"done": (DONE,), "waiting": (RECEIVED, SCORING)}
     conditions: list[ColumnElement[bool]] = []
@@ -227,7 +227,7 @@ def _found_by(search: str) -> list[ColumnElement[bool]]:
     return [*found]
 
 
-def _order(wanted: Wanted) -> list[ColumnElement[Any]]:
+def _order(wanted: WorklistQuery) -> list[ColumnElement[Any]]:
     """Return the sort keys of a list; with equal values the newest is first, then by id."""
     column = _COLUMNS[wanted.sort]
     unknown = [_UNKNOWN[wanted.sort]] if wanted.sort in _UNKNOWN else []
@@ -252,7 +252,9 @@ class Neighbors:
     count: int
 
 
-def neighbors_of(session: Session, reader: Reader, study: Study, wanted: Wanted) -> Neighbors:
+def neighbors_of(
+    session: Session, reader: Reader, study: Study, wanted: WorklistQuery
+) -> Neighbors:
     """Return the neighbors of a study in the worklist that its page was opened from.
 
     Args:

@@ -21,7 +21,7 @@ from meninx.web.serving import (
     study_of,
 )
 from meninx.web.studies import delete_study, may_delete
-from meninx.web.worklist import SHORT_ID, Wanted, list_studies, list_version
+from meninx.web.worklist import SHORT_ID, WorklistQuery, list_studies, list_version
 
 # Number of studies in one action.
 MAX_CHOSEN = 500
@@ -32,7 +32,7 @@ Chosen = Annotated[list[str], Form(alias="study", max_length=MAX_CHOSEN)]
 @worklist_pages.get("/")
 def worklist(
     request: Request, reader: ReaderNeeded, session: SessionNeeded, web: WebNeeded,
-    wanted: Annotated[Wanted, Query()],
+    wanted: Annotated[WorklistQuery, Query()],
 ) -> Response:  # fmt: skip
     """Show the worklist, or only its table to htmx; status 304 if it is unchanged."""
     headers = request.headers
@@ -53,7 +53,7 @@ def worklist(
     return table
 
 
-def _worklist(session: Session, reader: Reader, web: Web, wanted: Wanted) -> dict[str, Any]:
+def _worklist(session: Session, reader: Reader, web: Web, wanted: WorklistQuery) -> dict[str, Any]:
     found = list_studies(session, reader, wanted)
     if wanted.page > found.pages:
         # Studies were deleted meanwhile, or the address was typed: show the last page.
@@ -67,7 +67,7 @@ def _worklist(session: Session, reader: Reader, web: Web, wanted: Wanted) -> dic
     }  # fmt: skip
 
 
-def _tag_prefix(session: Session, reader: Reader, wanted: Wanted) -> str:
+def _tag_prefix(session: Session, reader: Reader, wanted: WorklistQuery) -> str:
     """Return the start of a table's ETag, which shows that a table of done studies is unchanged."""
     return f'"{_digest(f"{reader.id} {wanted.query()}".encode())}.{list_version(session)}'
 
@@ -76,9 +76,9 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _step_of(current: str, wanted: Wanted) -> dict[str, str]:
+def _step_of(current: str, wanted: WorklistQuery) -> dict[str, str]:
     """Return headers that add each list to the browser's history, but not each letter typed."""
-    before = Wanted.of_query(current.partition("?")[2])
+    before = WorklistQuery.from_query(current.partition("?")[2])
     if before == wanted:
         return {"HX-Push-Url": "false"}
     typing = before.search and wanted.search and before == wanted.model_copy(
@@ -122,4 +122,4 @@ def remove_studies(
         )  # fmt: skip
     for one in studies:
         delete_study(session, reader, one, web.settings)
-    return redirect_to(Wanted.of_query(came_from).address())
+    return redirect_to(WorklistQuery.from_query(came_from).address())
