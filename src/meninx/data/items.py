@@ -117,8 +117,8 @@ def _label_of_words(words: list[str]) -> str | None:
              if not (word.isdecimal() or word in FILLERS or word in NEGATIONS)]  # fmt: skip
     negated = not set(words).isdisjoint(NEGATIONS)
     if not named:
-        told = not {"tumor", "tumour"}.isdisjoint(words)
-        return ("none" if negated else "unknown") if told else None
+        named_tumor = not {"tumor", "tumour"}.isdisjoint(words)
+        return ("none" if negated else "unknown") if named_tumor else None
     # What is no glioma may be another tumor.
     if negated:
         return None

@@ -172,7 +172,7 @@ class Phantom:
 
         Args:
             grid: Voxel grid of the scan.
-            samples: As for `render`.
+            samples: Samples along each voxel edge, at least 1; see `render`.
 
         Returns:
             Shape (n_slices,).
