@@ -172,7 +172,7 @@ class Phantom:
 
         Args:
             grid: Voxel grid of the scan.
-            samples: Samples along each voxel edge, at least 1; see `render`.
+            samples: Number of points across each slice that are averaged.
 
         Returns:
             Shape (n_slices,).
