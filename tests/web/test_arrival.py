@@ -159,20 +159,24 @@ def volumes_of_other_formats(voxels):
     }  # fmt: skip
 
 
+def check_volumes(server, studies, voxels, *, together):
+    """Each of the four volumes is read whole: in one study, or in one each."""
+    assert len(studies) == (1 if together else 4)
+    for one in studies:
+        server.work(one["id"])
+        scans = list(read_scans(server.settings.studies / one["id"] / "files"))
+        assert len(scans) == (4 if together else 1)
+        for scan in scans:
+            np.testing.assert_array_equal(scan.voxels, voxels)
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_volumes_come_with_the_files_of_their_voxels(server, together):
     voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
     browser = server.browser()
     files = volumes_of_other_formats(voxels)
     studies = browser.upload(files, together=together).json()["studies"]
-    assert len(studies) == (1 if together else 4)
-    for one in studies:
-        server.work(one["id"])
-        folder = server.settings.studies / one["id"] / "files"
-        scans = list(read_scans(folder))
-        assert len(scans) == (4 if together else 1)
-        for scan in scans:
-            np.testing.assert_array_equal(scan.voxels, voxels)
+    check_volumes(server, studies, voxels, together=together)
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -185,20 +189,13 @@ def test_volumes_in_two_files_stay_whole_where_names_are_dropped(tmp_path, toget
     }
     browser = server.browser()
     studies = browser.upload(files, "Doe", together=together).json()["studies"]
-    assert len(studies) == (1 if together else 4)
-    for one in studies:
-        server.work(one["id"])
-        folder = server.settings.studies / one["id"] / "files"
-        scans = list(read_scans(folder))
-        assert len(scans) == (4 if together else 1)
-        for scan in scans:
-            np.testing.assert_array_equal(scan.voxels, voxels)
+    check_volumes(server, studies, voxels, together=together)
     # Names are gone, of files and in the headers that named them.
     kept = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert len([path for path in kept if path.parent.name == "files"]) >= 4
     for path in kept:
-        told = (str(path.relative_to(tmp_path)).encode() + path.read_bytes()).lower()
-        assert not [word for word in (b"jane", b"doe", b"my head") if word in told], path.name
+        content = (str(path.relative_to(tmp_path)).encode() + path.read_bytes()).lower()
+        assert not [word for word in (b"jane", b"doe", b"my head") if word in content], path.name
     again = browser.upload(files, "Doe", together=together).json()["studies"]
     assert [one["id"] for one in again] == [one["id"] for one in studies]
     assert not list(server.settings.uploads.iterdir())

@@ -69,3 +69,23 @@ def test_a_worker_ends_with_the_server_that_was_killed(tmp_path):
         wait_for(workers)
         server.kill()
     wait_for(lambda: not workers())
+
+
+def catches(pid, number):
+    """Return whether a process has a handler of its own for a signal: it is at work."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_stopped_ends_in_good_order(tmp_path, number):
+    """It waits for work by then, and one thread for the end of the server."""
+    command = [sys.executable, "-m", "meninx", "worker", "--beside", "--data", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
+        wait_for(lambda: catches(worker.pid, signal.SIGTERM))
+        worker.send_signal(number)
+        worker.wait(30)  # with its input still open, as a server holds it
+        errors = worker.stderr.read().decode()
+    assert "Fatal Python error" not in errors
+    assert worker.returncode == 0, errors

@@ -25,7 +25,9 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
 
     console = Console()
     if result.leaking:
-        console.print("LEAKING: these figures are too good and no evidence.", style="bold red")
+        console.print(
+            "LEAKING: these figures may be too good, and are no evidence.", style="bold red"
+        )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
     if result.left_out:

@@ -32,10 +32,12 @@ def print_table(studies: Iterable[StudyRows]) -> None:
     for heading in ("answer", "probability", "threshold", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
+    scans: list[Findings] = []
     answers: list[Findings | StudyFindings] = []
     for series, study in studies:
         for found in series:
             table.add_row(*_cells(found))
+        scans += series
         answers += series
         if study is not None and len({found.scan for found in series}) > 1:
             table.add_row(*_study_cells(series, study))
@@ -44,8 +46,9 @@ def print_table(studies: Iterable[StudyRows]) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     console.print(table)
-    if note := _about_referral(answers):
-        console.print(note, style="dim")
+    for note in (_about_referral(answers), _about_threshold(scans)):
+        if note:
+            console.print(note, style="dim")
     console.print("For research, not for diagnosis.", style="dim")
 
 
@@ -57,6 +60,17 @@ def _about_referral(findings: Iterable[Findings | StudyFindings]) -> str:
         "held-out and simulated scans and may not hold on yours."
         for coverage in coverages
         if coverage is not None
+    )
+
+
+def _about_threshold(findings: Iterable[Findings]) -> str:
+    """Return what decides, where an answer differs from what the threshold alone would say."""
+    answers = {"tumor": True, "no_tumor": False}
+    if all(answers.get(found.decision or "") in (None, found.called) for found in findings):
+        return ""
+    return (
+        "Answers follow from comparison with held-out scans, not from the threshold, which is that "
+        "of the operating point; --coverage 0 decides by it."
     )
 
 

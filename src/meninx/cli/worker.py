@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,8 @@ from meninx.cli.web_options import (
     web_settings,
 )
 from meninx.quiet import log_no_values
+
+STANDARD_INPUT = 0
 
 
 def worker(
@@ -49,5 +50,8 @@ def worker(
 
 
 def _end_with_server() -> None:
-    sys.stdin.buffer.read()  # until its end: the server is gone, killed perhaps
+    # Until its end: the server is gone, killed perhaps. Not by `sys.stdin`, whose lock this thread
+    # would hold when the interpreter shuts down, which Python ends with an abort.
+    while os.read(STANDARD_INPUT, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -61,8 +61,8 @@ def parse_row(cells: dict[str, str], place: str, faults: list[str]) -> Row:
 
     Args:
         cells: Texts by column; further columns are passed over.
-        place: For messages, such as `line 3`.
-        faults: What is wrong with the row is added here, a sentence each.
+        place: Place of the row for messages, such as `line 3`.
+        faults: List that a sentence is added to for each cell that is wrong.
 
     Returns:
         The row; cells that are wrong have their defaults.
