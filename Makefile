@@ -7,6 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
 SECONDS ?= 300
+# One more than cores: many tests wait for a server, a browser or a process to end.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
 
 help:  ## Show the targets.
@@ -21,9 +23,9 @@ demo-web: .venv/web.stamp  ## Serve the web application with synthetic studies, 
 web:  ## Build the browser's part again, into the package (needs Node.js).
 	cd frontend && npm ci && npm run build
 
-# Cores that have nothing left to do take tests from the others.
+# Workers that have nothing left to do take tests from the others.
 test: .venv/test.stamp  ## Run the tests; MENINX_DATA=FOLDER adds those on real scans.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --durations 25
 
 check: .venv/test.stamp  ## Lint, check types, layers and docstrings.
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Measure scoring at scale on this machine: workers, overhead, stops, and the driver's memory.
 
 python benchmarks/archive.py make FOLDER [--series 2000]     phantoms, hostile series mixed in
-python benchmarks/archive.py measure FOLDER --json FILE      loop, one worker, two, three kills
+python benchmarks/archive.py measure FOLDER --json FILE      one worker, two, a loop; three kills
 python benchmarks/archive.py month FOLDER --json FILE        a month of it, after `measure`
 python benchmarks/archive.py parts FOLDER --json FILE        walk, ledger and size, afterwards
 python benchmarks/archive.py memory FOLDER --json FILE       driver at 1,000 and 20,000 series
@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice, stable_uid
 
 HEADS, HOSTILE_EVERY, SLICES = 20, 25, 3
+RUNS = 3
 SCANNERS = (("Siemens", "Aera", "1.5"), ("GE", "Signa", "3"), ("Philips", "Ingenia", "3"))
 # What differs from run to run, and says nothing of what was found.
 TIMES = ("milliseconds",)
@@ -143,10 +145,15 @@ def measure(folder: Path) -> dict[str, Any]:
     """Return seconds of each way, and whether a broken run gives the same table."""
     series = len(list(folder.glob("*/*")))
     out = folder.parent / "out"
-    figures: dict[str, Any] = {"machine": machine(), "series": series}
-    figures["plain loop, s"] = loop(folder)
-    figures["one worker, s"] = timed(folder, out / "one", 1)
-    figures["two workers, s"] = timed(folder, out / "two", 2)
+    figures: dict[str, Any] = {"machine": machine(), "series": series, "runs of each": RUNS}
+    ways = {"plain loop, s": lambda: loop(folder),
+            "one worker, s": lambda: timed(folder, out / "one", 1),
+            "two workers, s": lambda: timed(folder, out / "two", 2)}  # fmt: skip
+    # By turns, so that a slow hour of the machine meets all of them.
+    seconds = [{name: way() for name, way in ways.items()} for _ in range(RUNS)]
+    for name in ways:
+        figures[name] = statistics.median(run[name] for run in seconds)
+        figures[f"{name}, each run"] = [run[name] for run in seconds]
     figures["two workers, times one"] = figures["one worker, s"] / figures["two workers, s"]
     figures["overhead over the loop, share"] = (
         figures["one worker, s"] / figures["plain loop, s"] - 1

@@ -39,6 +39,8 @@ SEQUENCES = ("FLAIR", "T1", "T1c")
 # count; the same as for volumes.
 MIN_HEAD, MIN_TUMOR = 0.5, 0.0008
 HOTTEST_SLICES = 3
+# Key of a candidate with the sources that it does not learn from; all others are of the recipe.
+UNSEEN = "unseen"
 # Weight of the AUROC of scans in the number that decides.
 PENALTY = 0.5
 # File of a run folder with the scores of its held-out people.
@@ -158,6 +160,7 @@ class Job:
         folder: Run folder; packs are unpacked beside it.
         half: Name of the half that it leaves out and is scored on; empty for all people.
         weights: File of the first weights; None for random ones.
+        unseen: Sources that it does not learn from either; their held-out people are scored too.
     """
 
     packs: Sequence[Path]
@@ -165,6 +168,7 @@ class Job:
     folder: Path
     half: str = ""
     weights: Path | None = None
+    unseen: Sequence[str] = ()
 
 
 def trained(job: Job) -> None:
@@ -175,7 +179,8 @@ def trained(job: Job) -> None:
         sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
         torch.set_num_threads(2)
     whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
-    weights = train_unpacked(whole, job.recipe, job.folder, job.weights)
+    learned = whole.without_sources(job.unseen)
+    weights = train_unpacked(learned, job.recipe, job.folder, job.weights)
     if job.half and not (job.folder / SCORED).is_file():
         folds = {one.fold for one in whole.facts} - {PEOPLE_FOLD[job.half]}
         own = whole.without_folds(folds)
@@ -199,19 +204,25 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of each candidate")
     parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
     parser.add_argument("--only", nargs="*", help="candidates; all by default")
+    parser.add_argument("--seed", type=int, default=0, help="0 is the comparison's")
     options = parser.parse_args()
     base = read_recipe(options.recipe)
     table = tomllib.loads(CANDIDATES.read_text(encoding="utf-8"))
-    recipes = {name: changed(base, table[name]) for name in options.only or table}
+    seed = options.seed
     folder = options.output / "candidates"
-    jobs = [
-        Job(options.packs, on_half(recipe, half, options.epochs), folder / f"{name}-{half}", half)
-        for name, recipe in recipes.items()
-        for half in HALVES
-    ]
+    jobs, names = [], {}
+    for name in options.only or table:
+        unseen = table[name].pop(UNSEEN, ())
+        recipe = changed(base, table[name])
+        names[name] = f"{name}, seed {seed}" if seed else name
+        for half in HALVES:
+            halved = on_half(recipe, half, options.epochs, seed)
+            jobs.append(
+                Job(options.packs, halved, folder / f"{names[name]}-{half}", half, unseen=unseen)
+            )
     unpack(options.packs, options.output / "unpacked")  # once, before processes ask for it
     run_all(jobs, options.at_once)
-    found = {name: figures(scored_halves(folder, name)) for name in recipes}
+    found = {name: figures(scored_halves(folder, name)) for name in names.values()}
     for name, own in found.items():
         print(name, json.dumps(own))
     (options.output / "candidates.json").write_text(json.dumps(found, indent=1))

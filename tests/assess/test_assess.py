@@ -4,8 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from meninx.assess.data_audit import Audit
+from meninx.assess.intervals import Figure
 from meninx.assess.metrics import auroc
 from meninx.assess.report import ReportEntry, write_report
+from meninx.assess.shortcuts import Probe
 from meninx.assess.volumes import (
     bootstrap_interval,
     measure_volume,
@@ -56,3 +59,21 @@ def test_the_report_is_one_offline_page_and_trusts_no_name(sick, tmp_path):
     assert "http" not in page
     assert "not for diagnosis" in page.lower()
     assert "data:image/png;base64," in page
+
+
+@pytest.mark.parametrize(
+    ("intervals", "said"),
+    [
+        ({"file": (0.8, 0.6, 0.9), "intensity": (0.5, 0.3, 0.7)}, "predicted from file alone"),
+        ({"file": (0.7, 0.45, 0.9), "intensity": (0.5, 0.3, 0.7)}, "An AUROC of up to 0.90"),
+        # Below chance without doubt: no shortcut that a detector could learn.
+        ({"file": (0.2, 0.1, 0.4)}, "No shortcut shown"),
+        ({"file": (0.5, np.nan, np.nan)}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_audit_says_what_its_probes_mean(intervals, said):
+    probes = tuple(Probe(name, np.zeros(0), Figure(*figure)) for name, figure in intervals.items())
+    verdict = Audit(None, probes, (), (), "pictures").verdict
+    assert said in verdict
+    assert bool(verdict) == bool(said)

@@ -219,6 +219,8 @@ def test_train_then_predict_with_what_it_wrote(studies, tmp_path):
     trained = meninx(*arguments)
     assert trained.returncode == 0, trained.stderr
     assert "detector:" in trained.stderr
+    assert "AUROC of pictures" in trained.stderr
+    assert "v_num" not in trained.stderr
     result = meninx("predict", "--json", studies / "series", "--model", run / "detector.onnx")
     (line,) = map(json.loads, result.stdout.splitlines())
     assert line["model"]["name"] == "smoke"
@@ -252,6 +254,10 @@ def test_audit_prepare_and_a_refused_split(classes, tmp_path):
     assert set(found["shortcuts"]) == {"file", "intensity", "both"}
     table = meninx("audit", classes, "--output", tmp_path / "audit.html")
     assert "byte-identical" in table.stdout
+    assert (
+        "the label can be predicted from" in table.stdout
+        or "no interval lies above 0.5" in table.stdout
+    )
     prepared = meninx("prepare", classes, "--output", tmp_path / "m.csv")
     assert prepared.returncode == 0, prepared.stderr
     assert "13 pictures in 12 groups and 5 folds: 7 no tumor, 6 tumor" in prepared.stderr

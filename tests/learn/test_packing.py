@@ -50,8 +50,9 @@ def examples():
             lesion = np.hypot(x - 0.2, y + 0.1) < 0.25
             sick = person % 2 == 0 and number == 1
             facts = Facts(
-                MASKED if sick else TUMOR_FREE, person=f"p{person}", source="s", sequence="T1",
-                fold=(1, 5, 6, 7)[person // 2], below=-(number > 0), above=int(number < 2),
+                MASKED if sick else TUMOR_FREE, person=f"p{person}", sequence="T1",
+                source="first" if person < 2 else "second", fold=(1, 5, 6, 7)[person // 2],
+                below=-(number > 0), above=int(number < 2),
             )  # fmt: skip
             image = (image + 80 * (lesion & sick)).astype(np.float32)
             found.append(Example(image, lesion.astype(np.float32) if sick else None, facts))
@@ -84,6 +85,7 @@ def test_neighbors_are_channels_and_follow_a_smaller_set(pack, tmp_path):
     whole = unpack([pack], tmp_path)
     part = whole.without_folds({1, 5})
     assert {one.fold for one in part.facts} == {6, 7}
+    assert {one.person for one in whole.without_sources({"second"}).facts} == {"p0", "p1"}
     batch = part.batch(torch.tensor([1, 2]))
     assert batch.image.shape == (2, 3, 80, 80)
     stored = part.image.float() / 255

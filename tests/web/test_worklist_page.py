@@ -177,6 +177,12 @@ def test_a_deep_link_is_followed_after_signing_in(page, clinic):
     expect(page.locator("h1")).to_have_text("case 07")
 
 
+def press(page, key):
+    """Press a key once the page's scripts listen: a study's heading is there before them."""
+    page.wait_for_load_state("load")
+    page.keyboard.press(key)
+
+
 def test_keys_and_links_lead_through_the_list_that_one_came_from(listed, clinic):
     page = listed
     page.goto(f"{clinic.address}/?sort=patient&search=person2")
@@ -184,10 +190,10 @@ def test_keys_and_links_lead_through_the_list_that_one_came_from(listed, clinic)
     rows(page).nth(0).get_by_role("link").click()
     head = page.locator(".study-head")
     expect(head).to_contain_text(order[0])
-    page.keyboard.press(",")  # nothing stands before the first
+    press(page, ",")  # nothing stands before the first
     expect(head).to_contain_text("Study 1 of 10")
     for name in order[1:3]:
-        page.keyboard.press(".")
+        press(page, ".")
         expect(head).to_contain_text(name)
     page.get_by_role("link", name="Previous").click()
     expect(head).to_contain_text(order[1])

@@ -292,18 +292,14 @@ class ListStore(FileStore):
             with self._files.open(self._list, "rb") as file:
                 table = parquet.ParquetFile(file)
                 if LIST_COLUMN not in table.schema_arrow.names:
-                    raise OptionError(
-                        f"{self._list}: no column {LIST_COLUMN!r}, a file or folder in each row"
-                    )
+                    raise self._no_column()
                 for batch in table.iter_batches(columns=[LIST_COLUMN]):
                     yield from map(self._tidy, batch.column(0).to_pylist())
             return
         with self._files.open(self._list, "r", newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             if LIST_COLUMN not in (rows.fieldnames or ()):
-                raise OptionError(
-                    f"{self._list}: no column {LIST_COLUMN!r}, a file or folder in each row"
-                )
+                raise self._no_column()
             yield from (self._tidy(row[LIST_COLUMN]) for row in rows)
 
     def _no_column(self) -> OptionError:

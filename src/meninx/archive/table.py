@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         ("message", pa.string()),
         ("decision", pa.string()),
         ("probability", pa.float64()),
+        ("threshold", pa.float64()),
         ("logit", pa.float64()),
         ("p_values", pa.struct([("tumor", pa.float64()), ("no_tumor", pa.float64())])),
         ("coverage", pa.float64()),

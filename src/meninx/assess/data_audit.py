@@ -22,6 +22,8 @@ from meninx.scan.reading import read_one
 
 # Pictures of one group that the page shows; the JSON names all.
 MAX_SHOWN = 6
+# AUROC of a probe that knows nothing.
+CHANCE = 0.5
 PANEL, PANEL_QUALITY = 180, 80
 
 
@@ -47,6 +49,24 @@ class Audit:
     def files(self, group: DuplicateGroup) -> list[str]:
         """Return the paths of a group's members, relative to the data."""
         return [self.survey.name(index) for index in group.members]
+
+    @property
+    def verdict(self) -> str:
+        """What the shortcut probes say, in words; empty without probes."""
+        intervals = [probe.auroc for probe in self.probes if np.isfinite(probe.auroc.low)]
+        if not intervals:
+            return ""
+        found = [probe.name for probe in self.probes if probe.auroc.low > CHANCE]
+        if found:
+            return (
+                f"Shortcuts: the label can be predicted from {', '.join(found)} alone, without the "
+                "brain. A detector may learn that instead; meninx evaluate holds it against these."
+            )
+        highest = max(figure.high for figure in intervals)
+        return (
+            f"No shortcut shown: no interval lies above {CHANCE}, which is chance. An AUROC of up "
+            f"to {highest:.2f} without the brain remains possible; more cases would tell."
+        )
 
     @property
     def corrupt(self) -> list[tuple[str, str]]:

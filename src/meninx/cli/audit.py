@@ -75,6 +75,8 @@ def _print(result: "Audit") -> None:
     for name, value in rows:
         table.add_row(name, Text(value))
     console.print(table)
+    if result.verdict:
+        console.print(result.verdict)
     for file, message in result.corrupt[:MAX_LINES]:
         console.print(Text(f"  {file}: {message}"))
     for group in (*result.across_labels, *result.across_splits)[:MAX_LINES]:

@@ -16,7 +16,10 @@ FILE_WIDTH = 160
 # A study's row is read in one piece on a narrow terminal too.
 NAME_WIDTH = len("= study of 10 series")
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
-WORDS = {"tumor": "tumor", "no_tumor": "no tumor", "refer": "refer"}
+WORDS = {
+    "tumor": "tumor", "no_tumor": "no tumor", "refer": "refer",
+    "refused": "refused", "failed": "not readable",
+}  # fmt: skip
 # The findings of a study's series and its answer; None where a scan is no study.
 StudyRows = tuple[Sequence[Findings], StudyFindings | None]
 
@@ -46,10 +49,20 @@ def print_table(studies: Iterable[StudyRows]) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH
     console.print(table)
-    for note in (_about_referral(answers), _about_threshold(scans)):
+    for note in (_about_studies(answers), _about_referral(answers), _about_threshold(scans)):
         if note:
             console.print(note, style="dim")
     console.print("For research, not for diagnosis.", style="dim")
+
+
+def _about_studies(findings: Iterable[Findings | StudyFindings]) -> str:
+    """Return what the row of a study is, where there is one."""
+    if not any(isinstance(found, StudyFindings) for found in findings):
+        return ""
+    return (
+        "A study's row is one answer for all series of an exam, from the sequences named; its "
+        "threshold is that of studies."
+    )
 
 
 def _about_referral(findings: Iterable[Findings | StudyFindings]) -> str:
@@ -77,7 +90,7 @@ def _about_threshold(findings: Iterable[Findings]) -> str:
 def _cells(found: Findings) -> list[Text]:
     """Return one row; names from files are never read as markup."""
     if found.decision is None:
-        answer = Text(found.status, style="yellow")
+        answer = Text(WORDS[found.status], style="yellow")
         return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
     hottest = found.hottest
     likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
@@ -95,7 +108,7 @@ def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]
     """Return the row of a study, to stand below those of its series."""
     name = Text(f"= study of {len({found.scan for found in series})} series", style="bold")
     if study.decision is None:
-        answer = Text(study.status, style="yellow")
+        answer = Text(WORDS[study.status], style="yellow")
         return [name, answer, *[Text("")] * 4, Text("no series could be scored")]
     counted = {found.sequence for found in series if found.scan in study.series}
     leading = [sequence for sequence in LEADING if sequence in counted]

@@ -104,6 +104,7 @@ def train(
         from meninx.learn.recipe import read_recipe, with_initialization
         from meninx.learn.training import is_first_process
         from meninx.learn.training import train as run_training
+        from meninx.learn.validation import FIGURES
     chosen = read_recipe(path)
     if preview is not None:
         _write_preview(chosen, data, label, preview)
@@ -136,7 +137,7 @@ def train(
     if not is_first_process():
         return
     for name, value in run.figures.items():
-        typer.echo(f"{name:8} {value:.4f}", err=True)
+        typer.echo(f"{name:8} {value:.4f}  {FIGURES[name]}", err=True)
     typer.echo(f"detector: {run.detector}", err=True)
     test_fold = chosen.training.test_fold
     if test_fold in manifest.folds:

@@ -21,8 +21,8 @@ def log_to(path: Path, *, first: bool) -> None:
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
         handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    # The exporter logs its own optimizations.
-    for name in ("onnxscript", "onnx_ir", "torch.onnx"):
+    # The exporter logs its own optimizations, Lightning the processors that are not there.
+    for name in ("onnxscript", "onnx_ir", "torch.onnx", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, handlers=handlers or None)
 

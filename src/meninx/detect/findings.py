@@ -21,6 +21,10 @@ Voxel = tuple[int, int, int]
 MEASURED_SEQUENCE: Sequence = "T1c"
 
 
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, 6)
+
+
 def types_for_reader(
     types: Mapping[str, float], sequence: str, decision: str | None
 ) -> Mapping[str, float]:
@@ -174,7 +178,8 @@ class Findings:
             "reason": self.reason,
             "message": self.message,
             "decision": self.decision,
-            "probability": None if self.probability is None else round(self.probability, 6),
+            "probability": _rounded(self.probability),
+            "threshold": _rounded(self.threshold),
             "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
             "coverage": self.coverage,
             "types": {name: round(share, 4) for name, share in self.possible_types.items()},
@@ -220,7 +225,8 @@ class StudyFindings:
             "series": list(self.series),
             "status": self.status,
             "decision": self.decision,
-            "probability": None if self.probability is None else round(self.probability, 6),
+            "probability": _rounded(self.probability),
+            "threshold": _rounded(self.threshold),
             "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
             "coverage": self.coverage,
             "model": dict(self.model),

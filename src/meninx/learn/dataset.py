@@ -248,7 +248,21 @@ class SliceDataset:
         Returns:
             A smaller data set.
         """
-        kept = [index for index, one in enumerate(self.facts) if one.fold not in folds]
+        return self._kept([one.fold not in folds for one in self.facts])
+
+    def without_sources(self, sources: Collection[str]) -> "SliceDataset":
+        """Return the examples of all other sources, such as collections.
+
+        Args:
+            sources: Names of sources to leave out.
+
+        Returns:
+            A smaller data set.
+        """
+        return self._kept([one.source not in sources for one in self.facts])
+
+    def _kept(self, keep: Sequence[bool]) -> "SliceDataset":
+        kept = [index for index, one in enumerate(keep) if one]
         chosen = torch.tensor(kept)
         facts = [self.facts[index] for index in kept]
         return SliceDataset.of_planes(

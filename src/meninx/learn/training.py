@@ -294,6 +294,18 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+class EpochProgress(TQDMProgressBar):
+    """A bar for each epoch, without the number of the log for TensorBoard."""
+
+    def get_metrics(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Return what stands behind the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
 def _fit(
     module: DetectorTraining,
     training_set: SliceDataset,
@@ -316,7 +328,7 @@ def _fit(
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=training.patience))
     callbacks += [
         LearningRateMonitor("epoch"),
-        TQDMProgressBar(refresh_rate=10),
+        EpochProgress(refresh_rate=10),
         EpochTable(output / "epochs.csv"),
     ]
     if training.ema_decay:

@@ -17,6 +17,16 @@ SENSITIVITY, SPECIFICITY = 0.95, 0.95
 # Largest number of held-out logits of each class in a detector file: p-values then have steps of a
 # thousandth.
 MAX_KEPT = 1000
+# What each figure of `Validation.figures` is, in words.
+FIGURES = {
+    "picture": "AUROC of pictures",
+    "loss": "cross-entropy of pictures, both classes with equal weight",
+    "accuracy": "accuracy at a probability of 0.5",
+    "type": "accuracy of types",
+    "within": "AUROC of tumor cells against the others of the same picture",
+    "peak": "share of tumor pictures whose hottest cell lies in the tumor",
+    "score": "what chooses the epoch: the mean of within and peak, or exp(-loss) without masks",
+}
 
 
 class Validation:
@@ -63,12 +73,8 @@ class Validation:
         """Return the figures.
 
         Returns:
-            `within`: AUROC of tumor cells against tumor-free cells of the same picture, mean over
-            pictures; `peak`: share of tumor pictures whose highest cell is tumor; `picture`: AUROC
-            of pictures; `loss`: their cross-entropy, both classes with equal weight; `accuracy`:
-            accuracy at a probability of 0.5; `type`: accuracy of types; `score`, which chooses the
-            epoch: mean of `within` and `peak`, which do not depend on a picture's source, or
-            exp(-loss) where no tumor has a mask. Figures that can't be computed are left out.
+            Those of `FIGURES`; what can't be computed is left out. `within` (mean over pictures)
+            and `peak` choose the epoch, as they do not depend on a picture's source.
         """
         within, peaks = [], []
         for cells, tumor, tumor_free in self._cells:
