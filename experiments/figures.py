@@ -303,6 +303,30 @@ def projection_table() -> str:
     return as_table(rows)
 
 
+# Machines of two cores like the measured one.
+MACHINES, CORES = (1, 10, 100), 2
+# A file's first bytes are fetched to sort it, then all of it to score it. Amazon S3 answers 5,500
+# GET requests a second and prefix (its documentation, "Best practices design patterns").
+REQUESTS_A_FILE, STORE_LIMIT = 2, 5500
+
+
+def machines_table() -> str:
+    """Return what so many machines do in a day, and how near each shared part is to its limit."""
+    stored = _read("archive.json")
+    seconds = stored["one worker, s"] / stored["series"] * CLINICAL_SLICES / MEASURED_SLICES
+    heading = ["machines of two cores", "series a day", "requests to the store a second",
+               "of what one prefix of S3 answers", "of what the ledger enters"]  # fmt: skip
+    rows = [heading, ["---"] * len(heading)]
+    for machines in MACHINES:
+        series = machines * CORES / seconds
+        requests = series * CLINICAL_SLICES * REQUESTS_A_FILE
+        rows.append(
+            [str(machines), f"{series * 86400:,.0f}", f"{requests:,.0f}",
+             f"{requests / STORE_LIMIT:.1%}", f"{series / stored['ledger, units a second']:.2%}"]
+        )  # fmt: skip
+    return as_table(rows)
+
+
 def rivals_table() -> str:
     """Return the table of one picture's time beside another program's."""
     stored = _read("rivals.json")
@@ -472,7 +496,9 @@ def pages() -> dict[Path, str]:
         ),
         ROOT / "docs" / "scale.md": (
             served_table("scoring an archive", "archive.json"),
+            served_table("an archive of many entries", "large_archive.json"),
             projection_table(),
+            machines_table(),
         ),
         ROOT / "docs" / "refusals.md": (refusals_table(), damages_table(), referral_table()),
         ROOT / "docs" / "explanation.md": (explanation_table(),),

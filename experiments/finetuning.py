@@ -18,7 +18,7 @@ from meninx.assess.metrics import weighted_auroc
 from meninx.cli.training_options import find_recipe
 from meninx.data.manifest import Manifest, Picture, read_manifest
 from meninx.detect.loading import load_detector
-from meninx.learn.recipe import Recipe, read_recipe, with_initialization
+from meninx.learn.recipe import Recipe, changed_recipe, read_recipe
 from meninx.learn.training import DETECTOR_NAME, train
 
 WAYS = ("fine-tuned", "the same from scratch", "seed recipe from scratch")
@@ -98,7 +98,7 @@ def main() -> None:
     learned = [len(rest.fold(fold)) for fold in rest.folds[: options.parts]]
     tumors = sum(picture.tumor for picture in test)
     print(f"learned from {learned} pictures, tested on {len(test)}, {tumors} of tumors", flush=True)
-    finetune = whole(with_initialization(read_recipe(find_recipe("finetune")), "random"))
+    finetune = whole(changed_recipe(read_recipe(find_recipe("finetune")), "random"))
     seed = whole(read_recipe(find_recipe("seed")))
     given = ((finetune, options.weights), (finetune, None), (seed, None))
     ways = dict(zip(WAYS, given, strict=True))

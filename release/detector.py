@@ -7,20 +7,18 @@ release/detector.py PACK ... --output RUNS [--seeds 2]
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from candidates import HALVES, RECIPE, Job, changed, figures, on_half, run_all, scored_halves
+from candidates import HALVES, RECIPE, Job, figures, on_half, run_all, scored_halves
 
-from meninx.learn.module import DetectorTraining
 from meninx.learn.packing import unpack
 from meninx.learn.recipe import Recipe, read_stages
+from meninx.learn.throughput import network_throughput
 from meninx.learn.training import WEIGHTS_NAME, training_device
 
 PARTS = ("first", "second")
-TIMED_STEPS = 3
 
 
 def jobs_of(
@@ -46,21 +44,6 @@ def jobs_of(
     return found
 
 
-def seconds_a_slice(recipe: Recipe) -> float:
-    """Return the time of a forward and backward pass of a slice here, seconds."""
-    device, size = training_device(), recipe.training_size
-    network = DetectorTraining(recipe).network.to(device)
-    x = torch.zeros(recipe.training.batch_size // 4, 3, size, size, device=device)
-    for step in range(TIMED_STEPS + 1):
-        if step == 1:
-            began = time.perf_counter()
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            network(x)[0].float().sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-    return (time.perf_counter() - began) / TIMED_STEPS / len(x)
-
-
 def main() -> None:
     """Train both parts."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -78,7 +61,7 @@ def main() -> None:
         job.recipe.training.epochs * job.recipe.training.pictures_per_epoch
         for jobs in parts for job in jobs if not (job.folder / WEIGHTS_NAME).is_file()
     )  # fmt: skip
-    hours = slices * seconds_a_slice(changed(recipes[0], {})) / 3600
+    hours = slices / network_throughput(recipes[0]) / 3600
     print(f"{slices:,} slices to go, about {hours:.1f} hours on {training_device()}", flush=True)
     unpack(options.packs, options.output / "unpacked")
     for part, jobs in zip(PARTS, parts, strict=True):

@@ -8,6 +8,7 @@ from PIL import Image
 from meninx.assess.speed import SERIES_SLICES, Spread, make_inputs
 from meninx.detect.runtimes import RUNTIMES
 from meninx.scan.reading import read_scans
+from tests.commands import meninx
 
 
 def test_spread_by_hand():
@@ -50,3 +51,24 @@ def test_bench_tells_every_figure(tmp_path):
         assert figures["series of 12 slices, read and scored, s"] > 0
     assert told["cold command, one picture, s"] > 0
     assert told["ResNet-18 of torchvision, eager, network alone, ms"]["median"] > 0
+
+
+@pytest.mark.slow
+def test_bench_tells_how_fast_a_recipe_is_trained(tmp_path):
+    (tmp_path / "tiny.toml").write_text(
+        'name = "tiny"\n[preprocessing]\nsize = 64\n[training]\nbatch_size = 4\nema_decay = 0.9\n'
+    )
+    done = meninx("bench", "--train", "--recipe", "tiny.toml", "--precision", "32-true", "--json",
+                  "--output", ".", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert json.loads((tmp_path / "training.json").read_text()) == found
+    assert (found["recipe"], found["precision"], found["batch"]) == ("tiny", "32-true", 4)
+    assert 0 < found["pictures a second"] < 10_000
+    assert found["pictures a second, network alone"] > 0
+
+
+def test_bench_names_the_precisions_there_are():
+    done = meninx("bench", "--train", "--precision", "half")
+    assert done.returncode == 2
+    assert "bf16-mixed" in done.stderr

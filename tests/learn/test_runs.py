@@ -219,11 +219,9 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
         dataset = SliceDataset(learned, training_canvas(recipe))
         alone = replace(recipe, training=replace(recipe.training, validation_fold=0))
         train_unpacked(dataset, alone, tmp_path / name)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-                "--master-port", "29611", "-m", "meninx"]  # fmt: skip
     done = subprocess.run(
-        [*torchrun, "train", str(labeled), "--recipe", str(tmp_path / "half.toml"), "--output",
-         str(tmp_path / "two")],
+        [sys.executable, "-m", "meninx", "train", str(labeled), "--devices", "2", "--recipe",
+         str(tmp_path / "half.toml"), "--output", str(tmp_path / "two")],
         check=False, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

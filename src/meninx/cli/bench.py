@@ -10,6 +10,15 @@ import typer
 
 from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
+from meninx.cli.training_options import (
+    DEVICES_OPTION,
+    PRECISION_OPTION,
+    DevicesOption,
+    PrecisionOption,
+    find_recipe,
+    quiet_libraries,
+    start_on_devices,
+)
 from meninx.detect.runtimes import RUNTIMES, Runtime
 
 if TYPE_CHECKING:
@@ -24,10 +33,23 @@ def bench(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output, no table.")
     ] = False,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="Time training instead, on synthetic slices; needs the extra train.",
+        ),
+    ] = False,
+    recipe: Annotated[
+        str, typer.Option(help="With --train: name of a shipped recipe, or a TOML file.")
+    ] = "finetune",
+    devices: Annotated[DevicesOption, DEVICES_OPTION] = 1,
+    precision: Annotated[PrecisionOption, PRECISION_OPTION] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for bench.json and a plot, bench.png; needs the extra evidence.",
+            help="Folder for bench.json and a plot, bench.png, which needs the extra evidence; "
+            "with --train for training.json.",
             show_default=False,
         ),
     ] = None,
@@ -35,8 +57,12 @@ def bench(
     """Time one picture, a folder and a series on this machine, on synthetic scans.
 
     Nothing else should run meanwhile. OpenVINO is timed beside ONNX Runtime where it is installed,
-    and so is a plain ResNet-18 of torchvision in PyTorch, for comparison.
+    and so is a plain ResNet-18 of torchvision in PyTorch, for comparison. --train tells how many
+    pictures a second a recipe learns from, and how many the network alone would allow.
     """
+    if train:
+        _bench_training(recipe, devices, precision, output, as_json=as_json)
+        return
     if output is not None:
         with needs_extra("evidence"):
             from meninx.assess.plots import plot_times
@@ -52,6 +78,34 @@ def bench(
         typer.echo(json.dumps(report, allow_nan=False))
     else:
         _print(report)
+
+
+def _bench_training(
+    recipe: str, devices: int, precision: str | None, output: Path | None, *, as_json: bool
+) -> None:
+    """Time a recipe's training, and show what was measured."""
+    from meninx.assess.speed import machine
+
+    path = find_recipe(recipe)
+    with needs_extra("train"):
+        from meninx.learn.recipe import changed_recipe, read_recipe
+        from meninx.learn.throughput import training_throughput
+        from meninx.learn.training import is_first_process
+    chosen = changed_recipe(read_recipe(path), precision=precision)
+    start_on_devices(devices)
+    quiet_libraries()
+    found = training_throughput(chosen)
+    if not is_first_process():
+        return
+    report = {"machine": machine(), "recipe": chosen.name, **found.as_json()}
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(report, allow_nan=False))
+        return
+    for name, value in report.items():
+        typer.echo(f"{name:33} {value:.1f}" if isinstance(value, float) else f"{name:33} {value}")
 
 
 def _steps(figures: dict[str, Any]) -> dict[str, float]:

@@ -75,8 +75,6 @@ def crossvalidate(
     recipe whose validation_fold is 0 all others are learned from, and each fold's detector is
     calibrated by the others' answers out of fold. Needs the extra `train`.
     """
-    from dataclasses import replace
-
     with needs_extra("train"):
         from meninx.assess.evaluation import evaluate_cases
         from meninx.assess.evaluation_report import Setting, claim_answers, write_evaluation
@@ -86,13 +84,11 @@ def crossvalidate(
             train_folds,
         )
         from meninx.learn.merging import merge as merge_runs
-        from meninx.learn.recipe import read_recipe
+        from meninx.learn.recipe import changed_recipe, read_recipe
     from meninx.detect.loading import load_detector
 
     path = find_recipe(recipe)
-    chosen = read_recipe(path)
-    if epochs is not None:
-        chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
+    chosen = changed_recipe(read_recipe(path), epochs=epochs)
     folder = output or Path("runs") / f"cv-{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     log_to(folder / "training.log", first=True)
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)

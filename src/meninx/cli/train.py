@@ -17,7 +17,15 @@ from meninx.cli.data_options import (
     with_labels_asked,
 )
 from meninx.cli.extras import needs_extra
-from meninx.cli.training_options import find_recipe, log_to
+from meninx.cli.training_options import (
+    DEVICES_OPTION,
+    PRECISION_OPTION,
+    DevicesOption,
+    PrecisionOption,
+    find_recipe,
+    log_to,
+    start_on_devices,
+)
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -73,6 +81,8 @@ def train(
             show_default=False,
         ),
     ] = None,
+    devices: Annotated[DevicesOption, DEVICES_OPTION] = 1,
+    precision: Annotated[PrecisionOption, PRECISION_OPTION] = None,
     label: Annotated[LabelOption, LABEL_OPTION] = None,
     split: Annotated[SplitOption, SPLIT_OPTION] = None,
     allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
@@ -93,15 +103,13 @@ def train(
 
     A folder without a manifest gets one with five folds that share no slice. The run folder gets
     manifest.csv, run.json, training.log, epochs.csv, curves, a log for TensorBoard, and
-    detector.onnx, which `meninx predict --model` and `meninx evaluate` read. Several processes:
-    torchrun --nproc-per-node 2 -m meninx train ... With --preview nothing is trained.
+    detector.onnx, which `meninx predict --model` and `meninx evaluate` read. With --preview
+    nothing is trained. Several machines: torchrun ... -m meninx train ...
     """
-    from dataclasses import replace
-
     path = find_recipe(recipe)
     parse_split(split)
     with needs_extra("train"):
-        from meninx.learn.recipe import read_recipe, with_initialization
+        from meninx.learn.recipe import changed_recipe, read_recipe
         from meninx.learn.training import is_first_process
         from meninx.learn.training import train as run_training
         from meninx.learn.validation import FIGURES
@@ -113,15 +121,13 @@ def train(
         raise OptionError(
             "DATA is missing: name class folders, volumes beside their masks, or a manifest"
         )
-    if initialization is not None:
-        chosen = with_initialization(chosen, initialization)
-    if epochs is not None:
-        chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
+    chosen = changed_recipe(chosen, initialization, precision, epochs)
     if resume and output is None:
         raise OptionError("--resume needs --output, the run folder to go on with")
     folder = output or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     if (folder / "checkpoints").exists() and not resume:
         raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
+    start_on_devices(devices, "--output", str(folder))
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
     typer.echo(_use_of_folds(manifest, chosen.training), err=True)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 Initialization = Literal["random", "meninx", "imagenet"]
 INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
+Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Key of a recipe file: an array of tables that change the recipe, one for each further training.
 STAGES = "stages"
 # Earlier names of keys in `[augmentation]`, retired words, understood for one more version.
@@ -152,7 +154,7 @@ class TrainingRecipe:
     ema_decay: Share = 0.998
     gradient_clip: float = 1.0
     patience: int = 12
-    precision: Literal["auto", "bf16-mixed", "16-mixed", "32-true"] = "auto"
+    precision: Precision = "auto"
     validation_fold: int = 5
     test_fold: int = 0
     left_out: tuple[int, ...] = ()
@@ -293,24 +295,42 @@ def read_stages(path: Path) -> list[Recipe]:
     return recipes
 
 
-def with_initialization(recipe: Recipe, name: str) -> Recipe:
-    """Return a recipe that starts from other weights.
+def changed_recipe(
+    recipe: Recipe,
+    initialization: str | None = None,
+    precision: str | None = None,
+    epochs: int | None = None,
+) -> Recipe:
+    """Return a recipe with what a user wants otherwise.
 
     Args:
         recipe: Recipe to change.
-        name: Name of the first weights: `random`, `meninx` or `imagenet`.
+        initialization: First weights: `random`, `meninx` or `imagenet`; None to leave the recipe's.
+        precision: Arithmetic, one of `PRECISIONS`; None to leave the recipe's.
+        epochs: Number of epochs; None to leave the recipe's.
 
     Returns:
         The changed recipe.
 
     Raises:
-        OptionError: If the name is unknown.
+        OptionError: If there is no such initialization or precision.
     """
-    for known in INITIALIZATIONS:
-        if known == name:
-            network = dataclasses.replace(recipe.network, initialization=known)
-            return dataclasses.replace(recipe, network=network)
-    raise OptionError(f"--init {name}: expected one of {', '.join(INITIALIZATIONS)}")
+    network, training = recipe.network, recipe.training
+    if initialization is not None:
+        known = _known(initialization, INITIALIZATIONS, "--init")
+        network = dataclasses.replace(network, initialization=known)
+    if precision is not None:
+        known = _known(precision, PRECISIONS, "--precision")
+        training = dataclasses.replace(training, precision=known)
+    if epochs is not None:
+        training = dataclasses.replace(training, epochs=epochs)
+    return dataclasses.replace(recipe, network=network, training=training)
+
+
+def _known(name: str, names: tuple[Any, ...], option: str) -> Any:
+    if name not in names:
+        raise OptionError(f"{option} {name}: expected one of {', '.join(names)}")
+    return name
 
 
 def _merged(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from meninx.learn.losses import type_weights
 from meninx.learn.module import DetectorTraining
 from meninx.learn.network import CELLS
 from meninx.learn.provenance import check_same_run, seen_before, write_provenance
-from meninx.learn.recipe import Recipe
+from meninx.learn.recipe import Recipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
 from meninx.synthesis.packed_heads import RealHead
@@ -290,8 +290,41 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def _processes() -> int:
+def process_count() -> int:
+    """Return how many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def trainer_for(
+    training: TrainingRecipe, callbacks: list[Callback], **options: Any
+) -> lightning.Trainer:
+    """Return Lightning's trainer on this machine's device, alone or with other processes.
+
+    Args:
+        training: The recipe's part about training.
+        callbacks: Callbacks of the trainer; those that a recipe asks for are added.
+        **options: Further options of the trainer.
+
+    Returns:
+        The trainer.
+    """
+    processes, here = process_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if training.ema_decay:
+        callbacks = [*callbacks, EMAWeightAveraging(decay=training.ema_decay)]
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=here,
+        num_nodes=max(1, processes // here),
+        strategy="ddp" if processes > 1 else "auto",
+        # The sampler shares one common draw among all processes; each validates on everything.
+        use_distributed_sampler=False,
+        precision=precision_for(training.precision),  # type: ignore[arg-type]
+        gradient_clip_val=training.gradient_clip or None,
+        callbacks=callbacks,
+        enable_model_summary=False,
+        benchmark=torch.cuda.is_available(),
+        **options,
+    )
 
 
 class EpochProgress(TQDMProgressBar):
@@ -314,7 +347,7 @@ def _fit(
     checkpoint: Path | None,
 ) -> None:
     """Train, from a checkpoint if there is one, and leave the best epoch's weights, or the last."""
-    training, processes = module.recipe.training, _processes()
+    training = module.recipe.training
     loader = training_loader(training_set, module.recipe)
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -331,23 +364,12 @@ def _fit(
         EpochProgress(refresh_rate=10),
         EpochTable(output / "epochs.csv"),
     ]
-    if training.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
-    trainer = lightning.Trainer(
+    trainer = trainer_for(
+        training,
+        callbacks,
         max_epochs=training.epochs,
-        accelerator="auto",
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        num_nodes=max(1, processes // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
-        strategy="ddp" if processes > 1 else "auto",
-        # The sampler shares one common draw among all processes; each validates on everything.
-        use_distributed_sampler=False,
-        precision=precision_for(training.precision),  # type: ignore[arg-type]
-        gradient_clip_val=training.gradient_clip or None,
-        callbacks=callbacks,
         plugins=DirectCheckpointIO(),
         logger=TensorBoardLogger(output, name="", version="tensorboard"),
-        enable_model_summary=False,
-        benchmark=torch.cuda.is_available(),
         num_sanity_val_steps=0,
         log_every_n_steps=min(10, len(loader)),
     )
@@ -377,7 +399,7 @@ def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoade
         training.pictures_per_epoch,
         training.seed,
         rank=int(os.environ.get("RANK", "0")),
-        processes=_processes(),
+        processes=process_count(),
     )
     return TrainingLoader(training_set.to(training_device()), sampler, training.batch_size)
 
