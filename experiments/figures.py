@@ -72,7 +72,7 @@ def sites_table() -> str:
 
 
 def summary_table() -> str:
-    """Return what the README says: five rows."""
+    """Return what the README says: what people held out got, and what a picture costs."""
     stored = _read("people.json")
     rows = [["", "reached", "without looking at the brain"], ["---"] * 3]
     for sequence in SEQUENCES:
@@ -86,7 +86,11 @@ def summary_table() -> str:
     called, referred = (_percent(free["shares"][key]) for key in ("tumor", "refer"))
     name = f"{free['scans']} tumor-free scans: answered *tumor*; *refer*"
     rows.append([name, f"{called}; {referred}", ""])
-    return as_table(rows)
+    rivals = _read("rivals.json")
+    median = rivals["one picture of 512 px, ms"]["meninx"]["median"]
+    peer = f"{rivals['times as fast']:.1f} times as fast as detect-tumor"
+    name = "a picture of 512 px with heat map, two CPU cores ([speed](docs/speed.md))"
+    return as_table([*rows, [name, f"{median:.0f} ms, {peer}", ""]])
 
 
 # By whose scales people held out were answered.
