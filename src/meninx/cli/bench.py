@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meninx.cli.detector_options import ModelOption
+from meninx.cli.devices import DEVICES_OPTION, DevicesOption, start_on_devices
 from meninx.cli.extras import needs_extra
 from meninx.cli.training_options import (
-    DEVICES_OPTION,
     PRECISION_OPTION,
-    DevicesOption,
     PrecisionOption,
     find_recipe,
     quiet_libraries,
-    start_on_devices,
 )
 from meninx.detect.runtimes import RUNTIMES, Runtime
 

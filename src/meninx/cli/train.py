@@ -16,15 +16,13 @@ from meninx.cli.data_options import (
     parse_split,
     with_labels_asked,
 )
+from meninx.cli.devices import DEVICES_OPTION, DevicesOption, start_on_devices
 from meninx.cli.extras import needs_extra
 from meninx.cli.training_options import (
-    DEVICES_OPTION,
     PRECISION_OPTION,
-    DevicesOption,
     PrecisionOption,
     find_recipe,
     log_to,
-    start_on_devices,
 )
 from meninx.errors import OptionError
 

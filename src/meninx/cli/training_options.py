@@ -1,9 +1,6 @@
-"""Recipes by name, devices and the log, for the commands that train."""
+"""Recipes by name, precision and the log, for the commands that train."""
 
 import logging
-import os
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeAlias
@@ -12,13 +9,6 @@ import typer
 
 from meninx.errors import OptionError
 
-DevicesOption: TypeAlias = int
-DEVICES_OPTION = typer.Option(
-    "--devices",
-    min=1,
-    help="GPUs of this machine that train together, each in a process of its own; processes, "
-    "where there is no GPU.",
-)
 PrecisionOption: TypeAlias = str | None
 PRECISION_OPTION = typer.Option(
     "--precision",
@@ -81,30 +71,3 @@ def recipes_folder() -> Path:
     """Return where the shipped recipes lie: in the wheel beside the code, else in the checkout."""
     inside = Path(str(files("meninx"))) / "recipes"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"
-
-
-def start_on_devices(devices: int, *more: str) -> None:
-    """Start this command again in as many processes as there are devices to use, and end with it.
-
-    Nothing happens for one device, nor in a process that was started so, by this or by torchrun.
-
-    Args:
-        devices: Value of `--devices`.
-        *more: Further arguments of the command, alike in all processes.
-
-    Raises:
-        OptionError: If this machine has GPUs, but fewer.
-        typer.Exit: At the end of the processes, with their exit status.
-    """
-    if devices == 1 or "RANK" in os.environ:
-        return
-    import torch
-
-    found = torch.cuda.device_count()
-    if 0 < found < devices:
-        raise OptionError(
-            f"--devices {devices}: expected at most {found}, the GPUs of this machine"
-        )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launch, "--nproc-per-node", str(devices), "-m", "meninx", *sys.argv[1:], *more]
-    raise typer.Exit(subprocess.call(command))
