@@ -43,9 +43,9 @@ def start_on_devices(devices: int, *more: str) -> None:
     """
     if devices == 1 or "RANK" in os.environ:
         return
-    import torch
+    from meninx.learn.training import gpu_count
 
-    found = torch.cuda.device_count()
+    found = gpu_count()
     if 0 < found < devices:
         raise OptionError(
             f"--devices {devices}: expected at most {found}, the GPUs of this machine"
