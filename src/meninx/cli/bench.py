@@ -88,9 +88,9 @@ def _bench_training(
     with needs_extra("train"):
         from meninx.learn.recipe import changed_recipe, read_recipe
         from meninx.learn.throughput import training_throughput
-        from meninx.learn.training import is_first_process
+        from meninx.learn.training import gpu_count, is_first_process
     chosen = changed_recipe(read_recipe(path), precision=precision)
-    start_on_devices(devices)
+    start_on_devices(devices, gpu_count())
     quiet_libraries()
     found = training_throughput(chosen)
     if not is_first_process():

@@ -27,7 +27,7 @@ DEVICES_OPTION = typer.Option(
 FAILING_SECONDS, POLL_SECONDS = 5.0, 0.2
 
 
-def start_on_devices(devices: int, *more: str) -> None:
+def start_on_devices(devices: int, gpus: int, *more: str) -> None:
     """Start this command again in as many processes as there are devices to use, and end with it.
 
     Nothing happens for one device, nor in a process that was started so, by this or by torchrun.
@@ -35,6 +35,7 @@ def start_on_devices(devices: int, *more: str) -> None:
 
     Args:
         devices: Value of `--devices`.
+        gpus: Number of GPUs of this machine; 0 where there is none.
         *more: Further arguments of the command, alike in all processes.
 
     Raises:
@@ -43,13 +44,8 @@ def start_on_devices(devices: int, *more: str) -> None:
     """
     if devices == 1 or "RANK" in os.environ:
         return
-    from meninx.learn.training import gpu_count
-
-    found = gpu_count()
-    if 0 < found < devices:
-        raise OptionError(
-            f"--devices {devices}: expected at most {found}, the GPUs of this machine"
-        )
+    if 0 < gpus < devices:
+        raise OptionError(f"--devices {devices}: expected at most {gpus}, the GPUs of this machine")
     command = [sys.executable, "-m", "meninx", *sys.argv[1:], *more]
     shared = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),

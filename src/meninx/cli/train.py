@@ -108,7 +108,7 @@ def train(
     parse_split(split)
     with needs_extra("train"):
         from meninx.learn.recipe import changed_recipe, read_recipe
-        from meninx.learn.training import is_first_process
+        from meninx.learn.training import gpu_count, is_first_process
         from meninx.learn.training import train as run_training
         from meninx.learn.validation import FIGURES
     chosen = read_recipe(path)
@@ -125,7 +125,7 @@ def train(
     folder = output or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     if (folder / "checkpoints").exists() and not resume:
         raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
-    start_on_devices(devices, "--output", str(folder))
+    start_on_devices(devices, gpu_count(), "--output", str(folder))
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
     typer.echo(_use_of_folds(manifest, chosen.training), err=True)
