@@ -8,6 +8,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import click
 import pytest
 
 import meninx
@@ -18,6 +19,8 @@ from tests.commands import meninx as run_meninx
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+# All that tell how it is now.
+PAGES = [*DOCS.glob("*.md"), *set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}]
 BASE_CODES = {"several", "unsupported", "unusable"}
 
 
@@ -72,6 +75,45 @@ def test_every_code_has_a_row():
         assert figure in page
     options = {name for _, command in _commands() for one in command.params for name in one.opts}
     assert set(re.findall(r"`(--[a-z-]+)`", page)) <= options
+
+
+def written_commands():
+    """Return each command that a page names, with its page: in a block, or within a sentence."""
+    found = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+        lines = re.findall(r"^(meninx .*)$", blocks, re.MULTILINE)
+        lines += re.findall(r"^ {4}(meninx .*)$", text, re.MULTILINE)
+        # What a line says about its command stands behind two spaces.
+        lines = [re.split(r" {2,}|; meninx", line)[0] for line in lines]
+        lines += re.findall(r"`(meninx [a-z][^`]*)`", text)
+        found |= {(page.name, line.removesuffix(" || true")) for line in lines}
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("page", "line"), written_commands())
+def test_every_command_that_a_page_names_can_be_typed(page, line):
+    verb, *arguments = shlex.split(line.split(" ...")[0])[1:]
+    commands = dict(_commands())
+    for name in verb.replace(",", "").split("|"):
+        command = commands[name]
+        # Values are not checked: files and addresses are stand-ins.
+        parser = command.make_parser(click.Context(command, info_name=name))
+        parser.parse_args(arguments)
+
+
+def test_every_script_that_a_page_names_is_there():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    scripts = set(
+        re.findall(r"(?:python|sh) ((?:benchmarks|experiments|release|tests)/[\w/.]+)", text)
+    )
+    scripts |= {
+        f"{name.replace('.', '/')}.py"
+        for name in re.findall(r"python -m ((?:benchmarks|experiments)\.\w+)", text)
+    }
+    assert len(scripts) > 12
+    assert not [name for name in scripts if not (ROOT / name).is_file()]
 
 
 def _run_line(line, folder):

@@ -43,6 +43,12 @@ def test_every_meninx_command_runs_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")  # as the README shows its table
     lines = [line for line in commands("sh") if line.startswith("meninx ")]
     assert len(lines) >= 7
+    # The page on training says the same with one line more.
+    training = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", training, re.DOTALL)
+    more = [line for line in block.splitlines() if line not in lines]
+    assert more == ["meninx predict mydata/studies --model runs/first/detector.onnx"]
+    lines += more
     for line in lines:
         result = meninx(*shlex.split(line)[1:], cwd=tmp_path)
         # 1 says that a scan was refused; none of these should be.
