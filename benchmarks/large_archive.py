@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 from archive import command
 from fsspec.spec import AbstractFileSystem
 
@@ -30,7 +31,7 @@ from meninx.archive.table import Table
 from meninx.archive.units import units_of
 from meninx.assess.speed import machine
 
-# Months with days, each with files of one series: 10^6 files at most.
+# Folders of folders of files: 10^6 files at most.
 SIDE = 100
 PER = 10_000
 # A picture as far as its first bytes tell; what follows makes each a content of its own.
@@ -42,22 +43,22 @@ class SimulatedFiles(AbstractFileSystem):
     """An object store that answers at once, so that what is timed is meninx.
 
     Args:
-        months: Folders of 100 folders of 100 files each.
+        tops: Folders of 100 folders of 100 files each.
         changed: Name of a file with another tag than the rest.
     """
 
     protocol = "simulated"
     cachable = False
 
-    def __init__(self, months: int = SIDE, changed: str = "") -> None:
+    def __init__(self, tops: int = SIDE, changed: str = "") -> None:
         super().__init__(use_listings_cache=False)
-        self._months, self._changed = months, changed
+        self._tops, self._changed = tops, changed
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """Return what lies in a folder, with sizes and tags as S3 gives them."""
         path = self._strip_protocol(path)
         depth = path.count("/")
-        count = self._months if depth == 0 else SIDE
+        count = self._tops if depth == 0 else SIDE
         names = [f"{path}/{number:03}" for number in range(count)]
         if not detail:
             return names
@@ -75,7 +76,7 @@ class SimulatedFiles(AbstractFileSystem):
         return (HEAD + hashlib.sha256(path.encode()).digest()[:4])[start:end]
 
 
-def results(store: FileStore, table: Table) -> Iterator[dict[str, Any]]:
+def unscored(store: FileStore, table: Table) -> Iterator[dict[str, Any]]:
     """Yield a scored picture's result for all that is not done."""
     done = table.done()
     row = {
@@ -90,7 +91,7 @@ def results(store: FileStore, table: Table) -> Iterator[dict[str, Any]]:
                    "content_hash": hashlib.sha256(unit.place.encode()).hexdigest()}  # fmt: skip
 
 
-def enter(found: Iterator[dict[str, Any]], table: Table) -> int:
+def enter_all(found: Iterator[dict[str, Any]], table: Table) -> int:
     """Enter results as a run does, and return how many there were."""
     count = 0
     while some := list(itertools.islice(found, RESULTS_AT_ONCE)):
@@ -100,27 +101,27 @@ def enter(found: Iterator[dict[str, Any]], table: Table) -> int:
     return count
 
 
-def entries(folder: Path, months: int) -> dict[str, Any]:
+def measure_entries(folder: Path, tops: int) -> dict[str, Any]:
     """Return seconds for each 10,000 entries: listed, entered, passed over in a second run."""
     shutil.rmtree(folder, ignore_errors=True)
-    total = months * SIDE * SIDE
+    total = tops * SIDE * SIDE
     figures: dict[str, Any] = {"machine": machine(), "entries": total}
-    store = FileStore(SimulatedFiles(months), "simulated")
+    store = FileStore(SimulatedFiles(tops), "simulated")
     began = time.perf_counter()
     assert sum(len(one.entries) for one in store.folders()) == total
     figures["listing 10,000, s"] = (time.perf_counter() - began) * PER / total
     table = Table(folder, "0" * 64)
     began = time.perf_counter()
-    assert enter(results(store, table), table) == total
+    assert enter_all(unscored(store, table), table) == total
     figures["sorting 10,000 and entering them, s"] = (time.perf_counter() - began) * PER / total
     table.close()
     began = time.perf_counter()
     table = Table(folder, "0" * 64)
-    assert enter(results(store, table), table) == 0
+    assert enter_all(unscored(store, table), table) == 0
     figures["passing over 10,000 that are done, s"] = (time.perf_counter() - began) * PER / total
-    one = f"simulated/{months - 1:03}/{SIDE - 1:03}/{SIDE - 1:03}"
+    one = f"simulated/{tops - 1:03}/{SIDE - 1:03}/{SIDE - 1:03}"
     began = time.perf_counter()
-    assert enter(results(FileStore(SimulatedFiles(months, one), "simulated"), table), table) == 1
+    assert enter_all(unscored(FileStore(SimulatedFiles(tops, one), "simulated"), table), table) == 1
     figures["one of all that changed, found after, s"] = time.perf_counter() - began
     table.close()
     figures["ledger, bytes an entry"] = (folder / "_meninx/ledger.sqlite").stat().st_size / total
@@ -156,7 +157,7 @@ def resident_megabytes(pid: int) -> float:
     return total / 1024
 
 
-def memory(folder: Path) -> dict[str, Any]:
+def measure_memory(folder: Path) -> dict[str, Any]:
     """Return the memory of a run with all its processes, over tenths of its time."""
     series = len(list(folder.glob("*/*")))
     out = folder.parent / "out" / "memory"
@@ -166,9 +167,11 @@ def memory(folder: Path) -> dict[str, Any]:
         while running.poll() is None:
             sampled.append(resident_megabytes(running.pid))
             time.sleep(SAMPLED_SECONDS)
-    tenth = max(1, len(sampled) // 10)
-    parts = [max(sampled[start : start + tenth]) for start in range(0, 10 * tenth, tenth)]
-    return {f"memory in each tenth of {series} series, all processes, MB": parts}
+    if running.returncode not in (0, 1):
+        raise SystemExit(f"score-archive ended with {running.returncode}")
+    tenths = np.array_split(sampled, min(10, len(sampled)))
+    peaks = [float(tenth.max()) for tenth in tenths]
+    return {f"memory in each tenth of {series} series, all processes, MB": peaks}
 
 
 def main() -> None:
@@ -176,13 +179,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("entries", "memory"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--months", type=int, default=SIDE, help="of 10,000 simulated files each")
+    parser.add_argument("--tops", type=int, default=SIDE, help="of 10,000 simulated files each")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     fsspec.register_implementation(SimulatedFiles.protocol, SimulatedFiles)
     known = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
     figures = (
-        entries(asked.folder, asked.months) if asked.what == "entries" else memory(asked.folder)
+        measure_entries(asked.folder, asked.tops)
+        if asked.what == "entries"
+        else measure_memory(asked.folder)
     )
     text = json.dumps(known | figures, indent=2) + "\n"
     print(text, end="")

@@ -179,6 +179,8 @@ def trained(job: Job) -> None:
         sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
         torch.set_num_threads(2)
     whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
+    if missing := set(job.unseen) - {one.source for one in whole.facts}:
+        raise SystemExit(f"no such source: {', '.join(missing)}")
     learned = whole.without_sources(job.unseen)
     weights = train_unpacked(learned, job.recipe, job.folder, job.weights)
     if job.half and not (job.folder / SCORED).is_file():
@@ -204,7 +206,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of each candidate")
     parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
     parser.add_argument("--only", nargs="*", help="candidates; all by default")
-    parser.add_argument("--seed", type=int, default=0, help="0 is the comparison's")
+    parser.add_argument("--seed", type=int, default=0, help="of the trainings; 0 chose the recipe")
     options = parser.parse_args()
     base = read_recipe(options.recipe)
     table = tomllib.loads(CANDIDATES.read_text(encoding="utf-8"))
@@ -212,8 +214,9 @@ def main() -> None:
     folder = options.output / "candidates"
     jobs, names = [], {}
     for name in options.only or table:
-        unseen = table[name].pop(UNSEEN, ())
-        recipe = changed(base, table[name])
+        changes = dict(table[name])
+        unseen = changes.pop(UNSEEN, ())
+        recipe = changed(base, changes)
         names[name] = f"{name}, seed {seed}" if seed else name
         for half in HALVES:
             halved = on_half(recipe, half, options.epochs, seed)
@@ -225,7 +228,9 @@ def main() -> None:
     found = {name: figures(scored_halves(folder, name)) for name in names.values()}
     for name, own in found.items():
         print(name, json.dumps(own))
-    (options.output / "candidates.json").write_text(json.dumps(found, indent=1))
+    path = options.output / "candidates.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(known | found, indent=1))
 
 
 def scored_halves(output: Path, name: str) -> list[dict[str, Any]]:

@@ -46,7 +46,9 @@ def test_bench_tells_every_figure(tmp_path):
         steps = figures["one picture of 512 px, ms"]
         assert set(steps) == {"read", "preprocess", "infer", "heat map", "file to finding"}
         whole = steps.pop("file to finding")["median"]
+        # On a busy machine medians of steps need not add up to that of the whole.
         assert all(0 < step["median"] < whole for step in steps.values())
+        assert sum(step["median"] for step in steps.values()) < 2 * whole
         assert all(value > 0 for value in figures.values() if isinstance(value, float))
         assert figures["series of 12 slices, read and scored, s"] > 0
     assert told["cold command, one picture, s"] > 0
@@ -63,12 +65,28 @@ def test_bench_tells_how_fast_a_recipe_is_trained(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert json.loads((tmp_path / "training.json").read_text()) == found
-    assert (found["recipe"], found["precision"], found["batch"]) == ("tiny", "32-true", 4)
-    assert 0 < found["pictures a second"] < 10_000
-    assert found["pictures a second, network alone"] > 0
+    assert (found["recipe"], found["precision"], found["batch of a process"]) == (
+        "tiny",
+        "32-true",
+        4,
+    )
+    assert found["pictures a second"] > 0
+    assert found["pictures a second of the network alone"] > 0
 
 
 def test_bench_names_the_precisions_there_are():
     done = meninx("bench", "--train", "--precision", "half")
     assert done.returncode == 2
     assert "bf16-mixed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--devices", "2"], ["--precision", "32-true"], ["--recipe", "seed"],
+     ["--train", "--model", "meninx.onnx"]],
+)  # fmt: skip
+def test_bench_ignores_no_option(options):
+    done = meninx("bench", *options)
+    assert done.returncode == 2
+    assert options[-2] in done.stderr
+    assert "--train" in done.stderr

@@ -254,10 +254,8 @@ def test_audit_prepare_and_a_refused_split(classes, tmp_path):
     assert set(found["shortcuts"]) == {"file", "intensity", "both"}
     table = meninx("audit", classes, "--output", tmp_path / "audit.html")
     assert "byte-identical" in table.stdout
-    assert (
-        "the label can be predicted from" in table.stdout
-        or "no interval lies above 0.5" in table.stdout
-    )
+    assert found["verdict"]
+    assert found["verdict"] in table.stdout.replace("\n", " ")
     prepared = meninx("prepare", classes, "--output", tmp_path / "m.csv")
     assert prepared.returncode == 0, prepared.stderr
     assert "13 pictures in 12 groups and 5 folds: 7 no tumor, 6 tumor" in prepared.stderr

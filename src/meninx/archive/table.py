@@ -156,6 +156,17 @@ class Table:
         for path in self.folder.iterdir():
             if path.name.startswith("_") or _part_of(path) not in known:
                 path.unlink()
+            else:
+                self._complete(_part_of(path))
+
+    def _complete(self, part: int) -> None:
+        """Add columns that an earlier version did not write: readers go by one part's columns."""
+        columns = set(parquet.read_schema(self._path(part)).names)
+        if missing := [field for field in SCHEMA if field.name not in columns]:
+            table = parquet.read_table(self._path(part), partitioning=None)
+            for field in missing:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+            self._write(part, table.select(SCHEMA.names))
 
     def done(self) -> Done:
         """Return what need not be done again."""

@@ -22,6 +22,10 @@ from meninx.scan.reading import read_one
 
 # Pictures of one group that the page shows; the JSON names all.
 MAX_SHOWN = 6
+# What a probe looks at, in words; `both` adds nothing to these.
+PROBED = {
+    "file": "the file's format and size", "intensity": "brightness", "position": "the position",
+}  # fmt: skip
 # AUROC of a probe that knows nothing.
 CHANCE = 0.5
 PANEL, PANEL_QUALITY = 180, 80
@@ -56,17 +60,23 @@ class Audit:
         intervals = [probe.auroc for probe in self.probes if np.isfinite(probe.auroc.low)]
         if not intervals:
             return ""
-        found = [probe.name for probe in self.probes if probe.auroc.low > CHANCE]
-        if found:
+        found = [
+            PROBED[probe.name] for probe in self.probes
+            if probe.auroc.low > CHANCE and probe.name in PROBED
+        ]  # fmt: skip
+        if found or any(figure.low > CHANCE for figure in intervals):
             return (
-                f"Shortcuts: the label can be predicted from {', '.join(found)} alone, without the "
-                "brain. A detector may learn that instead; meninx evaluate holds it against these."
+                f"Shortcuts: the label can be predicted from {' or '.join(found) or 'both'} alone, "
+                "without the brain. A detector may learn that instead; meninx evaluate holds it "
+                "against these."
             )
         highest = max(figure.high for figure in intervals)
-        return (
-            f"No shortcut shown: no interval lies above {CHANCE}, which is chance. An AUROC of up "
-            f"to {highest:.2f} without the brain remains possible; more cases would tell."
+        remains = (
+            f" An AUROC of up to {highest:.2f} without the brain remains possible."
+            if highest > CHANCE
+            else ""
         )
+        return f"No shortcut shown: no interval lies above {CHANCE}, which is chance.{remains}"
 
     @property
     def corrupt(self) -> list[tuple[str, str]]:
@@ -118,6 +128,7 @@ class Audit:
                 for probe in self.probes
             },
             "probed": self.probed,
+            "verdict": self.verdict,
         }
 
 

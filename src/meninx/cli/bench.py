@@ -15,9 +15,10 @@ from meninx.cli.training_options import (
     PRECISION_OPTION,
     PrecisionOption,
     find_recipe,
-    quiet_libraries,
+    quiet_training_libraries,
 )
 from meninx.detect.runtimes import RUNTIMES, Runtime
+from meninx.errors import OptionError
 
 if TYPE_CHECKING:
     from meninx.assess.speed import Inputs, Spread
@@ -39,8 +40,12 @@ def bench(
         ),
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="With --train: name of a shipped recipe, or a TOML file.")
-    ] = "finetune",
+        str | None,
+        typer.Option(
+            help="With --train: name of a shipped recipe, or a TOML file; finetune by default.",
+            show_default=False,
+        ),
+    ] = None,
     devices: Annotated[DevicesOption, DEVICES_OPTION] = 1,
     precision: Annotated[PrecisionOption, PRECISION_OPTION] = None,
     output: Annotated[
@@ -59,8 +64,12 @@ def bench(
     pictures a second a recipe learns from, and how many the network alone would allow.
     """
     if train:
-        _bench_training(recipe, devices, precision, output, as_json=as_json)
+        if model is not None:
+            raise OptionError("--model does not go with --train, which times a recipe")
+        _bench_training(recipe or "finetune", devices, precision, output, as_json=as_json)
         return
+    if recipe is not None or precision is not None or devices != 1:
+        raise OptionError("--recipe, --precision and --devices go with --train alone")
     if output is not None:
         with needs_extra("evidence"):
             from meninx.assess.plots import plot_times
@@ -91,7 +100,7 @@ def _bench_training(
         from meninx.learn.training import gpu_count, is_first_process
     chosen = changed_recipe(read_recipe(path), precision=precision)
     start_on_devices(devices, gpu_count())
-    quiet_libraries()
+    quiet_training_libraries()
     found = training_throughput(chosen)
     if not is_first_process():
         return
@@ -103,7 +112,7 @@ def _bench_training(
         typer.echo(json.dumps(report, allow_nan=False))
         return
     for name, value in report.items():
-        typer.echo(f"{name:33} {value:.1f}" if isinstance(value, float) else f"{name:33} {value}")
+        typer.echo(f"{name:38} {value:.1f}" if isinstance(value, float) else f"{name:38} {value}")
 
 
 def _steps(figures: dict[str, Any]) -> dict[str, float]:

@@ -90,8 +90,12 @@ def parse_split(option: SplitOption) -> "Split | None":
 
 
 def is_dialog() -> bool:
-    """Return whether there is a terminal on which questions can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    """Return whether there is a terminal on which questions can be asked, and one process to ask.
+
+    Of several that train together one alone has the terminal: they would go on with different
+    answers.
+    """
+    return "RANK" not in os.environ and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def asked(question: str, words: Sequence[str], default: str | None = None) -> str:

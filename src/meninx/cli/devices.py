@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, TypeAlias
 
 import typer
@@ -19,12 +20,14 @@ DevicesOption: TypeAlias = int
 DEVICES_OPTION = typer.Option(
     "--devices",
     min=1,
-    help="GPUs of this machine that train together, each in a process of its own; processes, "
-    "where there is no GPU.",
+    help="Number of GPUs to train on, one process each; of processor cores, where there is no GPU. "
+    "The recipe's batch is that of one process.",
 )
 # How long the other processes may go on once one has failed: they often fail alike, with the same
-# message.
-FAILING_SECONDS, POLL_SECONDS = 5.0, 0.2
+# message. Then how long one may take to end in good order.
+FAILING_SECONDS, ENDING_SECONDS, POLL_SECONDS = 5.0, 10.0, 0.2
+# Exit status of wrong usage, of which all processes say the same.
+USAGE = 2
 
 
 def start_on_devices(devices: int, gpus: int, *more: str) -> None:
@@ -36,62 +39,77 @@ def start_on_devices(devices: int, gpus: int, *more: str) -> None:
     Args:
         devices: Value of `--devices`.
         gpus: Number of GPUs of this machine; 0 where there is none.
-        *more: Further arguments of the command, alike in all processes.
+        *more: Further options of the command, alike in all processes.
 
     Raises:
-        OptionError: If this machine has GPUs, but fewer.
+        OptionError: If this machine has fewer GPUs, or fewer cores and no GPU.
         typer.Exit: At the end of the processes, with the exit status of the first that failed.
     """
     if devices == 1 or "RANK" in os.environ:
         return
-    if 0 < gpus < devices:
-        raise OptionError(f"--devices {devices}: expected at most {gpus}, the GPUs of this machine")
-    command = [sys.executable, "-m", "meninx", *sys.argv[1:], *more]
+    most, what = (gpus, "GPUs") if gpus else (cores(), "processor cores")
+    if devices > most:
+        raise OptionError(f"--devices {devices}: expected at most {most}, the {what} here")
+    # As the console script does, without the working folder among the modules.
+    command = [sys.executable, "-P", "-m", "meninx", sys.argv[1], *more, *sys.argv[2:]]
+    # The first process alone speaks to the user, unless another fails by itself.
+    with contextlib.ExitStack() as files:
+        logs = [files.enter_context(tempfile.TemporaryFile()) for _ in range(devices - 1)]
+        with _started(command, devices, [None, *logs]) as running:
+            failed = _first_failures(running)
+        statuses = [running[rank].returncode for rank in failed]
+        for rank in failed:
+            if rank and set(statuses) != {USAGE}:
+                logs[rank - 1].seek(0)
+                sys.stderr.write(logs[rank - 1].read().decode(errors="replace"))
+    status = next(iter(statuses), 0)
+    raise typer.Exit(status if status >= 0 else 1)
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], count: int, logs: Sequence[IO[bytes] | None]
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start the processes; at the end, or if this one is to end, none is left."""
     shared = {
+        # By this Lightning knows that they were started for it, also within a job of Slurm.
+        "TORCHELASTIC_RUN_ID": "meninx",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
-        "WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // devices))),
+        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // count))),
     }  # fmt: skip
-    # Only the first process speaks to the user, unless another fails by itself.
-    with contextlib.ExitStack() as open_files:
-        logs: list[IO[bytes] | None] = [None]
-        logs += [open_files.enter_context(tempfile.TemporaryFile()) for _ in range(devices - 1)]
-        running = [
-            subprocess.Popen(
-                command,
-                env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=log,
-                stderr=log,
-            )
-            for rank, log in enumerate(logs)
-        ]
-        try:
-            failed = _first_failure(running)
-        finally:
-            for process in running:
-                process.terminate()
-                process.wait()
-        if failed is None:
-            raise typer.Exit(0)
-        log = logs[failed]
-        if log is not None and running[0].returncode != running[failed].returncode:
-            log.seek(0)
-            sys.stderr.write(log.read().decode(errors="replace"))
-        raise typer.Exit(running[failed].returncode if running[failed].returncode > 0 else 1)
+    running: list[subprocess.Popen[bytes]] = []
+    earlier = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        for rank, log in enumerate(logs):
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            environment = os.environ | shared | own
+            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        yield running
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            # One that waits for another's tensors hears no signal.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(ENDING_SECONDS)
+            process.kill()
+            process.wait()
+        signal.signal(signal.SIGTERM, earlier)
 
 
-def _first_failure(running: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """Wait until all have ended, or one has failed; return its number, None if all went well."""
+def _first_failures(running: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Wait until all have ended, or one has failed; return the numbers of all that failed first."""
     while True:
         states = [process.poll() for process in running]
-        failed = next((rank for rank, status in enumerate(states) if status), None)
-        if failed is not None:
+        failed = [rank for rank, status in enumerate(states) if status]
+        if failed:
             deadline = time.monotonic() + FAILING_SECONDS
             while None in [one.poll() for one in running] and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
             return failed
         if None not in states:
-            return None
+            return []
         time.sleep(POLL_SECONDS)
 
 

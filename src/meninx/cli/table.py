@@ -57,11 +57,11 @@ def print_table(studies: Iterable[StudyRows]) -> None:
 
 def _about_studies(findings: Iterable[Findings | StudyFindings]) -> str:
     """Return what the row of a study is, where there is one."""
-    if not any(isinstance(found, StudyFindings) for found in findings):
+    if not any(isinstance(one, StudyFindings) and one.decision is not None for one in findings):
         return ""
     return (
         "A study's row is one answer for all series of an exam, from the sequences named; its "
-        "threshold is that of studies."
+        "threshold is that of the operating point for studies."
     )
 
 

@@ -102,7 +102,7 @@ def train(
     A folder without a manifest gets one with five folds that share no slice. The run folder gets
     manifest.csv, run.json, training.log, epochs.csv, curves, a log for TensorBoard, and
     detector.onnx, which `meninx predict --model` and `meninx evaluate` read. With --preview
-    nothing is trained. Several machines: torchrun ... -m meninx train ...
+    nothing is trained. How to train on several machines stands in docs/scale.md.
     """
     path = find_recipe(recipe)
     parse_split(split)

@@ -12,8 +12,8 @@ from meninx.errors import OptionError
 PrecisionOption: TypeAlias = str | None
 PRECISION_OPTION = typer.Option(
     "--precision",
-    help="Arithmetic instead of the recipe's: bf16-mixed, 16-mixed, 32-true, or auto for the "
-    "fastest of these that the device has.",
+    help="Number format of the training instead of the recipe's: bf16-mixed, 16-mixed (GPUs "
+    "alone), 32-true, or auto for the fastest that the device has.",
     show_default=False,
 )
 
@@ -32,11 +32,11 @@ def log_to(path: Path, *, first: bool) -> None:
         handlers[0].setFormatter(logging.Formatter("%(message)s"))
         handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    quiet_libraries()
+    quiet_training_libraries()
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, handlers=handlers or None)
 
 
-def quiet_libraries() -> None:
+def quiet_training_libraries() -> None:
     """Keep what is no user's concern out of the log."""
     # The exporter logs its own optimizations, Lightning the processors that are not there.
     for name in ("onnxscript", "onnx_ir", "torch.onnx", "pytorch_lightning"):

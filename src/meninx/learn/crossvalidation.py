@@ -16,7 +16,7 @@ from meninx.errors import DataError
 from meninx.learn.export import recalibrate
 from meninx.learn.provenance import check_same_run
 from meninx.learn.recipe import Recipe
-from meninx.learn.training import DETECTOR_NAME, train
+from meninx.learn.training import DETECTOR_NAME, process_count, train
 from meninx.learn.validation import fit_calibrator, with_refusals
 
 MIN_FOLDS = 3
@@ -81,7 +81,7 @@ def train_folds(
     for fold in manifest.folds:
         own = recipe_of_fold(recipe, manifest.folds, fold)
         folder = output / f"fold-{fold}"
-        check_same_run(folder, own, manifest.sha256)
+        check_same_run(folder, own, manifest.sha256, process_count())
         if not (folder / DETECTOR_NAME).is_file():
             log.info("fold %d of %d", fold, len(manifest.folds))
             train(

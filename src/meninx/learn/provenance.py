@@ -4,9 +4,10 @@ import dataclasses
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from meninx.data.manifest import MANIFEST_NAME, Manifest, write_manifest
 from meninx.errors import OptionError
@@ -26,7 +27,7 @@ RUN_NAME = "run.json"
 
 
 def write_provenance(
-    output: Path, recipe: Recipe, manifest: Manifest, before: Sequence[str]
+    output: Path, recipe: Recipe, manifest: Manifest, before: Sequence[str], processes: int
 ) -> None:
     """Write run.json and the manifest into a run folder.
 
@@ -35,9 +36,11 @@ def write_provenance(
         recipe: Recipe of the run.
         manifest: Manifest of its pictures.
         before: SHA-256, or their first digits, of the files that its first weights were fitted on.
+        processes: Number of processes that train together: it decides the batch and the schedule.
     """
     facts = {
         "recipe": dataclasses.asdict(recipe),
+        "processes": processes,
         "manifest_sha256": manifest.sha256,
         "leaks": list(manifest.leaks),
         "seen_before": list(before),
@@ -76,16 +79,17 @@ def git_state() -> str | None:
     return described.stdout.strip() or None
 
 
-def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str) -> None:
+def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes: int) -> None:
     """Check that a resumed run has the settings that it began with.
 
-    With another fold it would validate on pictures that it was trained on; with more epochs the
-    learning rate would rise again.
+    With another fold it would validate on pictures that it was trained on; with more epochs, or
+    another number of processes, the learning rate would rise again.
 
     Args:
         output: Run folder.
         recipe: Recipe to resume with.
         manifest_sha256: SHA-256 of the manifest to resume with.
+        processes: Number of processes that are to go on together.
 
     Raises:
         OptionError: If the recipe or the manifest differs from that of the run.
@@ -95,7 +99,9 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str) -> None:
         return
     facts = json.loads(path.read_text(encoding="utf-8"))
     before, now = facts["recipe"], json.loads(json.dumps(dataclasses.asdict(recipe)))
-    changed = [key for key in now if before.get(key) != now[key]]
+    changed = sorted(_changed_keys(before, now))
+    if facts.get("processes", processes) != processes:
+        changed.append(f"--devices {facts['processes']}")
     if facts["manifest_sha256"] != manifest_sha256:
         changed.append("the manifest")
     if changed:
@@ -103,3 +109,13 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str) -> None:
             f"{output}: this run began with other settings ({', '.join(changed)}); resume it with "
             "its own, or start a new one with another --output"
         )
+
+
+def _changed_keys(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of settings that differ, such as `training.precision`."""
+    for key, value in now.items():
+        earlier = before.get(key)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            yield from (f"{key}.{name}" for name in value if earlier.get(name) != value[name])
+        elif earlier != value:
+            yield key

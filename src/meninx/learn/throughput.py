@@ -54,9 +54,9 @@ class Throughput:
         """Return the figures as `meninx bench --train --json` writes them."""
         return {
             "device": self.device, "processes": self.processes, "precision": self.precision,
-            "size, px": self.size, "batch": self.batch_size,
+            "size in pixels": self.size, "batch of a process": self.batch_size,
             "pictures a second": self.training,
-            "pictures a second, network alone": self.network,
+            "pictures a second of the network alone": self.network,
         }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def training_throughput(recipe: Recipe, steps: int = STEPS) -> Throughput:
     count = (WARM_UP + steps) * training.batch_size * processes
     sampler = ShareSampler(torch.ones(len(dataset)) / len(dataset), count, 0)
     loader = TrainingLoader(dataset.to(training_device()), sampler, training.batch_size)
-    clock = _Clock()
+    clock = _Clock(WARM_UP + steps - 1)
     trainer = trainer_for(
         training, [clock], max_steps=WARM_UP + steps, logger=False, enable_progress_bar=False,
         enable_checkpointing=False,
@@ -107,8 +107,8 @@ def network_throughput(recipe: Recipe, steps: int = STEPS // 2) -> float:
     x = torch.rand(recipe.training.batch_size, 3, size, size, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     began = 0.0
-    for step in range(1 + steps):
-        if step == 1:
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
             _wait()
             began = time.perf_counter()
         with _autocast(device, precision_for(recipe.training.precision)):
@@ -119,9 +119,16 @@ def network_throughput(recipe: Recipe, steps: int = STEPS // 2) -> float:
 
 
 class _Clock(lightning.Callback):
-    """The time from the end of the last step that does not count to the end of the last one."""
+    """The time from the end of the last step that does not count to the end of the last one.
 
-    def __init__(self) -> None:
+    A GPU is waited for at these two alone: meanwhile the next batch may be prepared.
+
+    Args:
+        last: Number of the last step, from 0.
+    """
+
+    def __init__(self, last: int) -> None:
+        self._last = last
         self.seconds = self._began = 0.0
 
     def on_train_batch_end(self, *arguments: Any) -> None:
@@ -130,7 +137,7 @@ class _Clock(lightning.Callback):
         if step == WARM_UP - 1:
             _wait()
             self._began = time.perf_counter()
-        elif step >= WARM_UP:
+        elif step == self._last:
             _wait()
             self.seconds = time.perf_counter() - self._began
 

@@ -62,7 +62,12 @@ def precision_for(wanted: str) -> str:
 
     Returns:
         Precision by Lightning's name.
+
+    Raises:
+        OptionError: If 16-bit floats are wanted of a CPU, where Lightning would take bf16 instead.
     """
+    if wanted == "16-mixed" and not torch.cuda.is_available():
+        raise OptionError("precision 16-mixed needs a GPU; use bf16-mixed, 32-true or auto")
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
@@ -99,7 +104,7 @@ def train(
 ) -> Run:
     """Train a detector.
 
-    Under `torchrun` every process trains on its share, and the first one writes.
+    Of several processes each trains on its share, and the first one writes.
 
     Args:
         manifest: Pictures and their folds.
@@ -125,7 +130,7 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     checkpoint = _last_checkpoint(output) if resume else None
     if resume:
-        check_same_run(output, recipe, manifest.sha256)
+        check_same_run(output, recipe, manifest.sha256, process_count())
     training_set = SliceDataset(learned, training_canvas(recipe))
     validation_set = SliceDataset(held_out, recipe.preprocessing) if held_out else None
     del learned, held_out
@@ -136,7 +141,7 @@ def train(
     else:
         before = seen_before(output)
     if is_first_process():
-        write_provenance(output, recipe, manifest, before)
+        write_provenance(output, recipe, manifest, before, process_count())
     _fit(module, training_set, validation_set, output, checkpoint)
     figures = {}
     if is_first_process():
@@ -286,7 +291,7 @@ def _check_held_out(
 
 
 def is_first_process() -> bool:
-    """Return whether this process, of those that `torchrun` started, is the one that writes."""
+    """Return whether this process, of those that train together, is the one that writes."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
