@@ -494,6 +494,7 @@ def pages() -> dict[Path, str]:
             network_table(),
             layers_table(),
             rivals_table(),
+            served_table("training", "training.json"),
         ),
         ROOT / "docs" / "web.md": (
             served_table("1,400 DICOM files of one study", "large_study.json"),
