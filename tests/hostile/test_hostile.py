@@ -13,8 +13,9 @@ from tests.hostile.corpus import Case, all_cases
 
 CASES = all_cases()
 ROOT = Path(__file__).parents[2]
-# Of the processor, so that nothing else need be quiet; what waits for ever meets pytest's limit.
-MAX_SECONDS, MAX_MEGABYTES = 2.0, 1024
+# Of the processor, which a busy neighbor on the same core makes up to twice as slow; what waits for
+# ever meets pytest's limit.
+MAX_SECONDS, MAX_MEGABYTES = 4.0, 1024
 
 
 class Worker:
