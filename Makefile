@@ -7,8 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
 SECONDS ?= 300
-# More than cores: many tests wait for a server, a browser or a process to end.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# One more than cores: many tests wait for a server, a browser or a process to end; with two more it took longer.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
 
 help:  ## Show the targets.
