@@ -241,6 +241,19 @@ def parts(folder: Path) -> dict[str, Any]:
     return figures
 
 
+def known_figures(path: Path | None) -> dict[str, Any]:
+    """Return the figures that a file holds already; none without a file."""
+    return json.loads(path.read_text()) if path and path.exists() else {}
+
+
+def keep(figures: dict[str, Any], path: Path | None) -> None:
+    """Print figures, and write them into a file if one is named."""
+    text = json.dumps(figures, indent=2) + "\n"
+    print(text, end="")
+    if path:
+        path.write_text(text)
+
+
 def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -252,14 +265,11 @@ def main() -> None:
     if asked.what == "make":
         make(asked.folder, asked.series)
         return
-    known = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
+    known = known_figures(asked.json)
     ways = {"measure": measure, "month": partial(month, known=known), "parts": parts,
             "memory": memory}  # fmt: skip
     figures = ways[asked.what](asked.folder)
-    text = json.dumps(known | figures, indent=2) + "\n"
-    print(text, end="")
-    if asked.json:
-        asked.json.write_text(text)
+    keep(known | figures, asked.json)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 
 import fsspec
 import numpy as np
-from archive import command
+from archive import command, keep, known_figures
 from fsspec.spec import AbstractFileSystem
 
 from meninx.archive.machine import RESULTS_AT_ONCE
@@ -183,16 +183,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     fsspec.register_implementation(SimulatedFiles.protocol, SimulatedFiles)
-    known = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
     figures = (
         measure_entries(asked.folder, asked.tops)
         if asked.what == "entries"
         else measure_memory(asked.folder)
     )
-    text = json.dumps(known | figures, indent=2) + "\n"
-    print(text, end="")
-    if asked.json:
-        asked.json.write_text(text)
+    keep(known_figures(asked.json) | figures, asked.json)
 
 
 if __name__ == "__main__":

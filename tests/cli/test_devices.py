@@ -48,7 +48,7 @@ def test_what_fails_alike_is_said_once(ended, capfd):
     assert capfd.readouterr().err.count("expected a .toml file") == 1
 
 
-@pytest.mark.parametrize("status", [1, 3])
+@pytest.mark.parametrize("status", [1, 2, 3])
 def test_what_another_process_alone_says_is_not_lost(ended, capfd, status, monkeypatch):
     code = (
         f"if rank == '1':\n    sys.stderr.write('out of memory')\n    os._exit({status})\n"

@@ -28,6 +28,7 @@ from meninx.learn.export import (
 from meninx.learn.losses import cell_targets
 from meninx.learn.module import DetectorTraining, cosine_with_warmup
 from meninx.learn.network import CellNetwork, picture_logit
+from meninx.learn.provenance import check_same_run
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
@@ -247,7 +248,9 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, whole, tmp_pat
             train(read_manifest(pictures), TINY, tmp_path / "parts")
     assert not (tmp_path / "parts" / "detector.onnx").exists()
     other = replace(TINY, training=replace(TINY.training, validation_fold=4))
-    with pytest.raises(OptionError, match="began with other settings"):
+    with pytest.raises(OptionError, match="--devices 1"):
+        check_same_run(tmp_path / "parts", TINY, read_manifest(pictures).sha256, 2)
+    with pytest.raises(OptionError, match=r"settings .training\.validation_fold"):
         train(read_manifest(pictures), other, tmp_path / "parts", resume=True)
     resumed = train(read_manifest(pictures), TINY, tmp_path / "parts", resume=True)
     tables = [(run.folder / "epochs.csv").read_text().splitlines() for run in (whole, resumed)]

@@ -57,12 +57,12 @@ def start_on_devices(devices: int, gpus: int, *more: str) -> None:
         logs = [files.enter_context(tempfile.TemporaryFile()) for _ in range(devices - 1)]
         with _started(command, devices, [None, *logs]) as running:
             failed = _first_failures(running)
-        statuses = [running[rank].returncode for rank in failed]
+        alike = running[0].returncode == USAGE
         for rank in failed:
-            if rank and set(statuses) != {USAGE}:
+            if rank and not alike:
                 logs[rank - 1].seek(0)
                 sys.stderr.write(logs[rank - 1].read().decode(errors="replace"))
-    status = next(iter(statuses), 0)
+    status = running[failed[0]].returncode if failed else 0
     raise typer.Exit(status if status >= 0 else 1)
 
 
