@@ -62,7 +62,17 @@ function countChosen() {
   all.indeterminate = chosen > 0 && !all.checked;
 }
 
+// Back, pressed twice quickly, may change the address before this script listens: the list is another one's then.
+// An entry of the history is loaded again once only, so that a proxy that rewrites queries makes no loop.
+function loadListOfAddress() {
+  const { query } = document.getElementById("filters").dataset;
+  if (query === location.search.slice(1) || history.state?.loadedAgain) return;
+  history.replaceState({ ...history.state, loadedAgain: true }, "");
+  location.reload();
+}
+
 export function followWorklist() {
+  loadListOfAddress();
   document.addEventListener("change", (event) => {
     if (event.target.id === "choose-all") for (const box of boxes()) box.checked = event.target.checked;
     if (table().contains(event.target)) countChosen();

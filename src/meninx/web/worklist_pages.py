@@ -41,7 +41,8 @@ def worklist(
         return Response(status_code=304, headers={"ETag": known})
     values = _worklist(session, reader, web, wanted)
     if not headers.get("hx-request"):
-        return page(web, "worklist.html", reader, **values)
+        query = request.url.query
+        return page(web, "worklist.html", reader, request_query=query, **values)
     table = page(web, "table.html", reader, **values)
     state = "waiting" if values["found"].waiting else "done"
     tag = f'{prefix}.{state}.{_digest(bytes(table.body))}"'
