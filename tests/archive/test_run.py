@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TIMES = ["milliseconds", "detector"]
 SMALL = {"object_store_memory": 100 * 2**20}
+# Ray gives its workers a niceness of 15: beside other tests they would get no core.
+HEAD = {"include_dashboard": False, "_system_config": {"worker_niceness": 0}, **SMALL}
 
 
 def command(source, out, *options):
@@ -180,9 +182,7 @@ def descendants(driver, word):
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster of one machine with two CPUs; Ray's workers end with it."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **SMALL}
-    )
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **HEAD})
     yield cluster
     cluster.shutdown()
 
@@ -229,9 +229,7 @@ def test_a_node_that_dies_loses_nothing(whole, archive, cluster, tmp_path):
 
 
 def test_a_cluster_of_one_cpu_is_told(archive, tmp_path):
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **SMALL}
-    )
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **HEAD})
     try:
         result = run(archive, tmp_path / "out", "--address", cluster.address)
     finally:

@@ -19,6 +19,7 @@ from meninx.cli.training_options import (
 )
 from meninx.detect.runtimes import RUNTIMES, Runtime
 from meninx.errors import OptionError
+from meninx.processes import is_first_process
 
 if TYPE_CHECKING:
     from meninx.assess.speed import Inputs, Spread
@@ -97,7 +98,7 @@ def _bench_training(
     with needs_extra("train"):
         from meninx.learn.recipe import changed_recipe, read_recipe
         from meninx.learn.throughput import training_throughput
-        from meninx.learn.training import gpu_count, is_first_process
+        from meninx.learn.training import gpu_count
     chosen = changed_recipe(read_recipe(path), precision=precision)
     start_on_devices(devices, gpu_count())
     quiet_training_libraries()

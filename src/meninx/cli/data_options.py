@@ -11,6 +11,7 @@ import typer
 from meninx.cli.extras import needs_extra
 from meninx.cli.progress import progress_of
 from meninx.errors import OptionError
+from meninx.processes import is_one_of_several
 
 if TYPE_CHECKING:
     from meninx.data.manifest import Manifest
@@ -95,7 +96,7 @@ def is_dialog() -> bool:
     Of several that train together one alone has the terminal: they would go on with different
     answers.
     """
-    return "RANK" not in os.environ and sys.stdin.isatty() and sys.stderr.isatty()
+    return not is_one_of_several() and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def asked(question: str, words: Sequence[str], default: str | None = None) -> str:

@@ -15,6 +15,7 @@ import typer
 
 from meninx.cli.data_options import cores
 from meninx.errors import OptionError
+from meninx.processes import is_one_of_several
 
 DevicesOption: TypeAlias = int
 DEVICES_OPTION = typer.Option(
@@ -45,7 +46,7 @@ def start_on_devices(devices: int, gpus: int, *more: str) -> None:
         OptionError: If this machine has fewer GPUs, or fewer cores and no GPU.
         typer.Exit: At the end of the processes, with the exit status of the first that failed.
     """
-    if devices == 1 or "RANK" in os.environ:
+    if devices == 1 or is_one_of_several():
         return
     most, what = (gpus, "GPUs") if gpus else (cores(), "processor cores")
     if devices > most:

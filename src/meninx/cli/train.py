@@ -25,6 +25,7 @@ from meninx.cli.training_options import (
     log_to,
 )
 from meninx.errors import OptionError
+from meninx.processes import is_first_process
 
 if TYPE_CHECKING:
     from meninx.data.manifest import Manifest
@@ -108,7 +109,7 @@ def train(
     parse_split(split)
     with needs_extra("train"):
         from meninx.learn.recipe import changed_recipe, read_recipe
-        from meninx.learn.training import gpu_count, is_first_process
+        from meninx.learn.training import gpu_count
         from meninx.learn.training import train as run_training
         from meninx.learn.validation import FIGURES
     chosen = read_recipe(path)

@@ -16,8 +16,9 @@ from meninx.errors import DataError
 from meninx.learn.export import recalibrate
 from meninx.learn.provenance import check_same_run
 from meninx.learn.recipe import Recipe
-from meninx.learn.training import DETECTOR_NAME, process_count, train
+from meninx.learn.training import DETECTOR_NAME, train
 from meninx.learn.validation import fit_calibrator, with_refusals
+from meninx.processes import process_count
 
 MIN_FOLDS = 3
 

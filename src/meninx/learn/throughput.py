@@ -1,6 +1,5 @@
 """Measure how fast this machine trains, and how fast the network alone would let it."""
 
-import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from meninx.learn.recipe import Recipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader
 from meninx.learn.training import (
     precision_for,
-    process_count,
     trainer_for,
     training_canvas,
     training_device,
 )
+from meninx.processes import local_rank, process_count
 
 # Steps that fill caches and choose algorithms, and steps that count.
 WARM_UP, STEPS = 2, 8
@@ -155,5 +154,5 @@ def _wait() -> None:
 
 def _device_name() -> str:
     if torch.cuda.is_available():
-        return torch.cuda.get_device_name(int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.cuda.get_device_name(local_rank())
     return f"CPU, {torch.get_num_threads()} threads"

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from meninx.learn.provenance import check_same_run, seen_before, write_provenanc
 from meninx.learn.recipe import Recipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
+from meninx.processes import is_first_process, local_process_count, local_rank, process_count, rank
 from meninx.synthesis.packed_heads import RealHead
 
 # Training canvases are a little finer than the network's input, so that zooming in shows detail.
@@ -290,16 +290,6 @@ def _check_held_out(
         )
 
 
-def is_first_process() -> bool:
-    """Return whether this process, of those that train together, is the one that writes."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def process_count() -> int:
-    """Return how many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def trainer_for(
     training: TrainingRecipe, callbacks: list[Callback], **options: Any
 ) -> lightning.Trainer:
@@ -313,7 +303,7 @@ def trainer_for(
     Returns:
         The trainer.
     """
-    processes, here = process_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    processes, here = process_count(), local_process_count()
     if training.ema_decay:
         callbacks = [*callbacks, EMAWeightAveraging(decay=training.ema_decay)]
     return lightning.Trainer(
@@ -403,7 +393,7 @@ def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoade
         weights_of(training_set.facts, recipe.sampling),
         training.pictures_per_epoch,
         training.seed,
-        rank=int(os.environ.get("RANK", "0")),
+        rank=rank(),
         processes=process_count(),
     )
     return TrainingLoader(training_set.to(training_device()), sampler, training.batch_size)
@@ -417,7 +407,7 @@ def gpu_count() -> int:
 def training_device() -> torch.device:
     """Return the device on which this process trains: its own GPU, or the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", local_rank())
     return torch.device("cpu")
 
 
