@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from meninx.detect.loading import load_detector
+from meninx.detect.runtimes import asked_threads
 from meninx.errors import OptionError
 from meninx.synthesis.writing import write_dicom
 
@@ -34,6 +35,29 @@ def run(*arguments):
         timeout=120,
     )  # fmt: skip
     return done.stdout
+
+
+THREADS = """
+import os
+import meninx, numpy, onnxruntime  # these start threads of their own
+before = len(os.listdir("/proc/self/task"))
+detector = meninx.load_detector()
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.parametrize(("number", "started"), [("1", 0), ("3", 2), ("3,1", 2)])
+def test_the_environment_limits_the_threads(monkeypatch, number, started):
+    """The thread that scores is one of them, and not started for it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", number)
+    assert int(run("-c", THREADS)) == started
+
+
+@pytest.mark.parametrize("number", ["", "many", "-1"])
+def test_what_is_no_number_of_threads_limits_nothing(monkeypatch, number):
+    monkeypatch.setenv("OMP_NUM_THREADS", number)
+    assert asked_threads(0) == 0
+    assert asked_threads(2) == 2
 
 
 def test_openvino_says_what_onnx_runtime_says(series):

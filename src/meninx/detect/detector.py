@@ -48,8 +48,8 @@ class Detector:
 
     Args:
         path: A detector file, as `meninx train` writes it.
-        threads: Threads that share one slice; 0 for all cores. Where several scans are scored at a
-            time, 1 is faster.
+        threads: Threads that share one slice; 0 for the number in `OMP_NUM_THREADS`, or else all
+            cores. Where several scans are scored at a time, 1 is faster.
         operating_point: Name of the decision threshold: `balanced`, `sensitive` or `specific`.
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
             ruled out, 0..1. A scan for which both answers stay open is referred. None to refer

@@ -37,8 +37,8 @@ class Engine:
 
     Args:
         path: The ONNX file.
-        threads: Threads that share one slice; 0 for all cores. Where several scans are scored at a
-            time, 1 is faster.
+        threads: Threads that share one slice; 0 for the number in `OMP_NUM_THREADS`, or else all
+            cores. Where several scans are scored at a time, 1 is faster.
         runtime: Library that computes the network. ONNX Runtime takes a GPU where its installed
             build supports one.
 

@@ -22,7 +22,8 @@ def load_detector(
 
     Args:
         path: A detector file; None for the one that ships with the package.
-        threads: Threads that share one slice; 0 for all cores, 1 to score several scans at a time.
+        threads: Threads that share one slice; 0 for the number in `OMP_NUM_THREADS`, or else all
+            cores. Where several scans are scored at a time, 1 is faster.
         operating_point: `balanced` (best Youden index), `sensitive` (95 % of held-out tumors found)
             or `specific` (95 % of held-out tumor-free scans below it).
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be

@@ -3,6 +3,7 @@
 Each library is imported when it is first used: the command line lists both before.
 """
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, get_args
@@ -26,6 +27,23 @@ PROVIDERS = (
 )
 
 
+def asked_threads(threads: int) -> int:
+    """Return how many threads a library is to use; 0 leaves that to it, and it takes all cores.
+
+    Neither library reads `OMP_NUM_THREADS`, by which job schedulers and users say how many cores a
+    process may have, and which NumPy and PyTorch follow.
+
+    Args:
+        threads: Number that the caller asks for; 0 for that of the environment.
+
+    Returns:
+        The number of threads.
+    """
+    # OpenMP allows a list, one number for each level of nesting.
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return threads or (int(first) if first.isdecimal() else 0)
+
+
 class Network(Protocol):
     """A network that may be run from several threads at once."""
 
@@ -38,7 +56,7 @@ class OnnxNetwork:
 
     Args:
         data: Bytes of an ONNX file.
-        threads: Threads that share one slice; 0 for all cores.
+        threads: Threads that share one slice; 0 as `asked_threads` says.
 
     Raises:
         ModelError: If the bytes are no network that ONNX Runtime can load.
@@ -49,7 +67,7 @@ class OnnxNetwork:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = LOG_ERRORS
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = asked_threads(threads)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=_providers())
         # ONNX Runtime's exceptions have no common base but this.
@@ -77,7 +95,7 @@ class OpenVinoNetwork:
 
     Args:
         data: Bytes of an ONNX file.
-        threads: Threads that share one slice; 0 for all cores.
+        threads: Threads that share one slice; 0 as `asked_threads` says.
         precision: Number format of the arithmetic, `f32` or `bf16`; the latter is faster where the
             processor has it (AVX512_BF16, AMX), and not used where it has not.
 
@@ -97,8 +115,8 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if threads:
-            wanted["INFERENCE_NUM_THREADS"] = threads
+        if asked := asked_threads(threads):
+            wanted["INFERENCE_NUM_THREADS"] = asked
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(model=data), "CPU", wanted)
         self._request = compiled.create_infer_request()
