@@ -20,6 +20,15 @@ def test_foreground_is_the_head():
     assert mask.sum() == 60 * 40
 
 
+@pytest.mark.parametrize("width", [50, 100, 250])
+def test_a_small_head_in_a_large_field_of_view_has_the_same_range(width):
+    head = np.random.default_rng(1).uniform(100, 200, (40, 40)).astype(np.float32)
+    image = np.zeros((width, width), dtype=np.float32)
+    image[:40, :40] = head
+    # The upper end is that of the head, whatever the share of air.
+    assert intensity_range(image) == pytest.approx((0, np.percentile(head, 99.5)), rel=1e-6)
+
+
 @given(st.floats(0.01, 1000), st.floats(-500, 500))
 def test_brightness_and_contrast_of_the_file_do_not_matter(scale, shift):
     preprocessing = Preprocessing(size=64)
