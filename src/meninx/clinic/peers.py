@@ -4,6 +4,7 @@ import itertools
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,18 @@ def peer_of(
     return DimsePeer(address, found["title"], found["host"], int(found["port"]), title, tls, port)
 
 
+def _wait_for_reactor(association: Association) -> None:
+    """Wait until the library's own thread has gone on since the last message.
+
+    pynetdicom 3.0.4 takes a thread that has not woken yet for one that waits: on a busy machine it
+    then wakes while a message is on its way, takes the answer and drops it, and the sender waits
+    for nothing.
+    """
+    deadline = time.monotonic() + SECONDS
+    while association.is_established and association._is_paused and time.monotonic() < deadline:
+        time.sleep(0.0005)
+
+
 @dataclass(frozen=True)
 class DimsePeer:
     """A system that speaks DIMSE.
@@ -153,6 +166,7 @@ class DimsePeer:
             association.release()
 
     def _store(self, association: Association, path: Path) -> None:
+        _wait_for_reactor(association)
         try:
             status = association.send_c_store(path)
         except (ValueError, RuntimeError) as error:  # no such context; the association broke off
