@@ -110,7 +110,12 @@ def _wait_for_reactor(association: Association) -> None:
     for nothing.
     """
     deadline = time.monotonic() + SECONDS
-    while association.is_established and association._is_paused and time.monotonic() < deadline:
+    while (
+        association.is_established
+        # Nothing public tells it; a later version without it is taken as mended.
+        and getattr(association, "_is_paused", False)
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.0005)
 
 
