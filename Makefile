@@ -63,15 +63,18 @@ runs/people.csv: runs/curated.csv
 runs/real.pack: runs/people.csv
 	$(BIN)/python release/pack.py runs/people.csv --data "$$MENINX_DATA" --output runs
 
+runs/planes.pack: runs/people.csv
+	OMP_NUM_THREADS=1 $(BIN)/python release/planes.py runs/people.csv --output $@
+
 runs/sim.pack: runs/real.pack
 	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py runs/heads --output $@
 
 ifeq ($(DEVICE),cuda)
-# A machine with a GPU and the two packs, with Python and its wheels, needs nothing else.
+# A machine with a GPU and the three packs, with Python and its wheels, needs nothing else.
 detector:
-	PYTHONPATH=src $(PYTHON) release/detector.py runs/real.pack runs/sim.pack --output runs --seeds 2
+	PYTHONPATH=src $(PYTHON) release/detector.py runs/real.pack runs/planes.pack runs/sim.pack --output runs --seeds 2
 else
-detector: runs/sim.pack  ## Train the shipped detector again on MENINX_DATA, into runs/.
+detector: runs/planes.pack runs/sim.pack  ## Train the shipped detector again on MENINX_DATA, into runs/.
 	sh release/detector.sh
 endif
 

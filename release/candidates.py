@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from planes import OTHER_PLANES
 
 from meninx.assess.metrics import auroc
 from meninx.detect.preprocessing import Preprocessing
@@ -35,6 +36,8 @@ CANDIDATES = Path(__file__).with_suffix(".toml")
 HALVES = {"a": (5, 6), "b": (5, 7)}
 PEOPLE_FOLD = {"a": 6, "b": 7}
 SEQUENCES = ("FLAIR", "T1", "T1c")
+# Sources of slices that are no scan of anybody.
+NOT_JUDGED = ("simulated", OTHER_PLANES)
 # Smallest share of the fullest slice's head, and of a slice's tumor if there is one, for a slice to
 # count; the same as for volumes.
 MIN_HEAD, MIN_TUMOR = 0.5, 0.0008
@@ -87,7 +90,7 @@ def scored(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str,
     covered = (dataset.mask > 127).flatten(1).float().mean(1).numpy()
     stacks: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for index, one in enumerate(dataset.facts):
-        if one.kind != CONTEXT and one.person and one.source != "simulated":
+        if one.kind != CONTEXT and one.person and one.source not in NOT_JUDGED:
             stacks[one.source, one.person, one.sequence].append(index)
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (source, person, sequence), members in stacks.items():
@@ -190,11 +193,17 @@ def trained(job: Job) -> None:
         (job.folder / SCORED).write_text(json.dumps(found))
 
 
-def run_all(jobs: Sequence[Job], at_once: int) -> None:
-    """Run trainings, several at a time, each in a process of its own."""
+def trained_in_turn(jobs: Sequence[Job]) -> None:
+    """Train one network in its parts."""
+    for job in jobs:
+        trained(job)
+
+
+def run_all(networks: Sequence[Sequence[Job]], at_once: int) -> None:
+    """Train networks, several at a time, each in a process of its own, part after part."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(at_once, len(jobs)), maxtasksperchild=1) as pool:
-        pool.map(trained, jobs, chunksize=1)
+    with context.Pool(min(at_once, len(networks)), maxtasksperchild=1) as pool:
+        pool.map(trained_in_turn, networks, chunksize=1)
 
 
 def main() -> None:
@@ -224,7 +233,7 @@ def main() -> None:
                 Job(options.packs, halved, folder / f"{names[name]}-{half}", half, unseen=unseen)
             )
     unpack(options.packs, options.output / "unpacked")  # once, before processes ask for it
-    run_all(jobs, options.at_once)
+    run_all([[job] for job in jobs], options.at_once)
     found = {name: figures(scored_halves(folder, name)) for name in names.values()}
     for name, own in found.items():
         print(name, json.dumps(own))

@@ -1,7 +1,7 @@
 """Train the shipped detector: on all people, and on each half of them for its calibration.
 
-Trains both stages of recipes/meninx.toml from packs. A run that was stopped goes on when it is
-started again. A GPU takes all trainings at once, a CPU one after the other. Run: python
+Trains all stages of recipes/meninx.toml from packs. A run that was stopped goes on when it is
+started again. A GPU takes all networks at once, a CPU one after the other. Run: python
 release/detector.py PACK ... --output RUNS [--seeds 2]
 """
 
@@ -18,55 +18,62 @@ from meninx.learn.recipe import Recipe, read_stages
 from meninx.learn.throughput import network_throughput
 from meninx.learn.training import WEIGHTS_NAME, training_device
 
-PARTS = ("first", "second")
+# Folders of the stages.
+PARTS = ("first", "second", "third")
 
 
 def jobs_of(
     packs: Sequence[Path], parts: Sequence[Recipe], output: Path, seeds: int
 ) -> list[list[Job]]:
-    """Return the trainings of each part; the second part starts from the first's weights."""
-    found: list[list[Job]] = []
-    names = [(f"half-{half}", half, 0) for half in HALVES]
-    names += [(f"all-{seed}", "", seed) for seed in range(seeds)]
-    for number, (part, recipe) in enumerate(zip(PARTS, parts, strict=True)):
-        found.append(
-            [
-                Job(
-                    packs,
-                    on_half(recipe, half, recipe.training.epochs, recipe.training.seed + seed),
-                    output / part / name,
-                    half,
-                    output / PARTS[0] / name / WEIGHTS_NAME if number else None,
-                )
-                for name, half, seed in names
-            ]
-        )
-    return found
+    """Return the trainings of each network; each part but the first starts from the one before."""
+    names = [(f"{stem_of(seed)}-{half}", half, seed) for seed in range(seeds) for half in HALVES]
+    # Nobody is left to judge a network of all people by, so there is one: what ships.
+    names.append(("all-0", "", 0))
+    return [
+        [
+            Job(
+                packs,
+                on_half(recipe, half, recipe.training.epochs, recipe.training.seed + seed),
+                output / part / name,
+                half,
+                output / PARTS[number - 1] / name / WEIGHTS_NAME if number else None,
+            )
+            for number, (part, recipe) in enumerate(zip(PARTS, parts, strict=False))
+        ]
+        for name, half, seed in names
+    ]
+
+
+def stem_of(seed: int) -> str:
+    """Return the name of both halves' networks of a seed; the first calibrates what ships."""
+    return "half" if seed == 0 else f"half, seed {seed}"
 
 
 def main() -> None:
-    """Train both parts."""
+    """Train all parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="in two stages")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="in up to three stages")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
-        "--seeds", type=int, default=1, help="networks of all people; the first ships"
+        "--seeds", type=int, default=1, help="networks of each half; the first calibrates"
     )
     parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
     options = parser.parse_args()
     recipes = read_stages(options.recipe)
-    parts = jobs_of(options.packs, recipes, options.output, options.seeds)
+    networks = jobs_of(options.packs, recipes, options.output, options.seeds)
     slices = sum(
         job.recipe.training.epochs * job.recipe.training.pictures_per_epoch
-        for jobs in parts for job in jobs if not (job.folder / WEIGHTS_NAME).is_file()
+        for jobs in networks for job in jobs if not (job.folder / WEIGHTS_NAME).is_file()
     )  # fmt: skip
     hours = slices / network_throughput(recipes[0]) / 3600
     print(f"{slices:,} slices to go, about {hours:.1f} hours on {training_device()}", flush=True)
     unpack(options.packs, options.output / "unpacked")
-    for part, jobs in zip(PARTS, parts, strict=True):
-        run_all(jobs, options.at_once)
-        print(part, json.dumps(figures(scored_halves(options.output / part, "half"))), flush=True)
+    run_all(networks, options.at_once)
+    for part, _ in zip(PARTS, recipes, strict=False):
+        for seed in range(options.seeds):
+            found = figures(scored_halves(options.output / part, stem_of(seed)))
+            print(part, stem_of(seed), json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

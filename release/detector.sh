@@ -1,10 +1,10 @@
 #!/bin/sh
 # Train the shipped detector again, calibrate it and make its file: `make detector`, which packs its
 # training data first. Finished steps are kept; stopped ones go on. On a machine with a GPU
-# and nothing else than Python, PyTorch and its wheels, run the first command alone, with the two packs.
+# and nothing else than Python, PyTorch and its wheels, run the first command alone, with the three packs.
 set -eu
 python=.venv/bin/python
-packs="runs/real.pack runs/sim.pack"
+packs="runs/real.pack runs/planes.pack runs/sim.pack"
 $python release/detector.py $packs --output runs
 
 finish() {  # finish NAME FOLDS: weights of a training to a detector file

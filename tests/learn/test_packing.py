@@ -137,10 +137,10 @@ def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path, monkeypatc
     import detector
 
     second = replace(TINY, training=replace(TINY.training, epochs=2, seed=2))
-    parts = detector.jobs_of([pack], [TINY, second], tmp_path, 1)
-    assert [[job.folder.name for job in jobs] for jobs in parts] == [
-        ["half-a", "half-b", "all-0"]
-    ] * 2
+    networks = detector.jobs_of([pack], [TINY, second], tmp_path, 1)
+    folders = [[str(job.folder.relative_to(tmp_path)) for job in jobs] for jobs in networks]
+    names = ("half-a", "half-b", "all-0")
+    assert folders == [[f"first/{name}", f"second/{name}"] for name in names]
 
     class StopsError(Exception):
         pass
@@ -152,19 +152,18 @@ def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path, monkeypatc
             raise StopsError
         begin(module)
 
-    first = parts[0][0]
+    first = networks[0][0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DetectorTraining, "on_train_epoch_start", stop_in_the_third)
         with pytest.raises(StopsError):
             candidates.trained(first)
     assert not (first.folder / "weights.safetensors").exists()
-    for jobs in parts:
-        for job in jobs:
-            candidates.trained(job)
+    for jobs in networks:
+        candidates.trained_in_turn(jobs)
     table = (first.folder / "epochs.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in table] == ["epoch", "0", "1", "2"]
-    for job in (*parts[0], *parts[1]):
+    for job in (job for jobs in networks for job in jobs):
         assert (job.folder / "weights.safetensors").is_file()
         assert (job.folder / "judged.json").is_file() == bool(job.half)
-    for name in ("candidates", "detector"):
+    for name in ("candidates", "detector", "planes"):
         sys.modules.pop(name)

@@ -22,6 +22,7 @@ from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation.batch import SliceBatch
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_one
+from meninx.scan.scan import Scan
 
 MASKED, TUMOR_FREE, SIMULATED, UNMASKED, CONTEXT = 0, 1, 2, 3, 4
 
@@ -148,6 +149,22 @@ def _slices_of(picture: Picture) -> Iterator[Example]:
     """Yield the slices of a volume that show enough of the head, with their part of its mask."""
     scan = read_one(picture.picture)
     mask = read_mask(picture.mask, scan) if picture.mask is not None else None
+    yield from examples_of_volume(scan, picture, mask)
+
+
+def examples_of_volume(
+    scan: Scan, picture: Picture, mask: NDArray[np.bool_] | None = None
+) -> Iterator[Example]:
+    """Yield the slices of a scan that show enough of the head.
+
+    Args:
+        scan: The scan.
+        picture: Its row of a manifest.
+        mask: Segmentation mask of the tumor, in the scan's shape; None where there is none.
+
+    Yields:
+        One example a slice, in order, with the slice's part of the mask.
+    """
     slices = brain_slices(scan)
     crop_window = crop_window_of(np.stack([one.image for one in slices]))
     offsets = _offsets(len(slices), scan.slice_gap_mm)
