@@ -130,8 +130,7 @@ JUDGED_BY = ("pooled", "within", "peak", "scans")
 def candidates_table() -> str:
     """Return what each candidate reached on people that it never saw."""
     stored = _read("candidates.json")
-    every = dict(stored["three epochs each"])
-    every |= {name: stored[name] for name in stored if name.endswith("part")}
+    every = {f"{part}: {name}": own for part in stored for name, own in stored[part].items()}
     heading = [
         "candidate",
         "number",

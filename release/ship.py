@@ -3,23 +3,27 @@
 Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
 detector.safetensors to src/meninx/weights, writes the detector in 8-bit integers beside them, and
 the SHA-256 of all. Measure on that fold before. Then measure again: experiments/volumes.py,
-speed.py and figures.py. Run: python release/ship.py RUN MANIFEST --fold N
+speed.py and figures.py. Run: python release/ship.py RUN MANIFEST --fold N --refused 0.02
 """
 
 import argparse
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from meninx.assess.cases import score_cases, unseen
 from meninx.data.facts import sha256_of
-from meninx.data.manifest import read_manifest
-from meninx.detect.detector import Detector
+from meninx.data.manifest import Picture, read_manifest
+from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.model_card import calibration_of, shipped_license
 from meninx.learn.crossvalidation import fit_pictures
 from meninx.learn.export import recalibrate
 from meninx.learn.formats import export
+from meninx.scan.reading import read_one
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "meninx" / "weights"
 MAX_MB = 25
@@ -34,7 +38,7 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--calibration", type=Path, help="of volumes: held_out_people.py wrote it")
-    parser.add_argument("--ood_threshold", type=float, help="OOD threshold, if not 1")
+    parser.add_argument("--refused", type=float, default=0.02, help="share of the fold's pictures")
     options = parser.parse_args()
     for suffix in (".onnx", ".safetensors"):
         source, target = options.run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"
@@ -44,10 +48,11 @@ def main() -> None:
         shutil.copyfile(source, target)
         if suffix == ".onnx":
             if options.calibration is not None:
+                pictures = read_manifest(options.manifest).fold(options.fold)
                 recalibrate(
                     target,
                     calibration_of(json.loads(options.calibration.read_text())),
-                    ood_threshold=options.ood_threshold,
+                    ood_threshold=ood_threshold(Detector(target), pictures, options.refused),
                     license_text=shipped_license(),
                 )
             calibrate(target, options.manifest, options.fold)
@@ -56,6 +61,16 @@ def main() -> None:
     write_sums()
     card = Detector(WEIGHTS / "meninx.onnx").card
     print(f"{card.name}, {len(card.seen)} files seen, {card.calibration}")
+
+
+def ood_threshold(detector: Detector, pictures: Sequence[Picture], share: float) -> float:
+    """Return the threshold that refuses a share of known pictures, 0..1, or fewer; 1 at least."""
+    scores = []
+    for picture in pictures:
+        scan = read_one(picture.picture)
+        stack, _ = detector.input_stack(scan, brain_slices(scan))
+        scores.append(float(np.median(detector.ood_scores(stack))))
+    return max(1.0, round(float(np.quantile(scores, 1 - share)), 2))
 
 
 def write_8_bits(manifest: Path, fold: int) -> None:

@@ -151,6 +151,18 @@ class Detector:
         """
         return slice_logits(self._infer(stack).cell_logits, self.card.top_cells)
 
+    def ood_scores(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the out-of-distribution scores of single slices, each by itself.
+
+        Args:
+            stack: Slices with their neighbors, scaled to 0..1, shape (b, 3, s, s), as `input_stack`
+                returns them.
+
+        Returns:
+            Scores, 1 at the threshold of known slices, shape (b,).
+        """
+        return self._infer(stack).ood_scores
+
     def score_study(self, findings: Sequence[Findings], name: str) -> StudyFindings:
         """Return one answer for all series of a study.
 
