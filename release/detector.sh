@@ -9,7 +9,7 @@ $python release/detector.py $packs --output runs
 
 finish() {  # finish NAME FOLDS: weights of a training to a detector file
     [ -f "runs/$1/detector.onnx" ] || $python release/finish.py $packs \
-        --weights "runs/second/$1/weights.safetensors" --manifest runs/people.csv --heads runs/heads \
+        --weights "runs/third/$1/weights.safetensors" --manifest runs/people.csv --heads runs/heads \
         --leave-out $2 --output "runs/$1"
 }
 

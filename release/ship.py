@@ -3,7 +3,8 @@
 Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
 detector.safetensors to src/meninx/weights, writes the detector in 8-bit integers beside them, and
 the SHA-256 of all. Measure on that fold before. Then measure again: experiments/volumes.py,
-speed.py and figures.py. Run: python release/ship.py RUN MANIFEST --fold N --refused 0.02
+speed.py and figures.py. Run: python release/ship.py RUN
+runs/curated.csv --fold 1 --refused 0.02
 """
 
 import argparse
