@@ -143,6 +143,34 @@ def candidates_table() -> str:
     return as_table(rows)
 
 
+def rounds_table() -> str:
+    """Return what ships beside the second round's detector: people held out, planes, phantoms."""
+    heading = ["measured", "first round, what ships", "second round"]
+    rounds = [_read("people.json"), _read("people-second-round.json")]
+    rows = [heading, ["---"] * 3]
+    for key in ("within", "peak"):
+        for sequence in SEQUENCES:
+            figures = (_bracketed(one["slices"][sequence]["all"][key]) for one in rounds)
+            rows.append([f"people held out, {sequence}: {SLICE_FIGURES[key]}", *figures])
+    for part in ("scans by all others", "studies by all others"):
+        for kind in ("tumor", "tumor-free"):
+            counts = [one[part][kind]["answers"] for one in rounds]
+            rows.append([f"people held out, {part.split()[0]}, {kind}", *map(_said, counts)])
+    asked = _read("other-planes.json")
+    for name, what in (("people", "tumor-free volumes, other planes"), ("phantoms",) * 2):
+        rows.append([what, _said(asked[f"{name}, the other detector"]), _said(asked[name])])
+    return as_table(rows)
+
+
+def _said(answers: dict[str, int]) -> str:
+    """Return how often each answer was given; those by plane are left out."""
+    return ", ".join(
+        f"{count} {name.replace('_', ' ')}"
+        for name, count in sorted(answers.items())
+        if ":" not in name
+    )
+
+
 def called_table() -> str:
     """Return the table of whole scans: their answers, and those that each point calls a tumor."""
     called = _read("volumes.json")["called tumor"]
@@ -473,6 +501,7 @@ def pages() -> dict[Path, str]:
         ),
         ROOT / "docs" / "evidence.md": (
             candidates_table(),
+            rounds_table(),
             people_table(),
             sites_table(),
             answers_table(whole=True),

@@ -38,7 +38,7 @@ def jobs_of(
                 half,
                 output / PARTS[number - 1] / name / WEIGHTS_NAME if number else None,
             )
-            for number, (part, recipe) in enumerate(zip(PARTS, parts, strict=False))
+            for number, (part, recipe) in enumerate(zip(PARTS[: len(parts)], parts, strict=True))
         ]
         for name, half, seed in names
     ]
@@ -70,7 +70,7 @@ def main() -> None:
     print(f"{slices:,} slices to go, about {hours:.1f} hours on {training_device()}", flush=True)
     unpack(options.packs, options.output / "unpacked")
     run_all(networks, options.at_once)
-    for part, _ in zip(PARTS, recipes, strict=False):
+    for part in PARTS[: len(recipes)]:
         for seed in range(options.seeds):
             found = figures(scored_halves(options.output / part, stem_of(seed)))
             print(part, stem_of(seed), json.dumps(found), flush=True)

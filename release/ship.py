@@ -3,8 +3,8 @@
 Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
 detector.safetensors to src/meninx/weights, writes the detector in 8-bit integers beside them, and
 the SHA-256 of all. Measure on that fold before. Then measure again: experiments/volumes.py,
-speed.py and figures.py. Run: python release/ship.py RUN
-runs/curated.csv --fold 1 --refused 0.02
+speed.py and figures.py. MANIFEST holds pictures alone: single slices of stacks may be blank. Run:
+python release/ship.py RUN MANIFEST --fold N
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--calibration", type=Path, help="of volumes: held_out_people.py wrote it")
-    parser.add_argument("--refused", type=float, default=0.02, help="share of the fold's pictures")
+    parser.add_argument("--refused", type=float, default=0.02, help="share of the fold, 0..1")
     options = parser.parse_args()
     for suffix in (".onnx", ".safetensors"):
         source, target = options.run / f"detector{suffix}", WEIGHTS / f"meninx{suffix}"

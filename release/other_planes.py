@@ -2,18 +2,20 @@
 
 A detector is asked with its own calibration; each half's network, given the calibration of the
 detector that was made with it, about the people whom it never saw. Run: python
-experiments/other_planes.py PEOPLE.csv DETECTOR --halves FIRST.onnx SECOND.onnx --json FILE
-[--also OTHER.onnx, for comparison]
+release/other_planes.py PEOPLE.csv DETECTOR --halves FIRST.onnx SECOND.onnx --json FILE [--also
+OTHER.onnx, for comparison]
 """
 
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from held_out_people import FOLDS
+from planes import in_other_planes
 
 from meninx.data.manifest import Manifest, read_manifest
 from meninx.detect.detector import Detector
@@ -21,10 +23,6 @@ from meninx.learn.export import recalibrate
 from meninx.scan.reading import read_one
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom_studies import make_studies
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "release"))
-from held_out_people import FOLDS
-from planes import in_other_planes
 
 # Healthy phantoms of seeds that nothing else uses.
 PHANTOMS, FIRST_SEED = 40, 8_000_000
@@ -39,11 +37,11 @@ def scans_of(manifest: Manifest, folds: Iterable[int]) -> Iterator[Scan]:
 
 
 def answers(detector: Detector, scans: Iterable[Scan]) -> Counter[str]:
-    """Return how often a detector gave each answer, by plane."""
+    """Return how often a detector gave each answer, or refused for each reason; also by plane."""
     found: Counter[str] = Counter()
     for scan in scans:
         findings = detector.score(scan)
-        answer = findings.decision or findings.status
+        answer = findings.decision or findings.reason or findings.status
         found[f"{scan.view.plane}: {answer}"] += 1
         found[answer] += 1
     return found
@@ -73,11 +71,11 @@ def main() -> None:
             shutil.copyfile(path, half)
             recalibrate(half, detector.card.calibration)
             held_out += answers(Detector(half), scans_of(manifest, (fold,)))
-    found = {"people held out": held_out, "phantoms": answers(detector, phantoms())}
+    found = {"people": held_out, "phantoms": answers(detector, phantoms())}
     if options.also is not None:
         other = Detector(options.also)
-        found["the other, people"] = answers(other, scans_of(manifest, FOLDS))
-        found["the other, phantoms"] = answers(other, phantoms())
+        found["people, the other detector"] = answers(other, scans_of(manifest, FOLDS))
+        found["phantoms, the other detector"] = answers(other, phantoms())
     stored = {name: dict(sorted(own.items())) for name, own in found.items()}
     options.json.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(stored, indent=1))
