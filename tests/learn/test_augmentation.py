@@ -1,10 +1,11 @@
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
 from scipy import ndimage
 
-from meninx.learn.augmentation.batch import SliceBatch, blurred
+from meninx.learn.augmentation.batch import SliceBatch, TransformOfSome, blurred
 from meninx.learn.augmentation.compose import augment
 from meninx.learn.augmentation.intensity import RandomInversion, RandomSkullStrip
 from meninx.learn.augmentation.lesions import LesionCopyPaste, RandomSyntheticLesion
@@ -113,3 +114,42 @@ def test_blurring_is_a_gaussian_with_darkness_beyond_the_border():
         image.numpy(), (0, 0, 1.7, 1.7), mode="constant", truncate=2.5, radius=(0, 0, 5, 5)
     )
     torch.testing.assert_close(blurred(image, 1.7), torch.from_numpy(expected), atol=1e-5, rtol=0)
+
+
+class Whitens(TransformOfSome):
+    given: ClassVar[list[int]] = []
+
+    def changed(self, batch):
+        self.given.append(batch.count)
+        return torch.ones_like(batch.image)
+
+
+def test_only_the_slices_that_are_changed_are_computed(batch):
+    torch.manual_seed(0)
+    white = [
+        (Whitens(0.3)(batch).image == torch.ones_like(batch.image)).flatten(1).all(1)
+        for _ in range(20)
+    ]
+    assert [int(one.sum()) for one in white if one.any()] == Whitens.given
+    assert 0.15 < torch.stack(white).float().mean() < 0.45
+    image = Whitens(0.3)(batch).image
+    kept = (image != 1).flatten(1).any(1)
+    assert kept.any()
+    assert torch.equal(image[kept], batch.image[kept])
+    assert Whitens(0.0)(batch) is batch
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [LesionCopyPaste(0.5, 0.3), RandomSyntheticLesion(0.5)],
+    ids=["copy and paste", "synthetic"],
+)
+def test_lesions_leave_the_other_slices_alone(batch, transform):
+    for seed in range(10):
+        torch.manual_seed(seed)
+        varied = transform(batch)
+        moved = (varied.image != batch.image).flatten(1).any(1)
+        marked = (varied.mask != batch.mask).flatten(1).any(1)
+        assert not (marked & ~moved).any()
+        typed = varied.tumor_type != batch.tumor_type
+        assert not (typed & ~moved).any()

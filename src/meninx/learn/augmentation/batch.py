@@ -6,7 +6,7 @@ neighbors as channels, which are moved and changed in the same way.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -50,6 +50,19 @@ class SliceBatch:
         """Number of slices b."""
         return len(self.image)
 
+    def some(self, places: Tensor) -> "SliceBatch":
+        """Return some of the slices.
+
+        Args:
+            places: Indices of n slices, shape (n,).
+
+        Returns:
+            A batch of n slices.
+        """
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        taken = {name: part[places] for name, part in parts.items() if part is not None}
+        return replace(self, **taken)
+
     @property
     def size(self) -> int:
         """Height and width, pixels."""
@@ -74,6 +87,16 @@ def uniform_of_batch(low: float, high: float) -> float:
 def chosen(count: int, probability: float) -> Tensor:
     """Return at random which slices a transform changes, shape (count,), bool."""
     return torch.rand(count) < probability
+
+
+def chosen_places(count: int, probability: float) -> Tensor:
+    """Return at random the places of slices that a transform changes, shape (n,), ascending.
+
+    They are drawn on the CPU: their number shapes what follows, and must not wait for a GPU.
+    """
+    with torch.device("cpu"):
+        places = torch.nonzero(chosen(count, probability)).flatten()
+    return places.to(torch.get_default_device(), non_blocking=True)
 
 
 def each(values: Tensor) -> Tensor:
@@ -107,12 +130,16 @@ class TransformOfSome(ABC):
 
     def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch, some of its slices changed."""
-        slices = chosen(batch.count, self.probability)
-        return replace(batch, image=where(slices, self.changed(batch), batch.image))
+        places = chosen_places(batch.count, self.probability)
+        if not len(places):
+            return batch
+        # Most transforms change few slices: computing these alone saves half of the time.
+        changed = self.changed(batch.some(places))
+        return replace(batch, image=batch.image.index_copy(0, places, changed))
 
     @abstractmethod
     def changed(self, batch: SliceBatch) -> Tensor:
-        """Return all slices changed, shape (b, c, h, w)."""
+        """Return the chosen slices changed, shape (n, c, h, w)."""
 
 
 def own(image: Tensor) -> Tensor:

@@ -101,21 +101,16 @@ class RandomInversion(TransformOfSome):
         return (1.05 - batch.image).clamp_min(0) * head
 
 
-@dataclass(frozen=True)
-class RandomBiasField:
+class RandomBiasField(TransformOfSome):
     """Multiplies by a smooth bias field, exp of noise of standard deviation 0.25, over 4 x 4 knots.
 
     Args:
         probability: Probability that a slice is changed, 0..1.
     """
 
-    probability: float
-
-    def __call__(self, batch: SliceBatch) -> SliceBatch:
-        """Return the batch, unevenly bright."""
-        field = (0.25 * smooth_noise(batch.count, 4, batch.size)).exp()
-        slices = chosen(batch.count, self.probability)
-        return replace(batch, image=where(slices, batch.image * field, batch.image))
+    def changed(self, batch: SliceBatch) -> Tensor:
+        """Return unevenly bright slices."""
+        return batch.image * (0.25 * smooth_noise(batch.count, 4, batch.size)).exp()
 
 
 class RandomBlur(TransformOfSome):
@@ -142,8 +137,7 @@ class RandomDownsample(TransformOfSome):
         return coarser(batch.image, 0.35)
 
 
-@dataclass(frozen=True)
-class RandomRicianNoise:
+class RandomRicianNoise(TransformOfSome):
     """Adds Gaussian noise to both channels of a magnitude image, standard deviation 0.005..0.045.
 
     Args:
@@ -153,15 +147,12 @@ class RandomRicianNoise:
         Gudbjartsson and Patz 1995, The Rician distribution of noisy MRI data.
     """
 
-    probability: float
-
-    def __call__(self, batch: SliceBatch) -> SliceBatch:
-        """Return the batch, some slices noisy."""
+    def changed(self, batch: SliceBatch) -> Tensor:
+        """Return noisy slices."""
         image = batch.image
         noise = each(uniform(batch.count, 0.005, 0.045))
         real, imaginary = torch.randn_like(image) * noise, torch.randn_like(image) * noise
-        noisy = ((image + real) ** 2 + imaginary**2).sqrt()
-        return replace(batch, image=where(chosen(batch.count, self.probability), noisy, image))
+        return ((image + real) ** 2 + imaginary**2).sqrt()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from meninx.learn.augmentation.batch import (
     axes,
     blurred,
     chosen,
+    chosen_places,
     each,
     log_uniform,
     own,
@@ -52,49 +53,73 @@ class LesionCopyPaste:
 
     def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch; a slice that received a tumor has it in its mask."""
-        count = batch.count
         donors = torch.nonzero(batch.mask.sum((1, 2, 3)) > MIN_TUMOR_AREA).flatten()
-        wants_tumor = batch.tumor_free & chosen(count, self.probability)
-        wants_patch = ~wants_tumor & chosen(count, self.negative)
-        if not len(donors) or not self.probability + self.negative:
+        wants_tumor = batch.tumor_free & chosen(batch.count, self.probability)
+        wants_patch = ~wants_tumor & chosen(batch.count, self.negative)
+        places = torch.nonzero(wants_tumor | wants_patch).flatten()
+        if not len(donors) or not len(places):
             return batch
-        tissue, shape = self._cut(batch, donors, wants_tumor)
-        alpha = blurred(shape, uniform_of_batch(0.7, 2.5)).clamp(0, 1)
-        filled = self._matched(batch, tissue, shape, wants_patch)
-        merged = batch.image * (1 - alpha) + filled * alpha
-        # A tumor that hardly differs from its surroundings is not pasted.
-        inner = shape + 1e-6
-        change = own(merged - batch.image).abs()
-        contrast = (change * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
-        kept = (wants_tumor & (contrast > MIN_CONTRAST)) | wants_patch
-        mask = where(kept & wants_tumor, torch.maximum(batch.mask, shape), batch.mask)
-        # A tumor under a patch is hidden, so it leaves the mask.
-        mask = where(wants_patch, mask * (1 - alpha), mask)
-        return replace(batch, image=where(kept, merged, batch.image), mask=mask)
+        some, wants_tumor = batch.some(places), wants_tumor[places]
+        image, mask = self._pasted(some, wants_tumor, *self._cut(batch, donors, some, wants_tumor))
+        return replace(
+            batch,
+            image=batch.image.index_copy(0, places, image),
+            mask=batch.mask.index_copy(0, places, mask),
+        )
 
-    def _cut(self, batch: SliceBatch, donors: Tensor, wants_tumor: Tensor) -> tuple[Tensor, Tensor]:
+    def _cut(
+        self, batch: SliceBatch, donors: Tensor, some: SliceBatch, wants_tumor: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return the tissue to paste and its shape, moved to a random place, turned and zoomed.
 
         Args:
-            batch: Slices b.
+            batch: All slices.
             donors: Indices of slices with a tumor, shape (d,).
-            wants_tumor: Whether each slice receives a tumor, shape (b,), bool.
+            some: The slices n that receive a tumor or a negative patch.
+            wants_tumor: Whether each of these receives a tumor, shape (n,), bool.
 
         Returns:
-            Tissue, shape (b, 3, h, w), and its coverage 0..1, shape (b, 1, h, w).
+            Tissue, shape (n, 3, h, w), and its coverage 0..1, shape (n, 1, h, w).
         """
-        count = batch.count
+        count = some.count
         shape_donor = donors[torch.randint(len(donors), (count,))]
         # A patch's tissue comes from a tumor-free slice where the batch has one.
         tumor_free = torch.nonzero(batch.tumor_free).flatten()
-        pool = tumor_free if len(tumor_free) else torch.arange(count)
+        pool = tumor_free if len(tumor_free) else torch.arange(batch.count)
         patch_donor = pool[torch.randint(len(pool), (count,))]
         tissue = batch.image[torch.where(wants_tumor, shape_donor, patch_donor)]
         shape = batch.mask[shape_donor]
-        grid = self._grid(batch, shape)
+        grid = self._grid(some, shape)
         moved = F.grid_sample(torch.cat([tissue, shape], 1), grid, align_corners=False)
         tissue, shape = torch.split(moved, [tissue.shape[1], 1], dim=1)
-        return tissue, shape * (batch.depth > 0.04)
+        return tissue, shape * (some.depth > 0.04)
+
+    def _pasted(
+        self, some: SliceBatch, wants_tumor: Tensor, tissue: Tensor, shape: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return slices with a tumor or a negative patch in them, and their masks.
+
+        Args:
+            some: The slices n.
+            wants_tumor: Whether each receives a tumor, not a negative patch, shape (n,), bool.
+            tissue: What is pasted, shape (n, 3, h, w).
+            shape: Its coverage 0..1, shape (n, 1, h, w).
+
+        Returns:
+            Images, shape (n, 3, h, w), and masks, shape (n, 1, h, w).
+        """
+        alpha = blurred(shape, uniform_of_batch(0.7, 2.5)).clamp(0, 1)
+        filled = self._matched(some, tissue, shape, ~wants_tumor)
+        merged = some.image * (1 - alpha) + filled * alpha
+        # A tumor that hardly differs from its surroundings is not pasted.
+        inner = shape + 1e-6
+        change = own(merged - some.image).abs()
+        contrast = (change * inner).sum((1, 2, 3)) / inner.sum((1, 2, 3))
+        kept = ~wants_tumor | (contrast > MIN_CONTRAST)
+        tumor_mask = where(kept, torch.maximum(some.mask, shape), some.mask)
+        # A tumor under a patch is hidden, so it leaves the mask.
+        mask = where(wants_tumor, tumor_mask, some.mask * (1 - alpha))
+        return where(kept, merged, some.image), mask
 
     def _grid(self, batch: SliceBatch, shape: Tensor) -> Tensor:
         """Return the source of each pixel of the moved shape, -1..1, shape (b, h, w, 2)."""
@@ -142,28 +167,32 @@ class RandomSyntheticLesion:
 
     def __call__(self, batch: SliceBatch) -> SliceBatch:
         """Return the batch; a slice that received a lesion has it in its mask, and no type."""
-        count = batch.count
-        if not self.probability:
+        places = chosen_places(batch.count, self.probability)
+        if not len(places):
             return batch
-        receives = chosen(count, self.probability)
+        image, lesion = self._with_lesions(batch.some(places))
+        mask = torch.maximum(batch.mask[places], lesion)
+        return replace(
+            batch,
+            image=batch.image.index_copy(0, places, image),
+            mask=batch.mask.index_copy(0, places, mask),
+            # A synthetic lesion has no type.
+            tumor_type=batch.tumor_type.index_fill(0, places, -1),
+        )
+
+    def _with_lesions(self, batch: SliceBatch) -> tuple[Tensor, Tensor]:
+        """Return slices with a lesion each, and where it is, shapes (b, 3, h, w), (b, 1, h, w)."""
         level = self._level(batch)
-        softness = each(uniform(count, 0.05, 0.35))
+        softness = each(uniform(batch.count, 0.05, 0.35))
         alpha = (level / softness + 0.5).clamp(0, 1) * (batch.depth > 0.08)
         change = self._change(batch, level)
         # The tissue's own texture is partly lost, as inside a tumor.
-        flat = each(uniform(count, 0, 0.9))
+        flat = each(uniform(batch.count, 0, 0.9))
         weight = alpha + 1e-6
         mean = each((own(batch.image) * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)))
         inside = batch.image * (1 - flat) + mean * flat + change
         merged = (batch.image * (1 - alpha) + inside * alpha).clamp(0, 1.3)
-        lesion = (alpha > 0.5).to(batch.mask.dtype)
-        return replace(
-            batch,
-            image=where(receives, merged, batch.image),
-            mask=where(receives, torch.maximum(batch.mask, lesion), batch.mask),
-            # A synthetic lesion has no type.
-            tumor_type=batch.tumor_type.masked_fill(receives, -1),
-        )
+        return merged, (alpha > 0.5).to(batch.mask.dtype)
 
     def _level(self, batch: SliceBatch) -> Tensor:
         """Return a lobed ellipse at a random place, positive inside, shape (b, 1, h, w)."""
