@@ -1,5 +1,6 @@
 """Sending to other systems where threads are late, as on a busy machine."""
 
+import socket
 import threading
 import time
 
@@ -69,3 +70,19 @@ def test_no_answer_is_lost_where_threads_are_late(received, late_threads, folder
     paths = sorted(folder.iterdir())[:3]
     peer_of(f"PACS@127.0.0.1:{port}").send(paths)
     assert len(set(found)) == 3
+
+
+def test_a_message_does_not_wait_for_the_acknowledgment_of_its_first_piece(
+    received, folder, monkeypatch
+):
+    store, options = DimsePeer._store, []
+
+    def look_and_store(peer, association, path):
+        connection = association.dul.socket.socket
+        options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        store(peer, association, path)
+
+    monkeypatch.setattr(DimsePeer, "_store", look_and_store)
+    peer_of(f"PACS@127.0.0.1:{received[0]}").send(sorted(folder.iterdir())[:1])
+    assert len(received[1]) == 1
+    assert all(options)

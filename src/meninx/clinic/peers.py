@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import socket
 import ssl
 import threading
 import time
@@ -102,6 +103,18 @@ def peer_of(
     return DimsePeer(address, found["title"], found["host"], int(found["port"]), title, tls, port)
 
 
+def _send_at_once(event: evt.Event) -> None:
+    """Let a connection send each message at once.
+
+    A message is sent in two pieces, its command and its data. By default the second piece waits
+    until the peer has acknowledged the first, which it puts off for 40 ms: ten times what a file
+    takes.
+    """
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def _wait_for_reactor(association: Association) -> None:
     """Wait until the library's own thread has gone on since the last message.
 
@@ -148,6 +161,7 @@ class DimsePeer:
         made = entity.associate(
             self.host, self.port, contexts=contexts, ae_title=self.title,
             tls_args=(self.tls, self.host) if self.tls else None, ext_neg=list(roles),
+            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
         )  # fmt: skip
         if not made.is_established:
             raise PeerError(
