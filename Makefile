@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
 SECONDS ?= 300
+# What `make detector` learns by, and from.
+RECIPE ?= recipes/meninx.toml
+PACKS ?= runs/real.pack runs/sim.pack
 # One more than cores: many tests wait for a server, a browser or a process to end; with two more it took longer.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
@@ -67,15 +70,15 @@ runs/planes.pack: runs/people.csv
 	OMP_NUM_THREADS=1 $(BIN)/python release/planes.py runs/people.csv --output $@
 
 runs/sim.pack: runs/real.pack
-	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py runs/heads --output $@
+	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py runs/heads --output $@ --recipe $(RECIPE)
 
 ifeq ($(DEVICE),cuda)
-# A machine with a GPU and the three packs, with Python and its wheels, needs nothing else.
+# A machine with a GPU and the packs, with Python and its wheels, needs nothing else.
 detector:
-	PYTHONPATH=src $(PYTHON) release/detector.py runs/real.pack runs/planes.pack runs/sim.pack --output runs --seeds 2
+	PYTHONPATH=src $(PYTHON) release/detector.py $(PACKS) --recipe $(RECIPE) --output runs --seeds 2
 else
-detector: runs/planes.pack runs/sim.pack  ## Train the shipped detector again on MENINX_DATA, into runs/.
-	sh release/detector.sh
+detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/.
+	sh release/detector.sh $(RECIPE) $(PACKS)
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

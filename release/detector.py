@@ -1,12 +1,13 @@
 """Train the shipped detector: on all people, and on each half of them for its calibration.
 
-Trains all stages of recipes/meninx.toml from packs. A run that was stopped goes on when it is
-started again. A GPU takes all networks at once, a CPU one after the other. Run: python
-release/detector.py PACK ... --output RUNS [--seeds 2]
+Trains all stages of a recipe from packs. A run that was stopped goes on when it is started again. A
+GPU takes all networks at once, a CPU one after the other. The weights of each network's last part
+come to lie in RUNS/NAME. Run: python release/detector.py PACK ... --output RUNS [--seeds 2]
 """
 
 import argparse
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def stem_of(seed: int) -> str:
     return "half" if seed == 0 else f"half, seed {seed}"
 
 
+def keep(last: Path, output: Path) -> None:
+    """Copy the weights of a network's last part to where its detector is made."""
+    folder = output / last.name
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(last / WEIGHTS_NAME, folder / WEIGHTS_NAME)
+
+
 def main() -> None:
     """Train all parts."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -70,6 +78,8 @@ def main() -> None:
     print(f"{slices:,} slices to go, about {hours:.1f} hours on {training_device()}", flush=True)
     unpack(options.packs, options.output / "unpacked")
     run_all(networks, options.at_once)
+    for jobs in networks:
+        keep(jobs[-1].folder, options.output)
     for part in PARTS[: len(recipes)]:
         for seed in range(options.seeds):
             found = figures(scored_halves(options.output / part, stem_of(seed)))

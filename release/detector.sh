@@ -1,21 +1,25 @@
 #!/bin/sh
 # Train the shipped detector again, calibrate it and make its file: `make detector`, which packs its
 # training data first. Finished steps are kept; stopped ones go on. On a machine with a GPU
-# and nothing else than Python, PyTorch and its wheels, run the first command alone, with the three packs.
+# and nothing else than Python, PyTorch and its wheels, run the first command alone, with the packs.
+# detector.sh RECIPE PACK ...
 set -eu
 python=.venv/bin/python
-packs="runs/real.pack runs/planes.pack runs/sim.pack"
-$python release/detector.py $packs --output runs
+recipe=$1
+shift
+$python release/detector.py "$@" --recipe "$recipe" --output runs
 
-finish() {  # finish NAME FOLDS: weights of a training to a detector file
-    [ -f "runs/$1/detector.onnx" ] || $python release/finish.py $packs \
-        --weights "runs/third/$1/weights.safetensors" --manifest runs/people.csv --heads runs/heads \
-        --leave-out $2 --output "runs/$1"
+finish() {  # finish NAME FOLDS PACK ...: weights of a training to a detector file
+    name=$1 folds=$2
+    shift 2
+    [ -f "runs/$name/detector.onnx" ] || $python release/finish.py "$@" --recipe "$recipe" \
+        --weights "runs/$name/weights.safetensors" --manifest runs/people.csv --heads runs/heads \
+        --leave-out $folds --output "runs/$name"
 }
 
-finish half-a "1 5 6"
-finish half-b "1 5 7"
-finish all-0 "1"
+finish half-a "1 5 6" "$@"
+finish half-b "1 5 7" "$@"
+finish all-0 "1" "$@"
 $python release/held_out_people.py runs/people.csv runs/half-a/detector.onnx \
     runs/half-b/detector.onnx --heads runs/heads --json runs/people.json \
     --calibration runs/calibration.json

@@ -165,5 +165,9 @@ def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path, monkeypatc
     for job in (job for jobs in networks for job in jobs):
         assert (job.folder / "weights.safetensors").is_file()
         assert (job.folder / "judged.json").is_file() == bool(job.half)
+    last = networks[2][1].folder
+    detector.keep(last, tmp_path)
+    kept = tmp_path / "all-0" / "weights.safetensors"
+    assert kept.read_bytes() == (last / "weights.safetensors").read_bytes()
     for name in ("candidates", "detector", "planes"):
         sys.modules.pop(name)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from meninx.cli.training_options import find_recipe, recipes_folder
@@ -10,6 +12,7 @@ def test_shipped_recipes_are_valid():
     assert {"meninx", "smoke"} <= names
     for name in names:
         assert isinstance(read_recipe(find_recipe(name)), Recipe)
+    assert len(read_stages(Path(__file__).parents[2] / "release" / "second_round.toml")) == 3
 
 
 def test_every_fault_is_reported_at_once(tmp_path):
