@@ -7,9 +7,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
 SECONDS ?= 300
-# What `make detector` learns by, and from.
+# What `make detector` learns by, where what comes of it lies, and what it learns from.
 RECIPE ?= recipes/meninx.toml
-PACKS ?= runs/real.pack runs/sim.pack
+RUNS := runs/$(basename $(notdir $(RECIPE)))
+PACKS ?= runs/real.pack $(RUNS)/sim.pack
 # One more than cores: many tests wait for a server, a browser or a process to end; with two more it took longer.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
@@ -69,16 +70,17 @@ runs/real.pack: runs/people.csv
 runs/planes.pack: runs/people.csv
 	OMP_NUM_THREADS=1 $(BIN)/python release/planes.py runs/people.csv --output $@
 
-runs/sim.pack: runs/real.pack
-	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py runs/heads --output $@ --recipe $(RECIPE)
+$(RUNS)/sim.pack: runs/real.pack
+	mkdir -p $(RUNS)
+	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py runs/heads --output $@ --recipe "$(RECIPE)"
 
 ifeq ($(DEVICE),cuda)
 # A machine with a GPU and the packs, with Python and its wheels, needs nothing else.
 detector:
-	PYTHONPATH=src $(PYTHON) release/detector.py $(PACKS) --recipe $(RECIPE) --output runs --seeds 2
+	PYTHONPATH=src $(PYTHON) release/detector.py $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --seeds 2
 else
-detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/.
-	sh release/detector.sh $(RECIPE) $(PACKS)
+detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/meninx/.
+	sh release/detector.sh "$(RECIPE)" $(RUNS) $(PACKS)
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

@@ -50,15 +50,6 @@ def stem_of(seed: int) -> str:
     return "half" if seed == 0 else f"half, seed {seed}"
 
 
-def claim(output: Path, recipe: Path) -> None:
-    """Let a folder hold the runs of one recipe: what is finished there is not trained again."""
-    output.mkdir(parents=True, exist_ok=True)
-    own, text = output / "recipe.toml", recipe.read_text(encoding="utf-8")
-    if own.is_file() and own.read_text(encoding="utf-8") != text:
-        raise SystemExit(f"{output}: trained by another recipe than {recipe}; name another folder")
-    own.write_text(text, encoding="utf-8")
-
-
 def keep(last: Path, output: Path) -> None:
     """Copy the weights of a network's last part to where its detector is made."""
     folder = output / last.name
@@ -78,7 +69,6 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
     options = parser.parse_args()
     recipes = read_stages(options.recipe)
-    claim(options.output, options.recipe)
     networks = jobs_of(options.packs, recipes, options.output, options.seeds)
     slices = sum(
         job.recipe.training.epochs * job.recipe.training.pictures_per_epoch

@@ -169,12 +169,5 @@ def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path, monkeypatc
     detector.keep(last, tmp_path)
     kept = tmp_path / "all-0" / "weights.safetensors"
     assert kept.read_bytes() == (last / "weights.safetensors").read_bytes()
-    recipe = tmp_path / "own.toml"
-    recipe.write_text("name = 'a'")
-    detector.claim(tmp_path, recipe)
-    detector.claim(tmp_path, recipe)
-    recipe.write_text("name = 'b'")
-    with pytest.raises(SystemExit, match="another recipe"):
-        detector.claim(tmp_path, recipe)
     for name in ("candidates", "detector", "planes"):
         sys.modules.pop(name)

@@ -100,7 +100,7 @@ def augment(batch: SliceBatch, options: AugmentationRecipe, size: int) -> SliceB
     Returns:
         A new batch; a slice that received a lesion has it in its mask.
     """
-    # Random numbers are drawn on the device of the batch.
+    # Random numbers are drawn on the device of the batch, but for how many slices change.
     with batch.image.device:
         for transform in transforms_of(options, size):
             batch = transform(batch)
