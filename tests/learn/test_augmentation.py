@@ -145,11 +145,14 @@ def test_only_the_slices_that_are_changed_are_computed(batch):
     ids=["copy and paste", "synthetic"],
 )
 def test_lesions_leave_the_other_slices_alone(batch, transform):
+    every = []
     for seed in range(10):
         torch.manual_seed(seed)
         varied = transform(batch)
         moved = (varied.image != batch.image).flatten(1).any(1)
-        marked = (varied.mask != batch.mask).flatten(1).any(1)
-        assert not (marked & ~moved).any()
-        typed = varied.tumor_type != batch.tumor_type
-        assert not (typed & ~moved).any()
+        assert torch.equal(varied.mask[~moved], batch.mask[~moved])
+        assert torch.equal(varied.tumor_type[~moved], batch.tumor_type[~moved])
+        every.append(moved)
+    # Each place is changed sometimes, and left alone sometimes.
+    share = torch.stack(every).float().mean(0)
+    assert ((share > 0) & (share < 1)).all()

@@ -1,5 +1,6 @@
 """Packs: what goes in comes out, and a training on them goes on after a stop."""
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,19 @@ def test_packs_hold_nothing_to_choose_an_epoch_by(pack, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["recipes/meninx.toml", "release/second_round.toml"])
+def test_each_recipe_s_packs_and_runs_lie_apart(recipe):
+    command = ["make", "--dry-run", "--always-make", "detector", f"RECIPE={recipe}"]
+    said = subprocess.run(
+        command, cwd=RELEASE.parent, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    runs = f"runs/{Path(recipe).stem}"
+    assert any(f'--output {runs}/sim.pack --recipe "{recipe}"' in line for line in said)
+    assert said[-1].split()[1:] == [
+        "release/detector.sh", f'"{recipe}"', runs, "runs/real.pack", f"{runs}/sim.pack",
+    ]  # fmt: skip
+
+
 def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path, monkeypatch):
     """Both parts, on each half and on all people, as `make detector` does."""
     monkeypatch.syspath_prepend(str(RELEASE))
