@@ -12,6 +12,7 @@ from meninx.detect.calibration import (
     StudyCalibrator,
     answer_of,
     averaged_over_depth,
+    sigmoid,
     slice_logits,
 )
 
@@ -35,6 +36,17 @@ def test_a_lesion_needs_depth_not_one_slice():
     assert 2 < averaged_over_depth(lonely, depths(lonely, 5.0)).max() < 4
     assert averaged_over_depth(deep, depths(deep, 5.0)).max() > 7
     assert averaged_over_depth(lonely, None).max() == 8
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_logit_is_too_far_for_a_probability(dtype):
+    near = np.linspace(-30, 30, 61, dtype=dtype)
+    np.testing.assert_allclose(sigmoid(near), 1 / (1 + np.exp(-near)), rtol=4e-6)
+    far = np.array([[-np.inf, -1e30, -800], [800, 1e30, np.inf]], dtype)
+    np.testing.assert_array_equal(sigmoid(far), [[0, 0, 0], [1, 1, 1]])
+    assert sigmoid(far).dtype == dtype
+    assert Calibrator(temperature=1e-3).probability(-30) == 0
 
 
 @given(st.lists(st.floats(-20, 20), min_size=2, max_size=30), st.floats(0.5, 20))

@@ -15,6 +15,7 @@ from meninx.archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, RowCounts, T
 from meninx.assess.intervals import wilson
 from meninx.assess.offline_page import embedded, render_page
 from meninx.assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
+from meninx.detect.calibration import sigmoid
 from meninx.detect.detector import Detector
 
 DIMENSION_NAMES = {
@@ -154,7 +155,7 @@ def _median(part: RowCounts, kind: str) -> float | None:
         return None
     place = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
     middle = (EDGES[place] + EDGES[place + 1]) / 2
-    return float(1 / (1 + np.exp(-middle)))
+    return float(sigmoid(middle))
 
 
 def _pictures(tally: Tally, detector: Detector) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.assess.metrics import Answers, Floats, Metric
+from meninx.detect.calibration import sigmoid
 
 # 97.5th percentile of the standard normal distribution.
 NORMAL_975 = 1.959963984540054
@@ -201,7 +202,7 @@ def bounded_interval(value: float, draws: Floats, clusters: int) -> tuple[float,
 
     spread = float(logit(known).std(ddof=1)) * (clusters / (clusters - 1)) ** 0.5
     middle = float(logit(np.array(value)))
-    low, high = (1 / (1 + np.exp(-(middle + side * NORMAL_975 * spread))) for side in (-1.0, 1.0))
+    low, high = sigmoid([middle - NORMAL_975 * spread, middle + NORMAL_975 * spread])
     return float(low), float(high)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx.detect.calibration import sigmoid
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 ECE_BINS = 10
@@ -249,7 +251,7 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
         best = np.where(better, likelihood, best)
         found = np.where(better, tried, found)
         eta = np.clip(found[0][..., None] + found[1][..., None] * logit, -60, 60)
-        expected = 1 / (1 + np.exp(-eta))
+        expected = sigmoid(eta)
         error = weights * (tumor - expected)
         curvature = weights * expected * (1 - expected)
         step = _newton_step(error, curvature, logit, with_slope=with_slope)

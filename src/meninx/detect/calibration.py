@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Answer = Literal["tumor", "no_tumor"]
 Decision = Answer | Literal["refer"]
@@ -25,6 +25,18 @@ OperatingPoint = Literal["balanced", "sensitive", "specific"]
 OPERATING_POINTS: tuple[OperatingPoint, ...] = ("balanced", "sensitive", "specific")
 # Weight of series whose sequence is not known, or was not measured.
 UNKNOWN = "unknown"
+
+
+def sigmoid(logit: ArrayLike) -> NDArray[np.floating]:
+    """Return the probability of each logit, 0..1, without overflow however far it lies from 0.
+
+    Args:
+        logit: Log odds, of any shape.
+
+    Returns:
+        `1 / (1 + exp(-logit))`, of the same shape; float32 of float32.
+    """
+    return np.asarray(np.exp(-np.logaddexp(0, np.negative(logit))))
 
 
 class CalibratedAnswer(NamedTuple):
@@ -74,7 +86,7 @@ class Calibrator:
 
     def probability(self, logit: float) -> float:
         """Return the calibrated probability of a logit, 0..1."""
-        return float(1.0 / (1.0 + np.exp(-np.clip(logit / self.temperature, -80, 80))))
+        return float(sigmoid(logit / self.temperature))
 
     def threshold(self, point: OperatingPoint) -> float:
         """Return the decision threshold of an operating point, a probability, 0..1."""

@@ -13,6 +13,7 @@ from meninx.detect.calibration import (
     DEFAULT_COVERAGE,
     OperatingPoint,
     averaged_over_depth,
+    sigmoid,
     slice_logits,
 )
 from meninx.detect.engine import Engine, Output
@@ -252,7 +253,7 @@ class Detector:
             index=one.index,
             probability=calibrator.probability(logit),
             peak=one.voxel_at(row, column),
-            cells=(1 / (1 + np.exp(-cells / calibrator.temperature))).astype(np.float32),
+            cells=sigmoid(cells / calibrator.temperature).astype(np.float32),
             placement=placement,
         )
 
