@@ -28,6 +28,8 @@ SHAPES = {
     "axial": ((104, 120, 9), (1.9, 1.8, 11.0)),
     "coronal": ((104, 110, 11), (1.9, 1.8, 12.0)),
     "sagittal": ((120, 110, 9), (1.8, 1.9, 11.0)),
+    # Cut axially, across the slices of its source.
+    "sagittal in 3-D": ((100, 92, 76), (2.2, 2.4, 2.3)),
 }
 SEED = 7
 
@@ -35,7 +37,7 @@ SEED = 7
 def rendered(plane):
     """A head with a tumor; an oblique plane is an axial one, turned about all three axes."""
     if plane != "oblique":
-        return Phantom(SEED, "glioma").render("T1c", grid_of(plane, *SHAPES[plane]))
+        return Phantom(SEED, "glioma").render("T1c", grid_of(plane.split()[0], *SHAPES[plane]))
     straight = grid_of("axial", *SHAPES["axial"])
     affine = np.array(straight.affine)
     middle = (np.array(straight.shape) - 1) / 2
@@ -88,8 +90,18 @@ def region_in(path, scan):
     return region
 
 
+def images_of(item):
+    """The instances that a group of a report refers to as images."""
+    found = {
+        str(one.ReferencedSOPInstanceUID)
+        for one in item.get("ReferencedSOPSequence", ())
+        if item.ValueType == "IMAGE"
+    }
+    return found.union(*map(images_of, item.get("ContentSequence", ())))
+
+
 @pytest.mark.dicom3tools
-@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal", "oblique"])
+@pytest.mark.parametrize("plane", [*SHAPES, "oblique"])
 @pytest.mark.parametrize("form", ["classic", "feet first", "enhanced"])
 def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, plane, form):
     scan, mask = rendered(plane)
@@ -103,6 +115,7 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
             save(dataset, tmp_path / "in" / f"{number:03}.dcm")
     made, read, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
     assert findings.decision in ("tumor", "refer")
+    assert read.view.plane == ("axial" if plane in ("sagittal in 3-D", "oblique") else plane)
     assert set(made) == {"SR", "SC", "SEG"}
     for path in made.values():
         without_errors(dciodvfy, path)
@@ -116,12 +129,17 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
     assert report.VerificationFlag == "UNVERIFIED"
     groups = report.content.get_planar_roi_measurement_groups()
     assert groups
+    by_uid = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, (tmp_path / "in").iterdir())}
     for group in groups:
         point = group.roi.value[0]
         found = np.linalg.inv(read.affine) @ [*point, 1]
         peak = tuple(round(float(one)) for one in found[:3])
         assert peak in {one.peak for one in findings.slices}
-    known = {str(one.SOPInstanceUID) for one in map(pydicom.dcmread, (tmp_path / "in").iterdir())}
+        if form != "enhanced":  # the image that it is said to be in lies there
+            (image,) = (by_uid[uid] for uid in images_of(group[0]))
+            normal = np.cross(*np.reshape(image.ImageOrientationPatient, (2, 3)))
+            away = (np.array(point) - image.ImagePositionPatient) @ normal
+            assert abs(away) < 0.01
     evidence = report.CurrentRequestedProcedureEvidenceSequence
     referred = {
         one.ReferencedSOPInstanceUID
@@ -129,7 +147,7 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
         for series in study.ReferencedSeriesSequence
         for one in series.ReferencedSOPSequence
     }
-    assert referred == known
+    assert referred == set(by_uid)
 
 
 def test_objects_belong_to_the_patient_and_a_rerun_replaces_them(detector, tmp_path):

@@ -17,6 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
 from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.scan.geometry import scanned_in_3d
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.relevance import (
     complex_part,
@@ -229,14 +230,18 @@ def read_stack(
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
         for index, frame in enumerate(frames):
             voxels[index] = _pixels_of(frame, limits, files)
+        volume = voxels.transpose(2, 1, 0)
+        positions_mm = spacing.positions_mm if spacing else None
+        # Uneven slices can't be cut along another axis.
+        any_axis = positions_mm is None and scanned_in_3d(affine, volume.shape)
         return Scan(
             name=stack.name,
-            voxels=voxels.transpose(2, 1, 0),
+            voxels=volume,
             affine=affine,
             sequence=sequence_of(first.acquisition),
-            slice_axis=2,
+            slice_axis=None if any_axis else 2,
             identity=stack.identity,
-            positions_mm=spacing.positions_mm if spacing else None,
+            positions_mm=positions_mm,
             warnings=(*warnings, *(spacing.warnings if spacing else ())),
         )
 
