@@ -10,34 +10,12 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from meninx.synthesis.writing import write_dicom
-from meninx.web.accounts import ADMINISTRATOR, add_user
-from meninx.web.database import migrate, open_database, sessions_of
 from meninx.web.settings import Settings
 from tests.web.browsing import pixels, ready, sign_in
-from tests.web.conftest import PASSWORD, served
+from tests.web.conftest import PASSWORD, Server, served
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """A server in processes of its own, as `meninx serve` starts it."""
-    data = tmp_path_factory.mktemp("served")
-    settings = Settings(data=data)
-    migrate(settings.address)
-    engine = open_database(settings.address)
-    with sessions_of(engine).begin() as session:
-        add_user(session, "ada", PASSWORD, ADMINISTRATOR)
-        add_user(session, "rene", PASSWORD)
-    engine.dispose()
-    with served(data) as address:
-        yield address
-
-
-def colored(picture):
-    """Return how many pixels have a color."""
-    return int((np.ptp(picture, axis=2) > 40).sum())
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +23,25 @@ def folder(tmp_path_factory, sick):
     folder = tmp_path_factory.mktemp("drop") / "tumor case"
     write_dicom(sick.scan, folder, 7)
     return folder
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, sick):
+    """A server in processes of its own, as `meninx serve` starts it, with one study scored."""
+    data = tmp_path_factory.mktemp("served")
+    server = Server(Settings(data=data))
+    known = tmp_path_factory.mktemp("known")
+    write_dicom(sick.scan, known, 8)
+    files = {path.name: path.read_bytes() for path in known.iterdir()}
+    server.work(server.browser().upload(files, "known study").json()["id"])
+    server.web.jobs.close()
+    with served(data) as address:
+        yield address
+
+
+def colored(picture):
+    """Return how many pixels have a color."""
+    return int((np.ptp(picture, axis=2) > 40).sum())
 
 
 def test_from_a_dropped_folder_to_an_opinion_and_the_audit_log(page, address, folder, tmp_path):
@@ -106,9 +103,9 @@ def drag(page, start, end):
         (page.mouse.up if number else page.mouse.down)()
 
 
-def test_the_viewer_s_tools_do_what_they_say(page, address, folder, tmp_path):
+def test_the_viewer_s_tools_do_what_they_say(page, address, tmp_path):
     sign_in(page, address, "rene")
-    page.locator("tr", has_text="tumor case").get_by_role("link").click()
+    page.locator("tr", has_text="known study").get_by_role("link").click()
     ready(page)
     plain = pixels(page, tmp_path)
     page.locator("[data-do=window]").select_option("wide")
@@ -142,10 +139,10 @@ def test_the_viewer_s_tools_do_what_they_say(page, address, folder, tmp_path):
     assert not page.faults
 
 
-def test_a_tablet_shows_all_without_scrolling_sideways(page, address, folder):
+def test_a_tablet_shows_all_without_scrolling_sideways(page, address):
     page.set_viewport_size({"width": 800, "height": 1180})
     sign_in(page, address, "rene")
-    page.locator("tr", has_text="tumor case").get_by_role("link").click()
+    page.locator("tr", has_text="known study").get_by_role("link").click()
     ready(page)
     for path in (page.url, address + "/"):
         page.goto(path)
@@ -155,7 +152,7 @@ def test_a_tablet_shows_all_without_scrolling_sideways(page, address, folder):
         assert wide <= 0, path
 
 
-def test_right_is_on_the_left(page, address, folder, tmp_path, sick):
+def test_right_is_on_the_left(page, address, tmp_path, sick):
     """A bright mark on the patient's right appears on the viewer's left, and letters say so."""
     from dataclasses import replace
 
@@ -201,7 +198,7 @@ def test_a_photograph_is_refused_in_words(page, address, tmp_path):
     expect(page.locator(".finding")).to_contain_text("of the picture is colored, expected at most")
 
 
-def test_keys_alone_lead_everywhere(page, address, folder):
+def test_keys_alone_lead_everywhere(page, address):
     page.goto(f"{address}/sign-in")
     expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("rene")
