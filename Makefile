@@ -8,9 +8,12 @@ BIN := .venv/bin
 LOCK := requirements.lock
 SECONDS ?= 300
 # What `make detector` learns by, where what comes of it lies, and what it learns from.
+# PEOPLE=--without-lgg leaves these patients out, whose license is not everybody's: in a folder of its own.
 RECIPE ?= recipes/meninx.toml
-RUNS := runs/$(basename $(notdir $(RECIPE)))
-PACKS ?= runs/real.pack $(RUNS)/sim.pack
+PEOPLE ?=
+DATA_RUNS := runs$(if $(PEOPLE),/$(patsubst --%,%,$(firstword $(PEOPLE))))
+RUNS := $(DATA_RUNS)/$(basename $(notdir $(RECIPE)))
+PACKS ?= $(DATA_RUNS)/real.pack $(RUNS)/sim.pack
 # One more than cores: many tests wait for a server, a browser or a process to end; with two more it took longer.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK)
@@ -61,18 +64,19 @@ runs/curated.csv: | .venv/test.stamp
 	$(BIN)/python -m meninx prepare "$${MENINX_DATA:?set it to the folder of the data}/curated" \
 		--split mend --output $@
 
-runs/people.csv: runs/curated.csv
+$(DATA_RUNS)/people.csv: runs/curated.csv
+	mkdir -p $(DATA_RUNS)
 	$(BIN)/python release/people.py runs/curated.csv --data "$$MENINX_DATA" --output $@ $(PEOPLE)
 
-runs/real.pack: runs/people.csv
-	$(BIN)/python release/pack.py runs/people.csv --data "$$MENINX_DATA" --output runs
+$(DATA_RUNS)/real.pack: $(DATA_RUNS)/people.csv
+	$(BIN)/python release/pack.py $< --data "$$MENINX_DATA" --output $(DATA_RUNS)
 
-runs/planes.pack: runs/people.csv
-	OMP_NUM_THREADS=1 $(BIN)/python release/planes.py runs/people.csv --output $@
+$(DATA_RUNS)/planes.pack: $(DATA_RUNS)/people.csv
+	OMP_NUM_THREADS=1 $(BIN)/python release/planes.py $< --output $@
 
-$(RUNS)/sim.pack: runs/real.pack
+$(RUNS)/sim.pack: $(DATA_RUNS)/real.pack
 	mkdir -p $(RUNS)
-	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py runs/heads --output $@ --recipe "$(RECIPE)"
+	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py $(DATA_RUNS)/heads --output $@ --recipe "$(RECIPE)"
 
 ifeq ($(DEVICE),cuda)
 # A machine with a GPU and the packs, with Python and its wheels, needs nothing else.
@@ -80,7 +84,7 @@ detector:
 	PYTHONPATH=src $(PYTHON) release/detector.py $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --seeds 2
 else
 detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/meninx/.
-	sh release/detector.sh "$(RECIPE)" $(RUNS) $(PACKS)
+	sh release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(PACKS)
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

@@ -133,18 +133,21 @@ def test_packs_hold_nothing_to_choose_an_epoch_by(pack, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["recipes/meninx.toml", "release/second_round.toml"])
-def test_each_recipe_s_packs_and_runs_lie_apart(recipe):
-    command = ["make", "--dry-run", "--always-make", "detector", f"RECIPE={recipe}"]
+@pytest.mark.parametrize(("people", "data"), [("", "runs"), ("--without-lgg", "runs/without-lgg")])
+def test_each_recipe_s_and_each_choice_of_people_s_files_lie_apart(recipe, people, data):
+    command = ["make", "--dry-run", "--always-make", "detector", f"RECIPE={recipe}",
+               f"PEOPLE={people}"]  # fmt: skip
     # Run by `make test`, it would be a part of that: tell of folders, and heed its variables.
     alone = {name: value for name, value in os.environ.items()
              if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}  # fmt: skip
     said = subprocess.run(
         command, cwd=RELEASE.parent, env=alone, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    runs = f"runs/{Path(recipe).stem}"
+    runs = f"{data}/{Path(recipe).stem}"
+    assert any(f"--output {data}/people.csv {people}".strip() in line for line in said)
     assert any(f'--output {runs}/sim.pack --recipe "{recipe}"' in line for line in said)
     assert said[-1].split()[1:] == [
-        "release/detector.sh", f'"{recipe}"', runs, "runs/real.pack", f"{runs}/sim.pack",
+        "release/detector.sh", f'"{recipe}"', runs, data, f"{data}/real.pack", f"{runs}/sim.pack",
     ]  # fmt: skip
 
 
