@@ -4,13 +4,17 @@ Run: python experiments/figures.py, after volumes.py, curated.py, speed.py and e
 """
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import targets
+from sklearn.metrics import roc_auc_score
 
 from meninx.cli.bench import rows_of
+from meninx.synthesis.phantom_studies import PLANES
 
 ROOT = Path(__file__).parents[1]
 # Convolutions of the network that docs/speed.md shows.
@@ -162,7 +166,33 @@ def rounds_table() -> str:
     return as_table(rows)
 
 
-def _said(answers: dict[str, int]) -> str:
+def planes_table() -> str:
+    """Return the table of heads scanned in 3-D, each cut into slices of every plane."""
+    rows = [["scanned in 3-D", "cut", "AUROC of whole scans", "with tumor", "tumor-free",
+             "hottest voxel in the tumor"], ["---"] * 6]  # fmt: skip
+    for name, what in (("cutting-planes.json", "simulated"), ("volumes-planes.json", "brats18")):
+        scans = _read(name)
+        for sequence in SEQUENCES:
+            own = [one for one in scans if one["sequence"] == sequence]
+            for plane in PLANES if own else ():
+                rows.append([f"{what} {sequence}", plane, *_cut_in(own, plane)])
+    return as_table(rows)
+
+
+def _cut_in(scans: list[dict[str, Any]], plane: str) -> tuple[str, ...]:
+    """Return AUROC, answers with and without tumor, and share of peaks that lie in the tumor."""
+    sides = [[one["planes"][plane] for one in scans if one["tumor"] == tumor]
+             for tumor in (True, False)]  # fmt: skip
+    said = [_said(Counter(one["decision"] for one in side)) if side else "-" for side in sides]
+    auroc = "-"
+    if all(sides):
+        scores = [one["probability"] for side in sides for one in side]
+        tumor = [one["tumor"] for one in sorted(scans, key=lambda one: not one["tumor"])]
+        auroc = f"{roc_auc_score(tumor, scores):.2f}"
+    return auroc, *said, f"{np.mean([one['inside'] for one in sides[0]]):.2f}"
+
+
+def _said(answers: Mapping[str, int]) -> str:
     """Return how often each answer was given; those by plane are left out."""
     return ", ".join(
         f"{count} {name.replace('_', ' ')}"
@@ -502,6 +532,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "evidence.md": (
             candidates_table(),
             rounds_table(),
+            planes_table(),
             people_table(),
             sites_table(),
             answers_table(whole=True),

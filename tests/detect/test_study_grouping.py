@@ -216,7 +216,7 @@ def test_without_a_scale_of_studies_the_most_telling_sequence_answers(order):
             break
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def detectors():
     """The shipped detector with a calibrator of studies: referring, and deciding by its point."""
     found = load_detector(coverage=0.5), load_detector(coverage=None)

@@ -92,22 +92,21 @@ class ResultContext:
 
 
 def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
-    """Return which voxels of a scan each image of its source holds; see `frames_of`.
+    """Return the slice of a scan that each image of its source is; see `frames_of`.
 
     Args:
         headers: Instances that the scan was read from, in slice order.
         scan: Scan with geometry.
 
     Returns:
-        Index along k of each image, shape (n,), whichever way the scan is cut for the detector.
+        Index along k of each image, shape (n,).
 
     Raises:
         OptionError: If the scan has no geometry.
     """
-    count = scan.voxels.shape[2]
-    if scan.positions_mm is not None and len(headers) == count:
-        return np.arange(count)  # unequal gaps: the affine places them only roughly
-    return frames_of(headers, affine_of(scan), count)
+    if scan.positions_mm is not None and len(headers) == len(scan):
+        return np.arange(len(scan))  # unequal gaps: the affine places them only roughly
+    return frames_of(headers, affine_of(scan), len(scan))
 
 
 def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> NDArray[np.intp]:

@@ -29,8 +29,8 @@ class SourceSeries:
 
     Args:
         header: Attributes that they share: patient, study, series, frame of reference.
-        by_slice: SOP class UID and instance UID of the image at each index along k, and the number
-            of the frame from 1, None in files of one frame; empty strings where none is known.
+        by_slice: SOP class UID and instance UID of each slice of the scan, and the number of the
+            frame from 1, None in files of one frame; empty strings where no image is known.
         affine: Voxel index to LPS mm, shape (4, 4); None without geometry.
     """
 
@@ -102,16 +102,16 @@ def source_series(headers: Headers, scan: Scan, findings: Findings) -> SourceSer
 
 
 def _instances(context: ResultContext, scan: Scan) -> tuple[Instance, ...]:
-    """Return the image of each index along k: an instance, or a frame of the only one."""
-    headers, count = context.headers, scan.voxels.shape[2]
+    """Return the image of each slice of a scan: an instance, or a frame of the only one."""
+    headers = context.headers
     if scan.affine is not None:
         places = slices_of(headers, scan).tolist()
     else:
-        places = list(range(len(headers) if len(headers) > 1 else count))
+        places = list(range(len(headers) if len(headers) > 1 else len(scan)))
     in_frames = len(headers) == 1 and len(places) > 1
     by_slice: dict[int, Instance] = {}
     for number, place in enumerate(places):
         header = headers[0] if in_frames else headers[number]
         frame = number + 1 if in_frames else None
         by_slice[place] = (str(header.SOPClassUID), str(header.SOPInstanceUID), frame)
-    return tuple(by_slice.get(at, ("", "", None)) for at in range(count))
+    return tuple(by_slice.get(at, ("", "", None)) for at in range(len(scan)))

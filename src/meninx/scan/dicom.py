@@ -17,7 +17,6 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
 from meninx.errors import UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import scanned_in_3d
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.relevance import (
     complex_part,
@@ -39,6 +38,8 @@ MR_CLASSES = (
     pydicom.uid.EnhancedMRImageStorage,
     pydicom.uid.LegacyConvertedEnhancedMRImageStorage,
 )
+# Machines whose images some tools store as MR images; words that say no machine, as OT, are let in.
+OTHER_MODALITIES = ("CT", "PT", "NM", "US", "CR", "DX", "XA", "RF", "MG", "OP")
 # The decoder of each compressed syntax, chosen for how it takes damaged files: gdcm, which pydicom
 # would try first, ends the whole process on some broken JPEG 2000 streams.
 DECODERS = {
@@ -230,18 +231,14 @@ def read_stack(
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
         for index, frame in enumerate(frames):
             voxels[index] = _pixels_of(frame, limits, files)
-        volume = voxels.transpose(2, 1, 0)
-        positions_mm = spacing.positions_mm if spacing else None
-        # Uneven slices can't be cut along another axis.
-        any_axis = positions_mm is None and scanned_in_3d(affine, volume.shape)
         return Scan(
             name=stack.name,
-            voxels=volume,
+            voxels=voxels.transpose(2, 1, 0),
             affine=affine,
             sequence=sequence_of(first.acquisition),
-            slice_axis=None if any_axis else 2,
+            slice_axis=2,
             identity=stack.identity,
-            positions_mm=positions_mm,
+            positions_mm=spacing.positions_mm if spacing else None,
             warnings=(*warnings, *(spacing.warnings if spacing else ())),
         )
 
@@ -343,6 +340,11 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
                 f"{kind} ({modality or 'no modality'}); expected an MR image", reason="not_mr"
             )
         return UnsupportedScan("a saved screen of an MR study; expected a slice", reason="derived")
+    if modality in OTHER_MODALITIES:
+        return UnsupportedScan(
+            f"its Modality is {modality}, although it is stored as an MR image; expected MR",
+            reason="not_mr",
+        )
     if dataset.get("SamplesPerPixel", 1) != 1 or str(
         dataset.get("PhotometricInterpretation", "")
     ) not in ("MONOCHROME1", "MONOCHROME2"):

@@ -354,28 +354,6 @@ COARSE_AXIS = 1.5
 # A whole head measures much the same along all axes: an axis this much shorter than both others is
 # that of a slab, whose slices lie side by side along it.
 THIN_SLAB = 0.25
-# A side of the scanned box that a head fits in, mm: what is shorter is a slab.
-MIN_HEAD_SIDE_MM = 100.0
-
-
-def scanned_in_3d(affine: Float64Array | None, shape: tuple[int, ...]) -> bool:
-    """Return whether a volume shows a head in voxels that are about as long as wide.
-
-    It then has no plane of its own: in which order it is stored tells how it was scanned or
-    exported, not how it is to be read.
-
-    Args:
-        affine: Voxel index to LPS mm, shape (4, 4); None without geometry.
-        shape: Shape of the volume, voxels.
-
-    Returns:
-        True for a whole head in such voxels; False for slices of a plane, and for a slab.
-    """
-    if affine is None:
-        return False
-    spacing = np.array(spacing_of(affine))
-    even = spacing.max() <= COARSE_AXIS * spacing.min()
-    return bool(even and (spacing * shape).min() >= MIN_HEAD_SIDE_MM)
 
 
 def view_of(
@@ -383,12 +361,11 @@ def view_of(
     slice_axis: int | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> View:
-    """Return how a volume is cut into slices, turned for a reader.
+    """Return how a volume was cut by the scanner, turned for a reader.
 
-    Where the slice axis is not known, a head that was scanned in 3-D is cut into axial slices, in
-    whatever order its file has the axes. Otherwise slices follow each other along k, as scanners
-    store them, unless another axis is markedly coarser, or the volume is a slab that is thin along
-    another: then a tool has reordered the axes since.
+    Slices follow each other along k, as scanners store them, unless another axis is markedly
+    coarser, or the volume is a slab that is thin along another: then a tool has reordered the axes
+    since.
 
     Args:
         affine: Voxel index to LPS mm, shape (4, 4).
@@ -399,8 +376,6 @@ def view_of(
         The view in radiological convention.
     """
     spacing = spacing_of(affine)
-    if slice_axis is None and shape is not None and scanned_in_3d(affine, shape):
-        slice_axis = int(np.argmax(np.abs(affine[2, :3]) / spacing))
     if slice_axis is None:
         coarsest = int(np.argmax(spacing))
         slice_axis = coarsest if spacing[coarsest] > COARSE_AXIS * spacing[2] else 2

@@ -91,7 +91,8 @@ class Scan:
         low, high = float(self.voxels.min()), float(self.voxels.max())
         if not np.isfinite(low) or not np.isfinite(high):
             raise UnreadableFile(
-                "some voxels are not finite numbers (NaN or infinity); export the scan again",
+                "some voxels are not finite numbers (NaN or infinity); set them to 0, or export it "
+                "again",
                 reason="not_finite",
             )
         if max(abs(low), abs(high)) > LARGEST_VALUE:
