@@ -16,12 +16,14 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
 from meninx.assess.cases import unseen
+from meninx.assess.evaluation import evaluate
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest, write_manifest
 from meninx.detect.calibration import Calibrator
 from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
+from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.crossvalidation import (
     calibrate_out_of_fold,
@@ -30,12 +32,12 @@ from meninx.learn.crossvalidation import (
     train_folds,
 )
 from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
-from meninx.learn.export import save_weights
+from meninx.learn.export import Origin, save_weights
 from meninx.learn.initialization import fill_from_shipped, initialize
 from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx.learn.merging import merge
 from meninx.learn.network import CellNetwork, PooledNetwork, build_network
-from meninx.learn.provenance import seen_before
+from meninx.learn.provenance import origin_of
 from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import read_examples, train, train_unpacked, training_canvas
@@ -142,17 +144,31 @@ def test_labels_alone_make_a_detector(labeled, trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_detector_that_never_saw_a_type_names_none(labeled, trained, pooled, tmp_path, sick):
+    card = load_detector(trained.detector).card
+    assert (card.types, card.license) == (TYPE_NAMES, "")
+    manifest, recipe = read_manifest(labeled), read_recipe(pooled)
+    untyped = tuple(replace(picture, tumor_type=None) for picture in manifest.pictures)
+    short = replace(recipe, training=replace(recipe.training, epochs=1))
+    run = train(replace(manifest, pictures=untyped), short, tmp_path / "run")
+    detector = load_detector(run.detector)
+    assert detector.card.types == ()
+    assert detector.score(sick.scan).types == {}
+    assert evaluate(detector, manifest, fold=1).types is None
+
+
+@pytest.mark.slow
 def test_what_first_weights_have_seen_stays_seen(labeled, pooled, trained, tmp_path):
     manifest, recipe = read_manifest(labeled), read_recipe(pooled)
     weights = trained.detector.with_suffix(".safetensors")
     seen = load_detector(trained.detector).card.seen
-    assert initialize(PooledNetwork(), "random", weights) == seen
+    assert initialize(PooledNetwork(), "random", weights) == Origin(seen)
     other = replace(recipe, training=replace(recipe.training, epochs=1, test_fold=2))
     second = train(manifest, other, tmp_path / "second", weights=weights)
     # The second never looked at fold 2, the first did.
     everything = {sha256_of(picture.picture)[:16] for picture in manifest.pictures}
     assert set(load_detector(second.detector).card.seen) == everything
-    assert seen_before(tmp_path / "second") == seen
+    assert origin_of(tmp_path / "second") == Origin(seen)
     with pytest.raises(DataError, match="fitted on all 15"):
         unseen(load_detector(second.detector), manifest)
 
@@ -291,7 +307,12 @@ def test_losses_by_hand():
 
 def test_the_shipped_weights_start_a_network():
     network = CellNetwork()
-    fill_from_shipped(network)
+    origin = fill_from_shipped(network)
+    card = load_detector().card
+    assert origin.seen
+    assert set(origin.seen) <= set(card.seen)  # some calibrated it alone
+    assert origin.license == card.license
+    assert "CC BY-NC-SA" in card.license
     network.eval()
     size = load_detector().card.preprocessing.size
     x = np.random.default_rng(0).normal(0, 1, (2, 3, size, size)).astype(np.float32)
@@ -365,7 +386,7 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeyp
     (tmp_path / "r.toml").write_text(NOTHING_HELD_OUT.format(epochs=1, batch=8, ema=0.0))
     recipe = read_recipe(tmp_path / "r.toml")
     first = build_network("pooled")
-    save_weights(first, recipe, tmp_path / "first.safetensors", ("ab" * 8,))
+    save_weights(first, recipe, tmp_path / "first.safetensors", Origin(("ab" * 8,), "CC0"))
     files = train_folds(manifest, recipe, tmp_path, weights=tmp_path / "first.safetensors")
     assert sorted(files) == list(manifest.folds)
     cases = score_out_of_fold(manifest, files)
@@ -377,6 +398,7 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeyp
     merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, calibrator)
     card = load_detector(merged).card
     assert card.calibration.picture == calibrator
+    assert card.license == "CC0"
     # What any of them has seen, the merged one has: all pictures, and what the first weights saw.
     assert len(card.seen) == 1 + len({sha256_of(one.picture) for one in manifest.pictures})
     weights = [load_file(path.with_suffix(".safetensors")) for path in files.values()]

@@ -19,6 +19,7 @@ from meninx.errors import DataError, ModelError, OptionError
 from meninx.learn.checkpoints import DirectCheckpointIO
 from meninx.learn.dataset import Facts, SliceDataset, examples_of
 from meninx.learn.export import (
+    Origin,
     TrainingData,
     export_detector,
     load_weights,
@@ -280,8 +281,9 @@ def test_an_empty_fold_is_a_data_error(pictures, tmp_path):
 
 def test_weights_of_a_run_start_another(tmp_path):
     network, other = CellNetwork(), CellNetwork()
-    save_weights(network, TINY, tmp_path / "d.safetensors", ("abc",))
-    assert load_weights(other, tmp_path / "d.safetensors") == ("abc",)
+    origin = Origin(("abc",), "CC0")
+    save_weights(network, TINY, tmp_path / "d.safetensors", origin)
+    assert load_weights(other, tmp_path / "d.safetensors") == origin
     for first, second in zip(network.parameters(), other.parameters(), strict=True):
         assert torch.allclose(first, second, atol=1e-3)
     (tmp_path / "bad.safetensors").write_bytes(b"words")

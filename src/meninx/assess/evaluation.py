@@ -363,7 +363,8 @@ def _types(
 ) -> tuple[tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None, dict[str, Figure]]:
     """Return the confusion matrix of types, and the AUROC of each against all else."""
     labels = [case.picture.label for case in cases]
-    if not any(label in TYPE_NAMES for label in labels):
+    names_types = any(case.findings.types for case in cases)
+    if not names_types or not any(label in TYPE_NAMES for label in labels):
         return None, {}
     truths = [name for name in ("none", *TYPE_NAMES, "unknown") if name in labels]
     columns = ("no tumor", *TYPE_NAMES)

@@ -41,7 +41,8 @@ def demo(
             entries.append(ReportEntry(without_maps(findings), picture, withheld))
     report = output / "report.html"
     write_report(entries, detector.card, detector.model["sha256"], report)
-    print_table(answered_studies(detector, [entry.findings for entry in entries]))
+    studies = answered_studies(detector, [entry.findings for entry in entries])
+    print_table(studies, detector.card.license)
     typer.echo(f"\nopen {report} in a browser; the same as JSON is in {output}/findings.jsonl")
 
 

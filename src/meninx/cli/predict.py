@@ -102,6 +102,6 @@ def predict(
     if not as_json:
         from meninx.cli.table import print_table
 
-        print_table(studies)
+        print_table(studies, detector.card.license)
     if not all_written or any(findings.status != "scored" for findings in kept):
         raise typer.Exit(SOME_NOT_SCORED)

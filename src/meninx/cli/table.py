@@ -24,11 +24,12 @@ WORDS = {
 StudyRows = tuple[Sequence[Findings], StudyFindings | None]
 
 
-def print_table(studies: Iterable[StudyRows]) -> None:
+def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
     """Print one row a scan, one a study of several series, and the limits of use.
 
     Args:
         studies: Findings and answer of each study, in the order of their rows.
+        license_text: License of the detector's weights; empty for that of the code.
     """
     table = Table(box=None, pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=NAME_WIDTH)
@@ -52,7 +53,8 @@ def print_table(studies: Iterable[StudyRows]) -> None:
     for note in (_about_studies(answers), _about_referral(answers), _about_threshold(scans)):
         if note:
             console.print(note, style="dim")
-    console.print("For research, not for diagnosis.", style="dim")
+    terms = f" The detector's weights: {license_text}" if license_text else ""
+    console.print(f"For research, not for diagnosis.{terms}", style="dim")
 
 
 def _about_studies(findings: Iterable[Findings | StudyFindings]) -> str:

@@ -108,6 +108,7 @@ def train(
     path = find_recipe(recipe)
     parse_split(split)
     with needs_extra("train"):
+        from meninx.learn.provenance import origin_of
         from meninx.learn.recipe import changed_recipe, read_recipe
         from meninx.learn.training import gpu_count
         from meninx.learn.training import train as run_training
@@ -144,6 +145,9 @@ def train(
     for name, value in run.figures.items():
         typer.echo(f"{name:8} {value:.4f}  {FIGURES[name]}", err=True)
     typer.echo(f"detector: {run.detector}", err=True)
+    before = origin_of(run.folder)
+    if before.license:
+        typer.echo(f"its weights go on from weights under this license: {before.license}", err=True)
     test_fold = chosen.training.test_fold
     if test_fold in manifest.folds:
         typer.echo(

@@ -264,7 +264,7 @@ class Detector:
 
         Types were learned from T1 with contrast agent alone: other sequences get none.
         """
-        if scan.sequence not in TYPED_SEQUENCES:
+        if scan.sequence not in TYPED_SEQUENCES or not self.card.types:
             return {}
         weights = np.exp(logits - logits.max())
         shares = np.exp(type_logits - type_logits.max(axis=1, keepdims=True))

@@ -31,7 +31,8 @@ class ModelCard:
         name: Name of the recipe.
         preprocessing: Preprocessing that makes the network's input from a slice.
         calibration: Calibrators that make decisions from its output.
-        types: Tumor types in the order of its type logits.
+        types: Tumor types in the order of its type logits; empty where it never learned to tell
+            them.
         manifest_sha256: SHA-256 of the training set's manifest.
         top_cells: Number of a slice's highest cells whose mean is its score; 0 for all.
         seen: First digits of the SHA-256 of every file that it was fitted on: learned from, used to

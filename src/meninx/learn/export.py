@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,23 @@ from meninx.learn.recipe import Recipe
 
 OPSET = 18
 # Key of the safetensors' metadata.
-SEEN_KEY = "seen"
+SEEN_KEY, LICENSE_KEY = "seen", "license"
 # Tensors with fewer values, such as biases, keep their precision: they take hardly any space.
 MIN_HALVED = 1024
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What weights that others go on from bring with them.
+
+    Args:
+        seen: First digits of the SHA-256 of the files that they were fitted on; empty where not
+            recorded.
+        license: License that their training data ask for; empty for the license of the code.
+    """
+
+    seen: tuple[str, ...] = ()
+    license: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,11 +51,16 @@ class TrainingData:
         manifest_sha256: SHA-256 of the training set's manifest.
         seen: SHA-256 of every file that it learned from, chose its epoch by or was calibrated on.
         leaking: Whether its folds share slices or patients.
+        license: License of the weights that the training went on from; empty for that of the code.
+        types: Tumor types that it could learn to tell, in the order of `labels.TYPE_NAMES`; empty
+            where no picture tells its type.
     """
 
     manifest_sha256: str
     seen: tuple[str, ...] = ()
     leaking: bool = False
+    license: str = ""
+    types: tuple[str, ...] = TYPE_NAMES
 
 
 def export_detector(
@@ -84,12 +103,13 @@ def export_detector(
         name=recipe.name,
         preprocessing=recipe.preprocessing,
         calibration=calibration,
-        types=TYPE_NAMES,
+        types=training_data.types,
         manifest_sha256=training_data.manifest_sha256,
         top_cells=network.top_cells,
         seen=tuple(sorted({value[:SEEN_DIGITS] for value in training_data.seen})),
         leaking=training_data.leaking,
         ood_threshold=ood_model.threshold if ood_model else None,
+        license=training_data.license,
     )
     # The exporter's notes contain paths of this machine, so they are removed.
     for node in model.graph.node:
@@ -103,26 +123,27 @@ def export_detector(
     store_weights_in_half(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    save_weights(network, recipe, path.with_suffix(".safetensors"), card.seen)
+    save_weights(network, recipe, path.with_suffix(".safetensors"), Origin(card.seen, card.license))
 
 
-def save_weights(network: Backbone, recipe: Recipe, path: Path, seen: Sequence[str] = ()) -> None:
+def save_weights(network: Backbone, recipe: Recipe, path: Path, origin: Origin = Origin()) -> None:
     """Write a network's weights in half precision.
 
     Args:
         network: The trained network.
         recipe: Recipe of its training.
         path: Safetensors file to write.
-        seen: First digits of the SHA-256 of the files that it was fitted on.
+        origin: What is to be known of the weights by who goes on from them.
     """
     weights = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    save_file(weights, path, metadata={"recipe": recipe.name, SEEN_KEY: " ".join(seen)})
+    known = {SEEN_KEY: " ".join(origin.seen), LICENSE_KEY: origin.license}
+    save_file(weights, path, metadata={"recipe": recipe.name, **known})
 
 
-def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:
+def load_weights(network: Backbone, path: Path) -> Origin:
     """Fill a network with the weights that `export_detector` wrote.
 
     Args:
@@ -130,7 +151,8 @@ def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:
         path: Safetensors file to read.
 
     Returns:
-        First digits of the SHA-256 of the files that they were fitted on; empty where not recorded.
+        What they bring with them. Where the file does not tell the license, that of the detector
+        beside it counts.
 
     Raises:
         ModelError: If the file can't be read or has the weights of another network.
@@ -141,7 +163,16 @@ def load_weights(network: Backbone, path: Path) -> tuple[str, ...]:
             metadata = opened.metadata() or {}
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{path}: not the weights of this network: {error}") from error
-    return tuple(metadata.get(SEEN_KEY, "").split())
+    seen = tuple(metadata.get(SEEN_KEY, "").split())
+    return Origin(seen, metadata.get(LICENSE_KEY) or _license_of(path.with_suffix(".onnx")))
+
+
+def _license_of(detector: Path) -> str:
+    """Return the license in a detector file; empty where there is none."""
+    if not detector.is_file():
+        return ""
+    model = onnx.load(detector, load_external_data=False)
+    return ModelCard.from_metadata({one.key: one.value for one in model.metadata_props}).license
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> None:

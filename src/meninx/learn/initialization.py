@@ -13,7 +13,7 @@ from torchvision.models import ResNet18_Weights
 from meninx.data.facts import sha256_of
 from meninx.detect.loading import shipped_detector, shipped_sha256
 from meninx.errors import ModelError, OptionError
-from meninx.learn.export import load_weights
+from meninx.learn.export import Origin, load_weights
 from meninx.learn.network import Backbone, CellNetwork, set_weights
 
 # Shares of a gray picture's filter for the slice below, the slice and the slice above.
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def initialize(
     network: Backbone, name: str, weights: Path | None = None, sha256: str | None = None
-) -> tuple[str, ...]:
+) -> Origin:
     """Fill a network with its first weights.
 
     Args:
@@ -35,7 +35,7 @@ def initialize(
         sha256: SHA-256 that the file must have; None to accept any.
 
     Returns:
-        First digits of the SHA-256 of the files that the weights were fitted on.
+        What the weights bring with them.
 
     Raises:
         ModelError: If the file can't be read, has another SHA-256, or does not fit the network.
@@ -51,7 +51,7 @@ def initialize(
         return load_weights(network, weights)
     elif name == "meninx":
         return fill_from_shipped(network)
-    return ()
+    return Origin()
 
 
 def _check_sha256(path: Path, expected: str | None) -> None:
@@ -121,14 +121,14 @@ def fill_from_imagenet(network: Backbone, path: Path) -> None:
         raise ModelError(f"{path}: no readable ResNet-18 of torchvision: {error}") from error
 
 
-def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
+def fill_from_shipped(network: Backbone) -> Origin:
     """Fill a network with the shipped detector's weights.
 
     Args:
         network: Network to fill, changed in place. A pooled network takes the backbone alone.
 
     Returns:
-        First digits of the SHA-256 of the files that the shipped detector was fitted on.
+        What the shipped detector's weights bring with them.
 
     Raises:
         ModelError: If the shipped file is missing or damaged.
@@ -136,7 +136,7 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
     path = shipped_detector().with_suffix(".safetensors")
     _check_sha256(path, shipped_sha256(path))
     source = CellNetwork()
-    seen = load_weights(source, path)
+    origin = load_weights(source, path)
     state = source.state_dict()
     if not isinstance(network, CellNetwork):
         # A pooled network scores whole pictures and reads types from other features: it needs heads
@@ -146,4 +146,4 @@ def fill_from_shipped(network: Backbone) -> tuple[str, ...]:
             name: value for name, value in state.items() if name.startswith(("stem.", "stages."))
         }
     set_weights(network, state)
-    return seen
+    return origin

@@ -75,7 +75,14 @@ def merge(
     detectors = [Detector(folder / DETECTOR_NAME) for folder in folders]
     seen = {value for detector in detectors for value in detector.card.seen}
     path = output / DETECTOR_NAME
-    training_data = TrainingData(manifest.sha256, tuple(sorted(seen)), bool(manifest.leaks))
+    licenses = sorted({detector.card.license for detector in detectors} - {""})
+    training_data = TrainingData(
+        manifest.sha256,
+        tuple(sorted(seen)),
+        bool(manifest.leaks),
+        "; ".join(licenses),
+        detectors[0].card.types,
+    )
     return build_detector(
         network,
         recipe,

@@ -4,13 +4,14 @@ import dataclasses
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from meninx.data.manifest import MANIFEST_NAME, Manifest, write_manifest
 from meninx.errors import OptionError
+from meninx.learn.export import Origin
 from meninx.learn.recipe import Recipe
 
 PACKAGES = (
@@ -27,7 +28,7 @@ RUN_NAME = "run.json"
 
 
 def write_provenance(
-    output: Path, recipe: Recipe, manifest: Manifest, before: Sequence[str], processes: int
+    output: Path, recipe: Recipe, manifest: Manifest, before: Origin, processes: int
 ) -> None:
     """Write run.json and the manifest into a run folder.
 
@@ -35,7 +36,7 @@ def write_provenance(
         output: Run folder.
         recipe: Recipe of the run.
         manifest: Manifest of its pictures.
-        before: SHA-256, or their first digits, of the files that its first weights were fitted on.
+        before: What its first weights brought with them.
         processes: Number of processes that train together: it decides the batch and the schedule.
     """
     facts = {
@@ -43,7 +44,8 @@ def write_provenance(
         "processes": processes,
         "manifest_sha256": manifest.sha256,
         "leaks": list(manifest.leaks),
-        "seen_before": list(before),
+        "seen_before": list(before.seen),
+        "license": before.license,
         "git": git_state(),
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -54,10 +56,10 @@ def write_provenance(
         write_manifest(manifest.pictures, output / MANIFEST_NAME)
 
 
-def seen_before(output: Path) -> tuple[str, ...]:
-    """Return the SHA-256 of the files that a run's first weights were fitted on, from run.json."""
+def origin_of(output: Path) -> Origin:
+    """Return what a run's first weights brought with them, from run.json."""
     facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
-    return tuple(facts.get("seen_before", ()))
+    return Origin(tuple(facts.get("seen_before", ())), facts.get("license", ""))
 
 
 def git_state() -> str | None:

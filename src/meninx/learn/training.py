@@ -32,12 +32,12 @@ from meninx.learn.build_detector import build_detector
 from meninx.learn.checkpoints import DirectCheckpointIO
 from meninx.learn.dataset import Example, SliceDataset, examples_of
 from meninx.learn.epochs import EpochTable, read_epochs
-from meninx.learn.export import TrainingData, load_weights, save_weights
+from meninx.learn.export import Origin, TrainingData, load_weights, save_weights
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
 from meninx.learn.module import DetectorTraining
-from meninx.learn.network import CELLS
-from meninx.learn.provenance import check_same_run, seen_before, write_provenance
+from meninx.learn.network import CELLS, Backbone, CellNetwork
+from meninx.learn.provenance import check_same_run, origin_of, write_provenance
 from meninx.learn.recipe import Recipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
@@ -139,7 +139,7 @@ def train(
     if checkpoint is None:
         before = initialize(module.network, recipe.network.initialization, weights, sha256)
     else:
-        before = seen_before(output)
+        before = origin_of(output)
     if is_first_process():
         write_provenance(output, recipe, manifest, before, process_count())
     _fit(module, training_set, validation_set, output, checkpoint)
@@ -152,11 +152,19 @@ def train(
         )
         training_data = TrainingData(
             manifest.sha256,
-            (*before, *hashes_of(fitted, heads)),
+            (*before.seen, *hashes_of(fitted, heads)),
             bool(manifest.leaks),
+            before.license,
+            TYPE_NAMES if _knows_types(training_set, module.network, before) else (),
         )
         figures = _finish(module, training_set, validation_set, output, training_data, heads)
     return Run(output, output / DETECTOR_NAME, figures)
+
+
+def _knows_types(training_set: SliceDataset, network: Backbone, before: Origin) -> bool:
+    """Return whether the type head was learned, here or by the weights that it goes on from."""
+    learned_before = isinstance(network, CellNetwork) and bool(before.seen)
+    return learned_before or bool((training_set.tumor_type >= 0).any())
 
 
 def train_unpacked(
