@@ -126,6 +126,37 @@ def test_pictures_are_labeled_by_masks_beside_them(tmp_path, suffix, word):
     assert [bool(one.mask) for one in items] == [False, True, False] * 2
 
 
+def numbered(place, count=3):
+    """Slices with a mask beside each, called by numbers alone."""
+    place.mkdir(parents=True)
+    for number in range(count):
+        picture_of(number).resize((80, 96)).save(place / f"slice_{number:03}.png")
+        Image.new("L", (80, 96), 255).save(place / f"slice_{number:03}_mask.png")
+
+
+def test_folders_of_numbered_slices_are_people(tmp_path):
+    for person in ("patient_7", "Łukasz 10"):
+        numbered(tmp_path / person)
+    for sequence in ("t1", "flair"):
+        numbered(tmp_path / "P-3" / sequence)
+    items = find_items(tmp_path)
+    assert {(one.person, one.stack) for one in items} == {
+        ("patient_7", "patient_7"), ("Łukasz 10", "Łukasz 10"), ("P-3", "P-3/t1"),
+        ("P-3", "P-3/flair"),
+    }  # fmt: skip
+    pictures, found = prepare(tmp_path, folds=2)
+    folds = {(one.person, one.fold) for one in pictures}
+    assert len(folds) == 3
+    assert not any("no person is known" in line for line in understood(found))
+
+
+def test_parts_of_a_collection_are_no_people_and_that_nobody_is_known_is_said(tmp_path):
+    for part in ("train1", "train2", "images", "Batch 3"):
+        numbered(tmp_path / part)
+    assert {one.person for one in find_items(tmp_path)} == {""}
+    assert any("no person is known" in line for line in understood(survey(tmp_path)))
+
+
 def test_masks_in_class_folders_make_no_persons(tmp_path):
     place = tmp_path / "glioma"
     place.mkdir()

@@ -157,6 +157,7 @@ def test_faults_of_stacks(tmp_path, changes, message):
         ("volume,picture,patient,person", ["volume", "picture", "patient", "person"]),
         ("picture,subject,patient", ["picture", "subject", "person"]),
         ('"picture", patient ', ["picture", "person"]),
+        ("Image,Patient ID,Hospital", ["picture", "person", "site"]),
     ],
 )
 def test_aliases_of_columns(header, names):

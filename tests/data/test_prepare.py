@@ -371,6 +371,11 @@ def test_fold_rules_hold_a_site_apart_and_never_part_a_group(slices):
     assert "--allow-leaks" in str(caught.value)
     allowed, _ = prepare(slices, rules=[parse_fold_rule("sequence=T1:7")], allow_leaks=True)
     assert {one.sequence for one in allowed if one.fold == 7} == {"T1"}
+    # In a fold that is named nothing else lies, where folds are dealt here.
+    for folds in (2, 3, 5):
+        alone, _ = prepare(slices, folds=folds, rules=[parse_fold_rule("site=HT:1")])
+        assert {one.site for one in alone if one.fold == 1} == {"HT"}
+        assert {one.fold for one in alone if one.site == "DU"} <= {*range(2, folds + 1)}
     with pytest.raises(OptionError, match="--fold site=XX:6: no picture matches"):
         prepare(slices, folds=2, rules=[parse_fold_rule("site=XX:6")])
 

@@ -6,14 +6,12 @@ their masks beside them.
 
 import csv
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from meninx.data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
+from meninx.data.mask_pictures import read_covered
 from meninx.data.tables import table_text, truth_of
 from meninx.errors import DataError
 from meninx.labels import TYPE_NAMES
@@ -33,6 +31,10 @@ CHANNEL = re.compile(r"_\d{4}$")
 # The end of the name of a mask beside its picture.
 PICTURE_MASK = re.compile(r"[-_ ](mask|seg|segmentation)$", re.IGNORECASE)
 POSITION = re.compile(r"(\d+)$")
+# The name of a person's folder has a number, and is no part of a collection.
+PERSON_FOLDER = re.compile(
+    r"^(?!train|test|val|fold|set|split|part|batch|image|mask).*\d", re.IGNORECASE
+)
 
 
 def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], list[Path]]:
@@ -202,18 +204,20 @@ def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], l
     }
     taken = {*masks, *masks.values()}
     rest = [path for path in pictures if path not in taken]
-    return [_masked(data, path, mask) for path, mask in masks.items()], rest
+    numbered = _numbered_folders(data, masks)
+    items = [_masked(data, path, mask, path.parent in numbered) for path, mask in masks.items()]
+    return items, rest
 
 
-def _masked(data: Path, path: Path, mask: Path) -> Item:
+def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
     folder = path.relative_to(data).parent
     # A folder is a person's if its pictures are named after it; a class's may be, too.
     label = label_of(path.parent.name)
-    is_person = label is None and path.stem.startswith(path.parent.name)
-    person = path.parent.name if is_person else ""
+    is_person = label is None and (in_numbered or path.stem.startswith(path.parent.name))
+    person = _person_folder(path.parent).name if is_person else ""
     number = POSITION.search(path.stem)
     position = int(number[1]) if person and number else None
-    tumor = _shows_something(mask)
+    tumor = bool(read_covered(mask).any())
     return Item(
         path, tumor=tumor, tumor_type=label if tumor and label in TYPE_NAMES else None,
         mask=mask if tumor else None, person=person,
@@ -221,10 +225,26 @@ def _masked(data: Path, path: Path, mask: Path) -> Item:
     )  # fmt: skip
 
 
-def _shows_something(mask: Path) -> bool:
-    try:
-        with Image.open(mask) as opened:
-            values = np.asarray(opened.convert("RGB") if opened.mode == "P" else opened)
-    except OSError as error:
-        raise DataError(f"{mask}: the mask can't be read: {error}") from error
-    return bool((values[..., :3] if values.ndim == 3 else values).any())
+def _numbered_folders(data: Path, pictures: Iterable[Path]) -> set[Path]:
+    """Return folders of people whose slices have numbers alone, such as `P07/slice_001.png`.
+
+    They are those with a number in their name in which slices are called as in another one.
+    """
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for path in pictures:
+        stems[path.parent].add(path.stem)
+    candidates = {
+        folder: own
+        for folder, own in stems.items()
+        if folder != data
+        and label_of(folder.name) is None
+        and PERSON_FOLDER.search(_person_folder(folder).name)
+        and all(POSITION.search(stem) for stem in own)
+    }
+    found = Counter(stem for own in candidates.values() for stem in own)
+    return {folder for folder, own in candidates.items() if any(found[stem] > 1 for stem in own)}
+
+
+def _person_folder(folder: Path) -> Path:
+    """Return the folder of the person: the one above where a folder's name is a sequence's."""
+    return folder.parent if normal_sequence(folder.name) else folder

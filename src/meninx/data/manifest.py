@@ -32,7 +32,9 @@ ALIASES = {
         "image_path", "image_name", "image_id", "image_file", "img", "bild", "datei", "fichier",
         "imagen", "imagem", "immagine",
     ),
-    "person": ("patient", "subject"),
+    "person": ("patient", "subject", "participant", "patient_id", "patientid", "subject_id",
+               "subjectid", "participant_id", "person_id", "patient_name", "patientname"),
+    "site": ("hospital", "institution", "center", "centre", "clinic", "site_id", "hospital_id"),
     # What Kaggle's tables call it: 0 and 1, or the name of a type.
     "tumor": ("tumour", "class", "label", "target", "has_tumor", "klasse",
               "tumeur", "tumore", "classe", "clase", "diagnosis", "diagnose", "category"),

@@ -8,7 +8,6 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from meninx.data.duplicates import Duplicates, find_duplicates
 from meninx.data.facts import PictureFacts, measure_pictures, sha256_of
@@ -30,6 +29,7 @@ from meninx.data.manifest import (
     stack_faults,
     write_manifest,
 )
+from meninx.data.mask_pictures import read_covered
 from meninx.data.rows import parse_row
 from meninx.data.tables import NamedFiles, truth_of
 from meninx.errors import DataError, OptionError, UnsupportedScan
@@ -186,7 +186,8 @@ def prepare(
         folds: Number of folds, 2 or more.
         seed: Seed of the split.
         labels: Meaning of further folder names.
-        rules: Folds for the pictures that they match, after the split; later ones win.
+        rules: Folds for the pictures that they match; later ones win. What they name is dealt
+            nothing else, unless the collection or the table has folds of its own.
         allow_leaks: Whether to accept folds that share a slice or a person.
         progress: Called with what is done, how much of it, and how much there is.
         workers: Processes that share the work.
@@ -209,11 +210,7 @@ def prepare(
     pictures = [_row(found, index, groups[clusters[index]]) for index in kept]
     pictures = _unique_ids(pictures)
     chosen = split if isinstance(split, str) else split(found)
-    numbers = _folds_of(pictures, chosen, folds, seed)
-    pictures = [
-        replace(picture, fold=int(fold)) for picture, fold in zip(pictures, numbers, strict=True)
-    ]
-    pictures = apply_fold_rules(pictures, rules)
+    pictures = _in_folds(pictures, chosen, folds, seed, rules)
     leaks = leaks_of(pictures)
     if not allow_leaks:
         place = data if isinstance(data, Path) else ", ".join(map(str, data))
@@ -338,12 +335,7 @@ def read_picture_mask(picture: Picture, shape: tuple[int, ...]) -> NDArray[np.bo
         return np.zeros(shape, dtype=np.bool_)
     if not picture.tumor:
         raise DataError(f"{picture.id}: a mask, but no tumor; correct the manifest")
-    try:
-        with Image.open(picture.mask) as opened:
-            values = np.asarray(opened.convert("RGB") if opened.mode == "P" else opened)
-    except OSError as error:
-        raise DataError(f"{picture.mask}: the mask can't be read: {error}") from error
-    covered = values[..., :3].any(axis=2) if values.ndim == 3 else values > 0
+    covered = read_covered(picture.mask)
     if not covered.any():
         raise DataError(f"{picture.mask}: the mask of a tumor is empty; correct the manifest")
     if covered.shape != tuple(shape):
@@ -351,7 +343,7 @@ def read_picture_mask(picture: Picture, shape: tuple[int, ...]) -> NDArray[np.bo
             f"{picture.mask}: the mask has {covered.shape[1]} x {covered.shape[0]} pixels, its "
             f"picture {shape[1]} x {shape[0]}"
         )
-    return np.asarray(covered, dtype=np.bool_)
+    return covered
 
 
 def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
@@ -484,6 +476,34 @@ def _unique_ids(pictures: list[Picture]) -> list[Picture]:
         again = seen[picture.id]
         unique.append(picture if again == 1 else replace(picture, id=f"{picture.id}#{again}"))
     return unique
+
+
+def _in_folds(
+    pictures: Sequence[Picture], split: Split, folds: int, seed: int, rules: Sequence[FoldRule]
+) -> list[Picture]:
+    """Return pictures with their folds.
+
+    Where folds are dealt here, and are not a collection's own, those that rules name hold what the
+    rules put there and nothing else.
+    """
+    names = np.arange(1, folds + 1)
+    if split not in ("grouped", "random"):
+        return apply_fold_rules(_dealt(pictures, names, split, seed), rules)
+    ruled = apply_fold_rules([replace(picture, fold=0) for picture in pictures], rules)
+    free = np.setdiff1d(names, [picture.fold for picture in ruled])
+    rest = [picture for picture in ruled if not picture.fold]
+    dealt = iter(_dealt(rest, free if len(free) else names, split, seed) if rest else ())
+    return [picture if picture.fold else next(dealt) for picture in ruled]
+
+
+def _dealt(
+    pictures: Sequence[Picture], names: NDArray[np.intp], split: Split, seed: int
+) -> list[Picture]:
+    """Return pictures in the folds of a split; those that are dealt here have these names."""
+    numbers = _folds_of(pictures, split, len(names), seed)
+    if split in ("grouped", "random"):
+        numbers = names[numbers - 1]
+    return [replace(one, fold=int(fold)) for one, fold in zip(pictures, numbers, strict=True)]
 
 
 def _folds_of(pictures: Sequence[Picture], split: Split, folds: int, seed: int) -> NDArray[np.intp]:

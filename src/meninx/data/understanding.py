@@ -7,6 +7,10 @@ from meninx.data.items import Item, label_of
 from meninx.data.prepare import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
+NO_PERSONS = (
+    "no person is known: slices of one person may lie in several folds, which makes every figure "
+    "too good; name people in a column `person` of a table"
+)
 # Folders and conflicts that are named; the rest is counted.
 MAX_NAMED = 6
 
@@ -64,6 +68,8 @@ def understood(found: Survey) -> list[str]:
         for label, names in sorted(folders.items())
     ]
     lines = [*found.notes, f"understood as {'; '.join(classes)}"]
+    if len(found.items) > 1 and not any(item.person for item in found.items):
+        lines.append(NO_PERSONS)
     splits = splits_of(found)
     if splits:
         halves = ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))
