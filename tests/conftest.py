@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from meninx.scan.geometry import Plane, affine_of_stack
 from meninx.scan.scan import Scan
@@ -16,6 +17,10 @@ from meninx.synthesis.phantom_studies import PhantomStudy, make_study
 # Row and column cosines of an oblique plane, turned about all three axes.
 OBLIQUE = np.linalg.qr(np.array([[1.0, 0.1, 0.2], [-0.15, 1.0, 0.1], [-0.2, -0.1, 1.0]]).T)[0].T
 OBLIQUE = OBLIQUE * np.sign(np.diag(OBLIQUE))[:, None]
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def real_scans() -> Path | None:
