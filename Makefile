@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes. All paths are relative, so
 # that a checkout may lie in a folder with spaces in its name.
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-web web test check format bench evidence detector docs wheel fuzz picture lock clean
+.PHONY: data-named help demo demo-web web test check format bench evidence detector docs wheel fuzz picture lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -59,10 +59,13 @@ evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again
 		--compare docs/evidence
 
 # The collection's folds part some copies of a slice: these are moved together first.
-runs/curated.csv: | .venv/test.stamp
+runs/curated.csv: | data-named .venv/test.stamp
 	mkdir -p runs
-	$(BIN)/python -m meninx prepare "$${MENINX_DATA:?set it to the folder of the data}/curated" \
-		--split mend --output $@
+	$(BIN)/python -m meninx prepare "$$MENINX_DATA/curated" --split mend --output $@
+
+# Before anything is installed for it.
+data-named:
+	@: "$${MENINX_DATA:?set it to the folder of the data}"
 
 $(DATA_RUNS)/people.csv: runs/curated.csv
 	mkdir -p $(DATA_RUNS)
@@ -83,7 +86,7 @@ ifeq ($(DEVICE),cuda)
 detector:
 	PYTHONPATH=src $(PYTHON) release/detector.py $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --seeds 2
 else
-detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/meninx/.
+detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/meninx/: hours; goes on after a stop.
 	sh release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(PACKS)
 endif
 

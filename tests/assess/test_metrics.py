@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -7,6 +9,7 @@ from statsmodels.api import GLM, families
 from statsmodels.stats.proportion import proportion_confint
 
 from meninx.assess import metrics
+from meninx.assess.evaluation import figures_of
 from meninx.assess.intervals import (
     Figure,
     bootstrap_difference,
@@ -207,3 +210,15 @@ def test_figures_say_what_they_can():
     assert str(Figure(0.5, 0.4, 0.6)) == "0.500 [0.400, 0.600]"
     assert str(Figure(float("nan"), 0, 1)) == "can't be computed"
     assert Figure(float("nan"), 0, 1).as_json() == {"value": None, "low": 0, "high": 1}
+
+
+@pytest.mark.parametrize("tumor", [True, False])
+def test_of_one_class_alone_only_what_concerns_it_is_told(tumor):
+    one = clustered(np.random.default_rng(0), 40, 2)
+    alone = replace(one, tumor=np.full(len(one), tumor))
+    told = {
+        name
+        for name, figure in figures_of(alone, bootstrap_weights(alone.cluster, 50)).items()
+        if np.isfinite(figure.value)
+    }
+    assert told == {"sensitivity" if tumor else "specificity", "accuracy", "brier", "ece"}

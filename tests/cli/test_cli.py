@@ -122,6 +122,7 @@ def test_the_table_and_the_heat_maps(studies, tmp_path):
     assert result.returncode == 0
     assert "tumor" in result.stdout
     assert "not for diagnosis" in result.stdout
+    assert "weights: CC BY-NC-SA 4.0." in result.stdout
     maps = sorted((tmp_path / "out").glob("*.png"))
     assert len(maps) == 2
     with Image.open(maps[0]) as picture:

@@ -369,6 +369,7 @@ def test_fold_rules_hold_a_site_apart_and_never_part_a_group(slices):
     with pytest.raises(DataError, match="person A-1 lies in the folds 5 and 7") as caught:
         prepare(slices, folds=2, rules=[*rules, parse_fold_rule("sequence=T1:7")])
     assert "--allow-leaks" in str(caught.value)
+    assert "--fold 'person=NAME:1'" in str(caught.value)
     allowed, _ = prepare(slices, rules=[parse_fold_rule("sequence=T1:7")], allow_leaks=True)
     assert {one.sequence for one in allowed if one.fold == 7} == {"T1"}
     # In a fold that is named nothing else lies, where folds are dealt here.

@@ -1,6 +1,7 @@
 """Measure a detector on labeled scans that it was not fitted on."""
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,10 @@ BOOTSTRAPPED: dict[str, metrics.Metric] = {
     "calibration_intercept": metrics.calibration_intercept,
     "ece": metrics.ece,
 }
+# Figures that say nothing of scans that all have a tumor, or that are all tumor-free.
+OF_BOTH_CLASSES = (
+    "ppv", "npv", "f1", "mcc", "average_precision", "calibration_slope", "calibration_intercept",
+)  # fmt: skip
 # Figures that may leave 0..1.
 UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
 
@@ -320,6 +325,8 @@ def figures_of(
     }
     for name, metric in BOOTSTRAPPED.items():
         figures[name] = bootstrap_figure(answers, metric, weights, bounded=name not in UNBOUNDED)
+    if tumor.all() or not tumor.any():
+        figures |= dict.fromkeys(OF_BOTH_CLASSES, Figure(math.nan, math.nan, math.nan))
     sensitivity, specificity = figures["sensitivity"], figures["specificity"]
     for prevalence in prevalences:
         sides = [

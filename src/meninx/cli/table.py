@@ -53,7 +53,8 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
     for note in (_about_studies(answers), _about_referral(answers), _about_threshold(scans)):
         if note:
             console.print(note, style="dim")
-    terms = f" The detector's weights: {license_text}" if license_text else ""
+    # Its first words: `meninx --version` says why.
+    terms = f" The detector's weights: {license_text.partition(':')[0]}." if license_text else ""
     console.print(f"For research, not for diagnosis.{terms}", style="dim")
 
 

@@ -41,6 +41,10 @@ ALIASES = {
     "tumor_type": ("tumour_type",),
 }  # fmt: skip
 MAX_FAULTS = 20
+# What mends folds that share a slice or a person.
+SPLIT_AGAIN = (
+    "`--split mend` moves each group that leaks to one fold, `--split redo` makes new folds"
+)
 
 
 @dataclass(frozen=True)
@@ -276,13 +280,19 @@ def _text_of(path: Path, raw: bytes) -> io.StringIO:
     return table_text(path, raw, bytes_kept=raw.startswith(OWN_HEADING))
 
 
-def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] = ()) -> None:
+def raise_faults(
+    place: Path | str,
+    faults: Sequence[str],
+    leaks: Sequence[str] = (),
+    remedy: str = SPLIT_AGAIN,
+) -> None:
     """Raise all faults as one error.
 
     Args:
         place: File or files that have the faults.
         faults: Sentences about faults; with none, nothing is raised.
         leaks: Those faults that a flag would allow.
+        remedy: What mends those.
 
     Raises:
         DataError: If there is any fault.
@@ -294,8 +304,7 @@ def raise_faults(place: Path | str, faults: Sequence[str], leaks: Sequence[str] 
     hint = ""
     if any(leak in faults for leak in leaks):
         hint = (
-            "\nFolds that share a slice or a person make every figure too good. `--split mend` "
-            "moves each group that leaks to one fold, `--split redo` makes new folds; "
+            f"\nFolds that share a slice or a person make every figure too good. {remedy}; "
             "--allow-leaks goes on and marks every figure that follows as leaking."
         )
     raise DataError(f"{place}: {len(faults)} faults\n  {shown}{more}{hint}")

@@ -19,6 +19,7 @@ from meninx.data.manifest import (
     COLUMNS,
     FURTHER_COLUMNS,
     MANIFEST_NAME,
+    SPLIT_AGAIN,
     Manifest,
     Picture,
     leaks_of,
@@ -40,6 +41,10 @@ from meninx.scan.reading import read_one
 from meninx.scan.scan import Scan
 from meninx.scan.scan import Sequence as Sequence_
 
+A_LATER_RULE = (
+    "A later rule wins: add one for what is parted, such as --fold 'person=NAME:1' for a person of "
+    "two sites"
+)
 Split = Literal["grouped", "given", "mended", "random"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_FOLDS = 5
@@ -214,7 +219,7 @@ def prepare(
     leaks = leaks_of(pictures)
     if not allow_leaks:
         place = data if isinstance(data, Path) else ", ".join(map(str, data))
-        raise_faults(place, leaks, leaks)
+        raise_faults(place, leaks, leaks, A_LATER_RULE if rules else SPLIT_AGAIN)
     return pictures, found
 
 
