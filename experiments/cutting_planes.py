@@ -1,8 +1,8 @@
 """Score heads that were scanned in 3-D, cut into slices of each plane in turn.
 
-Simulated heads of seeds that nothing else uses, every other one with a lesion; with --volumes the
-FLAIR and T1 volumes of the known set too, which is a look at it. Run: python
-experiments/cutting_planes.py --json FILE [--heads 72] [--volumes FOLDER]
+Simulated heads of seeds that nothing else uses, every other one with a lesion; or a healthy head;
+or the FLAIR and T1 volumes of the known set, which is a look at it. Run: python
+experiments/cutting_planes.py --json FILE [--heads 72 | --healthy SCAN | --volumes FOLDER]
 """
 
 import argparse
@@ -78,6 +78,7 @@ def answers(
         found[plane_along(cut.affine, axis)] = {
             "decision": findings.decision or findings.reason,
             "probability": findings.probability,
+            "slices": len(findings.slices),
             "inside": None if lesion is None or hottest is None else bool(lesion[hottest.peak]),
         }
     return found
@@ -86,12 +87,18 @@ def answers(
 def main() -> None:
     """Score and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--heads", type=int, default=72)
-    parser.add_argument("--volumes", type=Path, help="folder of patients")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--heads", type=int, default=72)
+    what.add_argument("--healthy", type=Path, help="a scan without tumor")
+    what.add_argument("--volumes", type=Path, help="folder of patients")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     detector = load_detector()
-    scans = simulated(options.heads) if options.volumes is None else known(options.volumes)
+    scans = simulated(options.heads)
+    if options.healthy is not None:
+        scans = iter([("healthy", read_one(options.healthy), None)])
+    elif options.volumes is not None:
+        scans = known(options.volumes)
     rows = []
     for head, scan, lesion in scans:
         rows.append({"head": head, "sequence": scan.sequence, "tumor": lesion is not None,

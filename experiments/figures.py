@@ -170,26 +170,42 @@ def planes_table() -> str:
     """Return the table of heads scanned in 3-D, each cut into slices of every plane."""
     rows = [["scanned in 3-D", "cut", "AUROC of whole scans", "with tumor", "tumor-free",
              "hottest voxel in the tumor"], ["---"] * 6]  # fmt: skip
-    for name, what in (("cutting-planes.json", "simulated"), ("volumes-planes.json", "brats18")):
+    sources = {"cutting-planes.json": "simulated", "volumes-planes.json": "brats18",
+               "healthy-planes.json": "healthy child"}  # fmt: skip
+    for name, what in sources.items():
         scans = _read(name)
         for sequence in SEQUENCES:
             own = [one for one in scans if one["sequence"] == sequence]
             for plane in PLANES if own else ():
                 rows.append([f"{what} {sequence}", plane, *_cut_in(own, plane)])
+            if name == "cutting-planes.json":
+                rows.append([f"{what} {sequence}", "mean", _auroc_of_means(own), "-", "-", "-"])
     return as_table(rows)
+
+
+def _auroc_of_means(scans: list[dict[str, Any]]) -> str:
+    """Return the AUROC of the mean log odds of the three planes."""
+    odds = np.array([[one["planes"][plane]["probability"] for plane in PLANES] for one in scans])
+    scores = np.log(odds / (1 - odds)).mean(axis=1)
+    return f"{roc_auc_score([one['tumor'] for one in scans], scores):.2f}"
 
 
 def _cut_in(scans: list[dict[str, Any]], plane: str) -> tuple[str, ...]:
     """Return AUROC, answers with and without tumor, and share of peaks that lie in the tumor."""
-    sides = [[one["planes"][plane] for one in scans if one["tumor"] == tumor]
-             for tumor in (True, False)]  # fmt: skip
-    said = [_said(Counter(one["decision"] for one in side)) if side else "-" for side in sides]
-    auroc = "-"
-    if all(sides):
-        scores = [one["probability"] for side in sides for one in side]
-        tumor = [one["tumor"] for one in sorted(scans, key=lambda one: not one["tumor"])]
-        auroc = f"{roc_auc_score(tumor, scores):.2f}"
-    return auroc, *said, f"{np.mean([one['inside'] for one in sides[0]]):.2f}"
+    found = [one["planes"][plane] for one in scans]
+    tumor = np.array([one["tumor"] for one in scans])
+    with_tumor, tumor_free = (
+        [one for one, sick in zip(found, tumor, strict=True) if sick == wanted]
+        for wanted in (True, False)
+    )
+    auroc = peak = "-"
+    if with_tumor and tumor_free:
+        auroc = f"{roc_auc_score(tumor, [one['probability'] for one in found]):.2f}"
+    if with_tumor:
+        peak = f"{np.mean([one['inside'] for one in with_tumor]):.2f}"
+    said = [_said(Counter(one["decision"] for one in side)) or "-"
+            for side in (with_tumor, tumor_free)]  # fmt: skip
+    return auroc, *said, peak
 
 
 def _said(answers: Mapping[str, int]) -> str:

@@ -7,10 +7,12 @@ Works on packed slices, as the training did. Calibrators are fitted afterwards, 
 
 import argparse
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
-from meninx.data.manifest import read_manifest
+from meninx.data.manifest import Picture, read_manifest
 from meninx.detect.calibration import Calibration
+from meninx.detect.model_card import shipped_license
 from meninx.learn.build_detector import BuildOptions, build_detector
 from meninx.learn.compress import KEPT
 from meninx.learn.export import TrainingData, load_weights
@@ -21,6 +23,14 @@ from meninx.learn.training import DETECTOR_NAME, hashes_of
 from meninx.synthesis.packed_heads import packed_heads
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
+# The collection whose license the weights of what learns from it take over (people.py names it).
+NON_COMMERCIAL = "lgg"
+
+
+def license_of(learned: Iterable[Picture]) -> str:
+    """Return the license that pictures ask of what learns from them; empty for the code's."""
+    asked = any(picture.source == NON_COMMERCIAL for picture in learned)
+    return shipped_license() if asked else ""
 
 
 def main() -> None:
@@ -48,7 +58,10 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / DETECTOR_NAME
     training_data = TrainingData(
-        manifest.sha256, tuple(hashes_of(learned, [])), bool(manifest.leaks)
+        manifest.sha256,
+        tuple(hashes_of(learned, [])),
+        bool(manifest.leaks),
+        license_of(learned),
     )
     build_detector(
         network, recipe, slices, path, training_data, calibration=Calibration(),

@@ -20,7 +20,7 @@ from meninx.assess.cases import score_cases, unseen
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import Picture, read_manifest
 from meninx.detect.detector import Detector, brain_slices
-from meninx.detect.model_card import calibration_of, shipped_license
+from meninx.detect.model_card import calibration_of
 from meninx.learn.crossvalidation import fit_pictures
 from meninx.learn.export import recalibrate
 from meninx.learn.formats import export
@@ -54,7 +54,6 @@ def main() -> None:
                     target,
                     calibration_of(json.loads(options.calibration.read_text())),
                     ood_threshold=ood_threshold(Detector(target), pictures, options.refused),
-                    license_text=shipped_license(),
                 )
             calibrate(target, options.manifest, options.fold)
         print(f"{target.name}: {megabytes:.1f} MB")

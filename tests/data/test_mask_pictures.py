@@ -32,8 +32,9 @@ def test_several_labels_are_all_tumor(tmp_path):
 
 
 @pytest.mark.parametrize("quality", [20, 60, 90])
-def test_what_compression_leaves_on_black_is_no_tumor(tmp_path, quality):
-    Image.fromarray(TUMOR).convert("L").save(tmp_path / "mask.jpg", quality=quality)
+@pytest.mark.parametrize("value", [100, 255])
+def test_what_compression_leaves_on_black_is_no_tumor(tmp_path, quality, value):
+    Image.fromarray((TUMOR * value).astype(np.uint8)).save(tmp_path / "mask.jpg", quality=quality)
     with Image.open(tmp_path / "mask.jpg") as opened:
         assert (np.asarray(opened) > 0).sum() > TUMOR.sum()
     found = read_covered(tmp_path / "mask.jpg")

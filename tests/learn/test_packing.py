@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from meninx.data.manifest import Picture
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import DataError, OptionError
 from meninx.learn.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
@@ -149,6 +150,28 @@ def test_each_recipe_s_and_each_choice_of_people_s_files_lie_apart(recipe, peopl
     assert said[-1].split()[1:] == [
         "release/detector.sh", f'"{recipe}"', runs, data, f"{data}/real.pack", f"{runs}/sim.pack",
     ]  # fmt: skip
+
+
+def test_only_what_learned_from_lgg_takes_over_its_license(monkeypatch):
+    monkeypatch.syspath_prepend(str(RELEASE))
+    import finish
+
+    row = Picture("1", Path("1.png"), None, False, None, "1", 2, source="tumor-free")
+    assert finish.license_of([row]) == ""
+    assert "CC BY-NC-SA" in finish.license_of([row, replace(row, source="lgg")])
+    sys.modules.pop("finish")
+
+
+def test_make_detector_asks_for_the_data_before_it_installs_anything():
+    unset = {name: value for name, value in os.environ.items() if name != "MENINX_DATA"}
+    asked = subprocess.run(
+        ["make", "data-named"], cwd=RELEASE.parent, env=unset, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert asked.returncode
+    assert "MENINX_DATA" in asked.stderr
+    makefile = (RELEASE.parent / "Makefile").read_text()
+    assert "runs/curated.csv: | data-named .venv/test.stamp" in makefile
 
 
 def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path, monkeypatch):

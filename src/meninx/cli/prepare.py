@@ -48,8 +48,9 @@ def prepare(
         typer.Option(
             metavar="COLUMN=VALUE:N",
             help="Fold N for all pictures with that person, site, source, sequence or further "
-            "column, such as site=HT:6 or 'person=old-*:7'; again for each rule, later ones win. "
-            "A rule that puts a group into two folds is refused.",
+            "column, such as site=HT:1 or 'person=old-*:2'; again for each rule, later ones win. "
+            "Where folds are dealt here, nothing else lies in fold N. A rule that puts a group "
+            "into two folds is refused.",
             show_default=False,
         ),
     ] = None,

@@ -10,14 +10,17 @@ from meninx.errors import DataError
 
 # More values than this are no labels: resizing and lossy compression make gray levels in between.
 MAX_LABELS = 8
+# What JPEG leaves on black is no brighter.
+MAX_TRACE = 16
 
 
 def read_covered(path: Path) -> NDArray[np.bool_]:
     """Return which pixels of a picture of a mask are tumor.
 
     Args:
-        path: Picture: labels, black and white, or a color on black. Of gray levels in between those
-            above half count, and in JPEG, which leaves traces on black, those above half of 255.
+        path: Picture: labels, black and white, or a color on black. Where resizing or JPEG made
+            gray levels in between, those above half of the highest count; a JPEG of mere traces is
+            empty.
 
     Returns:
         Mask, shape (h, w); all false for an empty one.
@@ -34,7 +37,8 @@ def read_covered(path: Path) -> NDArray[np.bool_]:
         raise DataError(f"{path}: the mask can't be read: {error}") from error
     if values.ndim == 3:
         values = values.max(axis=2)
-    if is_jpeg:
-        return np.asarray(values > 127)
-    in_between = len(np.unique(values)) > MAX_LABELS
-    return np.asarray(values > (values.max() / 2 if in_between else 0))
+    highest = values.max()
+    if is_jpeg and highest <= MAX_TRACE:
+        return np.zeros(values.shape, dtype=np.bool_)
+    in_between = is_jpeg or len(np.unique(values)) > MAX_LABELS
+    return np.asarray(values > (highest / 2 if in_between else 0))

@@ -205,7 +205,6 @@ def recalibrate(
     calibration: Calibration,
     seen: Iterable[str] = (),
     ood_threshold: float | None = None,
-    license_text: str | None = None,
 ) -> None:
     """Replace the calibration in a detector file.
 
@@ -214,7 +213,6 @@ def recalibrate(
         calibration: The new calibrators.
         seen: SHA-256 of the files that they were fitted on.
         ood_threshold: New out-of-distribution threshold; None to leave it as it is.
-        license_text: New license of the weights, in one line; None to leave it as it is.
     """
     model = onnx.load(path)
     card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
@@ -222,8 +220,6 @@ def recalibrate(
     card = dataclasses.replace(card, calibration=calibration, seen=tuple(sorted(known)))
     if ood_threshold is not None:
         card = dataclasses.replace(card, ood_threshold=ood_threshold)
-    if license_text is not None:
-        card = dataclasses.replace(card, license=license_text)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card.to_metadata())
     onnx.save(model, path)
