@@ -28,6 +28,12 @@ from meninx.scan.scan import Scan
 from meninx.synthesis.packed_heads import RealHead, pack_head, packed_heads, read_packed_head
 
 RELEASE = Path(__file__).parents[2] / "release"
+# Run by `make test`, another make would be a part of that: tell of folders, and heed its variables.
+ALONE = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+}
 CANVAS = Preprocessing(size=80)
 TINY = Recipe(
     name="tiny",
@@ -138,11 +144,8 @@ def test_packs_hold_nothing_to_choose_an_epoch_by(pack, tmp_path):
 def test_each_recipe_s_and_each_choice_of_people_s_files_lie_apart(recipe, people, data):
     command = ["make", "--dry-run", "--always-make", "detector", f"RECIPE={recipe}",
                f"PEOPLE={people}"]  # fmt: skip
-    # Run by `make test`, it would be a part of that: tell of folders, and heed its variables.
-    alone = {name: value for name, value in os.environ.items()
-             if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}  # fmt: skip
     said = subprocess.run(
-        command, cwd=RELEASE.parent, env=alone, capture_output=True, text=True, check=True
+        command, cwd=RELEASE.parent, env=ALONE, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     runs = f"{data}/{Path(recipe).stem}"
     assert any(f"--output {data}/people.csv {people}".strip() in line for line in said)
@@ -163,7 +166,7 @@ def test_only_what_learned_from_lgg_takes_over_its_license(monkeypatch):
 
 
 def test_make_detector_asks_for_the_data_before_it_installs_anything():
-    unset = {name: value for name, value in os.environ.items() if name != "MENINX_DATA"}
+    unset = {name: value for name, value in ALONE.items() if name != "MENINX_DATA"}
     asked = subprocess.run(
         ["make", "data-named"], cwd=RELEASE.parent, env=unset, capture_output=True, text=True,
         check=False,
