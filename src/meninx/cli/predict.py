@@ -70,8 +70,8 @@ def predict(
 ) -> None:
     """Find tumors in scans, and show where.
 
-    Exit status: 0 if every scan was scored, 1 if some were refused or could not be read, 2 for
-    wrong usage. For research, not for diagnosis.
+    Exit status: 0 if every scan was scored, 1 if some were refused, came incomplete or could not be
+    read, 2 for wrong usage. For research, not for diagnosis.
     """
     from meninx.detect.loading import load_detector
     from meninx.render.bundle import bundle_of
@@ -103,5 +103,5 @@ def predict(
         from meninx.cli.table import print_table
 
         print_table(studies, detector.card.license)
-    if not all_written or any(findings.status != "scored" for findings in kept):
+    if not all_written or any(found.status != "scored" or found.incomplete for found in kept):
         raise typer.Exit(SOME_NOT_SCORED)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from meninx.detect.preprocessing import (
 from meninx.detect.runtimes import Runtime
 from meninx.detect.study_grouping import evidence_of
 from meninx.errors import InputError, UnsupportedScan
+from meninx.scan.completeness import incomplete_message
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_files, read_scans
 from meninx.scan.scan import Scan, Slice
@@ -40,6 +42,7 @@ from meninx.scan.source import OnError
 MIN_BRAIN = 0.25
 # Sequences in which tumor types are named; of a picture the sequence is not known.
 TYPED_SEQUENCES = ("T1c", "unknown")
+Answered = TypeVar("Answered", Findings, StudyFindings)
 # Slices a call: bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
 
@@ -180,19 +183,23 @@ class Detector:
         Returns:
             The answer at this detector's coverage, and the series that counted.
         """
-        if not any(one.status == "scored" for one in findings):
-            refused = any(one.status == "refused" for one in findings)
+        # Series of one study repeat what is missing of the study.
+        incomplete = tuple(dict.fromkeys(count for scan in findings for count in scan.incomplete))
+        if not any(scan.status == "scored" for scan in findings):
+            refused = any(scan.status == "refused" for scan in findings)
             status: Status = "refused" if refused else "failed"
-            return StudyFindings(name, status=status, model=self.model)
+            return StudyFindings(name, status=status, model=self.model, incomplete=incomplete)
         counted, calibrator, logit = evidence_of(findings, self.card.calibration)
         answer = calibrator.answer(logit, self.operating_point, self.coverage)
-        return StudyFindings(
+        study = StudyFindings(
             study=name,
-            series=tuple(one.scan for one in counted),
+            series=tuple(scan.scan for scan in counted),
             status="scored",
             model=self.model,
+            incomplete=incomplete,
             **answer._asdict(),
         )
+        return _referred_if_incomplete(study)
 
     def _infer(self, stack: NDArray[np.float32]) -> Output:
         """Return the network's output for slices with neighbors, 0..1, shape (b, 3, h, w)."""
@@ -202,7 +209,8 @@ class Detector:
         )
 
     def _refused(self, error: InputError, scan: Scan) -> Findings:
-        return Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
+        refused = Findings.of_error(error, self.model, scan.identity.as_json(), scan.sequence)
+        return replace(refused, incomplete=scan.incomplete)
 
     def _findings(
         self,
@@ -225,7 +233,7 @@ class Detector:
             self._slice_finding(one, placement, cells, float(logit))
             for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
         )
-        return Findings(
+        findings = Findings(
             scan=scan.name,
             status="scored",
             decision=answer.decision,
@@ -242,7 +250,9 @@ class Detector:
             logit=logit,
             sequence=scan.sequence,
             warnings=scan.warnings,
+            incomplete=scan.incomplete,
         )
+        return _referred_if_incomplete(findings)
 
     def _slice_finding(
         self, one: Slice, placement: Placement, cells: NDArray[np.float32], logit: float
@@ -271,6 +281,14 @@ class Detector:
         shares = shares / shares.sum(axis=1, keepdims=True)
         mean = weights @ shares / weights.sum()
         return dict(zip(self.card.types, map(float, mean), strict=True))
+
+
+def _referred_if_incomplete(findings: Answered) -> Answered:
+    """Refer what came incomplete: the missing part may hold the tumor, or what explains it."""
+    if not findings.incomplete:
+        return findings
+    message = incomplete_message(findings.incomplete)
+    return replace(findings, decision="refer", reason="incomplete", message=message)
 
 
 def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from meninx.detect.calibration import Answer, Decision
 from meninx.detect.preprocessing import Placement
 from meninx.errors import InputError, UnsupportedScan
+from meninx.scan.completeness import Incomplete
 from meninx.scan.scan import Sequence
 from meninx.scan.warning import ScanWarning
 
@@ -76,7 +77,8 @@ class Findings:
     Args:
         scan: Name of the scan, as the user knows it.
         status: `scored`, `refused` (readable, but no scan to answer for) or `failed`.
-        reason: Stable code of why it was refused or failed.
+        reason: Stable code of why it was refused or failed, or referred although scored:
+            `incomplete`.
         message: The reason in words.
         decision: `refer` where the detector's coverage leaves both answers open; without a coverage
             the decision of its operating point.
@@ -96,6 +98,8 @@ class Findings:
             p-values follow; None if not scored.
         sequence: MR sequence of the scan: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
         warnings: Oddities of the scan that did not keep it from being scored.
+        incomplete: Counts of what was promised of the scan or its study and did not come; a scored
+            scan is referred then.
     """
 
     scan: str
@@ -116,6 +120,7 @@ class Findings:
     logit: float | None = None
     sequence: Sequence = "unknown"
     warnings: tuple[ScanWarning, ...] = ()
+    incomplete: tuple[Incomplete, ...] = ()
 
     @classmethod
     def of_error(
@@ -185,6 +190,7 @@ class Findings:
             "types": {name: round(share, 4) for name, share in self.possible_types.items()},
             "slices": [found.as_json() for found in self.slices],
             "warnings": [warning.as_json() for warning in self.warnings],
+            "incomplete": [count.as_json() for count in self.incomplete],
             "model": dict(self.model),
             "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},
         }
@@ -206,6 +212,9 @@ class StudyFindings:
         threshold: Decision threshold of the operating point, 0..1; None if not scored.
         status: `scored` if any series was, else `refused` if any was, else `failed`.
         model: Name and SHA-256 of the detector file.
+        reason: `incomplete` where a scored study is referred for it; else None.
+        message: The reason in words.
+        incomplete: Counts of what was promised of the study or of its series and did not come.
     """
 
     study: str
@@ -217,6 +226,9 @@ class StudyFindings:
     threshold: float | None = None
     status: Status = "failed"
     model: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    message: str | None = None
+    incomplete: tuple[Incomplete, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the public JSON has them: plain values, keys in fixed order."""
@@ -224,10 +236,13 @@ class StudyFindings:
             "study": self.study,
             "series": list(self.series),
             "status": self.status,
+            "reason": self.reason,
+            "message": self.message,
             "decision": self.decision,
             "probability": _rounded(self.probability),
             "threshold": _rounded(self.threshold),
             "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
             "coverage": self.coverage,
+            "incomplete": [count.as_json() for count in self.incomplete],
             "model": dict(self.model),
         }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.scan.completeness import Incomplete
 from meninx.scan.geometry import (
     PICTURE_VIEW,
     Float64Array,
@@ -68,6 +69,7 @@ class Scan:
         positions_mm: Position of each slice along the slice axis, mm from the first; None where
             all gaps are alike.
         warnings: Oddities that do not prevent a judgment.
+        incomplete: Counts of what was promised of the scan or its study and did not come.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
@@ -84,6 +86,7 @@ class Scan:
     slice_axis: int | None = None
     positions_mm: tuple[float, ...] | None = None
     warnings: tuple[ScanWarning, ...] = ()
+    incomplete: tuple[Incomplete, ...] = ()
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:
