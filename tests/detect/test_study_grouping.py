@@ -239,8 +239,8 @@ def test_a_study_is_decided_by_its_p_values_or_by_the_operating_point(detectors)
     assert decided.coverage is None
     assert decided.decision == ("tumor" if decided.probability >= 0.7 else "no_tumor")
     assert list(found.as_json()) == [
-        "study", "series", "status", "decision", "probability", "threshold", "p_values", "coverage",
-        "model",
+        "study", "series", "status", "reason", "message", "decision", "probability", "threshold",
+        "p_values", "coverage", "incomplete", "model",
     ]  # fmt: skip
 
 

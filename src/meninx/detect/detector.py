@@ -23,15 +23,14 @@ from meninx.detect.gate import check_in_distribution, check_scan
 from meninx.detect.neighbors import neighbor_indices, neighbor_indices_at
 from meninx.detect.peak import hottest_position
 from meninx.detect.preprocessing import (
-    FOREGROUND_LEVEL,
     Placement,
     crop_window_of,
-    intensity_range,
     sampled,
 )
 from meninx.detect.runtimes import Runtime
 from meninx.detect.study_grouping import evidence_of
 from meninx.errors import InputError, UnsupportedScan
+from meninx.scan.background import FOREGROUND_LEVEL, intensity_range
 from meninx.scan.completeness import incomplete_message
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_files, read_scans

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.detect.preprocessing import foreground
 from meninx.errors import GeometryError, UnsupportedScan
+from meninx.scan.background import foreground
 from meninx.scan.geometry import field_of_view_fault
 from meninx.scan.scan import Scan
 

@@ -12,17 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-FloatImage = NDArray[np.float32]
-Float32Array = NDArray[np.float32]
-Slices = TypeVar("Slices", Float32Array, Sequence[Any])
+from meninx.scan.background import FOREGROUND_LEVEL, Float32Array, intensity_range
 
-# Below this share of the robust intensity range a pixel is air. Skulls and fat are far above,
-# the noise of a modern magnitude image far below.
-FOREGROUND_LEVEL = 0.08
-# Robust ends of the intensity range: one bright vessel or one dead pixel must not set it.
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
-# Percentiles of as many values, evenly spread, are those of all to a thousandth of the range.
-ENOUGH_VALUES = 2**16
+FloatImage = NDArray[np.float32]
+Slices = TypeVar("Slices", Float32Array, Sequence[Any])
 
 
 @dataclass(frozen=True)
@@ -61,64 +54,6 @@ class Placement:
             self.top + (row - self.offset_row + 0.5) / self.rows * self.height - 0.5,
             self.left + (column - self.offset_column + 0.5) / self.columns * self.width - 0.5,
         )
-
-
-def intensity_range(image: Float32Array) -> tuple[float, float]:
-    """Return the robust lowest and highest intensity of an image or a volume.
-
-    The lower end is a percentile of all values (air, or the constant background of a stripped
-    brain), the upper end one of the values above air, so that a small head in a large field of view
-    gets the same range as one that fills it.
-
-    Args:
-        image: Intensities, any shape and unit.
-
-    Returns:
-        Low and high; equal if the image is constant.
-    """
-    values = _thinned(image).flatten()
-    low_place, high_place = (
-        percent / 100 * (len(values) - 1) for percent in (LOW_PERCENTILE, HIGH_PERCENTILE)
-    )
-    # A partial sort that is right at these places takes a third of the time of a full one.
-    places = (int(low_place), int(low_place) + 1, int(high_place), int(high_place) + 1)
-    values.partition(sorted({min(place, len(values) - 1) for place in places}))
-    low, high = _between(values, low_place), _between(values, high_place)
-    above_air = int(np.count_nonzero(values > low + FOREGROUND_LEVEL * (high - low)))
-    if above_air:
-        # This percentile of the values above air is no lower than that of all values.
-        place = len(values) - above_air + HIGH_PERCENTILE / 100 * (above_air - 1)
-        first = int(high_place)
-        high = _between(np.sort(values[first:]), place - first)
-    return low, high
-
-
-def _between(values: Float32Array, place: float) -> float:
-    """Return the value at a fractional place of ordered values, as `numpy.percentile` does."""
-    below = int(place)
-    low, high = values[below], values[min(below + 1, len(values) - 1)]
-    return float(low) + (float(high) - float(low)) * (place - below)
-
-
-def _thinned(image: Float32Array) -> Float32Array:
-    """Return every so many rows and columns of a large image or volume: enough for percentiles."""
-    step = max(1, int((image.size / ENOUGH_VALUES) ** 0.5))
-    return image[..., ::step, ::step] if image.ndim >= 2 else image
-
-
-def foreground(image: Float32Array) -> NDArray[np.bool_]:
-    """Return which pixels or voxels are not air.
-
-    Args:
-        image: Intensities, any shape and unit.
-
-    Returns:
-        The image's shape; all false if it is constant.
-    """
-    low, high = intensity_range(image)
-    if not high > low:
-        return np.zeros(image.shape, dtype=bool)
-    return image > low + FOREGROUND_LEVEL * (high - low)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from meninx.data.manifest import Picture
 from meninx.data.prepare import read_mask, read_picture_mask, read_stack
 from meninx.detect.detector import brain_slices
 from meninx.detect.neighbors import neighbor_indices
-from meninx.detect.preprocessing import CropWindow, Preprocessing, crop_window_of, foreground
+from meninx.detect.preprocessing import CropWindow, Preprocessing, crop_window_of
 from meninx.labels import TYPE_NAMES
 from meninx.learn.augmentation.batch import SliceBatch
+from meninx.scan.background import foreground
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_one
 from meninx.scan.scan import Scan

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meninx.detect.findings import Findings, SliceFinding
-from meninx.detect.preprocessing import FloatImage, Placement, intensity_range
+from meninx.detect.preprocessing import FloatImage, Placement
+from meninx.scan.background import intensity_range
 from meninx.scan.scan import Scan, Slice
 
 RGBImage = NDArray[np.uint8]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.detect.preprocessing import foreground
+from meninx.scan.background import foreground
 from meninx.scan.scan import Scan
 
 Side = Literal["left", "right", "midline"]

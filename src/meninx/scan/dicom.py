@@ -17,7 +17,9 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
 from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.scan.background import with_dark_air, without_padding
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
+from meninx.scan.plausibility import believed
 from meninx.scan.relevance import (
     complex_part,
     is_localizer,
@@ -199,9 +201,9 @@ class LastFile:
         self._pixels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
 
     def pixels(self, source: Source, limits: Limits) -> NDArray[np.float32]:
-        """Return a file's stored values, shape (frames, rows, columns)."""
+        """Return a file's stored values, shape (frames, rows, columns), NaN where padded."""
         if source.name != self._name:
-            self._pixels = _decode(source, limits)
+            self._pixels = _decode(source, limits, padding=np.nan)
             self._name = source.name
         return self._pixels
 
@@ -231,9 +233,9 @@ def read_stack(
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
         for index, frame in enumerate(frames):
             voxels[index] = _pixels_of(frame, limits, files)
-        return Scan(
+        scan = Scan(
             name=stack.name,
-            voxels=voxels.transpose(2, 1, 0),
+            voxels=without_padding(voxels.transpose(2, 1, 0), 2),
             affine=affine,
             sequence=sequence_of(first.acquisition),
             slice_axis=2,
@@ -241,6 +243,7 @@ def read_stack(
             positions_mm=spacing.positions_mm if spacing else None,
             warnings=(*warnings, *(spacing.warnings if spacing else ())),
         )
+        return believed(with_dark_air(scan))
 
 
 def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:
@@ -314,20 +317,50 @@ def check_deflated(data: bytes, limits: Limits) -> None:
         packed = inflate.unconsumed_tail
 
 
-def _decode(source: Source, limits: Limits) -> NDArray[np.float32]:
-    """Return a file's stored values, shape (frames, rows, columns), bright meaning much signal."""
+def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> NDArray[np.float32]:
+    """Return a file's stored values, shape (frames, rows, columns), bright meaning much signal.
+
+    Args:
+        source: DICOM file.
+        limits: Largest file that is read.
+        padding: Value for pixels that the header says were never measured; None to leave them.
+    """
     with reading(source.name, "the pixels"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = _parse(source, limits, stop_before_pixels=False)
         syntax = dataset.file_meta.TransferSyntaxUID
         stored = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         pixels = stored[None] if stored.ndim == 2 else stored
+        values = np.asarray(pixels, dtype=np.float32)
         if dataset.PhotometricInterpretation == "MONOCHROME1":
             # The highest value that the stored bits can hold becomes the lowest.
             signed = bool(dataset.PixelRepresentation)
             top = -1 if signed else 2 ** int(dataset.BitsStored) - 1
-            return np.asarray(np.float32(top) - pixels.astype(np.float32))
-        return np.asarray(pixels, dtype=np.float32)
+            values = np.float32(top) - values
+        if padding is not None and (padded := _padded(pixels, dataset)) is not None:
+            values = np.where(padded, np.float32(padding), values)
+        return values
+
+
+def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] | None:
+    """Return which stored values are padding; None where there are none.
+
+    Scanners also name a value, mostly 0, that air and vessels have too. So only values beyond all
+    others are padding.
+
+    References:
+        DICOM PS3.3 C.7.5.1.1.2 (Pixel Padding Value and Range Limit).
+    """
+    value = _number(dataset, "PixelPaddingValue")
+    if value is None:
+        return None
+    limit = _number(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((value, value if limit is None else limit))
+    padded = (pixels >= low) & (pixels <= high)
+    if not padded.any() or padded.all():
+        return None
+    rest = pixels[~padded]
+    return padded if rest.min() > high or rest.max() < low else None
 
 
 def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from meninx.errors import LimitExceeded, UnsupportedScan
+from meninx.scan.background import with_dark_air, without_padding
+from meninx.scan.geometry import PICTURE_VIEW
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.source import Source, reading
@@ -40,7 +42,8 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """
     with reading(source.name, "the picture"):
         gray, colorfulness = _decode(source.read(limits), limits)
-        return Scan(source.name, gray.T[:, :, None], colorfulness=colorfulness)
+        voxels = without_padding(gray.T[:, :, None], PICTURE_VIEW.slice_axis)
+        return with_dark_air(Scan(source.name, voxels, colorfulness=colorfulness))
 
 
 def read_gray(path: Path) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """A series read from disk, and its slices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -68,6 +68,8 @@ class Scan:
             to find it by the spacing.
         positions_mm: Position of each slice along the slice axis, mm from the first; None where
             all gaps are alike.
+        geometry_estimated: Whether distances were estimated from the slices because those of the
+            file can't be believed; then nothing is said in mm, and no side is named.
         warnings: Oddities that do not prevent a judgment.
         incomplete: Counts of what was promised of the scan or its study and did not come.
 
@@ -85,6 +87,7 @@ class Scan:
     colorfulness: float = 0.0
     slice_axis: int | None = None
     positions_mm: tuple[float, ...] | None = None
+    geometry_estimated: bool = False
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
 
@@ -125,11 +128,10 @@ class Scan:
     @cached_property
     def view(self) -> View:
         """How the scan is cut into slices."""
-        return (
-            PICTURE_VIEW
-            if self.affine is None
-            else view_of(self.affine, self.slice_axis, self.voxels.shape)
-        )
+        if self.affine is None:
+            return PICTURE_VIEW
+        view = view_of(self.affine, self.slice_axis, self.voxels.shape)
+        return replace(view, plane=None) if self.geometry_estimated else view
 
     @property
     def is_volume(self) -> bool:

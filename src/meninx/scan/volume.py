@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import Float64Array
+from meninx.scan.background import with_dark_air, without_padding
+from meninx.scan.geometry import Float64Array, check_affine, view_of
+from meninx.scan.plausibility import believed
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import Source
@@ -109,11 +111,15 @@ def volume_scan(
         InputError: If the voxels or the affine are no scan's.
     """
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
-    return Scan(
+    slice_axis = single[-1] if single else None
+    check_affine(affine)
+    along = view_of(affine, slice_axis, voxels.shape).slice_axis
+    scan = Scan(
         name=source.name,
-        voxels=voxels,
+        voxels=without_padding(voxels, along),
         affine=affine,
         sequence=sequence_from_text(source.name.rsplit("/", 1)[-1]),
-        slice_axis=single[-1] if single else None,
+        slice_axis=slice_axis,
         warnings=warnings,
     )
+    return believed(with_dark_air(scan))
