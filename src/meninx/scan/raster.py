@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from meninx.errors import LimitExceeded, UnsupportedScan
+from meninx.scan.kinds import check_content
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.scan import Scan
-from meninx.scan.source import Source, reading
+from meninx.scan.source import SNIFFED_BYTES, Source, reading
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP")
 # TIFF 6.0: PhotometricInterpretation, 0 where the lowest value is white; Pillow turns 8 bits alone.
@@ -39,8 +40,15 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         LimitExceeded: If it is too large.
     """
     with reading(source.name, "the picture"):
-        gray, colorfulness = _decode(source.read(limits), limits)
-        return Scan(source.name, gray.T[:, :, None], colorfulness=colorfulness)
+        data = source.read(limits)
+        check_content(data[:SNIFFED_BYTES], source.name)
+        gray, colorfulness = _decode(data, limits)
+        return Scan(
+            source.name,
+            gray.T[:, :, None],
+            colorfulness=colorfulness,
+            incomplete=source.incomplete,
+        )
 
 
 def read_gray(path: Path) -> NDArray[np.float32]:
