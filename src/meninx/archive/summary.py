@@ -22,6 +22,8 @@ DIMENSION_NAMES = {
     "month": "month", "scanner": "scanner", "field_strength": "field strength",
     "sequence": "sequence",
 }  # fmt: skip
+# Names out of reach that a terminal shows of a reason, and reasons.
+MAX_NAMED, MAX_REASONS = 8, 20
 DECISIONS = ("no_tumor", "refer", "tumor")
 
 
@@ -51,6 +53,22 @@ class Summary:
         return self.tally.whole.count - self.tally.whole.statuses["scored"]
 
     @property
+    def incomplete(self) -> int:
+        """How many scored rows of the table came incomplete, and so are referred."""
+        return self.tally.reasons["scored", "incomplete"]
+
+    @property
+    def out_of_reach(self) -> list[str]:
+        """Return the names of what this run could not have, with the reason, in lines."""
+        lines = []
+        for reason, places in list(self.progress.places.items())[:MAX_REASONS]:
+            more = f" and {len(places) - MAX_NAMED} more" if len(places) > MAX_NAMED else ""
+            lines.append(f"out of reach: {', '.join(places[:MAX_NAMED])}{more}: {reason}")
+        if len(self.progress.places) > MAX_REASONS:
+            lines.append("out of reach: others, named in summary.json")
+        return lines
+
+    @property
     def copies(self) -> int:
         """How many units have the same content as another."""
         return self.counts["units"] - self.counts["contents"]
@@ -72,6 +90,9 @@ class Summary:
                 else ""
             ),
         ]
+        if self.incomplete:
+            lines.append(f"{self.incomplete} came incomplete and are referred")
+        lines += self.out_of_reach
         lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
         return [*lines, f"see {self.folder / 'summary.html'} and {self.folder / 'drift.html'}"]
 
@@ -88,7 +109,8 @@ class Summary:
             "decisions": dict(sorted(whole.decisions.items())),
             "copies": self.copies,
             "this_run": {"rows": self.progress.rows, "seconds": round(self.seconds, 1),
-                         "unreached": self.progress.unreached},
+                         "unreached": self.progress.unreached,
+                         "out_of_reach": self.progress.places},
             "drift": [asdict(warn) for warn in self.warnings],
         }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Bytes by name, from a file, a zip or a tar, packed or not; decoders' errors translated."""
 
+import errno
 import gzip
 import re
 import shutil
@@ -267,6 +268,15 @@ def _unpacked_part(unpacked: gzip.GzipFile, count: int) -> bytes:
         raise UnreadableFile(f"{what}; copy or pack it again") from error
 
 
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, says that a disk has no room left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @contextmanager
 def reading(place: str, what: str) -> Iterator[None]:
     """Translate decoders' errors into `UnreadableFile`, and give errors their place.
@@ -276,6 +286,7 @@ def reading(place: str, what: str) -> Iterator[None]:
         what: Name of what is being read, such as "the DICOM header".
 
     Raises:
+        LimitExceeded: If a disk is full.
         UnreadableFile: From whatever else is raised: Pillow, nibabel, pydicom and its plugins
             document no list of what bytes that lie make them raise.
     """
@@ -286,6 +297,12 @@ def reading(place: str, what: str) -> Iterator[None]:
             raise
         raise type(error)(str(error), place=place, reason=error.reason) from error
     except Exception as error:
+        if is_disk_full(error):
+            raise LimitExceeded(
+                "disk full: no room for what is unpacked; free some, or set TMPDIR to another",
+                place=place,
+                reason="disk_full",
+            ) from error
         detail = ADDRESS.sub("", textwrap.shorten(str(error), LONGEST_DETAIL, placeholder=" ..."))
         raise UnreadableFile(
             f"{what} can't be read ({type(error).__name__}: {detail}); the file is damaged, "
