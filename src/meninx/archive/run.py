@@ -27,7 +27,7 @@ POLL_SECONDS, STALL_SECONDS = 0.5, 30.0
 END_SECONDS = 15.0
 # Blocks of units that wait for the ledger.
 QUEUED = 16
-# Places out of reach that are kept by name, for each reason.
+# Reasons why places are out of reach that are kept, and places of each by name.
 MAX_PLACES = 1000
 log = logging.getLogger(__name__)
 
@@ -174,9 +174,9 @@ def _keep(units: list[UnitResult], table: Table, progress: RunProgress) -> None:
         if unit["unreached"]:
             # Reasons often repeat the place that they are about.
             reason = unit["unreached"].removeprefix(f"{unit['place']}: ")
-            places = progress.places.setdefault(reason, [])
-            if len(places) < MAX_PLACES:
-                places.append(unit["place"])
+            if reason in progress.places or len(progress.places) < MAX_PLACES:
+                places = progress.places.setdefault(reason, [])
+                places += [unit["place"]] * (len(places) < MAX_PLACES)
 
 
 def _count(source: str, done: Done, progress: RunProgress, stop: threading.Event) -> None:

@@ -54,7 +54,7 @@ class Summary:
 
     @property
     def incomplete(self) -> int:
-        """How many scored rows of the table came incomplete, and so are referred."""
+        """How many scored rows are referred as not all of the scan or its study came."""
         return self.tally.reasons["scored", "incomplete"]
 
     @property
@@ -80,9 +80,10 @@ class Summary:
             f"{whole.statuses[name]} {name}" for name in ("scored", "refused", "failed")
         )
         answers = ", ".join(f"{whole.decisions[name]} {name}" for name in DECISIONS)
+        incomplete = f"; {self.incomplete} came incomplete" if self.incomplete else ""
         lines = [
             f"{whole.count} scans in the table: {statuses}",
-            f"answers: {answers}",
+            f"answers: {answers}{incomplete}",
             f"this run: {self.progress.rows} new in {self.seconds:.0f} s"
             + (
                 f", {self.progress.unreached} places out of reach"
@@ -90,8 +91,6 @@ class Summary:
                 else ""
             ),
         ]
-        if self.incomplete:
-            lines.append(f"{self.incomplete} came incomplete and are referred")
         lines += self.out_of_reach
         lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
         return [*lines, f"see {self.folder / 'summary.html'} and {self.folder / 'drift.html'}"]
@@ -107,6 +106,7 @@ class Summary:
                 for (status, reason), count in self.tally.reasons.most_common()
             },
             "decisions": dict(sorted(whole.decisions.items())),
+            "incomplete": self.incomplete,
             "copies": self.copies,
             "this_run": {"rows": self.progress.rows, "seconds": round(self.seconds, 1),
                          "unreached": self.progress.unreached,

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from meninx.errors import DataError
 from meninx.scan.kinds import PICTURE_SUFFIXES, TAR_SUFFIXES
+from meninx.scan.walking import files_below
 
 SEPARATORS = (",", ";", "\t", "|")
 ANSI = "cp1252"
@@ -151,7 +152,7 @@ class NamedFiles:
     def _pictures_by_name(self) -> dict[str, list[Path]]:
         """All pictures below the folder by name in small letters, with and without suffix."""
         found: dict[str, list[Path]] = {}
-        for path in sorted(self._folder.rglob("*")):
+        for path in files_below(self._folder, lambda _: None):
             if path.suffix.lower() in PICTURE_SUFFIXES:
                 for name in (path.stem, path.name):
                     found.setdefault(name.lower(), []).append(path)

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meninx.errors import UnsupportedScan
 from meninx.scan.completeness import Incomplete
 
 if TYPE_CHECKING:
@@ -83,9 +84,16 @@ def incomplete_of(
         return _folder(file.name) in folders and (file.is_dicom or named_so)
 
     missing = [file for file in lost if is_missing(file)]
-    if missing:
-        counts.append(Incomplete("files of the series", len(files) + len(missing), len(files)))
+    # Slices that were set aside for their file, not for what they show.
+    broken = {frame.source.name for frame in frames if _is_broken(frame)}
+    if missing or broken:
+        expected = len(files) + len(missing)
+        counts.append(Incomplete("files of the series", expected, len(files - broken)))
     return tuple(counts)
+
+
+def _is_broken(frame: "Frame") -> bool:
+    return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
 
 
 def name_pattern(name: str) -> tuple[str, str]:

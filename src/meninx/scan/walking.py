@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meninx.errors import InputError, UnreadableFile
-from meninx.scan.kinds import ANNEX_OBJECTS
+from meninx.scan.kinds import ANNEX_OBJECTS, check_content
+
+# Bytes of a pointer of git-annex or Git LFS at most (git-lfs/docs/spec.md: under 1024).
+LONGEST_POINTER = 1024
 
 
 @dataclass(frozen=True)
@@ -97,3 +100,24 @@ def missing_target(path: Path) -> UnreadableFile:
     else:
         message = f"a link to {target}, which is not there; mend the link, or remove it"
     return UnreadableFile(message, place=str(path), reason="not_found")
+
+
+def pointer_fault(path: Path, size: int) -> InputError | None:
+    """Return the error of a file that stands for content elsewhere; None for any other.
+
+    Args:
+        path: File.
+        size: Its size, bytes: pointers are short, so that no other file is opened.
+
+    Returns:
+        An error with the command that fetches the content.
+    """
+    if size > LONGEST_POINTER:
+        return None
+    try:
+        check_content(path.read_bytes(), str(path))
+    except InputError as error:
+        return error
+    except OSError:
+        return None  # reading it reports that
+    return None
