@@ -100,8 +100,11 @@ def test_a_list_names_files_and_folders(archive, tmp_path, suffix):
     path = source / f"list.{suffix}"
     table.to_csv(path) if suffix == "csv" else table.to_parquet(path)
     _, found = units(path)
-    assert places(found) == ["b/series-1", "c/missing.nii", "c/noise.png", "c/volume.nii.gz"]
-    assert [unit.place for unit in found if unit.error] == ["c/missing.nii"]
+    missing = {"csv": "line 5", "parquet": "row 4"}[suffix] + ": c/missing.nii"
+    assert places(found) == ["b/series-1", "c/noise.png", "c/volume.nii.gz", missing]
+    assert [(unit.place, unit.error) for unit in found if unit.error] == [
+        (missing, "no such file or folder")
+    ]
 
 
 def test_a_list_without_paths_is_told(tmp_path):
@@ -116,13 +119,52 @@ def test_one_file_is_an_archive_too(archive):
     assert places(found) == ["volume.nii.gz"]
 
 
-def test_links_that_lead_elsewhere_are_left_out(archive, tmp_path):
+def test_links_are_read_as_what_they_lead_to(archive, tmp_path):
     folder = tmp_path / "in"
-    folder.mkdir()
+    (folder / "sub").mkdir(parents=True)
     (folder / "out.png").symlink_to(archive / "c/noise.png")
+    (folder / "series").symlink_to(archive / "b/series-0")
     (folder / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "sub/up").symlink_to("..")
+    (folder / "gone.nii").symlink_to("nowhere.nii")
+    (folder / "lost").symlink_to(".git/annex/objects/q/K/K")
     _, found = units(folder)
-    assert found == []
+    errors = {unit.place: unit.error for unit in found}
+    assert sorted(errors) == ["gone.nii", "lost", "out.png", "series"]
+    assert (errors["out.png"], errors["series"]) == ("", "")
+    assert errors["gone.nii"].startswith("a link to nowhere.nii, which is not there")
+    assert errors["lost"] == f"its content is not here: git annex get {folder}/lost"
+    assert next(len(unit.names) for unit in found if unit.place == "series") == SLICES
+
+
+def test_a_link_that_leads_nowhere_beside_slices_is_missing_in_their_series(archive, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(archive / "b/series-0", folder)
+    (folder / "3.dcm").symlink_to("/nowhere")
+    (folder / "README").symlink_to("/nowhere")
+    _, found = units(tmp_path)
+    assert {unit.place: bool(unit.error) for unit in found} == {"in": True, "in/README": True}
+
+
+@pytest.mark.parametrize("content", [b"", bytes(900), b"\0" * 128 + b"DICM" + bytes(70)])
+@pytest.mark.parametrize("name", ["3.dcm", "3"])
+def test_a_file_that_cannot_be_read_is_of_the_series_beside_it(archive, tmp_path, content, name):
+    folder = tmp_path / "in"
+    shutil.copytree(archive / "b/series-0", folder)
+    if name == "3":
+        for file in folder.iterdir():
+            file.rename(file.with_suffix(""))
+    (folder / name).write_bytes(content)
+    (folder / "LICENSE").write_bytes(b"")
+    _, (unit,) = units(tmp_path)
+    assert (len(unit.names), unit.error) == (SLICES + 1, "")
+
+
+def test_a_pointer_is_out_of_reach_until_its_content_is_here(tmp_path):
+    (tmp_path / "T1.nii").write_bytes(b"/annex/objects/MD5E-s1--2.nii\n")
+    _, (unit,) = units(tmp_path)
+    assert (unit.place, unit.names) == ("T1.nii", ("T1.nii",))
+    assert "git annex get T1.nii" in unit.error
 
 
 @pytest.mark.parametrize("source", ["/nothing/here", "nosuch://bucket/x"])

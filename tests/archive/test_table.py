@@ -1,5 +1,6 @@
 """The table and its ledger: nothing twice, nothing lost, whatever is stopped when."""
 
+import errno
 import json
 
 import pandas as pd
@@ -125,3 +126,25 @@ def test_parts_of_an_earlier_version_get_the_columns_that_came_later(table, tmp_
     found = read(tmp_path)
     assert sorted(found["threshold"].fillna(0)) == [0, 0.7]
     assert list(found.columns)[:-1] == tables.SCHEMA.names
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing(table, tmp_path):
+    table.add([unit(1)])
+    pages = next(table._ledger.execute("pragma page_count"))[0]
+    table._ledger.execute(f"pragma max_page_count={pages}")
+    many = [unit(number, rows=[row(message="x" * 900)]) for number in range(2, 60)]
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        table.add(many)
+    assert caught.value.errno == errno.ENOSPC
+    table._ledger.execute("pragma max_page_count=1000000")
+    assert table.add([unit(1), *many]) == 58
+    table.settle()
+    assert len(read(tmp_path)) == 59
+
+
+def test_what_came_incomplete_stands_in_the_table(table, tmp_path):
+    count = {"what": "files of the series", "expected": 24, "received": 20}
+    table.add([unit(1, rows=[row(incomplete=[count])]), unit(2, rows=[row(incomplete=[])])])
+    table.settle()
+    found = parquet.read_table(tmp_path / "out").column("incomplete").to_pylist()
+    assert sorted(found, key=len) == [[], [count]]

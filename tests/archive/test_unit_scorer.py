@@ -1,5 +1,6 @@
 """One unit at a time: judged apart, named by content, poison contained."""
 
+import errno
 import json
 import os
 import time
@@ -92,6 +93,30 @@ def test_files_out_of_reach_are_told_and_not_failed(archive, tmp_path):
     scorer.close()
     assert "gone.png" in told["unreached"]
     assert rows(told) == []
+
+
+@pytest.mark.parametrize("where", ["scratch", "fetch"])
+def test_a_full_temporary_folder_is_said_at_once_and_in_one_text(archive, monkeypatch, where):
+    store = open_store(str(archive / "c"))
+    units = [unit for folder in store.folders() for unit in units_of(store, folder, NOTHING)]
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fetch(names, into):
+        raise OSError(f"{names[0]}: OSError: {full}") from full
+
+    def make(**_):
+        raise full
+
+    if where == "fetch":
+        monkeypatch.setattr(store, "fetch", fetch)
+    else:
+        monkeypatch.setattr(unit_scorer.tempfile, "TemporaryDirectory", make)
+    monkeypatch.setattr(unit_scorer.time, "sleep", pytest.fail)
+    scorer = UnitScorer(store, NOTHING, None, NAMED, maps=False, seconds=5, memory_bytes=MEMORY)
+    results = list(scorer.score(units))
+    scorer.close()
+    assert {result["unreached"] for result in results} == {unit_scorer.DISK_FULL}
+    assert [rows(result) for result in results] == [[]] * len(units)
 
 
 @pytest.mark.slow

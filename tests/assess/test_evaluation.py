@@ -132,6 +132,13 @@ def test_what_was_seen_is_left_out_with_its_group(detector, pictures):
         unseen(detector, Manifest(tuple(chosen[:3]), ""))
 
 
+def test_a_class_whose_files_cannot_be_read_is_an_error(detector):
+    cases = [made(True, 0.9), made(True, 0.8), made(False, 0.1)]
+    failed = replace(cases[2].findings, status="failed", probability=None, message="cut off")
+    with pytest.raises(DataError, match=r"class tumor-free: none of its 1 cases .* cut off"):
+        evaluate_cases([*cases[:2], replace(cases[2], findings=failed)], [detector.model])
+
+
 def test_types_are_told_from_all_else():
     sure = {"glioma": 0.9, "meningioma": 0.1, "pituitary": 0.0}
     other = {"glioma": 0.2, "meningioma": 0.8, "pituitary": 0.0}

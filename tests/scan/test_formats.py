@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
 import zipfile
 
@@ -13,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from PIL import Image
 
 from meninx.errors import InputError
 from meninx.scan.geometry import RAS_TO_LPS
@@ -373,6 +375,158 @@ def test_a_tar_inside_is_not_opened(series, tmp_path, container):
 def test_a_cut_tar_is_told(series, tmp_path):
     path = packed(series, tmp_path, "tar.gz")
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(InputError) as caught:
+    errors = []
+    scans = list(read_scans(path, errors.append))
+    assert {error.reason for error in errors} == {"unreadable"}
+    assert all(scan.incomplete for scan in scans)
+
+
+def ended(data):
+    """Return packed bytes with a fault at their end, by its name."""
+    return {
+        "cut in the checksum": data[:-6],
+        "cut in the data": data[: len(data) * 3 // 4],
+        "another checksum": data[:-8] + bytes(4) + data[-4:],
+        "another length": data[:-4] + b"\x11\x22\0\0",
+        "bytes behind it": data + b"-- sent by a mailer",
+    }
+
+
+@pytest.mark.parametrize("fault", sorted(ended(b"")))
+@pytest.mark.parametrize("suffix", ["nii.gz", "mgz", "png.gz"])
+def test_gzip_is_whole_or_fails(stored, as_nifti, tmp_path, suffix, fault):
+    path = tmp_path / "in" / f"T2.{suffix}"
+    path.parent.mkdir()
+    if suffix == "png.gz":
+        Image.fromarray(stored[:, :, 0].astype(np.uint8)).save(tmp_path / "a.png")
+        data = gzip.compress((tmp_path / "a.png").read_bytes())
+    else:
+        kind = nibabel.MGHImage if suffix == "mgz" else nibabel.Nifti1Image
+        nibabel.save(kind(stored, RAS_TO_LPS @ as_nifti.affine), tmp_path / f"T2.{suffix}")
+        data = gzip.compress(gzip.decompress((tmp_path / f"T2.{suffix}").read_bytes()))
+    path.write_bytes(data)
+    assert len(list(read_scans(path))) == 1
+    path.write_bytes(ended(data)[fault])
+    with pytest.raises(InputError, match=r"cut off|checksum or length|follow the end"):
         list(read_scans(path))
-    assert caught.value.reason == "unreadable"
+
+
+def test_zeros_behind_gzip_and_members_one_after_the_other_are_read(stored, as_nifti, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(stored, RAS_TO_LPS @ as_nifti.affine), tmp_path / "a.nii")
+    data = (tmp_path / "a.nii").read_bytes()
+    packed_twice = gzip.compress(data[:700]) + gzip.compress(data[700:]) + bytes(512)
+    (tmp_path / "T2.nii.gz").write_bytes(packed_twice)
+    (scan,) = read_scans(tmp_path / "T2.nii.gz")
+    np.testing.assert_array_equal(scan.voxels, as_nifti.voxels)
+
+
+@pytest.mark.parametrize("suffix", ["nii", "hdr", "nrrd", "mha", "txt.mha", "nhdr"])
+def test_voxels_of_another_length_than_the_header_promises_fail(stored, as_nifti, tmp_path, suffix):
+    path = tmp_path / "in" / f"T2.{suffix}"
+    path.parent.mkdir()
+    voxels = path
+    if suffix in ("nii", "hdr"):
+        kind = nibabel.Nifti1Pair if suffix == "hdr" else nibabel.Nifti1Image
+        nibabel.save(kind(stored, RAS_TO_LPS @ as_nifti.affine), path)
+        voxels = path.with_suffix(".img") if suffix == "hdr" else path
+    elif suffix == "txt.mha":
+        words = " ".join(map(str, stored.ravel()))
+        path.write_text(
+            "ObjectType = Image\nNDims = 3\nBinaryData = False\nDimSize = 7 8 9\n"
+            f"ElementSpacing = 20 20 20\nElementType = MET_SHORT\nElementDataFile = LOCAL\n{words}"
+        )
+    else:
+        by_itk(path, stored, as_nifti.affine)
+        voxels = path.with_suffix(".raw") if suffix == "nhdr" else path
+    assert len(list(read_scans(path))) == 1
+    data = voxels.read_bytes()
+    for changed in (data[:-20], data + b" 1234" * 7 * 8):
+        voxels.write_bytes(changed)
+        with pytest.raises(InputError, match="the header promises"):
+            list(read_scans(path))
+
+
+@pytest.mark.parametrize(("suffix", "cut"), [("nrrd", 3), ("nrrd", 200), ("mha", 2), ("mha", 300)])
+def test_packed_voxels_without_their_end_fail(stored, as_nifti, tmp_path, suffix, cut):
+    path = tmp_path / "in" / f"T2.{suffix}"
+    path.parent.mkdir()
+    by_itk(path, stored, as_nifti.affine, useCompression=True)
+    assert len(list(read_scans(path))) == 1
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(InputError, match=r"cut off|truncated"):
+        list(read_scans(path))
+
+
+def tar_of_volumes(folder, mode, stored):
+    """Return the bytes of a tar of three volumes, and what they take without an end."""
+    folder.mkdir()
+    with tarfile.open(folder / "a.tar", f"w{mode}", format=tarfile.USTAR_FORMAT) as tar:
+        for number in range(3):
+            path = folder / f"T2-{number}.nii"
+            nibabel.save(nibabel.Nifti1Image(stored + number, np.diag([20, 20, 20, 1])), path)
+            tar.add(path, path.name)
+    return (folder / "a.tar").read_bytes(), 3 * (512 + 1536)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changed", "scans", "faults"),
+    [
+        ("", lambda data, end: data, 3, 0),
+        ("", lambda data, end: data[: end + 512], 3, 0),  # one block of zeros is an end
+        ("", lambda data, end: data[:end], 3, 1),
+        ("", lambda data, end: data[: end - 900], 2, 2),
+        ("", lambda data, end: data[: end - 1900], 2, 1),
+        ("", lambda data, end: data[:2048] + b"?" * 512 + data[2560:], 1, 1),
+        ("", lambda data, end: data[:end] + data, 6, 0),
+        ("", lambda data, end: data + data, 3, 1),  # tar(1) passes the second over
+        (":gz", lambda data, end: data[:-5], 3, 1),
+        (":xz", lambda data, end: data[:-40], None, None),
+        (":bz2", lambda data, end: data[:-1], 3, 1),
+    ],
+)
+def test_a_tar_without_its_end_is_incomplete(stored, tmp_path, mode, changed, scans, faults):
+    data, end = tar_of_volumes(tmp_path / "in", mode, stored)
+    path = tmp_path / "study.tar"
+    path.write_bytes(changed(data, end))
+    errors = []
+    read = list(read_scans(path, errors.append))
+    if scans is not None:
+        assert (len(read), len(errors)) == (min(scans, 3), faults)
+    assert all(bool(scan.incomplete) == bool(errors) for scan in read)
+
+
+def test_a_packed_tar_whose_checksum_is_wrong_fails_whole(stored, tmp_path):
+    data, _ = tar_of_volumes(tmp_path / "in", ":gz", stored)
+    (tmp_path / "study.tar.gz").write_bytes(data[:-7] + bytes(3) + data[-4:])
+    with pytest.raises(InputError, match="CRC"):
+        list(read_scans(tmp_path / "study.tar.gz"))
+
+
+def test_a_zip_entry_whose_checksum_is_wrong_fails_by_itself(series, as_nifti, stored, tmp_path):
+    folder = tmp_path / "both"
+    shutil.copytree(series, folder / "series")
+    nibabel.save(nibabel.Nifti1Image(stored, RAS_TO_LPS @ as_nifti.affine), folder / "T2.nii")
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            archive.write(file, str(file.relative_to(folder)))
+    data = bytearray(path.read_bytes())
+    # The last voxel of the volume, and the last pixel of a slice.
+    for file in (folder / "T2.nii", files[-1]):
+        data[data.index(file.read_bytes()) + file.stat().st_size - 1] ^= 1
+    path.write_bytes(data)
+    errors = []
+    (scan,) = read_scans(path, errors.append)
+    assert [error.place for error in errors] == [
+        f"{path}/T2.nii",
+        f"{path}/series/{files[-1].name}",
+    ]
+    assert scan.incomplete[0].received == len(files) - 2
+
+
+def test_a_zip_without_its_directory_fails(series, tmp_path):
+    path = packed(series, tmp_path, "zip")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match="zip"):
+        list(read_scans(path))

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 
@@ -27,6 +27,8 @@ POLL_SECONDS, STALL_SECONDS = 0.5, 30.0
 END_SECONDS = 15.0
 # Blocks of units that wait for the ledger.
 QUEUED = 16
+# Reasons why places are out of reach that are kept, and places of each by name.
+MAX_PLACES = 1000
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,7 @@ class RunProgress:
         earlier: Files counted so far in folders that earlier runs have done.
         counted: Whether all files are counted.
         unreached: Units whose files could not be fetched.
+        places: Places of these units, by the reason; no more than `MAX_PLACES` of a reason.
     """
 
     files: int = 0
@@ -51,6 +54,7 @@ class RunProgress:
     earlier: int = 0
     counted: bool = False
     unreached: int = 0
+    places: dict[str, list[str]] = field(default_factory=dict)
 
 
 def score_archive(
@@ -74,6 +78,7 @@ def score_archive(
     while fruitless < MAX_FRUITLESS:
         before = progress.units
         progress.unreached = 0
+        progress.places = {}
         if _pass(options, table, progress, report, stop):
             stop.set()
             return progress
@@ -165,6 +170,13 @@ def _keep(units: list[UnitResult], table: Table, progress: RunProgress) -> None:
     progress.units += len(reached)
     progress.unreached += len(units) - len(reached)
     progress.files += sum(unit["files"] for unit in reached)
+    for unit in units:
+        if unit["unreached"]:
+            # Reasons often repeat the place that they are about.
+            reason = unit["unreached"].removeprefix(f"{unit['place']}: ")
+            if reason in progress.places or len(progress.places) < MAX_PLACES:
+                places = progress.places.setdefault(reason, [])
+                places += [unit["place"]] * (len(places) < MAX_PLACES)
 
 
 def _count(source: str, done: Done, progress: RunProgress, stop: threading.Event) -> None:

@@ -1,32 +1,31 @@
 """Reach an archive's files, wherever they lie, a folder at a time."""
 
-import csv
 import itertools
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
 from typing import Any, Protocol
 
 import fsspec
-import pyarrow
-import pyarrow.parquet as parquet
 from fsspec.implementations.local import LocalFileSystem
 
+from meninx.archive.lists import LISTS, ListRow, read_list
 from meninx.clinic.peers import WebPeer
 from meninx.errors import InputError, OptionError
-from meninx.scan.dicom import series_uid_of
+from meninx.scan.dicom import DIRECTORY, series_uid_of
 from meninx.scan.kinds import data_file_of, kind_of
-from meninx.scan.source import unpacked_head
+from meninx.scan.promises import DICOM_SUFFIXES, name_pattern
+from meninx.scan.source import SNIFFED_BYTES, unpacked_head
+from meninx.scan.walking import leads_back, missing_target
 
 # Enough of a DICOM file to hold everything before its pixels but long private elements.
 HEAD_BYTES = 65536
 # Studies that a DICOMweb service is asked for at a time.
 PAGE = 100
-LISTS = (".csv", ".parquet")
-# In a list, the column that says where a series lies.
-LIST_COLUMN = "path"
+# How PixelData begins in either byte order: a head without it and without a series breaks off.
+PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,13 @@ class FileEntry:
         name: Path relative to the archive.
         size: Size, bytes; -1 where not known.
         mark: Text that changes with the content: the time of writing, or the store's own tag.
+        error: Why the file can't be had; empty if it can.
     """
 
     name: str
     size: int = -1
     mark: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,13 @@ class Folder:
         name: Path relative to the archive; "." for the archive itself.
         entries: Files, by name.
         error: Why the folder can't be listed; empty if it can.
+        named: Whether the user named each of the files: then each is read, whatever its name says.
     """
 
     name: str
     entries: tuple[FileEntry, ...] = ()
     error: str = ""
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,12 @@ class Group:
     Args:
         place: Where the files lie, relative to the archive.
         entries: Files: a picture, a NIfTI file, a zip, or the DICOM files of one series.
+        error: Why they can't be scored now; empty if they can.
     """
 
     place: str
     entries: tuple[FileEntry, ...] = field(default_factory=tuple)
+    error: str = ""
 
 
 class Store(Protocol):
@@ -143,6 +148,71 @@ def open_store(source: str) -> Store:
     return FileStore(files, root)
 
 
+class _FolderContent:
+    """The DICOM series of a folder, and files that may belong to any of them."""
+
+    def __init__(self) -> None:
+        self.by_uid: dict[str, list[FileEntry]] = {}
+        self._lost: list[FileEntry] = []
+        self._unknown: list[FileEntry] = []
+
+    def add(self, entry: FileEntry, head: bytes, *, strict: bool) -> bool:
+        """Add a file of the folder.
+
+        Args:
+            entry: File.
+            head: Its first bytes, unpacked; none for one that can't be had.
+            strict: Whether the user named this very file.
+
+        Returns:
+            Whether it is to be scored by itself.
+        """
+        if entry.error:
+            self._lost.append(entry)
+            return False
+        try:
+            kind = kind_of(head, entry.name, strict=strict)
+        except InputError as error:
+            return self._add_faulty(entry, error)
+        if kind is None:
+            self._unknown.append(entry)
+        if kind != "dicom" or (DIRECTORY.encode() in head[:SNIFFED_BYTES] and not strict):
+            return kind not in (None, "dicom")
+        uid = series_uid_of(head)
+        breaks_off = len(head) < HEAD_BYTES and not any(tag in head for tag in PIXEL_DATA)
+        if not uid and breaks_off:
+            self._lost.append(entry)
+        else:
+            self.by_uid.setdefault(uid, []).append(entry)
+        return False
+
+    def _add_faulty(self, entry: FileEntry, error: InputError) -> bool:
+        """Add a file that is no scan though its name says so; see `add`."""
+        reason = str(error).removeprefix(f"{error.place}: ")
+        if error.reason == "not_found":  # a pointer, whose content may come later
+            self._lost.append(replace(entry, error=reason))
+        elif entry.name.lower().endswith(DICOM_SUFFIXES):
+            self._lost.append(entry)
+        else:
+            return True  # reading it reports what is wrong
+        return False
+
+    def series(self) -> Iterator[tuple[FileEntry, ...]]:
+        """Yield the files of each series, with those that may be of it but can't be read."""
+        for entries in self.by_uid.values():
+            patterns = {name_pattern(entry.name) for entry in entries}
+            more = [entry for entry in self._lost if _is_slice(entry, patterns)]
+            more += [entry for entry in self._unknown if name_pattern(entry.name) in patterns]
+            yield tuple(sorted([*entries, *more], key=lambda entry: entry.name))
+
+    def lost_alone(self) -> Iterator[Group]:
+        """Yield files that can't be read and belong to no series."""
+        patterns = {name_pattern(entry.name) for known in self.by_uid.values() for entry in known}
+        for entry in self._lost:
+            if not _is_slice(entry, patterns):
+                yield Group(entry.name, (entry,), entry.error)
+
+
 class FileStore:
     """An archive that is a tree of files.
 
@@ -161,7 +231,7 @@ class FileStore:
         """Yield the folders, depth first, by name; see `Store.folders`."""
         if self._only:
             info = self._files.info(self._path(self._only))
-            yield Folder(".", (_entry(self._only, info),))
+            yield Folder(".", (_entry(self._only, info),), named=True)
         else:
             yield from self._below(self._root)
 
@@ -175,7 +245,7 @@ class FileStore:
             except Exception as error:  # noqa: BLE001 - whatever a file system's driver raises
                 yield Folder(name, error=f"{type(error).__name__}: {error}")
                 continue
-            kept = [info for info in found if self._is_ours(path, info)]
+            kept = [self._followed(info) for info in found if self._is_ours(path, info)]
             waiting += [info["name"] for info in reversed(kept) if info["type"] == "directory"]
             entries = tuple(
                 _entry(self._relative(info["name"]), info)
@@ -186,40 +256,44 @@ class FileStore:
                 yield Folder(name, entries)
 
     def _is_ours(self, folder: str, info: dict[str, Any]) -> bool:
-        """Return whether to look at a thing: hidden ones are not, nor links that lead elsewhere."""
+        """Return whether to look at a thing: hidden ones are not, nor links back upwards."""
         if posixpath.basename(info["name"].rstrip("/")).startswith("."):
             return False
         if info["name"].rstrip("/") == folder.rstrip("/"):  # object stores list the folder itself
             return False
+        return not info.get("islink") or not leads_back(Path(info["name"]))
+
+    def _followed(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Return the description of what a link leads to, under the link's own name."""
         if not info.get("islink"):
-            return True
-        target = Path(info["name"]).resolve()
-        return target.is_file() and target.is_relative_to(Path(self._root).resolve())
+            return info
+        try:
+            return dict(self._files.info(info["name"]))
+        except OSError:
+            missing = str(missing_target(Path(info["name"]))).removeprefix(f"{info['name']}: ")
+            return info | {"type": "file", "error": missing}
 
     def _relative(self, path: str) -> str:
         return path.rstrip("/").removeprefix(self._root).lstrip("/") or "."
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        path = f"{self._root}/{name}"
+        return posixpath.normpath(path) if ".." in name else path
 
     def groups(self, folder: Folder) -> Iterator[Group]:
         """Sort files into series by their first bytes; see `Store.groups`."""
-        series: dict[str, list[FileEntry]] = {}
+        found = _FolderContent()
         for entry in folder.entries:
-            head = unpacked_head(self._head(entry), HEAD_BYTES)
-            try:
-                kind = kind_of(head, entry.name)
-            except InputError:
-                kind = "picture"  # one by itself; reading it reports what is wrong
-            if kind == "dicom":
-                series.setdefault(series_uid_of(head), []).append(entry)
-            elif kind is not None:
+            head = b"" if entry.error else unpacked_head(self._head(entry), HEAD_BYTES)
+            if found.add(entry, head, strict=folder.named):
                 yield Group(entry.name, (entry, *_voxels_of(head, entry, folder)))
-        for entries in series.values():
-            alone = len(series) == 1 and len(entries) > 1
+        yield from found.lost_alone()
+        for entries in found.series():
+            alone = len(found.by_uid) == 1 and len(entries) > 1
             whole = posixpath.basename(self._root) if folder.name == "." else folder.name
             place = whole if alone else entries[0].name
-            yield Group(place, tuple(entries))
+            error = next((f"{entry.name}: {entry.error}" for entry in entries if entry.error), "")
+            yield Group(place, entries, error)
 
     def _head(self, entry: FileEntry) -> bytes:
         path, count = self._path(entry.name), min(entry.size, HEAD_BYTES)
@@ -248,69 +322,84 @@ class ListStore(FileStore):
 
     Args:
         files: File system of the list and of the files that it names, as fsspec has it.
-        path: Path of the list: CSV or Parquet with a column `path`.
+        path: Path of the list, see `read_list`.
 
     Raises:
-        OptionError: If the list has no such column.
+        OptionError: If the list can't be read.
     """
 
     def __init__(self, files: Any, path: str) -> None:
         super().__init__(files, posixpath.dirname(path))
         self._list = path
-        next(self._names(), None)  # a list without that column fails at once
+        next(self._rows(), None)  # a list without that column fails at once
 
     def folders(self) -> Iterator[Folder]:
         """Yield what the list names; neighbors of one folder together; see `Store.folders`."""
-        for parent, names in itertools.groupby(self._names(), posixpath.dirname):
-            entries = []
-            for name in names:
-                path = self._path(name)
-                try:
-                    info = self._files.info(path)
-                except Exception as error:  # noqa: BLE001 - whatever a driver raises
-                    yield Folder(name, error=f"{type(error).__name__}: {error}")
+        for parent, rows in itertools.groupby(self._rows(), _parent):
+            entries: dict[str, FileEntry] = {}
+            for row in rows:
+                if row.fault:
+                    yield Folder(row.place, error=row.fault)
                     continue
-                if info["type"] == "directory":
-                    yield from self._below(path)
+                try:
+                    name, info = self._found(row.path)
+                except Exception as error:  # noqa: BLE001 - whatever a driver raises
+                    if not row.is_comment:
+                        place = f"{row.place}: {row.path}"
+                        yield Folder(place, error=self._reason(row.path, error))
+                    continue
+                if info["type"] != "directory":
+                    entries[name] = _entry(name, info)
+                elif not self._holds_scan(name):
+                    place = f"{row.place}: {row.path}"
+                    yield Folder(place, error="no picture, NIfTI or DICOM file in it")
                 else:
-                    entries.append(_entry(name, info))
+                    yield from self._below(self._path(name))
             if entries:
-                yield Folder(parent or ".", tuple(sorted(entries, key=lambda one: one.name)))
+                named = sorted(entries.values(), key=lambda entry: entry.name)
+                yield Folder(parent or ".", tuple(named), named=True)
 
-    def _names(self) -> Iterator[str]:
-        """Yield the list's paths; raise OptionError if it can't be read."""
+    def _rows(self) -> Iterator[ListRow]:
+        """Yield the rows, their paths relative to the list's folder."""
+        for row in read_list(self._files, self._list):
+            yield replace(row, path=self._tidy(row.path)) if row.path else row
+
+    def _found(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Return a name under which there is something, and what it is."""
         try:
-            yield from self._rows()
-        except (UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
-            raise OptionError(
-                f"{self._list}: not a readable list ({type(error).__name__}); expected CSV in "
-                f"UTF-8 or Parquet with a column {LIST_COLUMN!r}"
-            ) from error
+            return name, self._files.info(self._path(name))
+        except FileNotFoundError:
+            if "\\" not in name:
+                raise
+        # As Windows writes it; elsewhere a backslash may be part of a name.
+        name = self._tidy(PureWindowsPath(name).as_posix())
+        return name, self._files.info(self._path(name))
 
-    def _rows(self) -> Iterator[str]:
-        if self._list.lower().endswith(".parquet"):
-            with self._files.open(self._list, "rb") as file:
-                table = parquet.ParquetFile(file)
-                if LIST_COLUMN not in table.schema_arrow.names:
-                    raise self._no_column()
-                for batch in table.iter_batches(columns=[LIST_COLUMN]):
-                    yield from map(self._tidy, batch.column(0).to_pylist())
-            return
-        with self._files.open(self._list, "r", newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            if LIST_COLUMN not in (rows.fieldnames or ()):
-                raise self._no_column()
-            yield from (self._tidy(row[LIST_COLUMN]) for row in rows)
+    def _reason(self, name: str, error: Exception) -> str:
+        if not isinstance(error, FileNotFoundError):
+            return f"{type(error).__name__}: {error}"
+        path = self._path(name)
+        if not self._is_local:
+            return "no such file or folder"
+        return str(missing_target(Path(path))).removeprefix(f"{path}: ")
 
-    def _no_column(self) -> OptionError:
-        return OptionError(
-            f"{self._list}: no column {LIST_COLUMN!r}; give it one, with a file or folder a row"
-        )
+    def _holds_scan(self, name: str) -> bool:
+        """Return whether a folder that the list names gives anything to score or to report."""
+        for folder in self._below(self._path(name)):
+            if folder.error or next(super().groups(folder), None) is not None:
+                return True
+        return False
 
     def _tidy(self, name: str) -> str:
         """Return a path relative to the list's folder."""
-        path = self._files._strip_protocol(name) if "://" in name else name  # fsspec's own way
-        return posixpath.relpath(path, self._root) if path.startswith("/") else path
+        if "://" in name:  # fsspec's own way; a bucket has no sign before it
+            name = f"/{self._files._strip_protocol(name).lstrip('/')}"
+        root = f"/{self._root.lstrip('/')}"
+        return posixpath.relpath(posixpath.join(root, name), root)
+
+
+def _parent(row: ListRow) -> str:
+    return posixpath.dirname(row.path)
 
 
 class WebStore:
@@ -366,6 +455,12 @@ def _as_os_error(place: str) -> Iterator[None]:
         raise OSError(f"{place}: {type(error).__name__}: {error}") from error
 
 
+def _is_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bool:
+    """Return whether a file that can't be read may be a slice of a series beside it."""
+    named_so = entry.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(entry.name) in patterns
+    return bool(patterns) and (named_so or not entry.error)
+
+
 def _voxels_of(head: bytes, entry: FileEntry, folder: Folder) -> list[FileEntry]:
     """Return the file that holds the voxels of a header: none, or one of the same folder."""
     data_file = data_file_of(head, entry.name)
@@ -379,4 +474,5 @@ def _voxels_of(head: bytes, entry: FileEntry, folder: Folder) -> list[FileEntry]
 def _entry(name: str, info: dict[str, Any]) -> FileEntry:
     """Return a file as a file system describes it."""
     marks = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
-    return FileEntry(name, int(info.get("size") or 0), str(next(filter(None, marks), "")))
+    mark, error = str(next(filter(None, marks), "")), str(info.get("error", ""))
+    return FileEntry(name, int(info.get("size") or 0), mark, error)

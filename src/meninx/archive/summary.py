@@ -22,6 +22,8 @@ DIMENSION_NAMES = {
     "month": "month", "scanner": "scanner", "field_strength": "field strength",
     "sequence": "sequence",
 }  # fmt: skip
+# Names out of reach that a terminal shows of a reason, and reasons.
+MAX_NAMED, MAX_REASONS = 8, 20
 DECISIONS = ("no_tumor", "refer", "tumor")
 
 
@@ -51,6 +53,22 @@ class Summary:
         return self.tally.whole.count - self.tally.whole.statuses["scored"]
 
     @property
+    def incomplete(self) -> int:
+        """How many scored rows are referred as not all of the scan or its study came."""
+        return self.tally.reasons["scored", "incomplete"]
+
+    @property
+    def out_of_reach(self) -> list[str]:
+        """Return the names of what this run could not have, with the reason, in lines."""
+        lines = []
+        for reason, places in list(self.progress.places.items())[:MAX_REASONS]:
+            more = f" and {len(places) - MAX_NAMED} more" if len(places) > MAX_NAMED else ""
+            lines.append(f"out of reach: {', '.join(places[:MAX_NAMED])}{more}: {reason}")
+        if len(self.progress.places) > MAX_REASONS:
+            lines.append("out of reach: others, named in summary.json")
+        return lines
+
+    @property
     def copies(self) -> int:
         """How many units have the same content as another."""
         return self.counts["units"] - self.counts["contents"]
@@ -62,9 +80,10 @@ class Summary:
             f"{whole.statuses[name]} {name}" for name in ("scored", "refused", "failed")
         )
         answers = ", ".join(f"{whole.decisions[name]} {name}" for name in DECISIONS)
+        incomplete = f"; {self.incomplete} came incomplete" if self.incomplete else ""
         lines = [
             f"{whole.count} scans in the table: {statuses}",
-            f"answers: {answers}",
+            f"answers: {answers}{incomplete}",
             f"this run: {self.progress.rows} new in {self.seconds:.0f} s"
             + (
                 f", {self.progress.unreached} places out of reach"
@@ -72,6 +91,7 @@ class Summary:
                 else ""
             ),
         ]
+        lines += self.out_of_reach
         lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
         return [*lines, f"see {self.folder / 'summary.html'} and {self.folder / 'drift.html'}"]
 
@@ -86,9 +106,11 @@ class Summary:
                 for (status, reason), count in self.tally.reasons.most_common()
             },
             "decisions": dict(sorted(whole.decisions.items())),
+            "incomplete": self.incomplete,
             "copies": self.copies,
             "this_run": {"rows": self.progress.rows, "seconds": round(self.seconds, 1),
-                         "unreached": self.progress.unreached},
+                         "unreached": self.progress.unreached,
+                         "out_of_reach": self.progress.places},
             "drift": [asdict(warn) for warn in self.warnings],
         }  # fmt: skip
 

@@ -6,6 +6,7 @@ there are enough for a part; a part is whole on the disk before the ledger count
 written, and one that the ledger does not know is left from a run that was killed, and goes.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -25,7 +26,13 @@ from numpy.typing import NDArray
 from meninx.errors import OptionError
 from meninx.labels import TYPE_NAMES
 
-ASIDE = "_meninx"
+ASIDE, LEDGER = "_meninx", "ledger.sqlite"
+# What SQLite says of a disk, as the system says it.
+DISK_ERRORS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+}
 # Rows of a part, and how long rows wait for one at most, s.
 PART_ROWS = 5000
 LONGEST_WAIT = 300.0
@@ -59,6 +66,8 @@ SCHEMA = pa.schema(
         ("slices", pa.list_(pa.struct([("index", pa.int32()), ("probability", pa.float64()),
                                        ("peak", pa.list_(pa.int32()))]))),
         ("warnings", pa.list_(pa.struct([("code", pa.string()), ("text", pa.string())]))),
+        ("incomplete", pa.list_(pa.struct([("what", pa.string()), ("expected", pa.int64()),
+                                           ("received", pa.int64())]))),
         ("model", pa.struct([("name", pa.string()), ("sha256", pa.string())])),
         ("milliseconds", pa.struct([("read", pa.float64()), ("preprocess", pa.float64()),
                                     ("infer", pa.float64())])),
@@ -131,7 +140,7 @@ class Table:
         try:
             for path in (self.aside, self.folder):
                 path.mkdir(parents=True, exist_ok=True)
-            self._ledger = sqlite3.connect(self.aside / "ledger.sqlite", isolation_level=None)
+            self._ledger = sqlite3.connect(self.aside / LEDGER, isolation_level=None)
             self._ledger.executescript("pragma journal_mode=wal; pragma synchronous=full;" + TABLES)
             self._lock = sqlite3.connect(self.aside / "lock.sqlite", timeout=0.1)
             self._lock.execute("begin exclusive")
@@ -322,20 +331,31 @@ class Table:
         )
 
     def _ask(self, question: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        return self._ledger.execute(question, (self.detector, *values))
+        return self._execute(question, self.detector, *values)
 
     def _change(self, statement: str, *values: Any) -> int:
-        return self._ledger.execute(statement, (self.detector, *values)).rowcount
+        return self._execute(statement, self.detector, *values).rowcount
+
+    def _execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Execute a statement; what the disk refuses is an OSError, as where parts are written."""
+        try:
+            return self._ledger.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            kind = DISK_ERRORS.get(error.sqlite_errorcode & 0xFF)
+            if kind is None:
+                raise
+            raise OSError(kind, os.strerror(kind), str(self.aside / LEDGER)) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._ledger.execute("begin immediate")
+        self._execute("begin immediate")
         try:
             yield
+            self._execute("commit")
         except BaseException:
-            self._ledger.execute("rollback")
+            if self._ledger.in_transaction:  # a full disk has ended it already
+                self._ledger.execute("rollback")
             raise
-        self._ledger.execute("commit")
 
 
 def _part_of(path: Path) -> int:

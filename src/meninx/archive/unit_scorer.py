@@ -18,9 +18,12 @@ from meninx.detect.findings import Findings
 from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
 from meninx.sandbox import Sandbox
 from meninx.scan.series import SeriesFacts
+from meninx.scan.source import is_disk_full
 
 # Disks and networks fail for a moment: the pauses before files are asked for again, s.
 PAUSES = (0.5, 1.0)
+# One text for all units, so that the summary says it once.
+DISK_FULL = "disk full: no room in the temporary folder; free some, or set TMPDIR to another"
 
 
 class UnitScorer:
@@ -67,15 +70,17 @@ class UnitScorer:
             yield self._finish(before)
 
     def _begin(self, unit: Unit) -> "_Begun":
-        begun = _Begun(unit, self._scratch)
+        begun = _Begun(unit)
         if unit.error:
             begun.result["unreached"] = printable(unit.error)
             return begun
         try:
+            begun.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=self._scratch)
             begun.files = self._fetched(unit, Path(begun.into.name))
             begun.result["content_hash"] = content_hash(begun.files)
         except OSError as error:
-            begun.result["unreached"] = printable(str(error)) or type(error).__name__
+            reason = DISK_FULL if is_disk_full(error) else str(error) or type(error).__name__
+            begun.result["unreached"] = printable(reason)
             return begun
         if begun.result["content_hash"] not in self._done:
             begun.rows = self._begin_scoring(begun)
@@ -83,15 +88,22 @@ class UnitScorer:
 
     def _finish(self, begun: "_Begun") -> UnitResult:
         if begun.rows is not None:
-            begun.result["rows"] = json.dumps(self._scored(begun, begun.rows))
-        begun.into.cleanup()
+            rows = self._scored(begun, begun.rows)
+            if any(row["reason"] == "disk_full" for row in rows):
+                begun.result["unreached"] = DISK_FULL  # no fault of the files: later runs try again
+            else:
+                begun.result["rows"] = json.dumps(rows)
+        if begun.into is not None:
+            begun.into.cleanup()
         return begun.result
 
     def _fetched(self, unit: Unit, into: Path) -> list[Path]:
         for pause in PAUSES:
             try:
                 return self._fetch(unit, into)
-            except OSError:
+            except OSError as error:
+                if is_disk_full(error):
+                    raise
                 time.sleep(pause)
         return self._fetch(unit, into)
 
@@ -134,12 +146,12 @@ class _Begun:
 
     Args:
         unit: Unit that is scored.
-        scratch: Folder for fetched files; None for the system's temporary one.
     """
 
-    def __init__(self, unit: Unit, scratch: str | None) -> None:
+    def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=scratch)
+        # Folder for fetched files, once it is made.
+        self.into: tempfile.TemporaryDirectory[str] | None = None
         self.files: list[Path] = []
         self.rows: Future[Rows] | None = None
         self.result: UnitResult = {

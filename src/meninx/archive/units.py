@@ -19,7 +19,7 @@ class Unit:
         stamp: Hash that changes with the names, sizes and times of the files.
         folder: Stamp of the folder that the files lie in.
         units: Number of units in that folder.
-        error: Why the folder can't be listed; empty if it can.
+        error: Why the folder can't be listed or the files can't be had; empty if they can.
     """
 
     place: str
@@ -78,6 +78,7 @@ def _unit(store: Store, group: Group, folder: str, units: int) -> Unit:
         _stamp(store, "unit", group.place, group.entries),
         folder,
         units,
+        group.error,
     )
 
 

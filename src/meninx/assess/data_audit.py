@@ -16,6 +16,7 @@ from meninx.data.duplicates import DuplicateGroup
 from meninx.data.facts import intensity_facts
 from meninx.data.items import Item
 from meninx.data.prepare import Progress, Survey, read_mask, silent, survey, tumor_area
+from meninx.data.vanished import check_classes
 from meninx.detect.detector import brain_slices
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_one
@@ -127,6 +128,7 @@ class Audit:
                 probe.name: {"auroc": probe.auroc.as_json(), "cases": len(probe.probability)}
                 for probe in self.probes
             },
+            "notes": list(self.survey.notes),
             "probed": self.probed,
             "verdict": self.verdict,
         }
@@ -157,9 +159,11 @@ def audit(
         Copies, leaks and shortcuts of the data.
 
     Raises:
-        DataError: If there are no pictures or volumes, or a folder's name has no known label.
+        DataError: If there are no pictures or volumes, a folder's name has no known label, or
+            nothing is left of one of two classes.
     """
     found = survey(data, labels, progress, workers)
+    check_classes(found.items, [facts.error for facts in found.facts])
     groups = found.duplicates.groups
     places = [item.split or str(item.fold or "") for item in found.items]
     names = [label_of_item(item) for item in found.items]

@@ -247,7 +247,7 @@ def evaluate_cases(
         The evaluation.
 
     Raises:
-        DataError: If no case could be scored.
+        DataError: If no case could be scored, or all of one of two classes failed.
     """
     everything = list(cases)
     scored = [case for case in everything if case.findings.probability is not None]
@@ -255,6 +255,7 @@ def evaluate_cases(
     if not scored:
         first = unscored[0].findings.message if unscored else "there is none"
         raise DataError(f"no picture could be scored; the first one: {first}")
+    _check_classes(scored, unscored)
     answers = _answers(scored)
     weights = bootstrap_weights(answers.cluster)
     progress("computing intervals", 0, 2)
@@ -283,6 +284,18 @@ def evaluate_cases(
         models=tuple(models),
         thresholds=tuple(sorted({case.findings.threshold or 0.0 for case in scored})),
     )
+
+
+def _check_classes(scored: Sequence[Case], unscored: Sequence[Case]) -> None:
+    """Check that a class is not missing from the figures only because its files can't be read."""
+    sides = {case.picture.tumor for case in scored}
+    lost = [case for case in unscored if case.picture.tumor not in sides]
+    if lost and all(case.findings.status == "failed" for case in lost):
+        name = "tumor" if lost[0].picture.tumor else "tumor-free"
+        raise DataError(
+            f"nothing is left of the class {name}: none of its {len(lost)} cases can be read, so "
+            f"no figure would compare the two; the first one: {lost[0].findings.message}"
+        )
 
 
 def _answers(cases: Sequence[Case]) -> Answers:

@@ -41,6 +41,8 @@ def audit(
         from meninx.assess.data_audit import write_audit
     with progress_of() as progress:
         result = run_audit(data, parse_labels(label), progress, cores())
+    for note in result.survey.notes:
+        typer.echo(note, err=True)
     write_audit(result, output, data.name or str(data))
     if as_json:
         typer.echo(json.dumps(result.as_json(), allow_nan=False))

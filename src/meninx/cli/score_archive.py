@@ -60,8 +60,8 @@ def score_archive(
 
     Stopped at any time and run again, it does only what is missing: content and detector tell what
     is done. At the end TABLE/_meninx holds summary.html and drift.html. Exit status: 0 if every
-    scan was scored, 1 if some were refused, failed or out of reach, 2 for wrong usage. For
-    research, not for diagnosis.
+    scan was scored, 1 if some were refused, failed, incomplete or out of reach, 2 for wrong usage.
+    For research, not for diagnosis.
     """
     with needs_extra("archive", *(("ray",) if address else ())):
         from meninx.archive.options import Options
@@ -98,7 +98,7 @@ def score_archive(
     if interrupted():
         typer.echo("meninx: stopped; run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED)
-    if summary.not_scored or progress.unreached:
+    if summary.not_scored or summary.incomplete or progress.unreached:
         raise typer.Exit(SOME_NOT_SCORED)
 
 

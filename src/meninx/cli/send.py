@@ -13,7 +13,7 @@ from meninx.cli.peer_options import (
     TitleOption,
     tls_context,
 )
-from meninx.errors import OptionError
+from meninx.errors import InputError, OptionError
 
 
 def send(
@@ -32,13 +32,19 @@ def send(
     with needs_extra("hospital"):
         from meninx.clinic.peers import peer_of
     from meninx.scan.kinds import is_dicom
+    from meninx.scan.walking import files_below, missing_target
 
-    files = [
-        file
-        for path in paths
-        for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
-        if file.is_file() and is_dicom(file.read_bytes()[:1024])
-    ]
+    def refuse(error: InputError) -> None:
+        raise OptionError(str(error))
+
+    files = []
+    for path in paths:
+        if not path.exists():
+            refuse(missing_target(path))
+        for file in files_below(path, refuse) if path.is_dir() else [path]:
+            with file.open("rb") as opened:
+                if is_dicom(opened.read(1024)):
+                    files.append(file)
     if not files:
         raise OptionError("no DICOM file under " + ", ".join(map(str, paths)))
     tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)

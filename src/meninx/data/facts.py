@@ -14,6 +14,7 @@ from meninx.data.duplicates import WORTH_PROCESSES, process_pool
 from meninx.data.near_duplicates import Signature, signature_of
 from meninx.errors import InputError
 from meninx.scan.raster import read_gray
+from meninx.scan.walking import files_below
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
@@ -51,9 +52,8 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file; of a folder, that of its files' names and contents."""
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                digest.update(f"{file.relative_to(path)}:{sha256_of(file)}\n".encode())
+        for file in files_below(path, lambda _: None):
+            digest.update(f"{file.relative_to(path)}:{sha256_of(file)}\n".encode())
     else:
         with path.open("rb") as opened:
             while chunk := opened.read(1 << 20):

@@ -14,9 +14,11 @@ from meninx.data.layouts import (
     is_bids,
     masked_pictures,
 )
-from meninx.errors import DataError
+from meninx.data.vanished import report_vanished
+from meninx.errors import DataError, InputError
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES, VOLUME_SUFFIXES
+from meninx.scan.walking import entries_below, pointer_fault
 
 SPLIT_NAMES = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
@@ -85,7 +87,8 @@ def find_items(
     named = parse_labels(labels)
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name a folder of class folders or a manifest CSV")
-    pictures, volumes = _files_of(data, tell)
+    pictures, volumes, folders = _files_of(data, tell)
+    every = [*pictures, *volumes]
     items, pictures = masked_pictures(data, pictures)
     if items:
         tell(f"{data}: {len(items)} pictures are labeled by the masks beside them")
@@ -109,27 +112,36 @@ def find_items(
             f"{data}: no pictures ({', '.join(PICTURE_SUFFIXES)}) and no volumes "
             f"({', '.join(VOLUME_SUFFIXES)}) found"
         )
+    report_vanished(data, folders, every, items, named, tell)
     return items
 
 
-def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path]]:
-    """Return a folder's pictures and volumes at any depth, and report other files."""
-    pictures, volumes = [], []
+def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path], list[Path]]:
+    """Return a folder's pictures, volumes and folders at any depth; report all else."""
+    pictures, volumes, folders = [], [], []
     skipped: Counter[str] = Counter()
-    for path in sorted(data.rglob("*")):
-        # Hidden files are left by other programs.
-        if not path.is_file() or any(p.startswith(".") for p in path.relative_to(data).parts):
-            continue
-        if path.name.lower().endswith(VOLUME_SUFFIXES):
-            volumes.append(path)
-        elif path.suffix.lower() in PICTURE_SUFFIXES:
-            pictures.append(path)
-        else:
+
+    def report(error: InputError) -> None:
+        tell(f"left out: {error}")
+        if not error.place.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)):
+            folders.append(Path(error.place))  # a link that leads nowhere may be a class's
+
+    for entry in entries_below(data, report):
+        path = entry.path
+        if entry.is_folder:
+            folders.append(path)
+        elif not path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)):
             skipped[path.suffix.lower() or "(no suffix)"] += 1
+        elif (pointer := pointer_fault(path, entry.size)) is not None:
+            report(pointer)
+        elif path.name.lower().endswith(VOLUME_SUFFIXES):
+            volumes.append(path)
+        else:
+            pictures.append(path)
     if skipped:
         suffixes = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(8))
         tell(f"{data}: other files, which are skipped: {suffixes}")
-    return pictures, volumes
+    return pictures, volumes, folders
 
 
 def _class_items(

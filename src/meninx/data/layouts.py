@@ -134,7 +134,14 @@ def bids_items(
             f"with --label {subjects[0]}={LEFT_OUT}"
         )
     others = len(volumes) - len(images) - sum(map(len, masks.values()))
-    return items, [f"{others} other volumes are left out"] if others else []
+    notes = [f"{others} other volumes are left out"] if others else []
+    absent = sorted(by_subject.keys() - {path.relative_to(data).parts[0] for path in images})
+    if absent:
+        notes.append(
+            f"{BIDS_PARTICIPANTS} lists {len(absent)} subjects without a volume here, the first is "
+            f"{absent[0]}"
+        )
+    return items, notes
 
 
 def _contrast(path: Path) -> str:
@@ -190,7 +197,7 @@ def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], l
 
     Returns:
         Items, labeled by their masks: slices of one person where a folder holds nothing else; and
-        the pictures without a mask.
+        the pictures without a mask. Masks without a picture are in neither.
 
     Raises:
         DataError: If a mask can't be read.
@@ -203,7 +210,8 @@ def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], l
         and (path.parent, PICTURE_MASK.sub("", path.stem)) in by_stem
     }
     taken = {*masks, *masks.values()}
-    rest = [path for path in pictures if path not in taken]
+    alone = {path for path in pictures if masks and PICTURE_MASK.search(path.stem)}
+    rest = [path for path in pictures if path not in taken | alone]
     numbered = _numbered_folders(data, masks)
     items = [_masked(data, path, mask, path.parent in numbered) for path, mask in masks.items()]
     return items, rest

@@ -351,7 +351,9 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    # A file that is a link keeps its name, which tells the sequence: git-annex's have keys.
+    own = path.parent.resolve() / path.name
+    return Path(os.path.relpath(own, folder.resolve())).as_posix()
 
 
 def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Picture:

@@ -33,6 +33,7 @@ from meninx.data.manifest import (
 from meninx.data.mask_pictures import read_covered
 from meninx.data.rows import parse_row
 from meninx.data.tables import NamedFiles, truth_of
+from meninx.data.vanished import check_classes
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
@@ -40,6 +41,7 @@ from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_one
 from meninx.scan.scan import Scan
 from meninx.scan.scan import Sequence as Sequence_
+from meninx.scan.walking import missing_target
 
 A_LATER_RULE = (
     "A later rule wins: add one for what is parted, such as --fold 'person=NAME:1' for a person of "
@@ -201,7 +203,8 @@ def prepare(
         The rows, unreadable pictures left out, and the survey.
 
     Raises:
-        DataError: If nothing is found, or a split shares a slice or a person.
+        DataError: If nothing is found, nothing is left of one of two classes, or a split shares a
+            slice or a person.
         OptionError: If there are fewer than two folds, or a rule matches nothing.
     """
     if folds < 2:
@@ -209,6 +212,7 @@ def prepare(
             f"--folds {folds}: expected at least 2, one to learn from, one to test on"
         )
     found = survey(data, labels, progress, workers, within_persons=False)
+    check_classes(found.items, [facts.error for facts in found.facts])
     kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
     clusters = found.clusters
     groups = _group_names(found, kept, clusters)
@@ -650,7 +654,7 @@ def _item_of(
         place,
         faults,
     )
-    faults += [f"{place}: {one} does not exist" for one in (file, mask) if one and not one.exists()]
+    faults += [_missing(place, one) for one in (file, mask) if one and not one.exists()]
     person, stack = cell("person"), cell("stack")
     if not stack and person and typed.slice is not None:
         # An unknown word still tells two sequences of a person apart.
@@ -671,6 +675,12 @@ def _item_of(
         source=row.get("source") or path.resolve().parent.name,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
     )
+
+
+def _missing(place: str, path: Path) -> str:
+    if path.is_symlink():
+        return f"{place}: {missing_target(path)}"
+    return f"{place}: {path} does not exist"
 
 
 def _truth_and_kind(tumor: str, kind: str) -> tuple[str, str]:

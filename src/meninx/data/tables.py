@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from meninx.errors import DataError
 from meninx.scan.kinds import PICTURE_SUFFIXES, TAR_SUFFIXES
+from meninx.scan.walking import files_below
 
 SEPARATORS = (",", ";", "\t", "|")
 ANSI = "cp1252"
@@ -42,7 +43,7 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
     """
     text = _decoded(path, raw, bytes_kept=bytes_kept)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    while text and _ABOVE.fullmatch(text.split("\n", 1)[0]):
+    while text and is_above_heading(text.split("\n", 1)[0]):
         text = text.partition("\n")[2]
     heading = text.split("\n", 1)[0]
     separator = max(SEPARATORS, key=heading.count)
@@ -58,8 +59,13 @@ def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.String
     return plain
 
 
+def is_above_heading(line: str) -> bool:
+    """Return whether a first line is no heading: blank, a comment, or Excel's `sep=;`."""
+    return _ABOVE.fullmatch(line) is not None
+
+
 def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
-    wide = _wide_encoding(raw)
+    wide = wide_encoding(raw)
     archive = raw.startswith(b"PK\x03\x04")
     encodings = () if archive else (wide,) if wide else ("utf-8-sig", ANSI)
     for encoding in encodings:
@@ -73,7 +79,7 @@ def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
     raise DataError(f"{path}: {_no_table(path, raw)}")
 
 
-def _wide_encoding(raw: bytes) -> str:
+def wide_encoding(raw: bytes) -> str:
     """Return the encoding of a text whose letters take 2 or 4 bytes; empty for another."""
     # The mark of 32 bits begins as that of 16 does.
     if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -146,7 +152,7 @@ class NamedFiles:
     def _pictures_by_name(self) -> dict[str, list[Path]]:
         """All pictures below the folder by name in small letters, with and without suffix."""
         found: dict[str, list[Path]] = {}
-        for path in sorted(self._folder.rglob("*")):
+        for path in files_below(self._folder, lambda _: None):
             if path.suffix.lower() in PICTURE_SUFFIXES:
                 for name in (path.stem, path.name):
                     found.setdefault(name.lower(), []).append(path)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from meninx.data.items import Item, label_of
 from meninx.data.prepare import Survey
+from meninx.data.vanished import unreadable_folders
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
 NO_PERSONS = (
@@ -77,6 +78,7 @@ def understood(found: Survey) -> list[str]:
     lines += [
         f"left out: {facts.path}: {facts.error}" for facts in found.facts if facts.error is not None
     ]
+    lines += unreadable_folders(found.items, [facts.error for facts in found.facts])
     conflicts = label_conflicts(found)
     if conflicts:
         shown = (

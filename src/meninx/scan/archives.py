@@ -3,19 +3,22 @@
 import bz2
 import gzip
 import lzma
+import os
+import stat
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from meninx.errors import InputError, UnreadableFile
+from meninx.scan.completeness import Incomplete
 from meninx.scan.kinds import BZIP2_MAGIC, XZ_MAGIC, is_tar, zipfile_magic
-from meninx.scan.limits import Limits
+from meninx.scan.limits import MIB, Limits
 from meninx.scan.source import (
     CHUNK,
     GZIP_MAGIC,
@@ -28,10 +31,11 @@ from meninx.scan.source import (
 )
 
 ENCRYPTED_FLAG = 0x1
-PACKERS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
-    GZIP_MAGIC: lambda file: cast("IO[bytes]", gzip.GzipFile(fileobj=file)),
-    BZIP2_MAGIC: lambda file: cast("IO[bytes]", bz2.BZ2File(file)),
-    XZ_MAGIC: lambda file: cast("IO[bytes]", lzma.LZMAFile(file)),  # noqa: SIM115
+Packed = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
+PACKERS: dict[bytes, Callable[[IO[bytes]], Packed]] = {
+    GZIP_MAGIC: lambda file: gzip.GzipFile(fileobj=file),
+    BZIP2_MAGIC: bz2.BZ2File,
+    XZ_MAGIC: lzma.LZMAFile,
 }
 
 
@@ -65,6 +69,9 @@ def _plain(name: str) -> str:
 class _Zip:
     """An open zip."""
 
+    # A zip without its directory, at its end, can't be opened at all.
+    incomplete: tuple[Incomplete, ...] = ()
+
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         infos = [info for info in archive.infolist() if not info.is_dir()]
@@ -78,6 +85,8 @@ class _Zip:
             fault = UnreadableFile(
                 "encrypted; unpack it with its password first", reason="encrypted"
             )
+        elif _is_link(info):
+            fault = _link_fault("zip without -y (--symlinks)")
         return _Entry(_plain(info.filename), info.file_size, info.compress_size, fault)
 
     def open(self, entry: str) -> BufferedIOBase:
@@ -87,7 +96,21 @@ class _Zip:
     def size(self, entry: str) -> int | None:
         """Return an entry's bytes; None where there is no such entry that may be read."""
         info = self._infos.get(entry)
-        return None if info is None or info.flag_bits & ENCRYPTED_FLAG else info.file_size
+        if info is None or info.flag_bits & ENCRYPTED_FLAG or _is_link(info):
+            return None
+        return info.file_size
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    """Return whether an entry of a zip is a link: its content is a path, which may lead out."""
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _link_fault(how: str) -> UnreadableFile:
+    return UnreadableFile(
+        f"a link or a device, which may lead anywhere; pack the file itself: {how}",
+        reason="unsafe_path",
+    )
 
 
 class _Tar:
@@ -97,29 +120,61 @@ class _Tar:
         archive: Tar, open.
         limits: Largest number of entries.
         place: Name of the archive, for messages.
+        is_cut: Whether what packed it had no end.
     """
 
-    def __init__(self, archive: tarfile.TarFile, limits: Limits, place: str) -> None:
+    def __init__(
+        self, archive: tarfile.TarFile, limits: Limits, place: str, *, is_cut: bool
+    ) -> None:
         self._archive = archive
         self._members: dict[str, tarfile.TarInfo] = {}
-        for count, member in enumerate(archive, 1):
-            limits.check("entries", count, "zip_entries", place)
-            # Where a name comes twice the later one counts, as where tar unpacks it.
-            if not member.isdir():
-                self._members[_plain(member.name)] = member
-        self.entries = [self._entry(member) for member in self._members.values()]
+        self.incomplete: tuple[Incomplete, ...] = ()
+        count = 0
+        has_end = False
+        with suppress(tarfile.ReadError):  # raised where a member is cut off
+            for count, member in enumerate(archive, 1):
+                limits.check("entries", count, "zip_entries", place)
+                # Where a name comes twice the later one counts, as where tar unpacks it.
+                if not member.isdir():
+                    self._members[_plain(member.name)] = member
+            has_end = self._has_end()
+        if not count and not has_end:
+            raise UnreadableFile("no entry of it can be read; copy or pack it again")
+        if is_cut or not has_end:
+            self.incomplete = (Incomplete("end-of-archive marks", 1, 0),)
+        size = self._file().seek(0, os.SEEK_END)
+        self.entries = [self._entry(member, size) for member in self._members.values()]
+
+    def _file(self) -> IO[bytes]:
+        return cast("IO[bytes]", self._archive.fileobj)
+
+    def _has_end(self) -> bool:
+        """Return whether the tar ends as one does: with a block of zeros, and only zeros behind it.
+
+        The library takes the first block that is no header for the end.
+
+        References:
+            POSIX.1-2017 pax, ustar interchange format.
+        """
+        file = self._file()
+        file.seek(self._archive.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            return False
+        return not any(any(chunk) for chunk in iter(lambda: file.read(MIB), b""))
 
     @staticmethod
-    def _entry(member: tarfile.TarInfo) -> _Entry:
+    def _entry(member: tarfile.TarInfo, end: int) -> _Entry:
+        """Return a member of a tar that is `end` bytes long."""
         fault = None
         if not member.isreg():
-            fault = UnreadableFile(
-                "a link or a device, which may lead anywhere; pack the file itself: tar "
-                "--dereference --hard-dereference",
-                reason="unsafe_path",
-            )
+            fault = _link_fault("tar --dereference --hard-dereference")
         holes = cast("list[tuple[int, int]] | None", getattr(member, "sparse", None))
         stored = member.size if holes is None else sum(size for _, size in holes)
+        if fault is None and member.offset_data + stored > end:
+            there = max(end - member.offset_data, 0)
+            fault = UnreadableFile(
+                f"cut off with its archive: {there:,} of {stored:,} bytes; copy or pack it again"
+            )
         return _Entry(_plain(member.name), member.size, stored, fault)
 
     def open(self, entry: str) -> BufferedIOBase:
@@ -159,11 +214,19 @@ def archive_entries(
     elif is_tar(head, name) or (name.endswith(".tar") and stored):
         with reading(str(path), "the tar"):
             file = opened.enter_context(path.open("rb"))
-            plain = _without_packing(file, stored, limits, path, opened)
+            plain, is_cut = _without_packing(file, stored, limits, path, opened)
             archive = opened.enter_context(tarfile.TarFile(fileobj=plain))
-            container = _Tar(archive, limits, str(path))
+            container = _Tar(archive, limits, str(path), is_cut=is_cut)
     else:
         return None
+    if container.incomplete:
+        report(
+            UnreadableFile(
+                "cut off or damaged: the archive has no end, so files may be missing; copy or pack "
+                "it again",
+                place=str(path),
+            )
+        )
     entries = container.entries
     limits.check("entries", len(entries), "zip_entries", str(path))
     limits.check("bytes unpacked", sum(one.size for one in entries), "zip_bytes", str(path))
@@ -188,21 +251,25 @@ def _is_hidden(part: str) -> bool:
 
 def _without_packing(
     file: IO[bytes], head: bytes, limits: Limits, path: Path, opened: ExitStack
-) -> IO[bytes]:
-    """Return a tar whose entries can be read in any order: unpacked beside, if it is packed."""
+) -> tuple[IO[bytes], bool]:
+    """Return a tar whose entries can be read in any order, unpacked beside, and if it was cut off.
+
+    Of one that is cut off the beginning is read; the checksum at the end of the others is right.
+    """
     packer = next((kind for magic, kind in PACKERS.items() if head.startswith(magic)), None)
     if packer is None:
-        return file
+        return file, False
     plain = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed by the caller
-    size, done = path.stat().st_size, 0
-    with packer(file) as packed:
-        while part := packed.read(CHUNK):
+    size, done, is_cut = path.stat().st_size, 0, True
+    with packer(file) as packed, suppress(EOFError):
+        while part := packed.read1(CHUNK):
             done += len(part)
             limits.check("bytes unpacked", done, "zip_bytes", str(path))
             check_ratio(done, size, limits, str(path))
             plain.write(part)
+        is_cut = False
     plain.seek(0)
-    return plain
+    return plain, is_cut
 
 
 def _check(entry: _Entry, place: str, limits: Limits) -> None:

@@ -5,8 +5,10 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import get_expected_length
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.plausibility import believed
+from meninx.scan.promises import Listing, Promise
 from meninx.scan.relevance import (
     complex_part,
     is_localizer,
@@ -58,6 +62,8 @@ DECODERS = {
     pydicom.uid.JPEGLosslessSV1: "gdcm",
     pydicom.uid.JPEGExtended12Bit: "gdcm",
 }
+# What the meta group of a DICOMDIR says that it is.
+DIRECTORY = str(pydicom.uid.MediaStorageDirectoryStorage)
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 # Without these the pixels can't be decoded.
 REQUIRED = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
@@ -102,7 +108,7 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
         warnings.simplefilter("ignore")  # pydicom warns of every unusual value
         dataset = _parse(source, limits, stop_before_pixels=True)
         sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-        if sop_class == pydicom.uid.MediaStorageDirectoryStorage:
+        if sop_class == DIRECTORY:
             return []
         if sop_class is None:
             raise UnreadableFile("no SOPClassUID: not a DICOM image")
@@ -125,6 +131,35 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
                     reason="several_frames",
                 )
         return [_classic_frame(source, dataset, aside)]
+
+
+def read_listing(source: Source, limits: Limits = DEFAULT_LIMITS) -> Listing:
+    """Return what a DICOMDIR lists.
+
+    Args:
+        source: DICOMDIR.
+        limits: Largest file that is read.
+
+    Returns:
+        The images of each series.
+
+    Raises:
+        UnreadableFile: If it can't be read.
+
+    References:
+        DICOM PS3.3 F.3.2: records follow the series that they belong to.
+    """
+    dataset = read_dataset(source, limits)
+    listed: dict[str, set[str]] = defaultdict(set)
+    with reading(source.name, "the DICOMDIR"):
+        series_uid = ""
+        for record in dataset.get("DirectoryRecordSequence") or ():
+            kind = str(record.get("DirectoryRecordType", ""))
+            if kind == "SERIES":
+                series_uid = str(record.get("SeriesInstanceUID", "") or "")
+            elif kind == "IMAGE" and series_uid:
+                listed[series_uid].add(str(record.get("ReferencedSOPInstanceUIDInFile", "")))
+    return Listing(source.name, {uid: frozenset(images) for uid, images in listed.items()})
 
 
 def series_uid_of(head: bytes) -> str:
@@ -242,6 +277,7 @@ def read_stack(
             identity=stack.identity,
             positions_mm=spacing.positions_mm if spacing else None,
             warnings=(*warnings, *(spacing.warnings if spacing else ())),
+            incomplete=(*stack.incomplete, *first.source.incomplete),
         )
         return believed(with_dark_air(scan))
 
@@ -272,7 +308,7 @@ def _without_equal_copies(
         return stack, ()
     frames = tuple(frame for frame in stack.frames if id(frame) not in dropped)
     text = f"{len(dropped)} slices were sent twice, with equal pixels; one of each was taken"
-    return Stack(stack.name, frames), (ScanWarning("copies_dropped", text),)
+    return replace(stack, frames=frames), (ScanWarning("copies_dropped", text),)
 
 
 def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Dataset:
@@ -329,6 +365,8 @@ def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> 
         warnings.simplefilter("ignore")
         dataset = _parse(source, limits, stop_before_pixels=False)
         syntax = dataset.file_meta.TransferSyntaxUID
+        if not syntax.is_encapsulated:
+            _check_frames(dataset)
         stored = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
         pixels = stored[None] if stored.ndim == 2 else stored
         values = np.asarray(pixels, dtype=np.float32)
@@ -361,6 +399,17 @@ def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] 
         return None
     rest = pixels[~padded]
     return padded if rest.min() > high or rest.max() < low else None
+
+
+def _check_frames(dataset: Dataset) -> None:
+    """Check that no frames follow those that a header promises: the decoder leaves them out."""
+    found, promised = len(dataset.PixelData), get_expected_length(dataset)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if found - promised >= promised / frames:
+        raise UnreadableFile(
+            f"{found:,} bytes of pixels, the header promises {promised:,} for {frames} frames; "
+            "whole frames would be left out: export the file again"
+        )
 
 
 def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
@@ -572,7 +621,38 @@ def _of_file(dataset: Dataset) -> dict[str, Any]:
         "series_number": None if series is None else int(series),
         "shape": (int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)),
         "moments": (number, _taken(dataset), _number(dataset, "TriggerTime")),
+        "promises": tuple(_promises(dataset)),
     }
+
+
+def _promises(dataset: Dataset) -> Iterator[Promise]:
+    """Yield what a header says of how many instances belong together.
+
+    NumberOfTemporalPositions is none of these: each time point is a scan by itself.
+
+    References:
+        DICOM PS3.3 C.7.6.16.2.2.4 (concatenations), C.7.6.1 (ImagesInAcquisition, which GE writes:
+        the images of the series), C.3.4 (NumberOfSeriesRelatedInstances, which archives add).
+    """
+    if (parts := _whole(dataset, "InConcatenationTotalNumber")) is not None:
+        key = str(dataset.get("ConcatenationUID", ""))
+        yield Promise("parts of the concatenation", key, parts)
+    if (instances := _whole(dataset, "NumberOfSeriesRelatedInstances")) is not None:
+        yield Promise("instances of the series", None, instances)
+    images = _whole(dataset, "ImagesInAcquisition")
+    # Derived images keep the number of those that they were made from.
+    if images is not None and not _is_derived(dataset):
+        acquisition = _stored(dataset, "AcquisitionNumber")
+        number = _whole(dataset, "InstanceNumber")
+        yield Promise("images of the acquisition", acquisition, images, number)
+
+
+def _whole(dataset: Dataset, name: str) -> int | None:
+    """Return a whole number above 0; None where there is none."""
+    with suppress(ValueError, TypeError, OverflowError):  # a value that is no number says nothing
+        number = int(dataset.get(name) or 0)
+        return number if number > 0 else None
+    return None
 
 
 def _taken(dataset: Dataset) -> str | None:

@@ -55,6 +55,10 @@ TAR_SUFFIXES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz",
 )  # fmt: skip
 BZIP2_MAGIC, XZ_MAGIC = b"BZh", b"\xfd7zXZ\0"
+# Where git-annex keeps content, and the first bytes of files that stand for content elsewhere:
+# pointers of git-annex (unlocked files), and of Git LFS.
+ANNEX_OBJECTS = ".git/annex/objects/"
+ANNEX_POINTER, LFS_POINTER = b"/annex/objects/", b"version https://git-lfs.github.com/spec/v1"
 # Keys of a header in text that name the file of the voxels: MetaImage's, then NRRD's.
 _DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)[ \t]*([^\r\n]*)", re.MULTILINE)
 METAIMAGE = re.compile(rb"\s*(?:ObjectType|NDims)\s*=")
@@ -78,6 +82,8 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
     lower = name.lower()
     if head[128:132] == b"DICM" and not is_nifti(head):
         return "dicom"
+    if strict or lower.endswith(SCAN_SUFFIXES) or _may_be_dicom(lower):
+        check_content(head, name)
     if (volume := _volume_kind(head, lower, strict=strict)) is not None:
         return volume
     if _is_picture(head):
@@ -97,6 +103,26 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
         raise UnreadableFile(f"{what}, whatever its name says; copy or export it again", place=name)
     return None
+
+
+def check_content(head: bytes, name: str) -> None:
+    """Check that a file is no pointer to content that lies elsewhere.
+
+    Args:
+        head: First bytes of the file.
+        name: Name of the file, as the user knows it.
+
+    Raises:
+        UnreadableFile: If it is a pointer of git-annex or of Git LFS; it names the command that
+            fetches the content.
+    """
+    pointers = {
+        ANNEX_POINTER: f"git-annex pointer; its content is not here: git annex get {name}",
+        LFS_POINTER: f"Git LFS pointer; its content is not here: git lfs pull --include {name}",
+    }
+    for first, message in pointers.items():
+        if head.startswith(first):
+            raise UnreadableFile(f"a {message}", place=name, reason="not_found")
 
 
 def _volume_kind(head: bytes, name: str, *, strict: bool) -> Reader | None:

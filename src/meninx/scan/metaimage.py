@@ -16,7 +16,13 @@ from meninx.scan.kinds import data_file_of
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.source import Source, reading
-from meninx.scan.volume import check_size, data_file_beside, volume_scan, volume_shape
+from meninx.scan.volume import (
+    check_size,
+    data_file_beside,
+    unpacked_exactly,
+    volume_scan,
+    volume_shape,
+)
 
 LONGEST_HEADER = MIB // 16
 TYPES = {
@@ -59,13 +65,12 @@ def read_metaimage(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         shape = volume_shape(tuple(int(side) for side in header.get("DimSize", "").split()))
         limits.check_shape(shape)
         kind = _kind(header)
-        expected = int(np.prod(shape)) * kind.itemsize
         data_file = data_file_of(head[: last.end()], source.name)
         if data_file is None:
             data = source.read(limits)[last.end() :]
         else:
             data = _data_file(source, data_file).read(limits)
-        voxels = _voxels(data, header, kind, expected)
+        voxels = _voxels(data, header, kind, shape)
         return volume_scan(source, voxels.reshape(shape, order="F"), _affine(header))
 
 
@@ -100,19 +105,22 @@ def _data_file(source: Source, data_file: str) -> Source:
 
 
 def _voxels(
-    data: bytes, header: Mapping[str, str], kind: np.dtype[np.generic], expected: int
+    data: bytes, header: Mapping[str, str], kind: np.dtype[np.generic], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Return the voxels in a row, the first axis running fastest."""
+    count = int(np.prod(shape))
+    expected, spare = count * kind.itemsize, shape[0] * shape[1] * kind.itemsize - 1
     if header.get("BinaryData", "True").lower() not in _YES:
-        values = data.decode("ascii").split(maxsplit=expected // kind.itemsize)
-        return np.array(values[: expected // kind.itemsize], dtype=np.float32)
+        values = data.decode("ascii").split()
+        check_size(len(values) * kind.itemsize, expected, spare)
+        return np.array(values[:count], dtype=np.float32)
     if header.get("CompressedData", "False").lower() in _YES:
-        # No more than the header promises: a bomb stops there.
-        data = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(data, expected)
+        data = unpacked_exactly(zlib.decompressobj(32 + zlib.MAX_WBITS), data, expected, spare)
     else:
         skip = int(header.get("HeaderSize", "0"))
+        # A size below 0 says that the voxels end the file.
         data = data[max(len(data) - expected, 0) :] if skip < 0 else data[skip:]
-    check_size(len(data), expected)
+    check_size(len(data), expected, spare)
     return np.frombuffer(data[:expected], kind).astype(np.float32)
 
 

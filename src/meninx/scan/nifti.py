@@ -24,6 +24,7 @@ from meninx.scan.volume import (
     check_numbers,
     check_size,
     data_file_beside,
+    promised_bytes,
     volume_scan,
     volume_shape,
 )
@@ -34,6 +35,8 @@ from meninx.scan.warning import ScanWarning
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 MGH_HEADER_BYTES, GOOD_RAS_AT = 284, 28
+# After the voxels FreeSurfer writes TR, flip angle and TE, then tags: commands, a transform's path.
+MGH_FOOTER_BYTES = MIB
 # Where an Analyze header says how slices lie, and the axes of each value in LPS, as ITK reads them;
 # 0 also stands there where the writer did not set it.
 ORIENT_AT = 252
@@ -68,8 +71,7 @@ def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
-        data = source.head(expected, limits)
-        check_size(len(data), expected)
+        data = promised_bytes(source, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"image": data})
         _check_spacing(header)
         return volume_scan(source, voxels.reshape(shape), _affine(image))
@@ -96,8 +98,7 @@ def read_pair(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         header = kind.header_class(head, check=False)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data_file = data_file_beside(source, data_file_of(head, source.name) or "")
-        data = data_file.head(expected, limits)
-        check_size(len(data), expected)
+        data = promised_bytes(data_file, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"header": head, "image": data})
         if not is_plain:
             _check_spacing(header)
@@ -122,11 +123,10 @@ def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
     """
     with reading(source.name, "the MGH file"):
         head = source.head(MGH_HEADER_BYTES, limits)
-        check_size(len(head), MGH_HEADER_BYTES)
+        check_size(len(head), MGH_HEADER_BYTES, 0)
         header = MGHImage.header_class(head, check=False)
         shape, expected = _promised(header, MGH_HEADER_BYTES, limits)
-        data = source.head(expected, limits)
-        check_size(len(data), expected)
+        data = promised_bytes(source, expected, MGH_FOOTER_BYTES, limits)
         image, voxels = _parse(MGHImage, {"image": data})
         affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
         warned: tuple[ScanWarning, ...] = ()
@@ -154,6 +154,12 @@ def _promised(
             "export the volume again"
         )
     return shape, start + int(np.prod(shape)) * kind.itemsize
+
+
+def _slice_bytes(header: nibabel.analyze.AnalyzeHeader) -> int:
+    """Return one byte less than a slice has: so many may pad a file."""
+    sides = volume_shape(tuple(int(side) for side in header.get_data_shape()))
+    return sides[0] * sides[1] * int(header.get_data_dtype().itemsize) - 1
 
 
 def _parse(

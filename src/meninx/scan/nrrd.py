@@ -16,7 +16,14 @@ from meninx.scan.kinds import data_file_of
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
 from meninx.scan.source import Source, reading
-from meninx.scan.volume import check_size, data_file_beside, volume_scan, volume_shape
+from meninx.scan.volume import (
+    Unpacker,
+    check_size,
+    data_file_beside,
+    unpacked_exactly,
+    volume_scan,
+    volume_shape,
+)
 from meninx.scan.warning import ScanWarning
 
 # A header is text of some hundred bytes; DWI's lists of gradients take a few ten thousand.
@@ -65,14 +72,15 @@ def read_nrrd(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
                 f"voxels of type {header.get('type')}; expected plain numbers", reason="not_gray"
             ) from error
         expected = int(np.prod(shape)) * kind.itemsize
+        spare = shape[0] * shape[1] * kind.itemsize - 1
         data_file = data_file_of(head, source.name)
         if data_file is None:
-            data = _unpacked(source.read(limits)[opened.tell() :], header, expected)
+            data = _unpacked(source.read(limits)[opened.tell() :], header, expected, spare)
         else:
             data = _data_file(source, data_file).read(limits)
             if header["encoding"] in BZIP2:
-                data = _unpacked(data, header, expected)
-        voxels = _voxels(header, data, expected).reshape(shape, order="F")
+                data = _unpacked(data, header, expected, spare)
+        voxels = _voxels(header, data, expected, spare).reshape(shape, order="F")
         affine, warnings = _affine(header, axes)
         return volume_scan(source, voxels, affine, warnings)
 
@@ -111,26 +119,32 @@ def _data_file(source: Source, data_file: str) -> Source:
     return data_file_beside(source, data_file)
 
 
-def _unpacked(data: bytes, header: Mapping[str, Any], expected: int) -> bytes:
+def _unpacked(data: bytes, header: Mapping[str, Any], expected: int, spare: int) -> bytes:
     """Return no more bytes than the header promises: a bomb stops there."""
-    max_bytes = expected + max(_byte_skip(header), 0)
+    promised = expected + max(_byte_skip(header), 0)
     if header["encoding"] in GZIP:
-        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(data, max_bytes)
-    if header["encoding"] in BZIP2:
-        return bz2.BZ2Decompressor().decompress(data, max_bytes)
-    return data
+        unpacker: Unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    elif header["encoding"] in BZIP2:
+        unpacker = bz2.BZ2Decompressor()
+    else:
+        return data
+    return unpacked_exactly(unpacker, data, promised, spare)
 
 
 def _byte_skip(header: Mapping[str, Any]) -> int:
     return int(header.get("byteskip", header.get("byte skip", 0)))
 
 
-def _voxels(header: Mapping[str, Any], data: bytes, expected: int) -> NDArray[np.float32]:
+def _voxels(
+    header: Mapping[str, Any], data: bytes, expected: int, spare: int
+) -> NDArray[np.float32]:
     """Return the voxels in a row, the first axis running fastest."""
     names = (*GZIP, *BZIP2, "raw")
     plain = {key: value for key, value in header.items() if key not in ("datafile", "data file")}
     if header["encoding"] in names:
-        check_size(len(data) - max(_byte_skip(header), 0), expected)
+        # A skip below 0 says that the voxels end the data.
+        longer = len(data) if _byte_skip(header) < 0 else spare
+        check_size(len(data) - max(_byte_skip(header), 0), expected, longer)
         plain["encoding"] = "raw"
     found = nrrd.read_data(plain, io.BytesIO(data)).ravel(order="F")
     return np.asarray(found, dtype=np.float32)

@@ -11,9 +11,10 @@ from PIL import Image, ImageFile, ImageOps
 from meninx.errors import LimitExceeded, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
 from meninx.scan.geometry import PICTURE_VIEW
+from meninx.scan.kinds import check_content
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.scan import Scan
-from meninx.scan.source import Source, reading
+from meninx.scan.source import SNIFFED_BYTES, Source, reading
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP")
 # TIFF 6.0: PhotometricInterpretation, 0 where the lowest value is white; Pillow turns 8 bits alone.
@@ -41,9 +42,12 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         LimitExceeded: If it is too large.
     """
     with reading(source.name, "the picture"):
-        gray, colorfulness = _decode(source.read(limits), limits)
+        data = source.read(limits)
+        check_content(data[:SNIFFED_BYTES], source.name)
+        gray, colorfulness = _decode(data, limits)
         voxels = without_padding(gray.T[:, :, None], PICTURE_VIEW.slice_axis)
-        return with_dark_air(Scan(source.name, voxels, colorfulness=colorfulness))
+        scan = Scan(source.name, voxels, colorfulness=colorfulness, incomplete=source.incomplete)
+        return with_dark_air(scan)
 
 
 def read_gray(path: Path) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ Readers are imported when the first file of their kind turns up: pydicom and nib
 import than a picture takes from file to finding.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -15,17 +14,17 @@ from meninx.errors import DataError, InputError, SeveralInputErrors, UnreadableF
 from meninx.scan.archives import archive_entries
 from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
+from meninx.scan.promises import Listing, LostFile, name_pattern
 from meninx.scan.raster import read_picture
 from meninx.scan.scan import Scan
 from meninx.scan.series import Frame, stacks_of
 from meninx.scan.source import OnError, Source, reading
+from meninx.scan.walking import entries_below, missing_target
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pydicom import Dataset
-
-log = logging.getLogger(__name__)
 
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
 # Beginning of a DICOM file that reaches the UID of its series.
@@ -39,7 +38,8 @@ def read_scans(
 
     Args:
         path: Picture, volume, DICOM file, or a folder, zip or tar of these in any order.
-            Formats are found by content. Files of other kinds in a folder are skipped.
+            Formats are found by content. Files of other kinds in a folder are skipped; links are
+            followed, wherever they lead.
         on_error: Called with the error of each scan that can't be used; the others are read all
             the same. Without it, the errors are raised after the last good scan.
         limits: How large an input may be.
@@ -107,10 +107,12 @@ def _scans(
     place: str, sources_of: SourcesOf, report: OnError, limits: Limits, opened: ExitStack
 ) -> Iterator[Scan]:
     found = False
+    series = _SeriesFiles(limits)
 
     def report_found(error: InputError) -> None:
         nonlocal found
         found = True
+        series.lost.append(LostFile(error.place))
         report(error)
 
     try:
@@ -118,31 +120,113 @@ def _scans(
     except InputError as error:
         report(error)
         return
-    frames: list[Frame] = []
     for source in sources:
         try:
-            reader = kind_of(source.sniffed(limits), source.name, strict=named)
+            head = source.sniffed(limits)
+            reader = kind_of(head, source.name, strict=named)
             if reader is None:
-                log.debug("skipped a file of no known kind")
-                continue
-            if reader == "dicom":
-                from meninx.scan.dicom import read_frames
-
-                frames += read_frames(source, limits)
-                found = found or bool(frames)
-                continue
-            found = True
-            yield _reader_of(reader)(source, limits)
+                series.unknown.append(source)
+            elif reader == "dicom":
+                found = series.read(source, head, report_found) or found
+            else:
+                found = True
+                yield _reader_of(reader)(source, limits)
         except InputError as error:
             report_found(error)
+    series.find_lost(report_found)
     if not found:
         report(
             UnreadableFile(
                 "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
             )
         )
-    if frames:
-        yield from _stacks(frames, limits, report)
+    yield from series.scans(report)
+
+
+class _SeriesFiles:
+    """The DICOM files under a path, and those that may belong to their series.
+
+    Args:
+        limits: How large an input may be.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._frames: list[Frame] = []
+        self._listings: list[Listing] = []
+        self.lost: list[LostFile] = []
+        self.unknown: list[Source] = []
+
+    def read(self, source: Source, head: bytes, report: OnError) -> bool:
+        """Read the header of a DICOM file, and report it if it can't be read.
+
+        Args:
+            source: DICOM file.
+            head: Its first bytes.
+            report: Called with the error; the file is lost then, for its series.
+
+        Returns:
+            Whether it holds slices.
+        """
+        from meninx.scan.dicom import DIRECTORY, read_frames, read_listing, series_uid_of
+
+        try:
+            if DIRECTORY.encode() in head:
+                self._listings.append(read_listing(source, self._limits))
+                return False
+            frames = read_frames(source, self._limits)
+        except InputError as error:
+            report(error)
+            series_uid = ""
+            with suppress(InputError):
+                series_uid = series_uid_of(source.head(UID_BYTES, self._limits))
+            self.lost[-1] = LostFile(source.name, series_uid, is_dicom=True)
+            return False
+        self._frames += frames
+        return bool(frames)
+
+    def find_lost(self, report: OnError) -> None:
+        """Report files that are named as slices beside them are, and series that are only listed.
+
+        Args:
+            report: Called with each error.
+        """
+        patterns = {name_pattern(frame.source.name) for frame in self._frames}
+        for source in self.unknown:
+            if name_pattern(source.name) in patterns:
+                what = "its first bytes are no DICOM's" if source.size else "empty"
+                report(
+                    UnreadableFile(
+                        f"{what}, though it is named as the slices beside it; copy it again",
+                        place=source.name,
+                    )
+                )
+        series = {frame.series_uid for frame in self._frames}
+        for listing in self._listings:
+            absent = [len(listing.series[uid]) for uid in listing.series if uid not in series]
+            if absent:
+                report(
+                    UnreadableFile(
+                        f"it lists {sum(absent)} images of {len(absent)} series that are not here; "
+                        "copy the whole medium",
+                        place=listing.name,
+                        reason="not_found",
+                    )
+                )
+
+    def scans(self, report: OnError) -> Iterator[Scan]:
+        """Yield the scans of the series; each error is reported."""
+        if not self._frames:
+            return
+        from meninx.scan.dicom import LastFile, read_stack
+
+        files = LastFile()
+        for stack in stacks_of(self._frames, self.lost, self._listings):
+            try:
+                yield read_stack(stack, self._limits, files)
+            except InputError as error:
+                error.identity = stack.identity.as_json()
+                report(error)
 
 
 def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:
@@ -161,18 +245,6 @@ def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:
 
     readers = {"nifti": nifti.read_nifti, "pair": nifti.read_pair, "mgh": nifti.read_mgh}
     return readers[kind]
-
-
-def _stacks(frames: Sequence[Frame], limits: Limits, report: OnError) -> Iterator[Scan]:
-    from meninx.scan.dicom import LastFile, read_stack
-
-    files = LastFile()
-    for stack in stacks_of(frames):
-        try:
-            yield read_stack(stack, limits, files)
-        except InputError as error:
-            error.identity = stack.identity.as_json()
-            report(error)
 
 
 def read_datasets(
@@ -260,9 +332,9 @@ def _sources(
 ) -> tuple[list[Source], bool]:
     """Return the files under a path, and whether the user named the one file by itself."""
     if path.is_dir():
-        return _files_of(path, limits), False
+        return _files_of(path, limits, report), False
     if not path.is_file():
-        raise UnreadableFile("no such file or folder", place=str(path), reason="not_found")
+        raise missing_target(path)
     if (entries := archive_entries(path, limits, report, opened)) is not None:
         return entries, False
     path = _header_of(path, limits)
@@ -281,15 +353,12 @@ def _header_of(path: Path, limits: Limits) -> Path:
     return path
 
 
-def _files_of(folder: Path, limits: Limits) -> list[Source]:
-    """Return a folder's files at any depth, by name, hidden ones and links out of it left out."""
+def _files_of(folder: Path, limits: Limits, report: OnError) -> list[Source]:
+    """Return a folder's files at any depth, by name, links followed and hidden ones left out."""
     sources = []
     with reading(str(folder), "the folder"):
-        root = folder.resolve()
-        for file in sorted(folder.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-            if hidden or not file.is_file() or not file.resolve().is_relative_to(root):
-                continue
-            sources.append(Source(str(file), file, file.stat().st_size))
-            limits.check("files", len(sources), "files", str(folder))
+        for entry in entries_below(folder, report):
+            if not entry.is_folder:
+                sources.append(Source(str(entry.path), entry.path, entry.size))
+                limits.check("files", len(sources), "files", str(folder))
     return sources

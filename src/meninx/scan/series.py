@@ -3,12 +3,13 @@
 import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from meninx.errors import GeometryError, InputError, UnsupportedScan
+from meninx.scan.completeness import Incomplete
 from meninx.scan.geometry import (
     COSINE_TOLERANCE,
     POSITION_TOLERANCE_MM,
@@ -21,6 +22,7 @@ from meninx.scan.geometry import (
     slice_order,
     stack_spacing,
 )
+from meninx.scan.promises import Listing, LostFile, Promise, incomplete_of
 from meninx.scan.scan import Identity, Sequence
 from meninx.scan.sequence import Acquisition
 from meninx.scan.source import Source
@@ -81,6 +83,7 @@ class Frame:
         slope: RescaleSlope.
         intercept: RescaleIntercept.
         set_aside: Why the slice is not judged; None if it is.
+        promises: What the header says of how many instances belong together.
     """
 
     source: Source
@@ -104,6 +107,7 @@ class Frame:
     slope: float = 1.0
     intercept: float = 0.0
     set_aside: UnsupportedScan | None = None
+    promises: tuple[Promise, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,12 @@ class Stack:
     Args:
         name: Name of the series, for the user.
         frames: Frames of one shape, orientation and contrast, in any order.
+        incomplete: Counts of what was promised of its series and did not come.
     """
 
     name: str
     frames: tuple[Frame, ...]
+    incomplete: tuple[Incomplete, ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -209,7 +215,9 @@ def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
     return [[placed[index] for index in part] for part in parts if len(part) > 1]
 
 
-def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
+def stacks_of(
+    frames: Iterable[Frame], lost: Iterable[LostFile] = (), listings: Iterable[Listing] = ()
+) -> list[Stack]:
     """Sort frames into scans.
 
     A series is one of a patient, an exam and a number: UIDs alone are shared or empty in careless
@@ -218,6 +226,8 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
 
     Args:
         frames: Frames of any number of series, in any order.
+        lost: Files under the same path that can't be read.
+        listings: Directories under the same path.
 
     Returns:
         Stacks, ordered by place, series number, series UID and contrast.
@@ -240,10 +250,11 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
         shared = places.count(place) > 1
         words = [f"series {number if number is not None else members[0].series_uid}"] * shared
         parts = _split(members)
+        incomplete = incomplete_of(members, lost, listings)
         for index, part in enumerate(parts, 1):
             marks = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
             name = f"{place} ({', '.join(marks)})" if marks else place
-            stacks.append(Stack(name, tuple(part)))
+            stacks.append(Stack(name, tuple(part), incomplete))
     return _named_apart(stacks)
 
 
@@ -262,7 +273,7 @@ def _named_apart(stacks: list[Stack]) -> list[Stack]:
         count = names.count(stack.name)
         seen[stack.name] += 1
         own = f"{stack.name} ({seen[stack.name]} of {count} of this name)"
-        apart.append(Stack(own, stack.frames) if count > 1 else stack)
+        apart.append(replace(stack, name=own) if count > 1 else stack)
     return apart
 
 

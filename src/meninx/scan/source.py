@@ -1,25 +1,30 @@
 """Bytes by name, from a file, a zip or a tar, packed or not; decoders' errors translated."""
 
+import errno
 import gzip
 import re
 import shutil
 import textwrap
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
 from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
+from meninx.scan.completeness import Incomplete
 from meninx.scan.limits import MIB, Limits
+from meninx.scan.walking import missing_target
 
 # Decoders' messages can run to a page of advice to programmers.
 LONGEST_DETAIL = 120
 # Where an object lies in memory is of no use to a reader, and differs each time.
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 GZIP_MAGIC = b"\x1f\x8b"
+# CRC-32 and size (RFC 1952).
+GZIP_TRAILER_BYTES = 8
 # The number of a file's first bytes that its kind is found by, as stored.
 SNIFFED_BYTES = 1024
 CHUNK = 16 * MIB
@@ -29,6 +34,10 @@ OnError = Callable[[InputError], None]
 
 class Container(Protocol):
     """An open zip or tar."""
+
+    @property
+    def incomplete(self) -> tuple[Incomplete, ...]:
+        """Counts of what the archive promised and does not hold."""
 
     def open(self, entry: str) -> BufferedIOBase:
         """Open an entry by its name inside."""
@@ -58,6 +67,11 @@ class Source:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name))
+
+    @property
+    def incomplete(self) -> tuple[Incomplete, ...]:
+        """Counts of what the archive promised that the file comes from, and does not hold."""
+        return () if self.container is None else self.container.incomplete
 
     def sniffed(self, limits: Limits) -> bytes:
         """Return enough of the file's beginning to tell its kind.
@@ -89,15 +103,21 @@ class Source:
             UnreadableFile: If the disk or the archive can't be read.
         """
         with self._opened(limits) as file:
-            if not _is_packed(file):
-                return file.read(self.size)
-            return bytes(_unpacked(file, limits.file_bytes + 1, self, limits))
+            if _is_packed(file):
+                return bytes(_unpacked(file, limits.file_bytes + 1, self, limits))
+            data = file.read(self.size)
+            if len(data) < self.size:
+                raise UnreadableFile(
+                    f"cut off: {len(data):,} of {self.size:,} bytes; copy or pack it again"
+                )
+            return data
 
     def head(self, count: int, limits: Limits) -> bytes:
         """Return the first `count` bytes.
 
         Args:
-            count: Number of bytes; fewer come if the file has fewer.
+            count: Number of bytes; fewer come if the file has fewer. Then the end was reached, and
+                with it the checksums of gzip and zip.
             limits: Largest file that is read.
 
         Returns:
@@ -105,7 +125,8 @@ class Source:
 
         Raises:
             LimitExceeded: If the file is larger.
-            UnreadableFile: If the disk or the archive can't be read.
+            UnreadableFile: If the disk or the archive can't be read, or a checksum that was reached
+                is wrong.
         """
         with self._opened(limits) as file:
             return bytes(_unpacked(file, count)) if _is_packed(file) else file.read(count)
@@ -120,7 +141,8 @@ class Source:
             The file; None where there is none.
 
         Raises:
-            UnreadableFile: If the name leads elsewhere: a header may name any file of the disk.
+            UnreadableFile: If the name leads elsewhere: a header may name any file of the disk; or
+                if the file is a link that leads nowhere.
         """
         inside = PurePosixPath(name.replace("\\", "/"))
         if len(inside.parts) != 1 or inside.name in ("", "..") or ":" in name:
@@ -137,8 +159,9 @@ class Source:
             size = self.container.size(entry)
             return size if size is None else Source(shown, self.path, size, entry, self.container)
         path = self.path.with_name(inside.name)
-        # A link may lead anywhere, too.
-        if not path.is_file() or path.resolve().parent != self.path.resolve().parent:
+        if path.is_symlink() and not path.exists():
+            raise missing_target(path)
+        if not path.is_file():
             return None
         return Source(shown, path, path.stat().st_size)
 
@@ -179,10 +202,11 @@ def unpacked_head(head: bytes, max_bytes: int = SNIFFED_BYTES) -> bytes:
     """
     if not head.startswith(GZIP_MAGIC):
         return head
-    try:
-        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, max_bytes) or head
-    except zlib.error:
-        return head
+    # A small file's wrong checksum is no reason not to know what it is: reading it reports that.
+    for beginning in (head, head[:-GZIP_TRAILER_BYTES]):
+        with suppress(zlib.error):
+            return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(beginning, max_bytes) or head
+    return head
 
 
 def check_ratio(unpacked: float, packed: float, limits: Limits, place: str = "") -> None:
@@ -219,7 +243,7 @@ def _unpacked(
     parts = bytearray()
     with gzip.GzipFile(fileobj=file) as unpacked:
         while len(parts) < count:
-            part = unpacked.read(min(count - len(parts), CHUNK))
+            part = _unpacked_part(unpacked, min(count - len(parts), CHUNK))
             if not part:
                 break
             parts += part
@@ -227,6 +251,30 @@ def _unpacked(
                 limits.check("bytes unpacked", len(parts), "file_bytes", whole.name)
                 check_ratio(len(parts), whole.size, limits, whole.name)
     return parts
+
+
+def _unpacked_part(unpacked: gzip.GzipFile, count: int) -> bytes:
+    """Return the next bytes, at most `count`; at the end checksum and length are checked."""
+    try:
+        return unpacked.read(count)
+    except EOFError as error:
+        raise UnreadableFile("cut off: the gzip data end too early; copy it again") from error
+    except gzip.BadGzipFile as error:
+        what = (
+            "bytes follow the end of the gzip data"
+            if "Not a gzipped" in str(error)
+            else "the gzip data do not match their checksum or length"
+        )
+        raise UnreadableFile(f"{what}; copy or pack it again") from error
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, says that a disk has no room left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager
@@ -238,6 +286,7 @@ def reading(place: str, what: str) -> Iterator[None]:
         what: Name of what is being read, such as "the DICOM header".
 
     Raises:
+        LimitExceeded: If a disk is full.
         UnreadableFile: From whatever else is raised: Pillow, nibabel, pydicom and its plugins
             document no list of what bytes that lie make them raise.
     """
@@ -248,6 +297,12 @@ def reading(place: str, what: str) -> Iterator[None]:
             raise
         raise type(error)(str(error), place=place, reason=error.reason) from error
     except Exception as error:
+        if is_disk_full(error):
+            raise LimitExceeded(
+                "disk full: no room for what is unpacked; free some, or set TMPDIR to another",
+                place=place,
+                reason="disk_full",
+            ) from error
         detail = ADDRESS.sub("", textwrap.shorten(str(error), LONGEST_DETAIL, placeholder=" ..."))
         raise UnreadableFile(
             f"{what} can't be read ({type(error).__name__}: {detail}); the file is damaged, "

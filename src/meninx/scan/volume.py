@@ -1,16 +1,30 @@
 """Check the headers of volumes, and make the scan: the same for all their formats."""
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
 from meninx.scan.geometry import Float64Array, check_affine, view_of
+from meninx.scan.limits import Limits
 from meninx.scan.plausibility import believed
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import Source
 from meninx.scan.warning import ScanWarning
+
+
+class Unpacker(Protocol):
+    """A decompressor of zlib or bz2."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the packed bytes was reached, and their checksum is right."""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Return at most `max_length` unpacked bytes."""
 
 
 def volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -51,21 +65,69 @@ def check_numbers(kind: np.dtype[np.generic]) -> None:
         raise UnsupportedScan(f"voxels of type {kind}; expected plain numbers", reason="not_gray")
 
 
-def check_size(found: int, expected: int) -> None:
+def promised_bytes(source: Source, expected: int, spare: int, limits: Limits) -> bytes:
+    """Return the bytes that a header promises, read to their end.
+
+    Args:
+        source: File of the voxels.
+        expected: Number of bytes that the header promises, unpacked.
+        spare: Number of further bytes that are no fault: less than a slice pads the file.
+        limits: Largest file that is read.
+
+    Returns:
+        The promised bytes and those that follow.
+
+    Raises:
+        UnreadableFile: If there are fewer or more, or a checksum at the end is wrong.
+    """
+    data = source.head(expected + spare + 1, limits)
+    check_size(len(data), expected, spare)
+    return data
+
+
+def check_size(found: int, expected: int, spare: int) -> None:
     """Check that a file holds what its header promises.
 
     Args:
-        found: Bytes found, unpacked.
-        expected: Bytes that the header promises.
+        found: Number of bytes found, unpacked.
+        expected: Number of bytes that the header promises.
+        spare: Number of further bytes that are no fault.
 
     Raises:
-        UnreadableFile: If the file holds fewer.
+        UnreadableFile: If the file holds fewer, or so many more that slices are left over.
     """
     if found < expected:
         raise UnreadableFile(
             f"truncated: {found:,} bytes unpacked, the header promises {expected:,}; copy the file "
             "again"
         )
+    if found > expected + spare:
+        raise UnreadableFile(
+            f"the header promises {expected:,} bytes, but a slice or more follows them; it was "
+            "changed, or is another file's: export the volume again"
+        )
+
+
+def unpacked_exactly(unpacker: Unpacker, data: bytes, expected: int, spare: int) -> bytes:
+    """Return packed bytes unpacked; their end and checksum are reached.
+
+    Args:
+        unpacker: Decompressor of zlib or bz2, new.
+        data: Packed bytes.
+        expected: Number of bytes that the header promises, unpacked; a bomb stops there.
+        spare: Number of further bytes that are no fault.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        UnreadableFile: If there are fewer or more, or the packed bytes are cut off.
+    """
+    unpacked = unpacker.decompress(data, expected + spare + 1)
+    check_size(len(unpacked), expected, spare)
+    if not unpacker.eof:
+        raise UnreadableFile("cut off: the packed voxels have no end; copy the file again")
+    return unpacked
 
 
 def data_file_beside(source: Source, name: str) -> Source:
@@ -121,5 +183,6 @@ def volume_scan(
         sequence=sequence_from_text(source.name.rsplit("/", 1)[-1]),
         slice_axis=slice_axis,
         warnings=warnings,
+        incomplete=source.incomplete,
     )
     return believed(with_dark_air(scan))

@@ -1,0 +1,210 @@
+"""What a series was promised and did not get stands on each of its scans."""
+
+import gzip
+
+import numpy as np
+import pydicom
+import pytest
+
+from meninx.scan.completeness import Incomplete
+from meninx.scan.reading import read_files, read_scans
+from meninx.synthesis.writing import write_dicom
+from tests.scan.dicom_making import enhanced, save
+
+SLICES = 9
+
+
+@pytest.fixture
+def series(tiny_scan, tmp_path):
+    """Nine slices, named as a scanner names them."""
+    write_dicom(tiny_scan, tmp_path / "dicom", 3)
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for number, file in enumerate(sorted((tmp_path / "dicom").iterdir()), 1):
+        file.rename(folder / f"IM{number:04d}")
+    return folder
+
+
+def cut_in_the_header(file):
+    data = file.read_bytes()
+    file.write_bytes(data[: data.index(b"\x28\x00\x10\x00")])
+
+
+def cut_at_the_start(file):
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+def holes(file):
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def unlinked(file):
+    file.unlink()
+    file.symlink_to("/nowhere/at/all")
+
+
+def packed_and_cut(file):
+    data = gzip.compress(file.read_bytes())
+    file.write_bytes(data[: len(data) * 2 // 3])
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_in_the_header, cut_at_the_start, empty, holes, unlinked, packed_and_cut]
+)
+def test_a_series_with_unreadable_slices_at_its_end_is_incomplete(series, read_all, errors, damage):
+    for number in (8, 9):
+        damage(series / f"IM{number:04d}")
+    (scan,) = read_all(series)
+    assert scan.voxels.shape[2] == SLICES - 2
+    assert scan.incomplete == (Incomplete("files of the series", SLICES, SLICES - 2),)
+    assert {error.place for error in errors} == {str(series / "IM0008"), str(series / "IM0009")}
+
+
+def test_a_slice_whose_header_names_its_series_is_missing_there_alone(
+    tiny_scan, series, tmp_path, read_all
+):
+    write_dicom(tiny_scan, tmp_path / "other", 4)
+    for file in (tmp_path / "other").iterdir():
+        file.rename(series / f"X{file.stem}")
+    cut_in_the_header(series / "IM0009")
+    assert sorted(bool(scan.incomplete) for scan in read_all(series)) == [False, True]
+
+
+def test_files_of_other_names_are_no_slices(series, read_all, errors):
+    (series / "README").write_bytes(b"")
+    (series / "preview.png").write_bytes(b"\x89PNG\r\n\x1a\ncut")
+    (series.parent / "IM0010").write_bytes(b"")
+    (scan,) = read_all(series)
+    assert scan.incomplete == ()
+    assert [error.place for error in errors] == [str(series / "preview.png")]
+
+
+def test_files_of_a_unit_are_held_together_too(series, errors):
+    files = sorted(series.iterdir())
+    cut_at_the_start(files[-1])
+    (scan,) = read_files(files, errors.append)
+    assert scan.incomplete[0].received == SLICES - 1
+
+
+def set_in(series, last, **values):
+    """Give the first slices these values, and remove the others."""
+    for number, file in enumerate(sorted(series.iterdir()), 1):
+        if number > last:
+            file.unlink()
+            continue
+        dataset = pydicom.dcmread(file)
+        for name, value in values.items():
+            setattr(dataset, name, value)
+        dataset.save_as(file)
+
+
+@pytest.mark.parametrize(
+    ("last", "values", "incomplete"),
+    [
+        (6, {"ImagesInAcquisition": SLICES}, [("images of the acquisition", SLICES, 6)]),
+        (SLICES, {"ImagesInAcquisition": SLICES}, []),
+        (6, {"ImagesInAcquisition": 4}, []),  # instance numbers beyond it: it is another count
+        (
+            6,
+            {"ImagesInAcquisition": SLICES, "ImageType": ["DERIVED", "SECONDARY", "REFORMATTED"]},
+            [],
+        ),
+        (5, {"NumberOfSeriesRelatedInstances": SLICES}, [("instances of the series", SLICES, 5)]),
+        (5, {"NumberOfTemporalPositions": 3}, []),
+        (5, {"ImagesInAcquisition": 0}, []),
+    ],
+)
+def test_counts_in_headers_are_held_against_what_came(series, read_all, last, values, incomplete):
+    set_in(series, last, **values)
+    (scan,) = read_all(series)
+    assert scan.incomplete == tuple(Incomplete(*count) for count in incomplete)
+
+
+def test_a_count_that_headers_disagree_about_is_no_promise(series, read_all):
+    set_in(series, 6, NumberOfSeriesRelatedInstances=SLICES)
+    file = series / "IM0003"
+    dataset = pydicom.dcmread(file)
+    dataset.NumberOfSeriesRelatedInstances = 7
+    dataset.save_as(file)
+    (scan,) = read_all(series)
+    assert scan.incomplete == ()
+
+
+def test_a_part_of_a_concatenation_is_incomplete(tiny_scan, tmp_path, read_all):
+    dataset = enhanced(tiny_scan)
+    dataset.ConcatenationUID, dataset.InConcatenationTotalNumber = "1.2.3.7", 2
+    save(dataset, tmp_path / "a.dcm")
+    (scan,) = read_all(tmp_path)
+    assert scan.incomplete == (Incomplete("parts of the concatenation", 2, 1),)
+
+
+def test_frames_beyond_those_promised_are_not_left_out_in_silence(series, read_all, errors):
+    file = series / "IM0004"
+    dataset = pydicom.dcmread(file)
+    dataset.PixelData = dataset.PixelData * 2
+    dataset.save_as(file)
+    assert read_all(series) == []
+    assert "whole frames would be left out" in str(errors[0])
+
+
+def record(kind, **values):
+    found = pydicom.Dataset()
+    found.DirectoryRecordType = kind
+    for name, value in values.items():
+        setattr(found, name, value)
+    return found
+
+
+@pytest.fixture
+def medium(tiny_scan, tmp_path):
+    """A folder with two series and the DICOMDIR that lists them."""
+    records = [record("PATIENT", PatientID="p"), record("STUDY", StudyInstanceUID="1.2")]
+    for seed in (5, 6):
+        folder = tmp_path / f"medium/IMAGES/SER{seed}"
+        write_dicom(tiny_scan, folder, seed)
+        for number, file in enumerate(sorted(folder.iterdir())):
+            dataset = pydicom.dcmread(file)
+            if not number:
+                records.append(record("SERIES", SeriesInstanceUID=dataset.SeriesInstanceUID))
+            uid = dataset.SOPInstanceUID
+            records.append(record("IMAGE", ReferencedSOPInstanceUIDInFile=uid))
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.9"
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    directory = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    directory.DirectoryRecordSequence = records
+    directory.save_as(tmp_path / "medium/DICOMDIR", enforce_file_format=True)
+    return tmp_path / "medium"
+
+
+def images(medium):
+    return sorted(file for file in medium.rglob("*") if file.is_file() and file.name != "DICOMDIR")
+
+
+def test_a_medium_that_was_copied_whole_is_complete(medium, read_all, errors):
+    scans = read_all(medium)
+    assert ([scan.incomplete for scan in scans], errors) == ([(), ()], [])
+
+
+def test_images_that_only_the_directory_has_are_missing(medium, read_all, errors):
+    for file in images(medium)[:2]:
+        file.unlink()
+    counts = {scan.incomplete for scan in read_all(medium)}
+    assert counts == {(), (Incomplete("images listed in DICOMDIR", SLICES, SLICES - 2),)}
+    assert errors == []
+
+
+def test_a_series_that_only_the_directory_has_is_reported(medium, errors):
+    for file in images(medium)[:SLICES]:
+        file.unlink()
+    scans = list(read_scans(medium, errors.append))
+    assert len(scans) == 1
+    assert np.all([scan.incomplete == () for scan in scans])
+    (error,) = errors
+    assert (error.place, error.reason) == (str(medium / "DICOMDIR"), "not_found")
+    assert "lists 9 images of 1 series that are not here" in str(error)
