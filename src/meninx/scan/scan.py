@@ -70,6 +70,8 @@ class Scan:
             all gaps are alike.
         warnings: Oddities that do not prevent a judgment.
         incomplete: Counts of what was promised of the scan or its study and did not come.
+        set_aside: Why its header says that it is no image to judge; None if it is one. A mask is
+            read all the same.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
@@ -87,6 +89,7 @@ class Scan:
     positions_mm: tuple[float, ...] | None = None
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
+    set_aside: UnsupportedScan | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:
