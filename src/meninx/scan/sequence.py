@@ -87,6 +87,12 @@ def sequence_from_text(text: str) -> Sequence:
     return "T1c" if _has_contrast(text) else "T1"
 
 
+def is_other_contrast(text: str) -> bool:
+    """Return whether a text names diffusion, perfusion, T2* or another contrast than T1 and T2."""
+    text = text.lower()
+    return _OTHER.search(text) is not None and not _FLAIR.search(text)
+
+
 def _has_contrast(text: str) -> bool:
     """Return whether a description says that a contrast agent was given."""
     return bool(_CONTRAST.search(text)) and not _NO_CONTRAST.search(text)
