@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from meninx.detect.label_maps import is_label_map
 from meninx.detect.preprocessing import foreground
+from meninx.detect.projections import MIN_SHARED, shared_with_next
 from meninx.errors import GeometryError, UnsupportedScan
 from meninx.scan.geometry import field_of_view_fault
 from meninx.scan.scan import Scan
@@ -58,6 +59,7 @@ def check_scan(scan: Scan) -> None:
         _check_label_map(scan)
     _check_foreground(scan, middle)
     _check_levels(scan, levels)
+    _check_projection(scan)
 
 
 def _check_foreground(scan: Scan, middle: NDArray[np.float32]) -> None:
@@ -91,6 +93,18 @@ def _check_label_map(scan: Scan) -> None:
         raise UnsupportedScan(
             "a label map, such as a parcellation or an atlas: areas of one value beside others, as "
             "no scan has them; choose the MR scan itself",
+            place=scan.name,
+            reason="derived",
+        )
+
+
+def _check_projection(scan: Scan) -> None:
+    """Check that neighboring slices are images of their own."""
+    share = shared_with_next(np.moveaxis(scan.voxels, scan.view.slice_axis, 0))
+    if share >= MIN_SHARED:
+        raise UnsupportedScan(
+            f"a projection over several slices, such as a MIP: {share:.0%} of the head has exactly "
+            "the value of the next slice; choose the series that it was made from",
             place=scan.name,
             reason="derived",
         )
