@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.data.prepare import read_mask
+from meninx.data.volume_masks import read_mask
 from meninx.detect.detector import Detector
 from meninx.detect.loading import load_detector
 from meninx.scan.geometry import plane_along

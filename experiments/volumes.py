@@ -26,6 +26,7 @@ from meninx.assess.volumes import (
     pooled_auroc,
     within_auroc,
 )
+from meninx.data.volume_masks import read_mask
 from meninx.detect.calibration import OPERATING_POINTS
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings, SliceFinding
@@ -56,8 +57,7 @@ def measure(
     patients = sorted(root.iterdir())
     for number, patient in enumerate(patients):
         (scan,) = read_scans(patient / f"{image}.nii.gz")
-        (truth,) = read_scans(patient / f"{mask}.nii.gz")
-        tumor = truth.voxels > 0
+        tumor = read_mask(patient / f"{mask}.nii.gz", scan)
         findings = detector.score(scan)
         results.append(measure_findings(findings, scan, tumor))
         found.append(findings)

@@ -16,6 +16,7 @@ from meninx.data.prepare import load_data, prepare, survey
 from meninx.data.understanding import label_conflicts, understood
 from meninx.errors import DataError, OptionError
 from tests.data.test_prepare import folder, picture_of  # noqa: F401 - a fixture
+from tests.scan.dicom_making import save_all, slices_of
 
 GRID = np.diag([1.1, 1.3, 2.7, 1])
 
@@ -296,3 +297,150 @@ def test_a_split_table_keeps_its_folds(folder, tmp_path):  # noqa: F811
             str(n % 2 + 1) for n in range(len(files))
         ]
     assert len(manifest.pictures) == 5
+
+
+def test_exams_of_a_person_lie_in_one_fold(tmp_path):
+    for person in range(4):
+        for exam in ("000", "001", "004"):
+            name = f"BraTS-SSA-{person + 61:05}-{exam}"
+            volume(tmp_path / name / f"{name}-t2f.nii.gz", person * 10 + int(exam))
+            volume(tmp_path / name / f"{name}-seg.nii.gz", sick=True, mask=True)
+    pictures, found = prepare(tmp_path, folds=4)
+    assert len({picture.person for picture in pictures}) == 4
+    assert len({(picture.person, picture.fold) for picture in pictures}) == 4
+    assert any(
+        "persons: 4, from names such as BraTS-SSA-00061 (-000, -001, -004 are taken as" in line
+        for line in understood(found)
+    )
+
+
+def test_folders_of_dates_below_a_person_are_one_person(tmp_path):
+    for person in ("Patient-007", "Patient-008"):
+        for number, exam in enumerate(("week-000-1", "week-044", "2019-03-05")):
+            volume(tmp_path / person / exam / "CT1.nii.gz", number)
+            volume(tmp_path / person / exam / "seg_mask.nii.gz", sick=True, mask=True)
+    items = find_items(tmp_path)
+    assert {item.person for item in items} == {"Patient-007", "Patient-008"}
+
+
+def test_the_tumor_s_mask_is_taken_and_maps_are_left_out(tmp_path):
+    for person in ("X-0101", "X-0102"):
+        for name in ("T1", "FLAIR", "eADC", "DTI_MD", "biasfield", "DWI", "asl"):
+            volume(tmp_path / person / f"{person}_{name}.nii.gz")
+        for name in ("tumor", "brain", "brain_parenchyma"):
+            volume(tmp_path / person / f"{person}_{name}_mask.nii.gz", sick=True, mask=True)
+    told = []
+    items = find_items(tmp_path, tell=told.append)
+    assert facts(items) == sorted(
+        (f"{person}_{name}.nii.gz", f"{person}_tumor_mask.nii.gz", person, name)
+        for person in ("X-0101", "X-0102")
+        for name in ("T1", "FLAIR")
+    )
+    assert any("2 asl, 2 biasfield, 2 dwi, 2 eadc, 2 md" in line for line in told)
+
+
+def test_a_mask_of_something_else_alone_is_taken_for_none(tmp_path):
+    volume(tmp_path / "P1/t1.nii.gz")
+    volume(tmp_path / "P1/brain_mask.nii.gz", sick=True, mask=True)
+    with pytest.raises(DataError, match="no label; expected a mask beside it"):
+        find_items(tmp_path)
+
+
+def test_people_of_one_folder_are_told_apart_by_the_names_of_their_masks(tmp_path):
+    for person in ("P1", "P10"):
+        for name in ("t1", "t2"):
+            volume(tmp_path / f"{person}_{name}.nii.gz")
+        volume(tmp_path / f"{person}_seg.nii.gz", sick=True, mask=True)
+    assert facts(find_items(tmp_path)) == [
+        ("P10_t1.nii.gz", "P10_seg.nii.gz", "P10", "T1"),
+        ("P10_t2.nii.gz", "P10_seg.nii.gz", "P10", "T2"),
+        ("P1_t1.nii.gz", "P1_seg.nii.gz", "P1", "T1"),
+        ("P1_t2.nii.gz", "P1_seg.nii.gz", "P1", "T2"),
+    ]
+    volume(tmp_path / "other_t1.nii.gz")
+    with pytest.raises(DataError, match=r"2 masks .*\bP10_seg.*do not say which"):
+        find_items(tmp_path)
+
+
+def test_class_folders_of_volumes_know_exams_by_their_names(tmp_path):
+    for label in ("tumor", "healthy"):
+        for exam in ("t0", "t1"):
+            volume(tmp_path / label / f"P7_{exam}_flair.nii.gz")
+        for sequence in ("t1", "t2"):
+            volume(tmp_path / label / "Q" / f"{sequence}.nii.gz")
+    persons = {(item.path.parent.name, item.person) for item in find_items(tmp_path)}
+    assert persons == {
+        ("tumor", "tumor/P7"),
+        ("healthy", "healthy/P7"),
+        ("Q", "tumor/Q"),
+        ("Q", "healthy/Q"),
+    }
+
+
+def series(scan, place, patient, seed):
+    files = slices_of(scan, seed)
+    for dataset in files:
+        dataset.PatientID = patient
+    return save_all(files, place)
+
+
+def test_class_folders_of_dicom_are_read_a_folder_each(tiny_scan, tmp_path):
+    series(tiny_scan, tmp_path / "glioma/A/T1", "A", 1)
+    series(tiny_scan, tmp_path / "glioma/A/T2", "A", 2)
+    series(tiny_scan, tmp_path / "no_tumor/B", "B", 3)
+    for file in (tmp_path / "no_tumor/B").iterdir():
+        file.rename(file.with_suffix(""))
+    pictures, _ = prepare(tmp_path, folds=2)
+    assert [(picture.id, picture.tumor, picture.tumor_type) for picture in pictures] == [
+        ("glioma/A/T1", True, "glioma"),
+        ("glioma/A/T2", True, "glioma"),
+        ("no_tumor/B", False, None),
+    ]
+    assert len({picture.person for picture in pictures[:2]}) == 1
+    assert len({picture.fold for picture in pictures}) == 2
+    assert "A" not in {picture.person for picture in pictures}
+
+
+def test_headers_of_one_and_the_same_patient_say_nobody(tiny_scan, tmp_path):
+    for number, place in enumerate(("tumor/1", "tumor/2", "healthy/3")):
+        series(tiny_scan, tmp_path / place, "ANON", number)
+    items = find_items(tmp_path)
+    assert {item.person for item in items} == {"tumor/1", "tumor/2", "healthy/3"}
+
+
+def test_dicom_that_cannot_be_told_apart_or_labeled_is_said(tiny_scan, tmp_path):
+    series(tiny_scan, tmp_path / "tumor/A", "A", 1)
+    for file in series(tiny_scan, tmp_path / "more", "A", 2).iterdir():
+        file.rename(tmp_path / "tumor/A" / f"again-{file.name}")
+    (tmp_path / "more").rmdir()
+    with pytest.raises(DataError, match="several DICOM series, expected one"):
+        find_items(tmp_path)
+    (tmp_path / "tumor").rename(tmp_path / "cases")
+    with pytest.raises(DataError, match="DICOM in folders whose names say neither"):
+        find_items(tmp_path)
+
+
+def test_dicom_without_a_label_beside_other_data_is_left_out(tiny_scan, tmp_path):
+    series(tiny_scan, tmp_path / "sourcedata/A", "A", 1)
+    volume(tmp_path / "tumor/x.nii.gz")
+    told = []
+    assert [item.path.name for item in find_items(tmp_path, tell=told.append)] == ["x.nii.gz"]
+    assert any("left out" in line and "sourcedata" in line for line in told)
+
+
+def test_dicom_that_cannot_be_used_is_said(tiny_scan, tmp_path):
+    files = slices_of(tiny_scan)
+    for dataset in files:
+        dataset.BodyPartExamined = "KNEE"
+    save_all(files, tmp_path / "tumor/A")
+    with pytest.raises(DataError, match=r"no DICOM series can be used; the first.*KNEE"):
+        find_items(tmp_path)
+
+
+def test_pictures_of_a_known_collection_lie_with_their_person(tmp_path):
+    for number in range(6):
+        place = tmp_path / ("yes" if number % 2 else "no")
+        place.mkdir(exist_ok=True)
+        picture_of(number).save(place / f"BraTS-GLI-{number // 2:05}-10{number % 2}_s{number}.png")
+    pictures, _ = prepare(tmp_path, folds=3)
+    assert len({(picture.person, picture.fold) for picture in pictures}) == 3

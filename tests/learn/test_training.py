@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from meninx.data.manifest import Picture, read_manifest
-from meninx.data.prepare import read_mask, tumor_area
+from meninx.data.volume_masks import read_mask, tumor_area
 from meninx.detect.calibration import Calibration, Calibrator, slice_logits
 from meninx.detect.detector import brain_slices
 from meninx.detect.engine import Engine

@@ -203,6 +203,10 @@ def test_a_header_names_no_file_elsewhere(tmp_path, text, reason):
     [
         ("ElementDataFile = ../secret.raw", "unsafe_path"),
         ("ElementNumberOfChannels = 3\nElementDataFile = LOCAL", "color"),
+        (
+            "ElementType = MET_FLOAT\nElementNumberOfChannels = 3\nElementDataFile = LOCAL",
+            "derived",
+        ),
         ("Modality = MET_MOD_CT\nElementDataFile = LOCAL", "not_mr"),
         ("ElementDataFile = LIST\na.raw", "other_format"),
         ("ElementDataFile = LOCAL", "unreadable"),
@@ -227,7 +231,8 @@ def test_a_volume_that_does_not_say_how_it_lies_is_a_warning(stored, tmp_path):
 
 @pytest.mark.parametrize(
     ("sizes", "kinds", "reason"),
-    [((2, 7, 8, 9), "vector domain domain domain", "several_volumes"),
+    [((2, 7, 8, 9), "vector domain domain domain", "derived"),
+     ((9, 7, 8, 9), "3D-matrix domain domain domain", "derived"),
      ((3, 7, 8, 9), "RGB-color domain domain domain", "color"),
      ((7, 8, 9, 4), "domain domain domain list", "several_volumes")],
 )  # fmt: skip
@@ -530,3 +535,11 @@ def test_a_zip_without_its_directory_fails(series, tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(InputError, match="zip"):
         list(read_scans(path))
+
+
+def test_a_segmentation_of_slicer_is_set_aside_and_read(stored, tmp_path):
+    header = {"spacings": [1.1, 1.3, 2.7], "Segment0_ID": "Segment_1", "Segment0_Name": "tumor"}
+    nrrd.write(str(tmp_path / "T2.seg.nrrd"), stored, header)
+    (scan,) = read_scans(tmp_path)
+    assert scan.set_aside.reason == "derived"
+    assert scan.voxels.shape == stored.shape

@@ -8,6 +8,7 @@ import pytest
 from meninx.errors import GeometryError, LimitExceeded, UnreadableFile, UnsupportedScan
 from meninx.scan.limits import Limits
 from meninx.scan.nifti import RAS_TO_LPS, read_nifti, write_nifti
+from meninx.scan.reading import read_one, read_scans
 from meninx.scan.source import Source
 
 
@@ -105,3 +106,33 @@ def test_complex_voxels_are_unsupported(voxels, tmp_path):
 
 def test_the_turn_from_ras_to_lps_is_its_own_inverse():
     np.testing.assert_array_equal(RAS_TO_LPS @ RAS_TO_LPS, np.eye(4))
+
+
+@pytest.mark.parametrize("code", [2, 4, 6, 12, 23, 1003, 1005, 1010, 2016])
+def test_what_an_intent_calls_no_image_is_set_aside(voxels, tmp_path, code):
+    scan = read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code))
+    assert scan.set_aside.reason == "derived"
+    assert f"intent_code {code}" in str(scan.set_aside)
+    assert scan.voxels.shape == voxels.shape
+    with pytest.raises(UnsupportedScan, match=f"intent_code {code}"):
+        read_one(tmp_path / "t1.nii")
+
+
+@pytest.mark.parametrize("code", [0, 1011, 2001, 4711])
+def test_other_intents_say_nothing(voxels, tmp_path, code):
+    assert read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code)).set_aside is None
+
+
+def test_a_field_of_vectors_is_no_list_of_volumes(voxels, tmp_path):
+    field = np.stack([voxels] * 3, -1)[:, :, :, None]
+    with pytest.raises(UnsupportedScan, match="displacement vector") as caught:
+        read_nifti(save(tmp_path / "warp.nii", field, intent_code=1006))
+    assert caught.value.reason == "derived"
+
+
+def test_the_intent_of_a_pair_counts_too(voxels, tmp_path):
+    image = nibabel.Nifti1Pair(voxels, np.diag([1.1, 1.3, 2.7, 1]))
+    image.header["intent_code"] = 1002
+    nibabel.save(image, tmp_path / "t1.img")
+    (scan,) = read_scans(tmp_path)
+    assert scan.set_aside.reason == "derived"

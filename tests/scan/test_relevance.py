@@ -7,8 +7,10 @@ from meninx.scan.relevance import (
     is_localizer,
     kind_of_type,
     map_by_description,
+    map_in_original,
     not_of_head,
     other_body_part,
+    projection,
 )
 
 
@@ -151,6 +153,9 @@ def test_no_localizers(text):
         (["ORIGINAL", "PRIMARY", "M_IR", "M", "IR"], None),
         (["ORIGINAL", "PRIMARY", "M", "SWI"], None),
         (["DERIVED", "PRIMARY", "WATER"], None),
+        (["ORIGINAL", "PRIMARY", "F", "F", "DERIVED"], "derived"),
+        (["DERIVED", "PRIMARY", "DIXON", "FAT"], "derived"),
+        (["DERIVED", "PRIMARY", "MRAC"], "derived"),
         (["ORIGINAL", "PRIMARY", "LOCALIZER"], "localizer"),
         ("MOSAIC", "mosaic"),
         (None, None),
@@ -180,3 +185,62 @@ def test_maps_that_a_description_names(text):
 @pytest.mark.parametrize("text", ["T1 MPRAGE facade", "T1 MPR ax", "T1 mapping reference", ""])
 def test_descriptions_of_no_map(text):
     assert map_by_description(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PHA_Images",
+        "t2_swi_Pha_Images",
+        "mIP_Images(SW)",
+        "MinIP 8 mm",
+        "TOF MIP cor",
+        "Phase images",
+        "SWI phase",
+        "Head_MRAC_UMAP",
+        "t2_tse_dixon_F",
+        "mDIXON-FAT",
+        "FAT: Sag T2 IDEAL",
+        "T1 Map",
+        "rCBV corrected",
+        "ADC (10^-6 mm2/s)",
+        "MIN IP 10mm",
+        "Fat fraction",
+        "images de phase",
+    ],
+)
+def test_maps_under_original(text):
+    assert map_in_original(text).reason == "derived"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "t1_mprage",
+        "T2 FAT SAT",
+        "T1 fat suppressed",
+        "t1_vibe_dixon_W",
+        "dixon in phase",
+        "T2 mDIXON fat sat",
+        "T1 mDIXON (water, fat, in, opp)",
+        "out of phase",
+        "phase contrast",
+        "T2 no phase wrap",
+        "PSIR phase sensitive",
+        "FA 15 T1",
+        "ep2d trace",
+        "T1 F",
+        "FLAIR FS",
+        "Mag_Images",
+        "SWI_Images",
+        "tracew",
+        "",
+    ],
+)
+def test_images_under_original(text):
+    assert map_in_original(text) is None
+
+
+def test_projections_that_a_header_names():
+    assert {projection(name).reason for name in ("MAX_IP", "min_ip ", "CURVED_MPR")} == {"derived"}
+    assert [projection(name) for name in ("", "NONE", "MPR")] == [None] * 3

@@ -11,7 +11,8 @@ from meninx.assess.volumes import VolumeResult, measure_findings
 from meninx.data.facts import file_facts, intensity_facts, sha256_of
 from meninx.data.folds import connected, keys_of
 from meninx.data.manifest import Manifest, Picture
-from meninx.data.prepare import Progress, read_mask, read_stack, silent
+from meninx.data.prepare import Progress, read_stack, silent
+from meninx.data.volume_masks import read_mask
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import SEEN_DIGITS

@@ -15,8 +15,9 @@ from meninx.assess.shortcuts import Probe, probe_shortcuts
 from meninx.data.duplicates import DuplicateGroup
 from meninx.data.facts import intensity_facts
 from meninx.data.items import Item
-from meninx.data.prepare import Progress, Survey, read_mask, silent, survey, tumor_area
+from meninx.data.prepare import Progress, Survey, silent, survey
 from meninx.data.vanished import check_classes
+from meninx.data.volume_masks import read_mask, tumor_area
 from meninx.detect.detector import brain_slices
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_one

@@ -4,8 +4,17 @@ import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from meninx.data.dicom_folders import dicom_items, is_dicom_file
+from meninx.data.folder_masks import (
+    MASK_WORDS,
+    images_of,
+    is_mask,
+    left_out_sentence,
+    masks_of,
+)
 from meninx.data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
 from meninx.data.layouts import (
     DERIVATIVES,
@@ -14,6 +23,7 @@ from meninx.data.layouts import (
     is_bids,
     masked_pictures,
 )
+from meninx.data.persons import exam_of_stem, known_person, with_persons
 from meninx.data.vanished import report_vanished
 from meninx.errors import DataError, InputError
 from meninx.labels import TYPE_NAMES
@@ -24,7 +34,8 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "validation", "valid": "validation", "validation": "validation",
 }  # fmt: skip
-MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation")
+# Stands for the files of a folder's series.
+SERIES = "series"
 # Numbers are labels only beside each other: "tumor/0" is the first patient with a tumor.
 NUMBERS = ("0", "1")
 
@@ -72,9 +83,10 @@ def find_items(
     """Find the labeled pictures of a folder.
 
     Args:
-        data: Folder with a folder for each class, maybe inside of Training and Testing; with
-            volumes beside their masks, a folder for each person; with pictures beside their masks;
-            or of BIDS or the Medical Segmentation Decathlon.
+        data: Folder with a folder for each class, maybe inside of Training and Testing, of
+            pictures, volumes or DICOM series (a folder each); with volumes beside their masks, a
+            folder for each person; with pictures beside their masks; or of BIDS or the Medical
+            Segmentation Decathlon.
         labels: Meaning of further folder names: a type's name, `none`, `unknown` or `out`.
         tell: Called with a sentence for each thing that was understood.
 
@@ -87,12 +99,13 @@ def find_items(
     named = parse_labels(labels)
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name a folder of class folders or a manifest CSV")
-    pictures, volumes, folders = _files_of(data, tell)
-    every = [*pictures, *volumes]
+    pictures, volumes, series, folders = _files_of(data, tell)
+    every = [*pictures, *volumes, *(folder / SERIES for folder in series)]
     items, pictures = masked_pictures(data, pictures)
     if items:
         tell(f"{data}: {len(items)} pictures are labeled by the masks beside them")
     items += _class_items(data, pictures, named, tell)
+    items += _series_items(data, series, named, tell, alone=not items and not volumes)
     if is_bids(data, volumes):
         found, notes = bids_items(data, volumes, named)
         tell(
@@ -106,19 +119,22 @@ def find_items(
         found, volumes = decathlon_items(data, volumes)
         if found:
             tell(f"{data}: read as a decathlon: {len(found)} volumes of imagesTr with labelsTr")
-        items += [*found, *_volume_items(data, volumes, named)]
+        items += [*found, *_volume_items(data, volumes, named, tell)]
     if not items:
         raise DataError(
-            f"{data}: no pictures ({', '.join(PICTURE_SUFFIXES)}) and no volumes "
-            f"({', '.join(VOLUME_SUFFIXES)}) found"
+            f"{data}: no pictures ({', '.join(PICTURE_SUFFIXES)}), no volumes "
+            f"({', '.join(VOLUME_SUFFIXES)}) and no DICOM series found that can be used"
         )
     report_vanished(data, folders, every, items, named, tell)
+    items, said = with_persons(items)
+    if said:
+        tell(f"{data}: {said}")
     return items
 
 
-def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return a folder's pictures, volumes and folders at any depth; report all else."""
-    pictures, volumes, folders = [], [], []
+def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path], set[Path], list[Path]]:
+    """Return a folder's pictures, volumes, folders of DICOM and all folders; report all else."""
+    pictures, volumes, series, folders = [], [], set(), []
     skipped: Counter[str] = Counter()
 
     def report(error: InputError) -> None:
@@ -128,12 +144,15 @@ def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path], list[Path
 
     for entry in entries_below(data, report):
         path = entry.path
+        is_image = path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES))
         if entry.is_folder:
             folders.append(path)
-        elif not path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)):
-            skipped[path.suffix.lower() or "(no suffix)"] += 1
-        elif (pointer := pointer_fault(path, entry.size)) is not None:
+        elif (pointer := pointer_fault(path, entry.size)) is not None and is_image:
             report(pointer)
+        elif not is_image and is_dicom_file(path):
+            series.add(path.parent)
+        elif not is_image:
+            skipped[path.suffix.lower() or "(no suffix)"] += 1
         elif path.name.lower().endswith(VOLUME_SUFFIXES):
             volumes.append(path)
         else:
@@ -141,7 +160,50 @@ def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path], list[Path
     if skipped:
         suffixes = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(8))
         tell(f"{data}: other files, which are skipped: {suffixes}")
-    return pictures, volumes, folders
+    return pictures, volumes, series, folders
+
+
+def _series_items(
+    data: Path, folders: Collection[Path], named: Mapping[str, str], tell: Tell, *, alone: bool
+) -> Iterator[Item]:
+    """Yield series of DICOM, a folder each, labeled by the nearest folder that gives a label.
+
+    Args:
+        data: Folder of the collection.
+        folders: Folders that hold DICOM files.
+        named: Labels of folders by their names.
+        tell: Called with a sentence for what is left out.
+        alone: Whether there is nothing else in the collection.
+
+    Yields:
+        Labeled items.
+    """
+    numbered = _numbered([folder / SERIES for folder in folders])
+    labeled = {
+        folder: found
+        for folder in folders
+        if (found := _labeled(data, folder / SERIES, named, numbered)) is not None
+    }
+    silent = sorted(str(folder) for folder in set(folders) - set(labeled))
+    if silent:
+        text = (
+            f"{silent[0]}: DICOM in folders whose names say neither tumor nor no tumor "
+            f"({len(silent)} of them); expected a folder for each series in one that says so"
+        )
+        if alone and not labeled:
+            raise DataError(text)
+        tell(f"left out: {text}")
+    kept = [folder for folder, (label, _) in labeled.items() if label != LEFT_OUT]
+    for item in dicom_items(kept, tell):
+        label, split = labeled[item.path]
+        yield replace(
+            item,
+            tumor=label != "none",
+            tumor_type=label if label in TYPE_NAMES else None,
+            person=item.person or item.path.relative_to(data).as_posix(),
+            split=split,
+            source=data.name,
+        )
 
 
 def _class_items(
@@ -165,6 +227,7 @@ def _class_items(
             path,
             tumor=label != "none",
             tumor_type=label if label in TYPE_NAMES else None,
+            person=known_person(path.relative_to(data).as_posix()),
             split=split,
             source=data.name,
         )
@@ -205,43 +268,62 @@ def _numbered(paths: Iterable[Path]) -> set[Path]:
     return {folder for folder, names in inside.items() if names == set(NUMBERS)}
 
 
-def _volume_items(data: Path, paths: list[Path], named: Mapping[str, str]) -> Iterator[Item]:
+def _volume_items(
+    data: Path, paths: list[Path], named: Mapping[str, str], tell: Tell
+) -> Iterator[Item]:
     """Yield volumes with the mask that lies beside them, or labeled by their folder."""
     folders: dict[Path, list[Path]] = {}
     for path in paths:
         folders.setdefault(path.parent, []).append(path)
     numbered = _numbered(paths)
+    left_out: Counter[str] = Counter()
     for folder, files in folders.items():
-        masks = [path for path in files if _is_mask(path)]
-        if len(masks) > 1:
-            raise DataError(
-                f"{folder}: {len(masks)} masks, expected one for all its volumes; merge them"
-            )
-        for path in files:
-            if path in masks:
-                continue
-            found = _labeled(data, path, named, numbered)
-            if not masks and found is None:
-                raise DataError(
-                    f"{path}: no label; expected a mask beside it (a file with "
-                    f"{', '.join(MASK_WORDS)} in its name) or a folder whose name says tumor or no "
-                    "tumor"
-                )
-            label, split = found or ("unknown", "")
-            if label == LEFT_OUT:
-                continue
-            relative = folder.relative_to(data)
-            yield Item(
-                path,
-                tumor=None if masks else label != "none",
-                tumor_type=label if label in TYPE_NAMES else None,
-                mask=masks[0] if masks else None,
-                person=str(relative) if masks else "",
-                sequence=normal_sequence(stem_of(path)),
-                split=split,
-                source=relative.parts[0] if len(relative.parts) > 1 else data.name,
-            )
+        masks = [path for path in files if is_mask(path)]
+        volumes, others = images_of([path for path in files if path not in masks])
+        left_out.update(re.split(r"[-_ .]+", stem_of(path))[-1] for path in others)
+        found = masks_of(folder, volumes, masks)
+        for path in volumes:
+            labeled = _labeled(data, path, named, numbered)
+            item = _volume_item(data, path, labeled, *found.get(path, (None, "")))
+            if item is not None:
+                yield item
+    if left_out:
+        tell(f"{data}: {left_out_sentence(left_out)}")
 
 
-def _is_mask(path: Path) -> bool:
-    return any(word in MASK_WORDS for word in re.split(r"[^a-z]+", stem_of(path)))
+def _volume_item(
+    data: Path, path: Path, labeled: tuple[str, str] | None, mask: Path | None, exam: str
+) -> Item | None:
+    """Return a volume's item; None where its folder is left out.
+
+    Args:
+        data: Folder of the collection.
+        path: The volume.
+        labeled: Label and split that its folders give.
+        mask: Its mask; None where a folder labels it.
+        exam: Beginning of its name that says whose it is, where its folder holds several people's.
+
+    Returns:
+        The item, or None.
+    """
+    if mask is None and labeled is None:
+        raise DataError(
+            f"{path}: no label; expected a mask beside it (a file with "
+            f"{', '.join(MASK_WORDS)} in its name) or a folder whose name says tumor or no tumor"
+        )
+    label, split = labeled or ("unknown", "")
+    if label == LEFT_OUT:
+        return None
+    folder = path.parent.relative_to(data)
+    if mask is None:
+        exam = exam_of_stem(path.name[: len(stem_of(path))])
+    return Item(
+        path,
+        tumor=None if mask else label != "none",
+        tumor_type=label if label in TYPE_NAMES else None,
+        mask=mask,
+        person=(folder / exam).as_posix(),
+        sequence=normal_sequence(stem_of(path)),
+        split=split,
+        source=folder.parts[0] if len(folder.parts) > 1 else data.name,
+    )

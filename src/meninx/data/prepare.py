@@ -34,6 +34,7 @@ from meninx.data.mask_pictures import read_covered
 from meninx.data.rows import parse_row
 from meninx.data.tables import NamedFiles, truth_of
 from meninx.data.vanished import check_classes
+from meninx.data.volume_masks import read_mask, tumor_area
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
@@ -216,7 +217,11 @@ def prepare(
     kept = [index for index, facts in enumerate(found.facts) if facts.error is None]
     clusters = found.clusters
     groups = _group_names(found, kept, clusters)
-    pictures = [_row(found, index, groups[clusters[index]]) for index in kept]
+    by_index: list[str] = []
+    pictures = [_row(found, index, groups[clusters[index]], by_index.append) for index in kept]
+    if by_index:
+        more = f"; so are {len(by_index) - 1} more" if len(by_index) > 1 else ""
+        found = replace(found, notes=(*found.notes, f"{by_index[0]}{more}"))
     pictures = _unique_ids(pictures)
     chosen = split if isinstance(split, str) else split(found)
     pictures = _in_folds(pictures, chosen, folds, seed, rules)
@@ -355,49 +360,6 @@ def read_picture_mask(picture: Picture, shape: tuple[int, ...]) -> NDArray[np.bo
     return covered
 
 
-def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
-    """Read a volume's mask.
-
-    Args:
-        path: File of the mask, above 0 where there is tumor; may be empty.
-        scan: Volume that the mask belongs to.
-
-    Returns:
-        Mask in the shape of the scan's voxels.
-
-    Raises:
-        DataError: If the shapes differ.
-        InputError: If the mask can't be read.
-    """
-    try:
-        mask = read_one(path)
-    except UnsupportedScan as error:
-        if error.reason == "blank":
-            return np.zeros(scan.voxels.shape, dtype=bool)
-        raise
-    if scan.voxels.shape != mask.voxels.shape:
-        raise DataError(
-            f"{mask.name}: the mask has {mask.voxels.shape} voxels, its volume "
-            f"{scan.voxels.shape}; draw it on the volume's grid"
-        )
-    return np.asarray(mask.voxels > 0)
-
-
-def tumor_area(scan: Scan, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return how many pixels of each slice of a volume are tumor.
-
-    Args:
-        scan: Volume.
-        mask: Mask of its tumor, as `read_mask` returns it.
-
-    Returns:
-        One number a slice, shape (n,).
-    """
-    axis = scan.view.slice_axis
-    others = tuple(other for other in range(3) if other != axis)
-    return np.asarray(mask.sum(axis=others))
-
-
 def ranges(indices: Sequence[int]) -> str:
     """Return ascending indices as ranges, such as `41-88 90-91`."""
     parts: list[list[int]] = []
@@ -449,12 +411,12 @@ def _group_names(found: Survey, indices: Sequence[int], clusters: Sequence[int])
     }
 
 
-def _row(found: Survey, index: int, group: str) -> Picture:
+def _row(found: Survey, index: int, group: str, tell: Tell) -> Picture:
     item, facts = found.items[index], found.facts[index]
     tumor, slices = item.tumor, ""
     if item.mask is not None and item.path.suffix.lower() not in PICTURE_SUFFIXES:
         scan = read_one(item.path)
-        sick = np.flatnonzero(tumor_area(scan, read_mask(item.mask, scan)))
+        sick = np.flatnonzero(tumor_area(scan, read_mask(item.mask, scan, tell)))
         slices, tumor = ranges([int(one) for one in sick]), bool(sick.size)
     return Picture(
         id=found.name(index),

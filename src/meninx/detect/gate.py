@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx.detect.label_maps import is_label_map
+from meninx.detect.projections import MIN_SHARED, shared_with_next
 from meninx.errors import GeometryError, UnsupportedScan
 from meninx.scan.background import foreground
 from meninx.scan.geometry import field_of_view_fault
@@ -28,10 +30,12 @@ def check_scan(scan: Scan) -> None:
         scan: The scan, as it was read.
 
     Raises:
-        UnsupportedScan: If a rule refuses it; its `reason` is `too_small`, `color`, `empty` or
-            `few_levels`.
+        UnsupportedScan: If its header says that it is no image, or a rule refuses it; the `reason`
+            is `derived`, `too_small`, `color`, `empty` or `few_levels`.
         GeometryError: If the field of view is too small or too large for a head.
     """
+    if scan.set_aside is not None:
+        raise scan.set_aside
     _check_field_of_view(scan)
     middle = scan.slice(len(scan) // 2).image
     height, width = middle.shape
@@ -49,6 +53,17 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="color",
         )
+    levels = _level_count(scan)
+    # Numbers of labels say nothing of brightness: a label map may look almost empty.
+    if levels >= MIN_LEVELS:
+        _check_label_map(scan)
+    _check_foreground(scan, middle)
+    _check_levels(scan, levels)
+    _check_projection(scan)
+
+
+def _check_foreground(scan: Scan, middle: NDArray[np.float32]) -> None:
+    """Check that the middle slice shows something beside background."""
     share = float(foreground(middle).mean())
     if share < MIN_FOREGROUND:
         what = "middle slice" if scan.is_volume else "picture"
@@ -58,8 +73,10 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="empty",
         )
-    steps = tuple(slice(None, None, max(1, side // LEVEL_SAMPLES)) for side in scan.voxels.shape)
-    levels = len(np.unique(scan.voxels[steps]))
+
+
+def _check_levels(scan: Scan, levels: int) -> None:
+    """Check that a scan has the gray levels of one."""
     if levels < MIN_LEVELS:
         raise UnsupportedScan(
             f"only {levels} gray levels, expected at least {MIN_LEVELS}: this looks like a mask or "
@@ -67,6 +84,36 @@ def check_scan(scan: Scan) -> None:
             place=scan.name,
             reason="few_levels",
         )
+
+
+def _check_label_map(scan: Scan) -> None:
+    """Check that a scan's values change from pixel to pixel, as no label's do."""
+    places = sorted({len(scan) // 4, len(scan) // 2, 3 * len(scan) // 4})
+    if is_label_map(np.stack([scan.slice(place).image for place in places])):
+        raise UnsupportedScan(
+            "a label map, such as a parcellation or an atlas: areas of one value beside others, as "
+            "no scan has them; choose the MR scan itself",
+            place=scan.name,
+            reason="derived",
+        )
+
+
+def _check_projection(scan: Scan) -> None:
+    """Check that neighboring slices are images of their own."""
+    share = shared_with_next(np.moveaxis(scan.voxels, scan.view.slice_axis, 0))
+    if share >= MIN_SHARED:
+        raise UnsupportedScan(
+            f"a projection over several slices, such as a MIP: {share:.0%} of the head has exactly "
+            "the value of the next slice; choose the series that it was made from",
+            place=scan.name,
+            reason="derived",
+        )
+
+
+def _level_count(scan: Scan) -> int:
+    """Return the number of gray levels among evenly spread voxels."""
+    steps = tuple(slice(None, None, max(1, side // LEVEL_SAMPLES)) for side in scan.voxels.shape)
+    return len(np.unique(scan.voxels[steps]))
 
 
 def _check_field_of_view(scan: Scan) -> None:

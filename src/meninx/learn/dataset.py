@@ -14,7 +14,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from meninx.data.manifest import Picture
-from meninx.data.prepare import read_mask, read_picture_mask, read_stack
+from meninx.data.prepare import read_picture_mask, read_stack
+from meninx.data.volume_masks import read_mask
 from meninx.detect.detector import brain_slices
 from meninx.detect.neighbors import neighbor_indices
 from meninx.detect.preprocessing import CropWindow, Preprocessing, crop_window_of

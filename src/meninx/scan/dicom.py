@@ -29,14 +29,17 @@ from meninx.scan.relevance import (
     is_localizer,
     kind_of_type,
     map_by_description,
+    map_in_original,
     not_of_head,
     other_body_part,
+    projection,
     says_nothing,
 )
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import Acquisition, sequence_of
 from meninx.scan.series import Frame, SeriesFacts, Stack, Triple
 from meninx.scan.source import Source, reading
+from meninx.scan.species import animal
 from meninx.scan.warning import ScanWarning
 
 MR_CLASSES = (
@@ -433,11 +436,14 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
         return UnsupportedScan("a colored image; expected gray MR slices", reason="color")
     text = _text(dataset)
     return (
-        _other_part(dataset)
+        animal(dataset)
+        or _other_part(dataset)
         or _localizer(text)
         or kind_of_type(dataset.get("ImageType", ()))
         or complex_part(str(dataset.get("ComplexImageComponent", "") or ""))
+        or projection(str(dataset.get("VolumeBasedCalculationTechnique", "") or ""))
         or (map_by_description(text) if _is_derived(dataset) else None)
+        or map_in_original(str(dataset.get("SeriesDescription", "") or ""))
     )
 
 
@@ -579,6 +585,7 @@ def _enhanced_frame(
         intercept=_number(transformation, "RescaleIntercept") or 0.0,
         set_aside=kind_of_type(frame_type)
         or complex_part(str(kind.get("ComplexImageComponent", "") or ""))
+        or projection(str(kind.get("VolumeBasedCalculationTechnique", "") or ""))
         or _frame_part(groups),
     )
 

@@ -82,7 +82,11 @@ def _fields(text: bytes) -> dict[str, str]:
 def _kind(header: Mapping[str, str]) -> np.dtype[np.generic]:
     """Return what a voxel is stored as."""
     if int(header.get("ElementNumberOfChannels", "1")) != 1:
-        raise UnsupportedScan("several values a voxel; expected gray MR", reason="color")
+        # Colors are whole numbers; others are vectors, such as those of a displacement field.
+        is_color = header.get("ElementType") not in ("MET_FLOAT", "MET_DOUBLE")
+        raise UnsupportedScan(
+            "several values a voxel; expected gray MR", reason="color" if is_color else "derived"
+        )
     modality = header.get("Modality", "")
     if modality not in ("", "MET_MOD_MR", "MET_MOD_UNKNOWN", "MET_MOD_OTHER"):
         raise UnsupportedScan(f"{modality}; expected MR", reason="not_mr")

@@ -14,7 +14,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from meninx.errors import GeometryError, OptionError, UnreadableFile
+from meninx.errors import GeometryError, OptionError, UnreadableFile, UnsupportedScan
 from meninx.scan.geometry import RAS_TO_LPS, Float64Array
 from meninx.scan.kinds import ANALYZE_HEADER_BYTES, HEADER_BYTES, data_file_of, is_nifti
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
@@ -46,6 +46,8 @@ ANALYZE_AXES = {
     2: ((0, -1, 0), (0, 0, 1), (1, 0, 0)),  # sagittal
 }
 _DOUBTFUL = "orientation_doubtful"
+# Intents of images: none, numbers without a unit, and one volume of a series (NIfTI-1, nifti1.h).
+IMAGE_INTENTS = frozenset((0, 1011, 2001))
 
 
 def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
@@ -70,11 +72,12 @@ def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
             raise UnreadableFile("no NIfTI header where one is expected")
         kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
+        set_aside = _no_image(header)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data = promised_bytes(source, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"image": data})
         _check_spacing(header)
-        return volume_scan(source, voxels.reshape(shape), _affine(image))
+        return volume_scan(source, voxels.reshape(shape), _affine(image), set_aside=set_aside)
 
 
 def read_pair(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
@@ -96,13 +99,14 @@ def read_pair(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         is_plain = head[344:348] != b"ni1\0"
         kind = nibabel.AnalyzeImage if is_plain else nibabel.Nifti1Pair
         header = kind.header_class(head, check=False)
+        set_aside = None if is_plain else _no_image(header)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data_file = data_file_beside(source, data_file_of(head, source.name) or "")
         data = promised_bytes(data_file, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"header": head, "image": data})
         if not is_plain:
             _check_spacing(header)
-            return volume_scan(source, voxels.reshape(shape), _affine(image))
+            return volume_scan(source, voxels.reshape(shape), _affine(image), set_aside=set_aside)
         affine, warning = _analyze_affine(header, head[ORIENT_AT], shape)
         return volume_scan(source, voxels.reshape(shape), affine, (warning,))
 
@@ -138,6 +142,35 @@ def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
             )
             warned = (ScanWarning(_DOUBTFUL, text),)
         return volume_scan(source, voxels.reshape(shape), affine, warned)
+
+
+def _no_image(header: nibabel.Nifti1Header) -> UnsupportedScan | None:
+    """Return why `intent_code` sets a volume aside: labels, statistics, vectors.
+
+    Args:
+        header: Header of the file.
+
+    Returns:
+        The refusal; None for an image.
+
+    Raises:
+        UnsupportedScan: If each voxel holds several numbers, as a vector does.
+
+    References:
+        NIfTI-1, nifti1.h: NIFTI_INTENT_CODES; nibabel has the later ones of FSL and CIFTI.
+    """
+    code = int(header["intent_code"])
+    known = nibabel.nifti1.intent_codes
+    if code in IMAGE_INTENTS or code not in known.code:
+        return None
+    reason = UnsupportedScan(
+        f"its intent_code {code} says {known.label[code].strip()!r}: numbers computed from images, "
+        "not an image; choose the scan itself",
+        reason="derived",
+    )
+    if np.prod(header.get_data_shape()[3:], dtype=int) > 1:
+        raise reason
+    return reason
 
 
 def _promised(

@@ -37,6 +37,8 @@ SPACES = {
 GZIP, BZIP2 = ("gzip", "gz"), ("bzip2", "bz2")
 # Kinds of axes that count places; "RGB-color", "vector" and the like are several images.
 PLACES = ("domain", "space", "none", "???")
+# Kinds of axes that hold the several numbers of one place; diffusion images come as vectors, too.
+NUMBERS_OF_PLACE = ("vector", "matrix", "normal", "gradient", "quaternion", "complex")
 
 
 def read_nrrd(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
@@ -82,7 +84,16 @@ def read_nrrd(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
                 data = _unpacked(data, header, expected, spare)
         voxels = _voxels(header, data, expected, spare).reshape(shape, order="F")
         affine, warnings = _affine(header, axes)
-        return volume_scan(source, voxels, affine, warnings)
+        return volume_scan(source, voxels, affine, warnings, _segmentation(header))
+
+
+def _segmentation(header: Mapping[str, Any]) -> UnsupportedScan | None:
+    """Return why a segmentation of 3D Slicer (.seg.nrrd) is set aside; None for other volumes."""
+    if not any(key.startswith("Segment0_") for key in header):
+        return None
+    return UnsupportedScan(
+        "a segmentation of 3D Slicer, by its header; choose the scan itself", reason="derived"
+    )
 
 
 def _places(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]:
@@ -101,6 +112,14 @@ def _places(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]
     counted = [kinds[axis] for axis in axes if kinds[axis] not in PLACES]
     if any("color" in kind for kind in counted):
         raise UnsupportedScan("colored voxels; expected gray MR", reason="color")
+    if any(word in kind for kind in counted for word in NUMBERS_OF_PLACE) and "DWMRI" not in str(
+        header.get("modality", "")
+    ):
+        raise UnsupportedScan(
+            f"an axis of kind {counted[0]!r}: vectors or matrices computed from images, not an "
+            "image; choose the scan itself",
+            reason="derived",
+        )
     if counted or len(axes) > 3:
         raise UnsupportedScan(
             f"{'x'.join(map(str, sizes))}: several volumes in one file, expected one; save each "

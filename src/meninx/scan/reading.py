@@ -71,11 +71,13 @@ def read_one(path: Path) -> Scan:
 
     Raises:
         DataError: If there are several.
-        InputError: If it can't be read.
+        InputError: If it can't be read, or its header says that it is no image.
     """
     scans = list(read_scans(path))
     if len(scans) != 1:
         raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
+    if scans[0].set_aside is not None:
+        raise scans[0].set_aside
     return scans[0]
 
 

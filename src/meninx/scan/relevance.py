@@ -7,11 +7,17 @@ in CARDIAC is no inner ear.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from meninx.errors import UnsupportedScan
+
+
+def word_set(words: str) -> frozenset[str]:
+    """Return the words of a text, which blanks separate."""
+    return frozenset(words.split())
+
 
 # Words of the head, or their beginnings: "HEADNECK" and "CRANIUM" count, "FEMORALHEAD" does not.
 # English, German, French, Spanish, Portuguese, Italian; the codes of DICOM PS3.16 Annex L among
@@ -143,6 +149,11 @@ KINDS = (
           "DTI, RA, MD, KURTOSIS, IVIM, MK, AD, RD, FRACT ANISO, ANISOTROPY, DIFFUSIVITY,"
           "EXPONENTIAL, ISOTROPIC, FIBER, TRACTOGRAPHY",
           "DICOM PS3.3 C.8.13.3.1; Siemens, GE"),
+    _kind("derived", "an image of fat alone, by Dixon's method",
+          "FAT, F, FF, FAT FRACTION, FATFRACTION, PDFF, FAT IMAGE, FAT PERCENT, FATFRAC",
+          "Siemens, GE, Philips"),
+    _kind("derived", "an attenuation map for PET", "UMAP, MUMAP, MRAC, ATTENUATION, AC MAP, CTAC",
+          "Siemens, GE, Philips PET-MR"),
     _kind("derived", "a flow image", "VELOCITY, FLOW, PCA", "DICOM PS3.3 C.8.13.3.1; Philips"),
     _kind("derived", "a perfusion map",
           "CBF, CBV, RCBF, RCBV, RELCBF, RELCBV, CORRCBV, MTT, RMTT, TTP, TMAX, TTS, GBP, PBP, AIF,"
@@ -185,6 +196,28 @@ DERIVED_WORDS = frozenset(
      "MINIP", "COLFA", "VRT", "TENSOR", "COEFFICIENT", "EXPONENTIAL", "MAP", "MAPS", "T1MAP",
      "T2MAP", "MAPPA"]
 )  # fmt: skip
+# Words that name a map in the description of a series whose ImageType says original: none that
+# names a way to take an image, such as TRACE, and none of two letters.
+ORIGINAL_WORDS = DERIVED_WORDS - word_set(
+    "FA MAP MAPS MAPPA COEFFICIENT EXPONENTIAL TENSOR TRACEW"
+) | word_set(
+    "UMAP MUMAP MRAC PHA PHASENBILD PHASENBILDER MIPS MINIPS MAXIP SWIP PDFF T2STARMAP R2STAR"
+)
+ORIGINAL_PHRASES = re.compile(
+    r"(?<!\S)("
+    r"(T1|T2\*?|PD|ADC|FA|R2\*?|B0|B1|FIELD|CBF|PHASE|ATTENUATION|U|MU) MAPS?"
+    r"|PHASE (IMAGES?|IMG)|IMAGES? (DE )?PHASE|SWI PHASE"
+    r"|(MAXIMUM|MINIMUM) INTENSITY|(MAX|MIN) IP|FAT (FRACTION|ONLY|IMAGES?)"
+    r")(?!\S)"
+)
+# Words of sequences that make images of water and of fat, as Dixon did.
+DIXON_WORDS = word_set("DIXON MDIXON QDIXON FLEX LAVAFLEX IDEAL MRAC")
+WATER_WORDS = word_set("W WATER WASSER EAU AGUA ACQUA")
+FAT_WORDS = word_set("F FAT FETT GRAISSE GRASA GORDURA GRASSO")
+# Words behind FAT that say it was suppressed.
+SUPPRESSED_BEGINNINGS = ("SAT", "SUP", "FREE", "SEP", "NULL", "FS")
+# Values of VolumeBasedCalculationTechnique that make no slice; MPR does.
+PROJECTIONS = word_set("MAX_IP MIN_IP VOLUME_RENDER SURFACE_RENDER CURVED_MPR")
 COMPLEX_PARTS = {"PHASE": "P", "REAL": "REAL", "IMAGINARY": "REAL"}
 
 
@@ -302,6 +335,13 @@ def complex_part(component: str) -> UnsupportedScan | None:
     return UnsupportedScan(kind.words, reason=kind.reason)
 
 
+def projection(technique: str) -> UnsupportedScan | None:
+    """Return why VolumeBasedCalculationTechnique sets an image aside (DICOM PS3.3 C.8.16.2)."""
+    if technique.upper().strip() not in PROJECTIONS:
+        return None
+    return UnsupportedScan("a projection, not a slice", reason="derived")
+
+
 def map_by_description(text: str) -> UnsupportedScan | None:
     """Return why the description of a derived image sets it aside; None if it does not."""
     words = normalized(text).split()
@@ -310,4 +350,42 @@ def map_by_description(text: str) -> UnsupportedScan | None:
     return UnsupportedScan(
         "a map made from other images, by its description; send the original series",
         reason="derived",
+    )
+
+
+def map_in_original(description: str) -> UnsupportedScan | None:
+    """Return why the description of a series sets it aside although ImageType says original.
+
+    Args:
+        description: SeriesDescription alone: a protocol's name is shared by all its series.
+
+    Returns:
+        The refusal; None where no word names a map, a projection, a phase or an image of fat.
+    """
+    words = normalized(description).split()
+    named = (
+        any(word in ORIGINAL_WORDS for word in words)
+        or ORIGINAL_PHRASES.search(" ".join(words)) is not None
+        or _is_of_fat(words, description)
+    )
+    if not named:
+        return None
+    return UnsupportedScan(
+        "a map, a projection, a phase or an image of fat alone, by its description, although "
+        "ImageType says original; send the series that it was made from",
+        reason="derived",
+    )
+
+
+def _is_of_fat(words: Sequence[str], description: str) -> bool:
+    """Return whether words name the image of fat that Dixon's method makes, in capitals."""
+    if description.upper().lstrip().startswith("FAT:"):
+        return True
+    # A description that names water too is shared by both images.
+    if DIXON_WORDS.isdisjoint(words) or not WATER_WORDS.isdisjoint(words):
+        return False
+    following = (*words[1:], "")
+    return any(
+        word in FAT_WORDS and not after.startswith(SUPPRESSED_BEGINNINGS)
+        for word, after in zip(words, following, strict=True)
     )

@@ -72,6 +72,8 @@ class Scan:
             file can't be believed; then nothing is said in mm, and no side is named.
         warnings: Oddities that do not prevent a judgment.
         incomplete: Counts of what was promised of the scan or its study and did not come.
+        set_aside: Why its header says that it is no image to judge; None if it is one. A mask is
+            read all the same.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
@@ -90,6 +92,7 @@ class Scan:
     geometry_estimated: bool = False
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
+    set_aside: UnsupportedScan | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:

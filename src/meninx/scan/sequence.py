@@ -21,8 +21,8 @@ _T1 = re.compile(r"(?<![a-z0-9])t1(?!rho)|mprage|mp-rage|bravo|spgr")
 _T2 = re.compile(r"(?<![a-z0-9])t2(?! ?(\*|star|_star))")
 # Whole words, for contrasts that the detector knows nothing of: "epi", but not "epilepsy".
 _OTHER = re.compile(
-    r"(?<![a-z])(dwi|dti|adc|diff(usion)?|swi|bold|ep2d|epi|fmri|perf(usion)?|asl|tof|angio\w*|stir)"
-    r"(?![a-z])|t2 ?\*|t2_?star"
+    r"(?<![a-z])(dwi|dti|adc|diff(usion)?|swi|bold|ep2d|epi|fmri|perf(usion)?|asl|tof|angio\w*|stir"
+    r"|(t1|t2|pd)[ _-]?map(s|ping)?)(?![a-z])|t2 ?\*|t2_?star"
 )
 
 
@@ -85,6 +85,12 @@ def sequence_from_text(text: str) -> Sequence:
     if is_t2:
         return "T2"
     return "T1c" if _has_contrast(text) else "T1"
+
+
+def is_other_contrast(text: str) -> bool:
+    """Return whether a text names diffusion, perfusion, T2* or another contrast than T1 and T2."""
+    text = text.lower()
+    return _OTHER.search(text) is not None and not _FLAIR.search(text)
 
 
 def _has_contrast(text: str) -> bool:

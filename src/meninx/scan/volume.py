@@ -9,6 +9,7 @@ from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
 from meninx.scan.geometry import Float64Array, check_affine, view_of
 from meninx.scan.limits import Limits
+from meninx.scan.map_names import map_by_bids_name, map_warning
 from meninx.scan.plausibility import believed
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
@@ -157,14 +158,16 @@ def volume_scan(
     voxels: NDArray[np.float32],
     affine: Float64Array,
     warnings: tuple[ScanWarning, ...] = (),
+    set_aside: UnsupportedScan | None = None,
 ) -> Scan:
     """Return the scan of a volume.
 
     Args:
-        source: File of the volume; its name may tell the sequence.
+        source: File of the volume; its name may tell the sequence, or that it is a map.
         voxels: Intensities, axes [i, j, k] as the file has them.
         affine: Voxel index to LPS mm, shape (4, 4).
         warnings: Oddities that do not prevent a judgment.
+        set_aside: Why the header says that the volume is no image to judge.
 
     Returns:
         The scan; the slices of a flat volume lie along its flat side.
@@ -172,6 +175,11 @@ def volume_scan(
     Raises:
         InputError: If the voxels or the affine are no scan's.
     """
+    file_name = source.name.rsplit("/", 1)[-1]
+    set_aside = set_aside or map_by_bids_name(file_name)
+    doubt = map_warning(file_name) if set_aside is None else None
+    if set_aside is not None:
+        set_aside = UnsupportedScan(str(set_aside), place=source.name, reason=set_aside.reason)
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
     slice_axis = single[-1] if single else None
     check_affine(affine)
@@ -180,9 +188,10 @@ def volume_scan(
         name=source.name,
         voxels=without_padding(voxels, along),
         affine=affine,
-        sequence=sequence_from_text(source.name.rsplit("/", 1)[-1]),
+        sequence=sequence_from_text(file_name),
         slice_axis=slice_axis,
-        warnings=warnings,
+        warnings=warnings if doubt is None else (*warnings, doubt),
         incomplete=source.incomplete,
+        set_aside=set_aside,
     )
     return believed(with_dark_air(scan))

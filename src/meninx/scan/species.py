@@ -1,0 +1,121 @@
+"""Find from a DICOM header whether an image is an animal's: they lie in the same scanners."""
+
+from pydicom import Dataset
+
+from meninx.errors import UnsupportedScan
+from meninx.scan.relevance import PLACEHOLDERS, normalized, word_set
+
+# Homo sapiens in SNOMED CT, in the older SNOMED RT, in UMLS and in NCBI's taxonomy.
+HUMAN_CODES = frozenset(["337915000", "L-85B00", "C0086418", "9606"])
+PUBLIC_SCHEMES = ("SCT", "SRT", "SNM3", "99SDM", "UMLS", "NCBITAXID")
+HUMAN = "Homo sapiens"
+HUMAN_BEGINNINGS = ("HUMAN", "HOMO", "HUMAIN", "UMAN", "MENSCH", "PATIENT", "PERSON")
+# What de-identification leaves in an attribute says nothing, nor do words for no value.
+SAYS_NOTHING = PLACEHOLDERS | frozenset(
+    ["", "REMOVED", "DELETED", "REDACTED", "XXX", "ANON", "ANONYM", "EMPTY", "BLANK", "NO VALUE"]
+)
+SAYS_NOTHING_BEGINNINGS = ("ANONYM", "DEIDENT", "DE IDENT", "PSEUDONYM", "REMOVED", "NOT ")
+# Attributes that animals alone have (DICOM PS3.3 C.7.1.1: breed, strain, whether neutered).
+TEXTS_OF_ANIMALS = (
+    "PatientBreedDescription",
+    "StrainDescription",
+    "StrainNomenclature",
+    "PatientSexNeutered",
+)
+SEQUENCES_OF_ANIMALS = (
+    "PatientBreedCodeSequence",
+    "BreedRegistrationSequence",
+    "StrainCodeSequence",
+    "StrainStockSequence",
+    "GeneticModificationsSequence",
+)
+ROLES_OF_ANIMALS = ("OWNER", "VETERINARIAN")
+DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "BodyPartExamined")
+# Words of descriptions, and beginnings of words there and of the institution's name. None that
+# means something else in a hospital, as CAT does.
+ANIMAL_WORDS = word_set(
+    "K9 VET VETS DOG DOGS CANINE CANIS FELINE FELIS EQUINE BOVINE PORCINE OVINE MURINE RODENT "
+    "MOUSE MICE RATS RATTUS RABBIT MACAQUE MACACA MONKEY MARMOSET FERRET SHEEP HORSE HUND "
+    "KATZE PFERD KANINCHEN CHIEN CHEVAL LAPIN PERRO CABALLO CONEJO GATTO CACHORRO "
+    "CAVALO"
+)
+VETERINARY_BEGINNINGS = ("VETERIN", "TIERKLIN", "TIERARZ", "TIERMEDIZ", "TIERSPIT", "KLEINTIER")
+
+
+def animal(dataset: Dataset) -> UnsupportedScan | None:
+    """Return why an animal's image is set aside; None for a person's.
+
+    Args:
+        dataset: Header of an image.
+
+    Returns:
+        The refusal. Where the species is Homo sapiens, nothing else counts.
+
+    References:
+        DICOM PS3.3 C.7.1.1: PatientSpeciesDescription, PatientSpeciesCodeSequence.
+    """
+    species = _species(dataset)
+    animals = [name for name in species if name != HUMAN]
+    if not animals and species:
+        return None
+    named = next(iter(animals), None) or _attribute_of_animals(dataset) or _word(dataset)
+    if named is None:
+        return None
+    return UnsupportedScan(
+        f"the header says that it is an animal's ({named}); expected the head of a person",
+        reason="not_brain",
+    )
+
+
+def _species(dataset: Dataset) -> list[str]:
+    """Return the species that the header names, HUMAN for people; empty where it names none."""
+    text = _text(dataset, "PatientSpeciesDescription")
+    named = [] if _says_nothing(text) else [HUMAN if _is_human(text) else text]
+    for code in _items(dataset, "PatientSpeciesCodeSequence"):
+        value, meaning = _text(code, "CodeValue"), _text(code, "CodeMeaning")
+        scheme = _text(code, "CodingSchemeDesignator")
+        if value in HUMAN_CODES or _is_human(meaning):
+            named.append(HUMAN)
+        elif not _says_nothing(meaning):
+            named.append(meaning)
+        elif value and scheme in PUBLIC_SCHEMES:
+            named.append(f"species {value} of {scheme}")
+    return named
+
+
+def _is_human(text: str) -> bool:
+    return normalized(text).startswith(HUMAN_BEGINNINGS)
+
+
+def _says_nothing(text: str) -> bool:
+    words = normalized(text)
+    return words in SAYS_NOTHING or words.startswith(SAYS_NOTHING_BEGINNINGS)
+
+
+def _attribute_of_animals(dataset: Dataset) -> str | None:
+    """Return the name of an attribute that animals alone have; None where none is given."""
+    texts = (name for name in TEXTS_OF_ANIMALS if not _says_nothing(_text(dataset, name)))
+    items = (name for name in SEQUENCES_OF_ANIMALS if any(map(len, _items(dataset, name))))
+    role = _text(dataset, "ResponsiblePersonRole").upper()
+    named = next(texts, None) or next(items, None)
+    return named or (f"ResponsiblePersonRole {role}" if role in ROLES_OF_ANIMALS else None)
+
+
+def _word(dataset: Dataset) -> str | None:
+    """Return a word of descriptions, or of the institution's name, that names an animal."""
+    descriptions = " ".join(_text(dataset, name) for name in DESCRIPTIONS)
+    words = normalized(descriptions).split()
+    institution = normalized(_text(dataset, "InstitutionName")).split()
+    animals = (word for word in words if word in ANIMAL_WORDS)
+    hospitals = (word for word in (*words, *institution) if word.startswith(VETERINARY_BEGINNINGS))
+    return next(animals, None) or next(hospitals, None)
+
+
+def _text(dataset: Dataset, name: str) -> str:
+    return str(dataset.get(name, "") or "").strip()
+
+
+def _items(dataset: Dataset, name: str) -> list[Dataset]:
+    """Return the items of a sequence; none where something else is stored there."""
+    value = dataset.get(name) or ()
+    return [] if isinstance(value, str) else [item for item in value if isinstance(item, Dataset)]
