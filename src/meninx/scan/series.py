@@ -80,6 +80,7 @@ class Frame:
         stored_spacing: PixelSpacing as the header has it, where it is no pair of numbers.
         slope: RescaleSlope.
         intercept: RescaleIntercept.
+        unread: Names of what rescales the values and can't be read.
         set_aside: Why the slice is not judged; None if it is.
     """
 
@@ -103,7 +104,8 @@ class Frame:
     stored_spacing: str = ""
     slope: float = 1.0
     intercept: float = 0.0
-    set_aside: UnsupportedScan | None = None
+    unread: tuple[str, ...] = ()
+    set_aside: InputError | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class Stack:
             None for a single frame without geometry, no spacing for one with it.
 
         Raises:
-            UnsupportedScan: If the series was set aside.
+            InputError: If the series was set aside.
             GeometryError: If the slices form no stack.
         """
         first = self.frames[0]
@@ -156,7 +158,7 @@ class Stack:
             if len(self.frames) == 1:
                 return self.frames, None, None
             raise GeometryError(
-                f"{len(self.frames)} slices, some without ImagePositionPatient or "
+                f"{len(self.frames)} slices, some without a readable ImagePositionPatient or "
                 "ImageOrientationPatient; expected both in each: export the series from the "
                 "scanner or the PACS, not from a viewer"
             )
@@ -243,8 +245,15 @@ def stacks_of(frames: Iterable[Frame]) -> list[Stack]:
         for index, part in enumerate(parts, 1):
             marks = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
             name = f"{place} ({', '.join(marks)})" if marks else place
+            if len(part) == 1 and len(parts) > 1 and _is_broken(part[0]):
+                name = part[0].source.name
             stacks.append(Stack(name, tuple(part)))
     return _named_apart(stacks)
+
+
+def _is_broken(frame: Frame) -> bool:
+    """Return whether a slice was set aside for its file, not for what it shows."""
+    return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:
