@@ -354,3 +354,16 @@ def test_the_demo_ends_in_a_page(tmp_path):
         "picture.png": "tumor",
     }
     assert "data:image/png" in (tmp_path / "demo" / "report.html").read_text()
+
+
+def test_off_a_terminal_a_record_is_one_line(tmp_path, monkeypatch):
+    # A program that reads a table sees neither folds nor line breaks from names of files.
+    monkeypatch.setenv("COLUMNS", "60")
+    names = ["x" * 200 + ".png", "two\nlines.png", "plain.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"no picture " * 40)
+    done = meninx("predict", *(tmp_path / name for name in names))
+    rows = done.stdout.splitlines()
+    assert len(rows) == 1 + len(names) + 1, done.stdout
+    assert [row.split()[-1] for row in rows[1:-1]] == ["again"] * 3, done.stdout
+    assert r"two\nlines.png" in rows[2]

@@ -8,6 +8,7 @@ from meninx.cli import app
 from meninx.clinic import results
 from meninx.synthesis.writing import dicom_slice
 from tests.scan.dicom_making import save
+from tests.scan.test_header_values import put, spliced
 
 RUN = CliRunner()
 
@@ -66,3 +67,49 @@ def test_an_empty_uid_is_said(healthy, tmp_path):
     assert told.exit_code == 1
     assert not kinds
     assert "a UID in its headers is empty" in told.output
+
+
+NONE_OF_THEM = {
+    "StudyDate": "DA", "SliceThickness": "DS", "EchoTime": "DS", "SpacingBetweenSlices": "DS",
+    "PatientWeight": "DS", "SeriesNumber": "IS", "AcquisitionNumber": "IS", "InstanceNumber": "IS",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [b"withheld", b"nan\\inf ", b"9e99999 "])
+def test_results_of_headers_with_values_that_are_none(sick, tmp_path, value):
+    for number in range(len(sick.scan)):
+        path = save(dicom_slice(sick.scan, number, 8), tmp_path / "in" / f"{number:03}.dcm")
+        for name, kind in NONE_OF_THEM.items():
+            path.write_bytes(spliced(path.read_bytes(), name, kind, value))
+    told = RUN.invoke(app, ["predict", str(tmp_path / "in"), "--dicom-out", str(tmp_path / "out")])
+    assert told.exit_code == 0, told.output
+    kinds = sorted(path.name.split("-")[0] for path in (tmp_path / "out").rglob("*.dcm"))
+    assert kinds == ["SC", "SEG", "SR"]
+
+
+def as_greek(dataset, number):
+    del number
+    dataset.SpecificCharacterSet = "ISO_IR 6"
+    put(dataset, "SpecificCharacterSet", "CS", b"none")
+    put(dataset, "PatientName", "PN", "Ωμέγα^Ήρα  ".encode())
+
+
+def as_nothing(dataset, number):
+    del number
+    put(dataset, "SpecificCharacterSet", "CS", b"ISO_IR 192")
+    put(dataset, "PatientName", "PN", b"M\xfcller^A ")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_results_name_the_patient_as_the_file_does_or_are_not_written(healthy, tmp_path):
+    told, kinds = written(healthy, tmp_path / "greek", as_greek)
+    assert told.exit_code == 0, told.output
+    for path in (tmp_path / "greek/out").rglob("*.dcm"):
+        written_object = dcmread(path)
+        assert str(written_object.PatientName) == "Ωμέγα^Ήρα"
+        assert written_object.SpecificCharacterSet == "ISO_IR 192"
+    told, kinds = written(healthy, tmp_path / "nothing", as_nothing)
+    assert (told.exit_code, kinds) == (1, [])
+    assert told.output.count("SpecificCharacterSet") == 1
+    assert "PatientName" in told.output
+    assert "ller" not in told.output

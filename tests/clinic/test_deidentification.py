@@ -18,6 +18,7 @@ from meninx.synthesis.phantom import grid_of
 from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice, write_dicom
 from tests.scan.dicom_making import enhanced, save
+from tests.scan.test_header_values import put
 
 TEXTS = (
     "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
@@ -248,3 +249,49 @@ def test_the_secret_is_made_once_and_guarded(tmp_path, sick):
     again = run(tmp_path / "in", "--output", tmp_path / "a", "--key", key)
     assert "not empty" in str(again.exception)
     assert Tag("PatientName") in pydicom.dcmread(next((tmp_path / "a").rglob("*.dcm")))
+
+
+def as_file(dataset, path, after=b""):
+    save(dataset, path)
+    path.write_bytes(path.read_bytes() + after)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_bad_file_fails_alone(tmp_path, sick, keyed, monkeypatch):
+    # Zeros behind the pixels, as GE pads files, are read as an empty element (0000,0000).
+    for index in range(len(sick.scan)):
+        dataset = dicom_slice(sick.scan, index, 7)
+        put(dataset, "PatientAge", "AS", b"Zyx Qwert ")
+        put(dataset, "EchoTime", "DS", b"Zyx ")
+        as_file(dataset, tmp_path / "in" / f"{index}.dcm", bytes(8 * (index % 2)))
+    done = run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed, "--keep-faces")
+    assert done.exit_code == 0, done.output
+    written = [pydicom.dcmread(path) for path in (tmp_path / "out").rglob("*.dcm")]
+    assert len(written) == len(sick.scan)
+    assert all("EchoTime" not in dataset for dataset in written)
+
+    whole = Deidentifier.clean
+
+    def stumble(self, dataset):
+        if str(dataset.filename).endswith("3.dcm"):
+            raise KeyError("MUSTERMANN")
+        whole(self, dataset)
+
+    monkeypatch.setattr(Deidentifier, "clean", stumble)
+    done = run(tmp_path / "in", "--output", tmp_path / "some", "--key", keyed, "--keep-faces")
+    assert done.exit_code == 1
+    assert f"{len(sick.scan) - 1} files written" in done.output
+    assert "3.dcm" in done.output
+    assert "MUSTERMANN" not in done.output
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("declared", [b"", b"none", b"ISO 8859-7"])
+def test_character_sets_that_are_none_are_not_released(tmp_path, sick, keyed, declared):
+    dataset = dicom_slice(sick.scan, 3, 7)
+    put(dataset, "PatientName", "PN", "Ωμέγα^Ήρα  ".encode())
+    put(dataset, "SpecificCharacterSet", "CS", declared)
+    save(dataset, tmp_path / "in/x.dcm")
+    run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed, "--keep-faces")
+    (path,) = (tmp_path / "out").rglob("*.dcm")
+    assert pydicom.dcmread(path).SpecificCharacterSet == "ISO_IR 192"

@@ -487,7 +487,7 @@ def dicom_cases() -> Iterator[tuple[str, Case]]:
         yield f"dcm cut {name}", Case(file("x.dcm", whole[:end]), right)
     changes = {
         "no rows": (setting(Rows=None), BROKEN),
-        "no photometric interpretation": (setting(PhotometricInterpretation=None), BROKEN),
+        "no photometric interpretation": (setting(PhotometricInterpretation=None), ("scored",)),
         "65535 x 65535 with ten bytes": (
             setting(Rows=65535, Columns=65535, PixelData=b"0123456789"), ("limit_exceeded",)),
         "no row": (setting(Rows=0), BROKEN),

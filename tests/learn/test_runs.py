@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.labels import TYPE_NAMES
+from meninx.learn import training
 from meninx.learn.augmentation.batch import SliceBatch
 from meninx.learn.crossvalidation import (
     calibrate_out_of_fold,
@@ -36,9 +38,10 @@ from meninx.learn.export import Origin, save_weights
 from meninx.learn.initialization import fill_from_shipped, initialize
 from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx.learn.merging import merge
+from meninx.learn.module import DetectorTraining
 from meninx.learn.network import CellNetwork, PooledNetwork, build_network
 from meninx.learn.provenance import origin_of
-from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe
+from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe, read_stages
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import read_examples, train, train_unpacked, training_canvas
 from meninx.synthesis.phantom_studies import make_studies
@@ -119,6 +122,51 @@ def trained(labeled, pooled, tmp_path_factory):
     return train(
         read_manifest(labeled), read_recipe(pooled), tmp_path_factory.mktemp("run") / "run"
     )
+
+
+def tiny_stage(recipe):
+    """A recipe's network, optimizer and average of weights, on pictures that take no time."""
+    return replace(
+        recipe,
+        preprocessing=replace(recipe.preprocessing, size=64),
+        network=replace(recipe.network, initialization="meninx"),
+        training=replace(
+            recipe.training, epochs=2, pictures_per_epoch=8, size=64, batch_size=4,
+            precision="32-true",
+        ),
+        sampling=replace(
+            recipe.sampling, phantoms=1, augmented_heads=0, calibration_phantoms=0, strata={},
+            unmasked=0.5,
+        ),
+        loss=replace(recipe.loss, hard_cells=8),
+    )  # fmt: skip
+
+
+SHIPPED = sorted(Path(__file__).parents[2].glob("recipes/*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_recipe_goes_on_from_its_last_epoch(labeled, path, tmp_path, monkeypatch):
+    # From the shipped weights, whose convolutions are factorized: these must be made again first.
+    recipe = tiny_stage(read_stages(path)[-1])
+    begin = DetectorTraining.on_train_epoch_start
+    # What comes after training is not resumed, and takes longer.
+    monkeypatch.setattr(training, "_finish", lambda *_: {})
+
+    def stop_in_the_second(module):
+        if module.current_epoch == 1:
+            raise InterruptedError
+        begin(module)
+
+    monkeypatch.setattr(DetectorTraining, "on_train_epoch_start", stop_in_the_second)
+    with pytest.raises(InterruptedError):
+        train(read_manifest(labeled), recipe, tmp_path)
+    before = losses(tmp_path)
+    monkeypatch.setattr(DetectorTraining, "on_train_epoch_start", begin)
+    train(read_manifest(labeled), recipe, tmp_path, resume=True)
+    assert len(before) == 1
+    assert losses(tmp_path)[:1] == before
+    assert len(losses(tmp_path)) == 2
 
 
 def losses(run):

@@ -97,11 +97,13 @@ def served(data, *options, log=subprocess.DEVNULL):
 class Server:
     """The application and what its tests need to know."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, with_accounts: bool = True) -> None:
         self.settings = settings
         self.passwords: list[str] = []
         self.app = create_app(settings, on_password=self.passwords.append)
         self.web = self.app.state.web
+        if not with_accounts:  # the database has them already
+            return
         with self.web.sessions.begin() as session:
             session.get_one(User, 1).active = False  # the first administrator
             add_user(session, "ada", PASSWORD, ADMINISTRATOR)

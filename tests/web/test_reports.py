@@ -2,11 +2,15 @@
 
 import io
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from pypdf import PdfReader
 
+from meninx.web.settings import Settings
+from tests.web.conftest import Server
 from tests.web.findings import MODEL, VIEWER, finding
 
 
@@ -121,3 +125,15 @@ def test_an_opinion_stands_under_the_series_that_it_is_about_and_no_other(server
     assert re.search(r"<strong>disagree</strong> rene,.*on dark fluid", second, re.S)
     (told,) = browser.client.get(f"/studies/{study}/finding.json").json()["opinions"]
     assert (told["scan"], told["series"]) == (1, "dark fluid")
+
+
+def test_a_relative_data_folder_prints_a_report(scored, tmp_path, monkeypatch):
+    # As `make demo-web` names it: pictures are found by file addresses, which must be absolute.
+    shutil.copytree(scored.settings.data, tmp_path / "web here")
+    monkeypatch.chdir(tmp_path)
+    server = Server(Settings(data=Path("web here")), with_accounts=False)
+    answer = server.browser().client.get(f"/studies/{scored.study_id}/report.pdf")
+    monkeypatch.chdir("/")
+    assert answer.status_code == 200
+    pages = PdfReader(io.BytesIO(answer.content)).pages
+    assert any(page.images for page in pages)

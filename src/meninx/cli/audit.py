@@ -52,11 +52,12 @@ def audit(
 
 
 def _print(result: "Audit") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from meninx.cli.console import one_line, output_console
+
+    console = output_console()
     table = Table(box=None, pad_edge=False, show_header=False)
     labels = ", ".join(f"{count} {name}" for name, count in sorted(result.labels.items()))
     formats = ", ".join(f"{count} {name}" for name, count in result.formats.most_common())
@@ -80,6 +81,6 @@ def _print(result: "Audit") -> None:
     if result.verdict:
         console.print(result.verdict)
     for file, message in result.corrupt[:MAX_LINES]:
-        console.print(Text(f"  {file}: {message}"))
+        console.print(Text(one_line(f"  {file}: {message}")))
     for group in (*result.across_labels, *result.across_splits)[:MAX_LINES]:
-        console.print(Text("  shared: " + " = ".join(result.files(group)[:4])))
+        console.print(Text(one_line("  shared: " + " = ".join(result.files(group)[:4]))))

@@ -190,15 +190,16 @@ def _eager_resnet18(runs: int) -> dict[str, float] | None:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from meninx.cli.console import output_console
 
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "median", "95th percentile"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for row in rows_of(report):
         table.add_row(*row)
-    console = Console()
+    console = output_console()
     console.print(report["machine"])
     console.print(table)
 

@@ -18,12 +18,12 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
         result: Evaluation to show.
         output: Folder of its report.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from meninx.assess.evaluation_report import NAMES, verdict
+    from meninx.cli.console import output_console
 
-    console = Console()
+    console = output_console()
     if result.leaking:
         console.print(
             "LEAKING: these figures may be too good, and are no evidence.", style="bold red"

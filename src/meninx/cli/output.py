@@ -62,7 +62,7 @@ def dicom_writer(paths: Sequence[str], folder: Path) -> "DicomWriter":
     """
     with needs_extra("hospital"):
         from meninx.clinic.result_context import Headers
-        from meninx.clinic.results import write_results
+        from meninx.clinic.results import reason_of, write_results
     make_folder(folder, "--dicom-out")
     headers = Headers(*paths)
 
@@ -70,7 +70,7 @@ def dicom_writer(paths: Sequence[str], folder: Path) -> "DicomWriter":
         faults: list[str] = []
 
         def on_fault(kind: str, error: Exception) -> None:
-            faults.append(f"no {kind}: its headers do not allow it ({type(error).__name__})")
+            faults.append(f"no {kind}: {reason_of(error)}")
 
         inside = folder / file_stem(findings.scan)
         if not write_results(headers, scan, findings, bundle, inside, on_fault):

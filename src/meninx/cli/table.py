@@ -1,18 +1,15 @@
 """Show findings as a table on a terminal."""
 
-import os
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from meninx.cli.console import one_line, output_console
 from meninx.detect.calibration import Decision
 from meninx.detect.findings import Findings, StudyFindings
 from meninx.detect.study_grouping import LEADING
 
-# Width of a table in a file or a pipe, which have none of their own.
-FILE_WIDTH = 160
 # A study's row is read in one piece on a narrow terminal too.
 NAME_WIDTH = len("= study of 10 series")
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
@@ -46,9 +43,7 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
         if study is not None and len({found.scan for found in series}) > 1:
             table.add_row(*_study_cells(series, study))
             answers.append(study)
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = FILE_WIDTH
+    console = output_console()
     console.print(table)
     for note in (_about_studies(answers), _about_referral(answers), _about_threshold(scans)):
         if note:
@@ -94,16 +89,17 @@ def _cells(found: Findings) -> list[Text]:
     """Return one row; names from files are never read as markup."""
     if found.decision is None:
         answer = Text(WORDS[found.status], style="yellow")
-        return [Text(found.scan), answer, *[Text("")] * 4, Text(found.message or "")]
+        message = Text(one_line(found.message or ""))
+        return [Text(one_line(found.scan)), answer, *[Text("")] * 4, message]
     hottest = found.hottest
     likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
     named = [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
     return [
-        Text(found.scan),
+        Text(one_line(found.scan)),
         *_answer_cells(found, found.decision),
         Text(str(hottest.index) if hottest else ""),
         Text(" ".join(map(str, hottest.peak)) if hottest else ""),
-        Text("; ".join([*named, *(warning.text for warning in found.warnings)])),
+        Text(one_line("; ".join([*named, *(warning.text for warning in found.warnings)]))),
     ]
 
 

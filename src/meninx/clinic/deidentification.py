@@ -15,14 +15,16 @@ from functools import cache
 
 from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
 from pydicom import DataElement, Dataset
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, generate_uid
 
 from meninx.errors import UnsupportedScan
 from meninx.scan.dicom import MR_CLASSES
+from meninx.scan.header_values import drop_unreadable, text, texts
 
 EDITION = "dicomfields_2024b"
 # Actions of table E.1-1, most destructive last where the standard leaves a choice.
@@ -103,9 +105,9 @@ class Pseudonyms:
 
     def patient(self, dataset: Dataset) -> str:
         """Return a patient's pseudonym, from PatientID and its issuer."""
-        known = [str(dataset.get(name, "")) for name in ("PatientID", "IssuerOfPatientID")]
+        known = [text(dataset, name) for name in ("PatientID", "IssuerOfPatientID")]
         if not known[0]:
-            known.append(str(dataset.get("PatientName", "")))
+            known.append(text(dataset, "PatientName"))
         return "MX-" + self._digest("patient", *known).hex()[:16].upper()
 
     def uid(self, uid: str) -> UID:
@@ -127,9 +129,9 @@ class Removed:
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, element: DataElement, action: str) -> None:
-        """Count one element."""
-        name = element.keyword or ("private" if element.tag.is_private else str(element.tag))
+    def add(self, tag: BaseTag, action: str) -> None:
+        """Count one element by its tag."""
+        name = keyword_for_tag(tag) or ("private" if tag.is_private else str(tag))
         self.counts[name, action] += 1
 
     def as_json(self) -> list[dict[str, object]]:
@@ -164,6 +166,8 @@ class Deidentifier:
             DICOM PS3.15 E.1-1, E.2, E.3.5 (clean descriptors), E.3.6 (modified dates).
         """
         check_pixels(dataset)
+        for tag in drop_unreadable(dataset):
+            self._removed.add(tag, REMOVE)
         patient = self._pseudonyms.patient(dataset)
         days = self._pseudonyms.days(patient)
         # The values before, to be found again where the table does not look.
@@ -184,7 +188,7 @@ class Deidentifier:
     def _walk(self, dataset: Dataset, days: int) -> None:
         for element in list(dataset):
             if element.tag.is_private:
-                self._removed.add(element, PRIVATE)
+                self._removed.add(element.tag, PRIVATE)
                 del dataset[element.tag]
                 continue
             action = _action_of(element.tag)
@@ -217,7 +221,7 @@ class Deidentifier:
             element.value = DUMMIES.get(element.VR, DUMMY_TEXT if element.VR in TEXTS else None)
         else:
             element.value = [] if element.VR == "SQ" else None
-        self._removed.add(element, action)
+        self._removed.add(element.tag, action)
 
     def _drop_echoes(self, dataset: Dataset, identity: list[str]) -> None:
         """Empty each text that still repeats a value that was taken elsewhere."""
@@ -232,7 +236,7 @@ class Deidentifier:
                 text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
                 if any(one in text.casefold() for one in identity):
                     element.value = None
-                    self._removed.add(element, ECHOED)
+                    self._removed.add(element.tag, ECHOED)
 
     def _new_meta(self, dataset: Dataset) -> None:
         """Give the file new meta information: the old one names its writer."""
@@ -259,8 +263,8 @@ def check_pixels(dataset: Dataset) -> None:
             "the file out",
             reason="not_mr",
         )
-    image_type = [str(one).upper() for one in dataset.get("ImageType") or ()]
-    if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or "SCREEN SAVE" in image_type:
+    image_type = [value.upper() for value in texts(dataset, "ImageType")]
+    if text(dataset, "BurnedInAnnotation").upper() == "YES" or "SCREEN SAVE" in image_type:
         raise UnsupportedScan(
             "the header says that text is burned into the pixels; leave the file out",
             reason="burned_in",

@@ -1,5 +1,6 @@
 """Release scans without identity: those that may leave are written, the others reported."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from pydicom.sr.codedict import codes
 
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, coded
 from meninx.clinic.result_context import frames_of
-from meninx.errors import InputError, UnsupportedScan
+from meninx.errors import InputError, UnreadableFile, UnsupportedScan
 from meninx.scan.geometry import Float64Array
+from meninx.scan.header_values import text
 from meninx.scan.reading import read_datasets, read_scans
 from meninx.scan.scan import Scan
 
@@ -81,26 +83,38 @@ def release(
         for uid in scan.identity.instance_uids:
             allowed[uid] = cut
     for dataset in read_datasets(path, pixels=True):
-        uid = str(dataset.get("SOPInstanceUID", ""))
+        uid = text(dataset, "SOPInstanceUID")
         if uid not in allowed:
             continue
+        place = str(dataset.filename)
         try:
-            cleaner.clean(dataset)
+            data = _cleaned_file(dataset, cleaner, allowed[uid])
         except InputError as error:
-            error.place = error.place or "an instance"
-            on_error(error)
+            on_error(type(error)(str(error), place=place, reason=error.reason))
             continue
-        cut = allowed[uid]
-        if cut is not None:
-            _cut_off(dataset, cut)
+        except Exception as error:  # noqa: BLE001 - headers that lie make pydicom raise anything
+            # Its message may quote a value, and so a name.
+            fault = f"can't be written without identity ({type(error).__name__}); export it again"
+            on_error(UnreadableFile(fault, place=place))
+            continue
         folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / f"{dataset.SOPInstanceUID}.dcm"
-        dataset.save_as(written, enforce_file_format=True)
+        written.write_bytes(data)
         yield written
     output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(removed.as_json(), indent=2)
-    (output / "removed.json").write_text(text + "\n", encoding="utf-8")
+    log = json.dumps(removed.as_json(), indent=2)
+    (output / "removed.json").write_text(log + "\n", encoding="utf-8")
+
+
+def _cleaned_file(dataset: Dataset, cleaner: Deidentifier, cut: Cut | None) -> bytes:
+    """Return the bytes of a file without identity, and without its face."""
+    cleaner.clean(dataset)
+    if cut is not None:
+        _cut_off(dataset, cut)
+    out = io.BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
 
 
 def _cut_of(scan: Scan, faces: Faces) -> Cut | None:

@@ -16,8 +16,11 @@ from pydicom import Dataset
 from pydicom.uid import UID, generate_uid
 
 from meninx.detect.findings import Findings
+from meninx.errors import UnreadableFile
+from meninx.scan.character_set import UNKNOWN_SIGN
 from meninx.scan.dicom import patient_key
 from meninx.scan.geometry import Float64Array
+from meninx.scan.header_values import drop_unreadable, text, whole_number
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.nifti import affine_of
 from meninx.scan.reading import read_datasets
@@ -29,6 +32,8 @@ MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+# Attributes by which a PACS finds the patient: results must repeat them as they are.
+NAMES_OF_PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
 # Results of series N get the numbers N001 and on, behind 1000; series numbers stay below this.
 MAX_SERIES = 200_000
 # Positions in headers are rounded to this, mm.
@@ -87,8 +92,21 @@ class ResultContext:
 
     def series_number(self, place: int) -> int:
         """Return the number of a series of results, which readers find behind the source's own."""
-        number = self.first.get("SeriesNumber")
-        return 1000 * (min(max(int(number or 0), 0), MAX_SERIES) + 1) + place
+        number = whole_number(self.first, "SeriesNumber")
+        return 1000 * (min(max(number or 0, 0), MAX_SERIES) + 1) + place
+
+    def check_names(self) -> None:
+        """Check that the patient's names could be read: results must not name another patient.
+
+        Raises:
+            UnreadableFile: If bytes of a name are none in the header's character set.
+        """
+        unknown = [name for name in NAMES_OF_PATIENT if UNKNOWN_SIGN in text(self.first, name)]
+        if unknown:
+            raise UnreadableFile(
+                f"SpecificCharacterSet does not explain the bytes of {', '.join(unknown)}, and "
+                "results would name another patient than the PACS does; correct it in the header"
+            )
 
 
 def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
@@ -154,13 +172,12 @@ class Headers:
 
     def __init__(self, *paths: str | Path, limits: Limits = DEFAULT_LIMITS) -> None:
         self._series: dict[tuple[str, ...], dict[str, Dataset]] = defaultdict(dict)
+        uids = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
         for header in chain.from_iterable(read_datasets(path, limits) for path in paths):
-            uid, series = header.get("SOPInstanceUID"), header.get("SeriesInstanceUID")
-            if uid and series and header.get("StudyInstanceUID"):
+            study, series, instance = (text(header, name) for name in uids)
+            if study and series and instance:
                 _mend(header)
-                study = str(header.StudyInstanceUID)
-                key = (patient_key(header), study, str(series))
-                self._series[key][str(uid)] = header
+                self._series[patient_key(header), study, series][instance] = header
 
     def context_of(
         self, findings: Findings, instances: Iterable[str], version: str
@@ -182,10 +199,15 @@ class Headers:
 
 
 def _mend(header: Dataset) -> None:
-    """Empty attributes of type 2 that are missing or have no value of their kind."""
+    """Drop what can't be read; empty attributes of type 2 that have no value of their kind."""
+    drop_unreadable(header)
     for name in MAY_BE_EMPTY:
-        if name not in header or not _is_sound(name, str(header.get(name, "") or "")):
+        if name not in header or not _is_sound(name, text(header, name)):
             setattr(header, name, "")
+    for element in header:
+        # Of other texts nothing is said instead; without the patient's names nothing is written.
+        if element.keyword not in NAMES_OF_PATIENT and UNKNOWN_SIGN in str(element.value):
+            element.value = ""
 
 
 def _is_sound(name: str, value: str) -> bool:

@@ -13,6 +13,7 @@ from meninx.clinic.secondary_capture import secondary_capture
 from meninx.clinic.segmentation import segmentation
 from meninx.clinic.structured_report import structured_report
 from meninx.detect.findings import Findings
+from meninx.errors import MeninxError
 from meninx.render.bundle import Bundle
 from meninx.scan.scan import Scan
 
@@ -21,9 +22,16 @@ OnFault = Callable[[str, Exception], None]
 log = logging.getLogger(__name__)
 
 
+def reason_of(error: Exception) -> str:
+    """Return why an object could not be made, without a person's name: libraries quote values."""
+    if isinstance(error, MeninxError):
+        return str(error)
+    return f"its headers do not allow it ({type(error).__name__})"
+
+
 def passed_over(kind: str, error: Exception) -> None:
-    """Log that an object could not be made: its kind and the error's, which name no person."""
-    log.warning("no %s of a scan: %s", kind, type(error).__name__)
+    """Log that an object could not be made."""
+    log.warning("no %s of a scan: %s", kind, reason_of(error))
 
 
 def result_objects(
@@ -38,8 +46,13 @@ def result_objects(
 
     Returns:
         Objects by kind: `SR` always, `SC` for a scored scan, `SEG` unless the answer is no tumor or
-        the heat map failed its check.
+        the heat map failed its check. None where the patient's name can't be read.
     """
+    try:
+        context.check_names()
+    except MeninxError as error:
+        on_fault("DICOM objects", error)
+        return {}
     wanted: dict[str, Callable[[], Dataset | None]] = {
         "SR": lambda: structured_report(context, bundle)
     }

@@ -1,12 +1,18 @@
 """The region under a heat map as a DICOM segmentation."""
 
+import copy
+from collections.abc import Sequence
+
 import highdicom as hd
 import numpy as np
+from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from meninx.clinic.result_context import MANUFACTURER, ResultContext, slices_of
 from meninx.render.bundle import Bundle
 from meninx.render.region import region_of
+from meninx.scan.header_values import number
+from meninx.scan.scan import Scan
 
 
 def segmentation(context: ResultContext, bundle: Bundle) -> hd.seg.Segmentation | None:
@@ -53,7 +59,7 @@ def segmentation(context: ResultContext, bundle: Bundle) -> hd.seg.Segmentation 
         anatomic_regions=[codes.SCT.Brain],
     )
     made = hd.seg.Segmentation(
-        source_images=list(context.headers),
+        source_images=_with_thickness(context.headers, scan),
         pixel_array=pixels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[description],
@@ -71,3 +77,14 @@ def segmentation(context: ResultContext, bundle: Bundle) -> hd.seg.Segmentation 
     )
     made.SeriesDescription = "meninx heat map's region, not for diagnosis"
     return made
+
+
+def _with_thickness(headers: Sequence[Dataset], scan: Scan) -> list[Dataset]:
+    """Return headers that all have a SliceThickness, which highdicom asks for: else the gap."""
+    complete = []
+    for header in headers:
+        if "ImagePositionPatient" in header and number(header, "SliceThickness") is None:
+            header = copy.copy(header)
+            header.SliceThickness = round(scan.spacing_mm[2], 6) if scan.spacing_mm else None
+        complete.append(header)
+    return complete

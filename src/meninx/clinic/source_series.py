@@ -12,6 +12,7 @@ from pydicom import Dataset
 from meninx import __version__
 from meninx.clinic.result_context import MAY_BE_EMPTY, Headers, ResultContext, slices_of
 from meninx.detect.findings import Findings
+from meninx.errors import UnreadableFile
 from meninx.scan.geometry import Float64Array
 from meninx.scan.scan import Scan
 
@@ -86,7 +87,8 @@ def source_series(headers: Headers, scan: Scan, findings: Findings) -> SourceSer
         findings: Findings of the scan.
 
     Returns:
-        The series; None if it is not DICOM, or its headers do not say where its images lie.
+        The series; None if it is not DICOM, or its headers do not say where its images lie or who
+        the patient is.
     """
     context = headers.context_of(findings, scan.identity.instance_uids, __version__)
     if context is None:
@@ -96,8 +98,9 @@ def source_series(headers: Headers, scan: Scan, findings: Findings) -> SourceSer
         if name in context.first:
             setattr(header, name, context.first[name].value)
     try:
+        context.check_names()
         return SourceSeries(header, _instances(context, scan), scan.affine)
-    except (AttributeError, IndexError, ValueError):
+    except (AttributeError, IndexError, ValueError, UnreadableFile):
         return None
 
 

@@ -24,7 +24,6 @@ from meninx.learn.network import (
     CellNetwork,
     build_network,
     picture_logit,
-    take_shape,
 )
 from meninx.learn.recipe import Recipe
 from meninx.learn.validation import Validation
@@ -69,14 +68,6 @@ class DetectorTraining(lightning.LightningModule):
     def _normalized(self, image: Tensor) -> Tensor:
         preprocessing = self.recipe.preprocessing
         return (image - preprocessing.mean) / preprocessing.std
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the shape of a checkpoint's network, which may have been factorized.
-
-        Args:
-            checkpoint: Lightning's own; weights are loaded, and the optimizer made, after this.
-        """
-        take_shape(self, checkpoint["state_dict"])
 
     def on_train_epoch_start(self) -> None:
         """Seed each epoch by itself, so that a resumed run draws what an unbroken run draws."""

@@ -36,7 +36,7 @@ from meninx.learn.export import Origin, TrainingData, load_weights, save_weights
 from meninx.learn.initialization import initialize
 from meninx.learn.losses import type_weights
 from meninx.learn.module import DetectorTraining
-from meninx.learn.network import CELLS, Backbone, CellNetwork
+from meninx.learn.network import CELLS, Backbone, CellNetwork, take_shape
 from meninx.learn.provenance import check_same_run, origin_of, write_provenance
 from meninx.learn.recipe import Recipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
@@ -355,6 +355,9 @@ def _fit(
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         loader.sampler.epoch = int(saved["epoch"]) + 1
+        # Before Lightning copies the network for its moving average: the copy must be factorized
+        # too, or the checkpoint's average fits it no more.
+        take_shape(module, saved["state_dict"])
     kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
     callbacks: list[Callback] = [last]
     if validation_set is not None:

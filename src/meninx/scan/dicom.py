@@ -15,12 +15,23 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import get_expected_length
 
-from meninx.errors import UnreadableFile, UnsupportedScan
+from meninx.errors import InputError, LimitExceeded, UnreadableFile, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
+from meninx.scan.character_set import mend_character_set
+from meninx.scan.header_values import (
+    is_unreadable,
+    items,
+    number,
+    numbers,
+    set_value,
+    stored,
+    text,
+    texts,
+    whole_number,
+)
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.plausibility import believed
 from meninx.scan.promises import Listing, Promise
@@ -69,7 +80,12 @@ DECODERS = {
 DIRECTORY = str(pydicom.uid.MediaStorageDirectoryStorage)
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 # Without these the pixels can't be decoded.
-REQUIRED = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
+REQUIRED = ("Rows", "Columns", "BitsAllocated")
+GRAY = ("MONOCHROME1", "MONOCHROME2")
+# Beginnings of the other values of PhotometricInterpretation (DICOM PS3.3 C.7.6.3.1.2).
+COLORED = ("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK", "XYB")
+NO_CLASS = "no SOPClassUID: not a DICOM image"
+RESCALE = ("RescaleSlope", "RescaleIntercept")
 
 
 def read_dataset(
@@ -113,26 +129,18 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
         sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
         if sop_class == DIRECTORY:
             return []
-        if sop_class is None:
-            raise UnreadableFile("no SOPClassUID: not a DICOM image")
-        missing = [name for name in REQUIRED if name not in dataset]
-        if sop_class in MR_CLASSES and missing:
-            raise UnreadableFile(
-                f"the header lacks {', '.join(missing)}: it breaks off, or was written by hand"
+        if sop_class is None and not text(dataset, "SeriesInstanceUID"):
+            raise UnreadableFile(NO_CLASS)
+        aside = _no_pixels(dataset, sop_class, limits) or _no_mr_slice(dataset, sop_class)
+        described = items(dataset, "PerFrameFunctionalGroupsSequence")
+        if aside is None and described:
+            return _enhanced_frames(source, dataset, described)
+        frames = whole_number(dataset, "NumberOfFrames") or 1
+        if aside is None and frames > 1:
+            aside = UnsupportedScan(
+                f"{frames} frames without positions of their own; send single slices",
+                reason="several_frames",
             )
-        aside = _no_mr_slice(dataset, sop_class)
-        if aside is None:
-            frames = int(dataset.get("NumberOfFrames") or 1)
-            limits.check("frames", frames, "frames")
-            limits.check_shape((int(dataset.Rows), int(dataset.Columns)))
-            limits.check_shape((int(dataset.Columns), int(dataset.Rows), frames))
-            if "PerFrameFunctionalGroupsSequence" in dataset:
-                return _enhanced_frames(source, dataset, frames)
-            if frames > 1:
-                aside = UnsupportedScan(
-                    f"{frames} frames without positions of their own; send single slices",
-                    reason="several_frames",
-                )
         return [_classic_frame(source, dataset, aside)]
 
 
@@ -163,6 +171,33 @@ def read_listing(source: Source, limits: Limits = DEFAULT_LIMITS) -> Listing:
             elif kind == "IMAGE" and series_uid:
                 listed[series_uid].add(str(record.get("ReferencedSOPInstanceUIDInFile", "")))
     return Listing(source.name, {uid: frozenset(images) for uid, images in listed.items()})
+
+
+def _no_pixels(dataset: Dataset, sop_class: str | None, limits: Limits) -> InputError | None:
+    """Return why the pixels of an MR image can't be read; None if they can.
+
+    It sets the slice aside, so that it is said once for all slices of a series.
+    """
+    if sop_class is None:
+        return UnreadableFile(NO_CLASS)
+    if sop_class not in MR_CLASSES:
+        return None
+    missing = [name for name in REQUIRED if (whole_number(dataset, name) or 0) <= 0]
+    if missing:
+        return UnreadableFile(
+            f"the header lacks {', '.join(missing)}, or no number is there: it breaks off, or was "
+            "changed; export the series again"
+        )
+    described = items(dataset, "PerFrameFunctionalGroupsSequence")
+    frames = whole_number(dataset, "NumberOfFrames") or len(described) or 1
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    try:
+        limits.check("frames", frames, "frames")
+        limits.check_shape((rows, columns))
+        limits.check_shape((columns, rows, frames))
+    except LimitExceeded as error:
+        return error
+    return None
 
 
 def series_uid_of(head: bytes) -> str:
@@ -198,7 +233,7 @@ def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.
         UnreadableFile: If the file is damaged, or holds no image.
     """
     with reading(source.name, "the image"):
-        samples = int(read_dataset(source, limits).get("SamplesPerPixel", 1) or 1)
+        samples = whole_number(read_dataset(source, limits), "SamplesPerPixel") or 1
         pixels = _decode(source, limits)
         if samples > 1:
             pixels = pixels.reshape(-1, *pixels.shape[-3:]).mean(axis=-1)
@@ -215,17 +250,16 @@ def facts_of(source: Source, limits: Limits = DEFAULT_LIMITS) -> SeriesFacts:
     Returns:
         Month, scanner, field strength and sequence.
     """
-    with suppress(Exception):  # reading the scan reports a header that lies
+    with suppress(InputError):  # reading the scan reports it
         dataset = read_dataset(source, limits)
         names = ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
-        dates = (str(dataset.get(name, "") or "") for name in names)
+        dates = (text(dataset, name) for name in names)
         date = next((date for date in dates if re.fullmatch(r"\d{8}", date)), "")
-        maker = [str(dataset.get(name, "") or "").strip()
-                 for name in ("Manufacturer", "ManufacturerModelName")]  # fmt: skip
+        maker = [text(dataset, name).strip() for name in ("Manufacturer", "ManufacturerModelName")]
         return SeriesFacts(
             month=f"{date[:4]}-{date[4:6]}" if date else "",
             scanner=" ".join(filter(None, maker)),
-            field_strength=_number(dataset, "MagneticFieldStrength"),
+            field_strength=number(dataset, "MagneticFieldStrength"),
             sequence=sequence_of(_acquisition(dataset)),
         )
     return SeriesFacts()
@@ -266,6 +300,7 @@ def read_stack(
     with reading(stack.name, "the DICOM series"):
         stack, warnings = _without_equal_copies(stack, limits, files)
         frames, affine, spacing = stack.placed()
+        warnings += _unread_rescale(frames)
         first = frames[0]
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
@@ -295,6 +330,26 @@ def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.floa
             place=frame.source.name,
         )
     return np.asarray(pixels[frame.number] * frame.slope + frame.intercept, dtype=np.float32)
+
+
+def _unread_rescale(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
+    """Return a warning where no slice says how its values are rescaled; raise where some do not.
+
+    Stored values of one series are usually rescaled alike, which changes nothing for the detector:
+    it looks at intensities beside each other. Where only some slices can be read, those would be
+    brighter than the others.
+    """
+    unread = [frame for frame in frames if frame.unread]
+    if not unread:
+        return ()
+    names = " and ".join(sorted({name for frame in unread for name in frame.unread}))
+    if len(unread) < len(frames):
+        raise UnreadableFile(
+            f"{names} can't be read in {len(unread)} of {len(frames)} slices, so their brightness "
+            "is not that of the others; export the series again"
+        )
+    text = f"{names} can't be read; the stored values were taken, as if all slices shared it"
+    return (ScanWarning("rescale_unreadable", text),)
 
 
 def _without_equal_copies(
@@ -328,6 +383,8 @@ def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Datas
         dataset.file_meta.TransferSyntaxUID = (
             pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
         )
+    dataset.filename = source.name
+    mend_character_set(dataset)
     return dataset
 
 
@@ -367,16 +424,25 @@ def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> 
     with reading(source.name, "the pixels"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = _parse(source, limits, stop_before_pixels=False)
+        _complete_pixel_attributes(dataset)
+        signed = whole_number(dataset, "PixelRepresentation")
+        if signed is None:
+            set_value(dataset, "PixelRepresentation", 0)
         syntax = dataset.file_meta.TransferSyntaxUID
         if not syntax.is_encapsulated:
             _check_frames(dataset)
-        stored = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
-        pixels = stored[None] if stored.ndim == 2 else stored
+        decoded = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
+        pixels = decoded[None] if decoded.ndim == 2 else decoded
+        bits = int(dataset.BitsStored)
+        if signed is None and pixels.max() >= 2 ** (bits - 1):
+            raise UnreadableFile(
+                "PixelRepresentation is missing, and stored values go up to "
+                f"{pixels.max()}: with a sign they would be negative; export the series again"
+            )
         values = np.asarray(pixels, dtype=np.float32)
         if dataset.PhotometricInterpretation == "MONOCHROME1":
             # The highest value that the stored bits can hold becomes the lowest.
-            signed = bool(dataset.PixelRepresentation)
-            top = -1 if signed else 2 ** int(dataset.BitsStored) - 1
+            top = -1 if signed else 2**bits - 1
             values = np.float32(top) - values
         if padding is not None and (padded := _padded(pixels, dataset)) is not None:
             values = np.where(padded, np.float32(padding), values)
@@ -392,10 +458,10 @@ def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] 
     References:
         DICOM PS3.3 C.7.5.1.1.2 (Pixel Padding Value and Range Limit).
     """
-    value = _number(dataset, "PixelPaddingValue")
+    value = number(dataset, "PixelPaddingValue")
     if value is None:
         return None
-    limit = _number(dataset, "PixelPaddingRangeLimit")
+    limit = number(dataset, "PixelPaddingRangeLimit")
     low, high = sorted((value, value if limit is None else limit))
     padded = (pixels >= low) & (pixels <= high)
     if not padded.any() or padded.all():
@@ -407,7 +473,7 @@ def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] 
 def _check_frames(dataset: Dataset) -> None:
     """Check that no frames follow those that a header promises: the decoder leaves them out."""
     found, promised = len(dataset.PixelData), get_expected_length(dataset)
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    frames = whole_number(dataset, "NumberOfFrames") or 1
     if found - promised >= promised / frames:
         raise UnreadableFile(
             f"{found:,} bytes of pixels, the header promises {promised:,} for {frames} frames; "
@@ -415,9 +481,22 @@ def _check_frames(dataset: Dataset) -> None:
         )
 
 
+def _complete_pixel_attributes(dataset: Dataset) -> None:
+    """Give attributes of gray pixels that are missing, or can't be read, the usual value."""
+    bits = whole_number(dataset, "BitsAllocated")
+    usual = {"SamplesPerPixel": 1, "NumberOfFrames": 1, "BitsStored": bits}
+    for name, value in usual.items():
+        if value is not None and (whole_number(dataset, name) or 0) < 1:
+            set_value(dataset, name, value)
+    if not text(dataset, "PhotometricInterpretation").startswith((*GRAY, *COLORED)):
+        set_value(dataset, "PhotometricInterpretation", "MONOCHROME2")
+    if number(dataset, "PlanarConfiguration") is None and "PlanarConfiguration" in dataset:
+        del dataset["PlanarConfiguration"]
+
+
 def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
     """Return why a file shows no MR slice of a brain, from the whole header; None if it does."""
-    modality = str(dataset.get("Modality", "") or "")
+    modality = text(dataset, "Modality")
     if sop_class not in MR_CLASSES:
         if modality not in ("MR", "") or "Rows" not in dataset:
             kind = pydicom.uid.UID(sop_class).name
@@ -430,30 +509,28 @@ def _no_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
             f"its Modality is {modality}, although it is stored as an MR image; expected MR",
             reason="not_mr",
         )
-    if dataset.get("SamplesPerPixel", 1) != 1 or str(
-        dataset.get("PhotometricInterpretation", "")
-    ) not in ("MONOCHROME1", "MONOCHROME2"):
+    colored = text(dataset, "PhotometricInterpretation").startswith(COLORED)
+    if colored or (number(dataset, "SamplesPerPixel") or 1) != 1:
         return UnsupportedScan("a colored image; expected gray MR slices", reason="color")
-    text = _text(dataset)
+    words = _text(dataset)
     return (
         animal(dataset)
         or _other_part(dataset)
-        or _localizer(text)
-        or kind_of_type(dataset.get("ImageType", ()))
-        or complex_part(str(dataset.get("ComplexImageComponent", "") or ""))
-        or projection(str(dataset.get("VolumeBasedCalculationTechnique", "") or ""))
-        or (map_by_description(text) if _is_derived(dataset) else None)
-        or map_in_original(str(dataset.get("SeriesDescription", "") or ""))
+        or _localizer(words)
+        or kind_of_type(texts(dataset, "ImageType"))
+        or complex_part(text(dataset, "ComplexImageComponent"))
+        or projection(text(dataset, "VolumeBasedCalculationTechnique"))
+        or (map_by_description(words) if _is_derived(dataset) else None)
+        or map_in_original(text(dataset, "SeriesDescription"))
     )
 
 
 def _other_part(dataset: Dataset) -> UnsupportedScan | None:
     """Return why the part of the body sets an image aside, from all attributes that name it."""
-    part = not_of_head(str(dataset.get("BodyPartExamined", "") or ""))
-    part = part or _part_of_code(dataset)
-    if part is None and says_nothing(str(dataset.get("BodyPartExamined", "") or "")):
-        study = str(dataset.get("StudyDescription", "") or "")
-        part = other_body_part(study, _text(dataset))
+    named = text(dataset, "BodyPartExamined")
+    part = not_of_head(named) or _part_of_code(dataset)
+    if part is None and says_nothing(named):
+        part = other_body_part(text(dataset, "StudyDescription"), _text(dataset))
     return None if part is None else _no_brain(part)
 
 
@@ -465,60 +542,56 @@ def _no_brain(part: str) -> UnsupportedScan:
 
 def _part_of_code(dataset: Dataset) -> str | None:
     """Return the part that an anatomic code names (DICOM PS3.3 table 10-8), if not of the head."""
-    codes = dataset.get("AnatomicRegionSequence") or ()
-    meanings = (str(code.get("CodeMeaning", "") or "") for code in codes)
+    meanings = (text(code, "CodeMeaning") for code in items(dataset, "AnatomicRegionSequence"))
     return next((part for part in map(not_of_head, meanings) if part), None)
 
 
-def _localizer(text: str) -> UnsupportedScan | None:
-    if not is_localizer(text):
+def _localizer(words: str) -> UnsupportedScan | None:
+    if not is_localizer(words):
         return None
     return UnsupportedScan("a localizer, taken to plan the others", reason="localizer")
 
 
 def _is_derived(dataset: Dataset) -> bool:
-    values = dataset.get("ImageType") or ()
-    first = values if isinstance(values, str) else next(iter(values), "")
-    return str(first).upper() == "DERIVED"
+    return next(iter(texts(dataset, "ImageType")), "").upper() == "DERIVED"
 
 
-def _classic_frame(source: Source, dataset: Dataset, aside: UnsupportedScan | None) -> Frame:
+def _classic_frame(source: Source, dataset: Dataset, aside: InputError | None) -> Frame:
     contrast = (
-        _number(dataset, "EchoNumbers"),
-        _number(dataset, "TemporalPositionIdentifier"),
-        _number(dataset, "DiffusionBValue"),
-        _kind(dataset.get("ImageType")),
+        number(dataset, "EchoNumbers"),
+        number(dataset, "TemporalPositionIdentifier"),
+        number(dataset, "DiffusionBValue"),
+        texts(dataset, "ImageType")[2:],
     )
     return Frame(
         source=source,
         number=0,
         **_of_file(dataset),
         **_spacing(dataset),
-        position=_triple(dataset.get("ImagePositionPatient")),
-        orientation=_cosines(dataset.get("ImageOrientationPatient")),
-        thickness=_number(dataset, "SpacingBetweenSlices") or _number(dataset, "SliceThickness"),
+        position=_position(dataset),
+        orientation=_cosines(dataset),
+        thickness=number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness"),
         contrast=contrast,
-        times=(_number(dataset, "EchoTime"), _number(dataset, "InversionTime")),
+        times=(number(dataset, "EchoTime"), number(dataset, "InversionTime")),
         acquisition=_acquisition(dataset),
-        slope=_slope(dataset),
-        intercept=_number(dataset, "RescaleIntercept") or 0.0,
+        **_rescale(dataset),
         set_aside=aside,
     )
 
 
-def _enhanced_frames(source: Source, dataset: Dataset, count: int) -> list[Frame]:
+def _enhanced_frames(source: Source, dataset: Dataset, per_frame: Sequence[Dataset]) -> list[Frame]:
     """Return the frames of an enhanced file; what a frame does not say, the shared part says."""
-    per_frame = dataset.PerFrameFunctionalGroupsSequence
+    count = whole_number(dataset, "NumberOfFrames") or len(per_frame)
     if len(per_frame) != count:
         raise UnreadableFile(
             f"{len(per_frame)} frames are described, NumberOfFrames promises {count}; export the "
             "file again"
         )
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    shared = next(iter(items(dataset, "SharedFunctionalGroupsSequence")), Dataset())
     of_file = _of_file(dataset)
     return [
-        _enhanced_frame(source, dataset, number, _Groups(own, shared), of_file)
-        for number, own in enumerate(per_frame)
+        _enhanced_frame(source, dataset, index, _Groups(own, shared), of_file)
+        for index, own in enumerate(per_frame)
     ]
 
 
@@ -537,12 +610,12 @@ class _Groups:
         self.own, self.shared = own, shared
 
     def __getitem__(self, name: str) -> Dataset:
-        found = self.own.get(name) or self.shared.get(name)
+        found = items(self.own, name) or items(self.shared, name)
         return found[0] if found else Dataset()
 
 
 def _enhanced_frame(
-    source: Source, dataset: Dataset, number: int, groups: _Groups, of_file: dict[str, Any]
+    source: Source, dataset: Dataset, index: int, groups: _Groups, of_file: dict[str, Any]
 ) -> Frame:
     measures, content = groups["PixelMeasuresSequence"], groups["FrameContentSequence"]
     kind = groups["MRImageFrameTypeSequence"]
@@ -550,42 +623,40 @@ def _enhanced_frame(
     timing = groups["MRTimingAndRelatedParametersSequence"]
     modifier = groups["MRModifierSequence"]
     transformation = groups["PixelValueTransformationSequence"]
-    frame_type = kind.get("FrameType")
-    inversions = modifier.get("InversionTimes")
-    inversion = inversions if isinstance(inversions, float | int | None) else inversions[0]
+    frame_type = texts(kind, "FrameType")
+    inversion = number(modifier, "InversionTimes")
     contrast: tuple[Hashable, ...] = (
-        str(content.get("StackID", "")),
-        _number(content, "TemporalPositionIndex"),
-        _number(groups["MRDiffusionSequence"], "DiffusionBValue"),
-        _kind(frame_type),
-        str(kind.get("ComplexImageComponent", "")),
+        text(content, "StackID"),
+        number(content, "TemporalPositionIndex"),
+        number(groups["MRDiffusionSequence"], "DiffusionBValue"),
+        frame_type[2:],
+        text(kind, "ComplexImageComponent"),
     )
-    text = " ".join([_text(dataset), str(dataset.get("AcquisitionContrast", "") or "")])
+    words = " ".join([_text(dataset), text(dataset, "AcquisitionContrast")])
     return Frame(
         source=source,
-        number=number,
+        number=index,
         **of_file,
         **_spacing(measures),
-        position=_triple(groups["PlanePositionSequence"].get("ImagePositionPatient")),
-        orientation=_cosines(groups["PlaneOrientationSequence"].get("ImageOrientationPatient")),
-        thickness=_number(measures, "SpacingBetweenSlices") or _number(measures, "SliceThickness"),
+        position=_position(groups["PlanePositionSequence"]),
+        orientation=_cosines(groups["PlaneOrientationSequence"]),
+        thickness=number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
         contrast=contrast,
-        times=(_number(echo, "EffectiveEchoTime"), None if inversion is None else float(inversion)),
+        times=(number(echo, "EffectiveEchoTime"), inversion),
         acquisition=Acquisition(
-            repetition_time=_number(timing, "RepetitionTime"),
-            echo_time=_number(echo, "EffectiveEchoTime"),
+            repetition_time=number(timing, "RepetitionTime"),
+            echo_time=number(echo, "EffectiveEchoTime"),
             inversion_time=inversion,
             scanning_sequence=frozenset(
-                ("EP",) if dataset.get("EchoPlanarPulseSequence") == "YES" else ()
+                ("EP",) if text(dataset, "EchoPlanarPulseSequence") == "YES" else ()
             ),
             contrast_agent="ContrastBolusAgentSequence" in dataset,
-            text=text,
+            text=words,
         ),
-        slope=_slope(transformation),
-        intercept=_number(transformation, "RescaleIntercept") or 0.0,
+        **_rescale(transformation),
         set_aside=kind_of_type(frame_type)
-        or complex_part(str(kind.get("ComplexImageComponent", "") or ""))
-        or projection(str(kind.get("VolumeBasedCalculationTechnique", "") or ""))
+        or complex_part(text(kind, "ComplexImageComponent"))
+        or projection(text(kind, "VolumeBasedCalculationTechnique"))
         or _frame_part(groups),
     )
 
@@ -607,9 +678,9 @@ def patient_key(dataset: Dataset) -> str:
         header has neither.
     """
     names = ("PatientID", "IssuerOfPatientID")
-    values = [str(dataset.get(name, "") or "").strip() for name in names]
+    values = [text(dataset, name).strip() for name in names]
     if not values[0]:
-        values = [str(dataset.get("PatientName", "") or "").strip()]
+        values = [text(dataset, "PatientName").strip()]
     if not values[0]:
         return ""
     return hashlib.sha256("\0".join(values).encode(errors="surrogateescape")).hexdigest()[:16]
@@ -617,19 +688,19 @@ def patient_key(dataset: Dataset) -> str:
 
 def _of_file(dataset: Dataset) -> dict[str, Any]:
     """Return what all frames of a file share."""
-    number = _number(dataset, "AcquisitionNumber")
-    series = _number(dataset, "SeriesNumber")
     return {
         "patient": patient_key(dataset),
-        "description": str(dataset.get("SeriesDescription", "") or ""),
-        "study_uid": str(dataset.get("StudyInstanceUID", "")),
-        "series_uid": str(dataset.get("SeriesInstanceUID", "")),
-        "instance_uid": str(dataset.get("SOPInstanceUID", "")),
-        "series_number": None if series is None else int(series),
-        "shape": (int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)),
-        "moments": (number, _taken(dataset), _number(dataset, "TriggerTime")),
+        "description": text(dataset, "SeriesDescription"),
+        "study_uid": text(dataset, "StudyInstanceUID"),
+        "series_uid": text(dataset, "SeriesInstanceUID"),
+        "instance_uid": text(dataset, "SOPInstanceUID"),
+        "series_number": whole_number(dataset, "SeriesNumber"),
+        "shape": (whole_number(dataset, "Rows") or 0, whole_number(dataset, "Columns") or 0),
+        "moments": (
+            number(dataset, "AcquisitionNumber"), _taken(dataset), number(dataset, "TriggerTime"),
+        ),
         "promises": tuple(_promises(dataset)),
-    }
+    }  # fmt: skip
 
 
 def _promises(dataset: Dataset) -> Iterator[Promise]:
@@ -641,25 +712,23 @@ def _promises(dataset: Dataset) -> Iterator[Promise]:
         DICOM PS3.3 C.7.6.16.2.2.4 (concatenations), C.7.6.1 (ImagesInAcquisition, which GE writes:
         the images of the series), C.3.4 (NumberOfSeriesRelatedInstances, which archives add).
     """
-    if (parts := _whole(dataset, "InConcatenationTotalNumber")) is not None:
-        key = str(dataset.get("ConcatenationUID", ""))
-        yield Promise("parts of the concatenation", key, parts)
-    if (instances := _whole(dataset, "NumberOfSeriesRelatedInstances")) is not None:
+    if parts := _count(dataset, "InConcatenationTotalNumber"):
+        yield Promise("parts of the concatenation", text(dataset, "ConcatenationUID"), parts)
+    if instances := _count(dataset, "NumberOfSeriesRelatedInstances"):
         yield Promise("instances of the series", None, instances)
-    images = _whole(dataset, "ImagesInAcquisition")
+    images = _count(dataset, "ImagesInAcquisition")
     # Derived images keep the number of those that they were made from.
-    if images is not None and not _is_derived(dataset):
-        acquisition = _stored(dataset, "AcquisitionNumber")
-        number = _whole(dataset, "InstanceNumber")
-        yield Promise("images of the acquisition", acquisition, images, number)
+    if images and not _is_derived(dataset):
+        acquisition = stored(dataset, "AcquisitionNumber")
+        yield Promise(
+            "images of the acquisition", acquisition, images, _count(dataset, "InstanceNumber")
+        )
 
 
-def _whole(dataset: Dataset, name: str) -> int | None:
+def _count(dataset: Dataset, name: str) -> int | None:
     """Return a whole number above 0; None where there is none."""
-    with suppress(ValueError, TypeError, OverflowError):  # a value that is no number says nothing
-        number = int(dataset.get(name) or 0)
-        return number if number > 0 else None
-    return None
+    found = whole_number(dataset, name)
+    return found if found is not None and found > 0 else None
 
 
 def _taken(dataset: Dataset) -> str | None:
@@ -668,81 +737,50 @@ def _taken(dataset: Dataset) -> str | None:
     References:
         DICOM PS3.3 C.7.6.1.1: AcquisitionDateTime, or AcquisitionDate and AcquisitionTime.
     """
-    moment = _stored(dataset, "AcquisitionDateTime")
-    if not moment and (time := _stored(dataset, "AcquisitionTime")):
-        moment = _stored(dataset, "AcquisitionDate") + time
+    moment = stored(dataset, "AcquisitionDateTime")
+    if not moment and (time := stored(dataset, "AcquisitionTime")):
+        moment = stored(dataset, "AcquisitionDate") + time
     return moment or None
 
 
 def _acquisition(dataset: Dataset) -> Acquisition:
-    sequence = dataset.get("ScanningSequence") or ()
-    values = (sequence,) if isinstance(sequence, str) else tuple(sequence)
     return Acquisition(
-        repetition_time=_number(dataset, "RepetitionTime"),
-        echo_time=_number(dataset, "EchoTime"),
-        inversion_time=_number(dataset, "InversionTime"),
-        scanning_sequence=frozenset(map(str, values)),
-        contrast_agent=bool(str(dataset.get("ContrastBolusAgent", "") or "").strip()),
+        repetition_time=number(dataset, "RepetitionTime"),
+        echo_time=number(dataset, "EchoTime"),
+        inversion_time=number(dataset, "InversionTime"),
+        scanning_sequence=frozenset(texts(dataset, "ScanningSequence")),
+        contrast_agent=bool(text(dataset, "ContrastBolusAgent").strip()),
         text=_text(dataset),
     )
 
 
 def _text(dataset: Dataset) -> str:
     names = ("SeriesDescription", "ProtocolName", "SequenceName")
-    return " ".join(str(dataset.get(name, "") or "") for name in names)
+    return " ".join(text(dataset, name) for name in names)
 
 
-def _kind(image_type: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Return what ImageType says beyond original or derived, primary or secondary."""
-    if not image_type or isinstance(image_type, str):
-        return ()
-    return tuple(str(value) for value in image_type[2:])
-
-
-def _number(dataset: Dataset, name: str) -> float | None:
-    value = dataset.get(name)
-    if isinstance(value, MultiValue):
-        # Attributes with several numbers, such as EchoNumbers: the first one names the image.
-        value = value[0] if value else None
-    return None if value is None or value == "" else float(value)
-
-
-def _slope(dataset: Dataset) -> float:
-    slope = _number(dataset, "RescaleSlope")
-    return 1.0 if slope is None else slope
+def _rescale(dataset: Dataset) -> dict[str, Any]:
+    """Return what stored values are rescaled by, and the names of what can't be read of it."""
+    slope, intercept = (number(dataset, name) for name in RESCALE)
+    return {
+        "slope": 1.0 if slope is None else slope,
+        "intercept": intercept or 0.0,
+        "unread": tuple(name for name in RESCALE if is_unreadable(dataset, name)),
+    }
 
 
 def _spacing(dataset: Dataset) -> dict[str, Any]:
     """Return PixelSpacing, or the stored text where it is no pair of numbers."""
-    stored = ""
-    if "PixelSpacing" in dataset:
-        stored = _stored(dataset, "PixelSpacing")
-    try:
-        first, second = (float(value) for value in stored.split("\\"))
-    except ValueError:
-        return {"pixel_spacing": None, "stored_spacing": stored}
-    return {"pixel_spacing": (first, second)}
+    pair = numbers(dataset, "PixelSpacing", 2)
+    if pair is None:
+        return {"pixel_spacing": None, "stored_spacing": stored(dataset, "PixelSpacing")}
+    return {"pixel_spacing": pair}
 
 
-def _stored(dataset: Dataset, name: str) -> str:
-    """Return a value as it is stored: converting it may fail, and takes longer than reading it."""
-    if name not in dataset:
-        return ""
-    raw = dataset.get_item(name).value
-    return (raw.decode("latin-1") if isinstance(raw, bytes) else _joined(raw)).strip("\0 ")
+def _position(dataset: Dataset) -> Triple | None:
+    found = numbers(dataset, "ImagePositionPatient", 3)
+    return None if found is None else (found[0], found[1], found[2])
 
 
-def _joined(value: Any) -> str:
-    values = value if isinstance(value, MultiValue | list | tuple) else (value,)
-    return "\\".join(str(one) for one in values if one is not None)
-
-
-def _triple(values: Sequence[float] | None) -> Triple | None:
-    if not values:
-        return None
-    x, y, z = (float(value) for value in values)
-    return x, y, z
-
-
-def _cosines(values: Sequence[float] | None) -> tuple[float, ...] | None:
-    return tuple(float(value) for value in values) if values and len(values) == 6 else None
+def _cosines(dataset: Dataset) -> tuple[float, ...] | None:
+    return numbers(dataset, "ImageOrientationPatient", 6)

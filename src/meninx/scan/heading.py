@@ -5,13 +5,15 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pydicom import FileDataset
 from pydicom.filereader import read_partial
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from meninx.scan.character_set import mend_character_set
 from meninx.scan.dicom import DEFLATED, check_deflated, patient_key
+from meninx.scan.header_values import text, whole_number
 from meninx.scan.limits import MIB, Limits
 from meninx.scan.source import GZIP_MAGIC, Source, reading
 
@@ -84,6 +86,7 @@ def read_heading(path: Path) -> Heading:
         dataset = read_partial(
             opened, stop_when=lambda tag, *_: tag > LAST_TAG, force=head[128:132] != b"DICM"
         )
+        mend_character_set(dataset)
         return _heading_of(dataset)
 
 
@@ -98,7 +101,6 @@ def _without_packing(path: Path, file: BinaryIO) -> BinaryIO:
 
 
 def _heading_of(dataset: FileDataset) -> Heading:
-    number = _text(dataset, "SeriesNumber")
     return Heading(
         patient=patient_key(dataset),
         patient_name=name_for_readers(_text(dataset, "PatientName")),
@@ -110,7 +112,7 @@ def _heading_of(dataset: FileDataset) -> Heading:
         description=_text(dataset, "StudyDescription"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
-        series_number=int(number) if re.fullmatch(r"[+-]?\d{1,9}", number) else None,
+        series_number=whole_number(dataset, "SeriesNumber"),
         series_description=_text(dataset, "SeriesDescription"),
         is_directory=dataset.file_meta.get("MediaStorageSOPClassUID")
         == MediaStorageDirectoryStorage,
@@ -118,11 +120,9 @@ def _heading_of(dataset: FileDataset) -> Heading:
 
 
 def _text(dataset: FileDataset, name: str) -> str:
-    value: Any = dataset.get(name, "")
-    text = "" if value is None else str(value)
     # Bytes that are no text in its character set come as surrogates, which no database takes.
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[
+    value = text(dataset, name).encode("utf-8", "replace").decode("utf-8")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())[
         :LONGEST_VALUE
     ]
 
@@ -132,8 +132,8 @@ def _date(dataset: FileDataset, name: str) -> str:
     return "-".join(found.groups()) if found else ""
 
 
-def _time(text: str) -> str:
-    found = re.match(r"(\d{2}):?(\d{2})(?::?(\d{2}))?", text)
+def _time(moment: str) -> str:
+    found = re.match(r"(\d{2}):?(\d{2})(?::?(\d{2}))?", moment)
     return ":".join(part for part in found.groups() if part) if found else ""
 
 

@@ -288,6 +288,7 @@ def stored_images(
         are skipped.
     """
     from meninx.scan.dicom import read_dataset, series_uid_of, stored_image
+    from meninx.scan.header_values import whole_number
 
     images: list[NDArray[np.float32]] = []
     with ExitStack() as opened:
@@ -296,8 +297,8 @@ def stored_images(
             with suppress(InputError):
                 head = source.head(UID_BYTES, limits)
                 if is_dicom(head) and series_uid_of(head) == series_uid:
-                    number = read_dataset(source, limits).get("InstanceNumber")
-                    found.append((int(number or 0), source))
+                    number = whole_number(read_dataset(source, limits), "InstanceNumber")
+                    found.append((number or 0, source))
         found.sort(key=lambda one: one[0])
         step = max(1, len(found) / count)
         for number in range(min(count, len(found))):

@@ -82,6 +82,7 @@ class Frame:
         stored_spacing: PixelSpacing as the header has it, where it is no pair of numbers.
         slope: RescaleSlope.
         intercept: RescaleIntercept.
+        unread: Names of what rescales the values and can't be read.
         set_aside: Why the slice is not judged; None if it is.
         promises: What the header says of how many instances belong together.
     """
@@ -106,7 +107,8 @@ class Frame:
     stored_spacing: str = ""
     slope: float = 1.0
     intercept: float = 0.0
-    set_aside: UnsupportedScan | None = None
+    unread: tuple[str, ...] = ()
+    set_aside: InputError | None = None
     promises: tuple[Promise, ...] = ()
 
 
@@ -152,7 +154,7 @@ class Stack:
             None for a single frame without geometry, no spacing for one with it.
 
         Raises:
-            UnsupportedScan: If the series was set aside.
+            InputError: If the series was set aside.
             GeometryError: If the slices form no stack.
         """
         first = self.frames[0]
@@ -162,7 +164,7 @@ class Stack:
             if len(self.frames) == 1:
                 return self.frames, None, None
             raise GeometryError(
-                f"{len(self.frames)} slices, some without ImagePositionPatient or "
+                f"{len(self.frames)} slices, some without a readable ImagePositionPatient or "
                 "ImageOrientationPatient; expected both in each: export the series from the "
                 "scanner or the PACS, not from a viewer"
             )
@@ -254,8 +256,15 @@ def stacks_of(
         for index, part in enumerate(parts, 1):
             marks = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
             name = f"{place} ({', '.join(marks)})" if marks else place
+            if len(part) == 1 and len(parts) > 1 and _is_broken(part[0]):
+                name = part[0].source.name
             stacks.append(Stack(name, tuple(part), incomplete))
     return _named_apart(stacks)
+
+
+def _is_broken(frame: Frame) -> bool:
+    """Return whether a slice was set aside for its file, not for what it shows."""
+    return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:

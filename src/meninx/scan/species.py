@@ -3,6 +3,7 @@
 from pydicom import Dataset
 
 from meninx.errors import UnsupportedScan
+from meninx.scan.header_values import items, text
 from meninx.scan.relevance import PLACEHOLDERS, normalized, word_set
 
 # Homo sapiens in SNOMED CT, in the older SNOMED RT, in UMLS and in NCBI's taxonomy.
@@ -69,11 +70,11 @@ def animal(dataset: Dataset) -> UnsupportedScan | None:
 
 def _species(dataset: Dataset) -> list[str]:
     """Return the species that the header names, HUMAN for people; empty where it names none."""
-    text = _text(dataset, "PatientSpeciesDescription")
-    named = [] if _says_nothing(text) else [HUMAN if _is_human(text) else text]
-    for code in _items(dataset, "PatientSpeciesCodeSequence"):
-        value, meaning = _text(code, "CodeValue"), _text(code, "CodeMeaning")
-        scheme = _text(code, "CodingSchemeDesignator")
+    species = text(dataset, "PatientSpeciesDescription")
+    named = [] if _says_nothing(species) else [HUMAN if _is_human(species) else species]
+    for code in items(dataset, "PatientSpeciesCodeSequence"):
+        value, meaning = text(code, "CodeValue"), text(code, "CodeMeaning")
+        scheme = text(code, "CodingSchemeDesignator")
         if value in HUMAN_CODES or _is_human(meaning):
             named.append(HUMAN)
         elif not _says_nothing(meaning):
@@ -83,39 +84,29 @@ def _species(dataset: Dataset) -> list[str]:
     return named
 
 
-def _is_human(text: str) -> bool:
-    return normalized(text).startswith(HUMAN_BEGINNINGS)
+def _is_human(words: str) -> bool:
+    return normalized(words).startswith(HUMAN_BEGINNINGS)
 
 
-def _says_nothing(text: str) -> bool:
-    words = normalized(text)
+def _says_nothing(value: str) -> bool:
+    words = normalized(value)
     return words in SAYS_NOTHING or words.startswith(SAYS_NOTHING_BEGINNINGS)
 
 
 def _attribute_of_animals(dataset: Dataset) -> str | None:
     """Return the name of an attribute that animals alone have; None where none is given."""
-    texts = (name for name in TEXTS_OF_ANIMALS if not _says_nothing(_text(dataset, name)))
-    items = (name for name in SEQUENCES_OF_ANIMALS if any(map(len, _items(dataset, name))))
-    role = _text(dataset, "ResponsiblePersonRole").upper()
-    named = next(texts, None) or next(items, None)
+    given = (name for name in TEXTS_OF_ANIMALS if not _says_nothing(text(dataset, name)))
+    listed = (name for name in SEQUENCES_OF_ANIMALS if any(map(len, items(dataset, name))))
+    role = text(dataset, "ResponsiblePersonRole").upper()
+    named = next(given, None) or next(listed, None)
     return named or (f"ResponsiblePersonRole {role}" if role in ROLES_OF_ANIMALS else None)
 
 
 def _word(dataset: Dataset) -> str | None:
     """Return a word of descriptions, or of the institution's name, that names an animal."""
-    descriptions = " ".join(_text(dataset, name) for name in DESCRIPTIONS)
+    descriptions = " ".join(text(dataset, name) for name in DESCRIPTIONS)
     words = normalized(descriptions).split()
-    institution = normalized(_text(dataset, "InstitutionName")).split()
+    institution = normalized(text(dataset, "InstitutionName")).split()
     animals = (word for word in words if word in ANIMAL_WORDS)
     hospitals = (word for word in (*words, *institution) if word.startswith(VETERINARY_BEGINNINGS))
     return next(animals, None) or next(hospitals, None)
-
-
-def _text(dataset: Dataset, name: str) -> str:
-    return str(dataset.get(name, "") or "").strip()
-
-
-def _items(dataset: Dataset, name: str) -> list[Dataset]:
-    """Return the items of a sequence; none where something else is stored there."""
-    value = dataset.get(name) or ()
-    return [] if isinstance(value, str) else [item for item in value if isinstance(item, Dataset)]

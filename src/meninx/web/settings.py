@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meninx.errors import OptionError
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         env_prefix="MENINX_WEB_", protected_namespaces=(), populate_by_name=True
     )
 
-    data: Path = Path("meninx-data")
+    data: Path = Field(default=Path("meninx-data"), validate_default=True)
     database: str = ""
     redis: str = ""
     secure_cookies: bool = False
@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     oidc_secret: str = ""
     model: Path | None = None
 
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        # Reports name pictures by file addresses, which a relative path has none of.
+        return folder.absolute()
+
     @model_validator(mode="after")
     def _warn_of_earlier_name(self) -> Self:
         if any(name.upper() == EARLIER_DEIDENTIFY for name in os.environ):
@@ -79,7 +85,7 @@ class Settings(BaseSettings):
     @property
     def address(self) -> str:
         """The database's address."""
-        return self.database or f"sqlite:///{self.data.resolve() / 'meninx.sqlite'}"
+        return self.database or f"sqlite:///{self.data / 'meninx.sqlite'}"
 
     @property
     def key_file(self) -> Path:
