@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -57,7 +58,25 @@ def cache_in_temporary_folder() -> None:
         os.environ.setdefault("XDG_CACHE_HOME", str(folder))
         os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "torch"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _remove_at_the_end(folder)
+
+
+def _remove_at_the_end(folder: Path) -> None:
+    """Remove a folder when this process ends, also by SIGTERM, as a service is stopped."""
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # no process that was forked from this one
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def end(number: int, _: object) -> None:
+        remove()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    atexit.register(remove)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
 
 
 def quiet_libraries() -> None:
