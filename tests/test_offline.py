@@ -19,7 +19,7 @@ from tests.clinic.conftest import free_port, listening, wait_for
 from tests.conftest import coarse_grid
 from tests.watched import Place
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RECIPE = """
 name = "short"
@@ -169,7 +169,7 @@ def test_a_verb_asks_for_nothing_and_leaves_only_its_output(place, pictures, ser
         )  # fmt: skip
         (tmp_path / "commands.json").write_text(json.dumps(commands))
         with place.running("-c", DRIVER, tmp_path / "commands.json") as process:
-            process.wait(280)
+            process.wait(500)
     assert asked_of_peer
     check_done(place, commands)
     assert place.asked() == []
