@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
-import openvino
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -29,8 +27,11 @@ from meninx.data.manifest import read_manifest
 from meninx.detect.calibration import slice_logits
 from meninx.detect.detector import Detector, brain_slices
 from meninx.detect.loading import shipped_detector
+from meninx.detect.runtimes import import_onnxruntime, import_openvino
 from meninx.learn.formats import inputs_of
 from meninx.synthesis.phantom_studies import make_studies
+
+onnxruntime, openvino = import_onnxruntime(), import_openvino()
 
 ROUNDS, RUNS = 7, 12
 SIDES = (512, 768, 1024)

@@ -22,6 +22,7 @@ from meninx.errors import (
     UnreadableFile,
     UnsupportedScan,
 )
+from meninx.quiet import turn_off_telemetry
 
 if TYPE_CHECKING:
     from meninx.detect.findings import Findings
@@ -46,6 +47,9 @@ __all__ = [
     "load_detector",
     "read_scans",
 ]
+
+# Before anything imports ONNX Runtime, in whatever process.
+turn_off_telemetry()
 
 # What needs numpy, pydicom or the engine is imported when it is first asked for: `import meninx`
 # stays fast, and so does every command's --help.

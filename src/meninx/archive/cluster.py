@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, cast
 
-import onnxruntime
 import pyarrow as pa
 import ray
 import ray.data
@@ -30,6 +29,7 @@ from meninx.archive.store import FileEntry, Folder, open_store
 from meninx.archive.table import Done
 from meninx.archive.unit_scorer import UnitScorer
 from meninx.archive.units import Unit, units_of
+from meninx.detect.runtimes import import_onnxruntime
 from meninx.errors import MeninxError, OptionError
 from meninx.sandbox import end_with_parent
 
@@ -205,7 +205,7 @@ def _resources() -> dict[str, float]:
 def _workers(options: Options) -> tuple[int, float]:
     """Return the number of workers for the cluster, and the share of a GPU that each takes."""
     gpus = int(_resources().get("GPU", 0))
-    if gpus and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    if gpus and "CUDAExecutionProvider" in import_onnxruntime().get_available_providers():
         return options.workers or gpus, gpus / max(options.workers or gpus, gpus)
     return options.workers or int(_resources().get("CPU", 1)), 0
 

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from meninx.errors import MeninxError
-from meninx.quiet import quiet_libraries
+from meninx.quiet import cache_in_temporary_folder, quiet_libraries
 
 # In the order in which a newcomer meets them.
 VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", "crossvalidate",
@@ -80,6 +80,7 @@ def main() -> None:
             # A terminal, or Windows' redirection, may lack letters that names of files have.
             stream.reconfigure(errors="backslashreplace")
     quiet_libraries()
+    cache_in_temporary_folder()
     try:
         app()
     except MeninxError as error:

@@ -51,6 +51,39 @@ class Network(Protocol):
         """Return a network's outputs by name; the input has shape (b, 3, h, w)."""
 
 
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime with its telemetry off; all that use it come here.
+
+    `import meninx` has set the variable that it reads; the build for Windows knows none, and is
+    asked.
+
+    Returns:
+        The module.
+    """
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO; all that use it come here, for `import meninx` turned its telemetry off.
+
+    Returns:
+        The module.
+
+    Raises:
+        OptionError: If it is not installed.
+    """
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            "the runtime openvino is not installed: pip install 'meninx[openvino]'"
+        ) from error
+    return openvino
+
+
 class OnnxNetwork:
     """A network that ONNX Runtime computes, with the metadata of its file.
 
@@ -63,8 +96,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, data: bytes, threads: int) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = LOG_ERRORS
         options.intra_op_num_threads = asked_threads(threads)
@@ -84,9 +116,7 @@ class OnnxNetwork:
 
 def _providers() -> list[str]:
     """Return ONNX Runtime's providers of the installed build, the fastest first."""
-    import onnxruntime
-
-    there = onnxruntime.get_available_providers()
+    there = import_onnxruntime().get_available_providers()
     return [name for name in PROVIDERS if name in there]
 
 
@@ -104,12 +134,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, data: bytes, threads: int, precision: Literal["f32", "bf16"]) -> None:
-        try:
-            import openvino
-        except ModuleNotFoundError as error:
-            raise OptionError(
-                "the runtime openvino is not installed: pip install 'meninx[openvino]'"
-            ) from error
+        openvino = import_openvino()
         # By itself OpenVINO picks bfloat16 on some processors: answers would depend on the machine.
         wanted: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -132,8 +157,6 @@ class OpenVinoNetwork:
 
 
 def _ort_errors() -> Any:
-    import onnxruntime
-
-    state = onnxruntime.capi.onnxruntime_pybind11_state
+    state = import_onnxruntime().capi.onnxruntime_pybind11_state
     return (state.Fail, state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument,
             state.NotImplemented, state.NoSuchFile)  # fmt: skip

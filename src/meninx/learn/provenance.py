@@ -73,7 +73,9 @@ def git_state() -> str | None:
         if tracked.returncode:
             return None
         described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            # Without the lock git would write its index, beside this code, for what it looks up.
+            ["git", "--no-optional-locks", "describe", "--always", "--abbrev=40", "--dirty=+",
+             "--exclude=*"],
             cwd=folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
     except OSError:
