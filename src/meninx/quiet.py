@@ -1,6 +1,7 @@
-"""Keep values of headers out of warnings and logs."""
+"""Keep values of headers out of warnings and logs, and passwords out of all output."""
 
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -8,6 +9,11 @@ import warnings
 from types import TracebackType
 from typing import Any
 
+# What stands before the host of an address. Passwords may hold the signs of a path, and then only
+# a port, all digits, tells where the host ends. An address may be typed without its scheme, too.
+USER_OF_ADDRESS = re.compile(
+    r"(?<=://)(?![^\s/@:]*:\d+(?:/|$))[^\s/@:]*(?::\S*)?@|(?<![^\s'\"])[^\s/@:'\"]+:(?!:|//)[^\s@]+@"
+)
 LIBRARIES = ("pydicom", "highdicom", "pynetdicom")
 
 
@@ -19,6 +25,18 @@ def quiet_libraries() -> None:
     warnings.simplefilter("ignore")
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text whose addresses name neither user nor password.
+
+    Args:
+        text: Text such as an address, or a message of a library that quotes one.
+
+    Returns:
+        The text; `https://user:password@host/x` has become `https://host/x`.
+    """
+    return USER_OF_ADDRESS.sub("", text)
 
 
 def log_no_values() -> None:

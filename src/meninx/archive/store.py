@@ -16,14 +16,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from meninx.clinic.peers import WebPeer
 from meninx.errors import InputError, OptionError
+from meninx.quiet import without_passwords
 from meninx.scan.dicom import series_uid_of
+from meninx.scan.incomplete_note import NOTE
 from meninx.scan.kinds import data_file_of, kind_of
 from meninx.scan.source import unpacked_head
 
 # Enough of a DICOM file to hold everything before its pixels but long private elements.
 HEAD_BYTES = 65536
-# Studies that a DICOMweb service is asked for at a time.
-PAGE = 100
 LISTS = (".csv", ".parquet")
 # In a list, the column that says where a series lies.
 LIST_COLUMN = "path"
@@ -123,6 +123,7 @@ def open_store(source: str) -> Store:
     Raises:
         OptionError: If there is nothing at that address.
     """
+    shown = without_passwords(source)
     if source.startswith(("http://", "https://")):
         return WebStore(source)
     try:
@@ -132,10 +133,11 @@ def open_store(source: str) -> Store:
         exists = files.exists(root)
     except Exception as error:  # whatever a file system's driver raises
         raise OptionError(
-            f"{source}: can't be reached: {error}; check the address and the credentials"
+            f"{shown}: can't be reached: {without_passwords(str(error))}; check the address and "
+            "the credentials"
         ) from error
     if not exists:
-        raise OptionError(f"{source}: no such folder or file")
+        raise OptionError(f"{shown}: no such folder or file")
     if root.lower().endswith(LISTS):
         return ListStore(files, root)
     if files.isfile(root):
@@ -173,7 +175,7 @@ class FileStore:
             try:
                 found = sorted(self._files.ls(path, detail=True), key=lambda info: info["name"])
             except Exception as error:  # noqa: BLE001 - whatever a file system's driver raises
-                yield Folder(name, error=f"{type(error).__name__}: {error}")
+                yield Folder(name, error=_in_words(error))
                 continue
             kept = [info for info in found if self._is_ours(path, info)]
             waiting += [info["name"] for info in reversed(kept) if info["type"] == "directory"]
@@ -205,6 +207,8 @@ class FileStore:
     def groups(self, folder: Folder) -> Iterator[Group]:
         """Sort files into series by their first bytes; see `Store.groups`."""
         series: dict[str, list[FileEntry]] = {}
+        # What a fetch left out is read with each of them; once it came they are others.
+        notes = [entry for entry in folder.entries if posixpath.basename(entry.name) == NOTE]
         for entry in folder.entries:
             head = unpacked_head(self._head(entry), HEAD_BYTES)
             try:
@@ -214,12 +218,12 @@ class FileStore:
             if kind == "dicom":
                 series.setdefault(series_uid_of(head), []).append(entry)
             elif kind is not None:
-                yield Group(entry.name, (entry, *_voxels_of(head, entry, folder)))
+                yield Group(entry.name, (entry, *_voxels_of(head, entry, folder), *notes))
         for entries in series.values():
             alone = len(series) == 1 and len(entries) > 1
             whole = posixpath.basename(self._root) if folder.name == "." else folder.name
             place = whole if alone else entries[0].name
-            yield Group(place, tuple(entries))
+            yield Group(place, (*entries, *notes))
 
     def _head(self, entry: FileEntry) -> bytes:
         path, count = self._path(entry.name), min(entry.size, HEAD_BYTES)
@@ -268,7 +272,7 @@ class ListStore(FileStore):
                 try:
                     info = self._files.info(path)
                 except Exception as error:  # noqa: BLE001 - whatever a driver raises
-                    yield Folder(name, error=f"{type(error).__name__}: {error}")
+                    yield Folder(name, error=_in_words(error))
                     continue
                 if info["type"] == "directory":
                     yield from self._below(path)
@@ -324,20 +328,20 @@ class WebStore:
     """
 
     def __init__(self, address: str) -> None:
-        self.address = address
         self._peer = WebPeer(address)
+        self.address = self._peer.address
         try:
             next(self._peer.studies(1), None)
         except Exception as error:  # whatever the service answers instead
-            raise OptionError(f"{address}: no DICOMweb service answers: {error}") from error
+            raise OptionError(f"{self.address}: no DICOMweb service answers: {error}") from error
 
     def folders(self) -> Iterator[Folder]:
         """Yield studies that have MR series, a page of them at a time; see `Store.folders`."""
-        for study in self._peer.studies(PAGE):
+        for study in self._peer.studies():
             try:
                 series = self._peer.series(study)
             except Exception as error:  # noqa: BLE001 - whatever the service answers instead
-                yield Folder(study, error=f"{type(error).__name__}: {error}")
+                yield Folder(study, error=_in_words(error))
                 continue
             entries = tuple(FileEntry(f"{study}/{uid}", -1, count) for uid, count in series)
             if entries:
@@ -363,7 +367,12 @@ def _as_os_error(place: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise OSError(f"{place}: {type(error).__name__}: {error}") from error
+        raise OSError(f"{place}: {_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    """Return kind and message of an error, which may quote an address."""
+    return f"{type(error).__name__}: {without_passwords(str(error))}"
 
 
 def _voxels_of(head: bytes, entry: FileEntry, folder: Folder) -> list[FileEntry]:

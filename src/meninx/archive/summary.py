@@ -51,6 +51,11 @@ class Summary:
         return self.tally.whole.count - self.tally.whole.statuses["scored"]
 
     @property
+    def incomplete(self) -> int:
+        """How many scored rows are referred as not all of the scan or its study came."""
+        return self.tally.reasons["scored", "incomplete"]
+
+    @property
     def copies(self) -> int:
         """How many units have the same content as another."""
         return self.counts["units"] - self.counts["contents"]
@@ -62,9 +67,10 @@ class Summary:
             f"{whole.statuses[name]} {name}" for name in ("scored", "refused", "failed")
         )
         answers = ", ".join(f"{whole.decisions[name]} {name}" for name in DECISIONS)
+        incomplete = f"; {self.incomplete} came incomplete" if self.incomplete else ""
         lines = [
             f"{whole.count} scans in the table: {statuses}",
-            f"answers: {answers}",
+            f"answers: {answers}{incomplete}",
             f"this run: {self.progress.rows} new in {self.seconds:.0f} s"
             + (
                 f", {self.progress.unreached} places out of reach"
@@ -86,6 +92,7 @@ class Summary:
                 for (status, reason), count in self.tally.reasons.most_common()
             },
             "decisions": dict(sorted(whole.decisions.items())),
+            "incomplete": self.incomplete,
             "copies": self.copies,
             "this_run": {"rows": self.progress.rows, "seconds": round(self.seconds, 1),
                          "unreached": self.progress.unreached},

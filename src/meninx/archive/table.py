@@ -59,6 +59,8 @@ SCHEMA = pa.schema(
         ("slices", pa.list_(pa.struct([("index", pa.int32()), ("probability", pa.float64()),
                                        ("peak", pa.list_(pa.int32()))]))),
         ("warnings", pa.list_(pa.struct([("code", pa.string()), ("text", pa.string())]))),
+        ("incomplete", pa.list_(pa.struct([("what", pa.string()), ("expected", pa.int64()),
+                                           ("received", pa.int64())]))),
         ("model", pa.struct([("name", pa.string()), ("sha256", pa.string())])),
         ("milliseconds", pa.struct([("read", pa.float64()), ("preprocess", pa.float64()),
                                     ("infer", pa.float64())])),

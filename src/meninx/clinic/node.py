@@ -32,12 +32,11 @@ from meninx.clinic.peers import (
     OUR_TITLE,
     DimsePeer,
     Peer,
-    PeerError,
-    is_uid,
 )
+from meninx.clinic.study_folder import is_uid
 from meninx.clinic.study_scoring import judge
 from meninx.clinic.worklist import Worklist
-from meninx.errors import InputError, LimitExceeded
+from meninx.errors import InputError, LimitExceeded, PeerError
 from meninx.sandbox import Sandbox
 
 log = logging.getLogger(__name__)

@@ -5,14 +5,17 @@ import than a picture takes from file to finding.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meninx.errors import DataError, InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.archives import archive_entries
+from meninx.scan.completeness import Incomplete
+from meninx.scan.incomplete_note import folder_of, missing_by_folder, missing_from
 from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.raster import read_picture
@@ -118,8 +121,10 @@ def _scans(
     except InputError as error:
         report(error)
         return
+    missing = missing_by_folder(sources, limits)
     frames: list[Frame] = []
     for source in sources:
+        lacking = missing_from([folder_of(source)], missing) if missing else ()
         try:
             reader = kind_of(source.sniffed(limits), source.name, strict=named)
             if reader is None:
@@ -132,17 +137,23 @@ def _scans(
                 found = found or bool(frames)
                 continue
             found = True
-            yield _reader_of(reader)(source, limits)
+            yield _lacking(_reader_of(reader)(source, limits), lacking)
         except InputError as error:
+            error.incomplete = lacking
             report_found(error)
     if not found:
-        report(
-            UnreadableFile(
-                "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
-            )
+        nothing = UnreadableFile(
+            "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
         )
+        nothing.incomplete = missing_from(missing, missing)
+        report(nothing)
     if frames:
-        yield from _stacks(frames, limits, report)
+        yield from _stacks(frames, limits, report, missing)
+
+
+def _lacking(scan: Scan, incomplete: tuple[Incomplete, ...]) -> Scan:
+    """Return a scan that says what did not come of it, or of its study."""
+    return replace(scan, incomplete=(*scan.incomplete, *incomplete)) if incomplete else scan
 
 
 def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:
@@ -163,15 +174,24 @@ def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:
     return readers[kind]
 
 
-def _stacks(frames: Sequence[Frame], limits: Limits, report: OnError) -> Iterator[Scan]:
+def _stacks(
+    frames: Sequence[Frame],
+    limits: Limits,
+    report: OnError,
+    missing: Mapping[str, tuple[Incomplete, ...]],
+) -> Iterator[Scan]:
     from meninx.scan.dicom import LastFile, read_stack
 
     files = LastFile()
     for stack in stacks_of(frames):
+        lacking: tuple[Incomplete, ...] = ()
+        if missing:
+            lacking = missing_from((folder_of(frame.source) for frame in stack.frames), missing)
         try:
-            yield read_stack(stack, limits, files)
+            yield _lacking(read_stack(stack, limits, files), lacking)
         except InputError as error:
             error.identity = stack.identity.as_json()
+            error.incomplete = lacking
             report(error)
 
 
