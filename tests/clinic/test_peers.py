@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import socket
 import threading
 import time
@@ -11,10 +12,10 @@ import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from meninx.clinic import peers
+from meninx.clinic.node import Node, NodeSettings
 from meninx.clinic.peers import DimsePeer, peer_of
 from meninx.clinic.worklist import Worklist
 from meninx.errors import PeerError
-from tests.clinic.conftest import receiving, wait_for
 from tests.clinic.dicomweb import JSON, found, serving, uids
 from tests.commands import meninx
 
@@ -103,8 +104,10 @@ def service():
 
 
 def stored(uid="1.2.3", tag="00081199"):
-    item = {"00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.4"]},
-            "00081155": {"vr": "UI", "Value": [uid]}}  # fmt: skip
+    item = {
+        "00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.4"]},
+        "00081155": {"vr": "UI", "Value": [uid]},
+    }
     return json.dumps({tag: {"vr": "SQ", "Value": [item]}}).encode()
 
 
@@ -173,17 +176,23 @@ def test_passwords_of_an_address_are_used_and_shown_nowhere(service, folder, tmp
         assert "127.0.0.1" in done.stderr or "nosuch" in done.stderr
 
 
-def test_a_node_keeps_no_password(service, folder, tmp_path):
-    address = with_password(service.address)
-    with (tmp_path / "log").open("w") as log:
-        options = ("--quiet", "0.3", "--to", address)
-        with receiving(tmp_path / "node", *options, log=log) as port:
-            peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
-            wait_for(lambda: service.asked)
-            wait_for(lambda: "was not taken" in (tmp_path / "log").read_text())
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert service.address.encode() in b"".join(path.read_bytes() for path in written)
-    assert not [path for path in written if b"S3CR" in path.read_bytes()]
+def test_a_node_keeps_no_password(service, folder, tmp_path, caplog):
+    peers = (peer_of(with_password(service.address)),)
+    node = Node(NodeSettings(tmp_path / "node", peers=peers))
+    node.inbox.add("1.2", "1.2.3", b"x")
+    name = node.inbox.folder_of("1.2").name
+    _, results, content = node.inbox.folders(name)
+    results.mkdir()
+    result = results / "SR-1.dcm"
+    shutil.copy(next(folder.iterdir()), result)
+    node.inbox.attempt(name)
+    node.inbox.judged(name, content, [result], [peer.address for peer in peers])
+    node._deliver_all()
+    node.inbox.close()
+    assert service.authorizations == [BASIC]
+    assert "was not taken" in caplog.text and "S3CR" not in caplog.text
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert service.address.encode() in written and b"S3CR" not in written
 
 
 def test_a_password_may_stand_in_netrc(service, folder, tmp_path, monkeypatch):

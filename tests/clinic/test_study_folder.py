@@ -131,8 +131,16 @@ def test_a_move_without_its_final_answer_is_no_whole_study(pacs, slices, tmp_pat
 
 def test_the_command_says_what_is_missing_and_predict_refers_it(pacs, slices, tmp_path):
     running = pacs(slices[:7], says=9)
-    done = meninx("fetch-study", STUDY, "--from", running.address, "--output", tmp_path / "in",
-                  "--port", running.own)  # fmt: skip
+    done = meninx(
+        "fetch-study",
+        STUDY,
+        "--from",
+        running.address,
+        "--output",
+        tmp_path / "in",
+        "--port",
+        running.own,
+    )
     assert done.returncode == 1
     assert "7 of 9 instances of the study came" in done.stderr
     seen = meninx("predict", tmp_path / "in", "--json", "--studies")
@@ -169,9 +177,10 @@ def test_instances_of_another_study_that_a_peer_sends_are_not_kept(pacs, slices,
 
 def test_a_fetch_that_is_killed_leaves_a_study_that_is_not_whole(slices, tmp_path):
     """As the folder is after the third instance."""
-    for promised, count in ((9, lacking(9, 3)),
-                            (None, [{"what": "complete transfers", "expected": 1,
-                                     "received": 0}])):  # fmt: skip
+    for promised, count in (
+        (9, lacking(9, 3)),
+        (None, [{"what": "complete transfers", "expected": 1, "received": 0}]),
+    ):
         folder = tmp_path / str(promised)
         target = StudyFolder(folder, STUDY)
         target.begin(promised)
@@ -199,9 +208,7 @@ def service(slices):
         yield running
 
 
-@pytest.mark.parametrize(
-    ("count", "closed", "kept"), [(6, True, 6), (9, False, 8), (5, False, 4)]
-)  # fmt: skip
+@pytest.mark.parametrize(("count", "closed", "kept"), [(6, True, 6), (9, False, 8), (5, False, 4)])
 def test_a_web_service_that_gives_a_part_is_not_taken_for_whole(
     service, tmp_path, count, closed, kept
 ):
