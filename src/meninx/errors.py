@@ -8,7 +8,8 @@ MeninxError
 │   └── LimitExceeded     larger than `scan.limits` allows
 ├── ModelError            a detector file is damaged or does not fit this version
 ├── DataError             a training or test set contradicts itself
-└── OptionError           a setting or recipe is wrong
+├── OptionError           a setting or recipe is wrong
+└── PeerError             another system did not do what it was asked for, or not all of it
 
 A message says what, where, found against expected, and what to do next. It never holds a patient's
 name: the place is a file path or a shortened series number.
@@ -17,6 +18,7 @@ name: the place is a file path or a shortened series number.
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 # Halves of characters, but for those that stand for a byte (PEP 383).
 LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -53,6 +55,8 @@ class InputError(MeninxError):
     reason = "unusable"
     # UIDs of the DICOM series that it is about, as the public JSON has them; where they are known.
     identity: Mapping[str, str] = MappingProxyType({})
+    # What did not come of the scan or its study: counts of `scan.completeness`.
+    incomplete: tuple[Any, ...] = ()
 
     def __init__(self, message: str, *, place: str = "", reason: str | None = None) -> None:
         place = printable(place)
@@ -111,3 +115,7 @@ class DataError(MeninxError):
 
 class OptionError(MeninxError):
     """A setting or a recipe is wrong."""
+
+
+class PeerError(MeninxError):
+    """Another system did not do what it was asked for, or not all of it."""

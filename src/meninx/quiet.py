@@ -1,8 +1,9 @@
-"""Keep values of headers out of warnings and logs, reports off the network, caches out of HOME."""
+"""Keep header values and passwords out of output, reports off the network, caches out of HOME."""
 
 import atexit
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -15,6 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+# What stands before the host of an address. Passwords may hold the signs of a path, and then only
+# a port, all digits, tells where the host ends. An address may be typed without its scheme, too.
+USER_OF_ADDRESS = re.compile(
+    r"(?<=://)(?![^\s/@:]*:\d+(?:/|$))[^\s/@:]*(?::\S*)?@|(?<![^\s'\"])[^\s/@:'\"]+:(?!:|//)[^\s@]+@"
+)
 LIBRARIES = ("pydicom", "highdicom", "pynetdicom")
 # ONNX Runtime 1.29 and later write an identifier of the machine into HOME when they are imported,
 # and send a report some seconds later; Ray sends one where it starts a cluster.
@@ -87,6 +93,18 @@ def quiet_libraries() -> None:
     warnings.simplefilter("ignore")
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text whose addresses name neither user nor password.
+
+    Args:
+        text: Text such as an address, or a message of a library that quotes one.
+
+    Returns:
+        The text; `https://user:password@host/x` has become `https://host/x`.
+    """
+    return USER_OF_ADDRESS.sub("", text)
 
 
 def log_no_values() -> None:

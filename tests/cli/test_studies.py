@@ -20,8 +20,8 @@ from meninx.synthesis.writing import write_dicom
 
 RUN = CliRunner()
 KEYS = [
-    "study", "series", "status", "decision", "probability", "threshold", "p_values", "coverage",
-    "model",
+    "study", "series", "status", "reason", "message", "decision", "probability", "threshold",
+    "p_values", "coverage", "incomplete", "model",
 ]  # fmt: skip
 STUDY = StudyCalibrator(
     {"T1": 0.2, "T1c": 0.3, "T2": 0.2, "FLAIR": 0.3, "unknown": 0.2},

@@ -27,10 +27,12 @@ from pynetdicom.presentation import build_context
 
 from meninx.cli.peer_options import tls_context
 from meninx.clinic import inbox as inboxes
+from meninx.clinic import node as nodes
 from meninx.clinic.inbox import SENT, Inbox
 from meninx.clinic.node import Node, NodeSettings
-from meninx.clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, PeerError, peer_of
-from meninx.errors import LimitExceeded, OptionError
+from meninx.clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, peer_of
+from meninx.clinic.study_scoring import judge
+from meninx.errors import LimitExceeded, OptionError, PeerError
 from meninx.synthesis.writing import dicom_slice
 from tests.clinic.conftest import free_port, receiving, wait_for
 from tests.hostile.corpus import all_cases
@@ -86,7 +88,7 @@ def test_names_come_from_hashes_and_uids_are_checked(node, sick):
     for name, value in (
         ("StudyInstanceUID", "../../etc"),
         ("StudyInstanceUID", ""),
-        ("SeriesInstanceUID", "1.2.x"),
+        ("SeriesInstanceUID", "1.2/3"),
     ):
         other = dicom_slice(sick.scan, 1, 7)
         setattr(other, name, value)
@@ -97,7 +99,7 @@ def test_names_come_from_hashes_and_uids_are_checked(node, sick):
     association.release()
     assert node.inbox.balance()["instances"] == 1
     (path,) = node.settings.folder.glob("studies/*/incoming/*")
-    assert path.stem.isalnum() and str(dataset.SOPInstanceUID) not in path.name
+    assert path.stem.replace("-", "").isalnum() and str(dataset.SOPInstanceUID) not in path.name
     assert pydicom.dcmread(path).PixelData == dataset.PixelData
 
 
@@ -197,13 +199,14 @@ def test_finished_studies_are_forgotten_and_unfinished_ones_are_not(tmp_path):
     inbox = Inbox(tmp_path, max_bytes=1000)
     for study, instance in (("1.2", "1.2.1"), ("1.3", "1.3.1"), ("1.4", "1.4.1")):
         inbox.add(study, instance, b"x" * 10)
-    done, extended, waiting = (inbox.path_of(uid, "").parent.parent.name
+    done, extended, waiting = (inbox.folder_of(uid).name
                                for uid in ("1.2", "1.3", "1.4"))  # fmt: skip
     for name in (done, extended, waiting):
         inbox.attempt(name)
-    inbox.judged(done, 1, [], [])
-    inbox.judged(extended, 1, [], [])
-    inbox.judged(waiting, 1, [Path("SR-1.dcm")], ["PEER@host:104"])
+    content = {name: inbox.folders(name)[2] for name in (done, extended, waiting)}
+    inbox.judged(done, content[done], [], [])
+    inbox.judged(extended, content[extended], [], [])
+    inbox.judged(waiting, content[waiting], [Path("SR-1.dcm")], ["PEER@host:104"])
     inbox.add("1.3", "1.3.2", b"y" * 10)
     inbox.forget(0)
     assert sorted(path.name for path in tmp_path.glob("studies/*")) == sorted([extended, waiting])
@@ -494,3 +497,154 @@ def test_addresses_and_absent_peers_are_told_in_words(tmp_path, folder):
         peer_of(f"X@127.0.0.1:{port}").send(sorted(folder.iterdir()))
     with pytest.raises(PeerError, match="no study"):
         peer_of(f"http://127.0.0.1:{port}/dicom-web").fetch("1.2.3", Path(tmp_path))
+
+
+class Judged:
+    """A worker process that is none: what it was given last, and how often."""
+
+    def __init__(self, *_):
+        self.count = 0
+
+    def call(self, _, files, out, model):
+        self.count += 1
+        return judge(files, out, model)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def node_of(monkeypatch, archive):
+    """Return what starts a node that judges in this process and sends to an archive."""
+    running = []
+
+    def start(folder, **settings):
+        monkeypatch.setattr(nodes, "Sandbox", Judged)
+        peers = (peer_of(archive.address),)
+        node = Node(NodeSettings(folder, port=0, quiet_seconds=0.1, peers=peers, **settings))
+        running.append(node)
+        node.port = node.start()
+        return node
+
+    yield start
+    for node in running:
+        node.stop()
+
+
+def reports_in(node, count):
+    """Wait until a study was judged so often; return the reports of the last time."""
+    wait_for(lambda: node._sandbox.count >= count and not node.inbox.quiet(0), 30)
+    wait_for(lambda: not node.inbox.balance()["waiting"] + node.inbox.balance()["sending"])
+    (out,) = node.settings.folder.glob("studies/*/results")
+    return [pydicom.dcmread(path) for path in out.glob("SR-*.dcm")]
+
+
+def replaced_by(report):
+    return {
+        str(reference.ReferencedSOPInstanceUID)
+        for study in report.get("PredecessorDocumentsSequence", ())
+        for series in study.ReferencedSeriesSequence
+        for reference in series.ReferencedSOPSequence
+    }
+
+
+@pytest.mark.dicom3tools
+def test_a_fuller_or_corrected_study_is_judged_anew_and_names_what_it_replaces(
+    tmp_path, sick, node_of, archive, dciodvfy
+):
+    node = node_of(tmp_path / "node")
+    send = peer_of(f"MENINX@127.0.0.1:{node.port}").send
+    datasets = [dicom_slice(sick.scan, index, 7) for index in range(len(sick.scan))]
+
+    def paths(name):
+        return [save(one, tmp_path / name / f"{n}.dcm") for n, one in enumerate(datasets)]
+
+    first = paths("first")
+    send(first[:5])
+    (part,) = reports_in(node, 1)
+    assert not replaced_by(part)
+    send(first[5:])
+    (whole,) = reports_in(node, 2)
+    assert replaced_by(whole) == {part.SOPInstanceUID}
+    send(first)  # the same again is no change
+    for dataset in datasets:
+        dataset.PatientID, dataset.PatientName = "CORRECTED-3", "Right^Person"
+    send(paths("identity"))
+    (corrected,) = reports_in(node, 3)
+    assert corrected.PatientID == "CORRECTED-3"
+    assert replaced_by(corrected) == {part.SOPInstanceUID, whole.SOPInstanceUID}
+    darker = datasets[4].pixel_array.copy()
+    darker[20:60, 20:60] //= 2
+    datasets[4].PixelData = darker.tobytes()
+    send(paths("pixels")[4:5])
+    (repaired,) = reports_in(node, 4)
+    assert len(replaced_by(repaired)) == 3
+    assert node._sandbox.count == 4
+    uids = {report.SOPInstanceUID for report in (part, whole, corrected, repaired)}
+    assert len(uids) == 4 and uids <= set(archive.counts)
+    assert set(archive.counts.values()) == {1}
+    save(repaired, tmp_path / "SR.dcm")
+    said = subprocess.run([dciodvfy, tmp_path / "SR.dcm"], capture_output=True, text=True)
+    assert "Error" not in said.stdout + said.stderr
+    assert len(list(node.settings.folder.glob("studies/*/incoming/*.dcm"))) == len(datasets)
+
+
+def test_corrections_survive_a_restart_and_what_is_older_goes(tmp_path):
+    inbox = Inbox(tmp_path, 1000)
+    inbox.add("1.2", "1.2.1", b"before")
+    (old,) = tmp_path.glob("studies/*/incoming/*.dcm")
+    name = inbox.folder_of("1.2").name
+    inbox.attempt(name)
+    inbox.judged(name, inbox.folders(name)[2], [], [])
+    assert not inbox.quiet(0)
+    inbox.add("1.2", "1.2.1", b"before")
+    assert not inbox.quiet(0)
+    inbox.add("1.2", "1.2.1", b"after it")
+    assert inbox.quiet(0) == [name] and inbox.balance()["instances"] == 1
+    assert inbox.find("1.2.1").read_bytes() == b"after it"
+    inbox.close()
+    # Killed before the older one was deleted.
+    old.write_bytes(b"before")
+    os.utime(old, (1, 1))
+    again = Inbox(tmp_path, 1000)
+    assert not old.exists() and again.quiet(0) == [name]
+    assert again.find("1.2.1").read_bytes() == b"after it"
+    again.close()
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize(
+    "uid", ["1.2.826.05.007.3", "1.2." + "4" * 64, "1.2.826.5.AbC", "1.2.826.7.1 "]
+)
+def test_uids_that_predict_takes_the_node_takes(tmp_path, sick, node_of, archive, uid, monkeypatch):
+    monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
+    monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
+    node = node_of(tmp_path / "node")
+    for index in range(3):
+        dataset = dicom_slice(sick.scan, index, 7)
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid, f"{uid.strip()[:60]}.1"
+        whole = io.BytesIO()
+        dataset.save_as(whole, enforce_file_format=True)
+        request = SimpleNamespace(
+            AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
+        )
+        event = SimpleNamespace(request=request, encoded_dataset=whole.getvalue)
+        assert node._on_store(event) == 0
+    (report,) = reports_in(node, 1)
+    assert str(report.StudyInstanceUID).strip() == uid.strip()
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_what_is_refused_has_a_line_in_the_log_without_values(node, sick, caplog):
+    dataset = dicom_slice(sick.scan, 0, 7)
+    dataset.StudyInstanceUID = "SECRET/NAME"
+    whole = io.BytesIO()
+    dataset.save_as(whole, enforce_file_format=True)
+    request = SimpleNamespace(
+        AffectedSOPInstanceUID=dataset.SOPInstanceUID, AffectedSOPClassUID=MRImageStorage
+    )
+    event = SimpleNamespace(request=request, encoded_dataset=whole.getvalue)
+    with caplog.at_level("WARNING"):
+        assert node._on_store(event) == 0xA900
+    (line,) = (told.getMessage() for told in caplog.records if told.name.startswith("meninx"))
+    assert line == "an instance was refused (0xa900): its StudyInstanceUID is no UID"

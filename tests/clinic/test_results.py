@@ -18,6 +18,8 @@ from meninx.render.bundle import bundle_of
 from meninx.render.heatmap import heat_volume
 from meninx.render.heatmap_check import HeatmapCheck
 from meninx.render.region import region_of
+from meninx.scan.completeness import Incomplete
+from meninx.scan.incomplete_note import IncompleteNote
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import Grid, Phantom, grid_of
 from meninx.synthesis.writing import dicom_slice, write_dicom
@@ -208,3 +210,29 @@ def test_the_report_names_types_only_where_they_were_measured(
     texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
     named = [f"type {name}, if there is a tumor" in texts for name in TYPE_NAMES]
     assert sum(named) == types
+
+
+@pytest.mark.dicom3tools
+def test_a_scan_that_came_incomplete_is_reported_so(detector, tmp_path, dciodvfy):
+    scan, _ = rendered("axial")
+    write_dicom(scan, tmp_path / "in", SEED)
+    study = str(pydicom.dcmread(next((tmp_path / "in").iterdir())).StudyInstanceUID)
+    missing = (Incomplete("instances of the study", 31, 0),)
+    IncompleteNote(study, missing).write(tmp_path / "in")
+    made, _, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
+    assert (findings.decision, findings.reason) == ("refer", "incomplete")
+    for path in made.values():
+        without_errors(dciodvfy, path)
+    report = hd.sr.srread(made["SR"])
+    assert report.CompletionFlag == "PARTIAL"
+    said = [
+        (item.ConceptNameCodeSequence[0].CodeMeaning, item.ConceptCodeSequence[0])
+        for sequence in report.iterall()
+        if sequence.keyword == "ContentSequence"
+        for item in sequence.value
+        if item.ValueType == "CODE"
+    ]
+    assert ("Presence", "Indeterminate") in [(name, code.CodeMeaning) for name, code in said]
+    (warned,) = (code for name, code in said if name == "Warning about the images")
+    assert (warned.CodeValue, warned.CodingSchemeDesignator) == ("incomplete", "99MENINX")
+    assert warned.CodeMeaning == "9 of 31 instances of the study"

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import tarfile
 import threading
@@ -616,3 +617,23 @@ def test_headings_are_read_whatever_the_encoding(tmp_path, series, syntax):
     told = read_heading(tmp_path / "a.dcm")
     assert (told.patient_name, told.birth_date) == ("Dürer, Agnes", "")
     assert told.study_uid == dataset.StudyInstanceUID
+
+
+def test_what_a_fetch_left_out_comes_along_until_the_rest_comes(server, series):
+    files = exam(series, "P1", "1.2.7") | exam(series, "P2", "1.2.8")
+    missing = {"what": "instances of the study", "expected": 3, "received": 2}
+    files["disk/incomplete.json"] = json.dumps({"study": "1.2.7", "incomplete": [missing]}).encode()
+    browser = server.browser()
+    first, second = browser.upload(files).json()["studies"]
+
+    def lacking(study):
+        folder = server.settings.studies / study["id"] / "files"
+        return [one.as_json() for scan in read_scans(folder) for one in scan.incomplete]
+
+    assert lacking(first) == [missing] and lacking(second) == []
+    uids = {"StudyInstanceUID": "1.2.7", "SeriesInstanceUID": "1.2.7.1"}
+    rest = changed(
+        list(series.values())[2], PatientID="P1", SOPInstanceUID="1.2.7.9", **uids, **PATIENTS["P1"]
+    )
+    assert browser.upload({"more.dcm": rest}).json()["id"] == first["id"]
+    assert lacking(first) == []

@@ -137,3 +137,23 @@ def test_a_relative_data_folder_prints_a_report(scored, tmp_path, monkeypatch):
     assert answer.status_code == 200
     pages = PdfReader(io.BytesIO(answer.content)).pages
     assert any(page.images for page in pages)
+
+
+def test_page_report_and_answers_say_what_came_incomplete(server, stored):
+    missing = {"incomplete": [{"what": "instances of the study", "expected": 31, "received": 17}]}
+    words = "17 of 31 instances of the study came"
+    study = stored(
+        finding("T1c", "refer", scan="series 1", reason="incomplete", **missing),
+        finding(scan="series 2", status="refused", decision=None, probability=None, types={},
+                reason="localizer", message="3 slices of 3 planes; a localizer", **missing),
+        decision="refer", probability=0.4,
+        answer={"series": ["series 1"], "coverage": 0.95, "reason": "incomplete", **missing},
+    )  # fmt: skip
+    client = server.browser().client
+    for number, times in ((0, 2), (1, 2)):
+        page = " ".join(client.get(f"/studies/{study}?scan={number}").text.split())
+        assert page.count(words) == times  # of the study, and of the series that is shown
+        assert "Plausible answers" not in page
+    assert report_of(server, study).count(words) == 3
+    assert client.get(f"/studies/{study}/finding.json").json()["findings"][0]["incomplete"]
+    assert client.get(f"/api/v1/studies/{study}").json()["answer"]["incomplete"]

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from meninx.errors import DataError, MeninxError
+from meninx.quiet import without_passwords
 
 # A machine of the cluster was lost.
 LOST = "lost"
@@ -33,6 +34,8 @@ def stopped_by(source: str, error: BaseException) -> MeninxError:
         return error
     line = str(error).strip().splitlines()[-1:] or [""]
     return DataError(
-        f"{source}: stopped by {type(error).__name__}: {line[0]}; what is done is kept, run the "
-        "same command to go on"
+        without_passwords(
+            f"{source}: stopped by {type(error).__name__}: {line[0]}; what is done is kept, run "
+            "the same command to go on"
+        )
     )

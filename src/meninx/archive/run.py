@@ -18,6 +18,7 @@ from meninx.archive.store import open_store
 from meninx.archive.table import Done, Table
 from meninx.archive.units import folder_stamp
 from meninx.errors import DataError, MeninxError
+from meninx.quiet import without_passwords
 
 # How often machines may be lost, one time after the other, without a single unit done.
 MAX_FRUITLESS = 3
@@ -85,8 +86,8 @@ def score_archive(
         fruitless = 0 if progress.units > before else fruitless + 1
         log.warning("a machine of the cluster was lost; what is missing is scored again")
     raise DataError(
-        f"{options.source}: machines were lost {MAX_FRUITLESS} times in a row with nothing done in "
-        "between; what was done before is kept, run the same command to go on"
+        f"{without_passwords(options.source)}: machines were lost {MAX_FRUITLESS} times in a row "
+        "with nothing done in between; what was done before is kept, run the same command to go on"
     )
 
 

@@ -14,7 +14,9 @@ from fsspec.implementations.local import LocalFileSystem
 from meninx.archive.lists import LISTS, ListRow, read_list
 from meninx.clinic.peers import WebPeer
 from meninx.errors import InputError, OptionError
+from meninx.quiet import without_passwords
 from meninx.scan.dicom import DIRECTORY, series_uid_of
+from meninx.scan.incomplete_note import NOTE
 from meninx.scan.kinds import data_file_of, kind_of
 from meninx.scan.promises import DICOM_SUFFIXES, name_pattern
 from meninx.scan.source import SNIFFED_BYTES, unpacked_head
@@ -22,8 +24,6 @@ from meninx.scan.walking import leads_back, missing_target
 
 # Enough of a DICOM file to hold everything before its pixels but long private elements.
 HEAD_BYTES = 65536
-# Studies that a DICOMweb service is asked for at a time.
-PAGE = 100
 # How PixelData begins in either byte order: a head without it and without a series breaks off.
 PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
@@ -128,6 +128,7 @@ def open_store(source: str) -> Store:
     Raises:
         OptionError: If there is nothing at that address.
     """
+    shown = without_passwords(source)
     if source.startswith(("http://", "https://")):
         return WebStore(source)
     try:
@@ -137,10 +138,11 @@ def open_store(source: str) -> Store:
         exists = files.exists(root)
     except Exception as error:  # whatever a file system's driver raises
         raise OptionError(
-            f"{source}: can't be reached: {error}; check the address and the credentials"
+            f"{shown}: can't be reached: {without_passwords(str(error))}; check the address and "
+            "the credentials"
         ) from error
     if not exists:
-        raise OptionError(f"{source}: no such folder or file")
+        raise OptionError(f"{shown}: no such folder or file")
     if root.lower().endswith(LISTS):
         return ListStore(files, root)
     if files.isfile(root):
@@ -243,7 +245,7 @@ class FileStore:
             try:
                 found = sorted(self._files.ls(path, detail=True), key=lambda info: info["name"])
             except Exception as error:  # noqa: BLE001 - whatever a file system's driver raises
-                yield Folder(name, error=f"{type(error).__name__}: {error}")
+                yield Folder(name, error=_in_words(error))
                 continue
             kept = [self._followed(info) for info in found if self._is_ours(path, info)]
             waiting += [info["name"] for info in reversed(kept) if info["type"] == "directory"]
@@ -283,17 +285,19 @@ class FileStore:
     def groups(self, folder: Folder) -> Iterator[Group]:
         """Sort files into series by their first bytes; see `Store.groups`."""
         found = _FolderContent()
+        # What a fetch left out is read with each of them; once it came they are others.
+        notes = [entry for entry in folder.entries if posixpath.basename(entry.name) == NOTE]
         for entry in folder.entries:
             head = b"" if entry.error else unpacked_head(self._head(entry), HEAD_BYTES)
             if found.add(entry, head, strict=folder.named):
-                yield Group(entry.name, (entry, *_voxels_of(head, entry, folder)))
+                yield Group(entry.name, (entry, *_voxels_of(head, entry, folder), *notes))
         yield from found.lost_alone()
         for entries in found.series():
             alone = len(found.by_uid) == 1 and len(entries) > 1
             whole = posixpath.basename(self._root) if folder.name == "." else folder.name
             place = whole if alone else entries[0].name
             error = next((f"{entry.name}: {entry.error}" for entry in entries if entry.error), "")
-            yield Group(place, entries, error)
+            yield Group(place, (*entries, *notes), error)
 
     def _head(self, entry: FileEntry) -> bytes:
         path, count = self._path(entry.name), min(entry.size, HEAD_BYTES)
@@ -377,7 +381,7 @@ class ListStore(FileStore):
 
     def _reason(self, name: str, error: Exception) -> str:
         if not isinstance(error, FileNotFoundError):
-            return f"{type(error).__name__}: {error}"
+            return _in_words(error)
         path = self._path(name)
         if not self._is_local:
             return "no such file or folder"
@@ -413,20 +417,20 @@ class WebStore:
     """
 
     def __init__(self, address: str) -> None:
-        self.address = address
         self._peer = WebPeer(address)
+        self.address = self._peer.address
         try:
             next(self._peer.studies(1), None)
         except Exception as error:  # whatever the service answers instead
-            raise OptionError(f"{address}: no DICOMweb service answers: {error}") from error
+            raise OptionError(f"{self.address}: no DICOMweb service answers: {error}") from error
 
     def folders(self) -> Iterator[Folder]:
         """Yield studies that have MR series, a page of them at a time; see `Store.folders`."""
-        for study in self._peer.studies(PAGE):
+        for study in self._peer.studies():
             try:
                 series = self._peer.series(study)
             except Exception as error:  # noqa: BLE001 - whatever the service answers instead
-                yield Folder(study, error=f"{type(error).__name__}: {error}")
+                yield Folder(study, error=_in_words(error))
                 continue
             entries = tuple(FileEntry(f"{study}/{uid}", -1, count) for uid, count in series)
             if entries:
@@ -452,7 +456,12 @@ def _as_os_error(place: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise OSError(f"{place}: {type(error).__name__}: {error}") from error
+        raise OSError(f"{place}: {_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    """Return kind and message of an error, which may quote an address."""
+    return f"{type(error).__name__}: {without_passwords(str(error))}"
 
 
 def _is_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bool:

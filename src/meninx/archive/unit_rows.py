@@ -13,6 +13,7 @@ from meninx.detect.loading import cached_detector
 from meninx.errors import printable
 from meninx.render.bundle import Bundle, bundle_of
 from meninx.scan.dicom import facts_of
+from meninx.scan.incomplete_note import NOTE
 from meninx.scan.kinds import is_dicom
 from meninx.scan.scan import Scan
 from meninx.scan.series import SeriesFacts
@@ -43,6 +44,7 @@ def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int
         One row a scan, in the order of reading; see `row_of`.
     """
     detector = cached_detector(model, threads=1)
+    files = [file for file in files if file.name != NOTE]  # it is found beside them
     facts = _facts(files)
     rows = []
     for scan, findings in score_files(detector, files):

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from meninx.errors import MeninxError
+from meninx.errors import MeninxError, PeerError
 from meninx.quiet import cache_in_temporary_folder, quiet_libraries
 
 # In the order in which a newcomer meets them.
@@ -18,7 +18,7 @@ VERBS = ("demo", "predict", "explain", "audit", "prepare", "train", "evaluate", 
          "receive", "send", "fetch-study", "deidentify", "score-archive")  # fmt: skip
 # Former names of verbs, which go on for one version with a warning.
 ALIASES = {"anonymise": "deidentify"}  # a retired word
-WRONG_USAGE = 2
+NOT_ALL_DONE, WRONG_USAGE = 1, 2
 
 
 class Verbs(TyperGroup):
@@ -85,7 +85,7 @@ def main() -> None:
         app()
     except MeninxError as error:
         typer.echo(f"meninx: {error}", err=True)
-        sys.exit(WRONG_USAGE)
+        sys.exit(NOT_ALL_DONE if isinstance(error, PeerError) else WRONG_USAGE)
     except BrokenPipeError:
         # The reader of our output, such as `head`, has seen enough.
         sys.stderr.close()

@@ -33,10 +33,13 @@ def explain(
     """Draw the hottest slice with its heat map, contour and scale, and the scores of all slices.
 
     A heat map is checked first: where no place stands out, or filling in the hottest place does not
-    lower the score, it is not drawn, and the picture says so. For research, not for diagnosis.
+    lower the score, it is not drawn, and the picture says so. Exit status: 0 if every scan was
+    scored, 1 if some were refused, came incomplete or could not be read, 2 for wrong usage. For
+    research, not for diagnosis.
     """
     from meninx.detect.loading import load_detector
     from meninx.render.bundle import Bundle
+    from meninx.scan.completeness import incomplete_message
 
     check_paths(paths)
     detector = load_detector(model)
@@ -54,10 +57,12 @@ def explain(
             findings = with_attribution(detector, network, scan, findings, method)
         bundle = Bundle(detector, scan, findings)
         path = save_picture(bundle.sheet(), bundle, output)
-        withheld = "" if bundle.withheld is None else f"; {bundle.withheld}"
+        some_not_scored = some_not_scored or bool(findings.incomplete)
+        remarks = (bundle.withheld, incomplete_message(findings.incomplete))
+        said = "".join(f"; {remark}" for remark in remarks if remark)
         typer.echo(
             f"{path}: contrast of the map {bundle.check.contrast:.2f}, "
-            f"drop in logit when occluded {bundle.check.drop:.1f}{withheld}"
+            f"drop in logit when occluded {bundle.check.drop:.1f}{said}"
         )
     if some_not_scored:
         raise typer.Exit(SOME_NOT_SCORED)

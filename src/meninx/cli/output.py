@@ -73,6 +73,9 @@ def dicom_writer(paths: Sequence[str], folder: Path) -> "DicomWriter":
             faults.append(f"no {kind}: {reason_of(error)}")
 
         inside = folder / file_stem(findings.scan)
+        for kind in ("SR", "SC", "SEG"):  # of an earlier run, perhaps with another answer
+            for path in inside.glob(f"{kind}-*.dcm"):
+                path.unlink()
         if not write_results(headers, scan, findings, bundle, inside, on_fault):
             if not findings.identity:
                 typer.echo(

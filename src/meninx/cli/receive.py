@@ -45,8 +45,8 @@ class ReceiveSettings:
     to: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where results go: TITLE@host:port by C-STORE, or http(s)://... by STOW-RS; again "
-            "for each.",
+            help="Where results go: TITLE@host:port by C-STORE, or http(s)://... by STOW-RS (its "
+            "password in ~/.netrc); again for each.",
             show_default=False,
         ),
     ] = None
@@ -59,8 +59,13 @@ class ReceiveSettings:
         typer.Option(help="IP address that may call; again for each.", show_default="all"),
     ] = None
     quiet: Annotated[
-        float, typer.Option(min=0, help="Seconds without new files after which a study is whole.")
-    ] = 5.0
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds without new files after which a study is whole; what comes later is "
+            "judged anew, and the new report names the one that it replaces.",
+        ),
+    ] = 60.0
     keep_hours: Annotated[
         float, typer.Option(min=0, help="Hours after which a finished study is deleted.")
     ] = 24.0

@@ -26,7 +26,8 @@ def score_archive(
         str,
         typer.Argument(
             help="A folder tree; a list (.csv or .parquet with a column `path`, relative to it); "
-            "an object store, such as s3://bucket/prefix; or http(s)://... of a DICOMweb service."
+            "an object store, such as s3://bucket/prefix; or http(s)://... of a DICOMweb service "
+            "(its password in ~/.netrc)."
         ),
     ],
     out: Annotated[
@@ -60,8 +61,8 @@ def score_archive(
 
     Stopped at any time and run again, it does only what is missing: content and detector tell what
     is done. At the end TABLE/_meninx holds summary.html and drift.html. Exit status: 0 if every
-    scan was scored, 1 if some were refused, failed, incomplete or out of reach, 2 for wrong usage.
-    For research, not for diagnosis.
+    scan was scored, 1 if some were refused, failed, out of reach or came incomplete, 2 for wrong
+    usage. For research, not for diagnosis.
     """
     with needs_extra("archive", *(("ray",) if address else ())):
         from meninx.archive.options import Options

@@ -21,14 +21,21 @@ def send(
         list[Path], typer.Argument(metavar="PATH...", help="DICOM files, or folders of them.")
     ],
     to: Annotated[
-        str, typer.Option(help="TITLE@host:port, or http(s)://... of a DICOMweb service.")
+        str,
+        typer.Option(
+            help="TITLE@host:port, or http(s)://... of a DICOMweb service (its password in "
+            "~/.netrc)."
+        ),
     ],
     title: TitleOption = "MENINX",
     tls_certificate: CertificateOption = None,
     tls_key: KeyOption = None,
     tls_authority: AuthorityOption = None,
 ) -> None:
-    """Send DICOM files, such as those of `predict --dicom-out`, by C-STORE or STOW-RS."""
+    """Send DICOM files, such as those of `predict --dicom-out`, by C-STORE or STOW-RS.
+
+    Exit status: 0 if all were taken, 1 if one was not, 2 for wrong usage.
+    """
     with needs_extra("hospital"):
         from meninx.clinic.peers import peer_of
     from meninx.scan.kinds import is_dicom
@@ -48,5 +55,6 @@ def send(
     if not files:
         raise OptionError("no DICOM file under " + ", ".join(map(str, paths)))
     tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
-    peer_of(to, title, tls).send(files)
-    typer.echo(f"{len(files)} files sent to {to}")
+    peer = peer_of(to, title, tls)
+    peer.send(files)
+    typer.echo(f"{len(files)} files sent to {peer.address}")

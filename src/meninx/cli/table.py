@@ -9,6 +9,7 @@ from meninx.cli.console import one_line, output_console
 from meninx.detect.calibration import Decision
 from meninx.detect.findings import Findings, StudyFindings
 from meninx.detect.study_grouping import LEADING
+from meninx.scan.completeness import INCOMPLETE, incomplete_message
 
 # A study's row is read in one piece on a narrow terminal too.
 NAME_WIDTH = len("= study of 10 series")
@@ -65,7 +66,12 @@ def _about_studies(findings: Iterable[Findings | StudyFindings]) -> str:
 
 def _about_referral(findings: Iterable[Findings | StudyFindings]) -> str:
     """Return what `refer` means, where something is referred."""
-    coverages = {found.coverage for found in findings if found.decision == "refer"}
+    # Of what came incomplete its own remark says why.
+    coverages = {
+        found.coverage
+        for found in findings
+        if found.decision == "refer" and found.reason != INCOMPLETE
+    }
     return " ".join(
         f"refer: both answers remain open at a coverage of {coverage:.0%}, which is calibrated on "
         "held-out and simulated scans and may not hold on yours."
@@ -89,11 +95,12 @@ def _cells(found: Findings) -> list[Text]:
     """Return one row; names from files are never read as markup."""
     if found.decision is None:
         answer = Text(WORDS[found.status], style="yellow")
-        message = Text(one_line(found.message or ""))
-        return [Text(one_line(found.scan)), answer, *[Text("")] * 4, message]
+        remark = "; ".join(filter(None, [found.message, incomplete_message(found.incomplete)]))
+        return [Text(one_line(found.scan)), answer, *[Text("")] * 4, Text(one_line(remark))]
     hottest = found.hottest
     likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
-    named = [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
+    named = [incomplete_message(found.incomplete)] if found.incomplete else []
+    named += [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
     return [
         Text(one_line(found.scan)),
         *_answer_cells(found, found.decision),
@@ -108,14 +115,18 @@ def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]
     name = Text(f"= study of {len({found.scan for found in series})} series", style="bold")
     if study.decision is None:
         answer = Text(WORDS[study.status], style="yellow")
-        return [name, answer, *[Text("")] * 4, Text("no series could be scored")]
+        remark = "; ".join(
+            filter(None, ["no series could be scored", incomplete_message(study.incomplete)])
+        )
+        return [name, answer, *[Text("")] * 4, Text(remark)]
     counted = {found.sequence for found in series if found.scan in study.series}
     leading = [sequence for sequence in LEADING if sequence in counted]
+    remarks = (incomplete_message(study.incomplete), f"judged by {', '.join(leading)}")
     return [
         name,
         *_answer_cells(study, study.decision),
         *[Text("")] * 2,
-        Text(f"judged by {', '.join(leading)}"),
+        Text("; ".join(filter(None, remarks))),
     ]
 
 

@@ -21,11 +21,13 @@ from meninx.errors import LimitExceeded
 INCOMING, RESULTS = "incoming", "results"
 # A result is dropped if its peer is not configured any more, or a later judgment replaced it.
 WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
+# Hexadecimal digits of an instance's content in the name of its file.
+DIGITS = 32
 # Pauses after a result that could not be sent: the first, which doubles up to the longest, s.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 TABLES = """
 create table if not exists studies (
-    name text primary key, judged integer not null default 0, attempts integer not null default 0,
+    name text primary key, judged text not null default '', attempts integer not null default 0,
     finished real
 );
 create table if not exists results (
@@ -73,26 +75,45 @@ class Inbox:
         )
         self._ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
         self._bytes = 0
-        self._counts: dict[str, int] = defaultdict(int)
         self._touched: dict[str, float] = {}
+        # By study: the file of each instance, and the bytes of each file.
+        self._files: dict[str, dict[str, Path]] = defaultdict(dict)
         self._sizes: dict[Path, int] = {}
+        # What stands for the content of a study: asked for many times a second.
+        self._contents: dict[str, str] = {}
         self._read_again()
 
     def _read_again(self) -> None:
         """Count the files of an earlier run; half-written ones are deleted."""
-        for path in self._studies.glob(f"*/{INCOMING}/*"):
+        found = self._studies.glob(f"*/{INCOMING}/*")
+        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
             if path.suffix != ".dcm":
                 path.unlink()
                 continue
+            if "-" not in path.stem:  # of a version that knew an instance by its UID alone
+                named = f"{path.stem}-{_digest(path.read_bytes())}.dcm"
+                path = path.rename(path.with_name(named))
             self._take(path, path.stat().st_size)
 
     def _take(self, path: Path, size: int) -> None:
-        name = path.parent.parent.name
-        # The same instance may come again: it is there once.
-        self._counts[name] += path not in self._sizes
+        """Count a file; an instance that is here in other words is replaced."""
+        name, instance = path.parent.parent.name, path.stem.partition("-")[0]
+        before = self._files[name].get(instance, path)
+        if before != path:
+            self._bytes -= self._sizes.pop(before)
+            before.unlink(missing_ok=True)
+        self._files[name][instance] = path
+        self._contents.pop(name, None)
         self._bytes += size - self._sizes.get(path, 0)
         self._sizes[path] = size
         self._touched[name] = time.monotonic()
+
+    def _content(self, name: str) -> str:
+        """Return what stands for the content of a study's instances: their files' names do."""
+        if name not in self._contents:
+            names = sorted(path.name for path in self._files.get(name, {}).values())
+            self._contents[name] = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        return self._contents[name]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -105,9 +126,9 @@ class Inbox:
                 raise
             self._ledger.execute("commit")
 
-    def path_of(self, study_uid: str, instance_uid: str) -> Path:
-        """Return the path of an instance: names come from hashes, never from the network."""
-        return self._studies / _name(study_uid) / INCOMING / f"{_name(instance_uid)}.dcm"
+    def folder_of(self, study_uid: str) -> Path:
+        """Return the folder of a study: names come from hashes, never from the network."""
+        return self._studies / _name(study_uid)
 
     def add(self, study_uid: str, instance_uid: str, data: bytes) -> None:
         """Write an instance to the disk; it is safe there when this returns.
@@ -125,7 +146,9 @@ class Inbox:
                 f"the inbox is full, it may take {self._max_bytes:,} bytes; "
                 "give it more by --disk-gib"
             )
-        path = self.path_of(study_uid, instance_uid)
+        # What is sent again is another file if a bit of it is another: identity or pixels.
+        named = f"{_name(instance_uid)}-{_digest(data)}.dcm"
+        path = self.folder_of(study_uid) / INCOMING / named
         with self._lock:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True)
@@ -144,7 +167,7 @@ class Inbox:
 
     def find(self, instance_uid: str) -> Path | None:
         """Return the file of an instance, whatever its study; None if it is not here."""
-        return next(self._studies.glob(f"*/{INCOMING}/{_name(instance_uid)}.dcm"), None)
+        return next(self._studies.glob(f"*/{INCOMING}/{_name(instance_uid)}-*.dcm"), None)
 
     def hurry(self, study_uid: str) -> None:
         """Take a study for whole at once, as its sender asked whether it arrived."""
@@ -153,20 +176,21 @@ class Inbox:
                 self._touched[_name(study_uid)] = float("-inf")
 
     def quiet(self, seconds: float) -> list[str]:
-        """Return the studies with instances not judged yet that received nothing for a while."""
+        """Return the studies with content not judged yet that received nothing for a while."""
         with self._lock:
             judged = dict(self._ledger.execute("select name, judged from studies"))
             now = time.monotonic()
             return [
                 name
-                for name, count in self._counts.items()
-                if count != judged.get(name, 0) and now - self._touched[name] >= seconds
+                for name in self._files
+                if now - self._touched[name] >= seconds and self._content(name) != judged.get(name)
             ]
 
-    def folders(self, name: str) -> tuple[Path, Path, int]:
-        """Return the folders of a study's instances and results, and the number of instances."""
+    def folders(self, name: str) -> tuple[Path, Path, str]:
+        """Return the folders of a study's instances and results, and what stands for the first."""
         folder = self._studies / name
-        return folder / INCOMING, folder / RESULTS, self._counts[name]
+        with self._lock:
+            return folder / INCOMING, folder / RESULTS, self._content(name)
 
     def attempt(self, name: str) -> int:
         """Record that a study is being judged; return the number of the attempt."""
@@ -177,14 +201,14 @@ class Inbox:
             return int(ledger.execute(query, (name,)).fetchone()[0])
 
     def judged(
-        self, name: str, count: int, files: list[Path], peers: list[str], *,
+        self, name: str, content: str, files: list[Path], peers: list[str], *,
         worklist: str | None = None,
     ) -> None:  # fmt: skip
         """Record, in one transaction, that a study was judged and where its results go.
 
         Args:
             name: Name of the study's folder.
-            count: Number of its instances when it was judged.
+            content: What stood for its instances when it was judged, as `folders` returns it.
             files: Result files.
             peers: Addresses that each result is sent to.
             worklist: Address that the study is handed over to, again if more of it came since; None
@@ -194,7 +218,7 @@ class Inbox:
         with self._transaction() as ledger:
             ledger.execute(
                 "update studies set judged = ?, attempts = 0, finished = ? where name = ?",
-                (count, time.time(), name),
+                (content, time.time(), name),
             )
             ledger.executemany(
                 "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
@@ -245,12 +269,12 @@ class Inbox:
                 self._ledger.execute("select state, count(*) from results group by state")
             )
             (judged,) = self._ledger.execute(
-                "select count(*) from studies where judged > 0"
+                "select count(*) from studies where finished is not null"
             ).fetchone()
             counts = {
                 state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT, DROPPED)
             }
-            return {"instances": sum(self._counts.values()), "judged": int(judged)} | counts
+            return {"instances": len(self._sizes), "judged": int(judged)} | counts
 
     def forget(self, older_than_seconds: float) -> None:
         """Delete studies that were judged so long ago and have no result waiting."""
@@ -261,8 +285,8 @@ class Inbox:
                 (time.time() - older_than_seconds, WAITING, SENDING),
             ).fetchall()
             for name, judged in rows:
-                if self._counts.get(name) != judged:
-                    continue  # gone already, or more of it came that waits to be judged
+                if self._content(name) != judged:
+                    continue  # gone already, or what came since waits to be judged
                 ledger.execute("delete from results where study = ?", (name,))
                 ledger.execute("delete from studies where name = ?", (name,))
                 self._drop(name)
@@ -271,7 +295,8 @@ class Inbox:
         folder = self._studies / name
         for path in [path for path in self._sizes if path.parent.parent == folder]:
             self._bytes -= self._sizes.pop(path)
-        self._counts.pop(name, None)
+        self._files.pop(name, None)
+        self._contents.pop(name, None)
         self._touched.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -282,6 +307,10 @@ class Inbox:
 
 def _name(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:40]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
 def _sync_folder(folder: Path) -> None:

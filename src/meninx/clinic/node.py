@@ -32,12 +32,11 @@ from meninx.clinic.peers import (
     OUR_TITLE,
     DimsePeer,
     Peer,
-    PeerError,
-    is_uid,
 )
+from meninx.clinic.study_folder import is_uid
 from meninx.clinic.study_scoring import judge
 from meninx.clinic.worklist import Worklist
-from meninx.errors import InputError, LimitExceeded
+from meninx.errors import InputError, LimitExceeded, PeerError
 from meninx.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
@@ -49,6 +48,9 @@ GIB = 1024**3
 OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
 NO_SUCH_INSTANCE = 0x0112
 LOOK_SECONDS = 0.1
+# As Orthanc's StableAge: scanners send one series after the other, and an answer to the first alone
+# is an answer to a part. A sender that asks for commitment need not wait.
+QUIET_SECONDS = 60.0
 # A slice in one piece: with pynetdicom's 16 KiB most of the time passes between the pieces.
 LARGEST_PDU = 1024**2
 # A study that ends the worker process so often is given up, until more of it comes.
@@ -85,7 +87,7 @@ class NodeSettings:
     title: str = OUR_TITLE
     callers: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    quiet_seconds: float = 5.0
+    quiet_seconds: float = QUIET_SECONDS
     peers: tuple[Peer, ...] = ()
     worklist: Worklist | None = None
     keep_hours: float = 24.0
@@ -164,15 +166,25 @@ class Node:
             header = pydicom.dcmread(
                 io.BytesIO(data), stop_before_pixels=True, specific_tags=list(IDENTIFIERS)
             )
-            study, instance = str(header.StudyInstanceUID), str(header.SOPInstanceUID)
-            series = str(header.SeriesInstanceUID)
+            study, series, instance = (
+                str(header[name].value or "").strip()
+                for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+            )
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
+            log.warning(
+                "an instance was refused (0x%04x): it can't be read, or lacks a UID", NOT_UNDERSTOOD
+            )
             return NOT_UNDERSTOOD
         request: Any = event.request
-        same = (instance, str(header.get("SOPClassUID", ""))) == (
-            str(request.AffectedSOPInstanceUID), str(request.AffectedSOPClassUID)
-        )  # fmt: skip
-        if not same or not all(map(is_uid, (study, series, instance))):
+        named = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
+        faults = [f"its {name} is no UID" for name, uid in named.items() if not is_uid(uid)]
+        if (instance, str(header.get("SOPClassUID", ""))) != (
+            str(request.AffectedSOPInstanceUID).strip(),
+            str(request.AffectedSOPClassUID),
+        ):
+            faults.append("its SOPInstanceUID or SOPClassUID is not that of the command")
+        if faults:
+            log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             return OTHER_DATA
         try:
             self.inbox.add(study, instance, data)
@@ -247,7 +259,8 @@ class Node:
             self._stop.wait(LOOK_SECONDS)
 
     def _judge(self, name: str) -> None:
-        files, out, count = self.inbox.folders(name)
+        files, out, content = self.inbox.folders(name)
+        count = len(list(files.glob("*.dcm")))
         began = time.perf_counter()
         found: list[dict[str, Any]] = []
         if self.inbox.attempt(name) <= MAX_ATTEMPTS:
@@ -260,7 +273,7 @@ class Node:
         results = sorted(out.glob("*.dcm")) if found else []
         # Readers see studies that could not be judged as well.
         worklist = self.settings.worklist
-        self.inbox.judged(name, count, results, list(self._peers),
+        self.inbox.judged(name, content, results, list(self._peers),
                           worklist=worklist.address if worklist else None)  # fmt: skip
         log.info(
             "study %s: %d instances judged in %.1f s, %d results", name[:8], count,

@@ -48,11 +48,16 @@ class ResultContext:
         headers: Datasets without pixels, in slice order; one for an enhanced file.
         findings: Findings of the scan.
         version: Version of meninx.
+        pixels: Hash of the scan's voxels; empty where none were read.
+        earlier: Reports on these images that this one replaces: of a part of them, or before they
+            were corrected.
     """
 
     headers: tuple[Dataset, ...]
     findings: Findings
     version: str
+    pixels: str = ""
+    earlier: tuple[Dataset, ...] = ()
 
     @property
     def first(self) -> Dataset:
@@ -76,11 +81,26 @@ class ResultContext:
 
     @cached_property
     def _names(self) -> list[str]:
+        findings = self.findings
         instances = sorted(str(one.SOPInstanceUID) for one in self.headers)
-        return [self.findings.model["sha256"], str(self.first.SeriesInstanceUID), *instances]
+        identity = [str(self.first.get(name, "")) for name in ("StudyInstanceUID", *MAY_BE_EMPTY)]
+        # All that a result says follows from these.
+        said = (findings.decision, findings.coverage, findings.threshold, findings.reason)
+        return [
+            findings.model["sha256"],
+            str(self.first.SeriesInstanceUID),
+            *instances,
+            *identity,
+            self.pixels,
+            *map(str, said),
+            findings.message or "",
+        ]
 
     def uid(self, *kind: object) -> UID:
-        """Return the UID of a result; a rerun with the same model returns the same.
+        """Return the UID of a result; a rerun with the same model and the same images has the same.
+
+        Another content is another instance: images sent again with corrected pixels or identity,
+        or an answer at another coverage.
 
         Args:
             *kind: Words for the result, such as `series`, `SEG`.

@@ -1,10 +1,13 @@
 """Make and write the DICOM objects of a finding."""
 
+import hashlib
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pydicom
 from pydicom import Dataset
 
 from meninx import __version__
@@ -27,6 +30,57 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, MeninxError):
         return str(error)
     return f"its headers do not allow it ({type(error).__name__})"
+
+
+@dataclass(frozen=True, eq=False)
+class EarlierReport:
+    """A report that was written before.
+
+    Args:
+        sources: SOPInstanceUIDs of the images that it is about.
+        documents: UIDs of the report, and of those that it replaced itself.
+    """
+
+    sources: frozenset[str]
+    documents: tuple[Dataset, ...]
+
+
+def earlier_reports(folder: Path) -> list[EarlierReport]:
+    """Return the reports in a folder of results, for those that will replace them.
+
+    Args:
+        folder: Folder that `write_results` wrote into; it may be missing.
+
+    Returns:
+        The reports; none of files that can't be read.
+    """
+    found = []
+    for path in sorted(folder.glob("SR-*.dcm")):
+        try:
+            report = pydicom.dcmread(path)
+            sources = _referenced(report.CurrentRequestedProcedureEvidenceSequence)
+            before = _referenced(report.get("PredecessorDocumentsSequence") or ())
+            found.append(
+                EarlierReport(
+                    frozenset(str(source.SOPInstanceUID) for source in sources), (report, *before)
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - cut short when the process ended
+            log.warning("an earlier report can't be read: %s", type(error).__name__)
+    return found
+
+
+def _referenced(studies: Sequence[Dataset]) -> Iterator[Dataset]:
+    """Yield what a sequence of references names, each with its UIDs (PS3.3 C.17.2.1)."""
+    for study in studies:
+        for series in study.ReferencedSeriesSequence:
+            for reference in series.ReferencedSOPSequence:
+                named = Dataset()
+                named.StudyInstanceUID = study.StudyInstanceUID
+                named.SeriesInstanceUID = series.SeriesInstanceUID
+                named.SOPClassUID = reference.ReferencedSOPClassUID
+                named.SOPInstanceUID = reference.ReferencedSOPInstanceUID
+                yield named
 
 
 def passed_over(kind: str, error: Exception) -> None:
@@ -82,6 +136,7 @@ def write_results(
     bundle: Bundle | None,
     folder: Path,
     on_fault: OnFault = passed_over,
+    earlier: Sequence[EarlierReport] = (),
 ) -> list[Path]:
     """Write the objects of a finding.
 
@@ -90,8 +145,9 @@ def write_results(
         scan: Scan; None where it could not be read.
         findings: Findings of the scan.
         bundle: Scan with its pictures; None where it was not scored.
-        folder: Output folder, made if missing; the objects of a rerun replace those before.
+        folder: Output folder, made if missing.
         on_fault: Called with each kind that could not be made, and the error.
+        earlier: Reports of before; the new one names those on the same images as replaced.
 
     Returns:
         Paths of the files, named by kind and instance UID; none if the scan was not DICOM.
@@ -100,12 +156,18 @@ def write_results(
     context = headers.context_of(findings, instances, __version__)
     if context is None:
         return []
+    images = {str(header.SOPInstanceUID) for header in context.headers}
+    replaced = {
+        str(document.SOPInstanceUID): document
+        for report in earlier
+        if not images.isdisjoint(report.sources)
+        for document in report.documents
+    }
+    pixels = "" if scan is None else hashlib.sha256(scan.voxels.tobytes()).hexdigest()
+    context = replace(context, pixels=pixels, earlier=tuple(replaced.values()))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     made = result_objects(context, bundle, on_fault)
-    for kind in {"SC", "SEG"} - set(made):
-        # Objects of an earlier run with another answer.
-        (folder / f"{kind}-{context.uid(kind)}.dcm").unlink(missing_ok=True)
     for kind, dataset in made.items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)

@@ -15,6 +15,7 @@ from meninx.detect.findings import Findings, SliceFinding
 from meninx.errors import OptionError
 from meninx.labels import TUMOR_TYPES
 from meninx.render.bundle import Bundle
+from meninx.scan.completeness import INCOMPLETE
 from meninx.scan.scan import Scan
 
 NEOPLASM_OF_BRAIN = Code("126952004", "SCT", "Neoplasm of brain")
@@ -48,7 +49,8 @@ def structured_report(context: ResultContext, bundle: Bundle | None) -> hd.sr.Co
         The instance, ready to be saved: not final, not verified.
 
     References:
-        DICOM PS3.3 A.35.13; PS3.16 TID 1500, TID 1410, TID 1501; IHE RAD AI Results, 2020.
+        DICOM PS3.3 A.35.13, C.17.2 (predecessor documents); PS3.16 TID 1500, TID 1410, TID 1501;
+        IHE RAD AI Results, 2020.
     """
     findings = context.findings
     groups = [_whole(context, bundle.withheld if bundle else None)]
@@ -72,17 +74,20 @@ def structured_report(context: ResultContext, bundle: Bundle | None) -> hd.sr.Co
         procedure_reported=MR_BRAIN,
         imaging_measurements=groups,
     )
+    own = context.uid("SR")
+    earlier = [report for report in context.earlier if report.SOPInstanceUID != own]
     report = hd.sr.Comprehensive3DSR(
         evidence=list(context.headers),
         content=content,
         series_instance_uid=context.uid("series", "SR"),
         series_number=context.series_number(1),
-        sop_instance_uid=context.uid("SR"),
+        sop_instance_uid=own,
         instance_number=1,
         manufacturer=MANUFACTURER,
-        is_complete=True,
+        is_complete=not findings.incomplete,
         is_final=False,
         is_verified=False,
+        previous_versions=earlier or None,
     )
     report.SeriesDescription = "meninx finding, research only, not for diagnosis"
     report.ManufacturerModelName = findings.model["name"]
@@ -135,6 +140,10 @@ def _whole(
     evaluations += [
         (WARNING, Code(warning.code, SCHEME, warning.text[:LONGEST_MEANING]))
         for warning in findings.warnings
+    ]
+    evaluations += [
+        (WARNING, Code(INCOMPLETE, SCHEME, count.text[:LONGEST_MEANING]))
+        for count in findings.incomplete
     ]
     if withheld is not None:
         evaluations.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:LONGEST_MEANING])))

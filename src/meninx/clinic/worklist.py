@@ -7,7 +7,8 @@ from pathlib import Path
 
 import requests
 
-from meninx.clinic.peers import PeerError
+from meninx.errors import PeerError
+from meninx.quiet import without_passwords
 
 # The application sorts a whole study after its last file came.
 SECONDS = 300
@@ -28,6 +29,9 @@ class Worklist:
     address: str
     key: str = field(repr=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", without_passwords(self.address))
+
     def hand_over(self, files: Path) -> None:
         """Upload a study's files; files that are there already are not doubled.
 
@@ -41,7 +45,7 @@ class Worklist:
         uploads = f"{self.address.rstrip('/')}/api/v1/uploads"
         try:
             with requests.Session() as session:
-                session.headers["Authorization"] = f"Bearer {self.key}"
+                session.auth = self._authorize
                 begun = _answered(session.post(uploads, json={}, timeout=SECONDS))
                 upload = f"{uploads}/{begun.json()['id']}"
                 try:
@@ -56,6 +60,11 @@ class Worklist:
                 f"the worklist at {self.address} did not take a study ({_why(error)}); it is "
                 "tried again"
             ) from error
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Show the key; as a mere header ~/.netrc would replace it by that machine's password."""
+        request.headers["Authorization"] = f"Bearer {self.key}"
+        return request
 
 
 def _answered(answer: requests.Response) -> requests.Response:

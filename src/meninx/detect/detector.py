@@ -31,7 +31,7 @@ from meninx.detect.runtimes import Runtime
 from meninx.detect.study_grouping import evidence_of
 from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.background import FOREGROUND_LEVEL, intensity_range
-from meninx.scan.completeness import incomplete_message
+from meninx.scan.completeness import INCOMPLETE, incomplete_message
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_files, read_scans
 from meninx.scan.scan import Scan, Slice
@@ -287,7 +287,7 @@ def _referred_if_incomplete(findings: Answered) -> Answered:
     if not findings.incomplete:
         return findings
     message = incomplete_message(findings.incomplete)
-    return replace(findings, decision="refer", reason="incomplete", message=message)
+    return replace(findings, decision="refer", reason=INCOMPLETE, message=message)
 
 
 def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:

@@ -149,6 +149,7 @@ class Findings:
             identity=identity or error.identity,
             model=model,
             sequence=sequence,
+            incomplete=error.incomplete,
         )
 
     @property

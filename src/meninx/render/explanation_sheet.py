@@ -145,6 +145,7 @@ def _caption(
     answer = (findings.decision or "").replace("_", " ")
     where = f", slice {hottest.index}" if findings.is_volume else ""
     lines = [f"{answer}{where}, p = {findings.probability or 0:.3f}"]
+    lines += [f"incomplete: {count.text}" for count in findings.incomplete]
     lines.append(withheld or "line: half of the map's peak; ring: hottest voxel")
     lines.append("research only, not for diagnosis")
     caption = Image.new("RGB", (max(width, 6 * max(map(len, lines))), LINE * len(lines)), PAPER)

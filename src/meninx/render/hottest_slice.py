@@ -60,4 +60,6 @@ def _caption(scan: Scan, findings: Findings, index: int, withheld: str | None) -
     where = f"slice {index + 1} of {len(scan)} (index {index}), " if scan.is_volume else ""
     text = f"{answer}, {where}p = {findings.probability:.3f}"
     use = "research only, not for diagnosis"
-    return [f"{text}; {use}"] if withheld is None else [text, withheld, use]
+    remarks = [f"incomplete: {count.text}" for count in findings.incomplete]
+    remarks += [withheld] if withheld else []
+    return [text, *remarks, use] if remarks else [f"{text}; {use}"]

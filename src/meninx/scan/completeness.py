@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Reason of an answer that is referred for it, and code of the remark in a structured report.
+INCOMPLETE = "incomplete"
+
 
 @dataclass(frozen=True)
 class Incomplete:
@@ -28,6 +31,8 @@ class Incomplete:
 
 
 def incomplete_message(incomplete: tuple[Incomplete, ...]) -> str:
-    """Return why a scan or study that came incomplete is referred, in one sentence."""
+    """Return why a scan or study that came incomplete is referred, as a sentence; else empty."""
+    if not incomplete:
+        return ""
     counts = ", ".join(count.text for count in incomplete)
-    return f"incomplete: {counts} came; fetch or export the rest before anything is concluded"
+    return f"{INCOMPLETE}: {counts} came; fetch or export the rest before anything is concluded"

@@ -4,14 +4,17 @@ Readers are imported when the first file of their kind turns up: pydicom and nib
 import than a picture takes from file to finding.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meninx.errors import DataError, InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.archives import archive_entries
+from meninx.scan.completeness import Incomplete
+from meninx.scan.incomplete_note import folder_of, missing_by_folder, missing_from
 from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.promises import Listing, LostFile, name_pattern
@@ -122,7 +125,9 @@ def _scans(
     except InputError as error:
         report(error)
         return
+    series.missing = missing = missing_by_folder(sources, limits)
     for source in sources:
+        lacking = missing_from([folder_of(source)], missing) if missing else ()
         try:
             head = source.sniffed(limits)
             reader = kind_of(head, source.name, strict=named)
@@ -132,16 +137,17 @@ def _scans(
                 found = series.read(source, head, report_found) or found
             else:
                 found = True
-                yield _reader_of(reader)(source, limits)
+                yield _lacking(_reader_of(reader)(source, limits), lacking)
         except InputError as error:
+            error.incomplete = lacking
             report_found(error)
     series.find_lost(report_found)
     if not found:
-        report(
-            UnreadableFile(
-                "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
-            )
+        nothing = UnreadableFile(
+            "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
         )
+        nothing.incomplete = missing_from(missing, missing)
+        report(nothing)
     yield from series.scans(report)
 
 
@@ -156,6 +162,7 @@ class _SeriesFiles:
         self._limits = limits
         self._frames: list[Frame] = []
         self._listings: list[Listing] = []
+        self.missing: Mapping[str, tuple[Incomplete, ...]] = {}
         self.lost: list[LostFile] = []
         self.unknown: list[Source] = []
 
@@ -224,11 +231,21 @@ class _SeriesFiles:
 
         files = LastFile()
         for stack in stacks_of(self._frames, self.lost, self._listings):
+            lacking: tuple[Incomplete, ...] = ()
+            if self.missing:
+                folders = (folder_of(frame.source) for frame in stack.frames)
+                lacking = missing_from(folders, self.missing)
             try:
-                yield read_stack(stack, self._limits, files)
+                yield _lacking(read_stack(stack, self._limits, files), lacking)
             except InputError as error:
                 error.identity = stack.identity.as_json()
+                error.incomplete = lacking
                 report(error)
+
+
+def _lacking(scan: Scan, incomplete: tuple[Incomplete, ...]) -> Scan:
+    """Return a scan that says what did not come of it, or of its study."""
+    return replace(scan, incomplete=(*scan.incomplete, *incomplete)) if incomplete else scan
 
 
 def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:

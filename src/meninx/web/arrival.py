@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from meninx.errors import InputError
 from meninx.scan.heading import Heading, read_heading
+from meninx.scan.incomplete_note import NOTE, IncompleteNote
 from meninx.scan.kinds import (
     SCAN_SUFFIXES,
     data_file_of,
@@ -28,7 +29,7 @@ from meninx.scan.source import SNIFFED_BYTES, unpacked_head
 # File in an upload's folder with the name that each file was uploaded under, one JSON list a line.
 # Hidden, so that nothing takes it for a scan.
 NAMES = ".names"
-Kind = Literal["dicom", "volume", "unusable", "other"]
+Kind = Literal["dicom", "volume", "unusable", "note", "other"]
 LONGEST_NAME = 120
 # With de-identification: folder of the headers whose reference to a voxel file is renamed, largest
 # size of such a header, and length of the hash that names the voxel file.
@@ -45,7 +46,8 @@ class Arrived:
         path: Path of the uploaded file.
         name: Name on the user's computer, with its folders.
         kind: `dicom`; `volume` for a picture or a volume of any format; `unusable` for a file
-            that is named as a scan and can't be read as one; `other` for the rest.
+            that is named as a scan and can't be read as one; `note` for one that says what a fetch
+            left out; `other` for the rest.
         heading: Heading of a DICOM file; None for others and for one that can't be read.
         voxel_file: Name of the file with a volume's voxels; empty if its own file has them.
         voxels: Path of that file; None until it is found.
@@ -91,6 +93,9 @@ class Arrival:
         for number, one in enumerate(self.files, 1):
             if one.kind == "dicom":
                 names[one.path] = f"{self.digests[one.path]}.dcm"
+                continue
+            if one.kind == "note":
+                names[one.path] = NOTE
                 continue
             name = harmless(one.name, number)
             # Some file systems ignore upper and lower case.
@@ -270,7 +275,7 @@ def _without_name(one: Arrived) -> Arrived:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(with_data_file(header, voxel_file))
         one = replace(one, path=path, voxel_file=voxel_file)
-    return replace(one, name=nameless(one.name))
+    return one if one.kind == "note" else replace(one, name=nameless(one.name))
 
 
 def look_at(path: Path, name: str) -> Arrived:
@@ -285,6 +290,8 @@ def look_at(path: Path, name: str) -> Arrived:
     """
     with path.open("rb") as file:
         head = unpacked_head(file.read(HEAD_BYTES), HEAD_BYTES)
+    if base_name(name) == NOTE and _note_in(path) is not None:
+        return Arrived(path, name, "note")
     try:
         kind = kind_of(head, name)
     except InputError:
@@ -298,6 +305,11 @@ def look_at(path: Path, name: str) -> Arrived:
     except InputError:
         return Arrived(path, name, "dicom")
     return Arrived(path, name, "other" if heading.is_directory else "dicom", heading)
+
+
+def _note_in(path: Path) -> IncompleteNote | None:
+    """Return what a fetch left out, as a file says; None if it is no such file."""
+    return None if path.stat().st_size > HEAD_BYTES else IncompleteNote.from_json(path.read_bytes())
 
 
 def _voxel_file(head: bytes, name: str) -> str:
@@ -339,7 +351,7 @@ def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arr
     kinds: dict[str, list[Arrived]] = defaultdict(list)
     by_path = {one.path: one for one in files}
     for one in files:
-        if one.kind in ("unusable", "other"):
+        if one.kind in ("unusable", "note", "other"):
             kinds[one.kind].append(one)
             continue
         group = groups[_key(one, together=together)]
@@ -351,7 +363,12 @@ def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arr
         studies[0].files += kinds["unusable"]
     elif kinds["unusable"]:
         studies.append(Arrival(kinds["unusable"]))
-    return studies or [Arrival(kinds["other"])]
+    for one in kinds["note"]:
+        note = _note_in(one.path)
+        for study in studies:
+            if note is not None and study.heading.study_uid == note.study_uid:
+                study.files.append(one)
+    return studies or [Arrival(kinds["other"] or kinds["note"])]
 
 
 def _key(one: Arrived, *, together: bool) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from meninx.web.database import (
 from meninx.web.measurements import measurement_response, measurements_of
 from meninx.web.reports import identity_of, report_html, report_pdf
 from meninx.web.sending import send_file
-from meninx.web.series import SeriesView, series_views
+from meninx.web.series import SeriesView, incomplete_in_words, series_views
 from meninx.web.serving import (
     COOKIE,
     AdministratorNeeded,
@@ -171,7 +171,7 @@ def study_page(
         panes = [shown, *chosen_beside(shown, beside or [], visits)]
     shown_page = page(
         web, "study.html", reader, study=study, identity=identity_of(study),
-        series=series, shown=shown, panes=panes,
+        series=series, shown=shown, panes=panes, study_incomplete=incomplete_in_words(study.answer),
         number=number, finding=shown.finding if shown else None,
         data=viewer_data(session, reader, panes, opinions) if panes else None,
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,

@@ -6,7 +6,7 @@ from typing import Any
 from meninx.web.accounts import Reader
 from meninx.web.database import Measurement, Opinion, Study, now
 from meninx.web.measurements import measurement_in_words
-from meninx.web.series import SeriesView, answer_in_words, series_views
+from meninx.web.series import SeriesView, answer_in_words, incomplete_in_words, series_views
 from meninx.web.serving import Web, shown_file
 
 
@@ -44,6 +44,7 @@ def report_html(
         study=study, identity=identity_of(study), series=series, opinions=opinions,
         models=_models(series), answer=answer_in_words(study.decision),
         reader=reader, card=card, printed=now(),
+        study_incomplete=incomplete_in_words(study.answer),
         counted=[one.name for one in series if one.finding["scan"] in counted],
         measured=[_measured(one, series[one.scan]) for one in measured],
         pictures={

@@ -70,10 +70,10 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     from meninx.detect.loading import cached_detector
     from meninx.render.bundle import bundles
 
+    write_results = _results_writer(files, out)  # it looks for reports that are there
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     detector = cached_detector(model)
-    write_results = _results_writer(files, out)
     responses: list[dict[str, Any]] = []
     found: list[Findings] = []
     for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
@@ -152,16 +152,17 @@ def _results_writer(files: Path, out: Path) -> Any:
     if importlib.util.find_spec("highdicom") is None:
         return lambda scan, findings, bundle, number: 0  # noqa: ARG005
     from meninx.clinic.result_context import Headers
-    from meninx.clinic.results import write_results
+    from meninx.clinic.results import earlier_reports, write_results
     from meninx.clinic.source_series import source_series
 
-    headers = Headers(files)
+    headers, earlier = Headers(files), earlier_reports(out / RESULTS)
 
     def write(scan: Scan | None, findings: Findings, bundle: "Bundle | None", number: int) -> int:
         source = source_series(headers, scan, findings) if scan is not None else None
         if source is not None:
             (out / SOURCE.format(number)).write_text(source.as_json(), encoding="utf-8")
-        return len(write_results(headers, scan, findings, bundle, out / RESULTS))
+        made = write_results(headers, scan, findings, bundle, out / RESULTS, earlier=earlier)
+        return len(made)
 
     return write
 

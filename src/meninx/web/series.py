@@ -9,6 +9,7 @@ import numpy as np
 from meninx.detect.findings import types_for_reader
 from meninx.labels import TUMOR_TYPES
 from meninx.render.region import side_of
+from meninx.scan.completeness import Incomplete, incomplete_message
 from meninx.web.database import Study
 
 DISPLAY = {one.name: one.display for one in TUMOR_TYPES}
@@ -88,6 +89,11 @@ class SeriesView:
         return answer_in_words(self.finding["decision"] or self.finding["status"])
 
     @property
+    def incomplete(self) -> str:
+        """What did not come of it, in words; empty where nothing is known to be missing."""
+        return incomplete_in_words(self.finding)
+
+    @property
     def types(self) -> Mapping[str, float]:
         """Probability of each tumor type by its display name, where types were measured."""
         shown = types_for_reader(
@@ -159,6 +165,13 @@ def _size(extent_mm: Sequence[int]) -> str:
 def answer_in_words(decision: str | None) -> str:
     """Return a decision, or a status where there is none, in words."""
     return ANSWERS[decision or "failed"]
+
+
+def incomplete_in_words(answer: Mapping[str, Any] | None) -> str:
+    """Return what did not come of a stored finding's scan or study, as a sentence; else empty."""
+    counts = (answer or {}).get("incomplete") or ()
+    words = incomplete_message(tuple(Incomplete(**count) for count in counts))
+    return words[:1].upper() + words[1:]
 
 
 def series_views(study: Study) -> list[SeriesView]:

@@ -1,0 +1,242 @@
+"""Studies that are fetched: what came is held against what was promised, and nothing is mixed."""
+
+import io
+import json
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pynetdicom import AE, evt
+from pynetdicom.presentation import build_context
+
+from meninx.clinic.peers import FIND, MOVE, peer_of
+from meninx.clinic.study_folder import StudyFolder
+from meninx.errors import OptionError, PeerError
+from meninx.scan.incomplete_note import NOTE
+from meninx.scan.reading import read_scans
+from meninx.synthesis.writing import dicom_slice
+from tests.clinic.conftest import free_port
+from tests.clinic.dicomweb import MULTIPART, found, multipart, serving, uids
+from tests.commands import meninx
+from tests.scan.dicom_making import save
+
+STUDY, OTHER = "1.2.826.0.1.7", "1.2.826.0.1.8"
+CANNOT_BE_SENT = "1.2.840.10008.5.1.4.1.1.999.7"
+
+
+@pytest.fixture(scope="module")
+def slices(sick):
+    made = [dicom_slice(sick.scan, index, 31) for index in range(len(sick.scan))]
+    for dataset in made:
+        dataset.StudyInstanceUID = STUDY
+    return made
+
+
+def as_bytes(dataset):
+    whole = io.BytesIO()
+    dataset.save_as(whole, enforce_file_format=True)
+    return whole.getvalue()
+
+
+class Pacs:
+    """A PACS that sends what it is given, and says how many there are if it is to."""
+
+    def __init__(self, datasets, *, says=None, breaks_after=None):
+        self.datasets, self.says, self.breaks_after = datasets, says, breaks_after
+        self.own = free_port()
+        self.asked = 0
+        entity = AE(ae_title="PACS")
+        entity.add_supported_context(MOVE)
+        entity.requested_contexts = [build_context(MRImageStorage, ExplicitVRLittleEndian)]
+        if says is not None:
+            entity.add_supported_context(FIND)
+        handlers = [(evt.EVT_C_MOVE, self._move), (evt.EVT_C_FIND, self._find)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.address = f"PACS@127.0.0.1:{self.server.server_address[1]}"
+
+    def _find(self, event):
+        answer = Dataset()
+        answer.StudyInstanceUID = event.identifier.StudyInstanceUID
+        answer.NumberOfStudyRelatedInstances = self.says
+        yield 0xFF00, answer
+
+    def _move(self, event):
+        self.asked += 1
+        yield ("127.0.0.1", self.own)
+        yield len(self.datasets)
+        for number, dataset in enumerate(self.datasets):
+            if number == self.breaks_after:
+                event.assoc.abort()
+                return
+            yield 0xFF00, dataset
+
+    def fetch(self, folder):
+        return peer_of(self.address, port=self.own).fetch(STUDY, folder)
+
+
+@pytest.fixture
+def pacs():
+    running = []
+
+    def start(datasets, **options):
+        running.append(Pacs(datasets, **options))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.server.shutdown()
+
+
+def cannot_be_sent(dataset):
+    dataset = pydicom.dcmread(io.BytesIO(as_bytes(dataset)))
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CANNOT_BE_SENT
+    return dataset
+
+
+def noted(folder):
+    return json.loads((folder / NOTE).read_text(encoding="utf-8"))["incomplete"]
+
+
+def lacking(expected, received):
+    return [{"what": "instances of the study", "expected": expected, "received": received}]
+
+
+def test_a_move_with_failed_suboperations_is_no_whole_study(pacs, slices, tmp_path):
+    partial = pacs([*slices[:5], *map(cannot_be_sent, slices[5:])])
+    with pytest.raises(PeerError, match=r"5 of 9 instances of the study came .*0xb000, 4 failed"):
+        partial.fetch(tmp_path)
+    assert noted(tmp_path) == lacking(9, 5)
+    (scan,) = read_scans(tmp_path)
+    assert [count.as_json() for count in scan.incomplete] == lacking(9, 5)
+    # The same again completes it.
+    assert pacs(slices).fetch(tmp_path) == 9
+    assert not (tmp_path / NOTE).exists()
+    (scan,) = read_scans(tmp_path)
+    assert not scan.incomplete and len(scan) == 9
+
+
+def test_a_move_that_ends_well_with_fewer_than_were_found_is_no_whole_study(pacs, slices, tmp_path):
+    with pytest.raises(PeerError, match="6 of 9 instances of the study came"):
+        pacs(slices[:6], says=9).fetch(tmp_path)
+    assert noted(tmp_path) == lacking(9, 6)
+
+
+@pytest.mark.parametrize("says", [None, 9])
+def test_a_move_without_its_final_answer_is_no_whole_study(pacs, slices, tmp_path, says):
+    with pytest.raises(PeerError, match="no final answer"):
+        pacs(slices, says=says, breaks_after=4).fetch(tmp_path)
+    assert noted(tmp_path) == lacking(9, 4)
+
+
+def test_the_command_says_what_is_missing_and_predict_refers_it(pacs, slices, tmp_path):
+    running = pacs(slices[:7], says=9)
+    done = meninx(
+        "fetch-study",
+        STUDY,
+        "--from",
+        running.address,
+        "--output",
+        tmp_path / "in",
+        "--port",
+        running.own,
+    )
+    assert done.returncode == 1
+    assert "7 of 9 instances of the study came" in done.stderr
+    seen = meninx("predict", tmp_path / "in", "--json", "--studies")
+    assert seen.returncode == 1
+    for answer in map(json.loads, seen.stdout.splitlines()):
+        assert (answer["decision"], answer["reason"]) == ("refer", "incomplete")
+        assert answer["incomplete"] == lacking(9, 7)
+    # One that is given by itself belongs to that folder all the same.
+    one = next((tmp_path / "in").glob("*.dcm"))
+    (alone,) = map(json.loads, meninx("predict", one, "--json").stdout.splitlines())
+    assert alone["incomplete"] == lacking(9, 7)
+
+
+def test_a_folder_of_another_study_is_refused_before_any_work(pacs, slices, tmp_path):
+    other = pydicom.dcmread(io.BytesIO(as_bytes(slices[0])))
+    other.StudyInstanceUID = OTHER
+    kept = save(other, tmp_path / "deep" / "000001.dcm").read_bytes()
+    running = pacs(slices)
+    for peer in (peer_of(running.address), peer_of("http://127.0.0.1:9/dicom-web")):
+        with pytest.raises(OptionError, match="another study"):
+            peer.fetch(STUDY, tmp_path)
+    assert running.asked == 0
+    assert [path.name for path in tmp_path.rglob("*")] == ["deep", "000001.dcm"]
+    assert (tmp_path / "deep" / "000001.dcm").read_bytes() == kept
+
+
+def test_instances_of_another_study_that_a_peer_sends_are_not_kept(pacs, slices, tmp_path):
+    stranger = pydicom.dcmread(io.BytesIO(as_bytes(slices[8])))
+    stranger.StudyInstanceUID = OTHER
+    with pytest.raises(PeerError, match="8 of 9"):
+        pacs([*slices[:8], stranger]).fetch(tmp_path)
+    assert {pydicom.dcmread(path).StudyInstanceUID for path in tmp_path.glob("*.dcm")} == {STUDY}
+
+
+def test_a_fetch_that_is_killed_leaves_a_study_that_is_not_whole(slices, tmp_path):
+    """As the folder is after the third instance."""
+    for promised, count in (
+        (9, lacking(9, 3)),
+        (None, [{"what": "complete transfers", "expected": 1, "received": 0}]),
+    ):
+        folder = tmp_path / str(promised)
+        target = StudyFolder(folder, STUDY)
+        target.begin(promised)
+        for dataset in slices[:3]:
+            target.take(dataset, as_bytes(dataset))
+        (scan,) = read_scans(folder)
+        assert [one.as_json() for one in scan.incomplete] == count
+
+
+def test_the_rest_may_come_by_other_ways(slices, tmp_path):
+    """Whoever copies the missing files into the folder has a whole study."""
+    target = StudyFolder(tmp_path, STUDY)
+    target.begin(9)
+    for number, dataset in enumerate(slices):
+        save(dataset, tmp_path / "copied" / f"{number}.dcm")
+        (scan,) = read_scans(tmp_path)
+        assert bool(scan.incomplete) == (number < 8)
+
+
+@pytest.fixture
+def service(slices):
+    with serving() as running:
+        running.answers["GET", "/studies"] = found(uids([("0020000D", STUDY)], **{"00201208": 9}))
+        running.whole = [as_bytes(dataset) for dataset in slices]
+        yield running
+
+
+@pytest.mark.parametrize(("count", "closed", "kept"), [(6, True, 6), (9, False, 8), (5, False, 4)])
+def test_a_web_service_that_gives_a_part_is_not_taken_for_whole(
+    service, tmp_path, count, closed, kept
+):
+    body = multipart(service.whole[:count], closed=closed)
+    service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, body if closed else body[:-700])
+    with pytest.raises(PeerError, match=rf"{kept} of 9 instances of the study came"):
+        peer_of(service.address).fetch(STUDY, tmp_path)
+    assert noted(tmp_path) == lacking(9, kept)
+    service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, multipart(service.whole))
+    assert peer_of(service.address).fetch(STUDY, tmp_path) == 9
+    assert not (tmp_path / NOTE).exists()
+
+
+def test_a_message_cut_between_two_parts_is_not_whole_where_nobody_counts(service, tmp_path):
+    service.answers.pop(("GET", "/studies"))
+    body = multipart(service.whole[:4]).removesuffix(b"--\r\n")
+    service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, body)
+    with pytest.raises(PeerError, match="breaks off"):
+        peer_of(service.address).fetch(STUDY, tmp_path)
+    assert noted(tmp_path) == [{"what": "complete transfers", "expected": 1, "received": 0}]
+    service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, multipart(service.whole))
+    assert peer_of(service.address).fetch(STUDY, tmp_path) == 9
+
+
+def test_instances_are_counted_where_a_service_gives_no_number(service, tmp_path):
+    service.answers["GET", "/studies"] = found(uids([("0020000D", STUDY)]))
+    listed = uids([("00080018", f"1.2.{number}") for number in range(9)])
+    service.answers["GET", f"/studies/{STUDY}/instances"] = found(listed, most=4)
+    service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, multipart(service.whole[:8]))
+    with pytest.raises(PeerError, match="8 of 9"):
+        peer_of(service.address).fetch(STUDY, tmp_path)
