@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from meninx.data.descriptors import descriptors_of, seen_slices
 from meninx.data.manifest import Picture, read_manifest
 from meninx.detect.calibration import Calibration
 from meninx.detect.model_card import shipped_license
@@ -19,7 +20,7 @@ from meninx.learn.export import TrainingData, load_weights
 from meninx.learn.network import CellNetwork
 from meninx.learn.packing import unpack
 from meninx.learn.recipe import read_recipe
-from meninx.learn.training import DETECTOR_NAME, hashes_of
+from meninx.learn.training import DETECTOR_NAME, descriptors_of_head, hashes_of
 from meninx.synthesis.packed_heads import packed_heads
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "meninx.toml"
@@ -62,6 +63,9 @@ def main() -> None:
         tuple(hashes_of(learned, [])),
         bool(manifest.leaks),
         license_of(learned),
+        seen_slices=seen_slices(
+            [*descriptors_of(learned), *(descriptors_of_head(head.path) for head in heads)]
+        ),
     )
     build_detector(
         network, recipe, slices, path, training_data, calibration=Calibration(),

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from meninx.assess.cases import score_cases, unseen
+from meninx.data.descriptors import descriptors_of, seen_slices
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import Picture, read_manifest
 from meninx.detect.detector import Detector, brain_slices
@@ -93,12 +94,16 @@ def calibrate(path: Path, manifest: Path, fold: int) -> None:
     detector = Detector(path, threads=1)
     collection = read_manifest(manifest)
     pictures = collection.fold(fold)
-    held_out, _ = unseen(detector, collection)
-    if not {picture.id for picture in pictures} <= {picture.id for picture in held_out}:
-        raise SystemExit(f"{path}: fold {fold} of {manifest} was learned from")
+    held_out = {picture.id for picture in unseen(detector, collection, fold=fold).pictures}
+    if missing := {picture.id for picture in pictures} - held_out:
+        raise SystemExit(f"{path}: {len(missing)} pictures of fold {fold} were learned from")
     calibrator = fit_pictures(score_cases(detector, pictures, workers=2))
-    hashes = [sha256_of(picture.picture) for picture in pictures]
-    recalibrate(path, dataclasses.replace(detector.card.calibration, picture=calibrator), hashes)
+    recalibrate(
+        path,
+        dataclasses.replace(detector.card.calibration, picture=calibrator),
+        [sha256_of(picture.picture) for picture in pictures],
+        seen_slices=seen_slices(descriptors_of(pictures), detector.card.seen_slices),
+    )
 
 
 if __name__ == "__main__":

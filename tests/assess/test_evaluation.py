@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from meninx.assess.cases import Case, score_cases, unseen
+from meninx.assess.cases import Case, Copies, score_cases, unseen
 from meninx.assess.claim import checklist
 from meninx.assess.data_audit import audit, write_audit
-from meninx.assess.evaluation import evaluate_cases
+from meninx.assess.evaluation import evaluate, evaluate_cases
 from meninx.assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
 from meninx.assess.shortcuts import probe_shortcuts
+from meninx.data.descriptors import descriptors_of, seen_slices
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import Manifest, Picture
 from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
-from meninx.detect.model_card import SEEN_DIGITS
+from meninx.detect.model_card import NOT_RECORDED, SEEN_DIGITS
 from meninx.errors import DataError
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
@@ -123,11 +124,11 @@ def test_what_was_seen_is_left_out_with_its_group(detector, pictures):
     chosen[1] = replace(chosen[1], person="P1")
     detector = load_detector()
     detector.card = replace(detector.card, seen=(chosen[0].sha256[:SEEN_DIGITS],))
-    kept, left_out = unseen(detector, Manifest(tuple(chosen), ""))
-    assert [picture.id for picture in kept] == [picture.id for picture in chosen[3:]]
-    assert left_out == 3
-    everything, leaking = unseen(detector, Manifest(tuple(chosen), ""), allow_leaks=True)
-    assert (len(everything), leaking) == (6, 3)
+    selected = unseen(detector, Manifest(tuple(chosen), ""))
+    assert [picture.id for picture in selected.pictures] == [picture.id for picture in chosen[3:]]
+    assert (selected.left_out, selected.copies) == (3, Copies(3, 0, known=True))
+    everything = unseen(detector, Manifest(tuple(chosen), ""), allow_leaks=True)
+    assert (len(everything.pictures), everything.left_out) == (6, 3)
     with pytest.raises(DataError, match="fitted on all 3 pictures"):
         unseen(detector, Manifest(tuple(chosen[:3]), ""))
 
@@ -137,6 +138,42 @@ def test_a_class_whose_files_cannot_be_read_is_an_error(detector):
     failed = replace(cases[2].findings, status="failed", probability=None, message="cut off")
     with pytest.raises(DataError, match=r"class tumor-free: none of its 1 cases .* cut off"):
         evaluate_cases([*cases[:2], replace(cases[2], findings=failed)], [detector.model])
+
+
+def test_copies_of_what_was_seen_are_left_out_and_counted(pictures, tmp_path):
+    """Saved anew, three of six pictures have other bytes; one more is of a copy's person."""
+    chosen = [replace(picture, person=f"P{n}") for n, picture in enumerate(pictures[:6])]
+    record = seen_slices(descriptors_of(chosen[:3]))
+    for number in range(3):
+        path = tmp_path / f"{number}.jpg"
+        with Image.open(chosen[number].picture) as opened:
+            gray = opened.convert("L")
+        gray.resize((gray.width * 2, gray.height * 3)).save(path, quality=60)
+        chosen[number] = replace(chosen[number], picture=path, fold=1 + number % 2)
+    chosen[3] = replace(chosen[3], person="P0", fold=1)
+    manifest = Manifest(tuple(chosen), "")
+    detector = load_detector()
+    detector.card = replace(detector.card, seen=(), seen_slices=record)
+    selected = unseen(detector, manifest)
+    assert [picture.id for picture in selected.pictures] == [picture.id for picture in chosen[4:]]
+    assert (selected.left_out, selected.copies) == (4, Copies(6, 4, known=True))
+    assert "4 of 6 held-out pictures are copies" in selected.copies.text
+    first = [picture for picture in chosen if picture.fold == 1]
+    assert unseen(detector, manifest, fold=1, allow_leaks=True).pictures == first
+    result = evaluate(detector, manifest)
+    assert len(result.cases) == 2
+    assert result.as_json()["copies"] == {"held_out": 6, "found": 4, "known": True}
+
+
+def test_without_a_record_of_slices_there_is_no_verdict(pictures):
+    detector = load_detector()
+    detector.card = replace(detector.card, seen_slices=NOT_RECORDED)
+    result = evaluate(detector, Manifest(tuple(pictures[:6]), ""))
+    assert result.copies == Copies(6, 0, known=False)
+    assert verdict(result).startswith("No verdict. The detector's file does not describe all")
+    # The same answers with a record: whatever the verdict is, there is one.
+    known = replace(result, copies=Copies(6, 0, known=True))
+    assert not verdict(known).startswith("No verdict")
 
 
 def test_types_are_told_from_all_else():

@@ -3,10 +3,18 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
-from meninx.detect.model_card import FORMAT, KEY, ModelCard
+from meninx.detect.model_card import (
+    DESCRIPTOR_BYTES,
+    FORMAT,
+    KEY,
+    MAX_DESCRIPTORS,
+    ModelCard,
+    SeenSlices,
+)
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
@@ -20,6 +28,8 @@ WHOLE = dataclasses.replace(
         {"T1": Calibrator(3.0), "FLAIR": SCALE},
         StudyCalibrator({"T1": 0.25, "FLAIR": 0.75, "unknown": 0.25}, SCALE),
     ),
+    seen=("0123456789abcdef",),
+    seen_slices=SeenSlices(bytes(range(192, 256)), complete=True),
 )
 
 
@@ -28,7 +38,7 @@ def test_a_card_reads_back_what_it_wrote(card):
     assert ModelCard.from_metadata(card.to_metadata()) == card
 
 
-@pytest.mark.parametrize("number", [1, 3, FORMAT + 1])
+@pytest.mark.parametrize("number", [1, 3, 4, FORMAT + 1])
 def test_another_format_is_named_and_what_to_do(number):
     values = json.loads(WHOLE.to_metadata()[KEY]) | {"format": number}
     with pytest.raises(ModelError, match=f"has format {number}, this version reads {FORMAT}"):
@@ -40,3 +50,21 @@ def test_a_calibration_that_lacks_a_part_is_no_detector():
     del values["calibration"]["volume"]
     with pytest.raises(ModelError, match="no meninx detector"):
         ModelCard.from_metadata({KEY: json.dumps(values)})
+
+
+def test_names_of_earlier_formats_are_unknown():
+    values = json.loads(WHOLE.to_metadata()[KEY])
+    held_out = values["calibration"]["picture"]
+    held_out["healthy"] = held_out.pop("tumor_free_logits")
+    with pytest.raises(ModelError, match="no meninx detector"):
+        ModelCard.from_metadata({KEY: json.dumps(values)})
+
+
+def test_a_record_of_slices_fits_into_a_megabyte_and_is_whole():
+    full = SeenSlices(np.random.default_rng(3).bytes(MAX_DESCRIPTORS * DESCRIPTOR_BYTES), True)
+    text = json.dumps(full.as_json())
+    assert len(full) == MAX_DESCRIPTORS
+    assert len(text) < 1.001e6
+    assert SeenSlices.from_json(json.loads(text)) == full
+    with pytest.raises(ValueError, match="31 bytes of descriptors, expected 32 a slice"):
+        SeenSlices.from_json(SeenSlices(bytes(31), True).as_json())

@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
-from meninx.assess.cases import unseen
+from meninx.assess.cases import Copies, unseen
 from meninx.assess.evaluation import evaluate
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import read_manifest, write_manifest
 from meninx.detect.calibration import Calibrator
 from meninx.detect.engine import Engine
 from meninx.detect.loading import load_detector, shipped_detector
+from meninx.detect.model_card import DESCRIPTOR_BYTES, SeenSlices
 from meninx.errors import DataError, ModelError, OptionError
 from meninx.labels import TYPE_NAMES
 from meninx.learn import training
@@ -32,6 +33,7 @@ from meninx.learn.crossvalidation import (
     recipe_of_fold,
     score_out_of_fold,
     train_folds,
+    unseen_out_of_fold,
 )
 from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
 from meninx.learn.export import Origin, save_weights
@@ -209,14 +211,21 @@ def test_a_detector_that_never_saw_a_type_names_none(labeled, trained, pooled, t
 def test_what_first_weights_have_seen_stays_seen(labeled, pooled, trained, tmp_path):
     manifest, recipe = read_manifest(labeled), read_recipe(pooled)
     weights = trained.detector.with_suffix(".safetensors")
-    seen = load_detector(trained.detector).card.seen
-    assert initialize(PooledNetwork(), "random", weights) == Origin(seen)
+    card = load_detector(trained.detector).card
+    first = Origin(card.seen, "", card.seen_slices)
+    assert card.seen_slices.complete
+    assert len(card.seen_slices) == len(manifest.without_fold(1))
+    assert initialize(PooledNetwork(), "random", weights) == first
     other = replace(recipe, training=replace(recipe.training, epochs=1, test_fold=2))
     second = train(manifest, other, tmp_path / "second", weights=weights)
     # The second never looked at fold 2, the first did.
     everything = {sha256_of(picture.picture)[:16] for picture in manifest.pictures}
     assert set(load_detector(second.detector).card.seen) == everything
-    assert origin_of(tmp_path / "second") == Origin(seen)
+    assert origin_of(tmp_path / "second") == first
+    # Of the fold that the second leaves out, the first weights had learned all pictures.
+    assert second.copies_known
+    assert second.copies[2] == len(manifest.fold(2))
+    assert len(load_detector(second.detector).card.seen_slices) == len(everything)
     with pytest.raises(DataError, match="fitted on all 15"):
         unseen(load_detector(second.detector), manifest)
 
@@ -359,6 +368,8 @@ def test_the_shipped_weights_start_a_network():
     card = load_detector().card
     assert origin.seen
     assert set(origin.seen) <= set(card.seen)  # some calibrated it alone
+    assert origin.seen_slices.complete
+    assert 10_000 < len(origin.seen_slices) < len(card.seen_slices)
     assert origin.license == card.license
     assert "CC BY-NC-SA" in card.license
     network.eval()
@@ -434,10 +445,13 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeyp
     (tmp_path / "r.toml").write_text(NOTHING_HELD_OUT.format(epochs=1, batch=8, ema=0.0))
     recipe = read_recipe(tmp_path / "r.toml")
     first = build_network("pooled")
-    save_weights(first, recipe, tmp_path / "first.safetensors", Origin(("ab" * 8,), "CC0"))
+    before = SeenSlices(bytes(DESCRIPTOR_BYTES), complete=True)
+    save_weights(first, recipe, tmp_path / "first.safetensors", Origin(("ab" * 8,), "CC0", before))
     files = train_folds(manifest, recipe, tmp_path, weights=tmp_path / "first.safetensors")
     assert sorted(files) == list(manifest.folds)
-    cases = score_out_of_fold(manifest, files)
+    pictures, copies = unseen_out_of_fold(manifest, files)
+    assert copies == Copies(len(manifest.pictures), 0, known=True)
+    cases = score_out_of_fold(pictures, files)
     assert len(cases) == len(manifest.pictures)
     calibrator = calibrate_out_of_fold(cases, files)
     calibrators = [load_detector(path).card.calibration.picture for path in files.values()]
@@ -449,6 +463,9 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeyp
     assert card.license == "CC0"
     # What any of them has seen, the merged one has: all pictures, and what the first weights saw.
     assert len(card.seen) == 1 + len({sha256_of(one.picture) for one in manifest.pictures})
+    assert card.seen_slices.complete
+    assert len(card.seen_slices) == 1 + len(manifest.pictures)
+    assert before.descriptors in card.seen_slices.descriptors
     weights = [load_file(path.with_suffix(".safetensors")) for path in files.values()]
     mean = torch.stack([one["cell_head.weight"].float() for one in weights]).mean(0)
     found = load_file(merged.with_suffix(".safetensors"))["cell_head.weight"].float()

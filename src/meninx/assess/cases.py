@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 from PIL import Image
 
 from meninx.assess.volumes import VolumeResult, measure_findings
+from meninx.data.descriptors import copied_rows, descriptors_of
 from meninx.data.facts import file_facts, intensity_facts, sha256_of
 from meninx.data.folds import connected, keys_of
 from meninx.data.manifest import Manifest, Picture
@@ -64,42 +66,107 @@ class Case:
         return abs((self.findings.probability or 0.0) - (self.findings.threshold or 0.5))
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Pictures that are copies of what a detector, or the files it goes on from, learned from.
+
+    Args:
+        held_out: Number of pictures that the detector was not fitted on, by their bytes, group and
+            person.
+        found: Number of those that are copies all the same, or of one group or person with copies.
+        known: Whether the detector's file describes all slices that were learned from. If not, the
+            rest of the pictures may be copies, too.
+    """
+
+    held_out: int = 0
+    found: int = 0
+    known: bool = True
+
+    def __add__(self, other: "Copies") -> "Copies":
+        """Return the copies among both sets of pictures."""
+        return Copies(
+            self.held_out + other.held_out, self.found + other.found, self.known and other.known
+        )
+
+    @property
+    def text(self) -> str:
+        """What a user has to know of them; empty where there is nothing to say."""
+        if not self.known:
+            return (
+                "The detector's file does not describe all slices that it, or the files it goes on "
+                "from, learned from: whether these cases are copies of them is not known."
+            )
+        if not self.found:
+            return ""
+        return (
+            f"{self.found} of {self.held_out} held-out pictures are copies of what this detector "
+            "or those it goes on from learned from, or share a slice or person with copies"
+        )
+
+
+NO_COPIES = Copies()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The pictures of a manifest that a detector can be measured by.
+
+    Args:
+        pictures: Pictures that share neither slice nor person with any that it was fitted on.
+        left_out: Number of all others in the manifest.
+        copies: What was found by descriptors alone.
+    """
+
+    pictures: list[Picture]
+    left_out: int
+    copies: Copies
+
+
 def unseen(
-    detector: Detector, manifest: Manifest, *, allow_leaks: bool = False
-) -> tuple[list[Picture], int]:
-    """Return the pictures that a detector was not fitted on.
+    detector: Detector, manifest: Manifest, *, allow_leaks: bool = False, fold: int | None = None
+) -> Selection:
+    """Return the pictures that a detector was not fitted on, nor any file that it goes on from.
 
     Args:
         detector: Detector whose card lists what it was fitted on.
         manifest: Labeled pictures.
         allow_leaks: Whether to return the pictures that it was fitted on, too.
+        fold: The only fold to return pictures of and to count copies in; None for all.
 
     Returns:
-        Pictures that share neither slice nor person with any that it was fitted on, and the number
-        of all others: left out, or with `allow_leaks` leaking.
+        The pictures, and how many are left out or, with `allow_leaks`, leaking.
 
     Raises:
         DataError: If no picture is left.
     """
-    seen = set(detector.card.seen)
     pictures = list(manifest.pictures)
     clusters = clusters_of(pictures)
-    fitted = {
-        cluster
-        for picture, cluster in zip(pictures, clusters, strict=True)
-        if sha256_of(picture.picture)[:SEEN_DIGITS] in seen
-    }
-    kept = [one for one, cluster in zip(pictures, clusters, strict=True) if cluster not in fitted]
-    left_out = len(pictures) - len(kept)
-    if allow_leaks:
-        return pictures, left_out
+    seen = set(detector.card.seen)
+    by_bytes = [sha256_of(picture.picture)[:SEEN_DIGITS] in seen for picture in pictures]
+    record = detector.card.seen_slices
+    copied = copied_rows(pictures, descriptors_of(pictures), record)
+    fitted = set(compress(clusters, by_bytes))
+    copied_clusters = set(compress(clusters, copied)) - fitted
+    inside = [fold in (None, picture.fold) for picture in pictures]
+    held_out = [cluster for cluster in compress(clusters, inside) if cluster not in fitted]
+    copies = Copies(
+        len(held_out), sum(cluster in copied_clusters for cluster in held_out), record.complete
+    )
+    known = fitted | copied_clusters
+    left_out = sum(cluster in known for cluster in clusters)
+    kept = [
+        picture
+        for picture, cluster, wanted in zip(pictures, clusters, inside, strict=True)
+        if wanted and (allow_leaks or cluster not in known)
+    ]
     if not kept:
+        where = "" if fold is None else f" of fold {fold}"
         raise DataError(
-            f"the detector was fitted on all {len(pictures)} pictures, or on others of the same "
-            "slice or person: none is left to measure it by. Name data that it was not fitted on; "
-            "--allow-leaks measures it on these and marks every figure as leaking"
+            f"the detector was fitted on all {sum(inside)} pictures{where}, or on others of the "
+            "same slice or person: none is left to measure it by. Name data that it was not fitted "
+            "on; --allow-leaks measures it on these and marks every figure as leaking"
         )
-    return kept, left_out
+    return Selection(kept, left_out, copies)
 
 
 def clusters_of(pictures: Sequence[Picture]) -> list[int]:

@@ -4,7 +4,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.assess import metrics
-from meninx.assess.cases import Case, clusters_of, score_cases, unscored_cases, unseen
+from meninx.assess.cases import (
+    NO_COPIES,
+    Case,
+    Copies,
+    clusters_of,
+    score_cases,
+    unscored_cases,
+    unseen,
+)
 from meninx.assess.intervals import (
     Figure,
     bootstrap_difference,
@@ -70,6 +78,8 @@ class Evaluation:
         unscored: Refused and unreadable cases.
         left_out: Number of pictures that the detector was fitted on, or that show the same slice or
             person.
+        copies: How many of them have other bytes than what it was fitted on, and whether that can
+            be known.
         leaking: Whether the figures are flattered, because such pictures count or folds leak.
         figures: Figures of merit by name.
         answers: Labels and answers that the figures are computed from.
@@ -90,6 +100,7 @@ class Evaluation:
     cases: tuple[Case, ...]
     unscored: tuple[Case, ...]
     left_out: int
+    copies: Copies
     leaking: bool
     figures: Mapping[str, Figure]
     answers: Answers
@@ -133,6 +144,7 @@ class Evaluation:
             "clusters": len(np.unique(self.answers.cluster)),
             "tumors": int(self.answers.tumor.sum()),
             "left_out": self.left_out,
+            "copies": asdict(self.copies),
             "unscored": dict(Counter(case.findings.reason or "" for case in self.unscored)),
             "models": [dict(model) for model in self.models],
             "operating_points": list(self.thresholds),
@@ -202,19 +214,15 @@ def evaluate(
     """
     if fold is not None and fold not in manifest.folds:
         raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
-    pictures, left_out = unseen(detector, manifest, allow_leaks=allow_leaks)
-    if fold is not None:
-        pictures = [picture for picture in pictures if picture.fold == fold]
-        if not pictures:
-            raise DataError(
-                f"fold {fold}: the detector was fitted on all of it; name another fold or data"
-            )
-    scored = {picture.id for picture in pictures}
+    chosen = unseen(detector, manifest, allow_leaks=allow_leaks, fold=fold)
+    left_out = chosen.left_out
+    scored = {picture.id for picture in chosen.pictures}
     rest = [picture for picture in manifest.pictures if picture.id not in scored]
     return evaluate_cases(
-        score_cases(detector, pictures, progress, workers),
+        score_cases(detector, chosen.pictures, progress, workers),
         [detector.model],
         left_out=left_out,
+        copies=chosen.copies,
         leaking=bool(allow_leaks and left_out) or detector.card.leaking or bool(manifest.leaks),
         others=unscored_cases(detector.model, rest),
         prevalences=prevalences,
@@ -227,6 +235,7 @@ def evaluate_cases(
     models: Sequence[Mapping[str, str]],
     *,
     left_out: int = 0,
+    copies: Copies = NO_COPIES,
     leaking: bool = False,
     others: Sequence[Case] = (),
     prevalences: Sequence[float] = PREVALENCES,
@@ -238,6 +247,7 @@ def evaluate_cases(
         cases: Cases from `score_cases`; for a cross-validation, those of all folds.
         models: Name and SHA-256 of each detector.
         left_out: Number of pictures left out because the detector was fitted on them.
+        copies: How many of them were found by descriptors alone.
         leaking: Whether the figures are flattered by leaks.
         others: Further cases from which the shortcut probe learns; no figure counts them.
         prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
@@ -268,6 +278,7 @@ def evaluate_cases(
         cases=tuple(scored),
         unscored=tuple(unscored),
         left_out=left_out,
+        copies=copies,
         leaking=leaking,
         figures=figures,
         answers=answers,

@@ -123,6 +123,8 @@ def verdict(result: Evaluation) -> str:
     advantage = result.advantage
     if result.leaking:
         return "No verdict: the figures are leaking."
+    if not result.copies.known:
+        return f"No verdict. {result.copies.text}"
     if advantage is None or not np.isfinite(advantage.low):
         return ""
     if advantage.low > 0:

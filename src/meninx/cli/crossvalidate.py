@@ -82,6 +82,7 @@ def crossvalidate(
             calibrate_out_of_fold,
             score_out_of_fold,
             train_folds,
+            unseen_out_of_fold,
         )
         from meninx.learn.merging import merge as merge_runs
         from meninx.learn.recipe import changed_recipe, read_recipe
@@ -99,19 +100,20 @@ def crossvalidate(
         )
     given = tuple(heads or ())
     files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
+    pictures, copies = unseen_out_of_fold(manifest, files)
     with progress_of() as progress:
-        cases = score_out_of_fold(manifest, files, progress, cores())
+        cases = score_out_of_fold(pictures, files, progress, cores())
     if not chosen.training.validation_fold:
         calibrator = calibrate_out_of_fold(cases, files)
         with progress_of() as progress:
-            cases = score_out_of_fold(manifest, files, progress, cores())
+            cases = score_out_of_fold(pictures, files, progress, cores())
         if merge:
             runs = [file.parent for file in files.values()]
             merge_runs(manifest, chosen, runs, folder, calibrator, given)
     loaded = [load_detector(file, threads=1) for file in files.values()]
     detectors = {detector.model["sha256"]: detector for detector in loaded}
     models = [detector.model for detector in detectors.values()]
-    result = evaluate_cases(cases, models, leaking=bool(manifest.leaks))
+    result = evaluate_cases(cases, models, copies=copies, leaking=bool(manifest.leaks))
     how = (
         f"{len(manifest.folds)}-fold cross-validation with the recipe {chosen.name}: each case was "
         "judged by the detector that neither learned from its fold nor chose its epoch by it."

@@ -53,8 +53,9 @@ def evaluate(
     """Measure a detector on pictures that it was not fitted on; needs the extra `evidence`.
 
     Pictures that the detector learned from, chose its epoch by or was calibrated on are left out,
-    with all that share a slice or a patient with them. Writes metrics.json, predictions.csv,
-    report.html, misses.html and plots.
+    with all that share a slice or a patient with them, and so are their copies in another size,
+    format or brightness, and those of what the weights had seen that it began with. Writes
+    metrics.json, predictions.csv, report.html, misses.html and plots.
     """
     with needs_extra("evidence"):
         from meninx.assess.evaluation import PREVALENCES
@@ -76,12 +77,9 @@ def evaluate(
             detector, manifest, fold=fold, allow_leaks=allow_leaks,
             prevalences=prevalence or PREVALENCES, progress=progress, workers=cores(),
         )  # fmt: skip
-    how = "The detector's file says which pictures it was fitted on."
-    if not detector.card.seen:
-        how = (
-            "The detector's file does not say which pictures it was fitted on: whether these cases "
-            "are new to it could not be checked."
-        )
+    how = "The detector's file describes what it learned from."
+    if not result.copies.known:
+        how = result.copies.text
     run_file, curves = (Path(model).parent / name for name in ("run.json", "curves.svg"))
     run = json.loads(run_file.read_text(encoding="utf-8")) if run_file.is_file() else None
     claim = claim_answers(result, [detector.card], str(data), run)

@@ -41,6 +41,8 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     for name, figure in result.segmentation.items():
         table.add_row(name, str(figure).replace("[", r"\["))
     console.print(table)
+    if result.copies.known and (text := result.copies.text):
+        console.print(text + ("." if result.leaking else ": left out."))
     if text := verdict(result):
         console.print(text)
     console.print("For research, not for diagnosis.", style="dim")

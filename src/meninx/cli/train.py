@@ -30,6 +30,7 @@ from meninx.processes import is_first_process
 if TYPE_CHECKING:
     from meninx.data.manifest import Manifest
     from meninx.learn.recipe import Recipe, TrainingRecipe
+    from meninx.learn.training import Run
 
 
 def train(
@@ -148,6 +149,8 @@ def train(
     before = origin_of(run.folder)
     if before.license:
         typer.echo(f"its weights go on from weights under this license: {before.license}", err=True)
+    if text := _seen_before(manifest, run):
+        typer.echo(text, err=True)
     test_fold = chosen.training.test_fold
     if test_fold in manifest.folds:
         typer.echo(
@@ -178,6 +181,26 @@ def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page
         examples, source = list(examples_of(rows, unmasked=True)), str(data)
     write_preview(recipe, slices_to_preview(examples, training_canvas(recipe)), source, page)
     typer.echo(f"augmentation: {page}", err=True)
+
+
+def _seen_before(manifest: "Manifest", run: "Run") -> str:
+    """Return how many pictures of each fold the first weights had learned from, in other copies."""
+    if not run.copies_known:
+        return (
+            "its first weights do not say which slices they learned from: whether held-out "
+            "pictures are copies of these is not known"
+        )
+    counts = [
+        f"{run.copies[fold]} of {len(manifest.fold(fold))} in fold {fold}"
+        for fold in manifest.folds
+        if run.copies.get(fold)
+    ]
+    if not counts:
+        return ""
+    return (
+        f"pictures that its first weights had learned from: {', '.join(counts)}; figures of these "
+        "are too good, and `meninx evaluate` leaves them out"
+    )
 
 
 def _use_of_folds(manifest: "Manifest", training: "TrainingRecipe") -> str:

@@ -163,7 +163,7 @@ def signature_of(image: Array) -> Signature:
         coarse=_halved(coarse).astype(np.float16),
         center=center,
         frame=frame,
-        tells_people_apart=bool(head.mean() >= MIN_HEAD) and _levels(image) >= MIN_LEVELS,
+        tells_people_apart=bool(head.mean() >= MIN_HEAD) and gray_levels(image) >= MIN_LEVELS,
     )
 
 
@@ -211,7 +211,8 @@ def quarter_turns(whole: Array) -> list[Array]:
     return [np.rot90(side, turn, axes=(1, 2)) for side in (whole, mirrored) for turn in range(4)]
 
 
-def _levels(image: Array) -> int:
+def gray_levels(image: Array) -> int:
+    """Return about how many gray levels a picture of shape (h, w) has."""
     step = max(1, round((image.size / _COUNTED) ** 0.5))
     return len(np.unique(image[::step, ::step]))
 
@@ -226,25 +227,40 @@ def _on_square(image: Array) -> Array:
     resized = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
         (SIDE, SIDE), method
     )
-    values = np.asarray(resized, dtype=np.float32)
+    return robust_range(np.asarray(resized, dtype=np.float32))
+
+
+def robust_range(values: Array) -> Array:
+    """Return intensities with the 1st percentile at 0 and the 99th at 1, cut off there."""
     low, high = np.percentile(values, (1, 99))
     spread = max(float(high - low), 1e-6)
     return np.asarray(np.clip((values - low) / spread, 0, 1), dtype=np.float32)
 
 
-def _structure(square: Array, fine: float, coarse: float, surround: float, floor: float) -> Array:
-    """Return detail between two widths, divided by its strength around: free of brightness."""
+def structure_of(square: Array, fine: float, coarse: float, surround: float, floor: float) -> Array:
+    """Return detail between two widths, divided by its strength around: free of brightness.
+
+    Args:
+        square: Intensities 0..1, shape (s, s).
+        fine: Width below which detail is noise, pixels.
+        coarse: Width above which it is brightness, pixels.
+        surround: Width around a pixel in which strength is measured, pixels.
+        floor: Strength that is added, so that air stays flat.
+
+    Returns:
+        Structure, shape (s, s).
+    """
     band = ndimage.gaussian_filter(square, fine) - ndimage.gaussian_filter(square, coarse)
     strength = np.sqrt(np.maximum(ndimage.gaussian_filter(band * band, surround), 0))
     return np.asarray(band / (strength + floor), dtype=np.float32)
 
 
 def _coarse(square: Array) -> Array:
-    return _structure(square, 1.8, 7.0, 10.0, 0.03)
+    return structure_of(square, 1.8, 7.0, 10.0, 0.03)
 
 
 def _fine(square: Array) -> Array:
-    return _structure(square, 0.8, 4.0, 6.0, 0.02)
+    return structure_of(square, 0.8, 4.0, 6.0, 0.02)
 
 
 def _moments(head: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,9 +1,10 @@
 """The card of a detector file: how its inputs are prepared and its outputs calibrated."""
 
+import base64
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -15,12 +16,61 @@ KEY = "meninx"
 # Hexadecimal digits that identify a file: among a million files, two agree by chance once in some
 # 10 million cases.
 SEEN_DIGITS = 16
-FORMAT = 4
+FORMAT = 5
 # File beside the shipped weights: the license that their training data ask for, in one line.
 LICENSE_FILE = "LICENSE"
+# Bytes that describe a slice (`data/descriptors.py` makes and compares them), and the number of
+# slices that a file holds at most: 1 MB of text, five characters for four bytes.
+DESCRIPTOR_BYTES = 32
+MAX_DESCRIPTORS = 25_000
 
-# Names in earlier detector files (retired words), and the present ones.
-EARLIER_NAMES = {"tumors": "tumor_logits", "healthy": "tumor_free_logits"}
+
+@dataclass(frozen=True)
+class SeenSlices:
+    """What a detector file remembers of the slices that it learned from.
+
+    Args:
+        descriptors: Descriptors, `DESCRIPTOR_BYTES` each, ascending; no picture can be made of
+            them.
+        complete: Whether they are of all slices that it, and the files it goes on from, learned
+            from: with other data no copy can then go unnoticed.
+    """
+
+    descriptors: bytes = field(default=b"", repr=False)
+    complete: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self.descriptors) // DESCRIPTOR_BYTES
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON has it."""
+        text = base64.b85encode(self.descriptors).decode("ascii")
+        return {"complete": self.complete, "descriptors": text}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "SeenSlices":
+        """Return a record from JSON.
+
+        Args:
+            values: Keys and values, as `as_json` returns them.
+
+        Returns:
+            The record.
+
+        Raises:
+            ValueError: If the descriptors are no text of that kind, or part of one is missing.
+        """
+        descriptors = base64.b85decode(values["descriptors"])
+        if len(descriptors) % DESCRIPTOR_BYTES:
+            raise ValueError(
+                f"{len(descriptors)} bytes of descriptors, expected {DESCRIPTOR_BYTES} a slice"
+            )
+        return cls(descriptors, bool(values["complete"]))
+
+
+# Records of weights that learned from no picture, and of those that do not say.
+NOTHING_SEEN, NOT_RECORDED = SeenSlices(complete=True), SeenSlices()
 
 
 @dataclass(frozen=True)
@@ -37,6 +87,8 @@ class ModelCard:
         top_cells: Number of a slice's highest cells whose mean is its score; 0 for all.
         seen: First digits of the SHA-256 of every file that it was fitted on: learned from, used to
             choose the epoch or to calibrate; empty where not recorded.
+        seen_slices: Record of the slices in those files, and in those of the detector files that it
+            goes on from: copies of them have another SHA-256.
         leaking: Whether it was trained on folds that share slices or persons.
         ood_threshold: Largest out-of-distribution score of a known slice; None for a detector that
             refuses by rules alone.
@@ -51,13 +103,18 @@ class ModelCard:
     manifest_sha256: str
     top_cells: int = TOP_CELLS
     seen: tuple[str, ...] = ()
+    seen_slices: SeenSlices = NOT_RECORDED
     leaking: bool = False
     ood_threshold: float | None = None
     license: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         """Return the card as the key and value that an ONNX file stores."""
-        return {KEY: json.dumps(dataclasses.asdict(self) | {"format": FORMAT})}
+        values = dataclasses.asdict(self) | {
+            "seen_slices": self.seen_slices.as_json(),
+            "format": FORMAT,
+        }
+        return {KEY: json.dumps(values)}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelCard":
@@ -77,7 +134,7 @@ class ModelCard:
             if values["format"] != FORMAT:
                 raise ModelError(
                     f"the detector file has format {values['format']}, this version reads "
-                    f"{FORMAT}; export it again with this version"
+                    f"{FORMAT}; train it again with this version"
                 )
             return cls(
                 name=values["name"],
@@ -85,14 +142,12 @@ class ModelCard:
                 calibration=calibration_of(values["calibration"]),
                 types=tuple(values["types"]),
                 manifest_sha256=values["manifest_sha256"],
-                top_cells=values.get("top_cells", TOP_CELLS),
-                seen=tuple(values.get("seen", ())),
-                leaking=bool(values.get("leaking", False)),
-                ood_threshold=values.get(
-                    "ood_threshold",
-                    values.get("farthest"),  # a retired word, in earlier files
-                ),
-                license=str(values.get("license", "")),
+                top_cells=values["top_cells"],
+                seen=tuple(values["seen"]),
+                seen_slices=SeenSlices.from_json(values["seen_slices"]),
+                leaking=bool(values["leaking"]),
+                ood_threshold=values["ood_threshold"],
+                license=str(values["license"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
@@ -116,15 +171,13 @@ def calibration_of(values: Mapping[str, Any]) -> Calibration:
 
 def _study_calibrator(values: Mapping[str, Any]) -> StudyCalibrator:
     """Return a study's calibrator from JSON."""
-    stored = values["calibrator"] if "calibrator" in values else values["scale"]
-    return StudyCalibrator(dict(values["weights"]), _calibrator(stored))
+    return StudyCalibrator(dict(values["weights"]), _calibrator(values["calibrator"]))
 
 
 def _calibrator(values: Mapping[str, Any]) -> Calibrator:
     """Return a calibrator from JSON, which has lists for tuples."""
     plain: dict[str, Any] = {
-        EARLIER_NAMES.get(key, key): tuple(value) if isinstance(value, list) else value
-        for key, value in values.items()
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     return Calibrator(**plain)
 

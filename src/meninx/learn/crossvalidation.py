@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from meninx.assess.cases import Case, score_cases
-from meninx.data.manifest import Manifest
+from meninx.assess.cases import NO_COPIES, Case, Copies, score_cases, unseen
+from meninx.data.manifest import Manifest, Picture
 from meninx.data.prepare import Progress, silent
 from meninx.detect.calibration import Calibrator
 from meninx.detect.loading import load_detector
@@ -97,8 +97,33 @@ def train_folds(
     return detectors
 
 
+def unseen_out_of_fold(
+    manifest: Manifest, detectors: Mapping[int, Path]
+) -> tuple[dict[int, list[Picture]], Copies]:
+    """Return the pictures of each fold that its detector, and its first weights, never saw.
+
+    Args:
+        manifest: Manifest that the detectors were trained on.
+        detectors: Detector files by the fold that each left out.
+
+    Returns:
+        Pictures by fold, and how many others are copies.
+
+    Raises:
+        DataError: If nothing is left of a fold.
+    """
+    pictures, copies = {}, NO_COPIES
+    for fold, path in detectors.items():
+        chosen = unseen(
+            load_detector(path, threads=1), manifest, allow_leaks=bool(manifest.leaks), fold=fold
+        )
+        pictures[fold] = chosen.pictures
+        copies += chosen.copies
+    return pictures, copies
+
+
 def score_out_of_fold(
-    manifest: Manifest,
+    pictures: Mapping[int, Sequence[Picture]],
     detectors: Mapping[int, Path],
     progress: Progress = silent,
     workers: int = 1,
@@ -106,7 +131,7 @@ def score_out_of_fold(
     """Score every picture by the detector that left its fold out.
 
     Args:
-        manifest: Manifest that the detectors were trained on.
+        pictures: Pictures by fold, as `unseen_out_of_fold` returns them.
         detectors: Detector files by the fold that each left out.
         progress: Called with the step, how much of it is done, and how much there is.
         workers: Number of pictures scored at a time.
@@ -117,7 +142,7 @@ def score_out_of_fold(
     cases: list[Case] = []
     for fold, path in detectors.items():
         detector = load_detector(path, threads=1)
-        cases += score_cases(detector, manifest.fold(fold), progress, workers)
+        cases += score_cases(detector, pictures[fold], progress, workers)
     return cases
 
 

@@ -2,8 +2,9 @@
 
 import copy
 import dataclasses
+import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from meninx.detect.calibration import Calibration
-from meninx.detect.model_card import SEEN_DIGITS, ModelCard
+from meninx.detect.model_card import NOT_RECORDED, SEEN_DIGITS, ModelCard, SeenSlices
 from meninx.detect.neighbors import CHANNELS
 from meninx.errors import ModelError
 from meninx.labels import TYPE_NAMES
@@ -24,7 +25,7 @@ from meninx.learn.recipe import Recipe
 
 OPSET = 18
 # Key of the safetensors' metadata.
-SEEN_KEY, LICENSE_KEY = "seen", "license"
+SEEN_KEY, SLICES_KEY, LICENSE_KEY = "seen", "seen_slices", "license"
 # Tensors with fewer values, such as biases, keep their precision: they take hardly any space.
 MIN_HALVED = 1024
 
@@ -37,10 +38,12 @@ class Origin:
         seen: First digits of the SHA-256 of the files that they were fitted on; empty where not
             recorded.
         license: License that their training data ask for; empty for the license of the code.
+        seen_slices: Record of the slices in those files.
     """
 
     seen: tuple[str, ...] = ()
     license: str = ""
+    seen_slices: SeenSlices = NOT_RECORDED
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class TrainingData:
         license: License of the weights that the training went on from; empty for that of the code.
         types: Tumor types that it could learn to tell, in the order of `labels.TYPE_NAMES`; empty
             where no picture tells its type.
+        seen_slices: Record of the slices in all files that it, and the weights it went on from,
+            were fitted on.
     """
 
     manifest_sha256: str
@@ -61,6 +66,7 @@ class TrainingData:
     leaking: bool = False
     license: str = ""
     types: tuple[str, ...] = TYPE_NAMES
+    seen_slices: SeenSlices = NOT_RECORDED
 
 
 def export_detector(
@@ -107,6 +113,7 @@ def export_detector(
         manifest_sha256=training_data.manifest_sha256,
         top_cells=network.top_cells,
         seen=tuple(sorted({value[:SEEN_DIGITS] for value in training_data.seen})),
+        seen_slices=training_data.seen_slices,
         leaking=training_data.leaking,
         ood_threshold=ood_model.threshold if ood_model else None,
         license=training_data.license,
@@ -123,7 +130,8 @@ def export_detector(
     store_weights_in_half(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    save_weights(network, recipe, path.with_suffix(".safetensors"), Origin(card.seen, card.license))
+    origin = Origin(card.seen, card.license, card.seen_slices)
+    save_weights(network, recipe, path.with_suffix(".safetensors"), origin)
 
 
 def save_weights(network: Backbone, recipe: Recipe, path: Path, origin: Origin = Origin()) -> None:
@@ -139,8 +147,16 @@ def save_weights(network: Backbone, recipe: Recipe, path: Path, origin: Origin =
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    known = {SEEN_KEY: " ".join(origin.seen), LICENSE_KEY: origin.license}
-    save_file(weights, path, metadata={"recipe": recipe.name, **known})
+    save_file(weights, path, metadata={"recipe": recipe.name, **metadata_of(origin)})
+
+
+def metadata_of(origin: Origin) -> dict[str, str]:
+    """Return what weights bring with them as the keys and values of a safetensors file."""
+    return {
+        SEEN_KEY: " ".join(origin.seen),
+        SLICES_KEY: json.dumps(origin.seen_slices.as_json()),
+        LICENSE_KEY: origin.license,
+    }
 
 
 def load_weights(network: Backbone, path: Path) -> Origin:
@@ -163,8 +179,16 @@ def load_weights(network: Backbone, path: Path) -> Origin:
             metadata = opened.metadata() or {}
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{path}: not the weights of this network: {error}") from error
-    seen = tuple(metadata.get(SEEN_KEY, "").split())
-    return Origin(seen, metadata.get(LICENSE_KEY) or _license_of(path.with_suffix(".onnx")))
+    license_ = metadata.get(LICENSE_KEY) or _license_of(path.with_suffix(".onnx"))
+    return Origin(tuple(metadata.get(SEEN_KEY, "").split()), license_, _slices_in(metadata))
+
+
+def _slices_in(metadata: Mapping[str, str]) -> SeenSlices:
+    """Return the record of slices; of weights of other origin one that is empty, not complete."""
+    try:
+        return SeenSlices.from_json(json.loads(metadata[SLICES_KEY]))
+    except (KeyError, TypeError, ValueError):
+        return NOT_RECORDED
 
 
 def _license_of(detector: Path) -> str:
@@ -205,6 +229,7 @@ def recalibrate(
     calibration: Calibration,
     seen: Iterable[str] = (),
     ood_threshold: float | None = None,
+    seen_slices: SeenSlices | None = None,
 ) -> None:
     """Replace the calibration in a detector file.
 
@@ -213,6 +238,7 @@ def recalibrate(
         calibration: The new calibrators.
         seen: SHA-256 of the files that they were fitted on.
         ood_threshold: New out-of-distribution threshold; None to leave it as it is.
+        seen_slices: Record of all slices that it was fitted on, then; None to leave it as it is.
     """
     model = onnx.load(path)
     card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
@@ -220,6 +246,8 @@ def recalibrate(
     card = dataclasses.replace(card, calibration=calibration, seen=tuple(sorted(known)))
     if ood_threshold is not None:
         card = dataclasses.replace(card, ood_threshold=ood_threshold)
+    if seen_slices is not None:
+        card = dataclasses.replace(card, seen_slices=seen_slices)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, card.to_metadata())
     onnx.save(model, path)

@@ -12,6 +12,7 @@ from torchvision.models import ResNet18_Weights
 
 from meninx.data.facts import sha256_of
 from meninx.detect.loading import shipped_detector, shipped_sha256
+from meninx.detect.model_card import NOTHING_SEEN
 from meninx.errors import ModelError, OptionError
 from meninx.learn.export import Origin, load_weights
 from meninx.learn.network import Backbone, CellNetwork, set_weights
@@ -51,7 +52,7 @@ def initialize(
         return load_weights(network, weights)
     elif name == "meninx":
         return fill_from_shipped(network)
-    return Origin()
+    return Origin(seen_slices=NOTHING_SEEN)
 
 
 def _check_sha256(path: Path, expected: str | None) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
+from meninx.data.descriptors import seen_slices
 from meninx.data.manifest import Manifest
 from meninx.detect.calibration import Calibration, Calibrator
 from meninx.detect.detector import Detector
@@ -82,6 +83,7 @@ def merge(
         bool(manifest.leaks),
         "; ".join(licenses),
         detectors[0].card.types,
+        seen_slices([], *(detector.card.seen_slices for detector in detectors)),
     )
     return build_detector(
         network,

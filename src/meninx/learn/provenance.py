@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meninx.data.manifest import MANIFEST_NAME, Manifest, write_manifest
+from meninx.detect.model_card import NOT_RECORDED, SeenSlices
 from meninx.errors import OptionError
 from meninx.learn.export import Origin
 from meninx.learn.recipe import Recipe
@@ -45,6 +46,7 @@ def write_provenance(
         "manifest_sha256": manifest.sha256,
         "leaks": list(manifest.leaks),
         "seen_before": list(before.seen),
+        "slices_seen_before": before.seen_slices.as_json(),
         "license": before.license,
         "git": git_state(),
         "python": platform.python_version(),
@@ -59,7 +61,10 @@ def write_provenance(
 def origin_of(output: Path) -> Origin:
     """Return what a run's first weights brought with them, from run.json."""
     facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
-    return Origin(tuple(facts.get("seen_before", ())), facts.get("license", ""))
+    slices = NOT_RECORDED
+    if "slices_seen_before" in facts:
+        slices = SeenSlices.from_json(facts["slices_seen_before"])
+    return Origin(tuple(facts.get("seen_before", ())), facts.get("license", ""), slices)
 
 
 def git_state() -> str | None:

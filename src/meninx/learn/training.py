@@ -4,8 +4,10 @@ import dataclasses
 import json
 import logging
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from meninx.assess.plots import plot_training
+from meninx.data.descriptors import (
+    Descriptors,
+    copied_rows,
+    descriptors_of,
+    descriptors_of_scan,
+    seen_slices,
+)
 from meninx.data.facts import sha256_of
 from meninx.data.manifest import Manifest, Picture
 from meninx.detect.calibration import Calibration, Calibrator
@@ -42,7 +51,8 @@ from meninx.learn.recipe import Recipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx.learn.simulation import simulated_examples
 from meninx.processes import is_first_process, local_process_count, local_rank, process_count, rank
-from meninx.synthesis.packed_heads import RealHead
+from meninx.scan.reading import read_one
+from meninx.synthesis.packed_heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
 
 # Training canvases are a little finer than the network's input, so that zooming in shows detail.
 CANVAS_ZOOM = 13 / 12
@@ -85,11 +95,16 @@ class Run:
         folder: Run folder.
         detector: ONNX file of the best detector in it.
         figures: Figures of the validation at the best epoch, by name.
+        copies: Number of pictures in each fold that are copies of what the first weights had
+            learned from.
+        copies_known: Whether the weights say all of that.
     """
 
     folder: Path
     detector: Path
     figures: dict[str, float]
+    copies: Mapping[int, int] = field(default_factory=dict)
+    copies_known: bool = True
 
 
 def train(
@@ -143,22 +158,25 @@ def train(
     if is_first_process():
         write_provenance(output, recipe, manifest, before, process_count())
     _fit(module, training_set, validation_set, output, checkpoint)
-    figures = {}
-    if is_first_process():
-        fitted = (
-            manifest.without_fold(training.test_fold, *training.left_out)
-            if recipe.sampling.real
-            else ()
-        )
-        training_data = TrainingData(
-            manifest.sha256,
-            (*before.seen, *hashes_of(fitted, heads)),
-            bool(manifest.leaks),
-            before.license,
-            TYPE_NAMES if _knows_types(training_set, module.network, before) else (),
-        )
-        figures = _finish(module, training_set, validation_set, output, training_data, heads)
-    return Run(output, output / DETECTOR_NAME, figures)
+    if not is_first_process():
+        return Run(output, output / DETECTOR_NAME, {})
+    described = descriptors_of(manifest.pictures)
+    copied = copied_rows(manifest.pictures, described, before.seen_slices)
+    out = {training.test_fold, *training.left_out} if recipe.sampling.real else set(manifest.folds)
+    fitted = [picture.fold not in out for picture in manifest.pictures]
+    training_data = TrainingData(
+        manifest.sha256,
+        (*before.seen, *hashes_of(list(compress(manifest.pictures, fitted)), heads)),
+        bool(manifest.leaks),
+        before.license,
+        TYPE_NAMES if _knows_types(training_set, module.network, before) else (),
+        seen_slices(
+            [*compress(described, fitted), *map(descriptors_of_head, heads)], before.seen_slices
+        ),
+    )
+    figures = _finish(module, training_set, validation_set, output, training_data, heads)
+    copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
+    return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
 
 
 def _knows_types(training_set: SliceDataset, network: Backbone, before: Origin) -> bool:
@@ -214,6 +232,12 @@ def training_canvas(recipe: Recipe) -> Preprocessing:
     """Return the preprocessing of training pictures, a little finer than the network's."""
     size = 16 * round(recipe.training_size * CANVAS_ZOOM / 16)
     return dataclasses.replace(recipe.preprocessing, size=size)
+
+
+def descriptors_of_head(head: Path) -> Descriptors:
+    """Return the descriptors of a head's slices, shape (n, 32); a head may be packed."""
+    packed = head.suffix == PACKED_HEAD_SUFFIX
+    return descriptors_of_scan(read_packed_head(head) if packed else read_one(head))
 
 
 def hashes_of(pictures: Sequence[Picture], heads: Sequence[Path]) -> list[str]:
