@@ -55,7 +55,7 @@ def _lower_quartile(equal: NDArray[np.bool_], head: NDArray[np.bool_]) -> float:
 
     Args:
         equal: Whether each voxel has the value of the next slice, shape (n, h, w).
-        head: Which voxels count, shape (n, h, w).
+        head: Voxels that count, shape (n, h, w).
 
     Returns:
         Share, 0..1; 0 where fewer than MIN_PAIRS slices count.
