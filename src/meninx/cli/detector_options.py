@@ -31,3 +31,14 @@ RuntimeOption = Annotated[
         "`openvino`; the latter is faster on processors that have bfloat16.",
     ),
 ]
+SpacingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spacing",
+        metavar="X,Y,Z",
+        help="Size of a voxel along the file's three axes, mm, such as 0.9,0.9,6.5: for volumes "
+        "whose files lost it (NIfTI and the like; DICOM keeps its own). Without it a size that "
+        "can't be is estimated from the slices, with a warning.",
+        show_default=False,
+    ),
+]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meninx.cli.detector_options import ModelOption, PathsArgument
+from meninx.cli.detector_options import ModelOption, PathsArgument, SpacingOption
 from meninx.cli.extras import needs_extra
 from meninx.cli.output import SOME_NOT_SCORED, check_paths, make_folder, save_picture
 from meninx.cli.progress import with_progress
@@ -22,6 +22,7 @@ def explain(
         "explanations"
     ),
     model: ModelOption = None,
+    spacing: SpacingOption = None,
     method: Annotated[
         Literal["cells", "grad-cam", "grad-cam++", "layercam"],
         typer.Option(
@@ -40,13 +41,15 @@ def explain(
     from meninx.detect.loading import load_detector
     from meninx.render.bundle import Bundle
     from meninx.scan.completeness import incomplete_message
+    from meninx.scan.geometry import spacing_from_text
 
     check_paths(paths)
+    size = None if spacing is None else spacing_from_text(spacing)
     detector = load_detector(model)
     network = None if method == "cells" else _network_of(detector, model)
     make_folder(output, "--output")
     some_not_scored = False
-    for scan, findings in with_progress(detector, paths):
+    for scan, findings in with_progress(detector, paths, size):
         if scan is None or findings.status != "scored":
             some_not_scored = True
             typer.echo(f"{findings.scan}: {findings.status}: {findings.message}", err=True)

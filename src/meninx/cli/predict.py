@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from meninx.cli.detector_options import ModelOption, PathsArgument, RuntimeOption
+from meninx.cli.detector_options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
 from meninx.cli.output import (
     SOME_NOT_SCORED,
     Results,
@@ -66,6 +66,7 @@ def predict(
             "scans like those of the calibration. 0 refers nothing.",
         ),
     ] = DEFAULT_COVERAGE,
+    spacing: SpacingOption = None,
     runtime: RuntimeOption = "onnxruntime",
 ) -> None:
     """Find tumors in scans, and show where.
@@ -75,8 +76,10 @@ def predict(
     """
     from meninx.detect.loading import load_detector
     from meninx.render.bundle import bundle_of
+    from meninx.scan.geometry import spacing_from_text
 
     check_paths(paths)
+    size = None if spacing is None else spacing_from_text(spacing)
     if not 0 <= coverage < 1:
         raise OptionError(f"--coverage {coverage:g}: expected 0, or a share below 1 such as 0.95")
     detector = load_detector(
@@ -85,7 +88,7 @@ def predict(
     write_dicom = dicom_writer(paths, dicom_out) if dicom_out else None
     kept, all_written = [], True
     with Results(output) as results:
-        for scan, findings in with_progress(detector, paths):
+        for scan, findings in with_progress(detector, paths, size):
             if as_json:
                 typer.echo(json.dumps(findings.as_json(), allow_nan=False))
             bundle = bundle_of(detector, scan, findings)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from meninx.detect.detector import Detector
     from meninx.detect.findings import Findings
+    from meninx.scan.geometry import Spacing
     from meninx.scan.scan import Scan
 
 # Seconds between two lines where there is no terminal: a log file stays readable.
@@ -82,7 +83,7 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def with_progress(
-    detector: "Detector", paths: Sequence[str | Path]
+    detector: "Detector", paths: Sequence[str | Path], spacing_mm: "Spacing | None" = None
 ) -> Iterator[tuple["Scan | None", "Findings"]]:
     """Yield each scan with its findings, and show how many there are so far."""
     from meninx.detect.detector import score_path
@@ -91,7 +92,7 @@ def with_progress(
         describe("reading")
         count = 0
         for path in paths:
-            for scan, findings in score_path(detector, path):
+            for scan, findings in score_path(detector, path, spacing_mm=spacing_mm):
                 count += 1
                 describe(f"{count} scans, last {findings.scan}")
                 yield scan, findings

@@ -32,6 +32,7 @@ from meninx.detect.study_grouping import evidence_of
 from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.background import FOREGROUND_LEVEL, intensity_range
 from meninx.scan.completeness import INCOMPLETE, incomplete_message
+from meninx.scan.geometry import Spacing
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.reading import read_files, read_scans
 from meninx.scan.scan import Scan, Slice
@@ -350,7 +351,10 @@ def brain_range(volume: NDArray[np.float32]) -> slice:
 
 
 def score_path(
-    detector: Detector, path: str | Path, limits: Limits = DEFAULT_LIMITS
+    detector: Detector,
+    path: str | Path,
+    limits: Limits = DEFAULT_LIMITS,
+    spacing_mm: Spacing | None = None,
 ) -> Iterator[tuple[Scan | None, Findings]]:
     """Read and score every scan under a path; what can't be used becomes findings too.
 
@@ -358,11 +362,12 @@ def score_path(
         detector: The detector.
         path: A file, a folder, or a zip or tar archive.
         limits: Limits of an input's size.
+        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
 
     Yields:
         Each scan with its findings, as soon as it is scored; no scan where it could not be read.
     """
-    yield from _scored(detector, partial(read_scans, path, limits=limits))
+    yield from _scored(detector, partial(read_scans, path, limits=limits, spacing_mm=spacing_mm))
 
 
 def score_files(

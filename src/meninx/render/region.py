@@ -41,22 +41,24 @@ class Region:
     """The place around the hottest voxel of a heat map; no contour of a tumor.
 
     Args:
-        side: The patient's side; None where the scan shows less than a head's width.
-        extent_mm: Extent from left to right, from front to back and from feet to head, mm.
+        side: The patient's side; None where the scan shows less than a head's width, or its
+            geometry was estimated.
+        extent_mm: Extent from left to right, from front to back and from feet to head, mm; None
+            where the geometry was estimated.
         slices: Index of the first and of the last slice that show it, from 0.
         others: Number of other places that reach half of the peak.
     """
 
     side: Side | None
-    extent_mm: tuple[int, int, int]
+    extent_mm: tuple[int, int, int] | None
     slices: tuple[int, int]
     others: int
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the region as plain values."""
         return {
-            "side": self.side, "extent_mm": list(self.extent_mm), "slices": list(self.slices),
-            "others": self.others,
+            "side": self.side, "extent_mm": self.extent_mm and list(self.extent_mm),
+            "slices": list(self.slices), "others": self.others,
         }  # fmt: skip
 
 
@@ -77,16 +79,15 @@ def describe_region(scan: Scan, heat: NDArray[np.uint8]) -> Region | None:
     island, others = _island(region, peak)
     voxels = np.argwhere(island)
     along = voxels[:, scan.view.slice_axis]
+    slices = (int(along.min()), int(along.max()))
+    if scan.geometry_estimated:
+        return Region(None, None, slices, others)
     points = voxels @ scan.affine[:3, :3].T + scan.affine[:3, 3]
     # A voxel reaches half of itself beyond its center, at both ends.
     extent = np.ptp(points, axis=0) + np.abs(scan.affine[:3, :3]).max(axis=1)
     left_right, front_back, feet_head = np.rint(extent).astype(int).tolist()
-    return Region(
-        side=side_of(points[:, 0], midline_of(scan)),
-        extent_mm=(left_right, front_back, feet_head),
-        slices=(int(along.min()), int(along.max())),
-        others=others,
-    )
+    side = side_of(points[:, 0], midline_of(scan))
+    return Region(side, (left_right, front_back, feet_head), slices, others)
 
 
 def midline_of(scan: Scan) -> float | None:
@@ -96,10 +97,10 @@ def midline_of(scan: Scan) -> float | None:
         scan: A scan of the head.
 
     Returns:
-        LPS x, mm, halfway between the head's sides; None without geometry, or where the scan shows
-        less than a head's width.
+        LPS x, mm, halfway between the head's sides; None without a geometry that can be believed,
+        or where the scan shows less than a head's width.
     """
-    if scan.affine is None:
+    if scan.affine is None or scan.geometry_estimated:
         return None
     steps = _steps(scan.voxels.shape)
     head = np.argwhere(_coarse(foreground(scan.voxels), steps)) * steps

@@ -9,12 +9,14 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from meninx.errors import GeometryError
+from meninx.errors import GeometryError, OptionError
 from meninx.scan.warning import ScanWarning
 
 Float64Array = NDArray[np.float64]
 Value = TypeVar("Value", bound=np.generic)
 Plane = Literal["axial", "coronal", "sagittal"]
+# Distance between neighboring voxels along i, j and k, mm.
+Spacing = tuple[float, float, float]
 
 # NIfTI is RAS: x to the right, y to the front. DICOM and meninx use LPS. Its own inverse.
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -36,6 +38,8 @@ MAX_MISSING_SHARE = 0.1
 COSINE_TOLERANCE = 1e-3
 # A newborn's brain, cut close, is 90 mm long; scanners' bores are 600 to 700 mm wide.
 SMALLEST_FIELD_MM, LARGEST_FIELD_MM = 70, 700
+# Voxels of MR images of a head, mm: from microscopy of specimens to slices with wide gaps.
+SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 0.05, 50.0
 # A slice may lie off the straight line through its neighbors by this share of the spacing.
 SHEAR_TOLERANCE = 0.02
 
@@ -249,6 +253,45 @@ def spacing_of(affine: Float64Array) -> tuple[float, float, float]:
     """Return the distance between neighboring voxels along i, j and k, mm."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
     return float(x), float(y), float(z)
+
+
+def respaced(affine: Float64Array, spacing_mm: Spacing) -> Float64Array:
+    """Return an affine with other distances between voxels.
+
+    Args:
+        affine: Voxel index to LPS mm, shape (4, 4).
+        spacing_mm: Distance between neighboring voxels along i, j and k, mm.
+
+    Returns:
+        The affine; its axes keep their directions, its first voxel its place.
+    """
+    changed = np.array(affine, dtype=np.float64)
+    changed[:3, :3] *= np.array(spacing_mm) / spacing_of(affine)
+    return changed
+
+
+def spacing_from_text(text: str) -> Spacing:
+    """Return the spacing that a user wrote.
+
+    Args:
+        text: Three numbers with commas between them, such as `0.9,0.9,6.5`.
+
+    Returns:
+        Distance between neighboring voxels along i, j and k, mm.
+
+    Raises:
+        OptionError: If it is anything else, or no size of a voxel.
+    """
+    try:
+        i, j, k = (float(part) for part in text.split(","))
+    except ValueError:
+        i = j = k = 0.0
+    if not all(SMALLEST_VOXEL_MM <= side <= LARGEST_VOXEL_MM for side in (i, j, k)):
+        raise OptionError(
+            f"spacing {text!r}: expected the size of a voxel along the file's three axes, in mm "
+            f"({SMALLEST_VOXEL_MM:g} to {LARGEST_VOXEL_MM:g}), such as 0.9,0.9,6.5"
+        )
+    return i, j, k
 
 
 def check_affine(affine: Float64Array) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import GeometryError, UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import Float64Array
+from meninx.scan.geometry import Float64Array, Spacing
 from meninx.scan.kinds import data_file_of
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
@@ -35,12 +35,15 @@ _LAST = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*[^\r\n]*\r?\n?", re.MULTILINE
 _YES = ("true", "1", "yes")
 
 
-def read_metaimage(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+def read_metaimage(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
     """Read a MetaImage file.
 
     Args:
         source: `.mha` file, or `.mhd` with the file of its voxels beside it.
         limits: Checked on the header, before the voxels are unpacked.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
 
     Returns:
         Voxels in the file's own axis order, the affine in LPS, as the format has it.
@@ -71,7 +74,8 @@ def read_metaimage(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         else:
             data = _data_file(source, data_file).read(limits)
         voxels = _voxels(data, header, kind, shape)
-        return volume_scan(source, voxels.reshape(shape, order="F"), _affine(header))
+        affine = _affine(header, spacing_mm)
+        return volume_scan(source, voxels.reshape(shape, order="F"), affine, spacing_mm=spacing_mm)
 
 
 def _fields(text: bytes) -> dict[str, str]:
@@ -128,10 +132,12 @@ def _voxels(
     return np.frombuffer(data[:expected], kind).astype(np.float32)
 
 
-def _affine(header: Mapping[str, str]) -> Float64Array:
+def _affine(header: Mapping[str, str], spacing_mm: Spacing | None) -> Float64Array:
     """Return the affine: each row of the matrix is the direction of one axis, in LPS."""
     count = len(header["DimSize"].split())
     spacing = _numbers(header, ("ElementSpacing", "ElementSize"), count)
+    if spacing is None and spacing_mm is not None:
+        spacing = np.ones(count)
     if spacing is None:
         raise GeometryError(
             "no ElementSpacing: nothing says how large a voxel is; export the volume again"

@@ -15,7 +15,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from meninx.errors import GeometryError, OptionError, UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import RAS_TO_LPS, Float64Array
+from meninx.scan.geometry import RAS_TO_LPS, Float64Array, Spacing
 from meninx.scan.kinds import ANALYZE_HEADER_BYTES, HEADER_BYTES, data_file_of, is_nifti
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
@@ -50,12 +50,15 @@ _DOUBTFUL = "orientation_doubtful"
 IMAGE_INTENTS = frozenset((0, 1011, 2001))
 
 
-def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+def read_nifti(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
     """Read a NIfTI file.
 
     Args:
         source: `.nii` or `.nii.gz` file, 3-D or 4-D with one volume.
         limits: Checked on the header, before the voxels are read.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
 
     Returns:
         Voxels in the file's own axis order, the affine turned to LPS.
@@ -76,16 +79,26 @@ def read_nifti(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data = promised_bytes(source, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"image": data})
-        _check_spacing(header)
-        return volume_scan(source, voxels.reshape(shape), _affine(image), set_aside=set_aside)
+        if spacing_mm is None:
+            _check_spacing(header)
+        return volume_scan(
+            source,
+            voxels.reshape(shape),
+            _affine(image),
+            set_aside=set_aside,
+            spacing_mm=spacing_mm,
+        )
 
 
-def read_pair(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+def read_pair(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
     """Read a NIfTI or Analyze pair.
 
     Args:
         source: `.hdr` file; the `.img` is beside it.
         limits: Checked on the header, before the voxels are read.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
 
     Returns:
         Voxels in the file's own axis order, the affine turned to LPS; with a warning for Analyze,
@@ -105,18 +118,28 @@ def read_pair(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
         data = promised_bytes(data_file, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"header": head, "image": data})
         if not is_plain:
-            _check_spacing(header)
-            return volume_scan(source, voxels.reshape(shape), _affine(image), set_aside=set_aside)
-        affine, warning = _analyze_affine(header, head[ORIENT_AT], shape)
-        return volume_scan(source, voxels.reshape(shape), affine, (warning,))
+            if spacing_mm is None:
+                _check_spacing(header)
+            return volume_scan(
+                source,
+                voxels.reshape(shape),
+                _affine(image),
+                set_aside=set_aside,
+                spacing_mm=spacing_mm,
+            )
+        affine, warning = _analyze_affine(header, head[ORIENT_AT], shape, spacing_mm)
+        return volume_scan(source, voxels.reshape(shape), affine, (warning,), spacing_mm=spacing_mm)
 
 
-def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+def read_mgh(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
     """Read a volume of FreeSurfer.
 
     Args:
         source: `.mgh` or `.mgz` file with one frame.
         limits: Checked on the header, before the voxels are read.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
 
     Returns:
         Voxels in the file's own axis order, the affine turned to LPS; with a warning where the file
@@ -141,7 +164,7 @@ def read_mgh(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
                 "as FreeSurfer does"
             )
             warned = (ScanWarning(_DOUBTFUL, text),)
-        return volume_scan(source, voxels.reshape(shape), affine, warned)
+        return volume_scan(source, voxels.reshape(shape), affine, warned, spacing_mm=spacing_mm)
 
 
 def _no_image(header: nibabel.Nifti1Header) -> UnsupportedScan | None:
@@ -210,10 +233,13 @@ def _parse(
 
 
 def _analyze_affine(
-    header: nibabel.analyze.AnalyzeHeader, orient: int, shape: tuple[int, int, int]
+    header: nibabel.analyze.AnalyzeHeader,
+    orient: int,
+    shape: tuple[int, int, int],
+    spacing_mm: Spacing | None,
 ) -> tuple[Float64Array, ScanWarning]:
     """Return an affine about the middle of the volume, and what is doubtful about it."""
-    spacing = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
+    spacing = np.abs(np.asarray(spacing_mm or header["pixdim"][1:4], dtype=np.float64))
     if not (spacing > 0).all():
         raise _no_spacing(spacing)
     affine = np.eye(4)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import GeometryError, UnreadableFile, UnsupportedScan
-from meninx.scan.geometry import Float64Array
+from meninx.scan.geometry import Float64Array, Spacing
 from meninx.scan.kinds import data_file_of
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.scan import Scan
@@ -41,12 +41,15 @@ PLACES = ("domain", "space", "none", "???")
 NUMBERS_OF_PLACE = ("vector", "matrix", "normal", "gradient", "quaternion", "complex")
 
 
-def read_nrrd(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
+def read_nrrd(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
     """Read an NRRD file.
 
     Args:
         source: `.nrrd` file, or `.nhdr` with the file of its voxels beside it.
         limits: Checked on the header, before the voxels are unpacked.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
 
     Returns:
         Voxels in the file's own axis order, the affine in LPS; with a warning where the file does
@@ -83,8 +86,10 @@ def read_nrrd(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
             if header["encoding"] in BZIP2:
                 data = _unpacked(data, header, expected, spare)
         voxels = _voxels(header, data, expected, spare).reshape(shape, order="F")
-        affine, warnings = _affine(header, axes)
-        return volume_scan(source, voxels, affine, warnings, _segmentation(header))
+        affine, warnings = _affine(header, axes, spacing_mm)
+        return volume_scan(
+            source, voxels, affine, warnings, _segmentation(header), spacing_mm=spacing_mm
+        )
 
 
 def _segmentation(header: Mapping[str, Any]) -> UnsupportedScan | None:
@@ -170,7 +175,7 @@ def _voxels(
 
 
 def _affine(
-    header: Mapping[str, Any], axes: list[int]
+    header: Mapping[str, Any], axes: list[int], spacing_mm: Spacing | None
 ) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
     """Return the affine in LPS, and what is doubtful about it."""
     signs = SPACES.get(str(header.get("space", "")).lower())
@@ -192,6 +197,8 @@ def _affine(
     spacings = header.get("spacings")
     if directions is not None:
         spacings = np.linalg.norm(np.asarray(directions, dtype=np.float64), axis=1)
+    if spacings is None and spacing_mm is not None:
+        spacings = np.ones(len(header["sizes"]))
     if spacings is None:
         raise GeometryError(
             "neither space directions nor spacings: nothing says how large a voxel is; export the "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from meninx.errors import DataError, InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.archives import archive_entries
 from meninx.scan.completeness import Incomplete
+from meninx.scan.geometry import Spacing
 from meninx.scan.incomplete_note import folder_of, missing_by_folder, missing_from
 from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
@@ -35,7 +36,10 @@ UID_BYTES = 65536
 
 
 def read_scans(
-    path: str | Path, on_error: OnError | None = None, limits: Limits = DEFAULT_LIMITS
+    path: str | Path,
+    on_error: OnError | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    spacing_mm: Spacing | None = None,
 ) -> Iterator[Scan]:
     """Read every scan under a path, one after the other, each when it is asked for.
 
@@ -46,6 +50,8 @@ def read_scans(
         on_error: Called with the error of each scan that can't be used; the others are read all
             the same. Without it, the errors are raised after the last good scan.
         limits: How large an input may be.
+        spacing_mm: Distance between neighboring voxels along i, j and k, mm, of volumes whose files
+            lost it; DICOM keeps its own. None for what the files say.
 
     Yields:
         Scans: pictures and volumes by name, then DICOM series by folder and number.
@@ -56,7 +62,8 @@ def read_scans(
     errors: list[InputError] = []
     report = errors.append if on_error is None else on_error
     with ExitStack() as opened:
-        yield from _scans(str(path), partial(_sources, Path(path)), report, limits, opened)
+        sources_of = partial(_sources, Path(path))
+        yield from _scans(str(path), sources_of, report, limits, opened, spacing_mm)
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -109,7 +116,12 @@ def read_files(
 
 
 def _scans(
-    place: str, sources_of: SourcesOf, report: OnError, limits: Limits, opened: ExitStack
+    place: str,
+    sources_of: SourcesOf,
+    report: OnError,
+    limits: Limits,
+    opened: ExitStack,
+    spacing_mm: Spacing | None = None,
 ) -> Iterator[Scan]:
     found = False
     series = _SeriesFiles(limits)
@@ -137,7 +149,7 @@ def _scans(
                 found = series.read(source, head, report_found) or found
             else:
                 found = True
-                yield _lacking(_reader_of(reader)(source, limits), lacking)
+                yield _lacking(_reader_of(reader, spacing_mm)(source, limits), lacking)
         except InputError as error:
             error.incomplete = lacking
             report_found(error)
@@ -248,22 +260,22 @@ def _lacking(scan: Scan, incomplete: tuple[Incomplete, ...]) -> Scan:
     return replace(scan, incomplete=(*scan.incomplete, *incomplete)) if incomplete else scan
 
 
-def _reader_of(kind: Reader) -> Callable[[Source, Limits], Scan]:
-    """Return the reader of a file of one scan."""
+def _reader_of(kind: Reader, spacing_mm: Spacing | None) -> Callable[[Source, Limits], Scan]:
+    """Return the reader of a file of one scan; a picture has no spacing."""
     if kind == "picture":
         return read_picture
     if kind == "nrrd":
         from meninx.scan.nrrd import read_nrrd
 
-        return read_nrrd
+        return partial(read_nrrd, spacing_mm=spacing_mm)
     if kind == "metaimage":
         from meninx.scan.metaimage import read_metaimage
 
-        return read_metaimage
+        return partial(read_metaimage, spacing_mm=spacing_mm)
     from meninx.scan import nifti
 
     readers = {"nifti": nifti.read_nifti, "pair": nifti.read_pair, "mgh": nifti.read_mgh}
-    return readers[kind]
+    return partial(readers[kind], spacing_mm=spacing_mm)
 
 
 def read_datasets(

@@ -7,14 +7,19 @@ from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
-from meninx.scan.geometry import Float64Array, check_affine, view_of
+from meninx.scan.geometry import Float64Array, Spacing, check_affine, respaced, view_of
 from meninx.scan.limits import Limits
 from meninx.scan.map_names import map_by_bids_name, map_warning
-from meninx.scan.plausibility import believed
+from meninx.scan.plausibility import believed, is_unset
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import Source
 from meninx.scan.warning import ScanWarning
+
+UNSET_DIRECTIONS = (
+    "the file's axes are those of a bare array: nothing says how it lies in the head, and its sides "
+    "may be exchanged"
+)
 
 
 class Unpacker(Protocol):
@@ -159,6 +164,7 @@ def volume_scan(
     affine: Float64Array,
     warnings: tuple[ScanWarning, ...] = (),
     set_aside: UnsupportedScan | None = None,
+    spacing_mm: Spacing | None = None,
 ) -> Scan:
     """Return the scan of a volume.
 
@@ -168,6 +174,8 @@ def volume_scan(
         affine: Voxel index to LPS mm, shape (4, 4).
         warnings: Oddities that do not prevent a judgment.
         set_aside: Why the header says that the volume is no image to judge.
+        spacing_mm: Distance between neighboring voxels along i, j and k, mm, where the user says
+            it; None for that of the affine, if it can be believed.
 
     Returns:
         The scan; the slices of a flat volume lie along its flat side.
@@ -183,6 +191,10 @@ def volume_scan(
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
     slice_axis = single[-1] if single else None
     check_affine(affine)
+    if spacing_mm is not None and is_unset(affine):
+        warnings = (*warnings, ScanWarning("orientation_doubtful", UNSET_DIRECTIONS))
+    if spacing_mm is not None:
+        affine = respaced(affine, spacing_mm)
     along = view_of(affine, slice_axis, voxels.shape).slice_axis
     scan = Scan(
         name=source.name,
@@ -194,4 +206,5 @@ def volume_scan(
         incomplete=source.incomplete,
         set_aside=set_aside,
     )
-    return believed(with_dark_air(scan))
+    scan = with_dark_air(scan)
+    return believed(scan) if spacing_mm is None else scan

@@ -208,10 +208,12 @@ def write_viewer_files(
         "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
         "picture": None, "plane": scan.view.plane, "sequence": scan.sequence,
         "shape": list(scan.voxels.shape), "slice_axis": scan.view.slice_axis,
-        "geometry": scan.affine is not None,
+        "geometry": scan.affine is not None and not scan.geometry_estimated,
         "withheld": None, "region": None, "midline_mm": midline_of(scan),
         "affine": None if scan.affine is None else np.round(scan.affine, 6).tolist(),
-        "spacing_mm": None if scan.spacing_mm is None else np.round(scan.spacing_mm, 4).tolist(),
+        "spacing_mm": np.round(scan.spacing_mm, 4).tolist()
+        if scan.spacing_mm is not None and not scan.geometry_estimated
+        else None,
     }  # fmt: skip
     if bundle is not None:
         bundle.picture().save(out / f"{number}.png")
