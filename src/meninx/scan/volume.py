@@ -17,8 +17,8 @@ from meninx.scan.source import Source
 from meninx.scan.warning import ScanWarning
 
 UNSET_DIRECTIONS = (
-    "the file's axes are those of a bare array: nothing says how it lies in the head, and its sides "
-    "may be exchanged"
+    "the file's axes are those of a bare array: nothing says how it lies in the head, so sides may "
+    "be exchanged"
 )
 
 

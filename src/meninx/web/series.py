@@ -118,8 +118,9 @@ class SeriesView:
         region = self.viewer.get("region")
         if not region or self.finding["decision"] not in ("tumor", "refer"):
             return ""
-        words = [SIDES.get(region["side"], "side not known"), _size(region["extent_mm"]),
-                 self.slices_in_words(*region["slices"])]  # fmt: skip
+        words = [SIDES.get(region["side"], "side not known")]
+        words.append(_size(region["extent_mm"]) if region["extent_mm"] else "size not known")
+        words.append(self.slices_in_words(*region["slices"]))
         if region["others"]:
             count = region["others"]
             words.append(f"{count} other place{'s' if count > 1 else ''}")
@@ -143,7 +144,7 @@ class SeriesView:
         first, last = np.minimum(box["from"], box["to"]), np.maximum(box["from"], box["to"])
         axis = self.viewer.get("slice_axis", 2)
         words = [self.slices_in_words(int(first[axis]), int(last[axis]))]
-        if self.viewer.get("affine"):
+        if self.viewer.get("affine") and self.viewer.get("spacing_mm"):
             affine = np.array(self.viewer["affine"])
             corners = np.stack([first, last])
             choices = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)

@@ -1,0 +1,76 @@
+"""What came incomplete is never answered as whole, on the command line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meninx.synthesis.phantom_studies import make_studies
+from meninx.synthesis.writing import write_studies
+from tests.commands import meninx
+from tests.conftest import coarse_grid
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    """Two series of twelve slices each."""
+    folder = tmp_path_factory.mktemp("series")
+    return sorted(write_studies(make_studies(2, 0, grid=coarse_grid), folder, "dicom"))
+
+
+def test_a_series_without_its_last_slices_is_referred(series, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(series[1], folder)
+    for file in sorted(folder.iterdir())[-4:]:
+        file.write_bytes(file.read_bytes()[:300])
+    told = meninx("predict", "--json", "--studies", folder)
+    objects = [json.loads(line) for line in told.stdout.splitlines()]
+    (scan,) = [one for one in objects if one.get("status") == "scored" and "scan" in one]
+    (study,) = [one for one in objects if "study" in one]
+    assert told.returncode == 1
+    for answer in (scan, study):
+        assert (answer["decision"], answer["reason"]) == ("refer", "incomplete")
+        assert answer["incomplete"] == [
+            {"what": "files of the series", "expected": 12, "received": 8}
+        ]
+    assert sum(one.get("status") == "failed" for one in objects) == 4
+
+
+def test_a_cut_tar_is_read_and_referred(series, tmp_path):
+    shutil.make_archive(str(tmp_path / "study"), "tar", series[0].parent, series[0].name)
+    path = tmp_path / "study.tar"
+    data = path.read_bytes().rstrip(b"\0")
+    path.write_bytes(data[: -len(data) // 3])
+    told = meninx("predict", "--json", path)
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    assert told.returncode == 1
+    assert {row["decision"] for row in rows if row["status"] == "scored"} == {"refer"}
+    assert sum(row["status"] == "failed" for row in rows) >= 1
+
+
+@pytest.mark.parametrize("verb", ["prepare", "audit"])
+def test_links_and_what_they_do_not_lead_to_are_said(tmp_path, verb):
+    for number in range(6):
+        noise = np.random.default_rng(number).integers(0, 255, (64, 72), dtype=np.uint8)
+        folder = tmp_path / ("store" if number % 2 else "data/no")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+    (tmp_path / "data/yes").symlink_to("../store")
+    (tmp_path / "data/yes/gone.png").symlink_to("never.png")
+    told = meninx(verb, tmp_path / "data", "--output", tmp_path / "out")
+    assert told.returncode == 0
+    assert f"left out: {tmp_path}/data/yes/gone.png: a link to never.png" in told.stderr
+    assert "3 no tumor, 3 tumor" in told.stdout + told.stderr
+
+
+def test_send_goes_into_linked_folders_and_says_what_is_not_there(series, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").symlink_to(series[0])
+    told = meninx("send", tmp_path / "out", "--to", "X@127.0.0.1:1")
+    assert "no DICOM file" not in told.stderr
+    (tmp_path / "out/b.dcm").symlink_to("/never/there")
+    told = meninx("send", tmp_path / "out", "--to", "X@127.0.0.1:1")
+    assert told.returncode == 2
+    assert "b.dcm: a link to /never/there, which is not there" in told.stderr
