@@ -61,7 +61,7 @@ def test_a_program_that_imports_meninx_asks_for_nothing_and_leaves_nothing(runti
     write_dicom(sick.scan, tmp_path / "series", 7)
     place = Place.made(tmp_path / "watched")
     with place.running("-c", PROGRAM, runtime, tmp_path / "series") as process:
-        process.wait(60)
+        process.wait(200)
     assert place.said() == "scored\n"
     assert place.asked() == []
     assert place.left() == []

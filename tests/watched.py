@@ -119,7 +119,7 @@ class Place:
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
                 process.wait(60)
-        ended = re.compile(rf"^{process.pid} \+\+\+ ", re.MULTILINE)
+        ended = re.compile(rf"^{process.pid} +\+\+\+ ", re.MULTILINE)
         for _ in range(100):
             if ended.search(trace.read_text(errors="replace")):
                 return
