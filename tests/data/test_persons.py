@@ -30,6 +30,9 @@ from meninx.data.persons import exam_of_stem, known_person, persons_of, with_per
         (["P-3/scan1", "P-3/scan2"], "P-3"),
         (["UCSF-PDGM-0429_nifti", "UCSF-PDGM-0429_FU003d_nifti"], "UCSF-PDGM-0429"),
         ([f"BraTS-GLI-00031-{number}" for number in range(100, 110)], "BraTS-GLI-00031"),
+        (["tumor/BraTS-MET-00101-000/t1", "healthy/BraTS-MET-00101-002/t1"], "BraTS-MET-00101"),
+        (["7_t0", "7_t1"], "7"),
+        (["1_t0", "1_t1"], "1"),
         (["0123_m06", "0123_m12"], "0123"),
     ],
 )
@@ -49,6 +52,7 @@ def test_time_points_are_one_person(names, person):
         ["site1/P1", "site1/P2"],
         ["site1/scan_01", "site1/scan_02"],
         ["hospital/study_1", "hospital/study_2"],
+        ["first/sub-01_ses-1", "second/sub-01_ses-1"],
         ["HGG_scan_1", "HGG_scan_2"],
         ["2019_001", "2019_002", "2020_001"],
         [f"0012-{number:03}" for number in range(1, 12)],

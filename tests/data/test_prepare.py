@@ -427,3 +427,15 @@ def test_a_stack_of_pictures_is_one_scan_that_looks_like_them(tmp_path):
         read_stack([*rows[:3], small])
     with pytest.raises(UnsupportedScan, match="blank"):
         read_stack(rows[:1])
+
+
+def test_a_table_s_exams_of_known_collections_are_one_person(tmp_path):
+    lines = ["picture,tumor,patient"]
+    for number in range(6):
+        picture_of(number).save(tmp_path / f"{number}.png")
+        name = f"UPENN-GBM-{number // 2:05}_{11 + 10 * (number % 2)}"
+        lines.append(f"{number}.png,{number % 2},{name}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    pictures, _ = prepare(tmp_path / "table.csv", folds=3)
+    assert len({picture.person for picture in pictures}) == 3
+    assert len({(picture.person, picture.fold) for picture in pictures}) == 3

@@ -84,9 +84,10 @@ def persons_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 def _without_time_words(name: str) -> tuple[str, str]:
     """Return a name without folders and endings that are a time point, and these."""
     parts = _told_parts(name)
-    if known := known_person(parts[-1]):
-        before, _, after = parts[-1].partition(known)
-        return "/".join([*parts[:-1], before + known]), after
+    for place, part in enumerate(parts):
+        # "sub-01" is somebody else in another folder; numbers of other collections are unique.
+        if (known := known_person(part)) and not known.startswith("sub-"):
+            return known, "/".join([part.partition(known)[2], *parts[place + 1 :]]).strip("/")
     kept: list[str] = []
     times: list[str] = []
     for part in parts:
@@ -117,7 +118,9 @@ def _without_ending(name: str) -> tuple[str, list[str]]:
     """Return a name without the time point by which it ends, and that with its separator."""
     for separator in _SEPARATED.finditer(name):
         person, ending = name[: separator.start()], name[separator.end() :]
-        if not person or _NOBODY.fullmatch(person) or label_of(person) is not None:
+        # "1" is the label of a folder, and here a person's number.
+        is_label = not person.isdecimal() and label_of(person) is not None
+        if not person or _NOBODY.fullmatch(person) or is_label:
             continue
         if _is_time(ending, person):
             return person, [name[separator.start() :]]

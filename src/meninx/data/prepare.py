@@ -31,6 +31,7 @@ from meninx.data.manifest import (
     write_manifest,
 )
 from meninx.data.mask_pictures import read_covered
+from meninx.data.persons import known_person
 from meninx.data.rows import parse_row
 from meninx.data.tables import NamedFiles, truth_of
 from meninx.data.vanished import check_classes
@@ -616,11 +617,13 @@ def _item_of(
         place,
         faults,
     )
-    faults += [_missing(place, one) for one in (file, mask) if one and not one.exists()]
-    person, stack = cell("person"), cell("stack")
-    if not stack and person and typed.slice is not None:
+    faults += [_missing(place, path) for path in (file, mask) if path and not path.exists()]
+    exam, stack = cell("person"), cell("stack")
+    # Names of well-known collections hold a time point: two exams are two stacks of one person.
+    person = known_person(exam or row["picture"]) or exam
+    if not stack and exam and typed.slice is not None:
         # An unknown word still tells two sequences of a person apart.
-        stack = f"{person}/{normal_sequence(cell('sequence')) or cell('sequence')}"
+        stack = f"{exam}/{normal_sequence(cell('sequence')) or cell('sequence')}"
     return Item(
         file,
         tumor=typed.tumor,
