@@ -13,7 +13,9 @@ from pydicom.sr.codedict import codes
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, coded
 from meninx.clinic.result_context import frames_of
 from meninx.errors import InputError, UnsupportedScan
+from meninx.scan.completeness import Incomplete
 from meninx.scan.geometry import Float64Array
+from meninx.scan.incomplete_note import IncompleteNote
 from meninx.scan.reading import read_datasets, read_scans
 from meninx.scan.scan import Scan
 
@@ -65,6 +67,7 @@ def release(
     removed = Removed()
     cleaner = Deidentifier(Pseudonyms(key), removed)
     allowed: dict[str, Cut | None] = {}
+    lacking: dict[str, tuple[Incomplete, ...]] = {}
     for scan in read_scans(path, on_error):
         if not scan.identity.instance_uids or not scan.identity.series_uid:
             on_error(
@@ -79,7 +82,7 @@ def release(
             on_error(error)
             continue
         for uid in scan.identity.instance_uids:
-            allowed[uid] = cut
+            allowed[uid], lacking[uid] = cut, scan.incomplete
     for dataset in read_datasets(path, pixels=True):
         uid = str(dataset.get("SOPInstanceUID", ""))
         if uid not in allowed:
@@ -95,6 +98,8 @@ def release(
             _cut_off(dataset, cut)
         folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
         folder.mkdir(parents=True, exist_ok=True)
+        if lacking[uid]:  # a part stays a part
+            IncompleteNote(str(dataset.StudyInstanceUID), lacking[uid]).write(folder)
         written = folder / f"{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(written, enforce_file_format=True)
         yield written
