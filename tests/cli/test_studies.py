@@ -14,6 +14,8 @@ from meninx.cli import app
 from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
 from meninx.detect.loading import load_detector, shipped_detector
 from meninx.learn.export import recalibrate
+from meninx.scan.completeness import Incomplete
+from meninx.scan.incomplete_note import IncompleteNote
 from meninx.scan.nifti import write_nifti
 from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import write_dicom
@@ -189,3 +191,23 @@ def test_without_a_scale_of_studies_the_most_telling_series_answers(folder, plai
     for study in found[8:]:
         assert study["probability"] == answers[study["series"][0]]["probability"]
         assert study["decision"] == answers[study["series"][0]]["decision"]
+
+
+def test_table_and_explain_say_what_came_incomplete(folder, model, tmp_path):
+    shutil.copytree(folder / "T1 of 8", tmp_path / "in" / "T1")
+    shutil.copytree(folder / "T2 of 8", tmp_path / "in" / "T2")
+    missing = (Incomplete("instances of the study", 77, 20),)
+    IncompleteNote("1.2.3", missing).write(tmp_path / "in" / "T1")
+    done = RUN.invoke(
+        app, ["predict", str(tmp_path / "in"), "--model", str(model)], env={"COLUMNS": "300"}
+    )
+    assert done.exit_code == 1
+    rows = [line for line in done.stdout.splitlines() if "incomplete" in line]
+    # The series that has the note, and the study; the other series has an answer of its own.
+    assert len(rows) == 2
+    assert all(" refer " in row and "20 of 77 instances of the study came" in row for row in rows)
+    assert rows[1].startswith("= study of 2 series")
+    arguments = ["explain", str(tmp_path / "in" / "T1"), "--output", str(tmp_path / "out")]
+    shown = RUN.invoke(app, [*arguments, "--model", str(model)])
+    assert shown.exit_code == 1
+    assert "20 of 77 instances of the study came" in shown.stdout

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 
 from meninx.cli import app
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, cleaned
+from meninx.clinic.release import Faces, release
 from meninx.errors import UnsupportedScan
+from meninx.scan.completeness import Incomplete
+from meninx.scan.incomplete_note import IncompleteNote
 from meninx.scan.reading import read_scans
 from meninx.synthesis.phantom import grid_of
 from meninx.synthesis.phantom_studies import make_study
@@ -295,3 +298,16 @@ def test_character_sets_that_are_none_are_not_released(tmp_path, sick, keyed, de
     run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed, "--keep-faces")
     (path,) = (tmp_path / "out").rglob("*.dcm")
     assert pydicom.dcmread(path).SpecificCharacterSet == "ISO_IR 192"
+
+
+def test_a_part_of_a_study_is_released_as_a_part(tmp_path, sick):
+    write_dicom(sick.scan, tmp_path / "in", 7)
+    study = str(pydicom.dcmread(next((tmp_path / "in").iterdir())).StudyInstanceUID)
+    IncompleteNote(study, (Incomplete("instances of the study", 30, 9),)).write(tmp_path / "in")
+    out, errors = tmp_path / "out", []
+    assert len(list(release(tmp_path / "in", out, b"k" * 32, Faces(keep=True), errors.append))) == 9
+    assert not errors
+    (scan,) = read_scans(out)
+    assert [count.text for count in scan.incomplete] == ["9 of 30 instances of the study"]
+    written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert study.encode() not in written

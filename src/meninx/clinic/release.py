@@ -14,8 +14,10 @@ from pydicom.sr.codedict import codes
 from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, coded
 from meninx.clinic.result_context import frames_of
 from meninx.errors import InputError, UnreadableFile, UnsupportedScan
+from meninx.scan.completeness import Incomplete
 from meninx.scan.geometry import Float64Array
 from meninx.scan.header_values import text
+from meninx.scan.incomplete_note import IncompleteNote
 from meninx.scan.reading import read_datasets, read_scans
 from meninx.scan.scan import Scan
 
@@ -67,6 +69,7 @@ def release(
     removed = Removed()
     cleaner = Deidentifier(Pseudonyms(key), removed)
     allowed: dict[str, Cut | None] = {}
+    lacking: dict[str, tuple[Incomplete, ...]] = {}
     for scan in read_scans(path, on_error):
         if not scan.identity.instance_uids or not scan.identity.series_uid:
             on_error(
@@ -81,7 +84,7 @@ def release(
             on_error(error)
             continue
         for uid in scan.identity.instance_uids:
-            allowed[uid] = cut
+            allowed[uid], lacking[uid] = cut, scan.incomplete
     for dataset in read_datasets(path, pixels=True):
         uid = text(dataset, "SOPInstanceUID")
         if uid not in allowed:
@@ -99,6 +102,8 @@ def release(
             continue
         folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
         folder.mkdir(parents=True, exist_ok=True)
+        if lacking[uid]:  # a part stays a part
+            IncompleteNote(str(dataset.StudyInstanceUID), lacking[uid]).write(folder)
         written = folder / f"{dataset.SOPInstanceUID}.dcm"
         written.write_bytes(data)
         yield written

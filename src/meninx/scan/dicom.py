@@ -420,6 +420,9 @@ def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> 
         source: DICOM file.
         limits: Largest file that is read.
         padding: Value for pixels that the header says were never measured; None to leave them.
+
+    Returns:
+        Stored values, float32.
     """
     with reading(source.name, "the pixels"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
