@@ -6,9 +6,10 @@ import queue
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 
@@ -42,6 +43,7 @@ class RunProgress:
         earlier: Files counted so far in folders that earlier runs have done.
         counted: Whether all files are counted.
         unreached: Units whose files could not be fetched.
+        reasons: Why they could not, with the number of units of each reason.
     """
 
     files: int = 0
@@ -51,6 +53,7 @@ class RunProgress:
     earlier: int = 0
     counted: bool = False
     unreached: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 def score_archive(
@@ -74,6 +77,7 @@ def score_archive(
     while fruitless < MAX_FRUITLESS:
         before = progress.units
         progress.unreached = 0
+        progress.reasons.clear()
         if _pass(options, table, progress, report, stop):
             stop.set()
             return progress
@@ -164,6 +168,7 @@ def _keep(units: list[UnitResult], table: Table, progress: RunProgress) -> None:
     progress.rows += table.add(reached)
     progress.units += len(reached)
     progress.unreached += len(units) - len(reached)
+    progress.reasons.update(unit["unreached"] for unit in units if unit["unreached"])
     progress.files += sum(unit["files"] for unit in reached)
 
 

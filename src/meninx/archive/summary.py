@@ -22,6 +22,8 @@ DIMENSION_NAMES = {
     "month": "month", "scanner": "scanner", "field_strength": "field strength",
     "sequence": "sequence",
 }  # fmt: skip
+# Reasons that are shown for places out of reach.
+MAX_REASONS = 3
 DECISIONS = ("no_tumor", "refer", "tumor")
 
 
@@ -72,6 +74,8 @@ class Summary:
                 else ""
             ),
         ]
+        reasons = self.progress.reasons.most_common(MAX_REASONS)
+        lines += [f"out of reach: {count} for this: {why}" for why, count in reasons]
         lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
         return [*lines, f"see {self.folder / 'summary.html'} and {self.folder / 'drift.html'}"]
 

@@ -18,6 +18,7 @@ from meninx.detect.findings import Findings
 from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
 from meninx.sandbox import Sandbox
 from meninx.scan.series import SeriesFacts
+from meninx.system_errors import QUOTED, words_of
 
 # Disks and networks fail for a moment: the pauses before files are asked for again, s.
 PAUSES = (0.5, 1.0)
@@ -75,7 +76,7 @@ class UnitScorer:
             begun.files = self._fetched(unit, Path(begun.into.name))
             begun.result["content_hash"] = content_hash(begun.files)
         except OSError as error:
-            begun.result["unreached"] = printable(str(error)) or type(error).__name__
+            begun.result["unreached"] = _why(error)
             return begun
         if begun.result["content_hash"] not in self._done:
             begun.rows = self._begin_scoring(begun)
@@ -147,6 +148,14 @@ class _Begun:
             "place": printable(unit.place), "content_hash": "", "rows": "[]", "unreached": "",
             "files": len(unit.names),
         }  # fmt: skip
+
+
+def _why(error: OSError) -> str:
+    """Return why files could not be had: without their names where the disk is the reason."""
+    words = words_of(error, named=False)
+    if words in QUOTED.values():
+        return f"temporary folder: {words}"
+    return printable(str(error)) or words
 
 
 def content_hash(files: Sequence[Path]) -> str:
