@@ -149,3 +149,13 @@ def test_content_does_not_depend_on_names_or_order(tmp_path):
     first = content_hash([tmp_path / "a", tmp_path / "b"])
     assert first == content_hash([tmp_path / "c", tmp_path / "d"])
     assert first != content_hash([tmp_path / "a", tmp_path / "d"])
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.ENOSPC, "No space left on device", "/tmp/meninx-x/1.dcm"),
+    OSError("study 1: PeerError: [Errno 28] No space left on device"),
+])  # fmt: skip
+def test_a_full_temporary_folder_is_named_without_a_file(error):
+    assert unit_scorer._why(error).startswith("temporary folder: disk full")
+    assert "1.dcm" not in unit_scorer._why(error)
+    assert "gone.png" in unit_scorer._why(FileNotFoundError(2, "none", "gone.png"))

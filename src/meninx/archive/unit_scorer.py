@@ -18,12 +18,12 @@ from meninx.detect.findings import Findings
 from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
 from meninx.sandbox import Sandbox
 from meninx.scan.series import SeriesFacts
-from meninx.scan.source import is_disk_full
+from meninx.system_errors import FULL, QUOTED, is_disk_full, words_of
 
 # Disks and networks fail for a moment: the pauses before files are asked for again, s.
 PAUSES = (0.5, 1.0)
 # One text for all units, so that the summary says it once.
-DISK_FULL = "disk full: no room in the temporary folder; free some, or set TMPDIR to another"
+DISK_FULL = f"temporary folder: {FULL}"
 
 
 class UnitScorer:
@@ -79,8 +79,7 @@ class UnitScorer:
             begun.files = self._fetched(unit, Path(begun.into.name))
             begun.result["content_hash"] = content_hash(begun.files)
         except OSError as error:
-            reason = DISK_FULL if is_disk_full(error) else str(error) or type(error).__name__
-            begun.result["unreached"] = printable(reason)
+            begun.result["unreached"] = _why(error)
             return begun
         if begun.result["content_hash"] not in self._done:
             begun.rows = self._begin_scoring(begun)
@@ -159,6 +158,14 @@ class _Begun:
             "place": printable(unit.place), "content_hash": "", "rows": "[]", "unreached": "",
             "files": len(unit.names),
         }  # fmt: skip
+
+
+def _why(error: OSError) -> str:
+    """Return why files could not be had: without their names where the disk is the reason."""
+    words = words_of(error, named=False)
+    if words in QUOTED.values():
+        return f"temporary folder: {words}"
+    return printable(str(error)) or words
 
 
 def content_hash(files: Sequence[Path]) -> str:

@@ -90,3 +90,11 @@ def main() -> None:
         # The reader of our output, such as `head`, has seen enough.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        from meninx.system_errors import system_error_in_words
+
+        words = system_error_in_words(error)
+        if words is None:
+            raise
+        typer.echo(f"meninx: {words}", err=True)
+        sys.exit(WRONG_USAGE)

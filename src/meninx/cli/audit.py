@@ -9,6 +9,7 @@ import typer
 from meninx.cli.data_options import LABEL_OPTION, LabelOption, cores, parse_labels
 from meninx.cli.extras import needs_extra
 from meninx.cli.progress import progress_of
+from meninx.cli.writable import check_file
 
 if TYPE_CHECKING:
     from meninx.assess.data_audit import Audit
@@ -39,6 +40,7 @@ def audit(
     with needs_extra("evidence"):
         from meninx.assess.data_audit import audit as run_audit
         from meninx.assess.data_audit import write_audit
+    check_file(output, "--output")
     with progress_of() as progress:
         result = run_audit(data, parse_labels(label), progress, cores())
     for note in result.survey.notes:

@@ -17,6 +17,7 @@ from meninx.cli.training_options import (
     find_recipe,
     quiet_training_libraries,
 )
+from meninx.cli.writable import check_folder
 from meninx.detect.runtimes import RUNTIMES, Runtime
 from meninx.errors import OptionError
 from meninx.processes import is_first_process
@@ -64,6 +65,8 @@ def bench(
     and so is a plain ResNet-18 of torchvision in PyTorch, for comparison. --train tells how many
     pictures a second a recipe learns from, and how many the network alone would allow.
     """
+    if output is not None:
+        check_folder(output, "--output")
     if train:
         if model is not None:
             raise OptionError("--model does not go with --train, which times a recipe")

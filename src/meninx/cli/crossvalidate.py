@@ -19,6 +19,7 @@ from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
 from meninx.cli.progress import progress_of
 from meninx.cli.training_options import find_recipe, log_to
+from meninx.cli.writable import check_folder
 from meninx.errors import OptionError
 
 
@@ -91,6 +92,7 @@ def crossvalidate(
     path = find_recipe(recipe)
     chosen = changed_recipe(read_recipe(path), epochs=epochs)
     folder = output or Path("runs") / f"cv-{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_folder(folder, "--output")
     log_to(folder / "training.log", first=True)
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
     if merge and (weights is None or chosen.training.validation_fold):

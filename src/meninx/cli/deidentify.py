@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from meninx.cli.extras import needs_extra
+from meninx.cli.writable import check_folder, unwritable
 from meninx.errors import InputError, OptionError
 
 SOME_LEFT_OUT = 1
@@ -43,6 +44,7 @@ def deidentify(
         from meninx.clinic.release import Faces, release
     if deface and keep_faces:
         raise OptionError("--deface and --keep-faces exclude each other; give one of them")
+    check_folder(output, "--output")
     if output.exists() and any(output.iterdir()):
         raise OptionError(f"--output {output}: not empty; name a new folder")
     left_out = 0
@@ -79,7 +81,7 @@ def secret_of(path: Path) -> bytes:
                 file.write(secrets.token_bytes(KEY_BYTES))
         key = path.read_bytes()
     except OSError as error:
-        raise OptionError(f"--key {path}: can't be read or written: {error}") from error
+        raise unwritable("--key", path, error) from error
     if len(key) < KEY_BYTES // 2:
         raise OptionError(
             f"--key {path}: {len(key)} bytes; expected at least {KEY_BYTES // 2}; "

@@ -8,6 +8,7 @@ import typer
 from numpy.typing import NDArray
 
 from meninx.cli.detector_options import ModelOption
+from meninx.cli.writable import check_folder
 
 if TYPE_CHECKING:
     from meninx.synthesis.phantom_studies import PhantomStudy
@@ -28,6 +29,7 @@ def demo(
     from meninx.detect.loading import load_detector
     from meninx.render.bundle import bundle_of
 
+    check_folder(output, "--output")
     detector = load_detector(model)
     scans = output / "scans"
     typer.echo(f"making synthetic scans in {scans}", err=True)

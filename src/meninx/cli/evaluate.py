@@ -16,6 +16,7 @@ from meninx.cli.data_options import (
 from meninx.cli.evaluation_table import print_evaluation
 from meninx.cli.extras import needs_extra
 from meninx.cli.progress import progress_of
+from meninx.cli.writable import check_folder
 from meninx.errors import OptionError
 
 SHIPPED = "meninx"
@@ -68,6 +69,7 @@ def evaluate(
             raise OptionError(
                 f"--prevalence {share}: expected a share between 0 and 1, such as 0.1"
             )
+    check_folder(output, "--output")
     detector = load_detector(None if model == SHIPPED else model, threads=1)
     manifest = load_manifest(
         data, output, label, allow_leaks=allow_leaks, split_matters=fold is not None

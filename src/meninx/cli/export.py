@@ -7,6 +7,7 @@ import typer
 
 from meninx.cli.data_options import LABEL_OPTION, LabelOption, load_manifest
 from meninx.cli.extras import needs_extra
+from meninx.cli.writable import check_file
 
 DEFAULT_PICTURES = 400
 
@@ -40,6 +41,7 @@ def export(
     """
     with needs_extra("train"):
         from meninx.learn.formats import export as write
+    check_file(output, "--output")
     manifest = load_manifest(data, output.parent, label, allow_leaks=True, split_matters=False)
     # Evenly over the whole manifest, which lists one source after the other.
     step = max(1, len(manifest.pictures) // pictures)

@@ -13,6 +13,7 @@ from meninx.cli.peer_options import (
     TitleOption,
     tls_context,
 )
+from meninx.cli.writable import check_folder
 from meninx.errors import OptionError
 
 
@@ -48,6 +49,7 @@ def fetch_study(
         from meninx.clinic.study_folder import is_uid
     if not is_uid(study):
         raise OptionError(f"{study!r} is no StudyInstanceUID; expected digits and dots")
+    check_folder(output, "--output")
     tls = tls_context(tls_certificate, tls_key, tls_authority, server=False)
     count = peer_of(source, title, tls, port).fetch(study, output)
     typer.echo(f"{count} instances in {output}")

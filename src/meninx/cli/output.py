@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, TextIO, TypeAlias
 import typer
 
 from meninx.cli.extras import needs_extra
+from meninx.cli.writable import check_folder, unwritable
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -100,10 +101,11 @@ def make_folder(folder: Path, option: str) -> None:
     Raises:
         OptionError: If the folder can't be made.
     """
+    check_folder(folder, option)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"{option} {folder}: can't be written: {error}") from error
+        raise unwritable(option, folder, error) from error
 
 
 def check_paths(paths: Sequence[str]) -> None:
@@ -136,7 +138,7 @@ class Results:
             try:
                 self._file = (self._folder / "findings.jsonl").open("w", encoding="utf-8")
             except OSError as error:
-                raise OptionError(f"--output {self._folder}: can't be written: {error}") from error
+                raise unwritable("--output", self._folder, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:

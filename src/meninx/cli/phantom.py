@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from meninx.cli.writable import check_folder
+
 
 def phantom(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
@@ -27,6 +29,7 @@ def phantom(
     from meninx.synthesis.phantom_studies import make_studies
     from meninx.synthesis.writing import write_studies
 
+    check_folder(out, "OUT")
     written = write_studies(make_studies(count, seed), out, format)
     for _ in track(written, "phantoms", total=count, console=errors_console(), transient=True):
         pass

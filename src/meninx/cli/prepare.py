@@ -18,6 +18,7 @@ from meninx.cli.data_options import (
 )
 from meninx.cli.extras import needs_extra
 from meninx.cli.progress import progress_of
+from meninx.cli.writable import check_file
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def prepare(
     path = output or (data[0] if data[0].is_dir() else data[0].parent) / MANIFEST_NAME
     if path.exists() and not force:
         raise OptionError(f"{path} exists; name another --output, or add --force to replace it")
+    check_file(path, "--output")
 
     def make(labels: dict[str, str]) -> "list[Picture]":
         with progress_of() as progress:

@@ -22,6 +22,7 @@ from meninx.cli.peer_options import (
 )
 from meninx.cli.verb_settings import takes_settings
 from meninx.cli.web_options import LOCAL, keep_files_private
+from meninx.cli.writable import bound_socket, check_folder
 from meninx.errors import OptionError
 from meninx.quiet import log_no_values
 
@@ -144,6 +145,8 @@ def receive(settings: ReceiveSettings) -> None:
         typer.echo(
             "meninx: everybody who reaches this port may send; name who may with --caller", err=True
         )
+    check_folder(settings.data, "--data")
+    bound_socket(settings.host, settings.port).close()
     load_detector(settings.model)  # a damaged file fails now, not at the first study
     node = Node(settings.for_node())
     stop = threading.Event()

@@ -13,6 +13,7 @@ import typer
 from meninx.cli.console import errors_console
 from meninx.cli.detector_options import ModelOption
 from meninx.cli.extras import needs_extra
+from meninx.cli.writable import check_folder
 
 if TYPE_CHECKING:
     from meninx.archive.run import RunProgress
@@ -74,6 +75,7 @@ def score_archive(
 
     if "://" not in source:
         source = str(Path(source).resolve())
+    check_folder(out, "--out")
     open_store(source)
     detector = load_detector(model, threads=1)
     table = Table(out, detector.model["sha256"])

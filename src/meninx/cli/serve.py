@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from meninx.cli.web_options import (
     keep_files_private,
     web_settings,
 )
+from meninx.cli.writable import bound_socket, check_folder
 from meninx.quiet import log_no_values
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def serve(
             "set MENINX_WEB_SECURE_COOKIES=1 (docs/web.md)",
             err=True,
         )
+    check_folder(settings.data, "--data")
+    held = bound_socket(host, port)
     app = create_app(settings, on_password=_show_password)
     stop = threading.Event()
     keeper = threading.Thread(target=_keep_worker, args=(settings, stop), daemon=True)
@@ -71,12 +75,13 @@ def serve(
 
         # They come in one by one, as they would from people.
         threading.Thread(target=load_phantoms, args=(app.state.web, phantoms), daemon=True).start()
-    typer.echo(f"meninx: http://{host}:{port}", err=True)
+    typer.echo(f"meninx: http://{host}:{held.getsockname()[1]}", err=True)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, proxy_headers=True, timeout_graceful_shutdown=10
+    )
     try:
-        uvicorn.run(
-            app, host=host, port=port, log_level="warning", access_log=False, proxy_headers=True,
-            timeout_graceful_shutdown=10,
-        )  # fmt: skip
+        with held, suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[held])
     finally:
         stop.set()
         if worker:

@@ -24,6 +24,7 @@ from meninx.cli.training_options import (
     find_recipe,
     log_to,
 )
+from meninx.cli.writable import check_file, check_folder
 from meninx.errors import OptionError
 from meninx.processes import is_first_process
 
@@ -128,6 +129,7 @@ def train(
     folder = output or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     if (folder / "checkpoints").exists() and not resume:
         raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
+    check_folder(folder, "--output")
     start_on_devices(devices, gpu_count(), "--output", str(folder))
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
@@ -164,6 +166,7 @@ def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page
     """Write the page that shows a recipe's augmentation."""
     if page.is_dir():
         raise OptionError(f"--preview {page}: expected an HTML file to write, found a folder")
+    check_file(page, "--preview")
     with needs_extra("train"):
         from meninx.learn.dataset import examples_of
         from meninx.learn.preview import (

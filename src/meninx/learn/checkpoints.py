@@ -30,5 +30,7 @@ class DirectCheckpointIO(TorchCheckpointIO):
         whole = Path(path)
         whole.parent.mkdir(parents=True, exist_ok=True)
         part = whole.with_name(f"{whole.name}.part")
-        torch.save(checkpoint, part)
+        # By a file of Python's: PyTorch's own writer does not say that a disk is full.
+        with part.open("wb") as file:
+            torch.save(checkpoint, file)
         part.replace(whole)

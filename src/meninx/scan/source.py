@@ -1,6 +1,5 @@
 """Bytes by name, from a file, a zip or a tar, packed or not; decoders' errors translated."""
 
-import errno
 import gzip
 import re
 import shutil
@@ -17,6 +16,7 @@ from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
 from meninx.scan.completeness import Incomplete
 from meninx.scan.limits import MIB, Limits
 from meninx.scan.walking import missing_target
+from meninx.system_errors import is_disk_full
 
 # Decoders' messages can run to a page of advice to programmers.
 LONGEST_DETAIL = 120
@@ -266,15 +266,6 @@ def _unpacked_part(unpacked: gzip.GzipFile, count: int) -> bytes:
             else "the gzip data do not match their checksum or length"
         )
         raise UnreadableFile(f"{what}; copy or pack it again") from error
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Return whether an error, or one that led to it, says that a disk has no room left."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 @contextmanager
