@@ -78,6 +78,8 @@ DECODERS = {
 }
 # What the meta group of a DICOMDIR says that it is.
 DIRECTORY = str(pydicom.uid.MediaStorageDirectoryStorage)
+# Padding lies this far from all measured values, as a share of their range.
+PADDING_DISTANCE = 0.1
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 # Without these the pixels can't be decoded.
 REQUIRED = ("Rows", "Columns", "BitsAllocated")
@@ -455,8 +457,8 @@ def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> 
 def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] | None:
     """Return which stored values are padding; None where there are none.
 
-    Scanners also name a value, mostly 0, that air and vessels have too. So only values beyond all
-    others are padding.
+    Scanners also name a value, mostly 0, that air and vessels have too. So only values far beyond
+    all others are padding.
 
     References:
         DICOM PS3.3 C.7.5.1.1.2 (Pixel Padding Value and Range Limit).
@@ -469,8 +471,9 @@ def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] 
     padded = (pixels >= low) & (pixels <= high)
     if not padded.any() or padded.all():
         return None
-    rest = pixels[~padded]
-    return padded if rest.min() > high or rest.max() < low else None
+    lowest, highest = float(pixels[~padded].min()), float(pixels[~padded].max())
+    far = PADDING_DISTANCE * (highest - lowest)
+    return padded if lowest - high > far or low - highest > far else None
 
 
 def _check_frames(dataset: Dataset) -> None:

@@ -1,0 +1,167 @@
+"""Geometry that can't be is doubted and estimated; what a header can mean is believed."""
+
+from functools import cache
+
+import nibabel
+import numpy as np
+import pytest
+
+from meninx.render.region import describe_region, midline_of
+from meninx.scan.plausibility import CODE, MAX_SHIFT, MIN_SHIFT, believed, measured_along
+from meninx.scan.reading import read_scans
+from meninx.scan.scan import Scan
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.phantom_studies import make_study
+from tests.commands import meninx
+from tests.scan.dicom_making import save_all, slices_of
+
+SPACING = (1.3, 1.25, 6.0)
+RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@cache
+def head(seed=31, plane="axial", sequence="T1", shape=(160, 192, 24), spacing=SPACING) -> Scan:
+    return make_study("head", seed, None, sequence, plane, grid_of(plane, shape, spacing)).scan
+
+
+def saved(voxels, affine, path) -> Scan:
+    nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), affine), path)
+    (scan,) = read_scans(path)
+    return scan
+
+
+def codes(scan):
+    return [warning.code for warning in scan.warnings]
+
+
+@pytest.mark.parametrize("seed", [31, 32])
+@pytest.mark.parametrize("affine", [np.eye(4), RAS, np.diag([1.0, -1.0, -1.0, 1.0])])
+def test_the_gap_of_a_bare_array_is_estimated_from_its_slices(tmp_path, seed, affine):
+    scan = saved(head(seed).voxels, affine, tmp_path / "t1.nii.gz")
+    assert codes(scan) == [CODE]
+    assert 0.6 * SPACING[2] < scan.slice_gap_mm < 1.5 * SPACING[2]
+    (warning,) = scan.warnings
+    assert "1.00 mm apart" in warning.text
+    assert f"{scan.slice_gap_mm:.1f} mm is estimated" in warning.text
+    np.testing.assert_array_equal(scan.voxels, head(seed).voxels)
+
+
+@pytest.mark.parametrize("axes", [(2, 1, 0), (0, 2, 1)])
+def test_slices_of_a_bare_array_are_found_along_any_axis(tmp_path, axes):
+    scan = saved(head().voxels.transpose(axes), np.eye(4), tmp_path / "t1.nii.gz")
+    assert scan.view.slice_axis == axes.index(2)
+    assert len(scan) == 24
+    assert codes(scan) == [CODE]
+
+
+def test_a_pixel_that_is_lost_too_is_estimated_by_the_width_of_the_head(tmp_path):
+    fine = head(33, shape=(416, 480, 20), spacing=(0.5, 0.5, 6.5))
+    scan = saved(fine.voxels, np.eye(4), tmp_path / "flair.nii")
+    i, j, k = scan.spacing_mm
+    assert i == j
+    assert 0.4 < i < 0.65
+    assert 3.9 < k < 10
+
+
+@pytest.mark.parametrize("factor", [1 / 6, 1 / 5, 5, 6])
+def test_a_gap_that_is_wrong_by_five_is_doubted(tmp_path, factor):
+    affine = np.diag([*SPACING[:2], SPACING[2] * factor, 1.0])
+    scan = saved(head(34).voxels, affine, tmp_path / "t2.nii.gz")
+    assert codes(scan) == [CODE]
+    assert scan.spacing_mm[:2] == pytest.approx(SPACING[:2])
+    assert 0.5 * SPACING[2] < scan.slice_gap_mm < 1.6 * SPACING[2]
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [
+        ((160, 192, 24), SPACING),
+        ((120, 128, 40), (1.7, 1.8, 4.0)),
+        ((96, 112, 70), (2.1, 2.0, 2.4)),
+    ],
+)
+def test_what_a_header_can_mean_is_believed(tmp_path, plane, shape, spacing):
+    scan = head(35, plane, "T2", shape, spacing)
+    assert believed(scan) is scan
+
+
+def test_dicom_whose_positions_cannot_be_is_doubted(tmp_path, errors):
+    series = slices_of(head())
+    for number, dataset in enumerate(series):
+        x, y, _ = dataset.ImagePositionPatient
+        dataset.ImagePositionPatient = [x, y, float(number)]
+    (scan,) = read_scans(save_all(series, tmp_path), errors.append)
+    assert codes(scan) == [CODE]
+    assert scan.positions_mm is None
+    assert scan.slice_gap_mm > 3.5
+
+
+def test_nothing_in_mm_and_no_side_is_said_of_an_estimate(tmp_path):
+    scan = saved(head().voxels, RAS, tmp_path / "t1.nii.gz")
+    assert scan.view.plane is None
+    assert midline_of(scan) is None
+    heat = np.zeros(scan.voxels.shape, dtype=np.uint8)
+    heat[100:110, 80:95, 8:11] = 90
+    region = describe_region(scan, heat)
+    assert (region.side, region.extent_mm, region.slices) == (None, None, (8, 10))
+    assert region.as_json()["extent_mm"] is None
+
+
+@pytest.mark.parametrize("header", ["identity", "no pixdim", "analyze"])
+def test_a_user_says_the_voxel_size_that_a_file_lost(tmp_path, header):
+    path = tmp_path / ("t1.img" if header == "analyze" else "t1.nii")
+    kind = nibabel.AnalyzeImage if header == "analyze" else nibabel.Nifti1Image
+    image = kind(head().voxels.astype(np.int16), RAS)
+    nibabel.save(image, path)
+    if header != "identity":
+        stored = path.with_suffix(".hdr") if header == "analyze" else path
+        data = bytearray(stored.read_bytes())
+        data[80:92] = bytes(12)  # pixdim 1 to 3
+        data[252:256] = bytes(4)  # neither qform nor sform
+        stored.write_bytes(data)
+    (scan,) = read_scans(path, spacing_mm=SPACING)
+    assert scan.spacing_mm == pytest.approx(SPACING)
+    assert not scan.geometry_estimated
+    assert codes(scan) == ["orientation_doubtful"] * (header != "no pixdim")
+
+
+def test_the_command_line_takes_the_voxel_size(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(head().voxels.astype(np.int16), RAS), tmp_path / "t1.nii")
+    lost, said = (
+        meninx("predict", tmp_path / "t1.nii", *options)
+        for options in ((), ("--spacing", "1.3,1.25,6"))
+    )
+    assert "is estimated from the slices" in lost.stdout
+    assert "is estimated" not in said.stdout
+    for wrong in ("1,2", "1,2,0", "a,b,c", "1,1,6000"):
+        refused = meninx("predict", tmp_path / "t1.nii", "--spacing", wrong)
+        assert refused.returncode == 2
+        assert "expected the size of a voxel" in refused.stderr
+
+
+def test_flat_images_and_short_stacks_are_left_as_they_are():
+    noise = np.random.default_rng(0).normal(100, 5, (60, 70, 2)).astype(np.float32)
+    for voxels in (noise, noise[:20, :20], np.repeat(noise, 3, axis=2)[:, :, :3]):
+        scan = Scan("noise", voxels, np.diag([1.1, 1.3, 2.7, 1]))
+        assert believed(scan) is scan
+
+
+@pytest.mark.slow
+def test_real_headers_are_believed_and_those_that_lost_their_gap_are_not(real_data):
+    volumes = sorted((real_data / "tumor-free").glob("*.nii.gz"))
+    doubted = {
+        path.name for path in volumes if any(scan.geometry_estimated for scan in read_scans(path))
+    }
+    assert doubted == {path.name for path in volumes if path.name.startswith("slab-")}
+
+
+@pytest.mark.slow
+def test_real_heads_change_as_the_limits_say(real_data):
+    paths = sorted((real_data / "tumor-free").glob("m*.nii.gz"))
+    for path in paths[::3]:
+        (scan,) = read_scans(path)
+        axis, gap = scan.view.slice_axis, scan.slice_gap_mm
+        lag = max(1, round(4 / gap))
+        measured = measured_along(scan.voxels, axis, scan.spacing_mm, lag)
+        assert MIN_SHIFT < measured.shift / (lag * gap) < MAX_SHIFT
