@@ -240,3 +240,10 @@ def test_instances_are_counted_where_a_service_gives_no_number(service, tmp_path
     service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, multipart(service.whole[:8]))
     with pytest.raises(PeerError, match="8 of 9"):
         peer_of(service.address).fetch(STUDY, tmp_path)
+
+
+def test_a_study_that_nobody_has_leaves_the_folder_for_another(pacs, slices, tmp_path):
+    with pytest.raises(PeerError, match=f"no study {STUDY}"):
+        pacs([]).fetch(tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert pacs(slices, says=9).fetch(tmp_path) == 9

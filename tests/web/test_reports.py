@@ -144,11 +144,20 @@ def test_page_report_and_answers_say_what_came_incomplete(server, stored):
     words = "17 of 31 instances of the study came"
     study = stored(
         finding("T1c", "refer", scan="series 1", reason="incomplete", **missing),
-        finding(scan="series 2", status="refused", decision=None, probability=None, types={},
-                reason="localizer", message="3 slices of 3 planes; a localizer", **missing),
-        decision="refer", probability=0.4,
+        finding(
+            scan="series 2",
+            status="refused",
+            decision=None,
+            probability=None,
+            types={},
+            reason="localizer",
+            message="3 slices of 3 planes; a localizer",
+            **missing,
+        ),
+        decision="refer",
+        probability=0.4,
         answer={"series": ["series 1"], "coverage": 0.95, "reason": "incomplete", **missing},
-    )  # fmt: skip
+    )
     client = server.browser().client
     for number, times in ((0, 2), (1, 2)):
         page = " ".join(client.get(f"/studies/{study}?scan={number}").text.split())

@@ -107,7 +107,7 @@ def test_a_study_that_was_not_taken_stays_in_the_ledger(tmp_path):
     inbox.add("1.2", "1.2.3", b"x")
     (name,) = inbox.quiet(0)
     inbox.attempt(name)
-    inbox.judged(name, 1, [], [], worklist="http://away")
+    inbox.judged(name, inbox.folders(name)[2], [], [], worklist="http://away")
     inbox.forget(-60)
     inbox.close()
     again = inboxes.Inbox(tmp_path, 10**6)

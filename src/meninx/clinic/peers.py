@@ -240,21 +240,22 @@ class DimsePeer:
         query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", study_uid
         contexts = [build_context(MOVE, PLAIN), build_context(FIND, PLAIN)]
         association = self._associate(contexts)
+        answers: list[Dataset] = []
+        fault = ""
         try:
             promised = _instances_found(association, query)
             target.begin(promised)
             with self._taking(target):
-                answers = [
-                    status for status, _ in association.send_c_move(query, self.own_title, MOVE)
-                ]
+                for status, _ in association.send_c_move(query, self.own_title, MOVE):
+                    answers.append(status)
         except (ValueError, RuntimeError) as error:  # no such context; the association broke off
-            raise PeerError(f"{self.address}: no C-MOVE: {error}") from error
+            fault = f"no C-MOVE: {error}"
         finally:
             association.release()
         moved = max(map(_suboperations, answers), default=0)
         promised = max(promised or 0, moved) or None
         try:
-            return target.end(promised, _fault_of(answers))
+            return target.end(promised, fault or _fault_of(answers))
         except PeerError as error:
             raise PeerError(
                 f"{self.address}: {error}; by C-MOVE to our title {self.own_title}"

@@ -48,7 +48,10 @@ class IncompleteNote:
 
     def write(self, folder: Path) -> None:
         """Write the note into a folder; one that is there is replaced in one step."""
-        stored = {"study": self.study_uid, "incomplete": [one.as_json() for one in self.missing]}
+        stored = {
+            "study": self.study_uid,
+            "incomplete": [count.as_json() for count in self.missing],
+        }
         half_written = folder / f".{NOTE}"
         half_written.write_text(json.dumps(stored) + "\n", encoding="utf-8")
         half_written.replace(folder / NOTE)

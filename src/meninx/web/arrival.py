@@ -363,11 +363,11 @@ def sorted_into_studies(files: Sequence[Arrived], *, together: bool) -> list[Arr
         studies[0].files += kinds["unusable"]
     elif kinds["unusable"]:
         studies.append(Arrival(kinds["unusable"]))
-    for one in kinds["note"]:
-        note = _note_in(one.path)
+    for file in kinds["note"]:
+        note = _note_in(file.path)
         for study in studies:
             if note is not None and study.heading.study_uid == note.study_uid:
-                study.files.append(one)
+                study.files.append(file)
     return studies or [Arrival(kinds["other"] or kinds["note"])]
 
 
