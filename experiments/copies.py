@@ -178,7 +178,7 @@ def foreign_volumes(data: Path, record: SeenSlices) -> dict[str, dict[str, float
 
 def copies_in(folder: Path, record: SeenSlices) -> dict[str, int]:
     """Return how many pictures of a folder are copies of what was learned from."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in PICTURE_SUFFIXES]
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
     rows = [Picture(str(path), path, None, True, None, "", 1, "") for path in paths]
     return {"pictures": len(rows), "copies": sum(copied_rows(rows, descriptors_of(rows), record))}
 

@@ -85,6 +85,7 @@ def test_other_heads_are_no_copies():
     others = rng.integers(0, 256, (100, DESCRIPTOR_BYTES), dtype=np.uint8)
     assert not are_copies(others, known).any()
     assert not are_copies(others, known[:0]).any()
+    assert are_copies(known[:0], known).shape == (0,)
     assert are_copies(known[:5], known).all()
 
 

@@ -123,7 +123,12 @@ class Selection:
 
 
 def unseen(
-    detector: Detector, manifest: Manifest, *, allow_leaks: bool = False, fold: int | None = None
+    detector: Detector,
+    manifest: Manifest,
+    *,
+    allow_leaks: bool = False,
+    fold: int | None = None,
+    workers: int = 1,
 ) -> Selection:
     """Return the pictures that a detector was not fitted on, nor any file that it goes on from.
 
@@ -132,6 +137,7 @@ def unseen(
         manifest: Labeled pictures.
         allow_leaks: Whether to return the pictures that it was fitted on, too.
         fold: The only fold to return pictures of and to count copies in; None for all.
+        workers: Number of pictures described at a time.
 
     Returns:
         The pictures, and how many are left out or, with `allow_leaks`, leaking.
@@ -143,10 +149,11 @@ def unseen(
     clusters = clusters_of(pictures)
     seen = set(detector.card.seen)
     by_bytes = [sha256_of(picture.picture)[:SEEN_DIGITS] in seen for picture in pictures]
-    record = detector.card.seen_slices
-    copied = copied_rows(pictures, descriptors_of(pictures), record)
     fitted = set(compress(clusters, by_bytes))
-    copied_clusters = set(compress(clusters, copied)) - fitted
+    other = [cluster not in fitted for cluster in clusters]
+    rest, record = list(compress(pictures, other)), detector.card.seen_slices
+    copied = copied_rows(rest, descriptors_of(rest, workers), record)
+    copied_clusters = set(compress(compress(clusters, other), copied))
     inside = [fold in (None, picture.fold) for picture in pictures]
     held_out = [cluster for cluster in compress(clusters, inside) if cluster not in fitted]
     copies = Copies(

@@ -214,7 +214,7 @@ def evaluate(
     """
     if fold is not None and fold not in manifest.folds:
         raise OptionError(f"--fold {fold}: the folds are {', '.join(map(str, manifest.folds))}")
-    chosen = unseen(detector, manifest, allow_leaks=allow_leaks, fold=fold)
+    chosen = unseen(detector, manifest, allow_leaks=allow_leaks, fold=fold, workers=workers)
     left_out = chosen.left_out
     scored = {picture.id for picture in chosen.pictures}
     rest = [picture for picture in manifest.pictures if picture.id not in scored]

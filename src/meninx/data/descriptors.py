@@ -211,7 +211,7 @@ def _turned(bits: Descriptors) -> Iterator[Descriptors]:
     for axes in (waves, waves.transpose(0, 2, 1)):
         for rows in (axes, axes ^ odd[:, None]):
             for turned in (rows, rows ^ odd):
-                yield np.packbits(turned.reshape(len(bits), -1), axis=1)
+                yield np.packbits(turned.reshape(-1, FREQUENCIES**2), axis=1)
 
 
 def _head_of(image: Array) -> NDArray[np.bool_]:

@@ -160,6 +160,7 @@ def train(
     _fit(module, training_set, validation_set, output, checkpoint)
     if not is_first_process():
         return Run(output, output / DETECTOR_NAME, {})
+    log.info("describing pictures")
     described = descriptors_of(manifest.pictures)
     copied = copied_rows(manifest.pictures, described, before.seen_slices)
     out = {training.test_fold, *training.left_out} if recipe.sampling.real else set(manifest.folds)
