@@ -49,15 +49,16 @@ def test_gray_air_is_set_dark(healthy, tmp_path, share, kind):
     (scan,) = read(path)
     assert [warning.code for warning in scan.warnings] == ["gray_air"]
     assert level(scan.voxels, tissue) < 0.02
-    # Tissue keeps its values.
-    kept = scan.voxels[tissue]
-    assert np.corrcoef(kept, voxels[tissue])[0, 1] > 0.999
+    # Tissue keeps its values, but for some at its rim.
+    kept = np.corrcoef(scan.voxels[tissue], voxels[tissue])[0, 1]
+    assert kept > 0.97
 
 
 def series_of(scan, voxels, offset):
     series = slices_of(scan)
     for index, dataset in enumerate(series):
         dataset.PixelRepresentation = int(not offset)
+        dataset.BitsStored, dataset.HighBit = 16, 15
         stored = np.rint(voxels[:, :, index].T + offset)
         dataset.PixelData = stored.astype(np.int16 if not offset else np.uint16).tobytes()
     return series
@@ -115,11 +116,12 @@ def with_nan(path, voxels, places):
 
 def test_nan_outside_of_the_head_is_background(healthy, tmp_path):
     voxels = healthy.scan.voxels
-    air = voxels <= AIR * voxels.max()
+    dark = np.moveaxis(voxels <= AIR * voxels.max(), 2, 0)
+    air = np.moveaxis(reached_from_frame(dark), 0, 2)
     (scan,) = read(with_nan(tmp_path / "t2.nii", voxels, air))
     assert np.isfinite(scan.voxels).all()
-    np.testing.assert_array_equal(scan.voxels[~air], voxels[~air])
-    assert scan.voxels[air].max() <= voxels[~air].min()
+    np.testing.assert_array_equal(scan.voxels[~air], voxels[~air].astype(np.float32))
+    assert scan.voxels[air].max() < AIR * voxels.max()
     assert not scan.warnings
 
 
@@ -179,6 +181,7 @@ def padded_series(scan, voxels, padded, value, limit):
     series = slices_of(scan)
     for index, dataset in enumerate(series):
         dataset.PixelRepresentation = 1
+        dataset.BitsStored, dataset.HighBit = 16, 15
         dataset.PixelData = np.ascontiguousarray(stored[:, :, index].T).tobytes()
         dataset.add_new("PixelPaddingValue", "SS", value)
         if limit is not None:

@@ -40,6 +40,8 @@ AIR_DEVIATIONS, AIR_TOLERANCE = 4.0, 0.02
 SIGMA_OF_MAD = 1.4826
 # Slices in which air is looked for.
 ENOUGH_SLICES = 16
+# Air next to what was not measured is known where this share of the frame was.
+ENOUGH_MEASURED = 0.2
 # Below this percentile of the head's values lies what air is set to.
 DARKEST_PERCENTILE = 0.5
 
@@ -123,7 +125,8 @@ def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
     slices = np.moveaxis(voxels, slice_axis, 0)
     at_frame = np.concatenate([side.ravel() for side in _frame(slices)])
     measured = at_frame[np.isfinite(at_frame)]
-    level = np.median(measured) if measured.size else voxels[~lost].min()
+    is_air = measured.size >= ENOUGH_MEASURED * at_frame.size
+    level = np.median(measured) if is_air else voxels[~lost].min()
     filled = np.where(lost, np.float32(level), voxels)
     unmeasured = np.moveaxis(lost, slice_axis, 0)
     outside = reached_from_frame(unmeasured | ~np.moveaxis(foreground(filled), slice_axis, 0))

@@ -479,7 +479,7 @@ def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] 
 def _check_frames(dataset: Dataset) -> None:
     """Check that no frames follow those that a header promises: the decoder leaves them out."""
     found, promised = len(dataset.PixelData), get_expected_length(dataset)
-    frames = whole_number(dataset, "NumberOfFrames") or 1
+    frames = int(dataset.NumberOfFrames)
     if found - promised >= promised / frames:
         raise UnreadableFile(
             f"{found:,} bytes of pixels, the header promises {promised:,} for {frames} frames; "
@@ -490,7 +490,8 @@ def _check_frames(dataset: Dataset) -> None:
 def _complete_pixel_attributes(dataset: Dataset) -> None:
     """Give attributes of gray pixels that are missing, or can't be read, the usual value."""
     bits = whole_number(dataset, "BitsAllocated")
-    usual = {"SamplesPerPixel": 1, "NumberOfFrames": 1, "BitsStored": bits}
+    frames = len(items(dataset, "PerFrameFunctionalGroupsSequence")) or 1
+    usual = {"SamplesPerPixel": 1, "NumberOfFrames": frames, "BitsStored": bits}
     for name, value in usual.items():
         if value is not None and (whole_number(dataset, name) or 0) < 1:
             set_value(dataset, name, value)

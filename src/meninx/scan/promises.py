@@ -83,16 +83,17 @@ def incomplete_of(
         named_so = file.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(file.name) in patterns
         return _folder(file.name) in folders and (file.is_dicom or named_so)
 
-    missing = [file for file in lost if is_missing(file)]
+    missing = [file for file in lost if file.name not in files and is_missing(file)]
     # Slices that were set aside for their file, not for what they show.
-    broken = {frame.source.name for frame in frames if _is_broken(frame)}
+    broken = {frame.source.name for frame in frames if is_broken(frame)}
     if missing or broken:
         expected = len(files) + len(missing)
         counts.append(Incomplete("files of the series", expected, len(files - broken)))
     return tuple(counts)
 
 
-def _is_broken(frame: "Frame") -> bool:
+def is_broken(frame: "Frame") -> bool:
+    """Return whether a slice was set aside for its file, not for what it shows."""
     return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
 
 

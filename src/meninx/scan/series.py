@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from meninx.errors import GeometryError, InputError, UnsupportedScan
+from meninx.errors import GeometryError, InputError
 from meninx.scan.completeness import Incomplete
 from meninx.scan.geometry import (
     COSINE_TOLERANCE,
@@ -22,7 +22,7 @@ from meninx.scan.geometry import (
     slice_order,
     stack_spacing,
 )
-from meninx.scan.promises import Listing, LostFile, Promise, incomplete_of
+from meninx.scan.promises import Listing, LostFile, Promise, incomplete_of, is_broken
 from meninx.scan.scan import Identity, Sequence
 from meninx.scan.sequence import Acquisition
 from meninx.scan.source import Source
@@ -235,8 +235,13 @@ def stacks_of(
         Stacks, ordered by place, series number, series UID and contrast.
     """
     by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
-    for frame in _without_copies(frames):
+    kept = _without_copies(frames)
+    for frame in kept:
         by_series[_series_key(frame)].append(frame)
+    # A header that breaks off may lack what names its series.
+    broken = [frame for frame in kept if is_broken(frame)]
+    lost = list(lost)
+    lost += [LostFile(frame.source.name, frame.series_uid, is_dicom=True) for frame in broken]
     series = sorted(
         by_series.values(),
         key=lambda members: (
@@ -256,15 +261,10 @@ def stacks_of(
         for index, part in enumerate(parts, 1):
             marks = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
             name = f"{place} ({', '.join(marks)})" if marks else place
-            if len(part) == 1 and len(parts) > 1 and _is_broken(part[0]):
+            if len(part) == 1 and len(parts) > 1 and is_broken(part[0]):
                 name = part[0].source.name
             stacks.append(Stack(name, tuple(part), incomplete))
     return _named_apart(stacks)
-
-
-def _is_broken(frame: Frame) -> bool:
-    """Return whether a slice was set aside for its file, not for what it shows."""
-    return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:
