@@ -145,6 +145,41 @@ def unseen(
     Raises:
         DataError: If no picture is left.
     """
+    selection = select_unseen(
+        detector, manifest, allow_leaks=allow_leaks, fold=fold, workers=workers
+    )
+    if not selection.pictures:
+        count = len(manifest.pictures if fold is None else manifest.fold(fold))
+        where = "" if fold is None else f" of fold {fold}"
+        raise DataError(
+            f"the detector was fitted on all {count} pictures{where}, on copies of them or on "
+            "others of the same slice or person: none is left to measure it by. Name data that it "
+            "was not fitted on; --allow-leaks measures it on these and marks every figure as "
+            "leaking"
+        )
+    return selection
+
+
+def select_unseen(
+    detector: Detector,
+    manifest: Manifest,
+    *,
+    allow_leaks: bool = False,
+    fold: int | None = None,
+    workers: int = 1,
+) -> Selection:
+    """Return what `unseen` does, which may be no picture at all.
+
+    Args:
+        detector: Detector whose card lists what it was fitted on.
+        manifest: Labeled pictures.
+        allow_leaks: Whether to return the pictures that it was fitted on, too.
+        fold: The only fold to return pictures of and to count copies in; None for all.
+        workers: Number of pictures described at a time.
+
+    Returns:
+        The pictures, and how many are left out or, with `allow_leaks`, leaking.
+    """
     pictures = list(manifest.pictures)
     clusters = clusters_of(pictures)
     seen = set(detector.card.seen)
@@ -156,24 +191,15 @@ def unseen(
     copied_clusters = set(compress(compress(clusters, other), copied))
     inside = [fold in (None, picture.fold) for picture in pictures]
     held_out = [cluster for cluster in compress(clusters, inside) if cluster not in fitted]
-    copies = Copies(
-        len(held_out), sum(cluster in copied_clusters for cluster in held_out), record.complete
-    )
+    found = sum(cluster in copied_clusters for cluster in held_out)
     known = fitted | copied_clusters
-    left_out = sum(cluster in known for cluster in clusters)
     kept = [
         picture
         for picture, cluster, wanted in zip(pictures, clusters, inside, strict=True)
         if wanted and (allow_leaks or cluster not in known)
     ]
-    if not kept:
-        where = "" if fold is None else f" of fold {fold}"
-        raise DataError(
-            f"the detector was fitted on all {sum(inside)} pictures{where}, or on others of the "
-            "same slice or person: none is left to measure it by. Name data that it was not fitted "
-            "on; --allow-leaks measures it on these and marks every figure as leaking"
-        )
-    return Selection(kept, left_out, copies)
+    left_out = sum(cluster in known for cluster in clusters)
+    return Selection(kept, left_out, Copies(len(held_out), found, record.complete))
 
 
 def clusters_of(pictures: Sequence[Picture]) -> list[int]:

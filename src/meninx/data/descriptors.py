@@ -29,11 +29,11 @@ Array = NDArray[np.float32]
 Descriptors = NDArray[np.uint8]
 # Side of the frame, pixels, and frequencies along each of its axes: one bit each.
 FRAME, FREQUENCIES = 40, 16
-# The frame reaches that many standard deviations of the head. An outline is at 2: inside of it
-# people differ more, and 84 % of slices cropped by 10 % are found, with 2.1 only 80 %.
+# The frame reaches that many standard deviations of the head. An ellipse's outline is at 2: inside
+# of it people differ more, so that more bits may differ in copies.
 REACH = 1.5
-# Bits of 256 in which a copy may differ. Of other people's slices at most 1 % come that close to
-# any of 15,000 (docs/evidence.md, from experiments/copies.py).
+# Bits of 256 in which a copy may differ. 0.3 % of other people's slices come that close to any of
+# 13,569 (docs/evidence.md, from experiments/copies.py).
 MAX_DISTANCE = 55
 # Share of the picture that a head must fill: crowns of two heads look alike.
 MIN_HEAD = 0.10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meninx.assess.cases import NO_COPIES, Case, Copies, score_cases, unseen
+from meninx.assess.cases import NO_COPIES, Case, Copies, score_cases, select_unseen
 from meninx.data.manifest import Manifest, Picture
 from meninx.data.prepare import Progress, silent
 from meninx.detect.calibration import Calibrator
@@ -108,13 +108,10 @@ def unseen_out_of_fold(
 
     Returns:
         Pictures by fold, and how many others are copies.
-
-    Raises:
-        DataError: If nothing is left of a fold.
     """
     pictures, copies = {}, NO_COPIES
     for fold, path in detectors.items():
-        chosen = unseen(
+        chosen = select_unseen(
             load_detector(path, threads=1), manifest, allow_leaks=bool(manifest.leaks), fold=fold
         )
         pictures[fold] = chosen.pictures
