@@ -15,12 +15,14 @@ Run: python release/people.py CURATED.csv --data FOLDER --output PEOPLE.csv [--w
 """
 
 import argparse
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from meninx.data.manifest import Picture, read_manifest, write_manifest
-from meninx.data.prepare import read_rows_of_table
+from meninx.data.prepare import read_rows_of_table, read_stack
 
 FIRST_HALF, SECOND_HALF = 6, 7
 SITE_FOLDS = {
@@ -43,10 +45,27 @@ def fold_of(picture: Picture) -> int:
 def people(data: Path, *, with_lgg: bool = True) -> Iterator[Picture]:
     """Yield the rows of the collections whose people are known."""
     for folder in (*(("lgg",) if with_lgg else ()), "tumor-free"):
-        for row in read_rows_of_table(data / folder / "manifest.csv"):
+        rows = read_rows_of_table(data / folder / "manifest.csv")
+        gaps = gaps_mm(rows)
+        for row in rows:
             # A person's scans stay together, so copies need not be searched for their groups.
-            yield replace(row, id=f"{folder}/{row.id}", group=f"person {row.person}",
-                          source=folder, fold=fold_of(row))  # fmt: skip
+            yield replace(
+                row, id=f"{folder}/{row.id}", group=f"person {row.person}", source=folder,
+                fold=fold_of(row), gap_mm=gaps.get(row.person),
+            )  # fmt: skip
+
+
+def gaps_mm(rows: Iterable[Picture]) -> dict[str, float]:
+    """Return the gap of each person's stacks: their median, since one exam has one gap."""
+    stacks: dict[str, list[Picture]] = defaultdict(list)
+    for row in rows:
+        if row.stack:
+            stacks[row.stack].append(row)
+    found: dict[str, list[float]] = defaultdict(list)
+    for members in stacks.values():
+        scan, _ = read_stack(members)
+        found[members[0].person].append(scan.slice_gap_mm or 0.0)
+    return {person: round(median(gaps), 2) for person, gaps in found.items()}
 
 
 def main() -> None:

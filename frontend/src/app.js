@@ -80,11 +80,11 @@ async function sendInParts([name, file], address, onBytes) {
   }
 }
 
-async function upload(files, { title, project, together }, onProgress, again = true) {
+async function upload(files, { title, project, together, spacing }, onProgress, again = true) {
   const total = files.reduce((sum, [, file]) => sum + file.size, 0) || 1;
   let done = 0;
   const onBytes = (bytes) => onProgress((done += bytes) / total);
-  const { id } = await ask("POST", "/api/v1/uploads", JSON.stringify({ title, project }), "application/json");
+  const { id } = await ask("POST", "/api/v1/uploads", JSON.stringify({ title, project, spacing }), "application/json");
   const address = `/api/v1/uploads/${id}`;
   try {
     await sendWhole(files.filter(([, file]) => file.size <= CHUNK), address, onBytes);
@@ -94,7 +94,7 @@ async function upload(files, { title, project, together }, onProgress, again = t
     // Half an upload is of no use; if this request fails too, the server deletes it later.
     fetch(address, { method: "DELETE", headers: { "X-CSRF-Token": csrf() } }).catch(() => {});
     // A response was lost before: the upload may be stored already, and a second one then finds its studies.
-    if (error.retried && again) return upload(files, { title, project, together }, onProgress, false);
+    if (error.retried && again) return upload(files, { title, project, together, spacing }, onProgress, false);
     throw error;
   }
 }
@@ -135,7 +135,8 @@ if (drop) {
     try {
       const together = document.getElementById("together").checked;
       const project = document.getElementById("project")?.value ?? "";
-      const { studies } = await upload(files, { title, project, together }, (share) => { bar.value = 100 * share; });
+      const spacing = document.getElementById("spacing").value.trim();
+      const { studies } = await upload(files, { title, project, together, spacing }, (share) => { bar.value = 100 * share; });
       words.textContent = summaryOf(studies);
       await refreshList();
     } catch (error) {

@@ -60,9 +60,10 @@ class Browser:
         (key,) = re.findall(r"mnx_[\w-]{20,}", page)
         return key
 
-    def upload(self, files, title="study", *, together=False):
+    def upload(self, files, title="study", *, together=False, spacing=""):
         """Upload {name: bytes}; return the answer to the last request."""
-        begun = self.client.post("/api/v1/uploads", json={"title": title}, headers=self.headers)
+        begin = {"title": title, "spacing": spacing}
+        begun = self.client.post("/api/v1/uploads", json=begin, headers=self.headers)
         address = f"/api/v1/uploads/{begun.json()['id']}"
         for name, data in files.items():
             sent = self.client.put(

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from meninx.cli import app
 from meninx.sandbox import Sandbox
+from meninx.synthesis.phantom import grid_of
+from meninx.synthesis.phantom_studies import make_study
 from meninx.web import scoring
 from meninx.web.database import (
     DONE,
@@ -436,3 +438,23 @@ def test_the_tables_are_those_of_the_code(tmp_path):
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
+
+
+def test_an_upload_says_the_voxel_size_that_its_file_lost(server, tmp_path):
+    head = make_study("head", 41, None, "T1", "axial", grid_of("axial")).scan
+    image = nibabel.Nifti1Image(head.voxels.astype(np.int16), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    nibabel.save(image, tmp_path / "t1.nii.gz")
+    files = {"t1.nii.gz": (tmp_path / "t1.nii.gz").read_bytes()}
+    browser, warned = server.browser(), []
+    for spacing in ("", " 1.3, 1.25,6.0 "):
+        study = browser.upload(files, spacing=spacing).json()
+        assert study["created"]  # the same file with a size of its own is another study
+        server.work(study["id"])
+        (finding,) = browser.client.get(f"/api/v1/studies/{study['id']}/finding").json()
+        warned.append([warning["code"] for warning in finding["warnings"]])
+    assert warned == [["geometry_doubtful"], ["orientation_doubtful", "spacing_given"]]
+    refused = browser.client.post(
+        "/api/v1/uploads", json={"title": "t", "spacing": "1,1"}, headers=browser.headers
+    )
+    assert refused.status_code in (400, 422)
+    assert "expected the size of a voxel" in refused.text

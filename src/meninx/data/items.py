@@ -64,6 +64,7 @@ class Item:
         stack: Name of its stack, the neighboring slices of one person and sequence; empty if it
             stands alone.
         position: Place along the stack; None if unknown.
+        gap_mm: Distance between slices of the stack, mm; None if unknown.
         group: Group in the user's table, else empty; its items share a fold.
         fold: Fold in the user's table, else 0.
         split: `train`, `validation` or `test` where the folder names one, else empty.
@@ -80,6 +81,7 @@ class Item:
     sequence: str = ""
     stack: str = ""
     position: int | None = None
+    gap_mm: float | None = None
     group: str = ""
     fold: int = 0
     split: str = ""

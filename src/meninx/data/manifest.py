@@ -23,7 +23,7 @@ COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "sou
 OWN_HEADING = ",".join(COLUMNS).encode("ascii")
 # Written by `meninx prepare`; others are kept for subgroups.
 FURTHER_COLUMNS = (
-    "person", "site", "sequence", "stack", "slice", "split", "tumor_slices", "sha256",
+    "person", "site", "sequence", "stack", "slice", "gap_mm", "split", "tumor_slices", "sha256",
 )  # fmt: skip
 # Names of a column in other tables: the first that is there counts where the column is missing.
 ALIASES = {
@@ -66,6 +66,7 @@ class Picture:
         stack: Name of the stack: neighboring slices of one person and sequence, which share a
             fold; empty where the picture stands alone or is a volume.
         position: Place along the stack, ascending; gaps are possible. None where unknown.
+        gap_mm: Distance between slices of the stack, mm; None to estimate it from the pictures.
         sha256: SHA-256 of the file; empty where the manifest has none.
         split: Half that the collection's own folders put the picture in, else empty.
         tumor_slices: Ranges of a volume's slice indices with tumor, such as `41-88 90-91`.
@@ -85,6 +86,7 @@ class Picture:
     sequence: str = ""
     stack: str = ""
     position: int | None = None
+    gap_mm: float | None = None
     sha256: str = ""
     split: str = ""
     tumor_slices: str = ""
@@ -341,6 +343,7 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
                     "sequence": picture.sequence,
                     "stack": picture.stack,
                     "slice": "" if picture.position is None else picture.position,
+                    "gap_mm": "" if picture.gap_mm is None else picture.gap_mm,
                     "split": picture.split,
                     "tumor_slices": picture.tumor_slices,
                     "sha256": picture.sha256,
@@ -364,8 +367,10 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
     faults += [
         f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
     ]
-    texts = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS if name != "slice"}
+    texts = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS}
     texts["sequence"] = normal_sequence(texts["sequence"])
+    for name in ("slice", "gap_mm"):
+        del texts[name]
     return Picture(
         id=row["id"],
         picture=picture,
@@ -376,6 +381,7 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
         fold=typed.fold,
         source=row["source"],
         position=typed.slice,
+        gap_mm=typed.gap_mm,
         **texts,
         extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
     )

@@ -39,6 +39,7 @@ from meninx.data.volume_masks import read_mask, tumor_area
 from meninx.errors import DataError, OptionError, UnsupportedScan
 from meninx.labels import TYPE_NAMES
 from meninx.scan.kinds import PICTURE_SUFFIXES
+from meninx.scan.plausibility import estimated_gap_mm
 from meninx.scan.raster import read_gray
 from meninx.scan.reading import read_one
 from meninx.scan.scan import Scan
@@ -274,16 +275,18 @@ def load_data(
     return read_manifest(folder / MANIFEST_NAME, allow_leaks=allow_leaks)
 
 
-def stack_gap_mm(count: int) -> float:
-    """Return the nominal distance between pictures of a stack; pictures have no geometry.
+def stack_gap_mm(volume: NDArray[np.float32], pixel_mm: float) -> float:
+    """Return the distance between pictures of a stack, estimated from them: they have no geometry.
 
     Args:
-        count: Number of pictures in the stack.
+        volume: Pictures of the stack, shape (n, h, w).
+        pixel_mm: Size of a pixel, mm.
 
     Returns:
-        Distance in mm, as if the stack covered a head.
+        Distance, mm; as if the stack covered a head where too few pictures show one.
     """
-    return STACK_EXTENT_MM / max(count, 1)
+    estimated = estimated_gap_mm(volume, 0, (1.0, pixel_mm, pixel_mm))
+    return STACK_EXTENT_MM / len(volume) if estimated is None else estimated
 
 
 def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
@@ -293,8 +296,8 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
         members: Rows of one stack, in any order.
 
     Returns:
-        The scan, slices along k by position, on a nominal grid; and the mask of its tumor, in the
-        same shape, false where rows name no mask.
+        The scan, slices along k by position, on a grid with the gap that the rows give, or else the
+        pictures; and the mask of its tumor, in the same shape, false where rows name no mask.
 
     Raises:
         DataError: If a mask is empty, or pictures differ in size.
@@ -315,7 +318,8 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
     volume = np.stack([blank if one is None else one for one in images])
     masks = np.stack([read_picture_mask(one, shape) for one in ordered])
     pixel = HEAD_MM / max(shape)
-    affine = np.diag([pixel, pixel, stack_gap_mm(len(ordered)), 1.0])
+    gap = ordered[0].gap_mm or stack_gap_mm(volume, pixel)
+    affine = np.diag([pixel, pixel, gap, 1.0])
     sequence = cast("Sequence_", ordered[0].sequence or "unknown")
     # Rows of a picture go down, from front to back; its columns from the patient's right to left.
     scan = Scan(ordered[0].stack, volume.transpose(2, 1, 0), affine, sequence, slice_axis=2)
@@ -390,7 +394,7 @@ def read_rows_of_table(table: Path) -> list[Picture]:
             tumor=bool(item.tumor), tumor_type=item.tumor_type,
             group=item.path.relative_to(table.parent).as_posix(), fold=item.fold,
             source=item.source, person=item.person, site=item.site, sequence=item.sequence,
-            stack=item.stack, position=item.position, extra=item.extra,
+            stack=item.stack, position=item.position, gap_mm=item.gap_mm, extra=item.extra,
         )
         for item in _table_items(table, {})
     ]  # fmt: skip
@@ -433,6 +437,7 @@ def _row(found: Survey, index: int, group: str, tell: Tell) -> Picture:
         sequence=item.sequence,
         stack=item.stack,
         position=item.position,
+        gap_mm=item.gap_mm,
         sha256=facts.sha256,
         split=item.split,
         tumor_slices=slices,
@@ -613,6 +618,7 @@ def _item_of(
             "tumor_type": kind or ("unknown" if tumor == "1" else "none"),
             "fold": cell("fold") or "0",
             "slice": cell("slice"),
+            "gap_mm": cell("gap_mm"),
         },
         place,
         faults,
@@ -634,6 +640,7 @@ def _item_of(
         sequence=normal_sequence(cell("sequence")),
         stack=stack,
         position=typed.slice,
+        gap_mm=typed.gap_mm,
         group=row.get("group") or "",
         fold=typed.fold,
         split=row.get("split") or "",

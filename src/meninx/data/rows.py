@@ -37,6 +37,7 @@ class Row(BaseModel):
         tumor_type: One of `labels.TYPE_NAMES`, `none` or `unknown`.
         fold: 1, 2, ...; 0 where the table does not say.
         slice: Place along the stack; None where unknown.
+        gap_mm: Distance between slices of the stack, mm; None where unknown.
     """
 
     # Columns for subgroups are whatever their makers like.
@@ -53,6 +54,11 @@ class Row(BaseModel):
     # Tables that went through a data frame with empty cells say 3.0.
     slice: Annotated[
         int | None, BeforeValidator(_empty_is_none), Field(description="a whole number")
+    ] = None
+    gap_mm: Annotated[
+        float | None,
+        BeforeValidator(_empty_is_none),
+        Field(gt=0, lt=50, description="a distance in mm, above 0 and below 50"),
     ] = None
 
 

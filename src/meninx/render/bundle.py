@@ -18,6 +18,7 @@ from meninx.render.explanation_sheet import explanation_sheet
 from meninx.render.heatmap import heat_volume
 from meninx.render.heatmap_check import HeatmapCheck, check_heatmap
 from meninx.render.hottest_slice import hottest_slice_picture
+from meninx.scan.geometry import Spacing
 from meninx.scan.scan import Scan
 
 
@@ -81,16 +82,17 @@ def bundle_of(detector: Detector, scan: Scan | None, findings: Findings) -> Bund
 
 
 def bundles(
-    detector: Detector, path: str | Path
+    detector: Detector, path: str | Path, spacing_mm: Spacing | None = None
 ) -> Iterator[tuple[Findings, Scan | None, Bundle | None]]:
     """Read and score every scan under a path, ready to be drawn.
 
     Args:
         detector: Detector that scores the scans.
         path: A file, a folder, or a zip or tar archive.
+        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
 
     Yields:
         The findings of each scan, the scan where it could be read, its bundle where it was scored.
     """
-    for scan, findings in score_path(detector, path):
+    for scan, findings in score_path(detector, path, spacing_mm=spacing_mm):
         yield findings, scan, bundle_of(detector, scan, findings)

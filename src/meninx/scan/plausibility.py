@@ -101,8 +101,8 @@ def believed(scan: Scan) -> Scan:
         return scan
     scale = USUAL_HEAD_MM / measured.width if unset and measured.width else 1.0
     estimated = [side * scale for side in claimed]
-    if gap_doubted and (neighbors := measured_along(scan.voxels, axis, claimed)):
-        estimated[axis] = max(GAP_BESIDE_SHIFT * neighbors.shift * scale, SMALLEST_GAP_MM)
+    if gap_doubted and (gap := estimated_gap_mm(scan.voxels, axis, claimed)):
+        estimated[axis] = max(gap * scale, SMALLEST_GAP_MM)
     i, j, k = estimated
     warning = ScanWarning(CODE, _words(claimed, (i, j, k), axis))
     return replace(
@@ -113,6 +113,21 @@ def believed(scan: Scan) -> Scan:
         geometry_estimated=True,
         warnings=(*scan.warnings, warning),
     )
+
+
+def estimated_gap_mm(voxels: Float32Array, axis: int, spacing_mm: Spacing) -> float | None:
+    """Return the distance between slices that they speak for themselves.
+
+    Args:
+        voxels: Intensities, axes [i, j, k].
+        axis: Voxel axis along which slices follow each other.
+        spacing_mm: Distance between neighboring voxels, mm; that along the axis does not count.
+
+    Returns:
+        Distance, mm; None where there are too few slices or pixels.
+    """
+    measured = measured_along(voxels, axis, spacing_mm)
+    return None if measured is None else GAP_BESIDE_SHIFT * measured.shift
 
 
 def is_unset(affine: Float64Array) -> bool:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
-from meninx.scan.geometry import Float64Array, Spacing, check_affine, respaced, view_of
+from meninx.scan.geometry import Float64Array, Spacing, check_affine, respaced, spacing_of, view_of
 from meninx.scan.limits import Limits
 from meninx.scan.map_names import map_by_bids_name, map_warning
 from meninx.scan.plausibility import believed, is_unset
@@ -194,6 +194,7 @@ def volume_scan(
     if spacing_mm is not None and is_unset(affine):
         warnings = (*warnings, ScanWarning("orientation_doubtful", UNSET_DIRECTIONS))
     if spacing_mm is not None:
+        warnings = (*warnings, _spacing_given(spacing_of(affine), spacing_mm))
         affine = respaced(affine, spacing_mm)
     along = view_of(affine, slice_axis, voxels.shape).slice_axis
     scan = Scan(
@@ -208,3 +209,11 @@ def volume_scan(
     )
     scan = with_dark_air(scan)
     return believed(scan) if spacing_mm is None else scan
+
+
+def _spacing_given(stored: Spacing, given: Spacing) -> ScanWarning:
+    """Return that a user's voxel size was taken, beside that of the file."""
+    said, found = (" x ".join(f"{side:.4g}" for side in sides) for sides in (given, stored))
+    return ScanWarning(
+        "spacing_given", f"voxels of {said} mm, as the user said; the file says {found} mm"
+    )

@@ -74,6 +74,8 @@ class Begin(BaseModel):
 
     title: str = Field(default="", max_length=300)
     project: str = Field(default="", max_length=100)
+    # Voxel size of volumes whose files lost it, mm, such as 0.9,0.9,6.5.
+    spacing: str = Field(default="", max_length=60)
 
 
 class Received(BaseModel):
@@ -211,7 +213,8 @@ def _resident_bytes() -> int:
 @api.post("/uploads", status_code=201)
 def begin(begin: Begin, reader: MayUpload, session: SessionNeeded, web: WebNeeded) -> Started:
     """Begin an upload of one study: then send the parts of its files, then finish it."""
-    return Started(id=start_upload(session, reader, begin.title, web.settings, begin.project).id)
+    upload = start_upload(session, reader, begin.title, web.settings, begin.project, begin.spacing)
+    return Started(id=upload.id)
 
 
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}

@@ -173,6 +173,8 @@ class Study(Base):
     # volume was uploaded under, by its stored name.
     series: Mapped[list[Any]] = mapped_column(default=list)
     file_names: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    # Voxel size of volumes whose files lost it, as the uploader wrote it; empty for the files' own.
+    spacing: Mapped[str] = mapped_column(String(60), default="", server_default="")
     # Answer of the detector from all series at once, as `predict --studies` gives it.
     answer: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(20), default=RECEIVED)
@@ -241,6 +243,7 @@ class Upload(Base):
     title: Mapped[str] = mapped_column(String(300))
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     project_id: Mapped[int] = mapped_column(default=FIRST_PROJECT)
+    spacing: Mapped[str] = mapped_column(String(60), default="", server_default="")
     created: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -108,12 +108,12 @@ class Jobs:
                 .values(state=SCORING, lease=lease, attempts=Study.attempts + 1)
             ).rowcount
             study = session.get(Study, study_id) if taken else None
-            attempts = study.attempts if study else 0
+            attempts, spacing = (study.attempts, study.spacing) if study else (0, "")
         if not taken:
             return
         folder = self.settings.studies / study_id
         result = (
-            score_study(folder / FILES, folder / SHOWN, self.settings, self._sandbox)
+            score_study(folder / FILES, folder / SHOWN, self.settings, self._sandbox, spacing)
             if attempts <= MAX_ATTEMPTS
             else {"findings": [], "chosen": 0, "why": "", "answer": None}
         )

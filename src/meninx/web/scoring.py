@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from meninx.detect.findings import Findings
 from meninx.errors import InputError
 from meninx.sandbox import Sandbox
+from meninx.scan.geometry import spacing_from_text
 from meninx.scan.scan import Scan
 from meninx.web.settings import Settings
 from meninx.web.studies import PACKED, RESULTS, SOURCE
@@ -32,7 +33,9 @@ WHY = {
 MAX_PREVIEWED = 9
 
 
-def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> dict[str, Any]:
+def score_study(
+    files: Path, out: Path, settings: Settings, sandbox: Sandbox, spacing: str = ""
+) -> dict[str, Any]:
     """Score a study in a worker process.
 
     Args:
@@ -40,6 +43,7 @@ def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) ->
         out: Output folder for what the viewer shows.
         settings: Settings of the server, with the detector's file.
         sandbox: Worker process, with its limits of memory and time.
+        spacing: Voxel size of volumes whose files lost it, such as `0.9,0.9,6.5`; or empty.
 
     Returns:
         `findings`, the public JSON of each scan with what the viewer needs; `chosen`, the index of
@@ -47,7 +51,7 @@ def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) ->
         One failed scan if the process ended badly.
     """
     try:
-        return sandbox.call(write_study, files, out, settings.model)
+        return sandbox.call(write_study, files, out, settings.model, spacing)
     except InputError as error:
         finding = Findings.of_error(error, {})
         return {
@@ -55,13 +59,14 @@ def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) ->
         }  # fmt: skip
 
 
-def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
+def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -> dict[str, Any]:
     """Score every scan and write volumes, heat maps, pictures and DICOM objects.
 
     Args:
         files: Folder of the study's files.
         out: Output folder, which is emptied first.
         model: Detector file; None for the shipped one.
+        spacing: Voxel size of volumes whose files lost it; or empty.
 
     Returns:
         The values that `score_study` describes.
@@ -74,9 +79,10 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     detector = cached_detector(model)
+    size = spacing_from_text(spacing) if spacing else None
     responses: list[dict[str, Any]] = []
     found: list[Findings] = []
-    for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
+    for number, (findings, scan, bundle) in enumerate(bundles(detector, files, size)):
         found.append(findings)
         name = f"series {number + 1}"
         response = findings.as_json() | {"scan": name}

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx.errors import InputError, LimitExceeded, OptionError
+from meninx.scan.geometry import spacing_from_text
 from meninx.scan.heading import Heading
 from meninx.scan.limits import DEFAULT_LIMITS
 from meninx.web.accounts import ADMINISTRATOR, Reader, projects_of
@@ -134,7 +135,12 @@ def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def start_upload(
-    session: Session, reader: Reader, title: str, settings: Settings, project: str = ""
+    session: Session,
+    reader: Reader,
+    title: str,
+    settings: Settings,
+    project: str = "",
+    spacing: str = "",
 ) -> Upload:
     """Begin an upload, of one or of many files.
 
@@ -144,13 +150,17 @@ def start_upload(
         title: Title for the worklist, cut off after 300 characters.
         settings: Settings of the server, with the folder of uploads.
         project: Name of the project whose members will see it; empty for the reader's first one.
+        spacing: Voxel size of volumes whose files lost it, such as `0.9,0.9,6.5`; or empty.
 
     Returns:
         The upload.
 
     Raises:
-        OptionError: If the reader is no member of that project, or of none at all.
+        OptionError: If the reader is no member of that project, or of none at all; or if the
+            spacing is none.
     """
+    if spacing:
+        spacing = ",".join(f"{side:g}" for side in spacing_from_text(spacing))
     projects = projects_of(session, reader)
     matching = [one for one in projects if one.name == project or not project]
     if not projects:
@@ -160,7 +170,8 @@ def start_upload(
         raise OptionError(f"project {project!r}: not one of yours; choose among {names}")
     shown = ANONYMOUS if settings.deidentify else title.strip()[:300] or UNTITLED
     upload = Upload(
-        id=new_id(), user_id=reader.id, title=shown, bytes=0, project_id=matching[0].id
+        id=new_id(), user_id=reader.id, title=shown, bytes=0, project_id=matching[0].id,
+        spacing=spacing,
     )  # fmt: skip
     session.add(upload)
     folder_of(settings, upload.id).mkdir(parents=True)
@@ -346,8 +357,9 @@ def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
     study = Study(
         id=new_id(), title=upload.title, uploader_id=upload.user_id, state=RECEIVED, findings=[],
         received=now(), priority=WAITING, series=[], file_names={},
-        content_hash=_hash_in(upload.project_id, arrival.content_hash),
-        project_id=upload.project_id,
+        # The same files with another voxel size are another study: its answer may differ.
+        content_hash=_hash_in(upload.project_id, _hash_with(upload.spacing, arrival.content_hash)),
+        project_id=upload.project_id, spacing=upload.spacing,
         bytes=sum(one.path.stat().st_size for one in arrival.files),
     )  # fmt: skip
     if settings.deidentify:
@@ -363,6 +375,13 @@ def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
     study.patient_key = person_key(heading)
     study.series = merged_series([], arrival.files)
     return study
+
+
+def _hash_with(spacing: str, content_hash: str) -> str:
+    """Return the hash of content that is scored with a voxel size of its own."""
+    if not spacing:
+        return content_hash
+    return hashlib.sha256(f"{content_hash} {spacing}".encode()).hexdigest()
 
 
 def _hash_in(project_id: int, content_hash: str) -> str:
