@@ -42,7 +42,7 @@ FAULTS = [
     Fault("detect/calibration.py", "[:, -count:].mean", "[:, :count].mean"),
     Fault("detect/neighbors.py", "own - step, own + step", "own + step, own - step"),
     Fault("detect/neighbors.py", "round(NEIGHBOR_MM / gap_mm)", "int(NEIGHBOR_MM / gap_mm)"),
-    Fault("detect/preprocessing.py", "if above_air:", "if not above_air:"),
+    Fault("scan/background.py", "if above_air:", "if not above_air:"),
     Fault(
         "detect/gate.py", "if ood_threshold is not None and not middle <= ood_threshold", "if False"
     ),

@@ -1,6 +1,6 @@
 """How much slices that lie apart differ, beside a shift within them: docs/reading.md has the table.
 
-Volumes whose headers can be believed are cut to stacks of known gaps; then the gap is told wrong.
+Volumes whose headers can be believed are cut to stacks of known gaps; then a wrong gap is said.
 Run: python experiments/geometry.py --data FOLDER
 """
 
@@ -42,12 +42,12 @@ class Stack:
 
     def doubted(self, factor: float) -> bool | None:
         """Return whether the gap is doubted where a file says this multiple of it."""
-        told = list(self.spacing_mm)
-        told[self.axis] *= factor
+        said = list(self.spacing_mm)
+        said[self.axis] *= factor
         count = self.voxels.shape[self.axis]
-        lag = max(1, min(round(COMPARED_MM / told[self.axis]), count // 2))
-        measured = measured_along(self.voxels, self.axis, tuple(told), lag)
-        return None if measured is None else measured.doubts(lag * told[self.axis])
+        lag = max(1, min(round(COMPARED_MM / said[self.axis]), count // 2))
+        measured = measured_along(self.voxels, self.axis, tuple(said), lag)
+        return None if measured is None else measured.doubts(lag * said[self.axis])
 
     def estimate(self) -> float:
         """Return the estimated gap beside the true one."""

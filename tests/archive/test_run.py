@@ -152,7 +152,8 @@ def test_stopped_it_keeps_what_is_done_and_leaves_nothing_behind(archive, tmp_pa
 def test_a_list_that_breaks_off_ends_the_run_in_one_line(archive, tmp_path):
     """Its beginning is checked at once; what comes later ends the walk while others score."""
     rows = b"path\nc/cut.png\n" + b"c/gone.png\n" * 2000
-    (tmp_path / "list.csv").write_bytes(rows.replace(b"c/", bytes(archive) + b"/c/") + b"\xff\n")
+    rows = rows.replace(b"c/", bytes(archive) + b"/c/").decode()
+    (tmp_path / "list.csv").write_bytes(b"\xff\xfe" + rows.encode("utf-16-le") + b"\0\xd8a\0\n\0")
     result = run(tmp_path / "list.csv", tmp_path / "out")
     assert result.returncode == 2
     assert "not a readable list (UnicodeDecodeError)" in result.stderr

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meninx.render.region import describe_region, midline_of
-from meninx.scan.plausibility import CODE, MAX_SHIFT, MIN_SHIFT, believed, measured_along
+from meninx.scan.plausibility import MAX_SHIFT, MIN_SHIFT, believed, measured_along
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
 from meninx.synthesis.phantom import grid_of
@@ -16,6 +16,7 @@ from tests.commands import meninx
 from tests.scan.dicom_making import save_all, slices_of
 
 SPACING = (1.3, 1.25, 6.0)
+CODE = "geometry_doubtful"
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -123,7 +124,7 @@ def test_a_user_says_the_voxel_size_that_a_file_lost(tmp_path, header):
     (scan,) = read_scans(path, spacing_mm=SPACING)
     assert scan.spacing_mm == pytest.approx(SPACING)
     assert not scan.geometry_estimated
-    assert codes(scan) == ["orientation_doubtful"]
+    assert codes(scan) == ["orientation_doubtful", "spacing_given"]
 
 
 def test_the_command_line_takes_the_voxel_size(tmp_path):

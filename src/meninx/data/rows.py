@@ -56,9 +56,9 @@ class Row(BaseModel):
         int | None, BeforeValidator(_empty_is_none), Field(description="a whole number")
     ] = None
     gap_mm: Annotated[
-        float | None,
+        Annotated[float, Field(gt=0, lt=50)] | None,
         BeforeValidator(_empty_is_none),
-        Field(gt=0, lt=50, description="a distance in mm, above 0 and below 50"),
+        Field(description="a distance in mm, above 0 and below 50"),
     ] = None
 
 

@@ -41,6 +41,8 @@ COMPARED_MM = 4.0
 MIN_SIDE, MIN_SLICES = 48, 3
 # Slices that show less than this share of the head's largest area are beyond the head.
 BEYOND_HEAD = 0.1
+# Masks have fewer values, counted on as many voxels along each axis.
+MIN_VALUES, SAMPLED_SIDE = 16, 64
 # Slices are averaged down to about this many pixels: noise would pass for structure.
 MEASURED_SIDE = 128
 # Shifts that are tried, averaged pixels; a share of the side is the largest.
@@ -48,7 +50,6 @@ SHIFTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 LARGEST_SHIFT = 1 / 3
 # Noise alone changes a slice as much as a shift by one pixel: below this many, it proves nothing.
 NOISE_SHIFT = 1.25
-CODE = "geometry_doubtful"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def believed(scan: Scan) -> Scan:
         spacing, and where the affine was an identity the slice axis, that its slices speak for;
         marked as estimated, and with the warning `geometry_doubtful`, which names both.
     """
-    if scan.affine is None or not scan.is_volume:
+    if scan.affine is None or not scan.is_volume or _is_mask(scan.voxels):
         return scan
     claimed = spacing_of(scan.affine)
     unset = is_unset(scan.affine)
@@ -104,7 +105,7 @@ def believed(scan: Scan) -> Scan:
     if gap_doubted and (gap := estimated_gap_mm(scan.voxels, axis, claimed)):
         estimated[axis] = max(gap * scale, SMALLEST_GAP_MM)
     i, j, k = estimated
-    warning = ScanWarning(CODE, _words(claimed, (i, j, k), axis))
+    warning = ScanWarning("geometry_doubtful", _words(claimed, (i, j, k), axis))
     return replace(
         scan,
         affine=respaced(scan.affine, (i, j, k)),
@@ -226,6 +227,12 @@ def _coarsest_axis(voxels: Float32Array, axis: int) -> int:
     far = {side: found.shift for side, found in along.items() if found and found.doubts(1.0)}
     # In the other two planes slices are squeezed, so the axis of true slices stands out.
     return max(far, key=lambda side: far[side]) if far else axis
+
+
+def _is_mask(voxels: Float32Array) -> bool:
+    """Return whether a volume has as few values as masks have: it shows no tissue that changes."""
+    steps = tuple(slice(None, None, max(1, side // SAMPLED_SIDE)) for side in voxels.shape)
+    return len(np.unique(voxels[steps])) < MIN_VALUES
 
 
 def _is_head(extent_mm: float) -> bool:
