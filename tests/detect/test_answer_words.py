@@ -59,7 +59,7 @@ def test_what_was_borrowed_and_what_is_doubtful_is_said():
     )
     doubtful = replace(REFERRED, warnings=(ScanWarning("geometry_doubtful", "as it is"),))
     assert measured_on(doubtful).endswith("it has the scale of axial series.")
-    plain = StudyFindings("s", reference=Reference("people", 79, 44))
+    plain = StudyFindings("s", decision="tumor", reference=Reference("people", 79, 44))
     assert measured_on(plain) == (
         "Compared with 79 people with a tumor and 44 tumor-free, none of them learned from."
     )
