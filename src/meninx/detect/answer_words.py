@@ -85,10 +85,7 @@ def why_referred(found: Findings | StudyFindings) -> str:
     if found.message:
         return found.message
     shares = {name: f"{100 * p:.0f} %" for name, p in found.p_values.items()}
-    return (
-        f"like {shares['no_tumor']} of tumor-free scans, which score as high, and "
-        f"{shares['tumor']} of tumors, which score as low"
-    )
+    return f"scores like {shares['no_tumor']} of tumor-free scans and {shares['tumor']} of tumors"
 
 
 def measured_on(found: Findings | StudyFindings) -> str:
