@@ -7,6 +7,7 @@ import pytest
 from meninx.detect.answer_words import (
     borders_in_words,
     measured_on,
+    prevalence_in_words,
     scale_in_figures,
     weight_in_words,
     what_would_change_it,
@@ -30,6 +31,9 @@ def test_a_referred_scan_says_what_it_is_like_and_what_would_change_it():
     other = replace(REFERRED, reason="not_calibrated", message="a series in sagittal slices")
     assert why_referred(other) == "a series in sagittal slices"
     assert "axial" in what_would_change_it(other)
+    assert prevalence_in_words(replace(other, borders=None)) == ""
+    rare = replace(REFERRED, prevalence=0.02)
+    assert prevalence_in_words(rare).endswith("at a prevalence of 2 %.")
     answered = replace(REFERRED, decision="tumor")
     assert (why_referred(answered), what_would_change_it(answered)) == ("", "")
 
