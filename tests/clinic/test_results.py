@@ -11,6 +11,7 @@ import pytest
 from meninx.clinic.result_context import Headers
 from meninx.clinic.results import write_results
 from meninx.clinic.structured_report import structured_report
+from meninx.detect.answer_words import borders_in_words
 from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
 from meninx.labels import TYPE_NAMES
@@ -134,7 +135,9 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
         found = np.linalg.inv(read.affine) @ [*point, 1]
         peak = tuple(round(float(one)) for one in found[:3])
         assert peak in {one.peak for one in findings.slices}
-        if form != "enhanced":  # the image that it is said to be in lies there
+        if (
+            form != "enhanced" and findings.decision == "tumor"
+        ):  # the image that it is said to be in lies there
             (image,) = (by_uid[uid] for uid in images_of(group[0]))
             normal = np.cross(*np.reshape(image.ImageOrientationPatient, (2, 3)))
             away = (np.array(point) - image.ImagePositionPatient) @ normal
@@ -208,8 +211,47 @@ def test_the_report_names_types_only_where_they_were_measured(
     context = Headers(tmp_path / "in").context_of(findings, read.identity.instance_uids, "1")
     report = structured_report(context, bundle)
     texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
-    named = [f"type {name}, if there is a tumor" in texts for name in TYPE_NAMES]
+    named = [
+        f"type {name}, if there is a tumor; no others are known" in texts for name in TYPE_NAMES
+    ]
     assert sum(named) == types
+
+
+@pytest.mark.dicom3tools
+@pytest.mark.parametrize(
+    ("decision", "probability", "certainty"),
+    [("tumor", 0.8924, 89.24), ("no_tumor", 0.02, 98.0), ("refer", 0.411, None)],
+)
+def test_certainty_is_the_probability_that_the_answer_is_right(
+    detector, tmp_path, dciodvfy, decision, probability, certainty
+):
+    scan, _ = rendered("axial")
+    write_dicom(scan, tmp_path / "in", SEED)
+    ((read, findings),) = score_path(detector, tmp_path / "in")
+    findings = replace(findings, decision=decision, probability=probability, slices=())
+    context = Headers(tmp_path / "in").context_of(findings, read.identity.instance_uids, "1")
+    report = structured_report(context, None)
+    report.save_as(tmp_path / "SR.dcm")
+    without_errors(dciodvfy, tmp_path / "SR.dcm")
+    text = str(pydicom.dcmread(tmp_path / "SR.dcm"))
+    assert borders_in_words(findings) in text
+    assert ("scores like" in text) == (decision == "refer")
+    (whole,) = hd.sr.srread(tmp_path / "SR.dcm").content.get_image_measurement_groups()
+    found = [float(one.value) for one in whole.get_measurements()]
+    assert found == ([] if certainty is None else [pytest.approx(certainty)])
+
+
+@pytest.mark.dicom3tools
+def test_a_series_that_was_never_calibrated_is_reported_with_that_reason(
+    detector, tmp_path, dciodvfy
+):
+    scan, _ = rendered("sagittal")
+    write_dicom(scan, tmp_path / "in", SEED)
+    made, _, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
+    assert (findings.decision, findings.reason) == ("refer", "not_calibrated")
+    without_errors(dciodvfy, made["SR"])
+    text = str(pydicom.dcmread(made["SR"]))
+    assert "Indeterminate" in text and "not_calibrated" in text
 
 
 @pytest.mark.dicom3tools

@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from meninx.detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
 from meninx.web.accounts import Reader
 from meninx.web.database import Measurement, Opinion, Study, now
 from meninx.web.measurements import measurement_in_words
-from meninx.web.series import SeriesView, answer_in_words, incomplete_in_words, series_views
+from meninx.web.series import (
+    SeriesView,
+    answer_in_words,
+    incomplete_in_words,
+    series_views,
+    study_words,
+    weight_rows,
+)
 from meninx.web.serving import Web, shown_file
 
 
@@ -23,7 +31,7 @@ def identity_of(study: Study) -> Mapping[str, str]:
 
 def report_html(
     web: Web, study: Study, opinions: list[Opinion], measured: list[Measurement], reader: Reader,
-    card: Mapping[str, Any],
+    detector: str,
 ) -> str:  # fmt: skip
     """Return the report of a study as a page to print: every series with its answer.
 
@@ -33,7 +41,7 @@ def report_html(
         opinions: Readers' opinions on it.
         measured: Readers' measurements in it.
         reader: Reader that the report is printed for.
-        card: Facts about the detector, as `detector_facts` gives them.
+        detector: Sentences on what the detector was measured on, as `measured_of` gives them.
 
     Returns:
         HTML that refers to the pictures by file addresses.
@@ -43,8 +51,10 @@ def report_html(
     return web.pages.get_template("report.html").render(
         study=study, identity=identity_of(study), series=series, opinions=opinions,
         models=_models(series), answer=answer_in_words(study.decision),
-        reader=reader, card=card, printed=now(),
-        study_incomplete=incomplete_in_words(study.answer),
+        reader=reader, detector=detector, printed=now(),
+        study_incomplete=incomplete_in_words(study.answer), study_words=study_words(study),
+        weights=weight_rows(study, series), no_other=NO_OTHER_TYPES,
+        evidence_words=EVIDENCE_IN_WORDS,
         counted=[one.name for one in series if one.finding["scan"] in counted],
         measured=[_measured(one, series[one.scan]) for one in measured],
         pictures={

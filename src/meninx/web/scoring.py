@@ -6,6 +6,7 @@
 import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +96,13 @@ def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -
         responses.append(response)
     chosen, why = chosen_of(responses)
     answer = detector.score_study(found, "")
-    counted = [one["scan"] for one, own in zip(responses, found, strict=True)
-               if own.scan in answer.series]  # fmt: skip
-    return {
-        "findings": responses, "chosen": chosen, "why": why,
-        "answer": answer.as_json() | {"series": counted},
-    }  # fmt: skip
+    names = {own.scan: one["scan"] for one, own in zip(responses, found, strict=True)}
+    answer = replace(
+        answer,
+        series=tuple(names[scan] for scan in answer.series),
+        weighed=tuple(replace(weight, scan=names[weight.scan]) for weight in answer.weighed),
+    )
+    return {"findings": responses, "chosen": chosen, "why": why, "answer": answer.as_json()}
 
 
 def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, Any]:
