@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from meninx.detect.loading import load_detector
-from meninx.render.bundle import Bundle
 from meninx.render.explanation_sheet import contour, explanation_sheet
 from meninx.render.heatmap_check import check_cells, filled_in, hot_place
+from meninx.render.result import Result
 
 
 def cells(*hot):
@@ -57,9 +57,9 @@ def test_a_map_is_shown_if_it_stands_out_and_the_score_depends_on_it(values, dep
 def test_the_map_of_a_sick_phantom_passes_and_is_drawn(sick):
     detector = load_detector()
     findings = detector.score(sick.scan)
-    bundle = Bundle(detector, sick.scan, findings)
-    assert bundle.withheld is None
-    sheet = np.asarray(bundle.sheet()).astype(int)
+    result = Result(sick.scan, findings, detector)
+    assert result.withheld is None
+    sheet = np.asarray(result.sheet()).astype(int)
     bare = np.asarray(explanation_sheet(sick.scan, findings, "no heat map")).astype(int)
     # Heat is colored, anatomy gray; without a map only a mark of the graph is left.
     assert (np.ptp(sheet, axis=2) > 60).sum() > (np.ptp(bare, axis=2) > 60).sum() + 500

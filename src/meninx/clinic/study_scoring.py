@@ -2,15 +2,34 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from meninx.clinic.result_context import Headers
-from meninx.clinic.results import earlier_reports, write_results
+from meninx.clinic.results import EarlierReport, earlier_reports, write_results
 from meninx.detect.loading import cached_detector
-from meninx.render.bundle import bundles
+from meninx.render.result import Result
+from meninx.scoring.study import score_study
 
 FINDINGS = "findings.json"
+
+
+class ObjectsWriter:
+    """A writer of DICOM objects into one folder.
+
+    Args:
+        headers: Headers of the files that are scored.
+        folder: Output folder, made if missing.
+        earlier: Reports of before, which new ones name as replaced.
+    """
+
+    def __init__(self, headers: Headers, folder: Path, earlier: Sequence[EarlierReport]) -> None:
+        self._headers, self._folder, self._earlier = headers, folder, earlier
+
+    def write(self, result: Result) -> None:
+        """Write the objects of one result; those that its headers do not allow are logged."""
+        write_results(self._headers, result, self._folder, earlier=self._earlier)
 
 
 def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
@@ -24,16 +43,13 @@ def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
     Returns:
         The public JSON of each scan; `out` holds it too, beside the DICOM objects.
     """
-    detector = cached_detector(model)
     earlier = earlier_reports(out)
     new = out.with_name(f"{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    headers = Headers(files)
-    found: list[dict[str, Any]] = []
-    for findings, scan, bundle in bundles(detector, files):
-        write_results(headers, scan, findings, bundle, new, earlier=earlier)
-        found.append(findings.as_json() | {"scan": f"series {len(found) + 1}"})
+    writer = ObjectsWriter(Headers(files), new, earlier)
+    study = score_study(cached_detector(model), files, [writer])
+    found = [findings.as_json() for findings in study.findings]
     (new / FINDINGS).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)

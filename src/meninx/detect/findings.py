@@ -1,7 +1,7 @@
 """Findings: the answer about a scan, its slices or its study."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,10 @@ Voxel = tuple[int, int, int]
 
 # Types were learned and measured in T1 with contrast agent alone.
 MEASURED_SEQUENCE: Sequence = "T1c"
+
+
+def _no_cells() -> NDArray[np.float32]:
+    return np.empty((0, 0), dtype=np.float32)
 
 
 def _rounded(probability: float | None) -> float | None:
@@ -51,15 +55,15 @@ class SliceFinding:
         probability: Probability of a tumor in the slice, 0..1.
         peak: Hottest voxel [i, j, k], as the file stores it.
         cells: Probability of a tumor in each cell, 0..1, shape (m, n): the heat map before it is
-            enlarged.
-        placement: Placement of the network's input in the slice's image.
+            enlarged; shape (0, 0) where the map was dropped.
+        placement: Placement of the network's input in the slice's image; None without a map.
     """
 
     index: int
     probability: float
     peak: Voxel
-    cells: NDArray[np.float32] = field(repr=False)
-    placement: Placement = field(repr=False)
+    cells: NDArray[np.float32] = field(default_factory=_no_cells, repr=False)
+    placement: Placement | None = field(default=None, repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return the slice as the public JSON has it."""
@@ -156,6 +160,11 @@ class Findings:
     def hottest(self) -> SliceFinding | None:
         """The slice of the highest probability; None if none was scored."""
         return max(self.slices, key=lambda found: found.probability, default=None)
+
+    def without_maps(self) -> "Findings":
+        """Return the findings without heat maps: what the public JSON says, and no more."""
+        slices = (SliceFinding(found.index, found.probability, found.peak) for found in self.slices)
+        return replace(self, slices=tuple(slices))
 
     @property
     def called(self) -> bool:

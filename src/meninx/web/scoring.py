@@ -20,7 +20,7 @@ from meninx.web.settings import Settings
 from meninx.web.studies import PACKED, RESULTS, SOURCE
 
 if TYPE_CHECKING:
-    from meninx.render.bundle import Bundle
+    from meninx.render.result import Result
 
 WHY = {
     "scored": "of all scored series it has the highest probability",
@@ -68,33 +68,46 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     """
     # Imported here: the server imports this module too, and never scores.
     from meninx.detect.loading import cached_detector
-    from meninx.render.bundle import bundles
+    from meninx.scoring.study import score_study
 
-    write_results = _results_writer(files, out)  # it looks for reports that are there
+    objects = _objects_writer(files, out / RESULTS)  # it looks for reports that are there
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    detector = cached_detector(model)
-    responses: list[dict[str, Any]] = []
-    found: list[Findings] = []
-    for number, (findings, scan, bundle) in enumerate(bundles(detector, files)):
-        found.append(findings)
-        name = f"series {number + 1}"
-        response = findings.as_json() | {"scan": name}
-        response["series"] = series_of(findings, scan, files)
-        response["objects"] = write_results(scan, findings, bundle, number)
-        if scan is not None:
-            response["viewer"] = write_viewer_files(scan, findings, bundle, out, number)
-        elif findings.status == "refused":
-            response["preview"] = write_preview(findings, files, out, number)
-        responses.append(response)
+    shown = _ShownWriter(files, out)
+    study = score_study(cached_detector(model), files, [objects, shown] if objects else [shown])
+    responses = [
+        findings.as_json() | more
+        for findings, more in zip(study.findings, shown.series, strict=True)
+    ]
+    for number, response in enumerate(responses):
+        response["objects"] = objects.counts[number] if objects else 0
     chosen, why = chosen_of(responses)
-    answer = detector.score_study(found, "")
-    counted = [one["scan"] for one, own in zip(responses, found, strict=True)
-               if own.scan in answer.series]  # fmt: skip
     return {
-        "findings": responses, "chosen": chosen, "why": why,
-        "answer": answer.as_json() | {"series": counted},
+        "findings": responses, "chosen": chosen, "why": why, "answer": study.answer.as_json(),
     }  # fmt: skip
+
+
+class _ShownWriter:
+    """A writer of what the viewer shows of each series.
+
+    Args:
+        files: Folder of the study's files.
+        out: Output folder.
+    """
+
+    def __init__(self, files: Path, out: Path) -> None:
+        self._files, self._out = files, out
+        self.series: list[dict[str, Any]] = []
+
+    def write(self, result: "Result") -> None:
+        """Write the files of one series, and keep their names and what identifies it."""
+        number, findings = len(self.series), result.findings
+        kept: dict[str, Any] = {"series": series_of(findings, result.scan, self._files)}
+        if result.scan is not None:
+            kept["viewer"] = write_viewer_files(result.scan, result, self._out, number)
+        elif findings.status == "refused":
+            kept["preview"] = write_preview(findings, self._files, self._out, number)
+        self.series.append(kept)
 
 
 def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, Any]:
@@ -143,28 +156,39 @@ def write_preview(findings: Findings, files: Path, out: Path, number: int) -> st
     return name
 
 
-def _results_writer(files: Path, out: Path) -> Any:
-    """Return a function that writes a scan's DICOM objects and returns their number.
+class _ObjectsWriter:
+    """A writer of DICOM objects, and of the source series that reports of readers refer to.
 
-    Without the extra `hospital` it writes none. It also writes the source series that reports on
-    readers' measurements refer to.
+    Args:
+        files: Folder of the study's files.
+        folder: Folder of the objects, in the one that the viewer shows.
     """
-    if importlib.util.find_spec("highdicom") is None:
-        return lambda scan, findings, bundle, number: 0  # noqa: ARG005
-    from meninx.clinic.result_context import Headers
-    from meninx.clinic.results import earlier_reports, write_results
-    from meninx.clinic.source_series import source_series
 
-    headers, earlier = Headers(files), earlier_reports(out / RESULTS)
+    def __init__(self, files: Path, folder: Path) -> None:
+        from meninx.clinic.result_context import Headers
+        from meninx.clinic.results import earlier_reports
 
-    def write(scan: Scan | None, findings: Findings, bundle: "Bundle | None", number: int) -> int:
-        source = source_series(headers, scan, findings) if scan is not None else None
+        self._folder = folder
+        self._headers, self._earlier = Headers(files), earlier_reports(folder)
+        self.counts: list[int] = []
+
+    def write(self, result: "Result") -> None:
+        """Write the objects of one series, and keep their number."""
+        from meninx.clinic.results import write_results
+        from meninx.clinic.source_series import source_series
+
+        scan, number = result.scan, len(self.counts)
+        source = None if scan is None else source_series(self._headers, scan, result.findings)
         if source is not None:
-            (out / SOURCE.format(number)).write_text(source.as_json(), encoding="utf-8")
-        made = write_results(headers, scan, findings, bundle, out / RESULTS, earlier=earlier)
-        return len(made)
+            path = self._folder.parent / SOURCE.format(number)
+            path.write_text(source.as_json(), encoding="utf-8")
+        made = write_results(self._headers, result, self._folder, earlier=self._earlier)
+        self.counts.append(len(made))
 
-    return write
+
+def _objects_writer(files: Path, folder: Path) -> _ObjectsWriter | None:
+    """Return a writer of DICOM objects; none without the extra `hospital`."""
+    return _ObjectsWriter(files, folder) if importlib.util.find_spec("highdicom") else None
 
 
 def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
@@ -179,15 +203,12 @@ def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     return chosen, WHY[findings[chosen]["status"]]
 
 
-def write_viewer_files(
-    scan: Scan, findings: Findings, bundle: "Bundle | None", out: Path, number: int
-) -> dict[str, Any]:
+def write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> dict[str, Any]:
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:
         scan: A scan.
-        findings: Findings of the scan.
-        bundle: Heat map and pictures of the scan; None if it was not scored.
+        result: Findings, heat map and pictures of the scan.
         out: Output folder.
         number: Index of the scan in its study, from 0.
 
@@ -203,7 +224,7 @@ def write_viewer_files(
     if scan.affine is None:
         with_affine = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
     write_nifti(_as_stored(scan.voxels), with_affine, out / f"{number}.nii{PACKED}")
-    thumbnail(scan, findings).save(out / f"{number}-thumb.png")
+    thumbnail(scan, result.findings).save(out / f"{number}-thumb.png")
     viewer: dict[str, Any] = {
         "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
         "picture": None, "plane": scan.view.plane, "sequence": scan.sequence,
@@ -215,10 +236,10 @@ def write_viewer_files(
         if scan.spacing_mm is not None and not scan.geometry_estimated
         else None,
     }  # fmt: skip
-    if bundle is not None:
-        bundle.picture().save(out / f"{number}.png")
-        viewer |= {"picture": f"{number}.png", "withheld": bundle.withheld}
-        heat = bundle.heat()
+    if result.scored:
+        result.picture.save(out / f"{number}.png")
+        viewer |= {"picture": f"{number}.png", "withheld": result.withheld}
+        heat = result.heat
         if heat is not None:
             write_nifti(heat, with_affine, out / f"{number}-heat.nii{PACKED}")
             viewer["heat"] = f"{number}-heat.nii"
