@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from meninx.clinic.result_context import Headers
+from meninx.clinic.result_context import context_of
 from meninx.clinic.results import write_results
 from meninx.clinic.structured_report import structured_report
 from meninx.detect.loading import load_detector
@@ -61,10 +61,9 @@ def detector():
 
 def results_of(detector, folder, out):
     """Score a folder; return its objects by kind, and the scan."""
-    headers = Headers(folder)
     (result,) = score_path(detector, folder)
     result.check = HeatmapCheck(contrast=0.9, drop=5.0)  # what is tested here is where things lie
-    paths = write_results(headers, result, out)
+    paths = write_results(result, out)
     return {path.name.split("-")[0]: path for path in paths}, result.scan, result.findings
 
 
@@ -202,9 +201,7 @@ def test_the_report_names_types_only_where_they_were_measured(
     findings = replace(result.findings, sequence=sequence, decision=decision)
     result = result.with_findings(findings)
     result.check = HeatmapCheck(contrast=0.9, drop=5.0)
-    instances = result.scan.identity.instance_uids
-    context = Headers(tmp_path / "in").context_of(findings, instances, "1")
-    report = structured_report(context, result)
+    report = structured_report(context_of(result), result)
     texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
     named = [f"type {name}, if there is a tumor" in texts for name in TYPE_NAMES]
     assert sum(named) == types

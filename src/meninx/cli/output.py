@@ -49,18 +49,17 @@ class DicomFolder:
     """A writer of the DICOM objects of each finding.
 
     Args:
-        paths: Files, folders or archives that are scored.
         folder: Output folder; one subfolder a series.
 
     Raises:
         OptionError: If the extra is missing, or the folder can't be made.
     """
 
-    def __init__(self, paths: Sequence[str], folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         with needs_extra("hospital"):
-            from meninx.clinic.result_context import Headers
+            pass
         make_folder(folder, "--dicom-out")
-        self._folder, self._headers = folder, Headers(*paths)
+        self._folder = folder
         # Whether all objects could be written so far.
         self.complete = True
 
@@ -78,7 +77,7 @@ class DicomFolder:
         for kind in ("SR", "SC", "SEG"):  # of an earlier run, perhaps with another answer
             for path in inside.glob(f"{kind}-*.dcm"):
                 path.unlink()
-        if not write_results(self._headers, result, inside, on_fault):
+        if not write_results(result, inside, on_fault):
             if not findings.identity:
                 typer.echo(
                     f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True

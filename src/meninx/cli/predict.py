@@ -91,7 +91,7 @@ def predict(
     )
     lines = [JsonLines(typer.echo)] if as_json else []
     folders: list[Writer] = []
-    objects = DicomFolder(paths, dicom_out) if dicom_out else None
+    objects = DicomFolder(dicom_out) if dicom_out else None
     with ExitStack() as opened:
         if output is not None:
             lines.append(opened.enter_context(findings_file(output)))

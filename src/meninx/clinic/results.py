@@ -1,6 +1,5 @@
 """Make and write the DICOM objects of a finding."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,8 +9,7 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 
-from meninx import __version__
-from meninx.clinic.result_context import Headers, ResultContext
+from meninx.clinic.result_context import ResultContext, context_of
 from meninx.clinic.secondary_capture import secondary_capture
 from meninx.clinic.segmentation import segmentation
 from meninx.clinic.structured_report import structured_report
@@ -128,16 +126,14 @@ def result_objects(
 
 
 def write_results(
-    headers: Headers,
     result: Result,
     folder: Path,
     on_fault: OnFault = passed_over,
     earlier: Sequence[EarlierReport] = (),
 ) -> list[Path]:
-    """Write the objects of a finding.
+    """Write the objects of a result.
 
     Args:
-        headers: Headers of the files that were scored.
         result: Scan with its findings and pictures.
         folder: Output folder, made if missing.
         on_fault: Called with each kind that could not be made, and the error.
@@ -146,9 +142,7 @@ def write_results(
     Returns:
         Paths of the files, named by kind and instance UID; none if the scan was not DICOM.
     """
-    scan = result.scan
-    instances = scan.identity.instance_uids if scan is not None else ()
-    context = headers.context_of(result.findings, instances, __version__)
+    context = context_of(result)
     if context is None:
         return []
     images = {str(header.SOPInstanceUID) for header in context.headers}
@@ -158,8 +152,7 @@ def write_results(
         if not images.isdisjoint(report.sources)
         for document in report.documents
     }
-    pixels = "" if scan is None else hashlib.sha256(scan.voxels.tobytes()).hexdigest()
-    context = replace(context, pixels=pixels, earlier=tuple(replaced.values()))
+    context = replace(context, earlier=tuple(replaced.values()))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     made = result_objects(context, result, on_fault)
@@ -168,3 +161,19 @@ def write_results(
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+class ResultWriter:
+    """A writer of DICOM objects into one folder; those that can't be made are logged.
+
+    Args:
+        folder: Output folder, made if missing.
+        earlier: Reports of before, which new ones name as replaced.
+    """
+
+    def __init__(self, folder: Path, earlier: Sequence[EarlierReport] = ()) -> None:
+        self._folder, self._earlier = folder, earlier
+
+    def write(self, result: Result) -> None:
+        """Write the objects of one result."""
+        write_results(result, self._folder, earlier=self._earlier)

@@ -2,34 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meninx.clinic.result_context import Headers
-from meninx.clinic.results import EarlierReport, earlier_reports, write_results
+from meninx.clinic.results import ResultWriter, earlier_reports
 from meninx.detect.loading import cached_detector
-from meninx.render.result import Result
 from meninx.scoring.study import score_study
 
 FINDINGS = "findings.json"
-
-
-class ObjectsWriter:
-    """A writer of DICOM objects into one folder.
-
-    Args:
-        headers: Headers of the files that are scored.
-        folder: Output folder, made if missing.
-        earlier: Reports of before, which new ones name as replaced.
-    """
-
-    def __init__(self, headers: Headers, folder: Path, earlier: Sequence[EarlierReport]) -> None:
-        self._headers, self._folder, self._earlier = headers, folder, earlier
-
-    def write(self, result: Result) -> None:
-        """Write the objects of one result; those that its headers do not allow are logged."""
-        write_results(self._headers, result, self._folder, earlier=self._earlier)
 
 
 def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
@@ -47,8 +27,7 @@ def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
     new = out.with_name(f"{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    writer = ObjectsWriter(Headers(files), new, earlier)
-    study = score_study(cached_detector(model), files, [writer])
+    study = score_study(cached_detector(model), files, [ResultWriter(new, earlier)])
     found = [findings.as_json() for findings in study.findings]
     (new / FINDINGS).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)

@@ -18,7 +18,8 @@ from meninx.render.explanation_sheet import explanation_sheet
 from meninx.render.heatmap import heat_volume
 from meninx.render.heatmap_check import HeatmapCheck, check_heatmap
 from meninx.render.hottest_slice import hottest_slice_picture
-from meninx.scan.scan import Scan
+from meninx.scan.scan import Headers, Identity, Scan
+from meninx.scan.unread import Unread
 
 
 class Result:
@@ -27,13 +28,13 @@ class Result:
     It holds the scan's voxels and heat maps: drop it once it is written.
 
     Args:
-        scan: Scan; None where it could not be read.
-        findings: Findings of the scan, with the maps of its slices.
-        detector: Detector that scored the scan, which checks the heat map.
+        source: Scan, or what could not be read as one.
+        findings: Findings of it, with the maps of its slices.
+        detector: Detector that scored it, which checks the heat map.
     """
 
-    def __init__(self, scan: Scan | None, findings: Findings, detector: Detector) -> None:
-        self.scan = scan
+    def __init__(self, source: Scan | Unread, findings: Findings, detector: Detector) -> None:
+        self.source = source
         self.findings = findings
         self._detector = detector
 
@@ -50,9 +51,24 @@ class Result:
         """
         return cls(scan, detector.score(scan), detector)
 
+    @property
+    def scan(self) -> Scan | None:
+        """The scan; None where it could not be read."""
+        return self.source if isinstance(self.source, Scan) else None
+
+    @property
+    def identity(self) -> Identity:
+        """UIDs, number and description of its series, as far as they are known."""
+        return self.source.identity
+
+    @property
+    def headers(self) -> Headers:
+        """Datasets of its DICOM files, without pixels, in slice order; none of other formats."""
+        return self.source.headers
+
     def with_findings(self, findings: Findings) -> Self:
         """Return a result of the same scan with other findings, nothing drawn yet."""
-        return type(self)(self.scan, findings, self._detector)
+        return type(self)(self.source, findings, self._detector)
 
     @property
     def scored(self) -> bool:

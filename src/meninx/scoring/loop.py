@@ -1,20 +1,18 @@
 """Read, score, write: the one loop of the command line, the node, the archive and the web page."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from meninx.detect.detector import Detector
 from meninx.detect.findings import Findings
-from meninx.errors import InputError
 from meninx.render.result import Result
 from meninx.scan.geometry import Spacing
 from meninx.scan.limits import DEFAULT_LIMITS, Limits
-from meninx.scan.reading import read_files, read_scans
+from meninx.scan.reading import read_each, read_files
 from meninx.scan.scan import Scan
-from meninx.scan.source import OnError
+from meninx.scan.unread import Unread
 from meninx.scoring.writers import Writer
 
 
@@ -35,7 +33,7 @@ def score_path(
     Yields:
         The result of each scan, as soon as it is scored; without a scan where it could not be read.
     """
-    yield from _scored(detector, partial(read_scans, path, limits=limits, spacing_mm=spacing_mm))
+    yield from _scored(detector, read_each(path, limits, spacing_mm))
 
 
 def score_files(
@@ -51,7 +49,7 @@ def score_files(
     Yields:
         The result of each scan, as soon as it is scored; without a scan where it could not be read.
     """
-    yield from _scored(detector, partial(read_files, files, limits=limits))
+    yield from _scored(detector, read_files(files, limits))
 
 
 def write_all(results: Iterable[Result], writers: Sequence[Writer]) -> Iterator[Findings]:
@@ -73,20 +71,18 @@ def write_all(results: Iterable[Result], writers: Sequence[Writer]) -> Iterator[
         yield findings
 
 
-def _scored(detector: Detector, reading: Callable[[OnError], Iterator[Scan]]) -> Iterator[Result]:
-    errors: list[InputError] = []
-    scans = reading(errors.append)
+def _scored(detector: Detector, found: Iterator[Scan | Unread]) -> Iterator[Result]:
     while True:
         started = time.perf_counter()
-        scan = next(scans, None)
+        source = next(found, None)
         read = (time.perf_counter() - started) * 1e3
-        for error in errors:
-            yield Result(None, Findings.of_error(error, detector.model), detector)
-        errors.clear()
-        if scan is None:
+        if source is None:
             return
-        yield _timed(Result.of(scan, detector), read)
-        del scan  # else it would be held while the next one is read
+        if isinstance(source, Unread):
+            yield Result(source, Findings.of_error(source.error, detector.model), detector)
+        else:
+            yield _timed(Result.of(source, detector), read)
+        del source  # else it would be held while the next one is read
 
 
 def _timed(result: Result, read: float) -> Result:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from meninx.detect.findings import Findings
 from meninx.errors import InputError
 from meninx.sandbox import Sandbox
+from meninx.scan.heading import clean_text
 from meninx.scan.scan import Scan
+from meninx.scan.unread import Unread
 from meninx.web.settings import Settings
 from meninx.web.studies import PACKED, RESULTS, SOURCE
 
@@ -70,7 +72,7 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     from meninx.detect.loading import cached_detector
     from meninx.scoring.study import score_study
 
-    objects = _objects_writer(files, out / RESULTS)  # it looks for reports that are there
+    objects = _objects_writer(out / RESULTS)  # it looks for reports that are there
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     shown = _ShownWriter(files, out)
@@ -102,29 +104,30 @@ class _ShownWriter:
     def write(self, result: "Result") -> None:
         """Write the files of one series, and keep their names and what identifies it."""
         number, findings = len(self.series), result.findings
-        kept: dict[str, Any] = {"series": series_of(findings, result.scan, self._files)}
+        kept: dict[str, Any] = {"series": series_of(result, self._files)}
         if result.scan is not None:
             kept["viewer"] = write_viewer_files(result.scan, result, self._out, number)
         elif findings.status == "refused":
-            kept["preview"] = write_preview(findings, self._files, self._out, number)
+            kept["preview"] = write_preview(result, self._out, number)
         self.series.append(kept)
 
 
-def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, Any]:
-    """Return what identifies a series to a reader, as far as the scan has it.
+def series_of(result: "Result", files: Path) -> dict[str, Any]:
+    """Return what identifies a series to a reader, as far as it is known.
 
     Args:
-        findings: Findings of the scan.
-        scan: The scan; None if it could not be read.
+        result: Scan with its findings.
         files: Folder of the study's files.
 
     Returns:
-        UID, stored file name, sequence, plane, number of slices, status and reason; number and
-        description are filled in from the headers by `answer_study`.
+        UID, number, description, stored file name, sequence, plane, number of slices, status and
+        reason.
     """
+    findings, scan, identity = result.findings, result.scan, result.identity
     path = Path(findings.scan)
     return {
-        "uid": findings.identity.get("series_instance_uid", ""), "number": None, "description": "",
+        "uid": identity.series_uid or "", "number": identity.series_number,
+        "description": clean_text(identity.description),
         "file": str(path.relative_to(files)) if path.is_relative_to(files) else "",
         "sequence": findings.sequence, "plane": scan.view.plane if scan else None,
         "slices": len(scan) if scan else None, "status": findings.status,
@@ -132,12 +135,11 @@ def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, A
     }  # fmt: skip
 
 
-def write_preview(findings: Findings, files: Path, out: Path, number: int) -> str | None:
+def write_preview(result: "Result", out: Path, number: int) -> str | None:
     """Write a picture of the stored images of a series that was refused before it became a scan.
 
     Args:
-        findings: Findings of the series.
-        files: Folder of the study's files.
+        result: Series that was refused.
         out: Output folder.
         number: Index of the series in its study, from 0.
 
@@ -145,10 +147,9 @@ def write_preview(findings: Findings, files: Path, out: Path, number: int) -> st
         File name of the picture; None where no image can be read.
     """
     from meninx.render.thumbnail import contact_sheet
-    from meninx.scan.reading import stored_images
 
-    uid = findings.identity.get("series_instance_uid", "")
-    images = stored_images(files, uid, MAX_PREVIEWED) if uid else []
+    source = result.source
+    images = source.stored_images(MAX_PREVIEWED) if isinstance(source, Unread) else []
     if not images:
         return None
     name = f"{number}-preview.png"
@@ -160,16 +161,13 @@ class _ObjectsWriter:
     """A writer of DICOM objects, and of the source series that reports of readers refer to.
 
     Args:
-        files: Folder of the study's files.
         folder: Folder of the objects, in the one that the viewer shows.
     """
 
-    def __init__(self, files: Path, folder: Path) -> None:
-        from meninx.clinic.result_context import Headers
+    def __init__(self, folder: Path) -> None:
         from meninx.clinic.results import earlier_reports
 
-        self._folder = folder
-        self._headers, self._earlier = Headers(files), earlier_reports(folder)
+        self._folder, self._earlier = folder, earlier_reports(folder)
         self.counts: list[int] = []
 
     def write(self, result: "Result") -> None:
@@ -177,18 +175,17 @@ class _ObjectsWriter:
         from meninx.clinic.results import write_results
         from meninx.clinic.source_series import source_series
 
-        scan, number = result.scan, len(self.counts)
-        source = None if scan is None else source_series(self._headers, scan, result.findings)
+        number, source = len(self.counts), source_series(result)
         if source is not None:
             path = self._folder.parent / SOURCE.format(number)
             path.write_text(source.as_json(), encoding="utf-8")
-        made = write_results(self._headers, result, self._folder, earlier=self._earlier)
+        made = write_results(result, self._folder, earlier=self._earlier)
         self.counts.append(len(made))
 
 
-def _objects_writer(files: Path, folder: Path) -> _ObjectsWriter | None:
+def _objects_writer(folder: Path) -> _ObjectsWriter | None:
     """Return a writer of DICOM objects; none without the extra `hospital`."""
-    return _ObjectsWriter(files, folder) if importlib.util.find_spec("highdicom") else None
+    return _ObjectsWriter(folder) if importlib.util.find_spec("highdicom") else None
 
 
 def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:

@@ -68,6 +68,8 @@ SOURCE = "{}-source.json"
 # Suffix of a stored volume behind its name in addresses: the worker compresses it once, for 192
 # slices take 0.7 s of a core.
 PACKED = ".gz"
+# What names a series, left out with its identity.
+UNNAMED = {"uid": "", "file": "", "number": None, "description": ""}
 # Keys of a stored finding that are no part of the public JSON.
 OWN_KEYS = ("viewer", "preview", "why", "objects", "series")
 
@@ -112,7 +114,7 @@ def answer_study(study: Study, result: Mapping[str, Any], *, deidentify: bool) -
             more["series"] = _named(study, one["series"])
         if deidentify:
             more["identity"] = {}
-            more["series"] = one.get("series", {}) | {"uid": "", "file": ""}
+            more["series"] = one.get("series", {}) | UNNAMED
         found.append(one | more)
     shown = found[result["chosen"]] if found else {}
     whole = result["answer"]
@@ -125,12 +127,8 @@ def answer_study(study: Study, result: Mapping[str, Any], *, deidentify: bool) -
 
 
 def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a series with number and description from headers, and its uploaded file's name."""
-    same = [one for one in study.series if one["uid"] and one["uid"] == series["uid"]]
-    # Careless exports give several series one UID: then a description would be a guess.
-    more = {key: same[0][key] for key in ("number", "description")} if len(same) == 1 else {}
-    file = study.file_names.get(series["file"], "")
-    return {**series, **more, "file": file}
+    """Return a series with its uploaded file's name in place of the stored one's."""
+    return {**series, "file": study.file_names.get(series["file"], "")}
 
 
 def start_upload(
