@@ -37,7 +37,7 @@ FAULTS = [
     Fault("scan/raster.py", "if pages > 1:", "if pages > 2:"),
     Fault("detect/calibration.py", "(1 + below) / (1 + len", "(below) / (1 + len"),
     Fault("detect/calibration.py", "if len(plausible) > 1:", "if len(plausible) > 2:"),
-    Fault("detect/calibration.py", "sigmoid(logit / self.temperature)", "sigmoid(logit)"),
+    Fault("detect/calibration.py", "logit / self.temperature + self.offset", "logit + self.offset"),
     Fault("detect/calibration.py", "/ CONTEXT_MM) ** 2)", "/ (2 * CONTEXT_MM)) ** 2)"),
     Fault("detect/calibration.py", "[:, -count:].mean", "[:, :count].mean"),
     Fault("detect/neighbors.py", "own - step, own + step", "own + step, own - step"),

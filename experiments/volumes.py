@@ -109,9 +109,10 @@ def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, Any]
     known = detector.card.calibration
     called = {
         point: sum(
-            (one.probability or 0.0)
-            >= known.of(volume=one.is_volume, sequence=one.sequence).threshold(point)
-            for one in findings
+            found.logit is not None
+            and found.logit
+            >= known.of(volume=found.is_volume, sequence=found.sequence).threshold(point)
+            for found in findings
         )
         for point in OPERATING_POINTS
     }

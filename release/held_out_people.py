@@ -128,11 +128,11 @@ def answered(
             usable = [case.findings for case in cases if case.findings.status == "scored"]
             if len({one.sequence for one in usable}) < 2:
                 continue
-            counted, calibrator, logit = evidence_of(usable, calibration)
-            answer = calibrator.answer(logit, "balanced", DEFAULT_COVERAGE)
+            evidence = evidence_of(usable, calibration)
+            answer = evidence.calibrator.answer(evidence.logit, "balanced", DEFAULT_COVERAGE)
             studies.append({"person": person, "site": cases[0].picture.site,
-                            "tumor": cases[0].picture.tumor, "series": len(counted),
-                            "logit": logit, "decision": answer.decision})  # fmt: skip
+                            "tumor": cases[0].picture.tumor, "series": len(evidence.counted),
+                            "logit": evidence.logit, "decision": answer.decision})  # fmt: skip
     return scans, studies
 
 

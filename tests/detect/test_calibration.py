@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,8 +7,11 @@ from hypothesis import strategies as st
 from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from meninx.detect.answer_words import scale_in_figures
 from meninx.detect.calibration import (
     CONTEXT_MM,
+    OPERATING_POINTS,
+    Borders,
     Calibration,
     Calibrator,
     StudyCalibrator,
@@ -15,6 +20,8 @@ from meninx.detect.calibration import (
     sigmoid,
     slice_logits,
 )
+from meninx.detect.findings import Findings
+from meninx.detect.loading import load_detector
 
 
 def depths(cells, spacing):
@@ -60,14 +67,99 @@ def test_means_lie_within_their_slices_and_ignore_their_direction(logits, spacin
 
 
 def test_temperature_and_operating_points():
-    calibrator = Calibrator(2.0, balanced=0.6, sensitive=0.3, specific=0.8)
-    assert calibrator.probability(0) == 0.5
-    assert calibrator.probability(2) == pytest.approx(1 / (1 + np.exp(-1)))
+    calibrator = Calibrator(2.0, 1.0, balanced=0.6, sensitive=-1.0, specific=3.0)
+    assert calibrator.probability(-2) == 0.5
+    assert calibrator.probability(2) == pytest.approx(1 / (1 + np.exp(-2)))
     assert calibrator.probability(-1e9) >= 0
-    assert calibrator.decide(0.5, "sensitive") == "tumor"
-    assert calibrator.decide(0.5, "balanced") == "no_tumor"
-    assert calibrator.decide(0.7, "balanced") == "tumor"
-    assert calibrator.decide(0.7, "specific") == "no_tumor"
+    answers = {
+        point: [calibrator.answer(logit, point, None).decision for logit in (-2.0, 0.6, 3.0)]
+        for point in OPERATING_POINTS
+    }
+    assert answers == {
+        "balanced": ["no_tumor", "tumor", "tumor"],
+        "sensitive": ["no_tumor", "tumor", "tumor"],
+        "specific": ["no_tumor", "no_tumor", "tumor"],
+    }
+
+
+def test_another_prevalence_is_bayes_and_changes_no_answer():
+    calibrator = Calibrator(0.5, -1.0, tumor_logits=(0.0, 1.0, 2.0), tumor_free_logits=(-1.0, 0.5))
+    for logit in np.linspace(-3, 3, 61):
+        half, rare = (calibrator.answer(logit, "balanced", 0.7, share) for share in (0.5, 0.02))
+        odds = half.probability / (1 - half.probability) * 0.02 / 0.98
+        assert rare.probability == pytest.approx(odds / (1 + odds))
+        assert rare.decision == half.decision == rare.borders.decision(rare.probability)
+        assert (rare.prevalence, half.prevalence) == (0.02, 0.5)
+
+
+def random_calibrators():
+    """Return calibrators of every kind: apart, overlapping, reversed, few, equal, far from 0."""
+    rng = np.random.default_rng(8)
+    made = []
+    for spread in (0.01, 1.0, 40.0):
+        for apart in (-3.0, 0.0, 2.0, 30.0):
+            for sizes in ((1, 1), (19, 20), (200, 60)):
+                tumor, tumor_free = (
+                    tuple(np.sort(rng.normal(mean, spread, size).round(2)).tolist())
+                    for mean, size in zip((apart, 0.0), sizes, strict=True)
+                )
+                points = rng.normal(apart / 2, spread, 3)
+                made.append(Calibrator(rng.uniform(0.1, 3), rng.normal(), 1.0, *points, tumor,
+                                       tumor_free))  # fmt: skip
+    return made
+
+
+def shipped_calibrators():
+    calibration = load_detector().card.calibration
+    return [
+        calibration.picture, calibration.volume, *calibration.by_sequence.values(),
+        calibration.study.calibrator,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("coverage", [None, 0.8, 0.95])
+@pytest.mark.parametrize(
+    ("calibrators", "count"), [(shipped_calibrators, 2000), (random_calibrators, 600)]
+)
+def test_no_answer_lies_on_the_wrong_side_of_its_borders(calibrators, count, coverage):
+    """Held-out logits, their neighbors and others, as numbers and as a reader sees them."""
+    rng = np.random.default_rng(5)
+    for calibrator in calibrators():
+        held_out = np.array(calibrator.tumor_logits + calibrator.tumor_free_logits)
+        around = rng.choice(held_out, 300) + rng.normal(0, 1e-7, 300)
+        wide = rng.uniform(held_out.min() - 5, held_out.max() + 5, count)
+        logits = np.concatenate([held_out, around, wide])[:count]
+        limits = calibrator.limits("balanced", coverage)
+        near = np.array([*limits, *np.nextafter(limits, -np.inf)])
+        for logit in (*logits.tolist(), *near[np.isfinite(near)].tolist()):
+            answer = calibrator.answer(logit, "balanced", coverage)
+            assert answer.borders.no_tumor_below <= answer.borders.tumor_from
+            assert answer.borders.decision(answer.probability) == answer.decision
+            probability, borders = scale_in_figures(Findings("s", "scored", **answer._asdict()))
+            assert Borders(*map(float, borders)).decision(float(probability)) == answer.decision
+            if coverage is not None:
+                called = logit >= calibrator.balanced
+                assert answer.decision == answer_of(answer.p_values, coverage, called)
+
+
+def test_where_neither_answer_is_plausible_both_borders_lie_at_the_operating_point():
+    calibrator = Calibrator(tumor_logits=(4.0, 5.0), tumor_free_logits=(-3.0, -2.0), balanced=1.0)
+    assert calibrator.limits("balanced", 0.5) == (1.0, 1.0)
+    assert calibrator.answer(0.9, "balanced", 0.5).decision == "no_tumor"
+    assert calibrator.answer(1.0, "balanced", 0.5).decision == "tumor"
+    # A point beyond the other class would rule out what is plausible.
+    assert replace(calibrator, balanced=9.0).limits("balanced", 0.5) == (4.0, 4.0)
+    low, high = replace(calibrator, balanced=-9.0).limits("balanced", 0.5)
+    assert low == high == np.nextafter(-2.0, 0)
+
+
+def test_too_few_to_rule_anything_out_refer_everything():
+    calibrator = Calibrator(tumor_logits=(1.0,), tumor_free_logits=(-1.0,))
+    for logit in (-900.0, 0.0, 900.0):
+        answer = calibrator.answer(logit, "balanced", 0.95)
+        assert answer.decision == "refer"
+        assert answer.borders == (0.0, 1.0)
+        assert answer.probability < 1
 
 
 def test_p_values_count_those_that_look_no_more_like_it():
@@ -79,11 +171,13 @@ def test_p_values_count_those_that_look_no_more_like_it():
 
 
 def test_what_leaves_both_answers_open_is_referred():
-    assert answer_of({"tumor": 0.3, "no_tumor": 0.02}, 0.95) == "tumor"
-    assert answer_of({"tumor": 0.02, "no_tumor": 0.3}, 0.95) == "no_tumor"
-    assert answer_of({"tumor": 0.06, "no_tumor": 0.3}, 0.95) == "refer"
-    # Far from all that was held out: the likelier one, since to name both would help nobody.
-    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95) == "no_tumor"
+    for called in (False, True):
+        assert answer_of({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
+        assert answer_of({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
+        assert answer_of({"tumor": 0.06, "no_tumor": 0.3}, 0.95, called) == "refer"
+    # Far from all that was held out: the operating point decides.
+    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, False) == "no_tumor"
+    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, True) == "tumor"
 
 
 @given(st.floats(-5, 5))
@@ -109,9 +203,13 @@ def test_each_class_keeps_its_answer_as_often_as_promised(coverage):
             tumor_free_logits=tuple(np.sort(rng.gumbel(-1, 1, 90))),
         )
         for logit in rng.normal(0.5, 1, 10):
-            kept["tumor"].append(answer_of(calibrator.p_values(logit), coverage) != "no_tumor")
+            kept["tumor"].append(
+                calibrator.answer(logit, "balanced", coverage).decision != "no_tumor"
+            )
         for logit in rng.gumbel(-1, 1, 10):
-            kept["no_tumor"].append(answer_of(calibrator.p_values(logit), coverage) != "tumor")
+            kept["no_tumor"].append(
+                calibrator.answer(logit, "balanced", coverage).decision != "tumor"
+            )
     for name, right in kept.items():
         # Four standard errors of 4,000 draws.
         assert np.mean(right) >= coverage - 0.02, name
@@ -173,11 +271,9 @@ def test_a_sequence_with_a_scale_of_its_own_is_judged_by_it():
 
 
 def test_evidence_is_0_at_the_balanced_threshold():
-    calibrator = Calibrator(temperature=2.0, balanced=0.8)
-    at_threshold = 2.0 * np.log(0.8 / 0.2)
-    assert calibrator.evidence(at_threshold) == pytest.approx(0)
-    assert calibrator.evidence(at_threshold + 2) == pytest.approx(1)
-    assert np.isfinite(Calibrator(balanced=1.0).evidence(3.0))
+    calibrator = Calibrator(temperature=7.0, unit=2.0, balanced=2.8)
+    assert calibrator.evidence(2.8) == 0
+    assert calibrator.evidence(4.8) == pytest.approx(1)
 
 
 def test_series_of_one_sequence_share_its_weight_and_absent_ones_do_not_count():
@@ -210,12 +306,13 @@ def test_a_study_lies_amid_its_series_in_any_order(evidence, chance):
 
 def test_a_scale_answers_by_its_coverage_else_by_its_operating_point():
     calibrator = Calibrator(
-        tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0), sensitive=0.1
+        tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0), sensitive=-0.6
     )
     referred = calibrator.answer(0.5, "balanced", 0.9)
     assert (referred.decision, referred.coverage) == ("refer", 0.9)
     plain = calibrator.answer(-0.5, "sensitive", None)
-    assert (plain.decision, plain.coverage, plain.threshold) == ("tumor", None, 0.1)
+    assert (plain.decision, plain.coverage) == ("tumor", None)
+    assert plain.threshold == calibrator.probability(-0.6) == plain.borders.tumor_from
     unheard = Calibrator().answer(-0.5, "balanced", 0.9)
     assert (unheard.decision, unheard.coverage, unheard.p_values) == ("no_tumor", None, {})
 

@@ -19,8 +19,8 @@ from meninx.synthesis.writing import write_dicom
 
 KEYS = [
     "scan", "identity", "sequence", "status", "reason", "message", "decision", "probability",
-    "threshold", "p_values", "coverage", "types", "slices", "warnings", "incomplete", "model",
-    "milliseconds",
+    "borders", "prevalence", "p_values", "coverage", "reference", "types", "slices",
+    "warnings", "incomplete", "model", "milliseconds",
 ]  # fmt: skip
 
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator, answer_of
+from meninx.detect.calibration import (
+    Calibration,
+    Calibrator,
+    Reference,
+    StudyCalibrator,
+    answer_of,
+)
 from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
 from meninx.detect.study_grouping import LEADING, evidence_of, grouped_by_study, study_name
@@ -170,37 +176,50 @@ def test_dicom_is_grouped_by_its_study_alone():
 
 
 CALIBRATORS = {
-    "T1": Calibrator(temperature=2.0, balanced=0.8),
-    "FLAIR": Calibrator(temperature=0.5),
+    "T1": Calibrator(unit=2.0, balanced=3.0),
+    "FLAIR": Calibrator(unit=0.5),
 }
 STUDY = StudyCalibrator(
     {"T1": 0.25, "FLAIR": 0.75, "unknown": 0.25},
-    Calibrator(1.0, 0.7, tumor_logits=(0.0, 2.0, 4.0), tumor_free_logits=(-4.0, -2.0, 0.5)),
+    Calibrator(balanced=0.8, tumor_logits=(0.0, 2.0, 4.0), tumor_free_logits=(-4.0, -2.0, 0.5)),
 )
 WITH_STUDY = Calibration(Calibrator(9.0), Calibrator(3.0), CALIBRATORS, STUDY)
 
 
 def test_evidence_is_each_series_on_its_own_scale():
     found = [dicom("a", "1", "T1", logit=4.0), dicom("b", "1", "FLAIR", logit=1.0)]
-    counted, calibrator, logit = evidence_of(found, WITH_STUDY)
-    assert [one.scan for one in counted] == ["a", "b"]
-    assert calibrator is STUDY.calibrator
-    assert logit == pytest.approx(0.25 * (4 / 2 - np.log(4)) + 0.75 * 2)
+    together = evidence_of(found, WITH_STUDY)
+    assert [scan.scan for scan in together.counted] == ["a", "b"]
+    assert together.calibrator is STUDY.calibrator
+    assert together.logit == pytest.approx(0.25 * (4 - 3) / 2 + 0.75 * 2)
+    assert [(weight.share, weight.evidence) for weight in together.weighed] == [
+        (0.25, 0.5), (0.75, 2.0),
+    ]  # fmt: skip
+    assert together.reference == Reference("people", 3, 3)
     # Twice the same, a refused one and a single slice change nothing.
     others = [
         found[0], Findings("c", "refused"), replace(dicom("d", "1", logit=50.0), is_volume=False),
     ]  # fmt: skip
     again = evidence_of([*others, *found], WITH_STUDY)
-    assert again[2] == pytest.approx(logit)
-    assert {one.scan for one in again[0]} == {"a", "b"}
+    assert again.logit == pytest.approx(together.logit)
+    assert {scan.scan for scan in again.counted} == {"a", "b"}
+
+
+def test_what_was_never_calibrated_counts_for_nothing_beside_what_was():
+    axial = [dicom("a", "1", "T1", logit=4.0), dicom("b", "1", "FLAIR", logit=1.0)]
+    sagittal = replace(dicom("c", "1", "FLAIR", logit=40.0), reason="not_calibrated")
+    assert evidence_of([sagittal, *axial], WITH_STUDY) == evidence_of(axial, WITH_STUDY)
+    assert evidence_of([sagittal], WITH_STUDY).counted == [sagittal]
 
 
 def test_one_series_is_judged_on_its_own_scale():
     for calibration in (WITH_STUDY, replace(WITH_STUDY, study=None)):
-        counted, calibrator, logit = evidence_of([dicom("a", "1", "T1", logit=4.0)], calibration)
-        assert ([one.scan for one in counted], calibrator, logit) == (["a"], CALIBRATORS["T1"], 4.0)
+        alone = evidence_of([dicom("a", "1", "T1", logit=4.0)], calibration)
+        assert [scan.scan for scan in alone.counted] == ["a"]
+        assert (alone.calibrator, alone.logit) == (CALIBRATORS["T1"], 4.0)
+        assert [(weight.share, weight.evidence) for weight in alone.weighed] == [(1.0, 0.5)]
     single = replace(dicom("a", "1", "T1", logit=4.0), is_volume=False)
-    assert evidence_of([single], WITH_STUDY)[1] == Calibrator(9.0)
+    assert evidence_of([single], WITH_STUDY).calibrator == Calibrator(9.0)
 
 
 @given(st.permutations(LEADING))
@@ -208,9 +227,9 @@ def test_without_a_scale_of_studies_the_most_telling_sequence_answers(order):
     alone = replace(WITH_STUDY, study=None)
     found = [dicom(name, "1", name, logit=float(n)) for n, name in enumerate(order)]
     for expected in LEADING:
-        counted, _, logit = evidence_of(found, alone)
-        assert [one.scan for one in counted] == [expected]
-        assert logit == order.index(expected)
+        leading = evidence_of(found, alone)
+        assert [scan.scan for scan in leading.counted] == [expected]
+        assert leading.logit == order.index(expected)
         found = [one for one in found if one.scan != expected]
         if not found:
             break
@@ -229,18 +248,20 @@ def test_a_study_is_decided_by_its_p_values_or_by_the_operating_point(detectors)
     referring, plain = detectors
     series = [dicom("a", "1", "T1", logit=4.0), dicom("b", "1", "FLAIR", logit=1.0)]
     found = referring.score_study(series, "1")
-    logit = evidence_of(series, WITH_STUDY)[2]
+    logit = evidence_of(series, WITH_STUDY).logit
     assert found.p_values == STUDY.calibrator.p_values(logit)
-    assert (found.status, found.coverage, found.threshold) == ("scored", 0.5, 0.7)
+    assert (found.status, found.coverage) == ("scored", 0.5)
+    assert found.threshold == STUDY.calibrator.probability(0.8)
     assert found.probability == STUDY.calibrator.probability(logit)
     assert found.series == ("a", "b")
-    assert found.decision == answer_of(found.p_values, 0.5)
+    assert found.decision == answer_of(found.p_values, 0.5, called=logit >= 0.8)
     decided = plain.score_study(series, "1")
     assert decided.coverage is None
-    assert decided.decision == ("tumor" if decided.probability >= 0.7 else "no_tumor")
+    assert decided.decision == ("tumor" if logit >= 0.8 else "no_tumor")
+    assert decided.borders == (decided.threshold, decided.threshold)
     assert list(found.as_json()) == [
-        "study", "series", "status", "reason", "message", "decision", "probability", "threshold",
-        "p_values", "coverage", "incomplete", "model",
+        "study", "series", "weights", "status", "reason", "message", "decision", "probability",
+        "borders", "prevalence", "p_values", "coverage", "reference", "incomplete", "model",
     ]  # fmt: skip
 
 
@@ -266,7 +287,7 @@ def test_each_class_of_studies_is_kept_as_often_as_promised(detectors):
     for _ in range(60):
         held_out = {}
         for sick in kept:
-            logits = [evidence_of(study(sick), WITH_STUDY)[2] for _ in range(40)]
+            logits = [evidence_of(study(sick), WITH_STUDY).logit for _ in range(40)]
             held_out[sick] = tuple(np.sort(logits))
         calibrator = Calibrator(tumor_logits=held_out[True], tumor_free_logits=held_out[False])
         calibration = replace(WITH_STUDY, study=replace(STUDY, calibrator=calibrator))

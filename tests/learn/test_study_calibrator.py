@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from meninx.detect.calibration import Calibrator, StudyCalibrator, answer_of
+from meninx.detect.calibration import Calibrator, StudyCalibrator
 from meninx.learn.validation import fit_study_calibrator, separation
 
 CALIBRATORS = {
-    "T1": Calibrator(2.0, 0.6),
-    "T1c": Calibrator(1.0, 0.3),
+    "T1": Calibrator(unit=2.0, balanced=0.8),
+    "T1c": Calibrator(unit=1.0, balanced=-0.8),
     "T2": Calibrator(),
-    "FLAIR": Calibrator(0.5),
+    "FLAIR": Calibrator(unit=0.5),
 }
 # How far tumors lie above the rest, in standard deviations.
 APART = {"T1": 0.0, "T1c": 2.0, "T2": 1.0, "FLAIR": 3.0}
@@ -23,7 +23,7 @@ def people(rng, count, missing=0.0):
     for sick in tumor:
         person = rng.normal(0, 0.5)
         logits = {
-            name: calibrator.temperature * (apart * sick + person + rng.normal())
+            name: calibrator.unit * (apart * sick + person + rng.normal())
             for (name, apart), calibrator in zip(APART.items(), CALIBRATORS.values(), strict=True)
         }
         kept = {name: value for name, value in logits.items() if rng.random() >= missing}
@@ -64,7 +64,7 @@ def test_a_sequence_that_misleads_is_worth_nothing():
 
 def test_temperatures_do_not_change_what_a_sequence_is_worth():
     studies, tumor = people(np.random.default_rng(3), 400)
-    other = CALIBRATORS | {"T2": Calibrator(7.0, 0.9)}
+    other = CALIBRATORS | {"T2": Calibrator(unit=7.0, balanced=15.0)}
     longer = [study | {"T2": 7.0 * study["T2"]} for study in studies]
     one, two = (
         fit_study_calibrator(studies, tumor, CALIBRATORS),
@@ -94,7 +94,9 @@ def test_fresh_people_keep_their_answer_as_often_as_promised(coverage, missing):
     for _ in range(60):
         found = fit_study_calibrator(*people(rng, 200, missing), CALIBRATORS)
         for study, sick in zip(*people(rng, 100, missing), strict=True):
-            decision = answer_of(found.calibrator.p_values(combined(found, study)), coverage)
+            decision = found.calibrator.answer(
+                combined(found, study), "balanced", coverage
+            ).decision
             kept[bool(sick)].append(decision != ("no_tumor" if sick else "tumor"))
     for right in kept.values():
         # 3,000 answers by 60 calibrators of 100 people a class: four standard errors of both.

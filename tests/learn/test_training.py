@@ -9,7 +9,7 @@ from PIL import Image
 
 from meninx.data.manifest import Picture, read_manifest
 from meninx.data.volume_masks import read_mask, tumor_area
-from meninx.detect.calibration import Calibration, Calibrator, slice_logits
+from meninx.detect.calibration import Calibration, Calibrator, sigmoid, slice_logits
 from meninx.detect.detector import brain_slices
 from meninx.detect.engine import Engine
 from meninx.detect.findings import Findings
@@ -33,7 +33,13 @@ from meninx.learn.provenance import check_same_run
 from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx.learn.sampling import ShareSampler, weights_of
 from meninx.learn.training import train
-from meninx.learn.validation import Validation, best_threshold, fit_calibrator, with_refusals
+from meninx.learn.validation import (
+    Validation,
+    best_threshold,
+    fit_calibrator,
+    fit_scale,
+    with_refusals,
+)
 from meninx.scan.reading import read_one
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
@@ -197,16 +203,36 @@ def test_temperature_of_logits_that_are_too_sure():
     rng = np.random.default_rng(0)
     tumor = rng.random(4000) < 0.5
     honest = rng.normal(np.where(tumor, 1, -1), 1.0) * 2  # the log-odds of two unit Gaussians
-    assert fit_calibrator(honest, tumor).temperature == pytest.approx(1, abs=0.15)
+    plain = fit_calibrator(honest, tumor)
+    assert (plain.temperature, plain.unit) == pytest.approx((1, 1), abs=0.15)
+    assert plain.offset == pytest.approx(0, abs=0.1)
     calibrator = fit_calibrator(honest * 3, tumor)
     assert calibrator.temperature == pytest.approx(3, abs=0.4)
-    found = np.array(
-        [calibrator.decide(calibrator.probability(x), "sensitive") == "tumor" for x in honest * 3]
-    )
+    found = honest * 3 >= calibrator.sensitive
     assert found[tumor].mean() == pytest.approx(0.95, abs=0.002)
-    called = np.array([calibrator.probability(x) >= calibrator.specific for x in honest * 3])
+    called = honest * 3 >= calibrator.specific
     assert called[~tumor].mean() == pytest.approx(0.05, abs=0.002)
-    assert 0.5 - 0.06 < calibrator.balanced < 0.5 + 0.06
+    assert 0.5 - 0.06 < calibrator.probability(calibrator.balanced) < 0.5 + 0.06
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_scale_with_an_offset_is_that_of_one_half_whatever_the_share_of_tumors(share):
+    rng = np.random.default_rng(1)
+    tumor = rng.random(20_000) < share
+    # Log odds of two unit Gaussians, moved and stretched as a network's logits are.
+    moved = rng.normal(np.where(tumor, 1, -1), 1.0) * 2 * 0.7 + 3
+    temperature, offset = fit_scale(moved, tumor)
+    assert temperature == pytest.approx(0.7, abs=0.05)
+    assert offset == pytest.approx(-3 / 0.7, abs=0.3)
+
+
+def test_a_scale_of_classes_that_do_not_overlap_stays_finite():
+    logits = np.array([-2.0, -1.0, 3.0, 4.0, 5.0])
+    temperature, offset = fit_scale(logits, logits > 0)
+    probabilities = sigmoid(logits / temperature + offset)
+    assert (np.diff(probabilities) > 0).all()
+    # Platt: of three tumors four in five are right, of two tumor-free scans three in four.
+    assert 0.6 < probabilities[2] < probabilities[4] < 0.95
 
 
 def test_validation_figures_by_hand():

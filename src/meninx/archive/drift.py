@@ -52,7 +52,7 @@ class Reference:
         if not (calibrator.tumor_logits and calibrator.tumor_free_logits):
             return None
         tumors, tumor_free = (
-            binned(np.array(logits) / calibrator.temperature)
+            binned(np.array(logits) / calibrator.unit)
             for logits in (calibrator.tumor_logits, calibrator.tumor_free_logits)
         )
         return cls(tumors, tumor_free)

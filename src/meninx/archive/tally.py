@@ -79,10 +79,10 @@ class Tally:
     def of(cls, batches: Iterable[pa.RecordBatch], calibration: Calibration) -> "Tally":
         """Return the counts of batches with `COLUMNS`; the detector's calibrators give log odds."""
         tally = cls()
-        temperatures = {kind: calibration.of(volume=kind == "volume").temperature for kind in KINDS}
+        units = {kind: calibration.of(volume=kind == "volume").unit for kind in KINDS}
         for batch in batches:
             for row in batch.to_pylist():
-                tally._add(row, temperatures)
+                tally._add(row, units)
         return tally
 
     def known(self, dimension: str) -> RowCounts:
@@ -95,9 +95,9 @@ class Tally:
             {kind: np.sum([part.scores[kind] for part in parts], axis=0) for kind in KINDS},
         )
 
-    def _add(self, row: dict[str, Any], temperatures: dict[str, float]) -> None:
+    def _add(self, row: dict[str, Any], units: dict[str, float]) -> None:
         status, reason, decision, logit, kind = (row[name] for name in COLUMNS[:5])
-        place = None if logit is None or kind is None else _bin(logit / temperatures[kind])
+        place = None if logit is None or kind is None else _bin(logit / units[kind])
         counted = (status, decision, kind, place)
         if reason is not None:
             self.reasons[(status, reason)] += 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from meninx.assess.intervals import Figure, share_interval
-from meninx.detect.calibration import answer_of
+from meninx.detect.calibration import Decision, answer_of
 from meninx.detect.findings import Findings
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
@@ -63,11 +63,11 @@ def referral_curve(
     References:
         Geifman and El-Yaniv 2017, Selective classification for deep neural networks.
     """
-    if not all(found.p_values for found in findings):
+    if any(not found.p_values and found.reason is None for found in findings):
         return []
     points = []
     for coverage in coverages:
-        answers = np.array([answer_of(found.p_values, coverage) for found in findings])
+        answers = np.array([_answer(found, coverage) for found in findings])
         right = np.where(tumor, "tumor", "no_tumor")
         answered = answers != "refer"
         kept = ~answered | (answers == right)
@@ -81,3 +81,10 @@ def referral_curve(
             )
         )
     return points
+
+
+def _answer(found: Findings, coverage: float) -> Decision:
+    """Return the answer at a coverage; what is referred for a reason stays referred."""
+    if found.reason is not None:
+        return "refer"
+    return answer_of(found.p_values, coverage, found.called)

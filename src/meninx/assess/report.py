@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meninx.assess.offline_page import embedded, render_page
+from meninx.detect import answer_words
 from meninx.detect.findings import Findings
 from meninx.detect.model_card import ModelCard
 
@@ -50,5 +51,6 @@ def write_report(
         },
         card=card,
         sha256=model_sha256,
+        words=answer_words,
     )
     path.write_text(page, encoding="utf-8")

@@ -13,7 +13,7 @@ from meninx.render.heatmap import heatmap_of
 from meninx.scan.scan import Scan
 
 # Slices with less brain than this share of the fullest one are left out.
-MIN_BRAIN = 0.5
+MIN_BRAIN_SHARE = 0.5
 # Slices whose tumor covers less than this share of them, but some, are left out as doubtful.
 MIN_TUMOR = 0.0008
 # Probability from which on a pixel of the heat map counts as marked.
@@ -73,7 +73,7 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
     others = tuple(other for other in range(3) if other != axis)
     brain = brain_areas(scan)
     covered = mask.mean(axis=others)
-    counted = (brain >= MIN_BRAIN * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
+    counted = (brain >= MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
     found = {one.index: one for one in findings.slices}
     indices = [int(index) for index in np.flatnonzero(counted) if int(index) in found]
     tumor = covered[indices] > 0

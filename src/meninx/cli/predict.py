@@ -16,7 +16,7 @@ from meninx.cli.output import (
     findings_file,
 )
 from meninx.cli.progress import with_progress
-from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
+from meninx.detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
 from meninx.errors import OptionError
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ def predict(
             "scans like those of the calibration. 0 refers nothing.",
         ),
     ] = DEFAULT_COVERAGE,
+    prevalence: Annotated[
+        float,
+        typer.Option(
+            help="Share of tumors that the probability is stated for, above 0 and below 1. It "
+            "moves the borders alike: no answer depends on it.",
+        ),
+    ] = PREVALENCE,
     spacing: SpacingOption = None,
     runtime: RuntimeOption = "onnxruntime",
 ) -> None:
@@ -87,7 +94,11 @@ def predict(
     if not 0 <= coverage < 1:
         raise OptionError(f"--coverage {coverage:g}: expected 0, or a share below 1 such as 0.95")
     detector = load_detector(
-        model, operating_point=operating_point, coverage=coverage or None, runtime=runtime
+        model,
+        operating_point=operating_point,
+        coverage=coverage or None,
+        runtime=runtime,
+        prevalence=prevalence,
     )
     lines = [JsonLines(typer.echo)] if as_json else []
     folders: list[Writer] = []

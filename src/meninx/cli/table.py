@@ -6,18 +6,25 @@ from rich.table import Table
 from rich.text import Text
 
 from meninx.cli.console import one_line, output_console
+from meninx.detect.answer_words import (
+    EVIDENCE_IN_WORDS,
+    NO_OTHER_TYPES,
+    answer_in_words,
+    measured_on,
+    prevalence_in_words,
+    scale_in_figures,
+    weight_in_words,
+    what_would_change_it,
+    why_referred,
+)
 from meninx.detect.calibration import Decision
 from meninx.detect.findings import Findings, StudyFindings
 from meninx.detect.study_grouping import LEADING
-from meninx.scan.completeness import INCOMPLETE, incomplete_message
+from meninx.scan.completeness import incomplete_message
 
 # A study's row is read in one piece on a narrow terminal too.
 NAME_WIDTH = len("= study of 10 series")
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
-WORDS = {
-    "tumor": "tumor", "no_tumor": "no tumor", "refer": "refer",
-    "refused": "refused", "failed": "not readable",
-}  # fmt: skip
 # The findings of a study's series and its answer; None where a scan is no study.
 StudyRows = tuple[Sequence[Findings], StudyFindings | None]
 
@@ -29,84 +36,76 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
         studies: Findings and answer of each study, in the order of their rows.
         license_text: License of the detector's weights; empty for that of the code.
     """
+    studies = list(studies)
     table = Table(box=None, pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=NAME_WIDTH)
-    for heading in ("answer", "probability", "threshold", "slice", "voxel"):
+    for heading in ("answer", "probability", "borders", "slice", "voxel"):
         table.add_column(heading)
     table.add_column("remark", overflow="fold")
-    scans: list[Findings] = []
     answers: list[Findings | StudyFindings] = []
     for series, study in studies:
         for found in series:
             table.add_row(*_cells(found))
-        scans += series
         answers += series
         if study is not None and len({found.scan for found in series}) > 1:
             table.add_row(*_study_cells(series, study))
             answers.append(study)
     console = output_console()
     console.print(table)
-    for note in (_about_studies(answers), _about_referral(answers), _about_threshold(scans)):
-        if note:
-            console.print(note, style="dim")
+    for series, study in studies:
+        if study is not None and len(study.weighed) > 1:
+            _print_weights(series, study)
+    for note in _notes(answers):
+        console.print(note, style="dim")
     # Its first words: `meninx --version` says why.
     terms = f" The detector's weights: {license_text.partition(':')[0]}." if license_text else ""
     console.print(f"For research, not for diagnosis.{terms}", style="dim")
 
 
-def _about_studies(findings: Iterable[Findings | StudyFindings]) -> str:
-    """Return what the row of a study is, where there is one."""
-    if not any(isinstance(one, StudyFindings) and one.decision is not None for one in findings):
-        return ""
-    return (
-        "A study's row is one answer for all series of an exam, from the sequences named; its "
-        "threshold is that of the operating point for studies."
-    )
+def _print_weights(series: Sequence[Findings], study: StudyFindings) -> None:
+    """Print how much each series of a study weighs in its answer, and what it says."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"weighs in the study of {len({found.scan for found in series})} series",
+                     overflow="fold")  # fmt: skip
+    for heading in ("sequence", "share", "evidence"):
+        table.add_column(heading)
+    for weight in study.weighed:
+        share, evidence = weight_in_words(weight)
+        table.add_row(Text(one_line(weight.scan)), weight.sequence, share, evidence)
+    output_console().print(table)
 
 
-def _about_referral(findings: Iterable[Findings | StudyFindings]) -> str:
-    """Return what `refer` means, where something is referred."""
-    # Of what came incomplete its own remark says why.
-    coverages = {
-        found.coverage
-        for found in findings
-        if found.decision == "refer" and found.reason != INCOMPLETE
-    }
-    return " ".join(
-        f"refer: both answers remain open at a coverage of {coverage:.0%}, which is calibrated on "
-        "held-out and simulated scans and may not hold on yours."
-        for coverage in coverages
-        if coverage is not None
-    )
-
-
-def _about_threshold(findings: Iterable[Findings]) -> str:
-    """Return what decides, where an answer differs from what the threshold alone would say."""
-    answers = {"tumor": True, "no_tumor": False}
-    if all(answers.get(found.decision or "") in (None, found.called) for found in findings):
-        return ""
-    return (
-        "Answers follow from comparison with held-out scans, not from the threshold, which is that "
-        "of the operating point; --coverage 0 decides by it."
-    )
+def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
+    """Yield what the figures of a table mean, each once, as far as they occur in it."""
+    scored = [found for found in answers if found.probability is not None]
+    if any(found.borders is not None for found in scored):
+        yield "Borders: no tumor below the first, tumor from the second on, refer between them."
+    yield from dict.fromkeys(prevalence_in_words(found.prevalence) for found in scored)
+    if any(isinstance(found, StudyFindings) and len(found.weighed) > 1 for found in scored):
+        yield EVIDENCE_IN_WORDS
+    yield from dict.fromkeys(filter(None, map(measured_on, scored)))
+    yield from dict.fromkeys(filter(None, map(what_would_change_it, scored)))
+    if any(isinstance(found, Findings) and found.shown_types for found in scored):
+        yield NO_OTHER_TYPES
 
 
 def _cells(found: Findings) -> list[Text]:
     """Return one row; names from files are never read as markup."""
     if found.decision is None:
-        answer = Text(WORDS[found.status], style="yellow")
+        answer = Text(answer_in_words(found), style="yellow")
         remark = "; ".join(filter(None, [found.message, incomplete_message(found.incomplete)]))
         return [Text(one_line(found.scan)), answer, *[Text("")] * 4, Text(one_line(remark))]
     hottest = found.hottest
-    likely = max(found.possible_types.items(), key=lambda item: item[1], default=None)
-    named = [incomplete_message(found.incomplete)] if found.incomplete else []
-    named += [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
+    likely = max(found.shown_types.items(), key=lambda item: item[1], default=None)
+    remarks = [why_referred(found)]
+    remarks += [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
+    remarks += [warning.text for warning in found.warnings]
     return [
         Text(one_line(found.scan)),
         *_answer_cells(found, found.decision),
         Text(str(hottest.index) if hottest else ""),
         Text(" ".join(map(str, hottest.peak)) if hottest else ""),
-        Text(one_line("; ".join([*named, *(warning.text for warning in found.warnings)]))),
+        Text(one_line("; ".join(filter(None, remarks)))),
     ]
 
 
@@ -114,14 +113,14 @@ def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]
     """Return the row of a study, to stand below those of its series."""
     name = Text(f"= study of {len({found.scan for found in series})} series", style="bold")
     if study.decision is None:
-        answer = Text(WORDS[study.status], style="yellow")
+        answer = Text(answer_in_words(study), style="yellow")
         remark = "; ".join(
             filter(None, ["no series could be scored", incomplete_message(study.incomplete)])
         )
         return [name, answer, *[Text("")] * 4, Text(remark)]
     counted = {found.sequence for found in series if found.scan in study.series}
     leading = [sequence for sequence in LEADING if sequence in counted]
-    remarks = (incomplete_message(study.incomplete), f"judged by {', '.join(leading)}")
+    remarks = (why_referred(study), f"answered from {', '.join(leading)}")
     return [
         name,
         *_answer_cells(study, study.decision),
@@ -131,8 +130,9 @@ def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]
 
 
 def _answer_cells(found: Findings | StudyFindings, decision: Decision) -> list[Text]:
+    probability, borders = scale_in_figures(found)
     return [
-        Text(WORDS[decision], style=STYLES[decision]),
-        Text(f"{found.probability or 0.0:.3f}"),
-        Text(f"{found.threshold or 0.0:.3f}"),
+        Text(answer_in_words(found), style=STYLES[decision]),
+        Text(probability),
+        Text(" | ".join(borders)),
     ]

@@ -84,7 +84,7 @@ class ResultContext:
         instances = sorted(str(one.SOPInstanceUID) for one in self.headers)
         identity = [str(self.first.get(name, "")) for name in ("StudyInstanceUID", *MAY_BE_EMPTY)]
         # All that a result says follows from these.
-        said = (findings.decision, findings.coverage, findings.threshold, findings.reason)
+        said = (findings.decision, findings.probability, findings.borders, findings.reason)
         return [
             findings.model["sha256"],
             str(self.first.SeriesInstanceUID),

@@ -56,7 +56,7 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
     groups = [_whole(context, result.withheld)]
     if result.scored and findings.decision in ("tumor", "refer"):
         scan = result.scored_scan
-        groups += [_type(context, name, share) for name, share in findings.types_for_reader.items()]
+        groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
         # Peaks are places of the heat map: where it is withheld, they are too.
         if context.frame_of_reference and scan.affine is not None and not result.withheld:
             groups += [_peak(context, scan, found) for found in _peaks(findings)]
@@ -120,6 +120,14 @@ def _certainty(
     )
 
 
+def _certainties(findings: Findings) -> list[hd.sr.Measurement]:
+    """Return how certain the answer is: the probability that it is right; none of `refer`."""
+    if findings.probability is None or findings.decision in (None, "refer"):
+        return []
+    present = findings.decision == "tumor"
+    return [_certainty(findings.probability if present else 1 - findings.probability)]
+
+
 def _whole(
     context: ResultContext, withheld: str | None
 ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
@@ -137,7 +145,10 @@ def _whole(
             (codes.DCM.SummaryOfDetections, codes.DCM.Succeeded),
             (PRESENCE, ANSWERS[findings.decision]),
         ]
-        measurements = [_certainty(findings.probability)]
+        if findings.reason is not None and findings.reason != INCOMPLETE:
+            words = " ".join((findings.message or "").split())
+            evaluations.append((REASON, Code(findings.reason, SCHEME, words[:LONGEST_MEANING])))
+        measurements = _certainties(findings)
     evaluations += [
         (WARNING, Code(warning.code, SCHEME, warning.text[:LONGEST_MEANING]))
         for warning in findings.warnings

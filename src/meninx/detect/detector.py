@@ -11,13 +11,23 @@ from numpy.typing import NDArray
 
 from meninx.detect.calibration import (
     DEFAULT_COVERAGE,
+    PREVALENCE,
+    CalibratedAnswer,
+    Calibrator,
     OperatingPoint,
     averaged_over_depth,
     sigmoid,
     slice_logits,
 )
 from meninx.detect.engine import Engine, Output
-from meninx.detect.findings import Findings, SliceFinding, Status, StudyFindings
+from meninx.detect.findings import (
+    NOT_CALIBRATED,
+    TYPED_SEQUENCE,
+    Findings,
+    SliceFinding,
+    Status,
+    StudyFindings,
+)
 from meninx.detect.gate import check_in_distribution, check_scan
 from meninx.detect.neighbors import neighbor_indices, neighbor_indices_at
 from meninx.detect.peak import hottest_position
@@ -28,16 +38,19 @@ from meninx.detect.preprocessing import (
 )
 from meninx.detect.runtimes import Runtime
 from meninx.detect.study_grouping import evidence_of
-from meninx.errors import InputError, UnsupportedScan
+from meninx.errors import InputError, OptionError, UnsupportedScan
 from meninx.scan.background import FOREGROUND_LEVEL, intensity_range
 from meninx.scan.completeness import INCOMPLETE, incomplete_message
 from meninx.scan.scan import Scan, Slice
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
-MIN_BRAIN = 0.25
-# Sequences in which tumor types are named; of a picture the sequence is not known.
-TYPED_SEQUENCES = ("T1c", "unknown")
+MIN_HEAD_SHARE = 0.25
+# Sequences in which types are computed; of a picture the sequence is not known, and its types are
+# measured but not shown.
+TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 Answered = TypeVar("Answered", Findings, StudyFindings)
+# Held-out series were all read along the body's axis.
+UNCALIBRATED_PLANES = ("sagittal", "coronal")
 # Slices a call: bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
 
@@ -54,10 +67,12 @@ class Detector:
             ruled out, 0..1. A scan for which both answers stay open is referred. None to refer
             nothing and decide by the operating point.
         runtime: Library that computes the network: `onnxruntime` or `openvino`.
+        prevalence: Share of tumors that probabilities are stated for, above 0 and below 1; no
+            answer depends on it.
 
     Raises:
         ModelError: If the file is damaged or no detector.
-        OptionError: If the runtime is not installed.
+        OptionError: If the runtime is not installed, or the prevalence is none.
     """
 
     def __init__(
@@ -67,10 +82,17 @@ class Detector:
         operating_point: OperatingPoint = "balanced",
         coverage: float | None = DEFAULT_COVERAGE,
         runtime: Runtime = "onnxruntime",
+        prevalence: float = PREVALENCE,
     ) -> None:
+        if not 0 < prevalence < 1:
+            raise OptionError(
+                f"prevalence {prevalence:g}: expected a share of tumors above 0 and below 1, such "
+                "as 0.01"
+            )
         self._engine = Engine(path, threads, runtime)
         self.operating_point = operating_point
         self.coverage = coverage
+        self.prevalence = prevalence
         self.card = self._engine.card
         self.model = {"name": self.card.name, "sha256": self._engine.sha256}
 
@@ -184,17 +206,23 @@ class Detector:
             refused = any(scan.status == "refused" for scan in findings)
             status: Status = "refused" if refused else "failed"
             return StudyFindings(name, status=status, model=self.model, incomplete=incomplete)
-        counted, calibrator, logit = evidence_of(findings, self.card.calibration)
-        answer = calibrator.answer(logit, self.operating_point, self.coverage)
+        evidence = evidence_of(findings, self.card.calibration)
         study = StudyFindings(
             study=name,
-            series=tuple(scan.scan for scan in counted),
+            series=tuple(scan.scan for scan in evidence.counted),
             status="scored",
             model=self.model,
             incomplete=incomplete,
-            **answer._asdict(),
+            reference=evidence.reference,
+            weighed=evidence.weighed,
+            **self._answer(evidence.calibrator, evidence.logit)._asdict(),
         )
-        return _referred_if_incomplete(study)
+        never = all(scan.reason == NOT_CALIBRATED for scan in evidence.counted)
+        return _referred(study, "all series of the study in other planes" if never else "")
+
+    def _answer(self, calibrator: Calibrator, logit: float) -> CalibratedAnswer:
+        """Return the answer of a logit with this detector's options."""
+        return calibrator.answer(logit, self.operating_point, self.coverage, self.prevalence)
 
     def _infer(self, stack: NDArray[np.float32]) -> Output:
         """Return the network's output for slices with neighbors, 0..1, shape (b, 3, h, w)."""
@@ -223,42 +251,51 @@ class Detector:
         cell_logits = averaged_over_depth(cell_logits, depths)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
-        answer = calibrator.answer(logit, self.operating_point, self.coverage)
+        answer = self._answer(calibrator, logit)
+        # On the scan's scale: the highest slice has the scan's own probability.
+        probabilities = [
+            min(calibrator.probability(float(logit), self.prevalence), answer.probability)
+            for logit in logits
+        ]
+        probabilities[int(logits.argmax())] = answer.probability
         found = tuple(
-            self._slice_finding(one, placement, cells, float(logit))
-            for one, cells, logit in zip(slices, cell_logits, logits, strict=True)
+            self._slice_finding(image, placement, cells, probability)
+            for image, cells, probability in zip(slices, cell_logits, probabilities, strict=True)
         )
         findings = Findings(
             scan=scan.name,
             status="scored",
-            decision=answer.decision,
-            probability=answer.probability,
             types=self._types(scan, type_logits, logits),
             slices=found,
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
             is_volume=scan.is_volume,
-            threshold=answer.threshold,
-            p_values=answer.p_values,
-            coverage=answer.coverage,
+            reference=self.card.calibration.reference(
+                volume=scan.is_volume, sequence=scan.sequence
+            ),
             logit=logit,
             sequence=scan.sequence,
             warnings=scan.warnings,
             incomplete=scan.incomplete,
+            **answer._asdict(),
         )
-        return _referred_if_incomplete(findings)
+        return _referred(findings, _uncalibrated_plane(scan))
 
     def _slice_finding(
-        self, one: Slice, placement: Placement, cells: NDArray[np.float32], logit: float
+        self,
+        image: Slice,
+        placement: Placement,
+        cells: NDArray[np.float32],
+        probability: float,
     ) -> SliceFinding:
         row, column = placement.to_image(*hottest_position(cells, placement.input_size))
-        calibrator = self.card.calibration.picture
         return SliceFinding(
-            index=one.index,
-            probability=calibrator.probability(logit),
-            peak=one.voxel_at(row, column),
-            cells=sigmoid(cells / calibrator.temperature).astype(np.float32),
+            index=image.index,
+            probability=probability,
+            peak=image.voxel_at(row, column),
+            # Heat is no probability: maps of all kinds of scans share one scale, that of pictures.
+            cells=sigmoid(cells / self.card.calibration.picture.unit).astype(np.float32),
             placement=placement,
         )
 
@@ -278,12 +315,38 @@ class Detector:
         return dict(zip(self.card.types, map(float, mean), strict=True))
 
 
-def _referred_if_incomplete(findings: Answered) -> Answered:
-    """Refer what came incomplete: the missing part may hold the tumor, or what explains it."""
-    if not findings.incomplete:
+def _referred(findings: Answered, uncalibrated: str) -> Answered:
+    """Refer what can't be answered whatever the network says, with the reason.
+
+    What came incomplete: the missing part may hold the tumor, or what explains it. What was never
+    calibrated: no held-out scan is like it.
+
+    Args:
+        findings: Scored findings.
+        uncalibrated: What of them was never calibrated, in words; empty if all was.
+
+    Returns:
+        The findings, referred if there is a reason to.
+    """
+    if not (findings.incomplete or uncalibrated):
         return findings
-    message = incomplete_message(findings.incomplete)
-    return replace(findings, decision="refer", reason=INCOMPLETE, message=message)
+    referred = replace(
+        findings,
+        decision="refer",
+        reason=NOT_CALIBRATED,
+        message=f"{uncalibrated}: probabilities were calibrated on axial series alone",
+    )
+    if findings.incomplete:
+        message = incomplete_message(findings.incomplete)
+        referred = replace(referred, reason=INCOMPLETE, message=message)
+    # No border decided, and what was held out is not like it.
+    return replace(referred, borders=None, p_values={}, coverage=None, reference=None)
+
+
+def _uncalibrated_plane(scan: Scan) -> str:
+    """Return the plane that a series is read in if none was calibrated in it; else empty."""
+    plane = scan.view.plane if scan.is_volume else None
+    return f"a series in {plane} slices" if plane in UNCALIBRATED_PLANES else ""
 
 
 def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
@@ -341,5 +404,5 @@ def brain_range(volume: NDArray[np.float32]) -> slice:
         Neighboring slices, at least one.
     """
     areas = head_areas(volume)
-    kept = np.flatnonzero(areas >= MIN_BRAIN * areas.max())
+    kept = np.flatnonzero(areas >= MIN_HEAD_SHARE * areas.max())
     return slice(int(kept[0]), int(kept[-1]) + 1)

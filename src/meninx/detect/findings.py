@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.detect.calibration import Answer, Decision
+from meninx.detect.calibration import PREVALENCE, Answer, Borders, Decision, Reference
 from meninx.detect.preprocessing import Placement
 from meninx.errors import InputError, UnsupportedScan
 from meninx.scan.completeness import Incomplete
@@ -18,32 +18,56 @@ Status = Literal["scored", "refused", "failed"]
 Voxel = tuple[int, int, int]
 
 
+# Reason of an answer that is referred because no held-out scan is like it.
+NOT_CALIBRATED = "not_calibrated"
 # Types were learned and measured in T1 with contrast agent alone.
-MEASURED_SEQUENCE: Sequence = "T1c"
+TYPED_SEQUENCE: Sequence = "T1c"
+# Decimals of a probability in the public JSON, and a number that keeps every float as it is.
+DECIMALS, ALL_DECIMALS = 6, 400
+# With more than these, floats that differ next to 1 would be the same once rounded.
+MAX_ROUNDED = 17
+SCALE_KEYS = ("probability", "borders", "prevalence", "p_values", "coverage", "reference")
 
 
 def _no_cells() -> NDArray[np.float32]:
     return np.empty((0, 0), dtype=np.float32)
 
 
-def _rounded(probability: float | None) -> float | None:
-    return None if probability is None else round(probability, 6)
-
-
-def types_for_reader(
-    types: Mapping[str, float], sequence: str, decision: str | None
-) -> Mapping[str, float]:
-    """Return the types that a reader is shown: those of a tumor seen where types were measured.
+def decimals_of(probability: float, borders: Borders, decimals: int = DECIMALS) -> int:
+    """Return how many decimals keep a rounded probability on its side of rounded borders.
 
     Args:
-        types: Probability of each type, if there is a tumor.
-        sequence: MR sequence of the scan.
-        decision: Answer about the scan; None where there is none.
+        probability: Probability of a tumor, 0..1.
+        borders: Borders of its answer.
+        decimals: Smallest number of decimals.
 
     Returns:
-        All types for T1 with contrast agent and the answer `tumor`; else none.
+        Number of decimals, `decimals` to 16, or `ALL_DECIMALS`.
     """
-    return types if sequence == MEASURED_SEQUENCE and decision == "tumor" else {}
+    decision = borders.decision(probability)
+    for count in range(decimals, MAX_ROUNDED):
+        rounded = Borders(*(round(border, count) for border in borders))
+        if rounded.decision(round(probability, count)) == decision:
+            return count
+    return ALL_DECIMALS
+
+
+def _scale_as_json(found: "Findings | StudyFindings") -> dict[str, Any]:
+    """Return probability, borders and what they follow from, rounded alike."""
+    if found.probability is None:
+        return dict.fromkeys(SCALE_KEYS) | {"p_values": {}}
+    count, borders = DECIMALS, None
+    if found.borders is not None:
+        count = decimals_of(found.probability, found.borders)
+        borders = {name: round(value, count) for name, value in found.borders._asdict().items()}
+    return {
+        "probability": round(found.probability, count),
+        "borders": borders,
+        "prevalence": found.prevalence,
+        "p_values": {answer: round(p, 4) for answer, p in found.p_values.items()},
+        "coverage": found.coverage,
+        "reference": None if found.reference is None else found.reference._asdict(),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +106,7 @@ class Findings:
         scan: Name of the scan, as the user knows it.
         status: `scored`, `refused` (readable, but no scan to answer for) or `failed`.
         reason: Stable code of why it was refused or failed, or referred although scored:
-            `incomplete`.
+            `incomplete` or `not_calibrated`.
         message: The reason in words.
         decision: `refer` where the detector's coverage leaves both answers open; without a coverage
             the decision of its operating point.
@@ -94,10 +118,14 @@ class Findings:
         model: Name and SHA-256 of the detector file.
         milliseconds: Time of each step, ms.
         is_volume: Whether the scan has more than one slice.
-        threshold: Decision threshold of the operating point, 0..1; None if not scored.
+        borders: Borders of the answer on the scale of the probability; None if not scored.
+        threshold: Decision threshold of the operating point, on the same scale, 0..1; None if not
+            scored. The answer does not depend on it where there is a coverage.
         p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty where the detector has
             no held-out logits.
-        coverage: Coverage of the decision, 0..1; None where the operating point decided.
+        coverage: Coverage that gave the borders, 0..1; None where the operating point did.
+        prevalence: Share of tumors that the probability is stated for, 0..1.
+        reference: Held-out scans that the answer is compared with; None where there are none.
         logit: Logit of the scan, before the temperature, from which the probability and the
             p-values follow; None if not scored.
         sequence: MR sequence of the scan: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
@@ -118,9 +146,12 @@ class Findings:
     model: Mapping[str, str] = field(default_factory=dict)
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     is_volume: bool = False
+    borders: Borders | None = None
     threshold: float | None = None
     p_values: Mapping[Answer, float] = field(default_factory=dict)
     coverage: float | None = None
+    prevalence: float = PREVALENCE
+    reference: Reference | None = None
     logit: float | None = None
     sequence: Sequence = "unknown"
     warnings: tuple[ScanWarning, ...] = ()
@@ -174,14 +205,10 @@ class Findings:
         return self.probability >= self.threshold
 
     @property
-    def possible_types(self) -> Mapping[str, float]:
-        """The types' probabilities; empty where the answer is no tumor."""
-        return {} if self.decision == "no_tumor" else self.types
-
-    @property
-    def types_for_reader(self) -> Mapping[str, float]:
-        """The types' probabilities where they were measured and a tumor was found."""
-        return types_for_reader(self.types, self.sequence, self.decision)
+    def shown_types(self) -> Mapping[str, float]:
+        """The types' probabilities where they were measured: a tumor in T1 with contrast agent."""
+        measured = self.sequence == TYPED_SEQUENCE and self.decision == "tumor"
+        return self.types if measured else {}
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the public JSON has them: plain values, keys in fixed order."""
@@ -193,16 +220,40 @@ class Findings:
             "reason": self.reason,
             "message": self.message,
             "decision": self.decision,
-            "probability": _rounded(self.probability),
-            "threshold": _rounded(self.threshold),
-            "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
-            "coverage": self.coverage,
-            "types": {name: round(share, 4) for name, share in self.possible_types.items()},
+            **_scale_as_json(self),
+            "types": {name: round(share, 4) for name, share in self.shown_types.items()},
             "slices": [found.as_json() for found in self.slices],
             "warnings": [warning.as_json() for warning in self.warnings],
             "incomplete": [count.as_json() for count in self.incomplete],
             "model": dict(self.model),
             "milliseconds": {step: round(time, 2) for step, time in self.milliseconds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class SeriesWeight:
+    """What a series brings to the answer about its study.
+
+    Args:
+        scan: Name of the scan.
+        sequence: MR sequence of it.
+        share: Share of the answer that is its, 0..1; those of a study sum to 1.
+        evidence: Evidence for a tumor, above 0, or against one, below 0. The study's is the mean of
+            its series', weighted by their shares.
+    """
+
+    scan: str
+    sequence: Sequence
+    share: float
+    evidence: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the weight as the public JSON has it."""
+        return {
+            "scan": self.scan,
+            "sequence": self.sequence,
+            "share": round(self.share, 4),
+            "evidence": round(self.evidence, 3),
         }
 
 
@@ -216,13 +267,18 @@ class StudyFindings:
         decision: `refer` where the detector's coverage leaves both answers open; None if no series
             was scored.
         probability: Probability of a tumor in the study, 0..1.
+        borders: Borders of the answer on the scale of the probability; None if not scored.
         p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty where the detector has
             no held-out logits.
-        coverage: Coverage of the decision, 0..1; None where the operating point decided.
-        threshold: Decision threshold of the operating point, 0..1; None if not scored.
+        coverage: Coverage that gave the borders, 0..1; None where the operating point did.
+        threshold: Decision threshold of the operating point, on the same scale, 0..1; None if not
+            scored.
+        prevalence: Share of tumors that the probability is stated for, 0..1.
+        reference: Held-out scans that the answer is compared with; None where there are none.
+        weighed: Weight and evidence of each series that counted.
         status: `scored` if any series was, else `refused` if any was, else `failed`.
         model: Name and SHA-256 of the detector file.
-        reason: `incomplete` where a scored study is referred for it; else None.
+        reason: `incomplete` or `not_calibrated` where a scored study is referred for it; else None.
         message: The reason in words.
         incomplete: Counts of what was promised of the study or of its series and did not come.
     """
@@ -231,9 +287,13 @@ class StudyFindings:
     series: tuple[str, ...] = ()
     decision: Decision | None = None
     probability: float | None = None
+    borders: Borders | None = None
     p_values: Mapping[Answer, float] = field(default_factory=dict)
     coverage: float | None = None
     threshold: float | None = None
+    prevalence: float = PREVALENCE
+    reference: Reference | None = None
+    weighed: tuple[SeriesWeight, ...] = ()
     status: Status = "failed"
     model: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
@@ -245,14 +305,12 @@ class StudyFindings:
         return {
             "study": self.study,
             "series": list(self.series),
+            "weights": [weight.as_json() for weight in self.weighed],
             "status": self.status,
             "reason": self.reason,
             "message": self.message,
             "decision": self.decision,
-            "probability": _rounded(self.probability),
-            "threshold": _rounded(self.threshold),
-            "p_values": {answer: round(p, 4) for answer, p in self.p_values.items()},
-            "coverage": self.coverage,
+            **_scale_as_json(self),
             "incomplete": [count.as_json() for count in self.incomplete],
             "model": dict(self.model),
         }

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from meninx.detect.calibration import DEFAULT_COVERAGE, OperatingPoint
+from meninx.detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
 from meninx.detect.detector import Detector
 from meninx.detect.runtimes import Runtime
 from meninx.errors import ModelError
@@ -17,6 +17,7 @@ def load_detector(
     operating_point: OperatingPoint = "balanced",
     coverage: float | None = DEFAULT_COVERAGE,
     runtime: Runtime = "onnxruntime",
+    prevalence: float = PREVALENCE,
 ) -> Detector:
     """Load a detector.
 
@@ -31,18 +32,20 @@ def load_detector(
         runtime: Library that computes the network: `onnxruntime`, `onnxruntime-int8` (the shipped
             detector in 8-bit integers, for processors), `openvino` or `openvino-bf16`. A file that
             is named is computed as it is stored.
+        prevalence: Share of tumors that probabilities are stated for, above 0 and below 1; no
+            answer depends on it.
 
     Returns:
         The detector, ready to score, from several threads if need be.
 
     Raises:
         ModelError: If the file is missing, damaged or no detector.
-        OptionError: If the runtime is not installed.
+        OptionError: If the runtime is not installed, or the prevalence is none.
     """
     if path is not None:
-        return Detector(Path(path), threads, operating_point, coverage, runtime)
+        return Detector(Path(path), threads, operating_point, coverage, runtime, prevalence)
     shipped = shipped_detector(runtime)
-    detector = Detector(shipped, threads, operating_point, coverage, runtime)
+    detector = Detector(shipped, threads, operating_point, coverage, runtime, prevalence)
     if detector.model["sha256"] != shipped_sha256(shipped):
         raise ModelError(
             f"{shipped}: SHA-256 {detector.model['sha256']} is not that of the shipped detector; "

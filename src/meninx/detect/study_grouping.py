@@ -7,9 +7,10 @@ the other's tumor. So a scan stands alone where there is any doubt.
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
+from typing import NamedTuple
 
-from meninx.detect.calibration import Calibration, Calibrator
-from meninx.detect.findings import Findings
+from meninx.detect.calibration import Calibration, Calibrator, Reference, reference_of
+from meninx.detect.findings import NOT_CALIBRATED, Findings, SeriesWeight
 from meninx.scan.scan import Sequence
 from meninx.scan.sequence import sequence_from_text
 
@@ -102,31 +103,63 @@ def grouped_by_study(
     return studies
 
 
-def evidence_of(
-    findings: Iterable[Findings], calibration: Calibration
-) -> tuple[list[Findings], Calibrator, float]:
-    """Return the series that count for a study, their calibrator, and their combined logit.
+class StudyEvidence(NamedTuple):
+    """What the series of a study say together.
+
+    Args:
+        counted: Series that count.
+        calibrator: Calibrator of the logit.
+        logit: Logit of the study, before the temperature.
+        weighed: Weight and evidence of each counted series.
+        reference: Held-out scans that the logit is compared with.
+    """
+
+    counted: list[Findings]
+    calibrator: Calibrator
+    logit: float
+    weighed: tuple[SeriesWeight, ...]
+    reference: Reference | None
+
+
+def evidence_of(findings: Iterable[Findings], calibration: Calibration) -> StudyEvidence:
+    """Return the series that count for a study, and what they say together.
 
     Args:
         findings: Findings of its series, at least one of them scored.
         calibration: Calibrators of the detector that scored them.
 
     Returns:
-        All scored volumes, the calibrator of studies and the study's logit. Without a calibrator of
-        studies, or with fewer than two scored volumes: one series, its own calibrator (for which
-        coverage is kept) and its logit; the series is the first by `LEADING`, then by order. Single
-        slices beside volumes do not count.
+        All scored volumes with the calibrator of studies. Without a calibrator of studies, or with
+        fewer than two scored volumes: one series with its own calibrator, for which coverage is
+        kept; the series is the first by `LEADING`, then by order. Single slices beside volumes do
+        not count, nor do series that were never calibrated beside others.
     """
     # By name, so that a series which was given twice counts once.
-    logits = {one.scan: (one, one.logit) for one in findings if one.logit is not None}
-    scored = [(one, logit, calibration.of(volume=one.is_volume, sequence=one.sequence))
-              for one, logit in logits.values()]  # fmt: skip
-    volumes = [(one, logit, calibrator) for one, logit, calibrator in scored if one.is_volume]
+    scored = {found.scan: (found, found.logit) for found in findings if found.logit is not None}
+    known = [pair for pair in scored.values() if pair[0].reason != NOT_CALIBRATED]
+    series = known or list(scored.values())
+    volumes = [pair for pair in series if pair[0].is_volume]
+
+    def calibrator_of(found: Findings) -> Calibrator:
+        return calibration.of(volume=found.is_volume, sequence=found.sequence)
+
     if calibration.study is None or len(volumes) < 2:
-        one, logit, calibrator = min(
-            volumes or scored, key=lambda series: LEADING.index(series[0].sequence)
+        found, logit = min(volumes or series, key=lambda pair: LEADING.index(pair[0].sequence))
+        calibrator = calibrator_of(found)
+        weight = SeriesWeight(found.scan, found.sequence, 1.0, calibrator.evidence(logit))
+        return StudyEvidence([found], calibrator, logit, (weight,), found.reference)
+    evidence = [calibrator_of(found).evidence(logit) for found, logit in volumes]
+    names = [found.sequence for found, _ in volumes]
+    weighed = tuple(
+        SeriesWeight(found.scan, found.sequence, share, value)
+        for (found, _), share, value in zip(
+            volumes, calibration.study.shares(names), evidence, strict=True
         )
-        return [one], calibrator, logit
-    evidence = [(one.sequence, calibrator.evidence(logit)) for one, logit, calibrator in volumes]
-    counted = [one for one, _, _ in volumes]
-    return counted, calibration.study.calibrator, calibration.study.logit(evidence)
+    )
+    return StudyEvidence(
+        [found for found, _ in volumes],
+        calibration.study.calibrator,
+        calibration.study.logit(list(zip(names, evidence, strict=True))),
+        weighed,
+        reference_of(calibration.study.calibrator, "people"),
+    )

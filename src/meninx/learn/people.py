@@ -30,16 +30,17 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     References:
         Vovk, Lindsay, Nouretdinov and Gammerman 2003, Mondrian confidence machine.
     """
+    simulated = list(tumor_free)
     found = [(case.findings, case.picture.tumor) for case in cases]
-    found += [(one, False) for one in tumor_free]
-    volume = calibrator_of(found)
+    found += [(findings, False) for findings in simulated]
+    volume = calibrator_of(found, simulated)
     by_sequence: dict[str, Calibrator] = {}
     for sequence in sorted({one.sequence for one, _ in found} - {"unknown"}):
         own = [pair for pair in found if pair[0].sequence == sequence]
         sizes = [sum(tumor == side and one.logit is not None for one, tumor in own)
                  for side in (True, False)]  # fmt: skip
         if min(sizes) >= MIN_PEOPLE:
-            by_sequence[sequence] = calibrator_of(own)
+            by_sequence[sequence] = calibrator_of(own, simulated)
     plain = Calibration(volume=volume, by_sequence=by_sequence)
     studies: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     has_tumor: dict[str, bool] = {}
@@ -59,10 +60,24 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     return Calibration(volume=volume, by_sequence=by_sequence, study=study)
 
 
-def calibrator_of(found: Sequence[tuple[Findings, bool]]) -> Calibrator:
-    """Return the calibrator of some scans, each with its label."""
-    scored = [(one.logit, tumor) for one, tumor in found if one.logit is not None]
+def calibrator_of(
+    found: Sequence[tuple[Findings, bool]], simulated: Sequence[Findings] = ()
+) -> Calibrator:
+    """Return the calibrator of some scans.
+
+    Args:
+        found: Findings of each scan, and whether it has a tumor.
+        simulated: Findings of tumor-free scans that are simulated from other sequences, which may
+            be among them.
+
+    Returns:
+        The calibrator, with the number of refused scans.
+    """
+    scored = [(findings, tumor) for findings, tumor in found if findings.logit is not None]
+    made = {id(findings) for findings in simulated}
     calibrator = fit_calibrator(
-        np.array([logit for logit, _ in scored]), np.array([tumor for _, tumor in scored])
+        np.array([findings.logit for findings, _ in scored]),
+        np.array([tumor for _, tumor in scored]),
+        borrowed=sum(id(findings) in made for findings, _ in scored),
     )
-    return with_refusals(calibrator, [one for one, _ in found])
+    return with_refusals(calibrator, [findings for findings, _ in found])

@@ -49,14 +49,15 @@ def score_study(detector: Detector, files: Path, writers: Sequence[Writer]) -> S
     scores = _Scores()
     found = list(write_all(score_path(detector, files), [*writers, scores]))
     answer = detector.score_study(found, "")
-    names = [f"series {number}" for number in range(1, len(found) + 1)]
-    counted = (
-        name for name, findings in zip(names, found, strict=True) if findings.scan in answer.series
-    )
+    names = {findings.scan: f"series {number}" for number, findings in enumerate(found, 1)}
     return ScoredStudy(
         tuple(
-            replace(findings, scan=name)
-            for name, findings in zip(names, scores.findings, strict=True)
+            replace(findings, scan=f"series {number}")
+            for number, findings in enumerate(scores.findings, 1)
         ),
-        replace(answer, series=tuple(counted)),
+        replace(
+            answer,
+            series=tuple(names[scan] for scan in answer.series),
+            weighed=tuple(replace(weight, scan=names[weight.scan]) for weight in answer.weighed),
+        ),
     )

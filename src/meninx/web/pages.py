@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
+from meninx.detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
 from meninx.errors import OptionError
 from meninx.web.accounts import (
     LONGEST_KEY_DAYS,
@@ -38,7 +39,13 @@ from meninx.web.database import (
 from meninx.web.measurements import measurement_response, measurements_of
 from meninx.web.reports import identity_of, report_html, report_pdf
 from meninx.web.sending import send_file
-from meninx.web.series import SeriesView, incomplete_in_words, series_views
+from meninx.web.series import (
+    SeriesView,
+    incomplete_in_words,
+    series_views,
+    study_words,
+    weight_rows,
+)
 from meninx.web.serving import (
     COOKIE,
     AdministratorNeeded,
@@ -172,6 +179,8 @@ def study_page(
     shown_page = page(
         web, "study.html", reader, study=study, identity=identity_of(study),
         series=series, shown=shown, panes=panes, study_incomplete=incomplete_in_words(study.answer),
+        study_words=study_words(study), weights=weight_rows(study, series), no_other=NO_OTHER_TYPES,
+        evidence_words=EVIDENCE_IN_WORDS,
         number=number, finding=shown.finding if shown else None,
         data=viewer_data(session, reader, panes, opinions) if panes else None,
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,

@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from meninx.detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
 from meninx.web.accounts import Reader
 from meninx.web.database import Measurement, Opinion, Study, now
 from meninx.web.measurements import measurement_in_words
-from meninx.web.series import SeriesView, answer_in_words, incomplete_in_words, series_views
+from meninx.web.series import (
+    SeriesView,
+    answer_in_words,
+    incomplete_in_words,
+    series_views,
+    study_words,
+    weight_rows,
+)
 from meninx.web.serving import Web, shown_file
 
 
@@ -44,7 +52,9 @@ def report_html(
         study=study, identity=identity_of(study), series=series, opinions=opinions,
         models=_models(series), answer=answer_in_words(study.decision),
         reader=reader, card=card, printed=now(),
-        study_incomplete=incomplete_in_words(study.answer),
+        study_incomplete=incomplete_in_words(study.answer), study_words=study_words(study),
+        weights=weight_rows(study, series), no_other=NO_OTHER_TYPES,
+        evidence_words=EVIDENCE_IN_WORDS,
         counted=[one.name for one in series if one.finding["scan"] in counted],
         measured=[_measured(one, series[one.scan]) for one in measured],
         pictures={

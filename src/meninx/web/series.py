@@ -1,22 +1,31 @@
 """What pages and reports show of each series of a study."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
-from meninx.detect.findings import types_for_reader
+from meninx.detect.answer_words import (
+    ANSWERS,
+    borders_in_words,
+    measured_on,
+    prevalence_in_words,
+    scale_in_figures,
+    weight_in_words,
+    what_would_change_it,
+    why_referred,
+)
+from meninx.detect.calibration import PREVALENCE, Borders, Reference
+from meninx.detect.findings import Findings, SeriesWeight, StudyFindings
 from meninx.labels import TUMOR_TYPES
 from meninx.render.region import side_of
 from meninx.scan.completeness import Incomplete, incomplete_message
+from meninx.scan.warning import ScanWarning
 from meninx.web.database import Study
 
 DISPLAY = {one.name: one.display for one in TUMOR_TYPES}
-ANSWERS = {
-    "tumor": "tumor", "no_tumor": "no tumor", "refer": "refer", "refused": "refused",
-    "failed": "not readable",
-}  # fmt: skip
 SIDES = {"left": "left side", "right": "right side", "midline": "across the midline"}
 DIRECTIONS = ("left to right", "front to back", "feet to head")
 
@@ -96,12 +105,13 @@ class SeriesView:
     @property
     def types(self) -> Mapping[str, float]:
         """Probability of each tumor type by its display name, where types were measured."""
-        shown = types_for_reader(
-            self.finding.get("types") or {},
-            self.finding.get("sequence", "unknown"),
-            self.finding.get("decision"),
-        )
+        shown = self.finding.get("types") or {}
         return {DISPLAY.get(name, name): share for name, share in shown.items()}
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What is said of its answer; see `words_of`."""
+        return words_of(stored_findings(self.finding))
 
     @property
     def hottest(self) -> str:
@@ -166,6 +176,84 @@ def _size(extent_mm: Sequence[int]) -> str:
 def answer_in_words(decision: str | None) -> str:
     """Return a decision, or a status where there is none, in words."""
     return ANSWERS[decision or "failed"]
+
+
+def stored_findings(stored: Mapping[str, Any]) -> Findings:
+    """Return a stored finding of a scan, without its slices."""
+    return Findings(
+        scan=stored["scan"],
+        sequence=stored.get("sequence", "unknown"),
+        types=stored.get("types") or {},
+        warnings=tuple(ScanWarning(**warning) for warning in stored.get("warnings") or ()),
+        is_volume=bool(stored.get("viewer")) and _is_volume(stored["viewer"]),
+        **_answer_of(stored),
+    )
+
+
+def stored_study(stored: Mapping[str, Any]) -> StudyFindings:
+    """Return the stored answer about a study."""
+    weights = stored.get("weights") or ()
+    return StudyFindings(
+        study=stored.get("study", ""),
+        series=tuple(stored["series"]),
+        weighed=tuple(SeriesWeight(**weight) for weight in weights),
+        **_answer_of(stored),
+    )
+
+
+def _is_volume(viewer: Mapping[str, Any]) -> bool:
+    return bool(viewer["shape"][viewer["slice_axis"]] > 1)
+
+
+def _answer_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what findings of scans and studies have in common, from their public JSON."""
+    borders, reference = stored.get("borders"), stored.get("reference")
+    same = ("status", "reason", "message", "decision", "probability", "coverage")
+    return {name: stored.get(name) for name in same} | {
+        "borders": None if borders is None else Borders(**borders),
+        "reference": None if reference is None else Reference(**reference),
+        "p_values": stored.get("p_values") or {},
+        "prevalence": stored.get("prevalence") or PREVALENCE,
+        "incomplete": tuple(Incomplete(**count) for count in stored.get("incomplete") or ()),
+    }
+
+
+def words_of(found: Findings | StudyFindings) -> Mapping[str, str]:
+    """Return what pages and reports say of an answer.
+
+    Args:
+        found: Findings of a scan or a study.
+
+    Returns:
+        `probability`, `borders`, `why` it is referred, what it was `measured` on and what would
+        `change` it; empty where there is nothing to say.
+    """
+    probability, _ = scale_in_figures(found)
+    why = why_referred(found)
+    return {
+        "probability": probability,
+        "prevalence": prevalence_in_words(found.prevalence) if probability else "",
+        "borders": borders_in_words(found),
+        "why": why[:1].upper() + why[1:],
+        "measured": measured_on(found),
+        "change": what_would_change_it(found),
+    }
+
+
+def study_words(study: Study) -> Mapping[str, str]:
+    """Return what is said of a study's answer; empty words where there is none."""
+    return words_of(stored_study(study.answer)) if study.answer else defaultdict(str)
+
+
+def weight_rows(study: Study, series: Sequence[SeriesView]) -> list[tuple[str, str, str, str]]:
+    """Return the series that weigh in a study's answer: name, sequence, share and evidence."""
+    weighed = stored_study(study.answer).weighed if study.answer else ()
+    names = {view.finding["scan"]: view.name for view in series}
+    return [
+        (names.get(weight.scan, weight.scan), weight.sequence, *weight_in_words(weight))
+        for weight in weighed
+        if len(weighed) > 1
+    ]
 
 
 def incomplete_in_words(answer: Mapping[str, Any] | None) -> str:
