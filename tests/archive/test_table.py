@@ -114,17 +114,17 @@ def test_detectors_keep_tables_of_their_own(table, tmp_path):
 
 
 def test_parts_of_an_earlier_version_get_the_columns_that_came_later(table, tmp_path):
-    table.add([unit(1, rows=[row(threshold=0.8)])])
+    table.add([unit(1, rows=[row(coverage=0.8)])])
     table.flush()
     (part,) = table.folder.glob("part-*.parquet")
-    parquet.write_table(parquet.read_table(part, partitioning=None).drop(["threshold"]), part)
+    parquet.write_table(parquet.read_table(part, partitioning=None).drop(["coverage"]), part)
     table.close()
     later = Table(tmp_path / "out", SHA)
-    later.add([unit(2, rows=[row(threshold=0.7)])])
+    later.add([unit(2, rows=[row(coverage=0.7)])])
     later.settle()
     later.close()
     found = read(tmp_path)
-    assert sorted(found["threshold"].fillna(0)) == [0, 0.7]
+    assert sorted(found["coverage"].fillna(0)) == [0, 0.7]
     assert list(found.columns)[:-1] == tables.SCHEMA.names
 
 

@@ -84,13 +84,32 @@ def test_cases_go_through_the_detector(result, detector, pictures):
     assert sum(table.values()) == 8
     assert table["tp"] + table["fn"] == told["tumors"] == 4
     assert told["unscored"] == {"unreadable": 1}
-    assert told["operating_points"] == [detector.card.calibration.picture.balanced]
+    picture = detector.card.calibration.picture
+    assert told["operating_points"] == [picture.probability(picture.balanced)]
     for case in result.cases:
         assert case.is_right == (case.findings.called == case.picture.tumor)
     drawn = result.figures["sensitivity"]
     assert drawn.low < drawn.high
     assert drawn.low <= drawn.value <= drawn.high + 1e-9
     assert "hottest pixel in the tumor" in result.segmentation
+
+
+def test_figures_of_the_answers_come_first_and_those_of_the_operating_point_beside():
+    cases = [made(True, 0.9), made(True, 0.6), made(True, 0.4), made(False, 0.7), made(False, 0.1)]
+    for number in (1, 3):  # above the operating point, and referred
+        referred = replace(cases[number].findings, decision="refer")
+        cases[number] = replace(cases[number], findings=referred)
+    found = evaluate_cases(cases, [{"name": "m", "sha256": "0"}])
+    decisions = {name: figure.value for name, figure in found.decisions.items()}
+    assert decisions == pytest.approx(
+        {
+            "answered": 3 / 5, "sensitivity": 1 / 2, "specificity": 1.0, "referred": 2 / 5,
+            "tumors_referred": 1 / 3, "tumor_free_referred": 1 / 2,
+        }
+    )  # fmt: skip
+    assert found.figures["sensitivity"].value == pytest.approx(2 / 3)
+    assert found.figures["specificity"].value == pytest.approx(1 / 2)
+    assert list(found.as_json()).index("decisions") < list(found.as_json()).index("figures")
 
 
 def test_the_report_is_one_offline_page(result, detector, tmp_path):
@@ -100,6 +119,7 @@ def test_the_report_is_one_offline_page(result, detector, tmp_path):
     assert "For research, not for diagnosis" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert page.count("<img") >= 6
+    assert page.index("Figures of the answers") < page.index("Figures of the operating point")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     # weasyprint would have Pillow read truncated pictures as if they were whole.
     assert not ImageFile.LOAD_TRUNCATED_IMAGES

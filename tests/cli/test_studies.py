@@ -22,8 +22,8 @@ from meninx.synthesis.writing import write_dicom
 
 RUN = CliRunner()
 KEYS = [
-    "study", "series", "status", "reason", "message", "decision", "probability", "threshold",
-    "p_values", "coverage", "incomplete", "model",
+    "study", "series", "weights", "status", "reason", "message", "decision", "probability",
+    "borders", "prevalence", "p_values", "coverage", "reference", "incomplete", "model",
 ]  # fmt: skip
 STUDY = StudyCalibrator(
     {"T1": 0.2, "T1c": 0.3, "T2": 0.2, "FLAIR": 0.3, "unknown": 0.2},
@@ -102,9 +102,9 @@ def test_each_study_has_a_line_after_all_scans(folder, model):
 
 def test_a_study_of_a_single_series_has_its_answer(folder, model):
     series, study = lines_of(folder / "sub-2_T1w.nii.gz", "--json", "--studies", "--model", model)
-    for key in ("decision", "probability", "threshold", "p_values", "coverage"):
+    for key in ("decision", "probability", "borders", "p_values", "coverage", "reference"):
         assert study[key] == series[key]
-    assert 0 < study["threshold"] < 1
+    assert [weight["share"] for weight in study["weights"]] == [1.0]
     table = RUN.invoke(app, ["predict", str(folder / "sub-2_T1w.nii.gz")]).stdout
     assert "study" not in table.lower()
 
@@ -119,12 +119,13 @@ def test_the_table_has_a_line_below_the_series_of_a_study(folder, model, columns
     assert [row for row in rows if row.startswith("=")] == [
         "= study of 2 series", "= study of 3 series", "= study of 2 series",
     ]  # fmt: skip
-    assert " ".join(table).count("A study's row is one answer") == 1
+    assert " ".join(table).count("A study's answer is the mean") == 1
+    assert sum(line.startswith("weighs in the study of") for line in table) == 3
     if columns == "160":  # names are folded where they must be
         assert below[0].startswith("sub-1_")
         assert "7" in below[1]
         assert "8" in below[2]
-        assert "judged by FLAIR, T1c, T1" in "\n".join(table)
+        assert "answered from FLAIR, T1c, T1" in "\n".join(table)
 
 
 def test_a_refused_series_does_not_count_and_hides_nothing(folder, model, tmp_path):
@@ -142,7 +143,7 @@ def test_a_refused_series_does_not_count_and_hides_nothing(folder, model, tmp_pa
     shutil.rmtree(tmp_path / "FLAIR")
     refused, study = lines_of(tmp_path, "--json", "--studies", "--model", model, status=1)
     assert (refused["reason"], study["status"], study["series"]) == ("localizer", "refused", [])
-    assert (study["probability"], study["threshold"], study["p_values"]) == (None, None, {})
+    assert (study["probability"], study["borders"], study["p_values"]) == (None, None, {})
 
 
 def test_without_a_coverage_nothing_is_referred(folder, model):

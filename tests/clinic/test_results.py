@@ -208,6 +208,40 @@ def test_the_report_names_types_only_where_they_were_measured(
 
 
 @pytest.mark.dicom3tools
+@pytest.mark.parametrize(
+    ("decision", "probability", "certainty"),
+    [("tumor", 0.8924, 89.24), ("no_tumor", 0.02, 98.0), ("refer", 0.411, None)],
+)
+def test_certainty_is_the_probability_that_the_answer_is_right(
+    detector, tmp_path, dciodvfy, decision, probability, certainty
+):
+    scan, _ = rendered("axial")
+    write_dicom(scan, tmp_path / "in", SEED)
+    ((read, findings),) = score_path(detector, tmp_path / "in")
+    findings = replace(findings, decision=decision, probability=probability, slices=())
+    context = Headers(tmp_path / "in").context_of(findings, read.identity.instance_uids, "1")
+    report = structured_report(context, None)
+    report.save_as(tmp_path / "SR.dcm")
+    without_errors(dciodvfy, tmp_path / "SR.dcm")
+    (whole,) = hd.sr.srread(tmp_path / "SR.dcm").content.get_image_measurement_groups()
+    found = [float(one.value) for one in whole.get_measurements()]
+    assert found == ([] if certainty is None else [pytest.approx(certainty)])
+
+
+@pytest.mark.dicom3tools
+def test_a_series_that_was_never_calibrated_is_reported_with_that_reason(
+    detector, tmp_path, dciodvfy
+):
+    scan, _ = rendered("sagittal")
+    write_dicom(scan, tmp_path / "in", SEED)
+    made, _, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
+    assert (findings.decision, findings.reason) == ("refer", "not_calibrated")
+    without_errors(dciodvfy, made["SR"])
+    text = str(pydicom.dcmread(made["SR"]))
+    assert "Indeterminate" in text and "not_calibrated" in text
+
+
+@pytest.mark.dicom3tools
 def test_a_scan_that_came_incomplete_is_reported_so(detector, tmp_path, dciodvfy):
     scan, _ = rendered("axial")
     write_dicom(scan, tmp_path / "in", SEED)

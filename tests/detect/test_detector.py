@@ -9,9 +9,10 @@ from PIL import Image
 
 from meninx.detect.detector import brain_slices
 from meninx.detect.loading import load_detector
-from meninx.errors import ModelError
+from meninx.errors import ModelError, OptionError
 from meninx.render.heatmap import slice_heatmap
 from meninx.render.hottest_slice import hottest_slice_picture
+from meninx.scan.completeness import Incomplete
 from meninx.scan.nifti import write_nifti
 from meninx.scan.scan import Scan
 from meninx.scoring.loop import score_path
@@ -46,6 +47,58 @@ def test_findings_have_the_public_keys_in_order(detector, sick):
     )
     assert len(values["model"]["sha256"]) == 64
     assert set(values["milliseconds"]) == {"preprocess", "infer"}
+
+
+def test_slices_are_on_the_scan_s_scale_and_none_exceeds_it(detector, sick, healthy):
+    for scan in (sick.scan, healthy.scan, replace(sick.scan, sequence="FLAIR")):
+        found = detector.score(scan)
+        assert found.hottest.probability == found.probability
+        assert found.borders.decision(found.probability) == found.decision
+        alone = detector.score(replace(scan, voxels=scan.voxels[:, :, 4:9]))
+        assert max(one.probability for one in alone.slices) == alone.probability
+
+
+@pytest.mark.parametrize(("rows", "plane"), [([2, 0, 1, 3], "sagittal"), ([0, 2, 1, 3], "coronal")])
+def test_a_series_in_another_plane_is_referred_with_that_reason(detector, sick, rows, plane):
+    scan = replace(sick.scan, affine=sick.scan.affine[rows])
+    assert scan.view.plane == plane
+    found = detector.score(scan)
+    assert (found.status, found.decision, found.reason) == ("scored", "refer", "not_calibrated")
+    assert plane in found.message
+    assert (found.borders, found.p_values, found.shown_types) == (None, {}, {})
+    assert found.as_json()["borders"] is None
+    study = detector.score_study([found], "s")
+    assert (study.decision, study.reason) == ("refer", "not_calibrated")
+    missing = replace(scan, incomplete=(Incomplete("slices", 9, 3),))
+    assert detector.score(missing).reason == "incomplete"
+
+
+def test_a_scan_of_doubtful_geometry_keeps_the_scale_of_its_sequence(detector, sick):
+    scan = replace(sick.scan, geometry_estimated=True)
+    found = detector.score(scan)
+    assert scan.view.plane is None
+    assert found.reason is None
+    assert found.reference == detector.card.calibration.reference(volume=True, sequence="T1c")
+
+
+@pytest.mark.parametrize("sequence", ["T1", "T1c", "T2", "FLAIR", "unknown"])
+def test_types_are_shown_of_a_tumor_in_t1_with_contrast_alone(detector, sick, sequence):
+    found = detector.score(replace(sick.scan, sequence=sequence))
+    for decision in ("tumor", "refer", "no_tumor"):
+        shown = replace(found, decision=decision).as_json()["types"]
+        assert bool(shown) == (sequence == "T1c" and decision == "tumor")
+
+
+def test_a_prevalence_moves_probability_and_borders_and_no_answer(detector, sick, healthy):
+    rare = load_detector(prevalence=0.01)
+    for scan in (sick.scan, healthy.scan):
+        usual, other = detector.score(scan), rare.score(scan)
+        assert other.probability < usual.probability
+        assert other.borders.tumor_from < usual.borders.tumor_from
+        assert other.decision == usual.decision
+        assert other.as_json()["prevalence"] == 0.01
+    with pytest.raises(OptionError, match="prevalence 1: expected a share"):
+        load_detector(prevalence=1)
 
 
 def test_the_hottest_voxel_lies_in_the_tumor_of_a_phantom(detector, sick):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
+from meninx.detect.loading import load_detector
 from meninx.detect.model_card import (
     DESCRIPTOR_BYTES,
     FORMAT,
@@ -14,11 +15,12 @@ from meninx.detect.model_card import (
     MAX_DESCRIPTORS,
     ModelCard,
     SeenSlices,
+    shipped_measured,
 )
 from meninx.detect.preprocessing import Preprocessing
 from meninx.errors import ModelError
 
-SCALE = Calibrator(1.5, 0.4, 0.3, 0.6, (-1.0, 2.0), (-3.0, 0.5), 9, 1)
+SCALE = Calibrator(1.5, -0.2, 0.9, 0.4, -0.3, 0.6, (-1.0, 2.0), (-3.0, 0.5), 1, 9, 1)
 PLAIN = ModelCard("plain", Preprocessing(), Calibration(SCALE, Calibrator(2.0)), ("glioma",), "abc")
 WHOLE = dataclasses.replace(
     PLAIN,
@@ -68,3 +70,18 @@ def test_a_record_of_slices_fits_into_a_megabyte_and_is_whole():
     assert SeenSlices.from_json(json.loads(text)) == full
     with pytest.raises(ValueError, match="31 bytes of descriptors, expected 32 a slice"):
         SeenSlices.from_json(SeenSlices(bytes(31), True).as_json())
+
+
+def test_what_the_pages_say_of_the_shipped_weights_has_the_numbers_of_its_card():
+    study = load_detector().card.calibration.study.calibrator
+    assert shipped_measured().startswith(f"Measured on {len(study.tumor_logits)} people with")
+    assert f"and {len(study.tumor_free_logits)} tumor-free people" in shipped_measured()
+
+
+def test_the_shipped_card_says_which_references_are_borrowed():
+    calibration = load_detector().card.calibration
+    assert {name: one.borrowed for name, one in calibration.by_sequence.items()} == {
+        "FLAIR": 0, "T1": 0, "T1c": len(calibration.by_sequence["T1c"].tumor_free_logits),
+    }  # fmt: skip
+    assert calibration.volume.borrowed == calibration.by_sequence["T1c"].borrowed
+    assert calibration.picture.borrowed == 0

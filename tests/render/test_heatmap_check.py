@@ -3,7 +3,7 @@ import pytest
 
 from meninx.detect.loading import load_detector
 from meninx.render.explanation_sheet import contour, explanation_sheet
-from meninx.render.heatmap_check import check_cells, filled_in, hot_place
+from meninx.render.heatmap_check import check_cells, filled_in, hot_place, mirrored_in
 from meninx.render.result import Result
 
 
@@ -38,7 +38,7 @@ def test_filling_in_takes_a_lesion_away_and_leaves_the_rest():
     ("values", "depends", "failure"),
     [
         (cells((1, 1, 0.9)), True, None),
-        (cells((1, 1, 0.9)), False, "the score does not depend on its place"),
+        (cells((1, 1, 0.9)), False, "occluding its peak lowers the logit by under 0.5"),
         (cells((1, 1, 0.1)), True, "no place stands out"),
     ],
 )
@@ -52,6 +52,25 @@ def test_a_map_is_shown_if_it_stands_out_and_the_score_depends_on_it(values, dep
     check = check_cells(values, unit, logits_of)
     assert check.failure == failure
     assert check.passed == (failure is None)
+
+
+@pytest.mark.parametrize(
+    ("logits", "drop"), [((4, 4.2, 0), 4), ((4, 0, 7.4), 4), ((4, 3.6, 4.1), 0.4), ((4, 5, 6), -1)]
+)
+def test_a_map_is_withheld_only_if_neither_fill_lowers_the_logit(logits, drop):
+    unit = np.full((3, 60, 70), 0.4, np.float32)
+    check = check_cells(cells((1, 1, 0.9)), unit, lambda x: np.array(logits[-len(x) :]))
+    assert check.drop == pytest.approx(drop)
+    assert check.passed == (drop >= 0.5)
+    known = check_cells(cells((1, 1, 0.9)), unit, lambda x: np.array(logits[-len(x) :]), logits[0])
+    assert known == check
+
+
+def test_the_other_side_takes_the_place_of_the_peak():
+    unit = np.tile(np.linspace(0, 1, 70, dtype=np.float32), (3, 60, 1))
+    filled = mirrored_in(unit, hot_place(cells((1, 1, 0.9))))
+    np.testing.assert_allclose(filled[:, 15, 15], unit[:, 15, 54], atol=0.06)
+    np.testing.assert_array_equal(filled[:, 30:], unit[:, 30:])
 
 
 def test_the_map_of_a_sick_phantom_passes_and_is_drawn(sick):

@@ -9,7 +9,11 @@ def finding(sequence="T1c", decision="tumor", **more):
     return {
         "scan": "series 1", "identity": {}, "sequence": sequence, "status": "scored",
         "reason": None, "message": None, "decision": decision, "probability": 0.398,
-        "p_values": {}, "coverage": 0.95, "types": TYPES, "slices": [], "warnings": [],
+        "borders": {"no_tumor_below": 0.21, "tumor_from": 0.39}, "prevalence": 0.5,
+        "p_values": {"tumor": 0.09, "no_tumor": 0.26}, "coverage": 0.95,
+        "reference": {"scans": "T1c series", "tumor": 71, "tumor_free": 40, "borrowed": 40},
+        "types": TYPES if (sequence, decision) == ("T1c", "tumor") else {}, "slices": [],
+        "warnings": [],
         "model": MODEL, "milliseconds": {}, "why": "", "objects": 0,
     } | more  # fmt: skip
 

@@ -54,7 +54,16 @@ def test_the_report_tells_every_series_with_its_answer_place_and_size(server, st
         patient_name="Doe, Jane", patient_id="P-17", birth_date="1970-12-31",
         accession="A-9", study_date="2026-01-31", study_time="10:11:12", description="head & neck",
         probability=0.62, decision="refer",
-        answer={"series": ["series 1", "series 3"], "coverage": 0.95},
+        answer={
+            "series": ["series 1", "series 3"], "status": "scored", "decision": "refer",
+            "probability": 0.62, "coverage": 0.95, "p_values": {"tumor": 0.31, "no_tumor": 0.072},
+            "borders": {"no_tumor_below": 0.2, "tumor_from": 0.8},
+            "reference": {"scans": "people", "tumor": 79, "tumor_free": 44, "borrowed": 0},
+            "weights": [
+                {"scan": "series 1", "sequence": "T1c", "share": 0.6, "evidence": 2.34},
+                {"scan": "series 3", "sequence": "T2", "share": 0.4, "evidence": -1.2},
+            ],
+        },
     )  # fmt: skip
     text = report_of(server, study)
     for words in (
@@ -63,8 +72,14 @@ def test_the_report_tells_every_series_with_its_answer_place_and_size(server, st
         "series 3 T2 refer 0.512",
         "Patient Doe, Jane Patient ID P-17 Born 1970-12-31 Accession number A-9 "
         "Study head & neck Study date 2026-01-31 10:11:12",
-        "refer, probability of a tumor 0.620, at a coverage of 95 %, "
-        "from 2 series at once: series 1, series 3.",
+        "refer, probability of a tumor 0.620 (no tumor below 0.200, refer, tumor from 0.800), "
+        "from 2 series at once. Like 7 % of tumor-free scans, which score as high, and 31 % of "
+        "tumors, which score as low.",
+        "Compared with 79 people with a tumor and 44 tumor",
+        "series 1 T1c 60 % 2.3 for a tumor",
+        "series 3 T2 40 % 1.2 against a tumor",
+        "Types are shares among these three alone",
+        "all of these simulated from people scanned in other sequences",
         "scout T1c refused 3 slices of 3 planes; a localizer (localizer)",
         "left side; about 34 mm left to right, 28 mm front to back, 15 mm feet to head; "
         "slices 10 to 14 of 24; 1 other place",
@@ -147,13 +162,13 @@ def test_page_report_and_answers_say_what_came_incomplete(server, stored):
         finding(scan="series 2", status="refused", decision=None, probability=None, types={},
                 reason="localizer", message="3 slices of 3 planes; a localizer", **missing),
         decision="refer", probability=0.4,
-        answer={"series": ["series 1"], "coverage": 0.95, "reason": "incomplete", **missing},
+        answer={"series": ["series 1"], "status": "scored", "reason": "incomplete", **missing},
     )  # fmt: skip
     client = server.browser().client
     for number, times in ((0, 2), (1, 2)):
         page = " ".join(client.get(f"/studies/{study}?scan={number}").text.split())
         assert page.count(words) == times  # of the study, and of the series that is shown
-        assert "Plausible answers" not in page
+        assert "which score as high" not in page
     assert report_of(server, study).count(words) == 3
     assert client.get(f"/studies/{study}/finding.json").json()["findings"][0]["incomplete"]
     assert client.get(f"/api/v1/studies/{study}").json()["answer"]["incomplete"]

@@ -42,6 +42,7 @@ from meninx.assess.volumes import (
 from meninx.data.manifest import Manifest
 from meninx.data.prepare import Progress, silent
 from meninx.detect.detector import Detector
+from meninx.detect.findings import Findings
 from meninx.errors import DataError, OptionError
 from meninx.labels import TYPE_NAMES
 
@@ -81,7 +82,10 @@ class Evaluation:
         copies: How many of them have other bytes than what it was fitted on, and whether that can
             be known.
         leaking: Whether the figures are flattered, because such pictures count or folds leak.
-        figures: Figures of merit by name.
+        decisions: Figures of the answers that users get: `answered`, `sensitivity` and
+            `specificity` of what was answered, and `referred`, each of all cases or of one class.
+        figures: Figures of merit by name; those that need a threshold are of the operating point,
+            as if nothing were referred.
         answers: Labels and answers that the figures are computed from.
         probes: Shortcut probes on the same cases.
         advantage: The detector's AUROC less the best probe's; None without a probe.
@@ -102,6 +106,7 @@ class Evaluation:
     left_out: int
     copies: Copies
     leaking: bool
+    decisions: Mapping[str, Figure]
     figures: Mapping[str, Figure]
     answers: Answers
     probes: tuple[Probe, ...]
@@ -154,6 +159,7 @@ class Evaluation:
                 "fn": int(table[1, 0]),
                 "tp": int(table[1, 1]),
             },
+            "decisions": {name: figure.as_json() for name, figure in self.decisions.items()},
             "figures": {name: figure.as_json() for name, figure in self.figures.items()},
             "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
             "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,
@@ -280,6 +286,7 @@ def evaluate_cases(
         left_out=left_out,
         copies=copies,
         leaking=leaking,
+        decisions=decision_figures([case.findings for case in scored], answers),
         figures=figures,
         answers=answers,
         probes=tuple(probes),
@@ -365,6 +372,35 @@ def figures_of(
             value, low, high = (side[place] for side in sides)
             figures[f"{name}_at_{prevalence:g}"] = Figure(value, low, high)
     return figures
+
+
+def decision_figures(findings: Sequence[Findings], answers: Answers) -> dict[str, Figure]:
+    """Return the figures of the answers that users get, `refer` among them.
+
+    Args:
+        findings: Findings of n scans.
+        answers: Labels and clusters of these scans.
+
+    Returns:
+        `answered` and `referred`, shares of all scans; `sensitivity` and `specificity`, shares of
+        the answered ones of their class; `tumors_referred` and `tumor_free_referred`. With Wilson's
+        intervals, NaN where a class has none.
+    """
+    decisions = np.array([found.decision for found in findings])
+    answered, tumor = decisions != "refer", answers.tumor
+    everything = np.ones(len(answers), dtype=bool)
+    shares: dict[str, tuple[Bools, Bools]] = {
+        "answered": (answered, everything),
+        "sensitivity": (decisions == "tumor", tumor & answered),
+        "specificity": (decisions == "no_tumor", ~tumor & answered),
+        "referred": (~answered, everything),
+        "tumors_referred": (~answered, tumor),
+        "tumor_free_referred": (~answered, ~tumor),
+    }
+    return {
+        name: share_interval(hits[among], answers.cluster[among])
+        for name, (hits, among) in shares.items()
+    }
 
 
 def _probes(scored: Sequence[Case], others: Sequence[Case]) -> list[Probe]:

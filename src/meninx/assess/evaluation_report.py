@@ -44,6 +44,19 @@ NAMES = {
     "calibration_intercept": "calibration intercept (0 is right)",
     "ece": "expected calibration error",
 }
+# Figures of the answers that users get.
+DECISIONS = {
+    "answered": "answered",
+    "sensitivity": "sensitivity of the answered",
+    "specificity": "specificity of the answered",
+    "referred": "referred",
+    "tumors_referred": "tumors referred",
+    "tumor_free_referred": "tumor-free referred",
+}
+# Figures that do not depend on the operating point.
+OF_ALL_THRESHOLDS = (
+    "auroc", "average_precision", "brier", "calibration_slope", "calibration_intercept", "ece",
+)  # fmt: skip
 SUREST_SHOWN = 12
 # No browser opens a page of thousands of heat maps; predictions.csv lists all cases.
 MAX_MISSES = 300
@@ -104,6 +117,8 @@ def write_evaluation(
         data=setting.data,
         how=setting.how,
         names=NAMES,
+        decisions=DECISIONS,
+        of_all=OF_ALL_THRESHOLDS,
         clusters=len(np.unique(result.answers.cluster)),
         verdict=verdict(result),
         plots=[(embedded(path.with_suffix(".svg")), caption) for path, caption in plots],

@@ -8,7 +8,8 @@ import typer
 if TYPE_CHECKING:
     from meninx.assess.evaluation import Evaluation
 
-SHOWN = ("auroc", "average_precision", "sensitivity", "specificity", "accuracy", "f1", "brier")
+OF_PROBABILITY = ("auroc", "average_precision", "brier")
+OF_POINT = ("sensitivity", "specificity", "accuracy", "f1")
 
 
 def print_evaluation(result: "Evaluation", output: Path) -> None:
@@ -20,7 +21,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     """
     from rich.table import Table
 
-    from meninx.assess.evaluation_report import NAMES, verdict
+    from meninx.assess.evaluation_report import DECISIONS, NAMES, verdict
     from meninx.cli.console import output_console
 
     console = output_console()
@@ -34,8 +35,11 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
         table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
     if result.unscored:
         table.add_row("not scored", str(len(result.unscored)))
-    for name in SHOWN:
-        table.add_row(NAMES[name], str(result.figures[name]).replace("[", r"\["))
+    rows = [("answers", DECISIONS[name], figure) for name, figure in result.decisions.items()]
+    rows += [("probability", NAMES[name], result.figures[name]) for name in OF_PROBABILITY]
+    rows += [("operating point", NAMES[name], result.figures[name]) for name in OF_POINT]
+    for what, name, figure in rows:
+        table.add_row(f"{what}: {name}", str(figure).replace("[", r"\["))
     for probe in result.probes:
         table.add_row(f"shortcut: {probe.name}", str(probe.auroc).replace("[", r"\["))
     for name, figure in result.segmentation.items():

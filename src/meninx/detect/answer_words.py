@@ -101,7 +101,7 @@ def measured_on(found: Findings | StudyFindings) -> str:
         One or two sentences.
     """
     reference = found.reference
-    if reference is None:
+    if reference is None or found.decision is None:
         return ""
     words = f"Compared with {reference_in_words(reference)}, none of them learned from."
     doubtful = isinstance(found, Findings) and any(

@@ -19,6 +19,8 @@ SEEN_DIGITS = 16
 FORMAT = 5
 # File beside the shipped weights: the license that their training data ask for, in one line.
 LICENSE_FILE = "LICENSE"
+# File beside them: what they were measured on, and its limits, for readers.
+MEASURED_FILE = "MEASURED"
 # Bytes that describe a slice (`data/descriptors.py` makes and compares them), and the number of
 # slices that a file holds at most: 1 MB of text, five characters for four bytes.
 DESCRIPTOR_BYTES = 32
@@ -180,6 +182,12 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
     return Calibrator(**plain)
+
+
+def shipped_measured() -> str:
+    """Return what the shipped weights were measured on, and its limits, in sentences."""
+    path = files("meninx") / "weights" / MEASURED_FILE
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def shipped_license() -> str:

@@ -1,7 +1,7 @@
-"""Check a heat map: does the score depend on the place that it shows?"""
+"""Check a heat map: does occluding its peak lower the score?"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,14 @@ from meninx.scan.scan import Scan
 
 # A map is shown if its peak rises this far above the median cell ...
 MIN_CONTRAST = 0.15
-# ... and if the slice's logit falls this far once the peak is filled in with the tissue around it.
+# ... and if the slice's logit falls this far once the peak is occluded, by the tissue around it or
+# by the other side of the head: each fill alone may look like a lesion to the network.
 MIN_DROP = 0.5
 # Filled in are cells of at least this share of the peak that are joined to it, at most this share
 # of all cells.
 FILLED_LEVEL, MAX_FILLED = 0.5, 0.35
+# A way to occlude marked cells of an input of shape (3, s, s).
+Fill = Callable[[FloatImage, NDArray[np.bool_]], FloatImage]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class HeatmapCheck:
 
     Args:
         contrast: Probability of the hottest cell less that of the median cell, 0..1.
-        drop: Fall of the slice's logit when the hot place is filled in.
+        drop: Fall of the slice's logit when the hot place is occluded, the larger of both fills.
     """
 
     contrast: float
@@ -46,7 +49,7 @@ class HeatmapCheck:
         if self.contrast < MIN_CONTRAST:
             return "no place stands out"
         if self.drop < MIN_DROP:
-            return "the score does not depend on its place"
+            return f"occluding its peak lowers the logit by under {MIN_DROP:g}"
         return None
 
 
@@ -76,7 +79,9 @@ def check_heatmap(detector: Detector, scan: Scan, findings: Findings) -> Heatmap
     (unit,), _ = detector.input_stack(scan, slices, [place])
     # A slice of a volume was averaged with its neighbors; a picture's score is its own.
     before = None if scan.is_volume else findings.logit
-    return check_cells(hottest.cells, unit, detector.slice_logits, before)
+    # A head has two like sides unless it is cut along its middle.
+    fills = (filled_in,) if scan.view.plane == "sagittal" else (filled_in, mirrored_in)
+    return check_cells(hottest.cells, unit, detector.slice_logits, before, fills)
 
 
 def check_cells(
@@ -84,6 +89,7 @@ def check_cells(
     unit: FloatImage,
     logits_of: Callable[[FloatImage], FloatImage],
     before: float | None = None,
+    fills: Sequence[Fill] | None = None,
 ) -> HeatmapCheck:
     """Check the heat map of one slice.
 
@@ -92,16 +98,18 @@ def check_cells(
         unit: The network's input, scaled to 0..1: the slice and its neighbors, shape (3, s, s).
         logits_of: Function that returns the logits, shape (b,), of inputs of shape (b, 3, s, s).
         before: Logit of `unit`; None to compute it.
+        fills: Ways to occlude the place, at least one; None for `filled_in` and `mirrored_in`.
 
     Returns:
         The measurements.
     """
-    changed = filled_in(unit, hot_place(cells))
+    place = hot_place(cells)
+    changed = [fill(unit, place) for fill in fills or (filled_in, mirrored_in)]
+    known = [] if before is not None else [unit]
+    logits = list(map(float, logits_of(np.stack([*known, *changed]))))
     if before is None:
-        before, after = map(float, logits_of(np.stack([unit, changed])))
-    else:
-        (after,) = map(float, logits_of(changed[None]))
-    drop = before - after
+        before = logits.pop(0)
+    drop = before - min(logits)
     return HeatmapCheck(
         contrast=float(cells.max() - np.median(cells)), drop=drop if math.isfinite(drop) else 0.0
     )
@@ -146,11 +154,29 @@ def filled_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
     """
     own = unit[OWN_CHANNEL]
     size = (own.shape[1], own.shape[0])
-    alpha = np.asarray(
-        Image.fromarray(place.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    )
+    alpha = _enlarged(place, size)
     near = _beside(place) & ~place
     ring = np.asarray(Image.fromarray(near).resize(size, Image.Resampling.NEAREST)) > 0
     tissue = own[ring & (own > 0.05)]
     level = float(tissue.mean()) if tissue.size else float(own.mean())
     return np.asarray(unit * (1 - alpha) + np.float32(level) * alpha, dtype=np.float32)
+
+
+def mirrored_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
+    """Return an input whose marked cells show the other side of the head.
+
+    Args:
+        unit: A slice and its neighbors, cropped to the head and scaled to 0..1, shape (3, s, s).
+        place: Mask of cells, shape (m, n), bool.
+
+    Returns:
+        The changed input, shape (3, s, s). What reaches across the middle is occluded by itself.
+    """
+    alpha = _enlarged(place, (unit.shape[2], unit.shape[1]))
+    return np.asarray(unit * (1 - alpha) + unit[:, :, ::-1] * alpha, dtype=np.float32)
+
+
+def _enlarged(place: NDArray[np.bool_], size: tuple[int, int]) -> FloatImage:
+    """Return a mask of cells as weights of pixels, 0..1; `size` is width and height."""
+    mask = Image.fromarray(place.astype(np.float32))
+    return np.asarray(mask.resize(size, Image.Resampling.BILINEAR))

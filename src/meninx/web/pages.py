@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from meninx.detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
+from meninx.detect.model_card import shipped_measured
 from meninx.errors import OptionError
 from meninx.web.accounts import (
     LONGEST_KEY_DAYS,
@@ -186,7 +187,7 @@ def study_page(
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,
         visits=visit_rows(study, visits, panes),
         opinions=opinions, counts=Counter(one.scan for one in opinions),
-        card=detector_facts(web), **_way_back(session, reader, study, came_from),
+        measured=measured_of(web), **_way_back(session, reader, study, came_from),
     )  # fmt: skip
     if request.headers.get("hx-request") and study.state == DONE:
         # A page that waited is reloaded: scripts in a part that htmx swaps in never run.
@@ -210,20 +211,9 @@ def _list_parameter(came_from: str) -> str:
     return "&" + urlencode({"list": came_from}) if came_from else ""
 
 
-def detector_facts(web: Web) -> dict[str, Any]:
-    """Return facts about the detector: the data that it was measured on, and its limits."""
-    return {
-        "measured": (
-            "79 people with low-grade gliomas of two hospitals and 44 tumor-free people, by "
-            "networks that had seen nobody of their hospital or source"
-        ),
-        "limits": (
-            "Tumors that cover under 1 % of the head are near chance in plain T1. White-matter "
-            "lesions of old people are most often taken for a tumor. Bleeding, infarcts, "
-            "metastases, children and heads in sagittal or coronal planes were not measured."
-        ),
-        "own": web.settings.model is not None,
-    }
+def measured_of(web: Web) -> str:
+    """Return what the detector was measured on, and its limits; empty for a file of the user's."""
+    return "" if web.settings.model is not None else shipped_measured()
 
 
 @pages.get("/studies/{study_id}/files/{name}")
@@ -281,7 +271,7 @@ def report(study_id: str, reader: ReaderNeeded, session: SessionNeeded, web: Web
     record(session, reader.name, "exported PDF", study.id)
     html = report_html(
         web, study, opinions_of(session, study), measurements_of(session, study), reader,
-        detector_facts(web),
+        measured_of(web),
     )  # fmt: skip
     name = f'attachment; filename="{study.id}.pdf"'
     return Response(

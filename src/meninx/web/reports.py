@@ -31,7 +31,7 @@ def identity_of(study: Study) -> Mapping[str, str]:
 
 def report_html(
     web: Web, study: Study, opinions: list[Opinion], measured: list[Measurement], reader: Reader,
-    card: Mapping[str, Any],
+    detector: str,
 ) -> str:  # fmt: skip
     """Return the report of a study as a page to print: every series with its answer.
 
@@ -41,7 +41,7 @@ def report_html(
         opinions: Readers' opinions on it.
         measured: Readers' measurements in it.
         reader: Reader that the report is printed for.
-        card: Facts about the detector, as `detector_facts` gives them.
+        detector: Sentences on what the detector was measured on, as `measured_of` gives them.
 
     Returns:
         HTML that refers to the pictures by file addresses.
@@ -51,7 +51,7 @@ def report_html(
     return web.pages.get_template("report.html").render(
         study=study, identity=identity_of(study), series=series, opinions=opinions,
         models=_models(series), answer=answer_in_words(study.decision),
-        reader=reader, card=card, printed=now(),
+        reader=reader, detector=detector, printed=now(),
         study_incomplete=incomplete_in_words(study.answer), study_words=study_words(study),
         weights=weight_rows(study, series), no_other=NO_OTHER_TYPES,
         evidence_words=EVIDENCE_IN_WORDS,

@@ -1,0 +1,70 @@
+"""What is said of an answer, in the words that all ways out share."""
+
+from dataclasses import replace
+
+import pytest
+
+from meninx.detect.answer_words import (
+    borders_in_words,
+    measured_on,
+    scale_in_figures,
+    weight_in_words,
+    what_would_change_it,
+    why_referred,
+)
+from meninx.detect.calibration import Borders, Reference
+from meninx.detect.findings import Findings, SeriesWeight, StudyFindings
+from meninx.scan.warning import ScanWarning
+
+REFERRED = Findings(
+    "s", "scored", decision="refer", probability=0.4111, borders=Borders(0.2104, 0.83),
+    p_values={"tumor": 0.09, "no_tumor": 0.26}, is_volume=True,
+    reference=Reference("T1c series", 71, 40, 40),
+)  # fmt: skip
+
+
+def test_a_referred_scan_says_what_it_is_like_and_what_would_change_it():
+    assert why_referred(REFERRED) == (
+        "like 26 % of tumor-free scans, which score as high, and 9 % of tumors, which score as low"
+    )
+    assert "More series" in what_would_change_it(REFERRED)
+    assert "whole series" in what_would_change_it(replace(REFERRED, is_volume=False))
+    other = replace(REFERRED, reason="not_calibrated", message="a series in sagittal slices")
+    assert why_referred(other) == "a series in sagittal slices"
+    assert "axial" in what_would_change_it(other)
+    answered = replace(REFERRED, decision="tumor")
+    assert (why_referred(answered), what_would_change_it(answered)) == ("", "")
+
+
+def test_borders_are_said_on_the_scale_of_the_probability():
+    assert borders_in_words(REFERRED) == "no tumor below 0.210, refer, tumor from 0.830"
+    point = replace(REFERRED, borders=Borders(0.5, 0.5), decision="no_tumor")
+    assert borders_in_words(point) == "no tumor below 0.500, tumor from 0.500"
+    assert borders_in_words(replace(REFERRED, borders=None)) == ""
+    assert scale_in_figures(Findings("s", "failed")) == ("", ())
+
+
+@pytest.mark.parametrize(("probability", "shown"), [(0.8296, "0.8296"), (0.82999996, "0.82999996")])
+def test_no_rounding_puts_a_probability_on_the_other_side(probability, shown):
+    found = replace(REFERRED, probability=probability)
+    assert scale_in_figures(found)[0] == shown
+    values = found.as_json()
+    assert values["probability"] < values["borders"]["tumor_from"]
+
+
+def test_what_was_borrowed_and_what_is_doubtful_is_said():
+    assert measured_on(REFERRED) == (
+        "Compared with 71 T1c series with a tumor and 40 tumor-free (all of these simulated from "
+        "people scanned in other sequences), none of them learned from."
+    )
+    doubtful = replace(REFERRED, warnings=(ScanWarning("geometry_doubtful", "as it is"),))
+    assert measured_on(doubtful).endswith("it has the scale of axial series.")
+    plain = StudyFindings("s", decision="tumor", reference=Reference("people", 79, 44))
+    assert measured_on(plain) == (
+        "Compared with 79 people with a tumor and 44 tumor-free, none of them learned from."
+    )
+
+
+def test_a_weight_says_its_share_and_its_side():
+    assert weight_in_words(SeriesWeight("a", "T1", 0.4, -1.26)) == ("40 %", "1.3 against a tumor")
+    assert weight_in_words(SeriesWeight("a", "T1", 0.6, 2.0)) == ("60 %", "2.0 for a tumor")
