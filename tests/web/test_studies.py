@@ -28,6 +28,7 @@ from meninx.web.database import (
 )
 from meninx.web.jobs import MAX_ATTEMPTS, Jobs, release_leases
 from meninx.web.settings import Settings
+from meninx.web.stored import StudyResult
 from meninx.web.studies import (
     WAITING,
     Verification,
@@ -233,7 +234,7 @@ def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
         calls.append(1)
         # While one worker has it, another one gets nothing.
         server.web.jobs.score(told["id"])
-        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+        return StudyResult()
 
     monkeypatch.setattr("meninx.web.jobs.score_study", score)
     server.work(told["id"])
@@ -258,7 +259,7 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
     done = []
     monkeypatch.setattr(
         "meninx.web.jobs.score_study",
-        lambda *_: done.append(1) or {"findings": [], "chosen": 0, "why": "", "answer": None},
+        lambda *_: done.append(1) or StudyResult(),
     )
     jobs = Jobs(server.settings)
     jobs.queue.immediate = True
@@ -293,7 +294,7 @@ def test_decoding_has_limits(tmp_path, series, limits, reason):
     apart = Sandbox(settings.worker_bytes, settings.worker_seconds)
     result = scoring.score_study(files, tmp_path / "out", settings, apart)
     apart.close()
-    assert [one["reason"] for one in result["findings"]] == [reason]
+    assert [one.findings.reason for one in result.series] == [reason]
 
 
 def test_deleting_removes_the_pixels_and_the_log_remembers(server, series):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,21 @@ def _scale_as_json(found: "Findings | StudyFindings") -> dict[str, Any]:
     }
 
 
+def _answer_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what findings of scans and studies have in common, from their public JSON."""
+    borders, reference = stored.get("borders"), stored.get("reference")
+    plain = ("reason", "message", "decision", "probability", "coverage")
+    return {name: stored.get(name) for name in plain} | {
+        "status": stored["status"],
+        "borders": None if borders is None else Borders(**borders),
+        "prevalence": stored.get("prevalence") or PREVALENCE,
+        "p_values": stored.get("p_values") or {},
+        "reference": None if reference is None else Reference(**reference),
+        "incomplete": tuple(Incomplete(**count) for count in stored.get("incomplete") or ()),
+        "model": stored.get("model") or {},
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class SliceFinding:
     """Findings of one slice.
@@ -88,6 +103,12 @@ class SliceFinding:
     peak: Voxel
     cells: NDArray[np.float32] = field(default_factory=_no_cells, repr=False)
     placement: Placement | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the slice that `as_json` gave, without its map."""
+        i, j, k = stored["peak"]
+        return cls(stored["index"], stored["probability"], (i, j, k))
 
     def as_json(self) -> dict[str, Any]:
         """Return the slice as the public JSON has it."""
@@ -181,10 +202,33 @@ class Findings:
             status="refused" if isinstance(error, UnsupportedScan) else "failed",
             reason=error.reason,
             message=str(error).removeprefix(f"{error.place}: "),
-            identity=identity or error.identity,
+            identity=dict(identity or error.identity),
             model=model,
             sequence=sequence,
             incomplete=error.incomplete,
+        )
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the findings that `as_json` gave: its inverse.
+
+        Args:
+            stored: Public JSON of a scan; keys that an earlier version did not have may be missing.
+
+        Returns:
+            Findings with the same JSON; without heat maps and logit, which it does not have.
+        """
+        slices = tuple(map(SliceFinding.from_json, stored.get("slices") or ()))
+        return cls(
+            scan=stored["scan"],
+            types=stored.get("types") or {},
+            slices=slices,
+            identity=stored.get("identity") or {},
+            milliseconds=stored.get("milliseconds") or {},
+            is_volume=len(slices) > 1,
+            sequence=stored.get("sequence") or "unknown",
+            warnings=tuple(ScanWarning(**warning) for warning in stored.get("warnings") or ()),
+            **_answer_from_json(stored),
         )
 
     @property
@@ -299,6 +343,24 @@ class StudyFindings:
     reason: str | None = None
     message: str | None = None
     incomplete: tuple[Incomplete, ...] = ()
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the findings that `as_json` gave: its inverse.
+
+        Args:
+            stored: Public JSON of a study; keys that an earlier version did not have may be
+                missing.
+
+        Returns:
+            Findings with the same JSON.
+        """
+        return cls(
+            study=stored.get("study") or "",
+            series=tuple(stored.get("series") or ()),
+            weighed=tuple(SeriesWeight(**weight) for weight in stored.get("weights") or ()),
+            **_answer_from_json(stored),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the public JSON has them: plain values, keys in fixed order."""

@@ -26,6 +26,7 @@ from meninx.web.database import (
 )
 from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
+from meninx.web.stored import StudyResult
 from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies, drop_old_uploads
 
 # A study whose scoring process ended so often is given up as failed.
@@ -115,11 +116,11 @@ class Jobs:
         result = (
             score_study(folder / FILES, folder / SHOWN, self.settings, self._sandbox)
             if attempts <= MAX_ATTEMPTS
-            else {"findings": [], "chosen": 0, "why": "", "answer": None}
+            else StudyResult()
         )
         self._finish(study_id, lease, result)
 
-    def _finish(self, study_id: str, lease: datetime, result: dict[str, Any]) -> None:
+    def _finish(self, study_id: str, lease: datetime, result: StudyResult) -> None:
         with self._sessions.begin() as session:
             # Not found if it was deleted meanwhile, got more files, or was taken by another worker
             # after this one's lease had ended: no two leases end at the same time.

@@ -5,20 +5,23 @@
 
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meninx.detect.findings import Findings
 from meninx.errors import InputError
+from meninx.render.region import describe_region
 from meninx.sandbox import Sandbox
 from meninx.scan.heading import clean_text
 from meninx.scan.scan import Scan
 from meninx.scan.unread import Unread
 from meninx.web.settings import Settings
+from meninx.web.stored import SeriesIdentity, Shown, StoredSeries, StudyResult
 from meninx.web.studies import PACKED, RESULTS, SOURCE
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ WHY = {
 MAX_PREVIEWED = 9
 
 
-def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> dict[str, Any]:
+def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> StudyResult:
     """Score a study in a worker process.
 
     Args:
@@ -44,20 +47,16 @@ def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) ->
         sandbox: Worker process, with its limits of memory and time.
 
     Returns:
-        `findings`, the public JSON of each scan with what the viewer needs; `chosen`, the index of
-        the scan to show first, and `why` in words; and `answer`, the study's answer from all scans.
-        One failed scan if the process ended badly.
+        Its series and answer; one failed series if the process ended badly.
     """
     try:
         return sandbox.call(write_study, files, out, settings.model)
     except InputError as error:
-        finding = Findings.of_error(error, {})
-        return {
-            "findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"], "answer": None,
-        }  # fmt: skip
+        failed = StoredSeries(Findings.of_error(error, {}), why=WHY["failed"])
+        return StudyResult(series=(failed,))
 
 
-def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
+def write_study(files: Path, out: Path, model: Path | None) -> StudyResult:
     """Score every scan and write volumes, heat maps, pictures and DICOM objects.
 
     Args:
@@ -66,7 +65,7 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
         model: Detector file; None for the shipped one.
 
     Returns:
-        The values that `score_study` describes.
+        Its series and answer, without heat maps.
     """
     # Imported here: the server imports this module too, and never scores.
     from meninx.detect.loading import cached_detector
@@ -77,16 +76,13 @@ def write_study(files: Path, out: Path, model: Path | None) -> dict[str, Any]:
     out.mkdir(parents=True)
     shown = _ShownWriter(files, out)
     study = score_study(cached_detector(model), files, [objects, shown] if objects else [shown])
-    responses = [
-        findings.as_json() | more
-        for findings, more in zip(study.findings, shown.series, strict=True)
-    ]
-    for number, response in enumerate(responses):
-        response["objects"] = objects.counts[number] if objects else 0
-    chosen, why = chosen_of(responses)
-    return {
-        "findings": responses, "chosen": chosen, "why": why, "answer": study.answer.as_json(),
-    }  # fmt: skip
+    counts = objects.counts if objects else [0] * len(study.findings)
+    chosen, why = chosen_of(study.findings)
+    series = (
+        replace(series, findings=findings, objects=count, why=why)
+        for series, findings, count in zip(shown.series, study.findings, counts, strict=True)
+    )
+    return StudyResult(tuple(series), chosen, study.answer)
 
 
 class _ShownWriter:
@@ -99,20 +95,21 @@ class _ShownWriter:
 
     def __init__(self, files: Path, out: Path) -> None:
         self._files, self._out = files, out
-        self.series: list[dict[str, Any]] = []
+        self.series: list[StoredSeries] = []
 
     def write(self, result: "Result") -> None:
         """Write the files of one series, and keep their names and what identifies it."""
-        number, findings = len(self.series), result.findings
-        kept: dict[str, Any] = {"series": series_of(result, self._files)}
+        number, shown, preview = len(self.series), None, ""
         if result.scan is not None:
-            kept["viewer"] = write_viewer_files(result.scan, result, self._out, number)
-        elif findings.status == "refused":
-            kept["preview"] = write_preview(result, self._out, number)
-        self.series.append(kept)
+            shown = write_viewer_files(result.scan, result, self._out, number)
+        elif result.findings.status == "refused":
+            preview = write_preview(result, self._out, number)
+        findings = result.findings.without_maps()
+        identity = series_of(result, self._files)
+        self.series.append(StoredSeries(findings, identity, shown, preview))
 
 
-def series_of(result: "Result", files: Path) -> dict[str, Any]:
+def series_of(result: "Result", files: Path) -> SeriesIdentity:
     """Return what identifies a series to a reader, as far as it is known.
 
     Args:
@@ -120,22 +117,24 @@ def series_of(result: "Result", files: Path) -> dict[str, Any]:
         files: Folder of the study's files.
 
     Returns:
-        UID, number, description, stored file name, sequence, plane, number of slices, status and
-        reason.
+        The identity, with the name of the stored file.
     """
     findings, scan, identity = result.findings, result.scan, result.identity
     path = Path(findings.scan)
-    return {
-        "uid": identity.series_uid or "", "number": identity.series_number,
-        "description": clean_text(identity.description),
-        "file": str(path.relative_to(files)) if path.is_relative_to(files) else "",
-        "sequence": findings.sequence, "plane": scan.view.plane if scan else None,
-        "slices": len(scan) if scan else None, "status": findings.status,
-        "reason": findings.reason,
-    }  # fmt: skip
+    return SeriesIdentity(
+        uid=identity.series_uid or "",
+        number=identity.series_number,
+        description=clean_text(identity.description),
+        file=str(path.relative_to(files)) if path.is_relative_to(files) else "",
+        sequence=findings.sequence,
+        plane=scan.view.plane if scan else None,
+        slices=len(scan) if scan else None,
+        status=findings.status,
+        reason=findings.reason,
+    )
 
 
-def write_preview(result: "Result", out: Path, number: int) -> str | None:
+def write_preview(result: "Result", out: Path, number: int) -> str:
     """Write a picture of the stored images of a series that was refused before it became a scan.
 
     Args:
@@ -144,14 +143,14 @@ def write_preview(result: "Result", out: Path, number: int) -> str | None:
         number: Index of the series in its study, from 0.
 
     Returns:
-        File name of the picture; None where no image can be read.
+        File name of the picture; empty where no image can be read.
     """
     from meninx.render.thumbnail import contact_sheet
 
     source = result.source
     images = source.stored_images(MAX_PREVIEWED) if isinstance(source, Unread) else []
     if not images:
-        return None
+        return ""
     name = f"{number}-preview.png"
     contact_sheet(images).save(out / name)
     return name
@@ -188,19 +187,19 @@ def _objects_writer(folder: Path) -> _ObjectsWriter | None:
     return _ObjectsWriter(folder) if importlib.util.find_spec("highdicom") else None
 
 
-def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
+def chosen_of(findings: Sequence[Findings]) -> tuple[int, str]:
     """Return the index of the finding to show first, and the reason in words."""
 
-    def rank(index: int) -> tuple[int, int, float, int]:
-        one = findings[index]
-        scored = one["status"] == "scored"
-        return (scored, one["status"] == "refused", one["probability"] or 0.0, -index)
+    def rank(index: int) -> tuple[bool, bool, float, int]:
+        found = findings[index]
+        scored, refused = found.status == "scored", found.status == "refused"
+        return (scored, refused, found.probability or 0.0, -index)
 
     chosen = max(range(len(findings)), key=rank)
-    return chosen, WHY[findings[chosen]["status"]]
+    return chosen, WHY[findings[chosen].status]
 
 
-def write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> dict[str, Any]:
+def write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> Shown:
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:
@@ -210,9 +209,9 @@ def write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> 
         number: Index of the scan in its study, from 0.
 
     Returns:
-        What the viewer needs: plane, sequence, shape, axis of slices, names of the files.
+        What the viewer needs: plane, shape, axis of slices, names of the files.
     """
-    from meninx.render.region import describe_region, midline_of
+    from meninx.render.region import midline_of
     from meninx.render.thumbnail import thumbnail
     from meninx.scan.nifti import write_nifti
 
@@ -222,27 +221,42 @@ def write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> 
         with_affine = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
     write_nifti(_as_stored(scan.voxels), with_affine, out / f"{number}.nii{PACKED}")
     thumbnail(scan, result.findings).save(out / f"{number}-thumb.png")
-    viewer: dict[str, Any] = {
-        "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
-        "picture": None, "plane": scan.view.plane, "sequence": scan.sequence,
-        "shape": list(scan.voxels.shape), "slice_axis": scan.view.slice_axis,
-        "geometry": scan.affine is not None and not scan.geometry_estimated,
-        "withheld": None, "region": None, "midline_mm": midline_of(scan),
-        "affine": None if scan.affine is None else np.round(scan.affine, 6).tolist(),
-        "spacing_mm": np.round(scan.spacing_mm, 4).tolist()
-        if scan.spacing_mm is not None and not scan.geometry_estimated
-        else None,
-    }  # fmt: skip
-    if result.scored:
-        result.picture.save(out / f"{number}.png")
-        viewer |= {"picture": f"{number}.png", "withheld": result.withheld}
-        heat = result.heat
-        if heat is not None:
-            write_nifti(heat, with_affine, out / f"{number}-heat.nii{PACKED}")
-            viewer["heat"] = f"{number}-heat.nii"
-            region = describe_region(scan, heat)
-            viewer["region"] = None if region is None else region.as_json()
-    return viewer
+    i, j, k = scan.voxels.shape
+    shown = Shown(
+        volume=f"{number}.nii",
+        thumb=f"{number}-thumb.png",
+        shape=(i, j, k),
+        slice_axis=scan.view.slice_axis,
+        geometry=scan.affine is not None and not scan.geometry_estimated,
+        plane=scan.view.plane,
+        midline_mm=midline_of(scan),
+        affine=_rows(scan),
+        spacing_mm=_spacing(scan),
+    )
+    if not result.scored:
+        return shown
+    result.picture.save(out / f"{number}.png")
+    shown = replace(shown, picture=f"{number}.png", withheld=result.withheld)
+    if result.heat is None:
+        return shown
+    write_nifti(result.heat, with_affine, out / f"{number}-heat.nii{PACKED}")
+    region = describe_region(scan, result.heat)
+    return replace(shown, heat=f"{number}-heat.nii", region=region)
+
+
+def _rows(scan: Scan) -> tuple[tuple[float, ...], ...] | None:
+    """Return the affine of a scan as rows; None without geometry."""
+    if scan.affine is None:
+        return None
+    return tuple(tuple(map(float, row)) for row in np.round(scan.affine, 6))
+
+
+def _spacing(scan: Scan) -> tuple[float, float, float] | None:
+    """Return the distances between voxels, mm; None where they can't be believed."""
+    if scan.spacing_mm is None or scan.geometry_estimated:
+        return None
+    i, j, k = (round(float(spacing), 4) for spacing in scan.spacing_mm)
+    return i, j, k
 
 
 def _as_stored(voxels: NDArray[np.float32]) -> NDArray[np.generic]:
