@@ -20,7 +20,7 @@ from meninx.data.manifest import Picture
 from meninx.detect.loading import load_detector
 from meninx.render import result as results
 from meninx.render.heatmap_check import HeatmapCheck
-from meninx.sandbox import Sandbox
+from meninx.scoring.worker import Worker
 from meninx.synthesis.writing import write_dicom
 from meninx.web.settings import Settings
 from tests.web.conftest import Server
@@ -121,7 +121,7 @@ def test_pages_of_an_evaluation(check, tmp_path, sick, healthy):
 
 
 def test_web_application(check, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(Sandbox, "call", lambda self, function, *rest: function(*rest))
+    monkeypatch.setattr(Worker, "call", lambda self, function, *rest: function(*rest))
     server = Server(Settings(data=tmp_path))
     browser = server.browser()
     series = {path.name: path.read_bytes() for path in (folder / "series").iterdir()}

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from typer.testing import CliRunner
 
 from meninx.cli import app
-from meninx.sandbox import Sandbox
+from meninx.scoring.worker import MAX_ATTEMPTS, Worker
 from meninx.web import scoring
 from meninx.web.database import (
     DONE,
@@ -26,7 +26,7 @@ from meninx.web.database import (
     now,
     open_database,
 )
-from meninx.web.jobs import MAX_ATTEMPTS, Jobs, release_leases
+from meninx.web.jobs import Jobs, release_leases
 from meninx.web.settings import Settings
 from meninx.web.stored import StudyResult
 from meninx.web.studies import (
@@ -291,7 +291,7 @@ def test_decoding_has_limits(tmp_path, series, limits, reason):
     for number, data in enumerate(series.values()):
         (files / str(number)).write_bytes(data)
     settings = Settings(data=tmp_path, **limits)
-    apart = Sandbox(settings.worker_bytes, settings.worker_seconds)
+    apart = Worker(settings.worker_bytes, settings.worker_seconds)
     result = scoring.score_study(files, tmp_path / "out", settings, apart)
     apart.close()
     assert [one.findings.reason for one in result.series] == [reason]

@@ -12,7 +12,7 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import sessionmaker
 
-from meninx.sandbox import Sandbox
+from meninx.scoring.worker import MAX_ATTEMPTS, Worker
 from meninx.web.audit import record
 from meninx.web.database import (
     DONE,
@@ -28,9 +28,6 @@ from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
 from meninx.web.stored import StudyResult
 from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies, drop_old_uploads
-
-# A study whose scoring process ended so often is given up as failed.
-MAX_ATTEMPTS = 3
 
 
 def queue_of(settings: Settings) -> Huey:
@@ -51,7 +48,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.queue = queue_of(settings)
-        self._sandbox = Sandbox(settings.worker_bytes, settings.worker_seconds)
+        self._worker = Worker(settings.worker_bytes, settings.worker_seconds)
         self._engine = open_database(settings.address)
         self._sessions: sessionmaker[Any] = sessions_of(self._engine)
         # Another process finds tasks by these names.
@@ -68,7 +65,7 @@ class Jobs:
 
     def close(self) -> None:
         """End the scoring process, and close the connections to the database."""
-        self._sandbox.close()
+        self._worker.close()
         self._engine.dispose()
 
     def take_up(self) -> None:
@@ -114,7 +111,7 @@ class Jobs:
             return
         folder = self.settings.studies / study_id
         result = (
-            score_study(folder / FILES, folder / SHOWN, self.settings, self._sandbox)
+            score_study(folder / FILES, folder / SHOWN, self.settings, self._worker)
             if attempts <= MAX_ATTEMPTS
             else StudyResult()
         )

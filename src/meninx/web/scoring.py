@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from meninx.detect.findings import Findings
 from meninx.errors import InputError
 from meninx.render.region import describe_region
-from meninx.sandbox import Sandbox
 from meninx.scan.heading import clean_text
 from meninx.scan.scan import Scan
 from meninx.scan.unread import Unread
+from meninx.scoring.worker import Worker
 from meninx.web.settings import Settings
 from meninx.web.stored import SeriesIdentity, Shown, StoredSeries, StudyResult
 from meninx.web.studies import PACKED, RESULTS, SOURCE
@@ -37,20 +37,20 @@ WHY = {
 MAX_PREVIEWED = 9
 
 
-def score_study(files: Path, out: Path, settings: Settings, sandbox: Sandbox) -> StudyResult:
+def score_study(files: Path, out: Path, settings: Settings, worker: Worker) -> StudyResult:
     """Score a study in a worker process.
 
     Args:
         files: Folder of the study's files.
         out: Output folder for what the viewer shows.
         settings: Settings of the server, with the detector's file.
-        sandbox: Worker process, with its limits of memory and time.
+        worker: Worker process, with its limits of memory and time.
 
     Returns:
         Its series and answer; one failed series if the process ended badly.
     """
     try:
-        return sandbox.call(write_study, files, out, settings.model)
+        return worker.call(write_study, files, out, settings.model)
     except InputError as error:
         failed = StoredSeries(Findings.of_error(error, {}), why=WHY["failed"])
         return StudyResult(series=(failed,))
