@@ -175,7 +175,7 @@ def test_more_coverage_refers_more_and_none_refers_nothing(studies):
     assert referred[0] == 0
     assert referred[2] == 2  # more than any number of held-out scans can promise
     table = meninx("predict", studies, "--coverage", "0.999").stdout
-    assert "which score as high" in " ".join(table.split())
+    assert "scores like" in " ".join(table.split())
     assert meninx("predict", studies, "--coverage", "1").returncode == 2
 
 

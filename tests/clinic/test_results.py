@@ -11,6 +11,7 @@ import pytest
 from meninx.clinic.result_context import context_of
 from meninx.clinic.results import write_results
 from meninx.clinic.structured_report import structured_report
+from meninx.detect.answer_words import borders_in_words
 from meninx.detect.loading import load_detector
 from meninx.labels import TYPE_NAMES
 from meninx.render.heatmap import heat_volume
@@ -130,7 +131,9 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
         found = np.linalg.inv(read.affine) @ [*point, 1]
         peak = tuple(round(float(one)) for one in found[:3])
         assert peak in {one.peak for one in findings.slices}
-        if form != "enhanced":  # the image that it is said to be in lies there
+        if (
+            form != "enhanced" and findings.decision == "tumor"
+        ):  # the image that it is said to be in lies there
             (image,) = (by_uid[uid] for uid in images_of(group[0]))
             normal = np.cross(*np.reshape(image.ImageOrientationPatient, (2, 3)))
             away = (np.array(point) - image.ImagePositionPatient) @ normal
@@ -203,7 +206,9 @@ def test_the_report_names_types_only_where_they_were_measured(
     result.check = HeatmapCheck(contrast=0.9, drop=5.0)
     report = structured_report(context_of(result), result)
     texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
-    named = [f"type {name}, if there is a tumor" in texts for name in TYPE_NAMES]
+    named = [
+        f"type {name}, if there is a tumor; no others are known" in texts for name in TYPE_NAMES
+    ]
     assert sum(named) == types
 
 
@@ -224,6 +229,9 @@ def test_certainty_is_the_probability_that_the_answer_is_right(
     report = structured_report(context_of(result), result)
     report.save_as(tmp_path / "SR.dcm")
     without_errors(dciodvfy, tmp_path / "SR.dcm")
+    text = str(pydicom.dcmread(tmp_path / "SR.dcm"))
+    assert borders_in_words(findings) in text
+    assert ("scores like" in text) == (decision == "refer")
     (whole,) = hd.sr.srread(tmp_path / "SR.dcm").content.get_image_measurement_groups()
     found = [float(one.value) for one in whole.get_measurements()]
     assert found == ([] if certainty is None else [pytest.approx(certainty)])

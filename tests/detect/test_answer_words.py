@@ -7,6 +7,7 @@ import pytest
 from meninx.detect.answer_words import (
     borders_in_words,
     measured_on,
+    prevalence_in_words,
     scale_in_figures,
     weight_in_words,
     what_would_change_it,
@@ -24,14 +25,15 @@ REFERRED = Findings(
 
 
 def test_a_referred_scan_says_what_it_is_like_and_what_would_change_it():
-    assert why_referred(REFERRED) == (
-        "like 26 % of tumor-free scans, which score as high, and 9 % of tumors, which score as low"
-    )
+    assert why_referred(REFERRED) == "scores like 26 % of tumor-free scans and 9 % of tumors"
     assert "More series" in what_would_change_it(REFERRED)
     assert "whole series" in what_would_change_it(replace(REFERRED, is_volume=False))
     other = replace(REFERRED, reason="not_calibrated", message="a series in sagittal slices")
     assert why_referred(other) == "a series in sagittal slices"
     assert "axial" in what_would_change_it(other)
+    assert prevalence_in_words(replace(other, borders=None)) == ""
+    rare = replace(REFERRED, prevalence=0.02)
+    assert prevalence_in_words(rare).endswith("at a prevalence of 2 %.")
     answered = replace(REFERRED, decision="tumor")
     assert (why_referred(answered), what_would_change_it(answered)) == ("", "")
 

@@ -85,6 +85,7 @@ def test_memory_stays_flat_over_dozens_of_scans(sick):
     after = []
     tracemalloc.start()
     for _ in write_all(scored(), [Drawn()]):
+        gc.collect()
         after.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert max(after[4:]) - after[3] < sick.scan.voxels.nbytes / 4

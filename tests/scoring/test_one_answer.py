@@ -118,9 +118,7 @@ def test_web_application(folder, expected, findings, tmp_path, monkeypatch):
         listed = browser.client.get(f"/api/v1/studies/{study}").json()
         assert listed["decision"] == (expected[name][1] or expected[name][0])
         texts = []
-        monkeypatch.setattr(
-            "weasyprint.HTML", lambda string, t=texts: t.append(string) or Printed()
-        )
+        monkeypatch.setattr("weasyprint.HTML", lambda string, t=texts: t.append(string) or PDF)
         browser.client.get(f"/studies/{study}/report.pdf")
         for page in (browser.client.get(f"/studies/{study}").text, texts[0]):
             assert answer_in_words(findings[name]) in page

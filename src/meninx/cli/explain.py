@@ -35,7 +35,7 @@ def explain(
 ) -> None:
     """Draw the hottest slice with its heat map, contour and scale, and the scores of all slices.
 
-    A heat map is checked first: where no place stands out, or filling in the hottest place does not
+    A heat map is checked first: where no place stands out, or occluding the hottest place does not
     lower the score, it is not drawn, and the picture says so. Exit status: 0 if every scan was
     scored, 1 if some were refused, came incomplete or could not be read, 2 for wrong usage. For
     research, not for diagnosis.

@@ -80,7 +80,7 @@ def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
     scored = [found for found in answers if found.probability is not None]
     if any(found.borders is not None for found in scored):
         yield "Borders: no tumor below the first, tumor from the second on, refer between them."
-    yield from dict.fromkeys(prevalence_in_words(found.prevalence) for found in scored)
+    yield from dict.fromkeys(filter(None, map(prevalence_in_words, scored)))
     if any(isinstance(found, StudyFindings) and len(found.weighed) > 1 for found in scored):
         yield EVIDENCE_IN_WORDS
     yield from dict.fromkeys(filter(None, map(measured_on, scored)))

@@ -11,6 +11,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from meninx.clinic.result_context import MANUFACTURER, ResultContext, slices_of
+from meninx.detect.answer_words import borders_in_words, why_referred
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.errors import OptionError
 from meninx.labels import TUMOR_TYPES
@@ -29,6 +30,7 @@ ANSWERS: Mapping[str, Code] = {
 # How a run ended (CID 6042), for scans that were not scored.
 ENDED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
 SCHEME = "99MENINX"
+BORDERS = Code("borders", SCHEME, "Borders of the probability of a tumor")
 REASON = Code("reason", SCHEME, "Reason for no answer")
 WARNING = Code("warning", SCHEME, "Warning about the images")
 HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
@@ -59,7 +61,8 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
         groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
         # Peaks are places of the heat map: where it is withheld, they are too.
         if context.frame_of_reference and scan.affine is not None and not result.withheld:
-            groups += [_peak(context, scan, found) for found in _peaks(findings)]
+            certain = findings.decision == "tumor"
+            groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
@@ -145,9 +148,12 @@ def _whole(
             (codes.DCM.SummaryOfDetections, codes.DCM.Succeeded),
             (PRESENCE, ANSWERS[findings.decision]),
         ]
-        if findings.reason is not None and findings.reason != INCOMPLETE:
-            words = " ".join((findings.message or "").split())
-            evaluations.append((REASON, Code(findings.reason, SCHEME, words[:LONGEST_MEANING])))
+        if findings.borders is not None:
+            words = borders_in_words(findings)
+            evaluations.append((BORDERS, Code("borders", SCHEME, words[:LONGEST_MEANING])))
+        if findings.decision == "refer" and findings.reason != INCOMPLETE:
+            code, words = findings.reason or "refer", " ".join(why_referred(findings).split())
+            evaluations.append((REASON, Code(code, SCHEME, words[:LONGEST_MEANING])))
         measurements = _certainties(findings)
     evaluations += [
         (WARNING, Code(warning.code, SCHEME, warning.text[:LONGEST_MEANING]))
@@ -178,7 +184,9 @@ def _type(
     """Return the group of one type: how likely it is, if there is a tumor."""
     value, meaning = next(one.snomed for one in TUMOR_TYPES if one.name == name)
     return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(context, f"type {name}, if there is a tumor"),
+        tracking_identifier=_tracking(
+            context, f"type {name}, if there is a tumor; no others are known"
+        ),
         finding_type=Code(value, "SCT", meaning),
         algorithm_id=_algorithm(context),
         measurements=[_certainty(share)],
@@ -193,7 +201,7 @@ def _peaks(findings: Findings) -> list[SliceFinding]:
 
 
 def _peak(
-    context: ResultContext, scan: Scan, found: SliceFinding
+    context: ResultContext, scan: Scan, found: SliceFinding, certain: bool
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """Return the group of one peak: where a slice is hottest, as a point in the patient, LPS mm."""
     if scan.affine is None or context.frame_of_reference is None:
@@ -218,5 +226,5 @@ def _peak(
         ),
         finding_type=NEOPLASM_OF_BRAIN,
         algorithm_id=_algorithm(context),
-        measurements=[_certainty(found.probability, [image])],
+        measurements=[_certainty(found.probability, [image])] if certain else None,
     )

@@ -66,9 +66,11 @@ def borders_in_words(found: Findings | StudyFindings) -> str:
     return f"no tumor below {below}, {between}tumor from {start}"
 
 
-def prevalence_in_words(prevalence: float) -> str:
-    """Return what a probability is stated for."""
-    return f"Probability of a tumor, calibrated at a prevalence of {100 * prevalence:g} %."
+def prevalence_in_words(found: Findings | StudyFindings) -> str:
+    """Return what a probability is stated for; empty where none is calibrated."""
+    if found.borders is None:
+        return ""
+    return f"Probability of a tumor, calibrated at a prevalence of {100 * found.prevalence:g} %."
 
 
 def why_referred(found: Findings | StudyFindings) -> str:
@@ -85,10 +87,7 @@ def why_referred(found: Findings | StudyFindings) -> str:
     if found.message:
         return found.message
     shares = {name: f"{100 * p:.0f} %" for name, p in found.p_values.items()}
-    return (
-        f"like {shares['no_tumor']} of tumor-free scans, which score as high, and "
-        f"{shares['tumor']} of tumors, which score as low"
-    )
+    return f"scores like {shares['no_tumor']} of tumor-free scans and {shares['tumor']} of tumors"
 
 
 def measured_on(found: Findings | StudyFindings) -> str:

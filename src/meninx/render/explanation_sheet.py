@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from meninx.detect.answer_words import answer_in_words, borders_in_words, scale_in_figures
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.render.annotation import INK, PAPER, scale_bar, write_letters
 from meninx.render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
@@ -142,9 +143,10 @@ def _graph(findings: Findings, width: int) -> Image.Image:
 def _caption(
     findings: Findings, hottest: SliceFinding, withheld: str | None, width: int
 ) -> Image.Image:
-    answer = (findings.decision or "").replace("_", " ")
     where = f", slice {hottest.index}" if findings.is_volume else ""
-    lines = [f"{answer}{where}, p = {findings.probability or 0:.3f}"]
+    probability, _ = scale_in_figures(findings)
+    lines = [f"{answer_in_words(findings)}{where}, probability {probability}"]
+    lines += [borders_in_words(findings)] if findings.borders is not None else []
     lines += [f"incomplete: {count.text}" for count in findings.incomplete]
     lines.append(withheld or "line: half of the map's peak; ring: hottest voxel")
     lines.append("research only, not for diagnosis")

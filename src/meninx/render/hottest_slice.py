@@ -2,6 +2,7 @@
 
 from PIL import Image, ImageDraw
 
+from meninx.detect.answer_words import answer_in_words, borders_in_words, scale_in_figures
 from meninx.detect.findings import Findings
 from meninx.render.annotation import PAPER, scale_bar, write_letters
 from meninx.render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
@@ -55,11 +56,11 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
 
 
 def _caption(scan: Scan, findings: Findings, index: int, withheld: str | None) -> list[str]:
-    answer = (findings.decision or "").replace("_", " ")
     # People count from 1; files and the JSON from 0.
     where = f"slice {index + 1} of {len(scan)} (index {index}), " if scan.is_volume else ""
-    text = f"{answer}, {where}p = {findings.probability:.3f}"
+    text = f"{answer_in_words(findings)}, {where}probability {scale_in_figures(findings)[0]}"
     use = "research only, not for diagnosis"
-    remarks = [f"incomplete: {count.text}" for count in findings.incomplete]
+    remarks = [borders_in_words(findings)] if findings.borders is not None else []
+    remarks += [f"incomplete: {count.text}" for count in findings.incomplete]
     remarks += [withheld] if withheld else []
     return [text, *remarks, use] if remarks else [f"{text}; {use}"]

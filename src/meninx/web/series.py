@@ -204,7 +204,7 @@ def words_of(found: Findings | StudyFindings) -> Mapping[str, str]:
     why = why_referred(found)
     return {
         "probability": probability,
-        "prevalence": prevalence_in_words(found.prevalence) if probability else "",
+        "prevalence": prevalence_in_words(found),
         "borders": borders_in_words(found),
         "why": why[:1].upper() + why[1:],
         "measured": measured_on(found),
