@@ -29,9 +29,9 @@ from meninx.archive.store import open_store
 from meninx.archive.table import Done, Table
 from meninx.archive.units import units_of
 from meninx.assess.speed import machine
-from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
 from meninx.scan.scan import Scan
+from meninx.scoring.loop import score_path
 from meninx.synthesis.phantom import grid_of
 from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import dicom_slice, stable_uid
@@ -99,8 +99,8 @@ def loop(folder: Path) -> float:
     began = time.perf_counter()
     detector = load_detector(threads=1)
     for place in sorted(folder.glob("*/*")):
-        for _, findings in score_path(detector, place):
-            json.dumps(findings.as_json())
+        for result in score_path(detector, place):
+            json.dumps(result.findings.as_json())
     return time.perf_counter() - began
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from meninx.assess.speed import machine
-from meninx.detect.detector import Detector, score_path
+from meninx.detect.detector import Detector
 from meninx.detect.loading import load_detector
 from meninx.scan.scan import Scan
+from meninx.scoring.loop import score_path
 from meninx.synthesis.phantom import grid_of
 from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import write_dicom

@@ -33,13 +33,13 @@ print(json.dumps(times))
 """
 MENINX = """
 from meninx import load_detector
-from meninx.detect.detector import score_path
 from meninx.render.heatmap import overlay, slice_heatmap
+from meninx.scoring.loop import score_path
 detector = load_detector()
 def answer():
-    ((scan, found),) = score_path(detector, sys.argv[1])
-    one = scan.slice(0)
-    overlay(one.image, slice_heatmap(found.hottest, one))
+    (result,) = score_path(detector, sys.argv[1])
+    one = result.scan.slice(0)
+    overlay(one.image, slice_heatmap(result.findings.hottest, one))
 """
 OTHER = """
 from detect_tumor.detector import TumorDetector

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meninx.assess.speed import peak_megabytes
-from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
+from meninx.scoring.loop import score_path
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_studies
 

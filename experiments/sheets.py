@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from meninx.detect.loading import load_detector
-from meninx.render.bundle import Bundle
+from meninx.render.result import Result
 from meninx.synthesis.phantom_studies import make_studies
 
 COUNT, FIRST_SEED, COLUMNS, WIDTH = 10, 600, 5, 420
@@ -16,8 +16,7 @@ def main() -> None:
     """Score, check, draw, and put them beside each other."""
     detector, sheets = load_detector(), []
     for study in make_studies(COUNT, FIRST_SEED):
-        findings = detector.score(study.scan)
-        sheet = Bundle(detector, study.scan, findings).sheet()
+        sheet = Result.of(study.scan, detector).sheet()
         sheets.append(sheet.resize((WIDTH, round(WIDTH * sheet.height / sheet.width))))
     height = max(sheet.height for sheet in sheets)
     rows = math.ceil(len(sheets) / COLUMNS)

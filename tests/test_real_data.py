@@ -23,13 +23,14 @@ from meninx.data.duplicates import find_duplicates
 from meninx.data.facts import measure_picture
 from meninx.data.manifest import read_manifest
 from meninx.data.prepare import load_data
-from meninx.detect.detector import brain_slices, score_path
+from meninx.detect.detector import brain_slices
 from meninx.detect.loading import load_detector
 from meninx.errors import DataError
 from meninx.scan.dicom import _decode
 from meninx.scan.limits import DEFAULT_LIMITS
 from meninx.scan.reading import read_one, read_scans
 from meninx.scan.source import Source
+from meninx.scoring.loop import score_path
 from tests.commands import meninx
 
 pytestmark = pytest.mark.real_data
@@ -67,10 +68,10 @@ def test_enhanced_files_of_test_objects_are_read_and_refused(real_data):
         folder = real_data / "dicom" / f"enhanced-{name}-not-a-brain"
         results = list(score_path(detector, folder))
         assert results
-        for _, found in results:
-            assert found.status == "refused"
+        for result in results:
+            assert result.findings.status == "refused"
             # One file of Philips holds a field map beside its magnitude.
-            assert found.reason in ("too_small", "derived")
+            assert result.findings.reason in ("too_small", "derived")
 
 
 def test_mosaics_are_set_aside_and_their_twelve_bits_are_clean(real_data):
@@ -79,7 +80,7 @@ def test_mosaics_are_set_aside_and_their_twelve_bits_are_clean(real_data):
     assert list(read_scans(folder, errors.append)) == []
     assert {error.reason for error in errors} == {"mosaic"}
     for path in folder.glob("*.dcm"):
-        pixels = _decode(Source(str(path), path, path.stat().st_size), DEFAULT_LIMITS)
+        _, pixels = _decode(Source(str(path), path, path.stat().st_size), DEFAULT_LIMITS)
         signed = "Unsigned" not in path.name
         assert pixels.min() >= (-2048 if signed else 0)
         assert pixels.max() <= (2047 if signed else 4095)
@@ -109,8 +110,8 @@ def test_a_shuffled_renamed_zip_scores_as_the_folder_does(real_data, tmp_path):
 
 def test_a_kaggle_picture_is_scored(real_data):
     path = min((real_data / "folders" / "navoneel" / "yes").iterdir())
-    ((_, found),) = score_path(load_detector(), path)
-    assert found.status == "scored"
+    (result,) = score_path(load_detector(), path)
+    assert result.findings.status == "scored"
 
 
 @pytest.mark.slow
@@ -143,8 +144,8 @@ def test_training_on_real_pictures_runs(real_data, tmp_path):
     assert trained.returncode == 0, trained.stderr
     assert (tmp_path / "run" / "detector.onnx").is_file()
     picture = min(Path(real_data / "curated" / "pictures").iterdir())
-    ((_, found),) = score_path(load_detector(tmp_path / "run" / "detector.onnx"), picture)
-    assert found.status == "scored"
+    (result,) = score_path(load_detector(tmp_path / "run" / "detector.onnx"), picture)
+    assert result.findings.status == "scored"
 
 
 def test_copies_in_a_public_collection(real_data):

@@ -27,6 +27,7 @@ from meninx.quiet import turn_off_telemetry
 if TYPE_CHECKING:
     from meninx.detect.findings import Findings
     from meninx.detect.loading import load_detector
+    from meninx.render.result import Result
     from meninx.scan.reading import read_scans
     from meninx.scan.scan import Scan
 
@@ -40,6 +41,7 @@ __all__ = [
     "MeninxError",
     "ModelError",
     "OptionError",
+    "Result",
     "Scan",
     "SeveralInputErrors",
     "UnreadableFile",
@@ -55,6 +57,7 @@ turn_off_telemetry()
 # stays fast, and so does every command's --help.
 _LAZY = {
     "Findings": "meninx.detect.findings",
+    "Result": "meninx.render.result",
     "Scan": "meninx.scan.scan",
     "load_detector": "meninx.detect.loading",
     "read_scans": "meninx.scan.reading",

@@ -3,6 +3,7 @@
 MeninxError
 ├── InputError            something about a scan; carries a `reason` code for programs
 │   ├── UnreadableFile    the bytes are not what they claim to be
+│   │   └── ProcessEnded  the process that decoded them ended
 │   ├── UnsupportedScan   readable, but not something that a brain MRI detector may judge
 │   ├── GeometryError     slices missing, doubled, sheared or unevenly spaced
 │   └── LimitExceeded     larger than `scan.limits` allows
@@ -70,6 +71,10 @@ class UnreadableFile(InputError):
     """A file's bytes are not what they claim to be."""
 
     reason = "unreadable"
+
+
+class ProcessEnded(UnreadableFile):
+    """The worker process that decoded files ended, or is not trusted any more."""
 
 
 class UnsupportedScan(InputError):

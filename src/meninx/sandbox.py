@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from meninx.errors import LimitExceeded, MeninxError, UnreadableFile
+from meninx.errors import LimitExceeded, MeninxError, ProcessEnded
 from meninx.quiet import quiet_libraries
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Sandbox:
 
         Raises:
             LimitExceeded: If the call takes too long.
-            UnreadableFile: If the process ended, or the function raised another error.
+            ProcessEnded: If the process ended, or the function raised another error.
             MeninxError: If the function raised it.
         """
         return self.result(self.begin(function, *arguments))
@@ -108,8 +108,8 @@ class Sandbox:
             The function's result.
 
         Raises:
-            LimitExceeded: If the call takes too long; calls begun after it end as unreadable.
-            UnreadableFile: If the process ended, or the function raised another error.
+            LimitExceeded: If the call takes too long; calls begun after it end with it.
+            ProcessEnded: If the process ended, or the function raised another error.
             MeninxError: If the function raised it.
         """
         try:
@@ -124,7 +124,7 @@ class Sandbox:
             # the error is logged, for a message may quote the file.
             log.warning("%s in the worker process", type(error).__name__)
             self.kill()
-            raise UnreadableFile("the files could not be decoded; export them again") from error
+            raise ProcessEnded("the files could not be decoded; export them again") from error
 
     def close(self) -> None:
         """End the process once it has done what was begun."""

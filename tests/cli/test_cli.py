@@ -13,9 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from meninx.cli import VERBS, app
-from meninx.cli.output import file_stem
 from meninx.detect.loading import shipped_detector
 from meninx.scan.nifti import write_nifti
+from meninx.scoring.writers import file_stem
 from meninx.synthesis.phantom_studies import make_studies
 from meninx.synthesis.writing import write_dicom, write_studies
 from tests.commands import meninx

@@ -9,10 +9,10 @@ import pydicom
 import pytest
 
 from meninx.clinic.measurement_report import Measured, measurement_report
-from meninx.clinic.result_context import Headers
 from meninx.clinic.source_series import SourceSeries, source_series
 from meninx.detect.findings import Findings
 from meninx.errors import UnreadableFile
+from meninx.render.result import Result
 from meninx.scan.reading import read_scans
 from meninx.synthesis.phantom import Phantom, grid_of
 from meninx.synthesis.writing import write_dicom
@@ -32,7 +32,7 @@ def kept(folder):
     """Return what is kept of the one scan in a folder, read back from its text."""
     (found,) = read_scans(folder)
     findings = Findings.of_error(UnreadableFile("x"), {}, found.identity.as_json())
-    series = source_series(Headers(folder), found, findings)
+    series = source_series(Result(found, findings, None))
     return SourceSeries.from_json(series.as_json()), found
 
 

@@ -370,7 +370,7 @@ class Here:
     def __init__(self, *_): pass
     def call(self, function, *arguments): return judge(*arguments)
     def close(self): pass
-nodes.Sandbox = Here
+nodes.Worker = Here
 settings = nodes.NodeSettings(
     data, port=port, quiet_seconds=0.3, peers=(peers.peer_of(address, "MENINX"),))
 running = nodes.Node(settings)
@@ -519,7 +519,7 @@ def node_of(monkeypatch, archive):
     running = []
 
     def start(folder, **settings):
-        monkeypatch.setattr(nodes, "Sandbox", Judged)
+        monkeypatch.setattr(nodes, "Worker", Judged)
         peers = (peer_of(archive.address),)
         node = Node(NodeSettings(folder, port=0, quiet_seconds=0.1, peers=peers, **settings))
         running.append(node)
@@ -533,7 +533,7 @@ def node_of(monkeypatch, archive):
 
 def reports_in(node, count):
     """Wait until a study was judged so often; return the reports of the last time."""
-    wait_for(lambda: node._sandbox.count >= count and not node.inbox.quiet(0), 30)
+    wait_for(lambda: node._scorer.count >= count and not node.inbox.quiet(0), 30)
     wait_for(lambda: not node.inbox.balance()["waiting"] + node.inbox.balance()["sending"])
     (out,) = node.settings.folder.glob("studies/*/results")
     return [pydicom.dcmread(path) for path in out.glob("SR-*.dcm")]
@@ -579,7 +579,7 @@ def test_a_fuller_or_corrected_study_is_judged_anew_and_names_what_it_replaces(
     send(paths("pixels")[4:5])
     (repaired,) = reports_in(node, 4)
     assert len(replaced_by(repaired)) == 3
-    assert node._sandbox.count == 4
+    assert node._scorer.count == 4
     uids = {report.SOPInstanceUID for report in (part, whole, corrected, repaired)}
     assert len(uids) == 4 and uids <= set(archive.counts)
     assert set(archive.counts.values()) == {1}

@@ -8,20 +8,19 @@ import numpy as np
 import pydicom
 import pytest
 
-from meninx.clinic.result_context import Headers
+from meninx.clinic.result_context import context_of
 from meninx.clinic.results import write_results
 from meninx.clinic.structured_report import structured_report
 from meninx.detect.answer_words import borders_in_words
-from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
 from meninx.labels import TYPE_NAMES
-from meninx.render.bundle import bundle_of
 from meninx.render.heatmap import heat_volume
 from meninx.render.heatmap_check import HeatmapCheck
 from meninx.render.region import region_of
 from meninx.scan.completeness import Incomplete
 from meninx.scan.incomplete_note import IncompleteNote
 from meninx.scan.scan import Scan
+from meninx.scoring.loop import score_path
 from meninx.synthesis.phantom import Grid, Phantom, grid_of
 from meninx.synthesis.writing import dicom_slice, write_dicom
 from tests.conftest import OBLIQUE
@@ -63,13 +62,10 @@ def detector():
 
 def results_of(detector, folder, out):
     """Score a folder; return its objects by kind, and the scan."""
-    headers = Headers(folder)
-    ((scan, findings),) = score_path(detector, folder)
-    bundle = bundle_of(detector, scan, findings)
-    if bundle is not None:  # what is tested here is where things lie
-        bundle.check = HeatmapCheck(contrast=0.9, drop=5.0)
-    paths = write_results(headers, scan, findings, bundle, out)
-    return {path.name.split("-")[0]: path for path in paths}, scan, findings
+    (result,) = score_path(detector, folder)
+    result.check = HeatmapCheck(contrast=0.9, drop=5.0)  # what is tested here is where things lie
+    paths = write_results(result, out)
+    return {path.name.split("-")[0]: path for path in paths}, result.scan, result.findings
 
 
 def without_errors(dciodvfy, path):
@@ -204,12 +200,11 @@ def test_the_report_names_types_only_where_they_were_measured(
 ):
     scan, _ = rendered("axial")
     write_dicom(scan, tmp_path / "in", SEED)
-    ((read, findings),) = score_path(detector, tmp_path / "in")
-    findings = replace(findings, sequence=sequence, decision=decision)
-    bundle = bundle_of(detector, read, findings)
-    bundle.check = HeatmapCheck(contrast=0.9, drop=5.0)
-    context = Headers(tmp_path / "in").context_of(findings, read.identity.instance_uids, "1")
-    report = structured_report(context, bundle)
+    (result,) = score_path(detector, tmp_path / "in")
+    findings = replace(result.findings, sequence=sequence, decision=decision)
+    result = result.with_findings(findings)
+    result.check = HeatmapCheck(contrast=0.9, drop=5.0)
+    report = structured_report(context_of(result), result)
     texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
     named = [
         f"type {name}, if there is a tumor; no others are known" in texts for name in TYPE_NAMES
@@ -227,10 +222,11 @@ def test_certainty_is_the_probability_that_the_answer_is_right(
 ):
     scan, _ = rendered("axial")
     write_dicom(scan, tmp_path / "in", SEED)
-    ((read, findings),) = score_path(detector, tmp_path / "in")
-    findings = replace(findings, decision=decision, probability=probability, slices=())
-    context = Headers(tmp_path / "in").context_of(findings, read.identity.instance_uids, "1")
-    report = structured_report(context, None)
+    (result,) = score_path(detector, tmp_path / "in")
+    findings = replace(result.findings, decision=decision, probability=probability)
+    result = result.with_findings(findings)
+    result.check = HeatmapCheck(contrast=0.0, drop=0.0)
+    report = structured_report(context_of(result), result)
     report.save_as(tmp_path / "SR.dcm")
     without_errors(dciodvfy, tmp_path / "SR.dcm")
     text = str(pydicom.dcmread(tmp_path / "SR.dcm"))

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from meninx.detect.detector import brain_slices, score_path
+from meninx.detect.detector import brain_slices
 from meninx.detect.loading import load_detector
 from meninx.errors import ModelError, OptionError
 from meninx.render.heatmap import slice_heatmap
@@ -15,6 +15,7 @@ from meninx.render.hottest_slice import hottest_slice_picture
 from meninx.scan.completeness import Incomplete
 from meninx.scan.nifti import write_nifti
 from meninx.scan.scan import Scan
+from meninx.scoring.loop import score_path
 from meninx.synthesis.writing import write_dicom
 
 KEYS = [
@@ -144,8 +145,8 @@ def test_a_mirrored_patient_gives_a_mirrored_heat_map(detector, sick):
 def test_folder_zip_and_nifti_give_the_same_probability(detector, sick, tmp_path):
     write_dicom(sick.scan, tmp_path / "series", 7)
     write_nifti(sick.scan.voxels.astype(np.int16), sick.scan, tmp_path / "t1c.nii.gz")
-    (_, series), (_, volume) = (
-        next(score_path(detector, tmp_path / name)) for name in ("series", "t1c.nii.gz")
+    series, volume = (
+        next(score_path(detector, tmp_path / name)).findings for name in ("series", "t1c.nii.gz")
     )
     assert series.probability == pytest.approx(volume.probability, abs=1e-6)
     assert "read" in series.milliseconds
@@ -191,7 +192,8 @@ def test_unreadable_files_become_findings_and_stop_nothing(detector, sick, tmp_p
     write_nifti(sick.scan.voxels.astype(np.int16), sick.scan, tmp_path / "t1c.nii.gz")
     (tmp_path / "a.dcm").write_bytes(b"no image")
     Image.new("RGB", (200, 200), "orange").save(tmp_path / "b.png")
-    found = {found.scan.rsplit("/")[-1]: found for _, found in score_path(detector, tmp_path)}
+    results = [result.findings for result in score_path(detector, tmp_path)]
+    found = {findings.scan.rsplit("/")[-1]: findings for findings in results}
     assert {name: one.status for name, one in found.items()} == {
         "a.dcm": "failed",
         "b.png": "refused",

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from meninx.detect.detector import score_path
 from meninx.detect.loading import load_detector
+from meninx.scoring.loop import score_path
 
 
 def highest_memory() -> float:
@@ -31,8 +31,8 @@ def main() -> None:
         began = time.process_time()
         outcomes = sorted(
             {
-                "scored" if found.status == "scored" else str(found.reason)
-                for _, found in score_path(detector, path)
+                "scored" if result.scored else str(result.findings.reason)
+                for result in score_path(detector, path)
             }
         )
         told = {"outcomes": outcomes, "seconds": time.process_time() - began}

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from meninx.detect.loading import load_detector
-from meninx.render.bundle import Bundle
 from meninx.render.explanation_sheet import contour, explanation_sheet
 from meninx.render.heatmap_check import check_cells, filled_in, hot_place, mirrored_in
+from meninx.render.result import Result
 
 
 def cells(*hot):
@@ -76,9 +76,9 @@ def test_the_other_side_takes_the_place_of_the_peak():
 def test_the_map_of_a_sick_phantom_passes_and_is_drawn(sick):
     detector = load_detector()
     findings = detector.score(sick.scan)
-    bundle = Bundle(detector, sick.scan, findings)
-    assert bundle.withheld is None
-    sheet = np.asarray(bundle.sheet()).astype(int)
+    result = Result(sick.scan, findings, detector)
+    assert result.withheld is None
+    sheet = np.asarray(result.sheet()).astype(int)
     bare = np.asarray(explanation_sheet(sick.scan, findings, "no heat map")).astype(int)
     # Heat is colored, anatomy gray; without a map only a mark of the graph is left.
     assert (np.ptp(sheet, axis=2) > 60).sum() > (np.ptp(bare, axis=2) > 60).sum() + 500

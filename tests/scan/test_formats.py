@@ -155,7 +155,7 @@ def test_headers_find_their_voxels(stored, as_nifti, tmp_path, suffix, voxels, c
     (scan,) = read_scans(packed(folder, tmp_path, container))
     same(scan, as_nifti)
     if container == "folder":
-        (again,) = read_files(sorted(folder.iterdir()), lambda error: pytest.fail(str(error)))
+        (again,) = read_files(sorted(folder.iterdir()))
         same(again, as_nifti)
 
 

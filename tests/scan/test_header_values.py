@@ -9,11 +9,13 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from meninx.errors import UnreadableFile
 from meninx.scan.dicom import facts_of
 from meninx.scan.header_values import drop_unreadable, items, number, text, texts, whole_number
 from meninx.scan.heading import read_heading
-from meninx.scan.reading import read_scans, stored_images
+from meninx.scan.reading import read_scans
 from meninx.scan.source import Source
+from meninx.scan.unread import Unread
 from meninx.synthesis.phantom import grid_of
 from meninx.synthesis.phantom_studies import make_study
 from tests.scan.dicom_making import enhanced, slices_of
@@ -111,8 +113,9 @@ def test_what_no_volume_needs_counts_as_not_given(whole, name, kind, value, tmp_
     assert heading.series_uid == scan.identity.series_uid
     if name == "SeriesNumber":
         assert heading.series_number is None
-    assert len(stored_images(folder, heading.series_uid, 3)) == 3
-    assert facts_of(Source("x", file, file.stat().st_size)).scanner
+    sources = (Source(str(path), path, path.stat().st_size) for path in sorted(folder.iterdir()))
+    assert len(Unread(UnreadableFile("refused"), sources=tuple(sources)).stored_images(3)) == 3
+    assert facts_of(scan.headers[0]).scanner
     # What is handed to libraries has nothing left that they could stumble over.
     dataset = dcmread(file)
     drop_unreadable(dataset)

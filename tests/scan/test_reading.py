@@ -10,7 +10,8 @@ from PIL import Image
 from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.limits import Limits
 from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_scans, stored_images
+from meninx.scan.reading import read_each, read_scans
+from meninx.scan.unread import Unread
 from meninx.synthesis.writing import write_dicom
 
 
@@ -283,13 +284,26 @@ def test_a_deflated_bomb_stops_at_the_limit(tiny_scan, tmp_path):
 def test_images_of_a_refused_series_are_read_as_they_are_stored(tmp_path, sick, healthy):
     files = write_dicom(sick.scan, tmp_path / "a", 7)
     write_dicom(healthy.scan, tmp_path / "b", 8)
-    (tmp_path / "a" / "broken.dcm").write_bytes(files[0].read_bytes()[:2000])
-    dataset = pydicom.dcmread(files[0])
-    dataset.ImageType, dataset.InstanceNumber = ["DERIVED", "SECONDARY"], 99
-    dataset.save_as(files[0])
-    found = stored_images(tmp_path, dataset.SeriesInstanceUID, 3)
-    assert [image.shape for image in found] == [(120, 104)] * 2
-    # Evenly through the series, by InstanceNumber; the broken file, which comes first, is left out.
-    for image, index in zip(found, (3, 6), strict=True):
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        dataset.ImageType = ["DERIVED", "SECONDARY", "MIP"]
+        if file == files[0]:
+            dataset.InstanceNumber = 99
+        dataset.save_as(file)
+    refused, other = read_each(tmp_path)
+    assert isinstance(refused, Unread)
+    assert refused.error.reason == "derived"
+    assert len(refused.sources) == len(files)
+    assert refused.identity.series_number == dataset.SeriesNumber
+    files[1].write_bytes(files[1].read_bytes()[:2000])
+    found = refused.stored_images(3)
+    # Evenly through the series, by InstanceNumber; a file that breaks off is left out.
+    kept = [*range(2, len(files)), 0]
+    step = len(kept) / 3
+    for number, image in enumerate(found):
+        index = kept[int(number * step)]
         assert np.abs(image - sick.scan.voxels[..., index].T).max() < 1
-    assert stored_images(tmp_path, "1.2.3", 3) == []
+    assert len(found) in (2, 3)
+    assert not isinstance(other, Unread)
+    assert [len(header.PixelData) for header in other.headers if "PixelData" in header] == []
+    assert len(other.headers) == len(other)

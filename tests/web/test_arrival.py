@@ -23,6 +23,7 @@ from meninx.web.api import LARGEST_BATCH
 from meninx.web.arrival import harmless
 from meninx.web.database import Study, Upload, now
 from meninx.web.settings import Settings
+from meninx.web.stored import StudyResult
 from tests.web.conftest import Server
 
 PATIENTS = {
@@ -427,7 +428,7 @@ def test_nothing_is_left_of_a_study_that_was_deleted_while_it_was_scored(
         browser.client.delete(f"/api/v1/studies/{study}", headers=browser.headers)
         out.mkdir(parents=True)
         (out / "0.nii.gz").write_bytes(b"pixels")
-        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+        return StudyResult()
 
     monkeypatch.setattr("meninx.web.jobs.score_study", score)
     server.work(study)
@@ -516,7 +517,7 @@ def test_what_comes_while_a_study_is_scored_is_scored_too(server, series, monkey
         seen.append(len(list(folder.iterdir())))
         if len(seen) == 1:
             browser.upload(dict(files[1:]))
-        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+        return StudyResult()
 
     monkeypatch.setattr("meninx.web.jobs.score_study", score)
     server.work(first)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from typer.testing import CliRunner
 
 from meninx.cli import app
-from meninx.sandbox import Sandbox
+from meninx.scoring.worker import MAX_ATTEMPTS, Worker
 from meninx.synthesis.phantom import grid_of
 from meninx.synthesis.phantom_studies import make_study
 from meninx.web import scoring
@@ -28,8 +28,9 @@ from meninx.web.database import (
     now,
     open_database,
 )
-from meninx.web.jobs import MAX_ATTEMPTS, Jobs, release_leases
+from meninx.web.jobs import Jobs, release_leases
 from meninx.web.settings import Settings
+from meninx.web.stored import StudyResult
 from meninx.web.studies import (
     WAITING,
     Verification,
@@ -235,7 +236,7 @@ def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
         calls.append(1)
         # While one worker has it, another one gets nothing.
         server.web.jobs.score(told["id"])
-        return {"findings": [], "chosen": 0, "why": "", "answer": None}
+        return StudyResult()
 
     monkeypatch.setattr("meninx.web.jobs.score_study", score)
     server.work(told["id"])
@@ -260,7 +261,7 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
     done = []
     monkeypatch.setattr(
         "meninx.web.jobs.score_study",
-        lambda *_: done.append(1) or {"findings": [], "chosen": 0, "why": "", "answer": None},
+        lambda *_: done.append(1) or StudyResult(),
     )
     jobs = Jobs(server.settings)
     jobs.queue.immediate = True
@@ -292,10 +293,10 @@ def test_decoding_has_limits(tmp_path, series, limits, reason):
     for number, data in enumerate(series.values()):
         (files / str(number)).write_bytes(data)
     settings = Settings(data=tmp_path, **limits)
-    apart = Sandbox(settings.worker_bytes, settings.worker_seconds)
+    apart = Worker(settings.worker_bytes, settings.worker_seconds)
     result = scoring.score_study(files, tmp_path / "out", settings, apart)
     apart.close()
-    assert [one["reason"] for one in result["findings"]] == [reason]
+    assert [one.findings.reason for one in result.series] == [reason]
 
 
 def test_deleting_removes_the_pixels_and_the_log_remembers(server, series):

@@ -82,7 +82,7 @@ def test_many_files_are_handed_over_in_few_requests(tmp_path):
 
 def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("meninx.clinic.node.Sandbox.call", lambda *_: [])
+    monkeypatch.setattr("meninx.clinic.node.Worker.call", lambda *_: [])
     with answering([429, 503, 201, 500]) as (address, asked):
         settings = NodeSettings(
             tmp_path, port=0, quiet_seconds=0, worklist=Worklist(address, "secret")

@@ -1,6 +1,6 @@
 """Walk, group and score an archive on this machine alone: no Ray to start, wait for and end.
 
-Each worker is a thread that fetches and hashes, beside a process that scores (`Sandbox`).
+Each worker is a thread that fetches and hashes, beside a process that scores (`scoring.worker`).
 """
 
 import os

@@ -4,20 +4,21 @@ import dataclasses
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from meninx.detect.detector import score_files
 from meninx.detect.findings import Findings
 from meninx.detect.loading import cached_detector
-from meninx.errors import printable
-from meninx.render.bundle import Bundle, bundle_of
-from meninx.scan.dicom import facts_of
+from meninx.errors import InputError, printable
+from meninx.render.result import Result
+from meninx.scan.dicom import facts_of, read_dataset
 from meninx.scan.incomplete_note import NOTE
 from meninx.scan.kinds import is_dicom
-from meninx.scan.scan import Scan
 from meninx.scan.series import SeriesFacts
 from meninx.scan.source import Source
+from meninx.scoring.loop import score_files, write_all
 
 Rows = list[dict[str, Any]]
 
@@ -45,30 +46,54 @@ def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int
     """
     detector = cached_detector(model, threads=1)
     files = [file for file in files if file.name != NOTE]  # it is found beside them
-    facts = _facts(files)
-    rows = []
-    for scan, findings in score_files(detector, files):
-        row = row_of(findings, _detail(findings, files), _with_scan(facts, scan), files, size)
+    writer = _RowWriter(files, size, maps=maps)
+    for _ in write_all(score_files(detector, files), [writer]):
+        pass
+    return writer.rows
+
+
+class _RowWriter:
+    """A writer of the rows of a unit's scans.
+
+    Args:
+        files: Files of the unit.
+        size: Size of the files, bytes; -1 where not known.
+        maps: Whether the heat map of each hottest slice is wanted.
+    """
+
+    def __init__(self, files: Sequence[Path], size: int, *, maps: bool) -> None:
+        self.rows: Rows = []
+        self._files, self._size, self._maps = files, size, maps
+
+    def write(self, result: Result) -> None:
+        """Keep the row of one scan."""
+        scan, findings = result.scan, result.findings
+        facts = self._facts_of(result)
+        row = row_of(findings, _detail(findings, self._files), facts, self._files, self._size)
         row["kind"] = None if scan is None else "volume" if scan.is_volume else "picture"
-        bundle = bundle_of(detector, scan, findings) if maps else None
-        if bundle is not None:
-            row |= {"heatmap": _heatmap(bundle), "heatmap_withheld": bundle.withheld}
-        rows.append(row)
-    return rows
+        if self._maps and result.scored:
+            row |= {"heatmap": _heatmap(result), "heatmap_withheld": result.withheld}
+        self.rows.append(row)
+
+    def _facts_of(self, result: Result) -> SeriesFacts:
+        """Return what a scan's own header says, else that of the unit's first file."""
+        if result.scan is None:
+            return self._facts
+        headers, sequence = result.headers, result.scan.sequence
+        facts = facts_of(min(headers, key=_file_of)) if headers else SeriesFacts()
+        return dataclasses.replace(facts, sequence=sequence)
+
+    @cached_property
+    def _facts(self) -> SeriesFacts:
+        path = min(self._files)
+        with path.open("rb") as file, suppress(InputError):  # reading the scan reports it
+            if is_dicom(file.read(256)):
+                return facts_of(read_dataset(Source(str(path), path, path.stat().st_size)))
+        return SeriesFacts()
 
 
-def _facts(files: Sequence[Path]) -> SeriesFacts:
-    path = min(files)
-    with path.open("rb") as file:
-        head = file.read(256)
-    return (
-        facts_of(Source(str(path), path, path.stat().st_size)) if is_dicom(head) else SeriesFacts()
-    )
-
-
-def _with_scan(facts: SeriesFacts, scan: Scan | None) -> SeriesFacts:
-    """Return facts with the scan's own sequence: a series may hold several."""
-    return facts if scan is None else dataclasses.replace(facts, sequence=scan.sequence)
+def _file_of(header: Any) -> str:
+    return str(header.filename)
 
 
 def _detail(findings: Findings, files: Sequence[Path]) -> str:
@@ -105,10 +130,10 @@ def row_of(
     }  # fmt: skip
 
 
-def _heatmap(bundle: Bundle) -> str | None:
+def _heatmap(result: Result) -> str | None:
     """Return the hottest slice as PNG, in hexadecimal digits; None if its map may not be shown."""
-    if bundle.withheld:
+    if result.withheld:
         return None
     picture = io.BytesIO()
-    bundle.picture().save(picture, "PNG")
+    result.picture.save(picture, "PNG")
     return picture.getvalue().hex()

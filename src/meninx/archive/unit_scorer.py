@@ -5,7 +5,6 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from meninx.archive.table import Done
 from meninx.archive.unit_rows import Rows, judge_files, make_ready, row_of
 from meninx.archive.units import Unit
 from meninx.detect.findings import Findings
-from meninx.errors import InputError, LimitExceeded, UnreadableFile, printable
-from meninx.sandbox import Sandbox
+from meninx.errors import InputError, printable
 from meninx.scan.series import SeriesFacts
+from meninx.scoring.worker import Begun, Worker
 from meninx.system_errors import FULL, QUOTED, is_disk_full, words_of
 
 # Disks and networks fail for a moment: the pauses before files are asked for again, s.
@@ -47,8 +46,8 @@ class UnitScorer:
         self._scratch = scratch
         self._store, self._done, self._maps = store, done, maps
         self._model, self._named = model, named
-        self._sandbox = Sandbox(memory_bytes, seconds)
-        self._sandbox.begin(make_ready, model)  # what is wrong with it shows at the first unit
+        self._worker = Worker(memory_bytes, seconds)
+        self._worker.begin(make_ready, model)  # what is wrong with it shows at the first unit
 
     def score(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
         """Score units; while the worker process scores one, the next is fetched and hashed here.
@@ -112,19 +111,13 @@ class UnitScorer:
             file.open("rb").close()
         return files
 
-    def _begin_scoring(self, begun: "_Begun") -> "Future[Rows]":
+    def _begin_scoring(self, begun: "_Begun") -> Begun[Rows]:
         wanted = (begun.files, self._model, self._maps, begun.unit.bytes)
-        return self._sandbox.begin(judge_files, *wanted)
+        return self._worker.begin(judge_files, *wanted)
 
-    def _scored(self, begun: "_Begun", rows: "Future[Rows]") -> Rows:
+    def _scored(self, begun: "_Begun", rows: Begun[Rows]) -> Rows:
         try:
-            return self._sandbox.result(rows)
-        except LimitExceeded as error:
-            return [self._failed(begun.unit, begun.files, error)]
-        except UnreadableFile:
-            pass  # what ended the process may have been an earlier unit's doing
-        try:
-            return self._sandbox.result(self._begin_scoring(begun))
+            return self._worker.answer(rows)
         except InputError as error:
             return [self._failed(begun.unit, begun.files, error)]
 
@@ -133,11 +126,11 @@ class UnitScorer:
 
     def close(self) -> None:
         """End the worker process once it has finished what was begun."""
-        self._sandbox.close()
+        self._worker.close()
 
     def kill(self) -> None:
         """End the worker process at once, whatever it is doing."""
-        self._sandbox.kill()
+        self._worker.kill()
 
 
 class _Begun:
@@ -152,7 +145,7 @@ class _Begun:
         # Folder for fetched files, once it is made.
         self.into: tempfile.TemporaryDirectory[str] | None = None
         self.files: list[Path] = []
-        self.rows: Future[Rows] | None = None
+        self.rows: Begun[Rows] | None = None
         self.result: UnitResult = {
             "stamp": unit.stamp, "folder": unit.folder, "units": unit.units,
             "place": printable(unit.place), "content_hash": "", "rows": "[]", "unreached": "",

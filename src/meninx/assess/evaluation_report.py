@@ -26,7 +26,7 @@ from meninx.assess.plots import (
 from meninx.detect.detector import Detector
 from meninx.detect.model_card import ModelCard
 from meninx.errors import InputError, OptionError
-from meninx.render.bundle import Bundle
+from meninx.render.result import Result
 
 NAMES = {
     "auroc": "AUROC",
@@ -315,10 +315,10 @@ def _picture(case: Case, detectors: Mapping[str, Detector]) -> tuple[str | None,
         scan = case.read()
     except InputError:
         return None, None
-    bundle = Bundle(detector, scan, case.findings)
-    picture = bundle.picture()
+    result = Result(scan, case.findings, detector)
+    picture = result.picture.copy()
     picture.thumbnail((640, 480))
-    return embedded_image(picture, PICTURE_QUALITY), bundle.withheld
+    return embedded_image(picture, PICTURE_QUALITY), result.withheld
 
 
 def write_pdf(page: str, path: Path) -> None:

@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from meninx.detect.detector import Detector, score_path
+from meninx.detect.detector import Detector
 from meninx.detect.loading import load_detector
 from meninx.detect.runtimes import Runtime
 from meninx.render.heatmap import overlay, slice_heatmap
 from meninx.scan.scan import Scan
+from meninx.scoring.loop import score_path
 from meninx.synthesis.phantom import grid_of
 from meninx.synthesis.phantom_studies import make_study
 from meninx.synthesis.writing import write_dicom
@@ -131,7 +132,8 @@ def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]
     steps: dict[str, list[float]] = {}
     for run in range(WARM_UP + runs):
         began = time.perf_counter()
-        ((scan, found),) = score_path(detector, path)
+        (result,) = score_path(detector, path)
+        scan, found = result.scan, result.findings
         scored = time.perf_counter()
         hottest = found.hottest
         if scan is None or hottest is None:

@@ -11,6 +11,8 @@ from meninx.cli.detector_options import ModelOption
 from meninx.cli.writable import check_folder
 
 if TYPE_CHECKING:
+    from meninx.assess.report import ReportEntry
+    from meninx.render.result import Result
     from meninx.synthesis.phantom_studies import PhantomStudy
 
 # Demonstration people; training and calibration use seeds from a million on.
@@ -22,30 +24,46 @@ def demo(
     model: ModelOption = None,
 ) -> None:
     """Make synthetic scans and two bad files, score them, and write a report to look at."""
-    from meninx.assess.report import ReportEntry, write_report
-    from meninx.cli.output import Results, answered_studies, without_maps
+    from meninx.assess.report import write_report
+    from meninx.cli.output import answered_studies, findings_file
     from meninx.cli.progress import with_progress
     from meninx.cli.table import print_table
     from meninx.detect.loading import load_detector
-    from meninx.render.bundle import bundle_of
+    from meninx.scoring.loop import write_all
 
     check_folder(output, "--output")
     detector = load_detector(model)
     scans = output / "scans"
     typer.echo(f"making synthetic scans in {scans}", err=True)
     make_scans(scans)
-    entries = []
-    with Results(output) as results:
-        for scan, findings in with_progress(detector, [scans]):
-            bundle = bundle_of(detector, scan, findings)
-            picture = results.add(findings, bundle)
-            withheld = bundle.withheld if bundle else None
-            entries.append(ReportEntry(without_maps(findings), picture, withheld))
+    entries = _Entries(output)
+    with findings_file(output) as lines:
+        found = list(write_all(with_progress(detector, [scans]), [lines, entries]))
     report = output / "report.html"
-    write_report(entries, detector.card, detector.model["sha256"], report)
-    studies = answered_studies(detector, [entry.findings for entry in entries])
+    write_report(entries.entries, detector.card, detector.model["sha256"], report)
+    studies = answered_studies(detector, found)
     print_table(studies, detector.card.license)
     typer.echo(f"\nopen {report} in a browser; the same as JSON is in {output}/findings.jsonl")
+
+
+class _Entries:
+    """A writer of pictures that keeps the entries of the report.
+
+    Args:
+        folder: Folder of the pictures; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.entries: list[ReportEntry] = []
+
+    def write(self, result: "Result") -> None:
+        """Write the picture of one scan, and keep what the report says of it."""
+        from meninx.assess.report import ReportEntry
+        from meninx.scoring.writers import save_picture
+
+        picture = save_picture(result.picture, result, self._folder) if result.scored else None
+        self.entries.append(ReportEntry(result.brief(), picture, result.withheld))
 
 
 def make_scans(folder: Path) -> None:

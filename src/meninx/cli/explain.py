@@ -7,13 +7,15 @@ import typer
 
 from meninx.cli.detector_options import ModelOption, PathsArgument, SpacingOption
 from meninx.cli.extras import needs_extra
-from meninx.cli.output import SOME_NOT_SCORED, check_paths, make_folder, save_picture
+from meninx.cli.output import SOME_NOT_SCORED, all_answered, check_paths, make_folder
 from meninx.cli.progress import with_progress
 from meninx.errors import ModelError
 
 if TYPE_CHECKING:
     from meninx.detect.detector import Detector
+    from meninx.learn.attribution import Method
     from meninx.learn.network import Backbone
+    from meninx.render.result import Result
 
 
 def explain(
@@ -39,36 +41,59 @@ def explain(
     research, not for diagnosis.
     """
     from meninx.detect.loading import load_detector
-    from meninx.render.bundle import Bundle
-    from meninx.scan.completeness import incomplete_message
     from meninx.scan.geometry import spacing_from_text
+    from meninx.scoring.loop import write_all
 
     check_paths(paths)
     size = None if spacing is None else spacing_from_text(spacing)
     detector = load_detector(model)
     network = None if method == "cells" else _network_of(detector, model)
     make_folder(output, "--output")
-    some_not_scored = False
-    for scan, findings in with_progress(detector, paths, size):
-        if scan is None or findings.status != "scored":
-            some_not_scored = True
-            typer.echo(f"{findings.scan}: {findings.status}: {findings.message}", err=True)
-            continue
-        if network is not None:
-            from meninx.learn.attribution import with_attribution
+    results = with_progress(detector, paths, size)
+    if network is not None:
+        results = (_attributed(detector, network, result, method) for result in results)
+    if not all_answered(list(write_all(results, [_Sheets(output)]))):
+        raise typer.Exit(SOME_NOT_SCORED)
 
-            findings = with_attribution(detector, network, scan, findings, method)
-        bundle = Bundle(detector, scan, findings)
-        path = save_picture(bundle.sheet(), bundle, output)
-        some_not_scored = some_not_scored or bool(findings.incomplete)
-        remarks = (bundle.withheld, incomplete_message(findings.incomplete))
+
+class _Sheets:
+    """A writer of explanation sheets, which reports each.
+
+    Args:
+        folder: Folder to write into; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, result: "Result") -> None:
+        """Write the sheet of one scan, or report why there is none."""
+        from meninx.scan.completeness import incomplete_message
+        from meninx.scoring.writers import save_picture
+
+        findings = result.findings
+        if not result.scored:
+            typer.echo(f"{findings.scan}: {findings.status}: {findings.message}", err=True)
+            return
+        path = save_picture(result.sheet(), result, self._folder)
+        remarks = (result.withheld, incomplete_message(findings.incomplete))
         said = "".join(f"; {remark}" for remark in remarks if remark)
         typer.echo(
-            f"{path}: contrast of the map {bundle.check.contrast:.2f}, "
-            f"drop in logit when occluded {bundle.check.drop:.1f}{said}"
+            f"{path}: contrast of the map {result.check.contrast:.2f}, "
+            f"drop in logit when occluded {result.check.drop:.1f}{said}"
         )
-    if some_not_scored:
-        raise typer.Exit(SOME_NOT_SCORED)
+
+
+def _attributed(
+    detector: "Detector", network: "Backbone", result: "Result", method: "Method"
+) -> "Result":
+    """Return a result with a gradient method's maps in place of the detector's own."""
+    from meninx.learn.attribution import with_attribution
+
+    if not result.scored:
+        return result
+    scan = result.scored_scan
+    return result.with_findings(with_attribution(detector, network, scan, result.findings, method))
 
 
 def _network_of(detector: "Detector", model: Path | None) -> "Backbone":

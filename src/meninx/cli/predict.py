@@ -1,23 +1,26 @@
 """Find tumors in scans: `meninx predict PATH...`."""
 
-import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meninx.cli.detector_options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
 from meninx.cli.output import (
     SOME_NOT_SCORED,
-    Results,
+    DicomFolder,
+    all_answered,
     answered_studies,
     check_paths,
-    dicom_writer,
-    without_maps,
+    findings_file,
 )
 from meninx.cli.progress import with_progress
 from meninx.detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
 from meninx.errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx.scoring.writers import Writer
 
 
 def predict(
@@ -82,8 +85,9 @@ def predict(
     read, 2 for wrong usage. For research, not for diagnosis.
     """
     from meninx.detect.loading import load_detector
-    from meninx.render.bundle import bundle_of
     from meninx.scan.geometry import spacing_from_text
+    from meninx.scoring.loop import write_all
+    from meninx.scoring.writers import JsonLines, Pictures
 
     check_paths(paths)
     size = None if spacing is None else spacing_from_text(spacing)
@@ -96,26 +100,24 @@ def predict(
         runtime=runtime,
         prevalence=prevalence,
     )
-    write_dicom = dicom_writer(paths, dicom_out) if dicom_out else None
-    kept, all_written = [], True
-    with Results(output) as results:
-        for scan, findings in with_progress(detector, paths, size):
-            if as_json:
-                typer.echo(json.dumps(findings.as_json(), allow_nan=False))
-            bundle = bundle_of(detector, scan, findings)
-            results.add(findings, bundle)
-            if write_dicom is not None and not write_dicom(scan, findings, bundle):
-                all_written = False
-            kept.append(without_maps(findings))
-        studies = answered_studies(detector, kept)
-        for _, study in studies if with_studies else ():
-            if study is not None:
-                if as_json:
-                    typer.echo(json.dumps(study.as_json(), allow_nan=False))
-                results.add_study(study)
+    lines = [JsonLines(typer.echo)] if as_json else []
+    folders: list[Writer] = []
+    objects = DicomFolder(dicom_out) if dicom_out else None
+    with ExitStack() as opened:
+        if output is not None:
+            lines.append(opened.enter_context(findings_file(output)))
+            folders.append(Pictures(output))
+        if objects is not None:
+            folders.append(objects)
+        found = list(write_all(with_progress(detector, paths, size), [*lines, *folders]))
+        studies = answered_studies(detector, found)
+        answered = [study for _, study in studies if study is not None and with_studies]
+        for study in answered:
+            for file in lines:
+                file.write_study(study)
     if not as_json:
         from meninx.cli.table import print_table
 
         print_table(studies, detector.card.license)
-    if not all_written or any(found.status != "scored" or found.incomplete for found in kept):
+    if not all_answered(found) or (objects is not None and not objects.complete):
         raise typer.Exit(SOME_NOT_SCORED)

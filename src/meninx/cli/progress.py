@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from meninx.detect.detector import Detector
-    from meninx.detect.findings import Findings
+    from meninx.render.result import Result
     from meninx.scan.geometry import Spacing
-    from meninx.scan.scan import Scan
 
 # Seconds between two lines where there is no terminal: a log file stays readable.
 SECONDS_BETWEEN_LINES = 10.0
@@ -84,18 +83,19 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
 
 def with_progress(
     detector: "Detector", paths: Sequence[str | Path], spacing_mm: "Spacing | None" = None
-) -> Iterator[tuple["Scan | None", "Findings"]]:
-    """Yield each scan with its findings, and show how many there are so far."""
-    from meninx.detect.detector import score_path
+) -> "Iterator[Result]":
+    """Yield the result of each scan, and show how many there are so far."""
+    from meninx.scoring.loop import score_path
 
     with _description_of() as describe:
         describe("reading")
         count = 0
         for path in paths:
-            for scan, findings in score_path(detector, path, spacing_mm=spacing_mm):
+            for result in score_path(detector, path, spacing_mm=spacing_mm):
                 count += 1
-                describe(f"{count} scans, last {findings.scan}")
-                yield scan, findings
+                describe(f"{count} scans, last {result.findings.scan}")
+                yield result
+                del result  # else it would be held while the next scan is read
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from meninx.clinic.study_folder import is_uid
 from meninx.clinic.study_scoring import judge
 from meninx.clinic.worklist import Worklist
 from meninx.errors import InputError, LimitExceeded, PeerError
-from meninx.sandbox import Sandbox
+from meninx.scoring.worker import MAX_ATTEMPTS, Worker
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,6 @@ LOOK_SECONDS = 0.1
 QUIET_SECONDS = 60.0
 # A slice in one piece: with pynetdicom's 16 KiB most of the time passes between the pieces.
 LARGEST_PDU = 1024**2
-# A study that ends the worker process so often is given up, until more of it comes.
-MAX_ATTEMPTS = 3
 IDENTIFIERS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
 
 
@@ -110,7 +108,7 @@ class Node:
         self.settings = settings
         self.inbox = Inbox(settings.folder, settings.max_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
-        self._sandbox = Sandbox(settings.judge_bytes, settings.judge_seconds)
+        self._scorer = Worker(settings.judge_bytes, settings.judge_seconds)
         self._stop = threading.Event()
         self._server: Any = None
         self._worker = threading.Thread(target=self._work, name="node", daemon=True)
@@ -149,7 +147,7 @@ class Node:
         if self._server is not None:
             self._server.shutdown()
         self._worker.join(timeout=30)
-        self._sandbox.close()
+        self._scorer.close()
         self.inbox.close()
 
     def _on_requested(self, event: Event) -> None:
@@ -265,11 +263,9 @@ class Node:
         found: list[dict[str, Any]] = []
         if self.inbox.attempt(name) <= MAX_ATTEMPTS:
             try:
-                found = self._sandbox.call(judge, files, out, self.settings.model)
-            except InputError as error:
+                found = self._scorer.call(judge, files, out, self.settings.model)
+            except InputError as error:  # until more of it comes
                 log.warning("study %s: %s", name[:8], error)
-                if not isinstance(error, LimitExceeded):
-                    return
         results = sorted(out.glob("*.dcm")) if found else []
         # Readers see studies that could not be judged as well.
         worklist = self.settings.worklist

@@ -1,29 +1,26 @@
 """What result objects refer to: the source instances, their findings, and meninx's version."""
 
 import copy
+import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, generate_uid
 
+from meninx import __version__
 from meninx.detect.findings import Findings
 from meninx.errors import UnreadableFile
+from meninx.render.result import Result
 from meninx.scan.character_set import UNKNOWN_SIGN
-from meninx.scan.dicom import patient_key
 from meninx.scan.geometry import Float64Array
 from meninx.scan.header_values import drop_unreadable, text, whole_number
-from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.nifti import affine_of
-from meninx.scan.reading import read_datasets
 from meninx.scan.scan import Scan
 
 MANUFACTURER = "meninx"
@@ -32,6 +29,8 @@ MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+# Without one of these nothing can refer to an instance.
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 # Attributes by which a PACS finds the patient: results must repeat them as they are.
 NAMES_OF_PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
 # Results of series N get the numbers N001 and on, behind 1000; series numbers stay below this.
@@ -47,17 +46,17 @@ class ResultContext:
     Args:
         headers: Datasets without pixels, in slice order; one for an enhanced file.
         findings: Findings of the scan.
-        version: Version of meninx.
         pixels: Hash of the scan's voxels; empty where none were read.
         earlier: Reports on these images that this one replaces: of a part of them, or before they
             were corrected.
+        version: Version of meninx.
     """
 
     headers: tuple[Dataset, ...]
     findings: Findings
-    version: str
     pixels: str = ""
     earlier: tuple[Dataset, ...] = ()
+    version: str = __version__
 
     @property
     def first(self) -> Dataset:
@@ -182,40 +181,30 @@ def _positions(headers: Sequence[Dataset]) -> Iterator[Sequence[float]]:
             yield place.PlanePositionSequence[0].ImagePositionPatient
 
 
-class Headers:
-    """The DICOM headers of the files that were scored, by series.
+def context_of(result: Result) -> ResultContext | None:
+    """Return the context of a result's objects.
 
     Args:
-        *paths: Files, folders, zips or tars that were scored.
-        limits: How large an input may be.
+        result: A scan with its findings; what can't be read of its headers is dropped from them.
+
+    Returns:
+        The context; None if the scan was not DICOM, or a UID in its headers is empty.
     """
-
-    def __init__(self, *paths: str | Path, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._series: dict[tuple[str, ...], dict[str, Dataset]] = defaultdict(dict)
-        uids = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-        for header in chain.from_iterable(read_datasets(path, limits) for path in paths):
-            study, series, instance = (text(header, name) for name in uids)
-            if study and series and instance:
-                _mend(header)
-                self._series[patient_key(header), study, series][instance] = header
-
-    def context_of(
-        self, findings: Findings, instances: Iterable[str], version: str
-    ) -> ResultContext | None:
-        """Return the context of a finding's results.
-
-        Args:
-            findings: Findings with the identity of a series.
-            instances: SOPInstanceUIDs in slice order; none to take the whole series.
-            version: Version of meninx.
-
-        Returns:
-            The context; None if the scan was not DICOM, or a UID in its headers is empty.
-        """
-        names = ("patient", "study_instance_uid", "series_instance_uid")
-        series = self._series.get(tuple(findings.identity.get(name, "") for name in names), {})
-        chosen = [series[uid] for uid in instances if uid in series] or list(series.values())
-        return ResultContext(_with_one_orientation(chosen), findings, version) if chosen else None
+    headers = {
+        text(header, "SOPInstanceUID"): header
+        for header in result.headers
+        if all(text(header, name) for name in UIDS)
+    }
+    if not headers:
+        return None
+    for header in headers.values():
+        _mend(header)
+    scan = result.scan
+    return ResultContext(
+        _with_one_orientation(list(headers.values())),
+        result.findings,
+        pixels="" if scan is None else hashlib.sha256(scan.voxels.tobytes()).hexdigest(),
+    )
 
 
 def _mend(header: Dataset) -> None:

@@ -1,6 +1,5 @@
 """Make and write the DICOM objects of a finding."""
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,15 +9,12 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 
-from meninx import __version__
-from meninx.clinic.result_context import Headers, ResultContext
+from meninx.clinic.result_context import ResultContext, context_of
 from meninx.clinic.secondary_capture import secondary_capture
 from meninx.clinic.segmentation import segmentation
 from meninx.clinic.structured_report import structured_report
-from meninx.detect.findings import Findings
 from meninx.errors import MeninxError
-from meninx.render.bundle import Bundle
-from meninx.scan.scan import Scan
+from meninx.render.result import Result
 
 OnFault = Callable[[str, Exception], None]
 
@@ -89,13 +85,13 @@ def passed_over(kind: str, error: Exception) -> None:
 
 
 def result_objects(
-    context: ResultContext, bundle: Bundle | None, on_fault: OnFault = passed_over
+    context: ResultContext, result: Result, on_fault: OnFault = passed_over
 ) -> Mapping[str, Dataset]:
     """Return all objects of a finding that its headers allow.
 
     Args:
         context: Source instances and the findings of them.
-        bundle: Scan with its pictures; None where it was not scored.
+        result: Scan with its pictures.
         on_fault: Called with each kind that could not be made, and the error.
 
     Returns:
@@ -108,12 +104,12 @@ def result_objects(
         on_fault("DICOM objects", error)
         return {}
     wanted: dict[str, Callable[[], Dataset | None]] = {
-        "SR": lambda: structured_report(context, bundle)
+        "SR": lambda: structured_report(context, result)
     }
-    if bundle is not None:
-        wanted["SC"] = lambda: secondary_capture(context, bundle)
+    if result.scored:
+        wanted["SC"] = lambda: secondary_capture(context, result)
         if context.findings.decision != "no_tumor":
-            wanted["SEG"] = lambda: segmentation(context, bundle)
+            wanted["SEG"] = lambda: segmentation(context, result)
     made: dict[str, Dataset] = {}
     for kind, make in wanted.items():
         try:
@@ -130,21 +126,15 @@ def result_objects(
 
 
 def write_results(
-    headers: Headers,
-    scan: Scan | None,
-    findings: Findings,
-    bundle: Bundle | None,
+    result: Result,
     folder: Path,
     on_fault: OnFault = passed_over,
     earlier: Sequence[EarlierReport] = (),
 ) -> list[Path]:
-    """Write the objects of a finding.
+    """Write the objects of a result.
 
     Args:
-        headers: Headers of the files that were scored.
-        scan: Scan; None where it could not be read.
-        findings: Findings of the scan.
-        bundle: Scan with its pictures; None where it was not scored.
+        result: Scan with its findings and pictures.
         folder: Output folder, made if missing.
         on_fault: Called with each kind that could not be made, and the error.
         earlier: Reports of before; the new one names those on the same images as replaced.
@@ -152,8 +142,7 @@ def write_results(
     Returns:
         Paths of the files, named by kind and instance UID; none if the scan was not DICOM.
     """
-    instances = scan.identity.instance_uids if scan is not None else ()
-    context = headers.context_of(findings, instances, __version__)
+    context = context_of(result)
     if context is None:
         return []
     images = {str(header.SOPInstanceUID) for header in context.headers}
@@ -163,13 +152,28 @@ def write_results(
         if not images.isdisjoint(report.sources)
         for document in report.documents
     }
-    pixels = "" if scan is None else hashlib.sha256(scan.voxels.tobytes()).hexdigest()
-    context = replace(context, pixels=pixels, earlier=tuple(replaced.values()))
+    context = replace(context, earlier=tuple(replaced.values()))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    made = result_objects(context, bundle, on_fault)
+    made = result_objects(context, result, on_fault)
     for kind, dataset in made.items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+class ResultWriter:
+    """A writer of DICOM objects into one folder; those that can't be made are logged.
+
+    Args:
+        folder: Output folder, made if missing.
+        earlier: Reports of before, which new ones name as replaced.
+    """
+
+    def __init__(self, folder: Path, earlier: Sequence[EarlierReport] = ()) -> None:
+        self._folder, self._earlier = folder, earlier
+
+    def write(self, result: Result) -> None:
+        """Write the objects of one result."""
+        write_results(result, self._folder, earlier=self._earlier)

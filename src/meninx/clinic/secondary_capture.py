@@ -4,20 +4,20 @@ import highdicom as hd
 import numpy as np
 
 from meninx.clinic.result_context import MANUFACTURER, ResultContext
-from meninx.render.bundle import Bundle
+from meninx.render.result import Result
 
 # Directions of the picture's rows and columns in the patient, by plane.
 ORIENTATIONS = {"axial": ("L", "P"), "coronal": ("L", "F"), "sagittal": ("P", "F")}
 
 
-def secondary_capture(context: ResultContext, bundle: Bundle) -> hd.sc.SCImage:
+def secondary_capture(context: ResultContext, result: Result) -> hd.sc.SCImage:
     """Return a picture of the hottest slice, plain and with the heat map unless that is withheld.
 
     The limits of use are burned in, and why there is no heat map.
 
     Args:
         context: Source instances and the findings of them.
-        bundle: Scored scan with its pictures.
+        result: Scored scan with its pictures.
 
     Returns:
         The instance, RGB.
@@ -25,14 +25,14 @@ def secondary_capture(context: ResultContext, bundle: Bundle) -> hd.sc.SCImage:
     References:
         DICOM PS3.3 A.8.1.
     """
-    picture = bundle.picture()
+    picture = result.picture
     made = hd.sc.SCImage.from_ref_dataset(
         ref_dataset=context.first,
         pixel_array=np.asarray(picture.convert("RGB")),
         photometric_interpretation=hd.PhotometricInterpretationValues.RGB,
         bits_allocated=8,
         coordinate_system=hd.CoordinateSystemNames.PATIENT,
-        patient_orientation=ORIENTATIONS[bundle.scan.view.plane or "axial"],
+        patient_orientation=ORIENTATIONS[result.scored_scan.view.plane or "axial"],
         series_instance_uid=context.uid("series", "SC"),
         series_number=context.series_number(3),
         sop_instance_uid=context.uid("SC"),
@@ -46,6 +46,6 @@ def secondary_capture(context: ResultContext, bundle: Bundle) -> hd.sc.SCImage:
     made.ManufacturerModelName = context.findings.model["name"]
     made.SoftwareVersions = context.software
     made.DerivationDescription = (
-        bundle.withheld or "hottest slice with the detector's heat map over it"
+        result.withheld or "hottest slice with the detector's heat map over it"
     )
     return made

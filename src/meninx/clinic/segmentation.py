@@ -9,18 +9,18 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from meninx.clinic.result_context import MANUFACTURER, ResultContext, slices_of
-from meninx.render.bundle import Bundle
 from meninx.render.region import region_of
+from meninx.render.result import Result
 from meninx.scan.header_values import number
 from meninx.scan.scan import Scan
 
 
-def segmentation(context: ResultContext, bundle: Bundle) -> hd.seg.Segmentation | None:
+def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation | None:
     """Return a segmentation of the hottest region; its label says that it is no tumor contour.
 
     Args:
         context: Source instances and the findings of them.
-        bundle: Scored scan with its pictures.
+        result: Scored scan with its pictures.
 
     Returns:
         The instance, with the frames that are not empty; None where the source has no geometry, or
@@ -29,13 +29,12 @@ def segmentation(context: ResultContext, bundle: Bundle) -> hd.seg.Segmentation 
     References:
         DICOM PS3.3 A.51.
     """
-    scan, findings = bundle.scan, context.findings
+    scan, findings = result.scored_scan, context.findings
     if scan.affine is None or context.frame_of_reference is None:
         return None
-    heat = bundle.heat()
-    if heat is None:
+    if result.heat is None:
         return None
-    region = region_of(heat)
+    region = region_of(result.heat)
     frames = slices_of(context.headers, scan)
     stored = region.transpose(2, 1, 0)  # [slice, row, column]
     pixels = np.zeros((len(frames), *stored.shape[1:]), dtype=np.uint8)

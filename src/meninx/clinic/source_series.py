@@ -9,10 +9,9 @@ from typing import Any, Self
 import numpy as np
 from pydicom import Dataset
 
-from meninx import __version__
-from meninx.clinic.result_context import MAY_BE_EMPTY, Headers, ResultContext, slices_of
-from meninx.detect.findings import Findings
+from meninx.clinic.result_context import MAY_BE_EMPTY, ResultContext, context_of, slices_of
 from meninx.errors import UnreadableFile
+from meninx.render.result import Result
 from meninx.scan.geometry import Float64Array
 from meninx.scan.scan import Scan
 
@@ -78,20 +77,18 @@ class SourceSeries:
         return [one for one in known if one[1]] or [one for one in self.by_slice if one[1]]
 
 
-def source_series(headers: Headers, scan: Scan, findings: Findings) -> SourceSeries | None:
+def source_series(result: Result) -> SourceSeries | None:
     """Return the source series of a scan.
 
     Args:
-        headers: Headers of the files that were scored.
-        scan: Scan that was read from them.
-        findings: Findings of the scan.
+        result: A scan with its findings.
 
     Returns:
-        The series; None if it is not DICOM, or its headers do not say where its images lie or who
-        the patient is.
+        The series; None if it is not DICOM, was not read, or its headers do not say where its
+        images lie or who the patient is.
     """
-    context = headers.context_of(findings, scan.identity.instance_uids, __version__)
-    if context is None:
+    context, scan = context_of(result), result.scan
+    if context is None or scan is None:
         return None
     header = Dataset()
     for name in KEPT:

@@ -15,7 +15,7 @@ from meninx.detect.answer_words import borders_in_words, why_referred
 from meninx.detect.findings import Findings, SliceFinding
 from meninx.errors import OptionError
 from meninx.labels import TUMOR_TYPES
-from meninx.render.bundle import Bundle
+from meninx.render.result import Result
 from meninx.scan.completeness import INCOMPLETE
 from meninx.scan.scan import Scan
 
@@ -40,12 +40,12 @@ MIN_OF_PEAK = 0.5
 LONGEST_MEANING = 64
 
 
-def structured_report(context: ResultContext, bundle: Bundle | None) -> hd.sr.Comprehensive3DSR:
+def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehensive3DSR:
     """Return the report of one scan, also of one that was refused.
 
     Args:
         context: Source instances and the findings of them.
-        bundle: Scan with its pictures; None where it was not scored.
+        result: Scan with its pictures.
 
     Returns:
         The instance, ready to be saved: not final, not verified.
@@ -55,13 +55,14 @@ def structured_report(context: ResultContext, bundle: Bundle | None) -> hd.sr.Co
         IHE RAD AI Results, 2020.
     """
     findings = context.findings
-    groups = [_whole(context, bundle.withheld if bundle else None)]
-    if bundle is not None and findings.decision in ("tumor", "refer"):
+    groups = [_whole(context, result.withheld)]
+    if result.scored and findings.decision in ("tumor", "refer"):
+        scan = result.scored_scan
         groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
         # Peaks are places of the heat map: where it is withheld, they are too.
-        if context.frame_of_reference and bundle.scan.affine is not None and not bundle.withheld:
+        if context.frame_of_reference and scan.affine is not None and not result.withheld:
             certain = findings.decision == "tumor"
-            groups += [_peak(context, bundle.scan, found, certain) for found in _peaks(findings)]
+            groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(

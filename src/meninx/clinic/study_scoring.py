@@ -5,10 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from meninx.clinic.result_context import Headers
-from meninx.clinic.results import earlier_reports, write_results
+from meninx.clinic.results import ResultWriter, earlier_reports
 from meninx.detect.loading import cached_detector
-from meninx.render.bundle import bundles
+from meninx.scoring.study import score_study
 
 FINDINGS = "findings.json"
 
@@ -24,16 +23,12 @@ def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
     Returns:
         The public JSON of each scan; `out` holds it too, beside the DICOM objects.
     """
-    detector = cached_detector(model)
     earlier = earlier_reports(out)
     new = out.with_name(f"{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    headers = Headers(files)
-    found: list[dict[str, Any]] = []
-    for findings, scan, bundle in bundles(detector, files):
-        write_results(headers, scan, findings, bundle, new, earlier=earlier)
-        found.append(findings.as_json() | {"scan": f"series {len(found) + 1}"})
+    study = score_study(cached_detector(model), files, [ResultWriter(new, earlier)])
+    found = [findings.as_json() for findings in study.findings]
     (new / FINDINGS).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)

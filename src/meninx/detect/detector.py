@@ -1,9 +1,8 @@
 """Score scans: the one way by which the command line, the evaluation and the web page get there."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,11 +41,7 @@ from meninx.detect.study_grouping import evidence_of
 from meninx.errors import InputError, OptionError, UnsupportedScan
 from meninx.scan.background import FOREGROUND_LEVEL, intensity_range
 from meninx.scan.completeness import INCOMPLETE, incomplete_message
-from meninx.scan.geometry import Spacing
-from meninx.scan.limits import DEFAULT_LIMITS, Limits
-from meninx.scan.reading import read_files, read_scans
 from meninx.scan.scan import Scan, Slice
-from meninx.scan.source import OnError
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
 MIN_HEAD_SHARE = 0.25
@@ -411,57 +406,3 @@ def brain_range(volume: NDArray[np.float32]) -> slice:
     areas = head_areas(volume)
     kept = np.flatnonzero(areas >= MIN_HEAD_SHARE * areas.max())
     return slice(int(kept[0]), int(kept[-1]) + 1)
-
-
-def score_path(
-    detector: Detector,
-    path: str | Path,
-    limits: Limits = DEFAULT_LIMITS,
-    spacing_mm: Spacing | None = None,
-) -> Iterator[tuple[Scan | None, Findings]]:
-    """Read and score every scan under a path; what can't be used becomes findings too.
-
-    Args:
-        detector: The detector.
-        path: A file, a folder, or a zip or tar archive.
-        limits: Limits of an input's size.
-        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
-
-    Yields:
-        Each scan with its findings, as soon as it is scored; no scan where it could not be read.
-    """
-    yield from _scored(detector, partial(read_scans, path, limits=limits, spacing_mm=spacing_mm))
-
-
-def score_files(
-    detector: Detector, files: Sequence[Path], limits: Limits = DEFAULT_LIMITS
-) -> Iterator[tuple[Scan | None, Findings]]:
-    """Read and score the scans of some files of a folder, as if nothing else were in it.
-
-    Args:
-        detector: The detector.
-        files: Files of one folder.
-        limits: Limits of an input's size.
-
-    Yields:
-        Each scan with its findings, as soon as it is scored; no scan where it could not be read.
-    """
-    yield from _scored(detector, partial(read_files, files, limits=limits))
-
-
-def _scored(
-    detector: Detector, reading: Callable[[OnError], Iterator[Scan]]
-) -> Iterator[tuple[Scan | None, Findings]]:
-    errors: list[InputError] = []
-    scans = reading(errors.append)
-    while True:
-        started = time.perf_counter()
-        scan = next(scans, None)
-        read = (time.perf_counter() - started) * 1e3
-        for error in errors:
-            yield None, Findings.of_error(error, detector.model)
-        errors.clear()
-        if scan is None:
-            return
-        findings = detector.score(scan)
-        yield scan, replace(findings, milliseconds={"read": read, **findings.milliseconds})

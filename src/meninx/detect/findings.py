@@ -1,8 +1,8 @@
 """Findings: the answer about a scan, its slices or its study."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ DECIMALS, ALL_DECIMALS = 6, 400
 # With more than these, floats that differ next to 1 would be the same once rounded.
 MAX_ROUNDED = 17
 SCALE_KEYS = ("probability", "borders", "prevalence", "p_values", "coverage", "reference")
+
+
+def _no_cells() -> NDArray[np.float32]:
+    return np.empty((0, 0), dtype=np.float32)
 
 
 def decimals_of(probability: float, borders: Borders, decimals: int = DECIMALS) -> int:
@@ -66,6 +70,21 @@ def _scale_as_json(found: "Findings | StudyFindings") -> dict[str, Any]:
     }
 
 
+def _answer_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what findings of scans and studies have in common, from their public JSON."""
+    borders, reference = stored.get("borders"), stored.get("reference")
+    plain = ("reason", "message", "decision", "probability", "coverage")
+    return {name: stored.get(name) for name in plain} | {
+        "status": stored["status"],
+        "borders": None if borders is None else Borders(**borders),
+        "prevalence": stored.get("prevalence") or PREVALENCE,
+        "p_values": stored.get("p_values") or {},
+        "reference": None if reference is None else Reference(**reference),
+        "incomplete": tuple(Incomplete(**count) for count in stored.get("incomplete") or ()),
+        "model": stored.get("model") or {},
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class SliceFinding:
     """Findings of one slice.
@@ -75,15 +94,21 @@ class SliceFinding:
         probability: Probability of a tumor in the slice, 0..1.
         peak: Hottest voxel [i, j, k], as the file stores it.
         cells: Probability of a tumor in each cell, 0..1, shape (m, n): the heat map before it is
-            enlarged.
-        placement: Placement of the network's input in the slice's image.
+            enlarged; shape (0, 0) where the map was dropped.
+        placement: Placement of the network's input in the slice's image; None without a map.
     """
 
     index: int
     probability: float
     peak: Voxel
-    cells: NDArray[np.float32] = field(repr=False)
-    placement: Placement = field(repr=False)
+    cells: NDArray[np.float32] = field(default_factory=_no_cells, repr=False)
+    placement: Placement | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the slice that `as_json` gave, without its map."""
+        i, j, k = stored["peak"]
+        return cls(stored["index"], stored["probability"], (i, j, k))
 
     def as_json(self) -> dict[str, Any]:
         """Return the slice as the public JSON has it."""
@@ -177,16 +202,44 @@ class Findings:
             status="refused" if isinstance(error, UnsupportedScan) else "failed",
             reason=error.reason,
             message=str(error).removeprefix(f"{error.place}: "),
-            identity=identity or error.identity,
+            identity=dict(identity or error.identity),
             model=model,
             sequence=sequence,
             incomplete=error.incomplete,
+        )
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the findings that `as_json` gave: its inverse.
+
+        Args:
+            stored: Public JSON of a scan; keys that an earlier version did not have may be missing.
+
+        Returns:
+            Findings with the same JSON; without heat maps and logit, which it does not have.
+        """
+        slices = tuple(map(SliceFinding.from_json, stored.get("slices") or ()))
+        return cls(
+            scan=stored["scan"],
+            types=stored.get("types") or {},
+            slices=slices,
+            identity=stored.get("identity") or {},
+            milliseconds=stored.get("milliseconds") or {},
+            is_volume=len(slices) > 1,
+            sequence=stored.get("sequence") or "unknown",
+            warnings=tuple(ScanWarning(**warning) for warning in stored.get("warnings") or ()),
+            **_answer_from_json(stored),
         )
 
     @property
     def hottest(self) -> SliceFinding | None:
         """The slice of the highest probability; None if none was scored."""
         return max(self.slices, key=lambda found: found.probability, default=None)
+
+    def without_maps(self) -> "Findings":
+        """Return the findings without heat maps: what the public JSON says, and no more."""
+        slices = (SliceFinding(found.index, found.probability, found.peak) for found in self.slices)
+        return replace(self, slices=tuple(slices))
 
     @property
     def called(self) -> bool:
@@ -290,6 +343,24 @@ class StudyFindings:
     reason: str | None = None
     message: str | None = None
     incomplete: tuple[Incomplete, ...] = ()
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the findings that `as_json` gave: its inverse.
+
+        Args:
+            stored: Public JSON of a study; keys that an earlier version did not have may be
+                missing.
+
+        Returns:
+            Findings with the same JSON.
+        """
+        return cls(
+            study=stored.get("study") or "",
+            series=tuple(stored.get("series") or ()),
+            weighed=tuple(SeriesWeight(**weight) for weight in stored.get("weights") or ()),
+            **_answer_from_json(stored),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the public JSON has them: plain values, keys in fixed order."""

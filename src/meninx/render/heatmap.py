@@ -1,4 +1,4 @@
-"""Draw heat maps: cells enlarged over their slice. Whether one may be shown, `bundle` decides."""
+"""Draw heat maps: cells enlarged over their slice. Whether one may be shown, `result` decides."""
 
 from functools import cache
 
@@ -30,7 +30,7 @@ def cells_on_input(cells: NDArray[np.float32], size: int) -> FloatImage:
 
 
 def heatmap_of(
-    cells: NDArray[np.float32], placement: Placement, shape: tuple[int, int]
+    cells: NDArray[np.float32], placement: Placement | None, shape: tuple[int, int]
 ) -> FloatImage:
     """Return the heat map on a slice's own pixels.
 
@@ -41,7 +41,12 @@ def heatmap_of(
 
     Returns:
         Probability 0..1, shape (h, w); 0 outside what the network saw.
+
+    Raises:
+        ValueError: If the findings were stored without their maps.
     """
+    if placement is None:
+        raise ValueError("the heat maps were not stored; score the scan again")
     on_input = Image.fromarray(cells_on_input(cells, placement.input_size))
     top, left = round(placement.top), round(placement.left)
     bottom = min(shape[0], round(placement.top + placement.height))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,13 @@ class Region:
     extent_mm: tuple[int, int, int] | None
     slices: tuple[int, int]
     others: int
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the region that `as_json` gave."""
+        first, last = stored["slices"]
+        extent = stored["extent_mm"] and tuple(stored["extent_mm"])
+        return cls(stored["side"], extent, (first, last), stored["others"])
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the region as plain values."""

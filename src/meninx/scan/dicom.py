@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, FileDataset
 from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import get_expected_length
 
@@ -46,7 +46,7 @@ from meninx.scan.relevance import (
     projection,
     says_nothing,
 )
-from meninx.scan.scan import Scan
+from meninx.scan.scan import Headers, Scan
 from meninx.scan.sequence import Acquisition, sequence_of
 from meninx.scan.series import Frame, SeriesFacts, Stack, Triple
 from meninx.scan.source import Source, reading
@@ -87,6 +87,8 @@ GRAY = ("MONOCHROME1", "MONOCHROME2")
 # Beginnings of the other values of PhotometricInterpretation (DICOM PS3.3 C.7.6.3.1.2).
 COLORED = ("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK", "XYB")
 NO_CLASS = "no SOPClassUID: not a DICOM image"
+# Tag of the first attribute that holds pixels.
+PIXELS = 0x7FE00000
 RESCALE = ("RescaleSlope", "RescaleIntercept")
 
 
@@ -235,49 +237,49 @@ def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.
         UnreadableFile: If the file is damaged, or holds no image.
     """
     with reading(source.name, "the image"):
-        samples = whole_number(read_dataset(source, limits), "SamplesPerPixel") or 1
-        pixels = _decode(source, limits)
-        if samples > 1:
+        dataset, pixels = _decode(source, limits)
+        if (whole_number(dataset, "SamplesPerPixel") or 1) > 1:
             pixels = pixels.reshape(-1, *pixels.shape[-3:]).mean(axis=-1)
         return np.asarray(pixels[len(pixels) // 2], dtype=np.float32)
 
 
-def facts_of(source: Source, limits: Limits = DEFAULT_LIMITS) -> SeriesFacts:
-    """Return where a DICOM file comes from; empty facts where its header can't be read.
+def facts_of(header: Dataset) -> SeriesFacts:
+    """Return where a DICOM file comes from.
 
     Args:
-        source: One file of the series.
-        limits: Largest file that is read.
+        header: Dataset of one file of the series.
 
     Returns:
-        Month, scanner, field strength and sequence.
+        Month, scanner, field strength and sequence; empty where the header does not give them.
     """
-    with suppress(InputError):  # reading the scan reports it
-        dataset = read_dataset(source, limits)
-        names = ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
-        dates = (text(dataset, name) for name in names)
-        date = next((date for date in dates if re.fullmatch(r"\d{8}", date)), "")
-        maker = [text(dataset, name).strip() for name in ("Manufacturer", "ManufacturerModelName")]
-        return SeriesFacts(
-            month=f"{date[:4]}-{date[4:6]}" if date else "",
-            scanner=" ".join(filter(None, maker)),
-            field_strength=number(dataset, "MagneticFieldStrength"),
-            sequence=sequence_of(_acquisition(dataset)),
-        )
-    return SeriesFacts()
+    names = ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
+    dates = (text(header, name) for name in names)
+    date = next((date for date in dates if re.fullmatch(r"\d{8}", date)), "")
+    maker = [text(header, name).strip() for name in ("Manufacturer", "ManufacturerModelName")]
+    return SeriesFacts(
+        month=f"{date[:4]}-{date[4:6]}" if date else "",
+        scanner=" ".join(filter(None, maker)),
+        field_strength=number(header, "MagneticFieldStrength"),
+        sequence=sequence_of(_acquisition(header)),
+    )
 
 
 class LastFile:
-    """A cache of the file decoded last: stacks of one enhanced file follow each other."""
+    """A cache of the file decoded last: stacks of one enhanced file follow each other.
+
+    Attributes:
+        header: Dataset of the file, without pixels.
+    """
 
     def __init__(self) -> None:
         self._name: str | None = None
+        self.header = Dataset()
         self._pixels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
 
     def pixels(self, source: Source, limits: Limits) -> NDArray[np.float32]:
         """Return a file's stored values, shape (frames, rows, columns), NaN where padded."""
         if source.name != self._name:
-            self._pixels = _decode(source, limits, padding=np.nan)
+            self.header, self._pixels = _decode(source, limits, padding=np.nan)
             self._name = source.name
         return self._pixels
 
@@ -306,8 +308,10 @@ def read_stack(
         first = frames[0]
         limits.check_shape((first.shape[1], first.shape[0], len(frames)))
         voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
+        headers: dict[str, Dataset] = {}
         for index, frame in enumerate(frames):
             voxels[index] = _pixels_of(frame, limits, files)
+            headers[frame.source.name] = files.header
         scan = Scan(
             name=stack.name,
             voxels=without_padding(voxels.transpose(2, 1, 0), 2),
@@ -318,6 +322,7 @@ def read_stack(
             positions_mm=spacing.positions_mm if spacing else None,
             warnings=(*warnings, *(spacing.warnings if spacing else ())),
             incomplete=(*stack.incomplete, *first.source.incomplete),
+            headers=Headers(headers.values()),
         )
         return believed(with_dark_air(scan))
 
@@ -371,7 +376,7 @@ def _without_equal_copies(
     return replace(stack, frames=frames), (ScanWarning("copies_dropped", text),)
 
 
-def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> Dataset:
+def _parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> FileDataset:
     data = source.read(limits)
     has_preamble = data[128:132] == b"DICM"
     if DEFLATED in data[132:1024]:
@@ -415,8 +420,10 @@ def check_deflated(data: bytes, limits: Limits) -> None:
         packed = inflate.unconsumed_tail
 
 
-def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> NDArray[np.float32]:
-    """Return a file's stored values, shape (frames, rows, columns), bright meaning much signal.
+def _decode(
+    source: Source, limits: Limits, *, padding: float | None = None
+) -> tuple[Dataset, NDArray[np.float32]]:
+    """Return a file's header, and its stored values, bright meaning much signal.
 
     Args:
         source: DICOM file.
@@ -424,11 +431,12 @@ def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> 
         padding: Value for pixels that the header says were never measured; None to leave them.
 
     Returns:
-        Stored values, float32.
+        Dataset without pixels, and stored values, shape (frames, rows, columns).
     """
     with reading(source.name, "the pixels"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = _parse(source, limits, stop_before_pixels=False)
+        header = _without_pixels(dataset)
         _complete_pixel_attributes(dataset)
         signed = whole_number(dataset, "PixelRepresentation")
         if signed is None:
@@ -451,7 +459,15 @@ def _decode(source: Source, limits: Limits, *, padding: float | None = None) -> 
             values = np.float32(top) - values
         if padding is not None and (padded := _padded(pixels, dataset)) is not None:
             values = np.where(padded, np.float32(padding), values)
-        return values
+        return header, values
+
+
+def _without_pixels(dataset: FileDataset) -> Dataset:
+    """Return what a file says before its pixels, as if it had been read no further."""
+    elements = {tag: dataset.get_item(tag) for tag in dataset.keys() if tag < PIXELS}  # noqa: SIM118
+    header = FileDataset(dataset.filename, elements, file_meta=dataset.file_meta)
+    header.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    return header
 
 
 def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] | None:

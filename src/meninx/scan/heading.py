@@ -120,8 +120,13 @@ def _heading_of(dataset: FileDataset) -> Heading:
 
 
 def _text(dataset: FileDataset, name: str) -> str:
+    return clean_text(text(dataset, name))
+
+
+def clean_text(value: str) -> str:
+    """Return a header's text as pages and databases take it: printable, on one line, not long."""
     # Bytes that are no text in its character set come as surrogates, which no database takes.
-    value = text(dataset, name).encode("utf-8", "replace").decode("utf-8")
+    value = value.encode("utf-8", "replace").decode("utf-8")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())[
         :LONGEST_VALUE
     ]

@@ -23,11 +23,10 @@ from meninx.scan.raster import read_picture
 from meninx.scan.scan import Scan
 from meninx.scan.series import Frame, stacks_of
 from meninx.scan.source import OnError, Source, reading
+from meninx.scan.unread import Unread
 from meninx.scan.walking import entries_below, missing_target
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from pydicom import Dataset
 
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
@@ -61,13 +60,32 @@ def read_scans(
     """
     errors: list[InputError] = []
     report = errors.append if on_error is None else on_error
-    with ExitStack() as opened:
-        sources_of = partial(_sources, Path(path))
-        yield from _scans(str(path), sources_of, report, limits, opened, spacing_mm)
+    for found in read_each(path, limits, spacing_mm):
+        if isinstance(found, Unread):
+            report(found.error)
+        else:
+            yield found
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise SeveralInputErrors(errors)
+
+
+def read_each(
+    path: str | Path, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Iterator[Scan | Unread]:
+    """Read every scan under a path, and report in its place what can't be used.
+
+    Args:
+        path: Picture, volume, DICOM file, or a folder, zip or tar of these, as `read_scans` takes.
+        limits: How large an input may be.
+        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
+
+    Yields:
+        Scans, and what could not be read as one, each when it is asked for.
+    """
+    with ExitStack() as opened:
+        yield from _scans(str(path), partial(_sources, Path(path)), limits, opened, spacing_mm)
 
 
 def read_one(path: Path) -> Scan:
@@ -91,19 +109,16 @@ def read_one(path: Path) -> Scan:
     return scans[0]
 
 
-def read_files(
-    files: Sequence[Path], on_error: OnError, limits: Limits = DEFAULT_LIMITS
-) -> Iterator[Scan]:
+def read_files(files: Sequence[Path], limits: Limits = DEFAULT_LIMITS) -> Iterator[Scan | Unread]:
     """Read the scans of some files of a folder, as if nothing else were in it.
 
     Args:
         files: Paths of a picture, of a volume with the file of its voxels, of a zip, or of the
             DICOM files of a series.
-        on_error: Called with the error of each scan that can't be used.
         limits: How large an input may be.
 
     Yields:
-        Scans, as `read_scans` gives them.
+        Scans, and what could not be read as one, as `read_each` gives them.
     """
 
     def sources(limits: Limits, report: OnError, opened: ExitStack) -> tuple[list[Source], bool]:
@@ -112,30 +127,30 @@ def read_files(
         return [source for found, _ in parts for source in found], alone
 
     with ExitStack() as opened:
-        yield from _scans(str(files[0]), sources, on_error, limits, opened)
+        yield from _scans(str(files[0]), sources, limits, opened)
 
 
 def _scans(
     place: str,
     sources_of: SourcesOf,
-    report: OnError,
     limits: Limits,
     opened: ExitStack,
     spacing_mm: Spacing | None = None,
-) -> Iterator[Scan]:
+) -> Iterator[Scan | Unread]:
     found = False
+    failed: list[Unread] = []
     series = _SeriesFiles(limits)
 
-    def report_found(error: InputError) -> None:
+    def report(error: InputError) -> None:
         nonlocal found
         found = True
         series.lost.append(LostFile(error.place))
-        report(error)
+        failed.append(Unread(error))
 
     try:
-        sources, named = sources_of(limits, report_found, opened)
+        sources, named = sources_of(limits, report, opened)
     except InputError as error:
-        report(error)
+        yield from (*failed, Unread(error))
         return
     series.missing = missing = missing_by_folder(sources, limits)
     for source in sources:
@@ -146,21 +161,29 @@ def _scans(
             if reader is None:
                 series.unknown.append(source)
             elif reader == "dicom":
-                found = series.read(source, head, report_found) or found
+                found = series.read(source, head, report) or found
             else:
                 found = True
                 yield _lacking(_reader_of(reader, spacing_mm)(source, limits), lacking)
         except InputError as error:
             error.incomplete = lacking
-            report_found(error)
-    series.find_lost(report_found)
+            report(error)
+        yield from _drained(failed)
+    series.find_lost(report)
+    yield from _drained(failed)
     if not found:
         nothing = UnreadableFile(
             "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
         )
         nothing.incomplete = missing_from(missing, missing)
-        report(nothing)
-    yield from series.scans(report)
+        yield Unread(nothing)
+    yield from series.scans()
+
+
+def _drained(failed: list[Unread]) -> Iterator[Unread]:
+    """Yield and remove what has failed so far."""
+    while failed:
+        yield failed.pop(0)
 
 
 class _SeriesFiles:
@@ -235,8 +258,8 @@ class _SeriesFiles:
                     )
                 )
 
-    def scans(self, report: OnError) -> Iterator[Scan]:
-        """Yield the scans of the series; each error is reported."""
+    def scans(self) -> Iterator[Scan | Unread]:
+        """Yield the scans of the series, and what is no scan."""
         if not self._frames:
             return
         from meninx.scan.dicom import LastFile, read_stack
@@ -252,7 +275,8 @@ class _SeriesFiles:
             except InputError as error:
                 error.identity = stack.identity.as_json()
                 error.incomplete = lacking
-                report(error)
+                sources = dict.fromkeys(frame.source for frame in stack.frames)
+                yield Unread(error, stack.identity, tuple(sources), self._limits)
 
 
 def _lacking(scan: Scan, incomplete: tuple[Incomplete, ...]) -> Scan:
@@ -299,41 +323,6 @@ def read_datasets(
             with suppress(InputError):
                 if is_dicom(source.sniffed(limits)):
                     yield read_dataset(source, limits, pixels=pixels)
-
-
-def stored_images(
-    path: str | Path, series_uid: str, count: int, limits: Limits = DEFAULT_LIMITS
-) -> "list[NDArray[np.float32]]":
-    """Return images of a DICOM series as its files store them, to show a series that was refused.
-
-    Args:
-        path: DICOM file, or a folder, zip or tar.
-        series_uid: SeriesInstanceUID.
-        count: Largest number of images to return, evenly through the series.
-        limits: How large an input may be.
-
-    Returns:
-        Stored values, each of shape (rows, columns), by InstanceNumber. Files that can't be read
-        are skipped.
-    """
-    from meninx.scan.dicom import read_dataset, series_uid_of, stored_image
-    from meninx.scan.header_values import whole_number
-
-    images: list[NDArray[np.float32]] = []
-    with ExitStack() as opened:
-        found: list[tuple[int, Source]] = []
-        for source in _sources(Path(path), limits, lambda _: None, opened)[0]:
-            with suppress(InputError):
-                head = source.head(UID_BYTES, limits)
-                if is_dicom(head) and series_uid_of(head) == series_uid:
-                    number = whole_number(read_dataset(source, limits), "InstanceNumber")
-                    found.append((number or 0, source))
-        found.sort(key=lambda one: one[0])
-        step = max(1, len(found) / count)
-        for number in range(min(count, len(found))):
-            with suppress(InputError):
-                images.append(stored_image(found[int(number * step)][1], limits))
-    return images
 
 
 def unpack_archive(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +27,35 @@ Voxels = NDArray[np.float32]
 LARGEST_VALUE = 1e30
 
 
+class Headers(tuple[Any, ...]):
+    """Datasets of DICOM files as pydicom has them, whose values no log or traceback shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} headers>"
+
+
 @dataclass(frozen=True)
 class Identity:
-    """The UIDs of a scan and a hash of its patient; no patient name is kept.
+    """What a scan is called: UIDs, series and a hash of its patient; no patient name is kept.
 
     Args:
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uids: SOPInstanceUID of each slice, in slice order; one for an enhanced file.
         patient: Hash of the patient's ID or name; empty where the header has neither.
+        series_number: SeriesNumber; None if not given.
+        description: SeriesDescription, for a reader; in no log and no public JSON, for people write
+            anything there.
     """
 
     study_uid: str | None = None
     series_uid: str | None = None
     instance_uids: tuple[str, ...] = ()
     patient: str = ""
+    series_number: int | None = None
+    description: str = field(default="", repr=False)
 
     def as_json(self) -> dict[str, str]:
         """Return the identity as the public JSON has it."""
@@ -74,6 +88,8 @@ class Scan:
         incomplete: Counts of what was promised of the scan or its study and did not come.
         set_aside: Why its header says that it is no image to judge; None if it is one. A mask is
             read all the same.
+        headers: Datasets of its DICOM files as pydicom has them, without pixels, in slice order;
+            one for an enhanced file, none for other formats.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
@@ -93,6 +109,7 @@ class Scan:
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
     set_aside: UnsupportedScan | None = None
+    headers: Headers = field(default_factory=Headers)
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or not self.voxels.size:

@@ -78,7 +78,7 @@ class Frame:
         moments: Values that tell time points apart where `contrast` does not, the best first:
             AcquisitionNumber, time of acquisition, TriggerTime; each may be None.
         acquisition: Header entries that tell the sequence.
-        description: SeriesDescription, which tells series apart where UIDs do not; never shown.
+        description: SeriesDescription, which tells series apart where UIDs do not.
         stored_spacing: PixelSpacing as the header has it, where it is no pair of numbers.
         slope: RescaleSlope.
         intercept: RescaleIntercept.
@@ -135,7 +135,14 @@ class Stack:
         except InputError:
             frames = self.frames
         uids = tuple(dict.fromkeys(frame.instance_uid for frame in frames))
-        return Identity(first.study_uid, first.series_uid, uids, first.patient)
+        return Identity(
+            first.study_uid,
+            first.series_uid,
+            uids,
+            first.patient,
+            first.series_number,
+            first.description,
+        )
 
     def ordered(self) -> tuple[tuple[Frame, ...], Float64Array | None]:
         """Return the frames along the normal of their plane, and the affine; see `placed`."""

@@ -26,6 +26,7 @@ from meninx.web.serving import (
     study_of,
     zipped_objects,
 )
+from meninx.web.stored import stored_series
 from meninx.web.studies import (
     IDENTITY,
     Verdict,
@@ -364,13 +365,14 @@ def heatmap(
     """Return the hottest slice with its heat map, as PNG; of the scan that is shown first."""
     found = study_of(session, reader, study_id)
     number = found.chosen if scan is None else scan
-    viewer = found.findings[number].get("viewer") if number < len(found.findings) else None
-    if not viewer or not viewer["picture"]:
+    series = stored_series(found)
+    shown = series[number].shown if number < len(series) else None
+    if shown is None or not shown.picture:
         raise HTTPException(404, "no heat map: nothing was scored")
-    if viewer.get("withheld"):
-        raise HTTPException(404, viewer["withheld"])
+    if shown.withheld:
+        raise HTTPException(404, shown.withheld)
     seen(session, reader, found)
-    return send_file(request, shown_file(web, found, viewer["picture"]), "image/png")
+    return send_file(request, shown_file(web, found, shown.picture), "image/png")
 
 
 @api.get("/studies/{study_id}/opinions")

@@ -12,7 +12,7 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import sessionmaker
 
-from meninx.sandbox import Sandbox
+from meninx.scoring.worker import MAX_ATTEMPTS, Worker
 from meninx.web.audit import record
 from meninx.web.database import (
     DONE,
@@ -26,10 +26,8 @@ from meninx.web.database import (
 )
 from meninx.web.scoring import score_study
 from meninx.web.settings import Settings
+from meninx.web.stored import StudyResult
 from meninx.web.studies import FILES, SHOWN, answer_study, delete_old_studies, drop_old_uploads
-
-# A study whose scoring process ended so often is given up as failed.
-MAX_ATTEMPTS = 3
 
 
 def queue_of(settings: Settings) -> Huey:
@@ -50,7 +48,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.queue = queue_of(settings)
-        self._sandbox = Sandbox(settings.worker_bytes, settings.worker_seconds)
+        self._worker = Worker(settings.worker_bytes, settings.worker_seconds)
         self._engine = open_database(settings.address)
         self._sessions: sessionmaker[Any] = sessions_of(self._engine)
         # Another process finds tasks by these names.
@@ -67,7 +65,7 @@ class Jobs:
 
     def close(self) -> None:
         """End the scoring process, and close the connections to the database."""
-        self._sandbox.close()
+        self._worker.close()
         self._engine.dispose()
 
     def take_up(self) -> None:
@@ -113,13 +111,13 @@ class Jobs:
             return
         folder = self.settings.studies / study_id
         result = (
-            score_study(folder / FILES, folder / SHOWN, self.settings, self._sandbox, spacing)
+            score_study(folder / FILES, folder / SHOWN, self.settings, self._worker, spacing)
             if attempts <= MAX_ATTEMPTS
-            else {"findings": [], "chosen": 0, "why": "", "answer": None}
+            else StudyResult()
         )
         self._finish(study_id, lease, result)
 
-    def _finish(self, study_id: str, lease: datetime, result: dict[str, Any]) -> None:
+    def _finish(self, study_id: str, lease: datetime, result: StudyResult) -> None:
         with self._sessions.begin() as session:
             # Not found if it was deleted meanwhile, got more files, or was taken by another worker
             # after this one's lease had ended: no two leases end at the same time.

@@ -42,13 +42,13 @@ def add_measurement(
     """
     if scan >= len(study.findings):
         raise OptionError(f"the study has no scan {scan}")
-    finding = study.findings[scan]
+    shown = SeriesView(study, scan).viewer
     if kind == "box":
         ends = {name: [round(at) for at in end] for name, end in ends.items()}
-        check_box(finding, {name: [int(at) for at in end] for name, end in ends.items()})
+        check_box(shown, {name: [int(at) for at in end] for name, end in ends.items()})
     else:
         for end in ends.values():
-            check_place(finding, end)
+            check_place(shown, end)
         if ends["from"] == ends["to"]:
             raise OptionError("both ends are in one place; measure between two")
     query = select(func.count()).where(Measurement.study_id == study.id)
@@ -97,13 +97,14 @@ def measurement_in_words(one: Measurement, series: SeriesView) -> str:
     Returns:
         Length, or sides of the box, in mm; in pixels where the series has no geometry.
     """
-    spacing = series.viewer.get("spacing_mm")
+    shown = series.viewer
+    spacing = shown.spacing_mm if shown else None
     unit = "mm" if spacing else "pixels"
     sides = np.subtract(one.ends["to"], one.ends["from"]) * (spacing or [1, 1, 1])
     if one.kind == "ruler":
         return f"{np.linalg.norm(sides):.1f} {unit}"
     sides = sides + (spacing or [1, 1, 1])
-    axis = series.viewer["slice_axis"]
+    axis = series.slice_axis
     return " x ".join(f"{sides[n]:.0f}" for n in range(3) if n != axis) + f" {unit}"
 
 

@@ -61,6 +61,7 @@ from meninx.web.serving import (
     study_of,
     zipped_objects,
 )
+from meninx.web.stored import stored_answer
 from meninx.web.studies import (
     Verdict,
     add_opinion,
@@ -169,7 +170,7 @@ def study_page(
     """Show a study: images, finding, opinions, and its neighbors in the worklist."""
     study = study_of(session, reader, study_id)
     seen(session, reader, study)
-    series = series_views(study)
+    series, answer = series_views(study), stored_answer(study)
     number = scan if scan is not None and scan in range(len(series)) else study.chosen
     shown = series[number] if series else None
     opinions = opinions_of(session, study)
@@ -179,9 +180,9 @@ def study_page(
         panes = [shown, *chosen_beside(shown, beside or [], visits)]
     shown_page = page(
         web, "study.html", reader, study=study, identity=identity_of(study),
-        series=series, shown=shown, panes=panes, study_incomplete=incomplete_in_words(study.answer),
-        study_words=study_words(study), weights=weight_rows(study, series), no_other=NO_OTHER_TYPES,
-        evidence_words=EVIDENCE_IN_WORDS,
+        series=series, shown=shown, panes=panes, study_incomplete=incomplete_in_words(answer),
+        study_words=study_words(answer), weights=weight_rows(answer, series),
+        no_other=NO_OTHER_TYPES, evidence_words=EVIDENCE_IN_WORDS,
         number=number, finding=shown.finding if shown else None,
         data=viewer_data(session, reader, panes, opinions) if panes else None,
         beside=[name_in_address(one, panes[0]) for one in panes[1:]], most=MAX_PANES,

@@ -16,6 +16,7 @@ from meninx.web.series import (
     weight_rows,
 )
 from meninx.web.serving import Web, shown_file
+from meninx.web.stored import stored_answer
 
 
 def identity_of(study: Study) -> Mapping[str, str]:
@@ -47,26 +48,27 @@ def report_html(
         HTML that refers to the pictures by file addresses.
     """
     series = series_views(study)
-    counted = (study.answer or {}).get("series", [])
+    answer = stored_answer(study)
+    counted = answer.series if answer else ()
     return web.pages.get_template("report.html").render(
         study=study, identity=identity_of(study), series=series, opinions=opinions,
         models=_models(series), answer=answer_in_words(study.decision),
         reader=reader, detector=detector, printed=now(),
-        study_incomplete=incomplete_in_words(study.answer), study_words=study_words(study),
-        weights=weight_rows(study, series), no_other=NO_OTHER_TYPES,
+        study_incomplete=incomplete_in_words(answer), study_words=study_words(answer),
+        weights=weight_rows(answer, series), no_other=NO_OTHER_TYPES,
         evidence_words=EVIDENCE_IN_WORDS,
-        counted=[one.name for one in series if one.finding["scan"] in counted],
+        counted=[one.name for one in series if one.finding.scan in counted],
         measured=[_measured(one, series[one.scan]) for one in measured],
         pictures={
-            one.number: shown_file(web, study, one.viewer["picture"]).as_uri()
-            for one in series if one.viewer.get("picture")
+            one.number: shown_file(web, study, one.viewer.picture).as_uri()
+            for one in series if one.viewer is not None and one.viewer.picture
         },
     )  # fmt: skip
 
 
 def _measured(one: Measurement, series: SeriesView) -> Mapping[str, Any]:
     """Return a measurement in words, with place, reader and time."""
-    axis = series.viewer["slice_axis"]
+    axis = series.slice_axis
     first, last = sorted(round(one.ends[end][axis]) for end in ("from", "to"))
     return {
         "words": measurement_in_words(one, series),
@@ -78,7 +80,7 @@ def _measured(one: Measurement, series: SeriesView) -> Mapping[str, Any]:
 
 def _models(series: list[SeriesView]) -> Mapping[str, str]:
     """Return the names of the detectors that scored the series, by the hash of their file."""
-    models = [one.finding.get("model") or {} for one in series]
+    models = [one.finding.model for one in series]
     return {model["sha256"]: model["name"] for model in models if model}
 
 

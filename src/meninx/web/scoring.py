@@ -5,24 +5,29 @@
 
 import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meninx.detect.findings import Findings
 from meninx.errors import InputError
-from meninx.sandbox import Sandbox
+from meninx.render.region import describe_region
 from meninx.scan.geometry import spacing_from_text
+from meninx.scan.heading import clean_text
 from meninx.scan.scan import Scan
+from meninx.scan.unread import Unread
+from meninx.scoring.worker import Worker
 from meninx.web.settings import Settings
+from meninx.web.stored import SeriesIdentity, Shown, StoredSeries, StudyResult
 from meninx.web.studies import PACKED, RESULTS, SOURCE
 
 if TYPE_CHECKING:
-    from meninx.render.bundle import Bundle
+    from meninx.render.result import Result
+    from meninx.scoring.writers import Writer
 
 WHY = {
     "scored": "of all scored series it has the highest probability",
@@ -35,32 +40,28 @@ MAX_PREVIEWED = 9
 
 
 def score_study(
-    files: Path, out: Path, settings: Settings, sandbox: Sandbox, spacing: str = ""
-) -> dict[str, Any]:
+    files: Path, out: Path, settings: Settings, worker: Worker, spacing: str = ""
+) -> StudyResult:
     """Score a study in a worker process.
 
     Args:
         files: Folder of the study's files.
         out: Output folder for what the viewer shows.
         settings: Settings of the server, with the detector's file.
-        sandbox: Worker process, with its limits of memory and time.
+        worker: Worker process, with its limits of memory and time.
         spacing: Voxel size of volumes whose files lost it, such as `0.9,0.9,6.5`; or empty.
 
     Returns:
-        `findings`, the public JSON of each scan with what the viewer needs; `chosen`, the index of
-        the scan to show first, and `why` in words; and `answer`, the study's answer from all scans.
-        One failed scan if the process ended badly.
+        Its series and answer; one failed series if the process ended badly.
     """
     try:
-        return sandbox.call(write_study, files, out, settings.model, spacing)
+        return worker.call(write_study, files, out, settings.model, spacing)
     except InputError as error:
-        finding = Findings.of_error(error, {})
-        return {
-            "findings": [finding.as_json()], "chosen": 0, "why": WHY["failed"], "answer": None,
-        }  # fmt: skip
+        failed = StoredSeries(Findings.of_error(error, {}), why=WHY["failed"])
+        return StudyResult(series=(failed,))
 
 
-def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -> dict[str, Any]:
+def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -> StudyResult:
     """Score every scan and write volumes, heat maps, pictures and DICOM objects.
 
     Args:
@@ -70,139 +71,155 @@ def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -
         spacing: Voxel size of volumes whose files lost it; or empty.
 
     Returns:
-        The values that `score_study` describes.
+        Its series and answer, without heat maps.
     """
     # Imported here: the server imports this module too, and never scores.
     from meninx.detect.loading import cached_detector
-    from meninx.render.bundle import bundles
+    from meninx.scoring.study import score_study
 
-    write_results = _results_writer(files, out)  # it looks for reports that are there
+    objects = _objects_writer(out / RESULTS)  # it looks for reports that are there
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    detector = cached_detector(model)
+    shown = _ShownWriter(files, out)
     size = spacing_from_text(spacing) if spacing else None
-    responses: list[dict[str, Any]] = []
-    found: list[Findings] = []
-    for number, (findings, scan, bundle) in enumerate(bundles(detector, files, size)):
-        found.append(findings)
-        name = f"series {number + 1}"
-        response = findings.as_json() | {"scan": name}
-        response["series"] = series_of(findings, scan, files)
-        response["objects"] = write_results(scan, findings, bundle, number)
-        if scan is not None:
-            response["viewer"] = write_viewer_files(scan, findings, bundle, out, number)
-        elif findings.status == "refused":
-            response["preview"] = write_preview(findings, files, out, number)
-        responses.append(response)
-    chosen, why = chosen_of(responses)
-    answer = detector.score_study(found, "")
-    names = {own.scan: one["scan"] for one, own in zip(responses, found, strict=True)}
-    answer = replace(
-        answer,
-        series=tuple(names[scan] for scan in answer.series),
-        weighed=tuple(replace(weight, scan=names[weight.scan]) for weight in answer.weighed),
+    writers: list[Writer] = [objects, shown] if objects else [shown]
+    study = score_study(cached_detector(model), files, writers, size)
+    counts = objects.counts if objects else [0] * len(study.findings)
+    chosen, why = chosen_of(study.findings)
+    series = (
+        replace(series, findings=findings, objects=count, why=why)
+        for series, findings, count in zip(shown.series, study.findings, counts, strict=True)
     )
-    return {"findings": responses, "chosen": chosen, "why": why, "answer": answer.as_json()}
+    return StudyResult(tuple(series), chosen, study.answer)
 
 
-def series_of(findings: Findings, scan: Scan | None, files: Path) -> dict[str, Any]:
-    """Return what identifies a series to a reader, as far as the scan has it.
+class _ShownWriter:
+    """A writer of what the viewer shows of each series.
 
     Args:
-        findings: Findings of the scan.
-        scan: The scan; None if it could not be read.
+        files: Folder of the study's files.
+        out: Output folder.
+    """
+
+    def __init__(self, files: Path, out: Path) -> None:
+        self._files, self._out = files, out
+        self.series: list[StoredSeries] = []
+
+    def write(self, result: "Result") -> None:
+        """Write the files of one series, and keep their names and what identifies it."""
+        number, shown, preview = len(self.series), None, ""
+        if result.scan is not None:
+            shown = write_viewer_files(result.scan, result, self._out, number)
+        elif result.findings.status == "refused":
+            preview = write_preview(result, self._out, number)
+        findings = result.findings.without_maps()
+        identity = series_of(result, self._files)
+        self.series.append(StoredSeries(findings, identity, shown, preview))
+
+
+def series_of(result: "Result", files: Path) -> SeriesIdentity:
+    """Return what identifies a series to a reader, as far as it is known.
+
+    Args:
+        result: Scan with its findings.
         files: Folder of the study's files.
 
     Returns:
-        UID, stored file name, sequence, plane, number of slices, status and reason; number and
-        description are filled in from the headers by `answer_study`.
+        The identity, with the name of the stored file.
     """
+    findings, scan, identity = result.findings, result.scan, result.identity
     path = Path(findings.scan)
-    return {
-        "uid": findings.identity.get("series_instance_uid", ""), "number": None, "description": "",
-        "file": str(path.relative_to(files)) if path.is_relative_to(files) else "",
-        "sequence": findings.sequence, "plane": scan.view.plane if scan else None,
-        "slices": len(scan) if scan else None, "status": findings.status,
-        "reason": findings.reason,
-    }  # fmt: skip
+    return SeriesIdentity(
+        uid=identity.series_uid or "",
+        number=identity.series_number,
+        description=clean_text(identity.description),
+        file=str(path.relative_to(files)) if path.is_relative_to(files) else "",
+        sequence=findings.sequence,
+        plane=scan.view.plane if scan else None,
+        slices=len(scan) if scan else None,
+        status=findings.status,
+        reason=findings.reason,
+    )
 
 
-def write_preview(findings: Findings, files: Path, out: Path, number: int) -> str | None:
+def write_preview(result: "Result", out: Path, number: int) -> str:
     """Write a picture of the stored images of a series that was refused before it became a scan.
 
     Args:
-        findings: Findings of the series.
-        files: Folder of the study's files.
+        result: Series that was refused.
         out: Output folder.
         number: Index of the series in its study, from 0.
 
     Returns:
-        File name of the picture; None where no image can be read.
+        File name of the picture; empty where no image can be read.
     """
     from meninx.render.thumbnail import contact_sheet
-    from meninx.scan.reading import stored_images
 
-    uid = findings.identity.get("series_instance_uid", "")
-    images = stored_images(files, uid, MAX_PREVIEWED) if uid else []
+    source = result.source
+    images = source.stored_images(MAX_PREVIEWED) if isinstance(source, Unread) else []
     if not images:
-        return None
+        return ""
     name = f"{number}-preview.png"
     contact_sheet(images).save(out / name)
     return name
 
 
-def _results_writer(files: Path, out: Path) -> Any:
-    """Return a function that writes a scan's DICOM objects and returns their number.
+class _ObjectsWriter:
+    """A writer of DICOM objects, and of the source series that reports of readers refer to.
 
-    Without the extra `hospital` it writes none. It also writes the source series that reports on
-    readers' measurements refer to.
+    Args:
+        folder: Folder of the objects, in the one that the viewer shows.
     """
-    if importlib.util.find_spec("highdicom") is None:
-        return lambda scan, findings, bundle, number: 0  # noqa: ARG005
-    from meninx.clinic.result_context import Headers
-    from meninx.clinic.results import earlier_reports, write_results
-    from meninx.clinic.source_series import source_series
 
-    headers, earlier = Headers(files), earlier_reports(out / RESULTS)
+    def __init__(self, folder: Path) -> None:
+        from meninx.clinic.results import earlier_reports
 
-    def write(scan: Scan | None, findings: Findings, bundle: "Bundle | None", number: int) -> int:
-        source = source_series(headers, scan, findings) if scan is not None else None
+        self._folder, self._earlier = folder, earlier_reports(folder)
+        self.counts: list[int] = []
+
+    def write(self, result: "Result") -> None:
+        """Write the objects of one series, and keep their number."""
+        from meninx.clinic.results import write_results
+        from meninx.clinic.source_series import source_series
+
+        number, source = len(self.counts), source_series(result)
         if source is not None:
-            (out / SOURCE.format(number)).write_text(source.as_json(), encoding="utf-8")
-        made = write_results(headers, scan, findings, bundle, out / RESULTS, earlier=earlier)
-        return len(made)
+            path = self._folder.parent / SOURCE.format(number)
+            path.write_text(source.as_json(), encoding="utf-8")
+        made = write_results(result, self._folder, earlier=self._earlier)
+        self.counts.append(len(made))
 
-    return write
+
+def _objects_writer(folder: Path) -> _ObjectsWriter | None:
+    """Return a writer of DICOM objects; none without the extra `hospital`."""
+    return _ObjectsWriter(folder) if importlib.util.find_spec("highdicom") else None
 
 
-def chosen_of(findings: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
+def chosen_of(findings: Sequence[Findings]) -> tuple[int, str]:
     """Return the index of the finding to show first, and the reason in words."""
 
-    def rank(index: int) -> tuple[int, int, float, int]:
-        one = findings[index]
-        scored = one["status"] == "scored"
-        return (scored, one["status"] == "refused", one["probability"] or 0.0, -index)
+    def rank(index: int) -> tuple[bool, bool, float, int]:
+        found = findings[index]
+        scored, refused = found.status == "scored", found.status == "refused"
+        return (scored, refused, found.probability or 0.0, -index)
 
     chosen = max(range(len(findings)), key=rank)
-    return chosen, WHY[findings[chosen]["status"]]
+    return chosen, WHY[findings[chosen].status]
 
 
-def write_viewer_files(
-    scan: Scan, findings: Findings, bundle: "Bundle | None", out: Path, number: int
-) -> dict[str, Any]:
+def write_viewer_files(scan: Scan, result: "Result", out: Path, number: int) -> Shown:
     """Write a scan, its heat map and a picture of its hottest slice.
 
     Args:
         scan: A scan.
-        findings: Findings of the scan.
-        bundle: Heat map and pictures of the scan; None if it was not scored.
+        result: Findings, heat map and pictures of the scan.
         out: Output folder.
         number: Index of the scan in its study, from 0.
 
     Returns:
-        What the viewer needs: plane, sequence, shape, axis of slices, names of the files.
+        What the viewer needs: plane, shape, axis of slices, names of the files.
     """
-    from meninx.render.region import describe_region, midline_of
+    from meninx.render.region import midline_of
     from meninx.render.thumbnail import thumbnail
     from meninx.scan.nifti import write_nifti
 
@@ -211,28 +228,43 @@ def write_viewer_files(
     if scan.affine is None:
         with_affine = Scan(scan.name, scan.voxels, np.eye(4), slice_axis=2)
     write_nifti(_as_stored(scan.voxels), with_affine, out / f"{number}.nii{PACKED}")
-    thumbnail(scan, findings).save(out / f"{number}-thumb.png")
-    viewer: dict[str, Any] = {
-        "volume": f"{number}.nii", "thumb": f"{number}-thumb.png", "heat": None,
-        "picture": None, "plane": scan.view.plane, "sequence": scan.sequence,
-        "shape": list(scan.voxels.shape), "slice_axis": scan.view.slice_axis,
-        "geometry": scan.affine is not None and not scan.geometry_estimated,
-        "withheld": None, "region": None, "midline_mm": midline_of(scan),
-        "affine": None if scan.affine is None else np.round(scan.affine, 6).tolist(),
-        "spacing_mm": np.round(scan.spacing_mm, 4).tolist()
-        if scan.spacing_mm is not None and not scan.geometry_estimated
-        else None,
-    }  # fmt: skip
-    if bundle is not None:
-        bundle.picture().save(out / f"{number}.png")
-        viewer |= {"picture": f"{number}.png", "withheld": bundle.withheld}
-        heat = bundle.heat()
-        if heat is not None:
-            write_nifti(heat, with_affine, out / f"{number}-heat.nii{PACKED}")
-            viewer["heat"] = f"{number}-heat.nii"
-            region = describe_region(scan, heat)
-            viewer["region"] = None if region is None else region.as_json()
-    return viewer
+    thumbnail(scan, result.findings).save(out / f"{number}-thumb.png")
+    i, j, k = scan.voxels.shape
+    shown = Shown(
+        volume=f"{number}.nii",
+        thumb=f"{number}-thumb.png",
+        shape=(i, j, k),
+        slice_axis=scan.view.slice_axis,
+        geometry=scan.affine is not None and not scan.geometry_estimated,
+        plane=scan.view.plane,
+        midline_mm=midline_of(scan),
+        affine=_rows(scan),
+        spacing_mm=_spacing(scan),
+    )
+    if not result.scored:
+        return shown
+    result.picture.save(out / f"{number}.png")
+    shown = replace(shown, picture=f"{number}.png", withheld=result.withheld)
+    if result.heat is None:
+        return shown
+    write_nifti(result.heat, with_affine, out / f"{number}-heat.nii{PACKED}")
+    region = describe_region(scan, result.heat)
+    return replace(shown, heat=f"{number}-heat.nii", region=region)
+
+
+def _rows(scan: Scan) -> tuple[tuple[float, ...], ...] | None:
+    """Return the affine of a scan as rows; None without geometry."""
+    if scan.affine is None:
+        return None
+    return tuple(tuple(map(float, row)) for row in np.round(scan.affine, 6))
+
+
+def _spacing(scan: Scan) -> tuple[float, float, float] | None:
+    """Return the distances between voxels, mm; None where they can't be believed."""
+    if scan.spacing_mm is None or scan.geometry_estimated:
+        return None
+    i, j, k = (round(float(spacing), 4) for spacing in scan.spacing_mm)
+    return i, j, k
 
 
 def _as_stored(voxels: NDArray[np.float32]) -> NDArray[np.generic]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import cached_property
 
 import numpy as np
 
@@ -17,13 +17,12 @@ from meninx.detect.answer_words import (
     what_would_change_it,
     why_referred,
 )
-from meninx.detect.calibration import PREVALENCE, Borders, Reference
-from meninx.detect.findings import Findings, SeriesWeight, StudyFindings
+from meninx.detect.findings import Findings, StudyFindings
 from meninx.labels import TUMOR_TYPES
 from meninx.render.region import side_of
-from meninx.scan.completeness import Incomplete, incomplete_message
-from meninx.scan.warning import ScanWarning
+from meninx.scan.completeness import incomplete_message
 from meninx.web.database import Study
+from meninx.web.stored import Shown, StoredSeries
 
 DISPLAY = {one.name: one.display for one in TUMOR_TYPES}
 SIDES = {"left": "left side", "right": "right side", "midline": "across the midline"}
@@ -42,52 +41,67 @@ class SeriesView:
     study: Study
     number: int
 
-    @property
-    def finding(self) -> Mapping[str, Any]:
-        """Its stored finding: the public JSON with what the viewer needs."""
-        return cast("Mapping[str, Any]", self.study.findings[self.number])
+    @cached_property
+    def stored(self) -> StoredSeries:
+        """What the database keeps of it."""
+        return StoredSeries.from_json(self.study.findings[self.number])
 
     @property
-    def viewer(self) -> Mapping[str, Any]:
-        """What the viewer needs; empty where no image could be read."""
-        return self.finding.get("viewer") or {}
+    def finding(self) -> Findings:
+        """Its findings."""
+        return self.stored.findings
+
+    @property
+    def viewer(self) -> Shown | None:
+        """What the viewer shows of it; None where no image could be read."""
+        return self.stored.shown
 
     @property
     def thumb(self) -> str:
         """Name of a small picture of it; empty where there is none."""
-        return str(self.viewer.get("thumb") or self.finding.get("preview") or "")
+        return (self.viewer.thumb if self.viewer else "") or self.stored.preview
 
     @property
     def name(self) -> str:
         """How the series is called: its description, its file's name, or its place in the study."""
-        identity = self.finding.get("series") or {}
-        return str(identity.get("description") or identity.get("file") or self.finding["scan"])
+        identity = self.stored.identity
+        return identity.description or identity.file or self.finding.scan
 
     @property
     def sequence(self) -> str:
         """Its MR sequence in words."""
-        sequence = self.finding.get("sequence", "unknown")
-        return "unknown sequence" if sequence == "unknown" else str(sequence)
+        sequence = self.finding.sequence
+        return "unknown sequence" if sequence == "unknown" else sequence
+
+    @property
+    def plane(self) -> str | None:
+        """Plane of its slices; None where it is not known."""
+        return self.viewer.plane if self.viewer else None
+
+    @property
+    def slice_axis(self) -> int:
+        """Axis along which its slices follow each other; the last where no image could be read."""
+        return self.viewer.slice_axis if self.viewer else 2
 
     @property
     def slices(self) -> int:
         """Number of its slices; 0 where no image could be read."""
-        return int(self.viewer["shape"][self.viewer["slice_axis"]]) if self.viewer else 0
+        return self.viewer.slices if self.viewer else 0
 
     @property
     def gap(self) -> str:
         """Distance between its slices in words; empty where it is not known."""
-        spacing = self.viewer.get("spacing_mm")
+        spacing = self.viewer.spacing_mm if self.viewer else None
         if not spacing or self.slices < 2:
             return ""
-        return f"{spacing[self.viewer['slice_axis']]:.1f} mm from slice to slice"
+        return f"{spacing[self.slice_axis]:.1f} mm from slice to slice"
 
     @property
     def facts(self) -> str:
         """Sequence, plane and number of slices, as far as they are known."""
         words = [self.sequence]
-        if self.viewer.get("plane"):
-            words.append(self.viewer["plane"])
+        if self.plane:
+            words.append(self.plane)
         if self.slices:
             words.append(f"{self.slices} slice{'s' if self.slices > 1 else ''}")
         return ", ".join(words)
@@ -95,7 +109,7 @@ class SeriesView:
     @property
     def answer(self) -> str:
         """The answer in words, or the status where there is no answer."""
-        return answer_in_words(self.finding["decision"] or self.finding["status"])
+        return answer_in_words(self.finding.decision or self.finding.status)
 
     @property
     def incomplete(self) -> str:
@@ -105,35 +119,33 @@ class SeriesView:
     @property
     def types(self) -> Mapping[str, float]:
         """Probability of each tumor type by its display name, where types were measured."""
-        shown = self.finding.get("types") or {}
+        shown = self.finding.shown_types
         return {DISPLAY.get(name, name): share for name, share in shown.items()}
 
     @property
     def words(self) -> Mapping[str, str]:
         """What is said of its answer; see `words_of`."""
-        return words_of(stored_findings(self.finding))
+        return words_of(self.finding)
 
     @property
     def hottest(self) -> str:
         """The hottest slice, as a sentence; empty where none was scored."""
-        slices = self.finding.get("slices") or []
-        if not slices or self.slices < 2:
+        hottest = self.finding.hottest
+        if hottest is None or self.slices < 2:
             return ""
-        index = max(slices, key=lambda one: one["probability"])["index"]
-        return f"Hottest: {self.slices_in_words(index, index)}. "
+        return f"Hottest: {self.slices_in_words(hottest.index, hottest.index)}. "
 
     @property
     def place(self) -> str:
         """Side and size of the hottest place in words; empty where nothing is claimed."""
-        region = self.viewer.get("region")
-        if not region or self.finding["decision"] not in ("tumor", "refer"):
+        region = self.viewer.region if self.viewer else None
+        if region is None or self.finding.decision not in ("tumor", "refer"):
             return ""
-        words = [SIDES.get(region["side"], "side not known")]
-        words.append(_size(region["extent_mm"]) if region["extent_mm"] else "size not known")
-        words.append(self.slices_in_words(*region["slices"]))
-        if region["others"]:
-            count = region["others"]
-            words.append(f"{count} other place{'s' if count > 1 else ''}")
+        words = [SIDES.get(region.side or "", "side not known")]
+        words.append(_size(region.extent_mm) if region.extent_mm else "size not known")
+        words.append(self.slices_in_words(*region.slices))
+        if region.others:
+            words.append(f"{region.others} other place{'s' if region.others > 1 else ''}")
         return "; ".join(words)
 
     def slices_in_words(self, first: int, last: int) -> str:
@@ -152,15 +164,15 @@ class SeriesView:
             Side, size in mm and slices, as far as they are known.
         """
         first, last = np.minimum(box["from"], box["to"]), np.maximum(box["from"], box["to"])
-        axis = self.viewer.get("slice_axis", 2)
+        axis, shown = self.slice_axis, self.viewer
         words = [self.slices_in_words(int(first[axis]), int(last[axis]))]
-        if self.viewer.get("affine") and self.viewer.get("spacing_mm"):
-            affine = np.array(self.viewer["affine"])
+        if shown is not None and shown.affine and shown.spacing_mm:
+            affine = np.array(shown.affine)
             corners = np.stack([first, last])
             choices = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)
             points = np.take_along_axis(corners, choices, axis=0) @ affine[:3, :3].T + affine[:3, 3]
-            side = side_of(points[:, 0], self.viewer.get("midline_mm"))
-            extent = (np.array(last) - first + 1) * self.viewer["spacing_mm"]
+            side = side_of(points[:, 0], shown.midline_mm)
+            extent = (np.array(last) - first + 1) * shown.spacing_mm
             across = " x ".join(f"{extent[one]:.0f}" for one in range(3) if one != axis)
             words = [SIDES.get(side or "", "side not known"), f"{across} mm", *words]
         return "; ".join(words)
@@ -176,46 +188,6 @@ def _size(extent_mm: Sequence[int]) -> str:
 def answer_in_words(decision: str | None) -> str:
     """Return a decision, or a status where there is none, in words."""
     return ANSWERS[decision or "failed"]
-
-
-def stored_findings(stored: Mapping[str, Any]) -> Findings:
-    """Return a stored finding of a scan, without its slices."""
-    return Findings(
-        scan=stored["scan"],
-        sequence=stored.get("sequence", "unknown"),
-        types=stored.get("types") or {},
-        warnings=tuple(ScanWarning(**warning) for warning in stored.get("warnings") or ()),
-        is_volume=bool(stored.get("viewer")) and _is_volume(stored["viewer"]),
-        **_answer_of(stored),
-    )
-
-
-def stored_study(stored: Mapping[str, Any]) -> StudyFindings:
-    """Return the stored answer about a study."""
-    weights = stored.get("weights") or ()
-    return StudyFindings(
-        study=stored.get("study", ""),
-        series=tuple(stored["series"]),
-        weighed=tuple(SeriesWeight(**weight) for weight in weights),
-        **_answer_of(stored),
-    )
-
-
-def _is_volume(viewer: Mapping[str, Any]) -> bool:
-    return bool(viewer["shape"][viewer["slice_axis"]] > 1)
-
-
-def _answer_of(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what findings of scans and studies have in common, from their public JSON."""
-    borders, reference = stored.get("borders"), stored.get("reference")
-    same = ("status", "reason", "message", "decision", "probability", "coverage")
-    return {name: stored.get(name) for name in same} | {
-        "borders": None if borders is None else Borders(**borders),
-        "reference": None if reference is None else Reference(**reference),
-        "p_values": stored.get("p_values") or {},
-        "prevalence": stored.get("prevalence") or PREVALENCE,
-        "incomplete": tuple(Incomplete(**count) for count in stored.get("incomplete") or ()),
-    }
 
 
 def words_of(found: Findings | StudyFindings) -> Mapping[str, str]:
@@ -240,15 +212,17 @@ def words_of(found: Findings | StudyFindings) -> Mapping[str, str]:
     }
 
 
-def study_words(study: Study) -> Mapping[str, str]:
+def study_words(answer: StudyFindings | None) -> Mapping[str, str]:
     """Return what is said of a study's answer; empty words where there is none."""
-    return words_of(stored_study(study.answer)) if study.answer else defaultdict(str)
+    return words_of(answer) if answer else defaultdict(str)
 
 
-def weight_rows(study: Study, series: Sequence[SeriesView]) -> list[tuple[str, str, str, str]]:
+def weight_rows(
+    answer: StudyFindings | None, series: Sequence[SeriesView]
+) -> list[tuple[str, str, str, str]]:
     """Return the series that weigh in a study's answer: name, sequence, share and evidence."""
-    weighed = stored_study(study.answer).weighed if study.answer else ()
-    names = {view.finding["scan"]: view.name for view in series}
+    weighed = answer.weighed if answer else ()
+    names = {view.finding.scan: view.name for view in series}
     return [
         (names.get(weight.scan, weight.scan), weight.sequence, *weight_in_words(weight))
         for weight in weighed
@@ -256,10 +230,9 @@ def weight_rows(study: Study, series: Sequence[SeriesView]) -> list[tuple[str, s
     ]
 
 
-def incomplete_in_words(answer: Mapping[str, Any] | None) -> str:
-    """Return what did not come of a stored finding's scan or study, as a sentence; else empty."""
-    counts = (answer or {}).get("incomplete") or ()
-    words = incomplete_message(tuple(Incomplete(**count) for count in counts))
+def incomplete_in_words(found: Findings | StudyFindings | None) -> str:
+    """Return what did not come of a scan or study, as a sentence; else empty."""
+    words = incomplete_message(found.incomplete) if found else ""
     return words[:1].upper() + words[1:]
 
 

@@ -31,6 +31,7 @@ from meninx.web.jobs import Jobs
 from meninx.web.readers_objects import readers_objects
 from meninx.web.sending import stored_path
 from meninx.web.settings import Settings
+from meninx.web.stored import stored_series
 from meninx.web.studies import RESULTS, SHOWN, visible
 
 COOKIE = "meninx"
@@ -334,10 +335,10 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
     Raises:
         HTTPException: 404 if no finding names the file.
     """
-    kinds = ("volume", "heat", "picture", "thumb")
-    names = {(one.get("viewer") or {}).get(kind) for one in study.findings for kind in kinds}
-    names |= {one.get("preview") for one in study.findings}
-    if name not in names:
+    series = stored_series(study)
+    files = [one.shown for one in series if one.shown is not None]
+    names = {file for one in files for file in (one.volume, one.heat, one.picture, one.thumb)}
+    if not name or name not in names | {one.preview for one in series}:
         raise HTTPException(404, "no such file")
     path = stored_path(web.settings.studies / study.id / SHOWN / name)
     if not path.is_file():

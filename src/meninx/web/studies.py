@@ -5,7 +5,7 @@ import hmac
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,7 @@ from meninx.web.database import (
 )
 from meninx.web.marks import check_box
 from meninx.web.settings import Settings
+from meninx.web.stored import StoredSeries, StudyResult, series_identities, stored_series
 
 # Hours without a new file after which an upload is abandoned, and after which a folder of neither
 # an upload nor a study was left by a killed process: no transaction lasts as long.
@@ -69,8 +70,6 @@ SOURCE = "{}-source.json"
 # Suffix of a stored volume behind its name in addresses: the worker compresses it once, for 192
 # slices take 0.7 s of a core.
 PACKED = ".gz"
-# Keys of a stored finding that are no part of the public JSON.
-OWN_KEYS = ("viewer", "preview", "why", "objects", "series")
 
 
 def visible(reader: Reader) -> ColumnElement[bool]:
@@ -87,51 +86,45 @@ def in_project(name: str) -> ColumnElement[bool]:
 
 def public_findings(study: Study) -> list[dict[str, Any]]:
     """Return a study's findings, as `meninx predict --json` has them."""
-    return [
-        {key: value for key, value in one.items() if key not in OWN_KEYS} for one in study.findings
-    ]
+    return [series.findings.as_json() for series in stored_series(study)]
 
 
 def known_series(study: Study) -> list[dict[str, Any]]:
     """Return the series of a study: from its findings once it is done, before from its headers."""
-    found = [one["series"] for one in study.findings if "series" in one]
-    return found or list(study.series)
+    return [asdict(identity) for identity in series_identities(study)] or list(study.series)
 
 
-def answer_study(study: Study, result: Mapping[str, Any], *, deidentify: bool) -> None:
+def answer_study(study: Study, result: StudyResult, *, deidentify: bool) -> None:
     """Store the detector's findings of each series, and its answer from all of them, in a study.
 
     Args:
         study: Study that was scored.
-        result: Findings and answer, as `scoring.score_study` returns them.
+        result: Series and answer, as `scoring.score_study` returns them.
         deidentify: Whether identity from headers and names of files is left out.
     """
-    found = []
-    for one in result["findings"]:
-        more: dict[str, Any] = {"why": result["why"]}
-        if "series" in one:
-            more["series"] = _named(study, one["series"])
-        if deidentify:
-            more["identity"] = {}
-            more["series"] = one.get("series", {}) | {"uid": "", "file": ""}
-        found.append(one | more)
-    shown = found[result["chosen"]] if found else {}
-    whole = result["answer"]
-    study.findings, study.chosen = found, result["chosen"]
-    study.answer = whole and {**whole, "study": study.id}
-    answer = whole or shown
-    study.decision = answer.get("decision") or answer.get("status") or "failed"
-    study.probability = answer.get("probability")
+    series = [
+        _without_identity(one) if deidentify else _with_file_name(study, one)
+        for one in result.series
+    ]
+    study.findings, study.chosen = [one.as_json() for one in series], result.chosen
+    study.answer = None if result.answer is None else result.answer.as_json() | {"study": study.id}
+    shown = result.series[result.chosen].findings if result.series else None
+    answer = result.answer or shown
+    study.decision = (answer.decision or answer.status) if answer else "failed"
+    # As the public JSON has it: both are compared.
+    study.probability = answer.as_json()["probability"] if answer else None
     study.priority = PRIORITIES[study.decision]
 
 
-def _named(study: Study, series: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a series with number and description from headers, and its uploaded file's name."""
-    same = [one for one in study.series if one["uid"] and one["uid"] == series["uid"]]
-    # Careless exports give several series one UID: then a description would be a guess.
-    more = {key: same[0][key] for key in ("number", "description")} if len(same) == 1 else {}
-    file = study.file_names.get(series["file"], "")
-    return {**series, **more, "file": file}
+def _without_identity(series: StoredSeries) -> StoredSeries:
+    findings = replace(series.findings, identity={})
+    return replace(series, findings=findings, identity=series.identity.without_names())
+
+
+def _with_file_name(study: Study, series: StoredSeries) -> StoredSeries:
+    """Return a series with its uploaded file's name in place of the stored one's."""
+    name = study.file_names.get(series.identity.file, "")
+    return replace(series, identity=replace(series.identity, file=name))
 
 
 def start_upload(
@@ -594,7 +587,7 @@ def add_opinion(
     if verdict == "region" and region is None:
         raise OptionError("mark two corners in the image first")
     if region is not None:
-        check_box(study.findings[scan] if study.findings else None, region)
+        check_box(stored_series(study)[scan].shown if study.findings else None, region)
     opinion = Opinion(
         study_id=study.id, scan=scan, user_name=reader.name, verdict=verdict, note=note[:4000],
         region=region, made=now(),

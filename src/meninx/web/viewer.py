@@ -11,6 +11,7 @@ from meninx.web.accounts import Reader
 from meninx.web.database import DONE, Measurement, Opinion, Study
 from meninx.web.measurements import measurement_response, measurements_of
 from meninx.web.series import SeriesView, series_views
+from meninx.web.stored import Shown
 from meninx.web.studies import opinions_of, visible
 
 # Series that stand beside each other, the first one included.
@@ -102,10 +103,10 @@ def viewer_data(
     return {
         "study": own.id,
         "panes": [
-            _pane(view)
+            _pane(view, view.viewer)
             | {"marks": [*_boxes(view, opinions_by_study[view.study.id]),
                          *_measurements(view, measured[view.study.id], reader)]}
-            for view in panes
+            for view in panes if view.viewer is not None
         ],
     }  # fmt: skip
 
@@ -126,18 +127,18 @@ def _measurements(
     return [measurement_response(one, view, reader) for one in measured if one.scan == view.number]
 
 
-def _pane(view: SeriesView) -> dict[str, Any]:
-    viewer, slices = view.viewer, view.finding.get("slices") or []
+def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
+    slices = view.finding.slices
     files = f"/studies/{view.study.id}/files/"
     return {
         "study": view.study.id, "number": view.number, "name": view.name,
-        "volume": files + viewer["volume"],
-        "heat": files + viewer["heat"] if viewer["heat"] else None,
-        "plane": viewer["plane"], "shape": viewer["shape"], "axis": viewer["slice_axis"],
-        "geometry": viewer["geometry"],
-        "slices": [one["index"] for one in slices],
-        "scores": [one["probability"] for one in slices],
-        "peaks": [one["peak"] for one in slices],
+        "volume": files + shown.volume,
+        "heat": files + shown.heat if shown.heat else None,
+        "plane": shown.plane, "shape": shown.shape, "axis": shown.slice_axis,
+        "geometry": shown.geometry,
+        "slices": [one.index for one in slices],
+        "scores": [one.probability for one in slices],
+        "peaks": [one.peak for one in slices],
     }  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
 
     def resemblance(one: SeriesView) -> tuple[bool, bool, bool]:
         same = one.sequence == shown.sequence
-        plane = one.viewer.get("plane") == shown.viewer.get("plane")
+        plane = one.plane == shown.plane
         return same, plane, one.number == study.chosen
 
     return max(views, key=resemblance, default=None)

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from meninx.archive.unit_rows import judge_files
 from meninx.assess.report import ReportEntry, write_report
 from meninx.cli import app
-from meninx.clinic.result_context import Headers
 from meninx.clinic.results import write_results
 from meninx.detect.answer_words import (
     answer_in_words,
@@ -19,11 +18,11 @@ from meninx.detect.answer_words import (
     scale_in_figures,
     why_referred,
 )
-from meninx.detect.detector import score_path
+from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
-from meninx.render.bundle import bundle_of
+from meninx.scoring.loop import score_path
 from meninx.synthesis.writing import write_dicom
-from meninx.web.series import stored_findings, words_of
+from meninx.web.series import words_of
 
 RUN = CliRunner()
 SR_ANSWERS = {"tumor": "Present", "no tumor": "Absent", "refer": "Indeterminate"}
@@ -49,7 +48,8 @@ def folder(request, sick, healthy, tmp_path):
 
 def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
-    ((scan, findings),) = score_path(detector, folder)
+    (result,) = score_path(detector, folder)
+    findings = result.findings
     answer, why = answer_in_words(findings), why_referred(findings)
     probability, borders = scale_in_figures(findings)
     sentence = borders_in_words(findings)
@@ -67,7 +67,7 @@ def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
             if key not in ("scan", "milliseconds"):
                 assert values[key] == value, key
 
-    page = words_of(stored_findings(json.loads(json.dumps(findings.as_json()))))
+    page = words_of(Findings.from_json(json.loads(json.dumps(findings.as_json()))))
     assert (page["probability"], page["borders"]) == (probability, sentence)
     assert page["why"].lower() == why.lower()
 
@@ -76,8 +76,7 @@ def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
     for words in (f">{answer}</p>", f"<dd>{probability}</dd>", sentence, why):
         assert words in report
 
-    bundle = bundle_of(detector, scan, findings)
-    made = write_results(Headers(folder), scan, findings, bundle, tmp_path / "out")
+    made = write_results(result, tmp_path / "out")
     document = str(pydicom.dcmread(next(path for path in made if "SR-" in path.name)))
     assert SR_ANSWERS[answer] in document
     assert sentence in document

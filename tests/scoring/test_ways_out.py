@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -19,10 +18,9 @@ from meninx.assess.evaluation_report import Setting, write_evaluation
 from meninx.cli import app
 from meninx.data.manifest import Picture
 from meninx.detect.loading import load_detector
-from meninx.render import bundle as bundles
-from meninx.render.bundle import Bundle
+from meninx.render import result as results
 from meninx.render.heatmap_check import HeatmapCheck
-from meninx.sandbox import Sandbox
+from meninx.scoring.worker import Worker
 from meninx.synthesis.writing import write_dicom
 from meninx.web.settings import Settings
 from tests.web.conftest import Server
@@ -35,7 +33,7 @@ FAILED, PASSED = HeatmapCheck(contrast=0.0, drop=0.0), HeatmapCheck(contrast=0.9
 @pytest.fixture(params=[FAILED, PASSED], ids=["failed", "passed"])
 def check(request, monkeypatch):
     """What every check of a heat map says; the second shows that the first sees heat at all."""
-    monkeypatch.setattr(bundles, "check_heatmap", lambda *_: request.param)
+    monkeypatch.setattr(results, "check_heatmap", lambda *_: request.param)
     return request.param
 
 
@@ -123,7 +121,7 @@ def test_pages_of_an_evaluation(check, tmp_path, sick, healthy):
 
 
 def test_web_application(check, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(Sandbox, "call", lambda self, function, *rest: function(*rest))
+    monkeypatch.setattr(Worker, "call", lambda self, function, *rest: function(*rest))
     server = Server(Settings(data=tmp_path))
     browser = server.browser()
     series = {path.name: path.read_bytes() for path in (folder / "series").iterdir()}
@@ -152,26 +150,3 @@ def test_web_application(check, folder, tmp_path, monkeypatch):
 class _Written:
     def write_pdf(self):
         return b"%PDF"
-
-
-def test_the_check_runs_once_and_only_when_something_is_drawn(sick, monkeypatch):
-    calls = []
-    monkeypatch.setattr(bundles, "check_heatmap", lambda *_: calls.append(1) or PASSED)
-    detector = load_detector()
-    bundle = Bundle(detector, sick.scan, detector.score(sick.scan))
-    assert not calls
-    bundle.picture()
-    bundle.sheet()
-    bundle.heat()
-    assert len(calls) == 1
-
-
-def test_what_was_not_scored_has_no_bundle(sick):
-    detector = load_detector()
-    noise = np.random.default_rng(0).uniform(0, 100, sick.scan.voxels.shape)
-    noisy = replace(sick.scan, voxels=noise.astype(np.float32))
-    findings = detector.score(noisy)
-    assert findings.status == "refused"
-    assert bundles.bundle_of(detector, noisy, findings) is None
-    with pytest.raises(ValueError, match="nothing to draw"):
-        Bundle(detector, noisy, findings)

@@ -1,0 +1,77 @@
+"""Findings come back from their public JSON as they were written."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from meninx.detect.findings import Findings, StudyFindings
+from meninx.detect.loading import load_detector
+from meninx.errors import UnsupportedScan
+from meninx.scan.completeness import Incomplete
+from meninx.scan.scan import Identity
+from meninx.scan.warning import ScanWarning
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector(threads=1)
+
+
+def read_back(found):
+    """What a file or a database gives back."""
+    stored = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    return type(found).from_json(stored), stored
+
+
+def test_what_was_scored_comes_back(detector, sick, healthy):
+    identity = Identity("1.2.3", "1.2.3.4", ("1.2.3.4.5",), "ab" * 8, 7, "t1, for Doe")
+    changes = (
+        {},
+        {"incomplete": (Incomplete("slices", 24, 9), Incomplete("series of the study", 3, 2))},
+        {"warnings": (ScanWarning("copies_dropped", "2 slices were sent twice"),)},
+        {"identity": identity, "sequence": "unknown"},
+    )
+    for study in (sick, healthy):
+        for change in changes:
+            found = detector.score(replace(study.scan, **change))
+            again, stored = read_back(found)
+            assert again.as_json() == stored == found.as_json()
+            assert again.incomplete == found.incomplete
+            assert again.warnings == found.warnings
+            assert again.hottest.peak == found.hottest.peak
+            assert again.is_volume
+            assert (again.borders is None) == (found.borders is None)
+            # On the same side of its borders, however both were rounded.
+            if found.borders is not None:
+                own = found.borders.decision(found.probability)
+                assert again.borders.decision(again.probability) == own
+
+
+def test_what_was_refused_comes_back_and_can_be_sent_to_another_process(detector):
+    error = UnsupportedScan("a localizer", place="series 3", reason="localizer")
+    error.incomplete = (Incomplete("slices", 3, 2),)
+    found = Findings.of_error(error, detector.model)
+    again, stored = read_back(found)
+    assert again.as_json() == stored == found.as_json()
+    assert (again.status, again.reason, again.slices) == ("refused", "localizer", ())
+    assert again.identity == {}
+
+
+def test_the_answer_about_a_study_comes_back(detector, sick, healthy):
+    both = [detector.score(study.scan) for study in (sick, healthy)]
+    for series in (both, both[:1], [replace(both[0], status="failed", probability=None)]):
+        found = detector.score_study(series, "1.2.840.1")
+        again, stored = read_back(found)
+        assert isinstance(again, StudyFindings)
+        assert again.as_json() == stored == found.as_json()
+        assert again.series == found.series
+
+
+def test_findings_of_an_earlier_version_are_read(detector, sick):
+    stored = detector.score(sick.scan).as_json()
+    for key in ("incomplete", "warnings", "borders", "reference", "prevalence", "milliseconds"):
+        del stored[key]
+    again = Findings.from_json(stored)
+    assert (again.incomplete, again.warnings, again.borders) == ((), (), None)
+    assert again.probability == stored["probability"]

@@ -1,0 +1,60 @@
+"""What the database keeps of a scored study goes out of it in types."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from meninx.detect.findings import Findings
+from meninx.render.region import Region
+from meninx.web.stored import SeriesIdentity, Shown, StoredSeries, series_identities
+from tests.web.findings import VIEWER, finding
+
+SHOWN = Shown(
+    volume="3.nii", shape=(7, 8, 9), slice_axis=0, geometry=True, heat="3-heat.nii",
+    picture="3.png", thumb="3-thumb.png", plane="sagittal",
+    region=Region("left", (34, 28, 15), (2, 5), 1), midline_mm=-4.5,
+    affine=((0, 0, 2.7, -9.1), (1.1, 0, 0, 4), (0, 1.3, 0, -7), (0, 0, 0, 1)),
+    spacing_mm=(1.1, 1.3, 2.7),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SHOWN,
+        replace(SHOWN, region=Region(None, None, (0, 0), 0), heat=None, withheld="no place"),
+        Shown(volume="0.nii", shape=(240, 256, 1), slice_axis=2, geometry=False),
+        None,
+    ],
+)
+def test_a_series_comes_back_as_it_was_stored(shown):
+    findings = Findings.from_json(finding(slices=[{"index": 4, "probability": 0.9,
+                                                   "peak": [1, 2, 4]}]))  # fmt: skip
+    identity = SeriesIdentity("1.2.3", 7, "t1", "a.nii", "T1c", "axial", 9, "scored")
+    series = StoredSeries(findings, identity, shown, "" if shown else "0-preview.png", 3, "why")
+    stored = json.loads(json.dumps(series.as_json(), allow_nan=False))
+    again = StoredSeries.from_json(stored)
+    assert again.as_json() == series.as_json()
+    assert (again.shown, again.identity) == (series.shown, identity)
+    assert (again.preview, again.objects, again.why) == (series.preview, 3, "why")
+    assert again.findings.is_volume == (shown is not None and shown.slices > 1)
+
+
+def test_what_earlier_versions_stored_is_read():
+    """Rows of before hold fewer keys: no number of objects, no name of the series."""
+    row = finding(viewer=VIEWER)
+    for key in ("objects", "why", "warnings"):
+        del row[key]
+    series = StoredSeries.from_json(row)
+    assert (series.objects, series.why, series.identity) == (0, "", SeriesIdentity())
+    assert (series.shown.slices, series.shown.thumb) == (24, "")
+    assert series.shown.region == Region("left", (34, 28, 15), (9, 13), 1)
+
+
+def test_names_go_with_the_identity():
+    class Row:
+        findings = [finding(series={"uid": "1.2", "number": 3, "description": "Doe", "file": "d"})]
+
+    (identity,) = series_identities(Row)
+    assert identity.without_names() == SeriesIdentity()
