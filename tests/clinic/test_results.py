@@ -223,7 +223,7 @@ def test_certainty_is_the_probability_that_the_answer_is_right(
     scan, _ = rendered("axial")
     write_dicom(scan, tmp_path / "in", SEED)
     (result,) = score_path(detector, tmp_path / "in")
-    findings = replace(result.findings, decision=decision, probability=probability)
+    findings = replace(result.findings, decision=decision, probability=probability, types={})
     result = result.with_findings(findings)
     result.check = HeatmapCheck(contrast=0.0, drop=0.0)
     report = structured_report(context_of(result), result)
