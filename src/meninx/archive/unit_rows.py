@@ -14,9 +14,9 @@ from meninx.detect.loading import cached_detector
 from meninx.errors import InputError, printable
 from meninx.render.result import Result
 from meninx.scan.dicom import facts_of, read_dataset
+from meninx.scan.frame import SeriesFacts
 from meninx.scan.incomplete_note import NOTE
 from meninx.scan.kinds import is_dicom
-from meninx.scan.series import SeriesFacts
 from meninx.scan.source import Source
 from meninx.scoring.loop import score_files, write_all
 

@@ -15,7 +15,7 @@ from meninx.archive.unit_rows import Rows, judge_files, make_ready, row_of
 from meninx.archive.units import Unit
 from meninx.detect.findings import Findings
 from meninx.errors import InputError, printable
-from meninx.scan.series import SeriesFacts
+from meninx.scan.frame import SeriesFacts
 from meninx.scoring.worker import Begun, Worker
 from meninx.system_errors import FULL, QUOTED, is_disk_full, words_of
 

@@ -21,6 +21,7 @@ from pydicom.pixels.utils import get_expected_length
 from meninx.errors import InputError, LimitExceeded, UnreadableFile, UnsupportedScan
 from meninx.scan.background import with_dark_air, without_padding
 from meninx.scan.character_set import mend_character_set
+from meninx.scan.frame import Frame, Promise, SeriesFacts, Triple
 from meninx.scan.header_values import (
     is_unreadable,
     items,
@@ -34,7 +35,7 @@ from meninx.scan.header_values import (
 )
 from meninx.scan.limits import DEFAULT_LIMITS, MIB, Limits
 from meninx.scan.plausibility import believed
-from meninx.scan.promises import Listing, Promise
+from meninx.scan.promises import Listing
 from meninx.scan.relevance import (
     complex_part,
     is_localizer,
@@ -48,7 +49,7 @@ from meninx.scan.relevance import (
 )
 from meninx.scan.scan import Headers, Scan
 from meninx.scan.sequence import Acquisition, sequence_of
-from meninx.scan.series import Frame, SeriesFacts, Stack, Triple
+from meninx.scan.series import Stack
 from meninx.scan.source import Source, reading
 from meninx.scan.species import animal
 from meninx.scan.warning import ScanWarning

@@ -4,32 +4,12 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from meninx.errors import UnsupportedScan
 from meninx.scan.completeness import Incomplete
-
-if TYPE_CHECKING:
-    from meninx.scan.series import Frame
+from meninx.scan.frame import Frame, Promise
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
-
-
-@dataclass(frozen=True)
-class Promise:
-    """A number of instances that the header of each of them gives.
-
-    Args:
-        what: Name of what is counted, in the plural.
-        key: What the instances that are counted together share, beside their series.
-        count: Number of instances.
-        number: Number of this instance among them, from 1; None if not given.
-    """
-
-    what: str
-    key: Hashable
-    count: int
-    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +41,7 @@ class Listing:
 
 
 def incomplete_of(
-    frames: Sequence["Frame"], lost: Iterable[LostFile], listings: Iterable[Listing]
+    frames: Sequence[Frame], lost: Iterable[LostFile], listings: Iterable[Listing]
 ) -> tuple[Incomplete, ...]:
     """Return what did not come of a series.
 
@@ -92,7 +72,7 @@ def incomplete_of(
     return tuple(counts)
 
 
-def is_broken(frame: "Frame") -> bool:
+def is_broken(frame: Frame) -> bool:
     """Return whether a slice was set aside for its file, not for what it shows."""
     return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
 
@@ -110,7 +90,7 @@ def name_pattern(name: str) -> tuple[str, str]:
     return folder, re.sub(r"\d+", "#", own)
 
 
-def _kept_short(frames: Sequence["Frame"]) -> Iterable[Incomplete]:
+def _kept_short(frames: Sequence[Frame]) -> Iterable[Incomplete]:
     """Yield the promises of headers that fewer instances came of.
 
     A promise counts where all headers agree: software that copies headers leaves old numbers.
@@ -128,7 +108,7 @@ def _kept_short(frames: Sequence["Frame"]) -> Iterable[Incomplete]:
 
 
 def _short_of_listings(
-    frames: Sequence["Frame"], listings: Iterable[Listing]
+    frames: Sequence[Frame], listings: Iterable[Listing]
 ) -> Iterable[Incomplete]:
     received = {frame.instance_uid for frame in frames}
     for listing in listings:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from meninx.errors import DataError, InputError, SeveralInputErrors, UnreadableFile
 from meninx.scan.archives import archive_entries
 from meninx.scan.completeness import Incomplete
+from meninx.scan.frame import Frame
 from meninx.scan.geometry import Spacing
 from meninx.scan.incomplete_note import folder_of, missing_by_folder, missing_from
 from meninx.scan.kinds import Reader, is_dicom, is_pair_header, kind_of
@@ -21,7 +22,7 @@ from meninx.scan.limits import DEFAULT_LIMITS, Limits
 from meninx.scan.promises import Listing, LostFile, name_pattern
 from meninx.scan.raster import read_picture
 from meninx.scan.scan import Scan
-from meninx.scan.series import Frame, stacks_of
+from meninx.scan.series import stacks_of
 from meninx.scan.source import OnError, Source, reading
 from meninx.scan.unread import Unread
 from meninx.scan.walking import entries_below, missing_target

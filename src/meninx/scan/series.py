@@ -10,6 +10,7 @@ import numpy as np
 
 from meninx.errors import GeometryError, InputError
 from meninx.scan.completeness import Incomplete
+from meninx.scan.frame import Frame
 from meninx.scan.geometry import (
     COSINE_TOLERANCE,
     POSITION_TOLERANCE_MM,
@@ -22,12 +23,9 @@ from meninx.scan.geometry import (
     slice_order,
     stack_spacing,
 )
-from meninx.scan.promises import Listing, LostFile, Promise, incomplete_of, is_broken
-from meninx.scan.scan import Identity, Sequence
-from meninx.scan.sequence import Acquisition
-from meninx.scan.source import Source
+from meninx.scan.promises import Listing, LostFile, incomplete_of, is_broken
+from meninx.scan.scan import Identity
 
-Triple = tuple[float, float, float]
 # Echo and inversion times of one image, written slice by slice, differ in their last digit; those
 # of two echoes or inversions by milliseconds.
 TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
@@ -35,81 +33,6 @@ TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
 PIXEL_SPACING_JITTER = 0.001
 # In an even stack no gap is half as large again as the others: then a slice would be missing.
 MAX_GAP_RATIO = 1.5
-
-
-@dataclass(frozen=True)
-class SeriesFacts:
-    """Where a series comes from, without anything that names a person; empty where not given.
-
-    Args:
-        month: Month of the scan, as 2026-01.
-        scanner: Manufacturer and model.
-        field_strength: Strength of the magnet, T.
-        sequence: MR sequence.
-    """
-
-    month: str = ""
-    scanner: str = ""
-    field_strength: float | None = None
-    sequence: Sequence = "unknown"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One slice as a DICOM header describes it.
-
-    Args:
-        source: File that holds the pixels.
-        number: Index of the frame in the file, from 0.
-        patient: Hash of PatientID and its issuer, else of PatientName.
-        study_uid: StudyInstanceUID.
-        series_uid: SeriesInstanceUID.
-        instance_uid: SOPInstanceUID.
-        series_number: SeriesNumber; None if not given.
-        shape: Rows and columns.
-        pixel_spacing: Distance between rows and between columns, mm; None without geometry.
-        position: Center of the first pixel, LPS mm; None without geometry.
-        orientation: Row, then column direction cosines; None without geometry.
-        thickness: SpacingBetweenSlices, else SliceThickness, mm, for a slice that stands alone.
-        contrast: Values that differ between images of one place: echo number, time point,
-            magnitude or phase, stack.
-        times: Echo and inversion time, ms, which also differ between images of one place; each may
-            be None. They jitter from slice to slice.
-        moments: Values that tell time points apart where `contrast` does not, the best first:
-            AcquisitionNumber, time of acquisition, TriggerTime; each may be None.
-        acquisition: Header entries that tell the sequence.
-        description: SeriesDescription, which tells series apart where UIDs do not.
-        stored_spacing: PixelSpacing as the header has it, where it is no pair of numbers.
-        slope: RescaleSlope.
-        intercept: RescaleIntercept.
-        unread: Names of what rescales the values and can't be read.
-        set_aside: Why the slice is not judged; None if it is.
-        promises: What the header says of how many instances belong together.
-    """
-
-    source: Source
-    number: int
-    patient: str
-    study_uid: str
-    series_uid: str
-    instance_uid: str
-    series_number: int | None
-    shape: tuple[int, int]
-    pixel_spacing: tuple[float, float] | None
-    position: Triple | None
-    orientation: tuple[float, ...] | None
-    thickness: float | None
-    contrast: tuple[Hashable, ...]
-    times: tuple[float | None, float | None]
-    moments: tuple[float | str | None, ...]
-    acquisition: Acquisition
-    description: str = ""
-    stored_spacing: str = ""
-    slope: float = 1.0
-    intercept: float = 0.0
-    unread: tuple[str, ...] = ()
-    set_aside: InputError | None = None
-    promises: tuple[Promise, ...] = ()
 
 
 @dataclass(frozen=True)
