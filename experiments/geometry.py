@@ -6,7 +6,7 @@ Run: python experiments/geometry.py --data FOLDER
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Stack:
         count = self.voxels.shape[self.axis]
         lag = max(1, min(round(COMPARED_MM / said[self.axis]), count // 2))
         measured = measured_along(self.voxels, self.axis, tuple(said), lag)
-        return None if measured is None else measured.doubts(lag * said[self.axis])
+        return None if measured is None else replace(measured, lag=lag).doubts(said[self.axis])
 
     def estimate(self) -> float:
         """Return the estimated gap beside the true one."""

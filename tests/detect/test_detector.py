@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from meninx.detect.detector import brain_slices
+from meninx.detect.findings import Findings
 from meninx.detect.loading import load_detector
-from meninx.errors import ModelError, OptionError
+from meninx.errors import ModelError, OptionError, UnreadableFile
 from meninx.render.heatmap import slice_heatmap
 from meninx.render.hottest_slice import hottest_slice_picture
 from meninx.scan.completeness import Incomplete
@@ -244,3 +245,20 @@ def test_the_picture_of_a_finding(detector, sick):
 def test_types_are_told_in_t1_with_contrast_alone(detector, sick, sequence):
     assert set(detector.score(sick.scan).types) == {"glioma", "meningioma", "pituitary"}
     assert detector.score(replace(sick.scan, sequence=sequence)).types == {}
+
+
+def test_a_slab_says_that_it_is_no_whole_head(detector, sick):
+    kept = sick.scan.voxels[:, :, 3:7]
+    found = detector.score(replace(sick.scan, voxels=kept))
+    assert [warning.code for warning in found.warnings] == ["part_of_head"]
+    assert "44 mm of the head" in found.warnings[0].text
+    whole = detector.score(sick.scan)
+    assert "part_of_head" not in {warning.code for warning in whole.warnings}
+
+
+def test_a_series_that_cannot_be_read_leaves_its_study_incomplete(detector, sick):
+    scored = detector.score(sick.scan)
+    lost = Findings.of_error(UnreadableFile("cut off", place="b"), detector.model)
+    study = detector.score_study([scored, lost], "study")
+    assert (study.decision, study.reason) == ("refer", "incomplete")
+    assert study.incomplete == (Incomplete("series of the study", 2, 1),)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.scan.background import reached_from_frame, with_dark_air
+from meninx.scan.background import noting_blank_slices, reached_from_frame, with_dark_air
 from meninx.scan.reading import read_scans
 from meninx.scan.scan import Scan
 from tests.scan.dicom_making import save_all, slices_of
@@ -133,7 +133,7 @@ def test_nan_inside_the_head_is_refused(healthy, tmp_path, errors):
     assert not read(with_nan(tmp_path / "t2.nii", voxels, hole), errors)
     (error,) = errors
     assert error.reason == "not_finite"
-    assert "75 voxels inside the head" in str(error)
+    assert "75 inside the head" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +199,21 @@ def test_what_is_reached_goes_around_corners():
     assert reached_from_frame(maze)[0, 4, 3]
     assert not reached_from_frame(closed)[0, 4, 3]
     np.testing.assert_array_equal(reached_from_frame(maze) & ~maze, False)
+
+
+@pytest.mark.parametrize("lost", [[4], [2, 3, 5]])
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_blank_slices_amid_a_head_are_missing_ones(healthy, tmp_path, lost, value):
+    voxels = healthy.scan.voxels.astype(np.float32).copy()
+    voxels[:, :, lost] = value
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-1.9, -1.8, 11, 1])), tmp_path / "t2.nii")
+    (scan,) = read(tmp_path / "t2.nii")
+    (count,) = scan.incomplete
+    assert (count.expected, count.received) == (9, 9 - len(lost))
+
+
+def test_blank_slices_beyond_a_head_are_background(healthy):
+    around = np.pad(healthy.scan.voxels, ((0, 0), (0, 0), (2, 3)))
+    around[5, 5, 0] = 1  # dust
+    scan = Scan("padded", around.astype(np.float32), healthy.scan.affine)
+    assert noting_blank_slices(scan) is scan

@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from meninx.errors import GeometryError
 from meninx.render.region import describe_region, midline_of
 from meninx.scan.plausibility import MAX_SHIFT, MIN_SHIFT, believed, measured_along
 from meninx.scan.reading import read_scans
@@ -139,6 +140,36 @@ def test_the_command_line_takes_the_voxel_size(tmp_path):
         refused = meninx("predict", tmp_path / "t1.nii", "--spacing", wrong)
         assert refused.returncode == 2
         assert "expected the size of a voxel" in refused.stderr
+
+
+def test_a_voxel_size_that_cannot_be_is_taken_and_said(tmp_path):
+    path = tmp_path / "t1.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(head().voxels.astype(np.int16), np.diag([*SPACING, 1])), path)
+    (scan,) = read_scans(path, spacing_mm=(1.3, 1.25, 0.5))
+    assert scan.spacing_mm == pytest.approx((1.3, 1.25, 0.5))
+    assert codes(scan) == ["spacing_given", CODE]
+    with pytest.raises(GeometryError, match=r"does not fit the file's axes of 160 x 192 x 24"):
+        list(read_scans(path, spacing_mm=(6, 6, 1.3)))
+
+
+def test_a_pixel_that_cannot_be_is_not_blamed_on_the_gap(tmp_path):
+    scan = saved(head(37).voxels, np.diag([-0.4, -0.4, 6.0, 1.0]), tmp_path / "t1.nii.gz")
+    assert codes(scan) == [CODE]
+    assert scan.slice_gap_mm == pytest.approx(6)
+    assert 0.8 < scan.spacing_mm[0] < 1.6
+
+
+def test_a_head_of_half_a_meter_is_doubted(tmp_path):
+    affine = np.diag([*SPACING[:2], 3 * SPACING[2], 1.0])
+    scan = saved(head(38).voxels, affine, tmp_path / "t1.nii.gz")
+    assert codes(scan) == [CODE]
+    assert scan.slice_gap_mm < 10
+
+
+def test_two_slices_of_a_bare_array_are_doubted_too(tmp_path):
+    scan = saved(head().voxels[:, :, 10:12], np.eye(4), tmp_path / "t1.nii.gz")
+    assert codes(scan) == [CODE]
+    assert scan.slice_gap_mm == pytest.approx(5)
 
 
 def test_flat_images_and_short_stacks_are_left_as_they_are():

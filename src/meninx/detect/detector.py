@@ -40,8 +40,9 @@ from meninx.detect.runtimes import Runtime
 from meninx.detect.study_grouping import evidence_of
 from meninx.errors import InputError, OptionError, UnsupportedScan
 from meninx.scan.background import FOREGROUND_LEVEL, intensity_range
-from meninx.scan.completeness import INCOMPLETE, incomplete_message
+from meninx.scan.completeness import INCOMPLETE, Incomplete, incomplete_message
 from meninx.scan.scan import Scan, Slice
+from meninx.scan.warning import ScanWarning
 
 # Slices with less foreground than this share of the fullest one show the crown or the neck.
 MIN_HEAD_SHARE = 0.25
@@ -51,6 +52,9 @@ TYPED_SEQUENCES = (TYPED_SEQUENCE, "unknown")
 Answered = TypeVar("Answered", Findings, StudyFindings)
 # Held-out series were all read along the body's axis.
 UNCALIBRATED_PLANES = ("sagittal", "coronal")
+# Slices that cover less of a head are no whole one, mm: of 65 volumes of whole tumor-free heads the
+# least has 94 once crown and neck are left out; slabs have up to 58.
+MIN_COVERED_MM = 80.0
 # Slices a call: bounds the memory of a long series; larger batches are no faster on a CPU.
 BATCH = 8
 
@@ -201,7 +205,12 @@ class Detector:
             The answer at this detector's coverage, and the series that counted.
         """
         # Series of one study repeat what is missing of the study.
-        incomplete = tuple(dict.fromkeys(count for scan in findings for count in scan.incomplete))
+        missing = dict.fromkeys(count for scan in findings for count in scan.incomplete)
+        names = {scan.scan for scan in findings}
+        failed = {scan.scan for scan in findings if scan.status == "failed"}
+        if failed:
+            missing[Incomplete("series of the study", len(names), len(names - failed))] = None
+        incomplete = tuple(missing)
         if not any(scan.status == "scored" for scan in findings):
             refused = any(scan.status == "refused" for scan in findings)
             status: Status = "refused" if refused else "failed"
@@ -276,7 +285,7 @@ class Detector:
             ),
             logit=logit,
             sequence=scan.sequence,
-            warnings=scan.warnings,
+            warnings=(*scan.warnings, *_part_of_head(scan, slices)),
             incomplete=scan.incomplete,
             **answer._asdict(),
         )
@@ -347,6 +356,19 @@ def _uncalibrated_plane(scan: Scan) -> str:
     """Return the plane that a series is read in if none was calibrated in it; else empty."""
     plane = scan.view.plane if scan.is_volume else None
     return f"a series in {plane} slices" if plane in UNCALIBRATED_PLANES else ""
+
+
+def _part_of_head(scan: Scan, slices: Sequence[Slice]) -> tuple[ScanWarning, ...]:
+    """Return a warning where the slices that show the head cover no more than a part of it."""
+    depths = scan.depths_mm
+    if not scan.is_volume or depths is None or scan.slice_gap_mm is None:
+        return ()
+    covered = abs(depths[slices[-1].index] - depths[slices[0].index]) + scan.slice_gap_mm
+    if covered >= MIN_COVERED_MM:
+        return ()
+    much = "a part" if scan.geometry_estimated else f"{covered:.0f} mm"
+    text = f"the slices cover {much} of the head; what lies beyond them was not looked at"
+    return (ScanWarning("part_of_head", text),)
 
 
 def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:

@@ -146,7 +146,7 @@ def check_in_distribution(
     if ood_threshold is not None and not middle <= ood_threshold:
         raise UnsupportedScan(
             f"unlike the slices of brain MRI that the detector knows (out-of-distribution "
-            f"score {middle:.1f}, at most {ood_threshold:.1f}): another organ, another modality or "
+            f"score {middle:.2f}, at most {ood_threshold:.2f}): another organ, another modality or "
             "no scan at all, or one that was turned, inverted or damaged",
             place=scan.name,
             reason="not_brain_mri",

@@ -210,7 +210,13 @@ def archive_entries(
     container: _Zip | _Tar
     if zipfile_magic(stored):
         with reading(str(path), "the zip"):
-            container = _Zip(opened.enter_context(zipfile.ZipFile(path)))
+            try:
+                container = _Zip(opened.enter_context(zipfile.ZipFile(path)))
+            except zipfile.BadZipFile as error:
+                raise UnreadableFile(
+                    "cut off or damaged: a zip's directory stands at its end, and is not there; "
+                    "copy it again"
+                ) from error
     elif is_tar(head, name) or (name.endswith(".tar") and stored):
         with reading(str(path), "the tar"):
             file = opened.enter_context(path.open("rb"))

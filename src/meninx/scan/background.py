@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx.errors import UnreadableFile
+from meninx.scan.completeness import Incomplete
 from meninx.scan.scan import Scan
 from meninx.scan.warning import ScanWarning
 
@@ -40,6 +41,12 @@ AIR_DEVIATIONS, AIR_TOLERANCE = 4.0, 0.02
 SIGMA_OF_MAD = 1.4826
 # Slices in which air is looked for.
 ENOUGH_SLICES = 16
+# Masks have fewer values, counted on as many voxels along each axis.
+MIN_VALUES, SAMPLED_SIDE = 16, 64
+# Rows and columns between those by which a slice is first found blank.
+THINNED = 8
+# Slices with this share of the largest area of head are amid it.
+FULL_SHARE = 0.25
 # Air next to what was not measured is known where this share of the frame was.
 ENOUGH_MEASURED = 0.2
 # Below this percentile of the head's values lies what air is set to.
@@ -133,11 +140,43 @@ def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
     inside = int(np.count_nonzero(unmeasured & ~outside))
     if inside:
         raise UnreadableFile(
-            f"{inside} voxels inside the head are not finite numbers (NaN, infinity or padding), "
-            "expected none: what was there is not known; export it again",
+            f"{inside} inside the head: voxels that are no finite numbers (NaN, infinity or "
+            "padding), expected none: what was there is not known; export it again",
             reason="not_finite",
         )
     return filled
+
+
+def noting_blank_slices(scan: Scan) -> Scan:
+    """Return a scan that says which slices amid it are blank: they were lost, not scanned.
+
+    Args:
+        scan: A volume; blank slices before and after all others are background.
+
+    Returns:
+        The scan itself where none is; else it is incomplete.
+    """
+    slices = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
+    some = slices[:, ::THINNED, ::THINNED]
+    blank = some.max(axis=(1, 2)) == some.min(axis=(1, 2))
+    blank[blank] = [np.ptp(each) == 0 for each in slices[blank]]
+    # Masks are blank between two lesions.
+    if not blank.any() or is_mask(scan.voxels):
+        return scan
+    low, high = intensity_range(slices)
+    areas = np.count_nonzero(slices > low + FOREGROUND_LEVEL * (high - low), axis=(1, 2))
+    head = np.flatnonzero(areas >= FULL_SHARE * areas.max())
+    lost = int(blank[head[0] : head[-1]].sum())
+    if not lost:
+        return scan
+    count = Incomplete("slices (others are blank)", len(slices), len(slices) - lost)
+    return replace(scan, incomplete=(*scan.incomplete, count))
+
+
+def is_mask(voxels: Float32Array) -> bool:
+    """Return whether a volume has as few values as masks have."""
+    steps = tuple(slice(None, None, max(1, side // SAMPLED_SIDE)) for side in voxels.shape)
+    return len(np.unique(voxels[steps])) < MIN_VALUES
 
 
 def with_dark_air(scan: Scan) -> Scan:

@@ -19,7 +19,7 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import get_expected_length
 
 from meninx.errors import InputError, LimitExceeded, UnreadableFile, UnsupportedScan
-from meninx.scan.background import with_dark_air, without_padding
+from meninx.scan.background import noting_blank_slices, with_dark_air, without_padding
 from meninx.scan.character_set import mend_character_set
 from meninx.scan.frame import Frame, Promise, SeriesFacts, Triple
 from meninx.scan.header_values import (
@@ -187,7 +187,8 @@ def _no_pixels(dataset: Dataset, sop_class: str | None, limits: Limits) -> Input
         return UnreadableFile(NO_CLASS)
     if sop_class not in MR_CLASSES:
         return None
-    missing = [name for name in REQUIRED if (whole_number(dataset, name) or 0) <= 0]
+    # One number each: of several, nothing says which counts.
+    missing = [name for name in REQUIRED if (numbers(dataset, name, 1) or (0.0,))[0] < 1]
     if missing:
         return UnreadableFile(
             f"the header lacks {', '.join(missing)}, or no number is there: it breaks off, or was "
@@ -325,7 +326,7 @@ def read_stack(
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers.values()),
         )
-        return believed(with_dark_air(scan))
+        return believed(with_dark_air(noting_blank_slices(scan)))
 
 
 def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:

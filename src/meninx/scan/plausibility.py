@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meninx.scan.background import FOREGROUND_LEVEL, Float32Array, intensity_range
+from meninx.scan.background import FOREGROUND_LEVEL, Float32Array, intensity_range, is_mask
 from meninx.scan.geometry import Float64Array, Spacing, respaced, spacing_of
 from meninx.scan.scan import Scan
 from meninx.scan.warning import ScanWarning
@@ -24,6 +24,8 @@ GAP_BESIDE_SHIFT = 1.3
 # A head is no smaller and no larger than this between its sides, mm: where an affine is no more
 # than an identity, that is all that tells the size of a pixel.
 MIN_HEAD_MM, MAX_HEAD_MM = 100.0, 300.0
+# Gap of a bare array with too few slices to measure, mm: that of clinical scans.
+USUAL_GAP_MM = 5.0
 # An estimate is no smaller, mm: slices that are all but equal say nothing.
 SMALLEST_GAP_MM = 0.3
 # Longer side of a head in a slice where the size of a pixel is lost, mm: between a whole head's
@@ -41,8 +43,6 @@ COMPARED_MM = 4.0
 MIN_SIDE, MIN_SLICES = 48, 3
 # Slices that show less than this share of the head's largest area are beyond the head.
 BEYOND_HEAD = 0.1
-# Masks have fewer values, counted on as many voxels along each axis.
-MIN_VALUES, SAMPLED_SIDE = 16, 64
 # Slices are averaged down to about this many pixels: noise would pass for structure.
 MEASURED_SIDE = 128
 # Shifts that are tried, averaged pixels; a share of the side is the largest.
@@ -62,17 +62,20 @@ class Measured:
         pixel: Size of the averaged pixels in which it was found, mm by the file's pixel size.
         width: Longer side of the head in a slice, mm by the file's pixel size.
         depth: Extent of the head across the slices, mm by the file's gap.
+        lag: Number of slices from one of a compared pair to the other.
     """
 
     shift: float
     pixel: float
     width: float
     depth: float
+    lag: int = 1
 
     def doubts(self, gap: float) -> bool:
         """Return whether slices can't lie this far apart, mm."""
-        too_small = self.shift > MAX_SHIFT * gap and self.shift > NOISE_SHIFT * self.pixel
-        return too_small or self.shift < MIN_SHIFT * gap
+        distance = self.lag * gap
+        too_small = self.shift > MAX_SHIFT * distance and self.shift > NOISE_SHIFT * self.pixel
+        return too_small or self.shift < MIN_SHIFT * distance
 
 
 def believed(scan: Scan) -> Scan:
@@ -86,34 +89,80 @@ def believed(scan: Scan) -> Scan:
         spacing, and where the affine was an identity the slice axis, that its slices speak for;
         marked as estimated, and with the warning `geometry_doubtful`, which names both.
     """
-    if scan.affine is None or not scan.is_volume or _is_mask(scan.voxels):
+    if scan.affine is None or not scan.is_volume or is_mask(scan.voxels):
         return scan
     claimed = spacing_of(scan.affine)
     unset = is_unset(scan.affine)
     axis = scan.view.slice_axis
     if unset and scan.slice_axis is None:
         axis = _coarsest_axis(scan.voxels, axis)
-    lag = max(1, min(round(COMPARED_MM / claimed[axis]), len(scan) // 2))
-    measured = measured_along(scan.voxels, axis, claimed, lag)
-    if measured is None:
+    measured = _compared(scan, axis, claimed)
+    estimated = _estimated(scan, axis, claimed, measured, unset=unset)
+    if estimated == claimed:
         return scan
-    gap_doubted = measured.doubts(lag * claimed[axis]) or (unset and not _is_head(measured.depth))
-    if not gap_doubted and not (unset and not _is_head(measured.width)):
-        return scan
-    scale = USUAL_HEAD_MM / measured.width if unset and measured.width else 1.0
-    estimated = [side * scale for side in claimed]
-    if gap_doubted and (gap := estimated_gap_mm(scan.voxels, axis, claimed)):
-        estimated[axis] = max(gap * scale, SMALLEST_GAP_MM)
-    i, j, k = estimated
-    warning = ScanWarning("geometry_doubtful", _words(claimed, (i, j, k), axis))
+    warning = ScanWarning("geometry_doubtful", _words(scan, claimed, estimated, axis))
     return replace(
         scan,
-        affine=respaced(scan.affine, (i, j, k)),
+        affine=respaced(scan.affine, estimated),
         positions_mm=None,
         slice_axis=axis,
         geometry_estimated=True,
         warnings=(*scan.warnings, warning),
     )
+
+
+def spacing_fault(scan: Scan) -> str | None:
+    """Return why slices can't lie as far apart as a user said; None where nothing speaks against.
+
+    Args:
+        scan: Volume with the user's spacing.
+
+    Returns:
+        The sentence.
+    """
+    if believed(scan) is scan:
+        return None
+    gap = scan.slice_gap_mm or 0.0
+    seen = estimated_gap_mm(scan.voxels, scan.view.slice_axis, scan.spacing_mm or (1.0, 1.0, 1.0))
+    beside = "" if seen is None else f": from the slices {seen:.1f} mm are estimated"
+    return (
+        f"slices {gap:.2f} mm apart, as the user said, can't be those of a head that changes this "
+        f"much from slice to slice{beside}; check the order of the axes and the numbers"
+    )
+
+
+def _compared(scan: Scan, axis: int, claimed: Spacing) -> Measured | None:
+    """Measure a scan's slices some millimeters apart, as far as its file is right."""
+    lag = max(1, min(round(COMPARED_MM / claimed[axis]), len(scan) // 2))
+    measured = measured_along(scan.voxels, axis, claimed, lag)
+    return None if measured is None else replace(measured, lag=lag)
+
+
+def _estimated(
+    scan: Scan, axis: int, claimed: Spacing, measured: Measured | None, *, unset: bool
+) -> Spacing:
+    """Return the spacing that the slices speak for; the claimed one if nothing is against it."""
+    spacing = list(claimed)
+    if measured is None:
+        # Too few slices to measure: only what an unset affine says of them can't be.
+        if unset and claimed[axis] * len(scan) < MIN_HEAD_MM:
+            spacing[axis] = USUAL_GAP_MM
+        return spacing[0], spacing[1], spacing[2]
+    gap = claimed[axis]
+    too_deep = measured.depth > MAX_HEAD_MM or (unset and measured.depth < MIN_HEAD_MM)
+    gap_doubted = measured.doubts(gap) or too_deep
+    fits = MIN_HEAD_MM <= measured.width <= MAX_HEAD_MM
+    if not gap_doubted and (fits or not unset):
+        return claimed
+    # A pixel is doubted where nobody set it, and where it is the pixel that makes no head.
+    scale = USUAL_HEAD_MM / measured.width if measured.width and (unset or not fits) else 1.0
+    spacing = [side * scale for side in claimed]
+    if not unset:
+        spacing[axis] = gap
+        gap_doubted = too_deep or replace(measured, shift=measured.shift * scale).doubts(gap)
+    if gap_doubted and (seen := estimated_gap_mm(scan.voxels, axis, claimed)):
+        spacing[axis] = max(seen * scale, SMALLEST_GAP_MM)
+    return spacing[0], spacing[1], spacing[2]
 
 
 def estimated_gap_mm(voxels: Float32Array, axis: int, spacing_mm: Spacing) -> float | None:
@@ -229,23 +278,18 @@ def _coarsest_axis(voxels: Float32Array, axis: int) -> int:
     return max(far, key=lambda side: far[side]) if far else axis
 
 
-def _is_mask(voxels: Float32Array) -> bool:
-    """Return whether a volume has as few values as masks have: it shows no tissue that changes."""
-    steps = tuple(slice(None, None, max(1, side // SAMPLED_SIDE)) for side in voxels.shape)
-    return len(np.unique(voxels[steps])) < MIN_VALUES
-
-
-def _is_head(extent_mm: float) -> bool:
-    """Return whether a head may be that large."""
-    return MIN_HEAD_MM <= extent_mm <= MAX_HEAD_MM
-
-
-def _words(claimed: Spacing, estimated: Spacing, axis: int) -> str:
-    """Return both geometries in words."""
+def _words(scan: Scan, claimed: Spacing, estimated: Spacing, axis: int) -> str:
+    """Return both geometries in words, and what to do."""
     voxel = " x ".join(f"{mm:.2f}" for mm in estimated)
+    lies = " Nor does the file say how the head lies: it may be upside down." * is_unset(
+        np.asarray(scan.affine)
+    )
+    advice = "If you know the voxel size, say it: --spacing X,Y,Z"
+    if scan.identity.series_uid:
+        advice = "Export the series again"
     return (
         f"the file says that slices lie {claimed[axis]:.2f} mm apart, which a head that changes "
-        f"this much from slice to slice can't be: {estimated[axis]:.1f} mm is estimated from the "
-        f"slices, and voxels of {voxel} mm are taken; no size in mm and no side is given. If you "
-        "know the voxel size, say it: --spacing X,Y,Z"
+        f"this much from slice to slice, and is this large, can't be: {estimated[axis]:.1f} mm is "
+        f"estimated from the slices, and voxels of {voxel} mm are taken; no size in mm and no side "
+        f"is given.{lies} {advice}"
     )

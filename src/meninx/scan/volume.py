@@ -1,24 +1,33 @@
 """Check the headers of volumes, and make the scan: the same for all their formats."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx.errors import UnreadableFile, UnsupportedScan
-from meninx.scan.background import with_dark_air, without_padding
-from meninx.scan.geometry import Float64Array, Spacing, check_affine, respaced, spacing_of, view_of
+from meninx.errors import GeometryError, UnreadableFile, UnsupportedScan
+from meninx.scan.background import noting_blank_slices, with_dark_air, without_padding
+from meninx.scan.geometry import (
+    Float64Array,
+    Spacing,
+    check_affine,
+    field_of_view_fault,
+    respaced,
+    spacing_of,
+    view_of,
+)
 from meninx.scan.limits import Limits
 from meninx.scan.map_names import map_by_bids_name, map_warning
-from meninx.scan.plausibility import believed, is_unset
+from meninx.scan.plausibility import believed, is_unset, spacing_fault
 from meninx.scan.scan import Scan
 from meninx.scan.sequence import sequence_from_text
 from meninx.scan.source import Source
 from meninx.scan.warning import ScanWarning
 
 UNSET_DIRECTIONS = (
-    "the file's axes are those of a bare array: nothing says how it lies in the head, so sides may "
-    "be exchanged"
+    "the file's axes are those of a bare array: nothing says how it lies in the head: it may be "
+    "upside down, and sides exchanged"
 )
 
 
@@ -207,8 +216,28 @@ def volume_scan(
         incomplete=source.incomplete,
         set_aside=set_aside,
     )
-    scan = with_dark_air(scan)
-    return believed(scan) if spacing_mm is None else scan
+    scan = with_dark_air(noting_blank_slices(scan))
+    return believed(scan) if spacing_mm is None else _as_said(scan, spacing_mm)
+
+
+def _as_said(scan: Scan, spacing_mm: Spacing) -> Scan:
+    """Return a scan with the voxel size that a user said, held against its slices.
+
+    Raises:
+        GeometryError: If it makes no head.
+    """
+    sides = np.array(scan.voxels.shape) * spacing_mm
+    fault = field_of_view_fault(float(np.delete(sides, scan.view.slice_axis).max()))
+    if fault is not None:
+        shape = " x ".join(map(str, scan.voxels.shape))
+        raise GeometryError(
+            f"the voxel size that was said does not fit the file's axes of {shape} voxels: "
+            f"{fault.partition(':')[0]}; give the numbers in the order of these axes"
+        )
+    fault = spacing_fault(scan)
+    if fault is None:
+        return scan
+    return replace(scan, warnings=(*scan.warnings, ScanWarning("geometry_doubtful", fault)))
 
 
 def _spacing_given(stored: Spacing, given: Spacing) -> ScanWarning:
