@@ -221,11 +221,7 @@ def volume_scan(
 
 
 def _as_said(scan: Scan, spacing_mm: Spacing) -> Scan:
-    """Return a scan with the voxel size that a user said, held against its slices.
-
-    Raises:
-        GeometryError: If it makes no head.
-    """
+    """Return a scan with the voxel size that a user said, held against its slices."""
     sides = np.array(scan.voxels.shape) * spacing_mm
     fault = field_of_view_fault(float(np.delete(sides, scan.view.slice_axis).max()))
     if fault is not None:
