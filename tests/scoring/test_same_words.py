@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -12,6 +13,7 @@ from meninx.archive.unit_rows import judge_files
 from meninx.assess.report import ReportEntry, write_report
 from meninx.cli import app
 from meninx.clinic.results import write_results
+from meninx.clinic.study_scoring import judge
 from meninx.detect.answer_words import (
     answer_in_words,
     borders_in_words,
@@ -26,6 +28,7 @@ from meninx.web.series import words_of
 
 RUN = CliRunner()
 SR_ANSWERS = {"tumor": "Present", "no tumor": "Absent", "refer": "Indeterminate"}
+PAGE = Path(__file__).parents[2] / "docs/calibration.md"
 CERTAINTY = re.compile(r"Certainty of Finding.*?Numeric Value +DS: '?([\d.]+)", re.DOTALL)
 
 
@@ -34,16 +37,20 @@ def detector():
     return load_detector()
 
 
-@pytest.fixture(params=["sick", "healthy", "sagittal"])
-def folder(request, sick, healthy, tmp_path):
-    """A folder with one series: of a tumor, tumor-free, and one that is referred."""
+def series_of(name, sick, healthy, folder):
+    """A folder with one series: of a tumor, tumor-free, or one that is referred."""
     scan = {
         "sick": sick.scan,
         "healthy": healthy.scan,
         "sagittal": replace(sick.scan, affine=sick.scan.affine[[2, 0, 1, 3]]),
-    }[request.param]
-    write_dicom(scan, tmp_path / "in", 7)
-    return tmp_path / "in"
+    }[name]
+    write_dicom(scan, folder, 7)
+    return folder
+
+
+@pytest.fixture(params=["sick", "healthy", "sagittal"])
+def folder(request, sick, healthy, tmp_path):
+    return series_of(request.param, sick, healthy, tmp_path / "in")
 
 
 def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
@@ -85,3 +92,50 @@ def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
     assert (found is None) == (answer == "refer")
     if found is not None:
         assert float(found[1]) == pytest.approx(100 * certain, abs=0.006)
+
+
+def as_stored(values):
+    """What a line of JSON, or a row, says."""
+    borders = values["borders"]
+    shown = "" if borders is None else " | ".join(f"{side:.3f}" for side in borders.values())
+    return f"{values['decision']} {values['probability']:.3f} {shown}".strip()
+
+
+def ways_out(folder, out, detector):
+    """What each way out says of one series: its answer, its probability, its borders."""
+    (result,) = score_path(detector, folder)
+    findings = result.findings
+    table = RUN.invoke(app, ["predict", str(folder), "--output", str(out)], env={"COLUMNS": "400"})
+    cells = re.split(r"\s{2,}", table.stdout.splitlines()[1])[1:4]
+    yield "table", " ".join(cells[:2] + [cell for cell in cells[2:] if "|" in cell])
+    yield "JSON", as_stored(json.loads(RUN.invoke(app, ["predict", "--json", str(folder)]).stdout))
+    yield "findings.jsonl", as_stored(json.loads((out / "findings.jsonl").read_text("utf-8")))
+    (row,) = judge_files(sorted(folder.iterdir()), None, maps=False, size=-1)
+    yield "archive row", as_stored(row)
+    (kept,) = judge(folder, out / "node", None)
+    yield "node", as_stored(kept)
+    page = words_of(Findings.from_json(findings.as_json()))
+    yield "web page, PDF", f"{answer_in_words(findings)} {page['probability']} {page['borders']}"
+    write_report([ReportEntry(findings, None)], detector.card, "0", out / "report.html")
+    report = (out / "report.html").read_text(encoding="utf-8")
+    shown = " ".join(report[report.index("<dl>") :].split())
+    yield "report", " ".join(re.findall(r"<dd>(.*?)</dd>", shown)[:2])
+    made = write_results(result, out / "objects")
+    document = str(pydicom.dcmread(next(path for path in made if "SR-" in path.name)))
+    certain = CERTAINTY.search(document)
+    presence = next(word for word in SR_ANSWERS.values() if word in document)
+    yield "structured report", presence + (f", {float(certain[1]):.1f} % certain" if certain else "")
+    yield "Python", f"{findings.decision} {findings.probability:.3f}"
+
+
+def test_the_page_shows_what_each_way_out_says(detector, sick, healthy, tmp_path):
+    said = {}
+    for name in ("sick", "healthy", "sagittal"):
+        folder = series_of(name, sick, healthy, tmp_path / name)
+        for way, words in ways_out(folder, tmp_path / f"{name}-out", detector):
+            said.setdefault(way, []).append(words.strip())
+    rows = "\n".join(
+        f"| {way} | {' | '.join(text.replace('|', '/') for text in words)} |"
+        for way, words in said.items()
+    )
+    assert rows in PAGE.read_text(encoding="utf-8"), rows
