@@ -124,7 +124,10 @@ def ways_out(folder, out, detector):
     document = str(pydicom.dcmread(next(path for path in made if "SR-" in path.name)))
     certain = CERTAINTY.search(document)
     presence = next(word for word in SR_ANSWERS.values() if word in document)
-    yield "structured report", presence + (f", {float(certain[1]):.1f} % certain" if certain else "")
+    yield (
+        "structured report",
+        presence + (f", {float(certain[1]):.1f} % certain" if certain else ""),
+    )
     yield "Python", f"{findings.decision} {findings.probability:.3f}"
 
 
