@@ -145,7 +145,8 @@ def _estimated(
     spacing = list(claimed)
     if measured is None:
         # Too few slices to measure: only what an unset affine says of them can't be.
-        if unset and claimed[axis] * len(scan) < MIN_HEAD_MM:
+        is_large = min(np.delete(scan.voxels.shape, axis)) >= MIN_SIDE
+        if unset and is_large and claimed[axis] * len(scan) < MIN_HEAD_MM:
             spacing[axis] = USUAL_GAP_MM
         return spacing[0], spacing[1], spacing[2]
     gap = claimed[axis]
