@@ -157,6 +157,7 @@ def test_a_pixel_that_cannot_be_is_not_blamed_on_the_gap(tmp_path):
     assert codes(scan) == [CODE]
     assert scan.slice_gap_mm == pytest.approx(6)
     assert 0.8 < scan.spacing_mm[0] < 1.6
+    assert "pixels measure 0.40 x 0.40 mm, which makes no head" in scan.warnings[0].text
 
 
 def test_a_head_of_half_a_meter_is_doubted(tmp_path):

@@ -288,9 +288,15 @@ def _words(scan: Scan, claimed: Spacing, estimated: Spacing, axis: int) -> str:
     advice = "If you know the voxel size, say it: --spacing X,Y,Z"
     if scan.identity.series_uid:
         advice = "Export the series again"
-    return (
+    gap = (
         f"the file says that slices lie {claimed[axis]:.2f} mm apart, which a head that changes "
         f"this much from slice to slice, and is this large, can't be: {estimated[axis]:.1f} mm is "
-        f"estimated from the slices, and voxels of {voxel} mm are taken; no size in mm and no side "
-        f"is given.{lies} {advice}"
+        "estimated from the slices"
+    )
+    if estimated[axis] == claimed[axis]:
+        pixel = " x ".join(f"{mm:.2f}" for side, mm in enumerate(claimed) if side != axis)
+        gap = f"the file says that pixels measure {pixel} mm, which makes no head"
+    return (
+        f"{gap}, and voxels of {voxel} mm are taken; no size in mm and no side is given.{lies} "
+        f"{advice}"
     )
