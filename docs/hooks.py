@@ -6,7 +6,7 @@ from typing import Any
 import click
 from mkdocs.structure.files import File, Files
 
-from meninx.cli import VERBS, Verbs
+from meninx._cli import VERBS, Verbs
 
 
 def on_files(files: Files, *, config: Any) -> Files:

@@ -1,7 +1,7 @@
 // Two entries with fixed names: the pages name them, and a built file goes into the wheel as it is.
 export default {
   build: {
-    outDir: "../src/meninx/web/static/built",
+    outDir: "../src/meninx/_web/static/built",
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from meninx.cli import main
+from meninx._cli import main
 
 
 @dataclass(frozen=True)

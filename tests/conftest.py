@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from meninx.scan.geometry import Plane, affine_of_stack
-from meninx.scan.scan import Scan
-from meninx.synthesis.phantom import Grid, grid_of
-from meninx.synthesis.phantom_studies import PhantomStudy, make_study
+from meninx._scan.geometry import Plane, affine_of_stack
+from meninx._scan.scan import Scan
+from meninx._synthesis.phantom import Grid, grid_of
+from meninx._synthesis.phantom_studies import PhantomStudy, make_study
 
 # Row and column cosines of an oblique plane, turned about all three axes.
 OBLIQUE = np.linalg.qr(np.array([[1.0, 0.1, 0.2], [-0.15, 1.0, 0.1], [-0.2, -0.1, 1.0]]).T)[0].T
@@ -108,6 +108,6 @@ def errors() -> list:
 
 @pytest.fixture
 def read_all(errors: list) -> Callable[[Path], list[Scan]]:
-    from meninx.scan.reading import read_scans
+    from meninx._scan.reading import read_scans
 
     return lambda path: list(read_scans(path, errors.append))

@@ -12,12 +12,12 @@ import click
 import pytest
 
 import meninx
-from meninx.cli import VERBS
-from meninx.data.manifest import read_manifest
-from meninx.detect.findings import NOT_CALIBRATED
-from meninx.detect.gate import MIN_LEVELS, SMALLEST_SIDE
-from meninx.scan.completeness import INCOMPLETE
-from meninx.synthesis.writing import write_dicom
+from meninx._cli import VERBS
+from meninx._data.manifest import read_manifest
+from meninx._detect.findings import NOT_CALIBRATED
+from meninx._detect.gate import MIN_LEVELS, SMALLEST_SIDE
+from meninx._scan.completeness import INCOMPLETE
+from meninx._synthesis.writing import write_dicom
 from tests.commands import meninx as run_meninx
 
 ROOT = Path(__file__).parents[1]
@@ -33,8 +33,11 @@ def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(out)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 
@@ -109,12 +112,9 @@ def test_every_command_that_a_page_names_can_be_typed(page, line):
 
 def test_every_script_that_a_page_names_is_there():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    scripts = set(
-        re.findall(r"(?:python|sh) ((?:benchmarks|experiments|release|tests)/[\w/.]+)", text)
-    )
+    scripts = set(re.findall(r"(?:python|sh) ((?:lab|tests)/[\w/.]+)", text))
     scripts |= {
-        f"{name.replace('.', '/')}.py"
-        for name in re.findall(r"python -m ((?:benchmarks|experiments)\.\w+)", text)
+        f"{name.replace('.', '/')}.py" for name in re.findall(r"python -m (lab\.\w+\.\w+)", text)
     }
     assert len(scripts) > 12
     assert not [name for name in scripts if not (ROOT / name).is_file()]

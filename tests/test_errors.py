@@ -2,7 +2,7 @@
 
 import pytest
 
-from meninx.errors import UnreadableFile, printable
+from meninx._errors import UnreadableFile, printable
 
 
 @pytest.mark.parametrize(

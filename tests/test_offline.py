@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from meninx.cli import VERBS
-from meninx.data.manifest import read_manifest, write_manifest
-from meninx.detect.loading import shipped_detector
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._cli import VERBS
+from meninx._data.manifest import read_manifest, write_manifest
+from meninx._detect.loading import shipped_detector
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.clinic.conftest import free_port, listening, wait_for
 from tests.conftest import coarse_grid
 from tests.watched import Place
@@ -51,7 +51,7 @@ def trained_before(manifest, recipe, output, **_):
 
 for command in json.loads(Path(sys.argv[1]).read_text()):
     if command[0] == "crossvalidate":
-        from meninx.learn import crossvalidation
+        from meninx._learn.fit import crossvalidation
         crossvalidation.train = trained_before
     outcome = meninx(*command)
     left = [str(path) for top in (os.environ["HOME"], ".") for path in Path(top).rglob("*")]
@@ -163,10 +163,15 @@ def test_a_verb_asks_for_nothing_and_leaves_only_its_output(place, pictures, ser
     (tmp_path / "recipe.toml").write_text(RECIPE)
     with peer() as (address, asked_of_peer):
         commands = commands_of(
-            COMMANDS, out=tmp_path, manifest=pictures / "manifest.csv", series=series,
-            picture=pictures / "studies" / "phantom-0900.png", peer=address,
-            recipe=tmp_path / "recipe.toml", detector=shipped_detector(),
-        )  # fmt: skip
+            COMMANDS,
+            out=tmp_path,
+            manifest=pictures / "manifest.csv",
+            series=series,
+            picture=pictures / "studies" / "phantom-0900.png",
+            peer=address,
+            recipe=tmp_path / "recipe.toml",
+            detector=shipped_detector(),
+        )
         (tmp_path / "commands.json").write_text(json.dumps(commands))
         with place.running("-c", DRIVER, tmp_path / "commands.json") as process:
             process.wait(500)

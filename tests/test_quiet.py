@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from meninx.quiet import TELEMETRY_OFF, cache_in_temporary_folder, turn_off_telemetry
-from meninx.synthesis.writing import write_dicom
+from meninx._quiet import TELEMETRY_OFF, cache_in_temporary_folder, turn_off_telemetry
+from meninx._synthesis.writing import write_dicom
 from tests.watched import Place
 
 CACHES = ("XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_HOME")
@@ -70,7 +70,7 @@ def test_a_program_that_imports_meninx_asks_for_nothing_and_leaves_nothing(runti
 CACHING = """
 import os, signal, sys
 from pathlib import Path
-from meninx.quiet import cache_in_temporary_folder
+from meninx._quiet import cache_in_temporary_folder
 cache_in_temporary_folder()
 for name in ("XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR"):
     folder = Path(os.environ[name])
@@ -100,7 +100,7 @@ def test_caches_that_the_environment_names_stay_there(environment):
     environment.setenv("XDG_CACHE_HOME", "/named/cache")
     environment.setenv("MPLCONFIGDIR", "/named/matplotlib")
     environment.delenv("TORCH_HOME", raising=False)
-    environment.setattr("meninx.quiet.atexit.register", lambda *_, **__: None)
+    environment.setattr("meninx._quiet.atexit.register", lambda *_, **__: None)
     cache_in_temporary_folder()
     assert os.environ["XDG_CACHE_HOME"] == "/named/cache"
     assert os.environ["MPLCONFIGDIR"] == "/named/matplotlib"
@@ -112,6 +112,6 @@ def test_without_a_folder_for_temporary_files_nothing_is_named(environment):
     def none():
         raise FileNotFoundError("no usable temporary directory found")
 
-    environment.setattr("meninx.quiet.tempfile.gettempdir", none)
+    environment.setattr("meninx._quiet.tempfile.gettempdir", none)
     cache_in_temporary_folder()
     assert "XDG_CACHE_HOME" not in os.environ

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.pictures.figures import pages
 from tests.commands import meninx
 
 ROOT = Path(__file__).parents[1]
@@ -63,13 +64,8 @@ def test_every_meninx_command_runs_in_order(tmp_path, monkeypatch):
 
 
 def test_figures_are_those_that_were_measured():
-    sys.path.insert(0, str(ROOT / "experiments"))
-    try:
-        from figures import pages
-    finally:
-        sys.path.pop(0)
     for path, text in pages().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run experiments/figures.py"
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run lab/pictures/figures.py"
 
 
 def test_linked_files_exist():

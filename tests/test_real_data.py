@@ -9,28 +9,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.assess.cases import score_cases, unseen
-from meninx.assess.data_audit import audit
-from meninx.assess.evaluation import evaluate_cases
-from meninx.assess.volumes import measure_volume, peak_share, pooled_auroc
-from meninx.data.descriptors import (
+from meninx._assess.cases import score_cases, unseen
+from meninx._assess.data_audit import audit
+from meninx._assess.evaluation import evaluate_cases
+from meninx._assess.volumes import measure_volume, peak_share, pooled_auroc
+from meninx._data.descriptors import (
     are_copies,
     descriptor_of,
     descriptors_in,
     descriptors_of_scan,
 )
-from meninx.data.duplicates import find_duplicates
-from meninx.data.facts import measure_picture
-from meninx.data.manifest import read_manifest
-from meninx.data.prepare import load_data
-from meninx.detect.detector import brain_slices
-from meninx.detect.loading import load_detector
-from meninx.errors import DataError
-from meninx.scan.dicom import _decode
-from meninx.scan.limits import DEFAULT_LIMITS
-from meninx.scan.reading import read_one, read_scans
-from meninx.scan.source import Source
-from meninx.scoring.loop import score_path
+from meninx._data.duplicates import find_duplicates
+from meninx._data.facts import measure_picture
+from meninx._data.manifest import read_manifest
+from meninx._data.prepare import load_data
+from meninx._detect.detector import brain_slices
+from meninx._detect.loading import load_detector
+from meninx._errors import DataError
+from meninx._scan.dicom import _decode
+from meninx._scan.limits import DEFAULT_LIMITS
+from meninx._scan.reading import read_one, read_scans
+from meninx._scan.source import Source
+from meninx._scoring.loop import score_path
 from tests.commands import meninx
 
 pytestmark = pytest.mark.real_data
@@ -138,9 +138,16 @@ def test_training_on_real_pictures_runs(real_data, tmp_path):
     heading, *rows = (real_data / "curated" / "manifest.csv").read_text().splitlines()
     (data / "manifest.csv").write_text("\n".join([heading, *rows[::15]]) + "\n")
     trained = meninx(
-        "train", data, "--recipe", "smoke", "--allow-leaks", "--epochs", 1,
-        "--output", tmp_path / "run",
-    )  # fmt: skip
+        "train",
+        data,
+        "--recipe",
+        "smoke",
+        "--allow-leaks",
+        "--epochs",
+        1,
+        "--output",
+        tmp_path / "run",
+    )
     assert trained.returncode == 0, trained.stderr
     assert (tmp_path / "run" / "detector.onnx").is_file()
     picture = min(Path(real_data / "curated" / "pictures").iterdir())
@@ -152,10 +159,13 @@ def test_copies_in_a_public_collection(real_data):
     result = audit(real_data / "folders" / "navoneel")
     assert result.redundant["exact"] == 25
     pairs = [
-        ("yes/Y113.JPG", "yes/Y59.JPG"), ("yes/Y36.JPG", "yes/Y65.JPG"),
-        ("yes/Y155.JPG", "yes/Y74.jpg"), ("yes/Y195.JPG", "yes/Y26.jpg"),
-        ("yes/Y107.jpg", "yes/Y49.JPG"), ("yes/Y112.JPG", "yes/Y146.JPG"),
-    ]  # fmt: skip
+        ("yes/Y113.JPG", "yes/Y59.JPG"),
+        ("yes/Y36.JPG", "yes/Y65.JPG"),
+        ("yes/Y155.JPG", "yes/Y74.jpg"),
+        ("yes/Y195.JPG", "yes/Y26.jpg"),
+        ("yes/Y107.jpg", "yes/Y49.JPG"),
+        ("yes/Y112.JPG", "yes/Y146.JPG"),
+    ]
     groups = [set(result.files(group)) for group in result.survey.duplicates.groups]
     for pair in pairs:
         assert any(set(pair) <= group for group in groups), pair

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from meninx import sandbox
-from meninx.errors import LimitExceeded
-from meninx.sandbox import Sandbox
+from meninx import _sandbox as sandbox
+from meninx._errors import LimitExceeded
+from meninx._sandbox import Sandbox
 
 MEMORY = 4 * 2**30
 # Of so many calls, how many each process answers that is made anew after three.

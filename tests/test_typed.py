@@ -43,12 +43,21 @@ def checked(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     place = str(Path(meninx.__file__).parents[1])
     return subprocess.run(
         [
-            sys.executable, "-m", "mypy", "--strict", "-p", "uses_meninx", "--cache-dir",
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "-p",
+            "uses_meninx",
+            "--cache-dir",
             folder.parent / "cache",
         ],
-        capture_output=True, text=True, check=False, cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": place, "MYPYPATH": str(folder)},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.slow

@@ -110,9 +110,13 @@ class Place:
             (self.folder / log.name).open("w") as said,
             subprocess.Popen(
                 [*map(str, watch), sys.executable, *map(str, arguments)],
-                cwd=self.folder / "work", env=self.environment, stdout=said, stderr=said, text=True,
+                cwd=self.folder / "work",
+                env=self.environment,
+                stdout=said,
+                stderr=said,
+                text=True,
             ) as process,
-        ):  # fmt: skip
+        ):
             try:
                 yield process
             finally:

@@ -12,10 +12,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 GLOSSARY = ROOT / "docs" / "design.md"
 TEXTS = (
-    "src/meninx/**/*.py", "src/meninx/**/*.html", "release/*.py", "experiments/*.py",
-    "benchmarks/*.py", "frontend/*.js", "frontend/src/**/*.js", "recipes/*.toml", "docs/*.md",
-    "README.md", "CONTRIBUTING.md",
-)  # fmt: skip
+    "src/meninx/**/*.py",
+    "src/meninx/**/*.html",
+    "lab/**/*.py",
+    "frontend/*.js",
+    "frontend/src/**/*.js",
+    "recipes/*.toml",
+    "docs/*.md",
+    "README.md",
+    "CONTRIBUTING.md",
+)
 # A diary of what was tried, in the words of its day; and the place of each word's last mention.
 EXEMPT = {"docs/research.md"}
 # The line says so itself, or the name is Python's own.

@@ -10,7 +10,7 @@ for finding in map(detector.score, meninx.read_scans("study/")):
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from meninx.errors import (
+from meninx._errors import (
     DataError,
     GeometryError,
     InputError,
@@ -22,14 +22,14 @@ from meninx.errors import (
     UnreadableFile,
     UnsupportedScan,
 )
-from meninx.quiet import turn_off_telemetry
+from meninx._quiet import turn_off_telemetry
 
 if TYPE_CHECKING:
-    from meninx.detect.findings import Findings
-    from meninx.detect.loading import load_detector
-    from meninx.render.result import Result
-    from meninx.scan.reading import read_scans
-    from meninx.scan.scan import Scan
+    from meninx._detect.findings import Findings
+    from meninx._detect.loading import load_detector
+    from meninx._render.result import Result
+    from meninx._scan.reading import read_scans
+    from meninx._scan.scan import Scan
 
 __version__ = "0.1.0"
 __all__ = [
@@ -56,11 +56,11 @@ turn_off_telemetry()
 # What needs numpy, pydicom or the engine is imported when it is first asked for: `import meninx`
 # stays fast, and so does every command's --help.
 _LAZY = {
-    "Findings": "meninx.detect.findings",
-    "Result": "meninx.render.result",
-    "Scan": "meninx.scan.scan",
-    "load_detector": "meninx.detect.loading",
-    "read_scans": "meninx.scan.reading",
+    "Findings": "meninx._detect.findings",
+    "Result": "meninx._render.result",
+    "Scan": "meninx._scan.scan",
+    "load_detector": "meninx._detect.loading",
+    "read_scans": "meninx._scan.reading",
 }
 
 

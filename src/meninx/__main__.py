@@ -1,6 +1,6 @@
 """Run meninx as `python -m meninx`."""
 
-from meninx.cli import main
+from meninx._cli import main
 
 if __name__ == "__main__":
     main()

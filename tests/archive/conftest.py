@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.scan.nifti import write_nifti
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
-from meninx.synthesis.writing import dicom_slice
+from meninx._scan.nifti import write_nifti
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
+from meninx._synthesis.writing import dicom_slice
 
 SERIES, SLICES = 5, 3
 

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from meninx.archive.unit_rows import judge_files
+from meninx._archive.unit_rows import judge_files
 
 
 def _called(files):

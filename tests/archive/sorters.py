@@ -1,6 +1,6 @@
 """Let a small run sort its folders as a large one does; called in the process that runs Ray."""
 
-from meninx.archive import cluster
+from meninx._archive import cluster
 
 
 def feed(options, done, channel, scratch):

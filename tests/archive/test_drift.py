@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from meninx.archive.drift import Reference, warnings_of
-from meninx.archive.tally import Tally, binned
-from meninx.detect.calibration import Calibration, Calibrator
+from meninx._archive.drift import Reference, warnings_of
+from meninx._archive.tally import Tally, binned
+from meninx._detect.calibration import Calibration, Calibrator
 
 CHANCE = np.random.default_rng(3)
 TUMORS = tuple(sorted(CHANCE.normal(3, 1.5, 300)))
@@ -29,11 +29,19 @@ def rows(count, tumors, seed=0, shift=0.0, month="2025-01", refused=0):
     sick = chance.random(count) < tumors
     logits = np.where(sick, chance.normal(3, 1.5, count), chance.normal(-3, 1.5, count)) + shift
     told = [
-        {"status": "scored", "reason": None, "decision": "refer", "kind": "volume",
-         "logit": float(logit), "month": month, "scanner": "",
-         "field_strength": 3.0, "sequence": "T1"}
+        {
+            "status": "scored",
+            "reason": None,
+            "decision": "refer",
+            "kind": "volume",
+            "logit": float(logit),
+            "month": month,
+            "scanner": "",
+            "field_strength": 3.0,
+            "sequence": "T1",
+        }
         for logit in logits
-    ]  # fmt: skip
+    ]
     for row in told[:refused]:
         row.update(status="refused", reason="not_brain_mri", decision=None, logit=None)
     return told

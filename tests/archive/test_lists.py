@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from meninx.archive.lists import ListRow, read_list
-from meninx.archive.store import open_store
-from meninx.archive.table import Done
-from meninx.archive.units import units_of
-from meninx.errors import OptionError
+from meninx._archive.lists import ListRow, read_list
+from meninx._archive.store import open_store
+from meninx._archive.table import Done
+from meninx._archive.units import units_of
+from meninx._errors import OptionError
 
 FILES = fsspec.filesystem("file")
 
@@ -70,12 +70,15 @@ def test_names_that_are_no_text_keep_their_bytes(tmp_path):
         ([b"a", b"", b"\xfc"], pa.binary(), ["a", "no path in it", "\udcfc"]),
         (["a", "a"], pa.dictionary(pa.int8(), pa.string()), ["a", "a"]),
         (["a"], pa.large_string(), ["a"]),
-        ([1.5, np.nan], pa.float64(), ["1.5 is no path but of type float; expected text",
-                                       "no path in it"]),
+        (
+            [1.5, np.nan],
+            pa.float64(),
+            ["1.5 is no path but of type float; expected text", "no path in it"],
+        ),
         ([True], pa.bool_(), ["True is no path but of type bool; expected text"]),
         ([["a"]], pa.list_(pa.string()), ["['a'] is no path but of type list; expected text"]),
     ],
-)  # fmt: skip
+)
 def test_parquet_of_any_type_is_understood(tmp_path, values, kind, expected):
     table = pa.table({"n": list(range(len(values))), "Path": pa.array(values, kind)})
     parquet.write_table(table, tmp_path / "a.parquet")

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from ray.cluster_utils import Cluster
 
-from meninx.archive import run as run_module
-from meninx.archive.options import Options
-from meninx.archive.table import Table
-from meninx.detect.loading import load_detector
+from meninx._archive import run as run_module
+from meninx._archive.options import Options
+from meninx._archive.table import Table
+from meninx._detect.loading import load_detector
 from tests.archive import sorters
 from tests.archive.conftest import ROWS, SERIES
 
@@ -31,8 +31,18 @@ HEAD = {"include_dashboard": False, "_system_config": {"worker_niceness": 0}, **
 
 
 def command(source, out, *options):
-    return [sys.executable, "-m", "meninx", "score-archive", str(source), "--out", str(out),
-            "--workers", "2", *options]  # fmt: skip
+    return [
+        sys.executable,
+        "-m",
+        "meninx",
+        "score-archive",
+        str(source),
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+        *options,
+    ]
 
 
 def run(source, out, *options):
@@ -134,9 +144,11 @@ def test_stopped_it_keeps_what_is_done_and_leaves_nothing_behind(archive, tmp_pa
     out, kept = tmp_path / "out", tmp_path / "kept"
     kept.mkdir()
     with subprocess.Popen(
-        command(archive, out), stderr=subprocess.PIPE, text=True,
+        command(archive, out),
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"TMPDIR": str(kept)},
-    ) as driver:  # fmt: skip
+    ) as driver:
         wait_for_rows(out, 1, driver)
         begun = descendants(driver.pid, "spawn_main")
         driver.send_signal(number)

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meninx.archive.store import open_store
-from meninx.archive.table import Done
-from meninx.archive.units import units_of
-from meninx.errors import OptionError
+from meninx._archive.store import open_store
+from meninx._archive.table import Done
+from meninx._archive.units import units_of
+from meninx._errors import OptionError
 from tests.archive.conftest import SERIES, SLICES
 from tests.clinic.conftest import free_port
 
@@ -30,9 +30,15 @@ def places(found):
 
 
 EXPECTED = sorted(
-    ["a/copy", *(f"b/series-{n}" for n in range(SERIES)),
-     "c/volume.nii.gz", "c/broken.dcm", "c/cut.png", "c/noise.png"]
-)  # fmt: skip
+    [
+        "a/copy",
+        *(f"b/series-{n}" for n in range(SERIES)),
+        "c/volume.nii.gz",
+        "c/broken.dcm",
+        "c/cut.png",
+        "c/noise.png",
+    ]
+)
 
 
 def test_a_tree_is_grouped_into_series(archive):
@@ -95,8 +101,9 @@ def test_another_archive_of_the_same_names_and_times_is_not_done(archive, tmp_pa
 def test_a_list_names_files_and_folders(archive, tmp_path, suffix):
     source = tmp_path / "in"
     shutil.copytree(archive, source)
-    table = pd.DataFrame({"path": ["b/series-1", "c/volume.nii.gz", str(source / "c/noise.png"),
-                                   "c/missing.nii"]})  # fmt: skip
+    table = pd.DataFrame(
+        {"path": ["b/series-1", "c/volume.nii.gz", str(source / "c/noise.png"), "c/missing.nii"]}
+    )
     path = source / f"list.{suffix}"
     table.to_csv(path) if suffix == "csv" else table.to_parquet(path)
     _, found = units(path)

@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
-from meninx.archive import table as tables
-from meninx.archive.table import Table
-from meninx.errors import OptionError
+from meninx._archive import table as tables
+from meninx._archive.table import Table
+from meninx._errors import OptionError
 
 SHA = "ab" * 32
 
@@ -20,10 +20,13 @@ def row(**values):
 
 def unit(number, place=None, rows=None, units=1):
     return {
-        "stamp": f"{number:016x}", "folder": f"f{number:015x}", "units": units,
-        "place": place or f"place-{number}", "content_hash": f"{number:064x}",
+        "stamp": f"{number:016x}",
+        "folder": f"f{number:015x}",
+        "units": units,
+        "place": place or f"place-{number}",
+        "content_hash": f"{number:064x}",
         "rows": json.dumps([row()] if rows is None else rows),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

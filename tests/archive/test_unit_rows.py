@@ -3,14 +3,14 @@
 import pyarrow.parquet as parquet
 import pytest
 
-from meninx.archive.store import open_store
-from meninx.archive.table import Done, Table
-from meninx.archive.unit_rows import judge_files
-from meninx.archive.unit_scorer import content_hash
-from meninx.archive.units import units_of
-from meninx.errors import PeerError
-from meninx.scan.completeness import Incomplete
-from meninx.scan.incomplete_note import NOTE, IncompleteNote
+from meninx._archive.store import open_store
+from meninx._archive.table import Done, Table
+from meninx._archive.unit_rows import judge_files
+from meninx._archive.unit_scorer import content_hash
+from meninx._archive.units import units_of
+from meninx._errors import PeerError
+from meninx._scan.completeness import Incomplete
+from meninx._scan.incomplete_note import NOTE, IncompleteNote
 from tests.archive.conftest import SLICES, write_series
 from tests.clinic.dicomweb import MULTIPART, found, multipart, serving, uids
 
@@ -40,7 +40,7 @@ def test_a_series_of_a_folder_that_lacks_files_is_referred_until_they_come(heads
 
 
 def pa_table(row):
-    from meninx.archive.table import _as_table
+    from meninx._archive.table import _as_table
 
     return _as_table([row | {"content_hash": "0" * 64, "scan": "fetched"}])
 

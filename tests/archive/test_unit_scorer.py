@@ -8,12 +8,12 @@ import time
 import pyarrow.parquet as parquet
 import pytest
 
-from meninx.archive import unit_scorer
-from meninx.archive.store import open_store
-from meninx.archive.table import Done, Table
-from meninx.archive.unit_scorer import UnitScorer, content_hash
-from meninx.archive.units import units_of
-from meninx.synthesis.writing import dicom_slice
+from meninx._archive import unit_scorer
+from meninx._archive.store import open_store
+from meninx._archive.table import Done, Table
+from meninx._archive.unit_scorer import UnitScorer, content_hash
+from meninx._archive.units import units_of
+from meninx._synthesis.writing import dicom_slice
 from tests.archive import poison
 from tests.archive.conftest import SLICES
 
@@ -43,8 +43,11 @@ def test_rows_are_the_public_json_with_facts(archive):
     assert row["status"] == "scored"
     assert 0 <= row["probability"] <= 1
     assert (row["month"], row["scanner"], row["field_strength"], row["sequence"]) == (
-        "2025-03", "meninx phantom phantom", 1.5, "FLAIR",
-    )  # fmt: skip
+        "2025-03",
+        "meninx phantom phantom",
+        1.5,
+        "FLAIR",
+    )
     assert (row["kind"], row["files"]) == ("volume", 3)
     assert set(row["milliseconds"]) == {"read", "preprocess", "infer"}
     assert told["a/copy"]["content_hash"] == told["b/series-0"]["content_hash"]
@@ -138,8 +141,10 @@ def test_names_that_are_no_text_come_into_the_table(heads, tmp_path):
     made = parquet.read_table(table.folder, partitioning=None)
     answers = dict(zip(made["scan"].to_pylist(), made.to_pylist(), strict=True))
     assert sorted(answers) == [
-        r"M\xfcller/both (series 1)", r"M\xfcller/both (series 2)", r"M\xfcller/d\xfcnn.png",
-    ]  # fmt: skip
+        r"M\xfcller/both (series 1)",
+        r"M\xfcller/both (series 2)",
+        r"M\xfcller/d\xfcnn.png",
+    ]
     assert str(tmp_path) not in answers[r"M\xfcller/d\xfcnn.png"]["message"]
 
 
@@ -151,10 +156,13 @@ def test_content_does_not_depend_on_names_or_order(tmp_path):
     assert first != content_hash([tmp_path / "a", tmp_path / "d"])
 
 
-@pytest.mark.parametrize("error", [
-    OSError(errno.ENOSPC, "No space left on device", "/tmp/meninx-x/1.dcm"),
-    OSError("study 1: PeerError: [Errno 28] No space left on device"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/tmp/meninx-x/1.dcm"),
+        OSError("study 1: PeerError: [Errno 28] No space left on device"),
+    ],
+)
 def test_a_full_temporary_folder_is_named_without_a_file(error):
     assert unit_scorer._why(error).startswith("temporary folder: disk full")
     assert "1.dcm" not in unit_scorer._why(error)

@@ -4,21 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from meninx.assess.data_audit import Audit
-from meninx.assess.intervals import Figure
-from meninx.assess.metrics import auroc
-from meninx.assess.report import ReportEntry, write_report
-from meninx.assess.shortcuts import Probe
-from meninx.assess.volumes import (
+from meninx._assess.data_audit import Audit
+from meninx._assess.intervals import Figure
+from meninx._assess.metrics import auroc
+from meninx._assess.report import ReportEntry, write_report
+from meninx._assess.shortcuts import Probe
+from meninx._assess.volumes import (
     bootstrap_interval,
     measure_volume,
     peak_share,
     pooled_auroc,
     within_auroc,
 )
-from meninx.detect.findings import Findings
-from meninx.detect.loading import load_detector
-from meninx.errors import UnreadableFile
+from meninx._detect.findings import Findings
+from meninx._detect.loading import load_detector
+from meninx._errors import UnreadableFile
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-5, 5)), min_size=2, max_size=60))

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from meninx.assess.cases import Case, Copies, score_cases, unseen
-from meninx.assess.claim import checklist
-from meninx.assess.data_audit import audit, write_audit
-from meninx.assess.evaluation import evaluate, evaluate_cases
-from meninx.assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
-from meninx.assess.shortcuts import probe_shortcuts
-from meninx.data.descriptors import descriptors_of, seen_slices
-from meninx.data.facts import sha256_of
-from meninx.data.manifest import Manifest, Picture
-from meninx.detect.findings import Findings
-from meninx.detect.loading import load_detector
-from meninx.detect.model_card import NOT_RECORDED, SEEN_DIGITS
-from meninx.errors import DataError
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._assess.cases import Case, Copies, score_cases, unseen
+from meninx._assess.claim import checklist
+from meninx._assess.data_audit import audit, write_audit
+from meninx._assess.evaluation import evaluate, evaluate_cases
+from meninx._assess.evaluation_report import Setting, claim_answers, verdict, write_evaluation
+from meninx._assess.shortcuts import probe_shortcuts
+from meninx._data.descriptors import descriptors_of, seen_slices
+from meninx._data.facts import sha256_of
+from meninx._data.manifest import Manifest, Picture
+from meninx._detect.findings import Findings
+from meninx._detect.loading import load_detector
+from meninx._detect.model_card import NOT_RECORDED, SEEN_DIGITS
+from meninx._errors import DataError
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
 
@@ -37,12 +37,18 @@ def pictures(tmp_path_factory):
     rows = list(csv.DictReader((folder / "manifest.csv").read_text().splitlines()))
     found = [
         Picture(
-            row["id"], folder / row["picture"], folder / row["mask"] if row["mask"] else None,
-            row["tumor"] == "1", None, row["group"], int(row["fold"]), f"site {index % 2}",
+            row["id"],
+            folder / row["picture"],
+            folder / row["mask"] if row["mask"] else None,
+            row["tumor"] == "1",
+            None,
+            row["group"],
+            int(row["fold"]),
+            f"site {index % 2}",
             extra={"scanner": "AB"[index % 2]},
         )
         for index, row in enumerate(rows)
-    ]  # fmt: skip
+    ]
     (folder / "broken.png").write_bytes(b"nothing")
     broken = replace(found[0], id="broken", picture=folder / "broken.png", group="broken")
     return [*found, broken]
@@ -58,14 +64,26 @@ def made(tumor, probability, label=None, cluster=None, types=None, **extra):
     kind = label or ("unknown" if tumor else "none")
     group = str(cluster if cluster is not None else np.random.default_rng().integers(1 << 60))
     picture = Picture(
-        group + "x", None, None, tumor, kind if kind not in ("none", "unknown") else None,
-        group, 1, "s", extra=extra,
-    )  # fmt: skip
+        group + "x",
+        None,
+        None,
+        tumor,
+        kind if kind not in ("none", "unknown") else None,
+        group,
+        1,
+        "s",
+        extra=extra,
+    )
     decision = "tumor" if probability >= 0.5 else "no_tumor"
     findings = Findings(
-        "s", "scored", decision=decision, probability=probability, threshold=0.5,
-        types=types or {}, model={"name": "m", "sha256": "0"},
-    )  # fmt: skip
+        "s",
+        "scored",
+        decision=decision,
+        probability=probability,
+        threshold=0.5,
+        types=types or {},
+        model={"name": "m", "sha256": "0"},
+    )
     facts = {"file": {"width": probability}, "intensity": {"mean": 1.0}}
     return Case(replace_path(picture), findings, facts)
 
@@ -103,10 +121,14 @@ def test_figures_of_the_answers_come_first_and_those_of_the_operating_point_besi
     decisions = {name: figure.value for name, figure in found.decisions.items()}
     assert decisions == pytest.approx(
         {
-            "answered": 3 / 5, "sensitivity": 1 / 2, "specificity": 1.0, "referred": 2 / 5,
-            "tumors_referred": 1 / 3, "tumor_free_referred": 1 / 2,
+            "answered": 3 / 5,
+            "sensitivity": 1 / 2,
+            "specificity": 1.0,
+            "referred": 2 / 5,
+            "tumors_referred": 1 / 3,
+            "tumor_free_referred": 1 / 2,
         }
-    )  # fmt: skip
+    )
     assert found.figures["sensitivity"].value == pytest.approx(2 / 3)
     assert found.figures["specificity"].value == pytest.approx(1 / 2)
     assert list(found.as_json()).index("decisions") < list(found.as_json()).index("figures")

@@ -8,9 +8,9 @@ from sklearn import metrics as oracle
 from statsmodels.api import GLM, families
 from statsmodels.stats.proportion import proportion_confint
 
-from meninx.assess import metrics
-from meninx.assess.evaluation import figures_of
-from meninx.assess.intervals import (
+from meninx._assess import metrics
+from meninx._assess.evaluation import figures_of
+from meninx._assess.intervals import (
     Figure,
     bootstrap_difference,
     bootstrap_figure,
@@ -18,7 +18,7 @@ from meninx.assess.intervals import (
     share_interval,
     wilson,
 )
-from meninx.assess.metrics import Answers
+from meninx._assess.metrics import Answers
 
 
 @st.composite
@@ -126,9 +126,11 @@ def test_net_benefit_agrees_with_dcurves():
     probability = np.clip(rng.normal(0.35 + 0.3 * tumor, 0.2), 0.001, 0.999)
     thresholds = np.array([0.05, 0.2, 0.5, 0.8])
     table = dca(
-        data=DataFrame({"tumor": tumor.astype(int), "model": probability}), outcome="tumor",
-        modelnames=["model"], thresholds=thresholds,
-    )  # fmt: skip
+        data=DataFrame({"tumor": tumor.astype(int), "model": probability}),
+        outcome="tumor",
+        modelnames=["model"],
+        thresholds=thresholds,
+    )
     expected = table[table.model == "model"].sort_values("threshold").net_benefit
     one = Answers(tumor, probability, tumor, np.arange(300))
     np.testing.assert_allclose(metrics.net_benefit(one, thresholds), expected, atol=1e-9)

@@ -1,7 +1,7 @@
 import numpy as np
 
-from meninx.assess.referral import referral_curve
-from meninx.detect.findings import Findings
+from meninx._assess.referral import referral_curve
+from meninx._detect.findings import Findings
 
 
 def found(tumor, healthy):

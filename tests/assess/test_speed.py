@@ -5,9 +5,9 @@ import sys
 import pytest
 from PIL import Image
 
-from meninx.assess.speed import SERIES_SLICES, Spread, make_inputs
-from meninx.detect.runtimes import RUNTIMES
-from meninx.scan.reading import read_scans
+from meninx._assess.speed import SERIES_SLICES, Spread, make_inputs
+from meninx._detect.runtimes import RUNTIMES
+from meninx._scan.reading import read_scans
 from tests.commands import meninx
 
 
@@ -34,8 +34,21 @@ def test_a_series_has_as_many_slices_as_asked_for(tmp_path):
 
 @pytest.mark.slow
 def test_bench_tells_every_figure(tmp_path):
-    command = [sys.executable, "-m", "meninx", "bench", "--json", "--runs", "3", "--pictures", "2",
-               "--slices", "12", "--output", str(tmp_path)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "meninx",
+        "bench",
+        "--json",
+        "--runs",
+        "3",
+        "--pictures",
+        "2",
+        "--slices",
+        "12",
+        "--output",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert json.loads((tmp_path / "bench.json").read_text()) == told
@@ -60,8 +73,18 @@ def test_bench_tells_how_fast_a_recipe_is_trained(tmp_path):
     (tmp_path / "tiny.toml").write_text(
         'name = "tiny"\n[preprocessing]\nsize = 64\n[training]\nbatch_size = 4\nema_decay = 0.9\n'
     )
-    done = meninx("bench", "--train", "--recipe", "tiny.toml", "--precision", "32-true", "--json",
-                  "--output", ".", cwd=tmp_path)  # fmt: skip
+    done = meninx(
+        "bench",
+        "--train",
+        "--recipe",
+        "tiny.toml",
+        "--precision",
+        "32-true",
+        "--json",
+        "--output",
+        ".",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert json.loads((tmp_path / "training.json").read_text()) == found
@@ -82,9 +105,13 @@ def test_bench_names_the_precisions_there_are():
 
 @pytest.mark.parametrize(
     "options",
-    [["--devices", "2"], ["--precision", "32-true"], ["--recipe", "seed"],
-     ["--train", "--model", "meninx.onnx"]],
-)  # fmt: skip
+    [
+        ["--devices", "2"],
+        ["--precision", "32-true"],
+        ["--recipe", "seed"],
+        ["--train", "--model", "meninx.onnx"],
+    ],
+)
 def test_bench_ignores_no_option(options):
     done = meninx("bench", *options)
     assert done.returncode == 2

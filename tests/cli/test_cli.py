@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from meninx.cli import VERBS, app
-from meninx.detect.loading import shipped_detector
-from meninx.scan.nifti import write_nifti
-from meninx.scoring.writers import file_stem
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_dicom, write_studies
+from meninx._cli import VERBS, app
+from meninx._detect.loading import shipped_detector
+from meninx._scan.nifti import write_nifti
+from meninx._scoring.writers import file_stem
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_dicom, write_studies
 from tests.commands import meninx
 from tests.conftest import coarse_grid
 
@@ -84,8 +84,10 @@ def test_json_is_one_object_a_line_and_nothing_else(studies):
     ]
     assert all(line["status"] == "scored" for line in lines)
     assert set(lines[1]["identity"]) == {
-        "study_instance_uid", "series_instance_uid", "patient",
-    }  # fmt: skip
+        "study_instance_uid",
+        "series_instance_uid",
+        "patient",
+    }
 
 
 def test_renamed_shuffled_and_zipped_is_the_same_probability(studies, tmp_path):

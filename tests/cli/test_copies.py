@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from meninx.assess.cases import Case, Copies
-from meninx.assess.evaluation import evaluate_cases
-from meninx.cli.evaluation_table import print_evaluation
-from meninx.cli.train import _seen_before
-from meninx.data.manifest import Manifest, Picture
-from meninx.detect.findings import Findings
-from meninx.learn.training import Run
+from meninx._assess.cases import Case, Copies
+from meninx._assess.evaluation import evaluate_cases
+from meninx._cli.evaluation_table import print_evaluation
+from meninx._cli.train import _seen_before
+from meninx._data.manifest import Manifest, Picture
+from meninx._detect.findings import Findings
+from meninx._learn.fit.training import Run
 
 
 def picture(number, *, tumor=False):
@@ -26,9 +26,13 @@ def result():
     for number in range(12):
         tumor = number % 3 > 0
         findings = Findings(
-            "s", "scored", decision="tumor" if tumor else "no_tumor",
-            probability=0.2 + 0.06 * number, threshold=0.5, model={"name": "m", "sha256": "0"},
-        )  # fmt: skip
+            "s",
+            "scored",
+            decision="tumor" if tumor else "no_tumor",
+            probability=0.2 + 0.06 * number,
+            threshold=0.5,
+            model={"name": "m", "sha256": "0"},
+        )
         facts = {"intensity": {"mean": float(number % 5)}}
         cases.append(Case(picture(number, tumor=tumor), findings, facts))
     return evaluate_cases(cases, [], left_out=29, copies=Copies(41, 29, known=True))

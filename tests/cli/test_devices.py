@@ -5,10 +5,10 @@ import sys
 import pytest
 import typer
 
-from meninx.cli import devices as module
-from meninx.cli.data_options import is_dialog
-from meninx.cli.devices import start_on_devices
-from meninx.errors import OptionError
+from meninx._cli import devices as module
+from meninx._cli.data_options import is_dialog
+from meninx._cli.devices import start_on_devices
+from meninx._errors import OptionError
 
 
 @pytest.fixture

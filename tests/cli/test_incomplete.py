@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.commands import meninx
 from tests.conftest import coarse_grid
 

@@ -8,16 +8,26 @@ import pydicom
 import pytest
 from pydicom.datadict import dictionary_VR
 
-from meninx.clinic.peers import peer_of
-from meninx.synthesis.writing import dicom_slice
+from meninx._clinic.peers import peer_of
+from meninx._synthesis.writing import dicom_slice
 from tests.clinic.conftest import free_port, receiving, wait_for
 from tests.scan.dicom_making import save
 
 NAME = "ZWOLFTER JOHN"
 # Of one part, without carets: libraries warn of such names.
-PLANTED = ("PatientName", "ReferringPhysicianName", "OperatorsName", "PerformingPhysicianName",
-           "InstitutionName", "StationName", "PatientComments", "ImageComments", "OtherPatientIDs",
-           "RequestingPhysician", "NameOfPhysiciansReadingStudy")  # fmt: skip
+PLANTED = (
+    "PatientName",
+    "ReferringPhysicianName",
+    "OperatorsName",
+    "PerformingPhysicianName",
+    "InstitutionName",
+    "StationName",
+    "PatientComments",
+    "ImageComments",
+    "OtherPatientIDs",
+    "RequestingPhysician",
+    "NameOfPhysiciansReadingStudy",
+)
 
 
 @pytest.fixture
@@ -39,10 +49,25 @@ def planted(healthy, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_planted_names_are_told_to_nobody(planted, tmp_path):
     told = subprocess.run(
-        [sys.executable, "-W", "default", "-m", "meninx", "predict", str(planted), "--json",
-         "--output", str(tmp_path / "out"), "--dicom-out", str(tmp_path / "dicom")],
-        capture_output=True, text=True, check=False, env=os.environ,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-W",
+            "default",
+            "-m",
+            "meninx",
+            "predict",
+            str(planted),
+            "--json",
+            "--output",
+            str(tmp_path / "out"),
+            "--dicom-out",
+            str(tmp_path / "dicom"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
+    )
     assert told.returncode == 0, told.stderr
     assert "ZWOLFTER" not in told.stdout + told.stderr
     for path in (tmp_path / "out").rglob("*"):

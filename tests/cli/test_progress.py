@@ -3,8 +3,8 @@
 import io
 import threading
 
-from meninx.cli import progress
-from meninx.cli.progress import LinesOfProgress, progress_of
+from meninx._cli import progress
+from meninx._cli.progress import LinesOfProgress, progress_of
 
 
 class Log(io.StringIO):

@@ -7,11 +7,11 @@ import pytest
 import typer
 from typer.main import get_command
 
-from meninx.cli.receive import ReceiveSettings, receive
-from meninx.cli.verb_settings import takes_settings
-from meninx.clinic.node import NodeSettings
-from meninx.clinic.peers import peer_of
-from meninx.errors import OptionError
+from meninx._cli.receive import ReceiveSettings, receive
+from meninx._cli.verb_settings import takes_settings
+from meninx._clinic.node import NodeSettings
+from meninx._clinic.peers import peer_of
+from meninx._errors import OptionError
 
 
 def command(verb):
@@ -40,12 +40,35 @@ def test_without_options_the_node_runs_as_by_its_own_defaults():
 
 def test_every_option_reaches_the_node(tmp_path):
     settings = given(
-        "--host", "0.0.0.0", "--port", "0", "--title", "US", "--data", str(tmp_path),
-        "--to", "PACS@127.0.0.1:104", "--to", "http://127.0.0.1:8042/dicom-web",
-        "--caller", "MR1", "--caller", "MR2", "--caller-host", "127.0.0.1",
-        "--quiet", "2.5", "--keep-hours", "1", "--disk-gib", "0.5", "--associations", "3",
-        "--model", "one.onnx",
-    )  # fmt: skip
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "0",
+        "--title",
+        "US",
+        "--data",
+        str(tmp_path),
+        "--to",
+        "PACS@127.0.0.1:104",
+        "--to",
+        "http://127.0.0.1:8042/dicom-web",
+        "--caller",
+        "MR1",
+        "--caller",
+        "MR2",
+        "--caller-host",
+        "127.0.0.1",
+        "--quiet",
+        "2.5",
+        "--keep-hours",
+        "1",
+        "--disk-gib",
+        "0.5",
+        "--associations",
+        "3",
+        "--model",
+        "one.onnx",
+    )
     told = settings.for_node()
     dimse, web = told.peers
     assert (dimse, web.address) == (

@@ -10,21 +10,34 @@ from PIL import Image
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from meninx.cli import app
-from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
-from meninx.detect.loading import load_detector, shipped_detector
-from meninx.learn.export import recalibrate
-from meninx.scan.completeness import Incomplete
-from meninx.scan.incomplete_note import IncompleteNote
-from meninx.scan.nifti import write_nifti
-from meninx.synthesis.phantom_studies import make_study
-from meninx.synthesis.writing import write_dicom
+from meninx._cli import app
+from meninx._detect.calibration import Calibration, Calibrator, StudyCalibrator
+from meninx._detect.loading import load_detector, shipped_detector
+from meninx._learn.file.export import recalibrate
+from meninx._scan.completeness import Incomplete
+from meninx._scan.incomplete_note import IncompleteNote
+from meninx._scan.nifti import write_nifti
+from meninx._synthesis.phantom_studies import make_study
+from meninx._synthesis.writing import write_dicom
 
 RUN = CliRunner()
 KEYS = [
-    "study", "series", "weights", "status", "reason", "message", "decision", "probability",
-    "borders", "prevalence", "p_values", "coverage", "reference", "incomplete", "model",
-]  # fmt: skip
+    "study",
+    "series",
+    "weights",
+    "status",
+    "reason",
+    "message",
+    "decision",
+    "probability",
+    "borders",
+    "prevalence",
+    "p_values",
+    "coverage",
+    "reference",
+    "incomplete",
+    "model",
+]
 STUDY = StudyCalibrator(
     {"T1": 0.2, "T1c": 0.3, "T2": 0.2, "FLAIR": 0.3, "unknown": 0.2},
     Calibrator(
@@ -117,8 +130,10 @@ def test_the_table_has_a_line_below_the_series_of_a_study(folder, model, columns
     rows = [line.split("  ")[0].rsplit("/", 1)[-1] for line in table[1:]]
     below = [rows[index - 1] for index, row in enumerate(rows) if row.startswith("= study of")]
     assert [row for row in rows if row.startswith("=")] == [
-        "= study of 2 series", "= study of 3 series", "= study of 2 series",
-    ]  # fmt: skip
+        "= study of 2 series",
+        "= study of 3 series",
+        "= study of 2 series",
+    ]
     assert " ".join(table).count("A study's answer is the mean") == 1
     assert sum(line.startswith("weighs in the study of") for line in table) == 3
     if columns == "160":  # names are folded where they must be
@@ -186,8 +201,11 @@ def test_phantoms_of_the_command_are_one_study_each(tmp_path):
 def test_without_a_scale_of_studies_the_most_telling_series_answers(folder, plain_model):
     found = lines_of(folder, "--json", "--studies", "--model", plain_model)
     assert [names(study) for study in found[8:]] == [
-        {"sub-1_FLAIR.nii.gz"}, {"sub-2_T1w.nii.gz"}, {"FLAIR of 7"}, {"T2 of 8"},
-    ]  # fmt: skip
+        {"sub-1_FLAIR.nii.gz"},
+        {"sub-2_T1w.nii.gz"},
+        {"FLAIR of 7"},
+        {"T2 of 8"},
+    ]
     answers = {line["scan"]: line for line in found[:8]}
     for study in found[8:]:
         assert study["probability"] == answers[study["series"][0]]["probability"]

@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy
 import torch
 
-import meninx.cli
-from meninx.cli.writable import check_file, check_folder
-from meninx.errors import OptionError
-from meninx.learn.checkpoints import DirectCheckpointIO
-from meninx.system_errors import system_error_in_words
+import meninx._cli
+from meninx._cli.writable import check_file, check_folder
+from meninx._errors import OptionError
+from meninx._learn.fit.checkpoints import DirectCheckpointIO
+from meninx._system_errors import system_error_in_words
 from tests.commands import meninx as run
 
 # What each verb writes to, as `{}`, with the least that it needs beside.
@@ -67,9 +67,14 @@ def test_a_port_that_is_taken_is_said(verb, tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "why"),
-    [(errno.ENOSPC, "disk full"), (errno.EDQUOT, "quota"), (errno.EROFS, "read-only"),
-     (errno.EACCES, "no permission"), (errno.EPERM, "no permission")],
-)  # fmt: skip
+    [
+        (errno.ENOSPC, "disk full"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "no permission"),
+        (errno.EPERM, "no permission"),
+    ],
+)
 def test_a_disk_that_takes_nothing_is_said(number, why, tmp_path, monkeypatch):
     def refuse(**_):
         raise OSError(number, os.strerror(number))
@@ -130,12 +135,18 @@ def no_semaphores():
 
 @pytest.mark.parametrize(
     ("work", "why"),
-    [(full_disk, "disk full"), (full_by_cause, "disk full"), (full_checkpoint, "disk full"),
-     (quoted, "disk full"), (sqlite_full, "disk full"), (no_database, "can't be opened"),
-     (no_semaphores, "/dev/shm")],
-)  # fmt: skip
+    [
+        (full_disk, "disk full"),
+        (full_by_cause, "disk full"),
+        (full_checkpoint, "disk full"),
+        (quoted, "disk full"),
+        (sqlite_full, "disk full"),
+        (no_database, "can't be opened"),
+        (no_semaphores, "/dev/shm"),
+    ],
+)
 def test_the_boundary_says_it_once_and_in_one_line(work, why, monkeypatch):
-    monkeypatch.setattr(meninx.cli, "app", work)
+    monkeypatch.setattr(meninx._cli, "app", work)
     done = run("anything")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -146,7 +157,7 @@ def test_faults_of_our_own_keep_their_traceback(monkeypatch):
     def fault():
         raise KeyError("x")
 
-    monkeypatch.setattr(meninx.cli, "app", fault)
+    monkeypatch.setattr(meninx._cli, "app", fault)
     with pytest.raises(KeyError):
         run("anything")
     assert system_error_in_words(KeyError("x")) is None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from meninx.synthesis.writing import write_dicom
+from meninx._synthesis.writing import write_dicom
 
 SEED = 7
 

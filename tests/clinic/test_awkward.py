@@ -4,9 +4,9 @@ import pytest
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from meninx.cli import app
-from meninx.clinic import results
-from meninx.synthesis.writing import dicom_slice
+from meninx._cli import app
+from meninx._clinic import results
+from meninx._synthesis.writing import dicom_slice
 from tests.scan.dicom_making import save
 from tests.scan.test_header_values import put, spliced
 
@@ -70,9 +70,15 @@ def test_an_empty_uid_is_said(healthy, tmp_path):
 
 
 NONE_OF_THEM = {
-    "StudyDate": "DA", "SliceThickness": "DS", "EchoTime": "DS", "SpacingBetweenSlices": "DS",
-    "PatientWeight": "DS", "SeriesNumber": "IS", "AcquisitionNumber": "IS", "InstanceNumber": "IS",
-}  # fmt: skip
+    "StudyDate": "DA",
+    "SliceThickness": "DS",
+    "EchoTime": "DS",
+    "SpacingBetweenSlices": "DS",
+    "PatientWeight": "DS",
+    "SeriesNumber": "IS",
+    "AcquisitionNumber": "IS",
+    "InstanceNumber": "IS",
+}
 
 
 @pytest.mark.parametrize("value", [b"withheld", b"nan\\inf ", b"9e99999 "])

@@ -10,30 +10,56 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from typer.testing import CliRunner
 
-from meninx.cli import app
-from meninx.clinic.deidentification import Deidentifier, Pseudonyms, Removed, cleaned
-from meninx.clinic.release import Faces, release
-from meninx.errors import UnsupportedScan
-from meninx.scan.completeness import Incomplete
-from meninx.scan.incomplete_note import IncompleteNote
-from meninx.scan.reading import read_scans
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
-from meninx.synthesis.writing import dicom_slice, write_dicom
+from meninx._cli import app
+from meninx._clinic.deidentification import Deidentifier, Pseudonyms, Removed, cleaned
+from meninx._clinic.release import Faces, release
+from meninx._errors import UnsupportedScan
+from meninx._scan.completeness import Incomplete
+from meninx._scan.incomplete_note import IncompleteNote
+from meninx._scan.reading import read_scans
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
+from meninx._synthesis.writing import dicom_slice, write_dicom
 from tests.scan.dicom_making import enhanced, save
 from tests.scan.test_header_values import put
 
 TEXTS = (
-    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
-    "ResponsiblePerson", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID",
-    "ReferringPhysicianName", "ReferringPhysicianAddress", "PerformingPhysicianName",
-    "OperatorsName", "NameOfPhysiciansReadingStudy", "RequestingPhysician", "InstitutionName",
-    "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber",
-    "PatientAddress", "PatientTelephoneNumbers", "CountryOfResidence", "Occupation",
-    "PatientComments", "AdditionalPatientHistory", "ImageComments", "StudyComments",
-    "MedicalRecordLocator", "AdmissionID", "RequestedProcedureID", "ScheduledStudyLocation",
-    "SeriesDescription", "StudyDescription", "ProtocolName",
-)  # fmt: skip
+    "PatientName",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+    "ResponsiblePerson",
+    "PatientID",
+    "IssuerOfPatientID",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+    "ReferringPhysicianAddress",
+    "PerformingPhysicianName",
+    "OperatorsName",
+    "NameOfPhysiciansReadingStudy",
+    "RequestingPhysician",
+    "InstitutionName",
+    "InstitutionAddress",
+    "InstitutionalDepartmentName",
+    "StationName",
+    "DeviceSerialNumber",
+    "PatientAddress",
+    "PatientTelephoneNumbers",
+    "CountryOfResidence",
+    "Occupation",
+    "PatientComments",
+    "AdditionalPatientHistory",
+    "ImageComments",
+    "StudyComments",
+    "MedicalRecordLocator",
+    "AdmissionID",
+    "RequestedProcedureID",
+    "ScheduledStudyLocation",
+    "SeriesDescription",
+    "StudyDescription",
+    "ProtocolName",
+)
 
 
 def planted(dataset):
@@ -72,8 +98,14 @@ def planted(dataset):
     dataset.SequenceName = dataset.PatientID
     dataset.file_meta.SourceApplicationEntityTitle = plant("meta")[:16]
     dataset.PatientBirthDate = "19510307"
-    return [*names, "19510307", str(dataset.StudyInstanceUID), str(dataset.SOPInstanceUID),
-            str(dataset.SeriesInstanceUID), str(dataset.FrameOfReferenceUID)]  # fmt: skip
+    return [
+        *names,
+        "19510307",
+        str(dataset.StudyInstanceUID),
+        str(dataset.SOPInstanceUID),
+        str(dataset.SeriesInstanceUID),
+        str(dataset.FrameOfReferenceUID),
+    ]
 
 
 @pytest.fixture
@@ -114,8 +146,10 @@ def test_forty_identifiers_are_gone_and_the_scan_is_the_same(tmp_path, sick, key
     assert one.SeriesDescription == "t1 ax post"
     assert one.PatientIdentityRemoved == "YES"
     assert [item.CodeValue for item in one.DeidentificationMethodCodeSequence] == [
-        "113100", "113105", "113107",
-    ]  # fmt: skip
+        "113100",
+        "113105",
+        "113107",
+    ]
     assert not [element for element in one.iterall() if element.tag.is_private]
 
 
@@ -217,16 +251,19 @@ def test_faces_are_pointed_out_and_refused(tmp_path, keyed):
 @pytest.mark.real_data
 @pytest.mark.slow
 def test_a_real_face_is_cut_off_and_the_brain_stays(tmp_path, real_data, keyed):
-    from meninx.synthesis.head_template import brain_of
+    from meninx._synthesis.head_template import brain_of
 
     (head,) = read_scans(real_data / "templates" / "colin27-t1.nii.gz")
     from dataclasses import replace
 
     top = head.voxels.max()
     coarse = replace(
-        head, voxels=np.rint(head.voxels[::2, ::2, ::2] / top * 4000).astype(np.float32),
-        affine=head.affine @ np.diag([2.0, 2.0, 2.0, 1.0]), slice_axis=2, sequence="T1",
-    )  # fmt: skip
+        head,
+        voxels=np.rint(head.voxels[::2, ::2, ::2] / top * 4000).astype(np.float32),
+        affine=head.affine @ np.diag([2.0, 2.0, 2.0, 1.0]),
+        slice_axis=2,
+        sequence="T1",
+    )
     write_dicom(coarse, tmp_path / "in", 3)
     done = run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed, "--deface")
     assert done.exit_code == 0, done.output

@@ -8,14 +8,14 @@ import numpy as np
 import pydicom
 import pytest
 
-from meninx.clinic.measurement_report import Measured, measurement_report
-from meninx.clinic.source_series import SourceSeries, source_series
-from meninx.detect.findings import Findings
-from meninx.errors import UnreadableFile
-from meninx.render.result import Result
-from meninx.scan.reading import read_scans
-from meninx.synthesis.phantom import Phantom, grid_of
-from meninx.synthesis.writing import write_dicom
+from meninx._clinic.measurement_report import Measured, measurement_report
+from meninx._clinic.source_series import SourceSeries, source_series
+from meninx._detect.findings import Findings
+from meninx._errors import UnreadableFile
+from meninx._render.result import Result
+from meninx._scan.reading import read_scans
+from meninx._synthesis.phantom import Phantom, grid_of
+from meninx._synthesis.writing import write_dicom
 from tests.clinic.test_results import without_errors
 from tests.scan.dicom_making import enhanced, save
 
@@ -113,8 +113,10 @@ def test_without_geometry_lengths_are_in_pixels_and_lie_nowhere_in_the_patient(t
     (group,) = report.content.get_image_measurement_groups()
     (length,) = group.get_measurements()
     assert (length.value, length.unit.value, length.unit.scheme_designator) == (
-        5.0, "{pixels}", "UCUM",
-    )  # fmt: skip
+        5.0,
+        "{pixels}",
+        "UCUM",
+    )
     assert not length.referenced_coordinates
 
 

@@ -25,15 +25,15 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.presentation import build_context
 
-from meninx.cli.peer_options import tls_context
-from meninx.clinic import inbox as inboxes
-from meninx.clinic import node as nodes
-from meninx.clinic.inbox import SENT, Inbox
-from meninx.clinic.node import Node, NodeSettings
-from meninx.clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, peer_of
-from meninx.clinic.study_scoring import judge
-from meninx.errors import LimitExceeded, OptionError, PeerError
-from meninx.synthesis.writing import dicom_slice
+from meninx._cli.peer_options import tls_context
+from meninx._clinic import inbox as inboxes
+from meninx._clinic import node as nodes
+from meninx._clinic.inbox import SENT, Inbox
+from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, peer_of
+from meninx._clinic.study_scoring import judge
+from meninx._errors import LimitExceeded, OptionError, PeerError
+from meninx._synthesis.writing import dicom_slice
 from tests.clinic.conftest import free_port, receiving, wait_for
 from tests.hostile.corpus import all_cases
 from tests.scan.dicom_making import save
@@ -199,8 +199,7 @@ def test_finished_studies_are_forgotten_and_unfinished_ones_are_not(tmp_path):
     inbox = Inbox(tmp_path, max_bytes=1000)
     for study, instance in (("1.2", "1.2.1"), ("1.3", "1.3.1"), ("1.4", "1.4.1")):
         inbox.add(study, instance, b"x" * 10)
-    done, extended, waiting = (inbox.folder_of(uid).name
-                               for uid in ("1.2", "1.3", "1.4"))  # fmt: skip
+    done, extended, waiting = (inbox.folder_of(uid).name for uid in ("1.2", "1.3", "1.4"))
     for name in (done, extended, waiting):
         inbox.attempt(name)
     content = {name: inbox.folders(name)[2] for name in (done, extended, waiting)}
@@ -234,9 +233,12 @@ def test_commitment_says_what_is_kept_and_hurries_the_study(node, sick):
     entity = AE(ae_title="US")
     contexts = [build_context(MRImageStorage, ExplicitVRLittleEndian), build_context(COMMITMENT)]
     association = entity.associate(
-        "127.0.0.1", node.port, contexts=contexts, ae_title="MENINX",
+        "127.0.0.1",
+        node.port,
+        contexts=contexts,
+        ae_title="MENINX",
         evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)],
-    )  # fmt: skip
+    )
     dataset = dicom_slice(sick.scan, 0, 7)
     assert stored(association, dataset) == 0
     asked = Dataset()
@@ -338,7 +340,7 @@ def test_a_result_whose_answer_was_lost_is_not_sent_again(tmp_path, folder, arch
 STEPS = """
 import os, signal, sys
 from pathlib import Path
-from meninx.clinic import node as nodes, inbox as inboxes, peers
+from meninx._clinic import node as nodes, inbox as inboxes, peers
 dies_at, data, address, port = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 passed = 0
 def counted(function):
@@ -474,17 +476,22 @@ def self_signed(folder):
     today = datetime.now(UTC)
     here = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
     made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(today).not_valid_after(today + timedelta(days=1))
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(today)
+        .not_valid_after(today + timedelta(days=1))
         .add_extension(here, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     pem = serialization.Encoding.PEM
     (folder / "own.pem").write_bytes(made.public_bytes(pem))
-    (folder / "own.key").write_bytes(key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ))  # fmt: skip
+    (folder / "own.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     return folder / "own.pem", folder / "own.key"
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from meninx.clinic.peers import peer_of
+from meninx._clinic.peers import peer_of
 from tests.clinic.conftest import SEED, free_port, listening, receiving, wait_for
 
 pytestmark = [pytest.mark.slow]
@@ -26,16 +26,23 @@ class Orthanc:
     def __init__(self, folder, node_port):
         self.http, self.dicom = free_port(), free_port()
         settings = {
-            "Name": "test", "StorageDirectory": f"{folder}/storage",
-            "IndexDirectory": f"{folder}/storage", "HttpPort": self.http, "DicomPort": self.dicom,
-            "DicomAet": "ORTHANC", "AuthenticationEnabled": False, "RemoteAccessAllowed": False,
+            "Name": "test",
+            "StorageDirectory": f"{folder}/storage",
+            "IndexDirectory": f"{folder}/storage",
+            "HttpPort": self.http,
+            "DicomPort": self.dicom,
+            "DicomAet": "ORTHANC",
+            "AuthenticationEnabled": False,
+            "RemoteAccessAllowed": False,
             "DicomModalities": {
                 "meninx": ["MENINX", "127.0.0.1", node_port],
                 "mover": ["MOVER", "127.0.0.1", node_port + 1],
             },
-            "Plugins": [str(plugin())], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-            "DicomAlwaysAllowStore": True, "DicomCheckCalledAet": True,
-        }  # fmt: skip
+            "Plugins": [str(plugin())],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            "DicomAlwaysAllowStore": True,
+            "DicomCheckCalledAet": True,
+        }
         path = Path(folder) / "orthanc.json"
         path.write_text(json.dumps(settings), encoding="utf-8")
         self.process = subprocess.Popen(
@@ -122,10 +129,17 @@ def test_a_study_goes_to_the_node_and_its_results_come_back(
         assert one.PatientID == f"PHANTOM-{SEED}"
     assert hd.sr.srread(tmp_path / "SR.dcm").content.get_planar_roi_measurement_groups()
     assert peer.has(next(one for one in back if one.Modality == "SR"))
-    assert not peer_of(orthanc.dimse).has(pydicom.Dataset.from_json(json.dumps({
-        "0020000D": {"vr": "UI", "Value": ["1.2"]}, "0020000E": {"vr": "UI", "Value": ["1.3"]},
-        "00080018": {"vr": "UI", "Value": ["1.4"]},
-    })))  # fmt: skip
+    assert not peer_of(orthanc.dimse).has(
+        pydicom.Dataset.from_json(
+            json.dumps(
+                {
+                    "0020000D": {"vr": "UI", "Value": ["1.2"]},
+                    "0020000E": {"vr": "UI", "Value": ["1.3"]},
+                    "00080018": {"vr": "UI", "Value": ["1.4"]},
+                }
+            )
+        )
+    )
 
 
 def referred(dataset):
@@ -138,8 +152,8 @@ def referred(dataset):
 def test_a_study_is_fetched_by_c_move_and_by_the_command(
     orthanc, node_port, tmp_path, folder, capsys
 ):
-    from meninx.cli.fetch_study import fetch_study
-    from meninx.cli.send import send
+    from meninx._cli.fetch_study import fetch_study
+    from meninx._cli.send import send
 
     send([folder], orthanc.web)
     study = str(pydicom.dcmread(next(folder.iterdir())).StudyInstanceUID)
@@ -158,8 +172,17 @@ def test_an_archive_is_scored_by_dicomweb(orthanc, folder, tmp_path):
     subprocess.run(
         ["storescu", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.dicom), *files], check=True
     )
-    command = [sys.executable, "-m", "meninx", "score-archive", orthanc.web, "--out",
-               str(tmp_path / "out"), "--workers", "1"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "meninx",
+        "score-archive",
+        orthanc.web,
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "1",
+    ]
     for new in (1, 0):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
         assert done.returncode == 0, done.stderr

@@ -11,11 +11,11 @@ import pydicom
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from meninx.clinic import peers
-from meninx.clinic.node import Node, NodeSettings
-from meninx.clinic.peers import DimsePeer, peer_of
-from meninx.clinic.worklist import Worklist
-from meninx.errors import PeerError
+from meninx._clinic import peers
+from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.peers import DimsePeer, peer_of
+from meninx._clinic.worklist import Worklist
+from meninx._errors import PeerError
 from tests.clinic.dicomweb import JSON, found, serving, uids
 from tests.commands import meninx
 

@@ -8,21 +8,21 @@ import numpy as np
 import pydicom
 import pytest
 
-from meninx.clinic.result_context import context_of
-from meninx.clinic.results import write_results
-from meninx.clinic.structured_report import structured_report
-from meninx.detect.answer_words import borders_in_words
-from meninx.detect.loading import load_detector
-from meninx.labels import TYPE_NAMES
-from meninx.render.heatmap import heat_volume
-from meninx.render.heatmap_check import HeatmapCheck
-from meninx.render.region import region_of
-from meninx.scan.completeness import Incomplete
-from meninx.scan.incomplete_note import IncompleteNote
-from meninx.scan.scan import Scan
-from meninx.scoring.loop import score_path
-from meninx.synthesis.phantom import Grid, Phantom, grid_of
-from meninx.synthesis.writing import dicom_slice, write_dicom
+from meninx._clinic.result_context import context_of
+from meninx._clinic.results import write_results
+from meninx._clinic.structured_report import structured_report
+from meninx._detect.answer_words import borders_in_words
+from meninx._detect.loading import load_detector
+from meninx._labels import TYPE_NAMES
+from meninx._render.heatmap import heat_volume
+from meninx._render.heatmap_check import HeatmapCheck
+from meninx._render.region import region_of
+from meninx._scan.completeness import Incomplete
+from meninx._scan.incomplete_note import IncompleteNote
+from meninx._scan.scan import Scan
+from meninx._scoring.loop import score_path
+from meninx._synthesis.phantom import Grid, Phantom, grid_of
+from meninx._synthesis.writing import dicom_slice, write_dicom
 from tests.conftest import OBLIQUE
 from tests.scan.dicom_making import enhanced, save
 
@@ -183,7 +183,7 @@ def test_a_refusal_is_a_report_too(detector, tmp_path, dciodvfy):
 
 
 def test_what_is_no_dicom_gets_no_objects(detector, tmp_path, tiny_scan):
-    from meninx.scan.nifti import write_nifti
+    from meninx._scan.nifti import write_nifti
 
     scan = Scan("x", np.repeat(np.repeat(tiny_scan.voxels, 16, 0), 16, 1), tiny_scan.affine)
     write_nifti(scan.voxels, scan, tmp_path / "in" / "x.nii")

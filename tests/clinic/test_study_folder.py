@@ -10,12 +10,12 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
-from meninx.clinic.peers import FIND, MOVE, peer_of
-from meninx.clinic.study_folder import StudyFolder
-from meninx.errors import OptionError, PeerError
-from meninx.scan.incomplete_note import NOTE
-from meninx.scan.reading import read_scans
-from meninx.synthesis.writing import dicom_slice
+from meninx._clinic.peers import FIND, MOVE, peer_of
+from meninx._clinic.study_folder import StudyFolder
+from meninx._errors import OptionError, PeerError
+from meninx._scan.incomplete_note import NOTE
+from meninx._scan.reading import read_scans
+from meninx._synthesis.writing import dicom_slice
 from tests.clinic.conftest import free_port
 from tests.clinic.dicomweb import MULTIPART, found, multipart, serving, uids
 from tests.commands import meninx

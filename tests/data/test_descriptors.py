@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.data import descriptors
-from meninx.data.descriptors import (
+from meninx._data import descriptors
+from meninx._data.descriptors import (
     MAX_DISTANCE,
     are_copies,
     closest_distances,
@@ -19,11 +19,11 @@ from meninx.data.descriptors import (
     descriptors_of_scan,
     seen_slices,
 )
-from meninx.data.manifest import Picture
-from meninx.detect.model_card import DESCRIPTOR_BYTES, NOT_RECORDED, NOTHING_SEEN, SeenSlices
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
-from meninx.synthesis.writing import write_nifti
+from meninx._data.manifest import Picture
+from meninx._detect.model_card import DESCRIPTOR_BYTES, NOT_RECORDED, NOTHING_SEEN, SeenSlices
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
+from meninx._synthesis.writing import write_nifti
 
 GRID = grid_of("axial", (150, 173, 3), (1.3, 1.1, 30.0))
 

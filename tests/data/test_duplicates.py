@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from meninx.data.duplicates import candidate_pairs, find_duplicates
-from meninx.data.near_duplicates import SAME_SLICE, near_duplicate_score, signature_of
-from meninx.synthesis.phantom import Phantom, grid_of
+from meninx._data.duplicates import candidate_pairs, find_duplicates
+from meninx._data.near_duplicates import SAME_SLICE, near_duplicate_score, signature_of
+from meninx._synthesis.phantom import Phantom, grid_of
 
 SMOOTH = Image.Resampling.BILINEAR
 
@@ -123,7 +123,10 @@ def test_crowns_and_noise_tie_no_two_people_together(heads):
         pair = [signature(picture), signature(picture)]
         assert not pair[0].tells_people_apart
         for persons, found in (
-            (("", ""), 1), (("P1", "P1"), 1), (("P1", "P2"), 0), (("P1", ""), 0)
-        ):  # fmt: skip
+            (("", ""), 1),
+            (("P1", "P1"), 1),
+            (("P1", "P2"), 0),
+            (("P1", ""), 0),
+        ):
             assert len(find_duplicates(["a", "b"], pair, persons=persons).groups) == found
     assert all(signature(picture).tells_people_apart for picture in heads.values())

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from meninx.data.fold_rules import FoldRule, apply_fold_rules, parse_fold_rule
-from meninx.data.manifest import Picture
-from meninx.errors import OptionError
+from meninx._data.fold_rules import FoldRule, apply_fold_rules, parse_fold_rule
+from meninx._data.manifest import Picture
+from meninx._errors import OptionError
 
 
 def picture(number, **more):
@@ -57,8 +57,21 @@ def test_a_rule_that_matches_nothing_is_an_error(rule, message):
         apply_fold_rules(PICTURES, [parse_fold_rule(rule)])
 
 
-@pytest.mark.parametrize("text", ["", "site", "site=HT", "site=HT:", "site=HT:0", "site=HT:-1",
-                                  "site=HT:x", "=HT:1", "site:6", "site=HT:1.5"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "site",
+        "site=HT",
+        "site=HT:",
+        "site=HT:0",
+        "site=HT:-1",
+        "site=HT:x",
+        "=HT:1",
+        "site:6",
+        "site=HT:1.5",
+    ],
+)
 def test_what_is_no_rule(text):
     with pytest.raises(OptionError, match="expected COLUMN=VALUE:N"):
         parse_fold_rule(text)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meninx.data.folds import connected, split_at_random, split_into_folds
+from meninx._data.folds import connected, split_at_random, split_into_folds
 
 CASES = st.lists(
     st.tuples(st.integers(0, 12), st.sampled_from(["none", "glioma"])), min_size=6, max_size=60

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.cli import data_options
-from meninx.cli.data_options import load_manifest, split_chooser
-from meninx.data.folders import find_items
-from meninx.data.items import label_of
-from meninx.data.prepare import load_data, prepare, survey
-from meninx.data.understanding import label_conflicts, understood
-from meninx.errors import DataError, OptionError
+from meninx._cli import data_options
+from meninx._cli.data_options import load_manifest, split_chooser
+from meninx._data.folders import find_items
+from meninx._data.items import label_of
+from meninx._data.prepare import load_data, prepare, survey
+from meninx._data.understanding import label_conflicts, understood
+from meninx._errors import DataError, OptionError
 from tests.data.test_prepare import folder, picture_of  # noqa: F401 - a fixture
 from tests.scan.dicom_making import save_all, slices_of
 
@@ -83,9 +83,11 @@ def test_bids_is_labeled_by_masks_in_derivatives(tmp_path, sessions):
     told = []
     items = find_items(tmp_path, tell=told.append)
     assert [(one.person, one.sequence, bool(one.mask)) for one in items] == [
-        ("sub-01", "FLAIR", True), ("sub-01", "T1", True),
-        ("sub-02", "FLAIR", True), ("sub-02", "T1", True),
-    ]  # fmt: skip
+        ("sub-01", "FLAIR", True),
+        ("sub-01", "T1", True),
+        ("sub-02", "FLAIR", True),
+        ("sub-02", "T1", True),
+    ]
     assert any("read as BIDS: 4 volumes" in line for line in told)
     assert any("4 other volumes are left out" in line for line in told)
     pictures, _ = prepare(tmp_path, folds=2)
@@ -142,9 +144,11 @@ def test_folders_of_numbered_slices_are_people(tmp_path):
         numbered(tmp_path / "P-3" / sequence)
     items = find_items(tmp_path)
     assert {(one.person, one.stack) for one in items} == {
-        ("patient_7", "patient_7"), ("Łukasz 10", "Łukasz 10"), ("P-3", "P-3/t1"),
+        ("patient_7", "patient_7"),
+        ("Łukasz 10", "Łukasz 10"),
+        ("P-3", "P-3/t1"),
         ("P-3", "P-3/flair"),
-    }  # fmt: skip
+    }
     pictures, found = prepare(tmp_path, folds=2)
     folds = {(one.person, one.fold) for one in pictures}
     assert len(folds) == 3
@@ -172,11 +176,23 @@ def test_masks_in_class_folders_make_no_persons(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("Kein Tumor", "none"), ("gesund", "none"), ("sans_tumeur", "none"), ("sin tumor", "none"),
-     ("tumor_free", "none"), ("glioma-negative", "none"), ("non-tumor", "none"),
-     ("tumeur", "unknown"), ("tumore", "unknown"), ("mit Tumor", "unknown"), ("tumors", "unknown"),
-     ("tumor_images", None), ("normalized", None), ("scan_1", None)],
-)  # fmt: skip
+    [
+        ("Kein Tumor", "none"),
+        ("gesund", "none"),
+        ("sans_tumeur", "none"),
+        ("sin tumor", "none"),
+        ("tumor_free", "none"),
+        ("glioma-negative", "none"),
+        ("non-tumor", "none"),
+        ("tumeur", "unknown"),
+        ("tumore", "unknown"),
+        ("mit Tumor", "unknown"),
+        ("tumors", "unknown"),
+        ("tumor_images", None),
+        ("normalized", None),
+        ("scan_1", None),
+    ],
+)
 def test_names_of_other_languages(name, label):
     assert label_of(name) == label
 

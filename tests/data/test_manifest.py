@@ -5,17 +5,41 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from meninx.data.manifest import COLUMNS, read_header, read_manifest, read_rows, write_manifest
-from meninx.errors import DataError
+from meninx._data.manifest import COLUMNS, read_header, read_manifest, read_rows, write_manifest
+from meninx._errors import DataError
 
 GOOD = [
-    {"id": "a", "picture": "a.png", "mask": "a.png", "tumor": "1", "tumor_type": "glioma",
-     "group": "g1", "fold": "1", "source": "s"},
-    {"id": "b", "picture": "b.png", "mask": "", "tumor": "0", "tumor_type": "none",
-     "group": "g2", "fold": "2", "source": "s"},
-    {"id": "c", "picture": "c.png", "mask": "", "tumor": "1", "tumor_type": "unknown",
-     "group": "g1", "fold": "1", "source": "s"},
-]  # fmt: skip
+    {
+        "id": "a",
+        "picture": "a.png",
+        "mask": "a.png",
+        "tumor": "1",
+        "tumor_type": "glioma",
+        "group": "g1",
+        "fold": "1",
+        "source": "s",
+    },
+    {
+        "id": "b",
+        "picture": "b.png",
+        "mask": "",
+        "tumor": "0",
+        "tumor_type": "none",
+        "group": "g2",
+        "fold": "2",
+        "source": "s",
+    },
+    {
+        "id": "c",
+        "picture": "c.png",
+        "mask": "",
+        "tumor": "1",
+        "tumor_type": "unknown",
+        "group": "g1",
+        "fold": "1",
+        "source": "s",
+    },
+]
 
 
 def write(folder, rows, columns=COLUMNS):
@@ -70,8 +94,13 @@ def test_all_faults_of_a_row_and_of_its_folds_are_named_at_once(tmp_path):
         read_manifest(tmp_path)
     message = str(caught.value)
     assert "5 faults" in message
-    for part in ("tumor is 'maybe'", "tumor_type is 'gliom'", "id a appears twice",
-                 "gone.png does not exist", "group g1 lies in the folds 1 and 2"):  # fmt: skip
+    for part in (
+        "tumor is 'maybe'",
+        "tumor_type is 'gliom'",
+        "id a appears twice",
+        "gone.png does not exist",
+        "group g1 lies in the folds 1 and 2",
+    ):
         assert part in message
 
 
@@ -103,10 +132,18 @@ STACKED = (*COLUMNS, "person", "site", "sequence", "stack", "slice")
 def stacked(**changes):
     """Three slices of one stack; `changes` go to the last."""
     rows = [
-        {**GOOD[index], "group": "g", "fold": "1", "person": "P1", "site": "H", "sequence": "t1gd",
-         "stack": "P1/T1c", "slice": number}
+        {
+            **GOOD[index],
+            "group": "g",
+            "fold": "1",
+            "person": "P1",
+            "site": "H",
+            "sequence": "t1gd",
+            "stack": "P1/T1c",
+            "slice": number,
+        }
         for index, number in enumerate(("7", "-1", "9.0"))
-    ]  # fmt: skip
+    ]
     return [*rows[:2], rows[2] | changes]
 
 

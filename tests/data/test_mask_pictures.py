@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.data.mask_pictures import read_covered
-from meninx.errors import DataError
+from meninx._data.mask_pictures import read_covered
+from meninx._errors import DataError
 
 TUMOR = np.zeros((64, 80), bool)
 TUMOR[20:40, 30:60] = True

@@ -2,8 +2,8 @@
 
 import pytest
 
-from meninx.data.items import Item
-from meninx.data.persons import exam_of_stem, known_person, persons_of, with_persons
+from meninx._data.items import Item
+from meninx._data.persons import exam_of_stem, known_person, persons_of, with_persons
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from meninx.assess.cases import units_of
-from meninx.data.fold_rules import parse_fold_rule
-from meninx.data.folders import find_items, label_of, normal_sequence
-from meninx.data.manifest import Picture, read_manifest, write_manifest
-from meninx.data.prepare import load_data, prepare, ranges, read_stack
-from meninx.errors import DataError, OptionError, UnsupportedScan
-from meninx.synthesis.phantom import Phantom, grid_of
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._assess.cases import units_of
+from meninx._data.fold_rules import parse_fold_rule
+from meninx._data.folders import find_items, label_of, normal_sequence
+from meninx._data.manifest import Picture, read_manifest, write_manifest
+from meninx._data.prepare import load_data, prepare, ranges, read_stack
+from meninx._errors import DataError, OptionError, UnsupportedScan
+from meninx._synthesis.phantom import Phantom, grid_of
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
 
@@ -42,27 +42,64 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("yes", "unknown"), ("no", "none"), ("No Tumor", "none"), ("notumor", "none"),
-     ("glioma_tumor", "glioma"), ("Meningioma", "meningioma"), ("pituitary_tumor", "pituitary"),
-     ("Training", None), ("images", None), ("saudável", "none"), ("tumor_no", "none"),
-     ("tumor_yes", "unknown"), ("1_tumor", "unknown"), ("Brain_Glioma", "glioma"),
-     ("brain_menin", "meningioma"), ("meningitis", None), ("Astrocitoma T1C+", "glioma"),
-     ("GBM", "glioma"), ("Meningeom", "meningioma"), ("Hypophysenadenom", "pituitary"),
-     ("Schwannoma T2", "unknown"), ("_NORMAL T1", "none"), ("Healthy Controls", "none"),
-     ("pas de tumeur", "none"), ("sí", "unknown"), ("não", "none"), ("without tumour", "none"),
-     # What is no glioma may be another tumor; numbers tell nothing alone.
-     ("glioma_no", None), ("non-glioma", None), ("pituitary_normal", None), ("class_0", None),
-     ("class_1", None), ("patient 3", None), ("Tuberculoma", None)],
-)  # fmt: skip
+    [
+        ("yes", "unknown"),
+        ("no", "none"),
+        ("No Tumor", "none"),
+        ("notumor", "none"),
+        ("glioma_tumor", "glioma"),
+        ("Meningioma", "meningioma"),
+        ("pituitary_tumor", "pituitary"),
+        ("Training", None),
+        ("images", None),
+        ("saudável", "none"),
+        ("tumor_no", "none"),
+        ("tumor_yes", "unknown"),
+        ("1_tumor", "unknown"),
+        ("Brain_Glioma", "glioma"),
+        ("brain_menin", "meningioma"),
+        ("meningitis", None),
+        ("Astrocitoma T1C+", "glioma"),
+        ("GBM", "glioma"),
+        ("Meningeom", "meningioma"),
+        ("Hypophysenadenom", "pituitary"),
+        ("Schwannoma T2", "unknown"),
+        ("_NORMAL T1", "none"),
+        ("Healthy Controls", "none"),
+        ("pas de tumeur", "none"),
+        ("sí", "unknown"),
+        ("não", "none"),
+        ("without tumour", "none"),
+        # What is no glioma may be another tumor; numbers tell nothing alone.
+        ("glioma_no", None),
+        ("non-glioma", None),
+        ("pituitary_normal", None),
+        ("class_0", None),
+        ("class_1", None),
+        ("patient 3", None),
+        ("Tuberculoma", None),
+    ],
+)
 def test_names_say_what_a_folder_holds(name, label):
     assert label_of(name) == label
 
 
 @pytest.mark.parametrize(
     ("word", "sequence"),
-    [("t1", "T1"), ("T1w", "T1"), ("t1c", "T1c"), ("T1Gd", "T1c"), ("t1ce", "T1c"),
-     ("flair", "FLAIR"), ("T2-FLAIR", "FLAIR"), ("t2", "T2"), ("", ""), ("dwi", ""), ("tumor", "")],
-)  # fmt: skip
+    [
+        ("t1", "T1"),
+        ("T1w", "T1"),
+        ("t1c", "T1c"),
+        ("T1Gd", "T1c"),
+        ("t1ce", "T1c"),
+        ("flair", "FLAIR"),
+        ("T2-FLAIR", "FLAIR"),
+        ("t2", "T2"),
+        ("", ""),
+        ("dwi", ""),
+        ("tumor", ""),
+    ],
+)
 def test_words_for_sequences(word, sequence):
     assert normal_sequence(word) == sequence
 
@@ -244,17 +281,20 @@ def test_a_table_of_slices_becomes_stacks(slices, tmp_path):
     for one in manifest.pictures:
         stacks.setdefault((one.stack, one.person, one.site, one.sequence), []).append(one)
     assert sorted(stacks) == [
-        ("A-1/FLAIR", "A-1", "DU", "FLAIR"), ("A-1/T1", "A-1", "DU", "T1"),
-        ("B-2/FLAIR", "B-2", "HT", "FLAIR"), ("B-2/T1", "B-2", "HT", "T1"),
-    ]  # fmt: skip
+        ("A-1/FLAIR", "A-1", "DU", "FLAIR"),
+        ("A-1/T1", "A-1", "DU", "T1"),
+        ("B-2/FLAIR", "B-2", "HT", "FLAIR"),
+        ("B-2/T1", "B-2", "HT", "T1"),
+    ]
     for members in stacks.values():
         assert [one.position for one in members] == [1, 2, 4]
         assert [one.label for one in members] == ["none", "unknown", "none"]
         assert [one.mask is None for one in members] == [True, False, True]
         assert {one.source for one in members} == {"glioma-slices"}
         assert {tuple(one.extra.items()) for one in members} == {(("note", "x, y"),)}
-    assert {len({one.group for one in manifest.pictures if one.person == p}) for p in
-            ("A-1", "B-2")} == {1}  # fmt: skip
+    assert {
+        len({one.group for one in manifest.pictures if one.person == p}) for p in ("A-1", "B-2")
+    } == {1}
 
 
 def test_stacks_need_a_person_and_a_slice(slices):
@@ -268,8 +308,11 @@ def test_stacks_need_a_person_and_a_slice(slices):
     # Words that name no sequence still tell two apart.
     table.write_text(text.replace(",t1,", ",dwi,").replace(",FLAIR,", ",swi,"))
     assert {one.stack for one in prepare(slices, folds=2)[0]} == {
-        "A-1/dwi", "A-1/swi", "B-2/dwi", "B-2/swi"
-    }  # fmt: skip
+        "A-1/dwi",
+        "A-1/swi",
+        "B-2/dwi",
+        "B-2/swi",
+    }
     table.write_text(text.replace("A-1,DU,4,t1", "A-1,DU,2,t1").replace("B-2,HT,4", "B-2,HT,4b"))
     with pytest.raises(DataError, match="stack A-1/T1: slice 2 is there 2 times") as caught:
         prepare(slices)
@@ -280,13 +323,16 @@ def test_a_table_without_labels_is_labeled_by_its_folder(tmp_path):
     list(write_studies(make_studies(2, 0, coarse_grid), tmp_path / "made", "nifti"))
     root = tmp_path / "tumor-free"
     shutil.copytree(tmp_path / "made/studies", root)
-    rows = [f'{path.name},P{number},T2,on,"old, no tumor",{"LAB/one"},'
-            for number, path in enumerate(sorted(root.glob("*.nii.gz")))]  # fmt: skip
+    rows = [
+        f'{path.name},P{number},T2,on,"old, no tumor",{"LAB/one"},'
+        for number, path in enumerate(sorted(root.glob("*.nii.gz")))
+    ]
     table = "volume,person,sequence,skull,state,source,licence\n" + "\n".join(rows) + "\n"
     (root / "manifest.csv").write_text(table)
     pictures, _ = prepare(root, folds=2)
-    assert {(one.label, one.sequence, one.site, one.source, one.stack, one.position)
-            for one in pictures} == {("none", "T2", "LAB/one", "LAB/one", "", None)}  # fmt: skip
+    assert {
+        (one.label, one.sequence, one.site, one.source, one.stack, one.position) for one in pictures
+    } == {("none", "T2", "LAB/one", "LAB/one", "", None)}
     assert [one.person for one in pictures] == ["P0", "P1"]
     assert pictures[0].extra == {"skull": "on", "state": "old, no tumor", "licence": ""}
     assert pictures[0].is_volume
@@ -307,8 +353,9 @@ def test_an_alias_beside_the_real_column(slices):
     table.write_text(text.replace("site,", "person,").replace("B-2,HT", "B-2,"))
     pictures, _ = prepare(slices, folds=2)
     assert {(one.person, one.extra["patient"], one.site) for one in pictures} == {
-        ("DU", "A-1", ""), ("", "B-2", "")
-    }  # fmt: skip
+        ("DU", "A-1", ""),
+        ("", "B-2", ""),
+    }
     table.write_text("picture,tumor\n,0\n")
     with pytest.raises(DataError, match="line 2: picture is empty"):
         prepare(slices)
@@ -329,8 +376,9 @@ def test_several_collections_become_one_manifest(folder, slices, tmp_path):
     assert by_id["glioma-slices/A-1-1-t1.png"].stack == "glioma-slices/A-1/T1"
     copies = [f"{first}/Testing/glioma_tumor/6.png", "collection/glioma_tumor/6.png"]
     assert len({(by_id[name].group, by_id[name].fold) for name in copies}) == 1
-    assert any({"near"} == {group.kind} and len(group.members) == 3
-               for group in found.duplicates.groups)  # fmt: skip
+    assert any(
+        {"near"} == {group.kind} and len(group.members) == 3 for group in found.duplicates.groups
+    )
     write_manifest(pictures, tmp_path / "out.csv")
     again = read_manifest(tmp_path / "out.csv")
     assert [one.id for one in again.pictures] == list(by_id)

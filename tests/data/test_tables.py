@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from meninx.data.folders import SilentFolders, find_items
-from meninx.data.manifest import read_header, read_rows
-from meninx.data.tables import NamedFiles, table_text, truth_of
+from meninx._data.folders import SilentFolders, find_items
+from meninx._data.manifest import read_header, read_rows
+from meninx._data.tables import NamedFiles, table_text, truth_of
 
 PLAIN = "picture,tumor\na.png,1\nb.png,0\n"
 
@@ -53,9 +53,21 @@ def test_one_table_in_all_forms(tmp_path, raw):
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("1.0", "1"), ("0.0", "0"), ("True", "1"), ("FALSE", "0"), ("yes", "1"), ("No", "0"),
-     ("present", "1"), ("absent", "0"), ("oui", "1"), ("negativo", "0"), ("2", "2"), ("", "")],
-)  # fmt: skip
+    [
+        ("1.0", "1"),
+        ("0.0", "0"),
+        ("True", "1"),
+        ("FALSE", "0"),
+        ("yes", "1"),
+        ("No", "0"),
+        ("present", "1"),
+        ("absent", "0"),
+        ("oui", "1"),
+        ("negativo", "0"),
+        ("2", "2"),
+        ("", ""),
+    ],
+)
 def test_words_for_yes_and_no(text, told):
     assert truth_of(text) == told
 
@@ -77,9 +89,15 @@ def test_capital_headings_and_words_are_understood(tmp_path):
 
 @pytest.mark.parametrize(
     "heading",
-    ["Image Name,Has Tumor", "image-id,Label", "Image_File,Diagnosis", "imagem,classe",
-     "immagine,tumore", "Fichier,Tumeur"],
-)  # fmt: skip
+    [
+        "Image Name,Has Tumor",
+        "image-id,Label",
+        "Image_File,Diagnosis",
+        "imagem,classe",
+        "immagine,tumore",
+        "Fichier,Tumeur",
+    ],
+)
 def test_headings_as_people_write_them(heading):
     assert read_header(Path("t.csv"), heading.encode()) == ["picture", "tumor"]
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.data.folders import find_items
-from meninx.data.prepare import load_data, prepare, survey
-from meninx.data.understanding import understood
-from meninx.errors import DataError
+from meninx._data.folders import find_items
+from meninx._data.prepare import load_data, prepare, survey
+from meninx._data.understanding import understood
+from meninx._errors import DataError
 
 
 def draw(path, seed=0):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from meninx.data.prepare import prepare
-from meninx.data.volume_masks import read_mask
-from meninx.errors import DataError
-from meninx.scan.reading import read_one, read_scans
-from meninx.synthesis.writing import write_dicom
+from meninx._data.prepare import prepare
+from meninx._data.volume_masks import read_mask
+from meninx._errors import DataError
+from meninx._scan.reading import read_one, read_scans
+from meninx._synthesis.writing import write_dicom
 
 SHAPE = (14, 11, 17)
 AFFINE = np.array([[1.1, 0, 0, -31.0], [0, 1.3, 0, 12.0], [0, 0, 2.7, -5.0], [0, 0, 0, 1]])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from meninx.detect.answer_words import (
+from meninx._detect.answer_words import (
     borders_in_words,
     measured_on,
     prevalence_in_words,
@@ -13,15 +13,20 @@ from meninx.detect.answer_words import (
     what_would_change_it,
     why_referred,
 )
-from meninx.detect.calibration import Borders, Reference
-from meninx.detect.findings import Findings, SeriesWeight, StudyFindings
-from meninx.scan.warning import ScanWarning
+from meninx._detect.calibration import Borders, Reference
+from meninx._detect.findings import Findings, SeriesWeight, StudyFindings
+from meninx._scan.warning import ScanWarning
 
 REFERRED = Findings(
-    "s", "scored", decision="refer", probability=0.4111, borders=Borders(0.2104, 0.83),
-    p_values={"tumor": 0.09, "no_tumor": 0.26}, is_volume=True,
+    "s",
+    "scored",
+    decision="refer",
+    probability=0.4111,
+    borders=Borders(0.2104, 0.83),
+    p_values={"tumor": 0.09, "no_tumor": 0.26},
+    is_volume=True,
     reference=Reference("T1c series", 71, 40, 40),
-)  # fmt: skip
+)
 
 
 def test_a_referred_scan_says_what_it_is_like_and_what_would_change_it():

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from meninx.detect.answer_words import scale_in_figures
-from meninx.detect.calibration import (
+from meninx._detect.answer_words import scale_in_figures
+from meninx._detect.calibration import (
     CONTEXT_MM,
     OPERATING_POINTS,
     Borders,
@@ -20,8 +20,8 @@ from meninx.detect.calibration import (
     sigmoid,
     slice_logits,
 )
-from meninx.detect.findings import Findings
-from meninx.detect.loading import load_detector
+from meninx._detect.findings import Findings
+from meninx._detect.loading import load_detector
 
 
 def depths(cells, spacing):
@@ -104,17 +104,20 @@ def random_calibrators():
                     for mean, size in zip((apart, 0.0), sizes, strict=True)
                 )
                 points = rng.normal(apart / 2, spread, 3)
-                made.append(Calibrator(rng.uniform(0.1, 3), rng.normal(), 1.0, *points, tumor,
-                                       tumor_free))  # fmt: skip
+                made.append(
+                    Calibrator(rng.uniform(0.1, 3), rng.normal(), 1.0, *points, tumor, tumor_free)
+                )
     return made
 
 
 def shipped_calibrators():
     calibration = load_detector().card.calibration
     return [
-        calibration.picture, calibration.volume, *calibration.by_sequence.values(),
+        calibration.picture,
+        calibration.volume,
+        *calibration.by_sequence.values(),
         calibration.study.calibrator,
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("coverage", [None, 0.8, 0.95])
@@ -289,10 +292,11 @@ def test_series_of_one_sequence_share_its_weight_and_absent_ones_do_not_count():
 @given(
     st.lists(
         st.tuples(st.sampled_from(["T1", "T1c", "T2", "FLAIR", "unknown"]), st.floats(-30, 30)),
-        min_size=1, max_size=9,
+        min_size=1,
+        max_size=9,
     ),
     st.randoms(),
-)  # fmt: skip
+)
 def test_a_study_lies_amid_its_series_in_any_order(evidence, chance):
     study = StudyCalibrator(
         {"T1": 0.1, "T1c": 0.2, "T2": 0.0, "FLAIR": 0.7, "unknown": 0.1}, Calibrator()

@@ -7,23 +7,39 @@ import onnx
 import pytest
 from PIL import Image
 
-from meninx.detect.detector import brain_slices
-from meninx.detect.findings import Findings
-from meninx.detect.loading import load_detector
-from meninx.errors import ModelError, OptionError, UnreadableFile
-from meninx.render.heatmap import slice_heatmap
-from meninx.render.hottest_slice import hottest_slice_picture
-from meninx.scan.completeness import Incomplete
-from meninx.scan.nifti import write_nifti
-from meninx.scan.scan import Scan
-from meninx.scoring.loop import score_path
-from meninx.synthesis.writing import write_dicom
+from meninx._detect.detector import brain_slices
+from meninx._detect.findings import Findings
+from meninx._detect.loading import load_detector
+from meninx._errors import ModelError, OptionError, UnreadableFile
+from meninx._render.heatmap import slice_heatmap
+from meninx._render.hottest_slice import hottest_slice_picture
+from meninx._scan.completeness import Incomplete
+from meninx._scan.nifti import write_nifti
+from meninx._scan.scan import Scan
+from meninx._scoring.loop import score_path
+from meninx._synthesis.writing import write_dicom
 
 KEYS = [
-    "scan", "identity", "sequence", "status", "reason", "message", "decision", "probability",
-    "borders", "prevalence", "p_values", "coverage", "reference", "types", "slices",
-    "warnings", "incomplete", "model", "milliseconds",
-]  # fmt: skip
+    "scan",
+    "identity",
+    "sequence",
+    "status",
+    "reason",
+    "message",
+    "decision",
+    "probability",
+    "borders",
+    "prevalence",
+    "p_values",
+    "coverage",
+    "reference",
+    "types",
+    "slices",
+    "warnings",
+    "incomplete",
+    "model",
+    "milliseconds",
+]
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +193,13 @@ def test_slices_of_mere_noise_are_left_out_and_the_head_is_kept(sick):
         (np.random.default_rng(0).normal(size=(40, 50, 1)), 0.0, "too_small"),
         (np.random.default_rng(0).normal(size=(140, 150, 1)), 0.5, "color"),
         (np.random.default_rng(0).integers(0, 3, (140, 150, 1)), 0.0, "few_levels"),
-        (np.pad(np.random.default_rng(0).uniform(9, 99, (5, 5, 1)), [(90,), (90,), (0,)]), 0.0,
-         "empty"),
+        (
+            np.pad(np.random.default_rng(0).uniform(9, 99, (5, 5, 1)), [(90,), (90,), (0,)]),
+            0.0,
+            "empty",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_brain_mri_is_refused_by_rule(detector, voxels, colorfulness, reason):
     found = detector.score(Scan("odd", voxels.astype(np.float32), colorfulness=colorfulness))
     assert (found.status, found.reason) == ("refused", reason)

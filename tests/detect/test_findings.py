@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from meninx.detect.findings import Findings, StudyFindings
-from meninx.detect.loading import load_detector
-from meninx.errors import UnsupportedScan
-from meninx.scan.completeness import Incomplete
-from meninx.scan.scan import Identity
-from meninx.scan.warning import ScanWarning
+from meninx._detect.findings import Findings, StudyFindings
+from meninx._detect.loading import load_detector
+from meninx._errors import UnsupportedScan
+from meninx._scan.completeness import Incomplete
+from meninx._scan.scan import Identity
+from meninx._scan.warning import ScanWarning
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import SimpleITK
 from PIL import Image
 from scipy import ndimage, spatial
 
-from meninx.detect.gate import check_scan
-from meninx.detect.label_maps import compared_neighbors
-from meninx.errors import UnsupportedScan
-from meninx.scan.geometry import RAS_TO_LPS
-from meninx.scan.reading import read_scans
-from meninx.scan.scan import Scan
-from meninx.synthesis.writing import write_dicom
+from meninx._detect.gate import check_scan
+from meninx._detect.label_maps import compared_neighbors
+from meninx._errors import UnsupportedScan
+from meninx._scan.geometry import RAS_TO_LPS
+from meninx._scan.reading import read_scans
+from meninx._scan.scan import Scan
+from meninx._synthesis.writing import write_dicom
 
 SHAPE, SPACING = (101, 118, 24), (1.6, 1.7, 4.5)
 AFFINE = np.diag([*SPACING, 1.0])

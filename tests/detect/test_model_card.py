@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from meninx.detect.calibration import Calibration, Calibrator, StudyCalibrator
-from meninx.detect.loading import load_detector
-from meninx.detect.model_card import (
+from meninx._detect.calibration import Calibration, Calibrator, StudyCalibrator
+from meninx._detect.loading import load_detector
+from meninx._detect.model_card import (
     DESCRIPTOR_BYTES,
     FORMAT,
     KEY,
@@ -17,8 +17,8 @@ from meninx.detect.model_card import (
     SeenSlices,
     shipped_measured,
 )
-from meninx.detect.preprocessing import Preprocessing
-from meninx.errors import ModelError
+from meninx._detect.preprocessing import Preprocessing
+from meninx._errors import ModelError
 
 SCALE = Calibrator(1.5, -0.2, 0.9, 0.4, -0.3, 0.6, (-1.0, 2.0), (-3.0, 0.5), 1, 9, 1)
 PLAIN = ModelCard("plain", Preprocessing(), Calibration(SCALE, Calibrator(2.0)), ("glioma",), "abc")
@@ -81,7 +81,9 @@ def test_what_the_pages_say_of_the_shipped_weights_has_the_numbers_of_its_card()
 def test_the_shipped_card_says_which_references_are_borrowed():
     calibration = load_detector().card.calibration
     assert {name: one.borrowed for name, one in calibration.by_sequence.items()} == {
-        "FLAIR": 0, "T1": 0, "T1c": len(calibration.by_sequence["T1c"].tumor_free_logits),
-    }  # fmt: skip
+        "FLAIR": 0,
+        "T1": 0,
+        "T1c": len(calibration.by_sequence["T1c"].tumor_free_logits),
+    }
     assert calibration.volume.borrowed == calibration.by_sequence["T1c"].borrowed
     assert calibration.picture.borrowed == 0

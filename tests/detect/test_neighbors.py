@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from meninx.detect.neighbors import neighbor_indices, neighbor_step, with_neighbors
+from meninx._detect.neighbors import neighbor_indices, neighbor_step, with_neighbors
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,12 @@ def test_neighbors_lie_about_5_mm_away_or_are_the_next(gap_mm, step):
 
 def test_at_the_ends_a_slice_stands_in_for_what_is_missing():
     assert neighbor_indices(5, 2.5).tolist() == [
-        [0, 0, 2], [1, 1, 3], [0, 2, 4], [1, 3, 3], [2, 4, 4],
-    ]  # fmt: skip
+        [0, 0, 2],
+        [1, 1, 3],
+        [0, 2, 4],
+        [1, 3, 3],
+        [2, 4, 4],
+    ]
 
 
 def test_a_picture_stands_in_for_both():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from meninx.detect.gate import check_scan
-from meninx.detect.projections import shared_with_next
-from meninx.errors import UnsupportedScan
-from meninx.scan.scan import Scan
+from meninx._detect.gate import check_scan
+from meninx._detect.projections import shared_with_next
+from meninx._errors import UnsupportedScan
+from meninx._scan.scan import Scan
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from meninx.detect.loading import load_detector
-from meninx.detect.runtimes import asked_threads
-from meninx.errors import OptionError
-from meninx.synthesis.writing import write_dicom
+from meninx._detect.loading import load_detector
+from meninx._detect.runtimes import asked_threads
+from meninx._errors import OptionError
+from meninx._synthesis.writing import write_dicom
 
 # In a process of its own: a run with PyTorch's threads beside OpenVINO's stood still once.
 SHARED = """
@@ -31,9 +31,12 @@ def series(tmp_path_factory, sick):
 
 def run(*arguments):
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=True,
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
         timeout=120,
-    )  # fmt: skip
+    )
     return done.stdout
 
 

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from meninx.detect.calibration import (
+from meninx._detect.calibration import (
     Calibration,
     Calibrator,
     Reference,
     StudyCalibrator,
     answer_of,
 )
-from meninx.detect.findings import Findings
-from meninx.detect.loading import load_detector
-from meninx.detect.study_grouping import LEADING, evidence_of, grouped_by_study, study_name
-from meninx.scan.sequence import sequence_from_text
+from meninx._detect.findings import Findings
+from meninx._detect.loading import load_detector
+from meninx._detect.study_grouping import LEADING, evidence_of, grouped_by_study, study_name
+from meninx._scan.sequence import sequence_from_text
 
 
 def nifti(name):
@@ -46,8 +46,12 @@ def studies_of(*names):
         ["sub-01_T1w.nii.gz", "sub-01_FLAIR.nii.gz", "sub-01_ce-gadolinium_T1w.nii.gz"],
         ["sub-t2_T2w.nii", "sub-t2_FLAIR.nii"],
         ["BraTS19_CBICA_AAB_1_t1ce.nii.gz", "BraTS19_CBICA_AAB_1_flair.nii.gz"],
-        ["BraTS-GLI-00000-000-t1n.nii.gz", "BraTS-GLI-00000-000-t1c.nii.gz",
-         "BraTS-GLI-00000-000-t2w.nii.gz", "BraTS-GLI-00000-000-t2f.nii.gz"],
+        [
+            "BraTS-GLI-00000-000-t1n.nii.gz",
+            "BraTS-GLI-00000-000-t1c.nii.gz",
+            "BraTS-GLI-00000-000-t2w.nii.gz",
+            "BraTS-GLI-00000-000-t2f.nii.gz",
+        ],
         ["P01_T2_FLAIR.nii.gz", "P01_T1_MPRAGE.nii.gz", "P01_T2.nii.gz"],
         ["a.zip/x/t1_007.nii.gz", "a.zip/x/flair_007.nii.gz"],
         ["P-T1-brain.nii.gz", "P-FLAIR-brain.nii.gz"],
@@ -56,7 +60,7 @@ def studies_of(*names):
         ["T1 KM.nii.gz", "T1.nii.gz", "dark fluid.nii.gz"],
         ["KM_T2.nii.gz", "KM_FLAIR.nii.gz"],
     ],
-)  # fmt: skip
+)
 def test_files_whose_names_differ_in_the_sequence_alone_are_one_study(names):
     for order in permutations(names):
         assert studies_of(*order) == [set(names)]
@@ -105,9 +109,30 @@ def test_two_of_one_sequence_leave_each_alone():
 
 
 WORDS = [
-    "T1", "T1w", "t1ce", "T1_post", "T1-Gd", "T2", "t2w", "FLAIR", "t2f", "T2_FLAIR", "T1_FLAIR",
-    "mprage", "KM", "CE", "c", "post", "sub-", "ses-01", "_ce-gd", "_ce-01", "", "x", "brain",
-]  # fmt: skip
+    "T1",
+    "T1w",
+    "t1ce",
+    "T1_post",
+    "T1-Gd",
+    "T2",
+    "t2w",
+    "FLAIR",
+    "t2f",
+    "T2_FLAIR",
+    "T1_FLAIR",
+    "mprage",
+    "KM",
+    "CE",
+    "c",
+    "post",
+    "sub-",
+    "ses-01",
+    "_ce-gd",
+    "_ce-01",
+    "",
+    "x",
+    "brain",
+]
 PATIENTS = st.one_of(
     st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=8),
     st.lists(st.sampled_from(WORDS), max_size=4).map("_".join),
@@ -162,16 +187,24 @@ def test_nothing_is_lost_and_no_sequence_comes_twice(parts):
 
 def test_dicom_is_grouped_by_its_study_alone():
     found = [
-        dicom("a/1", "1.2"), dicom("b/1", "1.3", "FLAIR"), dicom("a/2", "1.2", "T1"),
+        dicom("a/1", "1.2"),
+        dicom("b/1", "1.3", "FLAIR"),
+        dicom("a/2", "1.2", "T1"),
         replace(dicom("a/0", "1.2"), status="refused", is_volume=False),
-        dicom("x", ""), dicom("y", "", "FLAIR"), Findings("bad.dcm", "failed"),
+        dicom("x", ""),
+        dicom("y", "", "FLAIR"),
+        Findings("bad.dcm", "failed"),
         Findings("photo.png", "scored"),
-    ]  # fmt: skip
+    ]
     groups = [(name, [one.scan for one in members]) for name, members in grouped_by_study(found)]
     assert groups == [
-        ("1.2", ["a/1", "a/2", "a/0"]), ("1.3", ["b/1"]), ("x", ["x"]), ("y", ["y"]),
-        (None, ["bad.dcm"]), (None, ["photo.png"]),
-    ]  # fmt: skip
+        ("1.2", ["a/1", "a/2", "a/0"]),
+        ("1.3", ["b/1"]),
+        ("x", ["x"]),
+        ("y", ["y"]),
+        (None, ["bad.dcm"]),
+        (None, ["photo.png"]),
+    ]
     assert study_name("t1.nii.gz", {"series_instance_uid": "1"}, "T1") is None
 
 
@@ -193,13 +226,16 @@ def test_evidence_is_each_series_on_its_own_scale():
     assert together.calibrator is STUDY.calibrator
     assert together.logit == pytest.approx(0.25 * (4 - 3) / 2 + 0.75 * 2)
     assert [(weight.share, weight.evidence) for weight in together.weighed] == [
-        (0.25, 0.5), (0.75, 2.0),
-    ]  # fmt: skip
+        (0.25, 0.5),
+        (0.75, 2.0),
+    ]
     assert together.reference == Reference("people", 3, 3)
     # Twice the same, a refused one and a single slice change nothing.
     others = [
-        found[0], Findings("c", "refused"), replace(dicom("d", "1", logit=50.0), is_volume=False),
-    ]  # fmt: skip
+        found[0],
+        Findings("c", "refused"),
+        replace(dicom("d", "1", logit=50.0), is_volume=False),
+    ]
     again = evidence_of([*others, *found], WITH_STUDY)
     assert again.logit == pytest.approx(together.logit)
     assert {scan.scan for scan in again.counted} == {"a", "b"}
@@ -260,9 +296,22 @@ def test_a_study_is_decided_by_its_p_values_or_by_the_operating_point(detectors)
     assert decided.decision == ("tumor" if logit >= 0.8 else "no_tumor")
     assert decided.borders == (decided.threshold, decided.threshold)
     assert list(found.as_json()) == [
-        "study", "series", "weights", "status", "reason", "message", "decision", "probability",
-        "borders", "prevalence", "p_values", "coverage", "reference", "incomplete", "model",
-    ]  # fmt: skip
+        "study",
+        "series",
+        "weights",
+        "status",
+        "reason",
+        "message",
+        "decision",
+        "probability",
+        "borders",
+        "prevalence",
+        "p_values",
+        "coverage",
+        "reference",
+        "incomplete",
+        "model",
+    ]
 
 
 def test_a_study_of_nothing_scored_is_refused_or_failed(detectors):

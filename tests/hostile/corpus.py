@@ -24,11 +24,11 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
-from meninx.scan.geometry import affine_of_stack
-from meninx.scan.scan import Scan
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
-from meninx.synthesis.writing import dicom_slice
+from meninx._scan.geometry import affine_of_stack
+from meninx._scan.scan import Scan
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
+from meninx._synthesis.writing import dicom_slice
 
 WIDTH, HEIGHT, SLICES = 96, 88, 4
 SHARE_STEPS = (0.2, 0.5, 0.8, 0.99)
@@ -99,34 +99,55 @@ def chunk(kind: bytes, data: bytes, crc: int | None = None, length: int | None =
 
 
 def png(
-    width: int = WIDTH, height: int = HEIGHT, depth: int = 8, color: int = 0, *,
-    interlace: int = 0, data: bytes | None = None, before: bytes = b"", after: bytes = b"",
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    depth: int = 8,
+    color: int = 0,
+    *,
+    interlace: int = 0,
+    data: bytes | None = None,
+    before: bytes = b"",
+    after: bytes = b"",
     end: bytes | None = None,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Return a PNG whose header says what it is told to say."""
     if data is None:
         rows = np.asarray(picture())
         data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     ihdr = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", ihdr) + before + chunk(b"IDAT", data) + after
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", ihdr)
+        + before
+        + chunk(b"IDAT", data)
+        + after
         + (chunk(b"IEND", b"") if end is None else end)
-    )  # fmt: skip
+    )
 
 
 def png_cases() -> Iterator[tuple[str, Case]]:
     whole = png()
     idat = whole.index(b"IDAT")
     yield from cuts(
-        "x.png", whole,
-        {"in its signature": 5, "after its signature": 8, "in IHDR": 20, "before IDAT": idat - 4,
-         "in IDAT's head": idat + 2, "early in IDAT": idat + 30, "in the middle": len(whole) // 2,
-         "late in IDAT": len(whole) - 30},
-    )  # fmt: skip
+        "x.png",
+        whole,
+        {
+            "in its signature": 5,
+            "after its signature": 8,
+            "in IHDR": 20,
+            "before IDAT": idat - 4,
+            "in IDAT's head": idat + 2,
+            "early in IDAT": idat + 30,
+            "in the middle": len(whole) // 2,
+            "late in IDAT": len(whole) - 30,
+        },
+    )
     yield "png without its end", Case(file("x.png", png(end=b"")), ANY)
     lies = {
         "65535 x 65535 with ten bytes": (
-            png(65535, 65535, data=b"0123456789"), ("limit_exceeded",)),
+            png(65535, 65535, data=b"0123456789"),
+            ("limit_exceeded",),
+        ),
         "2 billion wide": (png(2**31 - 1, 1, data=b"0123456789"), ("limit_exceeded", "unreadable")),
         "no width": (png(0), BROKEN),
         "no height": (png(height=0), BROKEN),
@@ -148,30 +169,45 @@ def png_cases() -> Iterator[tuple[str, Case]]:
         "a chunk of negative length": (png(before=chunk(b"tEXt", b"x", length=2**32 - 1)), BROKEN),
         "a chunk of 2 GB in name": (png(before=chunk(b"tEXt", b"x", length=2**31 - 1)), BROKEN),
         "IDAT with a wrong CRC": (
-            whole[: idat - 4] + chunk(b"IDAT", zlib.compress(b"\0" * 97 * 88), crc=1), ANY),
+            whole[: idat - 4] + chunk(b"IDAT", zlib.compress(b"\0" * 97 * 88), crc=1),
+            ANY,
+        ),
         "IHDR with a wrong CRC": (whole[:29] + b"\0\0\0\0" + whole[33:], BROKEN),
         "a text bomb": (
-            png(before=chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(80 * 2**20), 9))), ANY),
+            png(before=chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(80 * 2**20), 9))),
+            ANY,
+        ),
         "an international text bomb": (
-            png(before=chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress(bytes(80 * 2**20), 9))), ANY),
+            png(before=chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress(bytes(80 * 2**20), 9))),
+            ANY,
+        ),
         "an ICC bomb": (
-            png(before=chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(80 * 2**20), 9))), ANY),
+            png(before=chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(80 * 2**20), 9))),
+            ANY,
+        ),
         "2 MB of text": (png(before=chunk(b"tEXt", b"k\0" + b"x" * 2**21)), ANY),
         "10,000 text chunks": (png(before=chunk(b"tEXt", b"k\0v") * 10_000), ANY),
         "a physical size of 0": (png(before=chunk(b"pHYs", bytes(9))), ANY),
-        "a pixel bomb": (png(30_000, 30_000, data=zlib.compress(bytes(2**20), 9)),
-                         ("limit_exceeded",)),
+        "a pixel bomb": (
+            png(30_000, 30_000, data=zlib.compress(bytes(2**20), 9)),
+            ("limit_exceeded",),
+        ),
         "one row of a limit's width": (png(32_769, 1), ("limit_exceeded",)),
         "animation of two frames": (
             saved("PNG", save_all=True, append_images=[Image.new("L", (WIDTH, HEIGHT), 9)]),
-            ("several_pages",)),
-        "one gray": (saved("PNG", Image.new("L", (WIDTH, HEIGHT), 77)),
-                     ("blank", "few_levels", "empty")),
+            ("several_pages",),
+        ),
+        "one gray": (
+            saved("PNG", Image.new("L", (WIDTH, HEIGHT), 77)),
+            ("blank", "few_levels", "empty"),
+        ),
         "one pixel": (saved("PNG", Image.new("L", (1, 1), 77)), ("blank", "too_small")),
-        "black and white": (saved("PNG", picture().point(lambda v: 255 * (v > 90)).convert("1")),
-                            ("few_levels",)),
+        "black and white": (
+            saved("PNG", picture().point(lambda v: 255 * (v > 90)).convert("1")),
+            ("few_levels",),
+        ),
         "a heat map of our own": (saved("PNG", pnginfo=_marked()), ("derived",)),
-    }  # fmt: skip
+    }
     for name, (data, right) in lies.items():
         yield f"png {name}", Case(file("x.png", data), right)
 
@@ -187,8 +223,12 @@ def _marked() -> PngImagePlugin.PngInfo:
 
 def jpeg_cases() -> Iterator[tuple[str, Case]]:
     whole = saved("JPEG", quality=80)
-    markers = {"before its tables": b"\xff\xdb", "before its frame": b"\xff\xc0",
-               "before its codes": b"\xff\xc4", "before its scan": b"\xff\xda"}  # fmt: skip
+    markers = {
+        "before its tables": b"\xff\xdb",
+        "before its frame": b"\xff\xc0",
+        "before its codes": b"\xff\xc4",
+        "before its scan": b"\xff\xda",
+    }
     places = {name: whole.index(marker) for name, marker in markers.items()}
     yield from cuts("x.jpg", whole, places | {"after its start": 3, "in its first marker": 8})
     for share in SHARE_STEPS:
@@ -209,13 +249,16 @@ def jpeg_cases() -> Iterator[tuple[str, Case]]:
         "a marker of length 0": (whole[:2] + b"\xff\xe0\0\0" + whole[2:], ANY),
         "a marker beyond the end": (whole[:2] + b"\xff\xe1\xff\xff" + whole[2:], ANY),
         "EXIF that is garbage": (
-            whole[:2] + b"\xff\xe1\0\x20Exif\0\0" + b"\x2a" * 24 + whole[2:], ANY),
+            whole[:2] + b"\xff\xe1\0\x20Exif\0\0" + b"\x2a" * 24 + whole[2:],
+            ANY,
+        ),
         "a scan of noise": (
-            whole[: places["before its scan"] + 12]
-            + np.random.default_rng(0).bytes(4000), ANY),
+            whole[: places["before its scan"] + 12] + np.random.default_rng(0).bytes(4000),
+            ANY,
+        ),
         "four inks": (saved("JPEG", picture().convert("CMYK")), ANY),
         "its end twice": (whole + whole[-2:], ANY),
-    }  # fmt: skip
+    }
     for name, (data, right) in lies.items():
         yield f"jpg {name}", Case(file("x.jpg", data), right)
 
@@ -245,16 +288,23 @@ def other_picture_cases() -> Iterator[tuple[str, Case]]:
         "tif directories in a circle": (bytes(cyclic), ANY),
         "tif 300 pages": (
             saved("TIFF", save_all=True, append_images=[Image.new("L", (8, 8))] * 299),
-            ("several_pages",)),
+            ("several_pages",),
+        ),
         "tif not a number": (saved("TIFF", Image.fromarray(holed)), ("not_finite",)),
         "tif infinite": (saved("TIFF", Image.fromarray(endless)), ("not_finite",)),
-        "tif packed by fax": (saved("TIFF", picture().convert("1"), compression="group4"),
-                              ("few_levels",)),
+        "tif packed by fax": (
+            saved("TIFF", picture().convert("1"), compression="group4"),
+            ("few_levels",),
+        ),
         "bmp cut": (bmp[:100], BROKEN),
-        "bmp 2 billion high": (bmp[:22] + struct.pack("<i", 2**31 - 1) + bmp[26:],
-                               ("limit_exceeded", "unreadable")),
-        "bmp of a negative width": (bmp[:18] + struct.pack("<i", -96) + bmp[22:],
-                                    ("limit_exceeded", "unreadable")),
+        "bmp 2 billion high": (
+            bmp[:22] + struct.pack("<i", 2**31 - 1) + bmp[26:],
+            ("limit_exceeded", "unreadable"),
+        ),
+        "bmp of a negative width": (
+            bmp[:18] + struct.pack("<i", -96) + bmp[22:],
+            ("limit_exceeded", "unreadable"),
+        ),
         "bmp of 7 bits": (bmp[:28] + b"\7" + bmp[29:], BROKEN),
         "bmp packing that lies": (bmp[:30] + b"\1" + bmp[31:], ANY),
         "webp cut": (webp[: len(webp) // 2], BROKEN),
@@ -266,7 +316,7 @@ def other_picture_cases() -> Iterator[tuple[str, Case]]:
         "nothing": (b"", BROKEN),
         "zeros": (bytes(4096), BROKEN),
         "noise": (np.random.default_rng(1).bytes(4096), BROKEN),
-    }  # fmt: skip
+    }
     for name, (data, right) in lies.items():
         yield f"picture {name}", Case(file("x.jpg", data), right)
 
@@ -278,22 +328,56 @@ def nifti(**fields: object) -> bytes:
     """Return a NIfTI-1 file; fields by their names in the standard, `voxels` for the data."""
     voxels = fields.pop("voxels", None)
     stored = head().voxels.astype(np.int16) if voxels is None else voxels
-    header = np.zeros((), np.dtype([
-        ("sizeof_hdr", "<i4"), ("unused", "S35"), ("dim_info", "u1"), ("dim", "<i2", 8),
-        ("intent", "<f4", 3), ("intent_code", "<i2"), ("datatype", "<i2"), ("bitpix", "<i2"),
-        ("slice_start", "<i2"), ("pixdim", "<f4", 8), ("vox_offset", "<f4"),
-        ("scl_slope", "<f4"), ("scl_inter", "<f4"), ("slice_end", "<i2"), ("slice_code", "u1"),
-        ("xyzt_units", "u1"), ("cal", "<f4", 4), ("gl", "<i4", 2), ("descrip", "S80"),
-        ("aux_file", "S24"), ("qform_code", "<i2"), ("sform_code", "<i2"), ("quatern", "<f4", 6),
-        ("srow_x", "<f4", 4), ("srow_y", "<f4", 4), ("srow_z", "<f4", 4), ("intent_name", "S16"),
-        ("magic", "S4"),
-    ]))  # fmt: skip
+    header = np.zeros(
+        (),
+        np.dtype(
+            [
+                ("sizeof_hdr", "<i4"),
+                ("unused", "S35"),
+                ("dim_info", "u1"),
+                ("dim", "<i2", 8),
+                ("intent", "<f4", 3),
+                ("intent_code", "<i2"),
+                ("datatype", "<i2"),
+                ("bitpix", "<i2"),
+                ("slice_start", "<i2"),
+                ("pixdim", "<f4", 8),
+                ("vox_offset", "<f4"),
+                ("scl_slope", "<f4"),
+                ("scl_inter", "<f4"),
+                ("slice_end", "<i2"),
+                ("slice_code", "u1"),
+                ("xyzt_units", "u1"),
+                ("cal", "<f4", 4),
+                ("gl", "<i4", 2),
+                ("descrip", "S80"),
+                ("aux_file", "S24"),
+                ("qform_code", "<i2"),
+                ("sform_code", "<i2"),
+                ("quatern", "<f4", 6),
+                ("srow_x", "<f4", 4),
+                ("srow_y", "<f4", 4),
+                ("srow_z", "<f4", 4),
+                ("intent_name", "S16"),
+                ("magic", "S4"),
+            ]
+        ),
+    )
     defaults: dict[str, object] = {
-        "sizeof_hdr": 348, "dim": [3, *stored.shape, 1, 1, 1, 1][:8], "datatype": 4, "bitpix": 16,
-        "pixdim": [1, 2, 1.9, 6, 1, 1, 1, 1], "vox_offset": 352, "scl_slope": 1, "xyzt_units": 2,
-        "sform_code": 1, "srow_x": [-2, 0, 0, 90], "srow_y": [0, -1.9, 0, 90],
-        "srow_z": [0, 0, 6, 0], "magic": b"n+1\0",
-    }  # fmt: skip
+        "sizeof_hdr": 348,
+        "dim": [3, *stored.shape, 1, 1, 1, 1][:8],
+        "datatype": 4,
+        "bitpix": 16,
+        "pixdim": [1, 2, 1.9, 6, 1, 1, 1, 1],
+        "vox_offset": 352,
+        "scl_slope": 1,
+        "xyzt_units": 2,
+        "sform_code": 1,
+        "srow_x": [-2, 0, 0, 90],
+        "srow_y": [0, -1.9, 0, 90],
+        "srow_z": [0, 0, 6, 0],
+        "magic": b"n+1\0",
+    }
     for name, value in (defaults | fields).items():
         header[name] = value
     return header.tobytes() + bytes(4) + np.asfortranarray(stored).tobytes(order="F")
@@ -337,8 +421,11 @@ def metaimage() -> bytes:
 def nifti_cases() -> Iterator[tuple[str, Case]]:
     whole = nifti()
     yield from cuts("x.nii", whole, {"in its size": 2, "in its header": 200, "at its magic": 345})
-    for name, end in {"before its voxels": 352, "in its voxels": len(whole) // 2,
-                      "a byte short": len(whole) - 1}.items():  # fmt: skip
+    for name, end in {
+        "before its voxels": 352,
+        "in its voxels": len(whole) // 2,
+        "a byte short": len(whole) - 1,
+    }.items():
         yield f"nii cut {name}", Case(file("x.nii", whole[:end]), BROKEN)
     packed = gzip.compress(whole)
     for share in (0.01, *SHARE_STEPS):
@@ -351,7 +438,9 @@ def nifti_cases() -> Iterator[tuple[str, Case]]:
     lies = {
         "no dimension": (nifti(dim=[0, WIDTH, HEIGHT, SLICES, 1, 1, 1, 1]), ANY),
         "nine dimensions": (
-            nifti(dim=[9, WIDTH, HEIGHT, SLICES, 1, 1, 1, 1]), ("unreadable", "several_volumes")),
+            nifti(dim=[9, WIDTH, HEIGHT, SLICES, 1, 1, 1, 1]),
+            ("unreadable", "several_volumes"),
+        ),
         "a negative side": (nifti(dim=[3, -WIDTH, HEIGHT, SLICES, 1, 1, 1, 1]), BROKEN),
         "a side of 0": (nifti(dim=[3, WIDTH, 0, SLICES, 1, 1, 1, 1]), BROKEN),
         "35 trillion voxels": (nifti(dim=huge), ("limit_exceeded",)),
@@ -366,8 +455,7 @@ def nifti_cases() -> Iterator[tuple[str, Case]]:
         "a slope of 0": (nifti(scl_slope=0), ("scored",)),
         "an intercept that is no number": (nifti(scl_inter=np.nan), ANY),
         "a slope of 1e38": (nifti(scl_slope=1e38), ANY),
-        "a voxel that is no number": (
-            nifti(voxels=holed, datatype=16, bitpix=32), ("not_finite",)),
+        "a voxel that is no number": (nifti(voxels=holed, datatype=16, bitpix=32), ("not_finite",)),
         "an infinite voxel": (nifti(voxels=endless, datatype=16, bitpix=32), ("not_finite",)),
         "voxels that start at 0": (nifti(vox_offset=0), ANY),
         "voxels that start before the file": (nifti(vox_offset=-352), BROKEN),
@@ -375,20 +463,30 @@ def nifti_cases() -> Iterator[tuple[str, Case]]:
         "voxels that start nowhere": (nifti(vox_offset=np.nan), BROKEN),
         "a singular affine": (nifti(srow_z=[0, 0, 0, 0]), ("geometry",)),
         "an affine of zeros": (
-            nifti(srow_x=[0] * 4, srow_y=[0] * 4, srow_z=[0] * 4), ("scored",)),  # by its qform
+            nifti(srow_x=[0] * 4, srow_y=[0] * 4, srow_z=[0] * 4),
+            ("scored",),
+        ),  # by its qform
         "an affine that is no number": (
-            nifti(srow_x=[np.nan] * 4), ("geometry", "not_finite", "unreadable")),
+            nifti(srow_x=[np.nan] * 4),
+            ("geometry", "not_finite", "unreadable"),
+        ),
         "a sheared affine": (nifti(srow_x=[-2, 1.5, 0, 90]), ("geometry",)),
         "spacing of 0 and no affine": (nifti(sform_code=0, pixdim=[1] + [0] * 7), ANY),
         "a quaternion longer than 1": (
-            nifti(sform_code=0, qform_code=1, quatern=[2, 2, 2, 0, 0, 0]), ANY),
+            nifti(sform_code=0, qform_code=1, quatern=[2, 2, 2, 0, 0, 0]),
+            ANY,
+        ),
         "its voxels elsewhere": (nifti(magic=b"ni1\0"), BROKEN),
         "one gray": (nifti(voxels=np.full((96, 88, 4), 7, np.int16)), ("blank", "few_levels")),
         "nothing but two values": (
-            nifti(voxels=(head().voxels > 400).astype(np.int16)), ("few_levels",)),
-        "one row": (nifti(voxels=np.arange(96, dtype=np.int16).reshape(96, 1, 1)),
-                    ("too_small", "geometry")),
-    }  # fmt: skip
+            nifti(voxels=(head().voxels > 400).astype(np.int16)),
+            ("few_levels",),
+        ),
+        "one row": (
+            nifti(voxels=np.arange(96, dtype=np.int16).reshape(96, 1, 1)),
+            ("too_small", "geometry"),
+        ),
+    }
     for name, (data, right) in lies.items():
         yield f"nii {name}", Case(file("x.nii", data), right)
     swapped = bytearray(whole)
@@ -478,11 +576,18 @@ def nested(depth: int) -> Callable[[Dataset], None]:
 def dicom_cases() -> Iterator[tuple[str, Case]]:
     whole = dicom()
     pixels = whole.rindex(b"\xe0\x7f\x10\x00")
-    places = {"in its preamble": 64, "at its magic": 130, "in its meta group": 180,
-              "in its header": 500, "in a tag": 601, "before its pixels": pixels,
-              "in the tag of its pixels": pixels + 6, "at its first pixel": pixels + 12,
-              "in its pixels": (pixels + len(whole)) // 2,
-              "a byte short": len(whole) - 1}  # fmt: skip
+    places = {
+        "in its preamble": 64,
+        "at its magic": 130,
+        "in its meta group": 180,
+        "in its header": 500,
+        "in a tag": 601,
+        "before its pixels": pixels,
+        "in the tag of its pixels": pixels + 6,
+        "at its first pixel": pixels + 12,
+        "in its pixels": (pixels + len(whole)) // 2,
+        "a byte short": len(whole) - 1,
+    }
     for name, end in places.items():
         right = (*BROKEN, "nothing_found", "not_mr") if end != len(whole) - 1 else None
         yield f"dcm cut {name}", Case(file("x.dcm", whole[:end]), right)
@@ -490,7 +595,9 @@ def dicom_cases() -> Iterator[tuple[str, Case]]:
         "no rows": (setting(Rows=None), BROKEN),
         "no photometric interpretation": (setting(PhotometricInterpretation=None), ("scored",)),
         "65535 x 65535 with ten bytes": (
-            setting(Rows=65535, Columns=65535, PixelData=b"0123456789"), ("limit_exceeded",)),
+            setting(Rows=65535, Columns=65535, PixelData=b"0123456789"),
+            ("limit_exceeded",),
+        ),
         "no row": (setting(Rows=0), BROKEN),
         "more rows than pixels": (setting(Rows=HEIGHT * 2), BROKEN),
         "fewer rows than pixels": (setting(Rows=HEIGHT - 4), ANY),
@@ -503,21 +610,31 @@ def dicom_cases() -> Iterator[tuple[str, Case]]:
         "three samples in gray": (setting(SamplesPerPixel=3), ("color", "unreadable")),
         "color in one sample": (setting(PhotometricInterpretation="RGB"), ("color",)),
         "a palette that is missing": (
-            setting(PhotometricInterpretation="PALETTE COLOR"), ("color",)),
+            setting(PhotometricInterpretation="PALETTE COLOR"),
+            ("color",),
+        ),
         "an unknown photometric interpretation": (
-            setting(PhotometricInterpretation="MONOCHROME9"), ("scored",)),
+            setting(PhotometricInterpretation="MONOCHROME9"),
+            ("scored",),
+        ),
         "ten frames of one": (setting(NumberOfFrames=10), ("several_frames", "unreadable")),
         "no frames": (setting(NumberOfFrames=0), ANY),
-        "a million frames": (setting(NumberOfFrames=1_000_000),
-                             ("limit_exceeded", "several_frames")),
+        "a million frames": (
+            setting(NumberOfFrames=1_000_000),
+            ("limit_exceeded", "several_frames"),
+        ),
         "orientation of zeros": (
-            setting(ImageOrientationPatient=[0] * 6), ("geometry", "unreadable")),
+            setting(ImageOrientationPatient=[0] * 6),
+            ("geometry", "unreadable"),
+        ),
         "spacing of 0": (setting(PixelSpacing=[0, 0]), ("geometry", "unreadable")),
         "negative spacing": (setting(PixelSpacing=[-1, -1]), ("geometry", "unreadable")),
         "a slope of 0": (setting(RescaleSlope="0"), ("blank", "few_levels", "not_finite")),
         "a CT": (setting(SOPClassUID=pydicom.uid.CTImageStorage, Modality="CT"), ("not_mr",)),
-        "a report": (setting(SOPClassUID=pydicom.uid.ComprehensiveSRStorage, Modality="SR"),
-                     ("not_mr",)),
+        "a report": (
+            setting(SOPClassUID=pydicom.uid.ComprehensiveSRStorage, Modality="SR"),
+            ("not_mr",),
+        ),
         "a knee": (setting(BodyPartExamined="KNEE"), ("not_brain",)),
         "a localizer": (setting(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), ("localizer",)),
         "a mosaic": (setting(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), ("mosaic",)),
@@ -526,9 +643,11 @@ def dicom_cases() -> Iterator[tuple[str, Case]]:
         "an odd number of bytes": (setting(PixelData=b"abc"), BROKEN),
         "sequences 40 deep": (nested(40), ANY),
         "a private transfer syntax": (
-            lambda d: setattr(d.file_meta, "TransferSyntaxUID", "1.2.3.4.5"), BROKEN),
+            lambda d: setattr(d.file_meta, "TransferSyntaxUID", "1.2.3.4.5"),
+            BROKEN,
+        ),
         "a name with line breaks": (setting(SeriesDescription="T1\nFAKE\r\nLOG LINE"), ANY),
-    }  # fmt: skip
+    }
     for name, (change, right) in changes.items():
         yield f"dcm {name}", Case(file("x.dcm", dicom(change)), right)
     raw: dict[str, tuple[int, bytes, bytes, tuple[str, ...] | None]] = {
@@ -563,19 +682,27 @@ def dicom_cases() -> Iterator[tuple[str, Case]]:
     jpeg = saved("JPEG")
     jpeg12 = jpeg.replace(b"\xff\xc0\x00\x0b\x08", b"\xff\xc1\x00\x0b\x0c", 1)
     syntaxes = {
-        "JPEG": pydicom.uid.JPEGBaseline8Bit, "JPEG of 12 bits": pydicom.uid.JPEGExtended12Bit,
-        "lossless JPEG": pydicom.uid.JPEGLosslessSV1, "JPEG-LS": pydicom.uid.JPEGLSLossless,
-        "JPEG 2000": pydicom.uid.JPEG2000Lossless, "HTJ2K": pydicom.uid.HTJ2KLossless,
+        "JPEG": pydicom.uid.JPEGBaseline8Bit,
+        "JPEG of 12 bits": pydicom.uid.JPEGExtended12Bit,
+        "lossless JPEG": pydicom.uid.JPEGLosslessSV1,
+        "JPEG-LS": pydicom.uid.JPEGLSLossless,
+        "JPEG 2000": pydicom.uid.JPEG2000Lossless,
+        "HTJ2K": pydicom.uid.HTJ2KLossless,
         "RLE": pydicom.uid.RLELossless,
-    }  # fmt: skip
-    starts = {"JPEG-LS": b"\xff\xd8\xff\xf7", "JPEG 2000": b"\xff\x4f\xff\x51",
-              "HTJ2K": b"\xff\x4f\xff\x51"}  # fmt: skip
+    }
+    starts = {
+        "JPEG-LS": b"\xff\xd8\xff\xf7",
+        "JPEG 2000": b"\xff\x4f\xff\x51",
+        "HTJ2K": b"\xff\x4f\xff\x51",
+    }
     for name, syntax in syntaxes.items():
         start = starts.get(name, b"\xff\xd8\xff\xc3")
         for what, frame in {
-            "noise": noise, "nothing": bytes(2), "noise behind a good start": start + noise,
+            "noise": noise,
+            "nothing": bytes(2),
+            "noise behind a good start": start + noise,
             "half a picture": jpeg[: len(jpeg) // 2],
-        }.items():  # fmt: skip
+        }.items():
             case = Case(file("x.dcm", dicom(compressed(syntax, [frame]))), ANY)
             if what in ("noise", "nothing"):
                 case = Case(case.make, BROKEN)
@@ -626,20 +753,29 @@ def _deflated(padding: int) -> bytes:
 
 def series_cases() -> Iterator[tuple[str, Case]]:
     changes: dict[str, tuple[dict[int, Callable[[Dataset], object]], tuple[str, ...] | None]] = {
-        "one slice twice": ({2: lambda d: setattr(
-            d, "ImagePositionPatient", dicom_slice(head(), 1, 1).ImagePositionPatient)},
-            ("geometry",)),
+        "one slice twice": (
+            {
+                2: lambda d: setattr(
+                    d, "ImagePositionPatient", dicom_slice(head(), 1, 1).ImagePositionPatient
+                )
+            },
+            ("geometry",),
+        ),
         "one slice turned": ({2: setting(ImageOrientationPatient=[0, 1, 0, 1, 0, 0])}, ANY),
-        "one slice of another size": ({2: setting(Rows=HEIGHT // 2, PixelData=bytes(
-            WIDTH * HEIGHT))}, ANY),
+        "one slice of another size": (
+            {2: setting(Rows=HEIGHT // 2, PixelData=bytes(WIDTH * HEIGHT))},
+            ANY,
+        ),
         "one slice without pixels": ({2: setting(PixelData=None)}, BROKEN),
         "one slice without a position": ({2: setting(ImagePositionPatient=None)}, ANY),
         "one slice of half its pixels": ({2: setting(PixelData=bytes(WIDTH * HEIGHT))}, BROKEN),
         "one slice far away": ({3: setting(ImagePositionPatient=[0, 0, 500])}, ("geometry",)),
         "one identity for all": ({n: setting(SOPInstanceUID="1.2.3") for n in range(SLICES)}, ANY),
-        "one slice a report": ({1: setting(
-            SOPClassUID=pydicom.uid.ComprehensiveSRStorage, Modality="SR")}, ANY),
-    }  # fmt: skip
+        "one slice a report": (
+            {1: setting(SOPClassUID=pydicom.uid.ComprehensiveSRStorage, Modality="SR")},
+            ANY,
+        ),
+    }
     for name, (change, right) in changes.items():
         yield f"series {name}", Case(lambda folder, c=change: series(folder, c), right)
 
@@ -706,7 +842,7 @@ def zip_cases() -> Iterator[tuple[str, Case]]:
         "a name with a line break": (zipped({"a\nb.png": png()}), ("scored",)),
         "a name of 60,000 letters": (zipped({"x" * 60_000 + ".png": png()}), ANY),
         "hidden files alone": (zipped({".a.png": png()}), ("nothing_found",)),
-    }  # fmt: skip
+    }
     for name, (data, right) in lies.items():
         yield f"zip {name}", Case(file("x.zip", data), right)
 
@@ -760,8 +896,16 @@ def folder_cases() -> Iterator[tuple[str, Case]]:
 def all_cases() -> dict[str, Case]:
     """Return every case by its name."""
     found: dict[str, Case] = {}
-    for kind in (png_cases, jpeg_cases, other_picture_cases, nifti_cases, dicom_cases,
-                 series_cases, zip_cases, folder_cases):  # fmt: skip
+    for kind in (
+        png_cases,
+        jpeg_cases,
+        other_picture_cases,
+        nifti_cases,
+        dicom_cases,
+        series_cases,
+        zip_cases,
+        folder_cases,
+    ):
         for name, case in kind():
             assert name not in found, name
             found[name] = case

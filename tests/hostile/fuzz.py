@@ -11,9 +11,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["meninx", "pydicom", "nibabel", "nrrd", "PIL"]):
-    from meninx.errors import InputError
-    from meninx.scan.limits import MIB, Limits
-    from meninx.scan.reading import read_scans
+    from meninx._errors import InputError
+    from meninx._scan.limits import MIB, Limits
+    from meninx._scan.reading import read_scans
 
 from tests.hostile.test_mutations import KINDS, good
 

@@ -32,10 +32,14 @@ class Worker:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.worker"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.errors, text=True, cwd=self.folder,
+            [sys.executable, "-m", "tests.hostile.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            cwd=self.folder,
             env={"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
+        )
         assert self._process.stdout is not None
         assert json.loads(self._process.stdout.readline()) == {"ready": True}
 

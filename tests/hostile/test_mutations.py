@@ -8,18 +8,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meninx.errors import InputError
-from meninx.scan.reading import read_scans
+from meninx._errors import InputError
+from meninx._scan.reading import read_scans
 from tests.hostile.corpus import dicom, metaimage, mgh, nifti, nrrd, png, saved, tarred, zipped
 
 KINDS = {
-    "png": png, "jpg": lambda: saved("JPEG"), "tif": lambda: saved("TIFF"),
-    "nii": nifti, "nii.gz": lambda: gzip.compress(nifti()), "dcm": dicom,
+    "png": png,
+    "jpg": lambda: saved("JPEG"),
+    "tif": lambda: saved("TIFF"),
+    "nii": nifti,
+    "nii.gz": lambda: gzip.compress(nifti()),
+    "dcm": dicom,
     "zip": lambda: zipped({"a.png": png(), "b.dcm": dicom()}),
-    "dcm.gz": lambda: gzip.compress(dicom()), "mgh": mgh, "nrrd": nrrd, "mha": metaimage,
+    "dcm.gz": lambda: gzip.compress(dicom()),
+    "mgh": mgh,
+    "nrrd": nrrd,
+    "mha": metaimage,
     "tar": lambda: tarred({"a.png": png(), "b.dcm": dicom()}),
     "tar.gz": lambda: gzip.compress(tarred({"a.png": png(), "b.dcm": dicom()})),
-}  # fmt: skip
+}
 
 
 @cache
@@ -53,9 +60,12 @@ def test_a_changed_file_is_read_or_refused(kind: str, tmp_path: Path):
     path = tmp_path / f"x.{kind}"
 
     @settings(
-        max_examples=150, deadline=None, database=None, derandomize=True,
+        max_examples=150,
+        deadline=None,
+        database=None,
+        derandomize=True,
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(mutated(good(kind)))
     def read(data: bytes) -> None:
         path.write_bytes(data)

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from meninx.detect.loading import load_detector
-from meninx.scoring.loop import score_path
+from meninx._detect.loading import load_detector
+from meninx._scoring.loop import score_path
 
 
 def highest_memory() -> float:

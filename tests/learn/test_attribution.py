@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from meninx.detect.detector import brain_slices
-from meninx.detect.loading import load_detector, shipped_detector
-from meninx.learn.attribution import (
+from meninx._detect.detector import brain_slices
+from meninx._detect.loading import load_detector, shipped_detector
+from meninx._learn.file.export import load_weights
+from meninx._learn.model.attribution import (
     METHODS,
     Attribution,
     as_input,
@@ -14,9 +15,8 @@ from meninx.learn.attribution import (
     slice_logits_of,
     with_attribution,
 )
-from meninx.learn.export import load_weights
-from meninx.learn.network import CellNetwork, PooledNetwork, network_of, picture_logit
-from meninx.render.heatmap import cells_on_input
+from meninx._learn.model.network import CellNetwork, PooledNetwork, network_of, picture_logit
+from meninx._render.heatmap import cells_on_input
 
 SIDE = 96
 
@@ -92,10 +92,14 @@ def test_random_stages_change_the_copy_alone(network, x):
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
     changed = [
-        {name.split(".")[1] for name, value in other.state_dict().items()
-         if name.startswith("stages.") and name.endswith("conv1.weight")
-         and not torch.equal(value, before[name])}
+        {
+            name.split(".")[1]
+            for name, value in other.state_dict().items()
+            if name.startswith("stages.")
+            and name.endswith("conv1.weight")
+            and not torch.equal(value, before[name])
+        }
         for other in (one, every)
-    ]  # fmt: skip
+    ]
     assert changed == [{"3"}, {"0", "1", "2", "3"}]
     assert torch.equal(randomized(network, 4)(x)[0], every(x)[0])

@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from meninx.learn.augmentation.batch import SliceBatch, TransformOfSome, blurred
-from meninx.learn.augmentation.compose import augment
-from meninx.learn.augmentation.intensity import RandomInversion, RandomSkullStrip
-from meninx.learn.augmentation.lesions import LesionCopyPaste, RandomSyntheticLesion
-from meninx.learn.recipe import AugmentationRecipe
+from meninx._learn.input.augmentation.batch import SliceBatch, TransformOfSome, blurred
+from meninx._learn.input.augmentation.compose import augment
+from meninx._learn.input.augmentation.intensity import RandomInversion, RandomSkullStrip
+from meninx._learn.input.augmentation.lesions import LesionCopyPaste, RandomSyntheticLesion
+from meninx._learn.recipe import AugmentationRecipe
 
 
 @pytest.fixture
@@ -24,10 +24,14 @@ def batch():
     mask[:3] = (((x - 60) ** 2 + (y - 40) ** 2) < 100).float()
     image = (image + 0.4 * mask).clamp(0, 1)
     return SliceBatch(
-        image, mask, depth.expand(6, 1, 96, 96).clone(), torch.tensor([0, 1, 2, -1, -1, -1]),
-        torch.tensor([False] * 3 + [True] * 3), torch.tensor([False] * 3 + [True] * 3),
+        image,
+        mask,
+        depth.expand(6, 1, 96, 96).clone(),
+        torch.tensor([0, 1, 2, -1, -1, -1]),
+        torch.tensor([False] * 3 + [True] * 3),
+        torch.tensor([False] * 3 + [True] * 3),
         torch.zeros(6, dtype=torch.bool),
-    )  # fmt: skip
+    )
 
 
 def test_the_same_seed_gives_the_same_pictures(batch):

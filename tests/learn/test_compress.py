@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from meninx.detect.calibration import Calibration
-from meninx.learn.compress import RANK_STEP, factorize
-from meninx.learn.export import TrainingData, export_detector, load_weights
-from meninx.learn.network import CellNetwork, take_shape
-from meninx.learn.recipe import Recipe
+from meninx._detect.calibration import Calibration
+from meninx._learn.file.export import TrainingData, export_detector, load_weights
+from meninx._learn.model.compress import RANK_STEP, factorize
+from meninx._learn.model.network import CellNetwork, take_shape
+from meninx._learn.recipe import Recipe
 
 RANK = 8
 
@@ -72,8 +72,11 @@ def test_a_factorized_network_can_be_trained_on(slices: Tensor) -> None:
 def test_ranks_are_whole_vectors_and_strides_stay(slices: Tensor) -> None:
     network = thin_network()
     factorize(network, slices, kept=0.99)
-    pairs = [m for m in network.stages.modules() if isinstance(m, nn.Sequential) and len(m) == 2
-             and isinstance(m[1], nn.Conv2d)]  # fmt: skip
+    pairs = [
+        m
+        for m in network.stages.modules()
+        if isinstance(m, nn.Sequential) and len(m) == 2 and isinstance(m[1], nn.Conv2d)
+    ]
     assert len(pairs) > 10
     assert {pair[0].out_channels % RANK_STEP for pair in pairs} == {0}
     assert network.stages[1][0].conv1[0].stride == (2, 2)

@@ -3,14 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from meninx.data.prepare import load_data
-from meninx.detect.detector import Detector
-from meninx.detect.loading import load_detector, shipped_detector
-from meninx.errors import ModelError
-from meninx.learn.formats import FORMATS, change_between, export, inputs_of
-from meninx.scan.reading import read_scans
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._data.prepare import load_data
+from meninx._detect.detector import Detector
+from meninx._detect.loading import load_detector, shipped_detector
+from meninx._errors import ModelError
+from meninx._learn.file.formats import FORMATS, change_between, export, inputs_of
+from meninx._scan.reading import read_scans
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
 

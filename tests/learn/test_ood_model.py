@@ -6,20 +6,20 @@ import onnx
 import pytest
 import torch
 
-from meninx.assess.metrics import auroc
-from meninx.detect.calibration import Calibration
-from meninx.detect.detector import Detector
-from meninx.detect.engine import Engine
-from meninx.detect.preprocessing import Preprocessing
-from meninx.learn import ood_model
-from meninx.learn.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDataset
-from meninx.learn.export import TrainingData, export_detector, recalibrate
-from meninx.learn.network import CellNetwork
-from meninx.learn.ood_model import early_features, fit_ood_model
-from meninx.learn.recipe import NetworkRecipe, Recipe
-from meninx.scan.scan import Scan
-from meninx.synthesis import simulated_scans
-from meninx.synthesis.outliers import with_ghosting
+from meninx._assess.metrics import auroc
+from meninx._detect.calibration import Calibration
+from meninx._detect.detector import Detector
+from meninx._detect.engine import Engine
+from meninx._detect.preprocessing import Preprocessing
+from meninx._learn.file import ood_model
+from meninx._learn.file.export import TrainingData, export_detector, recalibrate
+from meninx._learn.file.ood_model import early_features, fit_ood_model
+from meninx._learn.input.dataset import SIMULATED, TUMOR_FREE, Example, Facts, SliceDataset
+from meninx._learn.model.network import CellNetwork
+from meninx._learn.recipe import NetworkRecipe, Recipe
+from meninx._scan.scan import Scan
+from meninx._synthesis import simulated_scans
+from meninx._synthesis.outliers import with_ghosting
 
 SIZE = 64
 PREPROCESSING = Preprocessing(size=SIZE)
@@ -153,8 +153,9 @@ def test_too_few_slices_describe_nothing(network, tmp_path):
     assert few is None
     path = exported(network, few, tmp_path / "d.onnx")
     assert [output.name for output in onnx.load(path).graph.output] == [
-        "cell_logits", "type_logits",
-    ]  # fmt: skip
+        "cell_logits",
+        "type_logits",
+    ]
     assert Engine(path).card.ood_threshold is None
     strange = rng.uniform(0, 100, (90, 100, 1)).astype(np.float32)
     assert Detector(path).score(Scan("x", strange)).status == "scored"

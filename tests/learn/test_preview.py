@@ -8,21 +8,21 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from meninx.cli import app
-from meninx.errors import DataError
-from meninx.learn.augmentation.compose import RECIPE_KEYS, transforms_of
-from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Example, Facts
-from meninx.learn.preview import (
+from meninx._cli import app
+from meninx._errors import DataError
+from meninx._learn.fit.training import training_canvas
+from meninx._learn.input.augmentation.compose import RECIPE_KEYS, transforms_of
+from meninx._learn.input.dataset import MASKED, TUMOR_FREE, UNMASKED, Example, Facts
+from meninx._learn.input.preview import (
     pictures_to_preview,
     preview_rows,
     recipe_meanings,
     slices_to_preview,
     synthetic_examples,
 )
-from meninx.learn.recipe import AugmentationRecipe, Recipe, TrainingRecipe
-from meninx.learn.training import training_canvas
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._learn.recipe import AugmentationRecipe, Recipe, TrainingRecipe
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
 SMALL = Recipe(

@@ -1,10 +1,8 @@
-from pathlib import Path
-
 import pytest
 
-from meninx.cli.training_options import find_recipe, recipes_folder
-from meninx.errors import OptionError
-from meninx.learn.recipe import Recipe, read_recipe, read_stages
+from meninx._cli.training_options import find_recipe, recipes_folder
+from meninx._errors import OptionError
+from meninx._learn.recipe import Recipe, read_recipe, read_stages
 
 
 def test_shipped_recipes_are_valid():
@@ -12,7 +10,6 @@ def test_shipped_recipes_are_valid():
     assert {"meninx", "smoke"} <= names
     for name in names:
         assert isinstance(read_recipe(find_recipe(name)), Recipe)
-    assert len(read_stages(Path(__file__).parents[2] / "release" / "second_round.toml")) == 3
 
 
 def test_every_fault_is_reported_at_once(tmp_path):
@@ -34,11 +31,14 @@ def test_every_fault_is_reported_at_once(tmp_path):
         read_recipe(path)
     message = str(caught.value)
     for part in (
-        "nam: unknown key", "training: expected a table, found 3",
+        "nam: unknown key",
+        "training: expected a table, found 3",
         "augmentation.flip: expected less than or equal to 1, found 1.5",
-        "sampling.masked: expected a valid number, found 'much'", "size: 100 is no multiple of 16",
-        "there are no heads for it", "6 faults",
-    ):  # fmt: skip
+        "sampling.masked: expected a valid number, found 'much'",
+        "size: 100 is no multiple of 16",
+        "there are no heads for it",
+        "6 faults",
+    ):
         assert part in message
 
 

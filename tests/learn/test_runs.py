@@ -16,38 +16,38 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
-from meninx.assess.cases import Copies, unseen
-from meninx.assess.evaluation import evaluate
-from meninx.data.facts import sha256_of
-from meninx.data.manifest import read_manifest, write_manifest
-from meninx.detect.calibration import Calibrator
-from meninx.detect.engine import Engine
-from meninx.detect.loading import load_detector, shipped_detector
-from meninx.detect.model_card import DESCRIPTOR_BYTES, SeenSlices
-from meninx.errors import DataError, ModelError, OptionError
-from meninx.labels import TYPE_NAMES
-from meninx.learn import training
-from meninx.learn.augmentation.batch import SliceBatch
-from meninx.learn.crossvalidation import (
+from meninx._assess.cases import Copies, unseen
+from meninx._assess.evaluation import evaluate
+from meninx._data.facts import sha256_of
+from meninx._data.manifest import read_manifest, write_manifest
+from meninx._detect.calibration import Calibrator
+from meninx._detect.engine import Engine
+from meninx._detect.loading import load_detector, shipped_detector
+from meninx._detect.model_card import DESCRIPTOR_BYTES, SeenSlices
+from meninx._errors import DataError, ModelError, OptionError
+from meninx._labels import TYPE_NAMES
+from meninx._learn.file.export import Origin, save_weights
+from meninx._learn.file.provenance import origin_of
+from meninx._learn.fit import training
+from meninx._learn.fit.crossvalidation import (
     calibrate_out_of_fold,
     recipe_of_fold,
     score_out_of_fold,
     train_folds,
     unseen_out_of_fold,
 )
-from meninx.learn.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
-from meninx.learn.export import Origin, save_weights
-from meninx.learn.initialization import fill_from_shipped, initialize
-from meninx.learn.losses import cell_loss, picture_loss, type_loss, type_weights
-from meninx.learn.merging import merge
-from meninx.learn.module import DetectorTraining
-from meninx.learn.network import CellNetwork, PooledNetwork, build_network
-from meninx.learn.provenance import origin_of
-from meninx.learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe, read_stages
-from meninx.learn.sampling import ShareSampler, weights_of
-from meninx.learn.training import read_examples, train, train_unpacked, training_canvas
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._learn.fit.initialization import fill_from_shipped, initialize
+from meninx._learn.fit.losses import cell_loss, picture_loss, type_loss, type_weights
+from meninx._learn.fit.merging import merge
+from meninx._learn.fit.module import DetectorTraining
+from meninx._learn.fit.training import read_examples, train, train_unpacked, training_canvas
+from meninx._learn.input.augmentation.batch import SliceBatch
+from meninx._learn.input.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
+from meninx._learn.input.sampling import ShareSampler, weights_of
+from meninx._learn.model.network import CellNetwork, PooledNetwork, build_network
+from meninx._learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe, read_stages
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.commands import meninx
 from tests.conftest import coarse_grid
 
@@ -133,15 +133,23 @@ def tiny_stage(recipe):
         preprocessing=replace(recipe.preprocessing, size=64),
         network=replace(recipe.network, initialization="meninx"),
         training=replace(
-            recipe.training, epochs=2, pictures_per_epoch=8, size=64, batch_size=4,
+            recipe.training,
+            epochs=2,
+            pictures_per_epoch=8,
+            size=64,
+            batch_size=4,
             precision="32-true",
         ),
         sampling=replace(
-            recipe.sampling, phantoms=1, augmented_heads=0, calibration_phantoms=0, strata={},
+            recipe.sampling,
+            phantoms=1,
+            augmented_heads=0,
+            calibration_phantoms=0,
+            strata={},
             unmasked=0.5,
         ),
         loss=replace(recipe.loss, hard_cells=8),
-    )  # fmt: skip
+    )
 
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("recipes/*.toml"))
@@ -235,9 +243,12 @@ def test_resuming_before_the_first_epoch_takes_the_weights_that_were_asked_for(
 ):
     with pytest.raises(ModelError, match="there is no such file"):
         train(
-            read_manifest(labeled), read_recipe(pooled), tmp_path / "run", resume=True,
+            read_manifest(labeled),
+            read_recipe(pooled),
+            tmp_path / "run",
+            resume=True,
             weights=tmp_path / "gone.safetensors",
-        )  # fmt: skip
+        )
 
 
 @pytest.mark.slow
@@ -256,8 +267,9 @@ def test_a_killed_run_ends_where_the_unbroken_one_does(labeled, pooled, trained,
     command = ("train", labeled, "--recipe", pooled, "--output", tmp_path / "killed")
     with subprocess.Popen(
         [sys.executable, "-m", "meninx", *map(str, command)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             table = tmp_path / "killed/epochs.csv"
@@ -293,10 +305,24 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
         alone = replace(recipe, training=replace(recipe.training, validation_fold=0))
         train_unpacked(dataset, alone, tmp_path / name)
     done = subprocess.run(
-        [sys.executable, "-m", "meninx", "train", str(labeled), "--devices", "2", "--recipe",
-         str(tmp_path / "half.toml"), "--output", str(tmp_path / "two")],
-        check=False, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "meninx",
+            "train",
+            str(labeled),
+            "--devices",
+            "2",
+            "--recipe",
+            str(tmp_path / "half.toml"),
+            "--output",
+            str(tmp_path / "two"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     two, whole, half = (losses(tmp_path / name) for name in ("two", "whole", "half"))
     np.testing.assert_allclose(two, whole, rtol=0.25, atol=0.005)
@@ -345,9 +371,14 @@ def test_unknown_outlines_teach_no_cells():
     mask = torch.zeros(2, 1, 64, 64)
     empty = torch.zeros(2)
     batch = SliceBatch(
-        mask, mask, mask, torch.tensor([-1, -1]), empty.bool(), empty.bool(),
+        mask,
+        mask,
+        mask,
+        torch.tensor([-1, -1]),
+        empty.bool(),
+        empty.bool(),
         torch.tensor([True, True]),
-    )  # fmt: skip
+    )
     logits = torch.randn(2, 8, 8, requires_grad=True)
     assert cell_loss(logits, batch, LossRecipe()) == 0
     assert batch.tumor.all()
@@ -441,7 +472,7 @@ NOTHING_HELD_OUT = POOLED.replace("test_fold = 1", "validation_fold = 0")
 def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeypatch):
     whole = read_manifest(labeled)
     manifest = replace(whole, pictures=(*whole.fold(1), *whole.fold(2), *whole.fold(3)))
-    monkeypatch.setattr("meninx.learn.merging.STATISTICS_BATCHES", 10)
+    monkeypatch.setattr("meninx._learn.fit.merging.STATISTICS_BATCHES", 10)
     (tmp_path / "r.toml").write_text(NOTHING_HELD_OUT.format(epochs=1, batch=8, ema=0.0))
     recipe = read_recipe(tmp_path / "r.toml")
     first = build_network("pooled")

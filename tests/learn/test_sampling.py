@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from meninx.learn.dataset import CONTEXT, MASKED, SIMULATED, TUMOR_FREE, UNMASKED, Facts
-from meninx.learn.recipe import SamplingRecipe
-from meninx.learn.sampling import weights_of
+from meninx._learn.input.dataset import CONTEXT, MASKED, SIMULATED, TUMOR_FREE, UNMASKED, Facts
+from meninx._learn.input.sampling import weights_of
+from meninx._learn.recipe import SamplingRecipe
 
 
 def head(person, slices, sick=0, sequence="T1", source="lgg"):
@@ -30,14 +30,21 @@ def test_people_weigh_alike_however_many_slices_they_have():
 
 def test_strata_have_their_share_and_their_part_of_tumors():
     facts = [
-        *head("a", 30, sick=3), *head("b", 10, sick=5), *head("a", 8, 2, sequence="FLAIR"),
-        *head("free", 50, source="other"), *[Facts(SIMULATED, source="simulated")] * 7,
+        *head("a", 30, sick=3),
+        *head("b", 10, sick=5),
+        *head("a", 8, 2, sequence="FLAIR"),
+        *head("free", 50, source="other"),
+        *[Facts(SIMULATED, source="simulated")] * 7,
         *[Facts(UNMASKED, source="kaggle-x")] * 4,
-    ]  # fmt: skip
+    ]
     sampling = SamplingRecipe(
-        masked=0.0, tumor_free=0.2, simulated=0.3, phantoms=1, tumor_share=0.6,
+        masked=0.0,
+        tumor_free=0.2,
+        simulated=0.3,
+        phantoms=1,
+        tumor_share=0.6,
         strata={"lgg T1": 0.2, "lgg FLAIR": 0.1, "kaggle-*": 0.2},
-    )  # fmt: skip
+    )
     weights = weights_of(facts, sampling)
     assert float(weights.sum()) == pytest.approx(1)
     assert share(facts, weights, source="lgg", sequence="T1") == pytest.approx(0.2)

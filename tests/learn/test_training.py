@@ -7,18 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from meninx.data.manifest import Picture, read_manifest
-from meninx.data.volume_masks import read_mask, tumor_area
-from meninx.detect.calibration import Calibration, Calibrator, sigmoid, slice_logits
-from meninx.detect.detector import brain_slices
-from meninx.detect.engine import Engine
-from meninx.detect.findings import Findings
-from meninx.detect.loading import load_detector
-from meninx.detect.preprocessing import Preprocessing, crop_window_of
-from meninx.errors import DataError, ModelError, OptionError
-from meninx.learn.checkpoints import DirectCheckpointIO
-from meninx.learn.dataset import Facts, SliceDataset, examples_of
-from meninx.learn.export import (
+from meninx._data.manifest import Picture, read_manifest
+from meninx._data.volume_masks import read_mask, tumor_area
+from meninx._detect.calibration import Calibration, Calibrator, sigmoid, slice_logits
+from meninx._detect.detector import brain_slices
+from meninx._detect.engine import Engine
+from meninx._detect.findings import Findings
+from meninx._detect.loading import load_detector
+from meninx._detect.preprocessing import Preprocessing, crop_window_of
+from meninx._errors import DataError, ModelError, OptionError
+from meninx._learn.file.export import (
     Origin,
     TrainingData,
     export_detector,
@@ -26,23 +24,25 @@ from meninx.learn.export import (
     recalibrate,
     save_weights,
 )
-from meninx.learn.losses import cell_targets
-from meninx.learn.module import DetectorTraining, cosine_with_warmup
-from meninx.learn.network import CellNetwork, picture_logit
-from meninx.learn.provenance import check_same_run
-from meninx.learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
-from meninx.learn.sampling import ShareSampler, weights_of
-from meninx.learn.training import train
-from meninx.learn.validation import (
+from meninx._learn.file.provenance import check_same_run
+from meninx._learn.file.validation import (
     Validation,
     best_threshold,
     fit_calibrator,
     fit_scale,
     with_refusals,
 )
-from meninx.scan.reading import read_one
-from meninx.synthesis.phantom_studies import make_studies
-from meninx.synthesis.writing import write_studies
+from meninx._learn.fit.checkpoints import DirectCheckpointIO
+from meninx._learn.fit.losses import cell_targets
+from meninx._learn.fit.module import DetectorTraining, cosine_with_warmup
+from meninx._learn.fit.training import train
+from meninx._learn.input.dataset import Facts, SliceDataset, examples_of
+from meninx._learn.input.sampling import ShareSampler, weights_of
+from meninx._learn.model.network import CellNetwork, picture_logit
+from meninx._learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
+from meninx._scan.reading import read_one
+from meninx._synthesis.phantom_studies import make_studies
+from meninx._synthesis.writing import write_studies
 from tests.conftest import coarse_grid
 
 KNOWN = Calibration(Calibrator(1.5, 0.4, 0.3), Calibrator(1.2, 0.6, 0.5))
@@ -291,8 +291,15 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, whole, tmp_pat
 @pytest.mark.slow
 def test_a_run_folder_holds_all_that_rebuilds_it(pictures, whole, sick):
     names = {path.name for path in whole.folder.iterdir()}
-    assert {"detector.onnx", "detector.safetensors", "run.json", "epochs.csv", "validation.json",
-            "tensorboard", "checkpoints"} <= names  # fmt: skip
+    assert {
+        "detector.onnx",
+        "detector.safetensors",
+        "run.json",
+        "epochs.csv",
+        "validation.json",
+        "tensorboard",
+        "checkpoints",
+    } <= names
     facts = json.loads((whole.folder / "run.json").read_text())
     assert facts["recipe"]["name"] == "tiny"
     assert facts["manifest_sha256"] == read_manifest(pictures).sha256

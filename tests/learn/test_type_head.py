@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from meninx.detect.preprocessing import Preprocessing
-from meninx.errors import DataError
-from meninx.labels import TYPE_NAMES
-from meninx.learn.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
-from meninx.learn.network import CellNetwork
-from meninx.learn.type_head import fit_type_head
+from meninx._detect.preprocessing import Preprocessing
+from meninx._errors import DataError
+from meninx._labels import TYPE_NAMES
+from meninx._learn.file.type_head import fit_type_head
+from meninx._learn.input.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
+from meninx._learn.model.network import CellNetwork
 
 PREPROCESSING = Preprocessing(size=64)
 
@@ -36,8 +36,9 @@ def test_the_head_learns_types_and_nothing_else_changes(examples):
     fit_type_head(network, SliceDataset(examples[:45], PREPROCESSING), PREPROCESSING)
     after = network.state_dict()
     assert {name for name in after if not torch.equal(after[name], before[name])} == {
-        "type_head.weight", "type_head.bias",
-    }  # fmt: skip
+        "type_head.weight",
+        "type_head.bias",
+    }
     (batch,) = SliceDataset(examples[45:], PREPROCESSING).batches(15)
     x = (batch.image - PREPROCESSING.mean) / PREPROCESSING.std
     with torch.inference_mode():

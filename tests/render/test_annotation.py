@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from meninx.render.annotation import LETTER_HEIGHT, scale_bar, write_letters
+from meninx._render.annotation import LETTER_HEIGHT, scale_bar, write_letters
 
 SIZE = (200, 120)
 # Left, right, upper and lower edge, as a radiologist expects them.

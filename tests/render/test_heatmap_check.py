@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from meninx.detect.loading import load_detector
-from meninx.render.explanation_sheet import contour, explanation_sheet
-from meninx.render.heatmap_check import check_cells, filled_in, hot_place, mirrored_in
-from meninx.render.result import Result
+from meninx._detect.loading import load_detector
+from meninx._render.explanation_sheet import contour, explanation_sheet
+from meninx._render.heatmap_check import check_cells, filled_in, hot_place, mirrored_in
+from meninx._render.result import Result
 
 
 def cells(*hot):

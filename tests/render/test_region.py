@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from meninx.render.region import describe_region, region_of
-from meninx.scan.scan import Scan
+from meninx._render.region import describe_region, region_of
+from meninx._scan.scan import Scan
 from tests.conftest import OBLIQUE
 
 SPACING = np.array([2.0, 2.5, 3.0])
@@ -31,9 +31,13 @@ def blob(first, last, value=90):
 
 @pytest.mark.parametrize(
     ("sign", "first", "last", "side"),
-    [(1, (60, 30, 20), (72, 46, 25), "left"), (1, (15, 30, 20), (27, 46, 25), "right"),
-     (-1, (60, 30, 20), (72, 46, 25), "right"), (1, (38, 30, 20), (50, 46, 25), "midline")],
-)  # fmt: skip
+    [
+        (1, (60, 30, 20), (72, 46, 25), "left"),
+        (1, (15, 30, 20), (27, 46, 25), "right"),
+        (-1, (60, 30, 20), (72, 46, 25), "right"),
+        (1, (38, 30, 20), (50, 46, 25), "midline"),
+    ],
+)
 def test_side_and_size_are_those_of_the_patient(sign, first, last, side):
     region = describe_region(head(sign=sign), blob(first, last))
     assert region is not None

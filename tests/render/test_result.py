@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from meninx.detect.loading import load_detector
-from meninx.render import result as results
-from meninx.render.heatmap_check import HeatmapCheck
-from meninx.render.result import Result
+from meninx._detect.loading import load_detector
+from meninx._render import result as results
+from meninx._render.heatmap_check import HeatmapCheck
+from meninx._render.result import Result
 
 PASSED = HeatmapCheck(contrast=0.9, drop=5.0)
 

@@ -19,8 +19,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from meninx.scan.scan import Scan
-from meninx.synthesis.writing import dicom_slice
+from meninx._scan.scan import Scan
+from meninx._synthesis.writing import dicom_slice
 
 ENCODERS = {JPEGLSLossless: "pyjpegls", RLELossless: "pydicom"}
 CODESTREAMS = {

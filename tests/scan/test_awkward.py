@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.errors import UnsupportedScan
-from meninx.scan.kinds import kind_of
-from meninx.scan.reading import read_scans
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
+from meninx._errors import UnsupportedScan
+from meninx._scan.kinds import kind_of
+from meninx._scan.reading import read_scans
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
 from tests.scan.dicom_making import save, save_all, slices_of
 
 GRID = grid_of("axial", (104, 120, 12), (1.9, 1.8, 6.0))

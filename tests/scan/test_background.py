@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.scan.background import noting_blank_slices, reached_from_frame, with_dark_air
-from meninx.scan.reading import read_scans
-from meninx.scan.scan import Scan
+from meninx._scan.background import noting_blank_slices, reached_from_frame, with_dark_air
+from meninx._scan.reading import read_scans
+from meninx._scan.scan import Scan
 from tests.scan.dicom_making import save_all, slices_of
 
 AIR = 0.05
@@ -65,7 +65,7 @@ def series_of(scan, voxels, offset):
 
 
 def test_what_is_scored_is_the_magnitude_image(healthy, tmp_path):
-    from meninx.detect.loading import load_detector
+    from meninx._detect.loading import load_detector
 
     detector = load_detector()
     voxels, _ = signed(healthy.scan.voxels, 0.3)

@@ -6,11 +6,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
-from meninx.scan.character_set import UNKNOWN_SIGN
-from meninx.scan.dicom import read_dataset
-from meninx.scan.heading import read_heading
-from meninx.scan.source import Source
-from meninx.synthesis.writing import dicom_slice
+from meninx._scan.character_set import UNKNOWN_SIGN
+from meninx._scan.dicom import read_dataset
+from meninx._scan.heading import read_heading
+from meninx._scan.source import Source
+from meninx._synthesis.writing import dicom_slice
 
 GREEK, CZECH = "Ωμέγα^Ήρα", "Dvořák^Žofie"
 
@@ -46,10 +46,16 @@ def names_in(path):
 @pytest.mark.parametrize("implicit", [False, True])
 @pytest.mark.parametrize(
     ("declared", "encoding", "name"),
-    [(b"", "utf-8", GREEK), (b"ISO_IR 6", "utf-8", CZECH), (b"UTF-8 ", "utf-8", GREEK),
-     (b"unknown ", "utf-8", CZECH), (b"ISO 8859-7", "iso8859-7", GREEK),
-     (b"windows-1250", "cp1250", CZECH), (b"ANON", "ascii", "Doe^Jane")],
-)  # fmt: skip
+    [
+        (b"", "utf-8", GREEK),
+        (b"ISO_IR 6", "utf-8", CZECH),
+        (b"UTF-8 ", "utf-8", GREEK),
+        (b"unknown ", "utf-8", CZECH),
+        (b"ISO 8859-7", "iso8859-7", GREEK),
+        (b"windows-1250", "cp1250", CZECH),
+        (b"ANON", "ascii", "Doe^Jane"),
+    ],
+)
 def test_a_set_that_is_none_is_found(tiny_scan, tmp_path, declared, encoding, name, implicit):
     data = name.encode(encoding)
     path = file_of(tiny_scan, tmp_path, declared, data + b" " * (len(data) % 2), implicit=implicit)
@@ -61,10 +67,14 @@ def test_a_set_that_is_none_is_found(tiny_scan, tmp_path, declared, encoding, na
 
 @pytest.mark.parametrize(
     ("declared", "encoding", "name"),
-    [(b"ISO_IR 126", "iso8859-7", GREEK), (b"ISO_IR 192", "utf-8", CZECH),
-     (b"ISO_IR 101", "iso8859-2", CZECH), (b"ISO IR 101", "iso8859-2", CZECH),
-     (b"GB18030 ", "gb18030", "李^四")],
-)  # fmt: skip
+    [
+        (b"ISO_IR 126", "iso8859-7", GREEK),
+        (b"ISO_IR 192", "utf-8", CZECH),
+        (b"ISO_IR 101", "iso8859-2", CZECH),
+        (b"ISO IR 101", "iso8859-2", CZECH),
+        (b"GB18030 ", "gb18030", "李^四"),
+    ],
+)
 def test_a_set_that_is_right_stays(tiny_scan, tmp_path, declared, encoding, name):
     data = name.encode(encoding)
     path = file_of(tiny_scan, tmp_path, declared, data + b" " * (len(data) % 2))

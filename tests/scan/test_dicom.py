@@ -11,11 +11,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from meninx.errors import GeometryError, UnsupportedScan
-from meninx.scan.geometry import affine_of_stack
-from meninx.scan.nifti import write_nifti
-from meninx.scan.scan import Scan
-from meninx.synthesis.writing import stable_uid
+from meninx._errors import GeometryError, UnsupportedScan
+from meninx._scan.geometry import affine_of_stack
+from meninx._scan.nifti import write_nifti
+from meninx._scan.scan import Scan
+from meninx._synthesis.writing import stable_uid
 from tests.scan.dicom_making import encoded, enhanced, save, save_all, slices_of
 
 
@@ -242,6 +242,8 @@ def test_no_patient_name_leaves_the_reader(series, tmp_path, read_all, errors):
     (scan,) = read_all(save_all(series, tmp_path))
     assert "Secret" not in f"{scan!r} {scan.identity} {vars(scan)}"
     assert set(scan.identity.as_json()) == {
-        "study_instance_uid", "series_instance_uid", "patient",
-    }  # fmt: skip
+        "study_instance_uid",
+        "series_instance_uid",
+        "patient",
+    }
     assert len(scan.identity.instance_uids) == 9

@@ -16,12 +16,12 @@ import pytest
 import SimpleITK
 from PIL import Image
 
-from meninx.errors import InputError
-from meninx.scan.geometry import RAS_TO_LPS
-from meninx.scan.limits import Limits
-from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_files, read_scans
-from meninx.synthesis.writing import write_dicom
+from meninx._errors import InputError
+from meninx._scan.geometry import RAS_TO_LPS
+from meninx._scan.limits import Limits
+from meninx._scan.nifti import write_nifti
+from meninx._scan.reading import read_files, read_scans
+from meninx._synthesis.writing import write_dicom
 
 
 @pytest.fixture
@@ -126,9 +126,13 @@ def test_nrrd_is_nifti(stored, as_nifti, tmp_path, encoding, space):
     signs = {"left-posterior-superior": (1, 1), "RAS": (-1, -1), "left-anterior-superior": (1, -1)}
     affine = np.diag([*signs[space], 1, 1]) @ as_nifti.affine
     header = {
-        "space": space, "space directions": affine[:3, :3].T, "space origin": affine[:3, 3],
-        "encoding": encoding, "kinds": ["domain"] * 3, "endian": "big",
-    }  # fmt: skip
+        "space": space,
+        "space directions": affine[:3, :3].T,
+        "space origin": affine[:3, 3],
+        "encoding": encoding,
+        "kinds": ["domain"] * 3,
+        "endian": "big",
+    }
     path = tmp_path / "T2.nrrd"
     nrrd.write(str(path), stored.astype(">i2"), header)
     (scan,) = read_scans(path)
@@ -231,11 +235,13 @@ def test_a_volume_that_does_not_say_how_it_lies_is_a_warning(stored, tmp_path):
 
 @pytest.mark.parametrize(
     ("sizes", "kinds", "reason"),
-    [((2, 7, 8, 9), "vector domain domain domain", "derived"),
-     ((9, 7, 8, 9), "3D-matrix domain domain domain", "derived"),
-     ((3, 7, 8, 9), "RGB-color domain domain domain", "color"),
-     ((7, 8, 9, 4), "domain domain domain list", "several_volumes")],
-)  # fmt: skip
+    [
+        ((2, 7, 8, 9), "vector domain domain domain", "derived"),
+        ((9, 7, 8, 9), "3D-matrix domain domain domain", "derived"),
+        ((3, 7, 8, 9), "RGB-color domain domain domain", "color"),
+        ((7, 8, 9, 4), "domain domain domain list", "several_volumes"),
+    ],
+)
 def test_nrrd_of_several_volumes_is_refused(tmp_path, sizes, kinds, reason):
     header = (
         f"NRRD0004\ntype: uchar\ndimension: 4\nsizes: {' '.join(map(str, sizes))}\nkinds: {kinds}\n"
@@ -281,9 +287,12 @@ def test_packed_dicom_files_are_read(series, tmp_path, name):
 
 @pytest.mark.parametrize(
     "syntax",
-    [pydicom.uid.ExplicitVRBigEndian, pydicom.uid.DeflatedExplicitVRLittleEndian,
-     pydicom.uid.ImplicitVRLittleEndian],
-)  # fmt: skip
+    [
+        pydicom.uid.ExplicitVRBigEndian,
+        pydicom.uid.DeflatedExplicitVRLittleEndian,
+        pydicom.uid.ImplicitVRLittleEndian,
+    ],
+)
 def test_every_plain_encoding_is_one_scan(series, syntax):
     (plain,) = read_scans(series)
     for file in series.iterdir():

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meninx.errors import GeometryError
-from meninx.scan.geometry import (
+from meninx._errors import GeometryError
+from meninx._scan.geometry import (
     affine_of_stack,
     check_affine,
     plane_normal,

@@ -9,42 +9,73 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from meninx.errors import UnreadableFile
-from meninx.scan.dicom import facts_of
-from meninx.scan.header_values import drop_unreadable, items, number, text, texts, whole_number
-from meninx.scan.heading import read_heading
-from meninx.scan.reading import read_scans
-from meninx.scan.source import Source
-from meninx.scan.unread import Unread
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
+from meninx._errors import UnreadableFile
+from meninx._scan.dicom import facts_of
+from meninx._scan.header_values import drop_unreadable, items, number, text, texts, whole_number
+from meninx._scan.heading import read_heading
+from meninx._scan.reading import read_scans
+from meninx._scan.source import Source
+from meninx._scan.unread import Unread
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
 from tests.scan.dicom_making import enhanced, slices_of
 
 # pydicom warns where it writes such values.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 GRID = grid_of("axial", (104, 120, 3), (1.9, 1.8, 6.0))
-WORDS = (b"withheld", b"-", b"1,5 ", b"12\\??", b"\\\\ ", b"nan ", b"-INF", b"9e999 ", b"0x10",
-         b"\xff\xfe")  # fmt: skip
+WORDS = (
+    b"withheld",
+    b"-",
+    b"1,5 ",
+    b"12\\??",
+    b"\\\\ ",
+    b"nan ",
+    b"-INF",
+    b"9e999 ",
+    b"0x10",
+    b"\xff\xfe",
+)
 OF_KIND = {
-    "DS": WORDS, "IS": (*WORDS, b"3.7 ", b"99999999999999999999"), "DA": (b"19991340", b"unknown "),
-    "TM": (b"26:61:61", b"unknown "), "AS": (b"old ",), "US": (b"\1", b"\1\0\0", b""),
+    "DS": WORDS,
+    "IS": (*WORDS, b"3.7 ", b"99999999999999999999"),
+    "DA": (b"19991340", b"unknown "),
+    "TM": (b"26:61:61", b"unknown "),
+    "AS": (b"old ",),
+    "US": (b"\1", b"\1\0\0", b""),
     "FD": (b"\0\0\0", np.float64(np.nan).tobytes()),
-}  # fmt: skip
+}
 OPTIONAL = {
-    "DS": ("EchoTime", "InversionTime", "TriggerTime", "RepetitionTime", "MagneticFieldStrength",
-           "SliceThickness", "SpacingBetweenSlices", "FlipAngle", "PatientWeight"),
-    "IS": ("SeriesNumber", "AcquisitionNumber", "InstanceNumber", "EchoNumbers", "NumberOfFrames",
-           "TemporalPositionIdentifier"),
+    "DS": (
+        "EchoTime",
+        "InversionTime",
+        "TriggerTime",
+        "RepetitionTime",
+        "MagneticFieldStrength",
+        "SliceThickness",
+        "SpacingBetweenSlices",
+        "FlipAngle",
+        "PatientWeight",
+    ),
+    "IS": (
+        "SeriesNumber",
+        "AcquisitionNumber",
+        "InstanceNumber",
+        "EchoNumbers",
+        "NumberOfFrames",
+        "TemporalPositionIdentifier",
+    ),
     "DA": ("StudyDate", "AcquisitionDate", "PatientBirthDate"),
     "TM": ("StudyTime", "AcquisitionTime"),
     "AS": ("PatientAge",),
     "US": ("HighBit", "SamplesPerPixel", "PixelRepresentation", "PlanarConfiguration"),
     "FD": ("DiffusionBValue",),
-}  # fmt: skip
+}
 CASES = [
-    (name, kind, value) for kind, names in OPTIONAL.items() for name in names
+    (name, kind, value)
+    for kind, names in OPTIONAL.items()
+    for name in names
     for value in OF_KIND[kind]
-]  # fmt: skip
+]
 
 
 def put(dataset, name, kind, value):
@@ -140,14 +171,18 @@ def test_in_enhanced_files_too(value, tmp_path, errors):
 
 @pytest.mark.parametrize(
     ("name", "kind", "value", "reason"),
-    [("Rows", "US", b"\1", "unreadable"), ("Columns", "US", b"", "unreadable"),
-     ("BitsAllocated", "US", b"\1\0\0", "unreadable"),
-     ("Rows", "US", b"\xff\xff", "limit_exceeded"),
-     ("PixelSpacing", "DS", b"nan\\nan ", "geometry"), ("PixelSpacing", "DS", b"0.9 ", "geometry"),
-     ("ImagePositionPatient", "DS", b"1\\2\\inf ", "geometry"),
-     ("ImagePositionPatient", "DS", b"gone", "geometry"),
-     ("ImageOrientationPatient", "DS", b"1\\0\\0", "geometry")],
-)  # fmt: skip
+    [
+        ("Rows", "US", b"\1", "unreadable"),
+        ("Columns", "US", b"", "unreadable"),
+        ("BitsAllocated", "US", b"\1\0\0", "unreadable"),
+        ("Rows", "US", b"\xff\xff", "limit_exceeded"),
+        ("PixelSpacing", "DS", b"nan\\nan ", "geometry"),
+        ("PixelSpacing", "DS", b"0.9 ", "geometry"),
+        ("ImagePositionPatient", "DS", b"1\\2\\inf ", "geometry"),
+        ("ImagePositionPatient", "DS", b"gone", "geometry"),
+        ("ImageOrientationPatient", "DS", b"1\\0\\0", "geometry"),
+    ],
+)
 def test_what_is_needed_is_one_error_a_series(whole, name, kind, value, reason, tmp_path, errors):
     folder = changed(whole, name, kind, value, tmp_path)
     assert list(read_scans(folder, errors.append)) == []
@@ -179,8 +214,15 @@ def test_values_that_can_not_be_rescaled_alike(whole, name, value, tmp_path, err
     assert len(errors) == 1
 
 
-@pytest.mark.parametrize("names", [["PhotometricInterpretation"], ["SamplesPerPixel"],
-                                   ["BitsStored", "HighBit"], ["PixelRepresentation"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["PhotometricInterpretation"],
+        ["SamplesPerPixel"],
+        ["BitsStored", "HighBit"],
+        ["PixelRepresentation"],
+    ],
+)
 @pytest.mark.parametrize("word", [None, b"gray"])
 def test_pixels_are_read_without_what_goes_without_saying(whole, names, word, tmp_path, errors):
     slices = [dcmread(io.BytesIO(data)) for data in whole[0]]

@@ -6,12 +6,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from meninx.errors import InputError
-from meninx.scan.completeness import Incomplete
-from meninx.scan.incomplete_note import NOTE, IncompleteNote
-from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_files, read_scans
-from meninx.synthesis.writing import write_dicom
+from meninx._errors import InputError
+from meninx._scan.completeness import Incomplete
+from meninx._scan.incomplete_note import NOTE, IncompleteNote
+from meninx._scan.nifti import write_nifti
+from meninx._scan.reading import read_files, read_scans
+from meninx._synthesis.writing import write_dicom
 
 SERIES = Incomplete("instances of the study", 25, 11)
 

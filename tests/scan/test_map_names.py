@@ -4,9 +4,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from meninx.scan.map_names import map_by_bids_name, map_warning
-from meninx.scan.reading import read_scans
-from meninx.scan.sequence import sequence_from_text
+from meninx._scan.map_names import map_by_bids_name, map_warning
+from meninx._scan.reading import read_scans
+from meninx._scan.sequence import sequence_from_text
 
 
 @pytest.mark.parametrize(

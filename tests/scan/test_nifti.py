@@ -5,11 +5,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from meninx.errors import GeometryError, LimitExceeded, UnreadableFile, UnsupportedScan
-from meninx.scan.limits import Limits
-from meninx.scan.nifti import RAS_TO_LPS, read_nifti, write_nifti
-from meninx.scan.reading import read_one, read_scans
-from meninx.scan.source import Source
+from meninx._errors import GeometryError, LimitExceeded, UnreadableFile, UnsupportedScan
+from meninx._scan.limits import Limits
+from meninx._scan.nifti import RAS_TO_LPS, read_nifti, write_nifti
+from meninx._scan.reading import read_one, read_scans
+from meninx._scan.source import Source
 
 
 def source(path):

@@ -6,13 +6,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from meninx.errors import GeometryError
-from meninx.render.region import describe_region, midline_of
-from meninx.scan.plausibility import MAX_SHIFT, MIN_SHIFT, believed, measured_along
-from meninx.scan.reading import read_scans
-from meninx.scan.scan import Scan
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
+from meninx._errors import GeometryError
+from meninx._render.region import describe_region, midline_of
+from meninx._scan.plausibility import MAX_SHIFT, MIN_SHIFT, believed, measured_along
+from meninx._scan.reading import read_scans
+from meninx._scan.scan import Scan
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
 from tests.commands import meninx
 from tests.scan.dicom_making import save_all, slices_of
 

@@ -6,10 +6,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from meninx.scan.completeness import Incomplete
-from meninx.scan.reading import read_files, read_scans
-from meninx.scan.scan import Scan
-from meninx.synthesis.writing import write_dicom
+from meninx._scan.completeness import Incomplete
+from meninx._scan.reading import read_files, read_scans
+from meninx._scan.scan import Scan
+from meninx._synthesis.writing import write_dicom
 from tests.scan.dicom_making import enhanced, save
 
 SLICES = 9
@@ -64,8 +64,9 @@ def test_a_series_with_unreadable_slices_at_its_end_is_incomplete(series, read_a
     assert scan.incomplete == (Incomplete("files of the series", SLICES, SLICES - 2),)
     # Headers that break off are said once a series.
     assert {error.place for error in errors} in (
-        {str(series / "IM0008"), str(series / "IM0009")}, {errors[0].place},
-    )  # fmt: skip
+        {str(series / "IM0008"), str(series / "IM0009")},
+        {errors[0].place},
+    )
 
 
 def test_a_slice_whose_header_names_its_series_is_missing_there_alone(

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from meninx.errors import LimitExceeded, UnreadableFile, UnsupportedScan
-from meninx.scan.limits import Limits
-from meninx.scan.raster import read_picture
-from meninx.scan.source import Source
+from meninx._errors import LimitExceeded, UnreadableFile, UnsupportedScan
+from meninx._scan.limits import Limits
+from meninx._scan.raster import read_picture
+from meninx._scan.source import Source
 
 
 def source(path):

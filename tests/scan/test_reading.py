@@ -7,12 +7,12 @@ import pydicom
 import pytest
 from PIL import Image
 
-from meninx.errors import InputError, SeveralInputErrors, UnreadableFile
-from meninx.scan.limits import Limits
-from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_each, read_scans
-from meninx.scan.unread import Unread
-from meninx.synthesis.writing import write_dicom
+from meninx._errors import InputError, SeveralInputErrors, UnreadableFile
+from meninx._scan.limits import Limits
+from meninx._scan.nifti import write_nifti
+from meninx._scan.reading import read_each, read_scans
+from meninx._scan.unread import Unread
+from meninx._synthesis.writing import write_dicom
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meninx.scan.relevance import (
+from meninx._scan.relevance import (
     complex_part,
     is_localizer,
     kind_of_type,
@@ -24,15 +24,56 @@ def test_words_inside_words_do_not_count(part):
 
 @pytest.mark.parametrize(
     "part",
-    ["", "HEAD", "BRAIN", "WHOLEBRAIN", "HEADNECK", "Kopf", "Schädel", "TETE", "crâne", "IAC",
-     "CABEZA", "cabeça", "encefalo", "SKULL", "ORBITS", "Temporal bone", "Meninges",
-     "INTERNAL AUDITORY CANAL", "Pineal gland", "Kleinhirn", "Großhirn", "selle turcique",
-     "silla turca", "hippocampe", "Posterior fossa", "fosse postérieure", "Felsenbein", "rochers",
-     "cervelet", "Circle of Willis", "Basal ganglia", "Sehnerv", "nerf optique", "EYE", "œil",
-     "Gehörgang", "CNS", "suprasellar",
-     # What says nothing is no other part.
-     "UNKNOWN", "None", "N/A", "Other", "MRI", "Not specified", "unbekannt", "Default"],
-)  # fmt: skip
+    [
+        "",
+        "HEAD",
+        "BRAIN",
+        "WHOLEBRAIN",
+        "HEADNECK",
+        "Kopf",
+        "Schädel",
+        "TETE",
+        "crâne",
+        "IAC",
+        "CABEZA",
+        "cabeça",
+        "encefalo",
+        "SKULL",
+        "ORBITS",
+        "Temporal bone",
+        "Meninges",
+        "INTERNAL AUDITORY CANAL",
+        "Pineal gland",
+        "Kleinhirn",
+        "Großhirn",
+        "selle turcique",
+        "silla turca",
+        "hippocampe",
+        "Posterior fossa",
+        "fosse postérieure",
+        "Felsenbein",
+        "rochers",
+        "cervelet",
+        "Circle of Willis",
+        "Basal ganglia",
+        "Sehnerv",
+        "nerf optique",
+        "EYE",
+        "œil",
+        "Gehörgang",
+        "CNS",
+        "suprasellar",
+        # What says nothing is no other part.
+        "UNKNOWN",
+        "None",
+        "N/A",
+        "Other",
+        "MRI",
+        "Not specified",
+        "unbekannt",
+        "Default",
+    ],
+)
 def test_words_of_the_head(part):
     assert not_of_head(part) is None
 
@@ -84,14 +125,48 @@ def test_descriptions_name_another_part(texts, word):
 
 @pytest.mark.parametrize(
     "text",
-    ["3-Pl T2* FGRE", "3 PL LOC", "3-Pl Loc SSFSE", "LOC", "Lokalizer", "Localizador",
-     "localizzatore", "repérage 3 plans", "AAHead_Scout", "Loc 3 plans", "3-plane", "Survey_SHC",
-     "SCOUT", "SmartBrain_iso", "Plan scan", "Scano", "FastView", "ASSET calibration",
-     "Ref scan SENSE", "Prescan", "Pilot", "3PLANELOC", "Tri-Planar", "localización",
-     "localizzazione", "repères", "trois plans", "drei Ebenen", "tre piani", "Orientierung",
-     "Pilotscan", "centrage", "posizionamento", "Smart Brain", "Loc3P", "CoilSens", "Ref_Head",
-     "Surview", "B1 shim"],
-)  # fmt: skip
+    [
+        "3-Pl T2* FGRE",
+        "3 PL LOC",
+        "3-Pl Loc SSFSE",
+        "LOC",
+        "Lokalizer",
+        "Localizador",
+        "localizzatore",
+        "repérage 3 plans",
+        "AAHead_Scout",
+        "Loc 3 plans",
+        "3-plane",
+        "Survey_SHC",
+        "SCOUT",
+        "SmartBrain_iso",
+        "Plan scan",
+        "Scano",
+        "FastView",
+        "ASSET calibration",
+        "Ref scan SENSE",
+        "Prescan",
+        "Pilot",
+        "3PLANELOC",
+        "Tri-Planar",
+        "localización",
+        "localizzazione",
+        "repères",
+        "trois plans",
+        "drei Ebenen",
+        "tre piani",
+        "Orientierung",
+        "Pilotscan",
+        "centrage",
+        "posizionamento",
+        "Smart Brain",
+        "Loc3P",
+        "CoilSens",
+        "Ref_Head",
+        "Surview",
+        "B1 shim",
+    ],
+)
 def test_localizers(text):
     assert is_localizer(text)
 
@@ -174,10 +249,23 @@ def test_parts_of_complex_images():
 
 @pytest.mark.parametrize(
     "text",
-    ["ep2d_diff_ADC", "Apparent diffusion coefficient", "Subtraktion", "soustraction T1",
-     "sustracción", "subtração", "sottrazione", "fractional anisotropy", "T1 map", "T2map",
-     "Ktrans", "Perf_rMTT", "dADC", "proyección"],
-)  # fmt: skip
+    [
+        "ep2d_diff_ADC",
+        "Apparent diffusion coefficient",
+        "Subtraktion",
+        "soustraction T1",
+        "sustracción",
+        "subtração",
+        "sottrazione",
+        "fractional anisotropy",
+        "T1 map",
+        "T2map",
+        "Ktrans",
+        "Perf_rMTT",
+        "dADC",
+        "proyección",
+    ],
+)
 def test_maps_that_a_description_names(text):
     assert map_by_description(text).reason == "derived"
 

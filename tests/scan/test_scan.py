@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from meninx.errors import UnreadableFile, UnsupportedScan
-from meninx.scan.scan import Scan
+from meninx._errors import UnreadableFile, UnsupportedScan
+from meninx._scan.scan import Scan
 
 
 def test_every_pixel_of_a_slice_leads_back_to_its_voxel(tiny_scan):

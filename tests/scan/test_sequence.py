@@ -1,6 +1,6 @@
 import pytest
 
-from meninx.scan.sequence import Acquisition, sequence_from_text, sequence_of
+from meninx._scan.sequence import Acquisition, sequence_from_text, sequence_of
 
 
 @pytest.mark.parametrize(

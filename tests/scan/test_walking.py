@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx.errors import InputError
-from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_scans
-from meninx.scan.walking import files_below
-from meninx.synthesis.writing import write_dicom
+from meninx._errors import InputError
+from meninx._scan.nifti import write_nifti
+from meninx._scan.reading import read_scans
+from meninx._scan.walking import files_below
+from meninx._synthesis.writing import write_dicom
 
 ANNEX = b"/annex/objects/SHA256E-s5120--0f3d.nii.gz\n"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 4\n"

@@ -5,12 +5,12 @@ import pytest
 from pydicom.uid import generate_uid
 from typer.testing import CliRunner
 
-from meninx.cli import app
-from meninx.clinic.result_context import context_of
-from meninx.detect.loading import load_detector
-from meninx.scoring.loop import score_path
-from meninx.synthesis.phantom import Phantom, grid_of
-from meninx.synthesis.writing import write_dicom
+from meninx._cli import app
+from meninx._clinic.result_context import context_of
+from meninx._detect.loading import load_detector
+from meninx._scoring.loop import score_path
+from meninx._synthesis.phantom import Phantom, grid_of
+from meninx._synthesis.writing import write_dicom
 
 SLICES = 24
 

@@ -8,14 +8,14 @@ import weakref
 import numpy as np
 import pytest
 
-from meninx.detect.loading import load_detector
-from meninx.render import result as results
-from meninx.render.heatmap_check import HeatmapCheck
-from meninx.scan.nifti import write_nifti
-from meninx.scan.scan import Scan
-from meninx.scoring.loop import score_files, score_path, write_all
-from meninx.scoring.study import score_study
-from meninx.scoring.writers import JsonLines, Pictures, file_stem
+from meninx._detect.loading import load_detector
+from meninx._render import result as results
+from meninx._render.heatmap_check import HeatmapCheck
+from meninx._scan.nifti import write_nifti
+from meninx._scan.scan import Scan
+from meninx._scoring.loop import score_files, score_path, write_all
+from meninx._scoring.study import score_study
+from meninx._scoring.writers import JsonLines, Pictures, file_stem
 
 
 @pytest.fixture

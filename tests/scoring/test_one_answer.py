@@ -9,14 +9,14 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from meninx.archive.unit_rows import judge_files
-from meninx.cli import app
-from meninx.clinic.study_scoring import judge
-from meninx.detect.answer_words import answer_in_words, scale_in_figures
-from meninx.detect.findings import Findings
-from meninx.scoring.worker import Worker
-from meninx.synthesis.writing import write_dicom
-from meninx.web.settings import Settings
+from meninx._archive.unit_rows import judge_files
+from meninx._cli import app
+from meninx._clinic.study_scoring import judge
+from meninx._detect.answer_words import answer_in_words, scale_in_figures
+from meninx._detect.findings import Findings
+from meninx._scoring.worker import Worker
+from meninx._synthesis.writing import write_dicom
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 
 RUN = CliRunner()
@@ -83,9 +83,10 @@ def test_structured_reports(folder, expected, tmp_path):
         (path,) = tmp_path.glob(f"*{name}-*/SR-*.dcm")
         whole, *_ = hd.sr.srread(path).content.get_image_measurement_groups()
         presence = [
-            PRESENCE[one.value.meaning] for one in whole.get_qualitative_evaluations()
+            PRESENCE[one.value.meaning]
+            for one in whole.get_qualitative_evaluations()
             if one.value.meaning in PRESENCE
-        ]  # fmt: skip
+        ]
         assert presence == ([] if decision is None else [decision])
         certain = {"tumor": probability, "no_tumor": 1 - (probability or 0)}
         measured = [float(one.value) for one in whole.get_measurements()]

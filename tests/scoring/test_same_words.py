@@ -9,22 +9,22 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from meninx.archive.unit_rows import judge_files
-from meninx.assess.report import ReportEntry, write_report
-from meninx.cli import app
-from meninx.clinic.results import write_results
-from meninx.clinic.study_scoring import judge
-from meninx.detect.answer_words import (
+from meninx._archive.unit_rows import judge_files
+from meninx._assess.report import ReportEntry, write_report
+from meninx._cli import app
+from meninx._clinic.results import write_results
+from meninx._clinic.study_scoring import judge
+from meninx._detect.answer_words import (
     answer_in_words,
     borders_in_words,
     scale_in_figures,
     why_referred,
 )
-from meninx.detect.findings import Findings
-from meninx.detect.loading import load_detector
-from meninx.scoring.loop import score_path
-from meninx.synthesis.writing import write_dicom
-from meninx.web.series import words_of
+from meninx._detect.findings import Findings
+from meninx._detect.loading import load_detector
+from meninx._scoring.loop import score_path
+from meninx._synthesis.writing import write_dicom
+from meninx._web.studies.series import words_of
 
 RUN = CliRunner()
 SR_ANSWERS = {"tumor": "Present", "no tumor": "Absent", "refer": "Indeterminate"}

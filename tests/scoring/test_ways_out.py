@@ -11,18 +11,18 @@ from PIL import Image
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from meninx.archive.unit_rows import judge_files
-from meninx.assess.cases import score_cases
-from meninx.assess.evaluation import evaluate_cases
-from meninx.assess.evaluation_report import Setting, write_evaluation
-from meninx.cli import app
-from meninx.data.manifest import Picture
-from meninx.detect.loading import load_detector
-from meninx.render import result as results
-from meninx.render.heatmap_check import HeatmapCheck
-from meninx.scoring.worker import Worker
-from meninx.synthesis.writing import write_dicom
-from meninx.web.settings import Settings
+from meninx._archive.unit_rows import judge_files
+from meninx._assess.cases import score_cases
+from meninx._assess.evaluation import evaluate_cases
+from meninx._assess.evaluation_report import Setting, write_evaluation
+from meninx._cli import app
+from meninx._data.manifest import Picture
+from meninx._detect.loading import load_detector
+from meninx._render import result as results
+from meninx._render.heatmap_check import HeatmapCheck
+from meninx._scoring.worker import Worker
+from meninx._synthesis.writing import write_dicom
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 
 RUN = CliRunner()

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from meninx.errors import LimitExceeded, ProcessEnded, UnreadableFile, UnsupportedScan
-from meninx.scoring.worker import Worker
+from meninx._errors import LimitExceeded, ProcessEnded, UnreadableFile, UnsupportedScan
+from meninx._scoring.worker import Worker
 
 MEMORY = 4 * 2**30
 

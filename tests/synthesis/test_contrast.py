@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from meninx.synthesis.contrast import (
+from meninx._synthesis.contrast import (
     TIMINGS,
     TISSUES,
     Timing,

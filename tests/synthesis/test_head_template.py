@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from meninx.errors import UnsupportedScan
-from meninx.learn.simulation import SIMULATED, simulated_examples
-from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_one
-from meninx.synthesis.head_template import AugmentedHead, template_of
-from meninx.synthesis.packed_heads import RealHead
-from meninx.synthesis.phantom import Phantom, grid_of
+from meninx._errors import UnsupportedScan
+from meninx._learn.input.simulation import SIMULATED, simulated_examples
+from meninx._scan.nifti import write_nifti
+from meninx._scan.reading import read_one
+from meninx._synthesis.head_template import AugmentedHead, template_of
+from meninx._synthesis.packed_heads import RealHead
+from meninx._synthesis.phantom import Phantom, grid_of
 
 HEAD = grid_of("axial", (90, 110, 60), (2.2, 2.2, 3.0))
 
@@ -33,8 +33,10 @@ def test_the_hull_is_that_of_the_brain(t1, template):
     head = Phantom(11).head
     origin = np.array(template.origin)
     points = np.random.default_rng(0).uniform(-50, 50, (3, 4000)).astype(np.float32)
-    lows = (t1.affine[:3, :3] @ np.array(
-        [[0, side - 1] for side in t1.voxels.shape]) + t1.affine[:3, 3:]).min(axis=1)  # fmt: skip
+    lows = (
+        t1.affine[:3, :3] @ np.array([[0, side - 1] for side in t1.voxels.shape])
+        + t1.affine[:3, 3:]
+    ).min(axis=1)
     index = np.rint(points - lows[:, None]).astype(int)
     found = template.cavity[tuple(index)] < 0
     truth = head.cavity_distance(points) < 0

@@ -1,7 +1,7 @@
 import numpy as np
 
-from meninx.synthesis.outliers import SIDE, synthetic_outliers
-from meninx.synthesis.simulated_scans import brainless_slices
+from meninx._synthesis.outliers import SIDE, synthetic_outliers
+from meninx._synthesis.simulated_scans import brainless_slices
 
 
 def test_outliers_are_gray_pictures_of_every_kind_and_depend_on_the_seed_alone():
@@ -18,7 +18,7 @@ def test_outliers_are_gray_pictures_of_every_kind_and_depend_on_the_seed_alone()
 
 
 def test_slices_without_brain_show_something(monkeypatch):
-    from meninx.synthesis import simulated_scans
+    from meninx._synthesis import simulated_scans
 
     monkeypatch.setattr(simulated_scans, "BRAINLESS_HEADS", 3)
     slices = list(brainless_slices())

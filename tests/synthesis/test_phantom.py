@@ -3,14 +3,14 @@ import subprocess
 import numpy as np
 import pytest
 
-from meninx.scan.nifti import write_nifti
-from meninx.scan.reading import read_scans
-from meninx.synthesis.anatomy import Head
-from meninx.synthesis.lesion import KINDS, Lesion
-from meninx.synthesis.phantom import ORIENTATIONS, Phantom, grid_of
-from meninx.synthesis.phantom_studies import make_studies, make_study
-from meninx.synthesis.shapes import SmoothNoise, ellipsoid
-from meninx.synthesis.writing import dicom_slice, write_dicom, write_studies
+from meninx._scan.nifti import write_nifti
+from meninx._scan.reading import read_scans
+from meninx._synthesis.anatomy import Head
+from meninx._synthesis.lesion import KINDS, Lesion
+from meninx._synthesis.phantom import ORIENTATIONS, Phantom, grid_of
+from meninx._synthesis.phantom_studies import make_studies, make_study
+from meninx._synthesis.shapes import SmoothNoise, ellipsoid
+from meninx._synthesis.writing import dicom_slice, write_dicom, write_studies
 
 
 def test_the_same_seed_gives_the_same_head(head_grid):

@@ -16,12 +16,12 @@ from fastapi.testclient import TestClient
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from meninx.synthesis.writing import write_dicom
-from meninx.web import accounts
-from meninx.web.accounts import ADMINISTRATOR, Reader, add_token, add_user
-from meninx.web.app import create_app
-from meninx.web.database import DONE, Study, User, migrate, open_database, sessions_of
-from meninx.web.settings import Settings
+from meninx._synthesis.writing import write_dicom
+from meninx._web.app import create_app
+from meninx._web.auth import accounts
+from meninx._web.auth.accounts import ADMINISTRATOR, Reader, add_token, add_user
+from meninx._web.store.database import DONE, Study, User, migrate, open_database, sessions_of
+from meninx._web.store.settings import Settings
 
 PASSWORD = "correct horse battery"
 # The least that argon2 can do: checking a password takes 150 ms in earnest, and 1 so.
@@ -168,9 +168,14 @@ def stored(server):
     """Return what stores a study with findings, as a worker leaves it; gives its id."""
 
     def store(*findings, **more):
-        study = Study(title="case", content_hash=str(len(findings)) * 64, state=DONE,
-                      findings=list(findings), chosen=0,
-                      **{"decision": "tumor"} | more)  # fmt: skip
+        study = Study(
+            title="case",
+            content_hash=str(len(findings)) * 64,
+            state=DONE,
+            findings=list(findings),
+            chosen=0,
+            **{"decision": "tumor"} | more,
+        )
         with server.web.sessions.begin() as session:
             session.add(study)
             session.flush()

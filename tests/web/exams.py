@@ -6,8 +6,8 @@ import numpy as np
 import pydicom
 from pydicom.uid import UID
 
-from meninx.synthesis.phantom import Grid, Phantom, grid_of
-from meninx.synthesis.writing import stable_uid, write_dicom
+from meninx._synthesis.phantom import Grid, Phantom, grid_of
+from meninx._synthesis.writing import stable_uid, write_dicom
 
 SEED = 7
 GRIDS = {
@@ -16,8 +16,12 @@ GRIDS = {
     "sagittal": ((120, 110, 9), (1.8, 1.9, 11.0)),
 }
 # Names are said by nobody's scanner in one way.
-SERIES = (("T1c", "axial", "t1_mprage_tra KM"), ("FLAIR", "axial", "t2_tirm_tra_dark-fluid"),
-          ("T2", "coronal", "t2_tse_cor"), ("T1", "sagittal", "t1_se_sag"))  # fmt: skip
+SERIES = (
+    ("T1c", "axial", "t1_mprage_tra KM"),
+    ("FLAIR", "axial", "t2_tirm_tra_dark-fluid"),
+    ("T2", "coronal", "t2_tse_cor"),
+    ("T1", "sagittal", "t1_se_sag"),
+)
 
 
 def shifted(grid: Grid, sequence: str) -> Grid:
@@ -30,18 +34,29 @@ def shifted(grid: Grid, sequence: str) -> Grid:
 
 
 def write_exam(
-    folder: Path, *, visit: int = 1, date: str = "20260131", lesion="glioma", series=SERIES,
+    folder: Path,
+    *,
+    visit: int = 1,
+    date: str = "20260131",
+    lesion="glioma",
+    series=SERIES,
     **values,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write the series of one visit, each in a folder of its own, with more attributes."""
     for number, (sequence, plane, description) in enumerate(series, 1):
         grid = shifted(grid_of(plane, *GRIDS[plane]), sequence)
         scan, _ = Phantom(SEED, lesion).render(sequence, grid)
         for path in write_dicom(scan, folder / f"{number}", SEED):
-            rewrite(path, SeriesNumber=number, SeriesDescription=description, StudyDate=date,
-                    StudyTime="101112", StudyInstanceUID=stable_uid("visit", SEED, visit),
-                    SeriesInstanceUID=stable_uid("series", SEED, visit, number),
-                    **{"StudyDescription": "MR head"} | values)  # fmt: skip
+            rewrite(
+                path,
+                SeriesNumber=number,
+                SeriesDescription=description,
+                StudyDate=date,
+                StudyTime="101112",
+                StudyInstanceUID=stable_uid("visit", SEED, visit),
+                SeriesInstanceUID=stable_uid("series", SEED, visit, number),
+                **{"StudyDescription": "MR head"} | values,
+            )
     return folder
 
 
@@ -49,10 +64,17 @@ def write_localizer(folder: Path, *, visit: int = 1, **values) -> Path:
     """Write three slices that say of themselves that they were taken to plan the others."""
     scan, _ = Phantom(SEED, None).render("T1", grid_of("axial", *GRIDS["axial"]))
     for path in write_dicom(scan, folder, SEED)[:3]:
-        rewrite(path, SeriesNumber=99, SeriesDescription="scout", StudyDescription="MR head",
-                StudyInstanceUID=stable_uid("visit", SEED, visit), StudyDate="20260131",
-                SeriesInstanceUID=stable_uid("series", SEED, visit, 99),
-                ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **values)  # fmt: skip
+        rewrite(
+            path,
+            SeriesNumber=99,
+            SeriesDescription="scout",
+            StudyDescription="MR head",
+            StudyInstanceUID=stable_uid("visit", SEED, visit),
+            StudyDate="20260131",
+            SeriesInstanceUID=stable_uid("series", SEED, visit, 99),
+            ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+            **values,
+        )
     for path in sorted(folder.iterdir())[3:]:
         path.unlink()
     return folder

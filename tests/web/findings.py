@@ -7,22 +7,42 @@ TYPES = {"glioma": 0.88, "meningioma": 0.1, "pituitary": 0.02}
 def finding(sequence="T1c", decision="tumor", **more):
     """A stored finding of a scored series with nothing to draw."""
     return {
-        "scan": "series 1", "identity": {}, "sequence": sequence, "status": "scored",
-        "reason": None, "message": None, "decision": decision, "probability": 0.398,
-        "borders": {"no_tumor_below": 0.21, "tumor_from": 0.39}, "prevalence": 0.5,
-        "p_values": {"tumor": 0.09, "no_tumor": 0.26}, "coverage": 0.95,
+        "scan": "series 1",
+        "identity": {},
+        "sequence": sequence,
+        "status": "scored",
+        "reason": None,
+        "message": None,
+        "decision": decision,
+        "probability": 0.398,
+        "borders": {"no_tumor_below": 0.21, "tumor_from": 0.39},
+        "prevalence": 0.5,
+        "p_values": {"tumor": 0.09, "no_tumor": 0.26},
+        "coverage": 0.95,
         "reference": {"scans": "T1c series", "tumor": 71, "tumor_free": 40, "borrowed": 40},
-        "types": TYPES if (sequence, decision) == ("T1c", "tumor") else {}, "slices": [],
+        "types": TYPES if (sequence, decision) == ("T1c", "tumor") else {},
+        "slices": [],
         "warnings": [],
-        "model": MODEL, "milliseconds": {}, "why": "", "objects": 0,
-    } | more  # fmt: skip
+        "model": MODEL,
+        "milliseconds": {},
+        "why": "",
+        "objects": 0,
+    } | more
 
 
 VIEWER = {
-    "volume": "0.nii", "heat": None, "picture": None, "plane": "axial", "sequence": "T1c",
-    "shape": [100, 90, 24], "slice_axis": 2, "geometry": True, "withheld": None,
+    "volume": "0.nii",
+    "heat": None,
+    "picture": None,
+    "plane": "axial",
+    "sequence": "T1c",
+    "shape": [100, 90, 24],
+    "slice_axis": 2,
+    "geometry": True,
+    "withheld": None,
     # LPS: the patient's left is where i is high; the head's middle lies at i = 50.
     "affine": [[2, 0, 0, 10], [0, 2.5, 0, -80], [0, 0, 3, 0], [0, 0, 0, 1]],
-    "spacing_mm": [2, 2.5, 3], "midline_mm": 110,
+    "spacing_mm": [2, 2.5, 3],
+    "midline_mm": 110,
     "region": {"side": "left", "extent_mm": [34, 28, 15], "slices": [9, 13], "others": 1},
-}  # fmt: skip
+}

@@ -5,12 +5,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from meninx.cli import app
-from meninx.errors import OptionError
-from meninx.web.accounts import NOBODY, PASSWORDS, device_mark
-from meninx.web.app import create_app
-from meninx.web.database import AuditEntry, SignIn, Token, User, now
-from meninx.web.settings import Settings
+from meninx._cli import app
+from meninx._errors import OptionError
+from meninx._web.app import create_app
+from meninx._web.auth.accounts import NOBODY, PASSWORDS, device_mark
+from meninx._web.store.database import AuditEntry, SignIn, Token, User, now
+from meninx._web.store.settings import Settings
 from tests.web.conftest import PASSWORD
 
 # The way to a sign-in provider and back is for those who are not signed in.
@@ -19,8 +19,13 @@ OPEN = {"/sign-in", "/oidc", "/oidc/back", "/api/v1/health", "/api/v1/ready"}
 
 def routes(app, *, filled=True):
     """Every route and method of the application, its parameters filled in or not."""
-    values = {"study_id": "0" * 24, "upload_id": "0" * 24, "name": "0.nii", "user_id": "1",
-              "key_id": "1"}  # fmt: skip
+    values = {
+        "study_id": "0" * 24,
+        "upload_id": "0" * 24,
+        "name": "0.nii",
+        "user_id": "1",
+        "key_id": "1",
+    }
     from starlette.routing import Route
 
     def within(all_routes):
@@ -237,9 +242,10 @@ def test_readers_do_not_see_what_administrators_do(server):
 
 def test_an_administrator_adds_and_closes_accounts(server):
     administrator = server.browser("ada")
-    assert administrator.post(
-        "/users", name="eve", password=PASSWORD, role="reader"
-    ).status_code == 303  # fmt: skip
+    assert (
+        administrator.post("/users", name="eve", password=PASSWORD, role="reader").status_code
+        == 303
+    )
     again = administrator.post("/users", name="eve", password=PASSWORD, role="reader")
     assert "taken" in again.text
     bad = administrator.post("/users", name="<b>", password=PASSWORD, role="reader")
@@ -348,7 +354,7 @@ def test_signing_in_leads_to_where_a_link_led(server):
         ("GET", HTMX | {"hx-current-url": "http://testserver/?sort=date"}, "/?sort=date"),
         ("GET", HTMX | {"hx-current-url": "http://elsewhere.example/?x"}, None),
     ],
-)  # fmt: skip
+)
 def test_a_session_that_ended_leads_back_to_the_page_that_was_open(server, method, headers, goal):
     path = "/studies/abc/opinions" if method == "POST" else "/"
     answer = server.client().request(method, path, headers=headers, follow_redirects=False)
@@ -360,12 +366,22 @@ def test_a_session_that_ended_leads_back_to_the_page_that_was_open(server, metho
 @pytest.mark.parametrize(
     "goal",
     [
-        "https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example",
-        "\\\\evil.example", "javascript:alert(1)", "evil.example", "", " /x",
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "\\\\evil.example",
+        "javascript:alert(1)",
+        "evil.example",
+        "",
+        " /x",
         "/x\r\nSet-Cookie: a=b",
-        "/\n/evil.example", "/sign-out", "///evil.example", "/x y",
+        "/\n/evil.example",
+        "/sign-out",
+        "///evil.example",
+        "/x y",
     ],
-)  # fmt: skip
+)
 def test_signing_in_leads_nowhere_else(server, goal):
     client = server.client()
     assert 'name="next"' not in client.get("/sign-in", params={"next": goal}).text

@@ -16,14 +16,14 @@ import pydicom
 import pytest
 from PIL import Image
 
-from meninx.scan.heading import name_for_readers, read_heading
-from meninx.scan.reading import read_scans
-from meninx.web import studies
-from meninx.web.api import LARGEST_BATCH
-from meninx.web.arrival import harmless
-from meninx.web.database import Study, Upload, now
-from meninx.web.settings import Settings
-from meninx.web.stored import StudyResult
+from meninx._scan.heading import name_for_readers, read_heading
+from meninx._scan.reading import read_scans
+from meninx._web.api.api import LARGEST_BATCH
+from meninx._web.store.database import Study, Upload, now
+from meninx._web.store.settings import Settings
+from meninx._web.store.stored import StudyResult
+from meninx._web.studies import studies
+from meninx._web.studies.arrival import harmless
 from tests.web.conftest import Server
 
 PATIENTS = {
@@ -52,24 +52,36 @@ def exam(series, patient, study_uid, **values):
     told = PATIENTS[patient] | values
     return {
         f"disk/{patient}-{study_uid[-1]}-{number}.dcm": changed(
-            data, PatientID=patient, StudyInstanceUID=study_uid,
-            SeriesInstanceUID=f"{study_uid}.1", SOPInstanceUID=f"{study_uid}.1.{number}", **told
+            data,
+            PatientID=patient,
+            StudyInstanceUID=study_uid,
+            SeriesInstanceUID=f"{study_uid}.1",
+            SOPInstanceUID=f"{study_uid}.1.{number}",
+            **told,
         )
         for number, data in enumerate(list(series.values())[:2], 1)
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="session")
 def mixed(series):
     """A folder of two patients with three exams, beside a DICOMDIR-like text file."""
     return {
-        **exam(series, "P1", "1.2.1", StudyDate="20260102", StudyTime="101112.5",
-               AccessionNumber="A1", StudyDescription="head", SeriesDescription="T1 axial",
-               SeriesNumber="4"),
+        **exam(
+            series,
+            "P1",
+            "1.2.1",
+            StudyDate="20260102",
+            StudyTime="101112.5",
+            AccessionNumber="A1",
+            StudyDescription="head",
+            SeriesDescription="T1 axial",
+            SeriesNumber="4",
+        ),
         **exam(series, "P1", "1.2.2", StudyDate="20260203"),
         **exam(series, "P2", "1.2.3", StudyDate="20260304"),
         "disk/README.txt": b"read me",
-    }  # fmt: skip
+    }
 
 
 def picture(seed):
@@ -97,8 +109,10 @@ def test_a_folder_of_two_patients_and_three_exams_is_three_studies(server, mixed
     ]
     first = answer["studies"][0]
     assert (first["birth_date"], first["study_time"], first["accession"]) == (
-        "1970-01-02", "10:11:12", "A1",
-    )  # fmt: skip
+        "1970-01-02",
+        "10:11:12",
+        "A1",
+    )
     assert (first["title"], first["description"]) == ("head", "head")
     assert first["series"] == [
         {"uid": "1.2.1.1", "number": 4, "description": "T1 axial", "files": 2}
@@ -137,8 +151,10 @@ def test_packed_files_of_two_patients_are_two_studies(server, mixed):
     packed = {f"{name}.gz": gzip.compress(data) for name, data in mixed.items()}
     told = server.browser().upload(packed).json()["studies"]
     assert [(one["patient_id"], one["study_uid"]) for one in told] == [
-        ("P1", "1.2.1"), ("P1", "1.2.2"), ("P2", "1.2.3"),
-    ]  # fmt: skip
+        ("P1", "1.2.1"),
+        ("P1", "1.2.2"),
+        ("P2", "1.2.3"),
+    ]
 
 
 def volumes_of_other_formats(voxels):
@@ -154,11 +170,14 @@ def volumes_of_other_formats(voxels):
     )
     mhd = f"NDims = 3\nDimSize = {sides}\nElementType = MET_SHORT\nElementSpacing = 1 1 1\n"
     return {
-        "a/my head.hdr": files["header"].getvalue(), "a/my head.img": files["image"].getvalue(),
-        "b/x.nhdr": nhdr.encode(), "b/My head.raw": raw,
-        "c/x.mhd": f"{mhd}ElementDataFile = x.raw\n".encode(), "c/x.raw.gz": gzip.compress(raw),
+        "a/my head.hdr": files["header"].getvalue(),
+        "a/my head.img": files["image"].getvalue(),
+        "b/x.nhdr": nhdr.encode(),
+        "b/My head.raw": raw,
+        "c/x.mhd": f"{mhd}ElementDataFile = x.raw\n".encode(),
+        "c/x.raw.gz": gzip.compress(raw),
         "d/x.mha": f"{mhd}ElementDataFile = LOCAL\n".encode() + raw,
-    }  # fmt: skip
+    }
 
 
 def check_volumes(server, studies, voxels, *, together):
@@ -218,7 +237,7 @@ def test_what_is_killed_while_names_are_dropped_begins_again_as_it_was(tmp_path,
     address = f"/api/v1/uploads/{begun['id']}"
     browser.client.post(f"{address}/files", files=as_form(files), headers=browser.headers)
     with monkeypatch.context() as broken:
-        broken.setattr("meninx.web.studies._place", lambda *_: 1 / 0)
+        broken.setattr("meninx._web.studies.studies._place", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             browser.client.post(f"{address}/finish", headers=browser.headers)
     told = browser.client.post(f"{address}/finish", headers=browser.headers).json()
@@ -252,9 +271,11 @@ def test_one_id_for_all_names_makes_nobody_an_earlier_patient(server, series):
 
 def test_volumes_and_pictures_are_a_study_each_unless_they_are_of_one_person(server):
     files = {
-        "a/x_T1.nii": volume(1), "a/x_FLAIR.nii": volume(2), "b/p.png": picture(1),
+        "a/x_T1.nii": volume(1),
+        "a/x_FLAIR.nii": volume(2),
+        "b/p.png": picture(1),
         "b/notes.txt": b"-",
-    }  # fmt: skip
+    }
     browser = server.browser()
     told = browser.upload(files, "a folder").json()["studies"]
     assert [one["title"] for one in told] == ["x_FLAIR.nii", "x_T1.nii", "p.png"]
@@ -268,8 +289,9 @@ def test_volumes_and_pictures_are_a_study_each_unless_they_are_of_one_person(ser
     server.work(together[0]["id"])
     series = browser.client.get(f"/api/v1/studies/{together[0]['id']}").json()["series"]
     assert [(one["file"], one["sequence"], one["slices"]) for one in series[:2]] == [
-        ("p.png", "unknown", 1), ("x_FLAIR.nii", "FLAIR", 9),
-    ]  # fmt: skip
+        ("p.png", "unknown", 1),
+        ("x_FLAIR.nii", "FLAIR", 9),
+    ]
 
 
 def test_what_is_no_scan_is_told_of_where_there_is_nothing_else(server, series):
@@ -373,8 +395,12 @@ def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, s
     long_ago = (now() - timedelta(hours=25)).timestamp()
     orphan = server.settings.studies / ("f" * 24)
     orphan.mkdir()
-    for folder in (server.settings.uploads / old, server.settings.uploads / still_written, orphan,
-                   server.settings.studies / kept):  # fmt: skip
+    for folder in (
+        server.settings.uploads / old,
+        server.settings.uploads / still_written,
+        orphan,
+        server.settings.studies / kept,
+    ):
         for path in (*folder.iterdir(), folder):
             os.utime(path, (long_ago, long_ago))
     (server.settings.uploads / still_written / "b").write_bytes(b"more")
@@ -407,11 +433,13 @@ def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_da
     orphan = server.settings.uploads / ("e" * 24)
     orphan.mkdir()
     (orphan / "b.dcm").write_bytes(b"pixels")
-    monkeypatch.setattr("meninx.web.studies.now", lambda: now() + timedelta(hours=hours))
+    monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=hours))
     server.web.jobs.delete_abandoned()
     names = [kept, upload, orphan.name][:left]
-    there = {path.name for path in (*server.settings.uploads.iterdir(),
-                                    *server.settings.studies.iterdir())}  # fmt: skip
+    there = {
+        path.name
+        for path in (*server.settings.uploads.iterdir(), *server.settings.studies.iterdir())
+    }
     assert there == set(names)
     monkeypatch.undo()
     more = browser.client.post(f"/api/v1/uploads/{upload}/finish", headers=browser.headers)
@@ -430,7 +458,7 @@ def test_nothing_is_left_of_a_study_that_was_deleted_while_it_was_scored(
         (out / "0.nii.gz").write_bytes(b"pixels")
         return StudyResult()
 
-    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    monkeypatch.setattr("meninx._web.studies.jobs.score_study", score)
     server.work(study)
     assert not list(server.settings.studies.iterdir())
     assert not list(server.settings.uploads.iterdir())
@@ -440,15 +468,18 @@ def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1", SeriesDescription="T1").items())
     other = exam(series, "P1", "1.2.1", SeriesDescription="T2")
-    rest = {name: changed(data, SeriesInstanceUID="1.2.1.2", SOPInstanceUID=f"1.2.1.2.{number}")
-            for number, (name, data) in enumerate(other.items())}  # fmt: skip
+    rest = {
+        name: changed(data, SeriesInstanceUID="1.2.1.2", SOPInstanceUID=f"1.2.1.2.{number}")
+        for number, (name, data) in enumerate(other.items())
+    }
     first = browser.upload(dict(files)).json()
     server.work(first["id"])
     joined = browser.upload(rest).json()
     assert (joined["id"], joined["state"], joined["created"]) == (first["id"], "received", True)
     assert [(one["description"], one["files"]) for one in study_in(server, first["id"]).series] == [
-        ("T1", 2), ("T2", 2),
-    ]  # fmt: skip
+        ("T1", 2),
+        ("T2", 2),
+    ]
     server.work(first["id"])
     assert study_in(server, first["id"]).attempts == 1
     told = browser.client.get(f"/api/v1/studies/{first['id']}").json()
@@ -477,11 +508,13 @@ def finish_halves_at_once(server, series, monkeypatch):
         both.wait(1)
         return found
 
-    monkeypatch.setattr("meninx.web.studies._other_part", looking)
+    monkeypatch.setattr("meninx._web.studies.studies._other_part", looking)
     files = exam(series, "P1", "1.2.1").items()
     with ThreadPoolExecutor(2) as pool:
-        sent = [pool.submit(browser.upload, {name: data})
-                for browser, (name, data) in zip(browsers, files, strict=True)]  # fmt: skip
+        sent = [
+            pool.submit(browser.upload, {name: data})
+            for browser, (name, data) in zip(browsers, files, strict=True)
+        ]
         told = [one.result().json()["id"] for one in sent]
     monkeypatch.undo()
     return told, [one is not None for one in looked]
@@ -519,7 +552,7 @@ def test_what_comes_while_a_study_is_scored_is_scored_too(server, series, monkey
             browser.upload(dict(files[1:]))
         return StudyResult()
 
-    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    monkeypatch.setattr("meninx._web.studies.jobs.score_study", score)
     server.work(first)
     assert study_in(server, first).state == "received"
     server.work(first)

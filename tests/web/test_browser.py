@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from meninx.synthesis.writing import write_dicom
-from meninx.web.settings import Settings
+from meninx._synthesis.writing import write_dicom
+from meninx._web.store.settings import Settings
 from tests.web.browsing import pixels, ready, sign_in
 from tests.web.conftest import PASSWORD, Server, served
 

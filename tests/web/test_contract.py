@@ -4,7 +4,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from meninx.web.settings import Settings
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 
 OPEN = {"/api/v1/health", "/api/v1/ready"}

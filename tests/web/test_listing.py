@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from meninx.web.database import (
+from meninx._web.store.database import (
     DONE,
     RECEIVED,
     AuditEntry,
@@ -19,8 +19,8 @@ from meninx.web.database import (
     open_database,
     sessions_of,
 )
-from meninx.web.settings import Settings
-from meninx.web.worklist import PAGE, WorklistQuery
+from meninx._web.store.settings import Settings
+from meninx._web.studies.worklist import PAGE, WorklistQuery
 from tests.web.conftest import Server
 from tests.web.findings import finding
 
@@ -38,11 +38,21 @@ def fill(server):
         for n, (name, told) in enumerate(PEOPLE.items()):
             patient_id, accession, date, description = told
             session.add(
-                Study(title=f"folder {n}", content_hash=str(n), state=DONE, decision="tumor",
-                      probability=(n + 1) / 10 if n else None, priority=1, patient_name=name,
-                      patient_id=patient_id, accession=accession, study_date=date,
-                      description=description, received=now() - timedelta(hours=n))
-            )  # fmt: skip
+                Study(
+                    title=f"folder {n}",
+                    content_hash=str(n),
+                    state=DONE,
+                    decision="tumor",
+                    probability=(n + 1) / 10 if n else None,
+                    priority=1,
+                    patient_name=name,
+                    patient_id=patient_id,
+                    accession=accession,
+                    study_date=date,
+                    description=description,
+                    received=now() - timedelta(hours=n),
+                )
+            )
     return server
 
 
@@ -66,12 +76,25 @@ def asked(browser, **query):
 @pytest.mark.parametrize(
     ("search", "found"),
     [
-        ("MÜLLER", [0]), ("muller", [0]), ("Jörg Müller", [0]), ("müller^jörg", [0]),
-        ("P-2", [2]), ("p-3", [1]), ("a-10", [1]), ("2026-01-31", [0]), ("20260203", [2]),
-        ("pituitary", [1]), ("50%", [2]), ("%", [2]), ("FOLDER abel", [1]), ("_", []),
-        ("müller pituitary", []), ("2026-0", [0, 2]), ("   ", [0, 1, 2, 3]),
+        ("MÜLLER", [0]),
+        ("muller", [0]),
+        ("Jörg Müller", [0]),
+        ("müller^jörg", [0]),
+        ("P-2", [2]),
+        ("p-3", [1]),
+        ("a-10", [1]),
+        ("2026-01-31", [0]),
+        ("20260203", [2]),
+        ("pituitary", [1]),
+        ("50%", [2]),
+        ("%", [2]),
+        ("FOLDER abel", [1]),
+        ("_", []),
+        ("müller pituitary", []),
+        ("2026-0", [0, 2]),
+        ("   ", [0, 1, 2, 3]),
     ],
-)  # fmt: skip
+)
 def test_a_search_finds_name_id_accession_date_and_description(reading, search, found):
     assert asked(reading, search=search) == found
 
@@ -79,15 +102,20 @@ def test_a_search_finds_name_id_accession_date_and_description(reading, search, 
 @pytest.mark.parametrize(
     ("query", "order"),
     [
-        ({"sort": "patient"}, [1, 0, 2, 3]), ({"sort": "patient", "order": "desc"}, [2, 0, 1, 3]),
-        ({"sort": "patient_id"}, [0, 2, 1, 3]), ({"sort": "accession"}, [1, 2, 0, 3]),
-        ({"sort": "date"}, [2, 0, 1, 3]), ({"sort": "date", "order": "asc"}, [1, 0, 2, 3]),
-        ({"sort": "description"}, [2, 3, 0, 1]), ({"sort": "received"}, [0, 1, 2, 3]),
+        ({"sort": "patient"}, [1, 0, 2, 3]),
+        ({"sort": "patient", "order": "desc"}, [2, 0, 1, 3]),
+        ({"sort": "patient_id"}, [0, 2, 1, 3]),
+        ({"sort": "accession"}, [1, 2, 0, 3]),
+        ({"sort": "date"}, [2, 0, 1, 3]),
+        ({"sort": "date", "order": "asc"}, [1, 0, 2, 3]),
+        ({"sort": "description"}, [2, 3, 0, 1]),
+        ({"sort": "received"}, [0, 1, 2, 3]),
         ({"sort": "probability"}, [3, 2, 1, 0]),
         ({"sort": "probability", "order": "asc"}, [1, 2, 3, 0]),
-        ({"order": "received"}, [0, 1, 2, 3]), ({"sort": "title", "order": "desc"}, [3, 2, 1, 0]),
+        ({"order": "received"}, [0, 1, 2, 3]),
+        ({"sort": "title", "order": "desc"}, [3, 2, 1, 0]),
     ],
-)  # fmt: skip
+)
 def test_each_column_sorts_and_what_is_not_known_stands_last(reading, query, order):
     assert asked(reading, **query) == order
 
@@ -95,10 +123,12 @@ def test_each_column_sorts_and_what_is_not_known_stands_last(reading, query, ord
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ({"from": "2026-01-31"}, [0, 2]), ({"to": "2026-01-31"}, [0, 1]),
-        ({"from": "2026-01-01", "to": "2026-01-31"}, [0]), ({"from": "", "to": ""}, [0, 1, 2, 3]),
+        ({"from": "2026-01-31"}, [0, 2]),
+        ({"to": "2026-01-31"}, [0, 1]),
+        ({"from": "2026-01-01", "to": "2026-01-31"}, [0]),
+        ({"from": "", "to": ""}, [0, 1, 2, 3]),
     ],
-)  # fmt: skip
+)
 def test_dates_limit_the_list(reading, query, found):
     assert asked(reading, **query) == found
 
@@ -111,9 +141,13 @@ def test_equals_stay_in_one_order_over_all_pages(server):
             for n in range(2 * PAGE + 20)
         )
     client = server.browser().client
-    seen = [one["id"] for page in (1, 2, 3)
-            for one in client.get("/api/v1/studies", params={"sort": "patient", "page": page})
-            .json()["studies"]]  # fmt: skip
+    seen = [
+        one["id"]
+        for page in (1, 2, 3)
+        for one in client.get("/api/v1/studies", params={"sort": "patient", "page": page}).json()[
+            "studies"
+        ]
+    ]
     assert len(set(seen)) == len(seen) == 2 * PAGE + 20
     # Beyond the end stands the last page, and says so; a program gets none.
     page = client.get("/", params={"page": 99}).text
@@ -216,8 +250,10 @@ def test_the_address_follows_the_list(reading, current, query, header):
     sent = {"hx-request": "true", "hx-current-url": f"http://testserver{current}"}
     headers = reading.client.get(f"/?{query}", headers=sent).headers
     assert {one: headers.get(one) for one in ("hx-push-url", "hx-replace-url")} == {
-        "hx-push-url": None, "hx-replace-url": None, name: value,
-    }  # fmt: skip
+        "hx-push-url": None,
+        "hx-replace-url": None,
+        name: value,
+    }
 
 
 def test_a_column_turns_round_when_it_is_chosen_again():
@@ -278,10 +314,16 @@ def own(server):
     """Two studies of rene's, one with an opinion, and one of ada's; their ids."""
     with server.web.sessions.begin() as session:
         made = [
-            Study(title=title, content_hash=title, state=DONE, findings=[finding()], priority=1,
-                  uploader_id=3 if title != "hers" else 2)
+            Study(
+                title=title,
+                content_hash=title,
+                state=DONE,
+                findings=[finding()],
+                priority=1,
+                uploader_id=3 if title != "hers" else 2,
+            )
             for title in ("plain", "judged", "hers")
-        ]  # fmt: skip
+        ]
         session.add_all(made)
         session.flush()
         ids = [one.id for one in made]
@@ -348,11 +390,29 @@ def test_studies_of_before_are_found_after_the_migration(tmp_path):
     address = f"sqlite:///{tmp_path / 'm.sqlite'}"
     migrate(address, "0005")
     engine = open_database(address)
-    row = {"id": "a" * 24, "title": "old", "content_hash": "x", "state": DONE, "priority": 1,
-           "findings": "[]", "chosen": 0, "bytes": 0, "received": "2026-01-01 00:00:00",
-           "attempts": 0, "series": "[]", "file_names": "{}", "patient_name": "Gößl, Ä",
-           "patient_id": "", "birth_date": "", "accession": "", "study_date": "2026-01-02",
-           "study_time": "", "description": "", "study_uid": "", "patient_key": ""}  # fmt: skip
+    row = {
+        "id": "a" * 24,
+        "title": "old",
+        "content_hash": "x",
+        "state": DONE,
+        "priority": 1,
+        "findings": "[]",
+        "chosen": 0,
+        "bytes": 0,
+        "received": "2026-01-01 00:00:00",
+        "attempts": 0,
+        "series": "[]",
+        "file_names": "{}",
+        "patient_name": "Gößl, Ä",
+        "patient_id": "",
+        "birth_date": "",
+        "accession": "",
+        "study_date": "2026-01-02",
+        "study_time": "",
+        "description": "",
+        "study_uid": "",
+        "patient_key": "",
+    }
     columns = ", ".join(row)
     values = ", ".join(f":{name}" for name in row)
     from sqlalchemy import text
@@ -360,14 +420,23 @@ def test_studies_of_before_are_found_after_the_migration(tmp_path):
     with engine.begin() as connection:
         connection.execute(text(f"INSERT INTO studies ({columns}) VALUES ({values})"), row)
         connection.execute(
-            text("INSERT INTO opinions (study_id, scan, user_name, verdict, note, made, signature)"
-                 " VALUES (:id, 0, 'r', 'agree', '', '2026-01-01', 's')"), row
-        )  # fmt: skip
+            text(
+                "INSERT INTO opinions (study_id, scan, user_name, verdict, note, made, signature)"
+                " VALUES (:id, 0, 'r', 'agree', '', '2026-01-01', 's')"
+            ),
+            row,
+        )
     migrate(address)
     with sessions_of(engine)() as session:
         (study,) = session.query(Study)
         assert study.search_text.split("\n") == [
-            "old", "gossl, a", "", "", "", "2026-01-02", "20260102",
-        ]  # fmt: skip
+            "old",
+            "gossl, a",
+            "",
+            "",
+            "",
+            "2026-01-02",
+            "20260102",
+        ]
         assert session.query(Opinion).count() == 1
     engine.dispose()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meninx.web.database import AuditEntry
+from meninx._web.store.database import AuditEntry
 from tests.web.findings import VIEWER, finding
 from tests.web.test_reports import pdf_text
 
@@ -53,8 +53,9 @@ def test_agreeing_keeps_the_mark_that_was_made(server, stored):
     browser.post(f"/studies/{study}/opinions", verdict="disagree")
     told = browser.client.get(f"/api/v1/studies/{study}/opinions").json()
     assert [(one["verdict"], one["region"]) for one in told] == [
-        ("disagree", None), ("agree", {"from": [1, 2, 3], "to": [4, 5, 6]}),
-    ]  # fmt: skip
+        ("disagree", None),
+        ("agree", {"from": [1, 2, 3], "to": [4, 5, 6]}),
+    ]
 
 
 def measure(browser, study, start, end, **more):

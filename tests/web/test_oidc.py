@@ -12,8 +12,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from meninx.web.database import User
-from meninx.web.settings import Settings
+from meninx._web.store.database import User
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 
 
@@ -42,9 +42,15 @@ class Provider(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path.endswith("openid-configuration"):
-            self.tell({"issuer": self.issuer, "authorization_endpoint": f"{self.issuer}/go",
-                       "token_endpoint": f"{self.issuer}/token",
-                       "jwks_uri": f"{self.issuer}/keys"} | self.metadata)  # fmt: skip
+            self.tell(
+                {
+                    "issuer": self.issuer,
+                    "authorization_endpoint": f"{self.issuer}/go",
+                    "token_endpoint": f"{self.issuer}/token",
+                    "jwks_uri": f"{self.issuer}/keys",
+                }
+                | self.metadata
+            )
         elif self.path == "/keys":
             self.tell({"keys": [self.key.as_dict(private=False)]})
 
@@ -56,9 +62,15 @@ class Provider(BaseHTTPRequestHandler):
         if base64.urlsafe_b64encode(proof).rstrip(b"=").decode() != begun["code_challenge"]:
             self.tell({"error": "invalid_grant"}, 400)
             return
-        claims = {"iss": self.issuer, "aud": "meninx", "sub": "77", "exp": int(time.time()) + 60,
-                  "iat": int(time.time()), "nonce": begun["nonce"],
-                  "preferred_username": "rene"} | self.claims  # fmt: skip
+        claims = {
+            "iss": self.issuer,
+            "aud": "meninx",
+            "sub": "77",
+            "exp": int(time.time()) + 60,
+            "iat": int(time.time()),
+            "nonce": begun["nonce"],
+            "preferred_username": "rene",
+        } | self.claims
         token = jwt.encode(self.header, claims, self.signer, algorithms=[self.header["alg"]])
         self.tell({"access_token": "x", "token_type": "Bearer", "id_token": token})
 
@@ -125,9 +137,18 @@ def test_the_way_over_the_provider_ends_where_a_link_led(there, goal, where):
 
 @pytest.mark.parametrize(
     "claims",
-    [{"nonce": "other"}, {"nonce": None}, {"aud": "other"}, {"aud": ["meninx", "other"]},
-     {"azp": "other"}, {"iss": "http://other"}, {"exp": 1}, {"exp": None}, {"sub": ""}],
-)  # fmt: skip
+    [
+        {"nonce": "other"},
+        {"nonce": None},
+        {"aud": "other"},
+        {"aud": ["meninx", "other"]},
+        {"azp": "other"},
+        {"iss": "http://other"},
+        {"exp": 1},
+        {"exp": None},
+        {"sub": ""},
+    ],
+)
 def test_a_token_that_does_not_hold_opens_nothing(there, claims):
     client = there.client()
     back = go(client)

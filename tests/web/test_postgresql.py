@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import inspect
 from sqlalchemy.exc import DatabaseError
 
-from meninx.web.database import Study, migrate, open_database
-from meninx.web.settings import Settings
+from meninx._web.store.database import Study, migrate, open_database
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 from tests.web.test_arrival import finish_halves_at_once
 

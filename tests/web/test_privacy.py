@@ -11,10 +11,10 @@ import pytest
 from pydicom.datadict import DicomDictionary, keyword_for_tag
 from sqlalchemy.exc import IntegrityError
 
-from meninx.clinic.peers import peer_of
-from meninx.quiet import record_without_message
-from meninx.synthesis.writing import dicom_slice
-from meninx.web.database import DONE, Study
+from meninx._clinic.peers import peer_of
+from meninx._quiet import record_without_message
+from meninx._synthesis.writing import dicom_slice
+from meninx._web.store.database import DONE, Study
 from tests.clinic.conftest import receiving, wait_for
 from tests.scan.dicom_making import save
 from tests.web.conftest import served
@@ -131,7 +131,7 @@ def test_errors_of_the_database_quote_nothing(server):
 
 
 def test_headings_are_read_without_a_word(tmp_path, planted, capfd):
-    from meninx.scan.heading import read_heading
+    from meninx._scan.heading import read_heading
 
     told = read_heading(planted[0])
     assert told.patient_name == NAME == pydicom.dcmread(planted[0]).PatientName

@@ -6,9 +6,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from meninx.web.accounts import add_user
-from meninx.web.database import Project, Study, migrate, open_database, sessions_of
-from meninx.web.settings import Settings
+from meninx._web.auth.accounts import add_user
+from meninx._web.store.database import Project, Study, migrate, open_database, sessions_of
+from meninx._web.store.settings import Settings
 from tests.web.browsing import sign_in
 from tests.web.conftest import PASSWORD, served
 
@@ -47,8 +47,9 @@ def test_a_study_says_of_which_project_it_is(uma, server):
     assert told["project"] == "trial"
     listed = uma.client.get("/api/v1/studies").json()["studies"]
     assert {(one["title"], one["project"]) for one in listed} == {
-        ("first", "general"), ("trial", "trial"),
-    }  # fmt: skip
+        ("first", "general"),
+        ("trial", "trial"),
+    }
     others = server.browser("rene").client.get("/api/v1/studies").json()["studies"]
     assert [one["project"] for one in others] == ["general"]
 
@@ -109,6 +110,7 @@ def test_the_page_uploads_into_the_project_that_was_chosen(page, tmp_path):
             expect(page.locator("#studies tbody tr")).to_have_count(number + 1)
     with sessions_of(engine)() as session:
         assert {one.title: one.project for one in session.query(Study)} == {
-            "trial.txt": "trial", "general.txt": "general",
-        }  # fmt: skip
+            "trial.txt": "trial",
+            "general.txt": "general",
+        }
     engine.dispose()

@@ -7,7 +7,7 @@ import highdicom as hd
 import pydicom
 import pytest
 
-from meninx.web.settings import Settings
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 
 
@@ -69,8 +69,10 @@ def test_each_reader_has_a_report_beside_that_of_the_detector(measured, series):
 def test_the_page_sends_the_same_and_nobody_else_gets_it(measured):
     browser = measured.browser()
     assert set(reports(measured, browser.client, "/studies/{}/objects.zip")) == {
-        None, "rene", "ada",
-    }  # fmt: skip
+        None,
+        "rene",
+        "ada",
+    }
     address = f"/api/v1/studies/{measured.study_id}/objects"
     assert measured.client().get(address).status_code == 401
     client = measured.client()

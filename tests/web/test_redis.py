@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from meninx.web.database import DONE, Study
-from meninx.web.settings import Settings
+from meninx._web.store.database import DONE, Study
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 
 pytestmark = [pytest.mark.slow]

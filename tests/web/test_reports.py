@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from meninx.web.settings import Settings
+from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 from tests.web.findings import MODEL, VIEWER, finding
 
@@ -21,9 +21,15 @@ def pdf_text(answer):
 
 @pytest.mark.parametrize(
     ("sequence", "decision", "named"),
-    [("T1c", "tumor", True), ("T1c", "refer", False), ("T1c", "no_tumor", False),
-     ("FLAIR", "tumor", False), ("T1", "tumor", False), ("unknown", "tumor", False)],
-)  # fmt: skip
+    [
+        ("T1c", "tumor", True),
+        ("T1c", "refer", False),
+        ("T1c", "no_tumor", False),
+        ("FLAIR", "tumor", False),
+        ("T1", "tumor", False),
+        ("unknown", "tumor", False),
+    ],
+)
 def test_a_type_is_named_only_where_types_were_measured(server, stored, sequence, decision, named):
     study = stored(finding(sequence, decision))
     client = server.browser().client
@@ -45,18 +51,40 @@ def report_of(server, study):
 def test_the_report_tells_every_series_with_its_answer_place_and_size(server, stored):
     study = stored(
         finding(scan="series 1", viewer=VIEWER, slices=HOTTEST, probability=0.971),
-        finding("FLAIR", "no_tumor", scan="series 2", probability=0.044,
-                viewer=VIEWER | {"plane": "sagittal", "slice_axis": 0}),
+        finding(
+            "FLAIR",
+            "no_tumor",
+            scan="series 2",
+            probability=0.044,
+            viewer=VIEWER | {"plane": "sagittal", "slice_axis": 0},
+        ),
         finding("T2", "refer", scan="series 3", probability=0.512),
-        finding(scan="series 4", status="refused", decision=None, probability=None, types={},
-                reason="localizer", message="3 slices of 3 planes; a localizer",
-                series={"description": "scout", "file": ""}),
-        patient_name="Doe, Jane", patient_id="P-17", birth_date="1970-12-31",
-        accession="A-9", study_date="2026-01-31", study_time="10:11:12", description="head & neck",
-        probability=0.62, decision="refer",
+        finding(
+            scan="series 4",
+            status="refused",
+            decision=None,
+            probability=None,
+            types={},
+            reason="localizer",
+            message="3 slices of 3 planes; a localizer",
+            series={"description": "scout", "file": ""},
+        ),
+        patient_name="Doe, Jane",
+        patient_id="P-17",
+        birth_date="1970-12-31",
+        accession="A-9",
+        study_date="2026-01-31",
+        study_time="10:11:12",
+        description="head & neck",
+        probability=0.62,
+        decision="refer",
         answer={
-            "series": ["series 1", "series 3"], "status": "scored", "decision": "refer",
-            "probability": 0.62, "coverage": 0.95, "p_values": {"tumor": 0.31, "no_tumor": 0.072},
+            "series": ["series 1", "series 3"],
+            "status": "scored",
+            "decision": "refer",
+            "probability": 0.62,
+            "coverage": 0.95,
+            "p_values": {"tumor": 0.31, "no_tumor": 0.072},
             "borders": {"no_tumor_below": 0.2, "tumor_from": 0.8},
             "reference": {"scans": "people", "tumor": 79, "tumor_free": 44, "borrowed": 0},
             "weights": [
@@ -64,7 +92,7 @@ def test_the_report_tells_every_series_with_its_answer_place_and_size(server, st
                 {"scan": "series 3", "sequence": "T2", "share": 0.4, "evidence": -1.2},
             ],
         },
-    )  # fmt: skip
+    )
     text = report_of(server, study)
     for words in (
         "series 1 T1c, axial, 24 slices tumor 0.971",
@@ -158,11 +186,20 @@ def test_page_report_and_answers_say_what_came_incomplete(server, stored):
     words = "17 of 31 instances of the study came"
     study = stored(
         finding("T1c", "refer", scan="series 1", reason="incomplete", **missing),
-        finding(scan="series 2", status="refused", decision=None, probability=None, types={},
-                reason="localizer", message="3 slices of 3 planes; a localizer", **missing),
-        decision="refer", probability=0.4,
+        finding(
+            scan="series 2",
+            status="refused",
+            decision=None,
+            probability=None,
+            types={},
+            reason="localizer",
+            message="3 slices of 3 planes; a localizer",
+            **missing,
+        ),
+        decision="refer",
+        probability=0.4,
         answer={"series": ["series 1"], "status": "scored", "reason": "incomplete", **missing},
-    )  # fmt: skip
+    )
     client = server.browser().client
     for number, times in ((0, 2), (1, 2)):
         page = " ".join(client.get(f"/studies/{study}?scan={number}").text.split())

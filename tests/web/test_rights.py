@@ -4,15 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from meninx.web.accounts import SCOPES, Reader, add_token, add_user, open_session
-from meninx.web.database import DONE, Project, Study, Upload, User, new_id, now
-from meninx.web.viewer import other_visits
+from meninx._web.auth.accounts import SCOPES, Reader, add_token, add_user, open_session
+from meninx._web.store.database import DONE, Project, Study, Upload, User, new_id, now
+from meninx._web.studies.viewer import other_visits
 from tests.web.conftest import PASSWORD
 from tests.web.test_accounts import routes
 
 PAGE = Path(__file__).parents[2] / "docs" / "web.md"
-ROLES = ("nobody", "reader", "uploader", "other project", "administrator",
-         *(f"key: {scope}" for scope in SCOPES))  # fmt: skip
+ROLES = (
+    "nobody",
+    "reader",
+    "uploader",
+    "other project",
+    "administrator",
+    *(f"key: {scope}" for scope in SCOPES),
+)
 # What a request needs to be understood, so that it is the role alone that it may fail by.
 BODIES = {
     "POST /api/v1/uploads": {"json": {}},
@@ -39,19 +45,32 @@ class Hall:
             users = {user.name: user for user in session.query(User)}
             self.users = {name: user.id for name, user in users.items()}
             uploader = Reader(self.users["uploader"], "uploader", "reader")
-            self.keys = {f"key: {scope}": add_token(session, uploader, scope, scope, 1)
-                         for scope in SCOPES}  # fmt: skip
-        self.of_role = {"reader": "rene", "uploader": "uploader", "other project": "stranger",
-                        "administrator": "ada"}  # fmt: skip
+            self.keys = {
+                f"key: {scope}": add_token(session, uploader, scope, scope, 1) for scope in SCOPES
+            }
+        self.of_role = {
+            "reader": "rene",
+            "uploader": "uploader",
+            "other project": "stranger",
+            "administrator": "ada",
+        }
 
     def ask(self, role, method, path):
         """Ask as a role; return the answer."""
         account = self.of_role.get(role, "uploader")
         headers, cookies = {}, {}
         with self.server.web.sessions.begin() as session:
-            study = Study(id=new_id(), title="t", content_hash=new_id(), state=DONE, findings=[],
-                          series=[], file_names={}, priority=1,
-                          uploader_id=self.users["uploader"])  # fmt: skip
+            study = Study(
+                id=new_id(),
+                title="t",
+                content_hash=new_id(),
+                state=DONE,
+                findings=[],
+                series=[],
+                file_names={},
+                priority=1,
+                uploader_id=self.users["uploader"],
+            )
             upload = Upload(id=new_id(), title="t", user_id=self.users[account])
             session.add_all([study, upload])
             if role in self.of_role:
@@ -61,8 +80,9 @@ class Hall:
         if role in self.keys:
             headers["authorization"] = f"Bearer {self.keys[role]}"
         (self.server.settings.uploads / upload.id).mkdir()
-        where = path.format(study_id=study.id, upload_id=upload.id, name="0.nii", user_id=1,
-                            key_id=0, number=1)  # fmt: skip
+        where = path.format(
+            study_id=study.id, upload_id=upload.id, name="0.nii", user_id=1, key_id=0, number=1
+        )
         self.client.cookies.clear()
         self.client.cookies.update(cookies)
         body = dict(BODIES.get(f"{method} {path}", {}))
@@ -132,17 +152,30 @@ def test_visits_of_another_project_and_withdrawn_ones_are_beside_no_study(server
     with server.web.sessions.begin() as session:
         session.add(Project(name="elsewhere"))
         made = {
-            name: Study(title=name, content_hash=name, patient_key="k", state=DONE, findings=[],
-                        series=[], file_names={}, project_id=2 if name == "elsewhere" else 1,
-                        withdrawn=now() if name == "withdrawn" else None)
+            name: Study(
+                title=name,
+                content_hash=name,
+                patient_key="k",
+                state=DONE,
+                findings=[],
+                series=[],
+                file_names={},
+                project_id=2 if name == "elsewhere" else 1,
+                withdrawn=now() if name == "withdrawn" else None,
+            )
             for name in ("this", "before", "elsewhere", "withdrawn")
-        }  # fmt: skip
+        }
         session.add_all(made.values())
         session.flush()
-        readers = [Reader(user.id, user.name, user.role) for user in session.query(User)
-                   if user.name in ("rene", "ada")]  # fmt: skip
-        seen = {reader.name: {one.title for one in other_visits(session, reader, made["this"])}
-                for reader in readers}  # fmt: skip
+        readers = [
+            Reader(user.id, user.name, user.role)
+            for user in session.query(User)
+            if user.name in ("rene", "ada")
+        ]
+        seen = {
+            reader.name: {one.title for one in other_visits(session, reader, made["this"])}
+            for reader in readers
+        }
     assert seen == {"rene": {"before"}, "ada": {"before", "elsewhere"}}
 
 

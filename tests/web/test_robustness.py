@@ -17,11 +17,11 @@ import pydicom
 import pytest
 from playwright.sync_api import expect
 
-from meninx.synthesis.phantom import Phantom, grid_of
-from meninx.synthesis.writing import write_dicom
-from meninx.web.accounts import add_user
-from meninx.web.database import now
-from meninx.web.jobs import Jobs
+from meninx._synthesis.phantom import Phantom, grid_of
+from meninx._synthesis.writing import write_dicom
+from meninx._web.auth.accounts import add_user
+from meninx._web.store.database import now
+from meninx._web.studies.jobs import Jobs
 from tests.clinic.conftest import free_port
 from tests.web.browsing import sign_in
 from tests.web.conftest import PASSWORD, served
@@ -48,11 +48,14 @@ def exam_of(number, slices):
     uid = f"1.2.3.{number}"
     return {
         f"{index}.dcm": changed(
-            data, PatientID=f"P{number}", StudyInstanceUID=uid, SeriesInstanceUID=f"{uid}.1",
+            data,
+            PatientID=f"P{number}",
+            StudyInstanceUID=uid,
+            SeriesInstanceUID=f"{uid}.1",
             SOPInstanceUID=f"{uid}.1.{index}",
         )
         for index, data in enumerate(head if number % REAL == 0 else small)
-    }  # fmt: skip
+    }
 
 
 def send(client, files):
@@ -84,9 +87,10 @@ class Served:
     def start(self):
         command = [sys.executable, "-m", "meninx", "serve", "--data", str(self.data)]
         self.process = subprocess.Popen(
-            [*command, "--port", str(self.port)], stdout=subprocess.DEVNULL,
+            [*command, "--port", str(self.port)],
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def kill_worker(self):
         found = subprocess.run(
@@ -131,9 +135,11 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
     headers = {"authorization": f"Bearer {key}"}
     with running(settings.data, free_port()) as server, ThreadPoolExecutor(UPLOADS) as pool:
         with httpx2.Client(
-            base_url=f"http://127.0.0.1:{server.port}", headers=headers, timeout=60,
+            base_url=f"http://127.0.0.1:{server.port}",
+            headers=headers,
+            timeout=60,
             limits=httpx2.Limits(max_connections=UPLOADS),
-        ) as client:  # fmt: skip
+        ) as client:
             sent = [pool.submit(send, client, one) for one in exams]
             server.wait_until(lambda states: states["done"] >= 5)
             server.kill_worker()
@@ -162,7 +168,7 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
     jobs = Jobs(settings)
     jobs.delete_abandoned()
     left = len(list(settings.uploads.iterdir()))
-    monkeypatch.setattr("meninx.web.studies.now", lambda: now() + timedelta(hours=25))
+    monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=25))
     jobs.delete_abandoned()
     jobs.close()
     assert not list(settings.uploads.iterdir()), left

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from meninx.web.sending import accepts_gzip, has_tag
+from meninx._web.studies.sending import accepts_gzip, has_tag
 
 NAMES = ("0.nii", "0-heat.nii")
 
@@ -84,10 +84,16 @@ def test_volumes_that_were_stored_before_any_was_packed_are_sent(scored, browser
 @pytest.mark.parametrize(
     ("accepted", "expected"),
     [
-        ("gzip", True), ("br, GZIP;q=0.5", True), ("*", True), ("deflate, gzip;q=0", False),
-        ("gzip; q=0.000, *", False), ("", False), ("x-gzip2, br", False), ("*;q=0", False),
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("*", True),
+        ("deflate, gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("", False),
+        ("x-gzip2, br", False),
+        ("*;q=0", False),
     ],
-)  # fmt: skip
+)
 def test_gzip_is_sent_to_those_who_take_it(accepted, expected):
     assert accepts_gzip(accepted) is expected
 

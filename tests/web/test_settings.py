@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from meninx.web.settings import Settings
+from meninx._web.store.settings import Settings
 
 NAME, EARLIER = "MENINX_WEB_DEIDENTIFY", "MENINX_WEB_ANONYMISE"
 

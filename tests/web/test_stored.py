@@ -5,18 +5,25 @@ from dataclasses import replace
 
 import pytest
 
-from meninx.detect.findings import Findings
-from meninx.render.region import Region
-from meninx.web.stored import SeriesIdentity, Shown, StoredSeries, series_identities
+from meninx._detect.findings import Findings
+from meninx._render.region import Region
+from meninx._web.store.stored import SeriesIdentity, Shown, StoredSeries, series_identities
 from tests.web.findings import VIEWER, finding
 
 SHOWN = Shown(
-    volume="3.nii", shape=(7, 8, 9), slice_axis=0, geometry=True, heat="3-heat.nii",
-    picture="3.png", thumb="3-thumb.png", plane="sagittal",
-    region=Region("left", (34, 28, 15), (2, 5), 1), midline_mm=-4.5,
+    volume="3.nii",
+    shape=(7, 8, 9),
+    slice_axis=0,
+    geometry=True,
+    heat="3-heat.nii",
+    picture="3.png",
+    thumb="3-thumb.png",
+    plane="sagittal",
+    region=Region("left", (34, 28, 15), (2, 5), 1),
+    midline_mm=-4.5,
     affine=((0, 0, 2.7, -9.1), (1.1, 0, 0, 4), (0, 1.3, 0, -7), (0, 0, 0, 1)),
     spacing_mm=(1.1, 1.3, 2.7),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
@@ -29,8 +36,9 @@ SHOWN = Shown(
     ],
 )
 def test_a_series_comes_back_as_it_was_stored(shown):
-    findings = Findings.from_json(finding(slices=[{"index": 4, "probability": 0.9,
-                                                   "peak": [1, 2, 4]}]))  # fmt: skip
+    findings = Findings.from_json(
+        finding(slices=[{"index": 4, "probability": 0.9, "peak": [1, 2, 4]}])
+    )
     identity = SeriesIdentity("1.2.3", 7, "t1", "a.nii", "T1c", "axial", 9, "scored")
     series = StoredSeries(findings, identity, shown, "" if shown else "0-preview.png", 3, "why")
     stored = json.loads(json.dumps(series.as_json(), allow_nan=False))

@@ -12,12 +12,11 @@ from PIL import Image
 from sqlalchemy.exc import DatabaseError
 from typer.testing import CliRunner
 
-from meninx.cli import app
-from meninx.scoring.worker import MAX_ATTEMPTS, Worker
-from meninx.synthesis.phantom import grid_of
-from meninx.synthesis.phantom_studies import make_study
-from meninx.web import scoring
-from meninx.web.database import (
+from meninx._cli import app
+from meninx._scoring.worker import MAX_ATTEMPTS, Worker
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
+from meninx._web.store.database import (
     DONE,
     RECEIVED,
     SCORING,
@@ -28,10 +27,11 @@ from meninx.web.database import (
     now,
     open_database,
 )
-from meninx.web.jobs import Jobs, release_leases
-from meninx.web.settings import Settings
-from meninx.web.stored import StudyResult
-from meninx.web.studies import (
+from meninx._web.store.settings import Settings
+from meninx._web.store.stored import StudyResult
+from meninx._web.studies import scoring
+from meninx._web.studies.jobs import Jobs, release_leases
+from meninx._web.studies.studies import (
     WAITING,
     Verification,
     delete_old_studies,
@@ -58,8 +58,10 @@ def test_a_series_is_scored_and_shown_with_its_heat_map(scored, sick):
     (finding,) = browser.client.get(f"/api/v1/studies/{study.id}/finding").json()
     assert finding["probability"] == study.probability
     assert set(finding["identity"]) == {
-        "study_instance_uid", "series_instance_uid", "patient",
-    }  # fmt: skip
+        "study_instance_uid",
+        "series_instance_uid",
+        "patient",
+    }
     folder = scored.settings.studies / study.id / "shown"
     volume, heat = (nibabel.load(folder / name) for name in ("0.nii.gz", "0-heat.nii.gz"))
     assert volume.shape == heat.shape == sick.scan.voxels.shape
@@ -139,9 +141,11 @@ def test_too_large_an_upload_stops(tmp_path):
     browser = server.browser()
     begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
     answer = browser.client.put(
-        f"/api/v1/uploads/{begun['id']}/parts", params={"name": "x"}, content=b"12345678901",
+        f"/api/v1/uploads/{begun['id']}/parts",
+        params={"name": "x"},
+        content=b"12345678901",
         headers=browser.headers,
-    )  # fmt: skip
+    )
     assert answer.status_code == 413
     empty = browser.client.post(f"/api/v1/uploads/{begun['id']}/finish", headers=browser.headers)
     assert empty.status_code == 400
@@ -203,10 +207,16 @@ def test_the_worklist_searches_filters_and_sorts(server):
     with server.web.sessions.begin() as session:
         for n, decision in enumerate(decisions):
             session.add(
-                Study(title=f"case {n}_%", content_hash=str(n), state=DONE, decision=decision,
-                      probability=n / 10, priority=priorities[decision],
-                      received=now() - timedelta(hours=n))
-            )  # fmt: skip
+                Study(
+                    title=f"case {n}_%",
+                    content_hash=str(n),
+                    state=DONE,
+                    decision=decision,
+                    probability=n / 10,
+                    priority=priorities[decision],
+                    received=now() - timedelta(hours=n),
+                )
+            )
         session.add(Study(title="late", content_hash="x", state=RECEIVED, priority=WAITING))
     client = server.browser().client
 
@@ -238,7 +248,7 @@ def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
         server.web.jobs.score(told["id"])
         return StudyResult()
 
-    monkeypatch.setattr("meninx.web.jobs.score_study", score)
+    monkeypatch.setattr("meninx._web.studies.jobs.score_study", score)
     server.work(told["id"])
     server.work(told["id"])
     assert len(calls) == 1
@@ -254,13 +264,13 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
     def killed(*_):
         raise KilledError
 
-    monkeypatch.setattr("meninx.web.jobs.score_study", killed)
+    monkeypatch.setattr("meninx._web.studies.jobs.score_study", killed)
     with pytest.raises(KilledError):
         server.work(told["id"])
     assert study_in(server, told["id"]).state == SCORING
     done = []
     monkeypatch.setattr(
-        "meninx.web.jobs.score_study",
+        "meninx._web.studies.jobs.score_study",
         lambda *_: done.append(1) or StudyResult(),
     )
     jobs = Jobs(server.settings)
@@ -340,15 +350,17 @@ def test_an_administrator_erases_pixels_and_identity_and_the_opinions_stay(serve
     server.work(judged)
     browser = server.browser("ada")
     answer = browser.client.delete(
-        f"/api/v1/studies/{judged}", params={"reason": "consent withdrawn"},
+        f"/api/v1/studies/{judged}",
+        params={"reason": "consent withdrawn"},
         headers=browser.headers,
-    )  # fmt: skip
+    )
     assert answer.status_code == 204
     assert not list(server.settings.studies.iterdir())
     told = browser.client.get(f"/api/v1/studies/{judged}/opinions").json()
     assert [(one["verdict"], one["user"]) for one in told] == [
-        ("disagree", "ada"), ("agree", "rene"),
-    ]  # fmt: skip
+        ("disagree", "ada"),
+        ("agree", "rene"),
+    ]
     assert browser.client.get(f"/studies/{judged}").status_code == 410
     assert browser.client.get(f"/api/v1/studies/{judged}/finding").status_code == 410
     study = study_in(server, judged)
@@ -431,7 +443,7 @@ def test_the_tables_are_those_of_the_code(tmp_path):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from meninx.web.database import Base
+    from meninx._web.store.database import Base
 
     address = f"sqlite:///{tmp_path / 'm.sqlite'}"
     migrate(address)

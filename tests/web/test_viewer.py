@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from meninx.web.settings import Settings
+from meninx._web.store.settings import Settings
 from tests.web.browsing import pixels, ready, sign_in
 from tests.web.conftest import PASSWORD, Server, served
 from tests.web.exams import write_exam, write_localizer
@@ -105,8 +105,10 @@ def test_series_beside_each_other_show_one_place_of_the_patient(opened, action):
     before = place(page)
     ACTIONS[action](page)
     if action not in ("the first frame", "p"):
-        page.wait_for_function("b => document.querySelector('.pane').dataset.place !== b",
-                               arg=",".join(f"{at:.1f}" for at in before))  # fmt: skip
+        page.wait_for_function(
+            "b => document.querySelector('.pane').dataset.place !== b",
+            arg=",".join(f"{at:.1f}" for at in before),
+        )
     assert (place(page, 0) == place(page, 1)).all()
     # Slices are 11 mm apart in both; FLAIR's first one lies 16.5 mm above that of T1c.
     first, second = slice_of(page, 0), slice_of(page, 1)
@@ -159,8 +161,10 @@ def test_in_three_planes_a_click_locates_and_the_wheel_scrolls_what_lies_below(o
         page.mouse.move(*at)
         page.mouse.wheel(0, -100)
         page.mouse.wheel(0, -100)
-        page.wait_for_function("b => document.querySelector('.pane').dataset.place !== b",
-                               arg=",".join(f"{at:.1f}" for at in clicked))  # fmt: skip
+        page.wait_for_function(
+            "b => document.querySelector('.pane').dataset.place !== b",
+            arg=",".join(f"{at:.1f}" for at in clicked),
+        )
         scrolled = np.abs(place(page) - clicked)
         assert scrolled[across] > 1
         assert np.delete(scrolled, across).max() < 0.1
@@ -173,10 +177,14 @@ def test_zoom_and_pan_by_mouse_and_keys_and_back(opened, tmp_path):
     x, y = middle(page.locator("#image"))
     for act in (
         lambda: page.keyboard.press("+"),
-        lambda: (page.keyboard.down("Control"), page.mouse.move(x, y), page.mouse.wheel(0, -100),
-                 page.keyboard.up("Control")),
+        lambda: (
+            page.keyboard.down("Control"),
+            page.mouse.move(x, y),
+            page.mouse.wheel(0, -100),
+            page.keyboard.up("Control"),
+        ),
         lambda: drag(page, (x, y), (x, y - 60), "right"),
-    ):  # fmt: skip
+    ):
         act()
         page.wait_for_function("document.querySelector('.pane').dataset.zoom > 1.1")
         # Both sides grow alike.
@@ -187,9 +195,12 @@ def test_zoom_and_pan_by_mouse_and_keys_and_back(opened, tmp_path):
     for act in (
         lambda: page.keyboard.press("i"),
         lambda: drag(page, (x, y), (x + 50, y), "middle"),
-        lambda: (page.keyboard.down("Shift"), drag(page, (x, y), (x + 50, y)),
-                 page.keyboard.up("Shift")),
-    ):  # fmt: skip
+        lambda: (
+            page.keyboard.down("Shift"),
+            drag(page, (x, y), (x + 50, y)),
+            page.keyboard.up("Shift"),
+        ),
+    ):
         act()
         assert np.abs(pixels(page, tmp_path) - plain).mean() > 5
         page.get_by_role("button", name="Reset").click()
@@ -228,8 +239,16 @@ def test_keys_hide_crosshair_and_heat_map_and_a_list_names_them_all(opened, tmp_
     assert colored(pixels(page, tmp_path)) < warm / 20
     page.keyboard.press("?")
     told = page.get_by_role("dialog").inner_text()
-    for words in ("hide or show the heat map", "hide or show the crosshair", "three planes",
-                  "ruler", "mark a box", "to the peak", "larger", "wheel"):  # fmt: skip
+    for words in (
+        "hide or show the heat map",
+        "hide or show the crosshair",
+        "three planes",
+        "ruler",
+        "mark a box",
+        "to the peak",
+        "larger",
+        "wheel",
+    ):
         assert words in told
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
@@ -249,10 +268,12 @@ def test_the_contour_stands_out_from_dark_and_bright(opened, tmp_path, window):
     line = (picture[..., 0] > 220) & (picture[..., 1] > 200) & (picture[..., 2] < 130)
     assert line.sum() > 100
     light = picture.mean(axis=2)
-    darkest = np.array([
-        light[max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5].min()
-        for row, column in np.argwhere(line)
-    ])  # fmt: skip
+    darkest = np.array(
+        [
+            light[max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5].min()
+            for row, column in np.argwhere(line)
+        ]
+    )
     assert (darkest < 60).mean() > 0.98
 
 
@@ -430,12 +451,15 @@ def test_series_have_names_facts_and_small_pictures(opened):
     told = [one.inner_text() for one in rail.get_by_role("listitem").all()]
     for text, words in zip(
         told,
-        [("t1_mprage_tra KM", "T1c, axial, 9 slices", "tumor"),
-         ("t2_tirm_tra_dark-fluid", "FLAIR, axial, 7 slices", "tumor"),
-         ("t2_tse_cor", "T2, coronal, 11 slices"), ("t1_se_sag", "T1, sagittal, 9 slices"),
-         ("scout", "refused")],
+        [
+            ("t1_mprage_tra KM", "T1c, axial, 9 slices", "tumor"),
+            ("t2_tirm_tra_dark-fluid", "FLAIR, axial, 7 slices", "tumor"),
+            ("t2_tse_cor", "T2, coronal, 11 slices"),
+            ("t1_se_sag", "T1, sagittal, 9 slices"),
+            ("scout", "refused"),
+        ],
         strict=True,
-    ):  # fmt: skip
+    ):
         assert all(word in text for word in words), text
     widths = page.evaluate("[...document.querySelectorAll('.rail img')].map(i => i.naturalWidth)")
     assert len(widths) == 5

@@ -7,13 +7,13 @@ import urllib.request
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from meninx.clinic import inbox as inboxes
-from meninx.clinic.inbox import SENT
-from meninx.clinic.node import Node, NodeSettings
-from meninx.clinic.peers import peer_of
-from meninx.clinic.worklist import Worklist
-from meninx.synthesis.writing import write_dicom
-from meninx.web.database import DONE, Study
+from meninx._clinic import inbox as inboxes
+from meninx._clinic.inbox import SENT
+from meninx._clinic.node import Node, NodeSettings
+from meninx._clinic.peers import peer_of
+from meninx._clinic.worklist import Worklist
+from meninx._synthesis.writing import write_dicom
+from meninx._web.store.database import DONE, Study
 from tests.clinic.conftest import receiving, wait_for
 from tests.web.conftest import served
 
@@ -82,7 +82,7 @@ def test_many_files_are_handed_over_in_few_requests(tmp_path):
 
 def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("meninx.clinic.node.Worker.call", lambda *_: [])
+    monkeypatch.setattr("meninx._clinic.node.Worker.call", lambda *_: [])
     with answering([429, 503, 201, 500]) as (address, asked):
         settings = NodeSettings(
             tmp_path, port=0, quiet_seconds=0, worklist=Worklist(address, "secret")
@@ -92,8 +92,15 @@ def test_a_hand_over_is_tried_again_until_it_is_done(tmp_path, monkeypatch, capl
         node.start()
         wait_for(lambda: node.inbox.balance()["sent"] == 1)
         assert [path.rsplit("/", 1)[-1] for _, path in asked] == [
-            "uploads", "uploads", "uploads", "files", "u", "uploads", "files", "finish",
-        ]  # fmt: skip
+            "uploads",
+            "uploads",
+            "uploads",
+            "files",
+            "u",
+            "uploads",
+            "files",
+            "finish",
+        ]
         # More of it comes: the study is handed over again, whole.
         node.inbox.add("1.2", "1.2.4", b"more")
         wait_for(lambda: len(asked) == 11 and node.inbox.balance()["sent"] == 1)

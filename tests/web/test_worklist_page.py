@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from playwright.sync_api import expect
 
-from meninx.web.audit import record
-from meninx.web.database import DONE, Study, now, open_database, sessions_of
-from meninx.web.settings import Settings
+from meninx._web.store.audit import record
+from meninx._web.store.database import DONE, Study, now, open_database, sessions_of
+from meninx._web.store.settings import Settings
 from tests.web.browsing import sign_in
 from tests.web.conftest import PASSWORD, Server, served
 from tests.web.findings import finding
@@ -22,12 +22,20 @@ COUNT = 60
 
 def study(number, **more):
     return Study(
-        title=f"case {number:02}", content_hash=f"case {number}", state=DONE, decision="refused",
-        priority=3, findings=[finding(status="refused", reason="not_mr", message="not MR")],
-        patient_name=f"Person{(number * 7) % COUNT:02}, Ann", patient_id=f"P-{number:02}",
-        accession=f"A-{number:02}", study_date=f"2026-01-{number % 28 + 1:02}", uploader_id=3,
-        received=now() - timedelta(hours=number), **more,
-    )  # fmt: skip
+        title=f"case {number:02}",
+        content_hash=f"case {number}",
+        state=DONE,
+        decision="refused",
+        priority=3,
+        findings=[finding(status="refused", reason="not_mr", message="not MR")],
+        patient_name=f"Person{(number * 7) % COUNT:02}, Ann",
+        patient_id=f"P-{number:02}",
+        accession=f"A-{number:02}",
+        study_date=f"2026-01-{number % 28 + 1:02}",
+        uploader_id=3,
+        received=now() - timedelta(hours=number),
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +172,16 @@ def test_news_come_by_themselves_and_disturb_nothing(listed, clinic):
     page.evaluate("document.querySelectorAll('.worklist tr').forEach((row) => { row.known = 1; })")
     with clinic.sessions.begin() as session:
         session.add(
-            Study(title="new", content_hash="new", state=DONE, decision="tumor", priority=1,
-                  patient_name="Person00, New", received=now())
-        )  # fmt: skip
+            Study(
+                title="new",
+                content_hash="new",
+                state=DONE,
+                decision="tumor",
+                priority=1,
+                patient_name="Person00, New",
+                received=now(),
+            )
+        )
         record(session, "worker", "scored")
     expect(rows(page)).to_have_count(11, timeout=15_000)
     expect(rows(page).first).to_contain_text("Person00, New")
@@ -275,10 +290,20 @@ def test_no_title_or_name_widens_the_list(listed, clinic, width):
     with clinic.sessions.begin() as session:
         if not session.query(Study).filter_by(content_hash="long").count():
             session.add(
-                Study(title=LONG, description=LONG[:290], content_hash="long", state=DONE,
-                      priority=0, patient_name=LONG[:200], patient_id=LONG[:60], accession="9" * 60,
-                      decision="tumor", probability=0.5, received=now())
-            )  # fmt: skip
+                Study(
+                    title=LONG,
+                    description=LONG[:290],
+                    content_hash="long",
+                    state=DONE,
+                    priority=0,
+                    patient_name=LONG[:200],
+                    patient_id=LONG[:60],
+                    accession="9" * 60,
+                    decision="tumor",
+                    probability=0.5,
+                    received=now(),
+                )
+            )
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(clinic.address)
     expect(rows(page).first).to_contain_text("a_title")

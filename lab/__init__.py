@@ -1,0 +1,1 @@
+"""What makes and measures the detector; not in the wheel."""

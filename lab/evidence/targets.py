@@ -1,0 +1,187 @@
+"""Set what was measured beside what was to be reached before the work began, as a table and a page.
+
+Run: python -m lab.evidence.targets FOLDER [--page FILE] [--compare FOLDER], FOLDER holding
+volumes.json, curated.json and sheets of heat maps; `make evidence` does so. figures.py writes the
+table into docs/research.md.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, select_autoescape
+
+from meninx._assess.offline_page import embedded
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target and what was measured: one row of the table.
+
+    Args:
+        what: Is measured.
+        must, aim: The least, and what is hoped for; at most where `at_most`.
+        value: Measured.
+        interval: 95 %, in brackets, or of how many.
+        at_most: Whether less is better.
+    """
+
+    what: str
+    must: float
+    aim: float
+    value: float
+    interval: str
+    at_most: bool = False
+
+    @property
+    def value_text(self) -> str:
+        """The value as it is shown: counts as whole numbers."""
+        counted = self.interval.startswith("of")
+        return f"{self.value:.0f}" if counted else f"{self.value:.3f}"
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is reached; a figure shown as the target counts as it."""
+        value = round(self.value, 3)
+        if self.at_most:
+            reached = [name for name in ("aim", "must") if value <= getattr(self, name)]
+        else:
+            reached = [name for name in ("aim", "must") if value >= getattr(self, name)]
+        return reached[0] if reached else "missed"
+
+
+# A figure that comes out this much off the written one was not reproduced.
+TOLERANCE = 0.005
+MUST = {
+    "brats18 FLAIR": {"pooled": (0.95, 0.97), "within": (0.92, 0.96), "peak": (0.80, 0.92)},
+    "brats18 T1": {"pooled": (0.88, 0.92), "within": (0.83, 0.92), "peak": (0.60, 0.80)},
+    "brats13 T1c": {"pooled": (0.96, 0.98), "within": (0.92, 0.97), "peak": (0.80, 0.92)},
+}
+NAMES = {
+    "pooled": "AUROC pooled",
+    "within": "AUROC within patient",
+    "peak": "hottest voxel in the mask",
+}
+
+
+# Of people held out: figures of slices, and shares of whole scans by the scales of all others.
+PEOPLE = {
+    "within patient": (
+        "all",
+        "within",
+        {"FLAIR": (0.95, 0.97), "T1": (0.87, 0.93), "T1c": (0.88, 0.94)},
+    ),
+    "within patient, tumor over 3 % of the head": (
+        "large",
+        "within",
+        {"FLAIR": (0.98, 0.99), "T1": (0.94, 0.97), "T1c": (0.93, 0.96)},
+    ),
+    "hottest voxel in the mask": (
+        "all",
+        "peak",
+        {"FLAIR": (0.85, 0.92), "T1": (0.68, 0.80), "T1c": (0.68, 0.80)},
+    ),
+}
+SHARES = (
+    ("tumor", "tumor", 0.80, 0.90, False),
+    ("tumor-free", "tumor", 0.05, 0.01, True),
+    ("tumor-free", "refer", 0.20, 0.10, True),
+)
+
+
+def people_targets(folder: Path) -> Iterator[Target]:
+    """Yield the rows of people held out."""
+    people = json.loads((folder / "people.json").read_text(encoding="utf-8"))
+    for what, (part, key, wanted) in PEOPLE.items():
+        for sequence, (must, aim) in wanted.items():
+            value, low, high = people["slices"][sequence][part][key]
+            name = f"people held out, {sequence}, {what}"
+            yield Target(name, must, aim, value, f"[{low:.3f}, {high:.3f}]")
+    for who, answer, must, aim, at_most in SHARES:
+        share = people["scans by all others"][who]["shares"][answer]
+        yield Target(
+            f"scans of {who} people answered {answer}",
+            must,
+            aim,
+            share["value"],
+            f"[{share['low']:.3f}, {share['high']:.3f}]",
+            at_most,
+        )
+
+
+def targets(folder: Path) -> Iterator[Target]:
+    """Yield the rows of what lies in a folder."""
+    # Networks that left people out are not in the package: `make evidence` can't measure them.
+    if (folder / "people.json").is_file():
+        yield from people_targets(folder)
+    volumes = json.loads((folder / "volumes.json").read_text(encoding="utf-8"))
+    types = json.loads((folder / "curated.json").read_text(encoding="utf-8"))["types"]
+    for name, wanted in MUST.items():
+        for key, (must, aim) in wanted.items():
+            value, low, high = volumes["table"][name][key]
+            yield Target(f"{name}, {NAMES[key]}", must, aim, value, f"[{low:.3f}, {high:.3f}]")
+    for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+        one = types[key]
+        interval = f"[{one['low']:.3f}, {one['high']:.3f}]"
+        yield Target(f"type, Cheng's fold 1, {name}", 0.90, 0.95, one["value"], interval)
+    for name in ("healthy adult", "healthy phantoms"):
+        counts = volumes["called tumor"][name]
+        scans = f"of {counts['scans']}"
+        called = counts["answers"].get("tumor", 0)
+        yield Target(f"{name} answered tumor", 0, 0, called, scans, at_most=True)
+
+
+def rows(folder: Path) -> list[list[str]]:
+    """Return the table with its heading, as texts."""
+    heading = ["what", "must", "aim", "measured", "reached"]
+    return [heading] + [
+        [one.what, f"{one.must:g}", f"{one.aim:g}", f"{one.value_text} {one.interval}", one.verdict]
+        for one in targets(folder)
+    ]
+
+
+def differences(folder: Path, written: Path) -> list[str]:
+    """Return what differs from figures that were written down earlier."""
+    before = {one.what: one.value for one in targets(written)}
+    return [
+        f"{one.what}: {one.value:.3f}, written down {before[one.what]:.3f}"
+        for one in targets(folder)
+        if abs(one.value - before[one.what]) > TOLERANCE
+    ]
+
+
+def write_page(folder: Path, path: Path) -> None:
+    """Write the table and the heat maps as one page that needs no other file."""
+    environment = Environment(
+        loader=ChoiceLoader(
+            [FileSystemLoader(Path(__file__).parent), PackageLoader("meninx._assess")]
+        ),
+        autoescape=select_autoescape(),
+    )
+    sheets = [(sheet.stem, embedded(sheet)) for sheet in sorted(folder.glob("*.png"))]
+    page = environment.get_template("targets.html").render(rows=rows(folder), sheets=sheets)
+    path.write_text(page, encoding="utf-8")
+
+
+def main() -> None:
+    """Print the table, write the page, and compare with figures that were written down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--page", type=Path)
+    parser.add_argument("--compare", type=Path, help="folder of an earlier run")
+    options = parser.parse_args()
+    for what, must, aim, value, verdict in rows(options.folder):
+        print(f"{what:45} {must:>6} {aim:>6}  {value:24} {verdict}")
+    if options.page:
+        write_page(options.folder, options.page)
+        print(f"page: {options.page}")
+    if options.compare:
+        changed = differences(options.folder, options.compare)
+        print("\n".join(changed) or "as written down")
+        raise SystemExit(bool(changed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pictures and screenshots of docs/."""

@@ -1,0 +1,1 @@
+"""Make the shipped detector, from the collections to its file."""

@@ -1,0 +1,258 @@
+"""Compare candidates for the shipped detector on held-out people.
+
+Each candidate is trained twice, once on each half of the people (people.py), and scored on
+the other half; one number decides, as docs/evidence.md wrote down before the first training.
+Several trainings share one GPU. Run: python -m lab.release.candidates PACK ... --output RUNS
+"""
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from lab.release.packing import unpack
+from lab.release.planes import OTHER_PLANES
+from meninx._assess.metrics import auroc
+from meninx._detect.preprocessing import Preprocessing
+from meninx._learn.file.export import load_weights
+from meninx._learn.fit.training import train_unpacked, training_device
+from meninx._learn.input.dataset import CONTEXT, TUMOR_FREE, SliceDataset
+from meninx._learn.model.network import CellNetwork
+from meninx._learn.recipe import Recipe, read_recipe
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "meninx.toml"
+CANDIDATES = Path(__file__).with_suffix(".toml")
+# Folds of lab/release/people.py that each half leaves out.
+HALVES = {"a": (5, 6), "b": (5, 7)}
+PEOPLE_FOLD = {"a": 6, "b": 7}
+SEQUENCES = ("FLAIR", "T1", "T1c")
+# Sources of slices that are no scan of anybody.
+NOT_JUDGED = ("simulated", OTHER_PLANES)
+# Smallest share of the fullest slice's head, and of a slice's tumor if there is one, for a slice to
+# count; the same as for volumes.
+MIN_HEAD, MIN_TUMOR = 0.5, 0.0008
+HOTTEST_SLICES = 3
+# Key of a candidate with the sources that it does not learn from; all others are of the recipe.
+UNSEEN = "unseen"
+# Weight of the AUROC of scans in the number that decides.
+PENALTY = 0.5
+# File of a run folder with the scores of its held-out people.
+SCORED = "judged.json"
+
+
+def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
+    """Return a recipe with some of its tables' values changed."""
+    parts = {
+        table: dataclasses.replace(getattr(recipe, table), **values)
+        for table, values in changes.items()
+    }
+    return dataclasses.replace(recipe, **parts)
+
+
+def on_half(recipe: Recipe, half: str, epochs: int, seed: int = 0) -> Recipe:
+    """Return a recipe that leaves one half of the people out; an empty name leaves out none."""
+    left_out = HALVES.get(half, ())
+    return changed(recipe, {"training": {"left_out": left_out, "epochs": epochs, "seed": seed}})
+
+
+def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
+    """Return the fine cells of every example, shape (n, m, m)."""
+    device, preprocessing = training_device(), Preprocessing()
+    network = CellNetwork()
+    load_weights(network, weights)
+    network.to(device).eval()
+    found = []
+    with torch.inference_mode():
+        for batch in dataset.to(device).batches(128):
+            image = batch.image
+            if image.shape[-1] != size:
+                image = F.interpolate(image, (size, size), mode="bilinear", antialias=True)
+            x = (image - preprocessing.mean) / preprocessing.std
+            found.append(network(x)[0].float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def scored(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+    """Return the labels and scores of the slices of every scan, by sequence."""
+    flat = np.sort(cells.reshape(len(cells), -1), axis=1)
+    scores = flat[:, -CellNetwork.top_cells :].mean(1)
+    heads = (dataset.depth > 0).flatten(1).float().mean(1).numpy()
+    covered = (dataset.mask > 127).flatten(1).float().mean(1).numpy()
+    stacks: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for index, one in enumerate(dataset.facts):
+        if one.kind != CONTEXT and one.person and one.source not in NOT_JUDGED:
+            stacks[one.source, one.person, one.sequence].append(index)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for (source, person, sequence), members in stacks.items():
+        own = np.array(members)
+        has_tumor = any(dataset.facts[index].kind != TUMOR_FREE for index in members)
+        counted = heads[own] >= MIN_HEAD * heads[own].max()
+        counted &= (covered[own] == 0) | (covered[own] >= MIN_TUMOR)
+        peaks = []
+        for index in own[counted & (covered[own] > 0)]:
+            row, column = divmod(int(cells[index].argmax()), cells.shape[2])
+            side = dataset.mask.shape[1] / cells.shape[1]
+            place = (int((row + 0.5) * side), int((column + 0.5) * side))
+            peaks.append(bool(dataset.mask[index, place[0], place[1]] > 127))
+        found[sequence].append(
+            {
+                "source": source,
+                "person": person,
+                "tumor": has_tumor,
+                "slices": (covered[own][counted] > 0).tolist(),
+                "scores": scores[own][counted].astype(float).tolist(),
+                "scan": float(np.sort(scores[own])[-HOTTEST_SLICES:].mean()),
+                "peaks": peaks,
+            }
+        )
+    return dict(found)
+
+
+def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
+    """Return a candidate's figures over the people of both halves, with the number that decides."""
+    result: dict[str, Any] = {}
+    within_all, scans_all = [], []
+    for sequence in SEQUENCES:
+        pooled, within, scans, peaks = [], [], [], []
+        for half in halves:
+            tumors = [one for one in half.get(sequence, []) if one["tumor"]]
+            if not tumors:
+                continue
+            pooled.append(
+                auroc(
+                    np.concatenate([one["slices"] for one in tumors]),
+                    np.concatenate([one["scores"] for one in tumors]),
+                )
+            )
+            within += [auroc(np.array(one["slices"]), np.array(one["scores"])) for one in tumors]
+            peaks += [peak for one in tumors for peak in one["peaks"]]
+            # Tumor-free people have hardly any T1c, so tumors in T1c are compared with all of their
+            # sequences.
+            free = [
+                one["scan"]
+                for name in half
+                for one in half[name]
+                if not one["tumor"] and (name == sequence or sequence == "T1c")
+            ]
+            values = np.array([one["scan"] for one in tumors] + free)
+            scans.append(auroc(np.arange(len(values)) < len(tumors), values))
+        if not pooled:
+            continue
+        result[sequence] = {
+            "pooled": float(np.mean(pooled)),
+            "within": float(np.nanmean(within)),
+            "peak": float(np.mean(peaks)),
+            "scans": float(np.mean(scans)),
+        }
+        within_all.append(0.5 * (result[sequence]["pooled"] + result[sequence]["within"]))
+        scans_all.append(result[sequence]["scans"])
+    result["number"] = float(np.mean(within_all) - PENALTY * (1 - np.mean(scans_all)))
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Args:
+        packs: Packs of training slices.
+        recipe: Recipe with all settings.
+        folder: Run folder; packs are unpacked beside it.
+        half: Name of the half that it leaves out and is scored on; empty for all people.
+        weights: File of the first weights; None for random ones.
+        unseen: Sources that it does not learn from either; their held-out people are scored too.
+    """
+
+    packs: Sequence[Path]
+    recipe: Recipe
+    folder: Path
+    half: str = ""
+    weights: Path | None = None
+    unseen: Sequence[str] = ()
+
+
+def trained(job: Job) -> None:
+    """Train one network, and score the people of the half that it left out."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    if torch.cuda.is_available():
+        # Progress bars of several trainings would overwrite each other.
+        sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
+        torch.set_num_threads(2)
+    whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
+    if missing := set(job.unseen) - {one.source for one in whole.facts}:
+        raise SystemExit(f"no such source: {', '.join(missing)}")
+    learned = whole.without_sources(job.unseen)
+    weights = train_unpacked(learned, job.recipe, job.folder, job.weights)
+    if job.half and not (job.folder / SCORED).is_file():
+        folds = {one.fold for one in whole.facts} - {PEOPLE_FOLD[job.half]}
+        own = whole.without_folds(folds)
+        found = scored(own, cell_logits(weights, own, job.recipe.preprocessing.size))
+        (job.folder / SCORED).write_text(json.dumps(found))
+
+
+def trained_in_turn(jobs: Sequence[Job]) -> None:
+    """Train one network in its parts."""
+    for job in jobs:
+        trained(job)
+
+
+def run_all(networks: Sequence[Sequence[Job]], at_once: int) -> None:
+    """Train networks, several at a time, each in a process of its own, part after part."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(at_once, len(networks)), maxtasksperchild=1) as pool:
+        pool.map(trained_in_turn, networks, chunksize=1)
+
+
+def main() -> None:
+    """Compare the candidates."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("packs", type=Path, nargs="+")
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=3, help="of each candidate")
+    parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
+    parser.add_argument("--only", nargs="*", help="candidates; all by default")
+    parser.add_argument("--seed", type=int, default=0, help="of the trainings; 0 chose the recipe")
+    options = parser.parse_args()
+    base = read_recipe(options.recipe)
+    table = tomllib.loads(CANDIDATES.read_text(encoding="utf-8"))
+    seed = options.seed
+    folder = options.output / "candidates"
+    jobs, names = [], {}
+    for name in options.only or table:
+        changes = dict(table[name])
+        unseen = changes.pop(UNSEEN, ())
+        recipe = changed(base, changes)
+        names[name] = f"{name}, seed {seed}" if seed else name
+        for half in HALVES:
+            halved = on_half(recipe, half, options.epochs, seed)
+            jobs.append(
+                Job(options.packs, halved, folder / f"{names[name]}-{half}", half, unseen=unseen)
+            )
+    unpack(options.packs, options.output / "unpacked")  # once, before processes ask for it
+    run_all([[job] for job in jobs], options.at_once)
+    found = {name: figures(scored_halves(folder, name)) for name in names.values()}
+    for name, own in found.items():
+        print(name, json.dumps(own))
+    path = options.output / "candidates.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(known | found, indent=1))
+
+
+def scored_halves(output: Path, name: str) -> list[dict[str, Any]]:
+    """Return the scores of the two networks of a name, each on its held-out people."""
+    return [json.loads((output / f"{name}-{half}" / SCORED).read_text()) for half in HALVES]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Train the shipped detector: on all people, and on each half of them for its calibration.
+
+Trains all stages of a recipe from packs. A run that was stopped goes on when it is started again. A
+GPU takes all networks at once, a CPU one after the other. The weights of each network's last part
+come to lie in RUNS/NAME. Run: python -m lab.release.detector PACK ... --output RUNS [--seeds 2]
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from lab.release.candidates import HALVES, RECIPE, Job, figures, on_half, run_all, scored_halves
+from lab.release.packing import unpack
+from lab.speed.throughput import network_throughput
+from meninx._learn.fit.training import WEIGHTS_NAME, training_device
+from meninx._learn.recipe import Recipe, read_stages
+
+# Folders of the stages.
+PARTS = ("first", "second", "third")
+
+
+def jobs_of(
+    packs: Sequence[Path], parts: Sequence[Recipe], output: Path, seeds: int
+) -> list[list[Job]]:
+    """Return the trainings of each network; each part but the first starts from the one before."""
+    names = [(f"{stem_of(seed)}-{half}", half, seed) for seed in range(seeds) for half in HALVES]
+    # Nobody is left to judge a network of all people by, so there is one: what ships.
+    names.append(("all-0", "", 0))
+    return [
+        [
+            Job(
+                packs,
+                on_half(recipe, half, recipe.training.epochs, recipe.training.seed + seed),
+                output / part / name,
+                half,
+                output / PARTS[number - 1] / name / WEIGHTS_NAME if number else None,
+            )
+            for number, (part, recipe) in enumerate(zip(PARTS[: len(parts)], parts, strict=True))
+        ]
+        for name, half, seed in names
+    ]
+
+
+def stem_of(seed: int) -> str:
+    """Return the name of both halves' networks of a seed; the first calibrates what ships."""
+    return "half" if seed == 0 else f"half, seed {seed}"
+
+
+def keep(last: Path, output: Path) -> None:
+    """Copy the weights of a network's last part to where its detector is made."""
+    folder = output / last.name
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(last / WEIGHTS_NAME, folder / WEIGHTS_NAME)
+
+
+def main() -> None:
+    """Train all parts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("packs", type=Path, nargs="+")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="in up to three stages")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="networks of each half; the first calibrates"
+    )
+    parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
+    options = parser.parse_args()
+    recipes = read_stages(options.recipe)
+    networks = jobs_of(options.packs, recipes, options.output, options.seeds)
+    slices = sum(
+        job.recipe.training.epochs * job.recipe.training.pictures_per_epoch
+        for jobs in networks
+        for job in jobs
+        if not (job.folder / WEIGHTS_NAME).is_file()
+    )
+    hours = slices / network_throughput(recipes[0]) / 3600
+    print(f"{slices:,} slices to go, about {hours:.1f} hours on {training_device()}", flush=True)
+    unpack(options.packs, options.output / "unpacked")
+    run_all(networks, options.at_once)
+    for jobs in networks:
+        keep(jobs[-1].folder, options.output)
+    for part in PARTS[: len(recipes)]:
+        for seed in range(options.seeds):
+            found = figures(scored_halves(options.output / part, stem_of(seed)))
+            print(part, stem_of(seed), json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

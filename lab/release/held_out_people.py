@@ -1,0 +1,260 @@
+"""Measure and calibrate on held-out people, each half by the network of the other.
+
+Writes the figures, and the calibration that lab/release/ship.py puts into the detector. Run: python
+-m lab.release.held_out_people PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
+"""
+
+import argparse
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lab.release.people_calibration import fit_people
+from meninx._assess.cases import Case, score_cases
+from meninx._assess.intervals import share_interval
+from meninx._assess.metrics import auroc
+from meninx._assess.volumes import (
+    VolumeResult,
+    bootstrap_interval,
+    peak_share,
+    pooled_auroc,
+    within_auroc,
+)
+from meninx._data.manifest import Manifest, read_manifest
+from meninx._detect.calibration import DEFAULT_COVERAGE, Calibration
+from meninx._detect.detector import Detector
+from meninx._detect.findings import Findings
+from meninx._detect.study_grouping import evidence_of
+from meninx._synthesis.packed_heads import packed_heads
+from meninx._synthesis.simulated_scans import tumor_free_studies
+
+# Folds of lab/release/people.py that the two detectors leave out, in order.
+FOLDS = (6, 7)
+SEQUENCES = ("FLAIR", "T1", "T1c")
+# Augmented heads of each held-out person, in T1c, which no tumor-free person has.
+HEADS_EACH = 2
+# Share of the head from which on a slice's tumor counts as large.
+LARGE = 0.03
+FIGURES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
+    "pooled": pooled_auroc,
+    "within": within_auroc,
+    "peak": peak_share,
+    "baseline": lambda results: pooled_auroc(results, "baseline"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Half:
+    """Held-out people of one network, scored by it.
+
+    Args:
+        cases: Scored scans of these people.
+        simulated: Findings of augmented heads of these people, tumor-free, in T1c.
+    """
+
+    cases: list[Case]
+    simulated: list[Findings]
+
+
+def scored_half(detector: Detector, manifest: Manifest, fold: int, heads: Path) -> Half:
+    """Score the people of a fold, and augmented heads of them."""
+    cases = score_cases(detector, manifest.fold(fold), workers=2)
+    own = [head.path for head in packed_heads(heads) if head.fold == fold]
+    made = [detector.score(scan) for scan in tumor_free_studies("T1c", own, HEADS_EACH)]
+    return Half(cases, made)
+
+
+def results_of(cases: Sequence[Case], sequence: str, site: str = "") -> list[VolumeResult]:
+    """Return the comparison of tumor patients' scans with their masks."""
+    return [
+        case.volume
+        for case in cases
+        if case.volume is not None
+        and case.picture.tumor
+        and case.picture.sequence == sequence
+        and site in ("", case.picture.site)
+    ]
+
+
+def large_only(result: VolumeResult) -> VolumeResult:
+    """Return a result without slices whose tumor covers less than 3 % of the head."""
+    kept = ~result.tumor | (result.tumor_share >= LARGE)
+    return dataclasses.replace(
+        result,
+        tumor=result.tumor[kept],
+        score=result.score[kept],
+        baseline=result.baseline[kept],
+        tumor_share=result.tumor_share[kept],
+        peak_inside=result.peak_inside[result.tumor_share[result.tumor] >= LARGE],
+    )
+
+
+def measured(results: Sequence[VolumeResult]) -> dict[str, list[float]]:
+    """Return each figure with its interval over people."""
+    return {
+        name: [figure(results), *bootstrap_interval(results, figure)]
+        for name, figure in FIGURES.items()
+    }
+
+
+def slice_figures(cases: Sequence[Case]) -> dict[str, Any]:
+    """Return the figures of slices by sequence, of all, of large tumors and by hospital."""
+    table: dict[str, Any] = {}
+    for sequence in SEQUENCES:
+        found = results_of(cases, sequence)
+        large = [large_only(one) for one in found]
+        table[sequence] = {
+            "people": len(found),
+            "slices": int(sum(len(one.tumor) for one in found)),
+            "all": measured(found),
+            "large": measured(large),
+            **{site: measured(results_of(cases, sequence, site)) for site in ("HT", "DU")},
+        }
+    return table
+
+
+def answered(
+    halves: Sequence[Half], calibrations: Sequence[Calibration]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the answers of scans and of studies, each half by the calibrators of the other."""
+    scans, studies = [], []
+    for half, calibration in zip(halves, reversed(calibrations), strict=True):
+        people: dict[str, list[Case]] = defaultdict(list)
+        for case in half.cases:
+            row, found = case.picture, case.findings
+            people[row.person].append(case)
+            answers = {
+                "scan": row.id,
+                "person": row.person,
+                "site": row.site,
+                "tumor": row.tumor,
+                "sequence": row.sequence,
+                "status": found.status,
+                "reason": found.reason,
+                "logit": found.logit,
+            }
+            if found.logit is not None:
+                calibrator = calibration.of(volume=True, sequence=found.sequence)
+                answer = calibrator.answer(found.logit, "balanced", DEFAULT_COVERAGE)
+                answers |= {"decision": answer.decision, "probability": answer.probability}
+            scans.append(answers)
+        for person, cases in people.items():
+            usable = [case.findings for case in cases if case.findings.status == "scored"]
+            if len({one.sequence for one in usable}) < 2:
+                continue
+            evidence = evidence_of(usable, calibration)
+            answer = evidence.calibrator.answer(evidence.logit, "balanced", DEFAULT_COVERAGE)
+            studies.append(
+                {
+                    "person": person,
+                    "site": cases[0].picture.site,
+                    "tumor": cases[0].picture.tumor,
+                    "series": len(evidence.counted),
+                    "logit": evidence.logit,
+                    "decision": answer.decision,
+                }
+            )
+    return scans, studies
+
+
+def answered_by_all_others(
+    halves: Sequence[Half],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the answers of scans and studies calibrated by all other people, of both halves.
+
+    This is closer to the shipped calibration than one by the other half alone, which has no scan
+    of a person's source. The network is still one that was not fitted on that source.
+    """
+    cases = [case for half in halves for case in half.cases]
+    simulated = [one for half in halves for one in half.simulated]
+    scans, studies = [], []
+    for person in sorted({case.picture.person for case in cases}):
+        own = [case for case in cases if case.picture.person == person]
+        others = [case for case in cases if case.picture.person != person]
+        calibration = fit_people(others, simulated)
+        own_scans, own_studies = answered([Half(own, []), Half([], [])], [calibration, calibration])
+        scans += own_scans
+        studies += own_studies
+    return scans, studies
+
+
+def counts(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the number of each answer, and its share over people."""
+    answers = [one.get("decision") or one["status"] for one in rows]
+    person = np.unique([one["person"] for one in rows], return_inverse=True)[1]
+    shares = {
+        name: share_interval(np.array([one == name for one in answers]), person).as_json()
+        for name in ("tumor", "refer", "no_tumor", "refused")
+    }
+    return {
+        "scans": len(rows),
+        "people": int(person.max()) + 1,
+        "answers": dict(Counter(answers)),
+        "shares": shares,
+    }
+
+
+def answer_figures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the answers to tumor patients and tumor-free people, by sequence and site."""
+    for has_tumor, name in ((True, "tumor"), (False, "tumor-free")):
+        own = [one for one in rows if one["tumor"] == has_tumor]
+        yield name, counts(own)
+        for key in ("sequence", "site"):
+            for value in sorted({str(one[key]) for one in own if key in one}):
+                yield f"{name}, {value}", counts([one for one in own if one.get(key) == value])
+
+
+def answers(halves: Sequence[Half]) -> dict[str, Any]:
+    """Return the answers to scans and studies, calibrated by the other half and by all others."""
+    calibrations = [fit_people(half.cases, half.simulated) for half in halves]
+    scans, studies = answered(halves, calibrations)
+    by_others = answered_by_all_others(halves)
+    scored = [one for one in scans if one["logit"] is not None]
+    sets = {"all": scored, "studies": by_others[1]}
+    sets |= {name: [one for one in scored if one["sequence"] == name] for name in ("FLAIR", "T1")}
+    return {
+        "scans": dict(answer_figures(scans)),
+        "studies": dict(answer_figures(studies)),
+        "scans by all others": dict(answer_figures(by_others[0])),
+        "studies by all others": dict(answer_figures(by_others[1])),
+        "scan AUROC": {
+            name: auroc(
+                np.array([one["tumor"] for one in own]), np.array([one["logit"] for one in own])
+            )
+            for name, own in sets.items()
+        },
+        "every scan": scans,
+    }
+
+
+def main() -> None:
+    """Score, measure, calibrate, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("detectors", type=Path, nargs=2)
+    parser.add_argument("--heads", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--calibration", type=Path, required=True, help="written for ship.py")
+    options = parser.parse_args()
+    manifest = read_manifest(options.manifest)
+    halves = [
+        scored_half(Detector(path, threads=1), manifest, fold, options.heads)
+        for path, fold in zip(options.detectors, FOLDS, strict=True)
+    ]
+    cases = [case for half in halves for case in half.cases]
+    whole = fit_people(cases, [one for half in halves for one in half.simulated])
+    figures = {"slices": slice_figures(cases), **answers(halves)}
+    figures["study weights"] = dict(whole.study.weights) if whole.study else {}
+    options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    options.calibration.write_text(json.dumps(dataclasses.asdict(whole)), encoding="utf-8")
+    for key in ("slices", "scan AUROC", "scans", "studies", "scans by all others"):
+        print(key, json.dumps(figures[key], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Simulate the heads of a recipe and pack their slices, on all cores.
+
+HEADS is a folder of packed heads. Run: python -m lab.release.simulate HEADS --output PACK
+[--recipe FILE]
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from lab.release.packing import write_pack
+from meninx._learn.fit.training import training_canvas
+from meninx._learn.input.simulation import simulated_examples
+from meninx._learn.recipe import read_recipe
+from meninx._synthesis.packed_heads import packed_heads
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "meninx.toml"
+
+
+def main() -> None:
+    """Write the pack."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("heads", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = read_recipe(options.recipe)
+    sampling, heads = recipe.sampling, tuple(packed_heads(options.heads))
+    examples = simulated_examples(sampling.phantoms, sampling.augmented_heads, heads)
+    size = write_pack(examples, training_canvas(recipe), options.output)
+    print(f"{options.output}: {len(examples)} slices of {len(heads)} heads, {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Score a unit's files into rows of the table; runs in a worker process that imports little."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from meninx._detect.findings import Findings
+from meninx._detect.loading import cached_detector
+from meninx._errors import InputError, printable
+from meninx._render.result import Result
+from meninx._scan.dicom import facts_of, read_dataset
+from meninx._scan.frame import SeriesFacts
+from meninx._scan.incomplete_note import NOTE
+from meninx._scan.kinds import is_dicom
+from meninx._scan.source import Source
+from meninx._scoring.loop import score_files, write_all
+
+Rows = list[dict[str, Any]]
+
+
+def make_ready(model: Path | None) -> None:
+    """Load a detector, so that the first unit need not wait for it.
+
+    Args:
+        model: Detector file; None for the one that ships.
+    """
+    cached_detector(model, threads=1)
+
+
+def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int) -> Rows:
+    """Return the rows of a unit's files; runs in the worker process.
+
+    Args:
+        files: Files of the unit.
+        model: Detector file; None for the one that ships.
+        maps: Whether the heat map of each hottest slice is wanted.
+        size: Size of the files, bytes; -1 where not known.
+
+    Returns:
+        One row a scan, in the order of reading; see `row_of`.
+    """
+    detector = cached_detector(model, threads=1)
+    files = [file for file in files if file.name != NOTE]  # it is found beside them
+    writer = _RowWriter(files, size, maps=maps)
+    for _ in write_all(score_files(detector, files), [writer]):
+        pass
+    return writer.rows
+
+
+class _RowWriter:
+    """A writer of the rows of a unit's scans.
+
+    Args:
+        files: Files of the unit.
+        size: Size of the files, bytes; -1 where not known.
+        maps: Whether the heat map of each hottest slice is wanted.
+    """
+
+    def __init__(self, files: Sequence[Path], size: int, *, maps: bool) -> None:
+        self.rows: Rows = []
+        self._files, self._size, self._maps = files, size, maps
+
+    def write(self, result: Result) -> None:
+        """Keep the row of one scan."""
+        scan, findings = result.scan, result.findings
+        facts = self._facts_of(result)
+        row = row_of(findings, _detail(findings, self._files), facts, self._files, self._size)
+        row["kind"] = None if scan is None else "volume" if scan.is_volume else "picture"
+        if self._maps and result.scored:
+            row |= {"heatmap": _heatmap(result), "heatmap_withheld": result.withheld}
+        self.rows.append(row)
+
+    def _facts_of(self, result: Result) -> SeriesFacts:
+        """Return what a scan's own header says, else that of the unit's first file."""
+        if result.scan is None:
+            return self._facts
+        headers, sequence = result.headers, result.scan.sequence
+        facts = facts_of(min(headers, key=_file_of)) if headers else SeriesFacts()
+        return dataclasses.replace(facts, sequence=sequence)
+
+    @cached_property
+    def _facts(self) -> SeriesFacts:
+        path = min(self._files)
+        with path.open("rb") as file, suppress(InputError):  # reading the scan reports it
+            if is_dicom(file.read(256)):
+                return facts_of(read_dataset(Source(str(path), path, path.stat().st_size)))
+        return SeriesFacts()
+
+
+def _file_of(header: Any) -> str:
+    return str(header.filename)
+
+
+def _detail(findings: Findings, files: Sequence[Path]) -> str:
+    """Return what a scan's name says beyond the place of its files, such as " (series 3)"."""
+    place = printable(os.path.commonpath(files))
+    return findings.scan.removeprefix(place) if findings.scan.startswith(place) else ""
+
+
+def row_of(
+    findings: Findings, detail: str, facts: SeriesFacts, files: Sequence[Path], size: int
+) -> dict[str, Any]:
+    """Return a row for the table.
+
+    Args:
+        findings: Findings of the scan.
+        detail: What the scan's name says beyond the place of its files, such as " (series 3)".
+        facts: Facts from the scan's header.
+        files: Files of the scan's unit.
+        size: Size of the files, bytes; -1 where not known.
+
+    Returns:
+        The scan's public JSON without its name, with its logit and facts.
+    """
+    row = findings.as_json()
+    del row["scan"]
+    folder = printable(f"{min(files).parent}/")
+    message = row["message"]
+    # The temporary folder means nothing to a reader, and differs from run to run.
+    row["message"] = message.replace(folder, "") if message else message
+    return (
+        row
+        | dataclasses.asdict(facts)
+        | {
+            "detail": detail,
+            "files": len(files),
+            "bytes": size if size >= 0 else None,
+            "logit": findings.logit,
+            "kind": None,
+            "heatmap": None,
+            "heatmap_withheld": None,
+        }
+    )
+
+
+def _heatmap(result: Result) -> str | None:
+    """Return the hottest slice as PNG, in hexadecimal digits; None if its map may not be shown."""
+    if result.withheld:
+        return None
+    picture = io.BytesIO()
+    result.picture.save(picture, "PNG")
+    return picture.getvalue().hex()

@@ -1,0 +1,105 @@
+"""The shortcut probe: how well a label can be predicted without looking at the brain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import StratifiedGroupKFold
+
+from meninx._assess.intervals import Figure, bootstrap_weights, bounded_interval
+from meninx._assess.metrics import auroc, weighted_auroc
+
+FOLDS = 5
+Features = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A shortcut probe's predictions.
+
+    Args:
+        name: Name of the features that it used.
+        probability: Probability of a tumor for each predicted case, by a fit without its cluster,
+            0..1, shape (n,).
+        auroc: AUROC of these, with its 95 % interval.
+    """
+
+    name: str
+    probability: NDArray[np.float64]
+    auroc: Figure
+
+
+def probe_shortcuts(
+    features: Mapping[str, Features],
+    tumor: NDArray[np.bool_],
+    cluster: NDArray[np.intp],
+    counted: int | None = None,
+) -> list[Probe]:
+    """Measure how well a tumor is predicted by each kind of features, and by all together.
+
+    Args:
+        features: Features of n cases, numbers by name, for each kind such as `file` and
+            `intensity`.
+        tumor: Whether each case has a tumor, shape (n,).
+        cluster: Cluster of each case: those of one slice or patient have the same and stay in one
+            fold, shape (n,).
+        counted: Number of cases, from the first on, that count in the AUROC; None for all. From the
+            others the probe only learns, lest it be weak for want of cases.
+
+    Returns:
+        One probe a kind, and one named `both` or `all` where there are several; none where a class
+        has too few clusters to learn from and to test on.
+    """
+    kinds = list(features)
+    combinations = {kind: [kind] for kind in kinds}
+    if len(kinds) > 1:
+        combinations["both" if len(kinds) == 2 else "all"] = kinds
+    folds = min(FOLDS, len(np.unique(cluster[tumor])), len(np.unique(cluster[~tumor])))
+    if folds < 2:
+        return []
+    part = slice(counted)
+    weights = bootstrap_weights(cluster[part])
+    probes = []
+    for name, kinds_used in combinations.items():
+        columns = np.concatenate([_matrix(features[kind]) for kind in kinds_used], axis=1)
+        probability = _out_of_fold(columns, tumor, cluster, folds)[part]
+        draws = np.concatenate(
+            [weighted_auroc(tumor[part], probability, some) for some in np.array_split(weights, 10)]
+        )
+        value = auroc(tumor[part], probability)
+        interval = bounded_interval(value, draws, len(np.unique(cluster[part])))
+        probes.append(Probe(name, probability, Figure(value, *interval)))
+    return probes
+
+
+def _matrix(rows: Features) -> NDArray[np.float64]:
+    """Return features as numbers, shape (n, features); NaN where a case lacks one."""
+    names = sorted({name for row in rows for name in row})
+    return np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=float)
+
+
+def _out_of_fold(
+    columns: NDArray[np.float64],
+    tumor: NDArray[np.bool_],
+    cluster: NDArray[np.intp],
+    folds: int,
+) -> NDArray[np.float64]:
+    """Return each case's probability by a fit on the other folds, shape (n,)."""
+    probability = np.full(len(tumor), float(tumor.mean()))
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    for learned, tested in split.split(columns, tumor, cluster):
+        if len(np.unique(tumor[learned])) < 2:
+            continue
+        # Class weights would make no difference to the AUROC, and take ten times as long.
+        model = HistGradientBoostingClassifier(
+            max_iter=100,
+            max_leaf_nodes=15,
+            min_samples_leaf=5,
+            early_stopping=False,
+            random_state=0,
+        )
+        model.fit(columns[learned], tumor[learned])
+        probability[tested] = model.predict_proba(columns[tested])[:, 1]
+    return probability

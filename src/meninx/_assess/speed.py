@@ -1,0 +1,231 @@
+"""Time a detector on one picture, a folder and a series; cold and warm.
+
+Times of steps are medians and 95th percentiles of runs in one process, after runs that do not
+count. Cold times include the start of a new process.
+"""
+
+import multiprocessing
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from meninx._detect.detector import Detector
+from meninx._detect.loading import load_detector
+from meninx._detect.runtimes import Runtime
+from meninx._render.heatmap import overlay, slice_heatmap
+from meninx._scan.scan import Scan
+from meninx._scoring.loop import score_path
+from meninx._synthesis.phantom import grid_of
+from meninx._synthesis.phantom_studies import make_study
+from meninx._synthesis.writing import write_dicom
+
+PICTURE_SIDE = 512
+SERIES_SLICES, RENDERED_SLICES = 192, 24
+# What a sagittal series covers from ear to ear.
+HEAD_MM = 172.8
+# Runs that fill the caches and do not count.
+WARM_UP = 5
+# Largest numbers of runs where one takes seconds.
+COLD_RUNS, SERIES_RUNS = 5, 3
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs that are timed.
+
+    Args:
+        pictures: Folder of PNG files of 512 x 512 pixels.
+        series: Folder of DICOM slices, `SERIES_SLICES` unless others are asked for.
+    """
+
+    pictures: Path
+    series: Path
+
+    @property
+    def picture(self) -> Path:
+        """One of the pictures."""
+        return min(self.pictures.iterdir())
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and 95th percentile of run times.
+
+    Args:
+        median: Median time, ms.
+        p95: 95th percentile of the time, ms.
+    """
+
+    median: float
+    p95: float
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float]) -> "Spread":
+        """Return the spread of the times of some runs."""
+        median, p95 = np.percentile(milliseconds, (50, 95))
+        return cls(float(median), float(p95))
+
+
+def machine() -> str:
+    """Return processor, cores, system and Python version in words: what times depend on."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def make_inputs(folder: Path, pictures: int, slices: int = SERIES_SLICES) -> Inputs:
+    """Write synthetic inputs of the sizes that users have.
+
+    Args:
+        folder: Output folder.
+        pictures: Number of pictures.
+        slices: Number of slices of the series.
+
+    Returns:
+        Folders of the pictures and of the series.
+    """
+    rendered = min(slices, RENDERED_SLICES)
+    grid = grid_of("sagittal", (256, 256, rendered), (0.95, 0.95, HEAD_MM / rendered))
+    scan = make_study("series", 8_000_000, "glioma", "T1", "sagittal", grid).scan
+    write_dicom(_finer(scan, slices), folder / "series", 0)
+    middle = scan.slice(len(scan) // 2).image
+    gray = np.clip(middle / np.percentile(middle, 99.5) * 255, 0, 255).astype(np.uint8)
+    large = Image.fromarray(gray).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(pictures):
+        large.save(folder / "pictures" / f"{number:05}.png")
+    return Inputs(folder / "pictures", folder / "series")
+
+
+def _finer(scan: Scan, slices: int) -> Scan:
+    """Return a scan cut into other slices, without interpolation: rendering all takes minutes."""
+    affine = np.array(scan.affine)
+    affine[:3, 2] *= len(scan) / slices
+    shown = np.arange(slices) * len(scan) // slices
+    return Scan(scan.name, scan.voxels[:, :, shown], affine, scan.sequence)
+
+
+def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]:
+    """Time one picture from file to finding with heat map.
+
+    Args:
+        detector: The detector.
+        path: File of the picture.
+        runs: Number of runs that count.
+
+    Returns:
+        Spread of the time of each step and of the whole.
+    """
+    steps: dict[str, list[float]] = {}
+    for run in range(WARM_UP + runs):
+        began = time.perf_counter()
+        (result,) = score_path(detector, path)
+        scan, found = result.scan, result.findings
+        scored = time.perf_counter()
+        hottest = found.hottest
+        if scan is None or hottest is None:
+            raise ValueError(f"{path}: was not scored: {found.message}")
+        one = scan.slice(hottest.index)
+        overlay(one.image, slice_heatmap(hottest, one))
+        ended = time.perf_counter()
+        if run >= WARM_UP:
+            taken = {
+                **found.milliseconds,
+                "heat map": (ended - scored) * 1e3,
+                "file to finding": (ended - began) * 1e3,
+            }
+            for step, milliseconds in taken.items():
+                steps.setdefault(step, []).append(milliseconds)
+    return {step: Spread.of(times) for step, times in steps.items()}
+
+
+def pictures_per_second(detector: Detector, folder: Path, workers: int) -> float:
+    """Return how many pictures of a folder are scored a second.
+
+    Args:
+        detector: The detector; for several workers best loaded with one thread.
+        folder: Folder of pictures.
+        workers: Number of pictures scored at a time.
+
+    Returns:
+        Pictures a second.
+    """
+    paths = sorted(folder.iterdir())
+
+    def score(path: Path) -> None:
+        for _ in score_path(detector, path):
+            pass
+
+    score(paths[0])
+    began = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(score, paths))
+    return len(paths) / (time.perf_counter() - began)
+
+
+def time_series(detector: Detector, folder: Path, runs: int) -> float:
+    """Return the median time in which a series is read and scored, seconds."""
+    return _median(lambda: list(score_path(detector, folder)), min(runs, SERIES_RUNS))
+
+
+def series_megabytes(model: Path | None, runtime: Runtime, folder: Path) -> float:
+    """Return the peak memory of a new process that reads and scores a series.
+
+    Args:
+        model: Detector file; None for the one that ships with the package.
+        runtime: Library that computes the network: `onnxruntime` or `openvino`.
+        folder: Folder of the series.
+
+    Returns:
+        Peak memory, MB.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_of_series, (model, runtime, folder))
+
+
+def _peak_of_series(model: Path | None, runtime: Runtime, folder: Path) -> float:
+    for _ in score_path(load_detector(model, runtime=runtime), folder):
+        pass
+    return peak_megabytes()
+
+
+def time_cold(arguments: Sequence[str], runs: int) -> float:
+    """Return the median time of a new process that runs meninx with arguments, seconds."""
+    command = [sys.executable, "-m", "meninx", *arguments]
+    run = partial(subprocess.run, command, capture_output=True, check=True)
+    return _median(run, min(runs, COLD_RUNS))
+
+
+def peak_megabytes() -> float:
+    """Return the peak memory of this process so far, MB."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # `getrusage` would begin with the memory of the process that started this one.
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        return int(peak) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on most systems, bytes on a Mac.
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def _median(action: Callable[[], object], runs: int) -> float:
+    action()
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))

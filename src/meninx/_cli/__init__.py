@@ -1,0 +1,118 @@
+"""Run meninx from a shell: one module a verb, imported when it is called."""
+
+import io
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from meninx._errors import MeninxError, PeerError
+from meninx._quiet import cache_in_temporary_folder, quiet_libraries
+
+# In the order in which a newcomer meets them.
+VERBS = (
+    "demo",
+    "predict",
+    "explain",
+    "audit",
+    "prepare",
+    "train",
+    "evaluate",
+    "crossvalidate",
+    "phantom",
+    "export",
+    "bench",
+    "serve",
+    "worker",
+    "reset-password",
+    "verify-opinions",
+    "receive",
+    "send",
+    "fetch-study",
+    "deidentify",
+    "score-archive",
+)
+# Former names of verbs, which go on for one version with a warning.
+ALIASES = {"anonymise": "deidentify"}  # a retired word
+NOT_ALL_DONE, WRONG_USAGE = 1, 2
+
+
+class Verbs(TyperGroup):
+    """The group of all verbs, each imported when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Return all verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return the command of one verb; None for an unknown one."""
+        verb = ALIASES.get(cmd_name, cmd_name)
+        if verb not in VERBS:
+            return None
+        if verb != cmd_name:
+            typer.echo(
+                f"meninx: `{cmd_name}` is now called `{verb}`; the former name ends with the next "
+                "version",
+                err=True,
+            )
+        module = import_module(f"meninx._cli.{verb.replace('-', '_')}")
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(verb)(getattr(module, verb.replace("-", "_")))
+        return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=Verbs,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from meninx import __version__
+        from meninx._detect.model_card import shipped_license
+
+        typer.echo(f"meninx {__version__}, Apache-2.0; for research, not for diagnosis")
+        typer.echo(f"detector's weights: {shipped_license()}")
+        raise typer.Exit
+
+
+@app.callback()
+def meninx(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis."""
+
+
+def main() -> None:
+    """Run the command line; what meninx raises on purpose becomes one line and a status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal, or Windows' redirection, may lack letters that names of files have.
+            stream.reconfigure(errors="backslashreplace")
+    quiet_libraries()
+    cache_in_temporary_folder()
+    try:
+        app()
+    except MeninxError as error:
+        typer.echo(f"meninx: {error}", err=True)
+        sys.exit(NOT_ALL_DONE if isinstance(error, PeerError) else WRONG_USAGE)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        from meninx._system_errors import system_error_in_words
+
+        words = system_error_in_words(error)
+        if words is None:
+            raise
+        typer.echo(f"meninx: {words}", err=True)
+        sys.exit(WRONG_USAGE)

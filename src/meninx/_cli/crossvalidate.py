@@ -1,0 +1,126 @@
+"""Train and test by turns: `meninx crossvalidate DATA --recipe NAME`."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meninx._cli.data_options import (
+    ALLOW_LEAKS_OPTION,
+    LABEL_OPTION,
+    SPLIT_OPTION,
+    LabelOption,
+    SplitOption,
+    cores,
+    load_manifest,
+)
+from meninx._cli.evaluation_table import print_evaluation
+from meninx._cli.extras import needs_extra
+from meninx._cli.progress import progress_of
+from meninx._cli.training_options import find_recipe, log_to
+from meninx._cli.writable import check_folder
+from meninx._errors import OptionError
+
+
+def crossvalidate(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
+        ),
+    ],
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file.")] = "seed",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder; by default runs/cv-RECIPE-DATE. Finished folds in it are kept, an "
+            "unfinished one goes on.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start every fold from this file, detector.safetensors of a run that saw none of "
+            "DATA.",
+            show_default=False,
+        ),
+    ] = None,
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A tumor-free head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
+            "simulates others from; give it once for each.",
+            show_default=False,
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Write the mean of the folds' weights as detector.onnx into --output; they must "
+            "have begun alike, so from --weights.",
+        ),
+    ] = False,
+    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    split: Annotated[SplitOption, SPLIT_OPTION] = None,
+    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+) -> None:
+    """Train one detector a fold and pool the answers of each on the fold that it never saw.
+
+    For each fold the next one chooses the epoch and calibrates; the others are learned from. With a
+    recipe whose validation_fold is 0 all others are learned from, and each fold's detector is
+    calibrated by the others' answers out of fold. Needs the extra `train`.
+    """
+    with needs_extra("train"):
+        from meninx._assess.evaluation import evaluate_cases
+        from meninx._assess.evaluation_report import Setting, claim_answers, write_evaluation
+        from meninx._learn.fit.crossvalidation import (
+            calibrate_out_of_fold,
+            score_out_of_fold,
+            train_folds,
+            unseen_out_of_fold,
+        )
+        from meninx._learn.fit.merging import merge as merge_runs
+        from meninx._learn.recipe import changed_recipe, read_recipe
+    from meninx._detect.loading import load_detector
+
+    path = find_recipe(recipe)
+    chosen = changed_recipe(read_recipe(path), epochs=epochs)
+    folder = output or Path("runs") / f"cv-{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_folder(folder, "--output")
+    log_to(folder / "training.log", first=True)
+    manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
+    if merge and (weights is None or chosen.training.validation_fold):
+        raise OptionError(
+            "--merge needs --weights and a recipe with validation_fold = 0, so that all folds "
+            "begin alike; add them, or leave --merge out"
+        )
+    given = tuple(heads or ())
+    files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
+    pictures, copies = unseen_out_of_fold(manifest, files)
+    with progress_of() as progress:
+        cases = score_out_of_fold(pictures, files, progress, cores())
+    if not chosen.training.validation_fold:
+        calibrator = calibrate_out_of_fold(cases, files)
+        with progress_of() as progress:
+            cases = score_out_of_fold(pictures, files, progress, cores())
+        if merge:
+            runs = [file.parent for file in files.values()]
+            merge_runs(manifest, chosen, runs, folder, calibrator, given)
+    loaded = [load_detector(file, threads=1) for file in files.values()]
+    detectors = {detector.model["sha256"]: detector for detector in loaded}
+    models = [detector.model for detector in detectors.values()]
+    result = evaluate_cases(cases, models, copies=copies, leaking=bool(manifest.leaks))
+    how = (
+        f"{len(manifest.folds)}-fold cross-validation with the recipe {chosen.name}: each case was "
+        "judged by the detector that neither learned from its fold nor chose its epoch by it."
+    )
+    cards = [detector.card for detector in detectors.values()]
+    setting = Setting(str(data), how, claim_answers(result, cards, str(data), None))
+    write_evaluation(result, detectors, setting, folder)
+    print_evaluation(result, folder)

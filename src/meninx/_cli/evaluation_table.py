@@ -1,0 +1,53 @@
+"""Show an evaluation's main figures on a terminal."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from meninx._assess.evaluation import Evaluation
+
+OF_PROBABILITY = ("auroc", "average_precision", "brier")
+OF_POINT = ("sensitivity", "specificity", "accuracy", "f1")
+
+
+def print_evaluation(result: "Evaluation", output: Path) -> None:
+    """Print the main figures and where the report is.
+
+    Args:
+        result: Evaluation to show.
+        output: Folder of its report.
+    """
+    from rich.table import Table
+
+    from meninx._assess.evaluation_report import DECISIONS, NAMES, verdict
+    from meninx._cli.console import output_console
+
+    console = output_console()
+    if result.leaking:
+        console.print(
+            "LEAKING: these figures may be too good, and are no evidence.", style="bold red"
+        )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("cases", f"{len(result.cases)}, {int(result.answers.tumor.sum())} with tumor")
+    if result.left_out:
+        table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
+    if result.unscored:
+        table.add_row("not scored", str(len(result.unscored)))
+    rows = [("answers", DECISIONS[name], figure) for name, figure in result.decisions.items()]
+    rows += [("probability", NAMES[name], result.figures[name]) for name in OF_PROBABILITY]
+    rows += [("operating point", NAMES[name], result.figures[name]) for name in OF_POINT]
+    for what, name, figure in rows:
+        table.add_row(f"{what}: {name}", str(figure).replace("[", r"\["))
+    for probe in result.probes:
+        table.add_row(f"shortcut: {probe.name}", str(probe.auroc).replace("[", r"\["))
+    for name, figure in result.segmentation.items():
+        table.add_row(name, str(figure).replace("[", r"\["))
+    console.print(table)
+    if result.copies.known and (text := result.copies.text):
+        console.print(text + ("." if result.leaking else ": left out."))
+    if text := verdict(result):
+        console.print(text)
+    console.print("For research, not for diagnosis.", style="dim")
+    typer.echo(f"report: {output / 'report.html'}", err=True)

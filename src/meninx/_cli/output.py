@@ -1,0 +1,148 @@
+"""Files that commands write: findings, pictures, DICOM objects."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+
+from meninx._cli.extras import needs_extra
+from meninx._cli.writable import check_folder, unwritable
+from meninx._errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx._cli.table import StudyRows
+    from meninx._detect.detector import Detector
+    from meninx._detect.findings import Findings
+    from meninx._render.result import Result
+    from meninx._scoring.writers import JsonLines
+
+# Exit status where a scan was refused or could not be read.
+SOME_NOT_SCORED = 1
+
+
+def all_answered(findings: "Iterable[Findings]") -> bool:
+    """Return whether every scan was scored, and came whole."""
+    return all(found.status == "scored" and not found.incomplete for found in findings)
+
+
+def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "list[StudyRows]":
+    """Return findings by study, with the answer of each.
+
+    Args:
+        detector: Detector that scored the scans.
+        findings: Findings of all scans: series of a study may come from several paths.
+
+    Returns:
+        Findings and answer of each study, in the order of its first series.
+    """
+    from meninx._detect.study_grouping import grouped_by_study
+
+    return [
+        (series, None if name is None else detector.score_study(series, name))
+        for name, series in grouped_by_study(findings)
+    ]
+
+
+class DicomFolder:
+    """A writer of the DICOM objects of each finding.
+
+    Args:
+        folder: Output folder; one subfolder a series.
+
+    Raises:
+        OptionError: If the extra is missing, or the folder can't be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with needs_extra("hospital"):
+            pass
+        make_folder(folder, "--dicom-out")
+        self._folder = folder
+        # Whether all objects could be written so far.
+        self.complete = True
+
+    def write(self, result: "Result") -> None:
+        """Write the objects of one result, and report those that could not be made."""
+        from meninx._clinic.results import reason_of, write_results
+        from meninx._scoring.writers import file_stem
+
+        findings, faults = result.findings, []
+
+        def on_fault(kind: str, error: Exception) -> None:
+            faults.append(f"no {kind}: {reason_of(error)}")
+
+        inside = self._folder / file_stem(findings.scan)
+        for kind in ("SR", "SC", "SEG"):  # of an earlier run, perhaps with another answer
+            for path in inside.glob(f"{kind}-*.dcm"):
+                path.unlink()
+        if not write_results(result, inside, on_fault):
+            if not findings.identity:
+                typer.echo(
+                    f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True
+                )
+                return
+            faults = faults or ["no DICOM objects: a UID in its headers is empty"]
+        for fault in faults:
+            typer.echo(f"meninx: {findings.scan}: {fault}", err=True)
+        self.complete = self.complete and not faults
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make the folder that an option names.
+
+    Args:
+        folder: Folder to make; it may exist.
+        option: Name of the option, for the message.
+
+    Raises:
+        OptionError: If the folder can't be made.
+    """
+    check_folder(folder, option)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(option, folder, error) from error
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Check that no path is empty.
+
+    Args:
+        paths: Paths as the user gave them.
+
+    Raises:
+        OptionError: If a path is empty: it would mean the current folder, which is seldom meant.
+    """
+    if not all(paths):
+        raise OptionError('an empty path ""; is a variable of your shell unset?')
+
+
+def _put(line: str, file: TextIO) -> None:
+    file.write(f"{line}\n")
+    file.flush()
+
+
+@contextmanager
+def findings_file(folder: Path) -> Iterator["JsonLines"]:
+    """Open findings.jsonl for writing.
+
+    Args:
+        folder: Folder of the file, made if missing.
+
+    Yields:
+        A writer of its lines, each of which is on the disk at once.
+
+    Raises:
+        OptionError: If it can't be written.
+    """
+    from meninx._scoring.writers import JsonLines
+
+    make_folder(folder, "--output")
+    try:
+        file = (folder / "findings.jsonl").open("w", encoding="utf-8")
+    except OSError as error:
+        raise unwritable("--output", folder, error) from error
+    with file:
+        yield JsonLines(lambda line: _put(line, file))

@@ -1,0 +1,36 @@
+"""Write synthetic studies: `meninx phantom OUT`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from meninx._cli.writable import check_folder
+
+
+def phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of studies.")] = 4,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first person; the next follow.")
+    ] = 0,
+    format: Annotated[
+        Literal["dicom", "nifti", "png"], typer.Option(help="File format of the studies.")
+    ] = "dicom",
+) -> None:
+    """Write synthetic heads, every other one with a tumor, with their truth.
+
+    OUT/studies holds the scans, OUT/masks the masks of the tumors, and OUT/manifest.csv the label
+    of each scan. The same seed gives the same heads.
+    """
+    from rich.progress import track
+
+    from meninx._cli.console import errors_console
+    from meninx._synthesis.phantom_studies import make_studies
+    from meninx._synthesis.writing import write_studies
+
+    check_folder(out, "OUT")
+    written = write_studies(make_studies(count, seed), out, format)
+    for _ in track(written, "phantoms", total=count, console=errors_console(), transient=True):
+        pass
+    typer.echo(f"{count} studies in {out / 'studies'}, truth in {out / 'manifest.csv'}", err=True)

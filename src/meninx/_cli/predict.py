@@ -1,0 +1,123 @@
+"""Find tumors in scans: `meninx predict PATH...`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx._cli.detector_options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
+from meninx._cli.output import (
+    SOME_NOT_SCORED,
+    DicomFolder,
+    all_answered,
+    answered_studies,
+    check_paths,
+    findings_file,
+)
+from meninx._cli.progress import with_progress
+from meninx._detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
+from meninx._errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx._scoring.writers import Writer
+
+
+def predict(
+    paths: PathsArgument,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object a line instead of a table.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write findings.jsonl and a picture of each scored scan here: its hottest slice, "
+            "with the heat map unless that fails its check."
+        ),
+    ] = None,
+    with_studies: Annotated[
+        bool,
+        typer.Option(
+            "--studies",
+            help="With --json, and in findings.jsonl, write a line for each study too, after those "
+            "of all scans: one answer from all its series. The table has it anyway. DICOM series "
+            "are one study by their StudyInstanceUID, NIfTI files if they lie in one folder and "
+            "their names differ in the sequence alone (sub-01_T1w, sub-01_FLAIR).",
+        ),
+    ] = False,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write DICOM objects of each finding here, for a PACS: a structured report, a "
+            "segmentation of the heat map's region and a picture. For scans that are DICOM."
+        ),
+    ] = None,
+    model: ModelOption = None,
+    operating_point: Annotated[
+        OperatingPoint,
+        typer.Option(
+            help="Decision threshold without a coverage: balanced, at the best Youden index; "
+            "sensitive, at which 95 % of held-out tumors were found; specific, at which 95 % of "
+            "held-out tumor-free scans were answered no tumor."
+        ),
+    ] = "balanced",
+    coverage: Annotated[
+        float,
+        typer.Option(
+            help="Share of tumors, and of tumor-free scans, for which the right answer is kept, "
+            "above 0 and below 1; scans for which both answers are kept are referred. It holds for "
+            "scans like those of the calibration. 0 refers nothing.",
+        ),
+    ] = DEFAULT_COVERAGE,
+    prevalence: Annotated[
+        float,
+        typer.Option(
+            help="Share of tumors that the probability is stated for, above 0 and below 1. It "
+            "moves the borders alike: no answer depends on it.",
+        ),
+    ] = PREVALENCE,
+    spacing: SpacingOption = None,
+    runtime: RuntimeOption = "onnxruntime",
+) -> None:
+    """Find tumors in scans, and show where.
+
+    Exit status: 0 if every scan was scored, 1 if some were refused, came incomplete or could not be
+    read, 2 for wrong usage. For research, not for diagnosis.
+    """
+    from meninx._detect.loading import load_detector
+    from meninx._scan.geometry import spacing_from_text
+    from meninx._scoring.loop import write_all
+    from meninx._scoring.writers import JsonLines, Pictures
+
+    check_paths(paths)
+    size = None if spacing is None else spacing_from_text(spacing)
+    if not 0 <= coverage < 1:
+        raise OptionError(f"--coverage {coverage:g}: expected 0, or a share below 1 such as 0.95")
+    detector = load_detector(
+        model,
+        operating_point=operating_point,
+        coverage=coverage or None,
+        runtime=runtime,
+        prevalence=prevalence,
+    )
+    lines = [JsonLines(typer.echo)] if as_json else []
+    folders: list[Writer] = []
+    objects = DicomFolder(dicom_out) if dicom_out else None
+    with ExitStack() as opened:
+        if output is not None:
+            lines.append(opened.enter_context(findings_file(output)))
+            folders.append(Pictures(output))
+        if objects is not None:
+            folders.append(objects)
+        found = list(write_all(with_progress(detector, paths, size), [*lines, *folders]))
+        studies = answered_studies(detector, found)
+        answered = [study for _, study in studies if study is not None and with_studies]
+        for study in answered:
+            for file in lines:
+                file.write_study(study)
+    if not as_json:
+        from meninx._cli.table import print_table
+
+        print_table(studies, detector.card.license)
+    if not all_answered(found) or (objects is not None and not objects.complete):
+        raise typer.Exit(SOME_NOT_SCORED)

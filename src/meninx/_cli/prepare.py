@@ -1,0 +1,100 @@
+"""Make a manifest with fair folds: `meninx prepare DATA`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx._cli.data_options import (
+    ALLOW_LEAKS_OPTION,
+    LABEL_OPTION,
+    SPLIT_OPTION,
+    LabelOption,
+    SplitOption,
+    cores,
+    describe,
+    split_chooser,
+    with_labels_asked,
+)
+from meninx._cli.extras import needs_extra
+from meninx._cli.progress import progress_of
+from meninx._cli.writable import check_file
+from meninx._errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx._data.manifest import Picture
+
+
+def prepare(
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA...",
+            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
+            "CSV with picture and tumor, maybe person, site, sequence and slice. Several become "
+            "one manifest; people of the same name count as one.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Manifest to write; by default manifest.csv in DATA, if that is one folder.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[SplitOption, SPLIT_OPTION] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE:N",
+            help="Fold N for all pictures with that person, site, source, sequence or further "
+            "column, such as site=HT:1 or 'person=old-*:2'; again for each rule, later ones win. "
+            "Where folds are dealt here, nothing else lies in fold N. A rule that puts a group "
+            "into two folds is refused.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
+) -> None:
+    """Write one manifest with content hashes, groups, persons and folds; needs `evidence`.
+
+    Pictures that show the same slice, however one was made from the other, get one group and one
+    fold. Content alone decides folds: file names and their order do not matter.
+    """
+    with needs_extra("evidence"):
+        from meninx._data.fold_rules import parse_fold_rule
+        from meninx._data.manifest import MANIFEST_NAME, read_manifest, write_manifest
+        from meninx._data.prepare import prepare as make_manifest
+    choose = split_chooser(split)
+    rules = [parse_fold_rule(rule) for rule in fold or ()]
+    if output is None and len(data) > 1:
+        raise OptionError(f"{len(data)} collections; name the manifest with --output")
+    path = output or (data[0] if data[0].is_dir() else data[0].parent) / MANIFEST_NAME
+    if path.exists() and not force:
+        raise OptionError(f"{path} exists; name another --output, or add --force to replace it")
+    check_file(path, "--output")
+
+    def make(labels: dict[str, str]) -> "list[Picture]":
+        with progress_of() as progress:
+            pictures, _ = make_manifest(
+                data,
+                split=choose,
+                folds=folds,
+                seed=seed,
+                labels=labels,
+                rules=rules,
+                allow_leaks=allow_leaks,
+                progress=progress,
+                workers=cores(),
+            )
+            return pictures
+
+    pictures = with_labels_asked(label, make)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(pictures, path)
+    typer.echo(describe(read_manifest(path, allow_leaks=allow_leaks)), err=True)
+    typer.echo(f"manifest: {path}", err=True)

@@ -1,0 +1,181 @@
+"""Run a DICOM node: `meninx receive`."""
+
+import logging
+import os
+import signal
+import ssl
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx._cli.detector_options import ModelOption
+from meninx._cli.extras import needs_extra
+from meninx._cli.peer_options import (
+    AuthorityOption,
+    CertificateOption,
+    KeyOption,
+    TitleOption,
+    tls_context,
+)
+from meninx._cli.verb_settings import takes_settings
+from meninx._cli.web_options import LOCAL, keep_files_private
+from meninx._cli.writable import bound_socket, check_folder
+from meninx._errors import OptionError
+from meninx._quiet import log_no_values
+
+if TYPE_CHECKING:
+    from meninx._clinic.node import NodeSettings
+    from meninx._clinic.worklist import Worklist
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class ReceiveSettings:
+    """The settings of `meninx receive` as its user gives them: a field for each option."""
+
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 11112
+    title: TitleOption = "MENINX"
+    data: Annotated[Path, typer.Option(help="Folder of the received files and of the ledger.")] = (
+        Path("meninx-node")
+    )
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where results go: TITLE@host:port by C-STORE, or http(s)://... by STOW-RS (its "
+            "password in ~/.netrc); again for each.",
+            show_default=False,
+        ),
+    ] = None
+    caller: Annotated[
+        list[str] | None,
+        typer.Option(help="Title that may call; again for each.", show_default="all"),
+    ] = None
+    caller_host: Annotated[
+        list[str] | None,
+        typer.Option(help="IP address that may call; again for each.", show_default="all"),
+    ] = None
+    quiet: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds without new files after which a study is whole; what comes later is "
+            "judged anew, and the new report names the one that it replaces.",
+        ),
+    ] = 60.0
+    keep_hours: Annotated[
+        float, typer.Option(min=0, help="Hours after which a finished study is deleted.")
+    ] = 24.0
+    disk_gib: Annotated[
+        float, typer.Option(min=0.001, help="Most disk space of the inbox, GiB.")
+    ] = 50.0
+    associations: Annotated[int, typer.Option(min=1, help="Most associations at a time.")] = 16
+    worklist: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a `meninx serve` that shows the studies too; its key is in the "
+            "environment as MENINX_WORKLIST_KEY.",
+            show_default=False,
+        ),
+    ] = None
+    model: ModelOption = None
+    tls_certificate: CertificateOption = None
+    tls_key: KeyOption = None
+    tls_authority: AuthorityOption = None
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether everybody who reaches the port may send."""
+        return self.host not in LOCAL and not self.caller and not self.caller_host
+
+    def tls(self, *, server: bool) -> ssl.SSLContext | None:
+        """Return the TLS context of a server or a client; None for plain connections."""
+        return tls_context(self.tls_certificate, self.tls_key, self.tls_authority, server=server)
+
+    def for_node(self) -> "NodeSettings":
+        """Return the settings of the node: addresses parsed, certificates loaded.
+
+        Returns:
+            The same settings in the node's terms: bytes, peers, contexts.
+
+        Raises:
+            OptionError: If an address or a certificate can't be used.
+        """
+        with needs_extra("hospital"):
+            from meninx._clinic.node import NodeSettings
+            from meninx._clinic.peers import peer_of
+        client = self.tls(server=False)
+        return NodeSettings(
+            folder=self.data,
+            host=self.host,
+            port=self.port,
+            title=self.title,
+            callers=tuple(self.caller or ()),
+            hosts=tuple(self.caller_host or ()),
+            quiet_seconds=self.quiet,
+            peers=tuple(peer_of(address, self.title, client) for address in self.to or ()),
+            worklist=_worklist_of(self.worklist) if self.worklist else None,
+            keep_hours=self.keep_hours,
+            max_bytes=int(self.disk_gib * GIB),
+            max_associations=self.associations,
+            model=self.model.resolve() if self.model else None,
+            tls=self.tls(server=True),
+        )
+
+
+@takes_settings(ReceiveSettings)
+def receive(settings: ReceiveSettings) -> None:
+    """Take studies from the hospital's network, judge them, send results back as DICOM.
+
+    C-STORE of MR images, C-ECHO and storage commitment. A study is judged once nothing came for a
+    while, or once its sender asks for commitment. For research, not for diagnosis.
+    """
+    from meninx._detect.loading import load_detector
+
+    with needs_extra("hospital"):
+        from meninx._clinic.node import Node
+    keep_files_private()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    log_no_values()
+    if settings.open_to_all:
+        typer.echo(
+            "meninx: everybody who reaches this port may send; name who may with --caller", err=True
+        )
+    check_folder(settings.data, "--data")
+    bound_socket(settings.host, settings.port).close()
+    load_detector(settings.model)  # a damaged file fails now, not at the first study
+    node = Node(settings.for_node())
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    listening = node.start()
+    typer.echo(f"meninx: {settings.title} listens on {settings.host}:{listening}", err=True)
+    stop.wait()
+    node.stop()
+
+
+def _worklist_of(address: str) -> "Worklist":
+    """Return the worklist of a web application, whose key is in the environment.
+
+    Args:
+        address: Address of the application, http(s)://host:port.
+
+    Returns:
+        The worklist that studies are handed over to.
+
+    Raises:
+        OptionError: If there is no key.
+    """
+    with needs_extra("hospital"):
+        from meninx._clinic.worklist import Worklist
+    key = os.environ.get("MENINX_WORKLIST_KEY", "")
+    if not key:
+        raise OptionError(
+            "--worklist needs a key of that server in the environment as "
+            "MENINX_WORKLIST_KEY; make one on its page of your account"
+        )
+    return Worklist(address, key)

@@ -1,0 +1,113 @@
+"""Serve the web application: `meninx serve`."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx._cli.detector_options import ModelOption
+from meninx._cli.extras import needs_extra
+from meninx._cli.web_options import (
+    LOCAL,
+    DatabaseOption,
+    DataOption,
+    keep_files_private,
+    web_settings,
+)
+from meninx._cli.writable import bound_socket, check_folder
+from meninx._quiet import log_no_values
+
+if TYPE_CHECKING:
+    from meninx._web.store.settings import Settings
+
+# Pause between a worker that ended and the next one, s.
+PAUSE_SECONDS = 1.0
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    data: DataOption = Path("meninx-data"),
+    database: DatabaseOption = "",
+    model: ModelOption = None,
+    worker: Annotated[
+        bool, typer.Option(help="Score studies on this machine, in a process beside the server.")
+    ] = True,
+    phantoms: Annotated[
+        int,
+        typer.Option(min=0, help="Synthetic studies to load first, where there are none."),
+    ] = 0,
+) -> None:
+    """Serve the web application: upload studies, read them with their findings, give opinions.
+
+    On the first start an administrator is made, whose password is shown here once. Other settings
+    come from the environment, as MENINX_WEB_NAME; docs/web.md lists them. For research, not for
+    diagnosis.
+    """
+    keep_files_private()
+    log_no_values()
+    with needs_extra("web"):
+        import uvicorn
+
+        from meninx._web.app import create_app
+    settings = web_settings(data, database, model)
+    if host not in LOCAL and not settings.secure_cookies:
+        typer.echo(
+            "meninx: listening beyond this machine without TLS: put a proxy with TLS in front and "
+            "set MENINX_WEB_SECURE_COOKIES=1 (docs/web.md)",
+            err=True,
+        )
+    check_folder(settings.data, "--data")
+    held = bound_socket(host, port)
+    app = create_app(settings, on_password=_show_password)
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep_worker, args=(settings, stop), daemon=True)
+    if worker:
+        keeper.start()
+    if phantoms:
+        from meninx._web.demonstration import load_phantoms
+
+        # They come in one by one, as they would from people.
+        threading.Thread(target=load_phantoms, args=(app.state.web, phantoms), daemon=True).start()
+    typer.echo(f"meninx: http://{host}:{held.getsockname()[1]}", err=True)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, proxy_headers=True, timeout_graceful_shutdown=10
+    )
+    try:
+        with held, suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[held])
+    finally:
+        stop.set()
+        if worker:
+            keeper.join(timeout=15)
+
+
+def _show_password(password: str) -> None:
+    typer.echo(f"meninx: first start. Sign in as admin with the password {password}", err=True)
+
+
+def _keep_worker(settings: "Settings", stop: threading.Event) -> None:
+    """Run a worker, and another one whenever it ends, until stopped."""
+    command = [sys.executable, "-m", "meninx", "worker", "--beside"]
+    command += ["--data", str(settings.data)]
+    environment = {**os.environ, "MENINX_WEB_DATABASE": settings.database}
+    if settings.model is not None:
+        environment["MENINX_WEB_MODEL"] = str(settings.model)
+    while not stop.is_set():
+        # The pipe ends with this process, however that ends: the worker then knows.
+        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as process:
+            while process.poll() is None and not stop.is_set():
+                time.sleep(0.2)
+            if stop.is_set() and process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        stop.wait(PAUSE_SECONDS)

@@ -1,0 +1,139 @@
+"""Show findings as a table on a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from meninx._cli.console import one_line, output_console
+from meninx._detect.answer_words import (
+    EVIDENCE_IN_WORDS,
+    NO_OTHER_TYPES,
+    answer_in_words,
+    measured_on,
+    prevalence_in_words,
+    scale_in_figures,
+    weight_in_words,
+    what_would_change_it,
+    why_referred,
+)
+from meninx._detect.calibration import Decision
+from meninx._detect.findings import Findings, StudyFindings
+from meninx._detect.study_grouping import LEADING
+from meninx._scan.completeness import incomplete_message
+
+# A study's row is read in one piece on a narrow terminal too.
+NAME_WIDTH = len("= study of 10 series")
+STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
+# The findings of a study's series and its answer; None where a scan is no study.
+StudyRows = tuple[Sequence[Findings], StudyFindings | None]
+
+
+def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
+    """Print one row a scan, one a study of several series, and the limits of use.
+
+    Args:
+        studies: Findings and answer of each study, in the order of their rows.
+        license_text: License of the detector's weights; empty for that of the code.
+    """
+    studies = list(studies)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("scan", overflow="fold", min_width=NAME_WIDTH)
+    for heading in ("answer", "probability", "borders", "slice", "voxel"):
+        table.add_column(heading)
+    table.add_column("remark", overflow="fold")
+    answers: list[Findings | StudyFindings] = []
+    for series, study in studies:
+        for found in series:
+            table.add_row(*_cells(found))
+        answers += series
+        if study is not None and len({found.scan for found in series}) > 1:
+            table.add_row(*_study_cells(series, study))
+            answers.append(study)
+    console = output_console()
+    console.print(table)
+    for series, study in studies:
+        if study is not None and len(study.weighed) > 1:
+            _print_weights(series, study)
+    for note in _notes(answers):
+        console.print(note, style="dim")
+    # Its first words: `meninx --version` says why.
+    terms = f" The detector's weights: {license_text.partition(':')[0]}." if license_text else ""
+    console.print(f"For research, not for diagnosis.{terms}", style="dim")
+
+
+def _print_weights(series: Sequence[Findings], study: StudyFindings) -> None:
+    """Print how much each series of a study weighs in its answer, and what it says."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(
+        f"weighs in the study of {len({found.scan for found in series})} series", overflow="fold"
+    )
+    for heading in ("sequence", "share", "evidence"):
+        table.add_column(heading)
+    for weight in study.weighed:
+        share, evidence = weight_in_words(weight)
+        table.add_row(Text(one_line(weight.scan)), weight.sequence, share, evidence)
+    output_console().print(table)
+
+
+def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
+    """Yield what the figures of a table mean, each once, as far as they occur in it."""
+    scored = [found for found in answers if found.probability is not None]
+    if any(found.borders is not None for found in scored):
+        yield "Borders: no tumor below the first, tumor from the second on, refer between them."
+    yield from dict.fromkeys(filter(None, map(prevalence_in_words, scored)))
+    if any(isinstance(found, StudyFindings) and len(found.weighed) > 1 for found in scored):
+        yield EVIDENCE_IN_WORDS
+    yield from dict.fromkeys(filter(None, map(measured_on, scored)))
+    yield from dict.fromkeys(filter(None, map(what_would_change_it, scored)))
+    if any(isinstance(found, Findings) and found.shown_types for found in scored):
+        yield NO_OTHER_TYPES
+
+
+def _cells(found: Findings) -> list[Text]:
+    """Return one row; names from files are never read as markup."""
+    if found.decision is None:
+        answer = Text(answer_in_words(found), style="yellow")
+        remark = "; ".join(filter(None, [found.message, incomplete_message(found.incomplete)]))
+        return [Text(one_line(found.scan)), answer, *[Text("")] * 4, Text(one_line(remark))]
+    hottest = found.hottest
+    likely = max(found.shown_types.items(), key=lambda item: item[1], default=None)
+    remarks = [why_referred(found)]
+    remarks += [f"if a tumor, {likely[0]} ({likely[1]:.0%})"] if likely else []
+    remarks += [warning.text for warning in found.warnings]
+    return [
+        Text(one_line(found.scan)),
+        *_answer_cells(found, found.decision),
+        Text(str(hottest.index) if hottest else ""),
+        Text(" ".join(map(str, hottest.peak)) if hottest else ""),
+        Text(one_line("; ".join(filter(None, remarks)))),
+    ]
+
+
+def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]:
+    """Return the row of a study, to stand below those of its series."""
+    name = Text(f"= study of {len({found.scan for found in series})} series", style="bold")
+    if study.decision is None:
+        answer = Text(answer_in_words(study), style="yellow")
+        remark = "; ".join(
+            filter(None, ["no series could be scored", incomplete_message(study.incomplete)])
+        )
+        return [name, answer, *[Text("")] * 4, Text(remark)]
+    counted = {found.sequence for found in series if found.scan in study.series}
+    leading = [sequence for sequence in LEADING if sequence in counted]
+    remarks = (why_referred(study), f"answered from {', '.join(leading)}")
+    return [
+        name,
+        *_answer_cells(study, study.decision),
+        *[Text("")] * 2,
+        Text("; ".join(filter(None, remarks))),
+    ]
+
+
+def _answer_cells(found: Findings | StudyFindings, decision: Decision) -> list[Text]:
+    probability, borders = scale_in_figures(found)
+    return [
+        Text(answer_in_words(found), style=STYLES[decision]),
+        Text(probability),
+        Text(" | ".join(borders)),
+    ]

@@ -1,0 +1,222 @@
+"""Train a detector: `meninx train DATA --recipe NAME`."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx._cli.data_options import (
+    ALLOW_LEAKS_OPTION,
+    LABEL_OPTION,
+    SPLIT_OPTION,
+    LabelOption,
+    SplitOption,
+    load_manifest,
+    parse_split,
+    with_labels_asked,
+)
+from meninx._cli.devices import DEVICES_OPTION, DevicesOption, start_on_devices
+from meninx._cli.extras import needs_extra
+from meninx._cli.training_options import (
+    PRECISION_OPTION,
+    PrecisionOption,
+    find_recipe,
+    log_to,
+)
+from meninx._cli.writable import check_file, check_folder
+from meninx._errors import OptionError
+from meninx._processes import is_first_process
+
+if TYPE_CHECKING:
+    from meninx._data.manifest import Manifest
+    from meninx._learn.fit.training import Run
+    from meninx._learn.recipe import Recipe, TrainingRecipe
+
+
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA",
+            help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
+            "manifest. May be left out with --preview.",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
+    ] = "finetune",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Run folder; by default runs/RECIPE-DATE.", show_default=False),
+    ] = None,
+    initialization: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            help="Initial weights: random, meninx or imagenet, instead of the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start from this file: detector.safetensors of another run, or with --init "
+            "imagenet torchvision's resnet18 file.",
+            show_default=False,
+        ),
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="SHA-256 that the file of --weights must have.", show_default=False),
+    ] = None,
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A tumor-free head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
+            "simulates others from; give it once for each.",
+            show_default=False,
+        ),
+    ] = None,
+    devices: Annotated[DevicesOption, DEVICES_OPTION] = 1,
+    precision: Annotated[PrecisionOption, PRECISION_OPTION] = None,
+    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    split: Annotated[SplitOption, SPLIT_OPTION] = None,
+    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
+    ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAGE",
+            help="Write an HTML page that shows each transform of the recipe's augmentation on a "
+            "slice of DATA, or on a synthetic one without DATA, and do not train.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Train a detector on your own pictures; needs the extra `train`.
+
+    A folder without a manifest gets one with five folds that share no slice. The run folder gets
+    manifest.csv, run.json, training.log, epochs.csv, curves, a log for TensorBoard, and
+    detector.onnx, which `meninx predict --model` and `meninx evaluate` read. With --preview
+    nothing is trained. How to train on several machines stands in docs/scale.md.
+    """
+    path = find_recipe(recipe)
+    parse_split(split)
+    with needs_extra("train"):
+        from meninx._learn.file.provenance import origin_of
+        from meninx._learn.file.validation import FIGURES
+        from meninx._learn.fit.training import gpu_count
+        from meninx._learn.fit.training import train as run_training
+        from meninx._learn.recipe import changed_recipe, read_recipe
+    chosen = read_recipe(path)
+    if preview is not None:
+        _write_preview(chosen, data, label, preview)
+        return
+    if data is None:
+        raise OptionError(
+            "DATA is missing: name class folders, volumes beside their masks, or a manifest"
+        )
+    chosen = changed_recipe(chosen, initialization, precision, epochs)
+    if resume and output is None:
+        raise OptionError("--resume needs --output, the run folder to go on with")
+    folder = output or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    if (folder / "checkpoints").exists() and not resume:
+        raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
+    check_folder(folder, "--output")
+    start_on_devices(devices, gpu_count(), "--output", str(folder))
+    log_to(folder / "training.log", first=is_first_process())
+    manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
+    typer.echo(_use_of_folds(manifest, chosen.training), err=True)
+    run = run_training(
+        manifest,
+        chosen,
+        folder,
+        resume=resume,
+        weights=weights,
+        sha256=sha256,
+        heads=tuple(heads or ()),
+    )
+    if not is_first_process():
+        return
+    for name, value in run.figures.items():
+        typer.echo(f"{name:8} {value:.4f}  {FIGURES[name]}", err=True)
+    typer.echo(f"detector: {run.detector}", err=True)
+    before = origin_of(run.folder)
+    if before.license:
+        typer.echo(f"its weights go on from weights under this license: {before.license}", err=True)
+    if text := _seen_before(manifest, run):
+        typer.echo(text, err=True)
+    test_fold = chosen.training.test_fold
+    if test_fold in manifest.folds:
+        typer.echo(
+            f"fold {test_fold} was not used: meninx evaluate {run.detector} {data} --output "
+            f"{folder / 'evaluation'}",
+            err=True,
+        )
+
+
+def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page: Path) -> None:
+    """Write the page that shows a recipe's augmentation."""
+    if page.is_dir():
+        raise OptionError(f"--preview {page}: expected an HTML file to write, found a folder")
+    check_file(page, "--preview")
+    with needs_extra("train"):
+        from meninx._learn.fit.training import training_canvas
+        from meninx._learn.input.dataset import examples_of
+        from meninx._learn.input.preview import (
+            pictures_to_preview,
+            slices_to_preview,
+            synthetic_examples,
+            write_preview,
+        )
+    if data is None:
+        examples, source = list(synthetic_examples()), "a synthetic head"
+    else:
+        place = data
+        rows = with_labels_asked(label, lambda labels: pictures_to_preview(place, labels))
+        examples, source = list(examples_of(rows, unmasked=True)), str(data)
+    write_preview(recipe, slices_to_preview(examples, training_canvas(recipe)), source, page)
+    typer.echo(f"augmentation: {page}", err=True)
+
+
+def _seen_before(manifest: "Manifest", run: "Run") -> str:
+    """Return how many pictures of each fold the first weights had learned from, in other copies."""
+    if not run.copies_known:
+        return (
+            "its first weights do not say which slices they learned from: whether held-out "
+            "pictures are copies of these is not known"
+        )
+    counts = [
+        f"{run.copies[fold]} of {len(manifest.fold(fold))} in fold {fold}"
+        for fold in manifest.folds
+        if run.copies.get(fold)
+    ]
+    if not counts:
+        return ""
+    return (
+        f"pictures that its first weights had learned from: {', '.join(counts)}; figures of these "
+        "are too good, and `meninx evaluate` leaves them out"
+    )
+
+
+def _use_of_folds(manifest: "Manifest", training: "TrainingRecipe") -> str:
+    """Return what each fold is used for, and how much is left out."""
+    out = {training.test_fold, *training.left_out} & set(manifest.folds)
+    parts = []
+    for what, folds in (
+        ("left out, for meninx evaluate", out),
+        ("to choose the epoch and calibrate", {training.validation_fold} & set(manifest.folds)),
+        ("to learn from", set(manifest.folds) - out - {training.validation_fold}),
+    ):
+        count = sum(picture.fold in folds for picture in manifest.pictures)
+        names = ", ".join(map(str, sorted(folds)))
+        if folds:
+            parts.append(f"{count} {what} (fold {names})")
+    return f"of {len(manifest.pictures)} pictures: {'; '.join(parts)}"

@@ -1,0 +1,43 @@
+"""Options that commands of the web application share."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx._cli.extras import needs_extra
+
+if TYPE_CHECKING:
+    from meninx._web.store.settings import Settings
+
+# Addresses that no other machine reaches.
+LOCAL = ("127.0.0.1", "localhost", "::1")
+DataOption = Annotated[
+    Path, typer.Option("--data", help="Folder of the database, the queue and the studies.")
+]
+DatabaseOption = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        help="Address of another database, such as postgresql+psycopg://user@host/name.",
+        show_default="SQLite in the data folder",
+    ),
+]
+
+
+def keep_files_private() -> None:
+    """Make all files of this process and its children readable for its user alone."""
+    os.umask(0o077)
+
+
+def web_settings(data: Path, database: str, model: Path | None) -> "Settings":
+    """Return the settings: options where they are given, the environment for the rest."""
+    with needs_extra("web"):
+        from meninx._web.store.settings import Settings
+    settings = Settings(data=data)
+    if database:
+        settings.database = database
+    if model is not None:
+        settings.model = model.resolve()
+    return settings

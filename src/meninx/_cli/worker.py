@@ -1,0 +1,57 @@
+"""Score uploaded studies: `meninx worker`, beside a `meninx serve`."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meninx._cli.detector_options import ModelOption
+from meninx._cli.extras import needs_extra
+from meninx._cli.web_options import (
+    DatabaseOption,
+    DataOption,
+    keep_files_private,
+    web_settings,
+)
+from meninx._quiet import log_no_values
+
+STANDARD_INPUT = 0
+
+
+def worker(
+    data: DataOption = Path("meninx-data"),
+    database: DatabaseOption = "",
+    model: ModelOption = None,
+    several: Annotated[
+        bool,
+        typer.Option(
+            help="Whether other workers share the database: then studies that they hold stay "
+            "theirs, also after a crash, until the lease has run out."
+        ),
+    ] = False,
+    beside: Annotated[
+        bool, typer.Option(hidden=True, help="End with the server, which holds standard input.")
+    ] = False,
+) -> None:
+    """Score studies that wait, one at a time; `meninx serve` starts one by itself.
+
+    More of them may run, on machines that share the database and the data folder.
+    """
+    keep_files_private()
+    log_no_values()
+    with needs_extra("web"):
+        from meninx._web.studies.jobs import work
+    if beside:
+        threading.Thread(target=_end_with_server, daemon=True).start()
+    work(web_settings(data, database, model), alone=not several)
+
+
+def _end_with_server() -> None:
+    # Until its end: the server is gone, killed perhaps. Not by `sys.stdin`, whose lock this thread
+    # would hold when the interpreter shuts down, which Python ends with an abort.
+    while os.read(STANDARD_INPUT, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

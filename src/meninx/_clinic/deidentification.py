@@ -1,0 +1,342 @@
+"""Take the patient's identity from DICOM files, and leave what research needs.
+
+PS3.15 Annex E: the basic profile, with the options to clean descriptors and to retain longitudinal
+information with modified dates. The profile's table comes from the package dicom-anonymizer.
+"""
+
+import hashlib
+import hmac
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+
+from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
+from pydicom import DataElement, Dataset
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, generate_uid
+
+from meninx._errors import UnsupportedScan
+from meninx._scan.dicom import MR_CLASSES
+from meninx._scan.header_values import drop_unreadable, text, texts
+
+EDITION = "dicomfields_2024b"
+# Actions of table E.1-1, most destructive last where the standard leaves a choice.
+REMOVE, EMPTY, DUMMY, NEW_UID = "removed", "emptied", "replaced", "new UID"
+SHIFTED, CLEANED, PRIVATE, ECHOED = "date shifted", "cleaned", "private, removed", "repeated it"
+ACTIONS: Mapping[str, str] = {
+    "D_TAGS": DUMMY,
+    "Z_TAGS": EMPTY,
+    "X_TAGS": REMOVE,
+    "U_TAGS": NEW_UID,
+    "Z_D_TAGS": DUMMY,
+    "X_Z_TAGS": EMPTY,
+    "X_D_TAGS": DUMMY,
+    "X_Z_D_TAGS": DUMMY,
+    "X_Z_U_STAR_TAGS": NEW_UID,
+}
+# Values that replace others, by value representation (type 1 may not be empty).
+DUMMIES: Mapping[str, str] = {
+    "DA": "19000101",
+    "DT": "19000101000000",
+    "TM": "000000",
+    "AS": "000Y",
+    "PN": "ANONYMOUS",
+    "IS": "0",
+    "DS": "0",
+    "UI": "2.25.0",
+}
+DUMMY_TEXT = "ANONYMOUS"
+# A patient's birth date is no longitudinal information: it stays empty.
+BIRTH = {Tag("PatientBirthDate"), Tag("PatientBirthTime")}
+# All dates of a patient move back by the same number of days, at most this.
+MAX_DAYS = 3650
+# Words that descriptors of a head's MR are made of; any other word might be a name.
+DESCRIPTORS = (
+    "StudyDescription",
+    "SeriesDescription",
+    "ProtocolName",
+    "PerformedProcedureStepDescription",
+    "RequestedProcedureDescription",
+    "ContrastBolusAgent",
+    "AcquisitionProtocolDescription",
+)
+WORDS = (
+    "t1 t1w t1c t1ce t2 t2w t2* flair stir dwi adc swi pd gre se tse fse ir mprage mpr space bravo "
+    "cube vibe ax axial tra trans transverse cor coronal sag sagittal obl oblique 2d 3d fs fatsat "
+    "fat sat post pre contrast gd gado gadolinium km brain head skull cranial cerebral mr mri mrt "
+    "with without and w wo native iso isotropic thin slice mm sense grappa blade propeller dark "
+    "fluid phantom seed"
+)
+KNOWN_WORDS = frozenset(WORDS.split())
+# Shorter values identify nobody, and would be found in every other text.
+SHORTEST_ECHO = 4
+PIXELS = Tag("PixelData")
+# Numbers and codes of technique, which are everywhere and hold no name.
+CODES = ("DS", "IS", "CS", "AS")
+TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "CS", "AE", "UR", "AS", "DS", "IS")
+
+
+@cache
+def _table() -> tuple[dict[int, str], tuple[tuple[int, int, int, int, str], ...]]:
+    """Return the action of each tag, and of repeating groups as group, element, masks, action."""
+    single: dict[int, str] = {}
+    ranges = []
+    for name, tags in dicom_anonymization_database_selector(EDITION).items():
+        for tag in tags if name in ACTIONS else ():
+            if len(tag) == 2:
+                single[Tag(tag)] = ACTIONS[name]
+            else:
+                ranges.append((*tag, ACTIONS[name]))
+    return single, tuple(ranges)
+
+
+def _action_of(tag: int) -> str | None:
+    single, ranges = _table()
+    if tag in single:
+        return single[tag]
+    group, element = tag >> 16, tag & 0xFFFF
+    for base, low, mask, low_mask, action in ranges:
+        if group & mask == base & mask and element & low_mask == low & low_mask:
+            return action
+    return None
+
+
+@dataclass
+class Pseudonyms:
+    """New names and UIDs: the same for the same patient and the same UID.
+
+    Args:
+        key: Secret; with it one can find whether a name belongs to a pseudonym.
+    """
+
+    key: bytes
+
+    def _digest(self, *parts: str) -> bytes:
+        return hmac.new(self.key, "\x1f".join(parts).encode(), hashlib.sha256).digest()
+
+    def patient(self, dataset: Dataset) -> str:
+        """Return a patient's pseudonym, from PatientID and its issuer."""
+        known = [text(dataset, name) for name in ("PatientID", "IssuerOfPatientID")]
+        if not known[0]:
+            known.append(text(dataset, "PatientName"))
+        return "MX-" + self._digest("patient", *known).hex()[:16].upper()
+
+    def uid(self, uid: str) -> UID:
+        """Return the new UID of an old one."""
+        return generate_uid(entropy_srcs=[self._digest("uid", uid).hex()])
+
+    def days(self, patient: str) -> int:
+        """Return the number of days that a patient's dates move back, 1 to 3650."""
+        return 1 + int.from_bytes(self._digest("days", patient)[:8]) % MAX_DAYS
+
+
+@dataclass
+class Removed:
+    """Counts of the attributes that were removed or changed; values are never kept.
+
+    Args:
+        counts: Number of elements by keyword and action.
+    """
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, tag: BaseTag, action: str) -> None:
+        """Count one element by its tag."""
+        name = keyword_for_tag(tag) or ("private" if tag.is_private else str(tag))
+        self.counts[name, action] += 1
+
+    def as_json(self) -> list[dict[str, object]]:
+        """Return the log, without values."""
+        return [
+            {"attribute": name, "action": action, "count": count}
+            for (name, action), count in sorted(self.counts.items())
+        ]
+
+
+class Deidentifier:
+    """A de-identifier of datasets.
+
+    Args:
+        pseudonyms: Pseudonyms that give new names and UIDs.
+        removed: Counts that are added to.
+    """
+
+    def __init__(self, pseudonyms: Pseudonyms, removed: Removed) -> None:
+        self._pseudonyms, self._removed = pseudonyms, removed
+
+    def clean(self, dataset: Dataset) -> None:
+        """Take the identity from one file's dataset, in place.
+
+        Args:
+            dataset: MR image, with or without pixels.
+
+        Raises:
+            UnsupportedScan: If it is no MR image, or its header says that text is burned in.
+
+        References:
+            DICOM PS3.15 E.1-1, E.2, E.3.5 (clean descriptors), E.3.6 (modified dates).
+        """
+        check_pixels(dataset)
+        for tag in drop_unreadable(dataset):
+            self._removed.add(tag, REMOVE)
+        patient = self._pseudonyms.patient(dataset)
+        days = self._pseudonyms.days(patient)
+        # The values before, to be found again where the table does not look.
+        identity = sorted(set(_identifying(dataset)), key=len, reverse=True)
+        self._walk(dataset, days)
+        self._drop_echoes(dataset, identity)
+        dataset.PatientName = dataset.PatientID = patient
+        dataset.PatientIdentityRemoved = "YES"
+        dataset.LongitudinalTemporalInformationModified = "MODIFIED"
+        dataset.DeidentificationMethod = "meninx: basic profile, clean descriptors, shifted dates"
+        dataset.DeidentificationMethodCodeSequence = [
+            coded(codes.DCM.BasicApplicationConfidentialityProfile),
+            coded(codes.DCM.CleanDescriptorsOption),
+            coded(codes.DCM.RetainLongitudinalTemporalInformationModifiedDatesOption),
+        ]
+        self._new_meta(dataset)
+
+    def _walk(self, dataset: Dataset, days: int) -> None:
+        for element in list(dataset):
+            if element.tag.is_private:
+                self._removed.add(element.tag, PRIVATE)
+                del dataset[element.tag]
+                continue
+            action = _action_of(element.tag)
+            if element.VR == "SQ" and action not in (REMOVE, EMPTY, DUMMY):
+                for item in element.value:
+                    self._walk(item, days)
+                continue
+            if element.VR in ("DA", "DT") and element.tag not in BIRTH and not _is_empty(element):
+                action = SHIFTED
+            elif action is None and element.VR == "UI" and _is_instance(element):
+                action = NEW_UID
+            if action is not None:
+                self._act(dataset, element, action, days)
+
+    def _act(self, dataset: Dataset, element: DataElement, action: str, days: int) -> None:
+        if element.VR == "TM" and element.tag not in BIRTH:
+            return  # times stay: they tell phases of one study apart
+        shifted = _shifted(element, days) if action == SHIFTED else None
+        if shifted is not None:
+            element.value = shifted
+        elif element.keyword in DESCRIPTORS:
+            element.value, action = cleaned(str(element.value or "")), CLEANED
+        elif action == REMOVE:
+            del dataset[element.tag]
+        elif action == NEW_UID and element.VR == "UI":
+            values = element.value if element.VM > 1 else [element.value]
+            new = [self._pseudonyms.uid(str(one)) for one in values if one]
+            element.value = new if len(new) != 1 else new[0]
+        elif action == DUMMY and element.VR != "SQ" and not _is_empty(element):
+            element.value = DUMMIES.get(element.VR, DUMMY_TEXT if element.VR in TEXTS else None)
+        else:
+            element.value = [] if element.VR == "SQ" else None
+        self._removed.add(element.tag, action)
+
+    def _drop_echoes(self, dataset: Dataset, identity: list[str]) -> None:
+        """Empty each text that still repeats a value that was taken elsewhere."""
+        for element in dataset:
+            if element.VR == "SQ":
+                for item in element.value:
+                    self._drop_echoes(item, identity)
+                continue
+            text_like = element.VR in TEXTS and element.VR not in CODES
+            if text_like or (element.VR in ("UN", "OB") and element.tag != PIXELS):
+                value = element.value
+                text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+                if any(one in text.casefold() for one in identity):
+                    element.value = None
+                    self._removed.add(element.tag, ECHOED)
+
+    def _new_meta(self, dataset: Dataset) -> None:
+        """Give the file new meta information: the old one names its writer."""
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+        meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+        dataset.file_meta = meta
+        dataset.preamble = b"\0" * 128
+
+
+def check_pixels(dataset: Dataset) -> None:
+    """Check that an instance's pixels are those of a scanner.
+
+    Args:
+        dataset: Dataset of any file.
+
+    Raises:
+        UnsupportedScan: If it is no MR image, or names may be burned in.
+    """
+    if dataset.get("SOPClassUID") not in MR_CLASSES:
+        raise UnsupportedScan(
+            "not an MR image: names in reports and saved screens can't be found for sure; leave "
+            "the file out",
+            reason="not_mr",
+        )
+    image_type = [value.upper() for value in texts(dataset, "ImageType")]
+    if text(dataset, "BurnedInAnnotation").upper() == "YES" or "SCREEN SAVE" in image_type:
+        raise UnsupportedScan(
+            "the header says that text is burned into the pixels; leave the file out",
+            reason="burned_in",
+        )
+
+
+def cleaned(text: str) -> str:
+    """Return a descriptor with its words of technique alone; any other word might be a name."""
+    words = re.findall(r"[a-z0-9*]+", text.casefold())
+    return " ".join(word for word in words if word in KNOWN_WORDS or re.fullmatch(r"\d{1,2}", word))
+
+
+def _identifying(dataset: Dataset) -> Iterator[str]:
+    """Yield the texts that the table takes away, in lower case, and parts of names."""
+    for element in dataset.iterall():
+        named = element.VR in TEXTS and element.VR not in CODES
+        if element.tag not in BIRTH and not (named and _action_of(element.tag)):
+            continue
+        if element.keyword in DESCRIPTORS:
+            continue
+        values = element.value if element.VM > 1 else [element.value]
+        for value in values:
+            for part in (str(value), *re.split(r"[\^=\s,;/]+", str(value))):
+                if len(part) >= SHORTEST_ECHO:
+                    yield part.casefold()
+
+
+def _is_instance(element: DataElement) -> bool:
+    """Return whether a UID names an object of this patient: the standard's own UIDs stay."""
+    values = element.value if element.VM > 1 else [element.value]
+    return any(value and not str(value).startswith("1.2.840.10008.") for value in values)
+
+
+def _is_empty(element: DataElement) -> bool:
+    return element.value is None or element.value in ("", [])
+
+
+def _shifted(element: DataElement, days: int) -> list[str] | str | None:
+    """Return dates moved back by some days; None if one can't be read."""
+    values = element.value if element.VM > 1 else [element.value]
+    moved = []
+    for value in values:
+        text = str(value or "")
+        try:
+            date = datetime.strptime(text[:8], "%Y%m%d")
+        except ValueError:
+            return None
+        moved.append(f"{date - timedelta(days=days):%Y%m%d}" + text[8:])
+    return moved if len(moved) > 1 else moved[0]
+
+
+def coded(code: Code) -> Dataset:
+    """Return a code as the item of a sequence."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+    item.CodeMeaning = code.meaning[:64]
+    return item

@@ -1,0 +1,155 @@
+"""Release scans without identity: those that may leave are written, the others reported."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+
+from meninx._clinic.deidentification import Deidentifier, Pseudonyms, Removed, coded
+from meninx._clinic.result_context import frames_of
+from meninx._errors import InputError, UnreadableFile, UnsupportedScan
+from meninx._scan.completeness import Incomplete
+from meninx._scan.geometry import Float64Array
+from meninx._scan.header_values import text
+from meninx._scan.incomplete_note import IncompleteNote
+from meninx._scan.reading import read_datasets, read_scans
+from meninx._scan.scan import Scan
+
+OnError = Callable[[InputError], None]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """What becomes of volumes that show a face; by default they are refused.
+
+    Args:
+        keep: Whether they are released as they are.
+        cut: Whether their faces are cut off.
+    """
+
+    keep: bool = False
+    cut: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The face that is cut off a scan, without the scan: many of them may be waiting.
+
+    Args:
+        affine: Voxel index to LPS mm, shape (4, 4).
+        face: True where the face is, shape of the scan's voxels.
+    """
+
+    affine: Float64Array
+    face: NDArray[np.bool_]
+
+
+def release(
+    path: str | Path, output: Path, key: bytes, faces: Faces, on_error: OnError
+) -> Iterator[Path]:
+    """Write every DICOM series under a path again, without identity.
+
+    Args:
+        path: File, folder, zip or tar.
+        output: Output folder, made if missing; names in it are pseudonyms.
+        key: Secret of the pseudonyms, 16 bytes or more.
+        faces: What becomes of volumes that show a face.
+        on_error: Called with the error of each scan that is left out.
+
+    Yields:
+        Paths of the files, as they are written. `removed.json` lists at the end what was taken,
+        without values.
+    """
+    removed = Removed()
+    cleaner = Deidentifier(Pseudonyms(key), removed)
+    allowed: dict[str, Cut | None] = {}
+    lacking: dict[str, tuple[Incomplete, ...]] = {}
+    for scan in read_scans(path, on_error):
+        if not scan.identity.instance_uids or not scan.identity.series_uid:
+            on_error(
+                UnsupportedScan(
+                    "not a DICOM series; expected DICOM files", place=scan.name, reason="not_dicom"
+                )
+            )
+            continue
+        try:
+            cut = _cut_of(scan, faces)
+        except InputError as error:
+            on_error(error)
+            continue
+        for uid in scan.identity.instance_uids:
+            allowed[uid], lacking[uid] = cut, scan.incomplete
+    for dataset in read_datasets(path, pixels=True):
+        uid = text(dataset, "SOPInstanceUID")
+        if uid not in allowed:
+            continue
+        place = str(dataset.filename)
+        try:
+            data = _cleaned_file(dataset, cleaner, allowed[uid])
+        except InputError as error:
+            on_error(type(error)(str(error), place=place, reason=error.reason))
+            continue
+        except Exception as error:  # noqa: BLE001 - headers that lie make pydicom raise anything
+            # Its message may quote a value, and so a name.
+            fault = f"can't be written without identity ({type(error).__name__}); export it again"
+            on_error(UnreadableFile(fault, place=place))
+            continue
+        folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
+        folder.mkdir(parents=True, exist_ok=True)
+        if lacking[uid]:  # a part stays a part
+            IncompleteNote(str(dataset.StudyInstanceUID), lacking[uid]).write(folder)
+        written = folder / f"{dataset.SOPInstanceUID}.dcm"
+        written.write_bytes(data)
+        yield written
+    output.mkdir(parents=True, exist_ok=True)
+    log = json.dumps(removed.as_json(), indent=2)
+    (output / "removed.json").write_text(log + "\n", encoding="utf-8")
+
+
+def _cleaned_file(dataset: Dataset, cleaner: Deidentifier, cut: Cut | None) -> bytes:
+    """Return the bytes of a file without identity, and without its face."""
+    cleaner.clean(dataset)
+    if cut is not None:
+        _cut_off(dataset, cut)
+    out = io.BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def _cut_of(scan: Scan, faces: Faces) -> Cut | None:
+    """Return the face that is to be cut off a scan; None for none."""
+    from meninx._clinic.defacing import face_of, may_show_face
+
+    if faces.keep or scan.affine is None or not may_show_face(scan):
+        return None
+    if not faces.cut:
+        raise UnsupportedScan(
+            "a whole head in slices so thin that a face can be rendered from it; --deface cuts the "
+            "face off (T1 only), --keep-faces releases it as it is",
+            place=scan.name,
+            reason="face",
+        )
+    return Cut(scan.affine, face_of(scan))
+
+
+def _cut_off(dataset: Dataset, cut: Cut) -> None:
+    """Put the darkest value in place of the face."""
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        dataset.decompress(generate_instance_uid=False)
+    stored = dataset.pixel_array.copy()
+    frames = stored[None] if stored.ndim == 2 else stored
+    places = frames_of((dataset,), cut.affine, cut.face.shape[2])
+    for frame, place in zip(frames, places, strict=True):
+        if place >= 0:
+            frame[cut.face[:, :, place].T] = stored.min()
+    dataset.PixelData = stored.tobytes()
+    dataset.RecognizableVisualFeatures = "NO"
+    dataset.DeidentificationMethodCodeSequence.append(
+        coded(codes.DCM.CleanRecognizableVisualFeaturesOption)
+    )

@@ -1,0 +1,255 @@
+"""What result objects refer to: the source instances, their findings, and meninx's version."""
+
+import copy
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import UID, generate_uid
+
+from meninx import __version__
+from meninx._detect.findings import Findings
+from meninx._errors import UnreadableFile
+from meninx._render.result import Result
+from meninx._scan.character_set import UNKNOWN_SIGN
+from meninx._scan.geometry import Float64Array
+from meninx._scan.header_values import drop_unreadable, text, whole_number
+from meninx._scan.nifti import affine_of
+from meninx._scan.scan import Scan
+
+MANUFACTURER = "meninx"
+# Attributes of type 2: they must be there, and may be empty. Sources that lack one are common.
+MAY_BE_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+# Without one of these nothing can refer to an instance.
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+# Attributes by which a PACS finds the patient: results must repeat them as they are.
+NAMES_OF_PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
+# Results of series N get the numbers N001 and on, behind 1000; series numbers stay below this.
+MAX_SERIES = 200_000
+# Positions in headers are rounded to this, mm.
+SAME_PLACE_MM = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class ResultContext:
+    """The source instances of a finding, with the finding: what result objects refer to.
+
+    Args:
+        headers: Datasets without pixels, in slice order; one for an enhanced file.
+        findings: Findings of the scan.
+        pixels: Hash of the scan's voxels; empty where none were read.
+        earlier: Reports on these images that this one replaces: of a part of them, or before they
+            were corrected.
+        version: Version of meninx.
+    """
+
+    headers: tuple[Dataset, ...]
+    findings: Findings
+    pixels: str = ""
+    earlier: tuple[Dataset, ...] = ()
+    version: str = __version__
+
+    @property
+    def first(self) -> Dataset:
+        """The first instance."""
+        return self.headers[0]
+
+    @property
+    def frame_of_reference(self) -> str | None:
+        """FrameOfReferenceUID; None where the source has no geometry."""
+        return self.first.get("FrameOfReferenceUID") or None
+
+    @property
+    def device_uid(self) -> UID:
+        """UID of the detector as a device."""
+        return generate_uid(entropy_srcs=["device", self.findings.model["sha256"]])
+
+    @property
+    def software(self) -> str:
+        """Software that made the results: version, and the detector file's hash."""
+        return f"{self.version} {self.findings.model['sha256'][:16]}"
+
+    @cached_property
+    def _names(self) -> list[str]:
+        findings = self.findings
+        instances = sorted(str(one.SOPInstanceUID) for one in self.headers)
+        identity = [str(self.first.get(name, "")) for name in ("StudyInstanceUID", *MAY_BE_EMPTY)]
+        # All that a result says follows from these.
+        said = (findings.decision, findings.probability, findings.borders, findings.reason)
+        return [
+            findings.model["sha256"],
+            str(self.first.SeriesInstanceUID),
+            *instances,
+            *identity,
+            self.pixels,
+            *map(str, said),
+            findings.message or "",
+        ]
+
+    def uid(self, *kind: object) -> UID:
+        """Return the UID of a result; a rerun with the same model and the same images has the same.
+
+        Another content is another instance: images sent again with corrected pixels or identity,
+        or an answer at another coverage.
+
+        Args:
+            *kind: Words for the result, such as `series`, `SEG`.
+
+        Returns:
+            UID under pydicom's root.
+        """
+        return generate_uid(entropy_srcs=[*map(str, kind), *self._names])
+
+    def series_number(self, place: int) -> int:
+        """Return the number of a series of results, which readers find behind the source's own."""
+        number = whole_number(self.first, "SeriesNumber")
+        return 1000 * (min(max(number or 0, 0), MAX_SERIES) + 1) + place
+
+    def check_names(self) -> None:
+        """Check that the patient's names could be read: results must not name another patient.
+
+        Raises:
+            UnreadableFile: If bytes of a name are none in the header's character set.
+        """
+        unknown = [name for name in NAMES_OF_PATIENT if UNKNOWN_SIGN in text(self.first, name)]
+        if unknown:
+            raise UnreadableFile(
+                f"SpecificCharacterSet does not explain the bytes of {', '.join(unknown)}, and "
+                "results would name another patient than the PACS does; correct it in the header"
+            )
+
+
+def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
+    """Return the slice of a scan that each image of its source is; see `frames_of`.
+
+    Args:
+        headers: Instances that the scan was read from, in slice order.
+        scan: Scan with geometry.
+
+    Returns:
+        Index along k of each image, shape (n,).
+
+    Raises:
+        OptionError: If the scan has no geometry.
+    """
+    if scan.positions_mm is not None and len(headers) == len(scan):
+        return np.arange(len(scan))  # unequal gaps: the affine places them only roughly
+    return frames_of(headers, affine_of(scan), len(scan))
+
+
+def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> NDArray[np.intp]:
+    """Return the slice of a grid that each image of its source is.
+
+    Args:
+        headers: Instances that the scan was read from.
+        affine: Voxel index to LPS mm, shape (4, 4).
+        count: Number of slices.
+
+    Returns:
+        Index along k of each instance, or of each frame of one enhanced instance, shape (n,); -1
+        for a frame that is no slice of the scan.
+    """
+    inverse = np.linalg.inv(affine)
+    found = []
+    for position in _positions(headers):
+        voxel = inverse[:3, :3] @ np.asarray(position, dtype=np.float64) + inverse[:3, 3]
+        place = np.rint(voxel)
+        away = float(np.linalg.norm(affine[:3, :3] @ (voxel - place)))
+        here = (place[:2] == 0).all() and 0 <= place[2] < count and away < SAME_PLACE_MM
+        found.append(int(place[2]) if here else -1)
+    return np.array(found, dtype=np.intp)
+
+
+def _positions(headers: Sequence[Dataset]) -> Iterator[Sequence[float]]:
+    for header in headers:
+        groups = header.get("PerFrameFunctionalGroupsSequence")
+        if groups is None:
+            yield header.ImagePositionPatient
+            continue
+        shared = header.SharedFunctionalGroupsSequence[0]
+        for group in groups:
+            place = group if "PlanePositionSequence" in group else shared
+            yield place.PlanePositionSequence[0].ImagePositionPatient
+
+
+def context_of(result: Result) -> ResultContext | None:
+    """Return the context of a result's objects.
+
+    Args:
+        result: A scan with its findings; what can't be read of its headers is dropped from them.
+
+    Returns:
+        The context; None if the scan was not DICOM, or a UID in its headers is empty.
+    """
+    headers = {
+        text(header, "SOPInstanceUID"): header
+        for header in result.headers
+        if all(text(header, name) for name in UIDS)
+    }
+    if not headers:
+        return None
+    for header in headers.values():
+        _mend(header)
+    scan = result.scan
+    return ResultContext(
+        _with_one_orientation(list(headers.values())),
+        result.findings,
+        pixels="" if scan is None else hashlib.sha256(scan.voxels.tobytes()).hexdigest(),
+    )
+
+
+def _mend(header: Dataset) -> None:
+    """Drop what can't be read; empty attributes of type 2 that have no value of their kind."""
+    drop_unreadable(header)
+    for name in MAY_BE_EMPTY:
+        if name not in header or not _is_sound(name, text(header, name)):
+            setattr(header, name, "")
+    for element in header:
+        # Of other texts nothing is said instead; without the patient's names nothing is written.
+        if element.keyword not in NAMES_OF_PATIENT and UNKNOWN_SIGN in str(element.value):
+            element.value = ""
+
+
+def _is_sound(name: str, value: str) -> bool:
+    """Return whether a date, a time or a sex is one (DICOM PS3.5 6.2, PS3.3 C.7.1.1)."""
+    if name == "PatientSex":
+        return value in ("", "M", "F", "O")
+    if name.endswith("Date"):
+        return not value or _is_date(value)
+    return not name.endswith("Time") or re.fullmatch(r"(\d{2,6}(\.\d{1,6})?)?", value) is not None
+
+
+def _is_date(value: str) -> bool:
+    try:
+        return bool(datetime.strptime(value, "%Y%m%d"))
+    except ValueError:
+        return False
+
+
+def _with_one_orientation(headers: Sequence[Dataset]) -> tuple[Dataset, ...]:
+    """Return headers with the first one's cosines: scanners round those of each slice by itself."""
+    cosines = headers[0].get("ImageOrientationPatient")
+    mended = []
+    for header in headers:
+        own = header.get("ImageOrientationPatient")
+        if cosines and own and own != cosines:
+            header = copy.copy(header)
+            header.ImageOrientationPatient = cosines
+        mended.append(header)
+    return tuple(mended)

@@ -1,0 +1,230 @@
+"""A finding as a structured report: Comprehensive 3D SR, template TID 1500.
+
+As IHE AI Results has it: one group for the whole scan, one for each type, one for each peak.
+"""
+
+from collections.abc import Mapping
+
+import highdicom as hd
+import numpy as np
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from meninx._clinic.result_context import MANUFACTURER, ResultContext, slices_of
+from meninx._detect.answer_words import borders_in_words, why_referred
+from meninx._detect.findings import Findings, SliceFinding
+from meninx._errors import OptionError
+from meninx._labels import TUMOR_TYPES
+from meninx._render.result import Result
+from meninx._scan.completeness import INCOMPLETE
+from meninx._scan.scan import Scan
+
+NEOPLASM_OF_BRAIN = Code("126952004", "SCT", "Neoplasm of brain")
+PRESENCE = Code("705057003", "SCT", "Presence")
+MR_BRAIN = Code("24590-2", "LN", "MR Brain")
+ANSWERS: Mapping[str, Code] = {
+    "tumor": codes.SCT.Present,
+    "no_tumor": codes.SCT.Absent,
+    "refer": codes.SCT.Indeterminate,
+}
+# How a run ended (CID 6042), for scans that were not scored.
+ENDED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
+SCHEME = "99MENINX"
+BORDERS = Code("borders", SCHEME, "Borders of the probability of a tumor")
+REASON = Code("reason", SCHEME, "Reason for no answer")
+WARNING = Code("warning", SCHEME, "Warning about the images")
+HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
+# Peaks of slices that are more likely to show a tumor than not.
+MIN_OF_PEAK = 0.5
+# A code's meaning is a long string (VR LO).
+LONGEST_MEANING = 64
+
+
+def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehensive3DSR:
+    """Return the report of one scan, also of one that was refused.
+
+    Args:
+        context: Source instances and the findings of them.
+        result: Scan with its pictures.
+
+    Returns:
+        The instance, ready to be saved: not final, not verified.
+
+    References:
+        DICOM PS3.3 A.35.13, C.17.2 (predecessor documents); PS3.16 TID 1500, TID 1410, TID 1501;
+        IHE RAD AI Results, 2020.
+    """
+    findings = context.findings
+    groups = [_whole(context, result.withheld)]
+    if result.scored and findings.decision in ("tumor", "refer"):
+        scan = result.scored_scan
+        groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
+        # Peaks are places of the heat map: where it is withheld, they are too.
+        if context.frame_of_reference and scan.affine is not None and not result.withheld:
+            certain = findings.decision == "tumor"
+            groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
+    observer = hd.sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
+            uid=context.device_uid,
+            name=findings.model["name"],
+            manufacturer_name=MANUFACTURER,
+            model_name=findings.model["name"],
+            serial_number=findings.model["sha256"][:16],
+        ),
+    )
+    content = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=MR_BRAIN,
+        imaging_measurements=groups,
+    )
+    own = context.uid("SR")
+    earlier = [report for report in context.earlier if report.SOPInstanceUID != own]
+    report = hd.sr.Comprehensive3DSR(
+        evidence=list(context.headers),
+        content=content,
+        series_instance_uid=context.uid("series", "SR"),
+        series_number=context.series_number(1),
+        sop_instance_uid=own,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=not findings.incomplete,
+        is_final=False,
+        is_verified=False,
+        previous_versions=earlier or None,
+    )
+    report.SeriesDescription = "meninx finding, research only, not for diagnosis"
+    report.ManufacturerModelName = findings.model["name"]
+    report.SoftwareVersions = context.software
+    return report
+
+
+def _algorithm(context: ResultContext) -> hd.sr.AlgorithmIdentification:
+    model = context.findings.model
+    return hd.sr.AlgorithmIdentification(
+        name=model["name"],
+        version=context.version,
+        parameters=[f"SHA-256 {model['sha256']}", "research only, not for diagnosis"],
+    )
+
+
+def _tracking(context: ResultContext, name: str) -> hd.sr.TrackingIdentifier:
+    return hd.sr.TrackingIdentifier(uid=context.uid("tracking", name), identifier=name)
+
+
+def _certainty(
+    probability: float, images: list[hd.sr.SourceImageForMeasurement] | None = None
+) -> hd.sr.Measurement:
+    return hd.sr.Measurement(
+        name=codes.DCM.CertaintyOfFinding,
+        value=round(100 * probability, 2),
+        unit=codes.UCUM.Percent,
+        referenced_images=images,
+    )
+
+
+def _certainties(findings: Findings) -> list[hd.sr.Measurement]:
+    """Return how certain the answer is: the probability that it is right; none of `refer`."""
+    if findings.probability is None or findings.decision in (None, "refer"):
+        return []
+    present = findings.decision == "tumor"
+    return [_certainty(findings.probability if present else 1 - findings.probability)]
+
+
+def _whole(
+    context: ResultContext, withheld: str | None
+) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+    """Return the group of the whole scan: present, absent, undecided, or why there is no answer."""
+    findings = context.findings
+    if findings.probability is None or findings.decision is None:
+        words = " ".join((findings.message or findings.status).split())
+        evaluations = [
+            (codes.DCM.SummaryOfDetections, ENDED[findings.status]),
+            (REASON, Code(findings.reason or findings.status, SCHEME, words[:LONGEST_MEANING])),
+        ]
+        measurements = []
+    else:
+        evaluations = [
+            (codes.DCM.SummaryOfDetections, codes.DCM.Succeeded),
+            (PRESENCE, ANSWERS[findings.decision]),
+        ]
+        if findings.borders is not None:
+            words = borders_in_words(findings)
+            evaluations.append((BORDERS, Code("borders", SCHEME, words[:LONGEST_MEANING])))
+        if findings.decision == "refer" and findings.reason != INCOMPLETE:
+            code, words = findings.reason or "refer", " ".join(why_referred(findings).split())
+            evaluations.append((REASON, Code(code, SCHEME, words[:LONGEST_MEANING])))
+        measurements = _certainties(findings)
+    evaluations += [
+        (WARNING, Code(warning.code, SCHEME, warning.text[:LONGEST_MEANING]))
+        for warning in findings.warnings
+    ]
+    evaluations += [
+        (WARNING, Code(INCOMPLETE, SCHEME, count.text[:LONGEST_MEANING]))
+        for count in findings.incomplete
+    ]
+    if withheld is not None:
+        evaluations.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:LONGEST_MEANING])))
+    return hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(context, "scan"),
+        finding_type=NEOPLASM_OF_BRAIN,
+        algorithm_id=_algorithm(context),
+        finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
+        measurements=measurements,
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(*one) for one in evaluations],
+        source_images=[
+            hd.sr.SourceImageForMeasurementGroup.from_source_image(one) for one in context.headers
+        ],
+    )
+
+
+def _type(
+    context: ResultContext, name: str, share: float
+) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+    """Return the group of one type: how likely it is, if there is a tumor."""
+    value, meaning = next(one.snomed for one in TUMOR_TYPES if one.name == name)
+    return hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(
+            context, f"type {name}, if there is a tumor; no others are known"
+        ),
+        finding_type=Code(value, "SCT", meaning),
+        algorithm_id=_algorithm(context),
+        measurements=[_certainty(share)],
+    )
+
+
+def _peaks(findings: Findings) -> list[SliceFinding]:
+    """Return the slices whose peaks are reported, at least the hottest."""
+    return [
+        one for one in findings.slices if one.probability >= MIN_OF_PEAK or one is findings.hottest
+    ]
+
+
+def _peak(
+    context: ResultContext, scan: Scan, found: SliceFinding, certain: bool
+) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
+    """Return the group of one peak: where a slice is hottest, as a point in the patient, LPS mm."""
+    if scan.affine is None or context.frame_of_reference is None:
+        raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
+    point = scan.point_of(found.peak)
+    frames = np.flatnonzero(slices_of(context.headers, scan) == found.index)
+    if len(context.headers) > 1:
+        source, numbers = context.headers[int(frames[0])] if len(frames) else context.first, None
+    else:
+        source = context.first
+        enhanced = "PerFrameFunctionalGroupsSequence" in source and len(frames)
+        numbers = [int(frames[0]) + 1] if enhanced else None
+    image = hd.sr.SourceImageForMeasurement(
+        source.SOPClassUID, source.SOPInstanceUID, referenced_frame_numbers=numbers
+    )
+    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(context, f"peak in slice {found.index}"),
+        referenced_region=hd.sr.ImageRegion3D(
+            graphic_type=hd.sr.GraphicTypeValues3D.POINT,
+            graphic_data=point[None],
+            frame_of_reference_uid=context.frame_of_reference,
+        ),
+        finding_type=NEOPLASM_OF_BRAIN,
+        algorithm_id=_algorithm(context),
+        measurements=[_certainty(found.probability, [image])] if certain else None,
+    )

@@ -1,0 +1,260 @@
+"""Describe a slice in 32 bytes, by which copies of it are found where the picture itself is not.
+
+A detector file holds one for each slice that it learned from. The signatures of
+`near_duplicates` decide better, but hold the picture; these are the signs of low frequencies of
+its fine structure, in a frame of the head's own: free of size, borders, brightness and contrast.
+Mirroring or turning a slice by quarters changes signs or exchanges bits, so one descriptor stands
+for all eight.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import fft, ndimage
+
+from meninx._data.manifest import Picture
+from meninx._data.near_duplicates import MIN_LEVELS, SIDE, gray_levels, robust_range, structure_of
+from meninx._detect.detector import brain_slices
+from meninx._detect.model_card import DESCRIPTOR_BYTES, MAX_DESCRIPTORS, SeenSlices
+from meninx._errors import InputError
+from meninx._scan.raster import read_gray
+from meninx._scan.reading import read_one
+from meninx._scan.scan import Scan
+
+Array = NDArray[np.float32]
+Descriptors = NDArray[np.uint8]
+# Side of the frame, pixels, and frequencies along each of its axes: one bit each.
+FRAME, FREQUENCIES = 40, 16
+# The frame reaches that many standard deviations of the head. An ellipse's outline is at 2: inside
+# of it people differ more, so that more bits may differ in copies.
+REACH = 1.5
+# Bits of 256 in which a copy may differ. 0.3 % of other people's slices come that close to any of
+# 13,569 (docs/evidence.md, from lab/evidence/copies.py).
+MAX_DISTANCE = 55
+# Share of the picture that a head must fill: crowns of two heads look alike.
+MIN_HEAD = 0.10
+# Widths and floor of `structure_of`, pixels of the frame.
+STRUCTURE = (0.6, 3.0, 4.0, 0.03)
+# A volume and a stack are copies if so many of their slices are, and this share of them: a volume
+# of 150 slices has one that looks like somebody's by chance.
+MIN_SLICES, MIN_SHARE = 2, 0.1
+# Slices of a volume that are described lie so far apart, mm: neighbors are alike.
+STEP_MM = 3.0
+# Gray levels in which the head's threshold is sought.
+LEVELS = 64
+# Rows of the table of distances that are held at once.
+BLOCK = 256
+
+
+def descriptor_of(image: Array) -> Descriptors | None:
+    """Return a slice's descriptor.
+
+    Args:
+        image: Intensities, shape (h, w), any unit.
+
+    Returns:
+        Bits, shape (32,); None for a slice that shows too little to tell people apart.
+    """
+    head = _head_of(image)
+    if head.mean() < MIN_HEAD or gray_levels(image) < MIN_LEVELS:
+        return None
+    structure = structure_of(robust_range(_framed(image, head)), *STRUCTURE)
+    waves = fft.dctn(structure, norm="ortho")[:FREQUENCIES, :FREQUENCIES]
+    return np.packbits(waves.ravel() > 0)
+
+
+def descriptors_of(pictures: Sequence[Picture], workers: int = 1) -> list[Descriptors]:
+    """Return the descriptors of a manifest's rows.
+
+    Args:
+        pictures: Rows of a manifest.
+        workers: Number of files read at a time, in threads.
+
+    Returns:
+        For each row those of its slices that tell people apart, shape (n, 32): of a picture one, of
+        a volume one every few mm. A file that can't be read has none.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(_of_row, pictures))
+
+
+def descriptors_of_scan(scan: Scan) -> Descriptors:
+    """Return the descriptors of slices a few mm apart, shape (n, 32)."""
+    slices = brain_slices(scan)
+    step = max(1, round(STEP_MM / scan.slice_gap_mm)) if scan.slice_gap_mm else 1
+    return _stacked(descriptor_of(chosen.image) for chosen in slices[::step])
+
+
+def are_copies(own: Descriptors, known: Descriptors) -> NDArray[np.bool_]:
+    """Return which slices are copies of known ones, mirrored or turned by quarters or not.
+
+    Args:
+        own: Descriptors, shape (n, 32).
+        known: Descriptors to compare with, shape (m, 32).
+
+    Returns:
+        Whether any is close enough, shape (n,).
+    """
+    return closest_distances(own, known) <= MAX_DISTANCE
+
+
+def closest_distances(own: Descriptors, known: Descriptors) -> NDArray[np.intp]:
+    """Return the number of bits in which each slice differs from the closest known one.
+
+    Args:
+        own: Descriptors, shape (n, 32).
+        known: Descriptors to compare with, shape (m, 32).
+
+    Returns:
+        Smallest distance over all mirrorings and quarter turns, shape (n,); 256 where none is
+        known.
+    """
+    closest = np.full(len(own), 8 * DESCRIPTOR_BYTES, dtype=np.intp)
+    if not len(known):
+        return closest
+    words = np.ascontiguousarray(known).view(np.uint64)
+    for turned in _turned(own):
+        for start in range(0, len(own), BLOCK):
+            rows = np.ascontiguousarray(turned[start : start + BLOCK]).view(np.uint64)
+            distance = np.zeros((len(rows), len(words)), dtype=np.uint16)
+            for word in range(words.shape[1]):
+                distance += np.bitwise_count(rows[:, word, None] ^ words[:, word])
+            block = closest[start : start + BLOCK]
+            np.minimum(block, distance.min(axis=1), out=block)
+    return closest
+
+
+def copied_rows(
+    pictures: Sequence[Picture], described: Sequence[Descriptors], seen: SeenSlices
+) -> list[bool]:
+    """Return which rows of a manifest are copies of what a detector learned from.
+
+    Args:
+        pictures: Rows of a manifest.
+        described: Descriptors of each, as `descriptors_of` returns them.
+        seen: What the detector file holds.
+
+    Returns:
+        Whether each row is a copy: a picture by itself, a volume or the pictures of a stack where
+        several of their slices agree.
+    """
+    units: dict[str, list[int]] = {}
+    for index, picture in enumerate(pictures):
+        name = f"stack {picture.stack}" if picture.stack else str(index)
+        units.setdefault(name, []).append(index)
+    known = descriptors_in(seen)
+    found = are_copies(np.concatenate([_none(), *described]), known)
+    ends = np.cumsum([len(own) for own in described])
+    hits = [int(part.sum()) for part in np.split(found, ends)[: len(described)]]
+    copied = [False] * len(pictures)
+    for members in units.values():
+        count = sum(len(described[index]) for index in members)
+        alone = len(members) == 1 and not pictures[members[0]].is_volume
+        needed = 1 if alone else max(min(MIN_SLICES, count), MIN_SHARE * count, 1)
+        if sum(hits[index] for index in members) >= needed:
+            for index in members:
+                copied[index] = True
+    return copied
+
+
+def descriptors_in(seen: SeenSlices) -> Descriptors:
+    """Return the descriptors that a detector file holds, shape (n, 32)."""
+    return np.frombuffer(seen.descriptors, dtype=np.uint8).reshape(-1, DESCRIPTOR_BYTES)
+
+
+def seen_slices(described: Iterable[Descriptors], *before: SeenSlices) -> SeenSlices:
+    """Return what a detector file remembers.
+
+    Args:
+        described: Descriptors of what it learned from.
+        *before: What the detector files remember that it goes on from.
+
+    Returns:
+        All descriptors, each once. Of more than the file may hold every nth is left, and the record
+        is not complete.
+    """
+    both = np.concatenate([_none(), *map(descriptors_in, before), *described])
+    kept = np.unique(both, axis=0)
+    step = -(-len(kept) // MAX_DESCRIPTORS) or 1
+    whole = step == 1 and all(part.complete for part in before)
+    return SeenSlices(kept[::step].tobytes(), whole)
+
+
+def _of_row(picture: Picture) -> Descriptors:
+    try:
+        if picture.is_volume:
+            return descriptors_of_scan(read_one(picture.picture))
+        return _stacked([descriptor_of(read_gray(picture.picture))])
+    except (InputError, OSError):
+        return _none()
+
+
+def _stacked(found: Iterable[Descriptors | None]) -> Descriptors:
+    return np.concatenate([_none(), *(own[None] for own in found if own is not None)])
+
+
+def _none() -> Descriptors:
+    return np.empty((0, DESCRIPTOR_BYTES), dtype=np.uint8)
+
+
+def _turned(bits: Descriptors) -> Iterator[Descriptors]:
+    """Yield descriptors as each mirroring and quarter turn of their slices would have them.
+
+    Mirroring an axis changes the sign of its odd waves, and exchanging the axes exchanges waves.
+    """
+    waves = np.unpackbits(bits, axis=1).reshape(-1, FREQUENCIES, FREQUENCIES)
+    odd = np.arange(FREQUENCIES, dtype=np.uint8) % 2
+    for axes in (waves, waves.transpose(0, 2, 1)):
+        for rows in (axes, axes ^ odd[:, None]):
+            for turned in (rows, rows ^ odd):
+                yield np.packbits(turned.reshape(-1, FREQUENCIES**2), axis=1)
+
+
+def _head_of(image: Array) -> NDArray[np.bool_]:
+    """Return a mask of the head on the square, shape (128, 128)."""
+    resized = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
+        (SIDE, SIDE), Image.Resampling.BILINEAR
+    )
+    # The root makes the threshold nearly free of gamma.
+    square = ndimage.gaussian_filter(np.sqrt(robust_range(np.asarray(resized))), 1.0)
+    return np.asarray(square > _otsu(square))
+
+
+def _framed(image: Array, head: NDArray[np.bool_]) -> Array:
+    """Return the middle of the head on a square, shape (40, 40)."""
+    (top, bottom), (left, right) = (
+        _edges(head.sum(axis=1 - axis), length) for axis, length in enumerate(image.shape)
+    )
+    height, width = image.shape
+    # A head that is cut off has its middle near the border.
+    outside = [max(0, math.ceil(gap)) for gap in (-top, -left, bottom - height, right - width)]
+    if any(outside):
+        above, before, below, after = outside
+        image = np.pad(image, ((above, below), (before, after)), constant_values=image.min())
+        top, left, bottom, right = top + above, left + before, bottom + above, right + before
+    framed = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
+        (FRAME, FRAME), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+    )
+    return np.asarray(framed, dtype=np.float32)
+
+
+def _edges(counts: NDArray[np.intp], length: int) -> tuple[float, float]:
+    """Return where the frame begins and ends along an axis of so many pixels."""
+    share, places = counts / counts.sum(), np.arange(SIDE) + 0.5
+    middle = float(share @ places)
+    reach = REACH * math.sqrt(float(share @ (places - middle) ** 2) + 1)
+    return (middle - reach) * length / SIDE, (middle + reach) * length / SIDE
+
+
+def _otsu(values: Array) -> float:
+    """Return the threshold that parts intensities of 0..1 into two classes, after Otsu (1979)."""
+    counts, edges = np.histogram(values, bins=LEVELS, range=(0, 1))
+    share = counts / counts.sum()
+    below, mean = np.cumsum(share), np.cumsum(share * (edges[:-1] + edges[1:]) / 2)
+    apart = below * (1 - below)
+    between = (mean[-1] * below - mean) ** 2 / np.where(apart > 0, apart, np.inf)
+    return float(edges[int(between.argmax()) + 1])

@@ -1,0 +1,238 @@
+"""Find pictures that are copies of each other, byte by byte or nearly so."""
+
+import multiprocessing
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx._data.folds import connected
+from meninx._data.near_duplicates import (
+    MAX_CANDIDATES,
+    MIN_RINGS,
+    MIN_SPECTRUM,
+    MIN_WHOLE,
+    SAME_SLICE,
+    Signature,
+    near_duplicate_score,
+    quarter_turns,
+    ring_agreement,
+)
+
+Kind = Literal["exact", "near"]
+# Rows of the table of all pairs that are held at once: bounds the memory.
+BLOCK = 512
+# Fewer pairs or pictures than this are done before further processes have started.
+WORTH_PROCESSES = 500
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Pictures that show the same slice.
+
+    Args:
+        kind: `exact` where all files are byte-identical, else `near`.
+        members: Positions in the list that was searched, ascending.
+        near_duplicate_score: Lowest score of the pairs that connect the group, 0..1; 1 for exact
+            copies.
+    """
+
+    kind: Kind
+    members: tuple[int, ...]
+    near_duplicate_score: float
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """The duplicates that a search found.
+
+    Args:
+        groups: Exact groups first, then near ones, which include their exact copies.
+        cluster: For each picture the position of the first that shows its slice, shape (n,).
+    """
+
+    groups: tuple[DuplicateGroup, ...]
+    cluster: NDArray[np.intp]
+
+
+def find_duplicates(
+    hashes: Sequence[str],
+    signatures: Sequence[Signature | None],
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+    *,
+    persons: Sequence[str] = (),
+    within_persons: bool = True,
+) -> Duplicates:
+    """Find exact and near duplicates.
+
+    Every picture is compared with every other by matrix products, which proposes pairs in a second
+    for thousands; aligning a pair, which decides, is bounded for each picture.
+
+    Args:
+        hashes: SHA-256 of each file.
+        signatures: Signature of each picture; None where it can't be compared.
+        progress: Called, if given, with the number of pairs decided and of all.
+        workers: Processes that share the work; more than 1 only where the calling script is
+            guarded by `if __name__ == "__main__"`.
+        persons: Name of the person in each picture, empty where unknown; with none all are unknown.
+        within_persons: Whether to look for near copies among the pictures of one known person.
+
+    Returns:
+        Groups of pictures that show the same slice; chains count as one group.
+    """
+    exact = connected([[value] for value in hashes])
+    firsts = [index for index in sorted(set(exact)) if signatures[index] is not None]
+    known = [signature for index in firsts if (signature := signatures[index]) is not None]
+    owners = [persons[index] if persons else "" for index in firsts]
+    pairs = candidate_pairs(known, owners, within_persons=within_persons)
+    keys: list[list[Hashable]] = [[value] for value in hashes]
+    links: list[tuple[int, float]] = []
+    scores = _scores(known, pairs, workers)
+    for done, (pair, value) in enumerate(zip(pairs, scores, strict=True)):
+        if progress is not None:
+            progress(done + 1, len(pairs))
+        if value >= SAME_SLICE:
+            for member in pair:
+                keys[firsts[member]].append(pair)
+            links.append((firsts[pair[0]], value))
+    cluster = connected(keys)
+    weakest: dict[int, float] = {}
+    for member, value in links:
+        weakest[cluster[member]] = min(value, weakest.get(cluster[member], 1.0))
+    groups = [DuplicateGroup("exact", own, 1.0) for own in members_of(exact) if len(own) > 1]
+    groups += [
+        DuplicateGroup("near", own, weakest[own[0]])
+        for own in members_of(cluster)
+        if own[0] in weakest
+    ]
+    return Duplicates(tuple(groups), np.array(cluster, dtype=np.intp))
+
+
+def members_of(cluster: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the members of each cluster, ascending, in the order of their first ones.
+
+    Args:
+        cluster: For each item the position of the first item of its cluster.
+
+    Returns:
+        Positions of the members of each cluster.
+    """
+    members: dict[int, list[int]] = {}
+    for index, first in enumerate(cluster):
+        members.setdefault(first, []).append(index)
+    return [tuple(own) for own in members.values()]
+
+
+def candidate_pairs(
+    signatures: Sequence[Signature], persons: Sequence[str] = (), *, within_persons: bool = True
+) -> list[tuple[int, int]]:
+    """Return pairs that may show the same slice, each once, lower position first.
+
+    Pictures of two known people are compared only if each shows enough to tell people apart: crowns
+    of two heads look the same, and a few such pairs would connect all people.
+
+    Args:
+        signatures: Signatures of the n pictures.
+        persons: Name of the person in each picture, empty where unknown; with none all are unknown.
+        within_persons: Whether to look for near copies among the pictures of one known person.
+
+    Returns:
+        Pairs, at most `MAX_CANDIDATES` times n by each of the two descriptions.
+    """
+    if len(signatures) < 2:
+        return []
+    spectra = np.stack([signature.spectrum for signature in signatures])
+    whole = np.stack([signature.whole for signature in signatures])
+    turned = [side.reshape(len(whole), -1) for side in quarter_turns(whole)]
+    allowed = _comparable(signatures, persons or [""] * len(signatures), within_persons)
+    by_spectrum = set(_closest(spectra, [spectra], MIN_SPECTRUM, allowed))
+    by_whole = set(_closest(whole.reshape(len(whole), -1), turned, MIN_WHOLE, allowed))
+    agreeing = {
+        (one, other)
+        for one, other in by_spectrum - by_whole
+        if ring_agreement(signatures[one], signatures[other]) >= MIN_RINGS
+    }
+    return sorted(agreeing | by_whole)
+
+
+def _comparable(
+    signatures: Sequence[Signature], persons: Sequence[str], within_persons: bool
+) -> Callable[[slice], NDArray[np.bool_]]:
+    """Return a function from a block of rows to the others that each may be compared with."""
+    clear = np.array([signature.tells_people_apart for signature in signatures])
+    unknown = np.array([not person for person in persons])
+    numbers = {person: number for number, person in enumerate(persons)}
+    number = np.array([numbers[person] for person in persons])
+
+    def allowed(block: slice) -> NDArray[np.bool_]:
+        both_unknown = unknown[block, None] & unknown
+        same = (number[block, None] == number) & ~both_unknown
+        others = ((clear[block, None] & clear) | both_unknown) & ~same
+        return np.asarray(others | same if within_persons else others)
+
+    return allowed
+
+
+def _closest(
+    rows: NDArray[np.float32],
+    sides: Sequence[NDArray[np.float32]],
+    minimum: float,
+    allowed: Callable[[slice], NDArray[np.bool_]],
+) -> Iterable[tuple[int, int]]:
+    """Yield each row's closest allowed others whose best product over all sides is at least so."""
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        product = block @ sides[0].T
+        for side in sides[1:]:
+            np.maximum(product, block @ side.T, out=product)
+        product[~allowed(slice(start, start + BLOCK))] = -1.0
+        for row, values in enumerate(product, start):
+            values[row] = -1.0
+            close = np.flatnonzero(values >= minimum)
+            if len(close) > MAX_CANDIDATES:
+                close = close[np.argsort(-values[close], kind="stable")[:MAX_CANDIDATES]]
+            for other in close:
+                yield (row, int(other)) if row < other else (int(other), row)
+
+
+def _scores(
+    signatures: Sequence[Signature], pairs: Sequence[tuple[int, int]], workers: int
+) -> Iterable[float]:
+    """Yield the near-duplicate score of each pair, in order."""
+    if workers < 2 or len(pairs) < WORTH_PROCESSES:
+        for one, other in pairs:
+            yield near_duplicate_score(signatures[one], signatures[other])
+        return
+    blocks = [pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK)]
+    with process_pool(workers) as pool:
+        for values in pool.map(
+            _scores_of_block,
+            (
+                (block, {index: signatures[index] for pair in block for index in pair})
+                for block in blocks
+            ),
+        ):
+            yield from values
+
+
+def _scores_of_block(
+    work: tuple[Sequence[tuple[int, int]], dict[int, Signature]],
+) -> list[float]:
+    pairs, signatures = work
+    return [near_duplicate_score(signatures[one], signatures[other]) for one, other in pairs]
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Return processes that share nothing with this one.
+
+    Args:
+        workers: Number of processes.
+
+    Returns:
+        A pool of spawned processes; forking would copy locks that other threads hold.
+    """
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))

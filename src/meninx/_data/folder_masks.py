@@ -1,0 +1,117 @@
+"""Find which mask of a folder belongs to which of its volumes, by names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from meninx._data.items import normal_sequence, stem_of
+from meninx._errors import DataError
+from meninx._scan.map_names import map_by_bids_name, map_warning
+from meninx._scan.relevance import word_set
+from meninx._scan.sequence import is_other_contrast
+
+MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation", "dseg")
+# Words of masks of tumors, and of masks of all else.
+TUMOR_WORDS = word_set("tumor tumour tumors lesion lesions wt tc glioma gtv gbm")
+OTHER_MASK_WORDS = word_set(
+    "brain parenchyma skull head bet skullstrip skullstripped tissue gm wm csf aseg aparc face "
+    "ventricle ventricles air body"
+)
+# Endings of names that are listed.
+MAX_NAMED = 8
+
+
+def is_mask(path: Path) -> bool:
+    """Return whether the name of a volume is that of a mask."""
+    return any(word in MASK_WORDS for word in _words(path))
+
+
+def masks_of(
+    folder: Path, volumes: Sequence[Path], masks: Sequence[Path]
+) -> dict[Path, tuple[Path, str]]:
+    """Return the mask of the tumor for each volume of a folder.
+
+    Masks of the brain and of tissues do not count beside others. A folder of one person has one
+    mask; one of several people has a mask for each, whose name begins as those of its volumes.
+
+    Args:
+        folder: The folder, for messages.
+        volumes: Its volumes that are no masks.
+        masks: Its masks.
+
+    Returns:
+        By volume: its mask, and the beginning that their names share where there are several masks,
+        else an empty text. Empty where there are no masks.
+
+    Raises:
+        DataError: If it is not clear which mask is the tumor's.
+    """
+    own = [mask for mask in masks if OTHER_MASK_WORDS.isdisjoint(_words(mask))]
+    of_tumors = [mask for mask in own or masks if not TUMOR_WORDS.isdisjoint(_words(mask))]
+    chosen = of_tumors or own
+    if len(chosen) <= 1:
+        return dict.fromkeys(volumes, (chosen[0], "")) if chosen else {}
+    by_exam = {_exam(mask): mask for mask in chosen}
+    found = {}
+    for volume in volumes:
+        exams = [exam for exam in by_exam if exam and _begins(stem_of(volume), exam)]
+        if not exams or len(by_exam) < len(chosen):
+            names = ", ".join(sorted(mask.name for mask in chosen)[:4])
+            raise DataError(
+                f"{folder}: {len(chosen)} masks ({names}), and their names do not say which is "
+                f"that of the tumor in {volume.name}; call it ..._tumor_seg, begin its name as "
+                "its volumes', or move the others out"
+            )
+        exam = max(exams, key=len)
+        found[volume] = (by_exam[exam], volume.name[: len(exam)])
+    return found
+
+
+def images_of(volumes: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the volumes of a folder that are images of the head, and those that are left out.
+
+    Args:
+        volumes: Volumes of one folder that are no masks.
+
+    Returns:
+        Images; and maps by their names, and, beside images of T1, T2 or FLAIR, other contrasts
+        such as perfusion.
+    """
+    maps = [path for path in volumes if map_by_bids_name(path.name) or map_warning(path.name)]
+    images = [path for path in volumes if path not in maps]
+    if any(normal_sequence(stem_of(path)) for path in images):
+        maps += [path for path in images if is_other_contrast(stem_of(path))]
+    return [path for path in volumes if path not in maps], maps
+
+
+def left_out_sentence(left_out: Mapping[str, int]) -> str:
+    """Return what was left out, in words.
+
+    Args:
+        left_out: Number of volumes by the last word of their names.
+
+    Returns:
+        A sentence for a note.
+    """
+    shown = sorted(left_out.items(), key=lambda pair: (-pair[1], pair[0]))
+    names = ", ".join(f"{count} {word}" for word, count in shown[:MAX_NAMED])
+    more = f" and {len(shown) - MAX_NAMED} other names" if len(shown) > MAX_NAMED else ""
+    return f"volumes left out by their names, as maps or other contrasts: {names}{more}"
+
+
+def _words(path: Path) -> list[str]:
+    """Return the words of a volume's name, in small letters, without numbers."""
+    return [word for word in re.split(r"[^a-z]+", stem_of(path)) if word]
+
+
+def _exam(mask: Path) -> str:
+    """Return the beginning of a mask's name, which the names of its volumes share."""
+    words = re.split(r"([-_ .]+)", stem_of(mask))
+    while words and (words[-1] in {*MASK_WORDS, *TUMOR_WORDS} or not words[-1].strip("-_ .")):
+        words.pop()
+    return "".join(words)
+
+
+def _begins(stem: str, exam: str) -> bool:
+    """Return whether a name begins with an exam's, and goes on with another word."""
+    return stem == exam or (stem.startswith(exam) and not stem[len(exam)].isalnum())

@@ -1,0 +1,289 @@
+"""Pictures and volumes as they were found, and the labels that names of folders mean."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meninx._labels import TYPE_NAMES
+from meninx._scan.sequence import sequence_from_text
+
+# Words by which people name their folders, without separators, in the languages of the readers.
+# None: a tumor of unknown type.
+TUMOR_FREE_NAMES = (
+    "no",
+    "notumor",
+    "notumour",
+    "notumors",
+    "normal",
+    "normals",
+    "healthy",
+    "negative",
+    "none",
+    "control",
+    "controls",
+    "0",
+    "tumorfree",
+    "nontumor",
+    "nontumorous",
+    "healthybrain",
+    "normalbrain",
+    "withouttumor",
+    "nein",
+    "keintumor",
+    "ohnetumor",
+    "gesund",
+    "sain",
+    "sains",
+    "sanstumeur",
+    "sano",
+    "sanos",
+    "sana",
+    "sintumor",
+    "semtumor",
+    "saudavel",
+    "sani",
+    "normale",
+    "normali",
+    "senzatumore",
+    "neg",
+    "negativo",
+    "negativa",
+    "negatif",
+    "negativ",
+    "gesunde",
+    "nocancer",
+    "noncancer",
+    "tumorless",
+    "pasdetumeur",
+    "healthycontrol",
+    "healthycontrols",
+    "withouttumour",
+    "kein",
+    "keine",
+    "non",
+    "nao",
+)
+TUMOR_NAMES = (
+    "yes",
+    "tumor",
+    "tumour",
+    "tumors",
+    "tumours",
+    "positive",
+    "braintumor",
+    "braintumour",
+    "braintumors",
+    "abnormal",
+    "cancer",
+    "1",
+    "withtumor",
+    "tumorous",
+    "ja",
+    "mittumor",
+    "tumeur",
+    "tumeurs",
+    "avectumeur",
+    "contumor",
+    "tumores",
+    "comtumor",
+    "tumore",
+    "tumori",
+    "contumore",
+    "pos",
+    "positivo",
+    "positiva",
+    "positif",
+    "positiv",
+    "withtumour",
+    "oui",
+    "si",
+    "sim",
+    "malignant",
+    "tumoral",
+)
+# In "tumor_free" and "glioma negative" the first word names what is absent.
+TUMOR_FREE_ENDS = ("free", "negative")
+NEGATIONS = (
+    "no",
+    "non",
+    "not",
+    "without",
+    "negative",
+    "neg",
+    "ohne",
+    "kein",
+    "sans",
+    "sin",
+    "sem",
+    "senza",
+)
+# Words that say nothing of a tumor beside others: "Brain_Glioma", "_NORMAL T1", "Glioma - yes".
+FILLERS = (
+    "brain",
+    "mri",
+    "mr",
+    "class",
+    "the",
+    "tumor",
+    "tumour",
+    "yes",
+    "positive",
+    "pos",
+    "t1",
+    "t2",
+    "t1c",
+    "t1ce",
+    "t1w",
+    "t2w",
+    "flair",
+    "pd",
+    "c",
+)
+# How the words of diagnoses begin, in the languages of the readers (WHO 2021: astrocytomas,
+# oligodendrogliomas and glioblastomas are gliomas).
+TYPE_BEGINNINGS = {
+    "glioma": (
+        "gliom",
+        "glioblast",
+        "astrocyt",
+        "astrocit",
+        "astrozyt",
+        "oligodendro",
+        "gbm",
+        "hgg",
+        "lgg",
+    ),
+    "meningioma": ("meningiom", "meningeom"),
+    "pituitary": ("pituitar", "hypophys", "hipofis", "ipofis"),
+    "unknown": (
+        "metasta",
+        "schwann",
+        "neurinom",
+        "carcinom",
+        "karzinom",
+        "craniophar",
+        "craneofar",
+        "kraniophar",
+        "medulloblast",
+        "meduloblast",
+        "ependym",
+        "germinom",
+        "neurocyt",
+        "neurocit",
+        "lymphom",
+        "gangliogliom",
+        "hemangioblast",
+        "chordom",
+        "sarcom",
+    ),
+}
+# The label of a folder that is left out.
+LEFT_OUT = "out"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture or volume as it was found.
+
+    Args:
+        path: File.
+        tumor: Whether it shows a tumor; None where only its mask can tell.
+        tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
+        mask: File of its mask; None where there is none.
+        person: Name of the person; empty where unknown.
+        site: Hospital or source within the collection; empty if unknown.
+        sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
+        stack: Name of its stack, the neighboring slices of one person and sequence; empty if it
+            stands alone.
+        position: Place along the stack; None if unknown.
+        gap_mm: Distance between slices of the stack, mm; None if unknown.
+        group: Group in the user's table, else empty; its items share a fold.
+        fold: Fold in the user's table, else 0.
+        split: `train`, `validation` or `test` where the folder names one, else empty.
+        source: Name of the collection.
+        extra: Further columns, kept for subgroups.
+    """
+
+    path: Path
+    tumor: bool | None
+    tumor_type: str | None = None
+    mask: Path | None = None
+    person: str = ""
+    site: str = ""
+    sequence: str = ""
+    stack: str = ""
+    position: int | None = None
+    gap_mm: float | None = None
+    group: str = ""
+    fold: int = 0
+    split: str = ""
+    source: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+def label_of(name: str) -> str | None:
+    """Return the label that a folder's name gives to its pictures.
+
+    Args:
+        name: Name of the folder, such as `glioma_tumor` or `No Tumor`.
+
+    Returns:
+        A type's name, `none` for no tumor, `unknown` for a tumor of unknown type; None where the
+        name gives no label.
+    """
+    letters = unicodedata.normalize("NFKD", name.lower())
+    plain = "".join(one for one in letters if not unicodedata.combining(one))
+    words = re.findall("[a-z0-9]+", plain)
+    word = "".join(words)
+    if word in TUMOR_FREE_NAMES:
+        return "none"
+    if word in TUMOR_NAMES:
+        return "unknown"
+    for kind in ("tumor", "tumour", *TYPE_NAMES):
+        if word.startswith(kind) and word.endswith(TUMOR_FREE_ENDS):
+            return "none"
+    return _label_of_words(words)
+
+
+def _label_of_words(words: list[str]) -> str | None:
+    """Return what several words say of pictures, in small letters without accents."""
+    named = [
+        word for word in words if not (word.isdecimal() or word in FILLERS or word in NEGATIONS)
+    ]
+    negated = not set(words).isdisjoint(NEGATIONS)
+    if not named:
+        named_tumor = not {"tumor", "tumour"}.isdisjoint(words)
+        return ("none" if negated else "unknown") if named_tumor else None
+    # What is no glioma may be another tumor.
+    if negated:
+        return None
+    labels = {_label_of_word(word) for word in named} - {None}
+    # Behind the name of a type may stand whoever has it; before it anything else.
+    return labels.pop() if len(labels) == 1 and _label_of_word(named[0]) else None
+
+
+def _label_of_word(word: str) -> str | None:
+    if word in TUMOR_FREE_NAMES:
+        return "none"
+    kinds = (kind for kind, beginnings in TYPE_BEGINNINGS.items() if word.startswith(beginnings))
+    return "meningioma" if word == "menin" else next(kinds, None)
+
+
+def normal_sequence(text: str) -> str:
+    """Return the name of the sequence that a table's cell or a file's name means.
+
+    Args:
+        text: Text, such as `t1`, `T1Gd` or `t2_flair`.
+
+    Returns:
+        `T1`, `T1c`, `T2` or `FLAIR`; empty for all else.
+    """
+    sequence = sequence_from_text(text)
+    return "" if sequence == "unknown" else sequence
+
+
+def stem_of(path: Path) -> str:
+    """Return a volume's name in small letters, without what its format adds."""
+    return path.name.lower().removesuffix(".gz").rpartition(".")[0]

@@ -1,0 +1,272 @@
+"""Read the layouts of known collections, whose folders' names give no label.
+
+BIDS with masks in derivatives, the Medical Segmentation Decathlon (and nnU-Net), and pictures with
+their masks beside them.
+"""
+
+import csv
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from meninx._data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
+from meninx._data.mask_pictures import read_covered
+from meninx._data.tables import table_text, truth_of
+from meninx._errors import DataError
+from meninx._labels import TYPE_NAMES
+
+# Gorgolewski et al. 2016, The brain imaging data structure.
+BIDS_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
+BIDS_CONTRASTS = ("t1w", "t2w", "flair", "t1c", "t1rho", "pdw", "inplanet2", "unit1")
+BIDS_PARTICIPANTS = "participants.tsv"
+DERIVATIVES = "derivatives"
+# Words in the names of lesions' masks there; "desc-brain_mask" is none.
+LESION_WORDS = ("lesion", "lesions", "tumor", "tumour", "roi", "wt", "glioma", "gtv")
+# Columns of participants.tsv that may say who has a tumor, the best first.
+DIAGNOSES = ("tumor", "tumour", "tumor_type", "label", "diagnosis", "group", "dx")
+# Antonelli et al. 2022, The Medical Segmentation Decathlon; nnU-Net adds the channel's number.
+DECATHLON_IMAGES, DECATHLON_LABELS = "imagesTr", "labelsTr"
+CHANNEL = re.compile(r"_\d{4}$")
+# The end of the name of a mask beside its picture.
+PICTURE_MASK = re.compile(r"[-_ ](mask|seg|segmentation)$", re.IGNORECASE)
+POSITION = re.compile(r"(\d+)$")
+# The name of a person's folder has a number, and is no part of a collection.
+PERSON_FOLDER = re.compile(
+    r"^(?!train|test|val|fold|set|split|part|batch|image|mask).*\d", re.IGNORECASE
+)
+
+
+def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], list[Path]]:
+    """Return volumes of `imagesTr` with their masks of the same name in `labelsTr`.
+
+    Args:
+        data: Folder of the collection.
+        volumes: All volumes in it.
+
+    Returns:
+        Items, and the volumes outside of these folders.
+
+    Raises:
+        DataError: If a volume has no mask.
+    """
+    masks = {path: path for path in volumes if path.parent.name == DECATHLON_LABELS}
+    by_place = {(path.parent.parent, stem_of(path)): path for path in masks}
+    items, rest = [], []
+    for path in volumes:
+        if path.parent.name != DECATHLON_IMAGES:
+            if path not in masks:
+                rest.append(path)
+            continue
+        person = CHANNEL.sub("", stem_of(path))
+        mask = by_place.get((path.parent.parent, person)) or by_place.get(
+            (path.parent.parent, stem_of(path))
+        )
+        if mask is None:
+            raise DataError(
+                f"{path}: no mask of its name in {DECATHLON_LABELS}, beside {DECATHLON_IMAGES}; "
+                "add it, or move the volume out"
+            )
+        items.append(
+            Item(
+                path,
+                tumor=None,
+                mask=mask,
+                person=person,
+                sequence=normal_sequence(stem_of(path)),
+                source=data.name,
+            )
+        )
+    return items, rest
+
+
+def is_bids(data: Path, volumes: Iterable[Path]) -> bool:
+    """Return whether a folder holds subjects as BIDS has them."""
+    return any(
+        BIDS_SUBJECT.fullmatch(first := path.relative_to(data).parts[0])
+        and stem_of(path).startswith(f"{first.lower()}_")
+        and _contrast(path)
+        for path in volumes
+    )
+
+
+def bids_items(
+    data: Path, volumes: Sequence[Path], named: Mapping[str, str]
+) -> tuple[list[Item], list[str]]:
+    """Return the anatomical volumes of BIDS, labeled by masks in derivatives or participants.tsv.
+
+    Args:
+        data: Folder of the collection.
+        volumes: All volumes in it.
+        named: Labels of subjects by their names, in small letters, as the user gave them.
+
+    Returns:
+        Items, and a sentence about what was left out.
+
+    Raises:
+        DataError: If neither a mask nor participants.tsv labels a subject.
+    """
+    raw = [path for path in volumes if BIDS_SUBJECT.fullmatch(path.relative_to(data).parts[0])]
+    images = [path for path in raw if _contrast(path) and not _is_lesion_mask(path)]
+    masks = defaultdict(list)
+    for path in volumes:
+        if _is_lesion_mask(path) and (subject := _subject(data, path)):
+            masks[subject].append(path)
+    by_subject = _participants(data)
+    items, silent = [], []
+    for path in images:
+        subject = path.relative_to(data).parts[0]
+        own = [mask for mask in masks[subject] if _belongs(mask, path)]
+        label = named.get(subject.lower()) or by_subject.get(subject)
+        if label == LEFT_OUT:
+            continue
+        if not own and label is None:
+            silent.append(subject)
+            continue
+        items.append(
+            Item(
+                path,
+                tumor=None if own else label != "none",
+                tumor_type=label if label in TYPE_NAMES else None,
+                mask=own[0] if own else None,
+                person=subject,
+                sequence=normal_sequence(stem_of(path)),
+                source=data.name,
+            )
+        )
+    if silent:
+        subjects = sorted(set(silent))
+        raise DataError(
+            f"{data}: BIDS, but nothing says whether {len(subjects)} subjects have a tumor (the "
+            f"first is {subjects[0]}): expected masks named ..._label-lesion_mask in "
+            f"{DERIVATIVES}, or a column `tumor` (0 or 1) in {BIDS_PARTICIPANTS}; leave one out "
+            f"with --label {subjects[0]}={LEFT_OUT}"
+        )
+    others = len(volumes) - len(images) - sum(map(len, masks.values()))
+    notes = [f"{others} other volumes are left out"] if others else []
+    absent = sorted(by_subject.keys() - {path.relative_to(data).parts[0] for path in images})
+    if absent:
+        notes.append(
+            f"{BIDS_PARTICIPANTS} lists {len(absent)} subjects without a volume here, the first is "
+            f"{absent[0]}"
+        )
+    return items, notes
+
+
+def _contrast(path: Path) -> str:
+    """Return the contrast by which the name of an anatomical volume ends; empty for others."""
+    last = stem_of(path).rpartition("_")[2]
+    return last if last in BIDS_CONTRASTS else ""
+
+
+def _is_lesion_mask(path: Path) -> bool:
+    words = re.split(r"[^a-z0-9]+", stem_of(path))
+    is_mask = words[-1] in ("mask", "roi", "dseg", "seg", "segmentation")
+    return is_mask and not set(words).isdisjoint(LESION_WORDS)
+
+
+def _subject(data: Path, path: Path) -> str:
+    parts = path.relative_to(data).parts
+    return next((part for part in parts if BIDS_SUBJECT.fullmatch(part)), "")
+
+
+def _belongs(mask: Path, image: Path) -> bool:
+    """Return whether a mask is an image's: of its session, and its contrast if it names one."""
+    words, own = set(stem_of(mask).split("_")), set(stem_of(image).split("_"))
+    sessions = {word for word in words if word.startswith("ses-")}
+    contrasts = {word for word in re.split(r"[^a-z0-9]+", stem_of(mask)) if word in BIDS_CONTRASTS}
+    return sessions <= own and (not contrasts or _contrast(image) in contrasts)
+
+
+def _participants(data: Path) -> dict[str, str]:
+    """Return the label of each subject that participants.tsv has one for."""
+    table = data / BIDS_PARTICIPANTS
+    if not table.is_file():
+        return {}
+    rows = list(csv.DictReader(table_text(table, table.read_bytes())))
+    columns = {name.lower(): name for name in (rows[0] if rows else {}) if name}
+    column = next((columns[name] for name in DIAGNOSES if name in columns), None)
+    if column is None or "participant_id" not in columns:
+        return {}
+    by_subject = {}
+    for row in rows:
+        text = (row[column] or "").strip()
+        label = {"1": "unknown", "0": "none"}.get(truth_of(text)) or label_of(text)
+        if label is not None:
+            by_subject[(row[columns["participant_id"]] or "").strip()] = label
+    return by_subject
+
+
+def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], list[Path]]:
+    """Return pictures with a mask beside them, such as `x.tif` with `x_mask.tif`.
+
+    Args:
+        data: Folder of the collection.
+        pictures: All pictures in it.
+
+    Returns:
+        Items, labeled by their masks: slices of one person where a folder holds nothing else; and
+        the pictures without a mask. Masks without a picture are in neither.
+
+    Raises:
+        DataError: If a mask can't be read.
+    """
+    by_stem = {(path.parent, path.stem): path for path in pictures}
+    masks = {
+        by_stem[path.parent, PICTURE_MASK.sub("", path.stem)]: path
+        for path in pictures
+        if PICTURE_MASK.search(path.stem)
+        and (path.parent, PICTURE_MASK.sub("", path.stem)) in by_stem
+    }
+    taken = {*masks, *masks.values()}
+    alone = {path for path in pictures if masks and PICTURE_MASK.search(path.stem)}
+    rest = [path for path in pictures if path not in taken | alone]
+    numbered = _numbered_folders(data, masks)
+    items = [_masked(data, path, mask, path.parent in numbered) for path, mask in masks.items()]
+    return items, rest
+
+
+def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
+    folder = path.relative_to(data).parent
+    # A folder is a person's if its pictures are named after it; a class's may be, too.
+    label = label_of(path.parent.name)
+    is_person = label is None and (in_numbered or path.stem.startswith(path.parent.name))
+    person = _person_folder(path.parent).name if is_person else ""
+    number = POSITION.search(path.stem)
+    position = int(number[1]) if person and number else None
+    tumor = bool(read_covered(mask).any())
+    return Item(
+        path,
+        tumor=tumor,
+        tumor_type=label if tumor and label in TYPE_NAMES else None,
+        mask=mask if tumor else None,
+        person=person,
+        stack=str(folder) if position is not None else "",
+        position=position,
+        source=data.name,
+    )
+
+
+def _numbered_folders(data: Path, pictures: Iterable[Path]) -> set[Path]:
+    """Return folders of people whose slices have numbers alone, such as `P07/slice_001.png`.
+
+    They are those with a number in their name in which slices are called as in another one.
+    """
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for path in pictures:
+        stems[path.parent].add(path.stem)
+    candidates = {
+        folder: own
+        for folder, own in stems.items()
+        if folder != data
+        and label_of(folder.name) is None
+        and PERSON_FOLDER.search(_person_folder(folder).name)
+        and all(POSITION.search(stem) for stem in own)
+    }
+    found = Counter(stem for own in candidates.values() for stem in own)
+    return {folder for folder, own in candidates.items() if any(found[stem] > 1 for stem in own)}
+
+
+def _person_folder(folder: Path) -> Path:
+    """Return the folder of the person: the one above where a folder's name is a sequence's."""
+    return folder.parent if normal_sequence(folder.name) else folder

@@ -1,0 +1,467 @@
+"""Read and write the manifest, the table of training pictures with their labels and folds."""
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meninx._data.items import Item, normal_sequence
+from meninx._data.rows import parse_row
+from meninx._data.tables import table_text
+from meninx._errors import DataError
+from meninx._labels import TYPE_NAMES
+from meninx._scan.kinds import VOLUME_SUFFIXES
+
+MANIFEST_NAME = "manifest.csv"
+COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
+# How the tables that meninx writes begin.
+OWN_HEADING = ",".join(COLUMNS).encode("ascii")
+# Written by `meninx prepare`; others are kept for subgroups.
+FURTHER_COLUMNS = (
+    "person",
+    "site",
+    "sequence",
+    "stack",
+    "slice",
+    "gap_mm",
+    "split",
+    "tumor_slices",
+    "sha256",
+)
+# Names of a column in other tables: the first that is there counts where the column is missing.
+ALIASES = {
+    "picture": (
+        "volume",
+        "image",
+        "file",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "path",
+        "image_path",
+        "image_name",
+        "image_id",
+        "image_file",
+        "img",
+        "bild",
+        "datei",
+        "fichier",
+        "imagen",
+        "imagem",
+        "immagine",
+    ),
+    "person": (
+        "patient",
+        "subject",
+        "participant",
+        "patient_id",
+        "patientid",
+        "subject_id",
+        "subjectid",
+        "participant_id",
+        "person_id",
+        "patient_name",
+        "patientname",
+    ),
+    "site": ("hospital", "institution", "center", "centre", "clinic", "site_id", "hospital_id"),
+    # What Kaggle's tables call it: 0 and 1, or the name of a type.
+    "tumor": (
+        "tumour",
+        "class",
+        "label",
+        "target",
+        "has_tumor",
+        "klasse",
+        "tumeur",
+        "tumore",
+        "classe",
+        "clase",
+        "diagnosis",
+        "diagnose",
+        "category",
+    ),
+    "tumor_type": ("tumour_type",),
+}
+MAX_FAULTS = 20
+# What mends folds that share a slice or a person.
+SPLIT_AGAIN = (
+    "`--split mend` moves each group that leaks to one fold, `--split redo` makes new folds"
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One row of a manifest: a picture, or a whole volume.
+
+    Args:
+        id: Name that is unique in the manifest.
+        picture: Absolute path of the picture or volume.
+        mask: Absolute path of the tumor's mask; None where there is none.
+        tumor: Whether the picture shows a tumor.
+        tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
+        group: Name of the group: its pictures show the same slice or person and share a fold.
+        fold: Number of the fold: 1, 2, ...
+        source: Collection that the picture came from.
+        person: Name of the person, empty where unknown; pictures of one person share a fold.
+        site: Hospital or source within the collection; empty if unknown.
+        sequence: `T1`, `T1c`, `T2`, `FLAIR`; empty if unknown.
+        stack: Name of the stack: neighboring slices of one person and sequence, which share a
+            fold; empty where the picture stands alone or is a volume.
+        position: Place along the stack, ascending; gaps are possible. None where unknown.
+        gap_mm: Distance between slices of the stack, mm; None to estimate it from the pictures.
+        sha256: SHA-256 of the file; empty where the manifest has none.
+        split: Half that the collection's own folders put the picture in, else empty.
+        tumor_slices: Ranges of a volume's slice indices with tumor, such as `41-88 90-91`.
+        extra: Further columns, for subgroups.
+    """
+
+    id: str
+    picture: Path
+    mask: Path | None
+    tumor: bool
+    tumor_type: str | None
+    group: str
+    fold: int
+    source: str
+    person: str = ""
+    site: str = ""
+    sequence: str = ""
+    stack: str = ""
+    position: int | None = None
+    gap_mm: float | None = None
+    sha256: str = ""
+    split: str = ""
+    tumor_slices: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The type's name, `none` for no tumor, `unknown` for a tumor of unknown type."""
+        return self.tumor_type or ("unknown" if self.tumor else "none")
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the file holds a volume."""
+        return self.picture.is_dir() or self.picture.name.lower().endswith(VOLUME_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The pictures of a data set, checked.
+
+    Args:
+        pictures: Rows in the file's order.
+        sha256: SHA-256 of the manifest file.
+        leaks: Sentences about groups and persons that lie in several folds; empty unless allowed.
+    """
+
+    pictures: tuple[Picture, ...]
+    sha256: str
+    leaks: tuple[str, ...] = ()
+
+    def fold(self, fold: int) -> tuple[Picture, ...]:
+        """Return the pictures of one fold."""
+        return tuple(picture for picture in self.pictures if picture.fold == fold)
+
+    def without_fold(self, *folds: int) -> tuple[Picture, ...]:
+        """Return the pictures of all other folds."""
+        return tuple(picture for picture in self.pictures if picture.fold not in folds)
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """All folds, ascending."""
+        return tuple(sorted({picture.fold for picture in self.pictures}))
+
+
+def read_manifest(data: Path, *, allow_leaks: bool = False) -> Manifest:
+    """Read a manifest and check it whole.
+
+    Args:
+        data: Manifest, or the folder that holds `manifest.csv`.
+        allow_leaks: Whether to accept folds that share a slice or a person; the manifest then
+            lists them.
+
+    Returns:
+        The pictures, with absolute paths.
+
+    Raises:
+        DataError: If columns or files are missing, labels contradict each other, a stack has a
+            position twice, or a group or a person lies in two folds; with every fault found.
+    """
+    path = manifest_path(data)
+    raw = path.read_bytes()
+    rows = read_rows(path, raw, COLUMNS)
+    faults: list[str] = []
+    pictures = tuple(
+        _parse(row, path.parent, f"line {line}", faults) for line, row in enumerate(rows, 2)
+    )
+    faults += _doubled_ids(pictures)
+    faults += stack_faults(pictures)
+    if not pictures:
+        faults.append("it lists no picture")
+    leaks = leaks_of(pictures)
+    if not allow_leaks:
+        faults += leaks
+    raise_faults(path, faults, leaks)
+    return Manifest(pictures, hashlib.sha256(raw).hexdigest(), tuple(leaks))
+
+
+def manifest_path(data: Path) -> Path:
+    """Return the manifest's path.
+
+    Args:
+        data: Manifest, or the folder that holds `manifest.csv`.
+
+    Returns:
+        Path of a file that exists.
+
+    Raises:
+        DataError: If there is no manifest.
+    """
+    path = data / MANIFEST_NAME if data.is_dir() else data
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no manifest; expected a CSV file with the columns {', '.join(COLUMNS)}"
+        )
+    return path
+
+
+def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, str]]:
+    """Return a CSV file's rows.
+
+    Args:
+        path: Path of the file, for messages.
+        raw: Bytes of the file, as `table_text` reads them.
+        needed: Names of columns that must be there, themselves or by an alias.
+
+    Returns:
+        One dictionary a row, aliases renamed; short rows are filled with empty texts.
+
+    Raises:
+        DataError: If the file is no table or columns are missing.
+    """
+    names = read_header(path, raw)
+    missing = [column for column in needed if column not in names]
+    if missing:
+        found = ", ".join(name for name in names if name) or "none"
+        raise DataError(
+            f"{path}: the columns {', '.join(missing)} are missing; its columns are {found}"
+        )
+    reader = csv.DictReader(_text_of(path, raw), names, restval="")
+    try:
+        _, *rows = reader
+    except csv.Error as error:
+        raise DataError(f"{path}: after line {reader.line_num}: {error}") from error
+    return [{key: value for key, value in row.items() if key is not None} for row in rows]
+
+
+def read_header(path: Path, raw: bytes) -> list[str]:
+    """Return the names of a CSV file's columns.
+
+    Args:
+        path: Path of the file, for messages.
+        raw: Bytes of the file, as `table_text` reads them.
+
+    Returns:
+        Names in the file's order; an alias has the name that it stands for where that is missing.
+
+    Raises:
+        DataError: If the file is no table.
+    """
+    try:
+        names = next(csv.reader(_text_of(path, raw)), [])
+    except csv.Error as error:
+        raise DataError(f"{path}: line 1: {error}") from error
+    # As people write them: "Picture", "TUMOR", "Image Name".
+    known = {*COLUMNS, *FURTHER_COLUMNS}.union(*ALIASES.values())
+    plain = [re.sub("[ -]", "_", name.lower()) for name in names]
+    names = [word if word in known else name for word, name in zip(plain, names, strict=True)]
+    for name, others in ALIASES.items():
+        alias = next((other for other in others if other in names), None)
+        # Beside the type a column "class" or "label" may be anything.
+        if name == "tumor" and "tumor_type" in names:
+            continue
+        if name not in names and alias is not None:
+            names[names.index(alias)] = name
+    return names
+
+
+def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
+    """Return why stacks are not neighboring slices of one person and sequence.
+
+    Args:
+        rows: Rows of a table; those without a stack are fine.
+
+    Returns:
+        A sentence for each position that is missing or there twice, and for each stack of several
+        persons or sequences.
+    """
+    faults = []
+    stacks: dict[str, list[Picture | Item]] = defaultdict(list)
+    for row in rows:
+        if row.stack:
+            stacks[row.stack].append(row)
+    for stack, members in stacks.items():
+        for what in ("person", "sequence"):
+            values = sorted({getattr(member, what) for member in members})
+            if len(values) > 1:
+                shown = ", ".join(value or "(empty)" for value in values)
+                faults.append(f"stack {stack} has several {what}s: {shown}")
+        counts = Counter(member.position for member in members)
+        faults += [
+            f"stack {stack}: slice {position} is there {count} times; "
+            "give each series a name of its own in a column `stack`"
+            for position, count in counts.items()
+            if position is not None and count > 1
+        ]
+        if counts[None]:
+            faults.append(f"stack {stack}: {counts[None]} pictures without a slice number")
+    return faults
+
+
+def _text_of(path: Path, raw: bytes) -> io.StringIO:
+    """Return a table's text; in our own tables names of files may be bytes that are no text."""
+    return table_text(path, raw, bytes_kept=raw.startswith(OWN_HEADING))
+
+
+def raise_faults(
+    place: Path | str,
+    faults: Sequence[str],
+    leaks: Sequence[str] = (),
+    remedy: str = SPLIT_AGAIN,
+) -> None:
+    """Raise all faults as one error.
+
+    Args:
+        place: File or files that have the faults.
+        faults: Sentences about faults; with none, nothing is raised.
+        leaks: Those faults that a flag would allow.
+        remedy: What mends those.
+
+    Raises:
+        DataError: If there is any fault.
+    """
+    if not faults:
+        return
+    shown = "\n  ".join(faults[:MAX_FAULTS])
+    more = f"\n  and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+    hint = ""
+    if any(leak in faults for leak in leaks):
+        hint = (
+            f"\nFolds that share a slice or a person make every figure too good. {remedy}; "
+            "--allow-leaks goes on and marks every figure that follows as leaking."
+        )
+    raise DataError(f"{place}: {len(faults)} faults\n  {shown}{more}{hint}")
+
+
+def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
+    """Write a manifest.
+
+    Args:
+        pictures: Rows of the manifest.
+        path: CSV file to write; pictures are named relative to its folder where they lie on one
+            drive.
+    """
+    extras = list(dict.fromkeys(name for picture in pictures for name in picture.extra))
+    # Written beside and moved: of several processes that start together, none reads half a file.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    # Names of files need not be text: their bytes are kept, so that the files are found again.
+    with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, [*COLUMNS, *FURTHER_COLUMNS, *extras], restval="")
+        writer.writeheader()
+        for picture in pictures:
+            writer.writerow(
+                {
+                    "id": picture.id,
+                    "picture": _relative(picture.picture, path.parent),
+                    "mask": _relative(picture.mask, path.parent) if picture.mask else "",
+                    "tumor": int(picture.tumor),
+                    "tumor_type": picture.label,
+                    "group": picture.group,
+                    "fold": picture.fold,
+                    "source": picture.source,
+                    "person": picture.person,
+                    "site": picture.site,
+                    "sequence": picture.sequence,
+                    "stack": picture.stack,
+                    "slice": "" if picture.position is None else picture.position,
+                    "gap_mm": "" if picture.gap_mm is None else picture.gap_mm,
+                    "split": picture.split,
+                    "tumor_slices": picture.tumor_slices,
+                    "sha256": picture.sha256,
+                    **picture.extra,
+                }
+            )
+    unfinished.replace(path)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    # A file that is a link keeps its name, which tells the sequence: git-annex's have keys.
+    own = path.parent.resolve() / path.name
+    return Path(os.path.relpath(own, folder.resolve())).as_posix()
+
+
+def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Picture:
+    """Return one row as a Picture, adding what is wrong with it to `faults`."""
+    typed = parse_row(row, place, faults)
+    picture = root / row["picture"]
+    mask = root / row["mask"] if row["mask"] else None
+    faults += [
+        f"{place}: {file} does not exist" for file in (picture, mask) if file and not file.exists()
+    ]
+    texts = {name: (row.get(name) or "").strip() for name in FURTHER_COLUMNS}
+    texts["sequence"] = normal_sequence(texts["sequence"])
+    for name in ("slice", "gap_mm"):
+        del texts[name]
+    return Picture(
+        id=row["id"],
+        picture=picture,
+        mask=mask,
+        tumor=typed.tumor,
+        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
+        group=row["group"] or row["id"],
+        fold=typed.fold,
+        source=row["source"],
+        position=typed.slice,
+        gap_mm=typed.gap_mm,
+        **texts,
+        extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
+    )
+
+
+def _doubled_ids(pictures: Iterable[Picture]) -> list[str]:
+    seen: set[str] = set()
+    faults = []
+    for picture in pictures:
+        if picture.id in seen:
+            faults.append(f"id {picture.id} appears twice")
+        seen.add(picture.id)
+    return faults
+
+
+def leaks_of(pictures: Iterable[Picture]) -> list[str]:
+    """Return what pictures of different folds share, a sentence each.
+
+    Args:
+        pictures: Rows of a manifest.
+
+    Returns:
+        Groups, persons, stacks and files that lie in two folds or more.
+    """
+    folds: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for picture in pictures:
+        folds["group", picture.group].add(picture.fold)
+        for what in ("person", "stack", "sha256"):
+            if value := getattr(picture, what):
+                folds["file content" if what == "sha256" else what, value].add(picture.fold)
+    return [
+        f"{what} {name} lies in the folds {' and '.join(map(str, sorted(found)))}"
+        for (what, name), found in folds.items()
+        if len(found) > 1
+    ]

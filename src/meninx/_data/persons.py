@@ -1,0 +1,201 @@
+"""Who is who: persons behind the names of folders and files, whose time points are one person's.
+
+One scanned person may have several names, such as BraTS-GLI-00005-100 and -101, or be a folder of
+dates. Parted, they are a leak; two people under one name are not, but cost pictures of a fold.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from meninx._data.items import Item, label_of, normal_sequence
+
+# Words of an exam among others of a person, with a number behind them; the second kind also names
+# other things, and counts beside a number of the person's own alone.
+_NUMBER = r"[-_ ]?[mwdy]?\d+(?:[-_]\d+)?d?"
+_TIME = re.compile(
+    rf"(?:ses(?:sion)?|visit|tp|time(?:[-_ ]?point)?|week|wk|month|mth|day|year|yr|fu"
+    rf"|follow[-_ ]?up|baseline){_NUMBER}"
+    r"|baseline|bl|follow[-_ ]?up|fu|(?:pre|post)[-_ ]?(?:op|surg\w*|treat\w*|rt|therapy)?"
+    r"|(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])|ses-[a-z0-9]+",
+    re.IGNORECASE,
+)
+_WEAK_TIME = re.compile(rf"(?:scan|exam|study|mr|t|v|m|w|d|y){_NUMBER}", re.IGNORECASE)
+_SEPARATED = re.compile(r"[-_ .]+")
+# Words that stand for no person by themselves, so that a time behind them is no time of theirs.
+_NOBODY = re.compile(
+    r"(?:patient|pat|person|subject|subj|sub|case|study|brain|tumou?r|mri|mr|scan|image|img|volume|"
+    r"data|dataset|control|healthy|glioma|p|s)s?",
+    re.IGNORECASE,
+)
+# What exports append to a folder's name.
+_EXPORTED = re.compile(r"[-_ .](?:nifti|nii|dicom|dcm)$", re.IGNORECASE)
+# Folders below a person's that order files by kind.
+_ORDER = re.compile(r"anat|perf|nifti|nii|dicom|dcm|images?|raw|mri|mr|volumes?", re.IGNORECASE)
+# An identifier and a shorter number behind it.
+_NUMBERED = re.compile(r"(?P<before>.*?)(?P<id>\d{3,})(?P<sep>[-_])(?P<number>\d{1,3})")
+# Collections number their people with as many digits from 0 on; no table of sites does.
+PADDED_DIGITS = 4
+# More exams than this are of several people, as in a trial that numbers them within each site.
+MAX_TIMES = 6
+_SITE_NUMBER = re.compile(
+    r"(?:site|center|centre|hospital|clinic|scanner|cohort|fold|batch|group|zentrum|part|set|split)"
+    r"[-_ ]*\d+",
+    re.IGNORECASE,
+)
+_SITE = re.compile(
+    r"(?:site|center|centre|hospital|clinic|scanner|cohort|fold|batch|group|zentrum|inst\w*)"
+    r"[-_ ]*$",
+    re.IGNORECASE,
+)
+# Names of persons in well-known collections, wherever they stand in a file's name.
+_KNOWN = re.compile(
+    r"(?<![A-Za-z0-9])(BraTS-[A-Za-z]+-\d{4,6}(?=-\d{3})|UCSD-[A-Z]+-\d{4}|UPENN-[A-Z]+-\d{5}"
+    r"|UCSF-[A-Z]+-\d{4}|TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}|OAS\d_\d{4}|sub-[A-Za-z0-9]+(?=[_/]))"
+)
+
+
+def known_person(name: str) -> str:
+    """Return the person whom a name of a well-known collection holds; empty for other names."""
+    found = _KNOWN.search(name)
+    return found[1] if found else ""
+
+
+def persons_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the person and the time point behind each name.
+
+    Args:
+        names: Names of exams in one collection: folders, relative and with `/` between them, or
+            stems of files.
+
+    Returns:
+        By name: the person, and what is taken as the time point; empty where nothing is.
+    """
+    worded = {name: _without_time_words(name) for name in set(names)}
+    numbered = _numbered_times({person for person, _ in worded.values()})
+    found = {}
+    for name, (person, time) in worded.items():
+        shorter, number = numbered.get(person, (person, ""))
+        found[name] = (shorter, " ".join(filter(None, (number, time))))
+    return found
+
+
+def _without_time_words(name: str) -> tuple[str, str]:
+    """Return a name without folders and endings that are a time point, and these."""
+    parts = _told_parts(name)
+    for place, part in enumerate(parts):
+        # "sub-01" is somebody else in another folder; numbers of other collections are unique.
+        if (known := known_person(part)) and not known.startswith("sub-"):
+            return known, "/".join([part.partition(known)[2], *parts[place + 1 :]]).strip("/")
+    kept: list[str] = []
+    times: list[str] = []
+    for part in parts:
+        rest = "/".join(other for other in parts if other is not part)
+        (times if _is_time(part, rest) else kept).append(part)
+    if not kept:
+        return name, ""
+    last, ending = _without_ending(kept[-1])
+    return "/".join([*kept[:-1], last]), "/".join([*ending, *times])
+
+
+def _told_parts(name: str) -> list[str]:
+    """Return the folders of a name that may say who it is, not how files are ordered."""
+    parts = [_EXPORTED.sub("", part) for part in name.split("/")]
+    telling = [part for part in parts if not _ORDER.fullmatch(part) and not normal_sequence(part)]
+    return telling or parts
+
+
+def _is_time(text: str, person: str) -> bool:
+    """Return whether a text is a time point of what else the name says."""
+    if _TIME.fullmatch(text):
+        return True
+    numbered = any(character.isdigit() for character in _SITE_NUMBER.sub("", person))
+    return numbered and _WEAK_TIME.fullmatch(text) is not None
+
+
+def _without_ending(name: str) -> tuple[str, list[str]]:
+    """Return a name without the time point by which it ends, and that with its separator."""
+    for separator in _SEPARATED.finditer(name):
+        person, ending = name[: separator.start()], name[separator.end() :]
+        # "1" is the label of a folder, and here a person's number.
+        is_label = not person.isdecimal() and label_of(person) is not None
+        if not person or _NOBODY.fullmatch(person) or is_label:
+            continue
+        if _is_time(ending, person):
+            return person, [name[separator.start() :]]
+    return name, []
+
+
+def _numbered_times(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return names that end in a person's number and a time point's, parted.
+
+    Numbers alone do not say which of them counts people. It is the longer one, where it is padded
+    with zeros to four digits or where it has at least twice as many values as the other.
+    """
+    alike: dict[tuple[str, int, str], list[re.Match[str]]] = defaultdict(list)
+    for name in names:
+        found = _NUMBERED.fullmatch(name)
+        if found and len(found["id"]) > len(found["number"]) and not _SITE.search(found["before"]):
+            alike[found["before"], len(found["id"]), found["sep"]].append(found)
+    parted = {}
+    for (_, digits, _), matches in alike.items():
+        people = {found["id"] for found in matches}
+        numbers = {found["number"] for found in matches}
+        is_padded = (
+            digits >= PADDED_DIGITS
+            and any(person[0] == "0" for person in people)
+            and len(numbers) <= max(len(people), MAX_TIMES)
+        )
+        repeats = len(matches) > len(people) >= 2 * len(numbers)
+        if is_padded or repeats:
+            for found in matches:
+                person = found["before"] + found["id"]
+                parted[found[0]] = (person, found["sep"] + found["number"])
+    return parted
+
+
+def with_persons(items: Sequence[Item]) -> tuple[list[Item], str]:
+    """Return items with one person for all time points, and who was taken for a person.
+
+    Args:
+        items: Items of one collection; `person` is the name of an exam, or empty.
+
+    Returns:
+        The items, and a sentence; empty where nobody is known.
+    """
+    persons = persons_of(item.person for item in items if item.person)
+    named = [
+        replace(item, person=persons[item.person][0]) if item.person else item for item in items
+    ]
+    return named, _sentence(persons)
+
+
+def _sentence(persons: Mapping[str, tuple[str, str]]) -> str:
+    if not persons:
+        return ""
+    times: dict[str, list[str]] = defaultdict(list)
+    for _, (person, time) in sorted(persons.items()):
+        times[person] += [time] if time else []
+    example = max(times, key=lambda person: (len(times[person]), -list(times).index(person)))
+    text = f"persons: {len(times)}, from names such as {example}"
+    if not times[example]:
+        return text
+    listed = ", ".join(times[example][:3])
+    verb = "is taken as a time point" if len(times[example]) == 1 else "are taken as time points"
+    return f"{text} ({listed} {verb})"
+
+
+def exam_of_stem(stem: str) -> str:
+    """Return the exam that the name of a volume in a class's folder gives.
+
+    Args:
+        stem: Name of the file without its ending, such as `P012_t1`.
+
+    Returns:
+        The name without words of sequences; empty where nothing is left.
+    """
+    words = re.split(r"([-_ .]+)", stem)
+    while words and (normal_sequence(words[-1]) or not words[-1].strip("-_ .")):
+        words.pop()
+    return "".join(words)

@@ -1,0 +1,111 @@
+"""How a data set was understood, in words, before it is used."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from meninx._data.items import Item, label_of
+from meninx._data.prepare import Survey
+from meninx._data.vanished import unreadable_folders
+
+WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
+NO_PERSONS = (
+    "no person is known: slices of one person may lie in several folds, which makes every figure "
+    "too good; name people in a column `person` of a table"
+)
+# Folders and conflicts that are named; the rest is counted.
+MAX_NAMED = 6
+
+
+def label_of_item(item: Item) -> str:
+    """Return a type's name, `none`, `unknown` for another tumor, `masked` where a mask tells."""
+    if item.tumor is None:
+        return "masked"
+    return item.tumor_type or ("unknown" if item.tumor else "none")
+
+
+def splits_of(found: Survey) -> Counter[str]:
+    """Return how many items lie in each half of the collection's own split; empty without one."""
+    return Counter(item.split for item in found.items if item.split)
+
+
+def label_conflicts(found: Survey) -> list[list[int]]:
+    """Return slices that have two labels: tumor and none, or two types.
+
+    Args:
+        found: Survey of a data set.
+
+    Returns:
+        For each slice one item of each of its labels, by position.
+    """
+    by_slice: dict[int, dict[str, int]] = defaultdict(dict)
+    for index, (cluster, item) in enumerate(
+        zip(found.duplicates.cluster, found.items, strict=True)
+    ):
+        # A file that can't be read shows no slice; a mask may differ from what a name says.
+        if found.facts[index].error is None and item.tumor is not None:
+            by_slice[int(cluster)].setdefault(label_of_item(item), index)
+    return [
+        list(labels.values())
+        for labels in by_slice.values()
+        if len(labels) > ("unknown" in labels and "none" not in labels) + 1
+    ]
+
+
+def understood(found: Survey) -> list[str]:
+    """Return how a data set was understood, in lines.
+
+    Args:
+        found: Survey of a data set.
+
+    Returns:
+        Notes of the layout, classes with the folders they come from, the collection's own split,
+        files that can't be read, and slices with two labels.
+    """
+    folders: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in found.items:
+        folders[label_of_item(item)][_folder_name(item)] += 1
+    classes = [
+        f"{WORDS.get(label, label)}: {names.total()} from {_some(f'{name}/' for name in names)}"
+        for label, names in sorted(folders.items())
+    ]
+    lines = [*found.notes, f"understood as {'; '.join(classes)}"]
+    if len(found.items) > 1 and not any(item.person for item in found.items):
+        lines.append(NO_PERSONS)
+    splits = splits_of(found)
+    if splits:
+        halves = ", ".join(f"{count} {name}" for name, count in sorted(splits.items()))
+        lines.append(f"the folders' own split: {halves}")
+    lines += [
+        f"left out: {facts.path}: {facts.error}" for facts in found.facts if facts.error is not None
+    ]
+    lines += unreadable_folders(found.items, [facts.error for facts in found.facts])
+    conflicts = label_conflicts(found)
+    if conflicts:
+        shown = (
+            " = ".join(f"{found.name(i)} ({_word(found.items[i])})" for i in members)
+            for members in conflicts
+        )
+        noun = "slice has" if len(conflicts) == 1 else "slices have"
+        lines.append(
+            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {_some(shown)}; "
+            "correct them, or move the pictures out"
+        )
+    return lines
+
+
+def _folder_name(item: Item) -> str:
+    """Return an item's folder, with the one above it where its own name says no label."""
+    folder = item.path.parent
+    says = label_of(folder.name) is not None and not folder.name.isdecimal()
+    return folder.name if says else "/".join(folder.parts[-2:])
+
+
+def _word(item: Item) -> str:
+    label = label_of_item(item)
+    return WORDS.get(label, label)
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = list(names)
+    more = f" and {len(shown) - MAX_NAMED} more" if len(shown) > MAX_NAMED else ""
+    return ", ".join(shown[:MAX_NAMED]) + more

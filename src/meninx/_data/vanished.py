@@ -1,0 +1,149 @@
+"""Find classes, masks and labels that a data set names and of which nothing is left."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from meninx._data.items import LEFT_OUT, Item, label_of, stem_of
+from meninx._data.layouts import DECATHLON_LABELS, PICTURE_MASK
+from meninx._errors import DataError
+from meninx._scan.kinds import PICTURE_SUFFIXES
+
+# The two classes, which every figure needs both of, in words.
+CLASSES = {True: "tumor", False: "tumor-free"}
+MASK_WORDS = {"mask", "masks", "seg", "segm", "dseg", "roi", "label", "labels", "segmentation"}
+# Folders, masks and names that are named; the rest is counted.
+MAX_NAMED = 6
+
+
+def report_vanished(
+    data: Path,
+    folders: Iterable[Path],
+    files: Sequence[Path],
+    items: Sequence[Item],
+    named: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> None:
+    """Report what a folder names and gives nothing of.
+
+    Args:
+        data: Folder of the data set.
+        folders: All folders in it, and links that lead nowhere.
+        files: All pictures and volumes in it.
+        items: Items that were made of them.
+        named: Labels of folders by their names, in small letters, as the user gave them.
+        tell: Called with a sentence for each thing.
+
+    Raises:
+        DataError: If one of two classes is left with nothing.
+    """
+    used = {parent for item in items for parent in item.path.parents}
+    held = {parent for path in files for parent in path.parents}
+    empty = {
+        folder: label
+        for folder in folders
+        # Folders with pictures that gave no item are left out by their label, which was said.
+        if folder not in used | held and (label := _label(folder, named)) not in (None, LEFT_OUT)
+    }
+    for folder, label in empty.items():
+        word = "tumor-free" if label == "none" else "a tumor" if label == "unknown" else label
+        tell(f"{folder}: named as a class ({word}), but no picture or volume is in it")
+    _check_both({label != "none" for label in empty.values()}, items, map(str, empty))
+    unmatched = sorted(named.keys() - _names(data, folders, items))
+    if unmatched:
+        tell(f"{data}: no folder is named as --label has it: {_some(unmatched)}")
+    masks = _lone_masks(files, items)
+    if masks:
+        tell(f"{data}: masks without a picture or volume, left out: {_some(masks)}")
+
+
+def check_classes(items: Sequence[Item], errors: Sequence[str | None]) -> None:
+    """Check that a data set of two classes has pictures of both that can be read.
+
+    Args:
+        items: All items of the data set.
+        errors: Why each can't be read; None where it can.
+
+    Raises:
+        DataError: If none of a class can be read, though some of the other can.
+    """
+    pairs = list(zip(items, errors, strict=True))
+    kept = [item for item, error in pairs if error is None]
+    lost = [(item, error) for item, error in pairs if error is not None]
+    sides = {bool(item.tumor) for item, _ in lost if item.tumor is not None}
+    _check_both(sides, kept, (f"{item.path} ({error})" for item, error in lost))
+
+
+def unreadable_folders(items: Sequence[Item], errors: Sequence[str | None]) -> list[str]:
+    """Return the folders of which no picture can be read.
+
+    Args:
+        items: All items of the data set.
+        errors: Why each can't be read; None where it can.
+
+    Returns:
+        A sentence for each of them.
+    """
+    counts: Counter[Path] = Counter(item.path.parent for item in items)
+    pairs = zip(items, errors, strict=True)
+    lost = Counter(item.path.parent for item, error in pairs if error is not None)
+    return [
+        f"{folder}: none of its {count} pictures can be read"
+        for folder, count in counts.items()
+        if lost[folder] == count
+    ]
+
+
+def _check_both(promised: set[bool], items: Sequence[Item], names: Iterable[str]) -> None:
+    """Check that of the classes that were promised none is missing beside the other."""
+    found = {item.tumor for item in items}
+    # A volume that a mask labels may be of either class, slice by slice.
+    if None in found:
+        return
+    for side in promised:
+        if side not in found and (not side) in found:
+            raise DataError(
+                f"nothing is left of the class {CLASSES[side]}: {_some(names)}; expected pictures "
+                "or volumes of both classes. Put them back, or take what names the class away to "
+                "go on with the other alone"
+            )
+
+
+def _label(folder: Path, named: Mapping[str, str]) -> str | None:
+    """Return the label that a folder's own name gives; none for numbers, which may be people."""
+    own = named.get(folder.name.lower())
+    return own or (None if folder.name.isdecimal() else label_of(folder.name))
+
+
+def _names(data: Path, folders: Iterable[Path], items: Iterable[Item]) -> set[str]:
+    paths = [data, *folders, *(parent for item in items for parent in item.path.parents)]
+    return {path.name.lower() for path in paths}
+
+
+def _lone_masks(files: Iterable[Path], items: Sequence[Item]) -> list[str]:
+    """Return masks that lie beside no picture or volume."""
+    used = {path for item in items for path in (item.path, item.mask) if path is not None}
+    # A picture whose mask is empty names none.
+    stems = {(item.path.parent, item.path.stem) for item in items}
+    folders = {item.path.parent for item in items}
+    subjects = {item.person for item in items if item.person}
+
+    def is_lone(path: Path) -> bool:
+        if path in used:
+            return False
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            picture = PICTURE_MASK.sub("", path.stem)
+            return picture != path.stem and (path.parent, picture) not in stems
+        is_mask = not MASK_WORDS.isdisjoint(re.split(r"[^a-z]+", stem_of(path)))
+        # BIDS has masks in folders of their own.
+        of_none = path.parent not in folders and subjects.isdisjoint(path.parts)
+        return path.parent.name == DECATHLON_LABELS or (is_mask and of_none)
+
+    return [str(path) for path in files if is_lone(path)]
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = list(names)
+    more = f" and {len(shown) - MAX_NAMED} more" if len(shown) > MAX_NAMED else ""
+    return ", ".join(shown[:MAX_NAMED]) + more

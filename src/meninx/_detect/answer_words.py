@@ -1,0 +1,150 @@
+"""The words of an answer: what table, pages, reports and DICOM objects say, each from here."""
+
+from meninx._detect.calibration import Reference
+from meninx._detect.findings import (
+    ALL_DECIMALS,
+    Findings,
+    SeriesWeight,
+    StudyFindings,
+    decimals_of,
+)
+from meninx._scan.completeness import INCOMPLETE
+
+ANSWERS = {
+    "tumor": "tumor",
+    "no_tumor": "no tumor",
+    "refer": "refer",
+    "refused": "refused",
+    "failed": "not readable",
+}
+# Decimals of a probability that a reader sees, unless more are needed to tell it from a border.
+SHOWN_DECIMALS = 3
+NO_OTHER_TYPES = (
+    "Types are shares among these three alone, if there is a tumor: the detector knows no other, "
+    "so that a metastasis too would be called one of them."
+)
+# Code of the warning that distances were estimated, in `scan/plausibility.py`.
+GEOMETRY_DOUBTFUL = "geometry_doubtful"
+
+
+def answer_in_words(found: Findings | StudyFindings) -> str:
+    """Return the answer, or the status where there is none."""
+    return ANSWERS[found.decision or found.status]
+
+
+def scale_in_figures(found: Findings | StudyFindings) -> tuple[str, tuple[str, ...]]:
+    """Return probability and borders as a reader sees them, rounded alike.
+
+    Args:
+        found: Findings of a scan or a study.
+
+    Returns:
+        The probability, empty where nothing was scored; and the two borders, none where no border
+        decides.
+    """
+    if found.probability is None:
+        return "", ()
+    if found.borders is None:
+        return f"{found.probability:.{SHOWN_DECIMALS}f}", ()
+    count = decimals_of(found.probability, found.borders, SHOWN_DECIMALS)
+    return _figure(found.probability, count), tuple(
+        _figure(border, count) for border in found.borders
+    )
+
+
+def _figure(value: float, decimals: int) -> str:
+    return repr(value) if decimals == ALL_DECIMALS else f"{value:.{decimals}f}"
+
+
+def borders_in_words(found: Findings | StudyFindings) -> str:
+    """Return what the answer is on each side of its borders; empty where no border decides."""
+    _, borders = scale_in_figures(found)
+    if not borders:
+        return ""
+    below, start = borders
+    between = "" if below == start else "refer, "
+    return f"no tumor below {below}, {between}tumor from {start}"
+
+
+def prevalence_in_words(found: Findings | StudyFindings) -> str:
+    """Return what a probability is stated for; empty where none is calibrated."""
+    if found.borders is None:
+        return ""
+    return f"Probability of a tumor, calibrated at a prevalence of {100 * found.prevalence:g} %."
+
+
+def why_referred(found: Findings | StudyFindings) -> str:
+    """Return why a scan or study is referred; empty where it is not.
+
+    Args:
+        found: Findings of a scan or a study.
+
+    Returns:
+        The reason, without a stop at its end.
+    """
+    if found.decision != "refer":
+        return ""
+    if found.message:
+        return found.message
+    shares = {name: f"{100 * p:.0f} %" for name, p in found.p_values.items()}
+    return f"scores like {shares['no_tumor']} of tumor-free scans and {shares['tumor']} of tumors"
+
+
+def measured_on(found: Findings | StudyFindings) -> str:
+    """Return what the answer was compared with; empty where it was with nothing.
+
+    Args:
+        found: Findings of a scan or a study.
+
+    Returns:
+        One or two sentences.
+    """
+    reference = found.reference
+    if reference is None or found.decision is None:
+        return ""
+    words = f"Compared with {reference_in_words(reference)}, none of them learned from."
+    doubtful = isinstance(found, Findings) and any(
+        warning.code == GEOMETRY_DOUBTFUL for warning in found.warnings
+    )
+    if doubtful:
+        words += (
+            " Its distances were estimated and its plane is not known: it has the scale of axial "
+            "series."
+        )
+    return words
+
+
+def reference_in_words(reference: Reference) -> str:
+    """Return which held-out scans an answer is compared with."""
+    words = (
+        f"{reference.tumor} {reference.scans} with a tumor and {reference.tumor_free} tumor-free"
+    )
+    if not reference.borrowed:
+        return words
+    count = "all" if reference.borrowed == reference.tumor_free else str(reference.borrowed)
+    return f"{words} ({count} of these simulated from people scanned in other sequences)"
+
+
+def what_would_change_it(found: Findings | StudyFindings) -> str:
+    """Return what may turn `refer` into an answer; empty where nothing is referred."""
+    if found.decision != "refer":
+        return ""
+    if found.reason == INCOMPLETE:
+        return "Score it again once all of it is there."
+    if found.reason is not None:
+        return "An axial series of the same exam can be answered."
+    if isinstance(found, Findings) and not found.is_volume:
+        return "A whole series tells more than a picture."
+    return "More series of the same exam, FLAIR above all, tell more when they are scored together."
+
+
+def weight_in_words(weight: SeriesWeight) -> tuple[str, str]:
+    """Return the share of a series in the answer about its study, and its evidence."""
+    side = "for a tumor" if weight.evidence > 0 else "against a tumor"
+    return f"{100 * weight.share:.0f} %", f"{abs(weight.evidence):.1f} {side}"
+
+
+EVIDENCE_IN_WORDS = (
+    "A study's answer is the mean of its series' evidence, by their shares. Evidence is a series' "
+    "score above (for a tumor) or below (against one) the point that parts tumors best."
+)

@@ -1,0 +1,207 @@
+"""Turn a slice into the network's input, and network pixels back into the slice's.
+
+The same code serves training and prediction; its numbers travel in the detector file.
+Legend: b batch, h height, w width; `image` is indexed [row, column].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from meninx._scan.background import FOREGROUND_LEVEL, Float32Array, intensity_range
+
+FloatImage = NDArray[np.float32]
+Slices = TypeVar("Slices", Float32Array, Sequence[Any])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The place of the network's pixels in the image that they came from.
+
+    Args:
+        top, left: Corner of the crop, in image pixels (edges, not centers).
+        height, width: Size of the crop, in image pixels.
+        offset_row, offset_column: First network pixel that the crop fills.
+        rows, columns: Network pixels that the crop fills.
+        input_size: Side of the network's square input, pixels.
+    """
+
+    top: float
+    left: float
+    height: float
+    width: float
+    offset_row: int
+    offset_column: int
+    rows: int
+    columns: int
+    input_size: int
+
+    def to_image(self, row: float, column: float) -> tuple[float, float]:
+        """Return the image coordinates of a network pixel's center.
+
+        Args:
+            row: Row in the network's input, pixel centers at whole numbers.
+            column: Column in the network's input, pixel centers at whole numbers.
+
+        Returns:
+            Row and column in the image, pixel centers at whole numbers.
+        """
+        return (
+            self.top + (row - self.offset_row + 0.5) / self.rows * self.height - 0.5,
+            self.left + (column - self.offset_column + 0.5) / self.columns * self.width - 0.5,
+        )
+
+
+@dataclass(frozen=True)
+class CropWindow:
+    """The crop and the intensity window that all slices of a scan share.
+
+    With a window of its own, a slice without tumor would be brightened until its healthy tissue
+    looks like one, and with a crop of its own the crown would be enlarged.
+
+    Args:
+        low, high: Intensities that become 0 and 1.
+        rows, columns: First and last edge of the head in the image, pixels.
+    """
+
+    low: float
+    high: float
+    rows: tuple[float, float]
+    columns: tuple[float, float]
+
+
+# Number of slices from which a volume's crop window is computed: percentiles of all would take more
+# time than all other preprocessing.
+WINDOW_SLICES = 16
+
+
+def sampled(slices: Slices) -> Slices:
+    """Return the slices from which a volume's crop window is computed, evenly spread."""
+    return slices[:: max(1, len(slices) // WINDOW_SLICES)]
+
+
+def crop_window_of(images: Float32Array) -> CropWindow:
+    """Return the crop window of a scan.
+
+    Args:
+        images: All slices, shape (n, h, w); n = 1 for a picture. An even sample of them is used.
+
+    Returns:
+        The window, for all slices of the scan.
+    """
+    images = sampled(images)
+    low, high = intensity_range(images)
+    head = np.asarray(images > low + FOREGROUND_LEVEL * (high - low)).any(axis=0)
+    rows, columns = _extent(np.asarray(head))
+    return CropWindow(low, high, rows, columns)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The steps that make the network's input from an image: crop, resample, rescale, normalize.
+
+    Args:
+        size: Height and width of the input, pixels.
+        margin: Air kept around the head, as a share of its longer side.
+        mean, std: Mean that is subtracted from intensities of 0..1, and divisor of the rest.
+    """
+
+    # Read by pydantic where a recipe has this as a part; pydantic itself is not needed here.
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
+
+    size: int = 192
+    margin: float = 0.03
+    mean: float = 0.3
+    std: float = 0.25
+
+    def placement(
+        self, crop_window: CropWindow, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
+    ) -> Placement:
+        """Return where a slice lies in the network's input.
+
+        The crop window's longer side, measured in mm, fills the input, so pixels become square and
+        the head's size does not depend on the field of view.
+
+        Args:
+            crop_window: Crop window of the scan.
+            shape: Height and width of its slices, pixels.
+            pixel_spacing: Distance between rows and between columns, mm.
+
+        Returns:
+            The placement, the same for all slices of the scan.
+        """
+        rows, columns = crop_window.rows, crop_window.columns
+        pad = self.margin * max(rows[1] - rows[0], columns[1] - columns[0])
+        top, bottom = max(rows[0] - pad, 0.0), min(rows[1] + pad, float(shape[0]))
+        left, right = max(columns[0] - pad, 0.0), min(columns[1] + pad, float(shape[1]))
+        height_mm = (bottom - top) * pixel_spacing[0]
+        width_mm = (right - left) * pixel_spacing[1]
+        scale = self.size / max(height_mm, width_mm)
+        filled_rows = min(self.size, max(1, round(height_mm * scale)))
+        filled_columns = min(self.size, max(1, round(width_mm * scale)))
+        return Placement(
+            top=top,
+            left=left,
+            height=bottom - top,
+            width=right - left,
+            offset_row=(self.size - filled_rows) // 2,
+            offset_column=(self.size - filled_columns) // 2,
+            rows=filled_rows,
+            columns=filled_columns,
+            input_size=self.size,
+        )
+
+    def resample(self, image: FloatImage, placement: Placement) -> FloatImage:
+        """Return an image on the grid of the network's input, 0 beyond the image.
+
+        Args:
+            image: Intensities, or a mask whose values become the share of each pixel that it
+                covers; shape (h, w).
+            placement: Placement of the scan, as `placement` returns it.
+
+        Returns:
+            Values in the image's own unit, shape (size, size).
+        """
+        left, top = placement.left, placement.top
+        box = (left, top, left + placement.width, top + placement.height)
+        resized = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
+            (placement.columns, placement.rows), Image.Resampling.BILINEAR, box=box
+        )
+        canvas = np.zeros((self.size, self.size), dtype=np.float32)
+        rows = slice(placement.offset_row, placement.offset_row + placement.rows)
+        columns = slice(placement.offset_column, placement.offset_column + placement.columns)
+        canvas[rows, columns] = np.asarray(resized)
+        return canvas
+
+    def rescale(
+        self, image: FloatImage, crop_window: CropWindow, placement: Placement
+    ) -> FloatImage:
+        """Return an image cropped, resampled and rescaled to 0..1.
+
+        Args:
+            image: Intensities, shape (h, w), any unit; finite.
+            crop_window: Crop window of its scan.
+            placement: Placement of its scan.
+
+        Returns:
+            Values 0..1, shape (size, size).
+        """
+        width = max(crop_window.high - crop_window.low, float(np.finfo(np.float32).tiny))
+        scaled = (image - np.float32(crop_window.low)) / np.float32(width)
+        return np.clip(self.resample(scaled, placement), 0.0, 1.0)
+
+    def normalize(self, unit: FloatImage) -> FloatImage:
+        """Return intensities of 0..1 as the network expects them."""
+        return ((unit - self.mean) / self.std).astype(np.float32)
+
+
+def _extent(mask: NDArray[np.bool_]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the row and column range that a mask covers; the whole image for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return (0.0, float(mask.shape[0])), (0.0, float(mask.shape[1]))
+    return (float(rows[0]), float(rows[-1]) + 1), (float(columns[0]), float(columns[-1]) + 1)

@@ -1,0 +1,1 @@
+"""Make one detector file of a trained network: calibration, OOD model, types, formats."""

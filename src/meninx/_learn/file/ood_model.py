@@ -1,0 +1,303 @@
+"""Fit the out-of-distribution (OOD) model: known slices against synthetic outliers, in features.
+
+Legend: b batch, f features, k kinds of pictures to refuse: pictures of no brain, and ghosting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from meninx._detect.preprocessing import Preprocessing
+from meninx._learn.input.augmentation.intensity import exported_again
+from meninx._learn.input.dataset import CONTEXT, SIMULATED, Example, Facts, SliceDataset
+from meninx._learn.model.network import Backbone
+from meninx._synthesis.outliers import synthetic_outliers, with_ghosting
+from meninx._synthesis.simulated_scans import brainless_slices
+
+# The first three stages: the last one is trained on tumors alone, and measured worse.
+STAGES = 3
+# Fewer slices are too few for 896 features, which have 400,000 covariances.
+MIN_EXAMPLES = 500
+# Known slices, of real and of simulated ones each: more change the figures by less than their
+# spread.
+MAX_EXAMPLES = 3000
+# Number of synthetic outliers.
+OUTLIERS = 1500
+# Number of known slices with ghosting.
+GHOSTED = 800
+# Share of the known slices that is fitted; the rest sets the thresholds.
+FITTED = 2 / 3
+# Share of known slices within the threshold of each measure. Simulated slices reach to the jaw,
+# where there is hardly any brain, so fewer of them need to pass.
+KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
+# Features are clipped at this many standard deviations: beyond it they carry no more information.
+MAX_FEATURE = 30.0
+BATCH = 64
+# Largest width of air that is added on each side, as a share of the picture's side.
+MAX_AIR = 0.3
+# Inverse penalty of the logistic regressions: chosen on training folds and simulated slices.
+INVERSE_PENALTY = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class OodModel:
+    """The out-of-distribution model: linear measures of features, each 1 at its threshold.
+
+    Args:
+        center: Mean features of known slices, shape (f,).
+        scale: Standard deviation of their features, shape (f,).
+        whitening: Matrix of the Mahalanobis distance, shape (f, f): with z = (features - center) /
+            scale, the distance is |z @ whitening|, 1 at its threshold.
+        weights: Weights of the logits z @ weights + bias that separate each kind of outlier from
+            known slices, shape (f, k); 0 at the median of known slices and 1 at the threshold. One
+            logit for all kinds would find fewer of each: slices with ghosting lie close to known
+            slices, and far from photographs.
+        bias: Biases of these logits, shape (k,).
+    """
+
+    center: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    whitening: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    # Threshold of the largest measure: each one is scaled to be 1 at its own.
+    threshold = 1.0
+
+
+class DetectorGraph(nn.Module):
+    """The graph of a detector file: logits of cells and types, and the OOD score.
+
+    Args:
+        network: The trained network.
+        ood_model: Out-of-distribution model of its features; None to leave the OOD score out.
+    """
+
+    def __init__(self, network: Backbone, ood_model: OodModel | None) -> None:
+        super().__init__()
+        self.network = network
+        self.has_ood_score = ood_model is not None
+        self.center: Tensor
+        self.scale: Tensor
+        self.whitening: Tensor
+        self.weights: Tensor
+        self.bias: Tensor
+        if ood_model is not None:
+            for name in ("center", "scale", "whitening", "weights", "bias"):
+                self.register_buffer(name, torch.from_numpy(getattr(ood_model, name)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return cell logits, type logits and the OOD score of normalized slices.
+
+        Args:
+            x: Normalized slices with their neighbors, shape (b, 3, h, w).
+
+        Returns:
+            Tensors of shape (b, m, n), (b, 3) and, with an OOD model, (b,).
+        """
+        maps = self.network.stage_maps(x)
+        cells, types = self.network.heads(maps)
+        if not self.has_ood_score:
+            return cells, types
+        z = (early_features(maps) - self.center) / self.scale  # [b, f]
+        distance = (z @ self.whitening).square().sum(1).sqrt()
+        logits = z.clamp(-MAX_FEATURE, MAX_FEATURE) @ self.weights + self.bias  # [b, k]
+        return cells, types, torch.maximum(distance, logits.amax(1))
+
+
+def early_features(stage_maps: Sequence[Tensor]) -> Tensor:
+    """Return mean and standard deviation over place of each channel of the first stages.
+
+    Args:
+        stage_maps: Maps of the network's stages, as `Backbone.stage_maps` returns them.
+
+    Returns:
+        Features, shape (b, f).
+    """
+    features = []
+    for maps in stage_maps[:STAGES]:
+        mean = maps.mean((2, 3))
+        variance = maps.square().mean((2, 3)) - mean.square()
+        features += [mean, variance.clamp_min(0).sqrt()]
+    return torch.cat(features, dim=1)
+
+
+def fit_ood_model(
+    network: Backbone,
+    known: SliceDataset,
+    preprocessing: Preprocessing,
+    heads: Sequence[Path] = (),
+) -> OodModel | None:
+    """Fit the out-of-distribution model of a network.
+
+    Args:
+        network: The trained network; it is left in evaluation mode.
+        known: Slices that it learned from, at the size of the detector's input.
+        preprocessing: Preprocessing of the detector.
+        heads: Files of real heads, for slices that show nothing of the brain.
+
+    Returns:
+        The model of real and plausible simulated slices, against synthetic outliers and against
+        slices with ghosting; None where there are too few slices.
+
+    References:
+        Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples;
+        Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
+        matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
+    """
+    plausible = [n for n, one in enumerate(known.facts) if one.plausible and one.kind != CONTEXT]
+    real = _thinned([n for n in plausible if known.facts[n].kind != SIMULATED])
+    simulated = _thinned([n for n in plausible if known.facts[n].kind == SIMULATED])
+    if len(real) + len(simulated) < MIN_EXAMPLES:
+        return None
+    kinds = (
+        [
+            *synthetic_outliers(OUTLIERS, _images(known, real or simulated)),
+            *brainless_slices(heads),
+        ],
+        list(with_ghosting(GHOSTED, _with_air(_images(known, [*real, *simulated])))),
+    )
+    parts = [
+        (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
+    ]
+    torch.manual_seed(0)
+    halves = [_split(_known_features(network, known, part, preprocessing)) for part, _ in parts]
+    fitted = np.concatenate([half[0] for half in halves])
+    center, scale = fitted.mean(0), fitted.std(0) + 1e-6
+    z = (fitted - center) / scale
+    whitening = _whitening(z)
+
+    def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
+
+    # The threshold of the distance comes from real slices where there are some: these will be
+    # scored.
+    ood_threshold = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
+    columns = []
+    for kind in kinds:
+        outliers = SliceDataset(
+            (Example(image, None, Facts(SIMULATED)) for image in kind), preprocessing
+        )
+        logit = _separated(z, (_features(network, outliers, preprocessing) - center) / scale)
+        known_logits = [logit.of((half[1] - center) / scale) for half in halves]
+        highest = max(
+            float(np.quantile(values, kept))
+            for values, (_, kept) in zip(known_logits, parts, strict=True)
+        )
+        columns.append(logit.between(float(np.median(np.concatenate(known_logits))), highest))
+    return OodModel(
+        center=center.astype(np.float32),
+        scale=scale.astype(np.float32),
+        whitening=(whitening / ood_threshold).astype(np.float32),
+        weights=np.stack([column.weights for column in columns], axis=1).astype(np.float32),
+        bias=np.array([column.bias for column in columns], dtype=np.float32),
+    )
+
+
+def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.float32]]:
+    return [known.image[index].numpy().astype(np.float32) for index in indices]
+
+
+def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return pictures with up to 30 % of air on each side, where ghosting is seen best."""
+    rng = np.random.default_rng(0)
+    return [
+        np.pad(image, [(int(share * len(image)),) * 2] * 2)
+        for image, share in zip(images, rng.uniform(0, MAX_AIR, len(images)), strict=True)
+    ]
+
+
+def _known_features(
+    network: Backbone, known: SliceDataset, indices: Sequence[int], preprocessing: Preprocessing
+) -> NDArray[np.float64]:
+    """Return the features of known slices: as they are, half of them exported again, and alone.
+
+    Coarser pixels and JPEG make a scan worse, but it stays a scan. Alone, as a picture, a slice has
+    a crop window of its own and stands in for its neighbors. So do the outliers, and the model must
+    not separate them by that.
+    """
+    found = []
+    for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):
+        image = known.batch(part).image
+        found.append(_batch_features(network, image, preprocessing))
+        if number % 2 == 0:
+            again = exported_again(image)
+            found.append(_batch_features(network, again, preprocessing))
+    alone = (Example(image, None, Facts(SIMULATED)) for image in _images(known, indices))
+    found.append(_features(network, SliceDataset(alone, preprocessing), preprocessing))
+    return np.concatenate(found)
+
+
+def _features(
+    network: Backbone, slices: SliceDataset, preprocessing: Preprocessing
+) -> NDArray[np.float64]:
+    """Return the features of all slices, shape (n, f)."""
+    return np.concatenate(
+        [_batch_features(network, batch.image, preprocessing) for batch in slices.batches(BATCH)]
+    )
+
+
+def _batch_features(
+    network: Backbone, image: Tensor, preprocessing: Preprocessing
+) -> NDArray[np.float64]:
+    network.eval()
+    with torch.inference_mode():
+        x = (image - preprocessing.mean) / preprocessing.std
+        return np.asarray(early_features(network.stage_maps(x, STAGES)).double().numpy())
+
+
+def _split(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return features to fit, and others for thresholds: distances of the former are too small."""
+    order = np.random.default_rng(0).permutation(len(features))
+    count = round(FITTED * len(features))
+    return features[order[:count]], features[order[count:]]
+
+
+def _whitening(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an inverse root of the covariance; all others differ from it by a rotation."""
+    values, vectors = np.linalg.eigh(LedoitWolf().fit(z).covariance_)
+    return np.asarray(vectors / np.sqrt(values))
+
+
+def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(z, -MAX_FEATURE, MAX_FEATURE)
+
+
+@dataclass(frozen=True, eq=False)
+class _Logit:
+    """A linear measure of standardized features.
+
+    Args:
+        weights: Weight of each feature, shape (f,).
+        bias: Value at features of 0.
+    """
+
+    weights: NDArray[np.float64]
+    bias: float
+
+    def of(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the measure of features of shape (n, f), shape (n,)."""
+        return np.asarray(_clipped(z) @ self.weights + self.bias)
+
+    def between(self, low: float, high: float) -> "_Logit":
+        """Return the measure rescaled to be 0 and 1 where it was `low` and `high`."""
+        return _Logit(self.weights / (high - low), (self.bias - low) / (high - low))
+
+
+def _separated(known: NDArray[np.float64], outliers: NDArray[np.float64]) -> _Logit:
+    """Return the logit that separates the features of outliers from those of known slices."""
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=3000, class_weight="balanced")
+    both = _clipped(np.concatenate([known, outliers]))
+    model.fit(both, np.repeat((0, 1), (len(known), len(outliers))))
+    return _Logit(model.coef_[0], float(model.intercept_[0]))
+
+
+def _thinned(indices: Sequence[int]) -> Sequence[int]:
+    return indices[:: max(1, -(-len(indices) // MAX_EXAMPLES))]

@@ -1,0 +1,1 @@
+"""Train: losses, one step, all epochs, folds."""

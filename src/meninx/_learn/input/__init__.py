@@ -1,0 +1,1 @@
+"""What a network learns from: slices, sampling, augmentation, simulated heads."""

@@ -1,0 +1,1 @@
+"""Networks, and what is done to a trained one: compression, attribution."""

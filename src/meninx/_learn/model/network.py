@@ -1,0 +1,289 @@
+"""The networks: two ResNet-18, one that scores every cell and one that scores the whole slice.
+
+Legend: b batch, c channels, h and w the input's height and width, m and n those of the map of
+cells: h / 8 and w / 8 of `CellNetwork`, h / 32 and w / 32 of `PooledNetwork`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from meninx._detect.calibration import ALL_CELLS, TOP_CELLS
+from meninx._detect.neighbors import CHANNELS
+from meninx._labels import TYPE_NAMES
+
+CELLS, POOLED = "cells", "pooled"
+ARCHITECTURES = (CELLS, POOLED)
+# Side of a cell, pixels of the input: about 8 mm of a head that fills 192 px.
+CELL_STRIDE = 8
+# Side of the coarse cells, which only the loss uses: the last stage keeps the resolution of the one
+# before it.
+COARSE_STRIDE = 16
+DECODER_CHANNELS = 128
+# Number of channels of the last maps of stages 2, 3 and 4.
+STAGE_CHANNELS = (128, 256, 512)
+# Types are read from maps averaged with softmax weights of the coarse logits times each factor:
+# around the hottest cells, in a wider window, and over the whole slice, which shows its place in
+# the head.
+TYPE_WINDOWS = (1.0, 0.3, 0.0)
+DEFAULT_DROPOUT = 0.1
+
+
+class Backbone(nn.Module):
+    """ResNet-18 for a gray slice and its two neighbors, with heads of 1 x 1.
+
+    Args:
+        dropout: Share of feature maps left out in training, 0..1.
+    """
+
+    # Number of a slice's highest cells whose mean is its score.
+    top_cells = TOP_CELLS
+    # Number of features from which the type is read.
+    type_channels = STAGE_CHANNELS[-1]
+
+    def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
+        super().__init__()
+        backbone = resnet18(weights=None)
+        self.stem = nn.Sequential(
+            nn.Conv2d(CHANNELS, 64, kernel_size=7, stride=2, padding=3, bias=False),
+            backbone.bn1,
+            backbone.relu,
+            backbone.maxpool,
+        )
+        self.stages = nn.Sequential(
+            backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4
+        )
+        self.dropout = nn.Dropout2d(dropout)
+        self.cell_head = nn.Conv2d(512, 1, kernel_size=1)
+        self.type_head = nn.Linear(self.type_channels, len(TYPE_NAMES))
+
+    def stage_maps(self, x: Tensor, stages: int = 4) -> list[Tensor]:
+        """Return the last maps of the first stages.
+
+        Args:
+            x: Normalized slices with their neighbors, shape (b, 3, h, w).
+            stages: Number of stages, 1..4.
+
+        Returns:
+            One map a stage, with 64, 128, 256 and 512 channels.
+        """
+        maps, found = self.stem(x), []
+        for stage in self.stages[:stages]:
+            maps = stage(maps)
+            found.append(maps)
+        return found
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of cells and types.
+
+        Args:
+            x: Normalized slices with their neighbors, shape (b, 3, h, w).
+
+        Returns:
+            Cell logits, shape (b, m, n), and type logits, shape (b, 3), in the order of
+            `labels.TYPE_NAMES`.
+        """
+        return self.heads(self.stage_maps(x))
+
+    def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the logits of cells and types from the maps that `stage_maps` returns."""
+        features = self.dropout(stage_maps[-1])
+        cell_logits = self.cell_head(features)[:, 0]  # [b, m, n]
+        return cell_logits, self.type_head(self.type_features(stage_maps, cell_logits))
+
+    def type_features(self, stage_maps: list[Tensor], coarse: Tensor) -> Tensor:
+        """Return the features that the type head reads.
+
+        Args:
+            stage_maps: Maps of all stages, as `stage_maps` returns them.
+            coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
+
+        Returns:
+            Mean of the last stage's map over place, shape (b, 512).
+        """
+        del coarse  # used by `CellNetwork`
+        features: Tensor = self.dropout(stage_maps[-1])
+        return features.mean((2, 3))
+
+
+class CellNetwork(Backbone):
+    """A network that scores every cell of a slice: tumor or not, and of which type.
+
+    The heat map is the decision: a slice's score is the mean of its eight highest cell logits, so
+    nothing outside the cells can raise it. A light decoder adds the maps of the last three stages
+    at a stride of 8 pixels, as feature pyramids do.
+
+    Args:
+        dropout: Share of feature maps left out in training, 0..1.
+
+    References:
+        Lin et al. 2017, Feature pyramid networks for object detection.
+    """
+
+    type_channels = len(TYPE_WINDOWS) * sum(STAGE_CHANNELS[1:])
+
+    def __init__(self, dropout: float = DEFAULT_DROPOUT) -> None:
+        super().__init__(dropout)
+        keep_resolution(self.stages[3][0])  # type: ignore[index]
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(channels, DECODER_CHANNELS, kernel_size=1) for channels in STAGE_CHANNELS
+        )
+        self.smooth = nn.Sequential(
+            nn.Conv2d(DECODER_CHANNELS, DECODER_CHANNELS, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(DECODER_CHANNELS),
+            nn.ReLU(inplace=True),
+        )
+        self.fine_head = nn.Conv2d(DECODER_CHANNELS, 1, kernel_size=1)
+        # Most cells are tumor-free: a bias near their share keeps the first steps small.
+        with torch.no_grad():
+            for head in (self.cell_head, self.fine_head):
+                head.bias.fill_(-2.0)  # type: ignore[union-attr]
+
+    def heads(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the logits of fine cells and types from the maps that `stage_maps` returns."""
+        fine, coarse = self.all_cells(stage_maps)
+        return fine, self.type_head(self.type_features(stage_maps, coarse))
+
+    def all_cells(self, stage_maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the logits of a tumor in fine and in coarse cells.
+
+        Args:
+            stage_maps: Maps of all stages, as `stage_maps` returns them.
+
+        Returns:
+            Logits of fine cells, shape (b, h / 8, w / 8), and of coarse cells, shape
+            (b, h / 16, w / 16).
+        """
+        second, third, fourth = stage_maps[1:]
+        features = self.dropout(fourth)
+        # Both have a stride of 16 pixels, so they are added before they are enlarged.
+        deep = self.laterals[1](third) + self.laterals[2](features)
+        merged = self.laterals[0](second) + F.interpolate(
+            deep, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
+        return self.fine_head(self.smooth(merged))[:, 0], self.cell_head(features)[:, 0]
+
+    def type_features(self, stage_maps: list[Tensor], coarse: Tensor) -> Tensor:
+        """Return the last two stages' maps, averaged over each of `TYPE_WINDOWS`.
+
+        Args:
+            stage_maps: Maps of all stages, as `stage_maps` returns them.
+            coarse: Logits of a tumor in each coarse cell, shape (b, m, n).
+
+        Returns:
+            Features, shape (b, 2304): for each window the 256 channels of stage 3, then the 512 of
+            stage 4.
+        """
+        maps = torch.cat([stage_maps[2], self.dropout(stage_maps[3])], dim=1).flatten(2)
+        # Detached, so that learning types does not change the cells.
+        hot = coarse.detach().flatten(1)
+        windows = torch.stack([(share * hot).softmax(1) for share in TYPE_WINDOWS], dim=2)
+        return (maps @ windows).transpose(1, 2).flatten(1)
+
+
+class PooledNetwork(Backbone):
+    """A network that scores a slice as a whole: ResNet-18 with global average pooling.
+
+    A linear layer behind an average is an average behind a linear layer, so the cells returned are
+    the class activation map, and their mean is the slice's logit.
+
+    Args:
+        dropout: Share of feature maps left out in training, 0..1.
+
+    References:
+        Zhou et al. 2016, Learning deep features for discriminative localization.
+    """
+
+    top_cells = ALL_CELLS
+
+
+def build_network(architecture: str, dropout: float = DEFAULT_DROPOUT) -> Backbone:
+    """Return a network with random weights.
+
+    Args:
+        architecture: Name of the architecture: `cells` or `pooled`.
+        dropout: Share of feature maps left out in training, 0..1.
+
+    Returns:
+        The network, ready to train.
+    """
+    return CellNetwork(dropout) if architecture == CELLS else PooledNetwork(dropout)
+
+
+def network_of(top_cells: int) -> Backbone:
+    """Return a network with random weights, of the architecture of a detector file.
+
+    Args:
+        top_cells: Number of highest cells by the file's card; `ALL_CELLS` for a pooled network.
+
+    Returns:
+        The network.
+    """
+    return build_network(POOLED if top_cells == ALL_CELLS else CELLS)
+
+
+def keep_resolution(block: Any) -> None:
+    """Set the stride of a residual stage's first block to 1; changed in place."""
+    block.conv1.stride = (1, 1)
+    block.downsample[0].stride = (1, 1)
+
+
+def pair_like(convolution: nn.Conv2d, rank: int) -> nn.Sequential:
+    """Return two convolutions with random weights in the place of one.
+
+    Args:
+        convolution: A convolution of 3 x 3, without bias.
+        rank: Channels between the two.
+
+    Returns:
+        The first of 3 x 3, the second of 1 x 1 and with a bias.
+    """
+    out, into = convolution.out_channels, convolution.in_channels
+    first = nn.Conv2d(into, rank, 3, stride=convolution.stride[0], padding=1, bias=False)
+    return nn.Sequential(first, nn.Conv2d(rank, out, 1))
+
+
+def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Factorize those convolutions of a network that are factorized in some weights.
+
+    Args:
+        network: Network to change in place; factorized convolutions get random weights.
+        weights: Weights by name, of a network that may have been factorized.
+    """
+    for name, module in list(network.named_modules()):
+        inner = weights.get(f"{name}.0.weight")
+        if isinstance(module, nn.Conv2d) and inner is not None:
+            parent, _, own = name.rpartition(".")
+            setattr(network.get_submodule(parent), own, pair_like(module, len(inner)))
+
+
+def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Set the weights of a network, after factorizing it as they are.
+
+    Args:
+        network: Network to change in place.
+        weights: Weights by name, of the same architecture, which may have been factorized.
+
+    Raises:
+        RuntimeError: If they belong to another architecture.
+    """
+    take_shape(network, weights)
+    network.load_state_dict(weights)
+
+
+def picture_logit(cell_logits: Tensor, top_cells: int = TOP_CELLS) -> Tensor:
+    """Return one logit a picture.
+
+    Args:
+        cell_logits: Logits of each picture's cells, shape (b, m, n).
+        top_cells: Number of highest cells that count; 0 for the mean of all.
+
+    Returns:
+        Mean of those cells, shape (b,).
+    """
+    flat = cell_logits.flatten(1)
+    return flat.topk(top_cells or flat.shape[1], dim=1).values.mean(1)

@@ -1,0 +1,133 @@
+"""What a folder lacks of the study that was fetched into it, as a file there says.
+
+The file, `incomplete.json`, is written when the fetch begins, removed once all came, and read with
+every scan in that folder and below.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from meninx._errors import InputError
+from meninx._scan.completeness import Incomplete
+from meninx._scan.kinds import is_dicom
+from meninx._scan.limits import Limits
+from meninx._scan.source import Source
+
+# Not hidden: whoever copies, zips or uploads the folder takes it along.
+NOTE = "incomplete.json"
+INSTANCES = "instances of the study"
+
+
+@dataclass(frozen=True)
+class IncompleteNote:
+    """What a folder lacks of a study, as its `incomplete.json` has it.
+
+    Args:
+        study_uid: StudyInstanceUID.
+        missing: Counts of what was promised and had not come when it was written.
+    """
+
+    study_uid: str
+    missing: tuple[Incomplete, ...]
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "IncompleteNote | None":
+        """Return the note that a file holds; None for a file of that name that is none."""
+        try:
+            stored = json.loads(text)
+            counts = [
+                Incomplete(str(count["what"]), int(count["expected"]), int(count["received"]))
+                for count in stored["incomplete"]
+            ]
+            return cls(str(stored["study"]), tuple(counts))
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        """Write the note into a folder; one that is there is replaced in one step."""
+        stored = {
+            "study": self.study_uid,
+            "incomplete": [count.as_json() for count in self.missing],
+        }
+        half_written = folder / f".{NOTE}"
+        half_written.write_text(json.dumps(stored) + "\n", encoding="utf-8")
+        half_written.replace(folder / NOTE)
+
+    def less(self, instances: int) -> tuple[Incomplete, ...]:
+        """Return what is still missing where so many instances of the study are there now."""
+        counts = [
+            replace(count, received=max(count.received, instances))
+            if count.what == INSTANCES
+            else count
+            for count in self.missing
+        ]
+        return tuple(count for count in counts if count.received < count.expected)
+
+
+def missing_by_folder(
+    sources: Sequence[Source], limits: Limits
+) -> Mapping[str, tuple[Incomplete, ...]]:
+    """Return what did not come of the studies in some folders.
+
+    Args:
+        sources: Files that are read, or entries of an archive.
+        limits: How large an input may be.
+
+    Returns:
+        Counts by the name of the folder that holds a note; mostly empty.
+    """
+    found: dict[str, tuple[Incomplete, ...]] = {}
+    for folder, source in {folder_of(source): source for source in sources}.items():
+        try:
+            beside = source.beside(NOTE)
+            note = None if beside is None else IncompleteNote.from_json(beside.read(limits))
+        except InputError:
+            continue  # no note: ours are small
+        if note is not None:
+            inside = [source for source in sources if is_within(folder_of(source), folder)]
+            found[folder] = note.less(_instances_in(inside, note.study_uid, limits))
+    return found
+
+
+def missing_from(
+    folders: Iterable[str], missing: Mapping[str, tuple[Incomplete, ...]]
+) -> tuple[Incomplete, ...]:
+    """Return what did not come of a scan whose files lie in some folders, each count once."""
+    places = set(folders)
+    counts = (
+        count
+        for noted, lacking in missing.items()
+        if any(is_within(folder, noted) for folder in places)
+        for count in lacking
+    )
+    return tuple(dict.fromkeys(counts))
+
+
+def folder_of(source: Source) -> str:
+    """Return the name of a source's folder, on the disk or inside its archive."""
+    return str(PurePosixPath(source.name.replace("\\", "/")).parent)
+
+
+def is_within(folder: str, outer: str) -> bool:
+    """Return whether a folder is another one or lies below it."""
+    return PurePosixPath(folder).is_relative_to(outer)
+
+
+def _instances_in(sources: Iterable[Source], study_uid: str, limits: Limits) -> int:
+    """Return how many instances of a study are there, each counted once."""
+    from meninx._scan.dicom import read_dataset
+
+    found: set[Any] = set()
+    for source in sources:
+        try:
+            if not is_dicom(source.sniffed(limits)):
+                continue
+            header = read_dataset(source, limits)
+        except InputError:
+            continue
+        if str(header.get("StudyInstanceUID", "")) == study_uid:
+            found.add(header.get("SOPInstanceUID"))
+    return len(found)

@@ -1,0 +1,304 @@
+"""Find a file's kind by its first bytes, without its reader, which takes long to import."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Literal
+
+from meninx._errors import UnreadableFile, UnsupportedScan
+
+Reader = Literal["picture", "nifti", "pair", "mgh", "nrrd", "metaimage", "dicom"]
+PICTURE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".jp2",
+    ".j2k",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".webp",
+)
+# Volumes that are one file each.
+VOLUME_SUFFIXES = (
+    ".nii",
+    ".nii.gz",
+    ".mgh",
+    ".mgz",
+    ".mgh.gz",
+    ".nrrd",
+    ".mha",
+    ".mha.gz",
+)
+# Volumes whose voxels lie in another file.
+HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
+# A file of these names that is something else is damaged; of any other name it is no scan.
+SCAN_SUFFIXES = (
+    *PICTURE_SUFFIXES,
+    *VOLUME_SUFFIXES,
+    *HEADER_SUFFIXES,
+    ".dcm",
+    ".dicom",
+    ".ima",
+    ".dcm.gz",
+    ".dicom.gz",
+    ".ima.gz",
+)
+# PNG, JPEG, GIF, JPEG 2000 as a file and as a bare codestream.
+PICTURE_MAGIC = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF87a",
+    b"GIF89a",
+    b"\0\0\0\x0cjP  ",
+    b"\xff\x4f\xff\x51",
+)
+# Formats of scans and packages that are not read: names, first bytes (None for any), what helps.
+_TO_NIFTI = "convert it to NIfTI"
+OTHER_FORMATS = (
+    ((".mnc",), None, "MINC", f"{_TO_NIFTI}: mnc2nii FILE out.nii"),
+    ((".mat",), None, "a MATLAB file", f"{_TO_NIFTI}, or save its slices as PNG"),
+    ((".h5", ".hdf5"), None, "HDF5", f"{_TO_NIFTI}, or save its slices as PNG"),
+    ((".npy", ".npz"), None, "a NumPy array", f"{_TO_NIFTI}: nibabel.Nifti1Image(array, affine)"),
+    ((".7z",), b"7z", "a 7z archive", "unpack it: 7z x FILE"),
+    ((".rar",), b"Rar!", "a rar archive", "unpack it: unrar x FILE"),
+    ((".par", ".rec"), None, "Philips' PAR/REC", "convert it to NIfTI: dcm2niix FOLDER"),
+    ((".head", ".brik", ".brik.gz"), None, "AFNI's HEAD/BRIK", f"{_TO_NIFTI}: 3dAFNItoNIFTI FILE"),
+    ((".v", ".ecat"), b"MATRIX7", "ECAT", f"{_TO_NIFTI}, as with nibabel"),
+    ((".fid", ".2dseq"), None, "Bruker's", f"{_TO_NIFTI}, as with Bru2Nii"),
+)
+# What a dataset without preamble may begin with: up to InstanceCreationDate, ImageType, SOP UIDs.
+LAST_FIRST_ELEMENT = 0x0020
+LONGEST_FIRST_VALUE = 256
+VALUE_REPRESENTATIONS = (b"UL", b"CS", b"DA", b"TM", b"UI", b"SH", b"LO", b"OB", b"AE")
+HEADER_BYTES = 540  # NIfTI-2's; NIfTI-1's 348 fit in
+ANALYZE_HEADER_BYTES = 348
+# Numbers that MGH has for voxels of 8, 16 and 32 bits, and floats.
+MGH_TYPES = (0, 1, 3, 4, 10)
+# Where a tar says what it is (POSIX.1-1988); older ones are known by their names.
+USTAR_AT, USTAR = 257, b"ustar"
+TAR_SUFFIXES = (
+    ".tar",
+    ".tar.gz",
+    ".tgz",
+    ".tar.bz2",
+    ".tbz2",
+    ".tbz",
+    ".tar.xz",
+    ".txz",
+)
+BZIP2_MAGIC, XZ_MAGIC = b"BZh", b"\xfd7zXZ\0"
+# Where git-annex keeps content, and the first bytes of files that stand for content elsewhere:
+# pointers of git-annex (unlocked files), and of Git LFS.
+ANNEX_OBJECTS = ".git/annex/objects/"
+ANNEX_POINTER, LFS_POINTER = b"/annex/objects/", b"version https://git-lfs.github.com/spec/v1"
+# Keys of a header in text that name the file of the voxels: MetaImage's, then NRRD's.
+_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)[ \t]*([^\r\n]*)", re.MULTILINE)
+METAIMAGE = re.compile(rb"\s*(?:ObjectType|NDims)\s*=")
+
+
+def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
+    """Return which reader a file is for, by its content.
+
+    Args:
+        head: First `SNIFFED_BYTES` bytes or more, or all that the file has; without gzip.
+        name: Name of the file, as the user knows it.
+        strict: Whether the user named this very file.
+
+    Returns:
+        The reader; None for a file that is no scan.
+
+    Raises:
+        UnsupportedScan: If it is a zip or tar, or of a format that is not read.
+        UnreadableFile: If it is no scan although its name says so.
+    """
+    lower = name.lower()
+    if head[128:132] == b"DICM" and not is_nifti(head):
+        return "dicom"
+    if strict or lower.endswith(SCAN_SUFFIXES) or _may_be_dicom(lower):
+        check_content(head, name)
+    if (volume := _volume_kind(head, lower, strict=strict)) is not None:
+        return volume
+    if _is_picture(head):
+        return "picture"
+    if is_dicom(head) and (strict or _may_be_dicom(lower)):
+        return "dicom"
+    # Office documents and models are zips too: only a file that is named so is reported.
+    if (zipfile_magic(head) and (strict or lower.endswith(".zip"))) or is_tar(head, lower):
+        raise UnsupportedScan(
+            "an archive inside a folder or archive; unpack it, or name it by itself",
+            place=name,
+            reason="nested_zip",
+        )
+    if (advice := _other_format(head, lower)) is not None:
+        raise UnsupportedScan(advice, place=name, reason="other_format")
+    if strict or lower.endswith(SCAN_SUFFIXES):
+        what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
+        raise UnreadableFile(f"{what}, whatever its name says; copy or export it again", place=name)
+    return None
+
+
+def check_content(head: bytes, name: str) -> None:
+    """Check that a file is no pointer to content that lies elsewhere.
+
+    Args:
+        head: First bytes of the file.
+        name: Name of the file, as the user knows it.
+
+    Raises:
+        UnreadableFile: If it is a pointer of git-annex or of Git LFS; it names the command that
+            fetches the content.
+    """
+    pointers = {
+        ANNEX_POINTER: f"git-annex pointer; its content is not here: git annex get {name}",
+        LFS_POINTER: f"Git LFS pointer; its content is not here: git lfs pull --include {name}",
+    }
+    for first, message in pointers.items():
+        if head.startswith(first):
+            raise UnreadableFile(f"a {message}", place=name, reason="not_found")
+
+
+def _volume_kind(head: bytes, name: str, *, strict: bool) -> Reader | None:
+    """Return the reader of a volume that is no DICOM; None for all else."""
+    if is_nifti(head):
+        return "nifti"
+    if head.startswith(b"NRRD0"):
+        return "nrrd"
+    if METAIMAGE.match(head):
+        return "metaimage"
+    named = strict or name.endswith(SCAN_SUFFIXES)
+    if named and is_pair_header(head):
+        return "pair"
+    return "mgh" if named and _is_mgh(head) else None
+
+
+def is_pair_header(head: bytes) -> bool:
+    """Return whether bytes are the header of an Analyze or NIfTI pair: its own length first."""
+    sizes = (int.from_bytes(head[:4], order) for order in ("little", "big"))
+    return len(head) >= ANALYZE_HEADER_BYTES and ANALYZE_HEADER_BYTES in sizes
+
+
+def _is_mgh(head: bytes) -> bool:
+    version, *sides, kind = (int.from_bytes(head[at : at + 4], "big") for at in range(0, 24, 4))
+    return version == 1 and all(0 < side < 2**15 for side in sides) and kind in MGH_TYPES
+
+
+def data_file_of(head: bytes, name: str) -> str | None:
+    """Return the name of the file that holds the voxels of a header.
+
+    Args:
+        head: The header's first bytes, without gzip.
+        name: Name of the header's file.
+
+    Returns:
+        Name as the header, or the custom of Analyze, has it; None for a file that holds its own
+        voxels.
+    """
+    if is_nifti(head):
+        return None
+    if is_pair_header(head) and head[344:348] != b"n+1\0":
+        stem = re.sub(r"\.hdr(\.gz)?$", "", PurePosixPath(name).name, flags=re.IGNORECASE)
+        return f"{stem}.img"
+    if not _is_text_header(head):
+        return None
+    found = _DATA_FILE.search(_header_text(head))
+    data_file = found[1].strip().decode("utf-8", "surrogateescape") if found else ""
+    return None if data_file in ("", "LOCAL", "Local", "local") else data_file
+
+
+def with_data_file(header: bytes, name: str) -> bytes:
+    """Return an NRRD or MetaImage header that names another file of its voxels.
+
+    Args:
+        header: The header, without gzip, which names one.
+        name: Name of a file beside it.
+
+    Returns:
+        The header with the name replaced; the same bytes where it names none, as Analyze's.
+    """
+    found = _DATA_FILE.search(_header_text(header)) if _is_text_header(header) else None
+    if found is None:
+        return header
+    return header[: found.start(1)] + name.encode() + header[found.end(1) :]
+
+
+def _is_text_header(head: bytes) -> bool:
+    return head.startswith(b"NRRD0") or METAIMAGE.match(head) is not None
+
+
+def _header_text(head: bytes) -> bytes:
+    """Return a text header: the blank line that ends NRRD's is followed by voxels."""
+    return re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+
+
+def is_tar(head: bytes, name: str = "") -> bool:
+    """Return whether bytes begin as a tar, whatever packs it.
+
+    Args:
+        head: First bytes of the file, without gzip.
+        name: Name of the file, in small letters: bzip2 and xz can't be unpacked from their first
+            bytes alone.
+
+    Returns:
+        Whether they begin as a tar.
+    """
+    if head[USTAR_AT : USTAR_AT + len(USTAR)] == USTAR:
+        return True
+    return name.endswith(TAR_SUFFIXES) and head.startswith((BZIP2_MAGIC, XZ_MAGIC))
+
+
+def _other_format(head: bytes, name: str) -> str | None:
+    """Return what to do with a file of a format that is not read, in words; None for any other."""
+    for suffixes, magic, what, how in OTHER_FORMATS:
+        if name.endswith(suffixes) and (magic is None or head.startswith(magic)):
+            return f"{what}, which is not read; {how}"
+    return None
+
+
+def zipfile_magic(head: bytes) -> bool:
+    """Return whether bytes begin as a zip."""
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def _may_be_dicom(name: str) -> bool:
+    """Return whether a name suits a DICOM file without preamble: of its kind, or without suffix."""
+    suffix = PurePosixPath(name.removesuffix(".gz")).suffix
+    return suffix in ("", ".dcm", ".dicom", ".ima") or suffix[1:].isdecimal()
+
+
+def _is_picture(head: bytes) -> bool:
+    return (
+        head.startswith(PICTURE_MAGIC)
+        or (head.startswith(b"BM") and head[6:10] == bytes(4))
+        or head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    )
+
+
+def is_dicom(head: bytes) -> bool:
+    """Return whether bytes begin as a DICOM file, with the preamble or, as old ones, without."""
+    return head[128:132] == b"DICM" or _begins_with_element(head)
+
+
+def _begins_with_element(head: bytes) -> bool:
+    """Return whether bytes begin with a plausible first element of a dataset without preamble.
+
+    Group 0002 or 0008, of either byte order: whichever of its first elements is there. Explicit
+    value representations are two capitals, implicit lengths short (DICOM PS3.5 7.1).
+    """
+    if len(head) < 8:
+        return False
+    for order in ("little", "big"):
+        group, element = (int.from_bytes(head[at : at + 2], order) for at in (0, 2))
+        if group not in (0x0002, 0x0008) or element > LAST_FIRST_ELEMENT:
+            continue
+        length = int.from_bytes(head[4:8], order)
+        if head[4:6] in VALUE_REPRESENTATIONS or length <= LONGEST_FIRST_VALUE:
+            return True
+    return False
+
+
+def is_nifti(head: bytes) -> bool:
+    """Return whether bytes begin as a NIfTI-1 or NIfTI-2 single file, unpacked."""
+    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"

@@ -1,0 +1,116 @@
+"""Find from the name of a volume's file whether it is a map or a mask, as BIDS and tools name them.
+
+In BIDS a name is a statement; elsewhere its words are weak, and are warned of alone.
+"""
+
+import re
+from collections.abc import Sequence
+
+from meninx._errors import UnsupportedScan
+from meninx._scan.relevance import word_set
+from meninx._scan.warning import ScanWarning
+
+# Suffixes of BIDS that are no image of the head, beside all that end in "map" (BIDS 1.10, the
+# appendix on quantitative MRI, and derivatives).
+BIDS_SUFFIXES = word_set(
+    "dseg probseg mask defacemask roi seg phase phase1 phase2 phasediff fieldmap mtsat mtr "
+    "cbf att xfm"
+)
+# Entities of BIDS whose value may name a map, and the values of `part` that are no magnitude.
+BIDS_VALUES = ("desc", "param", "stat", "label")
+BIDS_PARTS = frozenset(["phase", "real", "imag"])
+# Words that name a map or a mask as a word of its own; a number may follow, as in "zstat1".
+WORDS = word_set(
+    "adc eadc dadc tracew colfa rcbv rcbf cbv cbf mtt rmtt ttp tmax ktrans phase qsm dseg probseg "
+    "mask masks seg segm segmentation label labels labelmap parc parcellation atlas aseg aparc "
+    "wmparc ribbon roi pve pveseg tstat zstat fstat cope varcope spmt spmf pvalue jacobian warp "
+    "deformation displacement bias biasfield fieldmap probability thickness mip minip mnip "
+    "difference subtraction"
+)
+# Two letters may be a person's initials, or a flip angle: they count at the end of a name, or
+# beside a word of diffusion.
+LETTERS = word_set("fa md ad rd mk ak rk")
+LETTERS_AT_END = frozenset(["fa", "md"])
+DIFFUSION = word_set("dti dki dwi dtifit diffusion noddi tensor eddy")
+# Words before "phase" that make it a part of an image's name, as in Dixon's "in phase".
+PHASES_OF_IMAGES = word_set(
+    "in out opp opposed of anti arterial venous early late delayed multi contrast no"
+)
+_BIDS_NAME = re.compile(r"sub-[a-zA-Z0-9]+(_[a-zA-Z0-9]+-[a-zA-Z0-9+]+)*_([a-zA-Z0-9]+)")
+
+
+def map_by_bids_name(name: str) -> UnsupportedScan | None:
+    """Return why the BIDS name of a volume sets it aside.
+
+    Args:
+        name: Name of the file, without its folder.
+
+    Returns:
+        The refusal; None for an image, or a name that is not of BIDS.
+
+    References:
+        https://bids-specification.readthedocs.io, file name structure.
+    """
+    stem = _stem(name)
+    found = _BIDS_NAME.fullmatch(stem)
+    if found is None:
+        return None
+    suffix = found[2].lower()
+    entities = dict(part.split("-", 1) for part in stem.split("_") if "-" in part)
+    is_map = (
+        suffix in BIDS_SUFFIXES
+        or suffix.endswith("map")
+        or entities.get("part", "").lower() in BIDS_PARTS
+    )
+    values = [entities[key].lower() for key in BIDS_VALUES if key in entities]
+    if not is_map and not any(value in WORDS | LETTERS for value in values):
+        return None
+    return UnsupportedScan(
+        f"by its BIDS name (..._{stem.split('_', 1)[1]}) a map or a mask, not an image; choose "
+        "the scan that it was made from",
+        reason="derived",
+    )
+
+
+def map_warning(name: str) -> ScanWarning | None:
+    """Return the warning that a file's name calls for; None where it names no map.
+
+    Args:
+        name: Name of the file, without its folder.
+
+    Returns:
+        Warning `derived_doubtful`, or None.
+    """
+    word = _map_word([word for word in re.split(r"[^a-z0-9]+", _stem(name).lower()) if word])
+    if word is None:
+        return None
+    return ScanWarning(
+        "derived_doubtful",
+        f"the file's name holds {word.upper()!r}, as names of maps and masks do: if it was "
+        "computed from other images, this answer means nothing; choose the scan itself",
+    )
+
+
+def _map_word(words: Sequence[str]) -> str | None:
+    """Return the word of a name that says map or mask; words in small letters."""
+    plain = [word.rstrip("0123456789") or word for word in words]
+    diffusion = not DIFFUSION.isdisjoint(words)
+    for place, (word, letters) in enumerate(zip(words, plain, strict=True)):
+        before = plain[place - 1] if place else ""
+        if letters == "phase" and before in PHASES_OF_IMAGES:
+            continue
+        is_last = place == len(words) - 1
+        if (
+            letters in WORDS
+            or word.endswith(("map", "maps"))
+            or (word in LETTERS and diffusion)
+            or (word in LETTERS_AT_END and is_last)
+        ):
+            return word
+    return None
+
+
+def _stem(name: str) -> str:
+    """Return a name without the endings of its format."""
+    stem = re.sub(r"\.(gz|bz2)$", "", name, flags=re.IGNORECASE)
+    return re.sub(r"\.(nii|hdr|img|mgh|mgz|nrrd|nhdr|mha|mhd)$", "", stem, flags=re.IGNORECASE)

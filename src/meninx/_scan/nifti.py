@@ -1,0 +1,318 @@
+"""Read NIfTI, Analyze and MGH volumes, all that nibabel has; write NIfTI."""
+
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.fileholders import FileHolder
+from nibabel.freesurfer.mghformat import MGHImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import NDArray
+
+from meninx._errors import GeometryError, OptionError, UnreadableFile, UnsupportedScan
+from meninx._scan.geometry import RAS_TO_LPS, Float64Array, Spacing
+from meninx._scan.kinds import ANALYZE_HEADER_BYTES, HEADER_BYTES, data_file_of, is_nifti
+from meninx._scan.limits import DEFAULT_LIMITS, MIB, Limits
+from meninx._scan.scan import Scan
+from meninx._scan.source import Source, reading
+from meninx._scan.volume import (
+    check_numbers,
+    check_size,
+    data_file_beside,
+    promised_bytes,
+    volume_scan,
+    volume_shape,
+)
+from meninx._scan.warning import ScanWarning
+
+# nibabel writes a line to standard error for each oddity that it mends; what can't be mended is
+# raised all the same.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
+
+MGH_HEADER_BYTES, GOOD_RAS_AT = 284, 28
+# After the voxels FreeSurfer writes TR, flip angle and TE, then tags: commands, a transform's path.
+MGH_FOOTER_BYTES = MIB
+# Where an Analyze header says how slices lie, and the axes of each value in LPS, as ITK reads them;
+# 0 also stands there where the writer did not set it.
+ORIENT_AT = 252
+ANALYZE_AXES = {
+    0: ((1, 0, 0), (0, -1, 0), (0, 0, 1)),  # axial
+    1: ((1, 0, 0), (0, 0, 1), (0, -1, 0)),  # coronal
+    2: ((0, -1, 0), (0, 0, 1), (1, 0, 0)),  # sagittal
+}
+_DOUBTFUL = "orientation_doubtful"
+# Intents of images: none, numbers without a unit, and one volume of a series (NIfTI-1, nifti1.h).
+IMAGE_INTENTS = frozenset((0, 1011, 2001))
+
+
+def read_nifti(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
+    """Read a NIfTI file.
+
+    Args:
+        source: `.nii` or `.nii.gz` file, 3-D or 4-D with one volume.
+        limits: Checked on the header, before the voxels are read.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+
+    Returns:
+        Voxels in the file's own axis order, the affine turned to LPS.
+
+    Raises:
+        UnreadableFile: If it is damaged or truncated.
+        UnsupportedScan: If it holds several volumes, colors or complex numbers.
+        GeometryError: If its affine is singular or sheared.
+        LimitExceeded: If it is too large.
+    """
+    with reading(source.name, "the NIfTI file"):
+        head = source.head(HEADER_BYTES, limits)
+        if not is_nifti(head):
+            raise UnreadableFile("no NIfTI header where one is expected")
+        kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
+        header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
+        set_aside = _no_image(header)
+        shape, expected = _promised(header, int(header["vox_offset"]), limits)
+        data = promised_bytes(source, expected, _slice_bytes(header), limits)
+        image, voxels = _parse(kind, {"image": data})
+        if spacing_mm is None:
+            _check_spacing(header)
+        return volume_scan(
+            source,
+            voxels.reshape(shape),
+            _affine(image),
+            set_aside=set_aside,
+            spacing_mm=spacing_mm,
+        )
+
+
+def read_pair(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
+    """Read a NIfTI or Analyze pair.
+
+    Args:
+        source: `.hdr` file; the `.img` is beside it.
+        limits: Checked on the header, before the voxels are read.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+
+    Returns:
+        Voxels in the file's own axis order, the affine turned to LPS; with a warning for Analyze,
+        whose header does not tell right from left.
+
+    Raises:
+        InputError: If the pair can't be used, see `read_nifti`, or the `.img` is missing.
+    """
+    with reading(source.name, "the pair"):
+        head = source.head(ANALYZE_HEADER_BYTES, limits)
+        is_plain = head[344:348] != b"ni1\0"
+        kind = nibabel.AnalyzeImage if is_plain else nibabel.Nifti1Pair
+        header = kind.header_class(head, check=False)
+        set_aside = None if is_plain else _no_image(header)
+        shape, expected = _promised(header, int(header["vox_offset"]), limits)
+        data_file = data_file_beside(source, data_file_of(head, source.name) or "")
+        data = promised_bytes(data_file, expected, _slice_bytes(header), limits)
+        image, voxels = _parse(kind, {"header": head, "image": data})
+        if not is_plain:
+            if spacing_mm is None:
+                _check_spacing(header)
+            return volume_scan(
+                source,
+                voxels.reshape(shape),
+                _affine(image),
+                set_aside=set_aside,
+                spacing_mm=spacing_mm,
+            )
+        affine, warning = _analyze_affine(header, head[ORIENT_AT], shape, spacing_mm)
+        return volume_scan(source, voxels.reshape(shape), affine, (warning,), spacing_mm=spacing_mm)
+
+
+def read_mgh(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
+    """Read a volume of FreeSurfer.
+
+    Args:
+        source: `.mgh` or `.mgz` file with one frame.
+        limits: Checked on the header, before the voxels are read.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+
+    Returns:
+        Voxels in the file's own axis order, the affine turned to LPS; with a warning where the file
+        does not say how its volume lies.
+
+    Raises:
+        InputError: If the file can't be used, see `read_nifti`.
+    """
+    with reading(source.name, "the MGH file"):
+        head = source.head(MGH_HEADER_BYTES, limits)
+        check_size(len(head), MGH_HEADER_BYTES, 0)
+        header = MGHImage.header_class(head, check=False)
+        shape, expected = _promised(header, MGH_HEADER_BYTES, limits)
+        data = promised_bytes(source, expected, MGH_FOOTER_BYTES, limits)
+        image, voxels = _parse(MGHImage, {"image": data})
+        affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
+        warned: tuple[ScanWarning, ...] = ()
+        # nibabel sets the flag where it is missing.
+        if head[GOOD_RAS_AT : GOOD_RAS_AT + 2] != b"\0\1":
+            text = (
+                "the file does not say how its volume lies in the head; it was taken as coronal, "
+                "as FreeSurfer does"
+            )
+            warned = (ScanWarning(_DOUBTFUL, text),)
+        return volume_scan(source, voxels.reshape(shape), affine, warned, spacing_mm=spacing_mm)
+
+
+def _no_image(header: nibabel.Nifti1Header) -> UnsupportedScan | None:
+    """Return why `intent_code` sets a volume aside: labels, statistics, vectors.
+
+    Args:
+        header: Header of the file.
+
+    Returns:
+        The refusal; None for an image.
+
+    Raises:
+        UnsupportedScan: If each voxel holds several numbers, as a vector does.
+
+    References:
+        NIfTI-1, nifti1.h: NIFTI_INTENT_CODES; nibabel has the later ones of FSL and CIFTI.
+    """
+    code = int(header["intent_code"])
+    known = nibabel.nifti1.intent_codes
+    if code in IMAGE_INTENTS or code not in known.code:
+        return None
+    reason = UnsupportedScan(
+        f"its intent_code {code} says {known.label[code].strip()!r}: numbers computed from images, "
+        "not an image; choose the scan itself",
+        reason="derived",
+    )
+    if np.prod(header.get_data_shape()[3:], dtype=int) > 1:
+        raise reason
+    return reason
+
+
+def _promised(
+    header: nibabel.analyze.AnalyzeHeader, start: int, limits: Limits
+) -> tuple[tuple[int, int, int], int]:
+    """Return the sides of the volume that a header promises, and the bytes up to its end."""
+    shape = volume_shape(tuple(int(side) for side in header.get_data_shape()))
+    limits.check_shape(shape)
+    kind = header.get_data_dtype()
+    check_numbers(kind)
+    if not 0 <= start <= 64 * MIB:
+        raise UnreadableFile(
+            f"the header says that the voxels begin at byte {start}, expected 0 to {64 * MIB}; "
+            "export the volume again"
+        )
+    return shape, start + int(np.prod(shape)) * kind.itemsize
+
+
+def _slice_bytes(header: nibabel.analyze.AnalyzeHeader) -> int:
+    """Return one byte less than a slice has: so many may pad a file."""
+    sides = volume_shape(tuple(int(side) for side in header.get_data_shape()))
+    return sides[0] * sides[1] * int(header.get_data_dtype().itemsize) - 1
+
+
+def _parse(
+    kind: type[SpatialImage], files: dict[str, bytes]
+) -> tuple[SpatialImage, NDArray[np.float32]]:
+    """Return the image and its voxels, nibabel's own errors translated."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened = {name: FileHolder(fileobj=io.BytesIO(data)) for name, data in files.items()}
+            image = kind.from_file_map(opened)
+            return image, np.asarray(image.dataobj, dtype=np.float32)
+    except (HeaderDataError, WrapStructError, ImageFileError) as error:
+        raise UnreadableFile(f"the header contradicts itself: {error}") from error
+
+
+def _analyze_affine(
+    header: nibabel.analyze.AnalyzeHeader,
+    orient: int,
+    shape: tuple[int, int, int],
+    spacing_mm: Spacing | None,
+) -> tuple[Float64Array, ScanWarning]:
+    """Return an affine about the middle of the volume, and what is doubtful about it."""
+    spacing = np.abs(np.asarray(spacing_mm or header["pixdim"][1:4], dtype=np.float64))
+    if not (spacing > 0).all():
+        raise _no_spacing(spacing)
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(ANALYZE_AXES.get(orient, ANALYZE_AXES[0])).T * spacing
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    text = (
+        "an Analyze header does not say how its volume lies in the head; it was taken as stored "
+        "from the patient's right to left, back to front, bottom to top. To be sure of the sides, "
+        "convert it to NIfTI with the program that wrote it"
+    )
+    return affine, ScanWarning(_DOUBTFUL, text)
+
+
+def _affine(image: nibabel.Nifti1Image) -> Float64Array:
+    """Return the affine in LPS, mm."""
+    header = image.header
+    unit = header.get_xyzt_units()[0]
+    millimeters = {"meter": 1000.0, "micron": 0.001}.get(unit, 1.0)
+    chosen = np.asarray(image.affine, dtype=np.float64)
+    if int(header["sform_code"]) > 0 and not np.abs(chosen[:3, :3]).any():
+        # An sform of zeros says nothing; ITK takes the qform then, too.
+        chosen = np.asarray(header.get_qform(), dtype=np.float64)
+    affine = RAS_TO_LPS @ chosen
+    affine[:3] *= millimeters
+    return np.asarray(affine)
+
+
+def _check_spacing(header: nibabel.Nifti1Header) -> None:
+    """Check the header's own spacing where no sform gives another: nibabel takes 1 mm for 0."""
+    if int(header["sform_code"]) > 0:
+        return
+    spacing = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if not (np.abs(spacing) > 0).all():
+        raise _no_spacing(spacing)
+
+
+def _no_spacing(spacing: Float64Array) -> GeometryError:
+    sides = ", ".join(f"{side:g}" for side in spacing)
+    return GeometryError(
+        f"pixdim {sides}, and no sform: nothing says how large a voxel is; expected three "
+        "numbers above 0, in mm: export the volume again"
+    )
+
+
+def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
+    """Write voxels as NIfTI on a scan's grid, the affine turned from LPS to RAS.
+
+    Args:
+        voxels: Values in the scan's shape, any type that NIfTI knows.
+        scan: Scan with an affine.
+        path: File to write, `.nii` or `.nii.gz`; its folder is made if missing.
+
+    Raises:
+        OptionError: If the scan is a picture without geometry.
+    """
+    image = nibabel.Nifti1Image(voxels, RAS_TO_LPS @ affine_of(scan))
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+def affine_of(scan: Scan) -> NDArray[np.float64]:
+    """Return the affine of a scan, shape (4, 4), LPS, mm.
+
+    Args:
+        scan: Volume.
+
+    Raises:
+        OptionError: If it is a picture without geometry.
+
+    Returns:
+        Matrix from voxel indices to millimeters in the patient.
+    """
+    if scan.affine is None:
+        raise OptionError(f"{scan.name}: a picture without geometry can't be written as a volume")
+    return scan.affine

@@ -1,0 +1,217 @@
+"""Read NRRD volumes, as 3D Slicer and teem write them."""
+
+import bz2
+import io
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import nrrd
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx._errors import GeometryError, UnreadableFile, UnsupportedScan
+from meninx._scan.geometry import Float64Array, Spacing
+from meninx._scan.kinds import data_file_of
+from meninx._scan.limits import DEFAULT_LIMITS, MIB, Limits
+from meninx._scan.scan import Scan
+from meninx._scan.source import Source, reading
+from meninx._scan.volume import (
+    Unpacker,
+    check_size,
+    data_file_beside,
+    unpacked_exactly,
+    volume_scan,
+    volume_shape,
+)
+from meninx._scan.warning import ScanWarning
+
+# A header is text of some hundred bytes; DWI's lists of gradients take a few ten thousand.
+LONGEST_HEADER = MIB
+# Signs by which a space's axes become LPS (nrrd format definition, section 5.2).
+SPACES = {
+    "left-posterior-superior": (1, 1, 1),
+    "lps": (1, 1, 1),
+    "right-anterior-superior": (-1, -1, 1),
+    "ras": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1),
+    "las": (1, -1, 1),
+}
+GZIP, BZIP2 = ("gzip", "gz"), ("bzip2", "bz2")
+# Kinds of axes that count places; "RGB-color", "vector" and the like are several images.
+PLACES = ("domain", "space", "none", "???")
+# Kinds of axes that hold the several numbers of one place; diffusion images come as vectors, too.
+NUMBERS_OF_PLACE = ("vector", "matrix", "normal", "gradient", "quaternion", "complex")
+
+
+def read_nrrd(
+    source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Scan:
+    """Read an NRRD file.
+
+    Args:
+        source: `.nrrd` file, or `.nhdr` with the file of its voxels beside it.
+        limits: Checked on the header, before the voxels are unpacked.
+        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+
+    Returns:
+        Voxels in the file's own axis order, the affine in LPS; with a warning where the file does
+        not say how it lies.
+
+    Raises:
+        UnreadableFile: If it is damaged or truncated.
+        UnsupportedScan: If it holds several volumes or colors.
+        GeometryError: If its axes are singular or sheared.
+        LimitExceeded: If it is too large.
+
+    References:
+        https://teem.sourceforge.net/nrrd/format.html
+    """
+    with reading(source.name, "the NRRD file"):
+        head = source.head(LONGEST_HEADER, limits)
+        opened = io.BytesIO(head)
+        header = nrrd.read_header(opened)
+        shape, axes = _places(header)
+        limits.check_shape(shape)
+        try:
+            kind = nrrd.reader._determine_datatype(header)
+        except KeyError as error:
+            raise UnsupportedScan(
+                f"voxels of type {header.get('type')}; expected plain numbers", reason="not_gray"
+            ) from error
+        expected = int(np.prod(shape)) * kind.itemsize
+        spare = shape[0] * shape[1] * kind.itemsize - 1
+        data_file = data_file_of(head, source.name)
+        if data_file is None:
+            data = _unpacked(source.read(limits)[opened.tell() :], header, expected, spare)
+        else:
+            data = _data_file(source, data_file).read(limits)
+            if header["encoding"] in BZIP2:
+                data = _unpacked(data, header, expected, spare)
+        voxels = _voxels(header, data, expected, spare).reshape(shape, order="F")
+        affine, warnings = _affine(header, axes, spacing_mm)
+        return volume_scan(
+            source, voxels, affine, warnings, _segmentation(header), spacing_mm=spacing_mm
+        )
+
+
+def _segmentation(header: Mapping[str, Any]) -> UnsupportedScan | None:
+    """Return why a segmentation of 3D Slicer (.seg.nrrd) is set aside; None for other volumes."""
+    if not any(key.startswith("Segment0_") for key in header):
+        return None
+    return UnsupportedScan(
+        "a segmentation of 3D Slicer, by its header; choose the scan itself", reason="derived"
+    )
+
+
+def _places(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]:
+    """Return the sides of the one volume, and which axes of the file they are."""
+    sizes = [int(side) for side in header.get("sizes", ())]
+    if not sizes or len(sizes) != header.get("dimension"):
+        raise UnreadableFile(
+            f"dimension {header.get('dimension')}, but the sizes {sizes}; expected one size "
+            "a dimension: export the volume again"
+        )
+    kinds = [str(kind).lower() for kind in header.get("kinds", ["none"] * len(sizes))]
+    axes = [
+        axis
+        for axis, (side, kind) in enumerate(zip(sizes, kinds, strict=True))
+        if side > 1 or kind in PLACES
+    ]
+    counted = [kinds[axis] for axis in axes if kinds[axis] not in PLACES]
+    if any("color" in kind for kind in counted):
+        raise UnsupportedScan("colored voxels; expected gray MR", reason="color")
+    if any(word in kind for kind in counted for word in NUMBERS_OF_PLACE) and "DWMRI" not in str(
+        header.get("modality", "")
+    ):
+        raise UnsupportedScan(
+            f"an axis of kind {counted[0]!r}: vectors or matrices computed from images, not an "
+            "image; choose the scan itself",
+            reason="derived",
+        )
+    if counted or len(axes) > 3:
+        raise UnsupportedScan(
+            f"{'x'.join(map(str, sizes))}: several volumes in one file, expected one; save each "
+            "volume as its own file",
+            reason="several_volumes",
+        )
+    return volume_shape(tuple(sizes[axis] for axis in axes)), axes
+
+
+def _data_file(source: Source, data_file: str) -> Source:
+    if data_file.upper().startswith("LIST") or "%" in data_file:
+        raise UnsupportedScan(
+            "an NRRD header of many data files; save the volume as one .nrrd, as with 3D Slicer",
+            reason="other_format",
+        )
+    return data_file_beside(source, data_file)
+
+
+def _unpacked(data: bytes, header: Mapping[str, Any], expected: int, spare: int) -> bytes:
+    """Return no more bytes than the header promises: a bomb stops there."""
+    promised = expected + max(_byte_skip(header), 0)
+    if header["encoding"] in GZIP:
+        unpacker: Unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    elif header["encoding"] in BZIP2:
+        unpacker = bz2.BZ2Decompressor()
+    else:
+        return data
+    return unpacked_exactly(unpacker, data, promised, spare)
+
+
+def _byte_skip(header: Mapping[str, Any]) -> int:
+    return int(header.get("byteskip", header.get("byte skip", 0)))
+
+
+def _voxels(
+    header: Mapping[str, Any], data: bytes, expected: int, spare: int
+) -> NDArray[np.float32]:
+    """Return the voxels in a row, the first axis running fastest."""
+    names = (*GZIP, *BZIP2, "raw")
+    plain = {key: value for key, value in header.items() if key not in ("datafile", "data file")}
+    if header["encoding"] in names:
+        # A skip below 0 says that the voxels end the data.
+        longer = len(data) if _byte_skip(header) < 0 else spare
+        check_size(len(data) - max(_byte_skip(header), 0), expected, longer)
+        plain["encoding"] = "raw"
+    found = nrrd.read_data(plain, io.BytesIO(data)).ravel(order="F")
+    return np.asarray(found, dtype=np.float32)
+
+
+def _affine(
+    header: Mapping[str, Any], axes: list[int], spacing_mm: Spacing | None
+) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
+    """Return the affine in LPS, and what is doubtful about it."""
+    signs = SPACES.get(str(header.get("space", "")).lower())
+    directions = header.get("space directions")
+    affine = np.eye(4)
+    if signs is not None and directions is not None:
+        rows = np.array([directions[axis] for axis in axes], dtype=np.float64)
+        if rows.shape[1:] != (3,) or not np.isfinite(rows).all():
+            raise GeometryError(
+                "space directions that are no vectors of three numbers; export the volume again"
+            )
+        affine[:3, : len(axes)] = rows.T
+        if len(axes) == 2:
+            across = np.cross(rows[0], rows[1])
+            affine[:3, 2] = across / np.linalg.norm(across)
+        affine[:3, 3] = header.get("space origin", np.zeros(3))
+        affine[:3] *= np.array(signs)[:, None]
+        return affine, ()
+    spacings = header.get("spacings")
+    if directions is not None:
+        spacings = np.linalg.norm(np.asarray(directions, dtype=np.float64), axis=1)
+    if spacings is None and spacing_mm is not None:
+        spacings = np.ones(len(header["sizes"]))
+    if spacings is None:
+        raise GeometryError(
+            "neither space directions nor spacings: nothing says how large a voxel is; export the "
+            "volume again"
+        )
+    for place, axis in enumerate(axes):
+        affine[place, place] = spacings[axis]
+    text = (
+        "the file does not say how its volume lies in the head (no space of patients); it was "
+        "taken as stored from right to left, front to back, bottom to top"
+    )
+    return affine, (ScanWarning("orientation_doubtful", text),)

@@ -1,0 +1,121 @@
+"""Hold what headers, directories and folders promise of a DICOM series against what came."""
+
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from meninx._errors import UnsupportedScan
+from meninx._scan.completeness import Incomplete
+from meninx._scan.frame import Frame, Promise
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
+
+
+@dataclass(frozen=True)
+class LostFile:
+    """A file that lies beside slices, or should, and can't be read.
+
+    Args:
+        name: Name of the file, as the user knows it.
+        series_uid: SeriesInstanceUID; empty where the header does not get so far.
+        is_dicom: Whether its first bytes are DICOM's.
+    """
+
+    name: str
+    series_uid: str = ""
+    is_dicom: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images that a DICOMDIR lists.
+
+    Args:
+        name: Name of the DICOMDIR, as the user knows it.
+        series: SOPInstanceUIDs of each series, by SeriesInstanceUID.
+    """
+
+    name: str
+    series: dict[str, frozenset[str]]
+
+
+def incomplete_of(
+    frames: Sequence[Frame], lost: Iterable[LostFile], listings: Iterable[Listing]
+) -> tuple[Incomplete, ...]:
+    """Return what did not come of a series.
+
+    Args:
+        frames: All frames of the series, at least one, those set aside too.
+        lost: Files under the same path that can't be read.
+        listings: Directories under the same path.
+
+    Returns:
+        A count for each promise that was not kept.
+    """
+    counts = [*_kept_short(frames), *_short_of_listings(frames, listings)]
+    files = {frame.source.name for frame in frames}
+    folders, patterns = set(map(_folder, files)), set(map(name_pattern, files))
+
+    def is_missing(file: LostFile) -> bool:
+        if file.series_uid:
+            return file.series_uid == frames[0].series_uid
+        named_so = file.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(file.name) in patterns
+        return _folder(file.name) in folders and (file.is_dicom or named_so)
+
+    missing = [file for file in lost if file.name not in files and is_missing(file)]
+    # Slices that were set aside for their file, not for what they show.
+    broken = {frame.source.name for frame in frames if is_broken(frame)}
+    if missing or broken:
+        expected = len(files) + len(missing)
+        counts.append(Incomplete("files of the series", expected, len(files - broken)))
+    return tuple(counts)
+
+
+def is_broken(frame: Frame) -> bool:
+    """Return whether a slice was set aside for its file, not for what it shows."""
+    return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
+
+
+def name_pattern(name: str) -> tuple[str, str]:
+    """Return what a file's name shares with those of the other slices: its folder, no numbers.
+
+    Args:
+        name: Name of the file, as the user knows it.
+
+    Returns:
+        Folder, and the file's own name with a sign in place of each number.
+    """
+    folder, _, own = name.rpartition("/")
+    return folder, re.sub(r"\d+", "#", own)
+
+
+def _kept_short(frames: Sequence[Frame]) -> Iterable[Incomplete]:
+    """Yield the promises of headers that fewer instances came of.
+
+    A promise counts where all headers agree: software that copies headers leaves old numbers.
+    """
+    instances: dict[tuple[str, Hashable], dict[str, Promise]] = defaultdict(dict)
+    for frame in frames:
+        for promise in frame.promises:
+            instances[promise.what, promise.key][frame.source.name] = promise
+    for (what, _), promises in instances.items():
+        counts = {promise.count for promise in promises.values()}
+        numbers = [promise.number for promise in promises.values() if promise.number is not None]
+        agreed = len(counts) == 1 and all(1 <= number <= max(counts) for number in numbers)
+        if agreed and len(promises) < max(counts):
+            yield Incomplete(what, max(counts), len(promises))
+
+
+def _short_of_listings(
+    frames: Sequence[Frame], listings: Iterable[Listing]
+) -> Iterable[Incomplete]:
+    received = {frame.instance_uid for frame in frames}
+    for listing in listings:
+        listed = listing.series.get(frames[0].series_uid, frozenset())
+        if not listed <= received:
+            yield Incomplete("images listed in DICOMDIR", len(listed), len(listed & received))
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]

@@ -1,0 +1,386 @@
+"""Find the scans under a path: tell formats by content, group, and hand to the reader.
+
+Readers are imported when the first file of their kind turns up: pydicom and nibabel take longer to
+import than a picture takes from file to finding.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meninx._errors import DataError, InputError, SeveralInputErrors, UnreadableFile
+from meninx._scan.archives import archive_entries
+from meninx._scan.completeness import Incomplete
+from meninx._scan.frame import Frame
+from meninx._scan.geometry import Spacing
+from meninx._scan.incomplete_note import folder_of, missing_by_folder, missing_from
+from meninx._scan.kinds import Reader, is_dicom, is_pair_header, kind_of
+from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.promises import Listing, LostFile, name_pattern
+from meninx._scan.raster import read_picture
+from meninx._scan.scan import Scan
+from meninx._scan.series import stacks_of
+from meninx._scan.source import OnError, Source, reading
+from meninx._scan.unread import Unread
+from meninx._scan.walking import entries_below, missing_target
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
+# Beginning of a DICOM file that reaches the UID of its series.
+UID_BYTES = 65536
+
+
+def read_scans(
+    path: str | Path,
+    on_error: OnError | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    spacing_mm: Spacing | None = None,
+) -> Iterator[Scan]:
+    """Read every scan under a path, one after the other, each when it is asked for.
+
+    Args:
+        path: Picture, volume, DICOM file, or a folder, zip or tar of these in any order.
+            Formats are found by content. Files of other kinds in a folder are skipped; links are
+            followed, wherever they lead.
+        on_error: Called with the error of each scan that can't be used; the others are read all
+            the same. Without it, the errors are raised after the last good scan.
+        limits: How large an input may be.
+        spacing_mm: Distance between neighboring voxels along i, j and k, mm, of volumes whose files
+            lost it; DICOM keeps its own. None for what the files say.
+
+    Yields:
+        Scans: pictures and volumes by name, then DICOM series by folder and number.
+
+    Raises:
+        InputError: Without `on_error`, if a scan can't be used, once all good ones were yielded.
+    """
+    errors: list[InputError] = []
+    report = errors.append if on_error is None else on_error
+    for found in read_each(path, limits, spacing_mm):
+        if isinstance(found, Unread):
+            report(found.error)
+        else:
+            yield found
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise SeveralInputErrors(errors)
+
+
+def read_each(
+    path: str | Path, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
+) -> Iterator[Scan | Unread]:
+    """Read every scan under a path, and report in its place what can't be used.
+
+    Args:
+        path: Picture, volume, DICOM file, or a folder, zip or tar of these, as `read_scans` takes.
+        limits: How large an input may be.
+        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
+
+    Yields:
+        Scans, and what could not be read as one, each when it is asked for.
+    """
+    with ExitStack() as opened:
+        yield from _scans(str(path), partial(_sources, Path(path)), limits, opened, spacing_mm)
+
+
+def read_one(path: Path) -> Scan:
+    """Read the one scan of a file or folder that must hold no more, as a row of a manifest does.
+
+    Args:
+        path: A picture, a volume or a folder with one DICOM series.
+
+    Returns:
+        The scan.
+
+    Raises:
+        DataError: If there are several.
+        InputError: If it can't be read, or its header says that it is no image.
+    """
+    scans = list(read_scans(path))
+    if len(scans) != 1:
+        raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
+    if scans[0].set_aside is not None:
+        raise scans[0].set_aside
+    return scans[0]
+
+
+def read_files(files: Sequence[Path], limits: Limits = DEFAULT_LIMITS) -> Iterator[Scan | Unread]:
+    """Read the scans of some files of a folder, as if nothing else were in it.
+
+    Args:
+        files: Paths of a picture, of a volume with the file of its voxels, of a zip, or of the
+            DICOM files of a series.
+        limits: How large an input may be.
+
+    Yields:
+        Scans, and what could not be read as one, as `read_each` gives them.
+    """
+
+    def sources(limits: Limits, report: OnError, opened: ExitStack) -> tuple[list[Source], bool]:
+        parts = [_sources(file, limits, report, opened) for file in sorted(files)]
+        alone = len(parts) == 1 and parts[0][1]
+        return [source for found, _ in parts for source in found], alone
+
+    with ExitStack() as opened:
+        yield from _scans(str(files[0]), sources, limits, opened)
+
+
+def _scans(
+    place: str,
+    sources_of: SourcesOf,
+    limits: Limits,
+    opened: ExitStack,
+    spacing_mm: Spacing | None = None,
+) -> Iterator[Scan | Unread]:
+    found = False
+    failed: list[Unread] = []
+    series = _SeriesFiles(limits)
+
+    def report(error: InputError) -> None:
+        nonlocal found
+        found = True
+        series.lost.append(LostFile(error.place))
+        failed.append(Unread(error))
+
+    try:
+        sources, named = sources_of(limits, report, opened)
+    except InputError as error:
+        yield from (*failed, Unread(error))
+        return
+    series.missing = missing = missing_by_folder(sources, limits)
+    for source in sources:
+        lacking = missing_from([folder_of(source)], missing) if missing else ()
+        try:
+            head = source.sniffed(limits)
+            reader = kind_of(head, source.name, strict=named)
+            if reader is None:
+                series.unknown.append(source)
+            elif reader == "dicom":
+                found = series.read(source, head, report) or found
+            else:
+                found = True
+                yield _lacking(_reader_of(reader, spacing_mm)(source, limits), lacking)
+        except InputError as error:
+            error.incomplete = lacking
+            report(error)
+        yield from _drained(failed)
+    series.find_lost(report)
+    yield from _drained(failed)
+    if not found:
+        nothing = UnreadableFile(
+            "no picture, NIfTI or DICOM file in it", place=place, reason="nothing_found"
+        )
+        nothing.incomplete = missing_from(missing, missing)
+        yield Unread(nothing)
+    yield from series.scans()
+
+
+def _drained(failed: list[Unread]) -> Iterator[Unread]:
+    """Yield and remove what has failed so far."""
+    while failed:
+        yield failed.pop(0)
+
+
+class _SeriesFiles:
+    """The DICOM files under a path, and those that may belong to their series.
+
+    Args:
+        limits: How large an input may be.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._frames: list[Frame] = []
+        self._listings: list[Listing] = []
+        self.missing: Mapping[str, tuple[Incomplete, ...]] = {}
+        self.lost: list[LostFile] = []
+        self.unknown: list[Source] = []
+
+    def read(self, source: Source, head: bytes, report: OnError) -> bool:
+        """Read the header of a DICOM file, and report it if it can't be read.
+
+        Args:
+            source: DICOM file.
+            head: Its first bytes.
+            report: Called with the error; the file is lost then, for its series.
+
+        Returns:
+            Whether it holds slices.
+        """
+        from meninx._scan.dicom import DIRECTORY, read_frames, read_listing, series_uid_of
+
+        try:
+            if DIRECTORY.encode() in head:
+                self._listings.append(read_listing(source, self._limits))
+                return False
+            frames = read_frames(source, self._limits)
+        except InputError as error:
+            report(error)
+            series_uid = ""
+            with suppress(InputError):
+                series_uid = series_uid_of(source.head(UID_BYTES, self._limits))
+            self.lost[-1] = LostFile(source.name, series_uid, is_dicom=True)
+            return False
+        self._frames += frames
+        return bool(frames)
+
+    def find_lost(self, report: OnError) -> None:
+        """Report files that are named as slices beside them are, and series that are only listed.
+
+        Args:
+            report: Called with each error.
+        """
+        patterns = {name_pattern(frame.source.name) for frame in self._frames}
+        for source in self.unknown:
+            if name_pattern(source.name) in patterns:
+                what = "its first bytes are no DICOM's" if source.size else "empty"
+                report(
+                    UnreadableFile(
+                        f"{what}, though it is named as the slices beside it; copy it again",
+                        place=source.name,
+                    )
+                )
+        series = {frame.series_uid for frame in self._frames}
+        for listing in self._listings:
+            absent = [len(listing.series[uid]) for uid in listing.series if uid not in series]
+            if absent:
+                report(
+                    UnreadableFile(
+                        f"it lists {sum(absent)} images of {len(absent)} series that are not here; "
+                        "copy the whole medium",
+                        place=listing.name,
+                        reason="not_found",
+                    )
+                )
+
+    def scans(self) -> Iterator[Scan | Unread]:
+        """Yield the scans of the series, and what is no scan."""
+        if not self._frames:
+            return
+        from meninx._scan.dicom import LastFile, read_stack
+
+        files = LastFile()
+        for stack in stacks_of(self._frames, self.lost, self._listings):
+            lacking: tuple[Incomplete, ...] = ()
+            if self.missing:
+                folders = (folder_of(frame.source) for frame in stack.frames)
+                lacking = missing_from(folders, self.missing)
+            try:
+                yield _lacking(read_stack(stack, self._limits, files), lacking)
+            except InputError as error:
+                error.identity = stack.identity.as_json()
+                error.incomplete = lacking
+                sources = dict.fromkeys(frame.source for frame in stack.frames)
+                yield Unread(error, stack.identity, tuple(sources), self._limits)
+
+
+def _lacking(scan: Scan, incomplete: tuple[Incomplete, ...]) -> Scan:
+    """Return a scan that says what did not come of it, or of its study."""
+    return replace(scan, incomplete=(*scan.incomplete, *incomplete)) if incomplete else scan
+
+
+def _reader_of(kind: Reader, spacing_mm: Spacing | None) -> Callable[[Source, Limits], Scan]:
+    """Return the reader of a file of one scan; a picture has no spacing."""
+    if kind == "picture":
+        return read_picture
+    if kind == "nrrd":
+        from meninx._scan.nrrd import read_nrrd
+
+        return partial(read_nrrd, spacing_mm=spacing_mm)
+    if kind == "metaimage":
+        from meninx._scan.metaimage import read_metaimage
+
+        return partial(read_metaimage, spacing_mm=spacing_mm)
+    from meninx._scan import nifti
+
+    readers = {"nifti": nifti.read_nifti, "pair": nifti.read_pair, "mgh": nifti.read_mgh}
+    return partial(readers[kind], spacing_mm=spacing_mm)
+
+
+def read_datasets(
+    path: str | Path, limits: Limits = DEFAULT_LIMITS, *, pixels: bool = False
+) -> Iterator["Dataset"]:
+    """Read every DICOM file under a path as pydicom has it, for objects that refer to it.
+
+    Args:
+        path: DICOM file, or a folder, zip or tar.
+        limits: How large an input may be.
+        pixels: Whether the pixels are wanted too.
+
+    Yields:
+        Datasets. Files that can't be read are skipped: `read_scans` reports them.
+    """
+    from meninx._scan.dicom import read_dataset
+
+    with ExitStack() as opened:
+        sources, _ = _sources(Path(path), limits, lambda _: None, opened)
+        for source in sources:
+            with suppress(InputError):
+                if is_dicom(source.sniffed(limits)):
+                    yield read_dataset(source, limits, pixels=pixels)
+
+
+def unpack_archive(
+    path: Path, target_of: Callable[[str], Path], limits: Limits = DEFAULT_LIMITS
+) -> None:
+    """Unpack a zip or tar; nothing is written before each of its entries was checked.
+
+    Args:
+        path: Zip or tar.
+        target_of: Called with the name of each entry; returns the file to write.
+        limits: Most entries and bytes, and the largest ratio of unpacked to packed bytes.
+
+    Raises:
+        UnreadableFile: If it is damaged, an entry is encrypted or leaves the archive's own folder.
+        LimitExceeded: If it unpacks to more than the limits allow.
+    """
+
+    def refuse(error: InputError) -> None:
+        raise error
+
+    with ExitStack() as opened:
+        for source in archive_entries(path, limits, refuse, opened) or ():
+            source.copy_to(target_of(source.entry or source.name), limits)
+
+
+def _sources(
+    path: Path, limits: Limits, report: OnError, opened: ExitStack
+) -> tuple[list[Source], bool]:
+    """Return the files under a path, and whether the user named the one file by itself."""
+    if path.is_dir():
+        return _files_of(path, limits, report), False
+    if not path.is_file():
+        raise missing_target(path)
+    if (entries := archive_entries(path, limits, report, opened)) is not None:
+        return entries, False
+    path = _header_of(path, limits)
+    return [Source(str(path), path, path.stat().st_size)], True
+
+
+def _header_of(path: Path, limits: Limits) -> Path:
+    """Return the header of a pair whose voxels the user named; any other path as it is."""
+    if path.suffix.lower() != ".img":
+        return path
+    own = Source(str(path), path, path.stat().st_size)
+    for suffix in (".hdr", ".HDR", ".hdr.gz"):
+        header = own.beside(path.stem + suffix)
+        if header is not None and is_pair_header(header.sniffed(limits)):
+            return header.path
+    return path
+
+
+def _files_of(folder: Path, limits: Limits, report: OnError) -> list[Source]:
+    """Return a folder's files at any depth, by name, links followed and hidden ones left out."""
+    sources = []
+    with reading(str(folder), "the folder"):
+        for entry in entries_below(folder, report):
+            if not entry.is_folder:
+                sources.append(Source(str(entry.path), entry.path, entry.size))
+                limits.check("files", len(sources), "files", str(folder))
+    return sources

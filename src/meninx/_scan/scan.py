@@ -1,0 +1,271 @@
+"""A series read from disk, and its slices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meninx._errors import UnreadableFile, UnsupportedScan
+from meninx._scan.completeness import Incomplete
+from meninx._scan.geometry import (
+    PICTURE_VIEW,
+    Float64Array,
+    Plane,
+    View,
+    check_affine,
+    spacing_of,
+    view_of,
+)
+from meninx._scan.warning import ScanWarning
+
+Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
+Voxels = NDArray[np.float32]
+# Beyond this, differences of 32-bit floats overflow. Scanners store 16 bits, far below this.
+LARGEST_VALUE = 1e30
+
+
+class Headers(tuple[Any, ...]):
+    """Datasets of DICOM files as pydicom has them, whose values no log or traceback shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} headers>"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a scan is called: UIDs, series and a hash of its patient; no patient name is kept.
+
+    Args:
+        study_uid: StudyInstanceUID.
+        series_uid: SeriesInstanceUID.
+        instance_uids: SOPInstanceUID of each slice, in slice order; one for an enhanced file.
+        patient: Hash of the patient's ID or name; empty where the header has neither.
+        series_number: SeriesNumber; None if not given.
+        description: SeriesDescription, for a reader; in no log and no public JSON, for people write
+            anything there.
+    """
+
+    study_uid: str | None = None
+    series_uid: str | None = None
+    instance_uids: tuple[str, ...] = ()
+    patient: str = ""
+    series_number: int | None = None
+    description: str = field(default="", repr=False)
+
+    def as_json(self) -> dict[str, str]:
+        """Return the identity as the public JSON has it."""
+        names = {
+            "study_instance_uid": self.study_uid,
+            "series_instance_uid": self.series_uid,
+            "patient": self.patient or None,
+        }
+        return {name: value for name, value in names.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One series: a volume, or a picture as a volume of one slice.
+
+    Args:
+        name: Name of the file or series, as the user knows it.
+        voxels: Intensities after rescaling, axes [i, j, k] as the file stores them (NIfTI's array
+            index; column, row, slice for DICOM and pictures), float32: 16 bits are kept whole.
+        affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
+        sequence: MR sequence.
+        identity: UIDs and the patient's hash.
+        colorfulness: Share of pixels that are colored, 0..1.
+        slice_axis: Voxel axis along which slices follow each other, where the format says it; None
+            to find it by the spacing.
+        positions_mm: Position of each slice along the slice axis, mm from the first; None where
+            all gaps are alike.
+        geometry_estimated: Whether distances were estimated from the slices because those of the
+            file can't be believed; then nothing is said in mm, and no side is named.
+        warnings: Oddities that do not prevent a judgment.
+        incomplete: Counts of what was promised of the scan or its study and did not come.
+        set_aside: Why its header says that it is no image to judge; None if it is one. A mask is
+            read all the same.
+        headers: Datasets of its DICOM files as pydicom has them, without pixels, in slice order;
+            one for an enhanced file, none for other formats.
+
+    Raises:
+        UnreadableFile: If there are no voxels or some are not finite.
+        UnsupportedScan: If all voxels are equal.
+        GeometryError: If the affine is no rectangular grid.
+    """
+
+    name: str
+    voxels: Voxels
+    affine: Float64Array | None = None
+    sequence: Sequence = "unknown"
+    identity: Identity = field(default_factory=Identity)
+    colorfulness: float = 0.0
+    slice_axis: int | None = None
+    positions_mm: tuple[float, ...] | None = None
+    geometry_estimated: bool = False
+    warnings: tuple[ScanWarning, ...] = ()
+    incomplete: tuple[Incomplete, ...] = ()
+    set_aside: UnsupportedScan | None = None
+    headers: Headers = field(default_factory=Headers)
+
+    def __post_init__(self) -> None:
+        if self.voxels.ndim != 3 or not self.voxels.size:
+            raise UnreadableFile(f"expected voxels [i, j, k], found shape {self.voxels.shape}")
+        low, high = float(self.voxels.min()), float(self.voxels.max())
+        if not np.isfinite(low) or not np.isfinite(high):
+            raise UnreadableFile(
+                "some voxels are not finite numbers (NaN or infinity); set them to 0, or export it "
+                "again",
+                reason="not_finite",
+            )
+        if max(abs(low), abs(high)) > LARGEST_VALUE:
+            raise UnreadableFile(
+                f"voxels from {low:.2g} to {high:.2g}: no scanner's values, most likely bytes in "
+                "the wrong order; export the scan again",
+                reason="not_finite",
+            )
+        if low == high:
+            raise UnsupportedScan(
+                f"blank: all voxels have the value {low:g}; is it the right file?", reason="blank"
+            )
+        if self.affine is not None:
+            check_affine(self.affine)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.voxels.shape))
+        spacing = " x ".join(f"{s:.2f}" for s in self.spacing_mm or ())
+        where = f", {spacing} mm, {self.view.plane}" if spacing else ", no geometry"
+        return f"Scan({self.name!r}, {shape}{where}, {self.sequence})"
+
+    @cached_property
+    def spacing_mm(self) -> tuple[float, float, float] | None:
+        """Distance between neighboring voxels along i, j and k; None without geometry."""
+        return None if self.affine is None else spacing_of(self.affine)
+
+    @cached_property
+    def view(self) -> View:
+        """How the scan is cut into slices."""
+        if self.affine is None:
+            return PICTURE_VIEW
+        view = view_of(self.affine, self.slice_axis, self.voxels.shape)
+        return replace(view, plane=None) if self.geometry_estimated else view
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the scan has more than one slice."""
+        return len(self) > 1
+
+    @property
+    def slice_gap_mm(self) -> float | None:
+        """Distance between neighboring slices; None without geometry."""
+        return None if self.spacing_mm is None else self.spacing_mm[self.view.slice_axis]
+
+    @property
+    def depths_mm(self) -> Float64Array | None:
+        """Where each slice lies along the slice axis, mm, shape (n,); None without geometry."""
+        if self.positions_mm is not None:
+            return np.array(self.positions_mm)
+        gap = self.slice_gap_mm
+        return None if gap is None else np.arange(len(self), dtype=np.float64) * gap
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return int(self.voxels.shape[self.view.slice_axis])
+
+    def point_of(self, voxel: tuple[int, int, int]) -> Float64Array:
+        """Return where a voxel lies in the patient.
+
+        Args:
+            voxel: Index [i, j, k].
+
+        Returns:
+            Point, LPS, mm, shape (3,).
+
+        Raises:
+            ValueError: If the scan has no geometry.
+        """
+        if self.affine is None:
+            raise ValueError(f"{self.name}: no geometry, so nothing can be placed in it")
+        place = np.array(voxel, dtype=np.float64)
+        if self.positions_mm is not None and self.slice_gap_mm:
+            axis = self.view.slice_axis
+            place[axis] = self.positions_mm[voxel[axis]] / self.slice_gap_mm
+        return np.asarray(self.affine[:3, :3] @ place + self.affine[:3, 3])
+
+    def slice(self, index: int) -> "Slice":
+        """Return one slice, turned for a reader.
+
+        Args:
+            index: Index along the slice axis, from 0.
+
+        Returns:
+            The slice, a copy of its voxels.
+        """
+        view = self.view
+        spacing = self.spacing_mm or (1.0, 1.0, 1.0)
+        return Slice(
+            index=index,
+            image=view.cut(self.voxels, index),
+            pixel_spacing=(spacing[view.row_axis], spacing[view.column_axis]),
+            view=view,
+        )
+
+    def slices(self) -> "Iterator[Slice]":
+        """Yield all slices, in the order of their index."""
+        return map(self.slice, range(len(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One 2-D plane of a scan, turned for a reader.
+
+    Args:
+        index: Index along the scan's slice axis, from 0.
+        image: Intensities, shape (h, w), [row, column].
+        pixel_spacing: Distance between rows and between columns, mm (1 without geometry).
+        view: How the scan was cut.
+    """
+
+    index: int
+    image: NDArray[np.float32]
+    pixel_spacing: tuple[float, float]
+    view: View
+
+    @property
+    def plane(self) -> Plane | None:
+        """How the slice lies in the patient; None without geometry."""
+        return self.view.plane
+
+    def voxel_at(self, row: float, column: float) -> tuple[int, int, int]:
+        """Return the voxel [i, j, k] that an image position lies in.
+
+        Args:
+            row: Row in `image`, pixel centers at whole numbers; positions outside go to the edge.
+            column: Column in `image`, counted in the same way.
+
+        Returns:
+            Column i, row j, slice k of a DICOM series; the array index of a NIfTI file.
+        """
+        height, width = self.image.shape
+        at_row = min(max(round(row), 0), height - 1)
+        at_column = min(max(round(column), 0), width - 1)
+        voxel = [0, 0, 0]
+        voxel[self.view.slice_axis] = self.index
+        voxel[self.view.row_axis] = height - 1 - at_row if self.view.flip_rows else at_row
+        voxel[self.view.column_axis] = (
+            width - 1 - at_column if self.view.flip_columns else at_column
+        )
+        return voxel[0], voxel[1], voxel[2]
+
+    def position_of(self, voxel: tuple[int, int, int]) -> tuple[int, int]:
+        """Return the row and column of a voxel of this slice: the inverse of `voxel_at`."""
+        height, width = self.image.shape
+        row, column = voxel[self.view.row_axis], voxel[self.view.column_axis]
+        return (
+            height - 1 - row if self.view.flip_rows else row,
+            width - 1 - column if self.view.flip_columns else column,
+        )

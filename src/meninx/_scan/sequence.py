@@ -1,0 +1,123 @@
+"""Find the MR sequence from header entries."""
+
+import re
+from dataclasses import dataclass
+
+from meninx._scan.scan import Sequence
+
+# Words of scanners' and researchers' series names: "tirm" and "dark fluid" are Siemens' FLAIR, and
+# "t2f" is that of BraTS.
+_FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid|(?<![a-z0-9])t2f(?![a-z0-9])")
+_T1_FLAIR = re.compile(r"t1[ _-]*(w[ _-]*)?flair")
+_NO_CONTRAST = re.compile(
+    r"(without|w/o|wo|no|non|pre|ohne|sans)[ _-]*(iv[ _-]*)?(contrast|gd|gad\w*|km|c(?![a-z]))"
+)
+_CONTRAST = re.compile(
+    r"t1(w)?[-_ ]?(c|ce|gd|km|post)(?![a-z])"
+    r"|(?<![a-z])(gd|gad|gado\w*|post|km|ce|contrast)(?![a-z])"
+    r"|\+ ?c(?![a-z])"
+)
+_T1 = re.compile(r"(?<![a-z0-9])t1(?!rho)|mprage|mp-rage|bravo|spgr")
+_T2 = re.compile(r"(?<![a-z0-9])t2(?! ?(\*|star|_star))")
+# Whole words, for contrasts that the detector knows nothing of: "epi", but not "epilepsy".
+_OTHER = re.compile(
+    r"(?<![a-z])(dwi|dti|adc|diff(usion)?|swi|bold|ep2d|epi|fmri|perf(usion)?|asl|tof|angio\w*|stir"
+    r"|(t1|t2|pd)[ _-]?map(s|ping)?)(?![a-z])|t2 ?\*|t2_?star"
+)
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The header entries that tell a sequence; None where not given.
+
+    Args:
+        repetition_time: RepetitionTime, ms.
+        echo_time: EchoTime, ms.
+        inversion_time: InversionTime, ms.
+        scanning_sequence: ScanningSequence: SE, IR, GR, EP, RM.
+        contrast_agent: Whether ContrastBolusAgent names one.
+        text: Descriptions of series, protocol and sequence.
+    """
+
+    repetition_time: float | None = None
+    echo_time: float | None = None
+    inversion_time: float | None = None
+    scanning_sequence: frozenset[str] = frozenset()
+    contrast_agent: bool = False
+    text: str = ""
+
+
+def sequence_of(acquisition: Acquisition) -> Sequence:
+    """Return the sequence that an acquisition's times give, else its description.
+
+    Args:
+        acquisition: Header entries.
+
+    Returns:
+        The sequence; `unknown` where neither gives it, and for diffusion, T2*, angiography and the
+        like.
+
+    References:
+        Bernstein, King, Zhou 2004, Handbook of MRI Pulse Sequences: T1 weighting at TR below about
+        1 s and short TE, T2 at TR over 2 s and TE over 70 ms, FLAIR at TI of about 1.7 to 2.8 s.
+    """
+    text = acquisition.text.lower()
+    if _OTHER.search(text) and not _FLAIR.search(text):
+        return "unknown"
+    plain = _from_times(acquisition)
+    named = sequence_from_text(text)
+    if plain == "unknown" or (plain == "T2" and named == "FLAIR"):
+        # Some headers leave TI out: then FLAIR has T2's times, and only its name differs.
+        plain = named
+    if plain == "T1" and (acquisition.contrast_agent or _has_contrast(text)):
+        return "T1c"
+    return plain
+
+
+def sequence_from_text(text: str) -> Sequence:
+    """Return the sequence that a description or a file name gives, else `unknown`."""
+    text = text.lower()
+    is_t1, is_t2 = bool(_T1.search(text)), bool(_T2.search(text))
+    if _FLAIR.search(text) and not _T1_FLAIR.search(text):
+        return "FLAIR"
+    if _OTHER.search(text) or is_t1 == is_t2:
+        return "unknown"
+    if is_t2:
+        return "T2"
+    return "T1c" if _has_contrast(text) else "T1"
+
+
+def is_other_contrast(text: str) -> bool:
+    """Return whether a text names diffusion, perfusion, T2* or another contrast than T1 and T2."""
+    text = text.lower()
+    return _OTHER.search(text) is not None and not _FLAIR.search(text)
+
+
+def _has_contrast(text: str) -> bool:
+    """Return whether a description says that a contrast agent was given."""
+    return bool(_CONTRAST.search(text)) and not _NO_CONTRAST.search(text)
+
+
+def _from_times(acquisition: Acquisition) -> Sequence:
+    """Return the sequence that TR, TE and TI alone give."""
+    tr, te, ti = (
+        acquisition.repetition_time,
+        acquisition.echo_time,
+        acquisition.inversion_time,
+    )
+    if tr is None or te is None or "EP" in acquisition.scanning_sequence:
+        return "unknown"
+    if ti and ti >= 1500 and tr >= 4000 and te >= 60:
+        return "FLAIR"
+    if ti and 300 <= ti <= 1400 and te <= 30:
+        return "T1"
+    if ti or "IR" in acquisition.scanning_sequence:
+        return "unknown"
+    if tr >= 2000 and te >= 70:
+        return "T2"
+    if tr <= 1000 and te <= 30 and "GR" not in acquisition.scanning_sequence:
+        return "T1"
+    # Spoiled gradient echo: weighting turns to T2* as the echo gets late.
+    if tr <= 1000 and te <= 8 and "GR" in acquisition.scanning_sequence:
+        return "T1"
+    return "unknown"

@@ -1,0 +1,393 @@
+"""Sort DICOM frames into series and stacks. Nothing here knows how DICOM is encoded."""
+
+import os
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from meninx._errors import GeometryError, InputError
+from meninx._scan.completeness import Incomplete
+from meninx._scan.frame import Frame
+from meninx._scan.geometry import (
+    COSINE_TOLERANCE,
+    POSITION_TOLERANCE_MM,
+    SMALLEST_FIELD_MM,
+    Float64Array,
+    StackSpacing,
+    affine_of_stack,
+    field_of_view_fault,
+    plane_normal,
+    slice_order,
+    stack_spacing,
+)
+from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
+from meninx._scan.scan import Identity
+
+# Echo and inversion times of one image, written slice by slice, differ in their last digit; those
+# of two echoes or inversions by milliseconds.
+TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
+# Pixel spacings are decimal strings that are rounded anew for each slice, as a share.
+PIXEL_SPACING_JITTER = 0.001
+# In an even stack no gap is half as large again as the others: then a slice would be missing.
+MAX_GAP_RATIO = 1.5
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The frames of one scan.
+
+    Args:
+        name: Name of the series, for the user.
+        frames: Frames of one shape, orientation and contrast, in any order.
+        incomplete: Counts of what was promised of its series and did not come.
+    """
+
+    name: str
+    frames: tuple[Frame, ...]
+    incomplete: tuple[Incomplete, ...] = ()
+
+    @property
+    def identity(self) -> Identity:
+        """UIDs and patient of the scan; instances in slice order if they form a stack."""
+        first = self.frames[0]
+        try:
+            frames, _ = self.ordered()
+        except InputError:
+            frames = self.frames
+        uids = tuple(dict.fromkeys(frame.instance_uid for frame in frames))
+        return Identity(
+            first.study_uid,
+            first.series_uid,
+            uids,
+            first.patient,
+            first.series_number,
+            first.description,
+        )
+
+    def ordered(self) -> tuple[tuple[Frame, ...], Float64Array | None]:
+        """Return the frames along the normal of their plane, and the affine; see `placed`."""
+        frames, affine, _ = self.placed()
+        return frames, affine
+
+    def coinciding(self) -> list[list[Frame]]:
+        """Return the frames that share a place with others, by place: copies, or time points."""
+        return coinciding(self.frames)
+
+    def placed(self) -> tuple[tuple[Frame, ...], Float64Array | None, StackSpacing | None]:
+        """Return the frames along the normal of their plane, and where they lie.
+
+        Returns:
+            Frames, the affine (voxel [column, row, slice] to LPS mm) and their spacing; None and
+            None for a single frame without geometry, no spacing for one with it.
+
+        Raises:
+            InputError: If the series was set aside.
+            GeometryError: If the slices form no stack.
+        """
+        first = self.frames[0]
+        if first.set_aside is not None:
+            raise first.set_aside
+        if any(not frame.position or not frame.orientation for frame in self.frames):
+            if len(self.frames) == 1:
+                return self.frames, None, None
+            raise GeometryError(
+                f"{len(self.frames)} slices, some without a readable ImagePositionPatient or "
+                "ImageOrientationPatient; expected both in each: export the series from the "
+                "scanner or the PACS, not from a viewer"
+            )
+        if first.pixel_spacing is None and first.stored_spacing:
+            raise GeometryError(
+                f"PixelSpacing {first.stored_spacing!r}, expected two numbers such as 0.9\\0.9; "
+                "the header was changed: export the series again"
+            )
+        if first.pixel_spacing is None:
+            raise GeometryError(
+                "no PixelSpacing, so nothing says how large a pixel is; export the series from the "
+                "scanner or the PACS, not from a viewer"
+            )
+        if min(first.pixel_spacing) <= 0:
+            raise GeometryError(
+                f"PixelSpacing {first.pixel_spacing}, expected two numbers above 0; the header was "
+                "changed: export the series again"
+            )
+        positions = np.array([frame.position for frame in self.frames])
+        orientation = np.array([frame.orientation for frame in self.frames]).mean(axis=0)
+        order = slice_order(positions, orientation)
+        across = max(np.multiply(first.shape, first.pixel_spacing))
+        fault = field_of_view_fault(float(across))
+        try:
+            spacing = stack_spacing(positions[order], orientation) if len(order) > 1 else None
+        except GeometryError as error:
+            # In a head of half a millimeter all slices share a place: that is the lesser fault.
+            tiny = across < SMALLEST_FIELD_MM / 10
+            raise GeometryError(fault if fault and tiny else str(error)) from error
+        gap = spacing.spacing_mm if spacing else abs(first.thickness or 1.0)
+        affine = affine_of_stack(positions[order[0]], orientation, first.pixel_spacing, gap)
+        return tuple(self.frames[index] for index in order), affine, spacing
+
+
+def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Return the frames that share a place with others, by place.
+
+    Args:
+        frames: Frames of one orientation; those without a position are left out.
+
+    Returns:
+        Lists of two or more frames.
+    """
+    placed = [frame for frame in frames if frame.position and frame.orientation]
+    if len(placed) < 2 or placed[0].orientation is None:
+        return []
+    heights = np.array([frame.position for frame in placed]) @ plane_normal(placed[0].orientation)
+    order = np.argsort(heights, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(heights[order]) > POSITION_TOLERANCE_MM) + 1)
+    return [[placed[index] for index in part] for part in parts if len(part) > 1]
+
+
+def stacks_of(
+    frames: Iterable[Frame], lost: Iterable[LostFile] = (), listings: Iterable[Listing] = ()
+) -> list[Stack]:
+    """Sort frames into scans.
+
+    A series is one of a patient, an exam and a number: UIDs alone are shared or empty in careless
+    exports. It is split by matrix, orientation and contrast, and by acquisition where slices would
+    coincide otherwise. The result does not depend on the order of the frames.
+
+    Args:
+        frames: Frames of any number of series, in any order.
+        lost: Files under the same path that can't be read.
+        listings: Directories under the same path.
+
+    Returns:
+        Stacks, ordered by place, series number, series UID and contrast.
+    """
+    by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    kept = _without_copies(frames)
+    for frame in kept:
+        by_series[_series_key(frame)].append(frame)
+    # A header that breaks off may lack what names its series.
+    broken = [frame for frame in kept if is_broken(frame)]
+    lost = list(lost)
+    lost += [LostFile(frame.source.name, frame.series_uid, is_dicom=True) for frame in broken]
+    series = sorted(
+        by_series.values(),
+        key=lambda members: (
+            _common_place(members),
+            members[0].series_number or 0,
+            members[0].series_uid,
+            repr(_series_key(members[0])),
+        ),
+    )
+    places = [_common_place(members) for members in series]
+    stacks = []
+    for members, place in zip(series, places, strict=True):
+        number = members[0].series_number
+        # Only what is needed to tell the scans apart.
+        shared = places.count(place) > 1
+        words = [f"series {number if number is not None else members[0].series_uid}"] * shared
+        parts = _split(members)
+        incomplete = incomplete_of(members, lost, listings)
+        for index, part in enumerate(parts, 1):
+            marks = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
+            name = f"{place} ({', '.join(marks)})" if marks else place
+            if len(part) == 1 and len(parts) > 1 and is_broken(part[0]):
+                name = part[0].source.name
+            stacks.append(Stack(name, tuple(part), incomplete))
+    return _named_apart(stacks)
+
+
+def _series_key(frame: Frame) -> tuple[Hashable, ...]:
+    """Return what all frames of a series share: patient, exam, series UID and number."""
+    own = frame.description if not frame.series_uid else ""
+    return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
+
+
+def _named_apart(stacks: list[Stack]) -> list[Stack]:
+    """Return stacks with different names: two patients may share a folder and a number."""
+    names = [stack.name for stack in stacks]
+    seen: dict[str, int] = defaultdict(int)
+    apart = []
+    for stack in stacks:
+        count = names.count(stack.name)
+        seen[stack.name] += 1
+        own = f"{stack.name} ({seen[stack.name]} of {count} of this name)"
+        apart.append(replace(stack, name=own) if count > 1 else stack)
+    return apart
+
+
+def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
+    """Return frames in a fixed order, one of each instance: exports often hold a slice twice.
+
+    The largest file wins: a copy may be cut off.
+    """
+    ordered = sorted(
+        frames,
+        key=lambda frame: (frame.instance_uid, frame.number, -frame.source.size, frame.source.name),
+    )
+    # A careless anonymizer gives all slices one UID: only what lies in one place is a copy.
+    unique = {
+        (
+            *_series_key(frame),
+            frame.instance_uid or frame.source.name,
+            frame.number,
+            frame.position,
+        ): frame
+        for frame in reversed(ordered)
+    }
+    return list(reversed(unique.values()))
+
+
+def _common_place(frames: list[Frame]) -> str:
+    """Return the file that all frames come from, else the deepest folder that holds them."""
+    names = {frame.source.name for frame in frames}
+    return names.pop() if len(names) == 1 else os.path.commonpath(names)
+
+
+def _split(frames: list[Frame]) -> list[list[Frame]]:
+    """Split one series' frames into stacks, in a fixed order."""
+    groups: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    directions: list[Float64Array] = []
+    echoes, inversions = (_levels([frame.times[n] for frame in frames]) for n in (0, 1))
+    for frame in frames:
+        reason = frame.set_aside.reason if frame.set_aside else ""
+        spacing = tuple(round(value, 3) for value in frame.pixel_spacing or ())
+        key: tuple[Hashable, ...] = (
+            reason,
+            frame.shape,
+            spacing,
+            _direction(frame, directions),
+            frame.contrast,
+            echoes.get(frame.times[0]),
+            inversions.get(frame.times[1]),
+        )
+        groups[key].append(frame)
+    parts: list[list[Frame]] = []
+    for group in _interleaved_joined([groups[key] for key in sorted(groups, key=repr)], directions):
+        parts += _by_acquisition(group) if _coincide(group) else [group]
+    return parts
+
+
+def _interleaved_joined(
+    groups: list[list[Frame]], directions: list[Float64Array]
+) -> list[list[Frame]]:
+    """Join groups that are one stack by their places: what changes from slice to slice is jitter.
+
+    Args:
+        groups: Frames of one series, by what tells contrasts.
+        directions: Orientations that were met.
+
+    Returns:
+        The groups, those joined whose slices lie between each other's.
+    """
+    alike: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
+    for group in groups:
+        first = group[0]
+        reason = first.set_aside.reason if first.set_aside else ""
+        alike[reason, first.shape, _direction(first, directions)].append(group)
+    joined: list[list[Frame]] = []
+    for same in alike.values():
+        together = len(same) > 1 and _are_one_stack(same)
+        joined += [[frame for group in same for frame in group]] if together else same
+    return joined
+
+
+def _are_one_stack(groups: list[list[Frame]]) -> bool:
+    """Return whether groups of one orientation are an even stack together, and none alone."""
+    frames = [frame for group in groups for frame in group]
+    if not all(frame.position and frame.orientation and frame.pixel_spacing for frame in frames):
+        return False
+    sides = np.array([frame.pixel_spacing for frame in frames])
+    if np.ptp(sides, axis=0).max() > PIXEL_SPACING_JITTER * sides.max():
+        return False
+    # Two echo times that are both said are two contrasts, wherever their slices lie.
+    if any(len(set(_levels([frame.times[n] for frame in frames]).values())) > 1 for n in (0, 1)):
+        return False
+    normal = plane_normal(frames[0].orientation or ())
+    heights = np.array([frame.position for frame in frames]) @ normal
+    owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    order = np.argsort(heights, kind="stable")
+    gaps = np.diff(heights[order])
+    changes = int((np.diff(owners[order]) != 0).sum())
+    even = gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < MAX_GAP_RATIO * np.median(gaps)
+    # One above the other they are slabs, each with a contrast of its own.
+    return bool(even and changes >= len(groups))
+
+
+def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
+    """Return the number of the level that each time belongs to: times that jitter are one level."""
+    levels: dict[float | None, int] = {}
+    last, level = None, 0
+    for value in sorted({value for value in values if value is not None}):
+        if last is not None and value - last > max(TIME_JITTER_MS, TIME_JITTER * value):
+            level += 1
+        levels[value] = level
+        last = value
+    return levels
+
+
+def _direction(frame: Frame, known: list[Float64Array]) -> int:
+    """Return the number of the frame's orientation among those met before, adding a new one."""
+    if frame.orientation is None:
+        return -1
+    cosines = np.array(frame.orientation)
+    for index, other in enumerate(known):
+        # Scanners round the cosines of each slice on their own.
+        if np.abs(cosines - other).max() < 10 * COSINE_TOLERANCE:
+            return index
+    known.append(cosines)
+    return len(known) - 1
+
+
+def _coincide(frames: list[Frame]) -> bool:
+    """Return whether two frames lie in one place."""
+    placed = [frame for frame in frames if frame.position and frame.orientation]
+    if len(placed) < 2 or placed[0].orientation is None:
+        return False
+    heights = np.array([frame.position for frame in placed]) @ plane_normal(placed[0].orientation)
+    return bool((np.diff(np.sort(heights)) <= POSITION_TOLERANCE_MM).any())
+
+
+def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
+    """Split frames that coincide by the time when they were taken, if that separates them."""
+    for number in range(len(frames[0].moments)):
+        parts: dict[float | str | None, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            parts[frame.moments[number]].append(frame)
+        # Missing times tell nothing, and slices that each have a time of their own are no points.
+        usable = number == 0 or (len(parts) <= len(frames) / 2 and None not in parts)
+        if len(parts) > 1 and usable:
+            split = [parts[moment] for moment in sorted(parts, key=_in_order)]
+            if not any(_coincide(part) for part in split):
+                return split
+    return _by_rank(frames) or [frames]
+
+
+def _in_order(moment: float | str | None) -> tuple[bool, float, str]:
+    number = moment if isinstance(moment, float | int) else 0.0
+    return moment is not None, float(number), str(moment)
+
+
+def _by_rank(frames: list[Frame]) -> list[list[Frame]]:
+    """Split frames by their place in time at each position: slices have times of their own.
+
+    Args:
+        frames: Frames of one series, some of which coincide.
+
+    Returns:
+        One list a time point. Empty where a time is missing, or a place has fewer frames than
+        another, or a time point begins before the one before it ends: then they are no time points.
+    """
+    times = [frame.moments[1] for frame in frames]
+    if any(time is None for time in times):
+        return []
+    places = [sorted(part, key=lambda one: str(one.moments[1])) for part in coinciding(frames)]
+    counts = {len(place) for place in places}
+    if len(counts) != 1 or counts.pop() * len(places) != len(frames):
+        return []
+    points = [list(point) for point in zip(*places, strict=True)]
+    spans = [sorted(str(frame.moments[1]) for frame in point) for point in points]
+    follow = all(one[-1] < other[0] for one, other in pairwise(spans))
+    return points if follow else []

@@ -1,0 +1,268 @@
+"""Head templates from real T1 scans, and augmented heads: other contrasts, bent, with lesions.
+
+Real heads have folds, vessels and skulls that shapes alone can't give. The scan's intensities
+determine the tissue, and each tissue then gets the signal of the wanted sequence (as SynthSeg does
+with labels, Billot et al. 2023).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from meninx._errors import UnsupportedScan
+from meninx._scan.scan import Scan
+from meninx._synthesis.shapes import Float32Array, SmoothNoise, inside
+
+# Place of the pituitary as shares of the brain's bounding box, from right, front and foot.
+SELLA_IN_BRAIN = (0.5, 0.40, 0.24)
+# Tissue at least this far from anything darker or brighter is brain: muscle and skin are thinner.
+CORE_MM = 4.5
+# The brain's surface lies within this many steps of 1 mm from that core.
+GROWTH_STEPS = 9
+SULCUS_MM = 8.0
+BRIDGE_MM = 4.0
+# Range of a brain's volume, cubic centimeters, from an old person's with atrophy to the largest;
+# any other volume means that something else was found.
+BRAIN_VOLUME = (700.0, 2300.0)
+AIR = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTemplate:
+    """A real, tumor-free head on a grid of 1 mm, axes [x, y, z] in LPS.
+
+    Args:
+        intensity: T1 signal, white matter being 1, shape (x, y, z).
+        cavity: Signed distance to the brain's hull, negative inside, mm, shape (x, y, z).
+        origin: Index of the middle of the brain.
+        csf, gray: Mean intensity of fluid and of gray matter, white matter being 1.
+        sella: Place of the pituitary, LPS mm from the origin.
+    """
+
+    intensity: Float32Array
+    cavity: Float32Array
+    origin: tuple[float, float, float]
+    csf: float
+    gray: float
+    sella: tuple[float, float, float]
+
+
+def template_of(scan: Scan) -> HeadTemplate:
+    """Return the head template of a scan, to make augmented heads from.
+
+    Args:
+        scan: A T1 volume without contrast agent and without lesions, with skull and scalp.
+
+    Returns:
+        The template.
+
+    Raises:
+        UnsupportedScan: If no brain of a plausible volume is found.
+    """
+    volume, _ = _on_lps_grid(scan)
+    csf, gray, white = _tissue_levels(volume)
+    volume = volume / np.float32(white)
+    brain = _brain_hull(volume, 0.5 * (csf + gray) / white)
+    _check_volume(scan, float(brain.sum()) / 1000)
+    cavity = _distance(~brain) - _distance(brain)
+    found = np.argwhere(brain)
+    low, high = found.min(axis=0), found.max(axis=0)
+    middle = (low + high) / 2
+    sella = low + np.array(SELLA_IN_BRAIN) * (high - low) - middle
+    return HeadTemplate(
+        intensity=volume.astype(np.float32),
+        cavity=cavity.astype(np.float32),
+        origin=(float(middle[0]), float(middle[1]), float(middle[2])),
+        csf=csf / white,
+        gray=gray / white,
+        sella=(float(sella[0]), float(sella[1]), float(sella[2])),
+    )
+
+
+def brain_of(scan: Scan) -> NDArray[np.bool_]:
+    """Return which voxels of a T1 scan are brain, with the fluid in it.
+
+    Args:
+        scan: A T1 volume with skull and scalp, with an affine.
+
+    Returns:
+        Mask in the shape of the scan's voxels, bool.
+
+    Raises:
+        UnsupportedScan: If no brain of a plausible volume is found.
+    """
+    volume, low = _on_lps_grid(scan)
+    csf, gray, white = _tissue_levels(volume)
+    brain = _brain_hull(volume / np.float32(white), 0.5 * (csf + gray) / white)
+    _check_volume(scan, float(brain.sum()) / 1000)
+    to_patient = np.asarray(scan.affine, dtype=np.float64)
+    return np.asarray(
+        ndimage.affine_transform(
+            brain.astype(np.float32),
+            to_patient[:3, :3],
+            to_patient[:3, 3] - low,
+            output_shape=scan.voxels.shape,
+            order=1,
+        )
+        > 0.5
+    )
+
+
+def _check_volume(scan: Scan, cubic_centimeters: float) -> None:
+    if not BRAIN_VOLUME[0] < cubic_centimeters < BRAIN_VOLUME[1]:
+        raise UnsupportedScan(
+            f"{scan.name}: found {cubic_centimeters:.0f} cm3 of brain, expected "
+            f"{BRAIN_VOLUME[0]:.0f} to {BRAIN_VOLUME[1]:.0f}; a whole head in T1 without contrast "
+            "agent is needed",
+            reason="not_brain",
+        )
+
+
+def _on_lps_grid(scan: Scan) -> tuple[Float32Array, NDArray[np.float64]]:
+    """Return a volume on a grid of 1 mm along the patient's axes, and where its corner lies."""
+    to_patient = np.asarray(scan.affine, dtype=np.float64)
+    size = np.array(scan.voxels.shape) - 1
+    corners = np.stack(np.meshgrid(*[(0, side) for side in size], indexing="ij")).reshape(3, -1)
+    placed = to_patient[:3, :3] @ corners + to_patient[:3, 3:]
+    low, high = placed.min(axis=1), placed.max(axis=1)
+    to_index = np.linalg.inv(to_patient[:3, :3])
+    volume = np.empty(np.ceil(high - low).astype(int) + 1, dtype=np.float32)
+    start = to_index @ (low - to_patient[:3, 3])
+    ndimage.affine_transform(scan.voxels, to_index, start, output=volume, order=1)
+    return volume, low
+
+
+def _tissue_levels(volume: Float32Array) -> tuple[float, float, float]:
+    """Return the mean intensities of fluid, gray and white matter amid the head."""
+    head = volume > AIR * np.percentile(volume, 99)
+    top = int(np.flatnonzero(head.any(axis=(0, 1)))[-1])
+    # The middle of the brain lies about 8 cm below the crown.
+    level = max(top - 80, 0)
+    x, y = (np.flatnonzero(head[:, :, level].any(axis=1 - axis)).mean() for axis in (0, 1))
+    grid = np.ogrid[tuple(slice(0, side) for side in volume.shape)]
+    ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
+    values = volume[ball & head]
+    # k-means in one dimension (Lloyd 1982), started at the quantiles where a T1's tissues lie.
+    means = np.quantile(values, (0.05, 0.4, 0.85))
+    for _ in range(50):
+        nearest = np.abs(values[:, None] - means).argmin(axis=1)
+        means = np.array([values[nearest == kind].mean() for kind in range(3)])
+    return float(means[0]), float(means[1]), float(means[2])
+
+
+def _distance(mask: NDArray[np.bool_]) -> Float32Array:
+    """Return the distance of each voxel of a mask from its outside, mm."""
+    return np.asarray(ndimage.distance_transform_edt(mask), dtype=np.float32)
+
+
+def _ball_dilated(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    return np.asarray(_distance(~mask) <= radius)
+
+
+def _ball_eroded(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    return np.asarray(_distance(mask) > radius)
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(parts == sizes.argmax())
+
+
+def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
+    """Return the brain with the fluid in its sulci and ventricles; white matter of the T1 is 1."""
+    smooth = ndimage.gaussian_filter(volume, 0.6)
+    core = _largest(_ball_eroded((smooth > darkest) & (smooth < 1.18), CORE_MM))
+    brain = ndimage.binary_dilation(
+        core,
+        ndimage.generate_binary_structure(3, 1),
+        GROWTH_STEPS,
+        mask=(smooth > darkest * 0.93) & (smooth < 1.25),
+    )
+    room = int(SULCUS_MM) + 4
+    closed = _ball_eroded(_ball_dilated(np.pad(brain, room), SULCUS_MM), SULCUS_MM)
+    inner = slice(room, -room)
+    filled = ndimage.binary_fill_holes(closed[inner, inner, inner] | brain)
+    return _ball_dilated(_largest(_ball_eroded(filled, BRIDGE_MM)), BRIDGE_MM + 0.6) & filled
+
+
+class AugmentedHead:
+    """A head template bent, scaled and perhaps mirrored: another plausible head.
+
+    Args:
+        template: The real head.
+        seed: Seed of the changes; the same seed makes the same head.
+    """
+
+    def __init__(self, template: HeadTemplate, seed: int) -> None:
+        rng = np.random.default_rng((seed, 7))
+        self._template = template
+        self._scale = rng.uniform(0.92, 1.08, 3).astype(np.float32)
+        self._scale[0] *= rng.choice((-1.0, 1.0))
+        self._warp = [(SmoothNoise(rng, 45.0), SmoothNoise(rng, 18.0)) for _ in range(3)]
+        self._warp_mm = (float(rng.uniform(1.0, 5.0)), float(rng.uniform(0.2, 1.2)))
+        sella = np.array(template.sella) * np.abs(self._scale)
+        self.sella = (float(sella[0]), float(sella[1]), float(sella[2]))
+
+    def signal_at(
+        self, points: Float32Array, signals: Mapping[str, float], softness: float
+    ) -> Float32Array:
+        """Return the signal at points.
+
+        Args:
+            points: Points, shape (3, n), LPS mm, the origin amid the brain.
+            signals: Signal of each tissue by name.
+            softness: Half the width over which brain goes over into skull, mm.
+
+        Returns:
+            Signal at each point, shape (n,).
+        """
+        template = self._template
+        index = self._index(points)
+        t1 = ndimage.map_coordinates(template.intensity, index, order=1)
+        cavity = ndimage.map_coordinates(template.cavity, index, order=1, mode="nearest")
+        white = signals["white"]
+        brain = np.interp(
+            t1,
+            (template.csf * 0.4, template.csf, template.gray, 1.0, 1.3),
+            (signals["csf"], signals["csf"], signals["gray"], white, 1.15 * white),
+        )
+        outside = np.interp(
+            t1,
+            (0.03, 0.25, template.gray, 1.5, 3.0),
+            (0.0, signals["bone"], signals["muscle"], signals["fat"], 1.2 * signals["fat"]),
+        )
+        share = inside(cavity, max(softness, 0.5))
+        return np.asarray(outside + share * (brain - outside), dtype=np.float32)
+
+    def brain_distance(self, points: Float32Array) -> Float32Array:
+        """Return the signed distance to the surface of the brain, negative inside, mm."""
+        return self.cavity_distance(points)
+
+    def cavity_distance(self, points: Float32Array) -> Float32Array:
+        """Return the signed distance to the brain's hull, negative inside, mm."""
+        index = self._index(points)
+        return np.asarray(
+            ndimage.map_coordinates(self._template.cavity, index, order=1, mode="nearest"),
+            dtype=np.float32,
+        )
+
+    def parenchyma(self, points: Float32Array) -> Float32Array:
+        """Return the share of brain, the rest being fluid, around each point, 0..1."""
+        template = self._template
+        t1 = ndimage.map_coordinates(template.intensity, self._index(points), order=1)
+        return np.asarray(
+            np.interp(t1, (template.csf, 0.5 * (template.csf + template.gray)), (0.0, 1.0)),
+            dtype=np.float32,
+        )
+
+    def _index(self, points: Float32Array) -> Float32Array:
+        """Return the template's voxel index of each point."""
+        coarse, fine = self._warp_mm
+        bent = points + np.stack([coarse * a(points) + fine * b(points) for a, b in self._warp])
+        origin = np.array(self._template.origin, dtype=np.float32)
+        return np.asarray(bent / self._scale[:, None] + origin[:, None], dtype=np.float32)

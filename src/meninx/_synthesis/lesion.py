@@ -1,0 +1,195 @@
+"""Build lesions of the three kinds that the detector names, and what they do to the brain."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from meninx._synthesis.anatomy import Anatomy
+from meninx._synthesis.shapes import Float32Array, SmoothNoise, ellipsoid, inside, smooth_union
+
+LesionKind = Literal["glioma", "meningioma", "pituitary"]
+KINDS: tuple[LesionKind, ...] = ("glioma", "meningioma", "pituitary")
+# Share of the lesion's volume that displaces brain; the rest infiltrates it.
+MASS_EFFECT = 0.45
+
+
+@dataclass(frozen=True)
+class Site:
+    """Place, size and shape of a lesion.
+
+    Args:
+        kind: Kind of lesion.
+        center: Middle of the lesion, LPS mm.
+        radius: Radius of its solid and necrotic part, mm.
+        edema: Width of the edema around it, mm; 0 for none.
+        necrosis: Radius of the necrotic core as a share of `radius`, 0..1; 0 for none.
+        lobes: Unevenness of its surface, mm.
+        margin: Half the width over which edema fades into healthy tissue, mm.
+        patchiness: Unevenness of the edema, from 0 (all tissue) to 1 (with gaps).
+        bulge: Deviation of its shape from a ball, mm.
+        solidity: Share of tumor in its tissue, 0..1; the rest shows through.
+        heterogeneity: Standard deviation of its signal, as a share of it.
+    """
+
+    kind: LesionKind
+    center: tuple[float, float, float]
+    radius: float
+    edema: float
+    necrosis: float
+    lobes: float
+    margin: float = 0.0
+    patchiness: float = 0.0
+    bulge: float = 0.0
+    solidity: float = 1.0
+    heterogeneity: float = 0.0
+
+
+class Lesion:
+    """One lesion in one head.
+
+    Args:
+        kind: Rim-enhancing with necrosis, edema and mass effect (`glioma`), extra-axial and
+            homogeneous (`meningioma`) or growing out of the sella (`pituitary`).
+        head: Head in which it grows.
+        seed: Seed of its place and shape; the same seed makes the same lesion.
+    """
+
+    def __init__(self, kind: LesionKind, head: Anatomy, seed: int) -> None:
+        rng = np.random.default_rng((seed, 2))
+        self._noise = SmoothNoise(rng, 9.0)
+        self._spread = SmoothNoise(rng, 15.0)
+        self._texture = SmoothNoise(np.random.default_rng((seed, 10)), 7.0)
+        self._head = head
+        self.site = _SITES[kind](rng, head)
+
+    def displaced(self, points: Float32Array) -> Float32Array:
+        """Return where the tissue now at `points` was before the lesion pushed it away.
+
+        Around a growing sphere tissue moves outwards and keeps its volume: d'^3 = d^3 - k r^3.
+        """
+        center = np.asarray(self.site.center, dtype=np.float32)[:, None]
+        arm = points - center
+        distance = np.sqrt((arm**2).sum(axis=0))
+        pushed = np.cbrt(np.maximum(distance**3 - MASS_EFFECT * self.site.radius**3, 0))
+        return np.asarray(center + arm * (pushed / np.maximum(distance, 1e-3)), dtype=np.float32)
+
+    def shares(self, points: Float32Array, softness: float) -> Iterator[tuple[str, Float32Array]]:
+        """Yield the share of each point that edema, solid tumor and necrosis replace.
+
+        Args:
+            points: Points, shape (3, n), LPS mm.
+            softness: Half the width over which one tissue goes over into another, mm.
+
+        Yields:
+            Name of a tissue and the share of what was there before that it replaces, 0..1, shape
+            (n,).
+        """
+        site = self.site
+        body = self._body(points)
+        if site.edema:
+            spread = self._spread(points)
+            fingers = body - site.edema * np.clip(0.7 + 0.6 * spread, 0, 1.6)
+            # Edema follows white matter: it stops below the cortex, and fluid stays fluid.
+            brain = self._head.brain_distance(points)
+            share = inside(np.maximum(fingers, brain + 3.5), max(softness, site.margin))
+            patches = 1 - site.patchiness * np.clip(0.5 + 0.5 * self._noise(points), 0, 1)
+            yield "edema", share * patches * self._head.parenchyma(self.displaced(points))
+        yield "tumor_solid", site.solidity * inside(body, softness)
+        if site.necrosis:
+            core = body + site.radius * (1 - site.necrosis) - 1.2 * self._noise(points)
+            core -= 0.5 * site.bulge * self._texture(points)
+            yield "necrosis", inside(core, softness)
+
+    def texture(self, points: Float32Array) -> Float32Array:
+        """Return the factor of the lesion's signal at points, mean 1, shape (n,)."""
+        return np.asarray(
+            np.maximum(1 + self.site.heterogeneity * self._texture(points), 0.2), dtype=np.float32
+        )
+
+    def _body(self, points: Float32Array) -> Float32Array:
+        site = self.site
+        x, y, z = site.center
+        uneven = site.lobes * self._noise(points) + site.bulge * self._spread(points)
+        if site.kind == "pituitary":
+            lower = ellipsoid(points, site.center, (site.radius, site.radius, site.radius * 0.8))
+            upper = ellipsoid(
+                points, (x, y, z + site.radius), (site.radius * 0.75,) * 2 + (site.radius * 0.9,)
+            )
+            return np.asarray(smooth_union(lower, upper, 4.0) + uneven)
+        ball = ellipsoid(points, site.center, (site.radius,) * 3) + uneven
+        if site.kind == "meningioma":
+            # Flat against the dura.
+            return np.asarray(np.maximum(ball, self._head.brain_distance(points) - 2.5))
+        return np.asarray(ball)
+
+
+def _glioma(rng: np.random.Generator, head: Anatomy) -> Site:
+    radius = float(rng.uniform(6, 24))
+    return Site(
+        kind="glioma",
+        center=_point_in_brain(rng, head, deepest=-radius * 0.7, shallowest=-8.0),
+        radius=radius,
+        edema=float(rng.uniform(4, 24)),
+        necrosis=float(rng.choice((0.0, rng.uniform(0.5, 0.8)), p=(0.25, 0.75))),
+        lobes=float(rng.uniform(0.8, 2.2)),
+        margin=float(rng.uniform(0.5, 4.0)),
+        patchiness=float(rng.uniform(0, 0.5)),
+        bulge=float(rng.uniform(0.05, 0.3) * radius),
+        solidity=float(rng.uniform(0.5, 1.0)),
+        heterogeneity=float(rng.uniform(0.0, 0.25)),
+    )
+
+
+def _meningioma(rng: np.random.Generator, head: Anatomy) -> Site:
+    radius = float(rng.uniform(9, 24))
+    return Site(
+        kind="meningioma",
+        center=_point_in_brain(rng, head, deepest=-radius * 0.75, shallowest=-radius * 0.35),
+        radius=radius,
+        edema=float(rng.choice((0.0, rng.uniform(2, 8)))),
+        necrosis=0.0,
+        lobes=float(rng.uniform(0.2, 0.8)),
+        bulge=float(rng.uniform(0.0, 0.15) * radius),
+        heterogeneity=float(rng.uniform(0.0, 0.12)),
+    )
+
+
+def _pituitary(rng: np.random.Generator, head: Anatomy) -> Site:
+    radius = float(rng.uniform(8, 15))
+    x, y, z = head.sella
+    shift = rng.normal(0, 1.5, 2)
+    return Site(
+        kind="pituitary",
+        center=(
+            x + float(shift[0]),
+            y + float(shift[1]),
+            z + radius * 0.5,
+        ),
+        radius=radius,
+        edema=0.0,
+        necrosis=float(rng.choice((0.0, 0.5), p=(0.8, 0.2))),
+        lobes=float(rng.uniform(0.2, 0.6)),
+        bulge=float(rng.uniform(0.0, 0.12) * radius),
+        heterogeneity=float(rng.uniform(0.0, 0.12)),
+    )
+
+
+_SITES = {"glioma": _glioma, "meningioma": _meningioma, "pituitary": _pituitary}
+
+
+def _point_in_brain(
+    rng: np.random.Generator, head: Anatomy, *, deepest: float, shallowest: float
+) -> tuple[float, float, float]:
+    """Return a point whose distance to the brain's surface lies in a range (negative inside)."""
+    low, high = min(deepest, shallowest), max(deepest, shallowest)
+    # Far more tries than are needed: about a third of the box lies in range.
+    for _ in range(50):
+        points = rng.uniform((-62, -76, -26), (62, 76, 58), (400, 3)).T.astype(np.float32)
+        distance = head.brain_distance(points)
+        found = np.flatnonzero((distance > low) & (distance < high) & (np.abs(points[0]) > 8))
+        if found.size:
+            x, y, z = (float(value) for value in points[:, found[0]])
+            return x, y, z
+    return 35.0, 10.0, 20.0

@@ -1,0 +1,198 @@
+"""Put the application together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from meninx import __version__
+from meninx._errors import LimitExceeded, MeninxError
+from meninx._web.api.api import api
+from meninx._web.api.measurement_api import measurement_api
+from meninx._web.auth.accounts import first_administrator
+from meninx._web.auth.oidc import add_provider, oidc
+from meninx._web.pages.pages import page, pages
+from meninx._web.pages.worklist_pages import worklist_pages
+from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
+from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
+from meninx._web.store.settings import Settings
+from meninx._web.studies.jobs import Jobs
+
+STATIC = Path(__file__).parent / "static"
+# No script, style or request but our own; NiiVue draws from blobs and data addresses.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # Sent to our own pages only: a form whose session has ended leads back to its page.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+OWN_FOLDER = 0o700
+# Each request has a thread and a connection of its own, and further requests wait before they get
+# either: one that holds the database's write lock must never wait for a thread that waits for it.
+THREADS = 2 * CONNECTIONS
+
+
+class ConcurrencyLimit:
+    """A limit on the number of requests that are answered at a time.
+
+    Args:
+        app: Application behind it.
+        most: Number of requests, at least 1.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._free = app, asyncio.Semaphore(most)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on once fewer than `most` are being answered."""
+        if scope["type"] != "http" or scope["path"].startswith("/static/"):
+            await self._app(scope, receive, send)
+            return
+        async with self._free:
+            await self._app(scope, receive, send)
+
+
+def create_app(settings: Settings, on_password: Callable[[str], None] | None = None) -> FastAPI:
+    """Return the application, its database brought up to date.
+
+    Args:
+        settings: Settings of the server.
+        on_password: Function that gets the first administrator's password, if it was just made.
+
+    Returns:
+        An ASGI application.
+    """
+    for folder in (settings.data, settings.studies, settings.uploads):
+        folder.mkdir(parents=True, exist_ok=True)
+        # Also a folder that was there before: no other user reaches what is below.
+        folder.chmod(OWN_FOLDER)
+    migrate(settings.address)
+    engine = open_database(settings.address)
+    sessions = sessions_of(engine)
+    with sessions.begin() as session:
+        password = first_administrator(session)
+    if password and on_password:
+        on_password(password)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
+        yield
+        engine.dispose()
+        app.state.web.jobs.close()
+
+    app = FastAPI(
+        title="meninx",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        description="Finds tumors in brain MRI. For research, not for diagnosis.",
+    )
+    app.state.web = Web(settings, sessions, Jobs(settings))
+    app.add_middleware(ConcurrencyLimit, most=CONNECTIONS)
+    app.include_router(api)
+    app.include_router(measurement_api)
+    app.include_router(worklist_pages)
+    app.include_router(pages)
+    app.include_router(oidc)
+    add_provider(app, app.state.web)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _add_error_handlers(app)
+
+    @app.middleware("http")
+    async def with_headers(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        response = await call_next(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.get("/api/v1/openapi.json", include_in_schema=False)
+    def openapi(reader: MayRead) -> dict[str, Any]:
+        del reader
+        return openapi_of(app)
+
+    return app
+
+
+def openapi_of(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description of the API."""
+    description = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    schemes = {"key": {"type": "http", "scheme": "bearer"}}
+    description.setdefault("components", {})["securitySchemes"] = schemes
+    description["security"] = [{"key": []}]
+    return description
+
+
+def error_response(
+    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an error with its message: JSON for programs, a page for browsers."""
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": message}, status, headers=headers)
+    response = page(request.app.state.web, "error.html", status=status, message=message)
+    response.status_code = status
+    response.headers.update(headers or {})
+    return response
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Register the handlers of errors."""
+
+    @app.exception_handler(NotSignedIn)
+    def not_signed_in(request: Request, _: NotSignedIn) -> Response:
+        if request.url.path.startswith("/api/") or request.headers.get("hx-request"):
+            # htmx follows a header, not a redirection, to another page.
+            return JSONResponse(
+                {"detail": "sign in, or send a key"},
+                401,
+                headers={"WWW-Authenticate": "Bearer", "HX-Redirect": sign_in_address(request)},
+            )
+        return RedirectResponse(sign_in_address(request), 303)
+
+    @app.exception_handler(MustChangePassword)
+    def must_change(request: Request, _: MustChangePassword) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse(
+                {"detail": "this password is a first one; set another one under Account"}, 403
+            )
+        return RedirectResponse("/account", 303)
+
+    @app.exception_handler(StarletteHTTPException)
+    def http_error(request: Request, error: StarletteHTTPException) -> Response:
+        headers = error.headers if isinstance(error, HTTPException) else None
+        return error_response(request, error.status_code, str(error.detail), headers)
+
+    @app.exception_handler(MeninxError)
+    def refused(request: Request, error: MeninxError) -> Response:
+        status = 413 if isinstance(error, LimitExceeded) else 400
+        return error_response(request, status, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors()[:3])
+        message = f"missing, or not of the expected kind: {where}"
+        return error_response(request, 422, message)

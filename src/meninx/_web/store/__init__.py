@@ -1,0 +1,1 @@
+"""What is kept: settings, database, migrations, audit log."""

@@ -1,0 +1,176 @@
+"""What the database keeps of a scored study, in types: its JSON columns end here."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from meninx._detect.findings import Findings, StudyFindings
+from meninx._render.region import Region
+from meninx._web.store.database import Study
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the viewer shows of a scan.
+
+    Args:
+        volume: File of the voxels.
+        shape: Number of voxels along i, j and k.
+        slice_axis: Axis along which slices follow each other.
+        geometry: Whether distances can be believed.
+        heat: File of the heat map; None where there is none.
+        picture: File of the picture of the hottest slice; None where nothing was scored.
+        thumb: File of a small picture; empty where there is none.
+        plane: Plane of its slices; None where it is not known.
+        withheld: Why there is no heat map, in words; None where there is one.
+        region: Hottest place of the heat map; None where nothing is claimed.
+        midline_mm: LPS x of the middle of the head, mm; None where it is not known.
+        affine: Voxel index to LPS mm, four rows of four; None for a picture.
+        spacing_mm: Distance between voxels along i, j and k, mm; None where it is not known.
+    """
+
+    volume: str
+    shape: tuple[int, int, int]
+    slice_axis: int
+    geometry: bool
+    heat: str | None = None
+    picture: str | None = None
+    thumb: str = ""
+    plane: str | None = None
+    withheld: str | None = None
+    region: Region | None = None
+    midline_mm: float | None = None
+    affine: tuple[tuple[float, ...], ...] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what `as_json` stored."""
+        i, j, k = stored["shape"]
+        values = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
+        region, affine, spacing = (values.get(name) for name in ("region", "affine", "spacing_mm"))
+        return cls(
+            **values
+            | {
+                "shape": (i, j, k),
+                "region": None if region is None else Region.from_json(region),
+                "affine": None if affine is None else tuple(map(tuple, affine)),
+                "spacing_mm": None if spacing is None else tuple(spacing),
+            }
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        region = None if self.region is None else self.region.as_json()
+        return asdict(replace(self, region=None)) | {"region": region}
+
+    @property
+    def slices(self) -> int:
+        """Number of slices."""
+        return self.shape[self.slice_axis]
+
+
+@dataclass(frozen=True)
+class SeriesIdentity:
+    """What identifies a series to a reader, as far as it is known.
+
+    Args:
+        uid: SeriesInstanceUID.
+        number: SeriesNumber.
+        description: SeriesDescription.
+        file: Name of its file.
+        sequence: MR sequence.
+        plane: Plane of its slices.
+        slices: Number of slices.
+        status: How far it came: `scored`, `refused` or `failed`.
+        reason: Stable code of why it was not scored.
+    """
+
+    uid: str = ""
+    number: int | None = None
+    description: str = ""
+    file: str = ""
+    sequence: str = "unknown"
+    plane: str | None = None
+    slices: int | None = None
+    status: str = ""
+    reason: str | None = None
+
+    def without_names(self) -> Self:
+        """Return it without what may name a person or an exam."""
+        return replace(self, uid="", number=None, description="", file="")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSeries:
+    """One series of a scored study, as the database keeps it.
+
+    Args:
+        findings: Findings of the series, without heat maps.
+        identity: What identifies it to a reader.
+        shown: What the viewer shows of it; None where no image could be read.
+        preview: File of its images where it was refused before it became a scan; empty for none.
+        objects: Number of its DICOM objects.
+        why: Why the study's page shows the series that it shows first, in words.
+    """
+
+    findings: Findings
+    identity: SeriesIdentity = field(default_factory=SeriesIdentity)
+    shown: Shown | None = None
+    preview: str = ""
+    objects: int = 0
+    why: str = ""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what `as_json` stored, or an earlier version, which kept less."""
+        findings, shown = Findings.from_json(stored), stored.get("viewer")
+        viewer = Shown.from_json(shown) if shown else None
+        return cls(
+            findings=replace(findings, is_volume=viewer.slices > 1) if viewer else findings,
+            identity=SeriesIdentity(**stored.get("series") or {}),
+            shown=viewer,
+            preview=stored.get("preview") or "",
+            objects=stored.get("objects") or 0,
+            why=stored.get("why") or "",
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values: the public JSON, with what the viewer needs."""
+        return self.findings.as_json() | {
+            "series": asdict(self.identity),
+            "objects": self.objects,
+            "why": self.why,
+            "viewer": None if self.shown is None else self.shown.as_json(),
+            "preview": self.preview,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """What the worker process answers about a study.
+
+    Args:
+        series: Its series, in the order of reading; none where the process was given up.
+        chosen: Index of the series that is shown first.
+        answer: Answer from all series; None where there is none.
+    """
+
+    series: tuple[StoredSeries, ...] = ()
+    chosen: int = 0
+    answer: StudyFindings | None = None
+
+
+def stored_series(study: Study) -> list[StoredSeries]:
+    """Return the series of a study; none before it is scored."""
+    return [StoredSeries.from_json(stored) for stored in study.findings]
+
+
+def series_identities(study: Study) -> list[SeriesIdentity]:
+    """Return what identifies the series of a scored study; none before it is scored."""
+    return [SeriesIdentity(**stored["series"]) for stored in study.findings if stored.get("series")]
+
+
+def stored_answer(study: Study) -> StudyFindings | None:
+    """Return the answer about a study; None before it is scored, or where there is none."""
+    return StudyFindings.from_json(study.answer) if study.answer else None

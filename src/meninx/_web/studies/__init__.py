@@ -1,0 +1,1 @@
+"""Studies of the web application: received, scored, listed, shown, measured."""

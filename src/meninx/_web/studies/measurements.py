@@ -1,0 +1,141 @@
+"""Lengths and boxes that readers measure in images; only their authors delete them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from meninx._errors import LimitExceeded, OptionError
+from meninx._web.auth.accounts import Reader
+from meninx._web.store.audit import record
+from meninx._web.store.database import Measurement, Study
+from meninx._web.studies.marks import check_box, check_place
+from meninx._web.studies.series import SeriesView
+
+Kind = Literal["ruler", "box"]
+MAX_MEASUREMENTS = 1000
+
+
+def add_measurement(
+    session: Session,
+    reader: Reader,
+    study: Study,
+    scan: int,
+    kind: Kind,
+    ends: Mapping[str, Sequence[float]],
+) -> Measurement:
+    """Store a measurement.
+
+    Args:
+        session: Database session.
+        reader: Reader who measured.
+        study: Study that the measurement belongs to.
+        scan: Number of the series, from 0.
+        kind: `ruler`, a length between two places, or `box`, of whole voxels.
+        ends: Corners `from` and `to`, voxel indices [i, j, k]; those of a length may lie between
+            voxel centers.
+
+    Returns:
+        The stored measurement.
+
+    Raises:
+        OptionError: If there is no such series or image, or an end lies outside the image.
+        LimitExceeded: If the study has `MAX_MEASUREMENTS` already.
+    """
+    if scan >= len(study.findings):
+        raise OptionError(f"the study has no scan {scan}")
+    shown = SeriesView(study, scan).viewer
+    if kind == "box":
+        ends = {name: [round(at) for at in end] for name, end in ends.items()}
+        check_box(shown, {name: [int(at) for at in end] for name, end in ends.items()})
+    else:
+        for end in ends.values():
+            check_place(shown, end)
+        if ends["from"] == ends["to"]:
+            raise OptionError("both ends are in one place; measure between two")
+    query = select(func.count()).where(Measurement.study_id == study.id)
+    if (session.scalar(query) or 0) >= MAX_MEASUREMENTS:
+        raise LimitExceeded(f"a study holds at most {MAX_MEASUREMENTS} measurements; delete some")
+    made = Measurement(
+        study_id=study.id,
+        scan=scan,
+        user_name=reader.name,
+        kind=kind,
+        ends={name: list(end) for name, end in ends.items()},
+    )
+    session.add(made)
+    session.flush()
+    record(session, reader.name, f"measured: {kind}", study.id)
+    return made
+
+
+def measurements_of(session: Session, study: Study) -> list[Measurement]:
+    """Return the measurements in a study, the oldest first."""
+    query = select(Measurement).where(Measurement.study_id == study.id)
+    return list(session.scalars(query.order_by(Measurement.id)))
+
+
+def delete_measurement(session: Session, reader: Reader, study: Study, number: int) -> None:
+    """Delete a measurement of the reader's own.
+
+    Args:
+        session: Database session.
+        reader: Reader who deletes it, its author.
+        study: Study that the measurement belongs to.
+        number: Id of the measurement.
+
+    Raises:
+        OptionError: If the study has no such measurement, or another reader made it.
+    """
+    found = session.get(Measurement, number)
+    if found is None or found.study_id != study.id or found.user_name != reader.name:
+        raise OptionError("no such measurement of your own in this study")
+    session.delete(found)
+    record(session, reader.name, "measurement deleted", study.id)
+
+
+def measurement_in_words(one: Measurement, series: SeriesView) -> str:
+    """Return a measurement with its unit.
+
+    Args:
+        one: A measurement.
+        series: Series that it was made in.
+
+    Returns:
+        Length, or sides of the box, in mm; in pixels where the series has no geometry.
+    """
+    shown = series.viewer
+    spacing = shown.spacing_mm if shown else None
+    unit = "mm" if spacing else "pixels"
+    sides = np.subtract(one.ends["to"], one.ends["from"]) * (spacing or [1, 1, 1])
+    if one.kind == "ruler":
+        return f"{np.linalg.norm(sides):.1f} {unit}"
+    sides = sides + (spacing or [1, 1, 1])
+    axis = series.slice_axis
+    return " x ".join(f"{sides[n]:.0f}" for n in range(3) if n != axis) + f" {unit}"
+
+
+def measurement_response(one: Measurement, series: SeriesView, reader: Reader) -> dict[str, Any]:
+    """Return a measurement as the API and the viewer get it.
+
+    Args:
+        one: A measurement.
+        series: Series that it was made in.
+        reader: Reader who gets it, for `own`.
+
+    Returns:
+        JSON object.
+    """
+    return {
+        "id": one.id,
+        "scan": one.scan,
+        "kind": one.kind,
+        "from": one.ends["from"],
+        "to": one.ends["to"],
+        "words": measurement_in_words(one, series),
+        "user": one.user_name,
+        "made": one.made.isoformat(),
+        "own": one.user_name == reader.name,
+    }

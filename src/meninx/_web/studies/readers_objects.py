@@ -1,0 +1,96 @@
+"""Make DICOM objects of what readers measured and marked in a study."""
+
+import importlib.util
+import io
+import logging
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from meninx import __version__
+from meninx._web.store.database import Measurement, Opinion, Study
+from meninx._web.store.settings import Settings
+from meninx._web.studies.measurements import measurements_of
+from meninx._web.studies.studies import SHOWN, SOURCE, opinions_of
+
+if TYPE_CHECKING:
+    from meninx._clinic.measurement_report import Measured
+
+log = logging.getLogger(__name__)
+
+
+def readers_objects(session: Session, study: Study, settings: Settings) -> Mapping[str, bytes]:
+    """Return a structured report for each reader who measured or marked something in a study.
+
+    The reader's account is its observer, as in the JSON and the PDF: all who may see the study see
+    whose opinion it is.
+
+    Args:
+        session: Database session.
+        study: Study that was scored.
+        settings: Settings of the server, with the folder of its studies.
+
+    Returns:
+        DICOM files by their names; none for series that are not DICOM, or without the extra
+        `hospital`.
+    """
+    marked: list[Measurement | Opinion] = []
+    marked += [*measurements_of(session, study), *_marks_of(session, study)]
+    if not marked or importlib.util.find_spec("highdicom") is None:
+        return {}
+    from meninx._clinic.measurement_report import measurement_report
+
+    shown = settings.studies / study.id / SHOWN
+    by_reader: dict[str, list[Measured]] = defaultdict(list)
+    for reader, one in _measured_in(shown, marked):
+        by_reader[reader].append(one)
+    made: dict[str, bytes] = {}
+    for reader, measured in by_reader.items():
+        try:
+            # Libraries put values of attributes into their warnings.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                report = measurement_report(reader, measured, __version__)
+        except Exception as error:  # noqa: BLE001 - false headers make highdicom raise anything
+            log.warning("no report of a reader's measurements: %s", type(error).__name__)
+            continue
+        out = io.BytesIO()
+        report.save_as(out, enforce_file_format=True)
+        made[f"SR-{report.SOPInstanceUID}.dcm"] = out.getvalue()
+    return made
+
+
+def _marks_of(session: Session, study: Study) -> list[Opinion]:
+    """Return the opinions that mark a box, the oldest first."""
+    return [one for one in reversed(opinions_of(session, study)) if one.region]
+
+
+def _measured_in(
+    shown: Path, marked: list[Measurement | Opinion]
+) -> Iterator[tuple[str, "Measured"]]:
+    """Give the measurements and boxes in DICOM series, each with its reader's name."""
+    from meninx._clinic.measurement_report import Measured
+    from meninx._clinic.source_series import SourceSeries
+
+    sources: dict[int, SourceSeries | None] = {}
+    for one in marked:
+        if one.scan not in sources:
+            path = shown / SOURCE.format(one.scan)
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            sources[one.scan] = SourceSeries.from_json(text) if text else None
+        series = sources[one.scan]
+        if series is not None:
+            yield one.user_name, Measured(series=series, made=one.made, **_place_of(one))
+
+
+def _place_of(one: Measurement | Opinion) -> Mapping[str, Any]:
+    """Return name, kind and ends of a measurement or of an opinion's box."""
+    if isinstance(one, Measurement):
+        name, kind, ends, opinion = f"measurement {one.id}", one.kind, one.ends, ""
+    else:
+        name, kind, ends, opinion = f"opinion {one.id}", "box", one.region or {}, one.verdict
+    return {"name": name, "kind": kind, "ends": (ends["from"], ends["to"]), "opinion": opinion}

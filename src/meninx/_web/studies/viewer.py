@@ -1,0 +1,201 @@
+"""Data of the viewer: series side by side, with readers' marks and measurements."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from meninx._web.auth.accounts import Reader
+from meninx._web.store.database import DONE, Measurement, Opinion, Study
+from meninx._web.store.stored import Shown
+from meninx._web.studies.measurements import measurement_response, measurements_of
+from meninx._web.studies.series import SeriesView, series_views
+from meninx._web.studies.studies import opinions_of, visible
+
+# Series that stand beside each other, the first one included.
+MAX_PANES = 4
+# A series of this study by its number, or of another visit by that study's name and its number.
+_BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
+
+
+def chosen_beside(
+    shown: SeriesView, wanted: Sequence[str], visits: Sequence[Study]
+) -> list[SeriesView]:
+    """Return the series that are shown beside the first one.
+
+    Args:
+        shown: First series.
+        wanted: Names of series in the page's address: `2`, or `STUDY.2` of another visit.
+        visits: Other studies of the same patient.
+
+    Returns:
+        Series that exist and have an image, each once, in the order of `wanted`.
+    """
+    studies = {"": shown.study} | {one.id: one for one in visits}
+    chosen: list[SeriesView] = []
+    for text in wanted:
+        found = _BESIDE.fullmatch(text)
+        study = studies.get(found["study"] or "") if found else None
+        if study is None or found is None or int(found["number"]) >= len(study.findings):
+            continue
+        view = SeriesView(study, int(found["number"]))
+        if view.viewer and view not in [shown, *chosen]:
+            chosen.append(view)
+    return chosen[: MAX_PANES - 1]
+
+
+def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
+    """Return the other scored studies of a study's patient, the latest first.
+
+    Args:
+        session: Database session.
+        reader: Reader, who sees the studies of their projects only.
+        study: A study.
+
+    Returns:
+        Studies; none where the patient is in doubt.
+    """
+    if not study.patient_key:
+        return []
+    query = select(Study).where(
+        Study.patient_key == study.patient_key,
+        Study.id != study.id,
+        Study.state == DONE,
+        Study.withdrawn.is_(None),
+        visible(reader),
+    )
+    return sorted(session.scalars(query), key=when, reverse=True)
+
+
+def when(study: Study) -> tuple[str, str, str]:
+    """Return the sort key of a patient's visits: date and time, then the time of arrival."""
+    return study.study_date, study.study_time, study.received.isoformat()
+
+
+def name_in_address(view: SeriesView, shown: SeriesView) -> str:
+    """Return the name in the page's address of a series that is shown beside the first one."""
+    same = view.study.id == shown.study.id
+    return str(view.number) if same else f"{view.study.id}.{view.number}"
+
+
+def viewer_data(
+    session: Session, reader: Reader, panes: Sequence[SeriesView], opinions: Iterable[Opinion]
+) -> Mapping[str, Any]:
+    """Return the data that a page passes to the viewer.
+
+    Args:
+        session: Database session.
+        reader: Reader who looks at it.
+        panes: Series that are shown, the first one first; each has an image.
+        opinions: Opinions on the first series' study.
+
+    Returns:
+        JSON object: the study, and a pane for each series.
+    """
+    own = panes[0].study
+    opinions_by_study = {own.id: list(opinions)}
+    measured: dict[str, list[Measurement]] = {}
+    for view in panes:
+        study = view.study
+        if study.id not in opinions_by_study:
+            opinions_by_study[study.id] = opinions_of(session, study)
+        if study.id not in measured:
+            measured[study.id] = measurements_of(session, study)
+    return {
+        "study": own.id,
+        "panes": [
+            _pane(view, view.viewer)
+            | {
+                "marks": [
+                    *_boxes(view, opinions_by_study[view.study.id]),
+                    *_measurements(view, measured[view.study.id], reader),
+                ]
+            }
+            for view in panes
+            if view.viewer is not None
+        ],
+    }
+
+
+def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]]:
+    """Return the marked boxes of opinions on a series."""
+    return [
+        {
+            "id": f"opinion-{one.id}",
+            "kind": "box",
+            **one.region,
+            "words": f"{one.user_name}: {one.verdict}",
+        }
+        for one in opinions
+        if one.region and one.scan == view.number
+    ]
+
+
+def _measurements(
+    view: SeriesView, measured: Iterable[Measurement], reader: Reader
+) -> list[dict[str, Any]]:
+    """Return the measurements in a series."""
+    return [measurement_response(one, view, reader) for one in measured if one.scan == view.number]
+
+
+def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
+    slices = view.finding.slices
+    files = f"/studies/{view.study.id}/files/"
+    return {
+        "study": view.study.id,
+        "number": view.number,
+        "name": view.name,
+        "volume": files + shown.volume,
+        "heat": files + shown.heat if shown.heat else None,
+        "plane": shown.plane,
+        "shape": shown.shape,
+        "axis": shown.slice_axis,
+        "geometry": shown.geometry,
+        "slices": [one.index for one in slices],
+        "scores": [one.probability for one in slices],
+        "peaks": [one.peak for one in slices],
+    }
+
+
+def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
+    """Return the series of a study that is most like another one; None where it has no image.
+
+    Args:
+        study: Another visit of the patient.
+        shown: Series to compare with.
+
+    Returns:
+        Series of the same sequence and plane, else of the same sequence, else the one shown first.
+    """
+    views = [one for one in series_views(study) if one.viewer]
+
+    def resemblance(one: SeriesView) -> tuple[bool, bool, bool]:
+        same = one.sequence == shown.sequence
+        plane = one.plane == shown.plane
+        return same, plane, one.number == study.chosen
+
+    return max(views, key=resemblance, default=None)
+
+
+def visit_rows(
+    study: Study, visits: Sequence[Study], panes: Sequence[SeriesView]
+) -> list[Mapping[str, Any]]:
+    """Return the patient's other visits as a study's page lists them.
+
+    Args:
+        study: Study that is open.
+        visits: The patient's other visits.
+        panes: Series that are shown, the first one first; empty without an image.
+
+    Returns:
+        For each visit the study, whether it is earlier, and the name in the page's address of its
+        series that is most like the first one; empty where none has an image.
+    """
+    rows: list[Mapping[str, Any]] = []
+    for one in visits:
+        match = match_in(one, panes[0]) if panes else None
+        key = name_in_address(match, panes[0]) if match else ""
+        rows.append({"study": one, "earlier": when(one) < when(study), "key": key})
+    return rows

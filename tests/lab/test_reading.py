@@ -1,0 +1,54 @@
+"""dcm2niix and meninx make the same volumes of the same folders; where not, it is known why."""
+
+import shutil
+
+import pytest
+
+from lab.speed import reading as peer_reading
+
+# Volumes of dcm2niix and of meninx where they differ, as docs/reading.md explains.
+KNOWN = {
+    "echo-time-jitters": (2, 1),
+    "three-slices-missing": (1, 0),
+    "sent-twice": (2, 1),
+    "localizer": (1, 0),
+    "rcbv-map": (1, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def reading():
+    if shutil.which("dcm2niix") is None:
+        pytest.skip("dcm2niix is not installed (Debian: dcm2niix)")
+    return peer_reading
+
+
+@pytest.fixture(scope="module")
+def compared(reading, tmp_path_factory):
+    folders = reading.make_cases(tmp_path_factory.mktemp("cases"))
+    return [reading.compare(folder) for folder in folders]
+
+
+@pytest.mark.slow
+def test_the_peer_reads_alike(compared):
+    differing = {one.name: (len(one.theirs), len(one.ours)) for one in compared if one.differences}
+    assert differing == KNOWN
+    alike = [one for one in compared if not one.differences]
+    assert len(alike) == 11
+    assert all(one.ours for one in alike)
+
+
+@pytest.mark.slow
+def test_a_difference_is_seen(reading, compared):
+    (one,) = (one for one in compared if one.name == "axial")
+    assert not one.differences
+    (volume,) = one.ours
+    moved = volume.affine.copy()
+    moved[2, 3] += 0.01
+    for other, word in (
+        (reading.Volume(volume.shape, moved, volume.total), "affines"),
+        (reading.Volume(volume.shape, volume.affine, volume.total * 1.001), "sums"),
+        (reading.Volume((1, 2, 3), volume.affine, volume.total), "shapes"),
+    ):
+        (told,) = reading.Comparison("a", one.theirs, (other,), ()).differences
+        assert told.startswith(word)
