@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import targets
+from lab.evidence import targets
 from sklearn.metrics import roc_auc_score
 
 from meninx._cli.bench import rows_of
