@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from meninx._clinic.result_context import context_of
-from meninx._clinic.results import write_results
+from meninx._clinic.results import write_dicom_results
 from meninx._clinic.structured_report import structured_report
 from meninx._detect.answer_words import borders_in_words
 from meninx._detect.loading import load_detector
@@ -64,7 +64,7 @@ def results_of(detector, folder, out):
     """Score a folder; return its objects by kind, and the scan."""
     (result,) = score_path(detector, folder)
     result.check = HeatmapCheck(contrast=0.9, drop=5.0)  # what is tested here is where things lie
-    paths = write_results(result, out)
+    paths = write_dicom_results(result, out)
     return {path.name.split("-")[0]: path for path in paths}, result.scan, result.findings
 
 

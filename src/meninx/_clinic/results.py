@@ -45,7 +45,7 @@ def earlier_reports(folder: Path) -> list[EarlierReport]:
     """Return the reports in a folder of results, for those that will replace them.
 
     Args:
-        folder: Folder that `write_results` wrote into; it may be missing.
+        folder: Folder that `write_dicom_results` wrote into; it may be missing.
 
     Returns:
         The reports; none of files that can't be read.
@@ -125,7 +125,7 @@ def result_objects(
     return made
 
 
-def write_results(
+def write_dicom_results(
     result: Result,
     folder: Path,
     on_fault: OnFault = passed_over,
@@ -176,4 +176,4 @@ class ResultWriter:
 
     def write(self, result: Result) -> None:
         """Write the objects of one result."""
-        write_results(result, self._folder, earlier=self._earlier)
+        write_dicom_results(result, self._folder, earlier=self._earlier)
