@@ -9,7 +9,6 @@ from meninx._scan.geometry import (
     check_affine,
     plane_normal,
     slice_order,
-    slice_spacing,
     spacing_of,
     stack_spacing,
     view_of,
@@ -33,13 +32,14 @@ def test_order_follows_the_normal_whatever_the_order_of_files(order, orientation
 
 
 def test_spacing_of_a_sagittal_series_that_has_the_same_z_everywhere():
-    assert slice_spacing(stack(SAGITTAL, [0, 4.8, 9.6]), SAGITTAL) == pytest.approx(4.8)
+    found = stack_spacing(stack(SAGITTAL, [0, 4.8, 9.6]), SAGITTAL)
+    assert found.spacing_mm == pytest.approx(4.8)
 
 
 def test_missing_slices_are_counted_and_placed():
     heights = [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 65, 70]
     with pytest.raises(GeometryError, match=r"2 slices missing after slice 11 \(gap 15.0 mm, spac"):
-        slice_spacing(stack(AXIAL, heights), AXIAL)
+        stack_spacing(stack(AXIAL, heights), AXIAL)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_missing_slices_are_counted_and_placed():
 )
 def test_bad_stacks_are_named(heights, message):
     with pytest.raises(GeometryError, match=message):
-        slice_spacing(stack(AXIAL, heights), AXIAL)
+        stack_spacing(stack(AXIAL, heights), AXIAL)
 
 
 @pytest.mark.parametrize(
@@ -91,21 +91,22 @@ def test_equal_gaps_need_no_positions():
 def test_a_sheared_stack_is_named():
     positions = stack(AXIAL, np.arange(5) * 3.0) + np.outer(np.arange(5) * 0.5, (0, 1, 0))
     with pytest.raises(GeometryError, match=r"shifted 0\.50 mm sideways"):
-        slice_spacing(positions, AXIAL)
+        stack_spacing(positions, AXIAL)
 
 
 def test_a_stack_that_leans_by_less_than_rounding_in_each_step_is_sheared_too():
     heights = np.arange(40) * 3.0
     leaning = stack(AXIAL, heights) + np.outer(np.arange(40) * 0.15, (0, 1, 0))
     with pytest.raises(GeometryError, match="sheared stack"):
-        slice_spacing(leaning, AXIAL)
+        stack_spacing(leaning, AXIAL)
     to_and_fro = stack(AXIAL, heights) + np.outer(np.arange(40) % 2 * 0.15, (0, 1, 0))
-    assert slice_spacing(to_and_fro, AXIAL) == pytest.approx(3.0)
+    assert stack_spacing(to_and_fro, AXIAL).spacing_mm == pytest.approx(3.0)
 
 
 def test_rounded_positions_are_no_fault():
     heights = np.round(np.arange(40) * 0.9000003, 2)
-    assert slice_spacing(stack(AXIAL, heights), AXIAL) == pytest.approx(0.9, abs=0.01)
+    found = stack_spacing(stack(AXIAL, heights), AXIAL)
+    assert found.spacing_mm == pytest.approx(0.9, abs=0.01)
 
 
 def test_cosines_that_are_no_plane_are_refused():

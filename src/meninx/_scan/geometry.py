@@ -134,11 +134,6 @@ def stack_spacing(positions: ArrayLike, orientation: ArrayLike) -> StackSpacing:
     return StackSpacing(spacing, tuple((heights - heights[0]).tolist()), tuple(warnings))
 
 
-def slice_spacing(positions: ArrayLike, orientation: ArrayLike) -> float:
-    """Return the distance between neighboring slices, mm; see `stack_spacing`."""
-    return stack_spacing(positions, orientation).spacing_mm
-
-
 def _check_twins(gaps: Float64Array, count: int) -> None:
     twins = np.flatnonzero(gaps <= POSITION_TOLERANCE_MM)
     if twins.size:
