@@ -87,7 +87,7 @@ class Scan:
             file can't be believed; then nothing is said in mm, and no side is named.
         warnings: Oddities that do not prevent a judgment.
         incomplete: Counts of what was promised of the scan or its study and did not come.
-        set_aside: Why its header says that it is no image to judge; None if it is one. A mask is
+        exclusion: Why its header says that it is no image to judge; None if it is one. A mask is
             read all the same.
         headers: Datasets of its DICOM files as pydicom has them, without pixels, in slice order;
             one for an enhanced file, none for other formats.
@@ -109,7 +109,7 @@ class Scan:
     geometry_estimated: bool = False
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
-    set_aside: UnsupportedScan | None = None
+    exclusion: UnsupportedScan | None = None
     headers: Headers = field(default_factory=Headers)
 
     def __post_init__(self) -> None:
