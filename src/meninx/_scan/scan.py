@@ -10,15 +10,8 @@ from numpy.typing import NDArray
 
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
-from meninx._scan.geometry import (
-    PICTURE_VIEW,
-    Float64Array,
-    Plane,
-    View,
-    check_affine,
-    spacing_of,
-    view_of,
-)
+from meninx._scan.geometry import Float64Array, Plane, check_affine, spacing_of
+from meninx._scan.view import PICTURE_VIEW, View, view_of
 from meninx._scan.warning import ScanWarning
 
 Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]

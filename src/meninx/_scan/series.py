@@ -13,18 +13,15 @@ from meninx._scan.completeness import Incomplete
 from meninx._scan.frame import Frame
 from meninx._scan.geometry import (
     COSINE_TOLERANCE,
-    POSITION_TOLERANCE_MM,
     SMALLEST_FIELD_MM,
     Float64Array,
-    StackSpacing,
     affine_of_stack,
     field_of_view_fault,
     plane_normal,
-    slice_order,
-    stack_spacing,
 )
 from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
 from meninx._scan.scan import Identity
+from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, StackSpacing, slice_order, stack_spacing
 
 # Echo and inversion times of one image, written slice by slice, differ in their last digit; those
 # of two echoes or inversions by milliseconds.

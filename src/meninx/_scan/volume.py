@@ -15,7 +15,6 @@ from meninx._scan.geometry import (
     field_of_view_fault,
     respaced,
     spacing_of,
-    view_of,
 )
 from meninx._scan.limits import Limits
 from meninx._scan.map_names import map_by_bids_name, map_warning
@@ -23,6 +22,7 @@ from meninx._scan.plausibility import believed, is_unset, spacing_fault
 from meninx._scan.scan import Scan
 from meninx._scan.sequence import sequence_from_text
 from meninx._scan.source import Source
+from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
 
 UNSET_DIRECTIONS = (
