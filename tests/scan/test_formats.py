@@ -550,5 +550,5 @@ def test_a_segmentation_of_slicer_is_set_aside_and_read(stored, tmp_path):
     header = {"spacings": [1.1, 1.3, 2.7], "Segment0_ID": "Segment_1", "Segment0_Name": "tumor"}
     nrrd.write(str(tmp_path / "T2.seg.nrrd"), stored, header)
     (scan,) = read_scans(tmp_path)
-    assert scan.set_aside.reason == "derived"
+    assert scan.exclusion.reason == "derived"
     assert scan.voxels.shape == stored.shape

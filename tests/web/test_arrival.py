@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from meninx._scan.heading import name_for_readers, read_heading
+from meninx._scan.dicom.heading import name_for_readers, read_heading
 from meninx._scan.reading import read_scans
 from meninx._web.api.api import LARGEST_BATCH
 from meninx._web.store.database import Study, Upload, now

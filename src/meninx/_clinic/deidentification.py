@@ -23,8 +23,8 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, generate_uid
 
 from meninx._errors import UnsupportedScan
-from meninx._scan.dicom import MR_CLASSES
-from meninx._scan.header_values import drop_unreadable, text, texts
+from meninx._scan.dicom.exclusion import MR_CLASSES
+from meninx._scan.dicom.values import drop_unreadable, text, texts
 
 EDITION = "dicomfields_2024b"
 # Actions of table E.1-1, most destructive last where the standard leaves a choice.

@@ -15,8 +15,8 @@ from meninx._clinic.deidentification import Deidentifier, Pseudonyms, Removed, c
 from meninx._clinic.result_context import frames_of
 from meninx._errors import InputError, UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
+from meninx._scan.dicom.values import text
 from meninx._scan.geometry import Float64Array
-from meninx._scan.header_values import text
 from meninx._scan.incomplete_note import IncompleteNote
 from meninx._scan.reading import read_datasets, read_scans
 from meninx._scan.scan import Scan

@@ -17,9 +17,9 @@ from meninx import __version__
 from meninx._detect.findings import Findings
 from meninx._errors import UnreadableFile
 from meninx._render.result import Result
-from meninx._scan.character_set import UNKNOWN_SIGN
+from meninx._scan.dicom.character_set import UNKNOWN_SIGN
+from meninx._scan.dicom.values import drop_unreadable, text, whole_number
 from meninx._scan.geometry import Float64Array
-from meninx._scan.header_values import drop_unreadable, text, whole_number
 from meninx._scan.nifti import affine_of
 from meninx._scan.scan import Scan
 

@@ -11,7 +11,7 @@ from pydicom.sr.codedict import codes
 from meninx._clinic.result_context import MANUFACTURER, ResultContext, slices_of
 from meninx._render.region import region_of
 from meninx._render.result import Result
-from meninx._scan.header_values import number
+from meninx._scan.dicom.values import number
 from meninx._scan.scan import Scan
 
 

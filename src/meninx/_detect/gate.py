@@ -34,8 +34,8 @@ def check_scan(scan: Scan) -> None:
             is `derived`, `too_small`, `color`, `empty` or `few_levels`.
         GeometryError: If the field of view is too small or too large for a head.
     """
-    if scan.set_aside is not None:
-        raise scan.set_aside
+    if scan.exclusion is not None:
+        raise scan.exclusion
     _check_field_of_view(scan)
     middle = scan.slice(len(scan) // 2).image
     height, width = middle.shape

@@ -68,22 +68,3 @@ def neighbor_indices_at(depths_mm: NDArray[np.float64]) -> NDArray[np.intp]:
         nearest = cost.argmin(axis=1)
         columns.insert(place, np.where(np.isfinite(cost.min(axis=1)), nearest, own))
     return np.stack(columns, axis=1)
-
-
-def with_neighbors(
-    units: NDArray[np.float32],
-    gap_mm: float | None,
-    wanted: NDArray[np.intp] | None = None,
-) -> NDArray[np.float32]:
-    """Return slices with their neighbors as channels.
-
-    Args:
-        units: Neighboring slices of one scan, in order, shape (n, h, w).
-        gap_mm: Distance between slices, mm; None where it is not known.
-        wanted: Indices of the slices to return, shape (k,); None for all.
-
-    Returns:
-        Shape (k, 3, h, w).
-    """
-    indices = neighbor_indices(len(units), gap_mm)
-    return units[indices if wanted is None else indices[wanted]]

@@ -75,7 +75,7 @@ def read_nifti(
             raise UnreadableFile("no NIfTI header where one is expected")
         kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-        set_aside = _no_image(header)
+        exclusion = _no_image(header)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data = promised_bytes(source, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"image": data})
@@ -85,7 +85,7 @@ def read_nifti(
             source,
             voxels.reshape(shape),
             _affine(image),
-            set_aside=set_aside,
+            exclusion=exclusion,
             spacing_mm=spacing_mm,
         )
 
@@ -112,7 +112,7 @@ def read_pair(
         is_plain = head[344:348] != b"ni1\0"
         kind = nibabel.AnalyzeImage if is_plain else nibabel.Nifti1Pair
         header = kind.header_class(head, check=False)
-        set_aside = None if is_plain else _no_image(header)
+        exclusion = None if is_plain else _no_image(header)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data_file = data_file_beside(source, data_file_of(head, source.name) or "")
         data = promised_bytes(data_file, expected, _slice_bytes(header), limits)
@@ -124,7 +124,7 @@ def read_pair(
                 source,
                 voxels.reshape(shape),
                 _affine(image),
-                set_aside=set_aside,
+                exclusion=exclusion,
                 spacing_mm=spacing_mm,
             )
         affine, warning = _analyze_affine(header, head[ORIENT_AT], shape, spacing_mm)

@@ -10,11 +10,11 @@ from PIL import Image, ImageFile, ImageOps
 
 from meninx._errors import LimitExceeded, UnsupportedScan
 from meninx._scan.background import with_dark_air, without_padding
-from meninx._scan.geometry import PICTURE_VIEW
 from meninx._scan.kinds import check_content
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.scan import Scan
 from meninx._scan.source import SNIFFED_BYTES, Source, reading
+from meninx._scan.view import PICTURE_VIEW
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP")
 # TIFF 6.0: PhotometricInterpretation, 0 where the lowest value is white; Pillow turns 8 bits alone.

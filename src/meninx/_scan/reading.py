@@ -105,8 +105,8 @@ def read_one(path: Path) -> Scan:
     scans = list(read_scans(path))
     if len(scans) != 1:
         raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
-    if scans[0].set_aside is not None:
-        raise scans[0].set_aside
+    if scans[0].exclusion is not None:
+        raise scans[0].exclusion
     return scans[0]
 
 
@@ -213,7 +213,8 @@ class _SeriesFiles:
         Returns:
             Whether it holds slices.
         """
-        from meninx._scan.dicom import DIRECTORY, read_frames, read_listing, series_uid_of
+        from meninx._scan.dicom.file import DIRECTORY, read_listing, series_uid_of
+        from meninx._scan.dicom.frames import read_frames
 
         try:
             if DIRECTORY.encode() in head:
@@ -263,7 +264,8 @@ class _SeriesFiles:
         """Yield the scans of the series, and what is no scan."""
         if not self._frames:
             return
-        from meninx._scan.dicom import LastFile, read_stack
+        from meninx._scan.dicom.pixels import LastFile
+        from meninx._scan.dicom.stack import read_stack
 
         files = LastFile()
         for stack in stacks_of(self._frames, self.lost, self._listings):
@@ -316,7 +318,7 @@ def read_datasets(
     Yields:
         Datasets. Files that can't be read are skipped: `read_scans` reports them.
     """
-    from meninx._scan.dicom import read_dataset
+    from meninx._scan.dicom.file import read_dataset
 
     with ExitStack() as opened:
         sources, _ = _sources(Path(path), limits, lambda _: None, opened)

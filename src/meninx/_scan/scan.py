@@ -10,15 +10,8 @@ from numpy.typing import NDArray
 
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
-from meninx._scan.geometry import (
-    PICTURE_VIEW,
-    Float64Array,
-    Plane,
-    View,
-    check_affine,
-    spacing_of,
-    view_of,
-)
+from meninx._scan.geometry import Float64Array, Plane, check_affine, spacing_of
+from meninx._scan.view import PICTURE_VIEW, View, view_of
 from meninx._scan.warning import ScanWarning
 
 Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
@@ -87,7 +80,7 @@ class Scan:
             file can't be believed; then nothing is said in mm, and no side is named.
         warnings: Oddities that do not prevent a judgment.
         incomplete: Counts of what was promised of the scan or its study and did not come.
-        set_aside: Why its header says that it is no image to judge; None if it is one. A mask is
+        exclusion: Why its header says that it is no image to judge; None if it is one. A mask is
             read all the same.
         headers: Datasets of its DICOM files as pydicom has them, without pixels, in slice order;
             one for an enhanced file, none for other formats.
@@ -109,7 +102,7 @@ class Scan:
     geometry_estimated: bool = False
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
-    set_aside: UnsupportedScan | None = None
+    exclusion: UnsupportedScan | None = None
     headers: Headers = field(default_factory=Headers)
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ class Unread:
     @cached_property
     def headers(self) -> Headers:
         """Datasets of its files as pydicom has them, without pixels, read when asked for."""
-        from meninx._scan.dicom import read_dataset
+        from meninx._scan.dicom.file import read_dataset
 
         found = []
         for source in self.sources:
@@ -54,7 +54,7 @@ class Unread:
             Stored values, each of shape (rows, columns), by InstanceNumber. Files that can't be
             read are skipped.
         """
-        from meninx._scan.dicom import stored_image
+        from meninx._scan.dicom.pixels import stored_image
 
         images: list[NDArray[np.float32]] = []
         sources = self._by_number()
@@ -66,7 +66,7 @@ class Unread:
 
     def _by_number(self) -> Sequence[Source]:
         """Return the files whose headers can be read, by InstanceNumber."""
-        from meninx._scan.header_values import whole_number
+        from meninx._scan.dicom.values import whole_number
 
         numbers = {
             str(header.filename): whole_number(header, "InstanceNumber") or 0

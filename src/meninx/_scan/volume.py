@@ -15,7 +15,6 @@ from meninx._scan.geometry import (
     field_of_view_fault,
     respaced,
     spacing_of,
-    view_of,
 )
 from meninx._scan.limits import Limits
 from meninx._scan.map_names import map_by_bids_name, map_warning
@@ -23,6 +22,7 @@ from meninx._scan.plausibility import believed, is_unset, spacing_fault
 from meninx._scan.scan import Scan
 from meninx._scan.sequence import sequence_from_text
 from meninx._scan.source import Source
+from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
 
 UNSET_DIRECTIONS = (
@@ -172,7 +172,7 @@ def volume_scan(
     voxels: NDArray[np.float32],
     affine: Float64Array,
     warnings: tuple[ScanWarning, ...] = (),
-    set_aside: UnsupportedScan | None = None,
+    exclusion: UnsupportedScan | None = None,
     spacing_mm: Spacing | None = None,
 ) -> Scan:
     """Return the scan of a volume.
@@ -182,7 +182,7 @@ def volume_scan(
         voxels: Intensities, axes [i, j, k] as the file has them.
         affine: Voxel index to LPS mm, shape (4, 4).
         warnings: Oddities that do not prevent a judgment.
-        set_aside: Why the header says that the volume is no image to judge.
+        exclusion: Why the header says that the volume is no image to judge.
         spacing_mm: Distance between neighboring voxels along i, j and k, mm, where the user says
             it; None for that of the affine, if it can be believed.
 
@@ -193,10 +193,10 @@ def volume_scan(
         InputError: If the voxels or the affine are no scan's.
     """
     file_name = source.name.rsplit("/", 1)[-1]
-    set_aside = set_aside or map_by_bids_name(file_name)
-    doubt = map_warning(file_name) if set_aside is None else None
-    if set_aside is not None:
-        set_aside = UnsupportedScan(str(set_aside), place=source.name, reason=set_aside.reason)
+    exclusion = exclusion or map_by_bids_name(file_name)
+    doubt = map_warning(file_name) if exclusion is None else None
+    if exclusion is not None:
+        exclusion = UnsupportedScan(str(exclusion), place=source.name, reason=exclusion.reason)
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
     slice_axis = single[-1] if single else None
     check_affine(affine)
@@ -214,7 +214,7 @@ def volume_scan(
         slice_axis=slice_axis,
         warnings=warnings if doubt is None else (*warnings, doubt),
         incomplete=source.incomplete,
-        set_aside=set_aside,
+        exclusion=exclusion,
     )
     scan = with_dark_air(noting_blank_slices(scan))
     return believed(scan) if spacing_mm is None else _as_said(scan, spacing_mm)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from meninx._detect.findings import Findings
 from meninx._errors import InputError
 from meninx._render.region import describe_region
+from meninx._scan.dicom.heading import clean_text
 from meninx._scan.geometry import spacing_from_text
-from meninx._scan.heading import clean_text
 from meninx._scan.scan import Scan
 from meninx._scan.unread import Unread
 from meninx._scoring.worker import Worker

@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx._errors import InputError, LimitExceeded, OptionError
+from meninx._scan.dicom.heading import Heading
 from meninx._scan.geometry import spacing_from_text
-from meninx._scan.heading import Heading
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._web.auth.accounts import ADMINISTRATOR, Reader, projects_of
 from meninx._web.store.audit import record

@@ -3,7 +3,7 @@
 import pytest
 from pydicom import Dataset
 
-from meninx._scan.species import animal
+from meninx._scan.dicom.species import animal
 
 
 def header(code=None, **values):

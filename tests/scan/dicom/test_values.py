@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from meninx._errors import UnreadableFile
-from meninx._scan.dicom import facts_of
-from meninx._scan.header_values import drop_unreadable, items, number, text, texts, whole_number
-from meninx._scan.heading import read_heading
+from meninx._scan.dicom.acquisition import facts_of
+from meninx._scan.dicom.heading import read_heading
+from meninx._scan.dicom.values import drop_unreadable, items, number, text, texts, whole_number
 from meninx._scan.reading import read_scans
 from meninx._scan.source import Source
 from meninx._scan.unread import Unread

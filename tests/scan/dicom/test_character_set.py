@@ -6,9 +6,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
-from meninx._scan.character_set import UNKNOWN_SIGN
-from meninx._scan.dicom import read_dataset
-from meninx._scan.heading import read_heading
+from meninx._scan.dicom.character_set import UNKNOWN_SIGN
+from meninx._scan.dicom.file import read_dataset
+from meninx._scan.dicom.heading import read_heading
 from meninx._scan.source import Source
 from meninx._synthesis.writing import dicom_slice
 

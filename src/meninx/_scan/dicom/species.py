@@ -1,9 +1,9 @@
-"""Find from a DICOM header whether an image is an animal's: they lie in the same scanners."""
+"""Find from a DICOM header whether an image shows an animal."""
 
 from pydicom import Dataset
 
 from meninx._errors import UnsupportedScan
-from meninx._scan.header_values import items, text
+from meninx._scan.dicom.values import items, text
 from meninx._scan.relevance import PLACEHOLDERS, normalized, word_set
 
 # Homo sapiens in SNOMED CT, in the older SNOMED RT, in UMLS and in NCBI's taxonomy.
@@ -11,12 +11,12 @@ HUMAN_CODES = frozenset(["337915000", "L-85B00", "C0086418", "9606"])
 PUBLIC_SCHEMES = ("SCT", "SRT", "SNM3", "99SDM", "UMLS", "NCBITAXID")
 HUMAN = "Homo sapiens"
 HUMAN_BEGINNINGS = ("HUMAN", "HOMO", "HUMAIN", "UMAN", "MENSCH", "PATIENT", "PERSON")
-# What de-identification leaves in an attribute says nothing, nor do words for no value.
+# Values that de-identification leaves, and words for a missing value.
 SAYS_NOTHING = PLACEHOLDERS | frozenset(
     ["", "REMOVED", "DELETED", "REDACTED", "XXX", "ANON", "ANONYM", "EMPTY", "BLANK", "NO VALUE"]
 )
 SAYS_NOTHING_BEGINNINGS = ("ANONYM", "DEIDENT", "DE IDENT", "PSEUDONYM", "REMOVED", "NOT ")
-# Attributes that animals alone have (DICOM PS3.3 C.7.1.1: breed, strain, whether neutered).
+# Attributes that only animals have (DICOM PS3.3 C.7.1.1: breed, strain, whether neutered).
 TEXTS_OF_ANIMALS = (
     "PatientBreedDescription",
     "StrainDescription",
@@ -32,8 +32,8 @@ SEQUENCES_OF_ANIMALS = (
 )
 ROLES_OF_ANIMALS = ("OWNER", "VETERINARIAN")
 DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "BodyPartExamined")
-# Words of descriptions, and beginnings of words there and of the institution's name. None that
-# means something else in a hospital, as CAT does.
+# Words of descriptions, and beginnings of words there and in the institution's name. None has
+# another meaning in a hospital, as CAT does.
 ANIMAL_WORDS = word_set(
     "K9 VET VETS DOG DOGS CANINE CANIS FELINE FELIS EQUINE BOVINE PORCINE OVINE MURINE RODENT "
     "MOUSE MICE RATS RATTUS RABBIT MACAQUE MACACA MONKEY MARMOSET FERRET SHEEP HORSE HUND "
@@ -44,13 +44,13 @@ VETERINARY_BEGINNINGS = ("VETERIN", "TIERKLIN", "TIERARZ", "TIERMEDIZ", "TIERSPI
 
 
 def animal(dataset: Dataset) -> UnsupportedScan | None:
-    """Return why an animal's image is set aside; None for a person's.
+    """Return why an image of an animal is excluded; None for a person's.
 
     Args:
         dataset: Header of an image.
 
     Returns:
-        The refusal. Where the species is Homo sapiens, nothing else counts.
+        The refusal. If the species is Homo sapiens, nothing else counts.
 
     References:
         DICOM PS3.3 C.7.1.1: PatientSpeciesDescription, PatientSpeciesCodeSequence.
@@ -63,13 +63,13 @@ def animal(dataset: Dataset) -> UnsupportedScan | None:
     if named is None:
         return None
     return UnsupportedScan(
-        f"the header says that it is an animal's ({named}); expected the head of a person",
+        f"the header says that it shows an animal ({named}); expected the head of a person",
         reason="not_brain",
     )
 
 
 def _species(dataset: Dataset) -> list[str]:
-    """Return the species that the header names, HUMAN for people; empty where it names none."""
+    """Return the species that the header names, HUMAN for people."""
     species = text(dataset, "PatientSpeciesDescription")
     named = [] if _says_nothing(species) else [HUMAN if _is_human(species) else species]
     for code in items(dataset, "PatientSpeciesCodeSequence"):
@@ -94,7 +94,7 @@ def _says_nothing(value: str) -> bool:
 
 
 def _attribute_of_animals(dataset: Dataset) -> str | None:
-    """Return the name of an attribute that animals alone have; None where none is given."""
+    """Return the name of an attribute that only animals have; None if none is given."""
     given = (name for name in TEXTS_OF_ANIMALS if not _says_nothing(text(dataset, name)))
     listed = (name for name in SEQUENCES_OF_ANIMALS if any(map(len, items(dataset, name))))
     role = text(dataset, "ResponsiblePersonRole").upper()

@@ -1,4 +1,4 @@
-"""Values of a DICOM header: one that can't be read counts as not given, and its file is read."""
+"""Read values of a DICOM header; an unreadable value counts as missing and is no error."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ FIRST_GROUP = 0x0008
 
 
 def value_of(dataset: Dataset, name: str) -> Any:
-    """Return a value as pydicom converts it; None where it is missing, empty or no such value.
+    """Return a value as pydicom converts it; None if it is missing, empty or unreadable.
 
     Args:
         dataset: Dataset of an instance, or an item of one.
@@ -35,21 +35,21 @@ def value_of(dataset: Dataset, name: str) -> Any:
 
 
 def number(dataset: Dataset, name: str) -> float | None:
-    """Return a finite number, the first of several; None where there is none.
+    """Return a finite number, the first of several; None if there is none.
 
     Args:
         dataset: Dataset of an instance, or an item of one.
         name: Keyword of the attribute.
 
     Returns:
-        The number: of attributes with several, such as EchoNumbers, the first names the image.
+        The number. An attribute such as EchoNumbers has several: the first names the image.
     """
     values = _numbers(dataset, name)
     return values[0] if values else None
 
 
 def whole_number(dataset: Dataset, name: str) -> int | None:
-    """Return a whole number of at most 32 bits, the first of several; None where there is none."""
+    """Return a whole number of at most 32 bits, the first of several; None if there is none."""
     value = number(dataset, name)
     whole = value is not None and value.is_integer() and abs(value) <= LARGEST_WHOLE
     return int(value) if whole and value is not None else None
@@ -62,7 +62,7 @@ def numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None
 
 
 def _numbers(dataset: Dataset, name: str) -> list[float]:
-    """Return an attribute's numbers; none where one of them is no finite number."""
+    """Return an attribute's numbers; an empty list if any is not finite."""
     value = value_of(dataset, name)
     values = value if isinstance(value, MultiValue | list | tuple) else (value,)
     found = []
@@ -75,7 +75,7 @@ def _numbers(dataset: Dataset, name: str) -> list[float]:
 
 
 def texts(dataset: Dataset, name: str) -> tuple[str, ...]:
-    """Return all texts of an attribute; as stored, where pydicom can't convert them."""
+    """Return all texts of an attribute, as stored if pydicom can't convert them."""
     value = value_of(dataset, name)
     if value is None:
         return tuple(filter(None, stored(dataset, name).split("\\")))
@@ -84,7 +84,7 @@ def texts(dataset: Dataset, name: str) -> tuple[str, ...]:
 
 
 def text(dataset: Dataset, name: str) -> str:
-    r"""Return the text of an attribute, several with `\` between them; empty where not given."""
+    r"""Return the text of an attribute, several joined by `\`; empty if not given."""
     return "\\".join(texts(dataset, name))
 
 
@@ -93,13 +93,32 @@ def _as_text(value: Any) -> str:
 
 
 def items(dataset: Dataset, name: str) -> Sequence[Dataset]:
-    """Return the items of a sequence; none where the attribute is missing or no sequence."""
+    """Return the items of a sequence; none if the attribute is missing or no sequence."""
     value = value_of(dataset, name)
     return value if isinstance(value, Items) else ()
 
 
+class FunctionalGroups:
+    """The functional groups of a frame: its own, else the shared ones.
+
+    Args:
+        own: Item of PerFrameFunctionalGroupsSequence.
+        shared: Item of SharedFunctionalGroupsSequence.
+
+    References:
+        DICOM PS3.3 C.7.6.16.
+    """
+
+    def __init__(self, own: Dataset, shared: Dataset) -> None:
+        self.own, self.shared = own, shared
+
+    def __getitem__(self, name: str) -> Dataset:
+        found = items(self.own, name) or items(self.shared, name)
+        return found[0] if found else Dataset()
+
+
 def stored(dataset: Dataset, name: str) -> str:
-    """Return a value as it is stored: converting it may fail, and takes longer than reading it."""
+    """Return a value as it is stored: conversion may fail and takes longer."""
     if name not in dataset:
         return ""
     raw = dataset.get_item(name).value
@@ -109,19 +128,19 @@ def stored(dataset: Dataset, name: str) -> str:
 
 
 def is_unreadable(dataset: Dataset, name: str) -> bool:
-    """Return whether a number is given, but can't be read."""
+    """Return whether a number is given but can't be read."""
     return number(dataset, name) is None and bool(stored(dataset, name))
 
 
 def set_value(dataset: Dataset, name: str, value: Any) -> None:
-    """Set a value, whatever stands there: pydicom would first convert what it replaces."""
+    """Set a value without converting the old one, which may be unreadable."""
     if name in dataset:
         del dataset[name]
     setattr(dataset, name, value)
 
 
 def drop_unreadable(dataset: Dataset) -> list[BaseTag]:
-    """Remove what can't be read, and what no image has, so that libraries do not fail at it.
+    """Remove unreadable elements, and those that no image has, on which libraries fail.
 
     Args:
         dataset: Dataset of an instance, changed in place, with the items of its sequences.
@@ -141,7 +160,7 @@ def drop_unreadable(dataset: Dataset) -> list[BaseTag]:
 
 
 def _is_sound(dataset: Dataset, tag: BaseTag) -> bool:
-    """Return whether an element can be read; a number also has to be finite."""
+    """Return whether an element can be read; numbers must also be finite."""
     if tag == PIXELS:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Which characters the bytes of a DICOM header mean, where SpecificCharacterSet does not say it."""
+"""Decode the texts of DICOM headers whose SpecificCharacterSet is missing or wrong."""
 
 import codecs
 import re
@@ -10,28 +10,28 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import Tag
 
-from meninx._scan.header_values import items, stored
+from meninx._scan.dicom.values import items, stored
 
 UTF_8 = "ISO_IR 192"
-# These say ASCII: a byte above it is explained by none of them.
+# Declared character sets that are plain ASCII and explain no higher byte.
 ASCII_ALONE = ("", "ISO_IR 6", "ISO 2022 IR 6")
-# Value representations whose text SpecificCharacterSet is about (DICOM PS3.5 6.1.2.3).
+# Value representations whose text is encoded in SpecificCharacterSet (DICOM PS3.5 6.1.2.3).
 TEXTS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 CHARACTER_SET = Tag("SpecificCharacterSet")
-# Stands in a decoded text for bytes that are none.
+# Replaces bytes that can't be decoded.
 UNKNOWN_SIGN = "\N{REPLACEMENT CHARACTER}"
 _MISSPELLED = re.compile(r"^ISO[^_]IR|^ISO.2022.IR.")
 
 
 def mend_character_set(dataset: Dataset) -> None:
-    """Rewrite a header's texts in UTF-8 where its SpecificCharacterSet does not explain its bytes.
+    """Rewrite a header's texts in UTF-8 if its SpecificCharacterSet does not fit their bytes.
 
-    Headers without a character set, or with words such as "Not Supplied" for one, hold UTF-8 all
-    the same, or the set of an encoding that is named otherwise ("ISO-8859-1"). A byte that neither
-    explains becomes `UNKNOWN_SIGN` and its number: no name has that, and no two names become one.
+    Headers without a character set, or with a text such as "Not Supplied", often hold UTF-8, or an
+    encoding under its common name ("ISO-8859-1"). A byte that neither decodes becomes
+    `UNKNOWN_SIGN` and its number, so that different names stay different.
 
     Args:
-        dataset: Dataset as it was read, changed in place; texts must not have been converted.
+        dataset: Dataset as it was read, changed in place; its texts must not be converted yet.
 
     References:
         DICOM PS3.3 C.12.1.1.2.
@@ -54,12 +54,12 @@ def _is_utf_8(data: bytes) -> bool:
 
 
 def _is_all(dataset: Dataset, fits: Callable[[bytes], bool]) -> bool:
-    """Return whether all texts of a dataset fit; parsing its sequences would take long."""
+    """Return whether all texts of a dataset fit, except in sequences, which take long to parse."""
     return all(fits(element.value) for element in _text_elements(dataset))
 
 
 def _is_known(name: str) -> bool:
-    """Return whether a name is one of the standard's, or a usual misspelling that pydicom mends."""
+    """Return whether a name is in the standard, or a usual misspelling that pydicom corrects."""
     if name in python_encoding:
         return True
     mended = re.sub("^ISO.2022.IR.", "ISO 2022 IR ", re.sub("^ISO[^_]IR.", "ISO_IR ", name))
@@ -67,7 +67,7 @@ def _is_known(name: str) -> bool:
 
 
 def _decoder_of(name: str) -> Callable[[bytes], str]:
-    """Return what decodes bytes: as UTF-8 if they are that, else by an encoding's common name."""
+    """Return a decoder: UTF-8 if the bytes are valid, else the encoding of that common name."""
     try:
         codec = codecs.lookup(name.strip()).name
     except (LookupError, ValueError):
@@ -85,7 +85,7 @@ def _decoder_of(name: str) -> Callable[[bytes], str]:
 
 
 def _text_elements(dataset: Dataset) -> list[RawDataElement]:
-    """Return the elements that hold text, none of a private block, which nobody reads."""
+    """Return the elements that hold text, except private ones."""
     found = [dataset.get_item(tag) for tag in list(dataset.keys()) if not tag.is_private]
     return [
         element
@@ -95,14 +95,14 @@ def _text_elements(dataset: Dataset) -> list[RawDataElement]:
 
 
 def _kind_of(element: DataElement | RawDataElement) -> str:
-    """Return an element's value representation; files of implicit ones leave it out."""
+    """Return an element's value representation, from the dictionary if it is implicit."""
     if element.VR is not None:
         return str(element.VR)
     return dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else ""
 
 
 def _items(dataset: Dataset) -> list[Dataset]:
-    """Return the items of all sequences of a dataset, not those inside of them."""
+    """Return the items of all sequences of a dataset, without nested sequences."""
     found = [dataset.get_item(tag) for tag in list(dataset.keys()) if not tag.is_private]
     kinds = ((element, _kind_of(element)) for element in found)
     names = [keyword_for_tag(element.tag) for element, kind in kinds if kind == "SQ"]
@@ -115,7 +115,7 @@ def _rewrite(dataset: Dataset, decode: Callable[[bytes], str]) -> None:
             data = decode(element.value).encode()
             dataset[element.tag] = element._replace(value=data, length=len(data))
     dataset.SpecificCharacterSet = UTF_8
-    # pydicom decodes texts, and those of each item, by what was named when the file was read.
+    # pydicom decodes texts, also of items, by the character set named when the file was read.
     dataset.set_original_encoding(*dataset.original_encoding, convert_encodings(UTF_8))
     for item in _items(dataset):
         if CHARACTER_SET in item or not _is_all(item, bytes.isascii):

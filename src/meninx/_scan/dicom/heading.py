@@ -1,5 +1,6 @@
-"""Read the head of a DICOM file: its patient, study and series, never its pixels."""
+"""Read patient, study and series from the first bytes of a DICOM file, without its pixels."""
 
+import hashlib
 import io
 import re
 import warnings
@@ -7,32 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import FileDataset
+from pydicom import Dataset, FileDataset
 from pydicom.filereader import read_partial
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from meninx._scan.character_set import mend_character_set
-from meninx._scan.dicom import DEFLATED, check_deflated, patient_key
-from meninx._scan.header_values import text, whole_number
+from meninx._scan.dicom.character_set import mend_character_set
+from meninx._scan.dicom.file import DEFLATED, check_deflated
+from meninx._scan.dicom.values import text, whole_number
 from meninx._scan.limits import MIB, Limits
 from meninx._scan.source import GZIP_MAGIC, Source, reading
 
 # All attributes of a heading lie at or before SeriesNumber.
 LAST_TAG = 0x00200011
 META_BYTES = 1024
-# Head of a packed file, unpacked: far beyond all attributes of a heading, and no bomb.
+# Unpacked bytes of a gzipped file that are read: enough for a heading, and a bomb stops there.
 PACKED_HEAD_BYTES = 4 * MIB
-# Largest size of a deflated file, unpacked; no more than its head is kept.
+# Largest unpacked size of a deflated file.
 DEFLATED_LIMITS = Limits(file_bytes=512 * MIB)
 LONGEST_VALUE = 300
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Patient, study and series of a DICOM file; empty where the head does not give them.
+    """Patient, study and series of a DICOM file; a field is empty if not given.
 
     Args:
-        patient: Hash that stands for the patient, as `dicom.patient_key` gives it.
+        patient: Hash of the patient, as `patient_key` returns it.
         patient_name: Name for a reader, such as "Doe, Jane".
         patient_id: PatientID.
         birth_date: PatientBirthDate, such as 1970-12-31.
@@ -62,8 +63,27 @@ class Heading:
     is_directory: bool = False
 
 
+def patient_key(dataset: Dataset) -> str:
+    """Return a hash of a patient's identity, which reveals neither name nor number.
+
+    Args:
+        dataset: Dataset of an instance.
+
+    Returns:
+        16 hexadecimal digits of the SHA-256 of PatientID with its issuer, else of PatientName;
+        empty if the header has neither.
+    """
+    names = ("PatientID", "IssuerOfPatientID")
+    values = [text(dataset, name).strip() for name in names]
+    if not values[0]:
+        values = [text(dataset, "PatientName").strip()]
+    if not values[0]:
+        return ""
+    return hashlib.sha256("\0".join(values).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
 def read_heading(path: Path) -> Heading:
-    """Read the head of a DICOM file.
+    """Read the heading of a DICOM file.
 
     Args:
         path: DICOM file.
@@ -72,11 +92,11 @@ def read_heading(path: Path) -> Heading:
         The heading.
 
     Raises:
-        UnreadableFile: If the file is no DICOM, or damaged before its pixels.
+        UnreadableFile: If the file is not DICOM, or its header is damaged.
         LimitExceeded: If it is deflated and unpacks to more than the limit.
     """
     with reading("", "the DICOM header"), warnings.catch_warnings(), path.open("rb") as file:
-        warnings.simplefilter("ignore")  # pydicom warns of every unusual value, and says it
+        warnings.simplefilter("ignore")  # pydicom warns about every unusual value, and quotes it
         opened = _without_packing(path, file)
         head = opened.read(META_BYTES)
         opened.seek(0)
@@ -91,7 +111,7 @@ def read_heading(path: Path) -> Heading:
 
 
 def _without_packing(path: Path, file: BinaryIO) -> BinaryIO:
-    """Return an open file, or of one packed by gzip its beginning, unpacked."""
+    """Return an open file; for a gzipped one, its unpacked beginning."""
     packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     file.seek(0)
     if not packed:
@@ -124,8 +144,8 @@ def _text(dataset: FileDataset, name: str) -> str:
 
 
 def clean_text(value: str) -> str:
-    """Return a header's text as pages and databases take it: printable, on one line, not long."""
-    # Bytes that are no text in its character set come as surrogates, which no database takes.
+    """Return a header's text for pages and databases: printable, on one line, not long."""
+    # Bytes outside the character set become surrogates, which databases refuse.
     value = value.encode("utf-8", "replace").decode("utf-8")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())[
         :LONGEST_VALUE
@@ -146,11 +166,11 @@ def name_for_readers(name: str) -> str:
     """Return a person's name as a reader writes it.
 
     Args:
-        name: Value of PN: family, given, middle, prefix and suffix with `^` between them, and up to
-            three writings of it with `=` between them.
+        name: Value of PN: family, given, middle, prefix and suffix joined by `^`; up to three
+            representations (alphabetic, ideographic, phonetic) joined by `=`.
 
     Returns:
-        Family name, a comma, the other parts; the first writing that is there.
+        Family name, a comma, the other parts, of the first representation that is not empty.
 
     References:
         DICOM PS3.5 6.2.1.
