@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab.evidence import targets
 from sklearn.metrics import roc_auc_score
 
+from lab.evidence import targets
 from meninx._cli.bench import rows_of
 from meninx._synthesis.phantom_studies import PLANES
 

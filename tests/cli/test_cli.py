@@ -41,18 +41,6 @@ def test_every_verb_explains_itself(verb):
     assert len(result.output.splitlines()) > 6
 
 
-def test_a_former_name_works_for_one_version_with_a_warning():
-    former = RUN.invoke(app, ["anonymise", "--help"])
-    assert former.exit_code == 0
-    assert former.stderr.startswith("meninx: `anonymise` is now called `deidentify`")
-    current = RUN.invoke(app, ["deidentify", "--help"])
-    assert current.stderr == ""
-    assert former.stdout == current.stdout.replace("deidentify [", "anonymise [")
-    listed = RUN.invoke(app, ["--help"]).output
-    assert "deidentify" in listed
-    assert "anonymise" not in listed
-
-
 def test_version_and_help_name_the_purpose():
     assert new_process("--version").stdout.startswith("meninx 0.")
     assert "not for diagnosis" in " ".join(new_process("--help").stdout.split())
