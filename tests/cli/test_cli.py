@@ -143,7 +143,7 @@ def test_explanations_are_drawn_and_never_taken_for_scans(studies, tmp_path):
 
 def test_a_method_of_the_gradient_explains_too_and_wants_the_weights(studies, tmp_path):
     series = studies / "series"
-    result = meninx("explain", series, "--method", "layercam", "--output", tmp_path / "out")
+    result = meninx("explain", series, "--method", "grad-cam", "--output", tmp_path / "out")
     assert result.returncode == 0
     (sheet,) = (tmp_path / "out").glob("*.png")
     meninx("explain", series, "--output", tmp_path / "cells")
