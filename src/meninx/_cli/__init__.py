@@ -49,8 +49,9 @@ class Verbs(TyperGroup):
         if cmd_name not in VERBS:
             return None
         name = cmd_name.replace("-", "_")
+        module = import_module(f"meninx._cli.{name}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name)(getattr(import_module(f"meninx._cli.{name}"), name))
+        app.command(cmd_name)(getattr(module, name))
         return typer.main.get_command(app)
 
 

@@ -21,6 +21,8 @@ Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Key of a recipe file: an array of tables that change the recipe, one for each further training.
 STAGES = "stages"
+# Training canvases are a little finer than the network's input, so that zooming in shows detail.
+CANVAS_ZOOM = 13 / 12
 # Strict: an unknown key is a fault, and so is a number where a text is expected.
 CHECKED = ConfigDict(extra="forbid", strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -240,6 +242,12 @@ class Recipe:
     def training_size(self) -> int:
         """Side of training pictures, pixels."""
         return self.training.size or self.preprocessing.size
+
+    @property
+    def training_canvas(self) -> Preprocessing:
+        """The preprocessing of training pictures, a little finer than the network's input."""
+        size = 16 * round(self.training_size * CANVAS_ZOOM / 16)
+        return dataclasses.replace(self.preprocessing, size=size)
 
 
 def read_recipe(path: Path) -> Recipe:
