@@ -12,7 +12,7 @@ from PIL import Image
 from meninx._assess.cases import score_cases, unseen
 from meninx._assess.data_audit import audit
 from meninx._assess.evaluation import evaluate_cases
-from meninx._assess.volumes import measure_volume, peak_share, pooled_auroc
+from meninx._assess.volumes import measure_findings, peak_share, pooled_auroc
 from meninx._data.descriptors import (
     are_copies,
     descriptor_of,
@@ -121,7 +121,7 @@ def test_the_shipped_detector_holds_on_flair_of_another_hospital(real_data):
     for patient in sorted((real_data / "volumes" / "brats18").iterdir()):
         (scan,) = read_scans(patient / "flair.nii.gz")
         (mask,) = read_scans(patient / "tumor-mask.nii.gz")
-        results.append(measure_volume(load_detector(), scan, mask.voxels > 0))
+        results.append(measure_findings(load_detector().score(scan), scan, mask.voxels > 0))
     assert pooled_auroc(results) >= 0.80
     assert peak_share(results) >= 0.60
 

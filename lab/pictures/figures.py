@@ -268,8 +268,7 @@ def referral_table() -> str:
     ]
     rows = [heading, ["---"] * len(heading)]
     for point in _read("volumes.json")["referral"]:
-        tumor_free = point.get("tumor_free_kept") or point["healthy_kept"]  # its earlier name
-        lost = (_complement(kept) for kept in (point["tumors_kept"], tumor_free))
+        lost = (_complement(point[name]) for name in ("tumors_kept", "tumor_free_kept"))
         shares = [point["referred"], point["risk"], *lost]
         rows.append([f"{point['coverage']:g}", *map(_interval, shares)])
     return as_table(rows)

@@ -22,10 +22,11 @@ import torch.nn.functional as F  # noqa: N812
 
 from lab.release.packing import unpack
 from lab.release.planes import OTHER_PLANES
+from lab.release.training import train_unpacked
 from meninx._assess.metrics import auroc
 from meninx._detect.preprocessing import Preprocessing
 from meninx._learn.file.export import load_weights
-from meninx._learn.fit.training import train_unpacked, training_device
+from meninx._learn.fit.trainer import training_device
 from meninx._learn.input.dataset import CONTEXT, TUMOR_FREE, SliceDataset
 from meninx._learn.model.network import CellNetwork
 from meninx._learn.recipe import Recipe, read_recipe
@@ -191,7 +192,7 @@ def trained(job: Job) -> None:
     whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
     if missing := set(job.unseen) - {one.source for one in whole.facts}:
         raise SystemExit(f"no such source: {', '.join(missing)}")
-    learned = whole.without_sources(job.unseen)
+    learned = whole.subset([fact.source not in job.unseen for fact in whole.facts])
     weights = train_unpacked(learned, job.recipe, job.folder, job.weights)
     if job.half and not (job.folder / SCORED).is_file():
         folds = {one.fold for one in whole.facts} - {PEOPLE_FOLD[job.half]}

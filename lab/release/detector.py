@@ -15,8 +15,9 @@ import torch
 
 from lab.release.candidates import HALVES, RECIPE, Job, figures, on_half, run_all, scored_halves
 from lab.release.packing import unpack
+from lab.release.training import WEIGHTS_NAME
 from lab.speed.throughput import network_throughput
-from meninx._learn.fit.training import WEIGHTS_NAME, training_device
+from meninx._learn.fit.trainer import training_device
 from meninx._learn.recipe import Recipe, read_stages
 
 # Folders of the stages.

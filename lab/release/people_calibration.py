@@ -1,14 +1,16 @@
 """Calibrate volumes and studies on held-out people."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meninx._assess.cases import Case
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import UNKNOWN, Calibration, Calibrator, StudyCalibrator
 from meninx._detect.findings import Findings
-from meninx._learn.file.validation import fit_calibrator, fit_study_calibrator, with_refusals
+from meninx._learn.file.validation import fit_calibrator, with_refusals
 
 # A sequence gets a calibrator of its own where each class has at least this many people; with
 # fewer, p-values are too coarse for a coverage of 95 %.
@@ -83,3 +85,63 @@ def calibrator_of(
         borrowed=sum(id(findings) in made for findings, _ in scored),
     )
     return with_refusals(calibrator, [findings for findings, _ in found])
+
+
+def fit_study_calibrator(
+    evidence: Sequence[Mapping[str, float]],
+    tumor: NDArray[np.bool_],
+    calibrators: Mapping[str, Calibrator],
+) -> StudyCalibrator:
+    """Fit the weight of each sequence, and the calibrator of studies.
+
+    The weights are fitted on the same people as the calibrator, which costs some coverage: of 80 %
+    it left 79.8 % with 100 simulated people and 79.4 % with 40, of 95 % 95.9 % and 94.8 %.
+
+    Args:
+        evidence: Logit, before its temperature, of each sequence that a held-out study has, at
+            least one; n studies.
+        tumor: Whether each study has a tumor, shape (n,).
+        calibrators: Calibrator of volumes of each sequence, as `Calibration.of` returns it.
+
+    Returns:
+        Weights of the sequences in proportion to their separation, summing to 1, and the calibrator
+        of the combined logits. Sequences that were not measured have the smallest weight.
+    """
+    calibrated = [
+        {name: calibrators[name].evidence(logit) for name, logit in study.items()}
+        for study in evidence
+    ]
+    measured: dict[str, float] = {}
+    for name in sorted({name for study in calibrated for name in study}):
+        values = np.array([study.get(name, np.nan) for study in calibrated])
+        sides = [values[side & np.isfinite(values)] for side in (tumor, ~tumor)]
+        if min(map(len, sides)) > 1:
+            measured[name] = separation(*sides)
+    whole = sum(measured.values())
+    weights = {
+        name: value / whole if whole else 1.0 / len(measured) for name, value in measured.items()
+    }
+    weights.setdefault(UNKNOWN, min(weights.values(), default=1.0))
+    study_calibrator = StudyCalibrator(weights, Calibrator())
+    logits = np.array([study_calibrator.logit(list(study.items())) for study in calibrated])
+    return replace(study_calibrator, calibrator=fit_calibrator(logits, tumor))
+
+
+def separation(tumor: NDArray[np.float64], tumor_free: NDArray[np.float64]) -> float:
+    """Return the separation d' of two classes with unequal variances, in standard deviations.
+
+    Args:
+        tumor: Logits of scans with tumor, at least two, shape (n,).
+        tumor_free: Logits of tumor-free scans, at least two, shape (m,).
+
+    Returns:
+        Difference of the means divided by the root of the mean variance; 0 where tumors do not
+        score higher.
+
+    References:
+        Simpson and Fitter 1973, What is the best index of detectability?; Green and Swets 1966,
+        Signal detection theory and psychophysics.
+    """
+    spread = np.sqrt((tumor.var(ddof=1) + tumor_free.var(ddof=1)) / 2)
+    distance = float(tumor.mean() - tumor_free.mean())
+    return max(distance / max(float(spread), 1e-9), 0.0)

@@ -14,7 +14,6 @@ import numpy as np
 
 from lab.release.packing import write_pack
 from meninx._data.manifest import Picture, read_manifest
-from meninx._learn.fit.training import training_canvas
 from meninx._learn.input.dataset import Example, examples_of_volume
 from meninx._learn.recipe import read_recipe
 from meninx._scan.reading import read_one
@@ -66,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe, manifest = read_recipe(RECIPE), read_manifest(options.manifest)
     learned = manifest.without_fold(recipe.training.test_fold)
-    size = write_pack(examples(learned), training_canvas(recipe), options.output)
+    size = write_pack(examples(learned), recipe.training_canvas, options.output)
     print(f"{options.output}: {size / 2**20:.1f} MiB")
 
 

@@ -11,11 +11,11 @@ import torch
 
 from lab.release import candidates, detector, finish
 from lab.release.packing import unpack, write_pack
+from lab.release.training import train_unpacked
 from meninx._data.manifest import Picture
 from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import DataError, OptionError
 from meninx._learn.fit.module import DetectorTraining
-from meninx._learn.fit.training import train_unpacked
 from meninx._learn.input.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx._learn.recipe import (
     AugmentationRecipe,
@@ -103,7 +103,8 @@ def test_neighbors_are_channels_and_follow_a_smaller_set(pack, tmp_path):
     whole = unpack([pack], tmp_path)
     part = whole.without_folds({1, 5})
     assert {one.fold for one in part.facts} == {6, 7}
-    assert {one.person for one in whole.without_sources({"second"}).facts} == {"p0", "p1"}
+    first = whole.subset([fact.source != "second" for fact in whole.facts])
+    assert {fact.person for fact in first.facts} == {"p0", "p1"}
     batch = part.batch(torch.tensor([1, 2]))
     assert batch.image.shape == (2, 3, 80, 80)
     stored = part.image.float() / 255

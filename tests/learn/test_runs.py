@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
+from lab.release.training import train_unpacked
 from meninx._assess.cases import Copies, unseen
 from meninx._assess.evaluation import evaluate
 from meninx._data.facts import sha256_of
@@ -40,7 +41,7 @@ from meninx._learn.fit.initialization import fill_from_shipped, initialize
 from meninx._learn.fit.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx._learn.fit.merging import merge
 from meninx._learn.fit.module import DetectorTraining
-from meninx._learn.fit.training import read_examples, train, train_unpacked, training_canvas
+from meninx._learn.fit.training import read_examples, train
 from meninx._learn.input.augmentation.batch import SliceBatch
 from meninx._learn.input.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
 from meninx._learn.input.sampling import ShareSampler, weights_of
@@ -301,7 +302,7 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
         recipe = read_recipe(tmp_path / f"{name}.toml")
         # The curves alone are wanted of these, and no detector file.
         learned, _ = read_examples(read_manifest(labeled), recipe)
-        dataset = SliceDataset(learned, training_canvas(recipe))
+        dataset = SliceDataset(learned, recipe.training_canvas)
         alone = replace(recipe, training=replace(recipe.training, validation_fold=0))
         train_unpacked(dataset, alone, tmp_path / name)
     done = subprocess.run(

@@ -115,9 +115,11 @@ class Audit:
 
         def as_json(group: DuplicateGroup) -> dict[str, Any]:
             score = round(group.near_duplicate_score, 4)
-            # The earlier name, a retired word, stays for one more version.
-            scores = {"near_duplicate_score": score, "likeness": score}  # retired word
-            return {"kind": group.kind, "files": self.files(group)} | scores
+            return {
+                "kind": group.kind,
+                "files": self.files(group),
+                "near_duplicate_score": score,
+            }
 
         return {
             "items": len(self.survey.items),

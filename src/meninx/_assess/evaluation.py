@@ -148,7 +148,6 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """Return the evaluation as metrics.json has it."""
         table = self.confusion
-        segmentation = {name: figure.as_json() for name, figure in self.segmentation.items()}
         return {
             "leaking": self.leaking,
             "cases": len(self.cases),
@@ -178,9 +177,7 @@ class Evaluation:
             }
             if self.types
             else None,
-            # The earlier name, a retired word, stays for one more version.
-            "segmentation": segmentation,
-            "outlines": segmentation,  # retired word
+            "segmentation": {name: figure.as_json() for name, figure in self.segmentation.items()},
             "referral": [point.as_json() for point in self.referral],
             "subgroups": {
                 column: {

@@ -38,8 +38,6 @@ class ReferralPoint:
         return {
             "coverage": self.coverage,
             **{name: figure.as_json() for name, figure in figures.items()},
-            # The earlier name stays for one more version.
-            "healthy_kept": self.tumor_free_kept.as_json(),
         }
 
 

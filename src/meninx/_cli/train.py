@@ -168,7 +168,6 @@ def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page
         raise OptionError(f"--preview {page}: expected an HTML file to write, found a folder")
     check_file(page, "--preview")
     with needs_extra("train"):
-        from meninx._learn.fit.training import training_canvas
         from meninx._learn.input.dataset import examples_of
         from meninx._learn.input.preview import (
             pictures_to_preview,
@@ -182,7 +181,7 @@ def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page
         place = data
         rows = with_labels_asked(label, lambda labels: pictures_to_preview(place, labels))
         examples, source = list(examples_of(rows, unmasked=True)), str(data)
-    write_preview(recipe, slices_to_preview(examples, training_canvas(recipe)), source, page)
+    write_preview(recipe, slices_to_preview(examples, recipe.training_canvas), source, page)
     typer.echo(f"augmentation: {page}", err=True)
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,6 @@ A_LATER_RULE = (
     "two sites"
 )
 Split = Literal["grouped", "given", "mended", "random"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_FOLDS = 5
 # Where a collection names its own test half, that is the first fold.
 TEST_FOLD = 1

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import json
-import logging
 import tomllib
 from dataclasses import field
 from pathlib import Path
@@ -16,20 +15,14 @@ from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import OptionError
 from meninx._learn.model.network import CELL_STRIDE, COARSE_STRIDE
 
-log = logging.getLogger(__name__)
-
 Initialization = Literal["random", "meninx", "imagenet"]
 INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
 Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Key of a recipe file: an array of tables that change the recipe, one for each further training.
 STAGES = "stages"
-# Earlier names of keys in `[augmentation]`, retired words, understood for one more version.
-EARLIER_KEYS = {
-    "paste": "lesion_copy_paste",
-    "paint": "synthetic_lesion",  # retired word
-    "decoy": "negative_patch",  # retired word
-}
+# Training canvases are a little finer than the network's input, so that zooming in shows detail.
+CANVAS_ZOOM = 13 / 12
 # Strict: an unknown key is a fault, and so is a number where a text is expected.
 CHECKED = ConfigDict(extra="forbid", strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -250,6 +243,12 @@ class Recipe:
         """Side of training pictures, pixels."""
         return self.training.size or self.preprocessing.size
 
+    @property
+    def training_canvas(self) -> Preprocessing:
+        """The preprocessing of training pictures, a little finer than the network's input."""
+        size = 16 * round(self.training_size * CANVAS_ZOOM / 16)
+        return dataclasses.replace(self.preprocessing, size=size)
+
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe from a TOML file; the first one, where the file has stages.
@@ -284,7 +283,6 @@ def read_stages(path: Path) -> list[Recipe]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{path}: not a readable TOML recipe: {error}") from error
-    _rename_earlier_keys(table, path)
     changes = table.pop(STAGES, [])
     faults: list[str] = []
     recipes = [_built(table, "", faults)]
@@ -340,16 +338,6 @@ def _merged(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merged[key] | value if both else value
     return merged
-
-
-def _rename_earlier_keys(table: dict[str, Any], path: Path) -> None:
-    """Give keys of earlier versions their present names, with a warning."""
-    for part in (table, *(one for one in table.get(STAGES, []) if isinstance(one, dict))):
-        options = part.get("augmentation")
-        for earlier, name in EARLIER_KEYS.items():
-            if isinstance(options, dict) and earlier in options:
-                log.warning("%s: augmentation.%s is now called %s", path, earlier, name)
-                options.setdefault(name, options.pop(earlier))
 
 
 def _built(table: dict[str, Any], place: str, faults: list[str]) -> Recipe:

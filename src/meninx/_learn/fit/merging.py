@@ -18,11 +18,10 @@ from meninx._detect.calibration import Calibration, Calibrator
 from meninx._detect.detector import Detector
 from meninx._learn.file.build_detector import build_detector
 from meninx._learn.file.export import TrainingData
+from meninx._learn.fit.trainer import training_loader
 from meninx._learn.fit.training import (
     DETECTOR_NAME,
     read_examples,
-    training_canvas,
-    training_loader,
 )
 from meninx._learn.input.augmentation.compose import augment
 from meninx._learn.input.dataset import SliceDataset
@@ -70,7 +69,7 @@ def merge(
     ]
     set_weights(network, mean_weights(weights))
     examples, _ = read_examples(manifest, whole, heads)
-    learned = SliceDataset(examples, training_canvas(recipe))
+    learned = SliceDataset(examples, recipe.training_canvas)
     log.info("measuring the merged network's statistics")
     network.train()
     update_bn(_inputs(learned, whole), network)

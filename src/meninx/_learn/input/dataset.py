@@ -270,23 +270,13 @@ class SliceDataset:
         Returns:
             A smaller data set.
         """
-        return self._kept([one.fold not in folds for one in self.facts])
+        return self.subset([fact.fold not in folds for fact in self.facts])
 
-    def without_sources(self, sources: Collection[str]) -> "SliceDataset":
-        """Return the examples of all other sources, such as collections.
-
-        Args:
-            sources: Names of sources to leave out.
-
-        Returns:
-            A smaller data set.
-        """
-        return self._kept([one.source not in sources for one in self.facts])
-
-    def _kept(self, keep: Sequence[bool]) -> "SliceDataset":
-        kept = [index for index, one in enumerate(keep) if one]
-        chosen = torch.tensor(kept)
-        facts = [self.facts[index] for index in kept]
+    def subset(self, keep: Sequence[bool]) -> "SliceDataset":
+        """Return the examples for which `keep`, of the length of the data set, is true."""
+        indices = [index for index, is_kept in enumerate(keep) if is_kept]
+        chosen = torch.tensor(indices)
+        facts = [self.facts[index] for index in indices]
         return SliceDataset.of_planes(
             self.image[chosen], self.mask[chosen], self.depth[chosen], facts
         )

@@ -17,7 +17,6 @@ from meninx._detect.neighbors import CHANNELS
 from meninx._labels import TYPE_NAMES
 
 CELLS, POOLED = "cells", "pooled"
-ARCHITECTURES = (CELLS, POOLED)
 # Side of a cell, pixels of the input: about 8 mm of a head that fills 192 px.
 CELL_STRIDE = 8
 # Side of the coarse cells, which only the loss uses: the last stage keeps the resolution of the one

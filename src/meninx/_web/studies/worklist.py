@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
@@ -85,14 +85,6 @@ class WorklistQuery(BaseModel):
     order: Literal["", "asc", "desc"] = ""
     project: str = Field(default="", max_length=100)
     page: int = Field(default=1, ge=1, le=1_000_000)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sort_by_order(cls, values: Any) -> Any:
-        """Read `order=received`, as addresses of earlier versions have it."""
-        if isinstance(values, dict) and values.get("order") in _COLUMNS and "sort" not in values:
-            return values | {"sort": values["order"], "order": ""}
-        return values
 
     @classmethod
     def from_query(cls, query: str) -> Self:
