@@ -34,8 +34,6 @@ VERBS = (
     "deidentify",
     "score-archive",
 )
-# Former names of verbs, which go on for one version with a warning.
-ALIASES = {"anonymise": "deidentify"}  # a retired word
 NOT_ALL_DONE, WRONG_USAGE = 1, 2
 
 
@@ -48,18 +46,12 @@ class Verbs(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """Return the command of one verb; None for an unknown one."""
-        verb = ALIASES.get(cmd_name, cmd_name)
-        if verb not in VERBS:
+        if cmd_name not in VERBS:
             return None
-        if verb != cmd_name:
-            typer.echo(
-                f"meninx: `{cmd_name}` is now called `{verb}`; the former name ends with the next "
-                "version",
-                err=True,
-            )
-        module = import_module(f"meninx._cli.{verb.replace('-', '_')}")
+        name = cmd_name.replace("-", "_")
+        module = import_module(f"meninx._cli.{name}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(verb)(getattr(module, verb.replace("-", "_")))
+        app.command(cmd_name)(getattr(module, name))
         return typer.main.get_command(app)
 
 
