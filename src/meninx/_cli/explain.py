@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meninx._cli.detector_options import ModelOption, PathsArgument, SpacingOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption, PathsArgument, SpacingOption
 from meninx._cli.output import SOME_NOT_SCORED, all_answered, check_paths, make_folder
 from meninx._cli.progress import with_progress
 from meninx._errors import ModelError
@@ -26,10 +26,10 @@ def explain(
     model: ModelOption = None,
     spacing: SpacingOption = None,
     method: Annotated[
-        Literal["cells", "grad-cam", "grad-cam++", "layercam"],
+        Literal["cells", "grad-cam"],
         typer.Option(
-            help="Method of the heat map: the detector's own cells, or a gradient method, which "
-            "needs the extra train and the weights beside the detector file."
+            help="Method of the heat map: the detector's own cells, or Grad-CAM, which needs the "
+            "extra train and the weights beside the detector file."
         ),
     ] = "cells",
 ) -> None:
@@ -87,7 +87,7 @@ class _Sheets:
 def _attributed(
     detector: "Detector", network: "Backbone", result: "Result", method: "Method"
 ) -> "Result":
-    """Return a result with a gradient method's maps in place of the detector's own."""
+    """Return a result with Grad-CAM's maps in place of the detector's own."""
     from meninx._learn.model.attribution import with_attribution
 
     if not result.scored:
@@ -108,7 +108,7 @@ def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
     weights = (model or shipped_detector()).with_suffix(".safetensors")
     if not weights.is_file():
         raise ModelError(
-            f"{weights}: no weights beside the detector file; gradient methods need the "
+            f"{weights}: no weights beside the detector file; Grad-CAM needs the "
             "detector.safetensors that `meninx train` wrote there"
         )
     network = network_of(detector.card.top_cells)

@@ -435,11 +435,6 @@ def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoade
     return TrainingLoader(training_set.to(training_device()), sampler, training.batch_size)
 
 
-def gpu_count() -> int:
-    """Return how many GPUs this machine has for training."""
-    return torch.cuda.device_count()
-
-
 def training_device() -> torch.device:
     """Return the device on which this process trains: its own GPU, or the CPU."""
     if torch.cuda.is_available():
