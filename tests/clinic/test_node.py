@@ -25,7 +25,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.presentation import build_context
 
-from meninx._cli.peer_options import tls_context
+from meninx._cli.options import tls_context
 from meninx._clinic import inbox as inboxes
 from meninx._clinic import node as nodes
 from meninx._clinic.inbox import SENT, Inbox

@@ -275,7 +275,7 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, whole, tmp_pat
             train(read_manifest(pictures), TINY, tmp_path / "parts")
     assert not (tmp_path / "parts" / "detector.onnx").exists()
     other = replace(TINY, training=replace(TINY.training, validation_fold=4))
-    with pytest.raises(OptionError, match="--devices 1"):
+    with pytest.raises(OptionError, match="processes = 1"):
         check_same_run(tmp_path / "parts", TINY, read_manifest(pictures).sha256, 2)
     with pytest.raises(OptionError, match=r"settings .training\.validation_fold"):
         train(read_manifest(pictures), other, tmp_path / "parts", resume=True)

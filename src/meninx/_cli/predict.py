@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
+from meninx._cli.options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
 from meninx._cli.output import (
     SOME_NOT_SCORED,
     DicomFolder,

@@ -232,11 +232,6 @@ def _check_held_out(
         )
 
 
-def gpu_count() -> int:
-    """Return how many GPUs this machine has for training."""
-    return torch.cuda.device_count()
-
-
 def _finish(
     module: DetectorTraining,
     training_set: SliceDataset,
