@@ -3,7 +3,7 @@
 On tumors of the fold that was not learned from, and on volumes that nothing was fitted on: there
 two slices of each patient, the fullest of tumor and one half as full. Run: python
 -m lab.evidence.faithfulness MANIFEST [--json FILE] [--maps FOLDER] with MENINX_DATA; figures.py
-writes the table into docs/explanation.md.
+writes the table into docs/log/2026-11-25-heat-maps.md.
 """
 
 import argparse
