@@ -22,8 +22,7 @@ from tests.commands import meninx as run_meninx
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-# All that tell how it is now.
-PAGES = [*DOCS.glob("*.md"), *set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}]
+PAGES = [*DOCS.rglob("*.md"), *set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}]
 BASE_CODES = {"several", "unsupported", "unusable"}
 
 

@@ -1,4 +1,4 @@
-"""How much slices that lie apart differ, beside a shift within them: docs/reading.md has the table.
+"""How much slices that lie apart differ, beside a shift within them: docs/results.md has the table.
 
 Volumes whose headers can be believed are cut to stacks of known gaps; then a wrong gap is said.
 Run: python -m lab.evidence.geometry --data FOLDER

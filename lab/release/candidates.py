@@ -1,7 +1,7 @@
 """Compare candidates for the shipped detector on held-out people.
 
 Each candidate is trained twice, once on each half of the people (people.py), and scored on
-the other half; one number decides, as docs/evidence.md wrote down before the first training.
+the other half; one number decides, as docs/protocol.md fixed before the first training.
 Several trainings share one GPU. Run: python -m lab.release.candidates PACK ... --output RUNS
 """
 

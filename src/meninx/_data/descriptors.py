@@ -33,7 +33,7 @@ FRAME, FREQUENCIES = 40, 16
 # of it people differ more, so that more bits may differ in copies.
 REACH = 1.5
 # Bits of 256 in which a copy may differ. 0.3 % of other people's slices come that close to any of
-# 13,569 (docs/evidence.md, from lab/evidence/copies.py).
+# 13,569 (docs/results.md, from lab/evidence/copies.py).
 MAX_DISTANCE = 55
 # Share of the picture that a head must fill: crowns of two heads look alike.
 MIN_HEAD = 0.10

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from meninx._scan.background import foreground
 
 # Share of neighboring pixels with the same value from which an image is a label map: of atlases of
-# 1 and 2 mm 0.53 to 0.90, of volumes of scans 0.23 at most (docs/refusals.md).
+# 1 and 2 mm 0.53 to 0.90, of volumes of scans 0.23 at most (docs/results.md).
 MIN_EQUAL = 0.5
 # Share of changes between neighbors that are a step of one or two levels, up to which an image is a
 # label map: dark, smooth or coarsely quantized slices change by single steps.

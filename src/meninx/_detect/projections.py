@@ -8,7 +8,7 @@ from meninx._scan.background import foreground
 
 # Share of the head that has exactly the value of the slice above, from which a volume is a
 # projection: neighboring slabs share slices, and with them most maxima. Of 101 real volumes 0.12 at
-# most, interpolated fourfold in 8 bits 0.34, of MIPs over 12 mm 0.49 to 0.79 (docs/refusals.md).
+# most, interpolated fourfold in 8 bits 0.34, of MIPs over 12 mm 0.49 to 0.79 (docs/results.md).
 MIN_SHARED = 0.40
 # Pairs that are the same nearly everywhere are one slice that was repeated.
 REPEATED = 0.99

@@ -3,7 +3,7 @@
 Many volumes are saved from bare arrays: the file says 1 x 1 x 1 mm, the head has 24 slices. What
 the file says is held against the slices themselves. The measure is a shift within a slice, in mm:
 the one that changes a slice as much as the next slice differs from it. In a head it is 0.4 to 1.3
-times the distance of the slices (docs/reading.md has the table).
+times the distance of the slices (docs/results.md has the table).
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from meninx._scan.warning import ScanWarning
 
 # Limits of that shift as a share of the distance, beyond which the distance is doubted. None of
 # 1,551 stacks with gaps of 1 to 9 mm, cut from 65 volumes of known geometry along all axes, lies
-# outside; of the same with a gap that is wrong by five, 99.7 % do (docs/reading.md).
+# outside; of the same with a gap that is wrong by five, 99.7 % do (docs/results.md).
 MIN_SHIFT, MAX_SHIFT = 0.28, 1.3
 # Estimated gap beside the shift of direct neighbors: the inverse of the median over those stacks.
 GAP_BESIDE_SHIFT = 1.3
