@@ -204,17 +204,17 @@ def _create_audit_log() -> None:
         op.execute(GUARDS[dialect].format(what=what, WHAT=what.upper()))
 
 
-def _text(name: str, length: int, **options: bool) -> "sa.Column[str]":
-    return sa.Column(name, sa.String(length), nullable=False, **options)
+def _text(name: str, length: int, *, unique: bool = False, index: bool = False) -> "sa.Column[str]":
+    return sa.Column(name, sa.String(length), nullable=False, unique=unique, index=index)
 
 
-def _number(name: str, **options: bool) -> "sa.Column[int]":
-    return sa.Column(name, sa.Integer(), nullable=False, **options)
+def _number(name: str, *, index: bool = False) -> "sa.Column[int]":
+    return sa.Column(name, sa.Integer(), nullable=False, index=index)
 
 
-def _user(**options: bool) -> "sa.Column[int]":
+def _user(*, primary_key: bool = False) -> "sa.Column[int]":
     key = sa.ForeignKey("users.id", ondelete="CASCADE")
-    return sa.Column("user_id", sa.Integer(), key, nullable=False, **options)
+    return sa.Column("user_id", sa.Integer(), key, nullable=False, primary_key=primary_key)
 
 
 def _study() -> "sa.Column[str]":
