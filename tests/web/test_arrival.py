@@ -407,7 +407,7 @@ def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, s
     with server.web.sessions.begin() as session:
         for one in (old, still_written):
             session.get(Upload, one).created = now() - timedelta(hours=25)
-    server.web.jobs.delete_abandoned()
+    server.jobs.clean_up()
     assert {path.name for path in server.settings.uploads.iterdir()} == {still_written, young}
     assert [path.name for path in server.settings.studies.iterdir()] == [kept]
     with server.web.sessions() as session:
@@ -434,7 +434,7 @@ def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_da
     orphan.mkdir()
     (orphan / "b.dcm").write_bytes(b"pixels")
     monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=hours))
-    server.web.jobs.delete_abandoned()
+    server.jobs.clean_up()
     names = [kept, upload, orphan.name][:left]
     there = {
         path.name

@@ -228,7 +228,7 @@ def drop_old_uploads(session: Session, settings: Settings) -> int:
     in_use.update(session.scalars(select(Study.id)))
     abandoned = [
         folder
-        for folder in (*settings.uploads.iterdir(), *settings.studies.iterdir())
+        for folder in (*settings.uploads.glob("*"), *settings.studies.glob("*"))
         if folder.name not in in_use
         and _last_change(folder) < (limit if folder.name in begun else orphan_limit)
     ]
