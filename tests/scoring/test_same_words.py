@@ -13,7 +13,7 @@ from meninx._archive.unit_rows import judge_files
 from meninx._assess.report import ReportEntry, write_report
 from meninx._cli import app
 from meninx._clinic.results import write_dicom_results
-from meninx._clinic.study_scoring import judge
+from meninx._clinic.study_scoring import score_and_write
 from meninx._detect.answer_words import (
     answer_in_words,
     borders_in_words,
@@ -112,7 +112,7 @@ def ways_out(folder, out, detector):
     yield "findings.jsonl", as_stored(json.loads((out / "findings.jsonl").read_text("utf-8")))
     (row,) = judge_files(sorted(folder.iterdir()), None, maps=False, size=-1)
     yield "archive row", as_stored(row)
-    (kept,) = judge(folder, out / "node", None)
+    (kept,) = score_and_write(folder, out / "node", None)
     yield "node", as_stored(kept)
     page = words_of(Findings.from_json(findings.as_json()))
     yield "web page, PDF", f"{answer_in_words(findings)} {page['probability']} {page['borders']}"
