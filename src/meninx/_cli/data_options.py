@@ -15,7 +15,8 @@ from meninx._processes import is_one_of_several
 
 if TYPE_CHECKING:
     from meninx._data.manifest import Manifest
-    from meninx._data.prepare import ChooseSplit, Split, Survey
+    from meninx._data.prepare import ChooseSplit, Split
+    from meninx._data.survey import Survey
 
 LabelOption: TypeAlias = list[str] | None
 LABEL_OPTION = typer.Option(
@@ -178,7 +179,7 @@ def with_labels_asked(label: LabelOption, read: Callable[[dict[str, str]], Resul
     Raises:
         DataError: If there is no terminal to ask on; it names the option to set.
     """
-    from meninx._data.folders import SilentFolders
+    from meninx._data.folders import UnlabeledFolders
     from meninx._data.items import LEFT_OUT
     from meninx._labels import TYPE_NAMES
 
@@ -186,7 +187,7 @@ def with_labels_asked(label: LabelOption, read: Callable[[dict[str, str]], Resul
     while True:
         try:
             return read(labels)
-        except SilentFolders as error:
+        except UnlabeledFolders as error:
             if not is_dialog():
                 raise
             for name in error.folders:
