@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -32,11 +32,12 @@ from meninx._detect.loading import load_detector
 from meninx._detect.neighbors import OWN_CHANNEL
 from meninx._detect.preprocessing import FloatImage
 from meninx._learn.file.export import load_weights
-from meninx._learn.model.attribution import METHODS, Attribution, as_input
+from meninx._learn.model.attribution import Attribution, Method, as_input
 from meninx._learn.model.network import Backbone, CellNetwork, picture_logit
 from meninx._render.heatmap import gray_picture, overlay
 from meninx._scan.reading import read_one, read_scans
 
+METHODS: tuple[Method, ...] = get_args(Method)
 FOLD = 1
 Explain = Callable[[torch.Tensor], FloatImage]
 PANEL = 260

@@ -22,7 +22,8 @@ from pathlib import Path
 from statistics import median
 
 from meninx._data.manifest import Picture, read_manifest, write_manifest
-from meninx._data.prepare import read_rows_of_table, read_stack
+from meninx._data.stacks import read_stack
+from meninx._data.table_items import read_rows_of_table
 
 FIRST_HALF, SECOND_HALF = 6, 7
 SITE_FOLDS = {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytorch_lightning as lightning
 
+from lab.release.packing import without_folds
 from meninx._errors import OptionError
 from meninx._learn.file.export import load_weights, save_weights
 from meninx._learn.fit.module import DetectorTraining
@@ -19,7 +20,7 @@ def train_unpacked(
 ) -> Path:
     """Train on packed slices and write the weights.
 
-    A training that was stopped goes on from its last finished epoch; a finished one stays as it is.
+    A stopped training resumes after its last finished epoch; a finished one is not repeated.
 
     Args:
         unpacked: Slices, as `packing.unpack` returns them; folds that the recipe leaves out are not
@@ -46,7 +47,7 @@ def train_unpacked(
     if finished.is_file():
         return finished
     lightning.seed_everything(training.seed, workers=True, verbose=False)
-    dataset = unpacked.without_folds({training.test_fold, *training.left_out} - {0})
+    dataset = without_folds(unpacked, {training.test_fold, *training.left_out} - {0})
     output.mkdir(parents=True, exist_ok=True)
     module = DetectorTraining(recipe)
     checkpoint = last_checkpoint(output)

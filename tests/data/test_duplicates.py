@@ -121,7 +121,7 @@ def test_crowns_and_noise_tie_no_two_people_together(heads):
     noise = head.point([value // 32 for value in range(256)])
     for picture in (crown, noise):
         pair = [signature(picture), signature(picture)]
-        assert not pair[0].tells_people_apart
+        assert not pair[0].is_distinctive
         for persons, found in (
             (("", ""), 1),
             (("P1", "P1"), 1),
@@ -129,4 +129,4 @@ def test_crowns_and_noise_tie_no_two_people_together(heads):
             (("P1", ""), 0),
         ):
             assert len(find_duplicates(["a", "b"], pair, persons=persons).groups) == found
-    assert all(signature(picture).tells_people_apart for picture in heads.values())
+    assert all(signature(picture).is_distinctive for picture in heads.values())

@@ -12,7 +12,8 @@ from meninx._cli import labeled_data
 from meninx._cli.labeled_data import load_manifest, split_chooser
 from meninx._data.folders import find_items
 from meninx._data.items import label_of
-from meninx._data.prepare import load_data, prepare, survey
+from meninx._data.prepare import load_data, prepare
+from meninx._data.survey import survey
 from meninx._data.understanding import label_conflicts, understood
 from meninx._errors import DataError, OptionError
 from tests.data.test_prepare import folder, picture_of  # noqa: F401 - a fixture
@@ -43,7 +44,7 @@ def test_a_decathlon_is_labeled_by_its_masks(tmp_path, channel):
         volume(tmp_path / f"imagesTr/BRATS_{number:03}{channel}.nii.gz", number)
         volume(tmp_path / f"labelsTr/BRATS_{number:03}.nii.gz", sick=number == 1, mask=True)
     told = []
-    items = find_items(tmp_path, tell=told.append)
+    items = find_items(tmp_path, report=told.append)
     assert facts(items) == [
         (f"BRATS_00{n}{channel}.nii.gz", f"BRATS_00{n}.nii.gz", f"brats_00{n}", "") for n in (0, 1)
     ]
@@ -81,7 +82,7 @@ def test_bids_is_labeled_by_masks_in_derivatives(tmp_path, sessions):
         )
         volume(tmp_path / mask, sick=number == 1, mask=True)
     told = []
-    items = find_items(tmp_path, tell=told.append)
+    items = find_items(tmp_path, report=told.append)
     assert [(one.person, one.sequence, bool(one.mask)) for one in items] == [
         ("sub-01", "FLAIR", True),
         ("sub-01", "T1", True),
@@ -346,7 +347,7 @@ def test_the_tumor_s_mask_is_taken_and_maps_are_left_out(tmp_path):
         for name in ("tumor", "brain", "brain_parenchyma"):
             volume(tmp_path / person / f"{person}_{name}_mask.nii.gz", sick=True, mask=True)
     told = []
-    items = find_items(tmp_path, tell=told.append)
+    items = find_items(tmp_path, report=told.append)
     assert facts(items) == sorted(
         (f"{person}_{name}.nii.gz", f"{person}_tumor_mask.nii.gz", person, name)
         for person in ("X-0101", "X-0102")
@@ -440,7 +441,7 @@ def test_dicom_without_a_label_beside_other_data_is_left_out(tiny_scan, tmp_path
     series(tiny_scan, tmp_path / "sourcedata/A", "A", 1)
     volume(tmp_path / "tumor/x.nii.gz")
     told = []
-    assert [item.path.name for item in find_items(tmp_path, tell=told.append)] == ["x.nii.gz"]
+    assert [item.path.name for item in find_items(tmp_path, report=told.append)] == ["x.nii.gz"]
     assert any("left out" in line and "sourcedata" in line for line in told)
 
 

@@ -9,7 +9,8 @@ from meninx._assess.cases import units_of
 from meninx._data.fold_rules import parse_fold_rule
 from meninx._data.folders import find_items, label_of, normal_sequence
 from meninx._data.manifest import Picture, read_manifest, write_manifest
-from meninx._data.prepare import load_data, prepare, ranges, read_stack
+from meninx._data.prepare import load_data, prepare, ranges
+from meninx._data.stacks import read_stack
 from meninx._errors import DataError, OptionError, UnsupportedScan
 from meninx._synthesis.phantom import Phantom, grid_of
 from meninx._synthesis.phantom_studies import make_studies

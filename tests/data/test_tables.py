@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from meninx._data.folders import SilentFolders, find_items
+from meninx._data.folders import UnlabeledFolders, find_items
 from meninx._data.manifest import read_header, read_rows
 from meninx._data.tables import NamedFiles, table_text, truth_of
 
@@ -127,7 +127,7 @@ def test_what_changed_on_disk_is_seen(tmp_path):
         picture(tmp_path / name)
     assert [item.tumor for item in find_items(tmp_path)] == [False, True]
     picture(tmp_path / "set/2/c.png")
-    with pytest.raises(SilentFolders):
+    with pytest.raises(UnlabeledFolders):
         find_items(tmp_path)
     assert NamedFiles(tmp_path)("d") == tmp_path / "d"
     picture(tmp_path / "set/d.png")

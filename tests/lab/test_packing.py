@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lab.release import candidates, detector, finish
-from lab.release.packing import unpack, write_pack
+from lab.release.packing import subset, unpack, without_folds, write_pack
 from lab.release.training import train_unpacked
 from meninx._data.manifest import Picture
 from meninx._detect.preprocessing import Preprocessing
@@ -101,9 +101,9 @@ def test_what_is_packed_comes_out(pack, tmp_path, monkeypatch, part):
 
 def test_neighbors_are_channels_and_follow_a_smaller_set(pack, tmp_path):
     whole = unpack([pack], tmp_path)
-    part = whole.without_folds({1, 5})
-    assert {one.fold for one in part.facts} == {6, 7}
-    first = whole.subset([fact.source != "second" for fact in whole.facts])
+    part = without_folds(whole, {1, 5})
+    assert {fact.fold for fact in part.facts} == {6, 7}
+    first = subset(whole, [fact.source != "second" for fact in whole.facts])
     assert {fact.person for fact in first.facts} == {"p0", "p1"}
     batch = part.batch(torch.tensor([1, 2]))
     assert batch.image.shape == (2, 3, 80, 80)
@@ -228,8 +228,8 @@ def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path):
     assert [line.split(",")[0] for line in table] == ["epoch", "0", "1", "2"]
     for job in (job for jobs in networks for job in jobs):
         assert (job.folder / "weights.safetensors").is_file()
-        assert (job.folder / "judged.json").is_file() == bool(job.half)
+        assert (job.folder / "scored.json").is_file() == bool(job.half)
     last = networks[2][1].folder
-    detector.keep(last, tmp_path)
+    detector.copy_weights(last, tmp_path)
     kept = tmp_path / "all-0" / "weights.safetensors"
     assert kept.read_bytes() == (last / "weights.safetensors").read_bytes()

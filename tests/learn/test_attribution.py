@@ -1,5 +1,7 @@
 """Maps of cells and of Grad-CAM, each against what can be worked out."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,8 @@ from meninx._detect.detector import brain_slices
 from meninx._detect.loading import load_detector, shipped_detector
 from meninx._learn.file.export import load_weights
 from meninx._learn.model.attribution import (
-    METHODS,
     Attribution,
+    Method,
     as_input,
     with_attribution,
 )
@@ -54,7 +56,7 @@ def test_grad_cam_is_what_its_paper_says(kind, x):
     assert np.corrcoef(middles.ravel(), expected.ravel())[0, 1] > 0.95
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(Method))
 def test_every_method_gives_a_map_of_the_input_s_size(method, network, x):
     heat = Attribution(network, method)(x)
     assert heat.shape == (SIDE, SIDE)

@@ -52,11 +52,11 @@ def referral_curve(
     Args:
         findings: Findings of n scored cases.
         tumor: Whether each case has a tumor, shape (n,).
-        cluster: Cluster of each case: those of one slice or patient have the same, shape (n,).
+        cluster: Cluster of each case, the same for one slice or patient, shape (n,).
         coverages: Coverages to measure, 0..1.
 
     Returns:
-        One point a coverage; none where a detector has no held-out logits.
+        One point per coverage; none where a detector has no held-out logits.
 
     References:
         Geifman and El-Yaniv 2017, Selective classification for deep neural networks.
@@ -82,7 +82,7 @@ def referral_curve(
 
 
 def _answer(found: Findings, coverage: float) -> Decision:
-    """Return the answer at a coverage; what is referred for a reason stays referred."""
+    """Return the answer at a coverage; a case with a reason to be referred stays referred."""
     if found.reason is not None:
         return "refer"
     return answer_of(found.p_values, coverage, found.called)

@@ -49,9 +49,9 @@ def evaluate(
     metrics.json, predictions.csv, report.html, misses.html and plots.
     """
     with needs_extra("evidence"):
-        from meninx._assess.evaluation import PREVALENCES
         from meninx._assess.evaluation import evaluate as run_evaluation
         from meninx._assess.evaluation_report import Setting, claim_answers, write_evaluation
+        from meninx._assess.figures import PREVALENCES
     from meninx._detect.loading import load_detector
 
     for share in prevalence or ():

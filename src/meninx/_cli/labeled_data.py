@@ -15,7 +15,8 @@ from meninx._processes import is_one_of_several
 
 if TYPE_CHECKING:
     from meninx._data.manifest import Manifest
-    from meninx._data.prepare import ChooseSplit, Split, Survey
+    from meninx._data.prepare import ChooseSplit, Split
+    from meninx._data.survey import Survey
 
 Data = TypeVar("Data")
 
@@ -102,7 +103,7 @@ def ask_missing_labels(
     Raises:
         DataError: If there is no terminal to ask on; it names the option to set.
     """
-    from meninx._data.folders import SilentFolders
+    from meninx._data.folders import UnlabeledFolders
     from meninx._data.items import LEFT_OUT
     from meninx._labels import TYPE_NAMES
 
@@ -110,7 +111,7 @@ def ask_missing_labels(
     while True:
         try:
             return read(labels)
-        except SilentFolders as error:
+        except UnlabeledFolders as error:
             if not is_dialog():
                 raise
             for name in error.folders:

@@ -1,23 +1,23 @@
-"""How a data set was understood, in words, before it is used."""
+"""Describe in words how a data set was understood, before it is used."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from meninx._data.items import Item, label_of
-from meninx._data.prepare import Survey
-from meninx._data.vanished import unreadable_folders
+from meninx._data.missing import unreadable_folders
+from meninx._data.survey import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
 NO_PERSONS = (
     "no person is known: slices of one person may lie in several folds, which makes every figure "
     "too good; name people in a column `person` of a table"
 )
-# Folders and conflicts that are named; the rest is counted.
+# Number of folders or conflicts that a line names; further ones are counted.
 MAX_NAMED = 6
 
 
 def label_of_item(item: Item) -> str:
-    """Return a type's name, `none`, `unknown` for another tumor, `masked` where a mask tells."""
+    """Return a type's name, `none`, `unknown` for another tumor, `masked` where a mask decides."""
     if item.tumor is None:
         return "masked"
     return item.tumor_type or ("unknown" if item.tumor else "none")
@@ -41,7 +41,7 @@ def label_conflicts(found: Survey) -> list[list[int]]:
     for index, (cluster, item) in enumerate(
         zip(found.duplicates.cluster, found.items, strict=True)
     ):
-        # A file that can't be read shows no slice; a mask may differ from what a name says.
+        # An unreadable file shows no slice; a mask may disagree with a name.
         if found.facts[index].error is None and item.tumor is not None:
             by_slice[int(cluster)].setdefault(label_of_item(item), index)
     return [
@@ -58,8 +58,8 @@ def understood(found: Survey) -> list[str]:
         found: Survey of a data set.
 
     Returns:
-        Notes of the layout, classes with the folders they come from, the collection's own split,
-        files that can't be read, and slices with two labels.
+        Notes on the layout, classes and their folders, the collection's own split, unreadable
+        files, and slices with two labels.
     """
     folders: dict[str, Counter[str]] = defaultdict(Counter)
     for item in found.items:
@@ -82,7 +82,7 @@ def understood(found: Survey) -> list[str]:
     conflicts = label_conflicts(found)
     if conflicts:
         shown = (
-            " = ".join(f"{found.name(i)} ({_word(found.items[i])})" for i in members)
+            " = ".join(f"{found.names[i]} ({_word(found.items[i])})" for i in members)
             for members in conflicts
         )
         noun = "slice has" if len(conflicts) == 1 else "slices have"
@@ -94,10 +94,10 @@ def understood(found: Survey) -> list[str]:
 
 
 def _folder_name(item: Item) -> str:
-    """Return an item's folder, with the one above it where its own name says no label."""
+    """Return an item's folder, with the parent folder where its own name gives no label."""
     folder = item.path.parent
-    says = label_of(folder.name) is not None and not folder.name.isdecimal()
-    return folder.name if says else "/".join(folder.parts[-2:])
+    gives_label = label_of(folder.name) is not None and not folder.name.isdecimal()
+    return folder.name if gives_label else "/".join(folder.parts[-2:])
 
 
 def _word(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""Make a detector file of a trained network; every training ends here."""
+"""Make a detector file from a trained network."""
 
 import dataclasses
 import logging
@@ -34,7 +34,7 @@ class BuildOptions:
     Args:
         kept: Share of the variance of each convolution's answers that low-rank factorization keeps,
             0..1; 1 leaves convolutions whole.
-        types: Whether the type head is fitted again, on features that stay as they are.
+        types: Whether the type head is fitted again, on unchanged features.
     """
 
     kept: float = 1.0
@@ -52,7 +52,7 @@ def build_detector(
     heads: Sequence[Path] = (),
     options: BuildOptions | None = None,
 ) -> Path:
-    """Factorize, fit types and the OOD model, export and calibrate volumes, as far as asked for.
+    """Factorize a network, fit types and the OOD model, export, and calibrate volumes.
 
     Args:
         network: The trained network; changed in place, and left in evaluation mode.
@@ -63,7 +63,7 @@ def build_detector(
         training_data: Data that it was fitted on.
         calibration: Calibrators fitted on held-out pictures or people.
         heads: Real tumor-free heads: packed files, volumes or DICOM folders.
-        options: Changes to the network before it is written; None for none.
+        options: Changes to the network before it is written; None to make none.
 
     Returns:
         The ONNX file.

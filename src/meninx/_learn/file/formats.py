@@ -25,7 +25,7 @@ from meninx._scan.reading import read_one
 
 Format = Literal["fp32", "fp16", "int8"]
 FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
-# Largest mean change of a slice's probability, over the pictures that check, for a format to be
+# Largest mean change of a slice's probability, over the pictures that check, at which a format is
 # written.
 TOLERANCE = 0.02
 BATCH = 8
@@ -89,7 +89,7 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
             shutil.copyfile(plain, target)
     model = onnx.load(target)
     if wanted == "int8":
-        store_weights_in_half(model)  # the gate's matrix, which stays in floating point
+        store_weights_in_half(model)  # the matrix of the OOD model, which stays in floating point
     del model.metadata_props[:]
     model.metadata_props.extend(onnx.load(source).metadata_props)
     onnx.save(model, target)
@@ -123,7 +123,7 @@ def _output(engine: Engine, inputs: FloatBatch) -> Output:
 
 
 def _match_ood_threshold(source: Path, rounded: Path, slices: FloatBatch) -> None:
-    """Move the OOD threshold of a rounded detector with its scores, which rounding noise raises.
+    """Scale the OOD threshold of a rounded detector, whose scores are raised by rounding noise.
 
     Args:
         source: Detector file before rounding.

@@ -21,23 +21,23 @@ from meninx._learn.model.network import Backbone
 from meninx._synthesis.outliers import synthetic_outliers, with_ghosting
 from meninx._synthesis.simulated_scans import brainless_slices
 
-# The first three stages: the last one is trained on tumors alone, and measured worse.
+# Number of stages: the fourth one is trained on tumors alone, and its features are worse.
 STAGES = 3
-# Fewer slices are too few for 896 features, which have 400,000 covariances.
+# Smallest number of slices for 896 features, which have 400,000 covariances.
 MIN_EXAMPLES = 500
-# Known slices, of real and of simulated ones each: more change the figures by less than their
-# spread.
+# Largest number of known slices, real and simulated each: more change the figures by less than
+# their spread.
 MAX_EXAMPLES = 3000
 # Number of synthetic outliers.
 OUTLIERS = 1500
 # Number of known slices with ghosting.
 GHOSTED = 800
-# Share of the known slices that is fitted; the rest sets the thresholds.
+# Share of the known slices that is fitted; the others set the thresholds.
 FITTED = 2 / 3
-# Share of known slices within the threshold of each measure. Simulated slices reach to the jaw,
-# where there is hardly any brain, so fewer of them need to pass.
+# Share of known slices within the threshold of each measure; smaller for simulated slices, which
+# reach to the jaw, where there is hardly any brain.
 KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
-# Features are clipped at this many standard deviations: beyond it they carry no more information.
+# Standard deviations at which features are clipped; larger values add no information.
 MAX_FEATURE = 30.0
 BATCH = 64
 # Largest width of air that is added on each side, as a share of the picture's side.
@@ -152,7 +152,9 @@ def fit_ood_model(
         Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
         matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
     """
-    plausible = [n for n, one in enumerate(known.facts) if one.plausible and one.kind != CONTEXT]
+    plausible = [
+        index for index, fact in enumerate(known.facts) if fact.plausible and fact.kind != CONTEXT
+    ]
     real = _thinned([n for n in plausible if known.facts[n].kind != SIMULATED])
     simulated = _thinned([n for n in plausible if known.facts[n].kind == SIMULATED])
     if len(real) + len(simulated) < MIN_EXAMPLES:
@@ -254,14 +256,14 @@ def _batch_features(
 
 
 def _split(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return features to fit, and others for thresholds: distances of the former are too small."""
+    """Return features to fit, and others for thresholds: fitted features have smaller distances."""
     order = np.random.default_rng(0).permutation(len(features))
     count = round(FITTED * len(features))
     return features[order[:count]], features[order[count:]]
 
 
 def _whitening(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return an inverse root of the covariance; all others differ from it by a rotation."""
+    """Return an inverse root of the covariance, which is unique up to a rotation."""
     values, vectors = np.linalg.eigh(LedoitWolf().fit(z).covariance_)
     return np.asarray(vectors / np.sqrt(values))
 

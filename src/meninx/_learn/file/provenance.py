@@ -1,4 +1,4 @@
-"""run.json: the recipe, data and software of a run; a resumed run must agree with it."""
+"""Write and read run.json: the recipe, data and software of a run."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def write_provenance(
         output: Run folder.
         recipe: Recipe of the run.
         manifest: Manifest of its pictures.
-        before: What its first weights brought with them.
+        before: Provenance of its first weights.
         processes: Number of processes that train together: it decides the batch and the schedule.
     """
     facts = {
@@ -59,7 +59,7 @@ def write_provenance(
 
 
 def origin_of(output: Path) -> Origin:
-    """Return what a run's first weights brought with them, from run.json."""
+    """Return the provenance of a run's first weights, from run.json."""
     facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
     slices = NOT_RECORDED
     if "slices_seen_before" in facts:
@@ -80,7 +80,7 @@ def git_state() -> str | None:
         if tracked.returncode:
             return None
         described = subprocess.run(
-            # Without the lock git would write its index, beside this code, for what it looks up.
+            # Otherwise git would update its index.
             [
                 "git",
                 "--no-optional-locks",

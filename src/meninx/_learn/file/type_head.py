@@ -11,18 +11,18 @@ from meninx._labels import TYPE_NAMES
 from meninx._learn.input.dataset import SliceDataset
 from meninx._learn.model.network import CellNetwork
 
-# Inverse strength of the penalty, features having unit variance: strong, since the network below
-# has learned from these pictures, so that its features separate them better than new ones.
+# Inverse strength of the penalty on features of unit variance. It is strong because the network was
+# trained on these pictures: its features separate them better than new ones.
 INVERSE_PENALTY = 0.003
 
 
 def fit_type_head(
     network: CellNetwork, examples: SliceDataset, preprocessing: Preprocessing
 ) -> None:
-    """Fit the type head by logistic regression; nothing else of the network changes.
+    """Fit the type head by logistic regression; all other weights stay unchanged.
 
-    The features come from learning to detect; learning types does not change them, so that it can't
-    change which tumors are found.
+    The features were trained for detection. Fitting types does not change them, so detection is the
+    same as before.
 
     Args:
         network: Network whose type head is changed in place; it is left in evaluation mode.

@@ -14,8 +14,7 @@ from meninx._detect.findings import Findings
 
 # Sensitivity of the operating point `sensitive`, specificity of `specific`.
 SENSITIVITY, SPECIFICITY = 0.95, 0.95
-# Largest number of held-out logits of each class in a detector file: p-values then have steps of a
-# thousandth.
+# Largest number of held-out logits of each class in a detector file: p-values have steps of 0.001.
 MAX_KEPT = 1000
 # Widest fit of a scale: the spread of logits is at most e^6 temperatures.
 MAX_LOG_SCALE = 6.0
@@ -38,7 +37,7 @@ class Validation:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Remove all answers."""
         self._cells: list[tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]] = []
         self._logits: list[float] = []
         self._tumor: list[bool] = []
@@ -180,7 +179,7 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> tuple[fl
 
 
 def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calibrator:
-    """Return a calibrator with the numbers of held-out scans and of those that were refused.
+    """Return a calibrator with the numbers of held-out scans and of refused ones.
 
     Args:
         calibrator: Calibrator of pictures or volumes.
@@ -189,7 +188,7 @@ def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calib
     Returns:
         The calibrator with both numbers.
     """
-    statuses = [one.status for one in findings]
+    statuses = [finding.status for finding in findings]
     refused = statuses.count("refused")
     return replace(calibrator, judged=statuses.count("scored") + refused, refused=refused)
 
@@ -205,7 +204,7 @@ def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
 def negative_log_likelihood(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
     """Return the cross-entropy of pictures.
 
-    Both classes have equal weight: a collection's share of tumors is no prevalence.
+    Both classes have equal weight: the share of tumors in a collection is not a prevalence.
 
     Args:
         logits: Logits, shape (n,).

@@ -99,7 +99,7 @@ def merge(
 def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of several networks' weights, by name, as 32-bit floats."""
     return {
-        name: torch.stack([one[name].float() for one in weights]).mean(0) for name in weights[0]
+        name: torch.stack([state[name].float() for state in weights]).mean(0) for name in weights[0]
     }
 
 

@@ -61,7 +61,7 @@ def trainer_for(
 
     Args:
         training: The recipe's part about training.
-        callbacks: Callbacks of the trainer; those that a recipe asks for are added.
+        callbacks: Callbacks of the trainer; the recipe adds its own.
         **options: Further options of the trainer.
 
     Returns:
@@ -75,7 +75,7 @@ def trainer_for(
         devices=here,
         num_nodes=max(1, processes // here),
         strategy="ddp" if processes > 1 else "auto",
-        # The sampler shares one common draw among all processes; each validates on everything.
+        # The sampler splits one common draw among the processes; each validates on all pictures.
         use_distributed_sampler=False,
         precision=precision_for(training.precision),  # type: ignore[arg-type]
         gradient_clip_val=training.gradient_clip or None,
@@ -87,12 +87,12 @@ def trainer_for(
 
 
 class EpochProgress(TQDMProgressBar):
-    """A bar for each epoch, without the number of the log for TensorBoard."""
+    """A progress bar per epoch, without the version number of the TensorBoard log."""
 
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Return what stands behind the bar."""
+        """Return the figures behind the bar."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
@@ -120,13 +120,13 @@ def fit(
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         loader.sampler.epoch = int(saved["epoch"]) + 1
         # Before Lightning copies the network for its moving average: the copy must be factorized
-        # too, or the checkpoint's average fits it no more.
+        # too, to fit the average in the checkpoint.
         take_shape(module, saved["state_dict"])
     kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
     callbacks: list[Callback] = [last]
     if validation_set is not None:
         kept = _checkpoint(output, "best", monitor=MONITOR, mode="max")
-        # Before `last`, which saves the state of the other callbacks for a run that is resumed.
+        # Before `last`, which saves the state of the other callbacks for a resumed run.
         callbacks.insert(0, kept)
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=training.patience))
     callbacks += [
@@ -162,7 +162,7 @@ def fit(
 
 
 def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoader:
-    """Return this process's share of each epoch's pictures, in a GPU's memory if there is one."""
+    """Return this process's share of each epoch's pictures, in GPU memory where available."""
     training = recipe.training
     sampler = ShareSampler(
         weights_of(training_set.facts, recipe.sampling),
@@ -175,7 +175,7 @@ def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoade
 
 
 def training_device() -> torch.device:
-    """Return the device on which this process trains: its own GPU, or the CPU."""
+    """Return the device on which this process trains: its GPU, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", local_rank())
     return torch.device("cpu")

@@ -53,9 +53,9 @@ class Run:
         folder: Run folder.
         detector: ONNX file of the best detector in it.
         figures: Figures of the validation at the best epoch, by name.
-        copies: Number of pictures in each fold that are copies of what the first weights had
+        copies: Number of pictures in each fold that are copies of slices that the first weights had
             learned from.
-        copies_known: Whether the weights say all of that.
+        copies_known: Whether the weights record all slices that they learned from.
     """
 
     folder: Path
@@ -77,13 +77,13 @@ def train(
 ) -> Run:
     """Train a detector.
 
-    Of several processes each trains on its share, and the first one writes.
+    Each of several processes trains on its share, and the first one writes.
 
     Args:
         manifest: Pictures and their folds.
         recipe: Recipe with all settings.
         output: Run folder; made if missing.
-        resume: Whether to go on from the last finished epoch of `output`.
+        resume: Whether to continue after the last finished epoch of `output`.
         weights: File of the first weights: safetensors of another run, or torchvision's where the
             recipe names `imagenet`; None for the weights that the recipe names.
         sha256: SHA-256 that the file of weights must have; None to accept any.
@@ -139,7 +139,7 @@ def train(
 
 
 def _knows_types(training_set: SliceDataset, network: Backbone, before: Origin) -> bool:
-    """Return whether the type head was learned, here or by the weights that it goes on from."""
+    """Return whether the type head was learned, here or in the weights that it started from."""
     learned_before = isinstance(network, CellNetwork) and bool(before.seen)
     return learned_before or bool((training_set.tumor_type >= 0).any())
 

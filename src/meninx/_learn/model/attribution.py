@@ -4,7 +4,7 @@ Legend: s side of the network's input in pixels.
 """
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,11 +19,10 @@ from meninx._render.heatmap import cells_on_input
 from meninx._scan.scan import Scan
 
 Method = Literal["cells", "grad-cam"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class _SliceLogit(nn.Module):
-    """A network whose output is the slice's logit, one score a row, as grad-cam expects."""
+    """A network whose output is the slice's logit, one score per row, as grad-cam expects."""
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()

@@ -28,31 +28,30 @@ from meninx._learn.model.network import Backbone, pair_like
 
 # Share of the variance of every convolution's outputs that is kept.
 KEPT = 0.99
-# Vector units take this many channels at a time, so fewer cost as much.
+# Step of the rank: the number of channels that vector units compute at a time.
 RANK_STEP = 16
-# A convolution stays whole where two would cost more than this share of it.
+# Largest cost of two convolutions, as a share of the cost of the one that they replace.
 MAX_COST = 0.8
 # Number of places of each slice at which outputs are sampled.
 PLACES = 48
 # Number of slices computed at a time.
 BATCH = 32
-# Added to the variance of outputs, as a share of its mean, because some hardly vary.
+# Ridge, as a share of the mean variance of outputs, because some hardly vary.
 RIDGE = 1e-4
 # Smallest gain of a channel, as a share of the largest: batch normalization all but switches some
 # off, and their gain is a divisor.
 MIN_GAIN = 1e-3
 # Number of slices at a time on which ONNX Runtime measures the ranges of activations.
 CALIBRATION_BATCH = 8
-# Largest number of channels of a head: one a cell, one a type of tumor; other convolutions have
-# more.
+# Largest number of channels of a head, which is one per cell or type; other convolutions have more.
 MAX_HEAD_CHANNELS = 4
 
 
 def factorize(network: Backbone, x: Tensor, kept: float = KEPT) -> None:
     """Factorize each convolution of the stages into two with nearly the same outputs.
 
-    From the first layer to the last, the outputs of the original network are fitted from the inputs
-    in the factorized one, so that later layers correct errors of earlier ones where they can.
+    From the first layer to the last, the outputs of the original network are fitted from inputs of
+    the factorized one, so that later layers can correct errors of earlier ones.
 
     Args:
         network: The trained network; changed in place, and left in evaluation mode.
@@ -64,7 +63,7 @@ def factorize(network: Backbone, x: Tensor, kept: float = KEPT) -> None:
         classification and detection, sections 3.1 and 3.3.
     """
     network.eval()
-    # Not in inference mode, whose tensors can't be trained any more.
+    # Not in inference mode: its tensors could not be trained afterwards.
     with torch.no_grad():
         before = after = _mapped(network.stem, x)
         for stage in network.stages:

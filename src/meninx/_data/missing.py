@@ -1,72 +1,73 @@
-"""Find classes, masks and labels that a data set names and of which nothing is left."""
+"""Report classes, masks and labels that a data set names but has no data for."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from meninx._data.items import LEFT_OUT, Item, label_of, stem_of
 from meninx._data.layouts import DECATHLON_LABELS, PICTURE_MASK
+from meninx._data.progress import Report
 from meninx._errors import DataError
 from meninx._scan.kinds import PICTURE_SUFFIXES
 
-# The two classes, which every figure needs both of, in words.
+# The two classes in words.
 CLASSES = {True: "tumor", False: "tumor-free"}
 MASK_WORDS = {"mask", "masks", "seg", "segm", "dseg", "roi", "label", "labels", "segmentation"}
-# Folders, masks and names that are named; the rest is counted.
+# Number of folders, masks or labels that a message names; further ones are counted.
 MAX_NAMED = 6
 
 
-def report_vanished(
+def report_missing(
     data: Path,
     folders: Iterable[Path],
     files: Sequence[Path],
     items: Sequence[Item],
     named: Mapping[str, str],
-    tell: Callable[[str], None],
+    report: Report,
 ) -> None:
-    """Report what a folder names and gives nothing of.
+    """Report classes, labels and masks without a picture or volume.
 
     Args:
         data: Folder of the data set.
-        folders: All folders in it, and links that lead nowhere.
+        folders: All folders in it, and broken links.
         files: All pictures and volumes in it.
-        items: Items that were made of them.
+        items: Items that were made from them.
         named: Labels of folders by their names, in small letters, as the user gave them.
-        tell: Called with a sentence for each thing.
+        report: Called with a sentence for each of them.
 
     Raises:
-        DataError: If one of two classes is left with nothing.
+        DataError: If one of two classes has no item.
     """
     used = {parent for item in items for parent in item.path.parents}
     held = {parent for path in files for parent in path.parents}
     empty = {
         folder: label
         for folder in folders
-        # Folders with pictures that gave no item are left out by their label, which was said.
+        # Folders with pictures but no item are left out by their label; that is reported already.
         if folder not in used | held and (label := _label(folder, named)) not in (None, LEFT_OUT)
     }
     for folder, label in empty.items():
         word = "tumor-free" if label == "none" else "a tumor" if label == "unknown" else label
-        tell(f"{folder}: named as a class ({word}), but no picture or volume is in it")
+        report(f"{folder}: named as a class ({word}), but no picture or volume is in it")
     _check_both({label != "none" for label in empty.values()}, items, map(str, empty))
     unmatched = sorted(named.keys() - _names(data, folders, items))
     if unmatched:
-        tell(f"{data}: no folder is named as --label has it: {_some(unmatched)}")
+        report(f"{data}: no folder is named as --label has it: {_some(unmatched)}")
     masks = _lone_masks(files, items)
     if masks:
-        tell(f"{data}: masks without a picture or volume, left out: {_some(masks)}")
+        report(f"{data}: masks without a picture or volume, left out: {_some(masks)}")
 
 
 def check_classes(items: Sequence[Item], errors: Sequence[str | None]) -> None:
-    """Check that a data set of two classes has pictures of both that can be read.
+    """Check that a data set of two classes has readable pictures of both.
 
     Args:
         items: All items of the data set.
         errors: Why each can't be read; None where it can.
 
     Raises:
-        DataError: If none of a class can be read, though some of the other can.
+        DataError: If none of one class can be read, but some of the other can.
     """
     pairs = list(zip(items, errors, strict=True))
     kept = [item for item, error in pairs if error is None]
@@ -76,7 +77,7 @@ def check_classes(items: Sequence[Item], errors: Sequence[str | None]) -> None:
 
 
 def unreadable_folders(items: Sequence[Item], errors: Sequence[str | None]) -> list[str]:
-    """Return the folders of which no picture can be read.
+    """Return the folders without a readable picture.
 
     Args:
         items: All items of the data set.
@@ -95,13 +96,13 @@ def unreadable_folders(items: Sequence[Item], errors: Sequence[str | None]) -> l
     ]
 
 
-def _check_both(promised: set[bool], items: Sequence[Item], names: Iterable[str]) -> None:
-    """Check that of the classes that were promised none is missing beside the other."""
+def _check_both(named: set[bool], items: Sequence[Item], names: Iterable[str]) -> None:
+    """Check that no named class is missing while the other is there."""
     found = {item.tumor for item in items}
-    # A volume that a mask labels may be of either class, slice by slice.
+    # A volume with a mask may have slices of either class.
     if None in found:
         return
-    for side in promised:
+    for side in named:
         if side not in found and (not side) in found:
             raise DataError(
                 f"nothing is left of the class {CLASSES[side]}: {_some(names)}; expected pictures "
@@ -111,7 +112,7 @@ def _check_both(promised: set[bool], items: Sequence[Item], names: Iterable[str]
 
 
 def _label(folder: Path, named: Mapping[str, str]) -> str | None:
-    """Return the label that a folder's own name gives; none for numbers, which may be people."""
+    """Return the label of a folder's name; none for a number, which may be a person."""
     own = named.get(folder.name.lower())
     return own or (None if folder.name.isdecimal() else label_of(folder.name))
 
@@ -124,7 +125,7 @@ def _names(data: Path, folders: Iterable[Path], items: Iterable[Item]) -> set[st
 def _lone_masks(files: Iterable[Path], items: Sequence[Item]) -> list[str]:
     """Return masks that lie beside no picture or volume."""
     used = {path for item in items for path in (item.path, item.mask) if path is not None}
-    # A picture whose mask is empty names none.
+    # An item whose mask is empty has no mask.
     stems = {(item.path.parent, item.path.stem) for item in items}
     folders = {item.path.parent for item in items}
     subjects = {item.person for item in items if item.person}
@@ -137,8 +138,8 @@ def _lone_masks(files: Iterable[Path], items: Sequence[Item]) -> list[str]:
             return picture != path.stem and (path.parent, picture) not in stems
         is_mask = not MASK_WORDS.isdisjoint(re.split(r"[^a-z]+", stem_of(path)))
         # BIDS has masks in folders of their own.
-        of_none = path.parent not in folders and subjects.isdisjoint(path.parts)
-        return path.parent.name == DECATHLON_LABELS or (is_mask and of_none)
+        is_unused = path.parent not in folders and subjects.isdisjoint(path.parts)
+        return path.parent.name == DECATHLON_LABELS or (is_mask and is_unused)
 
     return [str(path) for path in files if is_lone(path)]
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from meninx._data.folders import find_items
-from meninx._data.prepare import load_data, prepare, survey
+from meninx._data.prepare import load_data, prepare
+from meninx._data.survey import survey
 from meninx._data.understanding import understood
 from meninx._errors import DataError
 
