@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from meninx._detect.loading import load_detector
-from meninx._detect.runtimes import asked_threads
+from meninx._detect.runtimes import requested_threads
 from meninx._errors import OptionError
 from meninx._synthesis.writing import write_dicom
 
@@ -59,8 +59,8 @@ def test_the_environment_limits_the_threads(monkeypatch, number, started):
 @pytest.mark.parametrize("number", ["", "many", "-1"])
 def test_what_is_no_number_of_threads_limits_nothing(monkeypatch, number):
     monkeypatch.setenv("OMP_NUM_THREADS", number)
-    assert asked_threads(0) == 0
-    assert asked_threads(2) == 2
+    assert requested_threads(0) == 0
+    assert requested_threads(2) == 2
 
 
 def test_openvino_says_what_onnx_runtime_says(series):
