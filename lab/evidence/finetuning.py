@@ -1,7 +1,7 @@
 """Compare learning from 50 pictures of one's own: from given weights, and from scratch.
 
 Each fold of a collection in turn is all that is learned from. The test is what the weights never
-saw: pictures whose slice lies in the fold that they were kept from; experiments/overlap.py.
+saw: pictures whose slice lies in the fold that they were kept from.
 Run: python -m lab.evidence.finetuning MANIFEST --weights FILE --overlap JSON --fold 1 --output RUNS
 """
 

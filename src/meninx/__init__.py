@@ -1,4 +1,4 @@
-"""Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis.
+"""Find tumors in brain MRI and state how reliable each answer is. For research, not for diagnosis.
 
 import meninx
 
