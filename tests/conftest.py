@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,28 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if report.skipped and os.environ.get("MENINX_NO_SKIPS") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped although nothing may be: {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports(shared: Path) -> Iterator[None]:
+    """Trace each structure of a network once a run, where anything is trained at all."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from tests.exporting import SharedExporter
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.onnx.export", SharedExporter(shared))
+        yield
 
 
 @pytest.fixture(scope="session")

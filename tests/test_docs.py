@@ -14,7 +14,7 @@ import pytest
 import meninx
 from meninx._cli import VERBS
 from meninx._data.manifest import read_manifest
-from meninx._detect.findings import NOT_CALIBRATED
+from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.gate import MIN_LEVELS, SMALLEST_SIDE
 from meninx._scan.completeness import INCOMPLETE
 from meninx._synthesis.writing import write_dicom
@@ -22,8 +22,7 @@ from tests.commands import meninx as run_meninx
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-# All that tell how it is now.
-PAGES = [*DOCS.glob("*.md"), *set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}]
+PAGES = [*DOCS.rglob("*.md"), *set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}]
 BASE_CODES = {"several", "unsupported", "unusable"}
 
 

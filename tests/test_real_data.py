@@ -23,10 +23,10 @@ from meninx._data.duplicates import find_duplicates
 from meninx._data.facts import measure_picture
 from meninx._data.manifest import read_manifest
 from meninx._data.prepare import load_data
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
 from meninx._errors import DataError
-from meninx._scan.dicom import _decode
+from meninx._scan.dicom.pixels import decode
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._scan.reading import read_one, read_scans
 from meninx._scan.source import Source
@@ -80,7 +80,7 @@ def test_mosaics_are_set_aside_and_their_twelve_bits_are_clean(real_data):
     assert list(read_scans(folder, errors.append)) == []
     assert {error.reason for error in errors} == {"mosaic"}
     for path in folder.glob("*.dcm"):
-        _, pixels = _decode(Source(str(path), path, path.stat().st_size), DEFAULT_LIMITS)
+        _, pixels = decode(Source(str(path), path, path.stat().st_size), DEFAULT_LIMITS)
         signed = "Unsigned" not in path.name
         assert pixels.min() >= (-2048 if signed else 0)
         assert pixels.max() <= (2047 if signed else 4095)

@@ -1,7 +1,7 @@
 """Show whether probabilities are calibrated, out of fit, and which form of scale fits best.
 
 Reads the held-out logits in the shipped card, fits each form crosswise, and writes the tables of
-docs/calibration.md and docs/evidence/calibration.json. Run: python -m lab.evidence.calibration
+docs/results.md and docs/evidence/calibration.json. Run: python -m lab.evidence.calibration
 """
 
 import json
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from meninx._detect.calibration import Calibration, Calibrator, sigmoid
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator, sigmoid
 from meninx._detect.loading import load_detector
 from meninx._learn.file.validation import fit_scale, negative_log_likelihood
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE, FIGURES = DOCS / "calibration.md", DOCS / "evidence" / "calibration.json"
+PAGE, FIGURES = DOCS / "results.md", DOCS / "evidence" / "calibration.json"
 # Marks between which the script writes its tables.
 START, END = "<!-- tables -->", "<!-- end of tables -->"
 PARTS, SEED = 10, 0
@@ -168,17 +169,15 @@ def tables(figures: Mapping[str, Any], calibration: Calibration) -> str:
         )
     lines += [
         "",
-        "| held out | probability | before: tumors, tumor-free | share of tumors | "
-        "after: tumors, tumor-free | mean probability | share of tumors |",
-        "| --- |" + " --- |" * 6,
+        "| held out | probability | tumors, tumor-free | mean probability | share of tumors |",
+        "| --- |" + " --- |" * 4,
     ]
     for name, both in figures["bins"].items():
-        for before, after in zip(both["before"], both["after"], strict=True):
-            lines.append(
-                f"| {name} | {before['from']:.1f} to {before['to']:.1f} | {before['tumor']}, "
-                f"{before['tumor_free']} | {_share(before)} | {after['tumor']}, "
-                f"{after['tumor_free']} | {_mean(after)} | {_share(after)} |"
-            )
+        lines += [
+            f"| {name} | {row['from']:.1f} to {row['to']:.1f} | {row['tumor']}, "
+            f"{row['tumor_free']} | {_mean(row)} | {_share(row)} |"
+            for row in both["after"]
+        ]
     return "\n".join(lines)
 
 

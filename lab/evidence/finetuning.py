@@ -15,7 +15,7 @@ import numpy as np
 from meninx._assess.cases import Case, clusters_of, score_cases
 from meninx._assess.intervals import bootstrap_weights, bounded_interval
 from meninx._assess.metrics import weighted_auroc
-from meninx._cli.training_options import find_recipe
+from meninx._cli.options import find_recipe
 from meninx._data.manifest import Manifest, Picture, read_manifest
 from meninx._detect.loading import load_detector
 from meninx._learn.fit.training import DETECTOR_NAME, train

@@ -1,4 +1,4 @@
-"""How much slices that lie apart differ, beside a shift within them: docs/reading.md has the table.
+"""How much slices that lie apart differ, beside a shift within them: docs/results.md has the table.
 
 Volumes whose headers can be believed are cut to stacks of known gaps; then a wrong gap is said.
 Run: python -m lab.evidence.geometry --data FOLDER
@@ -49,7 +49,7 @@ class Stack:
         count = self.voxels.shape[self.axis]
         lag = max(1, min(round(COMPARED_MM / said[self.axis]), count // 2))
         measured = measured_along(self.voxels, self.axis, tuple(said), lag)
-        return None if measured is None else replace(measured, lag=lag).doubts(said[self.axis])
+        return None if measured is None else replace(measured, lag=lag).contradict(said[self.axis])
 
     def estimate(self) -> float:
         """Return the estimated gap beside the true one."""

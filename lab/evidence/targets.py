@@ -2,7 +2,7 @@
 
 Run: python -m lab.evidence.targets FOLDER [--page FILE] [--compare FOLDER], FOLDER holding
 volumes.json, curated.json and sheets of heat maps; `make evidence` does so. figures.py writes the
-table into docs/research.md.
+table into docs/log/.
 """
 
 import argparse

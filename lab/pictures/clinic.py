@@ -114,6 +114,6 @@ def clinic(folder: Path) -> Iterator[Clinic]:
     ada.post(f"/studies/{studies['Roe^Richard']}/opinions", verdict="agree", note="meningioma")
     for one in (rene, ada):
         one.post(f"/studies/{studies['before']}/opinions", verdict="agree")
-    server.web.jobs.close()
+    server.jobs.close()
     with served(folder / "served", "--no-worker") as address:
         yield Clinic(address, studies["now"], studies["before"], studies["photograph"])

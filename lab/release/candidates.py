@@ -1,7 +1,7 @@
 """Compare candidates for the shipped detector on held-out people.
 
 Each candidate is trained on each half of the people (people.py) and scored on the other half. One
-criterion, fixed before the first training (docs/evidence.md), decides. Several trainings share one
+criterion, fixed before the first training (docs/protocol.md), decides. Several trainings share one
 GPU. Run: python -m lab.release.candidates PACK ... --output RUNS
 """
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._assess.cases import Case
-from meninx._detect.calibration import UNKNOWN, Calibration, Calibrator, StudyCalibrator
+from meninx._detect.calibration import UNKNOWN, Calibration, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.findings import Findings
 from meninx._learn.file.validation import fit_calibrator, with_refusals
 

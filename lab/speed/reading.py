@@ -273,7 +273,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--markdown", action="store_true", help="As docs/reading.md has it.")
+    parser.add_argument("--markdown", action="store_true", help="As docs/log has it.")
     options = parser.parse_args()
     if shutil.which("dcm2niix") is None:
         parser.error("dcm2niix is not installed (Debian: dcm2niix)")

@@ -8,7 +8,6 @@ from PIL import Image
 from meninx._assess.speed import SERIES_SLICES, Spread, make_inputs
 from meninx._detect.runtimes import RUNTIMES
 from meninx._scan.reading import read_scans
-from tests.commands import meninx
 
 
 def test_spread_by_hand():
@@ -65,55 +64,3 @@ def test_bench_tells_every_figure(tmp_path):
         assert all(value > 0 for value in figures.values() if isinstance(value, float))
         assert figures["series of 12 slices, read and scored, s"] > 0
     assert told["cold command, one picture, s"] > 0
-    assert told["ResNet-18 of torchvision, eager, network alone, ms"]["median"] > 0
-
-
-@pytest.mark.slow
-def test_bench_tells_how_fast_a_recipe_is_trained(tmp_path):
-    (tmp_path / "tiny.toml").write_text(
-        'name = "tiny"\n[preprocessing]\nsize = 64\n[training]\nbatch_size = 4\nema_decay = 0.9\n'
-    )
-    done = meninx(
-        "bench",
-        "--train",
-        "--recipe",
-        "tiny.toml",
-        "--precision",
-        "32-true",
-        "--json",
-        "--output",
-        ".",
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert json.loads((tmp_path / "training.json").read_text()) == found
-    assert (found["recipe"], found["precision"], found["batch of a process"]) == (
-        "tiny",
-        "32-true",
-        4,
-    )
-    assert found["pictures a second"] > 0
-    assert found["pictures a second of the network alone"] > 0
-
-
-def test_bench_names_the_precisions_there_are():
-    done = meninx("bench", "--train", "--precision", "half")
-    assert done.returncode == 2
-    assert "bf16-mixed" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--devices", "2"],
-        ["--precision", "32-true"],
-        ["--recipe", "seed"],
-        ["--train", "--model", "meninx.onnx"],
-    ],
-)
-def test_bench_ignores_no_option(options):
-    done = meninx("bench", *options)
-    assert done.returncode == 2
-    assert options[-2] in done.stderr
-    assert "--train" in done.stderr

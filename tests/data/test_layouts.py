@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx._cli import data_options
-from meninx._cli.data_options import load_manifest, split_chooser
+from meninx._cli import labeled_data
+from meninx._cli.labeled_data import load_manifest, split_chooser
 from meninx._data.folders import find_items
 from meninx._data.items import label_of
 from meninx._data.prepare import load_data, prepare
@@ -245,8 +245,8 @@ def test_at_a_terminal_it_asks(folder, tmp_path, monkeypatch):  # noqa: F811
         asked.append(question)
         return next(answers)
 
-    monkeypatch.setattr(data_options, "is_dialog", lambda: True)
-    monkeypatch.setattr(data_options.typer, "prompt", answer)
+    monkeypatch.setattr(labeled_data, "is_dialog", lambda: True)
+    monkeypatch.setattr(labeled_data.typer, "prompt", answer)
     manifest = load_manifest(tmp_path / "data", tmp_path / "out", None, allow_leaks=False)
     assert ["lot_7" in question for question in asked] == [True, True, False]
     assert "mend" in asked[2]

@@ -8,20 +8,12 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from meninx._detect.answer_words import scale_in_figures
-from meninx._detect.calibration import (
-    CONTEXT_MM,
-    OPERATING_POINTS,
-    Borders,
-    Calibration,
-    Calibrator,
-    StudyCalibrator,
-    answer_of,
-    averaged_over_depth,
-    sigmoid,
-    slice_logits,
-)
+from meninx._detect.calibration import Calibration, StudyCalibrator
+from meninx._detect.calibrator import OPERATING_POINTS, Calibrator, sigmoid
+from meninx._detect.decision import Borders, decision_from_p_values
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
+from meninx._detect.pooling import CONTEXT_MM, averaged_over_depth, slice_logits
 
 
 def depths(cells, spacing):
@@ -142,7 +134,7 @@ def test_no_answer_lies_on_the_wrong_side_of_its_borders(calibrators, count, cov
             assert Borders(*map(float, borders)).decision(float(probability)) == answer.decision
             if coverage is not None:
                 called = logit >= calibrator.balanced
-                assert answer.decision == answer_of(answer.p_values, coverage, called)
+                assert answer.decision == decision_from_p_values(answer.p_values, coverage, called)
 
 
 def test_where_neither_answer_is_plausible_both_borders_lie_at_the_operating_point():
@@ -175,12 +167,12 @@ def test_p_values_count_those_that_look_no_more_like_it():
 
 def test_what_leaves_both_answers_open_is_referred():
     for called in (False, True):
-        assert answer_of({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
-        assert answer_of({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
-        assert answer_of({"tumor": 0.06, "no_tumor": 0.3}, 0.95, called) == "refer"
+        assert decision_from_p_values({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
+        assert decision_from_p_values({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
+        assert decision_from_p_values({"tumor": 0.06, "no_tumor": 0.3}, 0.95, called) == "refer"
     # Far from all that was held out: the operating point decides.
-    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, False) == "no_tumor"
-    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, True) == "tumor"
+    assert decision_from_p_values({"tumor": 0.01, "no_tumor": 0.02}, 0.95, False) == "no_tumor"
+    assert decision_from_p_values({"tumor": 0.01, "no_tumor": 0.02}, 0.95, True) == "tumor"
 
 
 @given(st.floats(-5, 5))
@@ -266,7 +258,7 @@ def test_pictures_and_volumes_have_calibrators_of_their_own():
     assert calibration.of(volume=True).temperature == 3.0
 
 
-def test_a_sequence_with_a_scale_of_its_own_is_judged_by_it():
+def test_a_sequence_with_its_own_scale_is_scored_by_it():
     calibration = Calibration(Calibrator(2.0), Calibrator(3.0), {"T2": Calibrator(4.0)})
     assert calibration.of(volume=True, sequence="T2").temperature == 4.0
     assert calibration.of(volume=True, sequence="FLAIR").temperature == 3.0

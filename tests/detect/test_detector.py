@@ -7,8 +7,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from meninx._detect.detector import brain_slices
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
 from meninx._errors import ModelError, OptionError, UnreadableFile
 from meninx._render.heatmap import slice_heatmap

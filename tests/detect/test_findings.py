@@ -66,12 +66,3 @@ def test_the_answer_about_a_study_comes_back(detector, sick, healthy):
         assert isinstance(again, StudyFindings)
         assert again.as_json() == stored == found.as_json()
         assert again.series == found.series
-
-
-def test_findings_of_an_earlier_version_are_read(detector, sick):
-    stored = detector.score(sick.scan).as_json()
-    for key in ("incomplete", "warnings", "borders", "reference", "prevalence", "milliseconds"):
-        del stored[key]
-    again = Findings.from_json(stored)
-    assert (again.incomplete, again.warnings, again.borders) == ((), (), None)
-    assert again.probability == stored["probability"]

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from meninx._detect.calibration import Calibration, Calibrator, StudyCalibrator
+from meninx._detect.calibration import Calibration, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.loading import load_detector
 from meninx._detect.model_card import (
     DESCRIPTOR_BYTES,
@@ -68,7 +69,7 @@ def test_a_record_of_slices_fits_into_a_megabyte_and_is_whole():
     assert len(full) == MAX_DESCRIPTORS
     assert len(text) < 1.001e6
     assert SeenSlices.from_json(json.loads(text)) == full
-    with pytest.raises(ValueError, match="31 bytes of descriptors, expected 32 a slice"):
+    with pytest.raises(ValueError, match="31 bytes of descriptors, expected 32 per slice"):
         SeenSlices.from_json(SeenSlices(bytes(31), True).as_json())
 
 

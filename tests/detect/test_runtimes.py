@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from meninx._detect.loading import load_detector
-from meninx._detect.runtimes import asked_threads
+from meninx._detect.runtimes import requested_threads
 from meninx._errors import OptionError
 from meninx._synthesis.writing import write_dicom
 
@@ -59,8 +59,8 @@ def test_the_environment_limits_the_threads(monkeypatch, number, started):
 @pytest.mark.parametrize("number", ["", "many", "-1"])
 def test_what_is_no_number_of_threads_limits_nothing(monkeypatch, number):
     monkeypatch.setenv("OMP_NUM_THREADS", number)
-    assert asked_threads(0) == 0
-    assert asked_threads(2) == 2
+    assert requested_threads(0) == 0
+    assert requested_threads(2) == 2
 
 
 def test_openvino_says_what_onnx_runtime_says(series):
@@ -77,7 +77,7 @@ def test_openvino_says_what_onnx_runtime_says(series):
 
 
 def test_bfloat16_by_name_hardly_moves_an_answer(series):
-    """Largest change on 361 held-out pictures: docs/speed.md."""
+    """Largest change on 361 held-out pictures: docs/log/2026-11-27-speed.md."""
     known, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
         for runtime in ("openvino", "openvino-bf16")
@@ -100,7 +100,7 @@ def test_a_missing_runtime_names_its_extra(monkeypatch):
 
 @pytest.mark.parametrize("study", ["sick", "healthy"])
 def test_the_shipped_detector_answers_alike_in_8_bits(study, request):
-    """Mean change of a slice's probability on held-out pictures: docs/speed.md."""
+    """Mean change of a slice's probability on held-out pictures: docs/log/2026-11-27-speed.md."""
     scan = request.getfixturevalue(study).scan
     plain, rounded = load_detector(), load_detector(runtime="onnxruntime-int8")
     assert plain.model["sha256"] != rounded.model["sha256"]

@@ -8,13 +8,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from meninx._detect.calibration import (
-    Calibration,
-    Calibrator,
-    Reference,
-    StudyCalibrator,
-    answer_of,
-)
+from meninx._detect.calibration import Calibration, Reference, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
+from meninx._detect.decision import decision_from_p_values
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
 from meninx._detect.study_grouping import LEADING, evidence_of, grouped_by_study, study_name
@@ -248,7 +244,7 @@ def test_what_was_never_calibrated_counts_for_nothing_beside_what_was():
     assert evidence_of([sagittal], WITH_STUDY).counted == [sagittal]
 
 
-def test_one_series_is_judged_on_its_own_scale():
+def test_one_series_is_scored_on_its_own_scale():
     for calibration in (WITH_STUDY, replace(WITH_STUDY, study=None)):
         alone = evidence_of([dicom("a", "1", "T1", logit=4.0)], calibration)
         assert [scan.scan for scan in alone.counted] == ["a"]
@@ -290,7 +286,7 @@ def test_a_study_is_decided_by_its_p_values_or_by_the_operating_point(detectors)
     assert found.threshold == STUDY.calibrator.probability(0.8)
     assert found.probability == STUDY.calibrator.probability(logit)
     assert found.series == ("a", "b")
-    assert found.decision == answer_of(found.p_values, 0.5, called=logit >= 0.8)
+    assert found.decision == decision_from_p_values(found.p_values, 0.5, called=logit >= 0.8)
     decided = plain.score_study(series, "1")
     assert decided.coverage is None
     assert decided.decision == ("tumor" if logit >= 0.8 else "no_tumor")

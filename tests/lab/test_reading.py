@@ -6,7 +6,7 @@ import pytest
 
 from lab.speed import reading as peer_reading
 
-# Volumes of dcm2niix and of meninx where they differ, as docs/reading.md explains.
+# Volumes of dcm2niix and of meninx where they differ, as docs/log/2026-11-30-dcm2niix.md explains.
 KNOWN = {
     "echo-time-jitters": (2, 1),
     "three-slices-missing": (1, 0),

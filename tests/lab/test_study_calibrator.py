@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lab.release.people_calibration import fit_study_calibrator, separation
-from meninx._detect.calibration import Calibrator, StudyCalibrator
+from meninx._detect.calibration import StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 
 CALIBRATORS = {
     "T1": Calibrator(unit=2.0, balanced=0.8),

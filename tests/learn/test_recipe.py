@@ -1,6 +1,6 @@
 import pytest
 
-from meninx._cli.training_options import find_recipe, recipes_folder
+from meninx._cli.options import find_recipe, recipes_folder
 from meninx._errors import OptionError
 from meninx._learn.recipe import Recipe, read_recipe, read_stages
 

@@ -21,7 +21,7 @@ from meninx._assess.cases import Copies, unseen
 from meninx._assess.evaluation import evaluate
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import read_manifest, write_manifest
-from meninx._detect.calibration import Calibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.engine import Engine
 from meninx._detect.loading import load_detector, shipped_detector
 from meninx._detect.model_card import DESCRIPTOR_BYTES, SeenSlices
@@ -309,11 +309,14 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
         [
             sys.executable,
             "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            "-m",
             "meninx",
             "train",
             str(labeled),
-            "--devices",
-            "2",
             "--recipe",
             str(tmp_path / "half.toml"),
             "--output",

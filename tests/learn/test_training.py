@@ -3,17 +3,20 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
 from meninx._data.manifest import Picture, read_manifest
 from meninx._data.volume_masks import read_mask, tumor_area
-from meninx._detect.calibration import Calibration, Calibrator, sigmoid, slice_logits
-from meninx._detect.detector import brain_slices
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator, sigmoid
 from meninx._detect.engine import Engine
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
+from meninx._detect.pooling import slice_logits
 from meninx._detect.preprocessing import Preprocessing, crop_window_of
 from meninx._errors import DataError, ModelError, OptionError
 from meninx._learn.file.export import (
@@ -38,12 +41,14 @@ from meninx._learn.fit.module import DetectorTraining, cosine_with_warmup
 from meninx._learn.fit.training import train
 from meninx._learn.input.dataset import Facts, SliceDataset, examples_of
 from meninx._learn.input.sampling import ShareSampler, weights_of
-from meninx._learn.model.network import CellNetwork, picture_logit
+from meninx._learn.model.network import CellNetwork, PooledNetwork, picture_logit
 from meninx._learn.recipe import Recipe, SamplingRecipe, TrainingRecipe
 from meninx._scan.reading import read_one
 from meninx._synthesis.phantom_studies import make_studies
 from meninx._synthesis.writing import write_studies
+from tests import exporting
 from tests.conftest import coarse_grid
+from tests.exporting import SharedExporter
 
 KNOWN = Calibration(Calibrator(1.5, 0.4, 0.3), Calibrator(1.2, 0.6, 0.5))
 OTHER = Calibration(Calibrator(1.0, 0.1, 0.05), Calibrator(2.0, 0.2, 0.1))
@@ -111,6 +116,29 @@ def test_onnx_equals_torch_but_for_the_rounding_of_weights(tmp_path):
     recalibrate(path, OTHER)
     assert Engine(path).card.calibration == OTHER
     np.testing.assert_array_equal(Engine(path).run(x)[0], engine.run(x)[0])
+
+
+def test_a_graph_that_tests_share_is_that_of_the_exporter(tmp_path, monkeypatch):
+    """Other tests trace a graph once and fill in weights, by tests/exporting.py."""
+    (tmp_path / "traced").mkdir()
+    monkeypatch.setattr("torch.onnx.export", SharedExporter(tmp_path / "traced"))
+    for name in ("first", "shared"):
+        network = PooledNetwork()
+        export_detector(network, TINY, KNOWN, tmp_path / f"{name}.onnx", TrainingData("abc"))
+    assert len(list((tmp_path / "traced").iterdir())) == 1
+    monkeypatch.setattr("torch.onnx.export", exporting.EXPORT)
+    export_detector(network, TINY, KNOWN, tmp_path / "own.onnx", TrainingData("abc"))
+    shared, own = (onnx.load(tmp_path / f"{name}.onnx").graph for name in ("shared", "own"))
+    # Numbers in the nodes' names alone may differ.
+    nodes = [
+        [(node.op_type, list(node.attribute)) for node in graph.node] for graph in (shared, own)
+    ]
+    assert nodes[0] == nodes[1]
+    assert list(shared.initializer) == list(own.initializer)
+    x = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
+    answers = [Engine(tmp_path / f"{name}.onnx").run(x) for name in ("shared", "own")]
+    np.testing.assert_array_equal(answers[0].cell_logits, answers[1].cell_logits)
+    np.testing.assert_array_equal(answers[0].type_logits, answers[1].type_logits)
 
 
 def test_the_sampler_draws_by_share_epoch_and_seed():
@@ -275,7 +303,7 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, whole, tmp_pat
             train(read_manifest(pictures), TINY, tmp_path / "parts")
     assert not (tmp_path / "parts" / "detector.onnx").exists()
     other = replace(TINY, training=replace(TINY.training, validation_fold=4))
-    with pytest.raises(OptionError, match="--devices 1"):
+    with pytest.raises(OptionError, match="processes = 1"):
         check_same_run(tmp_path / "parts", TINY, read_manifest(pictures).sha256, 2)
     with pytest.raises(OptionError, match=r"settings .training\.validation_fold"):
         train(read_manifest(pictures), other, tmp_path / "parts", resume=True)

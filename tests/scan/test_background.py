@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx._scan.background import noting_blank_slices, reached_from_frame, with_dark_air
+from meninx._scan.background import reached_from_frame, with_blank_slices_counted, with_dark_air
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 from tests.scan.dicom_making import save_all, slices_of
@@ -216,4 +216,4 @@ def test_blank_slices_beyond_a_head_are_background(healthy):
     around = np.pad(healthy.scan.voxels, ((0, 0), (0, 0), (2, 3)))
     around[5, 5, 0] = 1  # dust
     scan = Scan("padded", around.astype(np.float32), healthy.scan.affine)
-    assert noting_blank_slices(scan) is scan
+    assert with_blank_slices_counted(scan) is scan

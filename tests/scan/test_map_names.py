@@ -90,9 +90,9 @@ def test_a_volume_carries_what_its_name_says(tmp_path):
             nibabel.Nifti1Image(voxels, np.diag([1.1, 1.3, 2.7, 1])), tmp_path / f"{name}.nii"
         )
     stated, plain, doubted = read_scans(tmp_path)
-    assert stated.set_aside.reason == "derived"
-    assert stated.set_aside.place.endswith("sub-9_T1map.nii")
-    assert (plain.set_aside, plain.warnings, plain.sequence) == (None, (), "T1")
+    assert stated.exclusion.reason == "derived"
+    assert stated.exclusion.place.endswith("sub-9_T1map.nii")
+    assert (plain.exclusion, plain.warnings, plain.sequence) == (None, (), "T1")
     assert [warning.code for warning in doubted.warnings] == ["derived_doubtful"]
     assert doubted.sequence == "unknown"
 

@@ -111,8 +111,8 @@ def test_the_turn_from_ras_to_lps_is_its_own_inverse():
 @pytest.mark.parametrize("code", [2, 4, 6, 12, 23, 1003, 1005, 1010, 2016])
 def test_what_an_intent_calls_no_image_is_set_aside(voxels, tmp_path, code):
     scan = read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code))
-    assert scan.set_aside.reason == "derived"
-    assert f"intent_code {code}" in str(scan.set_aside)
+    assert scan.exclusion.reason == "derived"
+    assert f"intent_code {code}" in str(scan.exclusion)
     assert scan.voxels.shape == voxels.shape
     with pytest.raises(UnsupportedScan, match=f"intent_code {code}"):
         read_one(tmp_path / "t1.nii")
@@ -120,7 +120,7 @@ def test_what_an_intent_calls_no_image_is_set_aside(voxels, tmp_path, code):
 
 @pytest.mark.parametrize("code", [0, 1011, 2001, 4711])
 def test_other_intents_say_nothing(voxels, tmp_path, code):
-    assert read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code)).set_aside is None
+    assert read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code)).exclusion is None
 
 
 def test_a_field_of_vectors_is_no_list_of_volumes(voxels, tmp_path):
@@ -135,4 +135,4 @@ def test_the_intent_of_a_pair_counts_too(voxels, tmp_path):
     image.header["intent_code"] = 1002
     nibabel.save(image, tmp_path / "t1.img")
     (scan,) = read_scans(tmp_path)
-    assert scan.set_aside.reason == "derived"
+    assert scan.exclusion.reason == "derived"

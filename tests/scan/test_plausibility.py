@@ -1,4 +1,4 @@
-"""Geometry that can't be is doubted and estimated; what a header can mean is believed."""
+"""Implausible geometry is replaced by an estimate; plausible geometry is kept."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ import pytest
 
 from meninx._errors import GeometryError
 from meninx._render.region import describe_region, midline_of
-from meninx._scan.plausibility import MAX_SHIFT, MIN_SHIFT, believed, measured_along
+from meninx._scan.plausibility import MAX_SHIFT, MIN_SHIFT, measured_along, with_plausible_geometry
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 from meninx._synthesis.phantom import grid_of
@@ -83,9 +83,9 @@ def test_a_gap_that_is_wrong_by_five_is_doubted(tmp_path, factor):
         ((96, 112, 70), (2.1, 2.0, 2.4)),
     ],
 )
-def test_what_a_header_can_mean_is_believed(tmp_path, plane, shape, spacing):
+def test_plausible_geometry_is_kept(tmp_path, plane, shape, spacing):
     scan = head(35, plane, "T2", shape, spacing)
-    assert believed(scan) is scan
+    assert with_plausible_geometry(scan) is scan
 
 
 def test_dicom_whose_positions_cannot_be_is_doubted(tmp_path, errors):
@@ -157,7 +157,7 @@ def test_a_pixel_that_cannot_be_is_not_blamed_on_the_gap(tmp_path):
     assert codes(scan) == [CODE]
     assert scan.slice_gap_mm == pytest.approx(6)
     assert 0.8 < scan.spacing_mm[0] < 1.6
-    assert "pixels measure 0.40 x 0.40 mm, which makes no head" in scan.warnings[0].text
+    assert "pixels measure 0.40 x 0.40 mm, which is implausible for a head" in scan.warnings[0].text
 
 
 def test_a_head_of_half_a_meter_is_doubted(tmp_path):
@@ -177,7 +177,7 @@ def test_flat_images_and_short_stacks_are_left_as_they_are():
     noise = np.random.default_rng(0).normal(100, 5, (60, 70, 2)).astype(np.float32)
     for voxels in (noise, noise[:20, :20], np.repeat(noise, 3, axis=2)[:, :, :3]):
         scan = Scan("noise", voxels, np.diag([1.1, 1.3, 2.7, 1]))
-        assert believed(scan) is scan
+        assert with_plausible_geometry(scan) is scan
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from meninx._archive.unit_rows import judge_files
 from meninx._assess.report import ReportEntry, write_report
 from meninx._cli import app
-from meninx._clinic.results import write_results
-from meninx._clinic.study_scoring import judge
+from meninx._clinic.results import write_dicom_results
+from meninx._clinic.study_scoring import score_and_write
 from meninx._detect.answer_words import (
     answer_in_words,
     borders_in_words,
@@ -83,7 +83,7 @@ def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
     for words in (f">{answer}</p>", f"<dd>{probability}</dd>", sentence, why):
         assert words in report
 
-    made = write_results(result, tmp_path / "out")
+    made = write_dicom_results(result, tmp_path / "out")
     document = str(pydicom.dcmread(next(path for path in made if "SR-" in path.name)))
     assert SR_ANSWERS[answer] in document
     assert sentence in document
@@ -112,7 +112,7 @@ def ways_out(folder, out, detector):
     yield "findings.jsonl", as_stored(json.loads((out / "findings.jsonl").read_text("utf-8")))
     (row,) = judge_files(sorted(folder.iterdir()), None, maps=False, size=-1)
     yield "archive row", as_stored(row)
-    (kept,) = judge(folder, out / "node", None)
+    (kept,) = score_and_write(folder, out / "node", None)
     yield "node", as_stored(kept)
     page = words_of(Findings.from_json(findings.as_json()))
     yield "web page, PDF", f"{answer_in_words(findings)} {page['probability']} {page['borders']}"
@@ -120,7 +120,7 @@ def ways_out(folder, out, detector):
     report = (out / "report.html").read_text(encoding="utf-8")
     shown = " ".join(report[report.index("<dl>") :].split())
     yield "report", " ".join(re.findall(r"<dd>(.*?)</dd>", shown)[:2])
-    made = write_results(result, out / "objects")
+    made = write_dicom_results(result, out / "objects")
     document = str(pydicom.dcmread(next(path for path in made if "SR-" in path.name)))
     certain = CERTAINTY.search(document)
     presence = next(word for word in SR_ANSWERS.values() if word in document)

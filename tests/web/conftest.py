@@ -22,6 +22,7 @@ from meninx._web.auth import accounts
 from meninx._web.auth.accounts import ADMINISTRATOR, Reader, add_token, add_user
 from meninx._web.store.database import DONE, Study, User, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
+from meninx._web.studies.jobs import Jobs
 
 PASSWORD = "correct horse battery"
 # The least that argon2 can do: checking a password takes 150 ms in earnest, and 1 so.
@@ -103,6 +104,7 @@ class Server:
         self.passwords: list[str] = []
         self.app = create_app(settings, on_password=self.passwords.append)
         self.web = self.app.state.web
+        self.jobs = Jobs(settings)
         if not with_accounts:  # the database has them already
             return
         with self.web.sessions.begin() as session:
@@ -121,7 +123,7 @@ class Server:
         return Browser(client, csrf)
 
     def work(self, study_id: str) -> None:
-        self.web.jobs.score(study_id)
+        self.jobs.score(study_id)
 
 
 @pytest.fixture

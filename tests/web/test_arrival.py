@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from meninx._scan.heading import name_for_readers, read_heading
+from meninx._scan.dicom.heading import name_for_readers, read_heading
 from meninx._scan.reading import read_scans
 from meninx._web.api.api import LARGEST_BATCH
 from meninx._web.store.database import Study, Upload, now
@@ -407,7 +407,7 @@ def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, s
     with server.web.sessions.begin() as session:
         for one in (old, still_written):
             session.get(Upload, one).created = now() - timedelta(hours=25)
-    server.web.jobs.delete_abandoned()
+    server.jobs.clean_up()
     assert {path.name for path in server.settings.uploads.iterdir()} == {still_written, young}
     assert [path.name for path in server.settings.studies.iterdir()] == [kept]
     with server.web.sessions() as session:
@@ -434,7 +434,7 @@ def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_da
     orphan.mkdir()
     (orphan / "b.dcm").write_bytes(b"pixels")
     monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=hours))
-    server.web.jobs.delete_abandoned()
+    server.jobs.clean_up()
     names = [kept, upload, orphan.name][:left]
     there = {
         path.name
@@ -598,7 +598,7 @@ def encrypted(data):
         (lambda: packed({"bomb.dcm": bytes(4 * 1024**2)}), 413, "times its size"),
         (lambda: packed({f"{n}": bytes(10**6) for n in range(12)}), 413, "bytes unpacked"),
         (lambda: encrypted(packed({"a.dcm": b"x"})), 400, "encrypted"),
-        (lambda: packed({"a.dcm": b"x" * 100})[:60], 400, "cut off or damaged"),
+        (lambda: packed({"a.dcm": b"x" * 100})[:60], 400, "truncated or damaged"),
     ],
 )
 def test_a_hostile_zip_is_refused_in_words_and_leaves_nothing(tmp_path, made, status, words):

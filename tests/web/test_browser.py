@@ -34,7 +34,7 @@ def address(tmp_path_factory, sick):
     write_dicom(sick.scan, known, 8)
     files = {path.name: path.read_bytes() for path in known.iterdir()}
     server.work(server.browser().upload(files, "known study").json()["id"])
-    server.web.jobs.close()
+    server.jobs.close()
     with served(data) as address:
         yield address
 

@@ -10,14 +10,10 @@ from meninx._web.store.database import (
     DONE,
     RECEIVED,
     AuditEntry,
-    Opinion,
     Project,
     SignIn,
     Study,
-    migrate,
     now,
-    open_database,
-    sessions_of,
 )
 from meninx._web.store.settings import Settings
 from meninx._web.studies.worklist import PAGE, WorklistQuery
@@ -384,59 +380,3 @@ def test_results_of_several_studies_are_exported_as_lines(server, own):
         session.get(Study, own[2]).project_id = 2
     assert browser.post("/studies/export", study=own).status_code == 404
     assert browser.client.post("/studies/export", data={"study": own[0]}).status_code == 403
-
-
-def test_studies_of_before_are_found_after_the_migration(tmp_path):
-    address = f"sqlite:///{tmp_path / 'm.sqlite'}"
-    migrate(address, "0005")
-    engine = open_database(address)
-    row = {
-        "id": "a" * 24,
-        "title": "old",
-        "content_hash": "x",
-        "state": DONE,
-        "priority": 1,
-        "findings": "[]",
-        "chosen": 0,
-        "bytes": 0,
-        "received": "2026-01-01 00:00:00",
-        "attempts": 0,
-        "series": "[]",
-        "file_names": "{}",
-        "patient_name": "Gößl, Ä",
-        "patient_id": "",
-        "birth_date": "",
-        "accession": "",
-        "study_date": "2026-01-02",
-        "study_time": "",
-        "description": "",
-        "study_uid": "",
-        "patient_key": "",
-    }
-    columns = ", ".join(row)
-    values = ", ".join(f":{name}" for name in row)
-    from sqlalchemy import text
-
-    with engine.begin() as connection:
-        connection.execute(text(f"INSERT INTO studies ({columns}) VALUES ({values})"), row)
-        connection.execute(
-            text(
-                "INSERT INTO opinions (study_id, scan, user_name, verdict, note, made, signature)"
-                " VALUES (:id, 0, 'r', 'agree', '', '2026-01-01', 's')"
-            ),
-            row,
-        )
-    migrate(address)
-    with sessions_of(engine)() as session:
-        (study,) = session.query(Study)
-        assert study.search_text.split("\n") == [
-            "old",
-            "gossl, a",
-            "",
-            "",
-            "",
-            "2026-01-02",
-            "20260102",
-        ]
-        assert session.query(Opinion).count() == 1
-    engine.dispose()

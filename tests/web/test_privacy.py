@@ -131,7 +131,7 @@ def test_errors_of_the_database_quote_nothing(server):
 
 
 def test_headings_are_read_without_a_word(tmp_path, planted, capfd):
-    from meninx._scan.heading import read_heading
+    from meninx._scan.dicom.heading import read_heading
 
     told = read_heading(planted[0])
     assert told.patient_name == NAME == pydicom.dcmread(planted[0]).PatientName

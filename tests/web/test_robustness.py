@@ -166,10 +166,10 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
         assert read == [f"P{number}"] * 2
     # What the killed server left half uploaded goes after a day, and nothing else does.
     jobs = Jobs(settings)
-    jobs.delete_abandoned()
+    jobs.clean_up()
     left = len(list(settings.uploads.iterdir()))
     monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=25))
-    jobs.delete_abandoned()
+    jobs.clean_up()
     jobs.close()
     assert not list(settings.uploads.iterdir()), left
     assert {path.name for path in settings.studies.iterdir()} == set(received)

@@ -245,7 +245,7 @@ def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
     def score(*_):
         calls.append(1)
         # While one worker has it, another one gets nothing.
-        server.web.jobs.score(told["id"])
+        server.jobs.score(told["id"])
         return StudyResult()
 
     monkeypatch.setattr("meninx._web.studies.jobs.score_study", score)
@@ -255,7 +255,7 @@ def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
     assert study_in(server, told["id"]).state == DONE
 
 
-def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
+def test_a_killed_worker_s_study_is_scored_again(server, series, monkeypatch):
     told = server.browser().upload(series).json()
 
     class KilledError(BaseException):
@@ -274,13 +274,39 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
         lambda *_: done.append(1) or StudyResult(),
     )
     jobs = Jobs(server.settings)
-    jobs.queue.immediate = True
-    jobs.take_up()
-    assert not done  # somebody may still be at it
+    assert not jobs.score_next()  # another worker may still score it
+    assert not done
     release_leases(server.settings)
-    jobs.take_up()
-    jobs.take_up()
+    assert jobs.score_next()
+    assert not jobs.score_next()
     assert done == [1]
+    jobs.close()
+
+
+def test_a_study_is_scored_again_once_its_lease_has_run_out(server, series, monkeypatch):
+    study_id = server.browser().upload(series).json()["id"]
+    monkeypatch.setattr("meninx._web.studies.jobs.score_study", lambda *_: StudyResult())
+    with server.web.sessions.begin() as session:
+        study = session.get(Study, study_id)
+        study.state, study.lease = SCORING, now() + timedelta(seconds=30)
+    assert not server.jobs.score_next()
+    monkeypatch.setattr("meninx._web.studies.jobs.now", lambda: now() + timedelta(seconds=31))
+    assert server.jobs.score_next()
+    assert study_in(server, study_id).state == DONE
+
+
+def test_the_study_that_has_waited_longest_is_scored_first(server, series, monkeypatch):
+    browser, scored = server.browser(), []
+    files = list(series.items())
+    uploaded = [browser.upload({name: data}).json()["id"] for name, data in files[:1]]
+    uploaded += [browser.upload({"a.txt": b"words"}).json()["id"]]
+    monkeypatch.setattr(
+        "meninx._web.studies.jobs.score_study",
+        lambda folder, *_: scored.append(folder.parent.name) or StudyResult(),
+    )
+    while server.jobs.score_next():
+        pass
+    assert scored == uploaded
 
 
 def test_what_ends_its_process_again_and_again_is_given_up(server, series):
@@ -376,7 +402,7 @@ def test_the_retention_time_leaves_opinions(server, judged):
     server.settings.retention_days = 30
     with server.web.sessions.begin() as session:
         session.get(Study, judged).received = now() - timedelta(days=31)
-    server.web.jobs.delete_old()
+    server.jobs.clean_up()
     assert study_in(server, judged).erased
     assert not list(server.settings.studies.iterdir())
     with server.web.sessions.begin() as session:
@@ -410,7 +436,7 @@ def test_old_studies_are_deleted(tmp_path, series):
     with server.web.sessions.begin() as session:
         assert delete_old_studies(session, server.settings) == 0
         session.get(Study, told["id"]).received = now() - timedelta(days=31)
-    server.web.jobs.delete_old()
+    server.jobs.clean_up()
     assert study_in(server, told["id"]) is None
     assert not list(server.settings.studies.iterdir())
 

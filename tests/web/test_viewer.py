@@ -33,7 +33,7 @@ def exam(tmp_path_factory):
         files = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.dcm")}
         studies.append(server.browser().upload(files, title).json()["id"])
         server.work(studies[-1])
-    server.web.jobs.close()
+    server.jobs.close()
     with served(data, "--no-worker") as address:
         yield SimpleNamespace(address=address, now=studies[0], before=studies[1])
 

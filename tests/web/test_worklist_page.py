@@ -45,7 +45,7 @@ def clinic(tmp_path_factory):
     server = Server(Settings(data=data))
     with server.web.sessions.begin() as session:
         session.add_all(study(number) for number in range(COUNT))
-    server.web.jobs.close()
+    server.jobs.close()
     engine = open_database(server.settings.address)
     with served(data, "--no-worker") as address:
         yield SimpleNamespace(address=address, sessions=sessions_of(engine))

@@ -15,7 +15,7 @@ from meninx._archive.lists import LISTS, ListRow, read_list
 from meninx._clinic.peers import WebPeer
 from meninx._errors import InputError, OptionError
 from meninx._quiet import without_passwords
-from meninx._scan.dicom import DIRECTORY, series_uid_of
+from meninx._scan.dicom.file import DIRECTORY, series_uid_of
 from meninx._scan.incomplete_note import NOTE
 from meninx._scan.kinds import data_file_of, kind_of
 from meninx._scan.promises import DICOM_SUFFIXES, name_pattern

@@ -13,7 +13,8 @@ from meninx._detect.findings import Findings
 from meninx._detect.loading import cached_detector
 from meninx._errors import InputError, printable
 from meninx._render.result import Result
-from meninx._scan.dicom import facts_of, read_dataset
+from meninx._scan.dicom.acquisition import facts_of
+from meninx._scan.dicom.file import read_dataset
 from meninx._scan.frame import SeriesFacts
 from meninx._scan.incomplete_note import NOTE
 from meninx._scan.kinds import is_dicom

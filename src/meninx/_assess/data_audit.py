@@ -19,7 +19,7 @@ from meninx._data.missing import check_classes
 from meninx._data.progress import Progress, silent
 from meninx._data.survey import Survey, survey
 from meninx._data.volume_masks import read_mask, tumor_area
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._scan.raster import read_gray
 from meninx._scan.reading import read_one
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._assess.metrics import auroc
-from meninx._detect.detector import brain_areas
 from meninx._detect.findings import Findings, SliceFinding
+from meninx._detect.head_slices import brain_areas
 from meninx._render.heatmap import heatmap_of
 from meninx._scan.scan import Scan
 

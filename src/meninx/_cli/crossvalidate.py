@@ -6,34 +6,30 @@ from typing import Annotated
 
 import typer
 
-from meninx._cli.data_options import (
-    ALLOW_LEAKS_OPTION,
-    LABEL_OPTION,
-    SPLIT_OPTION,
-    LabelOption,
-    SplitOption,
-    cores,
-    load_manifest,
-)
+from meninx._cli.console import log_to
 from meninx._cli.evaluation_table import print_evaluation
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import load_manifest
+from meninx._cli.options import (
+    AllowLeaksOption,
+    DataArgument,
+    EpochsOption,
+    HeadsOption,
+    LabelOption,
+    RecipeOption,
+    SplitOption,
+    find_recipe,
+    usable_cores,
+)
 from meninx._cli.progress import progress_of
-from meninx._cli.training_options import find_recipe, log_to
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
 
 
 def crossvalidate(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
-        ),
-    ],
-    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file.")] = "seed",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.", show_default=False)
-    ] = None,
+    data: DataArgument,
+    recipe: RecipeOption = "seed",
+    epochs: EpochsOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -50,14 +46,7 @@ def crossvalidate(
             show_default=False,
         ),
     ] = None,
-    heads: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A tumor-free head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
-            "simulates others from; give it once for each.",
-            show_default=False,
-        ),
-    ] = None,
+    heads: HeadsOption = None,
     merge: Annotated[
         bool,
         typer.Option(
@@ -66,9 +55,9 @@ def crossvalidate(
             "have begun alike, so from --weights.",
         ),
     ] = False,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
-    split: Annotated[SplitOption, SPLIT_OPTION] = None,
-    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    label: LabelOption = None,
+    split: SplitOption = None,
+    allow_leaks: AllowLeaksOption = False,
 ) -> None:
     """Train one detector a fold and pool the answers of each on the fold that it never saw.
 
@@ -104,11 +93,11 @@ def crossvalidate(
     files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
     pictures, copies = unseen_out_of_fold(manifest, files)
     with progress_of() as progress:
-        cases = score_out_of_fold(pictures, files, progress, cores())
+        cases = score_out_of_fold(pictures, files, progress, usable_cores())
     if not chosen.training.validation_fold:
         calibrator = calibrate_out_of_fold(cases, files)
         with progress_of() as progress:
-            cases = score_out_of_fold(pictures, files, progress, cores())
+            cases = score_out_of_fold(pictures, files, progress, usable_cores())
         if merge:
             runs = [file.parent for file in files.values()]
             merge_runs(manifest, chosen, runs, folder, calibrator, given)

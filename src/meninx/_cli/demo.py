@@ -7,7 +7,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from meninx._cli.detector_options import ModelOption
+from meninx._cli.options import ModelOption
 from meninx._cli.writable import check_folder
 
 if TYPE_CHECKING:

@@ -6,15 +6,10 @@ from typing import Annotated
 
 import typer
 
-from meninx._cli.data_options import (
-    ALLOW_LEAKS_OPTION,
-    LABEL_OPTION,
-    LabelOption,
-    cores,
-    load_manifest,
-)
 from meninx._cli.evaluation_table import print_evaluation
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import load_manifest
+from meninx._cli.options import AllowLeaksOption, DataArgument, LabelOption, usable_cores
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
@@ -29,12 +24,7 @@ def evaluate(
             metavar="MODEL", help=f"A detector file, or `{SHIPPED}` for the shipped one."
         ),
     ],
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
-        ),
-    ],
+    data: DataArgument,
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("evaluation"),
     fold: Annotated[
         int | None, typer.Option(help="Fold to evaluate on; by default all.", show_default=False)
@@ -48,8 +38,8 @@ def evaluate(
         ),
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf, too.")] = False,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
-    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    label: LabelOption = None,
+    allow_leaks: AllowLeaksOption = False,
 ) -> None:
     """Measure a detector on pictures that it was not fitted on; needs the extra `evidence`.
 
@@ -82,7 +72,7 @@ def evaluate(
             allow_leaks=allow_leaks,
             prevalences=prevalence or PREVALENCES,
             progress=progress,
-            workers=cores(),
+            workers=usable_cores(),
         )
     how = "The detector's file describes what it learned from."
     if not result.copies.known:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meninx._cli.detector_options import ModelOption, PathsArgument, SpacingOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption, PathsArgument, SpacingOption
 from meninx._cli.output import SOME_NOT_SCORED, all_answered, check_paths, make_folder
 from meninx._cli.progress import with_progress
 from meninx._errors import ModelError

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from meninx._cli.data_options import LABEL_OPTION, LabelOption, load_manifest
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import load_manifest
+from meninx._cli.options import LabelOption
 from meninx._cli.writable import check_file
 
 DEFAULT_PICTURES = 400
@@ -33,7 +34,7 @@ def export(
         float,
         typer.Option(min=0.0, help="Largest mean change of a slice's probability to accept."),
     ] = 0.02,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    label: LabelOption = None,
 ) -> None:
     """Write a detector in another number format, unless its answers would change.
 

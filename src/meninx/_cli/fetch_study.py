@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.peer_options import (
+from meninx._cli.options import (
     AuthorityOption,
     CertificateOption,
     KeyOption,

@@ -65,7 +65,7 @@ class DicomFolder:
 
     def write(self, result: "Result") -> None:
         """Write the objects of one result, and report those that could not be made."""
-        from meninx._clinic.results import reason_of, write_results
+        from meninx._clinic.results import reason_of, write_dicom_results
         from meninx._scoring.writers import file_stem
 
         findings, faults = result.findings, []
@@ -77,7 +77,7 @@ class DicomFolder:
         for kind in ("SR", "SC", "SEG"):  # of an earlier run, perhaps with another answer
             for path in inside.glob(f"{kind}-*.dcm"):
                 path.unlink()
-        if not write_results(result, inside, on_fault):
+        if not write_dicom_results(result, inside, on_fault):
             if not findings.identity:
                 typer.echo(
                     f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
+from meninx._cli.options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
 from meninx._cli.output import (
     SOME_NOT_SCORED,
     DicomFolder,
@@ -16,7 +16,8 @@ from meninx._cli.output import (
     findings_file,
 )
 from meninx._cli.progress import with_progress
-from meninx._detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
+from meninx._detect.calibrator import PREVALENCE, OperatingPoint
+from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:

@@ -5,18 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.data_options import (
-    ALLOW_LEAKS_OPTION,
-    LABEL_OPTION,
-    SPLIT_OPTION,
-    LabelOption,
-    SplitOption,
-    cores,
-    describe,
-    split_chooser,
-    with_labels_asked,
-)
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import ask_missing_labels, describe_manifest, split_chooser
+from meninx._cli.options import AllowLeaksOption, LabelOption, SplitOption, usable_cores
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_file
 from meninx._errors import OptionError
@@ -42,7 +33,7 @@ def prepare(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[SplitOption, SPLIT_OPTION] = None,
+    split: SplitOption = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     fold: Annotated[
         list[str] | None,
@@ -56,8 +47,8 @@ def prepare(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
-    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    label: LabelOption = None,
+    allow_leaks: AllowLeaksOption = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
 ) -> None:
     """Write one manifest with content hashes, groups, persons and folds; needs `evidence`.
@@ -89,12 +80,12 @@ def prepare(
                 rules=rules,
                 allow_leaks=allow_leaks,
                 progress=progress,
-                workers=cores(),
+                workers=usable_cores(),
             )
             return pictures
 
-    pictures = with_labels_asked(label, make)
+    pictures = ask_missing_labels(label, make)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(pictures, path)
-    typer.echo(describe(read_manifest(path, allow_leaks=allow_leaks)), err=True)
+    typer.echo(describe_manifest(read_manifest(path, allow_leaks=allow_leaks)), err=True)
     typer.echo(f"manifest: {path}", err=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
-from meninx._cli.peer_options import (
+from meninx._cli.options import (
     AuthorityOption,
     CertificateOption,
     KeyOption,
+    ModelOption,
     TitleOption,
     tls_context,
 )

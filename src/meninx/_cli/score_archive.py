@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meninx._cli.console import errors_console
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption
 from meninx._cli.writable import check_folder
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def score_archive(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Address of a running Ray cluster, such as host:6379; else this machine alone."
+            help="Address of a running Ray cluster, such as host:6379, which needs the extra ray; "
+            "by default this machine only."
         ),
     ] = None,
     maps: Annotated[
@@ -65,7 +66,10 @@ def score_archive(
     scan was scored, 1 if some were refused, failed, out of reach or came incomplete, 2 for wrong
     usage. For research, not for diagnosis.
     """
-    with needs_extra("archive", *(("ray",) if address else ())):
+    if address is not None:
+        with needs_extra("ray", "ray"):
+            pass
+    with needs_extra("archive"):
         from meninx._archive.options import Options
         from meninx._archive.run import score_archive
         from meninx._archive.store import open_store

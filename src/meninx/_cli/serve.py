@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption
 from meninx._cli.web_options import (
     LOCAL,
     DatabaseOption,

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption
 from meninx._cli.web_options import (
     DatabaseOption,
     DataOption,

@@ -18,7 +18,7 @@ from scipy import fft, ndimage
 
 from meninx._data.manifest import Picture
 from meninx._data.near_duplicates import MIN_LEVELS, SIDE, gray_levels, robust_range, structure_of
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.model_card import DESCRIPTOR_BYTES, MAX_DESCRIPTORS, SeenSlices
 from meninx._errors import InputError
 from meninx._scan.raster import read_gray
@@ -33,7 +33,7 @@ FRAME, FREQUENCIES = 40, 16
 # people differ more, which allows a larger distance of copies.
 REACH = 1.5
 # Largest distance of a copy, bits of 256. 0.3 % of other people's slices are as close to one of
-# 13,569 slices (docs/evidence.md, from lab/evidence/copies.py).
+# 13,569 slices (docs/results.md, from lab/evidence/copies.py).
 MAX_DISTANCE = 55
 # Share of the picture that a head must fill: crowns of two heads look alike.
 MIN_HEAD = 0.10

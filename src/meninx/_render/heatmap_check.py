@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx._detect.detector import Detector, brain_slices
+from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.neighbors import OWN_CHANNEL
 from meninx._detect.preprocessing import FloatImage
 from meninx._scan.scan import Scan

@@ -113,11 +113,6 @@ def signal(tissue: Tissue, timing: Timing) -> float:
     return tissue.density * longitudinal * math.exp(-timing.echo / tissue.t2)
 
 
-def signals_of(sequence: Sequence, tissues: Mapping[str, Tissue] = TISSUES) -> dict[str, float]:
-    """Return every tissue's signal in a sequence."""
-    return {name: signal(tissue, TIMINGS[sequence]) for name, tissue in tissues.items()}
-
-
 def varied_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
     """Return tissues whose values differ a little from the table's, as people's do.
 

@@ -13,7 +13,6 @@ from meninx._synthesis.contrast import TIMINGS, random_signals, signal, varied_t
 from meninx._synthesis.lesion import Lesion, LesionKind
 from meninx._synthesis.shapes import Float32Array
 
-TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
 # Share of gliomas whose vessels keep contrast agent in, as those of low grade do.
 NOT_ENHANCING = 0.3
 # 12-bit scanners put the brightest tissue somewhat below full scale.

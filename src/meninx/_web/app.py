@@ -26,7 +26,6 @@ from meninx._web.pages.worklist_pages import worklist_pages
 from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
-from meninx._web.studies.jobs import Jobs
 
 STATIC = Path(__file__).parent / "static"
 # No script, style or request but our own; NiiVue draws from blobs and data addresses.
@@ -97,7 +96,6 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         current_default_thread_limiter().total_tokens = THREADS
         yield
         engine.dispose()
-        app.state.web.jobs.close()
 
     app = FastAPI(
         title="meninx",
@@ -108,7 +106,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         openapi_url=None,
         description="Finds tumors in brain MRI. For research, not for diagnosis.",
     )
-    app.state.web = Web(settings, sessions, Jobs(settings))
+    app.state.web = Web(settings, sessions)
     app.add_middleware(ConcurrencyLimit, most=CONNECTIONS)
     app.include_router(api)
     app.include_router(measurement_api)

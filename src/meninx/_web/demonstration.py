@@ -37,7 +37,5 @@ def load_phantoms(web: Web, count: int) -> int:
                 upload = start_upload(session, loader, path.name, web.settings)
                 for file in sorted(p for p in path.rglob("*") if p.is_file()):
                     add_chunk(upload, file.name, 0, file.read_bytes(), web.settings)
-                stored = finish_upload(session, loader, upload, web.settings)
-            for study, _ in stored:
-                web.jobs.enqueue(study.id)
+                finish_upload(session, loader, upload, web.settings)
     return count

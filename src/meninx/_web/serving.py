@@ -29,7 +29,6 @@ from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, Study
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import stored_series
-from meninx._web.studies.jobs import Jobs
 from meninx._web.studies.readers_objects import readers_objects
 from meninx._web.studies.sending import stored_path
 from meninx._web.studies.studies import RESULTS, SHOWN, visible
@@ -93,11 +92,10 @@ class Web:
     Args:
         settings: Settings of the server.
         sessions: Factory of database sessions.
-        jobs: Background jobs.
     """
 
-    def __init__(self, settings: Settings, sessions: sessionmaker[Any], jobs: Jobs) -> None:
-        self.settings, self.sessions, self.jobs = settings, sessions, jobs
+    def __init__(self, settings: Settings, sessions: sessionmaker[Any]) -> None:
+        self.settings, self.sessions = settings, sessions
         self.sign_ins = RateLimit(settings.attempts_per_minute)
         self.wrong_keys = RateLimit(settings.attempts_per_minute)
         self.key = signing_key(settings.key_file)

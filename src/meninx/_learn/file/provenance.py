@@ -122,7 +122,7 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes
     before, now = facts["recipe"], json.loads(json.dumps(dataclasses.asdict(recipe)))
     changed = sorted(_changed_keys(before, now))
     if facts.get("processes", processes) != processes:
-        changed.append(f"--devices {facts['processes']}")
+        changed.append(f"processes = {facts['processes']}")
     if facts["manifest_sha256"] != manifest_sha256:
         changed.append("the manifest")
     if changed:

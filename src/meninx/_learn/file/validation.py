@@ -9,7 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 from meninx._assess.metrics import auroc
-from meninx._detect.calibration import Calibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.findings import Findings
 
 # Sensitivity of the operating point `sensitive`, specificity of `specific`.
@@ -150,7 +150,7 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> tuple[fl
     Both classes have equal weight. Where they do not overlap, no finite scale is the likeliest, so
     the targets are Platt's: a class of n scans is right (n + 1) times of n + 2. Out of fit, over
     the shipped calibrators, the negative log-likelihood was lower than of a temperature alone, of
-    an offset without these targets, and of beta calibration (docs/calibration.md).
+    an offset without these targets, and of beta calibration (docs/results.md).
 
     Args:
         logits: Logits of held-out scans, shape (n,); both classes occur.

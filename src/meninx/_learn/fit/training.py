@@ -21,7 +21,8 @@ from meninx._data.descriptors import (
 )
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
 from meninx._learn.file.build_detector import build_detector
@@ -230,11 +231,6 @@ def _check_held_out(
             "to calibrate with; choose another training.validation_fold, or learn from labels "
             "alone with --recipe finetune"
         )
-
-
-def gpu_count() -> int:
-    """Return how many GPUs this machine has for training."""
-    return torch.cuda.device_count()
 
 
 def _finish(

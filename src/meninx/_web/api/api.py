@@ -357,10 +357,6 @@ def finish(
     upload = own_upload(session, reader, upload_id)
     stored = finish_upload(session, reader, upload, web.settings, together=together)
     each = [study_response(study, created=new) for study, new in stored]
-    session.commit()  # the worker may be faster than this answer
-    for study, new in stored:
-        if new:
-            web.jobs.enqueue(study.id)
     if not any(new for _, new in stored):
         response.status_code = 200
     return Finished(**each[0].model_dump(), studies=each)

@@ -187,7 +187,7 @@ class Study(Base):
     series: Mapped[list[Any]] = mapped_column(default=list)
     file_names: Mapped[dict[str, Any]] = mapped_column(default=dict)
     # Voxel size of volumes whose files lost it, as the uploader wrote it; empty for the files' own.
-    spacing: Mapped[str] = mapped_column(String(60), default="", server_default="")
+    spacing: Mapped[str] = mapped_column(String(60), default="")
     # Answer of the detector from all series at once, as `predict --studies` gives it.
     answer: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(20), default=RECEIVED)
@@ -261,7 +261,7 @@ class Upload(Base):
     title: Mapped[str] = mapped_column(String(300))
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     project_id: Mapped[int] = mapped_column(default=FIRST_PROJECT)
-    spacing: Mapped[str] = mapped_column(String(60), default="", server_default="")
+    spacing: Mapped[str] = mapped_column(String(60), default="")
     created: Mapped[datetime] = mapped_column(default=now)
 
 

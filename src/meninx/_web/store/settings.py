@@ -14,9 +14,8 @@ class Settings(BaseSettings):
     """Settings of the server; each may be set as MENINX_WEB_NAME in the environment.
 
     Args:
-        data: Folder of the database, the queue and the uploaded studies.
+        data: Folder of the database and the uploaded studies.
         database: SQLAlchemy address of the database; empty for SQLite inside `data`.
-        redis: Address of a Redis server for the queue; empty for SQLite inside `data`.
         secure_cookies: Whether cookies are sent over TLS only; to be set behind a proxy with TLS.
         session_hours: Time without a click that ends a session, hours.
         lockout_attempts: Wrong passwords in a row that lock an account.
@@ -40,7 +39,6 @@ class Settings(BaseSettings):
 
     data: Path = Field(default=Path("meninx-data"), validate_default=True)
     database: str = ""
-    redis: str = ""
     secure_cookies: bool = False
     session_hours: float = 8.0
     lockout_attempts: int = 5

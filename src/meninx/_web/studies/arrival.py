@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from meninx._errors import InputError
-from meninx._scan.heading import Heading, read_heading
+from meninx._scan.dicom.heading import Heading, read_heading
 from meninx._scan.incomplete_note import NOTE, IncompleteNote
 from meninx._scan.kinds import (
     SCAN_SUFFIXES,

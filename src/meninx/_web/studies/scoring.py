@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from meninx._detect.findings import Findings
 from meninx._errors import InputError
 from meninx._render.region import describe_region
+from meninx._scan.dicom.heading import clean_text
 from meninx._scan.geometry import spacing_from_text
-from meninx._scan.heading import clean_text
 from meninx._scan.scan import Scan
 from meninx._scan.unread import Unread
 from meninx._scoring.worker import Worker
@@ -179,14 +179,14 @@ class _ObjectsWriter:
 
     def write(self, result: "Result") -> None:
         """Write the objects of one series, and keep their number."""
-        from meninx._clinic.results import write_results
+        from meninx._clinic.results import write_dicom_results
         from meninx._clinic.source_series import source_series
 
         number, source = len(self.counts), source_series(result)
         if source is not None:
             path = self._folder.parent / SOURCE.format(number)
             path.write_text(source.as_json(), encoding="utf-8")
-        made = write_results(result, self._folder, earlier=self._earlier)
+        made = write_dicom_results(result, self._folder, earlier=self._earlier)
         self.counts.append(len(made))
 
 

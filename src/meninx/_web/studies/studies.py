@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from meninx._errors import InputError, LimitExceeded, OptionError
+from meninx._scan.dicom.heading import Heading
 from meninx._scan.geometry import spacing_from_text
-from meninx._scan.heading import Heading
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._web.auth.accounts import ADMINISTRATOR, Reader, projects_of
 from meninx._web.store.audit import record
@@ -228,7 +228,7 @@ def drop_old_uploads(session: Session, settings: Settings) -> int:
     in_use.update(session.scalars(select(Study.id)))
     abandoned = [
         folder
-        for folder in (*settings.uploads.iterdir(), *settings.studies.iterdir())
+        for folder in (*settings.uploads.glob("*"), *settings.studies.glob("*"))
         if folder.name not in in_use
         and _last_change(folder) < (limit if folder.name in begun else orphan_limit)
     ]
