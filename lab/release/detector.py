@@ -27,7 +27,7 @@ PARTS = ("first", "second", "third")
 def jobs_of(
     packs: Sequence[Path], parts: Sequence[Recipe], output: Path, seeds: int
 ) -> list[list[Job]]:
-    """Return the trainings of each network; each stage starts from the weights of the one before."""
+    """Return the trainings of each network; a stage starts from the weights of the one before."""
     names = [(f"{stem_of(seed)}-{half}", half, seed) for seed in range(seeds) for half in HALVES]
     # One seed: a network of all people has no held-out people to compare seeds on.
     names.append(("all-0", "", 0))

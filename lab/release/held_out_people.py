@@ -1,4 +1,4 @@
-"""Measure and calibrate on held-out people, each half by the network of the other.
+"""Measure and calibrate on held-out people: each half is scored by the network of the other.
 
 Writes the figures, and the calibration that lab/release/ship.py puts into the detector. Run: python
 -m lab.release.held_out_people PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
@@ -37,9 +37,9 @@ from meninx._synthesis.simulated_scans import tumor_free_studies
 # Folds of lab/release/people.py that the two detectors leave out, in order.
 FOLDS = (6, 7)
 SEQUENCES = ("FLAIR", "T1", "T1c")
-# Augmented heads of each held-out person, in T1c, which no tumor-free person has.
+# Number of augmented heads of each held-out person in T1c, which no tumor-free person has.
 HEADS_EACH = 2
-# Share of the head from which on a slice's tumor counts as large.
+# Smallest share of the head that a large tumor covers in a slice.
 LARGE = 0.03
 FIGURES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
     "pooled": pooled_auroc,
@@ -108,10 +108,10 @@ def slice_figures(cases: Sequence[Case]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for sequence in SEQUENCES:
         found = results_of(cases, sequence)
-        large = [large_only(one) for one in found]
+        large = [large_only(result) for result in found]
         table[sequence] = {
             "people": len(found),
-            "slices": int(sum(len(one.tumor) for one in found)),
+            "slices": int(sum(len(result.tumor) for result in found)),
             "all": measured(found),
             "large": measured(large),
             **{site: measured(results_of(cases, sequence, site)) for site in ("HT", "DU")},
@@ -146,7 +146,7 @@ def answered(
             scans.append(answers)
         for person, cases in people.items():
             usable = [case.findings for case in cases if case.findings.status == "scored"]
-            if len({one.sequence for one in usable}) < 2:
+            if len({finding.sequence for finding in usable}) < 2:
                 continue
             evidence = evidence_of(usable, calibration)
             answer = evidence.calibrator.answer(evidence.logit, "balanced", DEFAULT_COVERAGE)
@@ -168,11 +168,11 @@ def answered_by_all_others(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and studies calibrated by all other people, of both halves.
 
-    This is closer to the shipped calibration than one by the other half alone, which has no scan
-    of a person's source. The network is still one that was not fitted on that source.
+    This is closer to the shipped calibration than one by the other half, which has no scan of the
+    person's source. The network was not fitted on that source.
     """
     cases = [case for half in halves for case in half.cases]
-    simulated = [one for half in halves for one in half.simulated]
+    simulated = [finding for half in halves for finding in half.simulated]
     scans, studies = [], []
     for person in sorted({case.picture.person for case in cases}):
         own = [case for case in cases if case.picture.person == person]
@@ -186,10 +186,10 @@ def answered_by_all_others(
 
 def counts(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the number of each answer, and its share over people."""
-    answers = [one.get("decision") or one["status"] for one in rows]
-    person = np.unique([one["person"] for one in rows], return_inverse=True)[1]
+    answers = [row.get("decision") or row["status"] for row in rows]
+    person = np.unique([row["person"] for row in rows], return_inverse=True)[1]
     shares = {
-        name: share_interval(np.array([one == name for one in answers]), person).as_json()
+        name: share_interval(np.array(answers) == name, person).as_json()
         for name in ("tumor", "refer", "no_tumor", "refused")
     }
     return {
@@ -203,11 +203,11 @@ def counts(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def answer_figures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield the answers to tumor patients and tumor-free people, by sequence and site."""
     for has_tumor, name in ((True, "tumor"), (False, "tumor-free")):
-        own = [one for one in rows if one["tumor"] == has_tumor]
+        own = [row for row in rows if row["tumor"] == has_tumor]
         yield name, counts(own)
         for key in ("sequence", "site"):
-            for value in sorted({str(one[key]) for one in own if key in one}):
-                yield f"{name}, {value}", counts([one for one in own if one.get(key) == value])
+            for value in sorted({str(row[key]) for row in own if key in row}):
+                yield f"{name}, {value}", counts([row for row in own if row.get(key) == value])
 
 
 def answers(halves: Sequence[Half]) -> dict[str, Any]:
@@ -215,9 +215,9 @@ def answers(halves: Sequence[Half]) -> dict[str, Any]:
     calibrations = [fit_people(half.cases, half.simulated) for half in halves]
     scans, studies = answered(halves, calibrations)
     by_others = answered_by_all_others(halves)
-    scored = [one for one in scans if one["logit"] is not None]
+    scored = [row for row in scans if row["logit"] is not None]
     sets = {"all": scored, "studies": by_others[1]}
-    sets |= {name: [one for one in scored if one["sequence"] == name] for name in ("FLAIR", "T1")}
+    sets |= {name: [row for row in scored if row["sequence"] == name] for name in ("FLAIR", "T1")}
     return {
         "scans": dict(answer_figures(scans)),
         "studies": dict(answer_figures(studies)),
@@ -225,7 +225,7 @@ def answers(halves: Sequence[Half]) -> dict[str, Any]:
         "studies by all others": dict(answer_figures(by_others[1])),
         "scan AUROC": {
             name: auroc(
-                np.array([one["tumor"] for one in own]), np.array([one["logit"] for one in own])
+                np.array([row["tumor"] for row in own]), np.array([row["logit"] for row in own])
             )
             for name, own in sets.items()
         },
@@ -248,7 +248,7 @@ def main() -> None:
         for path, fold in zip(options.detectors, FOLDS, strict=True)
     ]
     cases = [case for half in halves for case in half.cases]
-    whole = fit_people(cases, [one for half in halves for one in half.simulated])
+    whole = fit_people(cases, [finding for half in halves for finding in half.simulated])
     figures = {"slices": slice_figures(cases), **answers(halves)}
     figures["study weights"] = dict(whole.study.weights) if whole.study else {}
     options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("detector", type=Path)
     parser.add_argument("--halves", type=Path, nargs=2, required=True)
-    parser.add_argument("--also", type=Path, help="scores all; may have learned from some")
+    parser.add_argument("--also", type=Path, help="a detector that may have learned from them")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     manifest, detector = read_manifest(options.manifest), Detector(options.detector)

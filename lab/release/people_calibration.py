@@ -22,10 +22,10 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     """Fit the calibrators of volumes, of each sequence and of studies.
 
     Args:
-        cases: Volumes of held-out people, each scored without a calibrator by a network that was
-            not fitted on the person's hospital or source.
-        tumor_free: Findings of further tumor-free scans, simulated in sequences that no tumor-free
-            person among the cases has.
+        cases: Volumes of held-out people, scored by networks that were not fitted on the person's
+            hospital or source.
+        tumor_free: Findings of further tumor-free scans, simulated in sequences without a
+            tumor-free person among the cases.
 
     Returns:
         The calibration; its calibrator of pictures is the default one.
@@ -38,10 +38,10 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     found += [(findings, False) for findings in simulated]
     volume = calibrator_of(found, simulated)
     by_sequence: dict[str, Calibrator] = {}
-    for sequence in sorted({one.sequence for one, _ in found} - {"unknown"}):
+    for sequence in sorted({finding.sequence for finding, _ in found} - {"unknown"}):
         own = [pair for pair in found if pair[0].sequence == sequence]
         sizes = [
-            sum(tumor == side and one.logit is not None for one, tumor in own)
+            sum(tumor == side and finding.logit is not None for finding, tumor in own)
             for side in (True, False)
         ]
         if min(sizes) >= MIN_PEOPLE:
@@ -55,8 +55,8 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
             studies[person][case.findings.sequence].append(case.findings.logit)
             has_tumor[person] = case.picture.tumor
     sequences = {sequence for own in studies.values() for sequence in own}
-    # People with a single series count too: few tumor-free people have two, and as a single series
-    # carries less evidence, the p-values become more conservative.
+    # People with a single series count too: few tumor-free people have two. A single series has
+    # less evidence, which makes the p-values more conservative.
     study = fit_study_calibrator(
         [{key: float(np.mean(values)) for key, values in own.items()} for own in studies.values()],
         np.array([has_tumor[person] for person in studies]),
@@ -72,8 +72,8 @@ def calibrator_of(
 
     Args:
         found: Findings of each scan, and whether it has a tumor.
-        simulated: Findings of tumor-free scans that are simulated from other sequences, which may
-            be among them.
+        simulated: Findings, maybe among these, of tumor-free scans that are simulated from other
+            sequences.
 
     Returns:
         The calibrator, with the number of refused scans.
@@ -95,18 +95,18 @@ def fit_study_calibrator(
 ) -> StudyCalibrator:
     """Fit the weight of each sequence, and the calibrator of studies.
 
-    The weights are fitted on the same people as the calibrator, which costs some coverage: of 80 %
-    it left 79.8 % with 100 simulated people and 79.4 % with 40, of 95 % 95.9 % and 94.8 %.
+    The weights are fitted on the same people as the calibrator, which changes the coverage
+    slightly: 80 % became 79.8 % with 100 simulated people and 79.4 % with 40; 95 % became 95.9 %
+    and 94.8 %.
 
     Args:
-        evidence: Logit, before its temperature, of each sequence that a held-out study has, at
-            least one; n studies.
+        evidence: Uncalibrated logit of each sequence of a held-out study, at least one; n studies.
         tumor: Whether each study has a tumor, shape (n,).
         calibrators: Calibrator of volumes of each sequence, as `Calibration.of` returns it.
 
     Returns:
-        Weights of the sequences in proportion to their separation, summing to 1, and the calibrator
-        of the combined logits. Sequences that were not measured have the smallest weight.
+        Weights of the sequences, in proportion to their separation and summing to 1, and the
+        calibrator of the combined logits. Unmeasured sequences have the smallest weight.
     """
     calibrated = [
         {name: calibrators[name].evidence(logit) for name, logit in study.items()}

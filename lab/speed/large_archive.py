@@ -22,9 +22,9 @@ from typing import Any
 
 import fsspec
 import numpy as np
-from archive import command, keep, known_figures
 from fsspec.spec import AbstractFileSystem
 
+from lab.speed.archive import command, keep, known_figures
 from meninx._archive.machine import RESULTS_AT_ONCE
 from meninx._archive.store import FileStore
 from meninx._archive.table import Table

@@ -143,8 +143,8 @@ def test_net_benefit_agrees_with_dcurves():
         thresholds=thresholds,
     )
     expected = table[table.model == "model"].sort_values("threshold").net_benefit
-    one = Answers(tumor, probability, tumor, np.arange(300))
-    np.testing.assert_allclose(metrics.net_benefit(one, thresholds), expected, atol=1e-9)
+    answered = Answers(tumor, probability, tumor, np.arange(300))
+    np.testing.assert_allclose(metrics.net_benefit(answered, thresholds), expected, atol=1e-9)
 
 
 def test_values_at_a_prevalence_by_bayes():
@@ -188,12 +188,14 @@ def test_intervals_cover_at_their_nominal_rate(size):
         "brier": float(metrics.brier(truth, everyone)),
     }
     for _ in range(trials):
-        one = clustered(rng, 120, size)
-        weights = bootstrap_weights(one.cluster, 300)
+        answered = clustered(rng, 120, size)
+        weights = bootstrap_weights(answered.cluster, 300)
         figures = {
-            "sensitivity": share_interval(one.called[one.tumor], one.cluster[one.tumor]),
-            "auroc": bootstrap_figure(one, metrics.auroc_of, weights),
-            "brier": bootstrap_figure(one, metrics.brier, weights),
+            "sensitivity": share_interval(
+                answered.called[answered.tumor], answered.cluster[answered.tumor]
+            ),
+            "auroc": bootstrap_figure(answered, metrics.auroc_of, weights),
+            "brier": bootstrap_figure(answered, metrics.brier, weights),
         }
         for name, figure in figures.items():
             covered[name] += figure.low <= true[name] <= figure.high
@@ -203,18 +205,18 @@ def test_intervals_cover_at_their_nominal_rate(size):
 
 def test_perfect_answers_have_an_interval():
     tumor = np.arange(40) % 2 == 0
-    one = Answers(tumor, np.where(tumor, 0.9, 0.1), tumor, np.arange(40))
-    figure = bootstrap_figure(one, metrics.auroc_of, bootstrap_weights(one.cluster, 100))
+    answered = Answers(tumor, np.where(tumor, 0.9, 0.1), tumor, np.arange(40))
+    figure = bootstrap_figure(answered, metrics.auroc_of, bootstrap_weights(answered.cluster, 100))
     assert figure == Figure(1.0, wilson(1, 20)[0], 1.0)
 
 
 def test_the_difference_of_equals_is_nothing():
     rng = np.random.default_rng(0)
-    one = clustered(rng, 60, 2)
-    weights = bootstrap_weights(one.cluster, 100)
+    answered = clustered(rng, 60, 2)
+    weights = bootstrap_weights(answered.cluster, 100)
 
     def same(part):
-        return metrics.auroc_of(one, part)
+        return metrics.auroc_of(answered, part)
 
     assert bootstrap_difference(same, same, weights) == Figure(0.0, 0.0, 0.0)
 
@@ -226,12 +228,12 @@ def test_figures_say_what_they_can():
 
 
 @pytest.mark.parametrize("tumor", [True, False])
-def test_of_one_class_alone_only_what_concerns_it_is_told(tumor):
-    one = clustered(np.random.default_rng(0), 40, 2)
-    alone = replace(one, tumor=np.full(len(one), tumor))
-    told = {
+def test_cases_of_one_class_give_only_its_own_figures(tumor):
+    answered = clustered(np.random.default_rng(0), 40, 2)
+    alone = replace(answered, tumor=np.full(len(answered), tumor))
+    found = {
         name
         for name, figure in figures_of(alone, bootstrap_weights(alone.cluster, 50)).items()
         if np.isfinite(figure.value)
     }
-    assert told == {"sensitivity" if tumor else "specificity", "accuracy", "brier", "ece"}
+    assert found == {"sensitivity" if tumor else "specificity", "accuracy", "brier", "ece"}

@@ -32,7 +32,7 @@ def test_a_series_has_as_many_slices_as_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_bench_tells_every_figure(tmp_path):
+def test_bench_reports_every_figure(tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -49,12 +49,12 @@ def test_bench_tells_every_figure(tmp_path):
         str(tmp_path),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert json.loads((tmp_path / "bench.json").read_text()) == told
+    report = json.loads(done.stdout)
+    assert json.loads((tmp_path / "bench.json").read_text()) == report
     with Image.open(tmp_path / "bench.png") as plot:
         assert plot.width > 500
-    assert set(told["runtimes"]) == set(RUNTIMES) > {"onnxruntime", "openvino"}
-    for figures in told["runtimes"].values():
+    assert set(report["runtimes"]) == set(RUNTIMES) > {"onnxruntime", "openvino"}
+    for figures in report["runtimes"].values():
         steps = figures["one picture of 512 px, ms"]
         assert set(steps) == {"read", "preprocess", "infer", "heat map", "file to finding"}
         whole = steps.pop("file to finding")["median"]
@@ -63,4 +63,4 @@ def test_bench_tells_every_figure(tmp_path):
         assert sum(step["median"] for step in steps.values()) < 2 * whole
         assert all(value > 0 for value in figures.values() if isinstance(value, float))
         assert figures["series of 12 slices, read and scored, s"] > 0
-    assert told["cold command, one picture, s"] > 0
+    assert report["cold command, one picture, s"] > 0

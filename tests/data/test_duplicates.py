@@ -71,9 +71,9 @@ def test_copies_are_one_slice_with_their_original(heads, name):
 def test_other_slices_and_other_people_are_not(heads):
     names = list(heads)
     signatures = [signature(picture) for picture in heads.values()]
-    for i, one in enumerate(names):
+    for i, name in enumerate(names):
         for j in range(i + 1, len(names)):
-            assert near_duplicate_score(signatures[i], signatures[j]) < SAME_SLICE, (one, names[j])
+            assert near_duplicate_score(signatures[i], signatures[j]) < SAME_SLICE, (name, names[j])
 
 
 def test_groups_hold_exact_and_near_copies(heads):

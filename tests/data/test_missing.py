@@ -36,9 +36,9 @@ def data(tmp_path):
 
 
 def said(data, labels=None):
-    told = []
-    find_items(data, labels, told.append)
-    return told
+    messages = []
+    find_items(data, labels, messages.append)
+    return messages
 
 
 def emptied(folder):
@@ -94,14 +94,14 @@ def of_pointers(folder):
 
 
 @pytest.mark.parametrize("loss", [emptied, broken, of_links, of_pointers])
-def test_without_one_of_two_classes_nothing_goes_on(data, loss):
+def test_a_missing_class_is_an_error(data, loss):
     loss(data / "healthy")
-    told = []
+    messages = []
     with pytest.raises(
         DataError, match=rf"nothing is left of the class tumor-free: {data}/healthy"
     ):
-        find_items(data, None, told.append)
-    assert loss is emptied or any("left out: " in line and "healthy" in line for line in told)
+        find_items(data, None, messages.append)
+    assert loss is emptied or any("left out: " in line and "healthy" in line for line in messages)
 
 
 def test_a_class_of_which_nothing_can_be_read_is_an_error(data, tmp_path):
@@ -127,8 +127,8 @@ def test_one_class_alone_is_data_too(data):
 
 
 def test_a_class_that_is_left_out_is_not_missed(data):
-    told = said(data, {"meningioma": "out", "glioma": "glioma"})
-    assert not any("named as a class" in line for line in told)
+    messages = said(data, {"meningioma": "out", "glioma": "glioma"})
+    assert not any("named as a class" in line for line in messages)
 
 
 def test_a_label_for_no_folder_is_said(data):
@@ -142,11 +142,11 @@ def test_lone_masks_are_no_pictures(tmp_path):
         draw(tmp_path / f"P1/{stem}.png", 3)
         Image.fromarray(np.full((96, 80), 255, np.uint8)).save(tmp_path / f"P1/{stem}_mask.png")
     (tmp_path / "P1/P1_2.png").unlink()
-    told = []
-    (item,) = find_items(tmp_path, None, told.append)
+    messages = []
+    (item,) = find_items(tmp_path, None, messages.append)
     assert item.path.name == "P1_1.png"
     lone = f"masks without a picture or volume, left out: {tmp_path}/P1/P1_2_mask.png"
-    assert any(line.endswith(lone) for line in told)
+    assert any(line.endswith(lone) for line in messages)
 
 
 def test_masks_without_their_volumes_are_said(tmp_path):

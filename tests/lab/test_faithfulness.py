@@ -83,7 +83,7 @@ def test_means_are_of_each_figure():
     assert means_of(found) == {name: 1.0 + k for k, name in enumerate(NAMES)}
 
 
-def test_random_stages_change_the_copy_alone():
+def test_random_stages_change_only_the_copy():
     network = CellNetwork().eval()
     x = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -35,9 +35,9 @@ def detector():
 @pytest.mark.parametrize("kind", FLOORS)
 def test_what_is_no_brain_is_refused_in_words(kind, kinds, detector):
     found = [detector.score(Scan(kind, image.T[..., None])) for image in kinds[kind]]
-    refused = [one for one in found if one.status == "refused"]
+    refused = [finding for finding in found if finding.status == "refused"]
     assert len(refused) >= FLOORS[kind] * len(found)
-    assert all(one.message and one.probability is None for one in refused)
+    assert all(finding.message and finding.probability is None for finding in refused)
 
 
 def test_phantoms_are_not(detector, sick, healthy):

@@ -198,7 +198,7 @@ def test_make_detector_asks_for_the_data_before_it_installs_anything():
     assert "runs/curated.csv: | data-named .venv/test.stamp" in makefile
 
 
-def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path):
+def test_the_detector_s_training_resumes_after_a_stop(pack, tmp_path):
     """Both parts, on each half and on all people, as `make detector` does."""
     second = replace(TINY, training=replace(TINY.training, epochs=2, seed=2))
     networks = detector.jobs_of([pack], [TINY, second], tmp_path, 1)

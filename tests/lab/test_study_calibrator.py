@@ -47,7 +47,7 @@ def test_separation_is_counted_in_standard_deviations():
     assert np.isfinite(separation(np.ones(3), np.zeros(3)))
 
 
-def test_a_sequence_is_worth_what_it_tells():
+def test_the_weight_of_a_sequence_is_its_separation():
     found = fit_study_calibrator(*people(np.random.default_rng(1), 2000), CALIBRATORS)
     measured = {name: found.weights[name] for name in APART}
     assert sum(measured.values()) == pytest.approx(1)
@@ -67,11 +67,11 @@ def test_temperatures_do_not_change_what_a_sequence_is_worth():
     studies, tumor = people(np.random.default_rng(3), 400)
     other = CALIBRATORS | {"T2": Calibrator(unit=7.0, balanced=15.0)}
     longer = [study | {"T2": 7.0 * study["T2"]} for study in studies]
-    one, two = (
+    first, second = (
         fit_study_calibrator(studies, tumor, CALIBRATORS),
         fit_study_calibrator(longer, tumor, other),
     )
-    assert one.weights == pytest.approx(two.weights)
+    assert first.weights == pytest.approx(second.weights)
 
 
 def test_little_to_measure_on_still_gives_a_scale():
@@ -105,7 +105,7 @@ def test_fresh_people_keep_their_answer_as_often_as_promised(coverage, missing):
         assert np.mean(right) >= coverage - 4 * error
 
 
-def test_more_series_tell_more():
+def test_more_series_separate_better():
     rng = np.random.default_rng(5)
     found = fit_study_calibrator(*people(rng, 400), CALIBRATORS)
     studies, tumor = people(rng, 2000)

@@ -157,7 +157,7 @@ SHIPPED = sorted(Path(__file__).parents[2].glob("recipes/*.toml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_recipe_goes_on_from_its_last_epoch(labeled, path, tmp_path, monkeypatch):
+def test_every_recipe_resumes_after_its_last_epoch(labeled, path, tmp_path, monkeypatch):
     # From the shipped weights, whose convolutions are factorized: these must be made again first.
     recipe = tiny_stage(read_stages(path)[-1])
     begin = DetectorTraining.on_train_epoch_start
@@ -371,7 +371,7 @@ def test_a_pooled_networks_map_is_its_answer():
     assert types.shape == (2, 3)
 
 
-def test_unknown_outlines_teach_no_cells():
+def test_unknown_masks_teach_no_cells():
     mask = torch.zeros(2, 1, 64, 64)
     empty = torch.zeros(2)
     batch = SliceBatch(

@@ -173,9 +173,8 @@ def evaluate(
 
     Args:
         detector: Detector whose card lists what it was fitted on.
-        manifest: Labeled scans. Scans that it was fitted on are left out, with all scans of the
-        same
-            slice or person.
+        manifest: Labeled scans. Those that it was fitted on are left out, and all of the same slice
+            or person.
         fold: The only fold to measure on; None for all.
         allow_leaks: Whether to measure on all scans, and mark the figures as leaking.
         prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.

@@ -37,7 +37,7 @@ def drawing(stem: Path, size: tuple[float, float] = (5.0, 4.2), columns: int = 1
     Args:
         stem: Path of the files to write, without a suffix.
         size: Width and height, inches.
-        columns: Number of panels beside each other.
+        columns: Number of panels side by side.
 
     Yields:
         The axes, one or an array of them.

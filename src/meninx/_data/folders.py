@@ -93,7 +93,7 @@ def find_items(
             folder for each person; with pictures beside their masks; or of BIDS or the Medical
             Segmentation Decathlon.
         labels: Meaning of further folder names: a type's name, `none`, `unknown` or `out`.
-        report: Called with a sentence for each thing that was understood.
+        report: Called with a sentence on each step of reading.
 
     Returns:
         Items in the order of their paths.

@@ -399,13 +399,13 @@ def _doubled_ids(pictures: Iterable[Picture]) -> list[str]:
 
 
 def leaks_of(pictures: Iterable[Picture]) -> list[str]:
-    """Return a sentence for each thing that pictures of different folds share.
+    """Return a sentence for each group, person, stack and file in several folds.
 
     Args:
         pictures: Rows of a manifest.
 
     Returns:
-        Sentences about groups, persons, stacks and files that lie in two folds or more.
+        The sentences.
     """
     folds: dict[tuple[str, str], set[int]] = defaultdict(set)
     for picture in pictures:

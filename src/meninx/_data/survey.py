@@ -135,10 +135,10 @@ def _collection(
 
     Args:
         data: Folder or table.
-        prefix: Text before names, groups and stacks, which are unique in their own collection
-            alone; empty for none.
+        prefix: Text before names, groups and stacks, which are unique only within their
+            collection; may be empty.
         labels: Meaning of further folder names.
-        report: Called with a sentence for each thing that was understood.
+        report: Called with a sentence on each step of reading.
 
     Returns:
         Pairs of a name, unique but for repeated rows, and an item.

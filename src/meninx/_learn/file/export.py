@@ -194,10 +194,11 @@ def _license_of(detector: Path) -> str:
     """Return the license in a detector file; empty where there is none."""
     if not detector.is_file():
         return ""
-    model = onnx.load(detector, load_external_data=False)
-    return ModelCard.from_metadata(
-        {entry.key: entry.value for entry in model.metadata_props}
-    ).license
+    return _card_of(onnx.load(detector, load_external_data=False)).license
+
+
+def _card_of(model: onnx.ModelProto) -> ModelCard:
+    return ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> None:

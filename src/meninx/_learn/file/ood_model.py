@@ -21,7 +21,7 @@ from meninx._learn.model.network import Backbone
 from meninx._synthesis.outliers import synthetic_outliers, with_ghosting
 from meninx._synthesis.simulated_scans import brainless_slices
 
-# Number of stages: the fourth one is trained on tumors alone, and its features are worse.
+# Number of stages: the fourth one is trained for tumors only, and its features are worse.
 STAGES = 3
 # Smallest number of slices for 896 features, which have 400,000 covariances.
 MIN_EXAMPLES = 500
@@ -141,7 +141,7 @@ def fit_ood_model(
         network: The trained network; it is left in evaluation mode.
         known: Slices that it learned from, at the size of the detector's input.
         preprocessing: Preprocessing of the detector.
-        heads: Files of real heads, for slices that show nothing of the brain.
+        heads: Files of real heads, for slices without brain.
 
     Returns:
         The model of real and plausible simulated slices, against synthetic outliers and against
@@ -155,8 +155,8 @@ def fit_ood_model(
     plausible = [
         index for index, fact in enumerate(known.facts) if fact.plausible and fact.kind != CONTEXT
     ]
-    real = _thinned([n for n in plausible if known.facts[n].kind != SIMULATED])
-    simulated = _thinned([n for n in plausible if known.facts[n].kind == SIMULATED])
+    real = _thinned([index for index in plausible if known.facts[index].kind != SIMULATED])
+    simulated = _thinned([index for index in plausible if known.facts[index].kind == SIMULATED])
     if len(real) + len(simulated) < MIN_EXAMPLES:
         return None
     kinds = (
@@ -179,8 +179,7 @@ def fit_ood_model(
     def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
 
-    # The threshold of the distance comes from real slices where there are some: these will be
-    # scored.
+    # The threshold of the distance comes from real slices if there are any: only these are scored.
     ood_threshold = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
@@ -208,7 +207,7 @@ def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.floa
 
 
 def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Return pictures with up to 30 % of air on each side, where ghosting is seen best."""
+    """Return pictures with up to 30 % of air on each side, where ghosting is most visible."""
     rng = np.random.default_rng(0)
     return [
         np.pad(image, [(int(share * len(image)),) * 2] * 2)
@@ -219,11 +218,11 @@ def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]
 def _known_features(
     network: Backbone, known: SliceDataset, indices: Sequence[int], preprocessing: Preprocessing
 ) -> NDArray[np.float64]:
-    """Return the features of known slices: as they are, half of them exported again, and alone.
+    """Return the features of known slices: unchanged, half of them exported again, and as pictures.
 
-    Coarser pixels and JPEG make a scan worse, but it stays a scan. Alone, as a picture, a slice has
-    a crop window of its own and stands in for its neighbors. So do the outliers, and the model must
-    not separate them by that.
+    A slice with coarser pixels and JPEG compression is still in distribution. As a picture, a slice
+    has its own crop window and replaces its neighbors, like all outliers: the model must not use
+    that to separate them.
     """
     found = []
     for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):
@@ -232,8 +231,8 @@ def _known_features(
         if number % 2 == 0:
             again = exported_again(image)
             found.append(_batch_features(network, again, preprocessing))
-    alone = (Example(image, None, Facts(SIMULATED)) for image in _images(known, indices))
-    found.append(_features(network, SliceDataset(alone, preprocessing), preprocessing))
+    pictures = (Example(image, None, Facts(SIMULATED)) for image in _images(known, indices))
+    found.append(_features(network, SliceDataset(pictures, preprocessing), preprocessing))
     return np.concatenate(found)
 
 

@@ -101,16 +101,16 @@ def git_state() -> str | None:
 
 
 def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes: int) -> None:
-    """Check that a resumed run has the settings that it began with.
+    """Check that a resumed run has its original settings.
 
-    With another fold it would validate on pictures that it was trained on; with more epochs, or
-    another number of processes, the learning rate would rise again.
+    With another fold it would validate on pictures that it was trained on. With another number of
+    epochs or processes the learning rate would rise again.
 
     Args:
         output: Run folder.
         recipe: Recipe to resume with.
         manifest_sha256: SHA-256 of the manifest to resume with.
-        processes: Number of processes that are to go on together.
+        processes: Number of processes of the resumed run.
 
     Raises:
         OptionError: If the recipe or the manifest differs from that of the run.

@@ -32,7 +32,7 @@ def initialize(
         network: Network with random weights; changed in place.
         name: Name of the initialization: `random`, `meninx` or `imagenet`.
         weights: File of the weights: torchvision's ResNet-18 for `imagenet`, else the safetensors
-            of a run. None for the file that the name stands for.
+            of a run. None for the default file of the name.
         sha256: SHA-256 that the file must have; None to accept any.
 
     Returns:

@@ -29,8 +29,8 @@ from meninx._learn.input.dataset import SliceDataset
 from meninx._learn.model.network import build_network, set_weights
 from meninx._learn.recipe import Recipe
 
-# Number of batches on which the channels' statistics are measured: those of the mean network are
-# not the mean of the networks' statistics.
+# Number of batches on which the channel statistics of the mean network are measured: they are not
+# the mean of the statistics of the networks.
 STATISTICS_BATCHES = 100
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def merge(
         folders: Run folders. All runs must have started from the same weights.
         output: Output folder of `detector.onnx` and `detector.safetensors`.
         calibrator: Calibrator of pictures, fitted out of fold on the runs' own answers.
-        heads: Real heads that the runs were given.
+        heads: Real heads of the runs.
 
     Returns:
         Path of the ONNX file.

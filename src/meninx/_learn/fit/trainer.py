@@ -57,7 +57,7 @@ def precision_for(wanted: str) -> str:
 def trainer_for(
     training: TrainingRecipe, callbacks: list[Callback], **options: Any
 ) -> lightning.Trainer:
-    """Return Lightning's trainer on this machine's device, alone or with other processes.
+    """Return Lightning's trainer on this machine's device, in one or several processes.
 
     Args:
         training: The recipe's part about training.

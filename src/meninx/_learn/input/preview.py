@@ -35,7 +35,7 @@ PARAMETER = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE)
 # The synthetic person that is shown without data, and slices through the middle of the head.
 SYNTHETIC_SEED = 11
 SYNTHETIC_GRID = grid_of("axial", (160, 192, 10), (1.3, 1.25, 6.0))
-# Transforms whose effect is seen in the neighbors: all three channels are shown beside each other.
+# Transforms that change the neighbors: all three channels are shown side by side.
 OF_NEIGHBORS = (RandomStackFlip, RandomNeighborDropout)
 
 
@@ -246,7 +246,7 @@ def _pictures(batches: Sequence[SliceBatch], *, across: bool) -> tuple[str, ...]
 
 
 def _picture_of(image: Tensor) -> Image.Image:
-    """Return the channels of a slice, shape (1, c, h, w), 0..1, beside each other."""
+    """Return the channels of a slice, shape (1, c, h, w), 0..1, side by side."""
     planes = (image[0].clamp(0, 1) * 255).round().to(torch.uint8)  # [c, h, w]
     return Image.fromarray(torch.cat(list(planes), dim=1).numpy())
 

@@ -62,7 +62,7 @@ def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
 
 
 def _kind_shares(facts: Sequence[Facts], sampling: SamplingRecipe) -> dict[int, float]:
-    """Return the share of each kind; tumors with and without a mask replace each other if missing."""
+    """Return the share of each kind; a missing kind of tumor gives its share to the other one."""
     shares = {
         MASKED: sampling.masked,
         TUMOR_FREE: sampling.tumor_free,
