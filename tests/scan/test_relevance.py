@@ -2,15 +2,13 @@
 
 import pytest
 
+from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.relevance import (
-    complex_part,
     is_localizer,
-    kind_of_type,
     map_by_description,
     map_in_original,
     not_of_head,
     other_body_part,
-    projection,
 )
 
 

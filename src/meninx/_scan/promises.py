@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from meninx._errors import UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.frame import Frame, Promise
-
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
+from meninx._scan.kinds import DICOM_SUFFIXES
 
 
 @dataclass(frozen=True)

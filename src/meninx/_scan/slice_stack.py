@@ -93,9 +93,9 @@ def _check_distinct(gaps: Float64Array, count: int) -> None:
     if repeated.size:
         number = repeated.size + 1 if repeated.size == 1 else repeated.size
         raise GeometryError(
-            f"{number} slices share a position, the first at slice {repeated[0] + 1} of {count}, and their pixels differ; expected one "
-            "slice a position: the series may hold several echoes or time points that its headers "
-            "do not distinguish"
+            f"{number} slices share a position, the first at slice {repeated[0] + 1} of {count}, "
+            "and their pixels differ; expected one slice per position: the series may hold several "
+            "echoes or time points that its headers do not distinguish"
         )
 
 

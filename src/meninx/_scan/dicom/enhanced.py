@@ -17,7 +17,7 @@ from meninx._scan.dicom.attributes import (
 from meninx._scan.dicom.exclusion import not_brain, part_of_code
 from meninx._scan.dicom.values import FunctionalGroups, items, number, text, texts, whole_number
 from meninx._scan.frame import Frame
-from meninx._scan.relevance import complex_part, kind_of_type, projection
+from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.source import Source
 
 

@@ -7,16 +7,14 @@ from meninx._errors import InputError, LimitExceeded, UnreadableFile, Unsupporte
 from meninx._scan.dicom.attributes import COLORED, description_text, is_derived
 from meninx._scan.dicom.species import animal
 from meninx._scan.dicom.values import items, number, numbers, text, texts, whole_number
+from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.limits import Limits
 from meninx._scan.relevance import (
-    complex_part,
     is_localizer,
-    kind_of_type,
     map_by_description,
     map_in_original,
     not_of_head,
     other_body_part,
-    projection,
     says_nothing,
 )
 

@@ -4,7 +4,8 @@ from pydicom import Dataset
 
 from meninx._errors import UnsupportedScan
 from meninx._scan.dicom.values import items, text
-from meninx._scan.relevance import PLACEHOLDERS, normalized, word_set
+from meninx._scan.header_words import PLACEHOLDERS, word_set
+from meninx._scan.relevance import normalized
 
 # Homo sapiens in SNOMED CT, in the older SNOMED RT, in UMLS and in NCBI's taxonomy.
 HUMAN_CODES = frozenset(["337915000", "L-85B00", "C0086418", "9606"])

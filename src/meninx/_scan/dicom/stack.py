@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from meninx._errors import UnreadableFile
-from meninx._scan.background import noting_blank_slices, with_dark_air, without_padding
+from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
 from meninx._scan.dicom.pixels import LastFile
 from meninx._scan.frame import Frame
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
-from meninx._scan.plausibility import believed
+from meninx._scan.plausibility import with_plausible_geometry
 from meninx._scan.scan import Headers, Scan
 from meninx._scan.sequence import sequence_of
 from meninx._scan.series import Stack, coinciding
@@ -60,7 +60,7 @@ def read_stack(
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers.values()),
         )
-        return believed(with_dark_air(noting_blank_slices(scan)))
+        return with_plausible_geometry(with_dark_air(with_blank_slices_counted(scan)))
 
 
 def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:
