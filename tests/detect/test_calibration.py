@@ -8,20 +8,12 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from meninx._detect.answer_words import scale_in_figures
-from meninx._detect.calibration import (
-    CONTEXT_MM,
-    OPERATING_POINTS,
-    Borders,
-    Calibration,
-    Calibrator,
-    StudyCalibrator,
-    answer_of,
-    averaged_over_depth,
-    sigmoid,
-    slice_logits,
-)
+from meninx._detect.calibration import Calibration, StudyCalibrator
+from meninx._detect.calibrator import OPERATING_POINTS, Calibrator, sigmoid
+from meninx._detect.decision import Borders, decision_from_p_values
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
+from meninx._detect.pooling import CONTEXT_MM, averaged_over_depth, slice_logits
 
 
 def depths(cells, spacing):
@@ -142,7 +134,7 @@ def test_no_answer_lies_on_the_wrong_side_of_its_borders(calibrators, count, cov
             assert Borders(*map(float, borders)).decision(float(probability)) == answer.decision
             if coverage is not None:
                 called = logit >= calibrator.balanced
-                assert answer.decision == answer_of(answer.p_values, coverage, called)
+                assert answer.decision == decision_from_p_values(answer.p_values, coverage, called)
 
 
 def test_where_neither_answer_is_plausible_both_borders_lie_at_the_operating_point():
@@ -156,7 +148,7 @@ def test_where_neither_answer_is_plausible_both_borders_lie_at_the_operating_poi
     assert low == high == np.nextafter(-2.0, 0)
 
 
-def test_too_few_to_rule_anything_out_refer_everything():
+def test_too_few_held_out_scans_refer_everything():
     calibrator = Calibrator(tumor_logits=(1.0,), tumor_free_logits=(-1.0,))
     for logit in (-900.0, 0.0, 900.0):
         answer = calibrator.answer(logit, "balanced", 0.95)
@@ -165,7 +157,7 @@ def test_too_few_to_rule_anything_out_refer_everything():
         assert answer.probability < 1
 
 
-def test_p_values_count_those_that_look_no_more_like_it():
+def test_p_values_count_scans_that_are_at_least_as_extreme():
     calibrator = Calibrator(tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0))
     assert calibrator.p_values(1.0) == {"tumor": 3 / 4, "no_tumor": 2 / 5}
     assert calibrator.p_values(-9.0) == {"tumor": 1 / 4, "no_tumor": 1.0}
@@ -173,18 +165,18 @@ def test_p_values_count_those_that_look_no_more_like_it():
     assert Calibrator().p_values(0.0) == {}
 
 
-def test_what_leaves_both_answers_open_is_referred():
+def test_two_plausible_answers_are_referred():
     for called in (False, True):
-        assert answer_of({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
-        assert answer_of({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
-        assert answer_of({"tumor": 0.06, "no_tumor": 0.3}, 0.95, called) == "refer"
+        assert decision_from_p_values({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
+        assert decision_from_p_values({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
+        assert decision_from_p_values({"tumor": 0.06, "no_tumor": 0.3}, 0.95, called) == "refer"
     # Far from all that was held out: the operating point decides.
-    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, False) == "no_tumor"
-    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, True) == "tumor"
+    assert decision_from_p_values({"tumor": 0.01, "no_tumor": 0.02}, 0.95, False) == "no_tumor"
+    assert decision_from_p_values({"tumor": 0.01, "no_tumor": 0.02}, 0.95, True) == "tumor"
 
 
 @given(st.floats(-5, 5))
-def test_the_more_it_looks_like_a_tumor_the_more_plausible_one_is(logit):
+def test_plausibility_is_monotone_in_the_logit(logit):
     rng = np.random.default_rng(0)
     calibrator = Calibrator(
         tumor_logits=tuple(np.sort(rng.normal(1, 1, 50))),
@@ -266,7 +258,7 @@ def test_pictures_and_volumes_have_calibrators_of_their_own():
     assert calibration.of(volume=True).temperature == 3.0
 
 
-def test_a_sequence_with_a_scale_of_its_own_is_judged_by_it():
+def test_a_sequence_with_its_own_scale_is_scored_by_it():
     calibration = Calibration(Calibrator(2.0), Calibrator(3.0), {"T2": Calibrator(4.0)})
     assert calibration.of(volume=True, sequence="T2").temperature == 4.0
     assert calibration.of(volume=True, sequence="FLAIR").temperature == 3.0
@@ -335,7 +327,7 @@ def test_depth_is_measured_in_millimeters():
     np.testing.assert_allclose(middles, 6.8, atol=0.9)
 
 
-def test_thick_slices_and_pictures_stay_what_they_are():
+def test_thick_slices_and_pictures_are_not_averaged():
     cells = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
     np.testing.assert_array_equal(averaged_over_depth(cells, None), cells)
     np.testing.assert_array_equal(averaged_over_depth(cells[:1], depths(cells[:1], 1.0)), cells[:1])
