@@ -1,4 +1,4 @@
-"""Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis.
+"""Detect tumors in brain MRI, with calibrated confidence. For research, not for diagnosis.
 
 import meninx
 
@@ -50,11 +50,11 @@ __all__ = [
     "read_scans",
 ]
 
-# Before anything imports ONNX Runtime, in whatever process.
+# Before ONNX Runtime is imported, in every process.
 turn_off_telemetry()
 
-# What needs numpy, pydicom or the engine is imported when it is first asked for: `import meninx`
-# stays fast, and so does every command's --help.
+# Modules that need NumPy, pydicom or the engine are imported on first access, so that `import
+# meninx` and every command's --help are fast.
 _LAZY = {
     "Findings": "meninx._detect.findings",
     "Result": "meninx._render.result",
