@@ -14,7 +14,7 @@ import pytest
 import meninx
 from meninx._cli import VERBS
 from meninx._data.manifest import read_manifest
-from meninx._detect.findings import NOT_CALIBRATED
+from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.gate import MIN_LEVELS, SMALLEST_SIDE
 from meninx._scan.completeness import INCOMPLETE
 from meninx._synthesis.writing import write_dicom

@@ -23,7 +23,7 @@ from meninx._data.duplicates import find_duplicates
 from meninx._data.facts import measure_picture
 from meninx._data.manifest import read_manifest
 from meninx._data.prepare import load_data
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
 from meninx._errors import DataError
 from meninx._scan.dicom.pixels import decode

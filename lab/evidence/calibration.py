@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from meninx._detect.calibration import Calibration, Calibrator, sigmoid
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator, sigmoid
 from meninx._detect.loading import load_detector
 from meninx._learn.file.validation import fit_scale, negative_log_likelihood
 

@@ -49,7 +49,7 @@ class Stack:
         count = self.voxels.shape[self.axis]
         lag = max(1, min(round(COMPARED_MM / said[self.axis]), count // 2))
         measured = measured_along(self.voxels, self.axis, tuple(said), lag)
-        return None if measured is None else replace(measured, lag=lag).doubts(said[self.axis])
+        return None if measured is None else replace(measured, lag=lag).contradict(said[self.axis])
 
     def estimate(self) -> float:
         """Return the estimated gap beside the true one."""

@@ -27,7 +27,7 @@ from meninx._assess.volumes import (
     within_auroc,
 )
 from meninx._data.volume_masks import read_mask
-from meninx._detect.calibration import OPERATING_POINTS
+from meninx._detect.calibrator import OPERATING_POINTS
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._detect.loading import load_detector

@@ -26,7 +26,8 @@ from meninx._assess.volumes import (
     within_auroc,
 )
 from meninx._data.manifest import Manifest, read_manifest
-from meninx._detect.calibration import DEFAULT_COVERAGE, Calibration
+from meninx._detect.calibration import Calibration
+from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
 from meninx._detect.study_grouping import evidence_of

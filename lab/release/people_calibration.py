@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from meninx._assess.cases import Case
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.findings import Findings
 from meninx._learn.file.validation import fit_calibrator, fit_study_calibrator, with_refusals
 

@@ -20,7 +20,8 @@ from meninx._assess.cases import score_cases, unseen
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Picture, read_manifest
-from meninx._detect.detector import Detector, brain_slices
+from meninx._detect.detector import Detector
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.model_card import calibration_of
 from meninx._learn.file.export import recalibrate
 from meninx._learn.file.formats import export

@@ -7,7 +7,8 @@ import pytest
 
 from meninx._archive.drift import Reference, warnings_of
 from meninx._archive.tally import Tally, binned
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 
 CHANCE = np.random.default_rng(3)
 TUMORS = tuple(sorted(CHANCE.normal(3, 1.5, 300)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector, shipped_detector
 from meninx._learn.file.export import load_weights
 from meninx._learn.model.attribution import (

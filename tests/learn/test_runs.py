@@ -20,7 +20,7 @@ from meninx._assess.cases import Copies, unseen
 from meninx._assess.evaluation import evaluate
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import read_manifest, write_manifest
-from meninx._detect.calibration import Calibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.engine import Engine
 from meninx._detect.loading import load_detector, shipped_detector
 from meninx._detect.model_card import DESCRIPTOR_BYTES, SeenSlices

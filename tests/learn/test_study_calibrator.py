@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from meninx._detect.calibration import Calibrator, StudyCalibrator
+from meninx._detect.calibration import StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._learn.file.validation import fit_study_calibrator, separation
 
 CALIBRATORS = {

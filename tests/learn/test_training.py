@@ -9,11 +9,13 @@ from PIL import Image
 
 from meninx._data.manifest import Picture, read_manifest
 from meninx._data.volume_masks import read_mask, tumor_area
-from meninx._detect.calibration import Calibration, Calibrator, sigmoid, slice_logits
-from meninx._detect.detector import brain_slices
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator, sigmoid
 from meninx._detect.engine import Engine
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
+from meninx._detect.pooling import slice_logits
 from meninx._detect.preprocessing import Preprocessing, crop_window_of
 from meninx._errors import DataError, ModelError, OptionError
 from meninx._learn.file.export import (

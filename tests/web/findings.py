@@ -23,6 +23,7 @@ def finding(sequence="T1c", decision="tumor", **more):
         "types": TYPES if (sequence, decision) == ("T1c", "tumor") else {},
         "slices": [],
         "warnings": [],
+        "incomplete": [],
         "model": MODEL,
         "milliseconds": {},
         "why": "",

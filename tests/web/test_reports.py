@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
+from meninx._detect.findings import StudyFindings
 from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 from tests.web.findings import MODEL, VIEWER, finding
@@ -78,7 +79,8 @@ def test_the_report_tells_every_series_with_its_answer_place_and_size(server, st
         description="head & neck",
         probability=0.62,
         decision="refer",
-        answer={
+        answer=StudyFindings("study").as_json()
+        | {
             "series": ["series 1", "series 3"],
             "status": "scored",
             "decision": "refer",
@@ -198,7 +200,8 @@ def test_page_report_and_answers_say_what_came_incomplete(server, stored):
         ),
         decision="refer",
         probability=0.4,
-        answer={"series": ["series 1"], "status": "scored", "reason": "incomplete", **missing},
+        answer=StudyFindings("study", ("series 1",), status="scored", reason="incomplete").as_json()
+        | missing,
     )
     client = server.browser().client
     for number, times in ((0, 2), (1, 2)):

@@ -52,7 +52,7 @@ def test_a_series_comes_back_as_it_was_stored(shown):
 def test_what_earlier_versions_stored_is_read():
     """Rows of before hold fewer keys: no number of objects, no name of the series."""
     row = finding(viewer=VIEWER)
-    for key in ("objects", "why", "warnings"):
+    for key in ("objects", "why"):
         del row[key]
     series = StoredSeries.from_json(row)
     assert (series.objects, series.why, series.identity) == (0, "", SeriesIdentity())

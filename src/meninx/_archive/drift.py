@@ -6,7 +6,8 @@ import numpy as np
 from scipy.stats import fisher_exact, kstwobign
 
 from meninx._archive.tally import DIMENSIONS, KINDS, Counts, RowCounts, Tally, binned
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._scan.geometry import Float64Array
 
 # Fewer scans than this say too little.

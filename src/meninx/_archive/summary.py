@@ -15,7 +15,7 @@ from meninx._archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, RowCounts, 
 from meninx._assess.intervals import wilson
 from meninx._assess.offline_page import embedded, render_page
 from meninx._assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
-from meninx._detect.calibration import sigmoid
+from meninx._detect.calibrator import sigmoid
 from meninx._detect.detector import Detector
 
 DIMENSION_NAMES = {

@@ -18,7 +18,7 @@ from meninx._data.items import Item
 from meninx._data.prepare import Progress, Survey, silent, survey
 from meninx._data.vanished import check_classes
 from meninx._data.volume_masks import read_mask, tumor_area
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._scan.raster import read_gray
 from meninx._scan.reading import read_one
 

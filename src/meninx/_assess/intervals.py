@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._assess.metrics import Answers, Floats, Metric
-from meninx._detect.calibration import sigmoid
+from meninx._detect.calibrator import sigmoid
 
 # 97.5th percentile of the standard normal distribution.
 NORMAL_975 = 1.959963984540054

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx._detect.calibration import sigmoid
+from meninx._detect.calibrator import sigmoid
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from meninx._assess.intervals import Figure, share_interval
-from meninx._detect.calibration import Decision, answer_of
+from meninx._detect.decision import Decision, decision_from_p_values
 from meninx._detect.findings import Findings
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
@@ -87,4 +87,4 @@ def _answer(found: Findings, coverage: float) -> Decision:
     """Return the answer at a coverage; what is referred for a reason stays referred."""
     if found.reason is not None:
         return "refer"
-    return answer_of(found.p_values, coverage, found.called)
+    return decision_from_p_values(found.p_values, coverage, found.called)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._assess.metrics import auroc
-from meninx._detect.detector import Detector, brain_areas
+from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings, SliceFinding
+from meninx._detect.head_slices import brain_areas
 from meninx._render.heatmap import heatmap_of
 from meninx._scan.scan import Scan
 

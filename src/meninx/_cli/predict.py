@@ -16,7 +16,8 @@ from meninx._cli.output import (
     findings_file,
 )
 from meninx._cli.progress import with_progress
-from meninx._detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
+from meninx._detect.calibrator import PREVALENCE, OperatingPoint
+from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from meninx._detect.answer_words import (
     what_would_change_it,
     why_referred,
 )
-from meninx._detect.calibration import Decision
+from meninx._detect.decision import Decision
 from meninx._detect.findings import Findings, StudyFindings
 from meninx._detect.study_grouping import LEADING
 from meninx._scan.completeness import incomplete_message

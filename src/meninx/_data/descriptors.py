@@ -18,7 +18,7 @@ from scipy import fft, ndimage
 
 from meninx._data.manifest import Picture
 from meninx._data.near_duplicates import MIN_LEVELS, SIDE, gray_levels, robust_range, structure_of
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.model_card import DESCRIPTOR_BYTES, MAX_DESCRIPTORS, SeenSlices
 from meninx._errors import InputError
 from meninx._scan.raster import read_gray

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from meninx._data.items import normal_sequence, stem_of
 from meninx._errors import DataError
+from meninx._scan.header_words import word_set
 from meninx._scan.map_names import map_by_bids_name, map_warning
-from meninx._scan.relevance import word_set
 from meninx._scan.sequence import is_other_contrast
 
 MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation", "dseg")

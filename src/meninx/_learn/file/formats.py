@@ -14,9 +14,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from meninx._data.manifest import Picture
-from meninx._detect.calibration import slice_logits
-from meninx._detect.detector import Detector, brain_slices
+from meninx._detect.detector import Detector
 from meninx._detect.engine import Engine, Output
+from meninx._detect.head_slices import brain_slices
+from meninx._detect.pooling import slice_logits
 from meninx._detect.runtimes import FloatBatch
 from meninx._errors import ModelError
 from meninx._learn.file.export import recalibrate, store_weights_in_half

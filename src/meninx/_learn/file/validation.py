@@ -9,7 +9,8 @@ from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 from meninx._assess.metrics import auroc
-from meninx._detect.calibration import UNKNOWN, Calibrator, StudyCalibrator
+from meninx._detect.calibration import UNKNOWN, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.findings import Findings
 
 # Sensitivity of the operating point `sensitive`, specificity of `specific`.

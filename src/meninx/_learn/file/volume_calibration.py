@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meninx._detect.calibration import Calibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.detector import Detector
 from meninx._learn.file.validation import fit_calibrator, with_refusals
 from meninx._synthesis.simulated_scans import calibration_studies

@@ -10,7 +10,7 @@ import numpy as np
 from meninx._assess.cases import NO_COPIES, Case, Copies, score_cases, select_unseen
 from meninx._data.manifest import Manifest, Picture
 from meninx._data.prepare import Progress, silent
-from meninx._detect.calibration import Calibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.loading import load_detector
 from meninx._errors import DataError
 from meninx._learn.file.export import recalibrate

@@ -14,7 +14,8 @@ from torch.optim.swa_utils import update_bn
 
 from meninx._data.descriptors import seen_slices
 from meninx._data.manifest import Manifest
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.detector import Detector
 from meninx._learn.file.build_detector import build_detector
 from meninx._learn.file.export import TrainingData

@@ -33,7 +33,8 @@ from meninx._data.descriptors import (
 )
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES

@@ -16,7 +16,7 @@ from torch import Tensor
 from meninx._data.manifest import Picture
 from meninx._data.prepare import read_picture_mask, read_stack
 from meninx._data.volume_masks import read_mask
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.neighbors import neighbor_indices
 from meninx._detect.preprocessing import CropWindow, Preprocessing, crop_window_of
 from meninx._labels import TYPE_NAMES

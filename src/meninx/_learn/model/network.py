@@ -12,8 +12,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from meninx._detect.calibration import ALL_CELLS, TOP_CELLS
 from meninx._detect.neighbors import CHANNELS
+from meninx._detect.pooling import ALL_CELLS, TOP_CELLS
 from meninx._labels import TYPE_NAMES
 
 CELLS, POOLED = "cells", "pooled"
