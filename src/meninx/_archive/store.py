@@ -17,8 +17,8 @@ from meninx._errors import InputError, OptionError
 from meninx._quiet import without_passwords
 from meninx._scan.dicom.file import DIRECTORY, series_uid_of
 from meninx._scan.incomplete_note import NOTE
-from meninx._scan.kinds import data_file_of, kind_of
-from meninx._scan.promises import DICOM_SUFFIXES, name_pattern
+from meninx._scan.kinds import DICOM_SUFFIXES, data_file_of, kind_of
+from meninx._scan.promises import name_pattern
 from meninx._scan.source import SNIFFED_BYTES, unpacked_head
 from meninx._scan.walking import leads_back, missing_target
 

@@ -80,7 +80,7 @@ def meninx(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Find tumors in brain MRI and state how reliable each answer is. For research, not for diagnosis."""
+    """Find tumors in brain MRI. For research, not for diagnosis."""
 
 
 def main() -> None:
