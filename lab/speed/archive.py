@@ -252,7 +252,7 @@ def parts(folder: Path) -> dict[str, Any]:
                 for n in range(start, start + 10)
             ]
         )
-    table.settle()
+    table.finish()
     figures["ledger, units a second"] = count / (time.perf_counter() - began)
     table.close()
     written = sum(file.stat().st_size for file in (folder.parent / "out/two").rglob("*.parquet"))

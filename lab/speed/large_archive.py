@@ -25,8 +25,8 @@ import numpy as np
 from archive import command, keep, known_figures
 from fsspec.spec import AbstractFileSystem
 
-from meninx._archive.machine import RESULTS_AT_ONCE
-from meninx._archive.store import FileStore
+from meninx._archive.file_store import FileStore
+from meninx._archive.machine import MAX_RESULTS
 from meninx._archive.table import Table
 from meninx._archive.units import units_of
 from meninx._assess.speed import machine
@@ -108,10 +108,10 @@ def unscored(store: FileStore, table: Table) -> Iterator[dict[str, Any]]:
 def enter_all(found: Iterator[dict[str, Any]], table: Table) -> int:
     """Enter results as a run does, and return how many there were."""
     count = 0
-    while some := list(itertools.islice(found, RESULTS_AT_ONCE)):
+    while some := list(itertools.islice(found, MAX_RESULTS)):
         table.add(some)
         count += len(some)
-    table.settle()
+    table.finish()
     return count
 
 

@@ -97,7 +97,7 @@ def score_archive(
     began = time.monotonic()
     with _reported(stop) as (report, interrupted):
         progress = score_archive(options, table, report, stop)
-    table.settle()
+    table.finish()
     summary = write_pages(table, detector, progress, time.monotonic() - began)
     table.close()
     for line in summary.lines():
