@@ -1,7 +1,7 @@
-"""Measure whether heat maps tell the truth: the detector's cells, Grad-CAM and its kin.
+"""Measure the faithfulness of heat maps: the detector's cells and Grad-CAM.
 
-On tumors of the fold that was not learned from, and on volumes that nothing was fitted on: there
-two slices of each patient, the fullest of tumor and one half as full. Run: python
+On tumors of the held-out fold, and on held-out volumes: two slices of each patient, the slice with
+the largest tumor area and one with half of it. Run: python
 -m lab.evidence.faithfulness MANIFEST [--json FILE] [--maps FOLDER] with MENINX_DATA; figures.py
 writes the table into docs/explanation.md.
 """
@@ -54,7 +54,7 @@ PANEL = 260
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """A slice as the network sees it, and its lesion there, both of shape (s, s)."""
+    """A slice as network input, and the mask of its lesion, both of shape (s, s)."""
 
     name: str
     unit: FloatImage
@@ -62,7 +62,7 @@ class Lesion:
 
 
 def of_pictures(detector: Detector, manifest: Path, count: int) -> Iterator[Lesion]:
-    """Yield outlined tumors of the fold that was not learned from, evenly spread."""
+    """Yield tumors with masks of the held-out fold, at regular intervals."""
     fold = [p for p in read_manifest(manifest).pictures if p.fold == FOLD and p.mask]
     for picture in fold[:: max(1, len(fold) // count)][:count]:
         scan = read_one(picture.picture)
@@ -75,13 +75,13 @@ def of_pictures(detector: Detector, manifest: Path, count: int) -> Iterator[Lesi
 
 
 def of_volumes(detector: Detector, root: Path, image: str, mask: str) -> Iterator[Lesion]:
-    """Yield two slices of every patient: the fullest of tumor, and one about half as full."""
+    """Yield two slices of every patient: with the largest tumor area, and with about half."""
     for patient in sorted(root.iterdir()):
         (scan,) = read_scans(patient / f"{image}.nii.gz")
         (outline,) = read_scans(patient / f"{mask}.nii.gz")
         slices = [scan.slice(found.index) for found in detector.score(scan).slices]
         units, placement = detector.input_stack(scan, slices)
-        cuts = [scan.view.cut(outline.voxels > 0, one.index) for one in slices]
+        cuts = [scan.view.cut(outline.voxels > 0, plane.index) for plane in slices]
         area = np.array([cut.sum() for cut in cuts])
         fullest = int(area.argmax())
         for chosen in {fullest, int(np.abs(area - area[fullest] / 2).argmin())}:
@@ -93,7 +93,7 @@ def of_volumes(detector: Detector, root: Path, image: str, mask: str) -> Iterato
 
 
 def blind(x: torch.Tensor) -> FloatImage:
-    """Return the slice itself as a map: what is bright is hot. No network is looked at."""
+    """Return the slice itself, smoothed, as a baseline map without a network."""
     return ndimage.gaussian_filter(x[0, OWN_CHANNEL].numpy(), 4.0)
 
 
@@ -110,8 +110,8 @@ class Measure:
         self.logits = slice_logits_of(network)
         self.ways: dict[str, list[Explain]] = {
             method: [
-                Attribution(one, method)
-                for one in (network, randomized(network, 1), randomized(network, 4))
+                Attribution(model, method)
+                for model in (network, randomized(network, 1), randomized(network, 4))
             ]
             for method in METHODS
         }
@@ -124,11 +124,11 @@ class Measure:
         return float(np.mean([scale.probability(float(logit)) for logit in logits]))
 
     def of(self, lesion: Lesion, way: str) -> Faithfulness:
-        """Return all figures of one map."""
+        """Return all figures of a map."""
         explain, top, every = self.ways[way]
         x = as_input(self.detector, lesion.unit[None])
         heat = explain(x)
-        # What is taken from a slice is taken from its neighbors too.
+        # Pixels are removed from a slice and from its neighbors.
         parts = [deleted_and_inserted(channel, heat) for channel in lesion.unit]
         without, alone = (
             [np.stack(steps) for steps in zip(*side, strict=True)]
@@ -149,7 +149,7 @@ class Measure:
 
 
 def drawn(lesion: Lesion, heats: dict[str, FloatImage]) -> Image.Image:
-    """Return a slice, and beside it each method's map with the lesion's outline."""
+    """Return a slice, and beside it the map of each method with the lesion's outline."""
     edge = lesion.truth ^ ndimage.binary_erosion(lesion.truth)
     panels = [("slice", gray_picture(lesion.unit[OWN_CHANNEL]))]
     for name, heat in heats.items():
@@ -159,8 +159,8 @@ def drawn(lesion: Lesion, heats: dict[str, FloatImage]) -> Image.Image:
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL))
     for number, (name, pixels) in enumerate(panels):
         sheet.paste(Image.fromarray(pixels).resize((PANEL, PANEL)), (number * PANEL, 0))
-        said = lesion.name if name == "slice" else name
-        ImageDraw.Draw(sheet).text((number * PANEL + 4, 4), said, fill="white")
+        caption = lesion.name if name == "slice" else name
+        ImageDraw.Draw(sheet).text((number * PANEL + 4, 4), caption, fill="white")
     return sheet
 
 
@@ -201,8 +201,8 @@ def main() -> None:
             figures = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
             print(f"{name:14} {way:17} {figures}", flush=True)
     if options.json:
-        told_all = {"model": detector.model, "sets": table}
-        options.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")
+        report = {"model": detector.model, "sets": table}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure whether a heat map lies on the lesion, and whether the score depends on it.
+"""Measure whether a heat map covers the lesion, and whether the score depends on it.
 
 Legend: s side of the network's input in pixels.
 """
@@ -15,9 +15,9 @@ from meninx._detect.preprocessing import FloatImage
 
 # Shares of the picture that are removed or kept, the hottest pixels first.
 SHARES = (0.02, 0.05, 0.10, 0.20, 0.40)
-# Standard deviation of the noise under which a map should stay the same; intensities are 0..1.
+# Standard deviation of noise under which a map should be stable; intensities are 0..1.
 NOISE = 0.02
-# Neighbors from which a pixel is filled in: those beside it have twice the weight of diagonal ones.
+# Neighbors from which a pixel is imputed; adjacent ones have twice the weight of diagonal ones.
 NEIGHBORS = tuple(
     (row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)
 )
@@ -167,4 +167,4 @@ def rank_correlation(first: FloatImage, second: FloatImage) -> float:
 
 def means_of(found: Sequence[Faithfulness]) -> dict[str, float]:
     """Return the mean of each figure."""
-    return {name: float(np.mean([getattr(one, name) for one in found])) for name in NAMES}
+    return {name: float(np.mean([getattr(figures, name) for figures in found])) for name in NAMES}

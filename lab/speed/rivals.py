@@ -1,6 +1,6 @@
-"""Time meninx and detect-tumor 0.1.1 (PyPI) by turns on one picture, in one run.
+"""Time meninx and detect-tumor 0.1.1 (PyPI) in turns on one picture.
 
-detect-tumor gets an environment of its own in runs/rivals. Run: python -m lab.speed.rivals
+detect-tumor has its own environment in runs/rivals. Run: python -m lab.speed.rivals
 [--json FILE] after `make bench`, with nothing else running.
 """
 
@@ -38,8 +38,8 @@ from meninx._scoring.loop import score_path
 detector = load_detector()
 def answer():
     (result,) = score_path(detector, sys.argv[1])
-    one = result.scan.slice(0)
-    overlay(one.image, slice_heatmap(result.findings.hottest, one))
+    plane = result.scan.slice(0)
+    overlay(plane.image, slice_heatmap(result.findings.hottest, plane))
 """
 OTHER = """
 from detect_tumor.detector import TumorDetector
@@ -60,7 +60,7 @@ def rival_python() -> Path:
 
 
 def milliseconds(python: Path | str, prepare: str, picture: Path) -> list[float]:
-    """Return the times of some answers in a new process, after some that do not count."""
+    """Return the times of some answers in a new process, after a warm-up, ms."""
     code = TIMED.format(prepare=prepare, runs=RUNS)
     done = subprocess.run([python, "-c", code, picture], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
