@@ -6,15 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from meninx._web.store.database import (
-    DONE,
-    RECEIVED,
-    AuditEntry,
-    Project,
-    SignIn,
-    Study,
-    now,
-)
+from meninx._web.store.database import DONE, RECEIVED, AuditEntry, Project, SignIn, Study, now
 from meninx._web.store.settings import Settings
 from meninx._web.studies.worklist import PAGE, WorklistQuery
 from tests.web.conftest import Server

@@ -18,7 +18,7 @@ def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOp
     """
     with needs_extra("web"):
         from meninx._web.store.database import existing_sessions
-        from meninx._web.studies.studies import verify_opinions
+        from meninx._web.studies.opinions import verify_opinions
     settings = web_settings(data, database, None)
     with existing_sessions(settings.address) as sessions, sessions() as session:
         found = verify_opinions(session, settings.existing_key())

@@ -10,12 +10,7 @@ import typer
 
 from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
-from meninx._cli.web_options import (
-    DatabaseOption,
-    DataOption,
-    keep_files_private,
-    web_settings,
-)
+from meninx._cli.web_options import DatabaseOption, DataOption, keep_files_private, web_settings
 from meninx._quiet import log_no_values
 
 STANDARD_INPUT = 0

@@ -17,11 +17,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meninx import __version__
 from meninx._errors import LimitExceeded, MeninxError
-from meninx._web.api.api import api
 from meninx._web.api.measurement_api import measurement_api
+from meninx._web.api.opinion_api import opinion_api
+from meninx._web.api.server_api import server_api
+from meninx._web.api.study_api import study_api
+from meninx._web.api.upload_api import upload_api
 from meninx._web.auth.accounts import first_administrator
-from meninx._web.auth.oidc import add_provider, oidc
-from meninx._web.pages.pages import page, pages
+from meninx._web.pages.account_pages import account_pages
+from meninx._web.pages.audit_pages import audit_pages
+from meninx._web.pages.export_pages import export_pages
+from meninx._web.pages.oidc_pages import add_provider, oidc_pages
+from meninx._web.pages.responses import page
+from meninx._web.pages.sign_in_pages import sign_in_pages
+from meninx._web.pages.study_pages import study_pages
+from meninx._web.pages.user_pages import user_pages
 from meninx._web.pages.worklist_pages import worklist_pages
 from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
@@ -43,6 +52,21 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
+ROUTERS = (
+    server_api,
+    upload_api,
+    study_api,
+    opinion_api,
+    measurement_api,
+    worklist_pages,
+    sign_in_pages,
+    study_pages,
+    export_pages,
+    account_pages,
+    user_pages,
+    audit_pages,
+    oidc_pages,
+)
 OWN_FOLDER = 0o700
 # Each request has a thread and a connection of its own, and further requests wait before they get
 # either: one that holds the database's write lock must never wait for a thread that waits for it.
@@ -108,11 +132,8 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     )
     app.state.web = Web(settings, sessions)
     app.add_middleware(ConcurrencyLimit, most=CONNECTIONS)
-    app.include_router(api)
-    app.include_router(measurement_api)
-    app.include_router(worklist_pages)
-    app.include_router(pages)
-    app.include_router(oidc)
+    for router in ROUTERS:
+        app.include_router(router)
     add_provider(app, app.state.web)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_handlers(app)

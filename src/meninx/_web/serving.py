@@ -17,21 +17,15 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from meninx._web.auth.accounts import (
-    READ,
-    UPLOAD,
-    Reader,
-    reader_of_cookie,
-    reader_of_token,
-    same,
-)
+from meninx._web.auth.accounts import READ, UPLOAD, Reader, reader_of_cookie, reader_of_token, same
+from meninx._web.auth.rights import visible_to
 from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, Study
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import stored_series
 from meninx._web.studies.readers_objects import readers_objects
 from meninx._web.studies.sending import stored_path
-from meninx._web.studies.studies import RESULTS, SHOWN, visible
+from meninx._web.studies.study_files import RESULTS, SHOWN
 
 COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
@@ -308,7 +302,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     Raises:
         HTTPException: 404 if there is none in the reader's projects, 410 if it was erased.
     """
-    study = session.scalar(select(Study).where(Study.id == study_id, visible(reader)))
+    study = session.scalar(select(Study).where(Study.id == study_id, visible_to(reader)))
     if study is None:
         raise HTTPException(404, "no such study")
     if study.erased and not erased:

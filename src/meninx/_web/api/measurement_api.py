@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from meninx._web.api.api import ERRORS, Id
+from meninx._web.api.routes import ERRORS, Id
 from meninx._web.serving import MayRead, ReaderNeeded, SessionNeeded, study_of
 from meninx._web.studies.measurements import (
     Kind,

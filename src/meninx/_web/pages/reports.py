@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meninx._detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
+from meninx._detect.model_card import shipped_measured
 from meninx._web.auth.accounts import Reader
 from meninx._web.serving import Web, shown_file
 from meninx._web.store.database import Measurement, Opinion, Study, now
@@ -105,3 +106,8 @@ def report_pdf(html: str) -> bytes:
     from weasyprint import HTML
 
     return bytes(HTML(string=html).write_pdf())
+
+
+def measured_of(web: Web) -> str:
+    """Return what the detector was measured on, and its limits; empty for a file of the user's."""
+    return "" if web.settings.model is not None else shipped_measured()

@@ -10,17 +10,11 @@ from sqlalchemy.orm import Session
 
 from meninx._errors import OptionError
 from meninx._web.auth.accounts import Reader, projects_of
-from meninx._web.pages.pages import MAX_QUERY, exported, page, redirect_to
-from meninx._web.serving import (
-    POLL_HEADER,
-    ReaderNeeded,
-    SessionNeeded,
-    Web,
-    WebNeeded,
-    study_of,
-)
+from meninx._web.pages.export_pages import study_export
+from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
+from meninx._web.serving import POLL_HEADER, ReaderNeeded, SessionNeeded, Web, WebNeeded, study_of
 from meninx._web.store.database import Study
-from meninx._web.studies.studies import delete_study, may_delete
+from meninx._web.studies.deleting import delete_study, may_delete
 from meninx._web.studies.worklist import SHORT_ID, WorklistQuery, list_studies, list_version
 
 # Number of studies in one action.
@@ -110,7 +104,7 @@ def export_studies(
 ) -> Response:
     """Send the results of several studies as JSON lines, one line a study."""
     studies = _chosen(session, reader, study_ids)
-    lines = [json.dumps(exported(session, reader, one), ensure_ascii=False) for one in studies]
+    lines = [json.dumps(study_export(session, reader, one), ensure_ascii=False) for one in studies]
     return Response(
         "\n".join(lines) + "\n",
         media_type="application/x-ndjson",

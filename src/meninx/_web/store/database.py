@@ -59,6 +59,17 @@ LISTED = (
     "title",
     "id",
 )
+# Columns of a study that come from its headings, which have the same names.
+IDENTITY = (
+    "patient_name",
+    "patient_id",
+    "birth_date",
+    "accession",
+    "study_date",
+    "study_time",
+    "description",
+    "study_uid",
+)
 
 
 def now() -> datetime:

@@ -15,7 +15,8 @@ from meninx import __version__
 from meninx._web.store.database import Measurement, Opinion, Study
 from meninx._web.store.settings import Settings
 from meninx._web.studies.measurements import measurements_of
-from meninx._web.studies.studies import SHOWN, SOURCE, opinions_of
+from meninx._web.studies.opinions import opinions_of
+from meninx._web.studies.study_files import SHOWN, SOURCE
 
 if TYPE_CHECKING:
     from meninx._clinic.measurement_report import Measured

@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from meninx._web.studies.studies import PACKED
+from meninx._web.studies.study_files import PACKED
 
 # No proxy caches it for others; a browser asks each time, so that rights are checked again.
 CACHING = "private, no-cache"

@@ -8,11 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from meninx._web.auth.accounts import Reader
+from meninx._web.auth.rights import visible_to
 from meninx._web.store.database import DONE, Measurement, Opinion, Study
 from meninx._web.store.stored import Shown
 from meninx._web.studies.measurements import measurement_response, measurements_of
+from meninx._web.studies.opinions import opinions_of
 from meninx._web.studies.series import SeriesView, series_views
-from meninx._web.studies.studies import opinions_of, visible
 
 # Series that stand beside each other, the first one included.
 MAX_PANES = 4
@@ -64,7 +65,7 @@ def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
         Study.id != study.id,
         Study.state == DONE,
         Study.withdrawn.is_(None),
-        visible(reader),
+        visible_to(reader),
     )
     return sorted(session.scalars(query), key=when, reverse=True)
 
@@ -159,7 +160,7 @@ def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
     }
 
 
-def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
+def most_similar_series(study: Study, shown: SeriesView) -> SeriesView | None:
     """Return the series of a study that is most like another one; None where it has no image.
 
     Args:
@@ -195,7 +196,7 @@ def visit_rows(
     """
     rows: list[Mapping[str, Any]] = []
     for one in visits:
-        match = match_in(one, panes[0]) if panes else None
+        match = most_similar_series(one, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
         rows.append({"study": one, "earlier": when(one) < when(study), "key": key})
     return rows

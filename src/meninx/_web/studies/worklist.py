@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from meninx._web.auth.accounts import Reader
+from meninx._web.auth.rights import in_project, visible_to
 from meninx._web.store.database import DONE, RECEIVED, SCORING, AuditEntry, Opinion, Study, folded
-from meninx._web.studies.studies import in_project, visible
 
 PAGE = 50
 # Characters of the id by which a study without identity is recognized.
@@ -203,7 +203,7 @@ def _ids(reader: Reader, wanted: WorklistQuery, study_id: str = "") -> Select[st
     if study_id:
         listed = select(Study.id).where(*conditions)
         conditions = [or_(Study.id.in_(listed), Study.id == study_id)]
-    return select(Study.id).where(visible(reader), *conditions).order_by(*_order(wanted))
+    return select(Study.id).where(visible_to(reader), *conditions).order_by(*_order(wanted))
 
 
 def _filters(wanted: WorklistQuery) -> list[ColumnElement[bool]]:

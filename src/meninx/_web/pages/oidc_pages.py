@@ -16,7 +16,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from meninx._errors import OptionError
 from meninx._web.auth.accounts import NAME, add_user, open_session
-from meninx._web.pages.pages import page, with_cookie
+from meninx._web.pages.responses import page, with_cookie
 from meninx._web.serving import SessionNeeded, Web, WebNeeded, local_address
 from meninx._web.store.audit import record
 from meninx._web.store.database import User
@@ -29,7 +29,7 @@ LEEWAY_SECONDS = 60
 # Public-key signatures only, whatever the provider offers: "none" anybody can forge.
 ALGORITHMS = ["RS256", "ES256", "PS256"]
 
-oidc = APIRouter(include_in_schema=False)
+oidc_pages = APIRouter(include_in_schema=False)
 
 
 def add_provider(app: FastAPI, web: Web) -> None:
@@ -39,7 +39,7 @@ def add_provider(app: FastAPI, web: Web) -> None:
     session: sessions of people who have signed in are stored on the server.
 
     Args:
-        app: The application, with the routes of `oidc`.
+        app: The application, with the routes of `oidc_pages`.
         web: State of the server, with its settings and its key.
     """
     issuer = web.settings.oidc_issuer
@@ -107,7 +107,7 @@ async def provider(request: Request, web: WebNeeded) -> StarletteOAuth2App:
 ProviderNeeded = Annotated[Any, Depends(provider)]
 
 
-@oidc.get("/oidc")
+@oidc_pages.get("/oidc")
 async def login(
     request: Request, client: ProviderNeeded, following: Annotated[str, Query(alias="next")] = "/"
 ) -> Response:
@@ -159,7 +159,7 @@ async def verified_claims(
         ) from error
 
 
-@oidc.get("/oidc/back")
+@oidc_pages.get("/oidc/back")
 def callback(
     request: Request,
     web: WebNeeded,
