@@ -226,7 +226,7 @@ def test_the_worklist_searches_filters_and_sorts(server):
     assert titles(search="%") == titles(search="_%") != titles()
     assert titles(state="waiting") == ["late"]
     assert titles(decision="tumor") == ["case 1_%"]
-    assert titles(order="received", state="done") == [f"case {n}_%" for n in range(4)]
+    assert titles(sort="received", state="done") == [f"case {n}_%" for n in range(4)]
     assert titles(page=2) == []
     table = client.get("/", params={"decision": "refer"}, headers={"hx-request": "true"}).text
     assert "case 2_%" in table

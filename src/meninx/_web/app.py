@@ -37,7 +37,7 @@ from meninx._web.store.database import CONNECTIONS, migrate, open_database, sess
 from meninx._web.store.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
-# No script, style or request but our own; NiiVue draws from blobs and data addresses.
+# Own scripts, styles and requests only; NiiVue draws from blobs and data addresses.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
@@ -46,7 +46,7 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Sent to our own pages only: a form whose session has ended leads back to its page.
+    # Sent to own pages only: after a login, a form leads back to its page.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -68,8 +68,8 @@ ROUTERS = (
     oidc_pages,
 )
 OWN_FOLDER = 0o700
-# Each request has a thread and a connection of its own, and further requests wait before they get
-# either: one that holds the database's write lock must never wait for a thread that waits for it.
+# Each request has its own thread and connection; further requests wait before they get either. A
+# request that holds the database's write lock must never wait for a thread that waits for the lock.
 THREADS = 2 * CONNECTIONS
 
 
@@ -105,7 +105,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     """
     for folder in (settings.data, settings.studies, settings.uploads):
         folder.mkdir(parents=True, exist_ok=True)
-        # Also a folder that was there before: no other user reaches what is below.
+        # Also for an existing folder: other users must not reach its contents.
         folder.chmod(OWN_FOLDER)
     migrate(settings.address)
     engine = open_database(settings.address)
@@ -212,6 +212,6 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors()[:3])
+        where = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()[:3])
         message = f"missing, or not of the expected kind: {where}"
         return error_response(request, 422, message)

@@ -13,7 +13,7 @@ from meninx._web.store.database import Study, User
 from meninx._web.studies.receiving import finish_upload
 from meninx._web.studies.uploads import add_chunk, start_upload
 
-# Demonstration people, those of `meninx demo` and a few more.
+# Seed of the first demonstration study; `meninx demo` has the same.
 FIRST_SEED = 40
 
 

@@ -37,8 +37,8 @@ def measurements(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[
     """Return the measurements in a study, the oldest first."""
     study = study_of(session, reader, study_id)
     return [
-        measurement_response(one, SeriesView(study, one.scan), reader)
-        for one in measurements_of(session, study)
+        measurement_response(measurement, SeriesView(study, measurement.scan), reader)
+        for measurement in measurements_of(session, study)
     ]
 
 

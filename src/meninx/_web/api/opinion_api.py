@@ -34,16 +34,16 @@ class OpinionResponse(BaseModel):
     signature: str
 
 
-def opinion_response(one: Opinion) -> OpinionResponse:
+def opinion_response(opinion: Opinion) -> OpinionResponse:
     """Return an opinion as the API gives it."""
     return OpinionResponse(
-        scan=one.scan,
-        user=one.user_name,
-        verdict=one.verdict,
-        note=one.note,
-        region=one.region,
-        made=one.made.isoformat(),
-        signature=one.signature,
+        scan=opinion.scan,
+        user=opinion.user_name,
+        verdict=opinion.verdict,
+        note=opinion.note,
+        region=opinion.region,
+        made=opinion.made.isoformat(),
+        signature=opinion.signature,
     )
 
 
@@ -51,7 +51,7 @@ def opinion_response(one: Opinion) -> OpinionResponse:
 def opinions(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[OpinionResponse]:
     """Return readers' opinions, the newest first; also of a study that was erased."""
     found = study_of(session, reader, study_id, erased=True)
-    return [opinion_response(one) for one in opinions_of(session, found)]
+    return [opinion_response(opinion) for opinion in opinions_of(session, found)]
 
 
 @opinion_api.post("/studies/{study_id}/opinions", status_code=201)

@@ -51,7 +51,7 @@ class StudyResponse(BaseModel):
     study_uid: str
     series: list[dict[str, Any]]
     answer: dict[str, Any] | None
-    # Names of those who gave an opinion on it; only in a list.
+    # Names of readers with an opinion on it; only in a list.
     readers: list[str] | None = None
 
 
@@ -89,7 +89,7 @@ def studies(
 ) -> Page:
     """List studies, fifty a page; the referred and the positive first."""
     found = list_studies(session, reader, wanted)
-    lines = [study_response(one, readers=found.readers[one.id]) for one in found.studies]
+    lines = [study_response(study, readers=found.readers[study.id]) for study in found.studies]
     return Page(count=found.count, studies=lines)
 
 

@@ -15,10 +15,9 @@ from meninx._web.studies.receiving import finish_upload
 from meninx._web.studies.uploads import add_chunk, delete_upload, own_upload, start_upload
 
 upload_api = APIRouter(prefix="/api/v1", responses=ERRORS)
-# Bytes of a part of a file that is sent at a time.
+# Most bytes in a part of a file.
 LARGEST_CHUNK = 16 * 1024**2
-# Bytes and number of whole files that are sent at a time; a form's Content-Length is checked
-# before anything of it is read.
+# Most bytes and files in a form of whole files; its Content-Length is checked before it is read.
 LARGEST_BATCH, MAX_FILES = 64 * 1024**2, 1000
 LONGEST_NAME = 1000
 Name = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME)]
@@ -52,7 +51,7 @@ class Batch(BaseModel):
 
 
 class Finished(StudyResponse):
-    """The studies that an upload became; the first one's own values stand beside them."""
+    """Studies of a finished upload; the values of the first one are repeated at the top level."""
 
     studies: list[StudyResponse]
 
@@ -77,7 +76,7 @@ async def body_of(request: Request) -> bytes:
         Its bytes.
 
     Raises:
-        LimitExceeded: If there are more than a part may have.
+        LimitExceeded: If there are more than `LARGEST_CHUNK`.
     """
     pieces, length = [], 0
     async for piece in request.stream():
@@ -106,7 +105,7 @@ def part(
 async def files_of(
     request: Request, reader: MayUpload
 ) -> AsyncIterator[list[tuple[str, IO[bytes]]]]:
-    """Give the files of a form, once their sender is authenticated.
+    """Yield the files of a form, after its sender is authenticated.
 
     Args:
         request: Request with the form.
@@ -117,7 +116,7 @@ async def files_of(
 
     Raises:
         HTTPException: 411 if the request has no Content-Length.
-        LimitExceeded: If the form has more bytes than a batch may have.
+        LimitExceeded: If the form has more bytes than `LARGEST_BATCH`.
     """
     del reader
     length = request.headers.get("content-length", "")
@@ -127,9 +126,9 @@ async def files_of(
         raise LimitExceeded(f"a batch holds at most {LARGEST_BATCH:,} bytes")
     async with request.form(max_files=MAX_FILES) as form:
         yield [
-            (one.filename or "file", one.file)
-            for _, one in form.multi_items()
-            if isinstance(one, UploadFile)
+            (field.filename or "file", field.file)
+            for _, field in form.multi_items()
+            if isinstance(field, UploadFile)
         ]
 
 
@@ -162,7 +161,7 @@ def batch(
 
 @upload_api.delete("/uploads/{upload_id}", status_code=204)
 def cancel(upload_id: Id, reader: MayUpload, session: SessionNeeded, web: WebNeeded) -> None:
-    """Give an upload up: its files are gone at once."""
+    """Cancel an upload: its files are deleted at once."""
     delete_upload(session, own_upload(session, reader, upload_id), web.settings)
 
 
@@ -175,7 +174,7 @@ def finish(
     response: Response,
     together: bool = False,
 ) -> Finished:
-    """Make studies of an upload, one a patient and exam; content that is here already is not new.
+    """Turn an upload into studies, one per patient and exam; known content is not stored again.
 
     Pictures and NIfTI volumes are a study each, unless `together` says that they are of one person.
     """

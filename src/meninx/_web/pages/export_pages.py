@@ -51,27 +51,27 @@ def study_export(session: SessionNeeded, reader: Reader, study: Study) -> dict[s
     """Return all results of a study, and record that they were exported."""
     record(session, reader.name, "exported JSON", study.id)
     series = series_views(study)
-    names = [one.name for one in series]
+    names = [view.name for view in series]
     return {
         "use": "research only, not for diagnosis",
         "study": study.id,
         "findings": public_findings(study),
         "measurements": [
-            measurement_response(one, series[one.scan], reader)
-            for one in measurements_of(session, study)
+            measurement_response(measurement, series[measurement.scan], reader)
+            for measurement in measurements_of(session, study)
         ],
         "opinions": [
             {
-                "scan": one.scan,
-                "series": names[one.scan] if one.scan < len(names) else None,
-                "user": one.user_name,
-                "verdict": one.verdict,
-                "note": one.note,
-                "region": one.region,
-                "made": one.made.isoformat(),
-                "signature": one.signature,
+                "scan": opinion.scan,
+                "series": names[opinion.scan] if opinion.scan < len(names) else None,
+                "user": opinion.user_name,
+                "verdict": opinion.verdict,
+                "note": opinion.note,
+                "region": opinion.region,
+                "made": opinion.made.isoformat(),
+                "signature": opinion.signature,
             }
-            for one in opinions_of(session, study)
+            for opinion in opinions_of(session, study)
         ],
     }
 

@@ -76,16 +76,16 @@ def study_page(
         number=number,
         finding=shown.finding if shown else None,
         data=viewer_data(session, reader, panes, opinions) if panes else None,
-        beside=[name_in_address(one, panes[0]) for one in panes[1:]],
+        beside=[name_in_address(view, panes[0]) for view in panes[1:]],
         most=MAX_PANES,
         visits=visit_rows(study, visits, panes),
         opinions=opinions,
-        counts=Counter(one.scan for one in opinions),
+        counts=Counter(opinion.scan for opinion in opinions),
         measured=measured_of(web),
         **_way_back(session, reader, study, came_from),
     )
     if request.headers.get("hx-request") and study.state == DONE:
-        # A page that waited is reloaded: scripts in a part that htmx swaps in never run.
+        # Reload the whole page: scripts in a part that htmx swaps in are not run.
         shown_page.headers["HX-Refresh"] = "true"
     return shown_page
 
@@ -122,7 +122,7 @@ def create_opinion(
 ) -> Response:
     """Store an opinion."""
     study = study_of(session, reader, study_id)
-    # A marked box is stored with the opinion, whichever button was pressed.
+    # A marked box is stored with the opinion, independent of the button.
     marked = region_of(region) if region or verdict == "region" else None
     add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
     return redirect_to(

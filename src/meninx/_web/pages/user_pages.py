@@ -26,8 +26,8 @@ def users(reader: AdministratorNeeded, session: SessionNeeded, web: WebNeeded) -
 
 def _users(reader: Reader, session: SessionNeeded, web: Web, error: str = "") -> HTMLResponse:
     members: dict[int, set[int]] = defaultdict(set)
-    for one in session.scalars(select(Member)):
-        members[one.user_id].add(one.project_id)
+    for member in session.scalars(select(Member)):
+        members[member.user_id].add(member.project_id)
     count = select(Token.user_id, func.count()).group_by(Token.user_id)
     return page(
         web,
@@ -62,7 +62,7 @@ def new_user(
 
 
 def _other_user(session: SessionNeeded, reader: Reader, user_id: int) -> User:
-    """Return somebody else's account.
+    """Return another person's account.
 
     Args:
         session: Database session.

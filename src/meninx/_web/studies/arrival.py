@@ -30,7 +30,7 @@ class Arrival:
     @cached_property
     def digests(self) -> dict[Path, str]:
         """SHA-256 of each file."""
-        return {one.path: file_digest(one.path) for one in self.files}
+        return {file.path: file_digest(file.path) for file in self.files}
 
     @property
     def content_hash(self) -> str:
@@ -41,24 +41,24 @@ class Arrival:
         """Return the name under which each file is stored in its study's folder.
 
         A DICOM file is named by its content, so that a second copy is stored once. A picture or
-        volume keeps the harmless part of its own name, which may name the sequence.
+        volume is stored under the harmless part of its name, which may name the sequence.
         """
         names: dict[Path, str] = {}
-        for number, one in enumerate(self.files, 1):
-            if one.kind == "dicom":
-                names[one.path] = f"{self.digests[one.path]}.dcm"
+        for number, file in enumerate(self.files, 1):
+            if file.kind == "dicom":
+                names[file.path] = f"{self.digests[file.path]}.dcm"
                 continue
-            if one.kind == "note":
-                names[one.path] = NOTE
+            if file.kind == "note":
+                names[file.path] = NOTE
                 continue
-            name = harmless(one.name, number)
+            name = harmless(file.name, number)
             # Some file systems ignore upper and lower case.
-            taken = {other.lower() for other in names.values()}
-            names[one.path] = name if name.lower() not in taken else f"{number}/{name}"
+            taken = {stored.lower() for stored in names.values()}
+            names[file.path] = name if name.lower() not in taken else f"{number}/{name}"
         # A header refers to its voxel file by name, in its own folder.
-        for one in self.files:
-            if one.voxels is not None:
-                names[one.voxels] = _name_of_voxels(one, names[one.path])
+        for file in self.files:
+            if file.voxels is not None:
+                names[file.voxels] = _name_of_voxels(file, names[file.path])
         return names
 
 
@@ -70,21 +70,21 @@ def _name_of_voxels(header: ArrivedFile, stored: str) -> str:
 
 
 def merged_series(
-    known: Iterable[dict[str, Any]], files: Iterable[ArrivedFile]
+    earlier: Iterable[dict[str, Any]], files: Iterable[ArrivedFile]
 ) -> list[dict[str, Any]]:
     """Return the DICOM series of a study: UID, number, description and number of files.
 
     Args:
-        known: Series that the study had before.
+        earlier: Series of the study so far.
         files: Files that are added to the study.
 
     Returns:
         All series, by number.
     """
     counts: dict[tuple[str, int | None, str], int] = defaultdict(int)
-    for one in known:
-        counts[one["uid"], one["number"], one["description"]] += one["files"]
-    for heading in (one.heading for one in files if one.heading is not None):
+    for series in earlier:
+        counts[series["uid"], series["number"], series["description"]] += series["files"]
+    for heading in (file.heading for file in files if file.heading is not None):
         key = heading.series_uid, heading.series_number, heading.series_description
         counts[key] += 1
     return [
@@ -108,20 +108,20 @@ def sorted_into_studies(files: Sequence[ArrivedFile], *, together: bool) -> list
 
     Returns:
         Studies, in the order of their first file. Unusable files belong to the only study, or are a
-        study of their own beside several. Files that are no scans are left out unless there is
-        nothing else.
+        study of their own if there are several. Files that are no scans are left out, unless there
+        is nothing else.
     """
     groups: dict[Hashable, list[ArrivedFile]] = defaultdict(list)
     kinds: dict[str, list[ArrivedFile]] = defaultdict(list)
-    by_path = {one.path: one for one in files}
-    for one in files:
-        if one.kind in ("unusable", "note", "other"):
-            kinds[one.kind].append(one)
+    by_path = {file.path: file for file in files}
+    for file in files:
+        if file.kind in ("unusable", "note", "other"):
+            kinds[file.kind].append(file)
             continue
-        group = groups[_key(one, together=together)]
-        group.append(one)
-        if one.voxels is not None:
-            group.append(by_path[one.voxels])
+        group = groups[_key(file, together=together)]
+        group.append(file)
+        if file.voxels is not None:
+            group.append(by_path[file.voxels])
     studies = [Arrival(members, _fullest_heading(members)) for members in groups.values()]
     if len(studies) == 1:
         studies[0].files += kinds["unusable"]
@@ -135,21 +135,21 @@ def sorted_into_studies(files: Sequence[ArrivedFile], *, together: bool) -> list
     return studies or [Arrival(kinds["other"] or kinds["note"])]
 
 
-def _key(one: ArrivedFile, *, together: bool) -> tuple[str, ...]:
+def _key(file: ArrivedFile, *, together: bool) -> tuple[str, ...]:
     """Return the key that all files of one study share."""
-    if one.kind == "volume":
-        return ("together",) if together else ("file", one.path.name)
-    if one.heading is None:
-        return "file", one.path.name
-    heading = one.heading
+    if file.kind == "volume":
+        return ("together",) if together else ("file", file.path.name)
+    if file.heading is None:
+        return "file", file.path.name
+    heading = file.heading
     if heading.study_uid:
         return "study", heading.patient, heading.study_uid
     if heading.series_uid:
         return "series", heading.patient, heading.series_uid
-    return "folder", heading.patient, str(PurePosixPath(one.name).parent)
+    return "folder", heading.patient, str(PurePosixPath(file.name).parent)
 
 
 def _fullest_heading(files: Iterable[ArrivedFile]) -> Heading:
     """Return the heading with most values; those of one study should agree."""
-    headings = [one.heading for one in files if one.heading is not None]
-    return max(headings, key=lambda one: sum(map(bool, astuple(one))), default=Heading())
+    headings = [file.heading for file in files if file.heading is not None]
+    return max(headings, key=lambda heading: sum(map(bool, astuple(heading))), default=Heading())

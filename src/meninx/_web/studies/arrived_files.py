@@ -1,4 +1,4 @@
-"""Unpack the files of an upload, and tell DICOM, volumes and other files apart."""
+"""Unpack the files of an upload, and classify them: DICOM, volume, note or other."""
 
 import hashlib
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class ArrivedFile:
         path: Path of the uploaded file.
         name: Name on the user's computer, with its folders.
         kind: `dicom`; `volume` for a picture or a volume of any format; `unusable` for a file
-            that is named as a scan and can't be read as one; `note` for one that says what a fetch
+            that is named as a scan and can't be read as one; `note` for one that lists what a fetch
             left out; `other` for the rest.
         heading: Heading of a DICOM file; None for others and for one that can't be read.
         voxel_file: Name of the file with a volume's voxels; empty if its own file has them.
@@ -94,7 +94,7 @@ def _is_archive(path: Path, name: str, *, alone: bool) -> bool:
     """Return whether a file is a zip or tar of scans."""
     with path.open("rb") as file:
         head = file.read(SNIFFED_BYTES)
-    # Office documents and network weights are zips too, and no scans.
+    # Office documents and network weights are zips too, but contain no scans.
     if zipfile_magic(head):
         return alone or name.lower().endswith(".zip")
     return is_tar(unpacked_head(head), name.lower())
@@ -111,22 +111,22 @@ def arrived_files(folder: Path, *, deidentify: bool) -> list[ArrivedFile]:
         Files, sorted by the names under which they were sent.
     """
     found = [classify_file(folder / stored, name) for stored, name in names_in(folder).items()]
-    files = _with_voxels(sorted(found, key=lambda one: (one.name, one.path.name)))
-    return [_without_name(one) for one in files] if deidentify else files
+    files = _with_voxels(sorted(found, key=lambda file: (file.name, file.path.name)))
+    return [_without_name(file) for file in files] if deidentify else files
 
 
-def _without_name(one: ArrivedFile) -> ArrivedFile:
+def _without_name(file: ArrivedFile) -> ArrivedFile:
     """Return a file under a name without identity; a header then refers to such a name, too."""
-    if one.voxels is not None:
-        voxel_file = f"{file_digest(one.voxels)[:NEUTRAL_LENGTH]}.raw"
-        with one.path.open("rb") as file:
-            header = unpacked_head(file.read(HEADER_BYTES), HEADER_BYTES)
-        # The uploaded file stays as it was, so that a server killed now can sort the upload again.
-        path = one.path.parent / RENAMED / one.path.name
+    if file.voxels is not None:
+        voxel_file = f"{file_digest(file.voxels)[:NEUTRAL_LENGTH]}.raw"
+        with file.path.open("rb") as opened:
+            header = unpacked_head(opened.read(HEADER_BYTES), HEADER_BYTES)
+        # The uploaded file stays unchanged, so that the upload can be sorted again after a crash.
+        path = file.path.parent / RENAMED / file.path.name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(with_data_file(header, voxel_file))
-        one = replace(one, path=path, voxel_file=voxel_file)
-    return one if one.kind == "note" else replace(one, name=nameless(one.name))
+        file = replace(file, path=path, voxel_file=voxel_file)
+    return file if file.kind == "note" else replace(file, name=nameless(file.name))
 
 
 def classify_file(path: Path, name: str) -> ArrivedFile:
@@ -137,7 +137,7 @@ def classify_file(path: Path, name: str) -> ArrivedFile:
         name: Name on the user's computer.
 
     Returns:
-        The file with its kind; a damaged one too, which is reported when the scan is read.
+        The file with its kind; a damaged file too, which is reported when the scan is read.
     """
     with path.open("rb") as file:
         head = unpacked_head(file.read(HEAD_BYTES), HEAD_BYTES)
@@ -172,11 +172,13 @@ def _voxel_file(head: bytes, name: str) -> str:
 
 def _with_voxels(files: Sequence[ArrivedFile]) -> list[ArrivedFile]:
     """Return files, each header with the voxel file that was sent from the same folder."""
-    others = {one.name.replace("\\", "/").lower(): one.path for one in files if one.kind == "other"}
+    others = {
+        file.name.replace("\\", "/").lower(): file.path for file in files if file.kind == "other"
+    }
 
     def found(header: ArrivedFile) -> Path | None:
         folder = header.name.replace("\\", "/").rpartition("/")
         wanted = f"{folder[0]}{folder[1]}{header.voxel_file}".lower()
         return others.get(wanted) or others.get(f"{wanted}.gz")
 
-    return [replace(one, voxels=found(one)) if one.voxel_file else one for one in files]
+    return [replace(file, voxels=found(file)) if file.voxel_file else file for file in files]

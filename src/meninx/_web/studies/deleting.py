@@ -35,27 +35,27 @@ def delete_study(
         reason: Reason to erase pixels and identity of a study with opinions; empty to withdraw it.
 
     Raises:
-        OptionError: If somebody who is no administrator gives a reason to erase.
+        OptionError: If a reader who is no administrator gives a reason to erase.
     """
-    judged = session.scalar(select(Opinion.id).where(Opinion.study_id == study.id).limit(1))
-    if judged is not None and not reason:
+    opinion_id = session.scalar(select(Opinion.id).where(Opinion.study_id == study.id).limit(1))
+    if opinion_id is not None and not reason:
         study.withdrawn = now()
         record(session, reader.name, "withdrawn", study.id)
         return
-    if judged is not None and not reader.administers:
+    if opinion_id is not None and not reader.administers:
         raise OptionError(
             "readers have given opinions on this study; ask an administrator to erase it"
         )
     shutil.rmtree(settings.studies / study.id, ignore_errors=True)
-    if judged is None:
+    if opinion_id is None:
         session.delete(study)
     else:
         _erase(study)
-    record(session, reader.name, "erased" if judged else "deleted", study.id, reason)
+    record(session, reader.name, "erased" if opinion_id else "deleted", study.id, reason)
 
 
 def _erase(study: Study) -> None:
-    """Delete all of a study but its answer."""
+    """Delete identity and findings of a study; its decision stays."""
     for name in (*IDENTITY, "patient_key"):
         setattr(study, name, "")
     study.title, study.content_hash = ERASED, f"erased {study.id}"

@@ -15,7 +15,7 @@ LONGEST_NAME = 120
 
 
 def harmless(name: str, number: int) -> str:
-    """Return a file name that leads out of no folder, and still has suffix and sequence.
+    """Return a file name that can't leave its folder, with its suffix and sequence.
 
     Args:
         name: Name on the user's computer, which may be hostile.

@@ -108,8 +108,8 @@ class Jobs:
 
     def _finish(self, study_id: str, lease: datetime, result: StudyResult) -> None:
         with self._sessions.begin() as session:
-            # Not found if it was deleted meanwhile, got more files, or was taken by another worker
-            # after this one's lease had ended: no two leases end at the same time.
+            # Not found if it was deleted or got more files during scoring, or if another worker
+            # took it after this lease had ended: no two leases end at the same time.
             study = session.scalar(
                 select(Study)
                 .where(Study.id == study_id, Study.state == SCORING, Study.lease == lease)
@@ -162,13 +162,13 @@ def work(settings: Settings, *, alone: bool = True) -> None:
         while True:
             try:
                 if time.monotonic() - cleaned > CLEANUP_SECONDS:
-                    # Set first: an error in cleaning up must not keep studies from being scored.
+                    # Set first, so that an error in cleaning up does not block scoring.
                     cleaned = time.monotonic()
                     jobs.clean_up()
                 if not jobs.score_next():
                     time.sleep(POLL_SECONDS)
             except Exception:
-                # The database may be back soon; a study that was taken waits for its lease's end.
+                # Such as a database that restarts. A study that was taken waits for its lease.
                 log.exception("a job failed; next try in %g s", RETRY_SECONDS)
                 time.sleep(RETRY_SECONDS)
     finally:

@@ -114,17 +114,19 @@ def verify_opinions(session: Session, key: bytes) -> Verification:
         Number of valid opinions, and the faults.
     """
     faults, counts = [], Counter[str]()
-    for one in session.scalars(select(Opinion).order_by(Opinion.id)):
-        counts[one.study_id] += 1
-        if not hmac.compare_digest(one.signature.encode(), signature_of(one, key).encode()):
-            faults.append(f"opinion {one.id} on study {one.study_id}: changed since it was signed")
+    for opinion in session.scalars(select(Opinion).order_by(Opinion.id)):
+        counts[opinion.study_id] += 1
+        if not hmac.compare_digest(opinion.signature.encode(), signature_of(opinion, key).encode()):
+            faults.append(
+                f"opinion {opinion.id} on study {opinion.study_id}: changed since it was signed"
+            )
     right = counts.total() - len(faults)
-    known = (
+    recorded = (
         select(AuditEntry.study_id, func.count())
         .where(AuditEntry.action.like("opinion: %"))
         .group_by(AuditEntry.study_id)
     )
-    for study_id, count in session.execute(known):
+    for study_id, count in session.execute(recorded):
         missing = count - counts[study_id or ""]
         if missing > 0:
             faults.append(f"study {study_id}: {missing} opinions of the audit log are missing")

@@ -78,7 +78,7 @@ def finish_upload(
     ]
     session.delete(upload)
     session.flush()
-    # Not before: a server killed now leaves the upload as it was.
+    # Only after the commit: a server that is killed before leaves the upload unchanged.
     event.listen(
         session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True), once=True
     )
@@ -116,7 +116,7 @@ def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: b
         content_hash=_hash_in(upload.project_id, _hash_with(upload.spacing, arrival.content_hash)),
         project_id=upload.project_id,
         spacing=upload.spacing,
-        bytes=sum(one.path.stat().st_size for one in arrival.files),
+        bytes=sum(file.path.stat().st_size for file in arrival.files),
     )
     if settings.deidentify:
         return study
@@ -175,15 +175,17 @@ def _store(
         The study that has the files now, and whether it waits for the detector because of them.
     """
     same = select(Study).where(Study.content_hash == study.content_hash)
-    known = session.scalar(same)
-    if known is None and (part := _study_to_extend(session, study)) is not None:
+    stored = session.scalar(same)
+    if stored is None and (part := _study_to_extend(session, study)) is not None:
         return part, _extend(session, reader, part, study, arrival, settings)
-    if known is None:
+    if stored is None:
         target = settings.studies / study.id
         names = arrival.stored_names()
         if not settings.deidentify:
             study.file_names = {
-                names[one.path]: base_name(one.name) for one in arrival.files if one.kind != "dicom"
+                names[file.path]: base_name(file.name)
+                for file in arrival.files
+                if file.kind != "dicom"
             }
         event.listen(
             session,
@@ -198,14 +200,14 @@ def _store(
         except IntegrityError:
             # Another upload of the same files was stored first.
             shutil.rmtree(target)
-            known = session.scalar(same)
-    if known is None:
+            stored = session.scalar(same)
+    if stored is None:
         record(session, reader.name, "uploaded", study.id)
         return study, True
     # A withdrawn study returns to the worklist when it is uploaded again.
-    known.withdrawn = None
-    record(session, reader.name, "uploaded again", known.id)
-    return known, False
+    stored.withdrawn = None
+    record(session, reader.name, "uploaded again", stored.id)
+    return stored, False
 
 
 def _study_to_extend(session: Session, study: Study) -> Study | None:
@@ -215,14 +217,14 @@ def _study_to_extend(session: Session, study: Study) -> Study | None:
     """
     if not study.study_uid or not study.patient_key:
         return None
-    judged = select(Opinion.study_id).union_all(select(Measurement.study_id))
+    with_marks = select(Opinion.study_id).union_all(select(Measurement.study_id))
     return session.scalar(
         select(Study).where(
             Study.study_uid == study.study_uid,
             Study.patient_key == study.patient_key,
             Study.project_id == study.project_id,
             Study.erased.is_(None),
-            Study.id.not_in(judged),
+            Study.id.not_in(with_marks),
         )
     )
 
@@ -251,7 +253,9 @@ def _extend(
     )
     session.refresh(study)
     _link_files(names, folder)
-    study.series = merged_series(study.series, [one for one in arrival.files if one.path in names])
+    study.series = merged_series(
+        study.series, [file for file in arrival.files if file.path in names]
+    )
     study.bytes += sum(path.stat().st_size for path in names)
     hashes = study.content_hash + more.content_hash
     study.content_hash = hashlib.sha256(hashes.encode()).hexdigest()

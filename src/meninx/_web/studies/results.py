@@ -31,10 +31,10 @@ def store_result(study: Study, result: StudyResult, *, deidentify: bool) -> None
         deidentify: Whether identity from headers and names of files is left out.
     """
     series = [
-        _without_identity(one) if deidentify else _with_file_name(study, one)
-        for one in result.series
+        _without_identity(scored) if deidentify else _with_file_name(study, scored)
+        for scored in result.series
     ]
-    study.findings, study.chosen = [one.as_json() for one in series], result.chosen
+    study.findings, study.chosen = [stored.as_json() for stored in series], result.chosen
     study.answer = None if result.answer is None else result.answer.as_json() | {"study": study.id}
     shown = result.series[result.chosen].findings if result.series else None
     answer = result.answer or shown

@@ -5,6 +5,6 @@
 FILES, SHOWN, RESULTS = "files", "shown", "results"
 # Source instances of a DICOM series by its number, which structured reports refer to.
 SOURCE = "{}-source.json"
-# Suffix of a stored volume behind its name in addresses: the worker compresses it once, for 192
-# slices take 0.7 s of a core.
+# Suffix of a stored volume after its name in addresses. The worker compresses it once: 192 slices
+# take 0.7 s of a core.
 PACKED = ".gz"

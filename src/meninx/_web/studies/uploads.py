@@ -48,11 +48,11 @@ def start_upload(
     if spacing:
         spacing = ",".join(f"{side:g}" for side in spacing_from_text(spacing))
     projects = projects_of(session, reader)
-    matching = [one for one in projects if one.name == project or not project]
+    matching = [choice for choice in projects if choice.name == project or not project]
     if not projects:
         raise OptionError("you are in no project; ask an administrator to add you to one")
     if not matching:
-        names = ", ".join(one.name for one in projects)
+        names = ", ".join(choice.name for choice in projects)
         raise OptionError(f"project {project!r}: not one of yours; choose among {names}")
     shown = ANONYMOUS if settings.deidentify else title.strip()[:300] or UNTITLED
     upload = Upload(
@@ -109,7 +109,7 @@ def delete_abandoned_uploads(session: Session, settings: Settings) -> int:
     Returns:
         Number of folders that were deleted.
     """
-    limit, orphan_limit = (now() - timedelta(hours=one) for one in (UPLOAD_HOURS, ORPHAN_HOURS))
+    limit, orphan_limit = (now() - timedelta(hours=hours) for hours in (UPLOAD_HOURS, ORPHAN_HOURS))
     begun = dict(session.execute(select(Upload.id, Upload.created)).all())
     in_use = {name for name, created in begun.items() if created >= limit}
     in_use.update(session.scalars(select(Study.id)))
@@ -162,8 +162,8 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
         LimitExceeded: If the upload becomes too large.
     """
     path = uploaded_path(settings, upload.id, name)
-    known = path.exists()
-    stored = path.stat().st_size if known else 0
+    begun = path.exists()
+    stored = path.stat().st_size if begun else 0
     if offset > stored:
         raise OptionError(
             f"the part begins at byte {offset}, but only {stored} bytes were received; go on there"
@@ -174,7 +174,7 @@ def add_chunk(upload: Upload, name: str, offset: int, data: bytes, settings: Set
         raise LimitExceeded(
             f"upload of {total:,} bytes, the limit is {settings.upload_bytes:,}; upload fewer files"
         )
-    if not known:
+    if not begun:
         record_name(path.parent, path.name, name)
     with path.open("ab") as file:
         file.write(new)

@@ -15,7 +15,7 @@ from meninx._web.studies.measurements import measurement_response, measurements_
 from meninx._web.studies.opinions import opinions_of
 from meninx._web.studies.series import SeriesView, series_views
 
-# Series that stand beside each other, the first one included.
+# Largest number of series side by side.
 MAX_PANES = 4
 # A series of this study by its number, or of another visit by that study's name and its number.
 _BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
@@ -34,7 +34,7 @@ def chosen_beside(
     Returns:
         Series that exist and have an image, each once, in the order of `wanted`.
     """
-    studies = {"": shown.study} | {one.id: one for one in visits}
+    studies = {"": shown.study} | {visit.id: visit for visit in visits}
     chosen: list[SeriesView] = []
     for text in wanted:
         found = _BESIDE.fullmatch(text)
@@ -124,13 +124,13 @@ def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]
     """Return the marked boxes of opinions on a series."""
     return [
         {
-            "id": f"opinion-{one.id}",
+            "id": f"opinion-{opinion.id}",
             "kind": "box",
-            **one.region,
-            "words": f"{one.user_name}: {one.verdict}",
+            **opinion.region,
+            "words": f"{opinion.user_name}: {opinion.verdict}",
         }
-        for one in opinions
-        if one.region and one.scan == view.number
+        for opinion in opinions
+        if opinion.region and opinion.scan == view.number
     ]
 
 
@@ -138,7 +138,11 @@ def _measurements(
     view: SeriesView, measured: Iterable[Measurement], reader: Reader
 ) -> list[dict[str, Any]]:
     """Return the measurements in a series."""
-    return [measurement_response(one, view, reader) for one in measured if one.scan == view.number]
+    return [
+        measurement_response(measurement, view, reader)
+        for measurement in measured
+        if measurement.scan == view.number
+    ]
 
 
 def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
@@ -154,13 +158,13 @@ def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
         "shape": shown.shape,
         "axis": shown.slice_axis,
         "geometry": shown.geometry,
-        "slices": [one.index for one in slices],
-        "scores": [one.probability for one in slices],
-        "peaks": [one.peak for one in slices],
+        "slices": [scored.index for scored in slices],
+        "scores": [scored.probability for scored in slices],
+        "peaks": [scored.peak for scored in slices],
     }
 
 
-def most_similar_series(study: Study, shown: SeriesView) -> SeriesView | None:
+def closest_series(study: Study, shown: SeriesView) -> SeriesView | None:
     """Return the series of a study that is most like another one; None where it has no image.
 
     Args:
@@ -170,12 +174,12 @@ def most_similar_series(study: Study, shown: SeriesView) -> SeriesView | None:
     Returns:
         Series of the same sequence and plane, else of the same sequence, else the one shown first.
     """
-    views = [one for one in series_views(study) if one.viewer]
+    views = [view for view in series_views(study) if view.viewer]
 
-    def resemblance(one: SeriesView) -> tuple[bool, bool, bool]:
-        same = one.sequence == shown.sequence
-        plane = one.plane == shown.plane
-        return same, plane, one.number == study.chosen
+    def resemblance(view: SeriesView) -> tuple[bool, bool, bool]:
+        same = view.sequence == shown.sequence
+        plane = view.plane == shown.plane
+        return same, plane, view.number == study.chosen
 
     return max(views, key=resemblance, default=None)
 
@@ -195,8 +199,8 @@ def visit_rows(
         series that is most like the first one; empty where none has an image.
     """
     rows: list[Mapping[str, Any]] = []
-    for one in visits:
-        match = most_similar_series(one, panes[0]) if panes else None
+    for visit in visits:
+        match = closest_series(visit, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
-        rows.append({"study": one, "earlier": when(one) < when(study), "key": key})
+        rows.append({"study": visit, "earlier": when(visit) < when(study), "key": key})
     return rows
