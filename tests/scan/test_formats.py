@@ -546,7 +546,7 @@ def test_a_zip_without_its_directory_fails(series, tmp_path):
         list(read_scans(path))
 
 
-def test_a_segmentation_of_slicer_is_set_aside_and_read(stored, tmp_path):
+def test_a_segmentation_of_slicer_is_excluded_and_read(stored, tmp_path):
     header = {"spacings": [1.1, 1.3, 2.7], "Segment0_ID": "Segment_1", "Segment0_Name": "tumor"}
     nrrd.write(str(tmp_path / "T2.seg.nrrd"), stored, header)
     (scan,) = read_scans(tmp_path)
