@@ -21,7 +21,7 @@ from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
 from meninx._synthesis.writing import dicom_slice, write_dicom
 from tests.scan.dicom_making import enhanced, save
-from tests.scan.test_header_values import put
+from tests.scan.dicom.test_values import put
 
 TEXTS = (
     "PatientName",
