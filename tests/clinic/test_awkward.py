@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 from meninx._cli import app
 from meninx._clinic import results
 from meninx._synthesis.writing import dicom_slice
-from tests.scan.dicom_making import save
 from tests.scan.dicom.test_values import put, spliced
+from tests.scan.dicom_making import save
 
 RUN = CliRunner()
 

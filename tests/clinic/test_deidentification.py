@@ -20,8 +20,8 @@ from meninx._scan.reading import read_scans
 from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
 from meninx._synthesis.writing import dicom_slice, write_dicom
-from tests.scan.dicom_making import enhanced, save
 from tests.scan.dicom.test_values import put
+from tests.scan.dicom_making import enhanced, save
 
 TEXTS = (
     "PatientName",
