@@ -1,4 +1,4 @@
-"""What is said of an answer, in the words that all ways out share."""
+"""The words for an answer, shared by all outputs."""
 
 from dataclasses import replace
 

@@ -149,7 +149,7 @@ def test_storage_order_changes_nothing_but_the_peak_s_name(detector, sick):
 
 
 def test_a_mirrored_patient_gives_a_mirrored_heat_map(detector, sick):
-    """Stride and padding are not quite symmetric: the maps agree in where they are hot."""
+    """Stride and padding are not symmetric: the maps agree in their hot regions."""
     scan = sick.scan
     mirrored = Scan("mirrored", np.flip(scan.voxels, 0), scan.affine)
     first, second = detector.score(scan), detector.score(mirrored)

@@ -1,4 +1,4 @@
-"""Findings come back from their public JSON as they were written."""
+"""Findings survive conversion to public JSON and back."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ def detector():
 
 
 def read_back(found):
-    """What a file or a database gives back."""
+    """Return findings after conversion to JSON and back."""
     stored = json.loads(json.dumps(found.as_json(), allow_nan=False))
     return type(found).from_json(stored), stored
 

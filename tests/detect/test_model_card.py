@@ -1,4 +1,4 @@
-"""What a detector file says of itself survives writing and reading."""
+"""The card of a detector file survives writing and reading."""
 
 import dataclasses
 import json

@@ -26,7 +26,7 @@ def test_a_small_head_in_a_large_field_of_view_has_the_same_range(width):
     head = np.random.default_rng(1).uniform(100, 200, (40, 40)).astype(np.float32)
     image = np.zeros((width, width), dtype=np.float32)
     image[:40, :40] = head
-    # The upper end is that of the head, whatever the share of air.
+    # The upper end is that of the head, for any share of air.
     assert intensity_range(image) == pytest.approx((0, np.percentile(head, 99.5)), rel=1e-6)
 
 

@@ -10,7 +10,7 @@ from meninx._detect.runtimes import requested_threads
 from meninx._errors import OptionError
 from meninx._synthesis.writing import write_dicom
 
-# In a process of its own: a run with PyTorch's threads beside OpenVINO's stood still once.
+# In a separate process: OpenVINO once hung beside the threads of PyTorch.
 SHARED = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ def run(*arguments):
 
 THREADS = """
 import os
-import meninx, numpy, onnxruntime  # these start threads of their own
+import meninx, numpy, onnxruntime  # these start their own threads
 before = len(os.listdir("/proc/self/task"))
 detector = meninx.load_detector()
 print(len(os.listdir("/proc/self/task")) - before)
@@ -51,7 +51,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 @pytest.mark.parametrize(("number", "started"), [("1", 0), ("3", 2), ("3,1", 2)])
 def test_the_environment_limits_the_threads(monkeypatch, number, started):
-    """The thread that scores is one of them, and not started for it."""
+    """The scoring thread counts, although it is not started."""
     monkeypatch.setenv("OMP_NUM_THREADS", number)
     assert int(run("-c", THREADS)) == started
 
@@ -64,7 +64,7 @@ def test_an_invalid_number_of_threads_is_ignored(monkeypatch, number):
 
 
 def test_openvino_equals_onnx_runtime(series):
-    """Single precision by name: by itself OpenVINO would take bfloat16 where a processor has it."""
+    """Single precision is requested: the default of OpenVINO is bfloat16 on some CPUs."""
     expected, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
         for runtime in ("onnxruntime", "openvino")

@@ -29,7 +29,7 @@ def dicom(name, study, sequence="T1", **values):
 
 
 def studies_of(*names):
-    """Return which of these files share a study, those that stand alone left out."""
+    """Return the groups of files that share a study, without single files."""
     groups = grouped_by_study([nifti(name) for name in names])
     return [{found.scan for found in members} for _, members in groups if len(members) > 1]
 
@@ -140,7 +140,7 @@ PATIENTS = st.one_of(
 @example("KM", "CE", "T1", "FLAIR", "_")
 @example("t1", "t2", "FLAIR", "FLAIR", "_")
 def test_patients_in_folders_or_by_a_number_are_never_joined(patient, other, first, second, mark):
-    """However odd the names that follow, a folder or a number parts them."""
+    """A folder or a number separates patients, for any names after it."""
     for parted in (
         (f"1/{patient}{mark}{first}.nii.gz", f"2/{other}{mark}{second}.nii.gz"),
         (f"001{mark}{patient}{mark}{first}.nii", f"002{mark}{other}{mark}{second}.nii"),
@@ -229,7 +229,7 @@ def test_evidence_is_each_series_on_its_own_scale():
         (0.75, 2.0),
     ]
     assert together.reference == Reference("people", 3, 3)
-    # Twice the same, a refused one and a single slice change nothing.
+    # Duplicates, refused series and single slices change nothing.
     others = [
         found[0],
         Findings("c", "refused"),
@@ -272,7 +272,7 @@ def test_without_a_calibrator_of_studies_the_preferred_sequence_answers(order):
 
 @pytest.fixture
 def detectors():
-    """The shipped detector with a calibrator of studies: referring, and deciding by its point."""
+    """The shipped detector with a calibrator of studies, with and without referral."""
     found = load_detector(coverage=0.5), load_detector(coverage=None)
     for detector in found:
         detector.card = replace(detector.card, calibration=WITH_STUDY)
@@ -323,7 +323,7 @@ def test_a_study_of_nothing_scored_is_refused_or_failed(detectors):
 
 
 def test_each_class_of_studies_is_kept_as_often_as_promised(detectors):
-    """The largest of the series' answers keeps no coverage; the study's own answer does."""
+    """The maximum over series does not keep the coverage; the study's calibrator does."""
     rng = np.random.default_rng(3)
     sequences, shift = ("T1", "FLAIR"), {True: 1.0, False: -1.0}
 

@@ -86,7 +86,7 @@ def transcode(before: Path, after: Path) -> None:
 
 
 def enhanced(scan: Scan, order: list[int] | None = None) -> FileDataset:
-    """Return a volume as one Enhanced MR file, its frames in any order."""
+    """Return a volume as one enhanced MR file with frames in any order."""
     template = dicom_slice(scan, 0, 1)
     order = order or list(range(scan.voxels.shape[2]))
     template.SOPClassUID = pydicom.uid.EnhancedMRImageStorage

@@ -1,4 +1,4 @@
-"""Air is found: gray in signed images, NaN or padding where nothing was measured."""
+"""Air is found: gray in signed images, NaN or padding in unmeasured voxels."""
 
 import nibabel
 import numpy as np
@@ -14,7 +14,7 @@ AIR = 0.05
 
 
 def signed(voxels, share=0.4, noise=6.0, seed=3):
-    """Return a phase-sensitive image: CSF below zero, air noise about it."""
+    """Return a phase-sensitive image: CSF below zero, air as noise around zero."""
     tissue = voxels > AIR * voxels.max()
     zero = np.quantile(voxels[tissue], share)
     air = np.random.default_rng(seed).normal(0, noise, voxels.shape)
@@ -22,7 +22,7 @@ def signed(voxels, share=0.4, noise=6.0, seed=3):
 
 
 def level(voxels, tissue):
-    """Return where air lies within the range of the head, 0 for its darkest."""
+    """Return the level of air within the range of the head, 0 for its darkest value."""
     low, high = np.percentile(voxels[tissue], [0.5, 99.5])
     return (np.median(voxels[~tissue]) - low) / (high - low)
 
@@ -49,7 +49,7 @@ def test_gray_air_is_set_dark(healthy, tmp_path, share, kind):
     (scan,) = read(path)
     assert [warning.code for warning in scan.warnings] == ["gray_air"]
     assert level(scan.voxels, tissue) < 0.02
-    # Tissue keeps its values, but for some at its rim.
+    # Tissue keeps its values, except some at its edge.
     kept = np.corrcoef(scan.voxels[tissue], voxels[tissue])[0, 1]
     assert kept > 0.97
 

@@ -1,4 +1,4 @@
-"""One volume in every format is one and the same scan; bytes come out of every container alike."""
+"""One volume in every format gives the same scan, from every container."""
 
 import bz2
 import gzip
@@ -26,7 +26,7 @@ from meninx._synthesis.writing import write_dicom
 
 @pytest.fixture
 def stored(tiny_scan):
-    """Whole numbers of 16 bits, axes [i, j, k]."""
+    """16-bit integers, axes [i, j, k]."""
     return tiny_scan.voxels.astype(np.int16)
 
 
@@ -44,7 +44,7 @@ def same(scan, oracle):
 
 
 def by_itk(path, stored, affine, **options):
-    """Write a volume by SimpleITK, whose world is LPS as ours."""
+    """Write a volume by SimpleITK, which uses LPS too."""
     image = SimpleITK.GetImageFromArray(stored.transpose(2, 1, 0))
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
@@ -93,7 +93,7 @@ def test_a_nifti_pair_is_one_scan(stored, as_nifti, tmp_path, packed):
 
 def test_an_analyze_pair_is_read_with_a_warning(tmp_path):
     stored = np.arange(7 * 8 * 9, dtype=np.int16).reshape(7, 8, 9)
-    # Analyze as nibabel has it: i runs to the patient's left, about the middle of the volume.
+    # Analyze as in nibabel: i to the patient's left, origin in the middle of the volume.
     affine = np.diag([-1.1, 1.3, 2.7, 1])
     affine[:3, 3] = -affine[:3, :3] @ [3, 3.5, 4]
     image = nibabel.AnalyzeImage(stored, affine)
@@ -396,7 +396,7 @@ def test_a_truncated_tar_is_reported(series, tmp_path):
 
 
 def ended(data):
-    """Return packed bytes with a fault at their end, by its name."""
+    """Return packed bytes with a fault at their end."""
     return {
         "cut in the checksum": data[:-6],
         "cut in the data": data[: len(data) * 3 // 4],
@@ -472,7 +472,7 @@ def test_packed_voxels_without_their_end_fail(stored, as_nifti, tmp_path, suffix
 
 
 def tar_of_volumes(folder, mode, stored):
-    """Return the bytes of a tar of three volumes, and what they take without an end."""
+    """Return the bytes of a tar of three volumes, and their number without the end."""
     folder.mkdir()
     with tarfile.open(folder / "a.tar", f"w{mode}", format=tarfile.USTAR_FORMAT) as tar:
         for number in range(3):
@@ -492,7 +492,7 @@ def tar_of_volumes(folder, mode, stored):
         ("", lambda data, end: data[: end - 1900], 2, 1),
         ("", lambda data, end: data[:2048] + b"?" * 512 + data[2560:], 1, 1),
         ("", lambda data, end: data[:end] + data, 6, 0),
-        ("", lambda data, end: data + data, 3, 1),  # tar(1) passes the second over
+        ("", lambda data, end: data + data, 3, 1),  # tar(1) skips the second
         (":gz", lambda data, end: data[:-5], 3, 1),
         (":xz", lambda data, end: data[:-40], None, None),
         (":bz2", lambda data, end: data[:-1], 3, 1),
@@ -546,7 +546,7 @@ def test_a_zip_without_its_directory_fails(series, tmp_path):
         list(read_scans(path))
 
 
-def test_a_segmentation_of_slicer_is_set_aside_and_read(stored, tmp_path):
+def test_a_segmentation_of_slicer_is_excluded_and_read(stored, tmp_path):
     header = {"spacings": [1.1, 1.3, 2.7], "Segment0_ID": "Segment_1", "Segment0_Name": "tumor"}
     nrrd.write(str(tmp_path / "T2.seg.nrrd"), stored, header)
     (scan,) = read_scans(tmp_path)

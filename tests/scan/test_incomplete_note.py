@@ -1,4 +1,4 @@
-"""What a folder lacks is read with every scan in it, from folders and archives alike."""
+"""The note of a folder applies to every scan in it, in folders and archives."""
 
 import json
 import zipfile
@@ -18,7 +18,7 @@ SERIES = Incomplete("instances of the study", 25, 11)
 
 @pytest.fixture
 def folder(tiny_scan, tmp_path):
-    """A study in a folder, sorted into another below it, beside one that is whole."""
+    """An incomplete study in a folder and its subfolder, beside a complete study."""
     fetched = tmp_path / "in" / "fetched"
     write_dicom(tiny_scan, fetched / "series", 3)
     write_nifti(tiny_scan.voxels.astype(np.int16), tiny_scan, fetched / "t2.nii.gz")

@@ -1,4 +1,4 @@
-"""What names of files say of maps and masks."""
+"""Maps and masks by file names."""
 
 import nibabel
 import numpy as np

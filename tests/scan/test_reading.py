@@ -17,7 +17,7 @@ from meninx._synthesis.writing import write_dicom
 
 @pytest.fixture
 def mixed(tiny_scan, tmp_path):
-    """A folder with a series, a volume, a picture, and what is no scan at all."""
+    """A folder with a series, a volume, a picture and other files."""
     folder = tmp_path / "mixed"
     write_dicom(tiny_scan, folder / "series", 1)
     write_nifti(tiny_scan.voxels.astype(np.int16), tiny_scan, folder / "t1.nii.gz")
@@ -299,7 +299,7 @@ def test_images_of_a_refused_series_are_read_as_they_are_stored(tmp_path, sick, 
     assert refused.identity.series_number == dataset.SeriesNumber
     files[1].write_bytes(files[1].read_bytes()[:2000])
     found = refused.stored_images(3)
-    # Evenly through the series, by InstanceNumber; a file that breaks off is left out.
+    # Evenly spread, by InstanceNumber, without a truncated file.
     kept = [*range(2, len(files)), 0]
     step = len(kept) / 3
     for number, image in enumerate(found):

@@ -1,4 +1,4 @@
-"""What headers say that an image shows: whole words, in the languages that people type."""
+"""Words of headers exclude images: whole words, in several languages."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_words_inside_words_do_not_count(part):
         "Gehörgang",
         "CNS",
         "suprasellar",
-        # What says nothing is no other part.
+        # Placeholders are no other part.
         "UNKNOWN",
         "None",
         "N/A",

@@ -46,6 +46,6 @@ def test_slices_of_a_slab_lie_along_its_thin_axis():
     affine = np.array([[0, 0, -1.0, 86], [1.0, 0, 0, -117], [0, 1.0, 0, 4], [0, 0, 0, 1]])
     view = view_of(affine, shape=(214, 14, 174))
     assert (view.slice_axis, view.plane) == (1, "axial")
-    # A whole head, and what says where its slices lie, stay as they were.
+    # A whole head, and a given slice axis, are not changed.
     assert view_of(affine, shape=(214, 150, 174)).slice_axis == 2
     assert view_of(affine, 2, (214, 14, 174)).slice_axis == 2

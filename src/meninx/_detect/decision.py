@@ -53,8 +53,8 @@ def conformal_p_values(
 
     Conformal p-values per class. For `tumor`: the share of held-out scans with tumor, including the
     new scan, whose logit is not above the new one. For `no_tumor`: the share of tumor-free scans
-    whose logit is not below it. If the scan is exchangeable with these, the p-value of its true
-    class is at most a in at most a share a of cases, whatever the network.
+    whose logit is not below it. If the scan is exchangeable with the held-out scans of its class,
+    P(p-value of the true class <= a) <= a, for any network.
 
     Args:
         tumor_logits: Held-out logits of scans with tumor, ascending, shape (n,).
@@ -155,7 +155,7 @@ class Referral(NamedTuple):
 
 
 def forced_referral(incomplete: tuple[Incomplete, ...], uncalibrated: str) -> Referral | None:
-    """Return why a scan or study is referred whatever its score.
+    """Return why a scan or study is referred regardless of its score.
 
     The missing part of an incomplete scan may hold the tumor, or what explains it. Without
     calibration, no held-out scan is comparable.

@@ -298,7 +298,7 @@ class Detector:
     ) -> dict[str, float]:
         """Return the probability of each type, averaged over slices by their tumor odds.
 
-        Types were learned from T1 with contrast agent alone; other sequences have none.
+        Types were trained on T1 with contrast agent alone; other sequences have none.
         """
         if scan.sequence not in TYPED_SEQUENCES or not self.card.types:
             return {}

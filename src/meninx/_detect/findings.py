@@ -133,7 +133,7 @@ class Findings:
         scan: Name of the scan, as the user knows it.
         status: `scored`, `refused` (readable, but not a brain MRI to score) or `failed`.
         reason: Stable code of a refusal or failure; of a scored scan `incomplete` or
-            `not_calibrated` if it is referred for that, whatever its score.
+            `not_calibrated` if it is referred for that, regardless of its score.
         message: The reason in words.
         decision: Answer, or `refer`; None if not scored.
         probability: Probability of a tumor anywhere in the scan, 0..1.

@@ -50,12 +50,12 @@ def not_of_head(part: str) -> str | None:
         The part; None if it is in the head, or none is named.
     """
     words = normalized(part).split()
-    if says_nothing(part):
+    if is_placeholder(part):
         return None
     return None if _shows_head(words) else part.strip()
 
 
-def says_nothing(part: str) -> bool:
+def is_placeholder(part: str) -> bool:
     """Return whether BodyPartExamined is empty or a placeholder."""
     return normalized(part) in PLACEHOLDERS | {""}
 

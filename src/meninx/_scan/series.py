@@ -270,13 +270,13 @@ def _interleaved_joined(
     Returns:
         The groups; those whose slices interleave are joined.
     """
-    alike: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
+    by_direction: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
     for group in groups:
         first = group[0]
         reason = first.exclusion.reason if first.exclusion else ""
-        alike[reason, first.shape, _direction(first, directions)].append(group)
+        by_direction[reason, first.shape, _direction(first, directions)].append(group)
     joined: list[list[Frame]] = []
-    for similar in alike.values():
+    for similar in by_direction.values():
         together = len(similar) > 1 and _are_one_stack(similar)
         joined += [[frame for group in similar for frame in group]] if together else similar
     return joined

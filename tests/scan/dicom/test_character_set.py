@@ -1,4 +1,4 @@
-"""Names in headers whose SpecificCharacterSet is missing, no such set, or another one."""
+"""Names in headers whose SpecificCharacterSet is missing, unknown or wrong."""
 
 import io
 
@@ -16,7 +16,7 @@ GREEK, CZECH = "Ωμέγα^Ήρα", "Dvořák^Žofie"
 
 
 def file_of(scan, folder, declared, name, *, implicit=False):
-    """Write a file; its character set and names are put in behind pydicom's back."""
+    """Write a file with raw bytes for character set and names, unchecked by pydicom."""
     dataset, item = dicom_slice(scan, 0, 7), Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 6"
     dataset.PatientName = item.RequestedProcedureDescription = "N" * len(name)
@@ -37,7 +37,7 @@ def file_of(scan, folder, declared, name, *, implicit=False):
 
 
 def names_in(path):
-    """Return the name as the dataset and as the heading have it, and that in an item."""
+    """Return the name in the dataset, in the heading and in an item."""
     dataset = read_dataset(Source("x", path, path.stat().st_size))
     nested = dataset.RequestAttributesSequence[0].RequestedProcedureDescription
     return str(dataset.PatientName), nested, read_heading(path).patient_name, dataset

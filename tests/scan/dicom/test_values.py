@@ -1,4 +1,4 @@
-"""What no volume needs and can not be read counts as not given, whatever stands there."""
+"""Unreadable values that no volume needs count as missing."""
 
 import io
 
@@ -20,7 +20,7 @@ from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
 from tests.scan.dicom_making import enhanced, slices_of
 
-# pydicom warns where it writes such values.
+# pydicom warns when it writes such values.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 GRID = grid_of("axial", (104, 120, 3), (1.9, 1.8, 6.0))
 WORDS = (
@@ -79,14 +79,14 @@ CASES = [
 
 
 def put(dataset, name, kind, value):
-    """Put bytes into a dataset behind pydicom's back, which would refuse or mend them."""
+    """Put bytes into a dataset, which pydicom would refuse or correct."""
     dataset.pop(Tag(name), None)
     element = RawDataElement(Tag(name), kind, len(value), value, 0, False, True)
     dataset[Tag(name)] = element
 
 
 def spliced(data, name, kind, value):
-    """Return a file of explicit representations with other bytes for an element, or with a new one.
+    """Return a file in explicit VR with replaced bytes for an element, or with a new element.
 
     The writer reads some elements, and so can't write them as they are wanted here.
     """
@@ -147,7 +147,7 @@ def test_unreadable_optional_values_count_as_missing(whole, name, kind, value, t
     sources = (Source(str(path), path, path.stat().st_size) for path in sorted(folder.iterdir()))
     assert len(Unread(UnreadableFile("refused"), sources=tuple(sources)).stored_images(3)) == 3
     assert facts_of(scan.headers[0]).scanner
-    # What is handed to libraries has nothing left that they could stumble over.
+    # Datasets for other libraries have no unreadable elements.
     dataset = dcmread(file)
     drop_unreadable(dataset)
     dataset.to_json_dict()

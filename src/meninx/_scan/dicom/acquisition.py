@@ -45,7 +45,7 @@ def facts_of(header: Dataset) -> SeriesFacts:
         header: Dataset of one file of the series.
 
     Returns:
-        The facts; empty where the header does not give them.
+        The facts; empty if not given.
     """
     names = ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
     dates = (text(header, name) for name in names)

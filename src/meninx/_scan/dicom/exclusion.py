@@ -11,11 +11,11 @@ from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.limits import Limits
 from meninx._scan.relevance import (
     is_localizer,
+    is_placeholder,
     map_by_description,
     map_in_original,
     not_of_head,
     other_body_part,
-    says_nothing,
 )
 
 MR_CLASSES = (
@@ -93,7 +93,7 @@ def _other_part(dataset: Dataset) -> UnsupportedScan | None:
     """Return why the body part excludes an image, from all attributes that name it."""
     named = text(dataset, "BodyPartExamined")
     part = not_of_head(named) or part_of_code(dataset)
-    if part is None and says_nothing(named):
+    if part is None and is_placeholder(named):
         part = other_body_part(text(dataset, "StudyDescription"), description_text(dataset))
     return None if part is None else not_brain(part)
 

@@ -39,7 +39,7 @@ PIXELS = 0x7FE00000
 
 
 def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.float32]:
-    """Return the stored image of a file, whatever it shows; the middle one of several frames.
+    """Return the stored image of a file, for excluded images too; the middle one of several frames.
 
     Args:
         source: DICOM file.

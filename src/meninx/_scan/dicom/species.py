@@ -13,10 +13,10 @@ PUBLIC_SCHEMES = ("SCT", "SRT", "SNM3", "99SDM", "UMLS", "NCBITAXID")
 HUMAN = "Homo sapiens"
 HUMAN_BEGINNINGS = ("HUMAN", "HOMO", "HUMAIN", "UMAN", "MENSCH", "PATIENT", "PERSON")
 # Values that de-identification leaves, and words for a missing value.
-SAYS_NOTHING = PLACEHOLDERS | frozenset(
+SPECIES_PLACEHOLDERS = PLACEHOLDERS | frozenset(
     ["", "REMOVED", "DELETED", "REDACTED", "XXX", "ANON", "ANONYM", "EMPTY", "BLANK", "NO VALUE"]
 )
-SAYS_NOTHING_BEGINNINGS = ("ANONYM", "DEIDENT", "DE IDENT", "PSEUDONYM", "REMOVED", "NOT ")
+PLACEHOLDER_BEGINNINGS = ("ANONYM", "DEIDENT", "DE IDENT", "PSEUDONYM", "REMOVED", "NOT ")
 # Attributes that only animals have (DICOM PS3.3 C.7.1.1: breed, strain, whether neutered).
 TEXTS_OF_ANIMALS = (
     "PatientBreedDescription",
@@ -72,13 +72,13 @@ def animal(dataset: Dataset) -> UnsupportedScan | None:
 def _species(dataset: Dataset) -> list[str]:
     """Return the species that the header names, HUMAN for people."""
     species = text(dataset, "PatientSpeciesDescription")
-    named = [] if _says_nothing(species) else [HUMAN if _is_human(species) else species]
+    named = [] if _is_placeholder(species) else [HUMAN if _is_human(species) else species]
     for code in items(dataset, "PatientSpeciesCodeSequence"):
         value, meaning = text(code, "CodeValue"), text(code, "CodeMeaning")
         scheme = text(code, "CodingSchemeDesignator")
         if value in HUMAN_CODES or _is_human(meaning):
             named.append(HUMAN)
-        elif not _says_nothing(meaning):
+        elif not _is_placeholder(meaning):
             named.append(meaning)
         elif value and scheme in PUBLIC_SCHEMES:
             named.append(f"species {value} of {scheme}")
@@ -89,14 +89,14 @@ def _is_human(words: str) -> bool:
     return normalized(words).startswith(HUMAN_BEGINNINGS)
 
 
-def _says_nothing(value: str) -> bool:
+def _is_placeholder(value: str) -> bool:
     words = normalized(value)
-    return words in SAYS_NOTHING or words.startswith(SAYS_NOTHING_BEGINNINGS)
+    return words in SPECIES_PLACEHOLDERS or words.startswith(PLACEHOLDER_BEGINNINGS)
 
 
 def _attribute_of_animals(dataset: Dataset) -> str | None:
     """Return the name of an attribute that only animals have; None if none is given."""
-    given = (name for name in TEXTS_OF_ANIMALS if not _says_nothing(text(dataset, name)))
+    given = (name for name in TEXTS_OF_ANIMALS if not _is_placeholder(text(dataset, name)))
     listed = (name for name in SEQUENCES_OF_ANIMALS if any(map(len, items(dataset, name))))
     role = text(dataset, "ResponsiblePersonRole").upper()
     named = next(given, None) or next(listed, None)
