@@ -40,7 +40,7 @@ check: .venv/test.stamp  ## Lint, check types, layers and docstrings.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pydoclint --quiet src
-	$(BIN)/python tests/words.py
+	$(BIN)/interrogate --quiet src/meninx
 
 format: .venv/test.stamp  ## Format the code.
 	$(BIN)/ruff check --fix .

@@ -12,6 +12,7 @@ import click
 import pytest
 
 import meninx
+from lab.pictures.rooms import PAGE, design_page
 from meninx._cli import VERBS
 from meninx._data.manifest import read_manifest
 from meninx._detect.decision import NOT_CALIBRATED
@@ -158,3 +159,7 @@ def test_the_code_on_the_page_of_python_runs(tmp_path, monkeypatch, sick):
     assert (tmp_path / "hottest-slice.png").stat().st_size > 10_000
     assert {path.name[:2] for path in known["paths"]} >= {"SR", "SC"}
     assert known["result"].heat.shape == sick.scan.voxels.shape or known["result"].withheld
+
+
+def test_the_design_lists_the_rooms():
+    assert PAGE.read_text(encoding="utf-8") == design_page(), "run python -m lab.pictures.rooms"

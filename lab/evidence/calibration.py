@@ -1,4 +1,4 @@
-"""Show whether probabilities are calibrated, out of fit, and which form of scale fits best.
+"""Measure calibration out of fold, and compare forms of the scale.
 
 Reads the held-out logits in the shipped card, fits each form crosswise, and writes the tables of
 docs/results.md and docs/evidence/calibration.json. Run: python -m lab.evidence.calibration
@@ -34,17 +34,17 @@ Scale = Callable[[Floats], Floats]
 
 
 def temperature_alone(logits: Floats, tumor: Bools) -> Scale:
-    """Fit a temperature (Guo et al. 2017): what earlier versions had."""
+    """Fit a temperature (Guo et al. 2017)."""
     return _fitted(lambda x, q: x * np.exp(q[0]), 1, logits, tumor)
 
 
 def with_offset(logits: Floats, tumor: Bools) -> Scale:
-    """Fit a temperature and an offset, by likelihood alone."""
+    """Fit a temperature and an offset by likelihood."""
     return _fitted(lambda x, q: x * np.exp(q[0]) + q[1], 2, logits, tumor)
 
 
 def with_targets(logits: Floats, tumor: Bools) -> Scale:
-    """Fit a temperature and an offset to Platt's targets (Platt 1999): what ships."""
+    """Fit a temperature and an offset to Platt's targets (Platt 1999), as shipped."""
     temperature, offset = fit_scale(logits, tumor)
     return lambda x: x / temperature + offset
 
@@ -82,7 +82,9 @@ def _fitted(
 def calibrators_of(calibration: Calibration) -> dict[str, Calibrator]:
     """Return all calibrators of a detector by their names on the page."""
     found = {"pictures": calibration.picture, "all series": calibration.volume}
-    found |= {f"{name} series": one for name, one in sorted(calibration.by_sequence.items())}
+    found |= {
+        f"{name} series": calibrator for name, calibrator in sorted(calibration.by_sequence.items())
+    }
     if calibration.study is not None:
         found["studies"] = calibration.study.calibrator
     return found
@@ -95,7 +97,7 @@ def held_out(calibrator: Calibrator) -> tuple[Floats, Bools]:
 
 
 def out_of_fit(fit: Callable[[Floats, Bools], Scale], logits: Floats, tumor: Bools) -> Floats:
-    """Return log odds of each logit on a scale that was fitted on the other nine tenths."""
+    """Return log odds of each logit by a scale that was fitted to the other nine tenths."""
     parts = np.zeros(len(logits), dtype=int)
     rng = np.random.default_rng(SEED)
     for side in (tumor, ~tumor):
@@ -111,7 +113,7 @@ def out_of_fit(fit: Callable[[Floats, Bools], Scale], logits: Floats, tumor: Boo
 def bins_of(odds: Floats, tumor: Bools) -> list[dict[str, Any]]:
     """Return each bin's counts, and its share of tumors at a prevalence of one half.
 
-    The interval holds 95 % of draws from Jeffreys' posteriors of both classes' shares.
+    The interval contains 95 % of draws from Jeffreys' posteriors of both classes' shares.
     """
     probabilities = sigmoid(odds)
     rng = np.random.default_rng(SEED)
@@ -158,14 +160,14 @@ def tables(figures: Mapping[str, Any], calibration: Calibration) -> str:
         "| held out | tumors | tumor-free | temperature | offset | no tumor below | tumor from |",
         "| --- |" + " --- |" * 6,
     ]
-    for name, one in calibrators_of(calibration).items():
-        borders = [one.probability(limit) for limit in one.limits("balanced", 0.95)]
-        free = f"{len(one.tumor_free_logits)}" + (
-            f" ({one.borrowed} simulated)" * bool(one.borrowed)
+    for name, calibrator in calibrators_of(calibration).items():
+        borders = [calibrator.probability(limit) for limit in calibrator.limits("balanced", 0.95)]
+        free = f"{len(calibrator.tumor_free_logits)}" + (
+            f" ({calibrator.borrowed} simulated)" * bool(calibrator.borrowed)
         )
         lines.append(
-            f"| {name} | {len(one.tumor_logits)} | {free} | {one.temperature:.3f} | "
-            f"{one.offset:.3f} | {borders[0]:.3f} | {borders[1]:.3f} |"
+            f"| {name} | {len(calibrator.tumor_logits)} | {free} | {calibrator.temperature:.3f} | "
+            f"{calibrator.offset:.3f} | {borders[0]:.3f} | {borders[1]:.3f} |"
         )
     lines += [
         "",

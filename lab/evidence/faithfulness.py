@@ -200,7 +200,7 @@ def means_of(found: Sequence[Faithfulness]) -> dict[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """A slice as the network sees it, and its lesion there, both of shape (s, s)."""
+    """A slice as network input, and the mask of its lesion, both of shape (s, s)."""
 
     name: str
     unit: FloatImage
@@ -297,7 +297,7 @@ class Measure:
         return float(np.mean([scale.probability(float(logit)) for logit in logits]))
 
     def of(self, lesion: Lesion, way: str) -> Faithfulness:
-        """Return all figures of one map."""
+        """Return all figures of a map."""
         explain, top, every = self.ways[way]
         x = as_input(self.detector, lesion.unit[None])
         heat = explain(x)
@@ -322,7 +322,7 @@ class Measure:
 
 
 def drawn(lesion: Lesion, heats: dict[str, FloatImage]) -> Image.Image:
-    """Return a slice, and beside it each method's map with the lesion's outline."""
+    """Return a slice, and beside it the map of each method with the lesion's outline."""
     edge = lesion.truth ^ ndimage.binary_erosion(lesion.truth)
     panels = [("slice", gray_picture(lesion.unit[OWN_CHANNEL]))]
     for name, heat in heats.items():

@@ -1,44 +1,55 @@
-"""The list of rooms and modules in docs/design.md, from the modules' docstrings.
+"""Write the rooms of docs/design.md, and the page of all modules, from docstrings.
 
-Run: python -m lab.pictures.rooms
+`make docs` writes the page of modules. Run for the design: python -m lab.pictures.rooms
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "design.md"
-BEGIN, END = "<!-- rooms: written by lab/pictures/rooms.py -->", "<!-- end of rooms -->"
-# A version of the schema each: listed by their folder.
+BLOCK = re.compile(r"(<!-- rooms -->\n).*?(<!-- end of rooms -->)", re.DOTALL)
+# Each migration of the schema is a module.
 LEFT_OUT = "versions"
 
 
 def summary_of(module: Path) -> str:
-    """Return the first line of a module's docstring, without its full stop."""
+    """Return the first line of a module's docstring, without its period."""
     docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
-    return docstring.split("\n")[0].removesuffix(".")
+    return docstring.split("\n")[0].removesuffix(".").replace("|", "\\|")
 
 
-def lines_of(folder: Path, depth: int = 0) -> Iterator[str]:
-    """Yield a line for a room and one for each of its modules and rooms, indented."""
-    indent = "  " * depth
-    yield f"{indent}{folder.name}/".ljust(36) + summary_of(folder / "__init__.py")
-    for module in sorted(folder.glob("*.py")):
-        if not module.stem.startswith("__"):
-            yield f"{indent}  {module.name}".ljust(36) + summary_of(module)
-    for room in sorted(path.parent for path in folder.glob("*/__init__.py")):
-        if room.name != LEFT_OUT:
-            yield from lines_of(room, depth + 1)
+def rooms() -> Iterator[tuple[str, Path]]:
+    """Yield name and folder of each package below the two top ones, parents first."""
+    for top in (ROOT / "src" / "meninx", ROOT / "lab"):
+        for init in sorted(top.rglob("__init__.py")):
+            folder = init.parent
+            if LEFT_OUT not in folder.parts and folder.name != "meninx":
+                base = top if top.name == "meninx" else ROOT
+                yield folder.relative_to(base).as_posix(), folder
 
 
-def page() -> str:
+def design_page() -> str:
     """Return docs/design.md with the rooms as they are."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    rooms = "\n".join((*lines_of(ROOT / "src/meninx"), *lines_of(ROOT / "lab")))
-    return f"{before}{BEGIN}\n\n```\n{rooms}\n```\n\n{END}{after}"
+    rows = [f"| `{name}` | {summary_of(folder / '__init__.py')} |" for name, folder in rooms()]
+    table = "\n".join(["| room | purpose |", "| --- | --- |", *rows])
+    text = PAGE.read_text(encoding="utf-8")
+    return BLOCK.sub(lambda block: f"{block[1]}\n{table}\n\n{block[2]}", text)
+
+
+def modules_page() -> str:
+    """Return a page with all modules of each room, as Markdown."""
+    parts = ["# Modules\n\nThe first line of each module's docstring, by room.\n"]
+    package = ROOT / "src" / "meninx"
+    for name, folder in [("meninx", package), *rooms()]:
+        modules = [path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("__")]
+        rows = [f"| `{path.stem}` | {summary_of(path)} |" for path in modules]
+        table = "\n".join(["| | |", "| --- | --- |", *rows]) + "\n" if rows else ""
+        parts.append(f"## {name}\n\n{summary_of(folder / '__init__.py')}.\n\n{table}")
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(design_page(), encoding="utf-8")

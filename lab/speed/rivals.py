@@ -46,8 +46,8 @@ from meninx._scoring.loop import score_path
 detector = load_detector()
 def answer():
     (result,) = score_path(detector, sys.argv[1])
-    one = result.scan.slice(0)
-    overlay(one.image, slice_heatmap(result.findings.hottest, one))
+    plane = result.scan.slice(0)
+    overlay(plane.image, slice_heatmap(result.findings.hottest, plane))
 """
 OTHER = """
 from detect_tumor.detector import TumorDetector
@@ -68,7 +68,7 @@ def rival_python() -> Path:
 
 
 def milliseconds(python: Path | str, prepare: str, picture: Path) -> list[float]:
-    """Return the times of some answers in a new process, after some that do not count."""
+    """Return the times of some answers in a new process, after a warm-up, ms."""
     code = TIMED.format(prepare=prepare, runs=RUNS)
     done = subprocess.run([python, "-c", code, picture], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis.
+"""Find tumors in brain MRI and state how reliable each answer is. For research, not for diagnosis.
 
 import meninx
 
@@ -58,11 +58,11 @@ __all__ = [
     "write_dicom_results",
 ]
 
-# Before anything imports ONNX Runtime, in whatever process.
+# Before ONNX Runtime is imported, in every process.
 turn_off_telemetry()
 
-# What needs numpy, pydicom or the engine is imported when it is first asked for: `import meninx`
-# stays fast, and so does every command's --help.
+# Modules that need NumPy, pydicom or the engine are imported on first access, so that `import
+# meninx` and every command's --help are fast.
 _LAZY = {
     "Detector": "meninx._detect.detector",
     "Findings": "meninx._detect.findings",

@@ -30,7 +30,7 @@ REFERRED = Findings(
 )
 
 
-def test_a_referred_scan_says_what_it_is_like_and_what_would_change_it():
+def test_a_referral_is_explained_with_what_would_change_it():
     assert why_referred(REFERRED) == "scores like 26 % of tumor-free scans and 9 % of tumors"
     assert "more series" in what_would_change_it(REFERRED)
     assert "whole series" in what_would_change_it(replace(REFERRED, is_volume=False))
@@ -60,7 +60,7 @@ def test_no_rounding_puts_a_probability_on_the_other_side(probability, shown):
     assert values["probability"] < values["borders"]["tumor_from"]
 
 
-def test_what_was_borrowed_and_what_is_doubtful_is_said():
+def test_borrowed_references_and_doubtful_geometry_are_reported():
     assert measured_on(REFERRED) == (
         "Compared with 71 T1c series with a tumor and 40 tumor-free (all of these simulated from "
         "people scanned in other sequences), none of them used in training."
@@ -73,6 +73,6 @@ def test_what_was_borrowed_and_what_is_doubtful_is_said():
     )
 
 
-def test_a_weight_says_its_share_and_its_side():
+def test_a_weight_is_described_by_share_and_side():
     assert weight_in_words(SeriesWeight("a", "T1", 0.4, -1.26)) == ("40 %", "1.3 against a tumor")
     assert weight_in_words(SeriesWeight("a", "T1", 0.6, 2.0)) == ("60 %", "2.0 for a tumor")

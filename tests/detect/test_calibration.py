@@ -148,7 +148,7 @@ def test_where_neither_answer_is_plausible_both_borders_lie_at_the_operating_poi
     assert low == high == np.nextafter(-2.0, 0)
 
 
-def test_too_few_to_rule_anything_out_refer_everything():
+def test_too_few_held_out_scans_refer_everything():
     calibrator = Calibrator(tumor_logits=(1.0,), tumor_free_logits=(-1.0,))
     for logit in (-900.0, 0.0, 900.0):
         answer = calibrator.answer(logit, "balanced", 0.95)
@@ -157,7 +157,7 @@ def test_too_few_to_rule_anything_out_refer_everything():
         assert answer.probability < 1
 
 
-def test_p_values_count_those_that_look_no_more_like_it():
+def test_p_values_count_scans_that_are_at_least_as_extreme():
     calibrator = Calibrator(tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0))
     assert calibrator.p_values(1.0) == {"tumor": 3 / 4, "no_tumor": 2 / 5}
     assert calibrator.p_values(-9.0) == {"tumor": 1 / 4, "no_tumor": 1.0}
@@ -165,7 +165,7 @@ def test_p_values_count_those_that_look_no_more_like_it():
     assert Calibrator().p_values(0.0) == {}
 
 
-def test_what_leaves_both_answers_open_is_referred():
+def test_two_plausible_answers_are_referred():
     for called in (False, True):
         assert decision_from_p_values({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
         assert decision_from_p_values({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
@@ -176,7 +176,7 @@ def test_what_leaves_both_answers_open_is_referred():
 
 
 @given(st.floats(-5, 5))
-def test_the_more_it_looks_like_a_tumor_the_more_plausible_one_is(logit):
+def test_plausibility_is_monotone_in_the_logit(logit):
     rng = np.random.default_rng(0)
     calibrator = Calibrator(
         tumor_logits=tuple(np.sort(rng.normal(1, 1, 50))),
@@ -327,7 +327,7 @@ def test_depth_is_measured_in_millimeters():
     np.testing.assert_allclose(middles, 6.8, atol=0.9)
 
 
-def test_thick_slices_and_pictures_stay_what_they_are():
+def test_thick_slices_and_pictures_are_not_averaged():
     cells = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
     np.testing.assert_array_equal(averaged_over_depth(cells, None), cells)
     np.testing.assert_array_equal(averaged_over_depth(cells[:1], depths(cells[:1], 1.0)), cells[:1])

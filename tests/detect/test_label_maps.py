@@ -1,4 +1,4 @@
-"""Label maps are told from scans by their pixels, whatever their format and their numbers."""
+"""Label maps are distinguished from scans by their pixels, in any format."""
 
 import nibabel
 import nrrd

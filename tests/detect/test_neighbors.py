@@ -12,7 +12,7 @@ def test_neighbors_lie_about_5_mm_away_or_are_the_next(gap_mm, step):
     assert neighbor_step(gap_mm) == step
 
 
-def test_at_the_ends_a_slice_stands_in_for_what_is_missing():
+def test_missing_neighbors_are_replaced_by_the_slice():
     assert neighbor_indices(5, 2.5).tolist() == [
         [0, 0, 2],
         [1, 1, 3],
@@ -22,7 +22,7 @@ def test_at_the_ends_a_slice_stands_in_for_what_is_missing():
     ]
 
 
-def test_a_picture_stands_in_for_both():
+def test_neighbors_of_a_picture_are_replaced_by_the_picture():
     unit = np.random.default_rng(0).random((1, 7, 9), dtype=np.float32)
     stack = unit[neighbor_indices(1, None)]
     assert stack.shape == (1, 3, 7, 9)
@@ -30,7 +30,7 @@ def test_a_picture_stands_in_for_both():
         np.testing.assert_array_equal(stack[0, channel], unit[0])
 
 
-def test_thin_and_thick_slices_of_one_head_look_alike():
+def test_thin_and_thick_slices_of_one_head_have_the_same_neighbors():
     """The same places, cut every 1 mm and every 5 mm, have the same neighbors."""
     thin = np.arange(41, dtype=np.float32)[:, None, None]
     thick = thin[::5]

@@ -42,7 +42,7 @@ def test_brightness_and_contrast_of_the_file_do_not_matter(scale, shift):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.5, 1.0), (0.4, 0.7)])
-def test_a_bright_dot_lands_where_the_mapping_says(spacing):
+def test_a_bright_dot_is_placed_by_the_mapping(spacing):
     image = picture()
     preprocessing = Preprocessing(size=128)
     crop_window = crop_window_of(image[None])

@@ -57,39 +57,39 @@ def test_the_environment_limits_the_threads(monkeypatch, number, started):
 
 
 @pytest.mark.parametrize("number", ["", "many", "-1"])
-def test_what_is_no_number_of_threads_limits_nothing(monkeypatch, number):
+def test_an_invalid_number_of_threads_is_ignored(monkeypatch, number):
     monkeypatch.setenv("OMP_NUM_THREADS", number)
     assert requested_threads(0) == 0
     assert requested_threads(2) == 2
 
 
-def test_openvino_says_what_onnx_runtime_says(series):
+def test_openvino_equals_onnx_runtime(series):
     """Single precision by name: by itself OpenVINO would take bfloat16 where a processor has it."""
-    known, found = (
+    expected, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
         for runtime in ("onnxruntime", "openvino")
     )
-    assert found["decision"] == known["decision"]
-    assert found["probability"] == pytest.approx(known["probability"], abs=1e-4)
-    for one, same in zip(found["slices"], known["slices"], strict=True):
-        assert one["peak"] == same["peak"]
-        assert one["probability"] == pytest.approx(same["probability"], abs=1e-3)
+    assert found["decision"] == expected["decision"]
+    assert found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
+    for finding, same in zip(found["slices"], expected["slices"], strict=True):
+        assert finding["peak"] == same["peak"]
+        assert finding["probability"] == pytest.approx(same["probability"], abs=1e-3)
 
 
 def test_bfloat16_by_name_hardly_moves_an_answer(series):
-    """Largest change on 361 held-out pictures: docs/log/2026-11-27-speed.md."""
-    known, found = (
+    """Largest change on 361 held-out pictures: docs/speed.md."""
+    expected, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
         for runtime in ("openvino", "openvino-bf16")
     )
-    assert found["decision"] == known["decision"]
-    assert found["probability"] == pytest.approx(known["probability"], abs=0.01)
+    assert found["decision"] == expected["decision"]
+    assert found["probability"] == pytest.approx(expected["probability"], abs=0.01)
 
 
 def test_threads_may_share_it(series):
     (probability,) = map(float, run("-c", SHARED, series).split())
-    known = json.loads(run("-m", "meninx", "predict", "--json", series))["probability"]
-    assert probability == pytest.approx(known, abs=1e-4)
+    expected = json.loads(run("-m", "meninx", "predict", "--json", series))["probability"]
+    assert probability == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_missing_runtime_names_its_extra(monkeypatch):
@@ -99,16 +99,16 @@ def test_a_missing_runtime_names_its_extra(monkeypatch):
 
 
 @pytest.mark.parametrize("study", ["sick", "healthy"])
-def test_the_shipped_detector_answers_alike_in_8_bits(study, request):
-    """Mean change of a slice's probability on held-out pictures: docs/log/2026-11-27-speed.md."""
+def test_the_shipped_detector_gives_the_same_answer_in_8_bits(study, request):
+    """Mean change of a slice's probability on held-out pictures: docs/speed.md."""
     scan = request.getfixturevalue(study).scan
     plain, rounded = load_detector(), load_detector(runtime="onnxruntime-int8")
     assert plain.model["sha256"] != rounded.model["sha256"]
-    known, found = plain.score(scan), rounded.score(scan)
-    assert found.probability == pytest.approx(known.probability, abs=0.05)
+    expected, found = plain.score(scan), rounded.score(scan)
+    assert found.probability == pytest.approx(expected.probability, abs=0.05)
     changes = [
-        abs(one.probability - same.probability)
-        for one, same in zip(found.slices, known.slices, strict=True)
+        abs(finding.probability - same.probability)
+        for finding, same in zip(found.slices, expected.slices, strict=True)
     ]
     assert sum(changes) / len(changes) < 0.01
 

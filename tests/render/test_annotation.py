@@ -27,14 +27,14 @@ def test_every_edge_says_which_side_of_the_patient_it_is(plane):
         box = found.getbbox()
         assert box is not None, letter
         pixels = np.asarray(found.crop(box)) > 128
-        closest = min("RLAPSI", key=lambda one: difference(pixels, drawn(one)))
+        closest = min("RLAPSI", key=lambda letter: difference(pixels, drawn(letter)))
         assert closest == letter
 
 
 def difference(first, second):
     """Share of pixels in which two shapes differ once they are equally large."""
     size = (16, 16)
-    both = [np.asarray(Image.fromarray(one).resize(size)) for one in (first, second)]
+    both = [np.asarray(Image.fromarray(pixels).resize(size)) for pixels in (first, second)]
     return float((both[0] != both[1]).mean()) + abs(first.shape[1] - second.shape[1]) / 10
 
 

@@ -93,10 +93,10 @@ def enhanced(scan: Scan, order: list[int] | None = None) -> FileDataset:
     template.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedMRImageStorage
     shared, frames = Dataset(), []
     for index in order:
-        one = dicom_slice(scan, index, 1)
+        instance = dicom_slice(scan, index, 1)
         frame = Dataset()
         frame.PlanePositionSequence = [Dataset()]
-        frame.PlanePositionSequence[0].ImagePositionPatient = one.ImagePositionPatient
+        frame.PlanePositionSequence[0].ImagePositionPatient = instance.ImagePositionPatient
         frame.FrameContentSequence = [Dataset()]
         frame.FrameContentSequence[0].StackID = "1"
         frames.append(frame)

@@ -57,9 +57,7 @@ def test_two_exams_of_one_series_uid_are_two_scans(series, other, tmp_path, erro
 
 
 @pytest.mark.parametrize("tell", ["number", "description"])
-def test_series_without_uid_are_parted_by_what_else_tells_them(
-    series, other, tmp_path, errors, tell
-):
+def test_series_without_uid_are_split_by_other_attributes(series, other, tmp_path, errors, tell):
     for number, datasets in enumerate((series, other), 1):
         for dataset in datasets:
             dataset.PatientID, dataset.StudyInstanceUID = "1", "1.2.3"
@@ -95,7 +93,9 @@ def test_times_that_jitter_are_one_contrast(series, tmp_path, errors, name, low,
         ("AcquisitionNumber", 1, 2),
     ],
 )
-def test_what_changes_from_slice_to_slice_is_jitter(series, tmp_path, errors, name, odd, even):
+def test_times_that_change_from_slice_to_slice_are_jitter(
+    series, tmp_path, errors, name, odd, even
+):
     for number, dataset in enumerate(series):
         setattr(dataset, name, odd if number % 2 else even)
     save_all(series, tmp_path)
@@ -179,7 +179,7 @@ def _triggered(dataset, point, number):
 
 @pytest.mark.parametrize("change", [_at, _slice_by_slice, _over_midnight, _triggered])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_time_points_without_a_tag_are_told_by_their_time(series, tmp_path, errors, change, factor):
+def test_time_points_without_a_tag_are_split_by_time(series, tmp_path, errors, change, factor):
     def brighter(dataset, point, number):
         change(dataset, point, number)
         dataset.PixelData = (dataset.pixel_array // factor**point).astype(np.uint16).tobytes()
@@ -219,7 +219,7 @@ def test_single_missing_slices_are_a_warning(series, tmp_path, errors, dropped):
         assert "missing after slice" in str(errors[0])
 
 
-def test_positions_rounded_to_a_tenth_are_taken(series, tmp_path, errors):
+def test_positions_rounded_to_a_tenth_are_accepted(series, tmp_path, errors):
     for number, dataset in enumerate(series):
         x, y, _ = map(float, dataset.ImagePositionPatient)
         dataset.ImagePositionPatient = [round(x, 1), round(y, 1), round(number * 3.3125, 1)]
@@ -230,7 +230,7 @@ def test_positions_rounded_to_a_tenth_are_taken(series, tmp_path, errors):
 
 
 @pytest.mark.parametrize("value", ["0.9", "0,9\\0,9", "0.9\\0.9\\0.9"])
-def test_a_bad_pixel_spacing_is_one_error_a_series(series, tmp_path, errors, value):
+def test_a_bad_pixel_spacing_is_one_error_per_series(series, tmp_path, errors, value):
     for number, dataset in enumerate(series):
         dataset.PixelSpacing = ["1.25", "1.25"]
         path = save(dataset, tmp_path / f"{number}.dcm")
@@ -304,13 +304,13 @@ def test_other_pictures_are_read(tmp_path, errors, kind):
         ("study.rar", b"Rar!", "rar"),
     ],
 )
-def test_formats_that_are_not_read_say_what_to_do(name, head, what):
+def test_unsupported_formats_are_reported_with_advice(name, head, what):
     with pytest.raises(UnsupportedScan, match=what) as caught:
         kind_of(head + bytes(600), name)
     assert caught.value.reason == "other_format"
 
 
-def test_a_name_that_is_no_text_is_written_so_that_anything_takes_it(tmp_path, errors):
+def test_an_undecodable_name_is_escaped(tmp_path, errors):
     folder = tmp_path / "pictures"
     folder.mkdir()
     path = folder / b"M\xfcller.png".decode("utf-8", "surrogateescape")

@@ -64,7 +64,7 @@ def series_of(scan, voxels, offset):
     return series
 
 
-def test_what_is_scored_is_the_magnitude_image(healthy, tmp_path):
+def test_the_magnitude_image_is_scored(healthy, tmp_path):
     from meninx._detect.loading import load_detector
 
     detector = load_detector()
@@ -158,7 +158,7 @@ def test_padding_inside_the_head_is_refused(healthy, tmp_path, errors):
     assert [error.reason for error in errors] == ["not_finite"]
 
 
-def test_a_padding_value_that_air_and_vessels_have_too_means_nothing(healthy, tmp_path):
+def test_a_padding_value_shared_with_air_and_vessels_is_ignored(healthy, tmp_path):
     voxels = np.rint(healthy.scan.voxels)
     voxels[50:53, 56:60] = 0
     series = padded_series(healthy.scan, voxels, voxels == 0, 0, None)
@@ -189,7 +189,7 @@ def padded_series(scan, voxels, padded, value, limit):
     return series
 
 
-def test_what_is_reached_goes_around_corners():
+def test_connected_pixels_are_reached_around_corners():
     maze = np.ones((1, 7, 9), dtype=bool)
     maze[0, 1, 1:8] = maze[0, 5, 1:8] = maze[0, 1:6, 1] = maze[0, 2:6, 7] = False
     maze[0, 1, 5] = True  # the way in

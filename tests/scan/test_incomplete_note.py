@@ -31,7 +31,7 @@ def lacking(scans):
     return {scan.name.rsplit("/", 1)[-1]: scan.incomplete for scan in scans}
 
 
-def test_every_scan_of_the_folder_has_it_and_no_other(folder, tmp_path):
+def test_the_note_applies_to_every_scan_of_its_folder_and_no_other(folder, tmp_path):
     expected = {"t2.nii.gz": (SERIES,), "series": (SERIES,), "whole": ()}
     assert lacking(read_scans(folder)) == expected
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as packed:
@@ -45,7 +45,7 @@ def test_every_scan_of_the_folder_has_it_and_no_other(folder, tmp_path):
     assert not errors
 
 
-def test_what_can_not_be_read_lacks_it_too(folder):
+def test_the_note_applies_to_unreadable_scans_too(folder):
     (folder / "fetched" / "broken.nii").write_bytes(b"no volume")
     for path in (folder / "fetched" / "series").iterdir():
         path.unlink()
@@ -67,12 +67,12 @@ def test_what_can_not_be_read_lacks_it_too(folder):
         '{"study": "1.2", "incomplete": [{"what": "x", "expected": "many", "received": 1}]}',
     ],
 )
-def test_other_files_of_that_name_say_nothing(folder, text):
+def test_other_files_of_that_name_are_ignored(folder, text):
     (folder / "fetched" / NOTE).write_text(text)
     assert set(lacking(read_scans(folder)).values()) == {()}
 
 
-def test_the_file_says_what_is_missing(folder):
+def test_the_note_contains_what_is_missing(folder):
     assert json.loads((folder / "fetched" / NOTE).read_text()) == {
         "study": "1.2.3",
         "incomplete": [{"what": "instances of the study", "expected": 25, "received": 11}],

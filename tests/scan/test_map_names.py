@@ -23,7 +23,7 @@ from meninx._scan.sequence import sequence_from_text
         "sub-03_atlas-x_dseg.nii.gz",
     ],
 )
-def test_names_of_bids_state_what_a_file_is(name):
+def test_bids_names_exclude_maps_and_masks(name):
     assert map_by_bids_name(name).reason == "derived"
 
 
@@ -83,7 +83,7 @@ def test_words_inside_words_and_initials_are_not(name):
     assert map_warning(name) is None
 
 
-def test_a_volume_carries_what_its_name_says(tmp_path):
+def test_a_volume_has_the_exclusion_or_warning_of_its_name(tmp_path):
     voxels = np.arange(7 * 8 * 9, dtype=np.int16).reshape(7, 8, 9)
     for name in ("sub-9_T1map", "t1map", "t1"):
         nibabel.save(

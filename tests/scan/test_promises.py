@@ -123,7 +123,9 @@ def set_in(series, last, **values):
         (5, {"ImagesInAcquisition": 0}, []),
     ],
 )
-def test_counts_in_headers_are_held_against_what_came(series, read_all, last, values, incomplete):
+def test_counts_in_headers_are_compared_with_the_received_files(
+    series, read_all, last, values, incomplete
+):
     set_in(series, last, **values)
     (scan,) = read_all(series)
     assert scan.incomplete == tuple(Incomplete(*count) for count in incomplete)

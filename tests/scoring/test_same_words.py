@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from meninx._archive.unit_rows import judge_files
+from meninx._archive.unit_rows import score_unit
 from meninx._assess.report import ReportEntry, write_report
 from meninx._cli import app
 from meninx._clinic.results import write_dicom_results
@@ -68,7 +68,7 @@ def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
     assert why in table
 
     line = json.loads(RUN.invoke(app, ["predict", "--json", str(folder)]).stdout)
-    (row,) = judge_files(sorted(folder.iterdir()), None, maps=False, size=-1)
+    (row,) = score_unit(sorted(folder.iterdir()), None, maps=False, size=-1)
     for values in (line, row):
         for key, value in findings.as_json().items():
             if key not in ("scan", "milliseconds"):
@@ -110,7 +110,7 @@ def ways_out(folder, out, detector):
     yield "table", " ".join(cells[:2] + [cell for cell in cells[2:] if "|" in cell])
     yield "JSON", as_stored(json.loads(RUN.invoke(app, ["predict", "--json", str(folder)]).stdout))
     yield "findings.jsonl", as_stored(json.loads((out / "findings.jsonl").read_text("utf-8")))
-    (row,) = judge_files(sorted(folder.iterdir()), None, maps=False, size=-1)
+    (row,) = score_unit(sorted(folder.iterdir()), None, maps=False, size=-1)
     yield "archive row", as_stored(row)
     (kept,) = score_and_write(folder, out / "node", None)
     yield "node", as_stored(kept)

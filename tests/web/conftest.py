@@ -15,11 +15,14 @@ import pytest
 from fastapi.testclient import TestClient
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import select
 
+from meninx._scoring.worker import Worker
 from meninx._synthesis.writing import write_dicom
 from meninx._web.app import create_app
 from meninx._web.auth import accounts
-from meninx._web.auth.accounts import ADMINISTRATOR, Reader, add_token, add_user
+from meninx._web.auth.accounts import ADMINISTRATOR, Reader, add_token, add_user, open_session
+from meninx._web.serving import COOKIE
 from meninx._web.store.database import DONE, Study, User, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
 from meninx._web.studies.jobs import Jobs
@@ -96,15 +99,44 @@ def served(data, *options, log=subprocess.DEVNULL):
             assert process.wait(30) == 0
 
 
+class LastingWorker(Worker):
+    """A scoring process for all servers of the tests: to start one takes 3 s of the processor."""
+
+    def close(self) -> None:
+        """Do nothing: `end` ends the process."""
+
+    def kill(self) -> None:
+        """Do nothing: `end` ends the process."""
+
+    def end(self) -> None:
+        """End the process."""
+        super().close()
+
+
+LIMITS = (
+    Settings.model_fields["worker_bytes"].default,
+    Settings.model_fields["worker_seconds"].default,
+)
+SHARED_WORKER = LastingWorker(*LIMITS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scoring():
+    """End the scoring process with the tests."""
+    yield
+    SHARED_WORKER.end()
+
+
 class Server:
     """The application and what its tests need to know."""
 
     def __init__(self, settings: Settings, *, with_accounts: bool = True) -> None:
         self.settings = settings
-        self.passwords: list[str] = []
-        self.app = create_app(settings, on_password=self.passwords.append)
+        self.app = create_app(settings)
         self.web = self.app.state.web
         self.jobs = Jobs(settings)
+        if (settings.worker_bytes, settings.worker_seconds) == LIMITS:
+            self.jobs._worker = SHARED_WORKER
         if not with_accounts:  # the database has them already
             return
         with self.web.sessions.begin() as session:
@@ -115,12 +147,19 @@ class Server:
     def client(self) -> TestClient:
         return TestClient(self.app)
 
-    def browser(self, name: str = "rene") -> Browser:
+    def browser(self, name: str = "rene", *, by_form: bool = False) -> Browser:
+        """Return a client that is signed in: by the form, or by a session made for it."""
         client = self.client()
-        answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
-        assert answer.status_code == 200, answer.text
-        (csrf,) = re.findall(r'name="csrf" content="([^"]+)"', client.get("/").text)
-        return Browser(client, csrf)
+        if by_form:
+            answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
+            assert answer.status_code == 200, answer.text
+            (csrf,) = re.findall(r'name="csrf" content="([^"]+)"', answer.text)
+            return Browser(client, csrf)
+        with self.web.sessions.begin() as session:
+            user = session.scalars(select(User).where(User.name == name)).one()
+            secret, reader = open_session(session, user)
+        client.cookies.set(COOKIE, secret)
+        return Browser(client, reader.csrf)
 
     def work(self, study_id: str) -> None:
         self.jobs.score(study_id)

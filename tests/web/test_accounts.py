@@ -117,7 +117,7 @@ def test_wrong_passwords_lock_an_account_for_a_while(server):
 
 
 def test_whoever_has_signed_in_here_before_is_not_locked_out_by_others(server):
-    known = server.browser("rene").client
+    known = server.browser("rene", by_form=True).client
     stranger = server.client()
     for _ in range(server.settings.lockout_attempts):
         stranger.post("/sign-in", data={"name": "rene", "password": "wrong"})
@@ -191,7 +191,7 @@ def test_the_server_s_command_line_lets_the_last_administrator_in(server):
 
 
 def test_sessions_are_kept_on_the_server_and_run_out(server):
-    browser = server.browser()
+    browser = server.browser(by_form=True)
     cookie = next(one for one in browser.client.cookies.jar if one.name == "meninx")
     assert cookie.has_nonstandard_attr("HttpOnly")
     assert cookie.get_nonstandard_attr("SameSite") == "strict"

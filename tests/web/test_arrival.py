@@ -18,12 +18,12 @@ from PIL import Image
 
 from meninx._scan.dicom.heading import name_for_readers, read_heading
 from meninx._scan.reading import read_scans
-from meninx._web.api.api import LARGEST_BATCH
+from meninx._web.api.upload_api import LARGEST_BATCH
 from meninx._web.store.database import Study, Upload, now
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import StudyResult
-from meninx._web.studies import studies
-from meninx._web.studies.arrival import harmless
+from meninx._web.studies import receiving
+from meninx._web.studies.file_names import harmless
 from tests.web.conftest import Server
 
 PATIENTS = {
@@ -237,7 +237,7 @@ def test_what_is_killed_while_names_are_dropped_begins_again_as_it_was(tmp_path,
     address = f"/api/v1/uploads/{begun['id']}"
     browser.client.post(f"{address}/files", files=as_form(files), headers=browser.headers)
     with monkeypatch.context() as broken:
-        broken.setattr("meninx._web.studies.studies._place", lambda *_: 1 / 0)
+        broken.setattr("meninx._web.studies.receiving._link_files", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             browser.client.post(f"{address}/finish", headers=browser.headers)
     told = browser.client.post(f"{address}/finish", headers=browser.headers).json()
@@ -433,7 +433,7 @@ def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_da
     orphan = server.settings.uploads / ("e" * 24)
     orphan.mkdir()
     (orphan / "b.dcm").write_bytes(b"pixels")
-    monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=hours))
+    monkeypatch.setattr("meninx._web.studies.uploads.now", lambda: now() + timedelta(hours=hours))
     server.jobs.clean_up()
     names = [kept, upload, orphan.name][:left]
     there = {
@@ -497,7 +497,7 @@ def finish_halves_at_once(server, series, monkeypatch):
     """
     browsers = [server.browser(), server.browser()]
     looked, both = [], threading.Event()
-    find = studies._other_part
+    find = receiving._study_to_extend
 
     def looking(session, study):
         found = find(session, study)
@@ -508,7 +508,7 @@ def finish_halves_at_once(server, series, monkeypatch):
         both.wait(1)
         return found
 
-    monkeypatch.setattr("meninx._web.studies.studies._other_part", looking)
+    monkeypatch.setattr("meninx._web.studies.receiving._study_to_extend", looking)
     files = exam(series, "P1", "1.2.1").items()
     with ThreadPoolExecutor(2) as pool:
         sent = [

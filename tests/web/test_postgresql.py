@@ -14,15 +14,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.exc import DatabaseError
 
-from meninx._web.store.database import (
-    DONE,
-    SCORING,
-    AuditEntry,
-    Study,
-    migrate,
-    now,
-    open_database,
-)
+from meninx._web.store.database import DONE, SCORING, AuditEntry, Study, migrate, now, open_database
 from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 from tests.web.test_arrival import exam, finish_halves_at_once

@@ -168,7 +168,7 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
     jobs = Jobs(settings)
     jobs.clean_up()
     left = len(list(settings.uploads.iterdir()))
-    monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=25))
+    monkeypatch.setattr("meninx._web.studies.uploads.now", lambda: now() + timedelta(hours=25))
     jobs.clean_up()
     jobs.close()
     assert not list(settings.uploads.iterdir()), left

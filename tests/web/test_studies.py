@@ -30,15 +30,11 @@ from meninx._web.store.database import (
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import StudyResult
 from meninx._web.studies import scoring
+from meninx._web.studies.deleting import delete_expired_studies
 from meninx._web.studies.jobs import Jobs, release_leases
-from meninx._web.studies.studies import (
-    WAITING,
-    Verification,
-    delete_old_studies,
-    file_of,
-    signature_of,
-    verify_opinions,
-)
+from meninx._web.studies.opinions import Verification, signature_of, verify_opinions
+from meninx._web.studies.results import WAITING
+from meninx._web.studies.uploads import uploaded_path
 from tests.web.conftest import Server
 
 
@@ -128,7 +124,7 @@ def test_uploads_go_on_after_a_lost_connection(server):
     assert send(b"efgh", 4).json() == {"offset": 8}  # a part that came in part before
     assert send(b"abc", 0).json() == {"offset": 8}
     assert send(b"zz", 11).status_code == 400
-    path = file_of(server.settings, begun.json()["id"], "x")
+    path = uploaded_path(server.settings, begun.json()["id"], "x")
     assert path.read_bytes() == b"abcdefgh"
     other = server.browser("ada")
     answer = other.client.put(address, params={"name": "x"}, content=b"q", headers=other.headers)
@@ -153,7 +149,7 @@ def test_too_large_an_upload_stops(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../x.dcm", "/etc/passwd", "a\\..\\b.nii.gz", "x" * 900, "\n"])
 def test_names_never_lead_out_of_the_upload(server, name):
-    path = file_of(server.settings, "0" * 24, name)
+    path = uploaded_path(server.settings, "0" * 24, name)
     assert path.parent == server.settings.uploads / ("0" * 24)
     assert len(path.name) < 50
 
@@ -406,7 +402,7 @@ def test_the_retention_time_leaves_opinions(server, judged):
     assert study_in(server, judged).erased
     assert not list(server.settings.studies.iterdir())
     with server.web.sessions.begin() as session:
-        assert delete_old_studies(session, server.settings) == 0
+        assert delete_expired_studies(session, server.settings) == 0
 
 
 @pytest.mark.parametrize(
@@ -434,7 +430,7 @@ def test_old_studies_are_deleted(tmp_path, series):
     server = Server(Settings(data=tmp_path, retention_days=30))
     told = server.browser().upload(series).json()
     with server.web.sessions.begin() as session:
-        assert delete_old_studies(session, server.settings) == 0
+        assert delete_expired_studies(session, server.settings) == 0
         session.get(Study, told["id"]).received = now() - timedelta(days=31)
     server.jobs.clean_up()
     assert study_in(server, told["id"]) is None

@@ -1,4 +1,4 @@
-"""Look for copies, leaks and shortcuts in a data set: `meninx audit DATA`."""
+"""Find copies, leaks and shortcuts in a data set: `meninx audit DATA`."""
 
 import json
 from pathlib import Path
@@ -31,10 +31,10 @@ def audit(
     as_json: JsonOption = False,
     label: LabelOption = None,
 ) -> None:
-    """Find what makes figures too good: copies, leaks between splits, shortcuts to the label.
+    """Find what inflates figures: copies, leaks between splits, shortcuts to the label.
 
     Copies are found mirrored, turned, brightened, resized, cropped or saved again. The shortcut
-    probe tells tumor from no tumor without looking at the brain. Needs the extra `evidence`.
+    probe predicts the label without the brain. Needs the extra `evidence`.
     """
     with needs_extra("evidence"):
         from meninx._assess.data_audit import audit as run_audit

@@ -1,4 +1,4 @@
-"""Train and test by turns: `meninx crossvalidate DATA --recipe NAME`."""
+"""Cross-validate a recipe: `meninx crossvalidate DATA --recipe NAME`."""
 
 from datetime import datetime
 from pathlib import Path
@@ -34,15 +34,14 @@ def crossvalidate(
         Path | None,
         typer.Option(
             help="Run folder; by default runs/cv-RECIPE-DATE. Finished folds in it are kept, an "
-            "unfinished one goes on.",
+            "unfinished fold is resumed.",
             show_default=False,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Start every fold from this file, detector.safetensors of a run that saw none of "
-            "DATA.",
+            help="Initial weights of every fold: detector.safetensors of a run without DATA.",
             show_default=False,
         ),
     ] = None,
@@ -51,19 +50,19 @@ def crossvalidate(
         bool,
         typer.Option(
             "--merge",
-            help="Write the mean of the folds' weights as detector.onnx into --output; they must "
-            "have begun alike, so from --weights.",
+            help="Write the mean of the folds' weights as detector.onnx into --output; needs the "
+            "same initial weights, --weights.",
         ),
     ] = False,
     label: LabelOption = None,
     split: SplitOption = None,
     allow_leaks: AllowLeaksOption = False,
 ) -> None:
-    """Train one detector a fold and pool the answers of each on the fold that it never saw.
+    """Train a detector per fold, and pool the answers of each on its held-out fold.
 
-    For each fold the next one chooses the epoch and calibrates; the others are learned from. With a
-    recipe whose validation_fold is 0 all others are learned from, and each fold's detector is
-    calibrated by the others' answers out of fold. Needs the extra `train`.
+    For each held-out fold, the next fold chooses the epoch and calibrates, and the others are the
+    training data. With validation_fold = 0 in the recipe, all others are the training data, and
+    each detector is calibrated by the others' out-of-fold answers. Needs the extra `train`.
     """
     with needs_extra("train"):
         from meninx._assess.evaluation import evaluate_cases
@@ -107,7 +106,7 @@ def crossvalidate(
     result = evaluate_cases(cases, models, copies=copies, leaking=bool(manifest.leaks))
     how = (
         f"{len(manifest.folds)}-fold cross-validation with the recipe {chosen.name}: each case was "
-        "judged by the detector that neither learned from its fold nor chose its epoch by it."
+        "scored by the detector that was neither trained nor validated on its fold."
     )
     cards = [detector.card for detector in detectors.values()]
     setting = Setting(str(data), how, claim_answers(result, cards, str(data), None))

@@ -27,13 +27,14 @@ def evaluate(
     data: DataArgument,
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("evaluation"),
     fold: Annotated[
-        int | None, typer.Option(help="Fold to evaluate on; by default all.", show_default=False)
+        int | None,
+        typer.Option(help="Fold to evaluate on; by default all.", show_default=False),
     ] = None,
     prevalence: Annotated[
         list[float] | None,
         typer.Option(
-            help="Share of tumors for which PPV and NPV are stated; again for each. "
-            "By default 0.01, 0.1 and 0.5.",
+            help="Prevalence of tumors for PPV and NPV; repeat it for each. By default 0.01, 0.1 "
+            "and 0.5.",
             show_default=False,
         ),
     ] = None,
@@ -43,10 +44,10 @@ def evaluate(
 ) -> None:
     """Measure a detector on pictures that it was not fitted on; needs the extra `evidence`.
 
-    Pictures that the detector learned from, chose its epoch by or was calibrated on are left out,
-    with all that share a slice or a patient with them, and so are their copies in another size,
-    format or brightness, and those of what the weights had seen that it began with. Writes
-    metrics.json, predictions.csv, report.html, misses.html and plots.
+    Pictures that the detector was trained, validated or calibrated on are left out, with all that
+    share a slice or a patient with them. So are their copies in another size, format or brightness,
+    and copies of the training data of its initial weights. Writes metrics.json, predictions.csv,
+    report.html, misses.html and plots.
     """
     with needs_extra("evidence"):
         from meninx._assess.evaluation import evaluate as run_evaluation

@@ -18,7 +18,7 @@ def export(
     data: Annotated[
         Path,
         typer.Option(
-            help="Pictures like those that it will score: half of them calibrate, half check.",
+            help="Pictures like those to score: half of them calibrate, half check the result.",
             show_default=False,
         ),
     ],
@@ -28,7 +28,7 @@ def export(
         typer.Option(help="Number format; int8 is fastest on CPUs, fp16 is faster on GPUs only."),
     ] = "int8",
     pictures: Annotated[
-        int, typer.Option(min=20, help="Most pictures of DATA to use.")
+        int, typer.Option(min=20, help="Limit of the pictures of DATA.")
     ] = DEFAULT_PICTURES,
     tolerance: Annotated[
         float,
@@ -44,7 +44,7 @@ def export(
         from meninx._learn.file.formats import export as write
     check_file(output, "--output")
     manifest = load_manifest(data, output.parent, label, allow_leaks=True, split_matters=False)
-    # Evenly over the whole manifest, which lists one source after the other.
+    # At regular intervals: a manifest lists its sources one after the other.
     step = max(1, len(manifest.pictures) // pictures)
     change = write(model, output, format, manifest.pictures[::step][:pictures], tolerance)
     typer.echo(

@@ -22,14 +22,14 @@ def prepare(
         typer.Argument(
             metavar="DATA...",
             help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
-            "CSV with picture and tumor, maybe person, site, sequence and slice. Several become "
-            "one manifest; people of the same name count as one.",
+            "CSV with picture and tumor, and optionally person, site, sequence and slice. Several "
+            "become one manifest; persons of the same name are one person.",
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Manifest to write; by default manifest.csv in DATA, if that is one folder.",
+            help="Manifest to write; by default manifest.csv in DATA, if it is a single folder.",
             show_default=False,
         ),
     ] = None,
@@ -40,9 +40,9 @@ def prepare(
         typer.Option(
             metavar="COLUMN=VALUE:N",
             help="Fold N for all pictures with that person, site, source, sequence or further "
-            "column, such as site=HT:1 or 'person=old-*:2'; again for each rule, later ones win. "
-            "Where folds are dealt here, nothing else lies in fold N. A rule that puts a group "
-            "into two folds is refused.",
+            "column, such as site=HT:1 or 'person=old-*:2'; repeat it for each rule, later rules "
+            "override. New folds put nothing else into fold N. A rule that puts a group into two "
+            "folds is refused.",
             show_default=False,
         ),
     ] = None,
@@ -53,8 +53,8 @@ def prepare(
 ) -> None:
     """Write one manifest with content hashes, groups, persons and folds; needs `evidence`.
 
-    Pictures that show the same slice, however one was made from the other, get one group and one
-    fold. Content alone decides folds: file names and their order do not matter.
+    Pictures of the same slice, also edited copies, get one group and one fold. Folds depend on the
+    content only, not on names or order of files.
     """
     with needs_extra("evidence"):
         from meninx._data.fold_rules import parse_fold_rule

@@ -27,28 +27,28 @@ NO_OTHER_TYPES = (
 GEOMETRY_DOUBTFUL = "geometry_doubtful"
 
 
-def answer_in_words(found: Findings | StudyFindings) -> str:
+def answer_in_words(findings: Findings | StudyFindings) -> str:
     """Return the answer, or the status if there is none."""
-    return ANSWERS[found.decision or found.status]
+    return ANSWERS[findings.decision or findings.status]
 
 
-def scale_in_figures(found: Findings | StudyFindings) -> tuple[str, tuple[str, ...]]:
+def scale_in_figures(findings: Findings | StudyFindings) -> tuple[str, tuple[str, ...]]:
     """Return probability and borders as displayed, rounded to the same decimals.
 
     Args:
-        found: Findings of a scan or a study.
+        findings: Findings of a scan or a study.
 
     Returns:
         The probability, empty if nothing was scored; and the two borders, none if no border
         decides.
     """
-    if found.probability is None:
+    if findings.probability is None:
         return "", ()
-    if found.borders is None:
-        return f"{found.probability:.{SHOWN_DECIMALS}f}", ()
-    count = decimals_of(found.probability, found.borders, SHOWN_DECIMALS)
-    return _figure(found.probability, count), tuple(
-        _figure(border, count) for border in found.borders
+    if findings.borders is None:
+        return f"{findings.probability:.{SHOWN_DECIMALS}f}", ()
+    count = decimals_of(findings.probability, findings.borders, SHOWN_DECIMALS)
+    return _figure(findings.probability, count), tuple(
+        _figure(border, count) for border in findings.borders
     )
 
 
@@ -56,9 +56,9 @@ def _figure(value: float, decimals: int) -> str:
     return repr(value) if decimals == ALL_DECIMALS else f"{value:.{decimals}f}"
 
 
-def borders_in_words(found: Findings | StudyFindings) -> str:
+def borders_in_words(findings: Findings | StudyFindings) -> str:
     """Return the answer on each side of the borders; empty if no border decides."""
-    _, borders = scale_in_figures(found)
+    _, borders = scale_in_figures(findings)
     if not borders:
         return ""
     below, start = borders
@@ -66,45 +66,45 @@ def borders_in_words(found: Findings | StudyFindings) -> str:
     return f"no tumor below {below}, {between}tumor from {start}"
 
 
-def prevalence_in_words(found: Findings | StudyFindings) -> str:
+def prevalence_in_words(findings: Findings | StudyFindings) -> str:
     """Return the prevalence that a probability refers to; empty if it is not calibrated."""
-    if found.borders is None:
+    if findings.borders is None:
         return ""
-    return f"Probability of a tumor, calibrated at a prevalence of {100 * found.prevalence:g} %."
+    return f"Probability of a tumor, calibrated at a prevalence of {100 * findings.prevalence:g} %."
 
 
-def why_referred(found: Findings | StudyFindings) -> str:
+def why_referred(findings: Findings | StudyFindings) -> str:
     """Return why a scan or study is referred; empty if it is not.
 
     Args:
-        found: Findings of a scan or a study.
+        findings: Findings of a scan or a study.
 
     Returns:
         The reason, without a full stop.
     """
-    if found.decision != "refer":
+    if findings.decision != "refer":
         return ""
-    if found.message:
-        return found.message
-    shares = {name: f"{100 * p:.0f} %" for name, p in found.p_values.items()}
+    if findings.message:
+        return findings.message
+    shares = {name: f"{100 * p:.0f} %" for name, p in findings.p_values.items()}
     return f"scores like {shares['no_tumor']} of tumor-free scans and {shares['tumor']} of tumors"
 
 
-def measured_on(found: Findings | StudyFindings) -> str:
+def measured_on(findings: Findings | StudyFindings) -> str:
     """Return the held-out scans that the answer was compared with; empty if there are none.
 
     Args:
-        found: Findings of a scan or a study.
+        findings: Findings of a scan or a study.
 
     Returns:
         One or two sentences.
     """
-    reference = found.reference
-    if reference is None or found.decision is None:
+    reference = findings.reference
+    if reference is None or findings.decision is None:
         return ""
     words = f"Compared with {reference_in_words(reference)}, none of them used in training."
-    doubtful = isinstance(found, Findings) and any(
-        warning.code == GEOMETRY_DOUBTFUL for warning in found.warnings
+    doubtful = isinstance(findings, Findings) and any(
+        warning.code == GEOMETRY_DOUBTFUL for warning in findings.warnings
     )
     if doubtful:
         words += (
@@ -125,15 +125,15 @@ def reference_in_words(reference: Reference) -> str:
     return f"{words} ({count} of these simulated from people scanned in other sequences)"
 
 
-def what_would_change_it(found: Findings | StudyFindings) -> str:
+def what_would_change_it(findings: Findings | StudyFindings) -> str:
     """Return what may turn a referral into an answer; empty if nothing is referred."""
-    if found.decision != "refer":
+    if findings.decision != "refer":
         return ""
-    if found.reason == INCOMPLETE:
+    if findings.reason == INCOMPLETE:
         return "Score it again once it is complete."
-    if found.reason is not None:
+    if findings.reason is not None:
         return "An axial series of the same exam can be answered."
-    if isinstance(found, Findings) and not found.is_volume:
+    if isinstance(findings, Findings) and not findings.is_volume:
         return "A whole series gives more evidence than a picture."
     return "Scoring more series of the same exam together, above all FLAIR, gives more evidence."
 

@@ -136,7 +136,7 @@ class Detector:
             in the slices' images.
         """
         preprocessing = self.card.preprocessing
-        crop_window = crop_window_of(np.stack([slice_.image for slice_ in sampled(slices)]))
+        crop_window = crop_window_of(np.stack([scan_slice.image for scan_slice in sampled(slices)]))
         placement = preprocessing.placement(
             crop_window, slices[0].image.shape, slices[0].pixel_spacing
         )
@@ -240,7 +240,7 @@ class Detector:
         calibrator = self.card.calibration.of(volume=scan.is_volume, sequence=scan.sequence)
         depths = scan.depths_mm if scan.is_volume else None
         if depths is not None:
-            depths = depths[[slice_.index for slice_ in slices]]
+            depths = depths[[scan_slice.index for scan_slice in slices]]
         cell_logits = averaged_over_depth(cell_logits, depths)
         logits = slice_logits(cell_logits, self.card.top_cells)
         logit = float(logits.max())
@@ -338,4 +338,6 @@ def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
     """Return the indices of the slice below, the slice and the slice above, shape (n, 3)."""
     if scan.positions_mm is None:
         return neighbor_indices(len(slices), scan.slice_gap_mm)
-    return neighbor_indices_at(np.array([scan.positions_mm[slice_.index] for slice_ in slices]))
+    return neighbor_indices_at(
+        np.array([scan.positions_mm[scan_slice.index] for scan_slice in slices])
+    )

@@ -205,26 +205,8 @@ def archive_entries(
     Raises:
         InputError: If the archive is damaged, or exceeds the limits.
     """
-    with reading(str(path), "the file"), path.open("rb") as file:
-        stored = file.read(SNIFFED_BYTES)
-    head, name = unpacked_head(stored), path.name.lower()
-    container: _Zip | _Tar
-    if zipfile_magic(stored):
-        with reading(str(path), "the zip"):
-            try:
-                container = _Zip(opened.enter_context(zipfile.ZipFile(path)))
-            except zipfile.BadZipFile as error:
-                raise UnreadableFile(
-                    "truncated or damaged: the directory at the end of the zip is missing; copy it "
-                    "again"
-                ) from error
-    elif is_tar(head, name) or (name.endswith(".tar") and stored):
-        with reading(str(path), "the tar"):
-            file = opened.enter_context(path.open("rb"))
-            plain, is_cut = _decompressed(file, stored, limits, path, opened)
-            archive = opened.enter_context(tarfile.TarFile(fileobj=plain))
-            container = _Tar(archive, limits, str(path), is_cut=is_cut)
-    else:
+    container = _container_of(path, limits, opened)
+    if container is None:
         return None
     if container.incomplete:
         report(
@@ -249,6 +231,29 @@ def archive_entries(
         else:
             sources.append(Source(shown, path, entry.size, entry.name, container))
     return sources
+
+
+def _container_of(path: Path, limits: Limits, opened: ExitStack) -> _Zip | _Tar | None:
+    """Open a zip or tar; return None for other files."""
+    with reading(str(path), "the file"), path.open("rb") as file:
+        stored = file.read(SNIFFED_BYTES)
+    head, name = unpacked_head(stored), path.name.lower()
+    if zipfile_magic(stored):
+        with reading(str(path), "the zip"):
+            try:
+                return _Zip(opened.enter_context(zipfile.ZipFile(path)))
+            except zipfile.BadZipFile as error:
+                raise UnreadableFile(
+                    "truncated or damaged: the directory at the end of the zip is missing; copy it "
+                    "again"
+                ) from error
+    if is_tar(head, name) or (name.endswith(".tar") and stored):
+        with reading(str(path), "the tar"):
+            file = opened.enter_context(path.open("rb"))
+            plain, is_cut = _decompressed(file, stored, limits, path, opened)
+            archive = opened.enter_context(tarfile.TarFile(fileobj=plain))
+            return _Tar(archive, limits, str(path), is_cut=is_cut)
+    return None
 
 
 def _is_hidden(part: str) -> bool:

@@ -51,7 +51,7 @@ MGH_TYPES = (0, 1, 3, 4, 10)
 USTAR_AT, USTAR = 257, b"ustar"
 TAR_SUFFIXES = word_tuple(".tar .tar.gz .tgz .tar.bz2 .tbz2 .tbz .tar.xz .txz")
 BZIP2_MAGIC, XZ_MAGIC = b"BZh", b"\xfd7zXZ\0"
-# Path of content in git-annex, and first bytes of pointer files of git-annex (unlocked) and Git LFS.
+# Path of content in git-annex, and first bytes of pointer files of git-annex and Git LFS.
 ANNEX_OBJECTS = ".git/annex/objects/"
 ANNEX_POINTER, LFS_POINTER = b"/annex/objects/", b"version https://git-lfs.github.com/spec/v1"
 # Keys of text headers that name the data file: MetaImage, then NRRD.
@@ -134,7 +134,7 @@ def _volume_kind(head: bytes, name: str, *, strict: bool) -> Reader | None:
 
 
 def is_pair_header(head: bytes) -> bool:
-    """Return whether bytes are the header of an Analyze or NIfTI pair, which begins with its size."""
+    """Return whether bytes are the header of an Analyze or NIfTI pair: its size comes first."""
     sizes = (int.from_bytes(head[:4], order) for order in ("little", "big"))
     return len(head) >= ANALYZE_HEADER_BYTES and ANALYZE_HEADER_BYTES in sizes
 

@@ -3,7 +3,7 @@
 Many volumes are saved from bare arrays: the file says 1 x 1 x 1 mm, but the head has 24 slices. So
 the spacing is compared with the slices. The measure is the shift within a slice, in mm, that
 changes it as much as the next slice differs from it. In a head it is 0.4 to 1.3 times the distance
-between slices (table in docs/results.md).
+between slices (table in docs/reading.md).
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from meninx._scan.warning import ScanWarning
 
 # Plausible range of that shift, as a share of the distance. All of 1,551 stacks with gaps of 1 to 9
 # mm, cut from 65 volumes of known geometry along all axes, lie inside; with a gap wrong by a factor
-# of five, 99.7 % lie outside (docs/results.md).
+# of five, 99.7 % lie outside (docs/reading.md).
 MIN_SHIFT, MAX_SHIFT = 0.28, 1.3
 # Ratio of gap and shift of direct neighbors: the inverse of the median over these stacks.
 GAP_BESIDE_SHIFT = 1.3

@@ -141,7 +141,7 @@ def unpacked_exactly(unpacker: Unpacker, data: bytes, expected: int, spare: int)
     unpacked = unpacker.decompress(data, expected + spare + 1)
     check_size(len(unpacked), expected, spare)
     if not unpacker.eof:
-        raise UnreadableFile("cut off: the packed voxels have no end; copy the file again")
+        raise UnreadableFile("truncated: the packed voxels have no end; copy the file again")
     return unpacked
 
 

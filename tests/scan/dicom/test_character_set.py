@@ -56,7 +56,7 @@ def names_in(path):
         (b"ANON", "ascii", "Doe^Jane"),
     ],
 )
-def test_a_set_that_is_none_is_found(tiny_scan, tmp_path, declared, encoding, name, implicit):
+def test_a_missing_character_set_is_found(tiny_scan, tmp_path, declared, encoding, name, implicit):
     data = name.encode(encoding)
     path = file_of(tiny_scan, tmp_path, declared, data + b" " * (len(data) % 2), implicit=implicit)
     own, nested, shown, dataset = names_in(path)
@@ -75,7 +75,7 @@ def test_a_set_that_is_none_is_found(tiny_scan, tmp_path, declared, encoding, na
         (b"GB18030 ", "gb18030", "李^四"),
     ],
 )
-def test_a_set_that_is_right_stays(tiny_scan, tmp_path, declared, encoding, name):
+def test_a_correct_character_set_is_kept(tiny_scan, tmp_path, declared, encoding, name):
     data = name.encode(encoding)
     path = file_of(tiny_scan, tmp_path, declared, data + b" " * (len(data) % 2))
     own, nested, _, dataset = names_in(path)
@@ -84,7 +84,7 @@ def test_a_set_that_is_right_stays(tiny_scan, tmp_path, declared, encoding, name
 
 
 @pytest.mark.parametrize("declared", [b"", b"ISO_IR 192", b"nonsense"])
-def test_bytes_that_nothing_explains_are_marked_and_stay_different(tiny_scan, tmp_path, declared):
+def test_undecodable_bytes_are_marked_and_stay_different(tiny_scan, tmp_path, declared):
     found = set()
     for name in (b"M\xfcller^A ", b"M\xf6ller^A "):
         own, nested, shown, _ = names_in(file_of(tiny_scan, tmp_path, declared, name))

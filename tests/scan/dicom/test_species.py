@@ -1,4 +1,4 @@
-"""Headers of animals are told from those of people."""
+"""Headers of animals are distinguished from those of people."""
 
 import pytest
 from pydicom import Dataset
@@ -57,7 +57,7 @@ def test_people_pass(values):
     assert animal(header(**values)) is None
 
 
-def test_a_sequence_that_is_none_says_nothing():
+def test_an_attribute_that_is_no_sequence_has_no_items():
     dataset = header()
     dataset.add_new("PatientSpeciesCodeSequence", "LO", "dog")
     assert animal(dataset) is None

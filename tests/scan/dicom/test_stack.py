@@ -61,7 +61,7 @@ def test_dicom_and_nifti_give_the_same_scan(tiny_scan, series, tmp_path, read_al
     assert from_dicom.sequence == from_nifti.sequence == "T2"
 
 
-def test_the_order_of_files_and_their_numbers_mean_nothing(series, tiny_scan, tmp_path, read_all):
+def test_the_order_and_numbers_of_files_do_not_matter(series, tiny_scan, tmp_path, read_all):
     for number, dataset in enumerate(np.random.default_rng(3).permutation(len(series))):
         series[dataset].InstanceNumber = 7
         save(series[dataset], tmp_path / f"{number}" / "image")
@@ -182,7 +182,7 @@ def test_two_instances_in_one_place_are_an_error(series, tmp_path, read_all, err
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "color"),
     ],
 )
-def test_what_is_no_slice_of_a_brain_is_set_aside(
+def test_other_images_than_slices_of_a_brain_are_excluded(
     series, healthy, tmp_path, read_all, errors, change, reason
 ):
     for dataset in series:

@@ -133,7 +133,7 @@ def changed(whole, name, kind, value, folder, which=slice(None)):
 
 
 @pytest.mark.parametrize(("name", "kind", "value"), CASES)
-def test_what_no_volume_needs_counts_as_not_given(whole, name, kind, value, tmp_path, errors):
+def test_unreadable_optional_values_count_as_missing(whole, name, kind, value, tmp_path, errors):
     folder = changed(whole, name, kind, value, tmp_path)
     (scan,) = read_scans(folder, errors.append)
     assert not errors
@@ -183,7 +183,9 @@ def test_in_enhanced_files_too(value, tmp_path, errors):
         ("ImageOrientationPatient", "DS", b"1\\0\\0", "geometry"),
     ],
 )
-def test_what_is_needed_is_one_error_a_series(whole, name, kind, value, reason, tmp_path, errors):
+def test_an_unreadable_required_value_is_one_error_per_series(
+    whole, name, kind, value, reason, tmp_path, errors
+):
     folder = changed(whole, name, kind, value, tmp_path)
     assert list(read_scans(folder, errors.append)) == []
     (error,) = errors
@@ -224,7 +226,9 @@ def test_values_that_can_not_be_rescaled_alike(whole, name, value, tmp_path, err
     ],
 )
 @pytest.mark.parametrize("word", [None, b"gray"])
-def test_pixels_are_read_without_what_goes_without_saying(whole, names, word, tmp_path, errors):
+def test_pixels_are_read_without_attributes_that_have_a_usual_value(
+    whole, names, word, tmp_path, errors
+):
     slices = [dcmread(io.BytesIO(data)) for data in whole[0]]
     for dataset in slices:
         for name in names:

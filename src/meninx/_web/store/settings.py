@@ -17,7 +17,7 @@ class Settings(BaseSettings):
         data: Folder of the database and the uploaded studies.
         database: SQLAlchemy address of the database; empty for SQLite inside `data`.
         secure_cookies: Whether cookies are sent over TLS only; to be set behind a proxy with TLS.
-        session_hours: Time without a click that ends a session, hours.
+        session_hours: Time without a click after which a session ends, hours.
         lockout_attempts: Wrong passwords in a row that lock an account.
         lockout_minutes: Time that an account is locked, minutes.
         upload_bytes: Largest upload, bytes.
@@ -33,9 +33,7 @@ class Settings(BaseSettings):
         model: Detector file; None for the shipped one.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="MENINX_WEB_", protected_namespaces=(), populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix="MENINX_WEB_", protected_namespaces=())
 
     data: Path = Field(default=Path("meninx-data"), validate_default=True)
     database: str = ""
@@ -57,7 +55,7 @@ class Settings(BaseSettings):
     @field_validator("data")
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
-        # Reports name pictures by file addresses, which a relative path has none of.
+        # Reports refer to pictures by file addresses, which need an absolute path.
         return folder.absolute()
 
     @property

@@ -29,14 +29,11 @@ from meninx._web.store.database import (
 )
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import StudyResult
+from meninx._web.studies.deleting import delete_expired_studies
+from meninx._web.studies.results import store_result
 from meninx._web.studies.scoring import score_study
-from meninx._web.studies.studies import (
-    FILES,
-    SHOWN,
-    answer_study,
-    delete_old_studies,
-    drop_old_uploads,
-)
+from meninx._web.studies.study_files import FILES, SHOWN
+from meninx._web.studies.uploads import delete_abandoned_uploads
 
 # Pause of a worker before it asks again whether a study waits, s: an index answers within 1 ms.
 POLL_SECONDS = 0.25
@@ -79,7 +76,7 @@ class Jobs:
 
     def clean_up(self) -> None:
         """Delete studies and uploads that are too old, and files of neither."""
-        for delete_expired in (delete_old_studies, drop_old_uploads):
+        for delete_expired in (delete_expired_studies, delete_abandoned_uploads):
             with self._sessions.begin() as session:
                 delete_expired(session, self.settings)
 
@@ -111,8 +108,8 @@ class Jobs:
 
     def _finish(self, study_id: str, lease: datetime, result: StudyResult) -> None:
         with self._sessions.begin() as session:
-            # Not found if it was deleted meanwhile, got more files, or was taken by another worker
-            # after this one's lease had ended: no two leases end at the same time.
+            # Not found if it was deleted or got more files during scoring, or if another worker
+            # took it after this lease had ended: no two leases end at the same time.
             study = session.scalar(
                 select(Study)
                 .where(Study.id == study_id, Study.state == SCORING, Study.lease == lease)
@@ -123,7 +120,7 @@ class Jobs:
                     # Delete the results too, which were written after the study was deleted.
                     shutil.rmtree(self.settings.studies / study_id, ignore_errors=True)
                 return
-            answer_study(study, result, deidentify=self.settings.deidentify)
+            store_result(study, result, deidentify=self.settings.deidentify)
             study.state, study.lease, study.finished = DONE, None, now()
             record(session, "worker", "scored", study_id, study.decision)
 
@@ -165,13 +162,13 @@ def work(settings: Settings, *, alone: bool = True) -> None:
         while True:
             try:
                 if time.monotonic() - cleaned > CLEANUP_SECONDS:
-                    # Set first: an error in cleaning up must not keep studies from being scored.
+                    # Set first, so that an error in cleaning up does not block scoring.
                     cleaned = time.monotonic()
                     jobs.clean_up()
                 if not jobs.score_next():
                     time.sleep(POLL_SECONDS)
             except Exception:
-                # The database may be back soon; a study that was taken waits for its lease's end.
+                # Such as a database that restarts. A study that was taken waits for its lease.
                 log.exception("a job failed; next try in %g s", RETRY_SECONDS)
                 time.sleep(RETRY_SECONDS)
     finally:

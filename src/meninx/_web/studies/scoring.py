@@ -23,7 +23,7 @@ from meninx._scan.unread import Unread
 from meninx._scoring.worker import Worker
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import SeriesIdentity, Shown, StoredSeries, StudyResult
-from meninx._web.studies.studies import PACKED, RESULTS, SOURCE
+from meninx._web.studies.study_files import PACKED, RESULTS, SOURCE
 
 if TYPE_CHECKING:
     from meninx._render.result import Result
@@ -73,7 +73,7 @@ def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -
     Returns:
         Its series and answer, without heat maps.
     """
-    # Imported here: the server imports this module too, and never scores.
+    # Imported here, because the server also imports this module, but never scores.
     from meninx._detect.loading import cached_detector
     from meninx._scoring.study import score_study
 
@@ -106,7 +106,7 @@ class _ShownWriter:
         self.series: list[StoredSeries] = []
 
     def write(self, result: "Result") -> None:
-        """Write the files of one series, and keep their names and what identifies it."""
+        """Write the files of one series, and append it to `series`."""
         number, shown, preview = len(self.series), None, ""
         if result.scan is not None:
             shown = write_viewer_files(result.scan, result, self._out, number)
@@ -178,7 +178,7 @@ class _ObjectsWriter:
         self.counts: list[int] = []
 
     def write(self, result: "Result") -> None:
-        """Write the objects of one series, and keep their number."""
+        """Write the objects of one series, and append their number to `counts`."""
         from meninx._clinic.results import write_dicom_results
         from meninx._clinic.source_series import source_series
 

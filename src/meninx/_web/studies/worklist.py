@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from meninx._web.auth.accounts import Reader
+from meninx._web.auth.rights import in_project, visible_to
 from meninx._web.store.database import DONE, RECEIVED, SCORING, AuditEntry, Opinion, Study, folded
-from meninx._web.studies.studies import in_project, visible
 
 PAGE = 50
 # Characters of the id by which a study without identity is recognized.
@@ -165,7 +165,7 @@ def list_studies(session: Session, reader: Reader, wanted: WorklistQuery) -> Stu
     offset = (wanted.page - 1) * PAGE
     shown = list(session.scalars(ids.limit(PAGE).offset(offset))) if offset < count else []
     # Ids first, which an index alone answers without reading the findings of all other studies.
-    found = {one.id: one for one in session.scalars(select(Study).where(Study.id.in_(shown)))}
+    found = {study.id: study for study in session.scalars(select(Study).where(Study.id.in_(shown)))}
     studies = [found[name] for name in shown]
     return StudyList(studies, count, wanted.page, readers_of(session, shown))
 
@@ -195,7 +195,7 @@ def _ids(reader: Reader, wanted: WorklistQuery, study_id: str = "") -> Select[st
     if study_id:
         listed = select(Study.id).where(*conditions)
         conditions = [or_(Study.id.in_(listed), Study.id == study_id)]
-    return select(Study.id).where(visible(reader), *conditions).order_by(*_order(wanted))
+    return select(Study.id).where(visible_to(reader), *conditions).order_by(*_order(wanted))
 
 
 def _filters(wanted: WorklistQuery) -> list[ColumnElement[bool]]:

@@ -200,8 +200,8 @@ def _create_audit_log() -> None:
     dialect = op.get_bind().dialect.name
     if dialect == "postgresql":
         op.execute(REFUSE)
-    for what in ("update", "delete"):
-        op.execute(GUARDS[dialect].format(what=what, WHAT=what.upper()))
+    for change in ("update", "delete"):
+        op.execute(GUARDS[dialect].format(what=change, WHAT=change.upper()))
 
 
 def _text(name: str, length: int, *, unique: bool = False, index: bool = False) -> "sa.Column[str]":

@@ -16,30 +16,30 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from meninx._errors import OptionError
 from meninx._web.auth.accounts import NAME, add_user, open_session
-from meninx._web.pages.pages import page, with_cookie
+from meninx._web.pages.responses import page, with_cookie
 from meninx._web.serving import SessionNeeded, Web, WebNeeded, local_address
 from meninx._web.store.audit import record
 from meninx._web.store.database import User
 
 COOKIE, COOKIE_PATH = "meninx-oidc", "/oidc"
-# How long somebody may take to sign in at the provider, and how long it may take to answer.
+# Longest time to sign in at the provider, and for an answer of the provider.
 MAX_SECONDS, TIMEOUT_SECONDS = 600, 10
-# How far the clocks of server and provider may differ, seconds.
+# Tolerated difference between the clocks of server and provider, seconds.
 LEEWAY_SECONDS = 60
-# Public-key signatures only, whatever the provider offers: "none" anybody can forge.
+# Public-key signatures only, even if the provider offers "none", which can be forged.
 ALGORITHMS = ["RS256", "ES256", "PS256"]
 
-oidc = APIRouter(include_in_schema=False)
+oidc_pages = APIRouter(include_in_schema=False)
 
 
 def add_provider(app: FastAPI, web: Web) -> None:
-    """Let people sign in with the provider of the settings, if there is one.
+    """Register the sign-in provider of the settings, if there is one.
 
     From the login to the callback a signed cookie stores state, nonce and PKCE's verifier. It is no
     session: sessions of people who have signed in are stored on the server.
 
     Args:
-        app: The application, with the routes of `oidc`.
+        app: The application, with the routes of `oidc_pages`.
         web: State of the server, with its settings and its key.
     """
     issuer = web.settings.oidc_issuer
@@ -56,7 +56,7 @@ def add_provider(app: FastAPI, web: Web) -> None:
     )
     app.add_middleware(
         SessionMiddleware,
-        # Derived from the key that signs opinions: neither signature is valid as the other.
+        # Derived from the key of opinions, so that neither signature is valid as the other.
         secret_key=hmac.new(web.key, b"sign-in by a provider", hashlib.sha256).hexdigest(),
         session_cookie=COOKIE,
         max_age=MAX_SECONDS,
@@ -71,7 +71,7 @@ async def provider(request: Request, web: WebNeeded) -> StarletteOAuth2App:
     """Return the provider's client, with the provider's metadata loaded and checked.
 
     Args:
-        request: Request of somebody who signs in.
+        request: Request of a login.
         web: State of the server, with its settings.
 
     Returns:
@@ -94,7 +94,7 @@ async def provider(request: Request, web: WebNeeded) -> StarletteOAuth2App:
         raise OptionError("the sign-in provider does not answer; use a password") from error
     name = metadata.get("issuer")
     if name != issuer:
-        # Loaded again next time: the provider's settings may have been corrected.
+        # So that the next login loads it again, after the settings were corrected.
         metadata.clear()
         raise OptionError(
             f"the sign-in provider names the issuer {name!r}, expected {issuer!r}; set "
@@ -107,7 +107,7 @@ async def provider(request: Request, web: WebNeeded) -> StarletteOAuth2App:
 ProviderNeeded = Annotated[Any, Depends(provider)]
 
 
-@oidc.get("/oidc")
+@oidc_pages.get("/oidc")
 async def login(
     request: Request, client: ProviderNeeded, following: Annotated[str, Query(alias="next")] = "/"
 ) -> Response:
@@ -159,7 +159,7 @@ async def verified_claims(
         ) from error
 
 
-@oidc.get("/oidc/back")
+@oidc_pages.get("/oidc/back")
 def callback(
     request: Request,
     web: WebNeeded,
@@ -167,12 +167,12 @@ def callback(
     claims: Annotated[dict[str, Any], Depends(verified_claims)],
     session: SessionNeeded,
 ) -> Response:
-    """Open a session for a person whom the provider has authenticated."""
+    """Open a session for a person who was authenticated by the provider."""
     user = user_of(session, web.settings.oidc_issuer, claims)
     if not user.active:
         raise HTTPException(403, "this account is closed")
     secret, _ = open_session(session, user)
-    # A strict cookie is not sent along a redirection from another site: a page of ours goes on.
+    # A strict cookie is not sent after a redirection from another site: an own page continues.
     goal = request.session.pop("next", "/")
     return with_cookie(page(web, "signed-in.html", following=goal), secret, web)
 
@@ -195,7 +195,7 @@ def user_of(session: Session, issuer: str, claims: dict[str, Any]) -> User:
     preferred = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
     base = re.sub(r"[^A-Za-z0-9._@-]", "-", preferred)[:90].lstrip("._@-") or "reader"
     name, number = base, 1
-    # A local account of the same name belongs to somebody else.
+    # A local account of the same name belongs to another person.
     while session.scalar(select(User.id).where(User.name == name)) is not None:
         number += 1
         name = f"{base}-{number}"
