@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._data.fold_rules import FoldRule, apply_fold_rules
-from meninx._data.folds import mended, split_at_random, split_into_folds
+from meninx._data.folds import mend, split_at_random, split_into_folds
 from meninx._data.manifest import (
     MANIFEST_NAME,
     SPLIT_AGAIN,
@@ -257,7 +257,7 @@ def _folds_of(pictures: Sequence[Picture], split: Split, folds: int, seed: int) 
     if split == "grouped":
         return grouped(pictures, folds)
     given = _given_folds(pictures, split, lambda rows: grouped(rows, folds - 1))
-    return given if split == "given" else mended([picture.group for picture in pictures], given)
+    return given if split == "given" else mend([picture.group for picture in pictures], given)
 
 
 def _given_folds(
