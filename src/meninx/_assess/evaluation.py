@@ -100,7 +100,7 @@ class Evaluation:
         return sorted(wrong, key=lambda case: case.certainty, reverse=True)
 
     @property
-    def surest(self) -> list[Case]:
+    def most_certain(self) -> list[Case]:
         """Right answers, the most certain first."""
         right = [case for case in self.cases if case.is_right]
         return sorted(right, key=lambda case: case.certainty, reverse=True)
