@@ -70,7 +70,7 @@ def prepare(
         rules: Folds for the pictures that they match; later ones win. These folds get no other
             pictures, unless the collection or the table has folds of its own.
         allow_leaks: Whether to accept folds that share a slice or a person.
-        progress: Called with what is done, how much of it, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Processes that share the work.
 
     Returns:
@@ -127,7 +127,7 @@ def load_data(
         split: How a new manifest is split, see `prepare`; None for a table's own folds, else
             `grouped`. A manifest keeps its folds.
         allow_leaks: Whether to accept folds that share a slice or a person.
-        progress: Called with what is done, how much of it, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Processes that share the work.
 
     Returns:
