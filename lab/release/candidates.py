@@ -51,7 +51,7 @@ PENALTY = 0.5
 SCORED = "scored.json"
 
 
-def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
+def with_changes(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
     """Return a recipe with some of its tables' values changed."""
     parts = {
         table: dataclasses.replace(getattr(recipe, table), **values)
@@ -63,7 +63,9 @@ def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
 def on_half(recipe: Recipe, half: str, epochs: int, seed: int = 0) -> Recipe:
     """Return a recipe that leaves one half of the people out; an empty name leaves out none."""
     left_out = HALVES.get(half, ())
-    return changed(recipe, {"training": {"left_out": left_out, "epochs": epochs, "seed": seed}})
+    return with_changes(
+        recipe, {"training": {"left_out": left_out, "epochs": epochs, "seed": seed}}
+    )
 
 
 def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
@@ -83,7 +85,7 @@ def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def scored(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+def scores_of_scans(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
     """Return the labels and scores of the slices of every scan, by sequence."""
     flat = np.sort(cells.reshape(len(cells), -1), axis=1)
     scores = flat[:, -CellNetwork.top_cells :].mean(1)
@@ -182,7 +184,7 @@ class Job:
     unseen: Sequence[str] = ()
 
 
-def trained(job: Job) -> None:
+def train_and_score(job: Job) -> None:
     """Train one network, and score the half of the people that it left out."""
     job.folder.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
@@ -197,21 +199,21 @@ def trained(job: Job) -> None:
     if job.half and not (job.folder / SCORED).is_file():
         folds = {fact.fold for fact in whole.facts} - {PEOPLE_FOLD[job.half]}
         own = without_folds(whole, folds)
-        found = scored(own, cell_logits(weights, own, job.recipe.preprocessing.size))
+        found = scores_of_scans(own, cell_logits(weights, own, job.recipe.preprocessing.size))
         (job.folder / SCORED).write_text(json.dumps(found))
 
 
-def trained_in_turn(jobs: Sequence[Job]) -> None:
+def train_stages(jobs: Sequence[Job]) -> None:
     """Train the stages of one network."""
     for job in jobs:
-        trained(job)
+        train_and_score(job)
 
 
 def run_all(networks: Sequence[Sequence[Job]], at_once: int) -> None:
     """Train networks, several at a time, each in its own process, stage after stage."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(at_once, len(networks)), maxtasksperchild=1) as pool:
-        pool.map(trained_in_turn, networks, chunksize=1)
+        pool.map(train_stages, networks, chunksize=1)
 
 
 def main() -> None:
@@ -233,7 +235,7 @@ def main() -> None:
     for name in options.only or table:
         changes = dict(table[name])
         unseen = changes.pop(UNSEEN, ())
-        recipe = changed(base, changes)
+        recipe = with_changes(base, changes)
         names[name] = f"{name}, seed {seed}" if seed else name
         for half in HALVES:
             halved = on_half(recipe, half, options.epochs, seed)

@@ -26,7 +26,7 @@ from meninx._learn.file.export import SEEN_KEY, SLICES_KEY, recalibrate
 from meninx._scan.kinds import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
 
-def described(data: Path, seen: set[str]) -> dict[str, Descriptors]:
+def describe_files(data: Path, seen: set[str]) -> dict[str, Descriptors]:
     """Return the descriptors of the files in a card, by the digits of their SHA-256."""
     files: dict[str, Path] = {}
     for path in sorted(data.rglob("*")):
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
-    found = described(options.data, set(Engine(WEIGHTS / "meninx.onnx").card.seen))
+    found = describe_files(options.data, set(Engine(WEIGHTS / "meninx.onnx").card.seen))
     heads = descriptors_of([row_of(options.data / place) for place in SINGLE_HEADS.values()])
     everything = seen_slices([*found.values(), *heads])
     for name in ("meninx.onnx", "meninx-int8.onnx"):

@@ -10,15 +10,16 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from lab.release.low_rank import KEPT, factorize, inputs_of_each_kind
 from lab.release.packing import unpack, without_folds
+from lab.release.type_head import fit_type_head
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.manifest import Picture, read_manifest
 from meninx._detect.calibration import Calibration
 from meninx._detect.model_card import shipped_license
-from meninx._learn.file.build_detector import BuildOptions, build_detector
+from meninx._learn.file.build_detector import build_detector
 from meninx._learn.file.export import TrainingData, load_weights
 from meninx._learn.fit.training import DETECTOR_NAME, descriptors_of_head, hashes_of
-from meninx._learn.model.compress import KEPT
 from meninx._learn.model.network import CellNetwork
 from meninx._learn.recipe import read_recipe
 from meninx._synthesis.packed_heads import packed_heads
@@ -54,6 +55,9 @@ def main() -> None:
     slices = without_folds(unpacked, set(options.leave_out)).resized(preprocessing.size)
     network = CellNetwork()
     load_weights(network, options.weights)
+    if options.kept < 1:
+        factorize(network, inputs_of_each_kind(slices, preprocessing), options.kept)
+    fit_type_head(network, slices, preprocessing)
     heads = [head for head in packed_heads(options.heads) if head.fold not in options.leave_out]
     learned = manifest.without_fold(*options.leave_out)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,6 @@ def main() -> None:
         training_data,
         calibration=Calibration(),
         heads=[head.path for head in heads],
-        options=BuildOptions(options.kept, types=True),
     )
     print(path)
 

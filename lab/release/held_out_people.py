@@ -95,7 +95,7 @@ def large_only(result: VolumeResult) -> VolumeResult:
     )
 
 
-def measured(results: Sequence[VolumeResult]) -> dict[str, list[float]]:
+def with_intervals(results: Sequence[VolumeResult]) -> dict[str, list[float]]:
     """Return each figure with its interval over people."""
     return {
         name: [figure(results), *bootstrap_interval(results, figure)]
@@ -112,14 +112,14 @@ def slice_figures(cases: Sequence[Case]) -> dict[str, Any]:
         table[sequence] = {
             "people": len(found),
             "slices": int(sum(len(result.tumor) for result in found)),
-            "all": measured(found),
-            "large": measured(large),
-            **{site: measured(results_of(cases, sequence, site)) for site in ("HT", "DU")},
+            "all": with_intervals(found),
+            "large": with_intervals(large),
+            **{site: with_intervals(results_of(cases, sequence, site)) for site in ("HT", "DU")},
         }
     return table
 
 
-def answered(
+def answers_by_other_half(
     halves: Sequence[Half], calibrations: Sequence[Calibration]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and of studies, each half by the calibrators of the other."""
@@ -163,7 +163,7 @@ def answered(
     return scans, studies
 
 
-def answered_by_all_others(
+def answers_by_all_others(
     halves: Sequence[Half],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and studies calibrated by all other people, of both halves.
@@ -178,7 +178,9 @@ def answered_by_all_others(
         own = [case for case in cases if case.picture.person == person]
         others = [case for case in cases if case.picture.person != person]
         calibration = fit_people(others, simulated)
-        own_scans, own_studies = answered([Half(own, []), Half([], [])], [calibration, calibration])
+        own_scans, own_studies = answers_by_other_half(
+            [Half(own, []), Half([], [])], [calibration, calibration]
+        )
         scans += own_scans
         studies += own_studies
     return scans, studies
@@ -213,8 +215,8 @@ def answer_figures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
 def answers(halves: Sequence[Half]) -> dict[str, Any]:
     """Return the answers to scans and studies, calibrated by the other half and by all others."""
     calibrations = [fit_people(half.cases, half.simulated) for half in halves]
-    scans, studies = answered(halves, calibrations)
-    by_others = answered_by_all_others(halves)
+    scans, studies = answers_by_other_half(halves, calibrations)
+    by_others = answers_by_all_others(halves)
     scored = [row for row in scans if row["logit"] is not None]
     sets = {"all": scored, "studies": by_others[1]}
     sets |= {name: [row for row in scored if row["sequence"] == name] for name in ("FLAIR", "T1")}

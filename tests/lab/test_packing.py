@@ -220,10 +220,10 @@ def test_the_detector_s_training_resumes_after_a_stop(pack, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DetectorTraining, "on_train_epoch_start", stop_in_the_third)
         with pytest.raises(StopsError):
-            candidates.trained(first)
+            candidates.train_and_score(first)
     assert not (first.folder / "weights.safetensors").exists()
     for jobs in networks:
-        candidates.trained_in_turn(jobs)
+        candidates.train_stages(jobs)
     table = (first.folder / "epochs.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in table] == ["epoch", "0", "1", "2"]
     for job in (job for jobs in networks for job in jobs):

@@ -76,5 +76,5 @@ def test_no_person_is_scored_on_these_slices():
     ]
     plane = torch.from_numpy(image)
     dataset = SliceDataset.of_planes(plane, torch.zeros_like(plane), plane, facts)
-    found = candidates.scored(dataset, np.zeros((3, 4, 4)))
+    found = candidates.scores_of_scans(dataset, np.zeros((3, 4, 4)))
     assert [scan["source"] for scan in found["T1"]] == ["tumor-free"]

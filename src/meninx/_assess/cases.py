@@ -224,7 +224,7 @@ def score_cases(
     Args:
         detector: Detector to measure; for several workers best loaded with one thread.
         pictures: Rows of a manifest.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of pictures scored at a time, in threads: reading, resampling and inference
             release Python's lock.
 

@@ -159,7 +159,7 @@ def audit(
     Args:
         data: A folder of class folders or volumes, or a table.
         labels: Label of each further folder name.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of processes that share the work.
 
     Returns:

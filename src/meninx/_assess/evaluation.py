@@ -64,7 +64,7 @@ class Evaluation:
         advantage: The detector's AUROC less the best probe's; None without a probe.
         types: Names of the rows (truth) and columns (`no tumor` and the types) of the confusion
             matrix of types, and its counts; None without tumors of known type.
-        type_auroc: AUROC of each type against all else.
+        type_auroc: AUROC of each type against all other cases.
         type_figures: Accuracy and macro F1 among tumors of known type, called or not.
         subgroups: Figures by column and value.
         segmentation: Figures against segmentation masks.
@@ -100,7 +100,7 @@ class Evaluation:
         return sorted(wrong, key=lambda case: case.certainty, reverse=True)
 
     @property
-    def surest(self) -> list[Case]:
+    def most_certain(self) -> list[Case]:
         """Right answers, the most certain first."""
         right = [case for case in self.cases if case.is_right]
         return sorted(right, key=lambda case: case.certainty, reverse=True)
@@ -178,7 +178,7 @@ def evaluate(
         fold: The only fold to measure on; None for all.
         allow_leaks: Whether to measure on all scans, and mark the figures as leaking.
         prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of scans scored at a time.
 
     Returns:
@@ -227,7 +227,7 @@ def evaluate_cases(
         leaking: Whether the figures are flattered by leaks.
         others: Further cases for the training of the shortcut probe; no figure counts them.
         prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
 
     Returns:
         The evaluation.

@@ -63,7 +63,7 @@ OF_ALL_THRESHOLDS = (
     "calibration_intercept",
     "ece",
 )
-SUREST_SHOWN = 12
+MAX_RIGHT = 12
 # Number of wrong answers of each class on the page; predictions.csv lists all cases.
 MAX_MISSES = 300
 PICTURE_QUALITY = 80
@@ -151,10 +151,10 @@ def verdict(result: Evaluation) -> str:
     if advantage.low > 0:
         return "The detector is better than the shortcuts: the interval lies above 0."
     if advantage.high < 0:
-        return "The detector is worse than the shortcuts, which never look at the brain."
+        return "The detector is worse than the shortcuts, which do not use the brain."
     return (
         "The interval of the difference includes 0: these data do not show that the detector is "
-        "better than the shortcuts, which never look at the brain."
+        "better than the shortcuts, which do not use the brain."
     )
 
 
@@ -208,7 +208,7 @@ def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
     if result.types:
         rows, columns, counts = result.types
         plot_confusion(add("types", "Types of tumor"), counts, rows, columns)
-        _draw_types(result, add("types-roc", "One type against all else"))
+        _draw_types(result, add("types-roc", "One type against all other cases"))
     return plots
 
 
@@ -317,14 +317,17 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
     """
     missed = [case for case in result.misses if case.picture.tumor]
     false = [case for case in result.misses if not case.picture.tumor]
-    right = result.surest
+    right = result.most_certain
     sections: list[tuple[str, Sequence[Case]]] = [
         (f"Missed tumors: {len(missed)}", missed[:MAX_MISSES]),
         (f"False calls: {len(false)}", false[:MAX_MISSES]),
-        ("Tumors found, the surest", [case for case in right if case.picture.tumor][:SUREST_SHOWN]),
         (
-            "No tumor, the surest",
-            [case for case in right if not case.picture.tumor][:SUREST_SHOWN],
+            "Tumors found, the most certain",
+            [case for case in right if case.picture.tumor][:MAX_RIGHT],
+        ),
+        (
+            "No tumor, the most certain",
+            [case for case in right if not case.picture.tumor][:MAX_RIGHT],
         ),
     ]
     page = render_page(

@@ -112,7 +112,7 @@ def split_at_random(count: int, folds: int, seed: int = 0) -> NDArray[np.intp]:
     return np.asarray(np.random.default_rng(seed).permutation(folds_of), dtype=np.intp)
 
 
-def mended(groups: Sequence[str], folds: NDArray[np.intp]) -> NDArray[np.intp]:
+def mend(groups: Sequence[str], folds: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return folds that share no group, as close as possible to given ones.
 
     Args:

@@ -14,7 +14,7 @@ from meninx._scan.kinds import PICTURE_SUFFIXES
 # The two classes in words.
 CLASSES = {True: "tumor", False: "tumor-free"}
 MASK_WORDS = {"mask", "masks", "seg", "segm", "dseg", "roi", "label", "labels", "segmentation"}
-# Number of folders, masks or labels that a message names; further ones are counted.
+# Number of names in a message; further ones are counted.
 MAX_NAMED = 6
 
 
@@ -53,10 +53,10 @@ def report_missing(
     _check_both({label != "none" for label in empty.values()}, items, map(str, empty))
     unmatched = sorted(named.keys() - _names(data, folders, items))
     if unmatched:
-        report(f"{data}: no folder is named as --label has it: {_some(unmatched)}")
+        report(f"{data}: no folder is named as --label has it: {listed(unmatched)}")
     masks = _lone_masks(files, items)
     if masks:
-        report(f"{data}: masks without a picture or volume, left out: {_some(masks)}")
+        report(f"{data}: masks without a picture or volume, left out: {listed(masks)}")
 
 
 def check_classes(items: Sequence[Item], errors: Sequence[str | None]) -> None:
@@ -105,7 +105,7 @@ def _check_both(named: set[bool], items: Sequence[Item], names: Iterable[str]) -
     for side in named:
         if side not in found and (not side) in found:
             raise DataError(
-                f"nothing is left of the class {CLASSES[side]}: {_some(names)}; expected pictures "
+                f"nothing is left of the class {CLASSES[side]}: {listed(names)}; expected pictures "
                 "or volumes of both classes. Put them back, or take what names the class away to "
                 "go on with the other alone"
             )
@@ -144,7 +144,8 @@ def _lone_masks(files: Iterable[Path], items: Sequence[Item]) -> list[str]:
     return [str(path) for path in files if is_lone(path)]
 
 
-def _some(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Return the first `MAX_NAMED` names as a list, and the number of further ones."""
     shown = list(names)
     more = f" and {len(shown) - MAX_NAMED} more" if len(shown) > MAX_NAMED else ""
     return ", ".join(shown[:MAX_NAMED]) + more

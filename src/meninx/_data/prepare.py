@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._data.fold_rules import FoldRule, apply_fold_rules
-from meninx._data.folds import mended, split_at_random, split_into_folds
+from meninx._data.folds import mend, split_at_random, split_into_folds
 from meninx._data.manifest import (
     MANIFEST_NAME,
     SPLIT_AGAIN,
@@ -70,7 +70,7 @@ def prepare(
         rules: Folds for the pictures that they match; later ones win. These folds get no other
             pictures, unless the collection or the table has folds of its own.
         allow_leaks: Whether to accept folds that share a slice or a person.
-        progress: Called with what is done, how much of it, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Processes that share the work.
 
     Returns:
@@ -127,7 +127,7 @@ def load_data(
         split: How a new manifest is split, see `prepare`; None for a table's own folds, else
             `grouped`. A manifest keeps its folds.
         allow_leaks: Whether to accept folds that share a slice or a person.
-        progress: Called with what is done, how much of it, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Processes that share the work.
 
     Returns:
@@ -257,7 +257,7 @@ def _folds_of(pictures: Sequence[Picture], split: Split, folds: int, seed: int) 
     if split == "grouped":
         return grouped(pictures, folds)
     given = _given_folds(pictures, split, lambda rows: grouped(rows, folds - 1))
-    return given if split == "given" else mended([picture.group for picture in pictures], given)
+    return given if split == "given" else mend([picture.group for picture in pictures], given)
 
 
 def _given_folds(

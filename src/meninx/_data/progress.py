@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-# Called with what is done, how much of it is done, and how much there is.
+# Called with a step, the amount done, and the total.
 Progress = Callable[[str, int, int], None]
 # Called with a sentence, such as how a folder was read.
 Report = Callable[[str], None]

@@ -19,7 +19,7 @@ from meninx._scan.kinds import PICTURE_SUFFIXES
 
 @dataclass(frozen=True)
 class Survey:
-    """The items of a data set with what was measured on them.
+    """The items of a data set and their measurements.
 
     Args:
         names: Names of the n items: paths relative to the data, behind the collection's name where
@@ -70,7 +70,7 @@ def survey(
             maybe `tumor` or `tumor_type`; or several of these, compared with each other too. A
             person of the same name in two of them counts as one.
         labels: Meaning of further folder names.
-        progress: Called with what is done, how much of it, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Processes that share the work, see `duplicates.find_duplicates`.
         within_persons: Whether to look for near copies among the pictures of one person, who is
             always in one fold anyway; among whole heads, slice by slice, it takes most of the time.

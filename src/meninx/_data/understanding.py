@@ -1,10 +1,9 @@
 """Describe in words how a data set was understood, before it is used."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 
 from meninx._data.items import Item, label_of
-from meninx._data.missing import unreadable_folders
+from meninx._data.missing import listed, unreadable_folders
 from meninx._data.survey import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
@@ -12,8 +11,6 @@ NO_PERSONS = (
     "no person is known: slices of one person may lie in several folds, which makes every figure "
     "too good; name people in a column `person` of a table"
 )
-# Number of folders or conflicts that a line names; further ones are counted.
-MAX_NAMED = 6
 
 
 def label_of_item(item: Item) -> str:
@@ -65,7 +62,7 @@ def understood(found: Survey) -> list[str]:
     for item in found.items:
         folders[label_of_item(item)][_folder_name(item)] += 1
     classes = [
-        f"{WORDS.get(label, label)}: {names.total()} from {_some(f'{name}/' for name in names)}"
+        f"{WORDS.get(label, label)}: {names.total()} from {listed(f'{name}/' for name in names)}"
         for label, names in sorted(folders.items())
     ]
     lines = [*found.notes, f"understood as {'; '.join(classes)}"]
@@ -87,7 +84,7 @@ def understood(found: Survey) -> list[str]:
         )
         noun = "slice has" if len(conflicts) == 1 else "slices have"
         lines.append(
-            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {_some(shown)}; "
+            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {listed(shown)}; "
             "correct them, or move the pictures out"
         )
     return lines
@@ -103,9 +100,3 @@ def _folder_name(item: Item) -> str:
 def _word(item: Item) -> str:
     label = label_of_item(item)
     return WORDS.get(label, label)
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = list(names)
-    more = f" and {len(shown) - MAX_NAMED} more" if len(shown) > MAX_NAMED else ""
-    return ", ".join(shown[:MAX_NAMED]) + more

@@ -138,8 +138,8 @@ def fit_calibrator(
         balanced=best_threshold(logits, tumor),
         sensitive=float(found) - 1e-6,
         specific=float(below) + 1e-6,
-        tumor_logits=_kept(logits[tumor]),
-        tumor_free_logits=_kept(logits[~tumor]),
+        tumor_logits=_thinned(logits[tumor]),
+        tumor_free_logits=_thinned(logits[~tumor]),
         borrowed=borrowed,
     )
 
@@ -193,7 +193,7 @@ def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calib
     return replace(calibrator, judged=statuses.count("scored") + refused, refused=refused)
 
 
-def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
+def _thinned(logits: NDArray[np.float64]) -> tuple[float, ...]:
     """Return logits in order, evenly thinned where there are many."""
     ordered = np.sort(logits)
     if len(ordered) > MAX_KEPT:

@@ -130,7 +130,7 @@ def score_out_of_fold(
     Args:
         pictures: Pictures by fold, as `unseen_out_of_fold` returns them.
         detectors: Detector files by the fold that each left out.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of pictures scored at a time.
 
     Returns:

@@ -1,31 +1,24 @@
-"""Make a trained network cheaper: convolutions of low rank, and in 8-bit integers.
+"""Factorize the convolutions of a trained network: low rank, at nearly the same outputs.
 
-Low-rank factorization: the outputs of a trained 3 x 3 convolution lie close to a space of few
-dimensions; r of them are computed by a 3 x 3 convolution and spread over all channels by a 1 x 1
-convolution. Legend: n slices, c input channels, d output channels, r dimensions kept, h and w
-height and width of maps, k sampled outputs.
+The outputs of a trained 3 x 3 convolution lie close to a space of few dimensions. A 3 x 3
+convolution computes r of them, and a 1 x 1 convolution spreads them over all channels. Legend: n
+slices, c input channels, d output channels, r dimensions kept, h and w height and width of maps, k
+sampled outputs.
 """
 
 import copy
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 
-import numpy as np
-import onnx
 import torch
-from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from meninx._detect.preprocessing import Preprocessing
+from meninx._learn.input.dataset import CONTEXT, SliceDataset
 from meninx._learn.model.network import Backbone, pair_like
 
+# Number of slices of each kind (with tumor and tumor-free, real and simulated) for factorization.
+FACTORIZED_BY = 128
 # Share of the variance of every convolution's outputs that is kept.
 KEPT = 0.99
 # Step of the rank: the number of channels that vector units compute at a time.
@@ -41,10 +34,6 @@ RIDGE = 1e-4
 # Smallest gain of a channel, as a share of the largest: batch normalization all but switches some
 # off, and their gain is a divisor.
 MIN_GAIN = 1e-3
-# Number of slices at a time on which ONNX Runtime measures the ranges of activations.
-CALIBRATION_BATCH = 8
-# Largest number of channels of a head, which is one per cell or type; other convolutions have more.
-MAX_HEAD_CHANNELS = 4
 
 
 def factorize(network: Backbone, x: Tensor, kept: float = KEPT) -> None:
@@ -167,50 +156,19 @@ def _mapped(module: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
     return torch.cat([module(part) for part in torch.split(maps, BATCH)])
 
 
-class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """A reader of calibration slices for ONNX Runtime."""
-
-    def __init__(self, batches: Iterable[NDArray[np.float32]]) -> None:
-        self._batches = iter(batches)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """Return the next batch by the input's name; None after the last."""
-        batch = next(self._batches, None)
-        return None if batch is None else {"x": batch}
-
-
-def quantize(plain: Path, target: Path, calibration: NDArray[np.float32]) -> None:
-    """Write a network whose convolutions run in 8-bit integers.
-
-    Weights are rounded per output channel, to 7 bits: on processors without VNNI, which add two
-    products in 16 bits, products of 8 bits would overflow. Activations are rounded per tensor. All
-    from the first convolution to the heads stays in integers: each change of format costs as much
-    as a small convolution. The heads stay in floating point, as rounding the outputs themselves
-    would cost precision.
+def inputs_of_each_kind(slices: SliceDataset, preprocessing: Preprocessing) -> Tensor:
+    """Return normalized slices of each kind.
 
     Args:
-        plain: ONNX file of a detector in single precision, with constants folded.
-        target: ONNX file to write, without the card.
-        calibration: Normalized slices that set the ranges of activations, shape (n, 3, h, w).
+        slices: Slices at the size of the detector's input.
+        preprocessing: Preprocessing of the detector.
 
-    References:
-        Jacob et al. 2018, Quantization and training of neural networks for efficient
-        integer-arithmetic-only inference.
+    Returns:
+        Slices with their neighbors, at most `FACTORIZED_BY` of each kind, shape (n, 3, h, w).
     """
-    graph = onnx.load(plain).graph
-    outputs = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    heads = [node.name for node in convolutions if outputs[node.input[1]] <= MAX_HEAD_CHANNELS]
-    quantize_static(
-        str(plain),
-        str(target),
-        _Batches(np.array_split(calibration, -(-len(calibration) // CALIBRATION_BATCH))),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        reduce_range=True,
-        calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=heads,
-        op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool", "Resize"],
-    )
+    chosen: list[int] = []
+    for kind in sorted(set(slices.kind.tolist()) - {CONTEXT}):
+        members = torch.nonzero(slices.kind == kind).flatten().tolist()
+        chosen += members[:: max(1, len(members) // FACTORIZED_BY)][:FACTORIZED_BY]
+    image = slices.batch(torch.tensor(chosen)).image
+    return (image - preprocessing.mean) / preprocessing.std

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from lab.release.type_head import fit_type_head
 from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import DataError
 from meninx._labels import TYPE_NAMES
-from meninx._learn.file.type_head import fit_type_head
 from meninx._learn.input.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx._learn.model.network import CellNetwork
 

@@ -1,4 +1,4 @@
-"""Check that convolutions written as two answer as the one before them."""
+"""Two convolutions have nearly the outputs of the one that they replace."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lab.release.low_rank import RANK_STEP, factorize
 from meninx._detect.calibration import Calibration
 from meninx._learn.file.export import TrainingData, export_detector, load_weights
-from meninx._learn.model.compress import RANK_STEP, factorize
 from meninx._learn.model.network import CellNetwork, take_shape
 from meninx._learn.recipe import Recipe
 
