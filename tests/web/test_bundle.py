@@ -6,7 +6,7 @@ BUILT = ROOT / "src" / "meninx" / "_web" / "static" / "built"
 FRONTEND = ROOT / "frontend"
 
 
-def test_the_bundle_was_built_from_the_source_beside_it():
+def test_the_bundle_was_built_from_the_sources():
     digest = hashlib.sha256()
     sources = [*FRONTEND.glob("src/**/*.js"), FRONTEND / "vite.config.js"]
     sources.append(FRONTEND / "package-lock.json")

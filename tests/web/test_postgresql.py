@@ -55,23 +55,23 @@ def postgresql():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_way_of_a_study_on_postgresql(postgresql, tmp_path, series, monkeypatch):
+def test_a_study_on_postgresql_from_upload_to_opinion(postgresql, tmp_path, series, monkeypatch):
     server = Server(Settings(data=tmp_path, database=postgresql))
     browser = server.browser()
-    told = browser.upload(series, "on PostgreSQL").json()
-    server.work(told["id"])
-    server.work(told["id"])
+    uploaded = browser.upload(series, "on PostgreSQL").json()
+    server.work(uploaded["id"])
+    server.work(uploaded["id"])
     with server.web.sessions() as session:
-        study = session.get(Study, told["id"])
+        study = session.get(Study, uploaded["id"])
         assert (study.decision, study.attempts) == ("tumor", 1)
         assert study.received.tzinfo is not None
-    browser.post(f"/studies/{told['id']}/opinions", verdict="agree", note="so it is")
-    assert "so it is" in browser.client.get(f"/studies/{told['id']}").text
+    browser.post(f"/studies/{uploaded['id']}/opinions", verdict="agree", note="so it is")
+    assert "so it is" in browser.client.get(f"/studies/{uploaded['id']}").text
     listed = browser.client.get("/api/v1/studies", params={"search": "POSTGRES"}).json()
     assert listed["count"] == 1
     assert browser.upload(series).status_code == 200
     (first, second), joined = finish_halves_at_once(server, series, monkeypatch)
-    assert first == second != told["id"]
+    assert first == second != uploaded["id"]
     assert joined == [False, True]
     engine = open_database(postgresql)
     for line in ("UPDATE audit SET user_name = 'x'", "DELETE FROM audit"):

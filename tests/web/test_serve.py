@@ -1,4 +1,4 @@
-"""What `make demo-web` starts, in processes of its own."""
+"""`meninx serve` and `meninx worker` in their own processes, as `make demo-web` starts them."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def test_synthetic_studies_are_loaded_and_a_killed_worker_s_study_is_scored_once
             "select count(*) from audit where action = 'scored'"
         ).fetchone()
     assert scored == 2
-    # Others of this machine can read nothing of it: not pixels, not the database, not its journal.
+    # Other users of this machine can read neither pixels nor the database nor its journal.
     there = [tmp_path, *tmp_path.rglob("*")]
     assert {path.name for path in there} > {"meninx.sqlite", "signing.key", "files", "shown"}
     modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in there}
@@ -60,10 +60,10 @@ def test_synthetic_studies_are_loaded_and_a_killed_worker_s_study_is_scored_once
 
 def test_a_worker_ends_with_the_server_that_was_killed(tmp_path):
     def workers():
-        told = subprocess.run(
+        completed = subprocess.run(
             ["pgrep", "-f", f"worker --beside --data {tmp_path}"], capture_output=True, check=False
         )
-        return told.stdout.split()
+        return completed.stdout.split()
 
     command = [sys.executable, "-m", "meninx", "serve", "--port", "0", "--data", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
@@ -74,7 +74,7 @@ def test_a_worker_ends_with_the_server_that_was_killed(tmp_path):
 
 @pytest.mark.parametrize("state", ["scoring", "done"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_worker_that_is_stopped_ends_in_good_order(node_account, number, state):
+def test_a_worker_that_is_stopped_exits_with_status_0(node_account, number, state):
     """It scores a study, or waits for the next one; a thread waits for the end of the server."""
     settings, sessions, _ = node_account
     (settings.studies / ("0" * 24) / "files").mkdir(parents=True)

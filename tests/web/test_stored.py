@@ -35,7 +35,7 @@ SHOWN = Shown(
         None,
     ],
 )
-def test_a_series_comes_back_as_it_was_stored(shown):
+def test_a_stored_series_is_read_unchanged(shown):
     findings = Findings.from_json(
         finding(slices=[{"index": 4, "probability": 0.9, "peak": [1, 2, 4]}])
     )
@@ -49,7 +49,7 @@ def test_a_series_comes_back_as_it_was_stored(shown):
     assert again.findings.is_volume == (shown is not None and shown.slices > 1)
 
 
-def test_names_go_with_the_identity():
+def test_an_identity_without_names_is_empty():
     class Row:
         findings = [finding(series={"uid": "1.2", "number": 3, "description": "Doe", "file": "d"})]
 

@@ -17,7 +17,14 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from meninx._web.auth.accounts import READ, UPLOAD, Reader, reader_of_cookie, reader_of_token, same
+from meninx._web.auth.accounts import (
+    READ,
+    UPLOAD,
+    Reader,
+    reader_of_cookie,
+    reader_of_token,
+    secrets_equal,
+)
 from meninx._web.auth.rights import visible_to
 from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, Study
@@ -183,7 +190,7 @@ def caller_of(
         raise NotSignedIn
     if reader.rights is not None:
         return reader
-    if request.method not in SAFE and not same(token, reader.csrf):
+    if request.method not in SAFE and not secrets_equal(token, reader.csrf):
         raise HTTPException(403, "this page is of an older session; reload it and try again")
     if reader.must_change and not request.url.path.startswith("/account"):
         raise MustChangePassword
@@ -241,7 +248,7 @@ def administrator_of(reader: ReaderNeeded) -> Reader:
     Raises:
         HTTPException: 403 if the sender is no administrator.
     """
-    if not reader.administers:
+    if not reader.is_administrator:
         raise HTTPException(403, "only for administrators")
     return reader
 
@@ -310,7 +317,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     return study
 
 
-def seen(session: Session, reader: Reader, study: Study) -> None:
+def record_view(session: Session, reader: Reader, study: Study) -> None:
     """Record that a reader saw a finding, but not each request of a page that waits for it."""
     if study.state == DONE:
         record(session, reader.name, "seen", study.id)

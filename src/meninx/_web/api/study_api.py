@@ -12,7 +12,7 @@ from meninx._web.serving import (
     ReaderNeeded,
     SessionNeeded,
     WebNeeded,
-    seen,
+    record_view,
     shown_file,
     study_of,
     zipped_objects,
@@ -103,7 +103,7 @@ def study(study_id: Id, reader: MayRead, session: SessionNeeded) -> StudyRespons
 def finding(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[dict[str, Any]]:
     """Return the findings of a study's scans, as `meninx predict --json` has them."""
     found = study_of(session, reader, study_id)
-    seen(session, reader, found)
+    record_view(session, reader, found)
     return public_findings(found)
 
 
@@ -141,7 +141,7 @@ def heatmap(
         raise HTTPException(404, "no heat map: nothing was scored")
     if shown.withheld:
         raise HTTPException(404, shown.withheld)
-    seen(session, reader, found)
+    record_view(session, reader, found)
     return send_file(request, shown_file(web, found, shown.picture), "image/png")
 
 

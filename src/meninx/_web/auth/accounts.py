@@ -58,7 +58,7 @@ class Reader:
     rights: tuple[str, ...] | None = None
 
     @property
-    def administers(self) -> bool:
+    def is_administrator(self) -> bool:
         """Whether accounts and the audit log are theirs to see."""
         return self.role == ADMINISTRATOR
 
@@ -132,7 +132,7 @@ def set_projects(session: Session, user: User, projects: Iterable[int]) -> None:
 def projects_of(session: Session, reader: Reader) -> list[Project]:
     """Return the projects that a reader takes part in, by number; an administrator in all."""
     query = select(Project).order_by(Project.id)
-    if not reader.administers:
+    if not reader.is_administrator:
         query = query.join(Member).where(Member.user_id == reader.id)
     return list(session.scalars(query))
 
@@ -252,7 +252,7 @@ def sign_in(
     user = session.scalar(select(User).where(User.name == name).with_for_update())
     with CHECKS:
         right = PASSWORDS.verify(password, user.password if user else NOBODY)
-    known_device = user is not None and same(device, device_mark(user, key))
+    known_device = user is not None and secrets_equal(device, device_mark(user, key))
     locked = not known_device and user is not None and (user.locked_until or now()) > now()
     if user is None or not right or not user.active or locked:
         if user is not None and not locked and not known_device:
@@ -350,10 +350,10 @@ def reader_of_token(session: Session, secret: str) -> Reader | None:
     if found is None:
         return None
     user, scope = found
-    # A key never administers, even if its account does.
+    # A key has no administrator rights, even if its account has.
     return Reader(user.id, user.name, READER, rights=SCOPES[scope])
 
 
-def same(first: str, second: str) -> bool:
+def secrets_equal(first: str, second: str) -> bool:
     """Return whether two secrets are equal, in a time that does not show where they differ."""
     return bool(first) and hmac.compare_digest(first.encode(), second.encode())

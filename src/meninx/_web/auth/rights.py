@@ -8,7 +8,7 @@ from meninx._web.store.database import Member, Study
 
 def visible_to(reader: Reader) -> ColumnElement[bool]:
     """Return the condition for studies that a reader may see; an administrator sees all."""
-    if reader.administers:
+    if reader.is_administrator:
         return true()
     return Study.project_id.in_(select(Member.project_id).where(Member.user_id == reader.id))
 

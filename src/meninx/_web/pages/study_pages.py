@@ -12,7 +12,7 @@ from meninx._errors import OptionError
 from meninx._web.auth.accounts import Reader
 from meninx._web.pages.reports import identity_of, measured_of
 from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
-from meninx._web.serving import ReaderNeeded, SessionNeeded, WebNeeded, seen, study_of
+from meninx._web.serving import ReaderNeeded, SessionNeeded, WebNeeded, record_view, study_of
 from meninx._web.store.database import DONE, Study
 from meninx._web.store.stored import stored_answer
 from meninx._web.studies.deleting import delete_study, may_delete
@@ -50,7 +50,7 @@ def study_page(
 ) -> HTMLResponse:
     """Show a study: images, finding, opinions, and its neighbors in the worklist."""
     study = study_of(session, reader, study_id)
-    seen(session, reader, study)
+    record_view(session, reader, study)
     series, answer = series_views(study), stored_answer(study)
     number = scan if scan is not None and scan in range(len(series)) else study.chosen
     shown = series[number] if series else None

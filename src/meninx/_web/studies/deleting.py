@@ -17,7 +17,7 @@ ERASED = "erased"
 
 def may_delete(reader: Reader, study: Study) -> bool:
     """Return whether a reader may delete a study: its uploader or an administrator."""
-    return reader.administers or study.uploader_id == reader.id
+    return reader.is_administrator or study.uploader_id == reader.id
 
 
 def delete_study(
@@ -42,7 +42,7 @@ def delete_study(
         study.withdrawn = now()
         record(session, reader.name, "withdrawn", study.id)
         return
-    if opinion_id is not None and not reader.administers:
+    if opinion_id is not None and not reader.is_administrator:
         raise OptionError(
             "readers have given opinions on this study; ask an administrator to erase it"
         )

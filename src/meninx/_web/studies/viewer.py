@@ -67,10 +67,10 @@ def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
         Study.withdrawn.is_(None),
         visible_to(reader),
     )
-    return sorted(session.scalars(query), key=when, reverse=True)
+    return sorted(session.scalars(query), key=visit_order, reverse=True)
 
 
-def when(study: Study) -> tuple[str, str, str]:
+def visit_order(study: Study) -> tuple[str, str, str]:
     """Return the sort key of a patient's visits: date and time, then the time of arrival."""
     return study.study_date, study.study_time, study.received.isoformat()
 
@@ -202,5 +202,7 @@ def visit_rows(
     for visit in visits:
         match = closest_series(visit, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
-        rows.append({"study": visit, "earlier": when(visit) < when(study), "key": key})
+        rows.append(
+            {"study": visit, "earlier": visit_order(visit) < visit_order(study), "key": key}
+        )
     return rows
