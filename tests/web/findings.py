@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from meninx._web.store.stored import SeriesIdentity
+from meninx._web.store.stored_results import SeriesIdentity
 
 MODEL = {"name": "meninx", "sha256": "ab" * 32}
 TYPES = {"glioma": 0.88, "meningioma": 0.1, "pituitary": 0.02}

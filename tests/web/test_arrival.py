@@ -21,7 +21,7 @@ from meninx._scan.reading import read_scans
 from meninx._web.api.upload_api import LARGEST_BATCH
 from meninx._web.store.database import Study, Upload, now
 from meninx._web.store.settings import Settings
-from meninx._web.store.stored import StudyResult
+from meninx._web.store.stored_results import StudyResult
 from meninx._web.studies import receiving
 from meninx._web.studies.file_names import harmless
 from tests.web.conftest import Server

@@ -28,7 +28,7 @@ from meninx._web.store.database import (
     open_database,
 )
 from meninx._web.store.settings import Settings
-from meninx._web.store.stored import StudyResult
+from meninx._web.store.stored_results import StudyResult
 from meninx._web.studies import scoring
 from meninx._web.studies.deleting import delete_expired_studies
 from meninx._web.studies.jobs import Jobs, release_leases

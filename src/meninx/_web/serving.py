@@ -29,7 +29,7 @@ from meninx._web.auth.rights import visible_to
 from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, Study
 from meninx._web.store.settings import Settings
-from meninx._web.store.stored import stored_series
+from meninx._web.store.stored_results import stored_series
 from meninx._web.studies.readers_objects import readers_objects
 from meninx._web.studies.sending import stored_path
 from meninx._web.studies.study_files import RESULTS, SHOWN

@@ -19,7 +19,7 @@ from meninx._web.serving import (
 )
 from meninx._web.store.audit import record
 from meninx._web.store.database import IDENTITY, Study
-from meninx._web.store.stored import stored_series
+from meninx._web.store.stored_results import stored_series
 from meninx._web.studies.deleting import delete_study, may_delete
 from meninx._web.studies.results import listed_series, public_findings
 from meninx._web.studies.sending import send_file

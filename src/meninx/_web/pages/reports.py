@@ -8,7 +8,7 @@ from meninx._detect.model_card import shipped_measured
 from meninx._web.auth.accounts import Reader
 from meninx._web.serving import Web, shown_file
 from meninx._web.store.database import Measurement, Opinion, Study, now
-from meninx._web.store.stored import stored_answer
+from meninx._web.store.stored_results import stored_answer
 from meninx._web.studies.measurements import measurement_in_words
 from meninx._web.studies.series import (
     SeriesView,

@@ -14,7 +14,7 @@ from meninx._web.pages.reports import identity_of, measured_of
 from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
 from meninx._web.serving import ReaderNeeded, SessionNeeded, WebNeeded, record_view, study_of
 from meninx._web.store.database import DONE, Study
-from meninx._web.store.stored import stored_answer
+from meninx._web.store.stored_results import stored_answer
 from meninx._web.studies.deleting import delete_study, may_delete
 from meninx._web.studies.opinions import Verdict, add_opinion, opinions_of
 from meninx._web.studies.series import (

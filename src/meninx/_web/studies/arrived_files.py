@@ -37,9 +37,9 @@ class ArrivedFile:
     Args:
         path: Path of the uploaded file.
         name: Name on the user's computer, with its folders.
-        kind: `dicom`; `volume` for a picture or a volume of any format; `unusable` for a file
-            that is named as a scan and can't be read as one; `note` for one that lists what a fetch
-            left out; `other` for the rest.
+        kind: `dicom`; `volume` for a picture or a volume of any format; `note` for a list of what a
+            fetch left out. `unusable` for a file with a scan's name that can't be read as a scan,
+            and `other` for the rest.
         heading: Heading of a DICOM file; None for others and for one that can't be read.
         voxel_file: Name of the file with a volume's voxels; empty if its own file has them.
         voxels: Path of that file; None until it is found.

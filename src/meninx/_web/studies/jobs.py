@@ -28,7 +28,7 @@ from meninx._web.store.database import (
     sessions_of,
 )
 from meninx._web.store.settings import Settings
-from meninx._web.store.stored import StudyResult
+from meninx._web.store.stored_results import StudyResult
 from meninx._web.studies.deleting import delete_expired_studies
 from meninx._web.studies.results import store_result
 from meninx._web.studies.scoring import score_study

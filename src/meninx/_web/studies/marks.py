@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from meninx._errors import OptionError
-from meninx._web.store.stored import Shown
+from meninx._web.store.stored_results import Shown
 
 Box = Mapping[str, Sequence[int]]
 

@@ -13,7 +13,7 @@ from meninx._errors import OptionError
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
 from meninx._web.store.database import AuditEntry, Opinion, Study, now
-from meninx._web.store.stored import stored_series
+from meninx._web.store.stored_results import stored_series
 from meninx._web.studies.marks import check_box
 
 Verdict = Literal["agree", "disagree", "region"]

@@ -4,7 +4,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from meninx._web.store.database import Study
-from meninx._web.store.stored import StoredSeries, StudyResult, series_identities, stored_series
+from meninx._web.store.stored_results import (
+    StoredSeries,
+    StudyResult,
+    series_identities,
+    stored_series,
+)
 
 # Order of the worklist: the referred and the positive, then studies without an answer, then the
 # negative.

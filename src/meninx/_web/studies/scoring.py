@@ -22,7 +22,7 @@ from meninx._scan.scan import Scan
 from meninx._scan.unread import Unread
 from meninx._scoring.worker import Worker
 from meninx._web.store.settings import Settings
-from meninx._web.store.stored import SeriesIdentity, Shown, StoredSeries, StudyResult
+from meninx._web.store.stored_results import SeriesIdentity, Shown, StoredSeries, StudyResult
 from meninx._web.studies.study_files import PACKED, RESULTS, SOURCE
 
 if TYPE_CHECKING:

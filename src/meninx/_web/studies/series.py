@@ -22,7 +22,7 @@ from meninx._labels import TUMOR_TYPES
 from meninx._render.region import side_of
 from meninx._scan.completeness import incomplete_message
 from meninx._web.store.database import Study
-from meninx._web.store.stored import Shown, StoredSeries
+from meninx._web.store.stored_results import Shown, StoredSeries
 
 DISPLAY = {kind.name: kind.display for kind in TUMOR_TYPES}
 SIDES = {"left": "left side", "right": "right side", "midline": "across the midline"}

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from meninx._web.auth.accounts import Reader
 from meninx._web.auth.rights import visible_to
 from meninx._web.store.database import DONE, Measurement, Opinion, Study
-from meninx._web.store.stored import Shown
+from meninx._web.store.stored_results import Shown
 from meninx._web.studies.measurements import measurement_response, measurements_of
 from meninx._web.studies.opinions import opinions_of
 from meninx._web.studies.series import SeriesView, series_views

@@ -7,7 +7,7 @@ import pytest
 
 from meninx._detect.findings import Findings
 from meninx._render.region import Region
-from meninx._web.store.stored import SeriesIdentity, Shown, StoredSeries, series_identities
+from meninx._web.store.stored_results import SeriesIdentity, Shown, StoredSeries, series_identities
 from tests.web.findings import finding
 
 SHOWN = Shown(
