@@ -1,4 +1,4 @@
-"""Time the shipped network in every runtime and precision, and compare it with the processor's peak.
+"""Time the shipped network in every runtime and precision, beside the processor's peak.
 
 One core, one slice at a time, all ways in turns. The peak is the fastest plain matrix product of
 several sizes and libraries. Answers are compared on a held-out fold of MANIFEST, or on synthetic
