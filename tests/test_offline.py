@@ -192,7 +192,7 @@ def test_a_service_asks_for_nothing_and_leaves_only_its_data(place, series, tmp_
         wait_for(lambda: states(tmp_path / "web") == ["done"])
         with place.running("-c", DRIVER, tmp_path / "commands.json") as process:
             process.wait(100)
-        wait_for(lambda: "instances judged" in place.said())
+        wait_for(lambda: "instances scored" in place.said())
     check_done(place, commands)
     assert place.asked() == []
     assert place.left() == []

@@ -34,7 +34,7 @@ from meninx._scan.kinds import PICTURE_SUFFIXES
 from meninx._scan.raster import read_gray
 
 Array = NDArray[np.float32]
-SEED, SAMPLE, VOLUMES_EVERY = 34, 600, 6
+SEED, SAMPLE = 34, 600
 
 
 def saved(image: Array, kind: str, quality: int = 100) -> Array:

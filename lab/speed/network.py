@@ -1,8 +1,8 @@
-"""Time the shipped network alone in every runtime and precision, beside what the processor can do.
+"""Time the shipped network in every runtime and precision, beside the processor's peak.
 
-One core, one slice at a time, the ways by turns in one run. The peak is the fastest plain product
-of matrices, of several sizes and libraries; the share of it is what the network reaches. Answers
-are compared on a fold of MANIFEST that the detector never learned from, else on synthetic heads.
+One core, one slice at a time, all ways in turns. The peak is the fastest plain matrix product of
+several sizes and libraries. Answers are compared on a held-out fold of MANIFEST, or on synthetic
+heads.
 
 Run: python -m lab.speed.network [MANIFEST --fold 1] [--json FILE], with nothing else running.
 """
@@ -36,10 +36,9 @@ onnxruntime, openvino = import_onnxruntime(), import_openvino()
 
 ROUNDS, RUNS = 7, 12
 SIDES = (512, 768, 1024)
-FLOPS_A_MAC = 2
-# Pictures that answers are compared on.
+# Number of pictures on which answers are compared.
 PICTURES = 300
-# Synthetic heads where there is no manifest.
+# Number of synthetic heads without a manifest.
 PHANTOMS = 6
 SHOWN_LAYERS = 12
 Slices = NDArray[np.float32]

@@ -29,7 +29,7 @@ def scored(folder, done=NOTHING, *, maps=False, seconds=60):
         units = (unit for found in store.folders() for unit in units_of(store, found, done))
         return {result["place"]: result for result in scorer.score(units)}
     finally:
-        scorer.close()
+        scorer.kill()
 
 
 def rows(result):
@@ -95,7 +95,7 @@ def test_files_out_of_reach_are_reported_and_not_failed(archive, tmp_path):
     gone.unlink()
     scorer = UnitScorer(store, NOTHING, None, NAMED, maps=False, seconds=5, memory_bytes=MEMORY)
     (result,) = scorer.score([unit])
-    scorer.close()
+    scorer.kill()
     assert "gone.png" in result["unreached"]
     assert rows(result) == []
 
@@ -121,7 +121,7 @@ def test_a_full_temporary_folder_is_reported_at_once_with_the_same_text(
     monkeypatch.setattr(unit_scorer.time, "sleep", pytest.fail)
     scorer = UnitScorer(store, NOTHING, None, NAMED, maps=False, seconds=5, memory_bytes=MEMORY)
     results = list(scorer.score(units))
-    scorer.close()
+    scorer.kill()
     assert {result["unreached"] for result in results} == {unit_scorer.DISK_FULL}
     assert [rows(result) for result in results] == [[]] * len(units)
 

@@ -92,7 +92,7 @@ def test_the_node_tells_nobody_s_name(planted, tmp_path):
         options = ("--quiet", "1", "--to", away)
         with receiving(data, *options, log=told, PYTHONWARNINGS="default") as port:
             peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(planted.iterdir()))
-            wait_for(lambda: "instances judged" in log.read_text())
+            wait_for(lambda: "instances scored" in log.read_text())
             wait_for(lambda: f"{away}: no association" in log.read_text())
     assert "ZWOLFTER" not in log.read_text()
     # What is the patient's own, instances and results, are the only files that hold the name.

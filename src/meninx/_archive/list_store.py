@@ -62,11 +62,7 @@ class ListStore(FileStore):
             yield replace(row, path=self._normalized(row.path)) if row.path else row
 
     def _find(self, name: str) -> tuple[str, dict[str, Any]]:
-        """Return the existing path of a row, and its description.
-
-        Raises:
-            FileNotFoundError: If neither the path nor its Windows reading exists.
-        """
+        """Return the path of a row, perhaps read as a Windows path, and its description."""
         try:
             return name, self._files.info(self._path(name))
         except FileNotFoundError:

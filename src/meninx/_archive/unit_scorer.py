@@ -128,10 +128,6 @@ class UnitScorer:
             findings = Findings.of_error(error, self._named)
             return [row_of(findings, "", SeriesFacts(), pending.files, pending.unit.bytes)]
 
-    def close(self) -> None:
-        """End the worker process after the submitted calls."""
-        self._worker.close()
-
     def kill(self) -> None:
         """Kill the worker process."""
         self._worker.kill()
