@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import settings
 from meninx._scan.geometry import Plane, affine_of_stack
 from meninx._scan.scan import Scan
 from meninx._synthesis.phantom import Grid, grid_of
-from meninx._synthesis.phantom_studies import PhantomStudy, make_study
+from meninx._synthesis.phantom_studies import PhantomStudy, make_studies, make_study
 
 # Row and column cosines of an oblique plane, turned about all three axes.
 OBLIQUE = np.linalg.qr(np.array([[1.0, 0.1, 0.2], [-0.15, 1.0, 0.1], [-0.2, -0.1, 1.0]]).T)[0].T
@@ -73,15 +74,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def exports(shared: Path) -> Iterator[None]:
-    """Trace each structure of a network once a run, where anything is trained at all."""
+def cheap_training(shared: Path) -> Iterator[None]:
+    """Trace a network's structure once a run, and calibrate on coarse heads."""
     if "torch" not in sys.modules:
         yield
         return
     from tests.exporting import SharedExporter
 
+    coarse = partial(make_studies, grid=coarse_grid)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.onnx.export", SharedExporter(shared))
+        patch.setattr("meninx._synthesis.simulated_scans.make_studies", coarse)
         yield
 
 

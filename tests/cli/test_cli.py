@@ -306,7 +306,7 @@ def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path):
     seed = (Path(__file__).parents[2] / "recipes/seed.toml").read_text()
     recipe = tmp_path / "small.toml"
     recipe.write_text(
-        seed.replace("size = 128", "size = 64").replace("_epoch = 512", "_epoch = 64")
+        seed.replace("size = 128", "size = 64").replace("_epoch = 512", "_epoch = 32")
     )
     run = tmp_path / "run"
     trained = meninx("train", classes, "--recipe", recipe, "--epochs", 1, "--output", run)
