@@ -117,11 +117,11 @@ def test_a_kaggle_picture_is_scored(real_data):
 @pytest.mark.slow
 def test_the_shipped_detector_holds_on_flair_of_another_hospital(real_data):
     """A floor; docs/evidence/volumes.json has what was measured when it was shipped."""
-    results = []
+    detector, results = load_detector(), []
     for patient in sorted((real_data / "volumes" / "brats18").iterdir()):
         (scan,) = read_scans(patient / "flair.nii.gz")
         (mask,) = read_scans(patient / "tumor-mask.nii.gz")
-        results.append(measure_volume(load_detector(), scan, mask.voxels > 0))
+        results.append(measure_volume(detector, scan, mask.voxels > 0))
     assert pooled_auroc(results) >= 0.80
     assert peak_share(results) >= 0.60
 
@@ -129,14 +129,14 @@ def test_the_shipped_detector_holds_on_flair_of_another_hospital(real_data):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_training_on_real_pictures_runs(real_data, tmp_path):
-    # Every fifteenth picture: reading and comparing all of them takes minutes.
+    # Every thirtieth picture: reading and comparing all of them takes minutes.
     data = tmp_path / "curated"
     data.mkdir()
     for part in (real_data / "curated").iterdir():
         if part.is_dir():
             (data / part.name).symlink_to(part)
     heading, *rows = (real_data / "curated" / "manifest.csv").read_text().splitlines()
-    (data / "manifest.csv").write_text("\n".join([heading, *rows[::15]]) + "\n")
+    (data / "manifest.csv").write_text("\n".join([heading, *rows[::30]]) + "\n")
     trained = meninx(
         "train",
         data,
@@ -175,7 +175,7 @@ def test_copies_in_a_public_collection(real_data):
 
 def test_neighboring_slices_are_no_copies(real_data):
     folder = real_data / "curated" / "pictures"
-    facts = [measure_picture(path) for path in sorted(folder.glob("cheng-1*.jpg"))[:400]]
+    facts = [measure_picture(path) for path in sorted(folder.glob("cheng-1*.jpg"))[:200]]
     found = find_duplicates([one.sha256 for one in facts], [one.signature for one in facts])
     assert found.groups == ()
 
