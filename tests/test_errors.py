@@ -1,4 +1,4 @@
-"""Messages hold only text that any terminal, file and log takes."""
+"""Messages can be encoded by any terminal, file and log."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from meninx._errors import UnreadableFile, printable
         ("plain", "plain"),
         ("Größe/да \U0001f9e0", "Größe/да \U0001f9e0"),
         ("M\udcfcller", "M\\xfcller"),  # a byte of Latin-1
-        ("half \ud83d", "half \\ud83d"),  # half of a character, as a cut JSON text has it
+        ("half \ud83d", "half \\ud83d"),  # half of a character, as in a truncated JSON text
         ("\udc00 \udfff", "\\udc00 \\udfff"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.pictures.figures import pages
+from lab.pictures.figures import BLOCK, TABLES, pages, sources
 from tests.commands import meninx
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +66,13 @@ def test_every_meninx_command_runs_in_order(tmp_path, monkeypatch):
 def test_figures_are_those_that_were_measured():
     for path, text in pages().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run lab/pictures/figures.py"
+
+
+def test_every_table_is_on_one_page_once():
+    found = [
+        block["name"] for path in sources() for block in BLOCK.finditer(path.read_text("utf-8"))
+    ]
+    assert sorted(found) == sorted(TABLES)
 
 
 def test_linked_files_exist():

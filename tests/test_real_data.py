@@ -12,7 +12,7 @@ from PIL import Image
 from meninx._assess.cases import score_cases, unseen
 from meninx._assess.data_audit import audit
 from meninx._assess.evaluation import evaluate_cases
-from meninx._assess.volumes import measure_volume, peak_share, pooled_auroc
+from meninx._assess.volumes import measure_findings, peak_share, pooled_auroc
 from meninx._data.descriptors import (
     are_copies,
     descriptor_of,
@@ -23,10 +23,10 @@ from meninx._data.duplicates import find_duplicates
 from meninx._data.facts import measure_picture
 from meninx._data.manifest import read_manifest
 from meninx._data.prepare import load_data
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
 from meninx._errors import DataError
-from meninx._scan.dicom import _decode
+from meninx._scan.dicom.pixels import decode
 from meninx._scan.limits import DEFAULT_LIMITS
 from meninx._scan.reading import read_one, read_scans
 from meninx._scan.source import Source
@@ -80,7 +80,7 @@ def test_mosaics_are_set_aside_and_their_twelve_bits_are_clean(real_data):
     assert list(read_scans(folder, errors.append)) == []
     assert {error.reason for error in errors} == {"mosaic"}
     for path in folder.glob("*.dcm"):
-        _, pixels = _decode(Source(str(path), path, path.stat().st_size), DEFAULT_LIMITS)
+        _, pixels = decode(Source(str(path), path, path.stat().st_size), DEFAULT_LIMITS)
         signed = "Unsigned" not in path.name
         assert pixels.min() >= (-2048 if signed else 0)
         assert pixels.max() <= (2047 if signed else 4095)
@@ -121,7 +121,7 @@ def test_the_shipped_detector_holds_on_flair_of_another_hospital(real_data):
     for patient in sorted((real_data / "volumes" / "brats18").iterdir()):
         (scan,) = read_scans(patient / "flair.nii.gz")
         (mask,) = read_scans(patient / "tumor-mask.nii.gz")
-        results.append(measure_volume(detector, scan, mask.voxels > 0))
+        results.append(measure_findings(detector.score(scan), scan, mask.voxels > 0))
     assert pooled_auroc(results) >= 0.80
     assert peak_share(results) >= 0.60
 

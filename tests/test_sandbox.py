@@ -1,4 +1,4 @@
-"""A process that may die, and that is made anew now and then: no call of it is lost or waits."""
+"""The worker process may die and is replaced regularly; no call is lost or hangs."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from meninx._errors import LimitExceeded
 from meninx._sandbox import Sandbox
 
 MEMORY = 4 * 2**30
-# Of so many calls, how many each process answers that is made anew after three.
+# Number of calls per process, for processes that are replaced after three.
 SHARES = {1: [1], 2: [2], 3: [2, 1], 4: [2, 2], 5: [2, 3], 6: [2, 3, 1], 7: [2, 3, 2]}
 
 
@@ -29,7 +29,7 @@ def box(monkeypatch):
 
 @pytest.mark.parametrize("count", range(1, 8))
 def test_calls_begun_ahead_outlive_the_process_that_has_done_its_share(box, count):
-    """As the archive does: a call that nobody asks about, then always one begun ahead."""
+    """Like the archive: a call without result, then always one pending call ahead."""
     box.begin(nap, 0.05)
     before, pids = box.begin(nap, 0.05), []
     for _ in range(count - 1):
@@ -37,7 +37,7 @@ def test_calls_begun_ahead_outlive_the_process_that_has_done_its_share(box, coun
         pids.append(box.result(before))
         before = ahead
     pids.append(box.result(before))
-    # The first process has had one call more.
+    # The first process also had the call without result.
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == SHARES[count]
 
 

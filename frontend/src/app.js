@@ -1,4 +1,4 @@
-// The part of every page: the live worklist (htmx), the theme, uploads that go on after a lost connection.
+// Script of every page: the live worklist (htmx), the theme, uploads that continue after a lost connection.
 import htmx from "htmx.org";
 
 import { localTimes } from "./times.js";
@@ -8,7 +8,7 @@ window.htmx = htmx;
 
 const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
 const CHUNK = 4 * 1024 * 1024;
-// Smaller files are sent together: a request for each would take longer than its bytes.
+// Smaller files are sent in batches: a request for each would take longer than its bytes.
 const BATCH_BYTES = 32 * 1024 * 1024;
 const BATCH_FILES = 400;
 const TRIES = 8;
@@ -88,12 +88,12 @@ async function upload(files, { title, project, together, spacing }, onProgress, 
   const address = `/api/v1/uploads/${id}`;
   try {
     await sendWhole(files.filter(([, file]) => file.size <= CHUNK), address, onBytes);
-    for (const one of files.filter(([, file]) => file.size > CHUNK)) await sendInParts(one, address, onBytes);
+    for (const large of files.filter(([, file]) => file.size > CHUNK)) await sendInParts(large, address, onBytes);
     return await ask("POST", `${address}/finish?together=${together}`);
   } catch (error) {
-    // Half an upload is of no use; if this request fails too, the server deletes it later.
+    // Delete an incomplete upload; if this request fails too, the server deletes it later.
     fetch(address, { method: "DELETE", headers: { "X-CSRF-Token": csrf() } }).catch(() => {});
-    // A response was lost before: the upload may be stored already, and a second one then finds its studies.
+    // After a lost response the upload may be stored already: a second upload then finds its studies.
     if (error.retried && again) return upload(files, { title, project, together, spacing }, onProgress, false);
     throw error;
   }
@@ -108,18 +108,18 @@ async function entriesOf(entry, into, path = "") {
   }
   const reader = entry.createReader();
   for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) return;
-    for (const one of some) await entriesOf(one, into, `${path}${entry.name}/`);
+    const children = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!children.length) return;
+    for (const child of children) await entriesOf(child, into, `${path}${entry.name}/`);
   }
 }
 
 function summaryOf(studies) {
-  const fresh = studies.filter((study) => study.created).length;
-  const old = studies.length - fresh;
-  const sent = fresh === 1 ? "Sent; it is being scored." : `Sent: ${fresh} studies, which are being scored.`;
-  const here = old === 1 ? "One study was here already." : `${old} studies were here already.`;
-  return [fresh ? sent : "", old ? here : ""].filter(Boolean).join(" ");
+  const created = studies.filter((study) => study.created).length;
+  const stored = studies.length - created;
+  const sent = created === 1 ? "Sent; it is being scored." : `Sent: ${created} studies, which are being scored.`;
+  const here = stored === 1 ? "One study was here already." : `${stored} studies were here already.`;
+  return [created ? sent : "", stored ? here : ""].filter(Boolean).join(" ");
 }
 
 const drop = document.getElementById("drop");

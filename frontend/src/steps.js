@@ -1,7 +1,7 @@
 // Links to the previous and the next study, in the order of the worklist that the page was opened from.
 export const toStudy = (rel) => document.querySelector(`.steps a[rel=${rel}]`)?.click();
 
-// For pages without images; with images these are among the viewer's keys.
+// For pages without images; otherwise the viewer handles these keys.
 export function followSteps() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, select, input")) return;

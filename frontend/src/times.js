@@ -1,11 +1,11 @@
-// Times in the reader's own time zone; pages have them in UTC.
-const two = (number) => String(number).padStart(2, "0");
+// Show times, which pages have in UTC, in the reader's time zone.
+const twoDigits = (number) => String(number).padStart(2, "0");
 
 export function localTimes(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const time = new Date(element.dateTime);
     if (Number.isNaN(time.getTime())) continue;
     element.title = `${time.toLocaleString()} (${Intl.DateTimeFormat().resolvedOptions().timeZone})`;
-    element.textContent = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${two(time.getHours())}:${two(time.getMinutes())}`;
+    element.textContent = `${time.getFullYear()}-${twoDigits(time.getMonth() + 1)}-${twoDigits(time.getDate())} ${twoDigits(time.getHours())}:${twoDigits(time.getMinutes())}`;
   }
 }

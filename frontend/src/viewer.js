@@ -112,7 +112,7 @@ class Viewer {
     const scale = Math.min(Math.max(this.camera.scale * factor, SMALLEST * fit), LARGEST * fit);
     const by = scale / this.camera.scale;
     this.fitted = false;
-    // The place under the pointer stays there.
+    // The place under the pointer does not move.
     this.camera = { scale, center: this.camera.center.map((at, n) => mm[n] + (at - mm[n]) / by) };
     this.look();
   }
@@ -131,7 +131,7 @@ class Viewer {
 
   windowBy(pane, dx, dy) {
     const volume = pane.nv.volumes[0];
-    // The whole range over some 400 pixels: right is wider, up is brighter.
+    // The whole range corresponds to about 400 pixels: right is wider, up is brighter.
     const unit = (pane.range.max - pane.range.min) / 400;
     const width = Math.max(volume.cal_max - volume.cal_min + 2 * dx * unit, unit);
     const level = (volume.cal_max + volume.cal_min) / 2 + dy * unit;
@@ -196,7 +196,7 @@ class Viewer {
 
   setTool(name) {
     const on = this.toggle(name);
-    for (const other of ["ruler", "mark"]) if (other !== name) this.tools[other].setAttribute("aria-pressed", "false");
+    for (const tool of ["ruler", "mark"]) if (tool !== name) this.tools[tool].setAttribute("aria-pressed", "false");
     this.tool = on ? name : null;
     this.marks.stop();
   }

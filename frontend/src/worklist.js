@@ -1,19 +1,19 @@
-// The worklist: its refreshing, and the choice of several studies.
+// The worklist: it refreshes itself, and several of its studies can be chosen.
 import { Idiomorph } from "idiomorph";
 
 import { localTimes } from "./times.js";
 
 // Milliseconds between requests while a study waits, and otherwise; none while the page is hidden.
-const [SOON, LATER] = [1000, 5000];
+const [WAITING_MS, IDLE_MS] = [1000, 5000];
 
 const table = () => document.getElementById("studies");
 const boxes = () => [...table().querySelectorAll("input[name=study]")];
 
 // Replaces changed rows only: the others keep focus, selected text and checked boxes.
 function redraw(html) {
-  const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("studies");
-  localTimes(fresh);
-  Idiomorph.morph(table(), fresh, {
+  const loaded = new DOMParser().parseFromString(html, "text/html").getElementById("studies");
+  localTimes(loaded);
+  Idiomorph.morph(table(), loaded, {
     callbacks: {
       beforeNodeMorphed: (old, next) => {
         if (old.type === "checkbox") next.checked = old.checked;
@@ -32,7 +32,7 @@ async function refresh() {
   const response = await fetch(address, { headers, cache: "no-store" });
   if (response.status === 401) location.assign(response.headers.get("HX-Redirect"));
   const html = response.status === 200 ? await response.text() : null;
-  // Another list was opened meanwhile.
+  // Another list was opened during the request.
   if (address !== location.href) return;
   if (html || response.status === 304) version = response.headers.get("ETag");
   if (html) redraw(html);
@@ -43,9 +43,9 @@ export async function refreshList() {
   await refresh().catch(() => {});
 }
 
-async function keepUp() {
+async function poll() {
   await refreshList();
-  setTimeout(keepUp, "waiting" in table().dataset ? SOON : LATER);
+  setTimeout(poll, "waiting" in table().dataset ? WAITING_MS : IDLE_MS);
 }
 
 function countChosen() {
@@ -62,8 +62,8 @@ function countChosen() {
   all.indeterminate = chosen > 0 && !all.checked;
 }
 
-// Back, pressed twice quickly, may change the address before this script listens: the list is another one's then.
-// An entry of the history is loaded again once only, so that a proxy that rewrites queries makes no loop.
+// Back, pressed twice quickly, may change the address before this script listens: load the list of the new address.
+// Each entry of the history is reloaded once only, so that a proxy that rewrites queries causes no loop.
 function loadListOfAddress() {
   const { query } = document.getElementById("filters").dataset;
   if (query === location.search.slice(1) || history.state?.loadedAgain) return;
@@ -80,5 +80,5 @@ export function followWorklist() {
   document.addEventListener("htmx:afterSwap", () => { version = null; countChosen(); });
   document.addEventListener("visibilitychange", refreshList);
   countChosen();
-  setTimeout(keepUp, "waiting" in table().dataset ? SOON : LATER);
+  setTimeout(poll, "waiting" in table().dataset ? WAITING_MS : IDLE_MS);
 }

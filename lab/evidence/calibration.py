@@ -1,7 +1,7 @@
-"""Show whether probabilities are calibrated, out of fit, and which form of scale fits best.
+"""Measure calibration out of fold, and compare forms of the scale.
 
 Reads the held-out logits in the shipped card, fits each form crosswise, and writes the tables of
-docs/calibration.md and docs/evidence/calibration.json. Run: python -m lab.evidence.calibration
+docs/results.md and docs/evidence/calibration.json. Run: python -m lab.evidence.calibration
 """
 
 import json
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from meninx._detect.calibration import Calibration, Calibrator, sigmoid
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator, sigmoid
 from meninx._detect.loading import load_detector
 from meninx._learn.file.validation import fit_scale, negative_log_likelihood
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE, FIGURES = DOCS / "calibration.md", DOCS / "evidence" / "calibration.json"
+PAGE, FIGURES = DOCS / "results.md", DOCS / "evidence" / "calibration.json"
 # Marks between which the script writes its tables.
 START, END = "<!-- tables -->", "<!-- end of tables -->"
 PARTS, SEED = 10, 0
@@ -33,17 +34,17 @@ Scale = Callable[[Floats], Floats]
 
 
 def temperature_alone(logits: Floats, tumor: Bools) -> Scale:
-    """Fit a temperature (Guo et al. 2017): what earlier versions had."""
+    """Fit a temperature (Guo et al. 2017)."""
     return _fitted(lambda x, q: x * np.exp(q[0]), 1, logits, tumor)
 
 
 def with_offset(logits: Floats, tumor: Bools) -> Scale:
-    """Fit a temperature and an offset, by likelihood alone."""
+    """Fit a temperature and an offset by likelihood."""
     return _fitted(lambda x, q: x * np.exp(q[0]) + q[1], 2, logits, tumor)
 
 
 def with_targets(logits: Floats, tumor: Bools) -> Scale:
-    """Fit a temperature and an offset to Platt's targets (Platt 1999): what ships."""
+    """Fit a temperature and an offset to Platt's targets (Platt 1999), as shipped."""
     temperature, offset = fit_scale(logits, tumor)
     return lambda x: x / temperature + offset
 
@@ -81,7 +82,9 @@ def _fitted(
 def calibrators_of(calibration: Calibration) -> dict[str, Calibrator]:
     """Return all calibrators of a detector by their names on the page."""
     found = {"pictures": calibration.picture, "all series": calibration.volume}
-    found |= {f"{name} series": one for name, one in sorted(calibration.by_sequence.items())}
+    found |= {
+        f"{name} series": calibrator for name, calibrator in sorted(calibration.by_sequence.items())
+    }
     if calibration.study is not None:
         found["studies"] = calibration.study.calibrator
     return found
@@ -94,7 +97,7 @@ def held_out(calibrator: Calibrator) -> tuple[Floats, Bools]:
 
 
 def out_of_fit(fit: Callable[[Floats, Bools], Scale], logits: Floats, tumor: Bools) -> Floats:
-    """Return log odds of each logit on a scale that was fitted on the other nine tenths."""
+    """Return log odds of each logit by a scale that was fitted to the other nine tenths."""
     parts = np.zeros(len(logits), dtype=int)
     rng = np.random.default_rng(SEED)
     for side in (tumor, ~tumor):
@@ -110,7 +113,7 @@ def out_of_fit(fit: Callable[[Floats, Bools], Scale], logits: Floats, tumor: Boo
 def bins_of(odds: Floats, tumor: Bools) -> list[dict[str, Any]]:
     """Return each bin's counts, and its share of tumors at a prevalence of one half.
 
-    The interval holds 95 % of draws from Jeffreys' posteriors of both classes' shares.
+    The interval contains 95 % of draws from Jeffreys' posteriors of both classes' shares.
     """
     probabilities = sigmoid(odds)
     rng = np.random.default_rng(SEED)
@@ -157,28 +160,26 @@ def tables(figures: Mapping[str, Any], calibration: Calibration) -> str:
         "| held out | tumors | tumor-free | temperature | offset | no tumor below | tumor from |",
         "| --- |" + " --- |" * 6,
     ]
-    for name, one in calibrators_of(calibration).items():
-        borders = [one.probability(limit) for limit in one.limits("balanced", 0.95)]
-        free = f"{len(one.tumor_free_logits)}" + (
-            f" ({one.borrowed} simulated)" * bool(one.borrowed)
+    for name, calibrator in calibrators_of(calibration).items():
+        borders = [calibrator.probability(limit) for limit in calibrator.limits("balanced", 0.95)]
+        free = f"{len(calibrator.tumor_free_logits)}" + (
+            f" ({calibrator.borrowed} simulated)" * bool(calibrator.borrowed)
         )
         lines.append(
-            f"| {name} | {len(one.tumor_logits)} | {free} | {one.temperature:.3f} | "
-            f"{one.offset:.3f} | {borders[0]:.3f} | {borders[1]:.3f} |"
+            f"| {name} | {len(calibrator.tumor_logits)} | {free} | {calibrator.temperature:.3f} | "
+            f"{calibrator.offset:.3f} | {borders[0]:.3f} | {borders[1]:.3f} |"
         )
     lines += [
         "",
-        "| held out | probability | before: tumors, tumor-free | share of tumors | "
-        "after: tumors, tumor-free | mean probability | share of tumors |",
-        "| --- |" + " --- |" * 6,
+        "| held out | probability | tumors, tumor-free | mean probability | share of tumors |",
+        "| --- |" + " --- |" * 4,
     ]
     for name, both in figures["bins"].items():
-        for before, after in zip(both["before"], both["after"], strict=True):
-            lines.append(
-                f"| {name} | {before['from']:.1f} to {before['to']:.1f} | {before['tumor']}, "
-                f"{before['tumor_free']} | {_share(before)} | {after['tumor']}, "
-                f"{after['tumor_free']} | {_mean(after)} | {_share(after)} |"
-            )
+        lines += [
+            f"| {name} | {row['from']:.1f} to {row['to']:.1f} | {row['tumor']}, "
+            f"{row['tumor_free']} | {_mean(row)} | {_share(row)} |"
+            for row in both["after"]
+        ]
     return "\n".join(lines)
 
 

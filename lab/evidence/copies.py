@@ -1,7 +1,7 @@
-"""Measure how surely copies of what the shipped detector learned from are found by descriptors.
+"""Measure how reliably descriptors find copies of the shipped detector's training slices.
 
-Found: slices of the record, changed in one way each. False: slices whose own person is taken out
-of the record, and volumes and stacks of such people. Run: python -m lab.evidence.copies DATA
+True matches: slices of the record, changed in one way each. False matches: slices, stacks and
+volumes of persons who are removed from the record. Run: python -m lab.evidence.copies DATA
 --json FILE [--folders FOLDER ...]
 """
 
@@ -38,7 +38,7 @@ SEED, SAMPLE, VOLUMES_EVERY = 34, 600, 6
 
 
 def saved(image: Array, kind: str, quality: int = 100) -> Array:
-    """Return a picture as it comes back from a file."""
+    """Return a picture after a round trip through a file."""
     buffer = io.BytesIO()
     Image.fromarray(np.rint(np.clip(image, 0, 255)).astype(np.uint8)).save(
         buffer, kind, quality=quality
@@ -48,20 +48,20 @@ def saved(image: Array, kind: str, quality: int = 100) -> Array:
 
 
 def resized(image: Array, share: float) -> Array:
-    """Return a picture with that share of its height and width."""
+    """Return a picture of a share of its height and width."""
     height, width = image.shape
     size = (round(width * share), round(height * share))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def cropped(image: Array, share: float) -> Array:
-    """Return a picture without that share of its height and width, half of it on each side."""
+    """Return a picture without a share of its height and width, half of it on each side."""
     rows, columns = (round(length * share / 2) for length in image.shape)
     return image[rows : image.shape[0] - rows, columns : image.shape[1] - columns]
 
 
 def bordered(image: Array, share: float) -> Array:
-    """Return a picture with black borders, each of that share of its height or width."""
+    """Return a picture with black borders, each a share of its height or width."""
     rows, columns = (round(length * share) for length in image.shape)
     return np.pad(image, ((rows, rows), (columns, columns)))
 
@@ -98,7 +98,7 @@ CHANGES: dict[str, Callable[[Array], Array]] = {
 
 
 def rows_of(data: Path) -> list[Picture]:
-    """Return the rows of all collections that the detector learned from; people where known."""
+    """Return the rows of all training collections, with persons if known."""
     rows = []
     for folder in ("curated", "lgg", "tumor-free"):
         with (data / folder / "manifest.csv").open(encoding="utf-8") as opened:
@@ -142,7 +142,7 @@ def found_share(pictures: Sequence[Picture], record: SeenSlices) -> dict[str, fl
 def false_shares(
     rows: Sequence[Picture], described: Sequence[Descriptors]
 ) -> dict[str, dict[str, float]]:
-    """Return, of slices, stacks and volumes of known people, how many look like somebody else's."""
+    """Return the shares of slices, stacks and volumes that match another person's."""
     people: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         if row.person:
@@ -170,7 +170,7 @@ def false_shares(
 
 
 def foreign_volumes(data: Path, record: SeenSlices) -> dict[str, dict[str, float]]:
-    """Return how many volumes of people whom nobody learned from look like known ones."""
+    """Return how many volumes of persons outside the training data match training volumes."""
     table = {}
     for name, pattern in (("brats18", "*/[ft]*[r1].nii.gz"), ("brats13", "*/t1c.nii.gz")):
         paths = sorted((data / "volumes" / name).glob(pattern))

@@ -55,10 +55,12 @@ def main() -> None:
     found = measured(load_detector(options.model, threads=1), options.manifest)
     for part, names in (("figures", FIGURES), ("types", TYPES)):
         for name in names:
-            one = found[part][name]
-            print(f"curated {name}: {one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]")
-    for name, one in found["shortcuts"].items():
-        print(f"curated, shortcut probe, {name}: AUROC {one['value']:.3f}")
+            figure = found[part][name]
+            print(
+                f"curated {name}: {figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+            )
+    for name, figure in found["shortcuts"].items():
+        print(f"curated, shortcut probe, {name}: AUROC {figure['value']:.3f}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Compare learning from 50 pictures of one's own: from given weights, and from scratch.
+"""Compare training on 50 pictures: from given weights, and from scratch.
 
-Each fold of a collection in turn is all that is learned from. The test is what the weights never
-saw: pictures whose slice lies in the fold that they were kept from; experiments/overlap.py.
+Each fold of a collection in turn is the training data. The test pictures are those whose slice the
+weights were not trained on, by a JSON file with the folds of each slice.
 Run: python -m lab.evidence.finetuning MANIFEST --weights FILE --overlap JSON --fold 1 --output RUNS
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from meninx._assess.cases import Case, clusters_of, score_cases
 from meninx._assess.intervals import bootstrap_weights, bounded_interval
 from meninx._assess.metrics import weighted_auroc
-from meninx._cli.training_options import find_recipe
+from meninx._cli.options import find_recipe
 from meninx._data.manifest import Manifest, Picture, read_manifest
 from meninx._detect.loading import load_detector
 from meninx._learn.fit.training import DETECTOR_NAME, train
@@ -25,14 +25,14 @@ WAYS = ("fine-tuned", "the same from scratch", "seed recipe from scratch")
 
 
 def whole(recipe: Recipe) -> Recipe:
-    """Return a recipe that learns from all it is given; the last epoch counts."""
+    """Return a recipe without held-out folds, whose last epoch is used."""
     training = dataclasses.replace(recipe.training, validation_fold=0, test_fold=0)
     sampling = dataclasses.replace(recipe.sampling, calibration_phantoms=0)
     return dataclasses.replace(recipe, training=training, sampling=sampling)
 
 
 def parted(manifest: Manifest, overlap: Path, fold: int) -> tuple[list[Picture], Manifest]:
-    """Return the pictures to test on, and the rest without their slices."""
+    """Return the test pictures, and the other pictures without their slices."""
     folds = json.loads(overlap.read_text(encoding="utf-8"))
     unseen = [name for name, found in folds.items() if found in ([], [fold])]
     cluster = clusters_of(manifest.pictures)
@@ -41,7 +41,7 @@ def parted(manifest: Manifest, overlap: Path, fold: int) -> tuple[list[Picture],
         for picture in manifest.pictures
     ]
     held = {own for own, chosen in zip(cluster, named, strict=True) if chosen}
-    # A slice of which a copy was seen is no test, and one of the test is not learned from.
+    # Slices with a copy in the training data of the weights are no test, and no slice is in both.
     known = {own for own, chosen in zip(cluster, named, strict=True) if not chosen}
     both = zip(manifest.pictures, cluster, strict=True)
     test = [picture for picture, own in both if own in held - known]
@@ -113,8 +113,8 @@ def main() -> None:
         parts = " ".join(f"{value:.3f}" for value in table[name]["parts"])
         print(f"{name}: {mean:.3f} [{low:.3f}, {high:.3f}], each {parts}", flush=True)
     if options.json:
-        told_all = {"learned from": learned, "tested on": len(test), "auroc": table}
-        options.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")
+        report = {"learned from": learned, "tested on": len(test), "auroc": table}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

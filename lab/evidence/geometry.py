@@ -1,6 +1,6 @@
-"""How much slices that lie apart differ, beside a shift within them: docs/reading.md has the table.
+"""Measure how often a wrong slice gap is detected: the table of docs/results.md.
 
-Volumes whose headers can be believed are cut to stacks of known gaps; then a wrong gap is said.
+Volumes with reliable headers are cut into stacks of known gaps, which are then misstated.
 Run: python -m lab.evidence.geometry --data FOLDER
 """
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from meninx._scan.plausibility import COMPARED_MM, estimated_gap_mm, measured_along
 from meninx._scan.reading import read_scans
 
-# Volumes beside `tumor-free/`; its slabs lost their gap.
+# Volumes in addition to `tumor-free/`, whose slabs have no gap.
 FURTHER = (
     "templates/colin27-t1.nii.gz",
     "dicom/healthy-child-t1",
     "dicom/healthy-adult-sagittal-t1",
 )
 FACTORS = (1, 1 / 5, 1 / 3, 1 / 2, 2, 3, 5)
-# Coarser voxels are cut along the axis of the scanner's slices alone.
+# Volumes of coarser voxels are cut along the scanner's slice axis only.
 MAX_VOXEL_MM, MAX_GAP_MM, MAX_STEP = 2.1, 9.0, 8
 
 
@@ -32,9 +32,9 @@ class Stack:
 
     Args:
         voxels: Intensities, axes [i, j, k].
-        axis: Voxel axis along which slices follow each other.
+        axis: Voxel axis of the slices.
         spacing_mm: Distance between neighboring voxels, mm.
-        own: Whether the scanner's slices lie along the axis too.
+        own: Whether it is the slice axis of the scanner.
     """
 
     voxels: NDArray[np.float32]
@@ -43,16 +43,18 @@ class Stack:
     own: bool
 
     def doubted(self, factor: float) -> bool | None:
-        """Return whether the gap is doubted where a file says this multiple of it."""
-        said = list(self.spacing_mm)
-        said[self.axis] *= factor
+        """Return whether the gap is doubted if a file states this multiple of it."""
+        stated = list(self.spacing_mm)
+        stated[self.axis] *= factor
         count = self.voxels.shape[self.axis]
-        lag = max(1, min(round(COMPARED_MM / said[self.axis]), count // 2))
-        measured = measured_along(self.voxels, self.axis, tuple(said), lag)
-        return None if measured is None else replace(measured, lag=lag).doubts(said[self.axis])
+        lag = max(1, min(round(COMPARED_MM / stated[self.axis]), count // 2))
+        measured = measured_along(self.voxels, self.axis, tuple(stated), lag)
+        return (
+            None if measured is None else replace(measured, lag=lag).contradict(stated[self.axis])
+        )
 
     def estimate(self) -> float:
-        """Return the estimated gap beside the true one."""
+        """Return the ratio of the estimated to the true gap."""
         gap = estimated_gap_mm(self.voxels, self.axis, self.spacing_mm)
         return float("nan") if gap is None else gap / self.spacing_mm[self.axis]
 
@@ -91,12 +93,12 @@ def main() -> None:
     print("| what a file says of the gap | as scanned: doubted | other axes: doubted |")
     print("| --- | --- | --- |")
     for factor in FACTORS:
-        words = "the truth" if factor == 1 else f"{factor:.3g} times the truth"
+        label = "the truth" if factor == 1 else f"{factor:.3g} times the truth"
         cells = []
         for own in (True, False):
             found = [stack.doubted(factor) for stack in stacks if stack.own == own]
             cells.append(f"{np.mean(found):.1%} of {len(found)}")
-        print(f"| {words} | {' | '.join(cells)} |")
+        print(f"| {label} | {' | '.join(cells)} |")
     clinical = [stack for stack in stacks if stack.spacing_mm[stack.axis] >= 2]
     for own, words in ((True, "as scanned"), (False, "along other axes")):
         found = [stack.estimate() for stack in clinical if stack.own == own]

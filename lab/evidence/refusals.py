@@ -24,7 +24,8 @@ from lab.evidence.foreign import all_kinds
 from meninx._assess.metrics import auroc
 from meninx._assess.plots import RED, SKY, drawing
 from meninx._data.manifest import Picture, read_manifest
-from meninx._detect.detector import Detector, brain_areas
+from meninx._detect.detector import Detector
+from meninx._detect.head_slices import brain_areas
 from meninx._detect.loading import load_detector
 from meninx._errors import UnsupportedScan
 from meninx._scan.raster import read_gray

@@ -1,8 +1,8 @@
-"""Set what was measured beside what was to be reached before the work began, as a table and a page.
+"""Compare the measured figures with the targets that were set before the work, as table and page.
 
 Run: python -m lab.evidence.targets FOLDER [--page FILE] [--compare FOLDER], FOLDER holding
 volumes.json, curated.json and sheets of heat maps; `make evidence` does so. figures.py writes the
-table into docs/research.md.
+table into docs/log/.
 """
 
 import argparse
@@ -18,14 +18,15 @@ from meninx._assess.offline_page import embedded
 
 @dataclass(frozen=True)
 class Target:
-    """A target and what was measured: one row of the table.
+    """A target and the measured value: a row of the table.
 
     Args:
-        what: Is measured.
-        must, aim: The least, and what is hoped for; at most where `at_most`.
-        value: Measured.
-        interval: 95 %, in brackets, or of how many.
-        at_most: Whether less is better.
+        what: Name of the figure.
+        must: Required value.
+        aim: Desired value.
+        value: Measured value.
+        interval: 95 % interval in brackets, or `of` and the number of cases.
+        at_most: Whether smaller values are better.
     """
 
     what: str
@@ -37,13 +38,13 @@ class Target:
 
     @property
     def value_text(self) -> str:
-        """The value as it is shown: counts as whole numbers."""
+        """The value as text; counts are integers."""
         counted = self.interval.startswith("of")
         return f"{self.value:.0f}" if counted else f"{self.value:.3f}"
 
     @property
     def verdict(self) -> str:
-        """Whether it is reached; a figure shown as the target counts as it."""
+        """`aim`, `must` or `missed`; the rounded value counts."""
         value = round(self.value, 3)
         if self.at_most:
             reached = [name for name in ("aim", "must") if value <= getattr(self, name)]
@@ -52,7 +53,7 @@ class Target:
         return reached[0] if reached else "missed"
 
 
-# A figure that comes out this much off the written one was not reproduced.
+# Largest difference of a reproduced figure from the stored one.
 TOLERANCE = 0.005
 MUST = {
     "brats18 FLAIR": {"pooled": (0.95, 0.97), "within": (0.92, 0.96), "peak": (0.80, 0.92)},
@@ -66,7 +67,7 @@ NAMES = {
 }
 
 
-# Of people held out: figures of slices, and shares of whole scans by the scales of all others.
+# Held-out persons: figures of slices, and shares of scans calibrated by all other persons.
 PEOPLE = {
     "within patient": (
         "all",
@@ -92,7 +93,7 @@ SHARES = (
 
 
 def people_targets(folder: Path) -> Iterator[Target]:
-    """Yield the rows of people held out."""
+    """Yield the rows of held-out persons."""
     people = json.loads((folder / "people.json").read_text(encoding="utf-8"))
     for what, (part, key, wanted) in PEOPLE.items():
         for sequence, (must, aim) in wanted.items():
@@ -112,8 +113,8 @@ def people_targets(folder: Path) -> Iterator[Target]:
 
 
 def targets(folder: Path) -> Iterator[Target]:
-    """Yield the rows of what lies in a folder."""
-    # Networks that left people out are not in the package: `make evidence` can't measure them.
+    """Yield the rows of a folder's figures."""
+    # `make evidence` can't measure it: networks with held-out persons are not in the package.
     if (folder / "people.json").is_file():
         yield from people_targets(folder)
     volumes = json.loads((folder / "volumes.json").read_text(encoding="utf-8"))
@@ -123,9 +124,9 @@ def targets(folder: Path) -> Iterator[Target]:
             value, low, high = volumes["table"][name][key]
             yield Target(f"{name}, {NAMES[key]}", must, aim, value, f"[{low:.3f}, {high:.3f}]")
     for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
-        one = types[key]
-        interval = f"[{one['low']:.3f}, {one['high']:.3f}]"
-        yield Target(f"type, Cheng's fold 1, {name}", 0.90, 0.95, one["value"], interval)
+        figure = types[key]
+        interval = f"[{figure['low']:.3f}, {figure['high']:.3f}]"
+        yield Target(f"type, Cheng's fold 1, {name}", 0.90, 0.95, figure["value"], interval)
     for name in ("healthy adult", "healthy phantoms"):
         counts = volumes["called tumor"][name]
         scans = f"of {counts['scans']}"
@@ -134,26 +135,32 @@ def targets(folder: Path) -> Iterator[Target]:
 
 
 def rows(folder: Path) -> list[list[str]]:
-    """Return the table with its heading, as texts."""
+    """Return the rows of the table as texts, the heading first."""
     heading = ["what", "must", "aim", "measured", "reached"]
     return [heading] + [
-        [one.what, f"{one.must:g}", f"{one.aim:g}", f"{one.value_text} {one.interval}", one.verdict]
-        for one in targets(folder)
+        [
+            target.what,
+            f"{target.must:g}",
+            f"{target.aim:g}",
+            f"{target.value_text} {target.interval}",
+            target.verdict,
+        ]
+        for target in targets(folder)
     ]
 
 
 def differences(folder: Path, written: Path) -> list[str]:
-    """Return what differs from figures that were written down earlier."""
-    before = {one.what: one.value for one in targets(written)}
+    """Return the figures that differ from stored ones."""
+    before = {target.what: target.value for target in targets(written)}
     return [
-        f"{one.what}: {one.value:.3f}, written down {before[one.what]:.3f}"
-        for one in targets(folder)
-        if abs(one.value - before[one.what]) > TOLERANCE
+        f"{target.what}: {target.value:.3f}, written down {before[target.what]:.3f}"
+        for target in targets(folder)
+        if abs(target.value - before[target.what]) > TOLERANCE
     ]
 
 
 def write_page(folder: Path, path: Path) -> None:
-    """Write the table and the heat maps as one page that needs no other file."""
+    """Write the table and the heat maps as a self-contained page."""
     environment = Environment(
         loader=ChoiceLoader(
             [FileSystemLoader(Path(__file__).parent), PackageLoader("meninx._assess")]
@@ -166,11 +173,11 @@ def write_page(folder: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Print the table, write the page, and compare with figures that were written down."""
+    """Print the table, write the page, and compare with stored figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--compare", type=Path, help="folder of an earlier run")
+    parser.add_argument("--compare", type=Path, help="folder of stored figures")
     options = parser.parse_args()
     for what, must, aim, value, verdict in rows(options.folder):
         print(f"{what:45} {must:>6} {aim:>6}  {value:24} {verdict}")

@@ -1,4 +1,4 @@
-"""Measure a detector on real volumes that nothing was fitted on, as the README's figures were.
+"""Measure a detector on held-out real volumes, as for the README.
 
 Run: python -m lab.evidence.volumes [--model FILE] [--json FILE] [--maps FOLDER]; `make evidence`
 does so with the shipped detector.
@@ -27,7 +27,7 @@ from meninx._assess.volumes import (
     within_auroc,
 )
 from meninx._data.volume_masks import read_mask
-from meninx._detect.calibration import OPERATING_POINTS
+from meninx._detect.calibrator import OPERATING_POINTS
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings, SliceFinding
 from meninx._detect.loading import load_detector
@@ -42,7 +42,7 @@ SETS = {
     "brats13 T1c": ("brats13", "t1c", "tumor-labels"),
 }
 FIGURES = {"pooled": pooled_auroc, "within": within_auroc, "peak": peak_share}
-# Healthy and never learned from: one person, and phantoms of seeds that nothing else uses.
+# Healthy and held out: one person, and phantoms of seeds that are not used elsewhere.
 HEALTHY_SCAN = "dicom/healthy-adult-sagittal-t1"
 HEALTHY_PHANTOMS, FIRST_HEALTHY_SEED = 20, 7_000_000
 MAPS, PANEL = 10, 240
@@ -67,30 +67,30 @@ def measure(
 
 
 def heat_maps(findings: Findings, scan: Scan, tumor: np.ndarray, count: int) -> list[Image.Image]:
-    """Return slices evenly through the tumor, each beside itself with heat map and outline."""
-    covered = [one for one in findings.slices if scan.view.cut(tumor, one.index).any()]
+    """Return slices at regular intervals of the tumor, each with its heat map beside it."""
+    covered = [finding for finding in findings.slices if scan.view.cut(tumor, finding.index).any()]
     chosen = [covered[int((n + 0.5) / count * len(covered))] for n in range(count)]
     pictures = []
-    for one in chosen:
-        pictures.append(heat_picture(one, scan, scan.view.cut(tumor, one.index)))
+    for finding in chosen:
+        pictures.append(heat_picture(finding, scan, scan.view.cut(tumor, finding.index)))
     return pictures
 
 
-def heat_picture(one: SliceFinding, scan: Scan, mask: np.ndarray) -> Image.Image:
-    """Return a slice beside itself with heat map and the outline of its mask."""
-    plain = scan.slice(one.index)
+def heat_picture(finding: SliceFinding, scan: Scan, mask: np.ndarray) -> Image.Image:
+    """Return a slice, and beside it the slice with heat map and mask outline."""
+    plain = scan.slice(finding.index)
     image = plain.image
-    warm = overlay(image, slice_heatmap(one, plain))
+    warm = overlay(image, slice_heatmap(finding, plain))
     warm[mask ^ ndimage.binary_erosion(mask)] = OUTLINE
     panels = np.concatenate([gray_picture(image), warm], axis=1)
     picture = Image.fromarray(panels).resize((2 * PANEL, PANEL))
-    said = f"{scan.name} slice {one.index}: {one.probability:.2f}"
-    ImageDraw.Draw(picture).text((4, 2), said, fill="white")
+    caption = f"{scan.name} slice {finding.index}: {finding.probability:.2f}"
+    ImageDraw.Draw(picture).text((4, 2), caption, fill="white")
     return picture
 
 
 def write_sheet(pictures: list[Image.Image], path: Path) -> None:
-    """Write pictures of one size as one, two beside each other."""
+    """Write pictures of equal size as a sheet of two columns."""
     width, height = pictures[0].size
     sheet = Image.new("RGB", (2 * width, height * ((len(pictures) + 1) // 2)))
     for number, picture in enumerate(pictures):
@@ -100,12 +100,12 @@ def write_sheet(pictures: list[Image.Image], path: Path) -> None:
 
 
 def baseline_auroc(results: list[VolumeResult]) -> float:
-    """Return the pooled AUROC of the score that never looks inside the brain."""
+    """Return the pooled AUROC of the baseline, which does not use the inside of the brain."""
     return pooled_auroc(results, "baseline")
 
 
 def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, Any]:
-    """Return how many scans there are, their answers, and how many each point calls a tumor."""
+    """Return the number of scans, their answers, and those above each operating point."""
     known = detector.card.calibration
     called = {
         point: sum(
@@ -116,35 +116,37 @@ def called_tumor(detector: Detector, findings: list[Findings]) -> dict[str, Any]
         )
         for point in OPERATING_POINTS
     }
-    answers = Counter(one.decision or one.status for one in findings)
+    answers = Counter(found.decision or found.status for found in findings)
     return {"scans": len(findings), "answers": dict(answers), **called}
 
 
 def healthy(detector: Detector, data: Path) -> dict[str, list[Findings]]:
-    """Return what is found in healthy scans."""
+    """Return the findings of healthy scans."""
     real = [detector.score(scan) for scan in read_scans(data / HEALTHY_SCAN)]
     studies = make_studies(2 * HEALTHY_PHANTOMS, FIRST_HEALTHY_SEED)
     made = [detector.score(study.scan) for study in studies if study.lesion is None]
-    for one in (*real, *made):
-        print(f"healthy {one.scan}: {one.probability:.3f}, {one.decision}", flush=True)
+    for found in (*real, *made):
+        print(f"healthy {found.scan}: {found.probability:.3f}, {found.decision}", flush=True)
     return {"healthy adult": real, "healthy phantoms": made}
 
 
-def referral(sick: dict[str, list[Findings]], well: dict[str, list[Findings]]) -> list[Any]:
-    """Return what comes of each coverage; sequences of one patient belong together."""
-    patients = [f"{SETS[name][0]} {n}" for name, found in sick.items() for n in range(len(found))]
-    findings = [one for found in (*sick.values(), *well.values()) for one in found]
+def referral(tumors: dict[str, list[Findings]], tumor_free: dict[str, list[Findings]]) -> list[Any]:
+    """Return the referral curve; the sequences of a patient are a cluster."""
+    patients = [f"{SETS[name][0]} {n}" for name, found in tumors.items() for n in range(len(found))]
+    findings = [finding for found in (*tumors.values(), *tumor_free.values()) for finding in found]
     tumor = np.arange(len(findings)) < len(patients)
-    names = patients + [one.scan for one in findings[len(patients) :]]
+    names = patients + [finding.scan for finding in findings[len(patients) :]]
     cluster = np.unique(names, return_inverse=True)[1]
-    scored = np.array([one.status == "scored" for one in findings])
-    kept = [one for one in findings if one.status == "scored"]
-    return [point.as_json() for point in referral_curve(kept, tumor[scored], cluster[scored])]
+    scored = np.array([finding.status == "scored" for finding in findings])
+    scored_findings = [finding for finding in findings if finding.status == "scored"]
+    return [
+        point.as_json() for point in referral_curve(scored_findings, tumor[scored], cluster[scored])
+    ]
 
 
 def measured(detector: Detector, data: Path, sets: list[str], maps: Path | None) -> dict[str, Any]:
     """Return all figures."""
-    table, sick = {}, {}
+    table, tumors = {}, {}
     for name in sets:
         folder, image, mask = SETS[name]
         results, found, pictures = measure(detector, data / "volumes" / folder, image, mask)
@@ -154,15 +156,15 @@ def measured(detector: Detector, data: Path, sets: list[str], maps: Path | None)
             key: [figure(results), *bootstrap_interval(results, figure)]
             for key, figure in {**FIGURES, "baseline": baseline_auroc}.items()
         }
-        sick[name] = found
+        tumors[name] = found
         slices = int(np.sum([len(result.tumor) for result in results]))
         intervals = ", ".join(
             f"{k} {v:.3f} [{a:.3f}, {b:.3f}]" for k, (v, a, b) in table[name].items()
         )
         print(f"{name}: {len(results)} patients, {slices} slices: {intervals}", flush=True)
-    well = healthy(detector, data)
-    called = {name: called_tumor(detector, found) for name, found in (sick | well).items()}
-    return {"table": table, "called tumor": called, "referral": referral(sick, well)}
+    tumor_free = healthy(detector, data)
+    called = {name: called_tumor(detector, found) for name, found in (tumors | tumor_free).items()}
+    return {"table": table, "called tumor": called, "referral": referral(tumors, tumor_free)}
 
 
 def main() -> None:

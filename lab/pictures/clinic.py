@@ -103,17 +103,17 @@ def clinic(folder: Path) -> Iterator[Clinic]:
     rene, ada = server.browser(), server.browser("ada")
     studies: dict[str, Any] = {}
     for title, path in write_clinic(folder).items():
-        files = {str(one.relative_to(path)): one.read_bytes() for one in path.rglob("*.dcm")}
+        files = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.dcm")}
         studies[title] = rene.upload(files, f"export-{len(studies) + 411}").json()["id"]
     picture = photograph(folder / "holiday.png")
     studies["photograph"] = rene.upload({"holiday.png": picture.read_bytes()}, "holiday").json()[
         "id"
     ]
-    for one in studies.values():
-        server.work(one)
+    for study in studies.values():
+        server.work(study)
     ada.post(f"/studies/{studies['Roe^Richard']}/opinions", verdict="agree", note="meningioma")
-    for one in (rene, ada):
-        one.post(f"/studies/{studies['before']}/opinions", verdict="agree")
-    server.web.jobs.close()
+    for reader in (rene, ada):
+        reader.post(f"/studies/{studies['before']}/opinions", verdict="agree")
+    server.jobs.close()
     with served(folder / "served", "--no-worker") as address:
         yield Clinic(address, studies["now"], studies["before"], studies["photograph"])

@@ -18,7 +18,7 @@ from tests.web.browsing import FLAGS
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTH = 1100
 COLORS = 128
-# Commands in order, each with whether something may be refused; they run in OUT.
+# Commands in order, each with whether a scan may be refused; they run in OUT.
 COMMANDS = {
     "phantom data --count 24 --format png --seed 3": False,
     "phantom volumes --count 12 --seed 3": False,
@@ -28,7 +28,7 @@ COMMANDS = {
     "train --preview augmentation.html": False,
     "score-archive volumes/studies --out table": True,
 }
-# Page, what is looked for on it ("" for its top), and the height that is shown, pixels.
+# Page, selector of the part that is shown ("" for its top), and its height, pixels.
 SHOWN = {
     "demo": ("demo/report.html", "", 700),
     "audit": ("audit.html", "", 900),
@@ -41,7 +41,7 @@ SHOWN = {
 
 
 def take_picture(page: Any, path: Path, selector: str, height: int, output: Path) -> None:
-    """Take a picture of a part of a page that was written."""
+    """Take a screenshot of a part of a page."""
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.goto(path.resolve().as_uri())
     if selector:
@@ -51,13 +51,13 @@ def take_picture(page: Any, path: Path, selector: str, height: int, output: Path
 
 
 def write_small(path: Path, target: Path) -> None:
-    """Write a picture in few colors, so that the pages stay light."""
+    """Write a picture in few colors, for small pages."""
     with Image.open(path) as opened:
         opened.convert("RGB").quantize(COLORS).save(target, optimize=True)
 
 
 def main() -> None:
-    """Run the commands, and take pictures of what they wrote."""
+    """Run the commands, and take screenshots of their pages."""
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=__doc__)

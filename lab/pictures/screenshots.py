@@ -1,4 +1,4 @@
-"""Take pictures of the web application at the widths of readers' screens, and look for faults.
+"""Take screenshots of the web application at several widths, and check accessibility.
 
 Run: python -m lab.pictures.screenshots OUT [--docs], which renews docs/web-* too.
 """
@@ -18,7 +18,7 @@ from tests.web.browsing import FLAGS, ready, sign_in
 
 WIDTHS = {390: 844, 820: 1180, 1280: 720, 1440: 900}
 DOCS = Path(__file__).parents[2] / "docs"
-# What the documentation shows, at the width of each.
+# Pictures of the documentation, each with its page and width.
 SHOWN = {
     "web-worklist": ("worklist", 1280),
     "web-viewer": ("heat-map", 1280),
@@ -31,7 +31,7 @@ AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 
 
 def pages_of(hospital: Clinic) -> dict[str, tuple[str, Callable[[Any], None]]]:
-    """Return each page's address below the server's, and what is done there, by a name."""
+    """Return the path of each page and the actions on it, by name."""
     now = f"/studies/{hospital.now}"
     prior = f"{now}?scan=0&beside={hospital.before}.0"
 
@@ -76,11 +76,12 @@ def pages_of(hospital: Clinic) -> dict[str, tuple[str, Callable[[Any], None]]]:
 
 
 def faults_of(page: Any) -> Iterator[str]:
-    """Yield what stands in the way of people, or lies beyond the window's edge."""
+    """Yield accessibility violations, and content wider than the window."""
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    for one in found["violations"]:
-        yield f"{one['impact']}: {one['id']} {[node['html'][:90] for node in one['nodes'][:2]]}"
+    for violation in found["violations"]:
+        elements = [node["html"][:90] for node in violation["nodes"][:2]]
+        yield f"{violation['impact']}: {violation['id']} {elements}"
     root = "document.documentElement"
     wide = page.evaluate(f"{root}.scrollWidth - {root}.clientWidth")
     if wide > 0:
@@ -88,7 +89,7 @@ def faults_of(page: Any) -> Iterator[str]:
 
 
 def take(browser: Any, hospital: Clinic, width: int, output: Path, names: list[str] | None) -> int:
-    """Take all pictures at a width, whole pages too; return the number of faults."""
+    """Take all screenshots at a width, also of whole pages; return the number of faults."""
     context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]})
     page, faults = context.new_page(), 0
     sign_in(page, hospital.address, "rene")
@@ -110,7 +111,7 @@ def take(browser: Any, hospital: Clinic, width: int, output: Path, names: list[s
 
 
 def renew_docs(output: Path) -> None:
-    """Put those that the documentation shows there, in 200 colors."""
+    """Write the documentation's pictures in 200 colors."""
     for name, (picture, width) in SHOWN.items():
         with Image.open(output / f"{picture}-{width}.png") as opened:
             opened.convert("RGB").quantize(200).save(DOCS / f"{name}.png", optimize=True)
@@ -118,14 +119,14 @@ def renew_docs(output: Path) -> None:
 
 
 def main() -> None:
-    """Serve, take, look for faults."""
+    """Serve, take screenshots, and check them."""
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("--docs", action="store_true")
     parser.add_argument("--width", type=int, action="append", choices=WIDTHS)
-    parser.add_argument("--page", action="append", help="take these alone")
+    parser.add_argument("--page", action="append", help="take only these")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     with (

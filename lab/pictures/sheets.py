@@ -13,7 +13,7 @@ COUNT, FIRST_SEED, COLUMNS, WIDTH = 10, 600, 5, 420
 
 
 def main() -> None:
-    """Score, check, draw, and put them beside each other."""
+    """Score the heads, draw their sheets, and write them as one picture."""
     detector, sheets = load_detector(), []
     for study in make_studies(COUNT, FIRST_SEED):
         sheet = Result.of(study.scan, detector).sheet()

@@ -1,8 +1,8 @@
 """Compare candidates for the shipped detector on held-out people.
 
-Each candidate is trained twice, once on each half of the people (people.py), and scored on
-the other half; one number decides, as docs/evidence.md wrote down before the first training.
-Several trainings share one GPU. Run: python -m lab.release.candidates PACK ... --output RUNS
+Each candidate is trained on each half of the people (people.py) and scored on the other half. One
+criterion, fixed before the first training (docs/protocol.md), decides. Several trainings share one
+GPU. Run: python -m lab.release.candidates PACK ... --output RUNS
 """
 
 import argparse
@@ -20,12 +20,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from lab.release.packing import unpack
+from lab.release.packing import subset, unpack, without_folds
 from lab.release.planes import OTHER_PLANES
+from lab.release.training import train_unpacked
 from meninx._assess.metrics import auroc
 from meninx._detect.preprocessing import Preprocessing
 from meninx._learn.file.export import load_weights
-from meninx._learn.fit.training import train_unpacked, training_device
+from meninx._learn.fit.trainer import training_device
 from meninx._learn.input.dataset import CONTEXT, TUMOR_FREE, SliceDataset
 from meninx._learn.model.network import CellNetwork
 from meninx._learn.recipe import Recipe, read_recipe
@@ -36,21 +37,21 @@ CANDIDATES = Path(__file__).with_suffix(".toml")
 HALVES = {"a": (5, 6), "b": (5, 7)}
 PEOPLE_FOLD = {"a": 6, "b": 7}
 SEQUENCES = ("FLAIR", "T1", "T1c")
-# Sources of slices that are no scan of anybody.
-NOT_JUDGED = ("simulated", OTHER_PLANES)
-# Smallest share of the fullest slice's head, and of a slice's tumor if there is one, for a slice to
-# count; the same as for volumes.
+# Sources of slices that are not scans as they were taken.
+NOT_SCORED = ("simulated", OTHER_PLANES)
+# Smallest area of the head, as a share of the largest slice, and of a tumor, as a share of the
+# slice, for a slice to count; the same as for volumes.
 MIN_HEAD, MIN_TUMOR = 0.5, 0.0008
 HOTTEST_SLICES = 3
-# Key of a candidate with the sources that it does not learn from; all others are of the recipe.
+# Key of a candidate for the sources that it does not learn from; its other keys are the recipe's.
 UNSEEN = "unseen"
-# Weight of the AUROC of scans in the number that decides.
+# Weight of the AUROC of scans in the criterion.
 PENALTY = 0.5
-# File of a run folder with the scores of its held-out people.
-SCORED = "judged.json"
+# File in a run folder with the scores of its held-out people.
+SCORED = "scored.json"
 
 
-def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
+def with_changes(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
     """Return a recipe with some of its tables' values changed."""
     parts = {
         table: dataclasses.replace(getattr(recipe, table), **values)
@@ -62,7 +63,9 @@ def changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
 def on_half(recipe: Recipe, half: str, epochs: int, seed: int = 0) -> Recipe:
     """Return a recipe that leaves one half of the people out; an empty name leaves out none."""
     left_out = HALVES.get(half, ())
-    return changed(recipe, {"training": {"left_out": left_out, "epochs": epochs, "seed": seed}})
+    return with_changes(
+        recipe, {"training": {"left_out": left_out, "epochs": epochs, "seed": seed}}
+    )
 
 
 def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
@@ -82,16 +85,16 @@ def cell_logits(weights: Path, dataset: SliceDataset, size: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def scored(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+def scores_of_scans(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str, Any]]]:
     """Return the labels and scores of the slices of every scan, by sequence."""
     flat = np.sort(cells.reshape(len(cells), -1), axis=1)
     scores = flat[:, -CellNetwork.top_cells :].mean(1)
     heads = (dataset.depth > 0).flatten(1).float().mean(1).numpy()
     covered = (dataset.mask > 127).flatten(1).float().mean(1).numpy()
     stacks: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for index, one in enumerate(dataset.facts):
-        if one.kind != CONTEXT and one.person and one.source not in NOT_JUDGED:
-            stacks[one.source, one.person, one.sequence].append(index)
+    for index, fact in enumerate(dataset.facts):
+        if fact.kind != CONTEXT and fact.person and fact.source not in NOT_SCORED:
+            stacks[fact.source, fact.person, fact.sequence].append(index)
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (source, person, sequence), members in stacks.items():
         own = np.array(members)
@@ -119,32 +122,32 @@ def scored(dataset: SliceDataset, cells: np.ndarray) -> dict[str, list[dict[str,
 
 
 def figures(halves: Sequence[dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
-    """Return a candidate's figures over the people of both halves, with the number that decides."""
+    """Return a candidate's figures over the people of both halves, with the criterion `number`."""
     result: dict[str, Any] = {}
     within_all, scans_all = [], []
     for sequence in SEQUENCES:
         pooled, within, scans, peaks = [], [], [], []
         for half in halves:
-            tumors = [one for one in half.get(sequence, []) if one["tumor"]]
+            tumors = [scan for scan in half.get(sequence, []) if scan["tumor"]]
             if not tumors:
                 continue
             pooled.append(
                 auroc(
-                    np.concatenate([one["slices"] for one in tumors]),
-                    np.concatenate([one["scores"] for one in tumors]),
+                    np.concatenate([scan["slices"] for scan in tumors]),
+                    np.concatenate([scan["scores"] for scan in tumors]),
                 )
             )
-            within += [auroc(np.array(one["slices"]), np.array(one["scores"])) for one in tumors]
-            peaks += [peak for one in tumors for peak in one["peaks"]]
-            # Tumor-free people have hardly any T1c, so tumors in T1c are compared with all of their
-            # sequences.
+            within += [auroc(np.array(scan["slices"]), np.array(scan["scores"])) for scan in tumors]
+            peaks += [peak for scan in tumors for peak in scan["peaks"]]
+            # Tumors in T1c are compared with all sequences of tumor-free people, who have hardly
+            # any T1c.
             free = [
-                one["scan"]
+                scan["scan"]
                 for name in half
-                for one in half[name]
-                if not one["tumor"] and (name == sequence or sequence == "T1c")
+                for scan in half[name]
+                if not scan["tumor"] and (name == sequence or sequence == "T1c")
             ]
-            values = np.array([one["scan"] for one in tumors] + free)
+            values = np.array([scan["scan"] for scan in tumors] + free)
             scans.append(auroc(np.arange(len(values)) < len(tumors), values))
         if not pooled:
             continue
@@ -170,7 +173,7 @@ class Job:
         folder: Run folder; packs are unpacked beside it.
         half: Name of the half that it leaves out and is scored on; empty for all people.
         weights: File of the first weights; None for random ones.
-        unseen: Sources that it does not learn from either; their held-out people are scored too.
+        unseen: Further sources that it does not learn from; their held-out people are scored too.
     """
 
     packs: Sequence[Path]
@@ -181,36 +184,36 @@ class Job:
     unseen: Sequence[str] = ()
 
 
-def trained(job: Job) -> None:
-    """Train one network, and score the people of the half that it left out."""
+def train_and_score(job: Job) -> None:
+    """Train one network, and score the half of the people that it left out."""
     job.folder.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
         # Progress bars of several trainings would overwrite each other.
         sys.stdout = sys.stderr = (job.folder / "training.log").open("a", buffering=1)
         torch.set_num_threads(2)
     whole = unpack(job.packs, job.folder.parents[1] / "unpacked")
-    if missing := set(job.unseen) - {one.source for one in whole.facts}:
+    if missing := set(job.unseen) - {fact.source for fact in whole.facts}:
         raise SystemExit(f"no such source: {', '.join(missing)}")
-    learned = whole.without_sources(job.unseen)
+    learned = subset(whole, [fact.source not in job.unseen for fact in whole.facts])
     weights = train_unpacked(learned, job.recipe, job.folder, job.weights)
     if job.half and not (job.folder / SCORED).is_file():
-        folds = {one.fold for one in whole.facts} - {PEOPLE_FOLD[job.half]}
-        own = whole.without_folds(folds)
-        found = scored(own, cell_logits(weights, own, job.recipe.preprocessing.size))
+        folds = {fact.fold for fact in whole.facts} - {PEOPLE_FOLD[job.half]}
+        own = without_folds(whole, folds)
+        found = scores_of_scans(own, cell_logits(weights, own, job.recipe.preprocessing.size))
         (job.folder / SCORED).write_text(json.dumps(found))
 
 
-def trained_in_turn(jobs: Sequence[Job]) -> None:
-    """Train one network in its parts."""
+def train_stages(jobs: Sequence[Job]) -> None:
+    """Train the stages of one network."""
     for job in jobs:
-        trained(job)
+        train_and_score(job)
 
 
 def run_all(networks: Sequence[Sequence[Job]], at_once: int) -> None:
-    """Train networks, several at a time, each in a process of its own, part after part."""
+    """Train networks, several at a time, each in its own process, stage after stage."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(at_once, len(networks)), maxtasksperchild=1) as pool:
-        pool.map(trained_in_turn, networks, chunksize=1)
+        pool.map(train_stages, networks, chunksize=1)
 
 
 def main() -> None:
@@ -232,21 +235,21 @@ def main() -> None:
     for name in options.only or table:
         changes = dict(table[name])
         unseen = changes.pop(UNSEEN, ())
-        recipe = changed(base, changes)
+        recipe = with_changes(base, changes)
         names[name] = f"{name}, seed {seed}" if seed else name
         for half in HALVES:
             halved = on_half(recipe, half, options.epochs, seed)
             jobs.append(
                 Job(options.packs, halved, folder / f"{names[name]}-{half}", half, unseen=unseen)
             )
-    unpack(options.packs, options.output / "unpacked")  # once, before processes ask for it
+    unpack(options.packs, options.output / "unpacked")
     run_all([[job] for job in jobs], options.at_once)
     found = {name: figures(scored_halves(folder, name)) for name in names.values()}
     for name, own in found.items():
         print(name, json.dumps(own))
     path = options.output / "candidates.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps(known | found, indent=1))
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(before | found, indent=1))
 
 
 def scored_halves(output: Path, name: str) -> list[dict[str, Any]]:

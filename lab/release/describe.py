@@ -1,8 +1,8 @@
-"""Write what the shipped detector learned from into its files, as descriptors; no weight changes.
+"""Write descriptors of the shipped detector's training slices into its files; no weight changes.
 
 Needed after a change of `meninx._data.descriptors`; a training writes them itself. DATA is the
-folder of all collections: files whose SHA-256 stands in the detector's card count, and the single
-heads of lab/release/pack.py. Run: python -m lab.release.describe DATA
+folder of all collections: files whose SHA-256 is in the detector's card count, and the single heads
+of lab/release/pack.py. Run: python -m lab.release.describe DATA
 """
 
 import argparse
@@ -26,8 +26,8 @@ from meninx._learn.file.export import SEEN_KEY, SLICES_KEY, recalibrate
 from meninx._scan.kinds import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
 
-def described(data: Path, seen: set[str]) -> dict[str, Descriptors]:
-    """Return the descriptors of the files that stand in a card, by the digits of their SHA-256."""
+def describe_files(data: Path, seen: set[str]) -> dict[str, Descriptors]:
+    """Return the descriptors of the files in a card, by the digits of their SHA-256."""
     files: dict[str, Path] = {}
     for path in sorted(data.rglob("*")):
         if path.name.lower().endswith((*PICTURE_SUFFIXES, *VOLUME_SUFFIXES)):
@@ -44,7 +44,7 @@ def row_of(path: Path) -> Picture:
 
 
 def rewrite(path: Path, record: SeenSlices) -> None:
-    """Write a record into the card of an ONNX file; its graph stays bit by bit."""
+    """Write a record into the card of an ONNX file; check that its graph is unchanged."""
     before = onnx.load(path).graph.SerializeToString(deterministic=True)
     recalibrate(path, Engine(path).card.calibration, seen_slices=record)
     if onnx.load(path).graph.SerializeToString(deterministic=True) != before:
@@ -52,12 +52,12 @@ def rewrite(path: Path, record: SeenSlices) -> None:
 
 
 def rewrite_weights(path: Path, record: SeenSlices) -> None:
-    """Rewrite the metadata of a safetensors file; the tensors stay bit by bit."""
+    """Rewrite the metadata of a safetensors file; check that its tensors are unchanged."""
     weights = load_file(path)
     with safe_open(path, "pt") as opened:
         metadata = opened.metadata()
     save_file(weights, path, metadata | {SLICES_KEY: json.dumps(record.as_json())})
-    path.chmod(0o644)  # it writes for its owner alone
+    path.chmod(0o644)  # save_file makes files that only their owner can read
     for name, tensor in load_file(path).items():
         if not np.array_equal(tensor.numpy(), weights[name].numpy()):
             raise SystemExit(f"{path}: {name} changed")
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
-    found = described(options.data, set(Engine(WEIGHTS / "meninx.onnx").card.seen))
+    found = describe_files(options.data, set(Engine(WEIGHTS / "meninx.onnx").card.seen))
     heads = descriptors_of([row_of(options.data / place) for place in SINGLE_HEADS.values()])
     everything = seen_slices([*found.values(), *heads])
     for name in ("meninx.onnx", "meninx-int8.onnx"):

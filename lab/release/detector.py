@@ -1,8 +1,8 @@
 """Train the shipped detector: on all people, and on each half of them for its calibration.
 
-Trains all stages of a recipe from packs. A run that was stopped goes on when it is started again. A
-GPU takes all networks at once, a CPU one after the other. The weights of each network's last part
-come to lie in RUNS/NAME. Run: python -m lab.release.detector PACK ... --output RUNS [--seeds 2]
+Trains all stages of a recipe from packs. A stopped run resumes when it is started again. A GPU
+trains all networks at once, a CPU one after the other. The weights of each network's last stage are
+copied to RUNS/NAME. Run: python -m lab.release.detector PACK ... --output RUNS [--seeds 2]
 """
 
 import argparse
@@ -15,8 +15,9 @@ import torch
 
 from lab.release.candidates import HALVES, RECIPE, Job, figures, on_half, run_all, scored_halves
 from lab.release.packing import unpack
+from lab.release.training import WEIGHTS_NAME
 from lab.speed.throughput import network_throughput
-from meninx._learn.fit.training import WEIGHTS_NAME, training_device
+from meninx._learn.fit.trainer import training_device
 from meninx._learn.recipe import Recipe, read_stages
 
 # Folders of the stages.
@@ -26,9 +27,9 @@ PARTS = ("first", "second", "third")
 def jobs_of(
     packs: Sequence[Path], parts: Sequence[Recipe], output: Path, seeds: int
 ) -> list[list[Job]]:
-    """Return the trainings of each network; each part but the first starts from the one before."""
+    """Return the trainings of each network; a stage starts from the weights of the one before."""
     names = [(f"{stem_of(seed)}-{half}", half, seed) for seed in range(seeds) for half in HALVES]
-    # Nobody is left to judge a network of all people by, so there is one: what ships.
+    # One seed: a network of all people has no held-out people to compare seeds on.
     names.append(("all-0", "", 0))
     return [
         [
@@ -50,21 +51,21 @@ def stem_of(seed: int) -> str:
     return "half" if seed == 0 else f"half, seed {seed}"
 
 
-def keep(last: Path, output: Path) -> None:
-    """Copy the weights of a network's last part to where its detector is made."""
+def copy_weights(last: Path, output: Path) -> None:
+    """Copy the weights of a network's last stage to the folder of its detector."""
     folder = output / last.name
     folder.mkdir(exist_ok=True)
     shutil.copyfile(last / WEIGHTS_NAME, folder / WEIGHTS_NAME)
 
 
 def main() -> None:
-    """Train all parts."""
+    """Train all stages of all networks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packs", type=Path, nargs="+")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="in up to three stages")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
-        "--seeds", type=int, default=1, help="networks of each half; the first calibrates"
+        "--seeds", type=int, default=1, help="networks per half; the first one calibrates"
     )
     parser.add_argument("--at-once", type=int, default=8 if torch.cuda.is_available() else 1)
     options = parser.parse_args()
@@ -77,11 +78,14 @@ def main() -> None:
         if not (job.folder / WEIGHTS_NAME).is_file()
     )
     hours = slices / network_throughput(recipes[0]) / 3600
-    print(f"{slices:,} slices to go, about {hours:.1f} hours on {training_device()}", flush=True)
+    print(
+        f"{slices:,} slices to learn from, about {hours:.1f} hours on {training_device()}",
+        flush=True,
+    )
     unpack(options.packs, options.output / "unpacked")
     run_all(networks, options.at_once)
     for jobs in networks:
-        keep(jobs[-1].folder, options.output)
+        copy_weights(jobs[-1].folder, options.output)
     for part in PARTS[: len(recipes)]:
         for seed in range(options.seeds):
             found = figures(scored_halves(options.output / part, stem_of(seed)))

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Train the shipped detector again, calibrate it and make its file: `make detector`, which packs its
-# training data first. Finished steps are kept; stopped ones go on. On a machine with a GPU
-# and nothing else than Python, PyTorch and its wheels, run the first command alone, with the packs.
+# training data first. Finished steps are not repeated, stopped ones resume. On a machine with a GPU
+# and only Python and its wheels, run just the first command, with the packs.
 # detector.sh RECIPE RUNS DATA PACK ...; DATA is the folder of people.csv and their heads.
 set -eu
 python=.venv/bin/python

@@ -1,6 +1,6 @@
-"""Make a detector of trained weights: factorize, fit types and the OOD model, export.
+"""Make a detector from trained weights: factorize, fit types and the OOD model, export.
 
-Works on packed slices, as the training did. Calibrators are fitted afterwards, on held-out people
+Works on packed slices, like the training. Calibrators are fitted afterwards, on held-out people
 (lab/release/held_out_people.py). Run: python -m lab.release.finish PACK ... --weights FILE
 --manifest PEOPLE.csv --heads FOLDER --output RUN [--leave-out 1 5 6]
 """
@@ -10,28 +10,29 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.release.packing import unpack
+from lab.release.low_rank import KEPT, factorize, inputs_of_each_kind
+from lab.release.packing import unpack, without_folds
+from lab.release.type_head import fit_type_head
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.manifest import Picture, read_manifest
 from meninx._detect.calibration import Calibration
 from meninx._detect.model_card import shipped_license
-from meninx._learn.file.build_detector import BuildOptions, build_detector
+from meninx._learn.file.build_detector import build_detector
 from meninx._learn.file.export import TrainingData, load_weights
 from meninx._learn.fit.training import DETECTOR_NAME, descriptors_of_head, hashes_of
-from meninx._learn.model.compress import KEPT
 from meninx._learn.model.network import CellNetwork
 from meninx._learn.recipe import read_recipe
 from meninx._synthesis.packed_heads import packed_heads
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "meninx.toml"
-# The collection whose license the weights of what learns from it take over (people.py names it).
+# The collection whose license applies to all weights that learn from it (people.py names it).
 NON_COMMERCIAL = "lgg"
 
 
 def license_of(learned: Iterable[Picture]) -> str:
-    """Return the license that pictures ask of what learns from them; empty for the code's."""
-    asked = any(picture.source == NON_COMMERCIAL for picture in learned)
-    return shipped_license() if asked else ""
+    """Return the license of weights that learn from pictures; empty for the code's license."""
+    is_restricted = any(picture.source == NON_COMMERCIAL for picture in learned)
+    return shipped_license() if is_restricted else ""
 
 
 def main() -> None:
@@ -50,10 +51,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe, manifest = read_recipe(options.recipe), read_manifest(options.manifest)
     preprocessing = recipe.preprocessing
-    slices = unpack(options.packs, options.unpacked).without_folds(set(options.leave_out))
-    slices = slices.resized(preprocessing.size)
+    unpacked = unpack(options.packs, options.unpacked)
+    slices = without_folds(unpacked, set(options.leave_out)).resized(preprocessing.size)
     network = CellNetwork()
     load_weights(network, options.weights)
+    if options.kept < 1:
+        factorize(network, inputs_of_each_kind(slices, preprocessing), options.kept)
+    fit_type_head(network, slices, preprocessing)
     heads = [head for head in packed_heads(options.heads) if head.fold not in options.leave_out]
     learned = manifest.without_fold(*options.leave_out)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,6 @@ def main() -> None:
         training_data,
         calibration=Calibration(),
         heads=[head.path for head in heads],
-        options=BuildOptions(options.kept, types=True),
     )
     print(path)
 

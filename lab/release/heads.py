@@ -1,4 +1,4 @@
-"""Choose the rows of a manifest that are real heads for augmented heads."""
+"""Choose the real heads of a manifest for augmented heads."""
 
 from meninx._data.manifest import Picture
 from meninx._synthesis.packed_heads import RealHead
@@ -11,7 +11,7 @@ def heads_of(pictures: tuple[Picture, ...]) -> list[RealHead]:
         pictures: Rows of a manifest; heads whose column `skull` begins with `on` have their skull.
 
     Returns:
-        Tumor-free T1 volumes with skull; slabs, which show a part of the head, are left out.
+        Tumor-free T1 volumes with skull, without slabs, which show only a part of the head.
     """
     return [
         RealHead(picture.picture, picture.person, picture.fold)

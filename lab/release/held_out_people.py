@@ -1,4 +1,4 @@
-"""Measure and calibrate on held-out people, each half by the network of the other.
+"""Measure and calibrate on held-out people: each half is scored by the network of the other.
 
 Writes the figures, and the calibration that lab/release/ship.py puts into the detector. Run: python
 -m lab.release.held_out_people PEOPLE.csv FIRST.onnx SECOND.onnx --heads FOLDER --json FILE
@@ -26,7 +26,8 @@ from meninx._assess.volumes import (
     within_auroc,
 )
 from meninx._data.manifest import Manifest, read_manifest
-from meninx._detect.calibration import DEFAULT_COVERAGE, Calibration
+from meninx._detect.calibration import Calibration
+from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
 from meninx._detect.study_grouping import evidence_of
@@ -36,9 +37,9 @@ from meninx._synthesis.simulated_scans import tumor_free_studies
 # Folds of lab/release/people.py that the two detectors leave out, in order.
 FOLDS = (6, 7)
 SEQUENCES = ("FLAIR", "T1", "T1c")
-# Augmented heads of each held-out person, in T1c, which no tumor-free person has.
+# Number of augmented heads of each held-out person in T1c, which no tumor-free person has.
 HEADS_EACH = 2
-# Share of the head from which on a slice's tumor counts as large.
+# Smallest share of the head that a large tumor covers in a slice.
 LARGE = 0.03
 FIGURES: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
     "pooled": pooled_auroc,
@@ -94,7 +95,7 @@ def large_only(result: VolumeResult) -> VolumeResult:
     )
 
 
-def measured(results: Sequence[VolumeResult]) -> dict[str, list[float]]:
+def with_intervals(results: Sequence[VolumeResult]) -> dict[str, list[float]]:
     """Return each figure with its interval over people."""
     return {
         name: [figure(results), *bootstrap_interval(results, figure)]
@@ -107,18 +108,18 @@ def slice_figures(cases: Sequence[Case]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for sequence in SEQUENCES:
         found = results_of(cases, sequence)
-        large = [large_only(one) for one in found]
+        large = [large_only(result) for result in found]
         table[sequence] = {
             "people": len(found),
-            "slices": int(sum(len(one.tumor) for one in found)),
-            "all": measured(found),
-            "large": measured(large),
-            **{site: measured(results_of(cases, sequence, site)) for site in ("HT", "DU")},
+            "slices": int(sum(len(result.tumor) for result in found)),
+            "all": with_intervals(found),
+            "large": with_intervals(large),
+            **{site: with_intervals(results_of(cases, sequence, site)) for site in ("HT", "DU")},
         }
     return table
 
 
-def answered(
+def answers_by_other_half(
     halves: Sequence[Half], calibrations: Sequence[Calibration]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and of studies, each half by the calibrators of the other."""
@@ -145,7 +146,7 @@ def answered(
             scans.append(answers)
         for person, cases in people.items():
             usable = [case.findings for case in cases if case.findings.status == "scored"]
-            if len({one.sequence for one in usable}) < 2:
+            if len({finding.sequence for finding in usable}) < 2:
                 continue
             evidence = evidence_of(usable, calibration)
             answer = evidence.calibrator.answer(evidence.logit, "balanced", DEFAULT_COVERAGE)
@@ -162,22 +163,24 @@ def answered(
     return scans, studies
 
 
-def answered_by_all_others(
+def answers_by_all_others(
     halves: Sequence[Half],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the answers of scans and studies calibrated by all other people, of both halves.
 
-    This is closer to the shipped calibration than one by the other half alone, which has no scan
-    of a person's source. The network is still one that was not fitted on that source.
+    This is closer to the shipped calibration than one by the other half, which has no scan of the
+    person's source. The network was not fitted on that source.
     """
     cases = [case for half in halves for case in half.cases]
-    simulated = [one for half in halves for one in half.simulated]
+    simulated = [finding for half in halves for finding in half.simulated]
     scans, studies = [], []
     for person in sorted({case.picture.person for case in cases}):
         own = [case for case in cases if case.picture.person == person]
         others = [case for case in cases if case.picture.person != person]
         calibration = fit_people(others, simulated)
-        own_scans, own_studies = answered([Half(own, []), Half([], [])], [calibration, calibration])
+        own_scans, own_studies = answers_by_other_half(
+            [Half(own, []), Half([], [])], [calibration, calibration]
+        )
         scans += own_scans
         studies += own_studies
     return scans, studies
@@ -185,10 +188,10 @@ def answered_by_all_others(
 
 def counts(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the number of each answer, and its share over people."""
-    answers = [one.get("decision") or one["status"] for one in rows]
-    person = np.unique([one["person"] for one in rows], return_inverse=True)[1]
+    answers = [row.get("decision") or row["status"] for row in rows]
+    person = np.unique([row["person"] for row in rows], return_inverse=True)[1]
     shares = {
-        name: share_interval(np.array([one == name for one in answers]), person).as_json()
+        name: share_interval(np.array(answers) == name, person).as_json()
         for name in ("tumor", "refer", "no_tumor", "refused")
     }
     return {
@@ -202,21 +205,21 @@ def counts(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def answer_figures(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield the answers to tumor patients and tumor-free people, by sequence and site."""
     for has_tumor, name in ((True, "tumor"), (False, "tumor-free")):
-        own = [one for one in rows if one["tumor"] == has_tumor]
+        own = [row for row in rows if row["tumor"] == has_tumor]
         yield name, counts(own)
         for key in ("sequence", "site"):
-            for value in sorted({str(one[key]) for one in own if key in one}):
-                yield f"{name}, {value}", counts([one for one in own if one.get(key) == value])
+            for value in sorted({str(row[key]) for row in own if key in row}):
+                yield f"{name}, {value}", counts([row for row in own if row.get(key) == value])
 
 
 def answers(halves: Sequence[Half]) -> dict[str, Any]:
     """Return the answers to scans and studies, calibrated by the other half and by all others."""
     calibrations = [fit_people(half.cases, half.simulated) for half in halves]
-    scans, studies = answered(halves, calibrations)
-    by_others = answered_by_all_others(halves)
-    scored = [one for one in scans if one["logit"] is not None]
+    scans, studies = answers_by_other_half(halves, calibrations)
+    by_others = answers_by_all_others(halves)
+    scored = [row for row in scans if row["logit"] is not None]
     sets = {"all": scored, "studies": by_others[1]}
-    sets |= {name: [one for one in scored if one["sequence"] == name] for name in ("FLAIR", "T1")}
+    sets |= {name: [row for row in scored if row["sequence"] == name] for name in ("FLAIR", "T1")}
     return {
         "scans": dict(answer_figures(scans)),
         "studies": dict(answer_figures(studies)),
@@ -224,7 +227,7 @@ def answers(halves: Sequence[Half]) -> dict[str, Any]:
         "studies by all others": dict(answer_figures(by_others[1])),
         "scan AUROC": {
             name: auroc(
-                np.array([one["tumor"] for one in own]), np.array([one["logit"] for one in own])
+                np.array([row["tumor"] for row in own]), np.array([row["logit"] for row in own])
             )
             for name, own in sets.items()
         },
@@ -247,7 +250,7 @@ def main() -> None:
         for path, fold in zip(options.detectors, FOLDS, strict=True)
     ]
     cases = [case for half in halves for case in half.cases]
-    whole = fit_people(cases, [one for half in halves for one in half.simulated])
+    whole = fit_people(cases, [finding for half in halves for finding in half.simulated])
     figures = {"slices": slice_figures(cases), **answers(halves)}
     figures["study weights"] = dict(whole.study.weights) if whole.study else {}
     options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -1,9 +1,8 @@
-"""Ask detectors about tumor-free heads in planes that they were not scanned in, and about phantoms.
+"""Score tumor-free heads in planes other than the scanned one, and healthy phantoms.
 
-A detector is asked with its own calibration; each half's network, given the calibration of the
-detector that was made with it, about the people whom it never saw. Run: python
--m lab.release.other_planes PEOPLE.csv DETECTOR --halves FIRST.onnx SECOND.onnx --json FILE [--also
-OTHER.onnx, for comparison]
+The detector scores phantoms. The network of each half, with the detector's calibration, scores the
+heads of its held-out people. Run: python -m lab.release.other_planes PEOPLE.csv DETECTOR
+--halves FIRST.onnx SECOND.onnx --json FILE [--also OTHER.onnx, for comparison]
 """
 
 import argparse
@@ -23,7 +22,7 @@ from meninx._scan.reading import read_one
 from meninx._scan.scan import Scan
 from meninx._synthesis.phantom_studies import make_studies
 
-# Healthy phantoms of seeds that nothing else uses.
+# Healthy phantoms, of seeds without another use.
 PHANTOMS, FIRST_SEED = 40, 8_000_000
 
 
@@ -36,7 +35,7 @@ def scans_of(manifest: Manifest, folds: Iterable[int]) -> Iterator[Scan]:
 
 
 def answers(detector: Detector, scans: Iterable[Scan]) -> Counter[str]:
-    """Return how often a detector gave each answer, or refused for each reason; also by plane."""
+    """Count the answers of a detector and its reasons to refuse, of all scans and by plane."""
     found: Counter[str] = Counter()
     for scan in scans:
         findings = detector.score(scan)
@@ -54,12 +53,12 @@ def phantoms() -> Iterator[Scan]:
 
 
 def main() -> None:
-    """Ask, print and write."""
+    """Score, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("detector", type=Path)
     parser.add_argument("--halves", type=Path, nargs=2, required=True)
-    parser.add_argument("--also", type=Path, help="asked about all of them, whom it may have seen")
+    parser.add_argument("--also", type=Path, help="a detector that may have learned from them")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     manifest, detector = read_manifest(options.manifest), Detector(options.detector)

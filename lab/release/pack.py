@@ -9,7 +9,6 @@ from pathlib import Path
 from lab.release.heads import heads_of
 from lab.release.packing import write_pack
 from meninx._data.manifest import read_manifest
-from meninx._learn.fit.training import training_canvas
 from meninx._learn.input.dataset import examples_of
 from meninx._learn.recipe import read_recipe
 from meninx._scan.reading import read_one
@@ -41,7 +40,7 @@ def main() -> None:
     learned = manifest.without_fold(recipe.training.test_fold)
     path = options.output / "real.pack"
     size = write_pack(
-        examples_of(learned, unmasked=True), training_canvas(recipe), path, quality=QUALITY
+        examples_of(learned, unmasked=True), recipe.training_canvas, path, quality=QUALITY
     )
     print(f"{path}: {size / 2**20:.1f} MiB; {len(heads)} heads in {folder}")
 

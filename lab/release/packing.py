@@ -1,7 +1,7 @@
 """Pack training slices into one small file, for a machine without the collections.
 
-A pack is a zip: a list of facts, and each canvas as WebP. A GPU that is lent for a quarter of an
-hour then trains from its first minute, without the collections and their readers.
+A pack is a zip: a list of facts, and each canvas as WebP. A GPU that is available for minutes only
+then trains without the collections and their readers.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
@@ -36,8 +36,7 @@ from meninx._learn.input.dataset import (
 FORMAT = 1
 PLANES = ("image", "mask", "depth")
 INDEX = "index.json"
-# WebP quality: a canvas of 208 px takes some 3 kB; augmentation changes pictures far more than
-# that.
+# WebP quality: a canvas of 208 px takes about 3 kB; augmentation changes pictures far more.
 QUALITY = 75
 # WebP quality of masks, which are smooth: errors of half a percent of coverage do not matter.
 MASK_QUALITY = 60
@@ -66,7 +65,7 @@ def write_pack(
         zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file,
         get_context("fork").Pool(os.cpu_count()) as pool,
     ):
-        # In parts, so that examples which are read while others are packed do not fill the memory.
+        # In parts: reading all examples before packing would fill the memory.
         for part in _parts(examples):
             for example, (image, mask) in zip(part, pool.map(pack, part, 16), strict=True):
                 file.writestr(f"{len(facts)}.webp", image)
@@ -105,8 +104,8 @@ def unpack(paths: Sequence[Path], folder: Path) -> SliceDataset:
 
     Args:
         paths: Packs that `write_pack` wrote, with canvases of one size.
-        folder: Folder of the decoded arrays, so that processes which train beside each other decode
-            once. Arrays of an earlier call are used again.
+        folder: Folder of the decoded arrays, which concurrent trainings share. Arrays of an earlier
+            call are used again.
 
     Returns:
         All examples of the packs, in order.
@@ -118,7 +117,7 @@ def unpack(paths: Sequence[Path], folder: Path) -> SliceDataset:
     if len({size for _, size, _ in parts}) != 1:
         sizes = ", ".join(f"{path} {size} px" for path, size, _ in parts)
         raise DataError(f"packs of different canvases: {sizes}; pack them again with one recipe")
-    facts = [one for _, _, facts in parts for one in facts]
+    facts = [fact for _, _, facts in parts for fact in facts]
     files = [folder / f"{name}.npy" for name in PLANES]
     if not all(file.is_file() for file in files):
         _decode([(path, len(facts)) for path, _, facts in parts], files)
@@ -126,6 +125,21 @@ def unpack(paths: Sequence[Path], folder: Path) -> SliceDataset:
     if len(planes[0]) != len(facts):
         raise DataError(f"{folder}: unpacked from other packs; remove this folder")
     return SliceDataset.of_planes(planes[0], planes[1], planes[2], facts)
+
+
+def subset(slices: SliceDataset, keep: Sequence[bool]) -> SliceDataset:
+    """Return the examples for which `keep`, one value per example, is true."""
+    indices = [index for index, is_kept in enumerate(keep) if is_kept]
+    chosen = torch.tensor(indices)
+    facts = [slices.facts[index] for index in indices]
+    return SliceDataset.of_planes(
+        slices.image[chosen], slices.mask[chosen], slices.depth[chosen], facts
+    )
+
+
+def without_folds(slices: SliceDataset, folds: Collection[int]) -> SliceDataset:
+    """Return the examples of all other folds; a head and its neighbors lie in one fold."""
+    return subset(slices, [fact.fold not in folds for fact in slices.facts])
 
 
 def _decode(packs: Sequence[tuple[Path, int]], files: Sequence[Path]) -> None:
@@ -136,10 +150,10 @@ def _decode(packs: Sequence[tuple[Path, int]], files: Sequence[Path]) -> None:
         for first in range(0, count, PART)
     ]
     if len(jobs) == 1:
-        # A new process takes longer to import what it needs than to decode one part.
+        # Starting a process takes longer than decoding one part.
         decoded = [_decoded(jobs[0])]
     else:
-        # Computing the depth in the head takes longer than decoding, so all cores share it.
+        # On all cores, because computing the depth in the head takes long.
         workers = min(len(jobs), os.cpu_count() or 1)
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             decoded = list(pool.map(_decoded, jobs))
@@ -160,7 +174,7 @@ def _index_of(path: Path) -> tuple[int, list[Facts]]:
             f"{path}: a pack of format {index.get('format')}, this version reads {FORMAT}; pack "
             "again with this version"
         )
-    return int(index["size"]), [Facts(**one) for one in index["facts"]]
+    return int(index["size"]), [Facts(**values) for values in index["facts"]]
 
 
 def _decoded(job: tuple[Path, int, int]) -> tuple[NDArray[np.uint8], ...]:
@@ -176,7 +190,7 @@ def _decoded(job: tuple[Path, int, int]) -> tuple[NDArray[np.uint8], ...]:
                 mask = _plane(file.read(f"{number}-mask.webp"))
             depth = depth_in_head((image / np.float32(255)).astype(np.float32))
             canvases.append(Canvas(image, mask, np.rint(depth * 255).astype(np.uint8), Facts(0)))
-    return tuple(np.stack([getattr(one, name) for one in canvases]) for name in PLANES)
+    return tuple(np.stack([getattr(canvas, name) for canvas in canvases]) for name in PLANES)
 
 
 def _plane(data: bytes) -> NDArray[np.uint8]:

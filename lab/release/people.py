@@ -3,13 +3,13 @@
 There are two halves of the people, each of one hospital and of other tumor-free sources. A network
 that learned from one half is measured on the other. Their folds:
 
-    1     pictures that no network ever learns from (curated/, fold 1)
+    1     pictures that no network learns from (curated/, fold 1)
     2..4  pictures (curated/)
     5     Cheng's fold 5, left out of the two networks that are compared
-    6     people that only the first network leaves out: hospital HT, multiple sclerosis, slabs, old
-          people's second half
-    7     people that only the second leaves out: hospital DU, stripped heads, single heads, old
-          people's first half
+    6     people that only the first network leaves out: hospital HT, multiple sclerosis, slabs,
+          second half of the old people
+    7     people that only the second one leaves out: hospital DU, stripped heads, single heads,
+          first half of the old people
 
 Run: python -m lab.release.people CURATED.csv --data FOLDER --output PEOPLE.csv [--without-lgg]
 """
@@ -22,7 +22,8 @@ from pathlib import Path
 from statistics import median
 
 from meninx._data.manifest import Picture, read_manifest, write_manifest
-from meninx._data.prepare import read_rows_of_table, read_stack
+from meninx._data.stacks import read_stack
+from meninx._data.table_items import read_rows_of_table
 
 FIRST_HALF, SECOND_HALF = 6, 7
 SITE_FOLDS = {
@@ -35,7 +36,7 @@ SITE_FOLDS = {
     "niivue/niivue": SECOND_HALF,
     "neurolabusc/py_synthsr": SECOND_HALF,
 }
-# Last of the old people, by name, of the first half, which the second network leaves out.
+# Last name of the first half of the old people, which the second network leaves out.
 LAST_OF_FIRST_HALF = "nichart-09"
 
 
@@ -52,7 +53,7 @@ def people(data: Path, *, with_lgg: bool = True) -> Iterator[Picture]:
         rows = read_rows_of_table(data / folder / "manifest.csv")
         gaps = gaps_mm(rows)
         for row in rows:
-            # A person's scans stay together, so copies need not be searched for their groups.
+            # A group is a person, so that no search for copies is needed.
             yield replace(
                 row,
                 id=f"{folder}/{row.id}",
@@ -64,7 +65,7 @@ def people(data: Path, *, with_lgg: bool = True) -> Iterator[Picture]:
 
 
 def gaps_mm(rows: Iterable[Picture]) -> dict[str, float]:
-    """Return the gap of each person's stacks: their median, since one exam has one gap."""
+    """Return the median gap of each person's stacks: an exam has one gap."""
     stacks: dict[str, list[Picture]] = defaultdict(list)
     for row in rows:
         if row.stack:

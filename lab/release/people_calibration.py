@@ -1,14 +1,17 @@
 """Calibrate volumes and studies on held-out people."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meninx._assess.cases import Case
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import UNKNOWN, Calibration, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.findings import Findings
-from meninx._learn.file.validation import fit_calibrator, fit_study_calibrator, with_refusals
+from meninx._learn.file.validation import fit_calibrator, with_refusals
 
 # A sequence gets a calibrator of its own where each class has at least this many people; with
 # fewer, p-values are too coarse for a coverage of 95 %.
@@ -19,10 +22,10 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     """Fit the calibrators of volumes, of each sequence and of studies.
 
     Args:
-        cases: Volumes of held-out people, each scored without a calibrator by a network that was
-            not fitted on the person's hospital or source.
-        tumor_free: Findings of further tumor-free scans, simulated in sequences that no tumor-free
-            person among the cases has.
+        cases: Volumes of held-out people, scored by networks that were not fitted on the person's
+            hospital or source.
+        tumor_free: Findings of further tumor-free scans, simulated in sequences without a
+            tumor-free person among the cases.
 
     Returns:
         The calibration; its calibrator of pictures is the default one.
@@ -35,10 +38,10 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
     found += [(findings, False) for findings in simulated]
     volume = calibrator_of(found, simulated)
     by_sequence: dict[str, Calibrator] = {}
-    for sequence in sorted({one.sequence for one, _ in found} - {"unknown"}):
+    for sequence in sorted({finding.sequence for finding, _ in found} - {"unknown"}):
         own = [pair for pair in found if pair[0].sequence == sequence]
         sizes = [
-            sum(tumor == side and one.logit is not None for one, tumor in own)
+            sum(tumor == side and finding.logit is not None for finding, tumor in own)
             for side in (True, False)
         ]
         if min(sizes) >= MIN_PEOPLE:
@@ -52,8 +55,8 @@ def fit_people(cases: Sequence[Case], tumor_free: Iterable[Findings] = ()) -> Ca
             studies[person][case.findings.sequence].append(case.findings.logit)
             has_tumor[person] = case.picture.tumor
     sequences = {sequence for own in studies.values() for sequence in own}
-    # People with a single series count too: few tumor-free people have two, and as a single series
-    # carries less evidence, the p-values become more conservative.
+    # People with a single series count too: few tumor-free people have two. A single series has
+    # less evidence, which makes the p-values more conservative.
     study = fit_study_calibrator(
         [{key: float(np.mean(values)) for key, values in own.items()} for own in studies.values()],
         np.array([has_tumor[person] for person in studies]),
@@ -69,8 +72,8 @@ def calibrator_of(
 
     Args:
         found: Findings of each scan, and whether it has a tumor.
-        simulated: Findings of tumor-free scans that are simulated from other sequences, which may
-            be among them.
+        simulated: Findings, maybe among these, of tumor-free scans that are simulated from other
+            sequences.
 
     Returns:
         The calibrator, with the number of refused scans.
@@ -83,3 +86,63 @@ def calibrator_of(
         borrowed=sum(id(findings) in made for findings, _ in scored),
     )
     return with_refusals(calibrator, [findings for findings, _ in found])
+
+
+def fit_study_calibrator(
+    evidence: Sequence[Mapping[str, float]],
+    tumor: NDArray[np.bool_],
+    calibrators: Mapping[str, Calibrator],
+) -> StudyCalibrator:
+    """Fit the weight of each sequence, and the calibrator of studies.
+
+    The weights are fitted on the same people as the calibrator, which changes the coverage
+    slightly: 80 % became 79.8 % with 100 simulated people and 79.4 % with 40; 95 % became 95.9 %
+    and 94.8 %.
+
+    Args:
+        evidence: Uncalibrated logit of each sequence of a held-out study, at least one; n studies.
+        tumor: Whether each study has a tumor, shape (n,).
+        calibrators: Calibrator of volumes of each sequence, as `Calibration.of` returns it.
+
+    Returns:
+        Weights of the sequences, in proportion to their separation and summing to 1, and the
+        calibrator of the combined logits. Unmeasured sequences have the smallest weight.
+    """
+    calibrated = [
+        {name: calibrators[name].evidence(logit) for name, logit in study.items()}
+        for study in evidence
+    ]
+    measured: dict[str, float] = {}
+    for name in sorted({name for study in calibrated for name in study}):
+        values = np.array([study.get(name, np.nan) for study in calibrated])
+        sides = [values[side & np.isfinite(values)] for side in (tumor, ~tumor)]
+        if min(map(len, sides)) > 1:
+            measured[name] = separation(*sides)
+    whole = sum(measured.values())
+    weights = {
+        name: value / whole if whole else 1.0 / len(measured) for name, value in measured.items()
+    }
+    weights.setdefault(UNKNOWN, min(weights.values(), default=1.0))
+    study_calibrator = StudyCalibrator(weights, Calibrator())
+    logits = np.array([study_calibrator.logit(list(study.items())) for study in calibrated])
+    return replace(study_calibrator, calibrator=fit_calibrator(logits, tumor))
+
+
+def separation(tumor: NDArray[np.float64], tumor_free: NDArray[np.float64]) -> float:
+    """Return the separation d' of two classes with unequal variances, in standard deviations.
+
+    Args:
+        tumor: Logits of scans with tumor, at least two, shape (n,).
+        tumor_free: Logits of tumor-free scans, at least two, shape (m,).
+
+    Returns:
+        Difference of the means divided by the root of the mean variance; 0 where tumors do not
+        score higher.
+
+    References:
+        Simpson and Fitter 1973, What is the best index of detectability?; Green and Swets 1966,
+        Signal detection theory and psychophysics.
+    """
+    spread = np.sqrt((tumor.var(ddof=1) + tumor_free.var(ddof=1)) / 2)
+    distance = float(tumor.mean() - tumor_free.mean())
+    return max(distance / max(float(spread), 1e-9), 0.0)

@@ -1,8 +1,8 @@
-"""Pack tumor-free heads in the planes that they were not scanned in.
+"""Pack tumor-free heads in planes other than the scanned one.
 
 Nearly all whole scans are axial, and all single pictures in other planes have a tumor: a network
-that sees no other sagittal and coronal heads takes these for tumors. Volumes of fine voxels are cut
-along their other two axes. Run: python -m lab.release.planes PEOPLE.csv --output PACK
+that learns from no other sagittal or coronal heads takes these for tumors. Volumes of fine voxels
+are cut along their other two axes. Run: python -m lab.release.planes PEOPLE.csv --output PACK
 """
 
 import argparse
@@ -14,23 +14,22 @@ import numpy as np
 
 from lab.release.packing import write_pack
 from meninx._data.manifest import Picture, read_manifest
-from meninx._learn.fit.training import training_canvas
 from meninx._learn.input.dataset import Example, examples_of_volume
 from meninx._learn.recipe import read_recipe
 from meninx._scan.reading import read_one
 from meninx._scan.scan import Scan
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "meninx.toml"
-# Source of these slices: no scans of their own, so nobody is judged by them.
+# Source of these slices, on which no person is scored: they are not scans as they were taken.
 OTHER_PLANES = "tumor-free, other planes"
-# Largest voxel, and smallest side of the head, mm, of a volume that can be cut along any axis.
+# Largest voxel and smallest side of a volume that can be cut along any axis, mm.
 MAX_VOXEL_MM, MIN_SIDE_MM = 2.1, 100.0
-# Distance between slices, mm: that of clinical scans.
+# Distance between slices, mm, as in clinical scans.
 GAP_MM = 6.0
 
 
 def in_other_planes(scan: Scan) -> Iterator[Scan]:
-    """Yield a scan cut along each of its two other axes; nothing where its voxels are coarse."""
+    """Yield a scan cut along each of its other two axes; nothing where its voxels are coarse."""
     spacing = scan.spacing_mm
     if spacing is None or max(spacing) > MAX_VOXEL_MM:
         return
@@ -66,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe, manifest = read_recipe(RECIPE), read_manifest(options.manifest)
     learned = manifest.without_fold(recipe.training.test_fold)
-    size = write_pack(examples(learned), training_canvas(recipe), options.output)
+    size = write_pack(examples(learned), recipe.training_canvas, options.output)
     print(f"{options.output}: {size / 2**20:.1f} MiB")
 
 

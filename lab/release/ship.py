@@ -1,10 +1,10 @@
 """Put a run's detector into the package.
 
 Fits the calibrator of pictures on a fold that the run left out, copies detector.onnx and
-detector.safetensors to src/meninx/weights, writes the detector in 8-bit integers beside them, and
-the SHA-256 of all. Measure on that fold before. Then measure again: lab/evidence/volumes.py,
-speed.py and figures.py. MANIFEST holds pictures alone: single slices of stacks may be blank. Run:
-python -m lab.release.ship RUN MANIFEST --fold N
+detector.safetensors to src/meninx/weights, and writes the detector in 8-bit integers and the
+SHA-256 of all files. Measure on that fold before, and afterwards run lab/evidence/volumes.py,
+lab/speed/speed.py and lab/pictures/figures.py. MANIFEST must hold only pictures, because slices of
+stacks may be blank. Run: python -m lab.release.ship RUN MANIFEST --fold N
 """
 
 import argparse
@@ -20,7 +20,8 @@ from meninx._assess.cases import score_cases, unseen
 from meninx._data.descriptors import descriptors_of, seen_slices
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Picture, read_manifest
-from meninx._detect.detector import Detector, brain_slices
+from meninx._detect.detector import Detector
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.model_card import calibration_of
 from meninx._learn.file.export import recalibrate
 from meninx._learn.file.formats import export
@@ -29,7 +30,7 @@ from meninx._scan.reading import read_one
 
 WEIGHTS = Path(__file__).parents[2] / "src" / "meninx" / "weights"
 MAX_MB = 25
-# Number of pictures with which another format is calibrated and checked.
+# Number of pictures that calibrate and check the 8-bit format.
 PICTURES = 400
 
 
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def ood_threshold(detector: Detector, pictures: Sequence[Picture], share: float) -> float:
-    """Return the threshold that refuses a share of known pictures, 0..1, or fewer; 1 at least."""
+    """Return the threshold that refuses at most a share of known pictures, 0..1; at least 1."""
     scores = []
     for picture in pictures:
         scan = read_one(picture.picture)
@@ -75,7 +76,7 @@ def ood_threshold(detector: Detector, pictures: Sequence[Picture], share: float)
 
 
 def write_8_bits(manifest: Path, fold: int) -> None:
-    """Write the detector in 8-bit integers, calibrated and checked by pictures it learned from."""
+    """Write the detector in 8-bit integers, calibrated and checked on pictures it learned from."""
     learned = read_manifest(manifest).without_fold(fold)
     step = max(1, len(learned) // PICTURES)
     target = WEIGHTS / "meninx-int8.onnx"

@@ -9,7 +9,6 @@ import logging
 from pathlib import Path
 
 from lab.release.packing import write_pack
-from meninx._learn.fit.training import training_canvas
 from meninx._learn.input.simulation import simulated_examples
 from meninx._learn.recipe import read_recipe
 from meninx._synthesis.packed_heads import packed_heads
@@ -28,7 +27,7 @@ def main() -> None:
     recipe = read_recipe(options.recipe)
     sampling, heads = recipe.sampling, tuple(packed_heads(options.heads))
     examples = simulated_examples(sampling.phantoms, sampling.augmented_heads, heads)
-    size = write_pack(examples, training_canvas(recipe), options.output)
+    size = write_pack(examples, recipe.training_canvas, options.output)
     print(f"{options.output}: {len(examples)} slices of {len(heads)} heads, {size / 2**20:.1f} MiB")
 
 

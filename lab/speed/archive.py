@@ -39,7 +39,7 @@ from meninx._synthesis.writing import dicom_slice, stable_uid
 HEADS, HOSTILE_EVERY, SLICES = 20, 25, 3
 RUNS = 3
 SCANNERS = (("Siemens", "Aera", "1.5"), ("GE", "Signa", "3"), ("Philips", "Ingenia", "3"))
-# What differs from run to run, and says nothing of what was found.
+# Columns that differ between runs.
 TIMES = ("milliseconds",)
 
 
@@ -55,7 +55,7 @@ def heads() -> list[Scan]:
 
 
 def make(folder: Path, count: int) -> None:
-    """Write series into folders of a year's months, and hostile ones between them."""
+    """Write series into folders of twelve months, some of them invalid."""
     drawn = heads()
     for number in range(count):
         place = folder / f"2025-{1 + number % 12:02}" / f"series-{number:05}"
@@ -80,7 +80,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def hostile(place: Path, number: int) -> None:
-    """Write what can't be scored: broken, empty, no brain, or no picture at all."""
+    """Write a file that can't be scored: broken, truncated, noise, or no NIfTI."""
     kind = number // HOSTILE_EVERY % 4
     chance = np.random.default_rng(number)
     if kind == 0:
@@ -95,7 +95,7 @@ def hostile(place: Path, number: int) -> None:
 
 
 def loop(folder: Path) -> float:
-    """Return the seconds of a plain loop over the series' folders, one thread."""
+    """Return the time of a plain loop over the series' folders in one thread, s."""
     began = time.perf_counter()
     detector = load_detector(threads=1)
     for place in sorted(folder.glob("*/*")):
@@ -120,7 +120,7 @@ def command(folder: Path, out: Path, workers: int) -> list[str]:
 
 
 def timed(folder: Path, out: Path, workers: int) -> float:
-    """Return the seconds of an unbroken run from the shell."""
+    """Return the time of an uninterrupted run from the shell, s."""
     shutil.rmtree(out, ignore_errors=True)
     began = time.perf_counter()
     status = subprocess.run(command(folder, out, workers), check=False).returncode
@@ -143,7 +143,7 @@ def killed(folder: Path, out: Path, longest: float) -> None:
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
-    """Return the table's rows in order, without what differs from run to run."""
+    """Return the table's rows in order, without columns that differ between runs."""
     table = pyarrow.dataset.dataset(out, format="parquet", exclude_invalid_files=True).to_table()
     found = [
         {name: value for name, value in row.items() if name not in TIMES}
@@ -153,7 +153,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Return seconds of each way, and whether a broken run gives the same table."""
+    """Return the time of each way, and whether an interrupted run gives the same table."""
     series = len(list(folder.glob("*/*")))
     out = folder.parent / "out"
     figures: dict[str, Any] = {"machine": machine(), "series": series, "runs of each": RUNS}
@@ -162,7 +162,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "one worker, s": lambda: timed(folder, out / "one", 1),
         "two workers, s": lambda: timed(folder, out / "two", 2),
     }
-    # By turns, so that a slow hour of the machine meets all of them.
+    # In turns, so that a slow period of the machine affects all ways.
     seconds = [{name: way() for name, way in ways.items()} for _ in range(RUNS)]
     for name in ways:
         figures[name] = statistics.median(run[name] for run in seconds)
@@ -181,11 +181,11 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def month(folder: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Return what starting and ending costs, and how workers share what comes beyond that.
+    """Return the time of start and end, and the time of each further series.
 
     Args:
         folder: Folder of the archive; its first month is scored.
-        known: From `measure`, in the same hour.
+        known: Figures of `measure`, from the same hour.
     """
     first = min(folder.iterdir())
     series = len(list(first.iterdir()))
@@ -207,9 +207,9 @@ def memory(folder: Path) -> dict[str, Any]:
     for count in (1000, 20000):
         place = folder / str(count)
         for number in range(count):
-            one = place / f"{number // 100:03}" / f"{number:05}.png"
-            one.parent.mkdir(parents=True, exist_ok=True)
-            one.write_bytes(b"\x89PNG\r\n\x1a\n" + number.to_bytes(4, "big"))
+            file = place / f"{number // 100:03}" / f"{number:05}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"\x89PNG\r\n\x1a\n" + number.to_bytes(4, "big"))
         out = folder / f"out-{count}"
         shutil.rmtree(out, ignore_errors=True)
         began = time.perf_counter()
@@ -221,7 +221,7 @@ def memory(folder: Path) -> dict[str, Any]:
 
 
 def parts(folder: Path) -> dict[str, Any]:
-    """Return how fast the parts go that do not grow with the cores that score."""
+    """Return the rates of the parts that do not scale with the scoring cores."""
     store, done = open_store(str(folder)), Done([])
     began = time.perf_counter()
     places = list(store.folders())
@@ -252,7 +252,7 @@ def parts(folder: Path) -> dict[str, Any]:
                 for n in range(start, start + 10)
             ]
         )
-    table.settle()
+    table.finish()
     figures["ledger, units a second"] = count / (time.perf_counter() - began)
     table.close()
     written = sum(file.stat().st_size for file in (folder.parent / "out/two").rglob("*.parquet"))
@@ -261,12 +261,12 @@ def parts(folder: Path) -> dict[str, Any]:
 
 
 def known_figures(path: Path | None) -> dict[str, Any]:
-    """Return the figures that a file holds already; none without a file."""
+    """Return the figures of a file; empty without a file."""
     return json.loads(path.read_text()) if path and path.exists() else {}
 
 
-def keep(figures: dict[str, Any], path: Path | None) -> None:
-    """Print figures, and write them into a file if one is named."""
+def write_figures(figures: dict[str, Any], path: Path | None) -> None:
+    """Print figures, and write them to a file if given."""
     text = json.dumps(figures, indent=2) + "\n"
     print(text, end="")
     if path:
@@ -274,25 +274,25 @@ def keep(figures: dict[str, Any], path: Path | None) -> None:
 
 
 def main() -> None:
-    """Do what is asked for."""
+    """Run a command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("make", "measure", "month", "parts", "memory"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--series", type=int, default=2000)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    if asked.what == "make":
-        make(asked.folder, asked.series)
+    options = parser.parse_args()
+    if options.what == "make":
+        make(options.folder, options.series)
         return
-    known = known_figures(asked.json)
+    known = known_figures(options.json)
     ways = {
         "measure": measure,
         "month": partial(month, known=known),
         "parts": parts,
         "memory": memory,
     }
-    figures = ways[asked.what](asked.folder)
-    keep(known | figures, asked.json)
+    figures = ways[options.what](options.folder)
+    write_figures(known | figures, options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Show that cost grows linearly and memory stays flat: thousands of pictures, longer series.
+"""Measure time and memory over thousands of pictures, and over longer series.
 
 Run: python -m lab.speed.growth [--pictures N] [--json FILE], with nothing else running.
 """
@@ -22,19 +22,19 @@ from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
 from meninx._synthesis.writing import write_dicom
 
-# Different pictures, written again and again under other names: reading costs what it costs.
+# Number of different pictures; the others are links to them.
 DIFFERENT = 20
 SERIES = (48, 96, 192, 384)
 
 
 def resident_megabytes() -> float:
-    """Return the memory that this process has now."""
+    """Return the resident memory of this process, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
 
 
 def write_pictures(folder: Path, count: int) -> None:
-    """Write pictures of 256 px, links to some that differ."""
+    """Write pictures of 256 px, most of them as links to a few."""
     scan = make_study("pictures", 8_100_000, "glioma", "T1c", "axial").scan
     middle = len(scan) // 2
     for number in range(DIFFERENT):
@@ -46,7 +46,7 @@ def write_pictures(folder: Path, count: int) -> None:
 
 
 def folder_figures(detector: Detector, folder: Path, count: int) -> list[dict[str, float]]:
-    """Return pictures done, seconds and memory, ten times on the way through a folder."""
+    """Return pictures, seconds and memory at ten points of a folder."""
     rows, began = [], time.perf_counter()
     for done, _ in enumerate(score_path(detector, folder), start=1):
         if done % max(1, count // 10) == 0:

@@ -22,11 +22,11 @@ from typing import Any
 
 import fsspec
 import numpy as np
-from archive import command, keep, known_figures
 from fsspec.spec import AbstractFileSystem
 
-from meninx._archive.machine import RESULTS_AT_ONCE
-from meninx._archive.store import FileStore
+from lab.speed.archive import command, known_figures, write_figures
+from meninx._archive.file_store import FileStore
+from meninx._archive.machine import MAX_RESULTS
 from meninx._archive.table import Table
 from meninx._archive.units import units_of
 from meninx._assess.speed import machine
@@ -108,10 +108,10 @@ def unscored(store: FileStore, table: Table) -> Iterator[dict[str, Any]]:
 def enter_all(found: Iterator[dict[str, Any]], table: Table) -> int:
     """Enter results as a run does, and return how many there were."""
     count = 0
-    while some := list(itertools.islice(found, RESULTS_AT_ONCE)):
+    while some := list(itertools.islice(found, MAX_RESULTS)):
         table.add(some)
         count += len(some)
-    table.settle()
+    table.finish()
     return count
 
 
@@ -122,7 +122,7 @@ def measure_entries(folder: Path, tops: int) -> dict[str, Any]:
     figures: dict[str, Any] = {"machine": machine(), "entries": total}
     store = FileStore(SimulatedFiles(tops), "simulated")
     began = time.perf_counter()
-    assert sum(len(one.entries) for one in store.folders()) == total
+    assert sum(len(folder.entries) for folder in store.folders()) == total
     figures["listing 10,000, s"] = (time.perf_counter() - began) * PER / total
     table = Table(folder, "0" * 64)
     began = time.perf_counter()
@@ -133,9 +133,10 @@ def measure_entries(folder: Path, tops: int) -> dict[str, Any]:
     table = Table(folder, "0" * 64)
     assert enter_all(unscored(store, table), table) == 0
     figures["passing over 10,000 that are done, s"] = (time.perf_counter() - began) * PER / total
-    one = f"simulated/{tops - 1:03}/{SIDE - 1:03}/{SIDE - 1:03}"
+    changed = f"simulated/{tops - 1:03}/{SIDE - 1:03}/{SIDE - 1:03}"
     began = time.perf_counter()
-    assert enter_all(unscored(FileStore(SimulatedFiles(tops, one), "simulated"), table), table) == 1
+    simulated = FileStore(SimulatedFiles(tops, changed), "simulated")
+    assert enter_all(unscored(simulated, table), table) == 1
     figures["one of all that changed, found after, s"] = time.perf_counter() - began
     table.close()
     figures["ledger, bytes an entry"] = (folder / "_meninx/ledger.sqlite").stat().st_size / total
@@ -154,17 +155,17 @@ def descendants(pid: int) -> list[int]:
             continue  # it has ended
         children.setdefault(parent, []).append(int(status.parent.name))
     found = [pid]
-    for one in found:
-        found += children.get(one, [])
+    for process in found:
+        found += children.get(process, [])
     return found
 
 
 def resident_megabytes(pid: int) -> float:
     """Return the memory of a process and its descendants, pages that they share counted once."""
     total = 0
-    for one in descendants(pid):
+    for process in descendants(pid):
         try:
-            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+            text = Path(f"/proc/{process}/smaps_rollup").read_text()
         except OSError:
             continue
         total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
@@ -202,7 +203,7 @@ def main() -> None:
         if asked.what == "entries"
         else measure_memory(asked.folder)
     )
-    keep(known_figures(asked.json) | figures, asked.json)
+    write_figures(known_figures(asked.json) | figures, asked.json)
 
 
 if __name__ == "__main__":

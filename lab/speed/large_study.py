@@ -71,7 +71,7 @@ def write_large_study(folder: Path, count: int) -> list[Path]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -124,10 +124,10 @@ def client_of(port: int, key: str) -> Iterator[httpx2.Client]:
 
 
 def batches(paths: list[Path]) -> Iterator[list[Path]]:
-    """Give the files that travel in one request."""
+    """Yield the files of each request."""
     batch: list[Path] = []
     for path in paths:
-        size = sum(one.stat().st_size for one in batch) + path.stat().st_size
+        size = sum(file.stat().st_size for file in batch) + path.stat().st_size
         if batch and (size > BATCH_BYTES or len(batch) == BATCH_FILES):
             yield batch
             batch = []
@@ -136,7 +136,7 @@ def batches(paths: list[Path]) -> Iterator[list[Path]]:
 
 
 def megabytes(process: subprocess.Popen) -> float:
-    """Return the memory that a process has now."""
+    """Return the resident memory of a process, MB."""
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
 
@@ -148,13 +148,13 @@ class Clock:
         self._began = time.perf_counter()
 
     def __call__(self) -> float:
-        """Return the seconds since it was made or last asked."""
+        """Return the seconds since the last call, or since its creation."""
         before, self._began = self._began, time.perf_counter()
         return self._began - before
 
 
 def wait_for_study(client: httpx2.Client, *, done: bool) -> dict[str, Any]:
-    """Return the one study of the worklist once it is there, or scored."""
+    """Return the only study of the worklist once it is listed, or scored."""
     while True:
         listed = client.get("/studies", params={"state": "done" if done else ""}).json()
         if listed["count"]:
@@ -163,30 +163,30 @@ def wait_for_study(client: httpx2.Client, *, done: bool) -> dict[str, Any]:
 
 
 def processor_seconds() -> float:
-    """Return what the processes that have ended took of all cores: the same on a busy machine."""
+    """Return the processor time of finished child processes, s: the same on a busy machine."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def check(study: dict[str, Any], count: int) -> None:
-    """Stop where the study is not whole, or not under its patient."""
+    """Stop if the study is incomplete, or has another patient."""
     identity = (study["patient_id"], study["patient_name"], study["accession"])
     if identity != ("LARGE-1", "Large, Study", "A-1400"):
-        raise SystemExit(f"not under its patient: {identity}")
-    slices = [one["slices"] for one in study["series"]]
+        raise SystemExit(f"another patient: {identity}")
+    slices = [series["slices"] for series in study["series"]]
     if sum(slices) != count or len(slices) != len(SEQUENCES):
-        raise SystemExit(f"not whole: {slices}")
+        raise SystemExit(f"incomplete: {slices}")
 
 
 def viewer_figures(port: int, study_id: str) -> dict[str, Any]:
-    """Return how long the page of a study and the data of its first image take, and come again.
+    """Return the times of a study's page and of the data of its first image.
 
     Args:
         port: Port of the server.
         study_id: The study, scored.
 
     Returns:
-        Seconds, and bytes that travel.
+        Times, s, and sizes, MB.
     """
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as person:
         person.post("/sign-in", data={"name": "program", "password": PASSWORD})
@@ -199,14 +199,14 @@ def viewer_figures(port: int, study_id: str) -> dict[str, Any]:
         first = [person.get(name).raise_for_status() for name in files]
         figures["viewer: its first series, s"] = clock()
         figures["viewer: its first series, MB sent"] = (
-            sum(one.num_bytes_downloaded for one in first) / 1e6
+            sum(response.num_bytes_downloaded for response in first) / 1e6
         )
         figures["viewer: its first series unpacked, MB"] = (
-            sum(len(one.content) for one in first) / 1e6
+            sum(len(response.content) for response in first) / 1e6
         )
         clock()
-        for name, one in zip(files, first, strict=True):
-            again = person.get(name, headers={"if-none-match": one.headers["etag"]})
+        for name, response in zip(files, first, strict=True):
+            again = person.get(name, headers={"if-none-match": response.headers["etag"]})
             if again.status_code != 304:
                 raise SystemExit(f"{name}: sent again, status {again.status_code}")
         figures["viewer: again, nothing new, s"] = clock()

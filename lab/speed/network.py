@@ -24,9 +24,10 @@ from sklearn.metrics import roc_auc_score
 
 from meninx._assess.speed import machine
 from meninx._data.manifest import read_manifest
-from meninx._detect.calibration import slice_logits
-from meninx._detect.detector import Detector, brain_slices
+from meninx._detect.detector import Detector
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import shipped_detector
+from meninx._detect.pooling import slice_logits
 from meninx._detect.runtimes import import_onnxruntime, import_openvino
 from meninx._learn.file.formats import inputs_of
 from meninx._synthesis.phantom_studies import make_studies
@@ -50,7 +51,7 @@ def onnx_run(path: Path, threads: int = 1) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
     return lambda x: dict(zip(names, session.run(names, {"x": x}), strict=True))
 
 
@@ -79,7 +80,7 @@ def ways() -> dict[str, Run]:
 
 
 def fastest_ms(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Return the median over rounds of each call's fastest run, ms; the calls go by turns."""
+    """Return the median over rounds of each call's fastest run, ms; the calls take turns."""
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(ROUNDS):
         for name, call in calls.items():
@@ -94,7 +95,7 @@ def fastest_ms(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 
 def peaks() -> dict[str, float]:
-    """Return what one core does in a plain product of matrices, thousand million MACs a second."""
+    """Return the peak of one core in plain matrix products, GMACs a second."""
     torch.set_num_threads(1)
     found: dict[str, float] = defaultdict(float)
     for side in SIDES:
@@ -192,12 +193,12 @@ def by_operator(layers: dict[str, float]) -> dict[str, float]:
     sums: dict[str, float] = defaultdict(float)
     for name, ms in layers.items():
         sums[name.split()[0]] += ms
-    return dict(sorted(sums.items(), key=lambda one: -one[1]))
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
 def answers(detector: Detector, run: Run, x: Slices) -> NDArray[np.float64]:
     """Return the probability of each slice, shape (n,)."""
-    cells = np.concatenate([run(one[None])["cell_logits"] for one in x])
+    cells = np.concatenate([run(stack[None])["cell_logits"] for stack in x])
     logits = slice_logits(cells, detector.card.top_cells)
     calibrator = detector.card.calibration.picture
     return np.array([calibrator.probability(float(logit)) for logit in logits])
@@ -209,10 +210,12 @@ def compared_slices(
     """Return normalized slices, shape (n, 3, h, w), and which of them show a tumor, shape (n,)."""
     if manifest is None:
         studies = list(make_studies(PHANTOMS, 0))
-        stacks = [detector.input_stack(one.scan, brain_slices(one.scan))[0] for one in studies]
+        stacks = [
+            detector.input_stack(study.scan, brain_slices(study.scan))[0] for study in studies
+        ]
         shown = [
-            np.full(len(stack), one.lesion is not None)
-            for one, stack in zip(studies, stacks, strict=True)
+            np.full(len(stack), study.lesion is not None)
+            for study, stack in zip(studies, stacks, strict=True)
         ]
         return detector.card.preprocessing.normalize(np.concatenate(stacks)), np.concatenate(shown)
     pictures = read_manifest(manifest).fold(fold)
@@ -231,8 +234,8 @@ def main() -> None:
     x, tumor = compared_slices(detector, options.manifest, options.fold)
     every = ways()
     times = fastest_ms({name: (lambda run=run: run(x[:1])) for name, run in every.items()})
-    said = {name: answers(detector, run, x) for name, run in every.items()}
-    first = next(iter(said.values()))
+    probabilities = {name: answers(detector, run, x) for name, run in every.items()}
+    first = next(iter(probabilities.values()))
     limits = peaks()
     layers = list(convolutions(shipped_detector()))
     million = sum(count for _, count, _ in layers)
@@ -245,9 +248,9 @@ def main() -> None:
             name: {
                 "one core, ms": ms,
                 "share of the peak": million / ms / limits[_precision(name)],
-                "mean change of probability": float(np.abs(said[name] - first).mean()),
-                "largest": float(np.abs(said[name] - first).max()),
-                "AUROC": float(roc_auc_score(tumor, said[name])),
+                "mean change of probability": float(np.abs(probabilities[name] - first).mean()),
+                "largest": float(np.abs(probabilities[name] - first).max()),
+                "AUROC": float(roc_auc_score(tumor, probabilities[name])),
             }
             for name, ms in times.items()
         },
@@ -279,7 +282,7 @@ def print_table(figures: dict[str, Any]) -> None:
             f"probability moved by {changed}"
         )
     layers = figures["convolutions, single precision"].items()
-    for name, layer in sorted(layers, key=lambda one: -one[1]["ms"])[:SHOWN_LAYERS]:
+    for name, layer in sorted(layers, key=lambda item: -item[1]["ms"])[:SHOWN_LAYERS]:
         print(f"  {name:32}{layer['ms']:6.2f} ms{layer['share']:5.0%} of the peak")
 
 

@@ -1,7 +1,7 @@
 """Time the DICOM node as a hospital meets it, on this machine's own network.
 
-192 slices over one association, 20 studies interleaved over 8, and how long results take to be at
-a peer from the last slice on. Run: python -m lab.speed.node [--json FILE], with nothing else
+192 slices over one association, 20 studies interleaved over 8, and how long after the last slice
+its results arrive at a peer. Run: python -m lab.speed.node [--json FILE], with nothing else
 running.
 """
 
@@ -40,12 +40,12 @@ def sent(port: int, datasets: list[pydicom.Dataset]) -> None:
     for dataset in datasets:
         status = association.send_c_store(dataset)
         if status.Status != 0:
-            raise SystemExit(f"not taken: {status}")
+            raise SystemExit(f"not accepted: {status}")
     association.release()
 
 
 def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
-    """Return slices a second by meninx's own sender and by dcmtk's, and what became of many."""
+    """Return the rates of meninx's sender and dcmtk's, and losses and mix-ups of many studies."""
     node = Node(NodeSettings(folder / "rate", port=0, quiet_seconds=3600))
     port = node.start()
     figures: dict[str, Any] = {}
@@ -69,8 +69,8 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
     grid = grid_of("axial", (104, 120, 9), (1.9, 1.8, 11.0))
     scan = make_study("many", 8_000_000, "glioma", "T1c", "axial", grid).scan
     studies = [[dicom_slice(scan, n, seed) for n in range(len(scan))] for seed in range(STUDIES)]
-    mixed = [one for part in zip(*studies, strict=True) for one in part]
-    before = node.inbox.balance()["instances"]
+    mixed = [dataset for group in zip(*studies, strict=True) for dataset in group]
+    before = node.inbox.counts()["instances"]
     threads = [
         threading.Thread(target=sent, args=(port, mixed[n::ASSOCIATIONS]))
         for n in range(ASSOCIATIONS)
@@ -80,7 +80,7 @@ def receiving(series: list[Path], folder: Path) -> dict[str, Any]:
     for thread in threads:
         thread.join()
     figures["20 studies over 8 associations: lost"] = (
-        len(mixed) - node.inbox.balance()["instances"] + before
+        len(mixed) - node.inbox.counts()["instances"] + before
     )
     mixed_up = 0
     for incoming in (folder / "rate" / "studies").glob("*/incoming"):

@@ -1,8 +1,8 @@
-"""Time what a reader waits for in ten minutes of work, in Chromium without a graphics card.
+"""Time the waits of a reader in ten minutes of work, in Chromium without a graphics card.
 
 Sign in, find yesterday's study of one person, look at three sequences at one place, measure, mark,
-give an opinion, open the PDF, go on to the next unread study. Nobody pauses to think: the
-printed seconds are the program's share. Run: python -m lab.speed.reader [--json FILE]
+give an opinion, open the PDF, go on to the next unread study. There are no pauses to think: the
+printed times are those of the program. Run: python -m lab.speed.reader [--json FILE]
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.web.browsing import FLAGS, ready, sign_in
 
 
 def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag over the first image, from and to shares of its sides."""
+    """Drag over the first image, between points in shares of its sides."""
     box = page.locator("#image").bounding_box()
     for number, (x, y) in enumerate((start, end)):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
@@ -30,7 +30,7 @@ def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> Non
 
 
 def steps(page: Any, hospital: Clinic) -> Iterator[str]:
-    """Do what a reader does; yield the name of each step once it is done."""
+    """Do the steps of a reader; yield the name of each finished step."""
     sign_in(page, hospital.address, "rene")
     yield "sign in"
     page.get_by_label("Study date from").fill(f"{YESTERDAY:%Y-%m-%d}")
@@ -81,7 +81,7 @@ def steps(page: Any, hospital: Clinic) -> Iterator[str]:
 
 
 def timed(hospital: Clinic) -> dict[str, float]:
-    """Return the seconds of each step."""
+    """Return the time of each step, s."""
     seconds: dict[str, float] = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
@@ -97,7 +97,7 @@ def timed(hospital: Clinic) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print and write the seconds."""
+    """Print and write the times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Read the same DICOM folders with dcm2niix and with meninx, and lay the volumes side by side.
+"""Read DICOM folders with dcm2niix and with meninx, and compare the volumes.
 
-Both are brought into one orientation, then compared: number of volumes, slices, affine (LPS, mm)
+In the same orientation they are compared by number of volumes, slices, affine (LPS, mm)
 and the sum of all intensities. Run: python -m lab.speed.reading [FOLDER ...] [--markdown]
-Without folders: a dozen made here of a phantom, and with MENINX_DATA the real series. Needs
+Without folders: a dozen of a phantom, and with MENINX_DATA the real series. Needs
 dcm2niix (Debian: dcm2niix).
 """
 
@@ -60,13 +60,13 @@ class Volume:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two readers make of one folder.
+    """The volumes of a folder by two readers.
 
     Args:
         name: Name of the folder.
         theirs: Volumes of dcm2niix.
         ours: Volumes of meninx.
-        codes: Codes of meninx's warnings and reasons of what it refuses.
+        codes: Codes of meninx's warnings and refusals.
     """
 
     name: str
@@ -76,18 +76,18 @@ class Comparison:
 
     @property
     def differences(self) -> list[str]:
-        """What differs, in words; empty where both agree."""
+        """The differences as texts; empty if both agree."""
         if len(self.theirs) != len(self.ours):
             return [f"{len(self.theirs)} and {len(self.ours)} volumes"]
         found = []
-        for one, other in zip(_sorted(self.theirs), _sorted(self.ours), strict=True):
-            if one.shape != other.shape:
-                found.append(f"shapes {one.shape} and {other.shape}")
+        for theirs, ours in zip(_sorted(self.theirs), _sorted(self.ours), strict=True):
+            if theirs.shape != ours.shape:
+                found.append(f"shapes {theirs.shape} and {ours.shape}")
                 continue
-            off = float(np.abs(one.affine - other.affine).max())
+            off = float(np.abs(theirs.affine - ours.affine).max())
             if off > AFFINE_TOLERANCE_MM:
                 found.append(f"affines by {off:.3g}")
-            share = abs(one.total - other.total) / max(abs(other.total), 1)
+            share = abs(theirs.total - ours.total) / max(abs(ours.total), 1)
             if share > SUM_TOLERANCE:
                 found.append(f"sums by {share:.2g} of them")
         return found
@@ -95,7 +95,7 @@ class Comparison:
     def row(self) -> list[str]:
         """Return the row of the table."""
         slices = [
-            "+".join(str(min(one.shape)) for one in _sorted(volumes)) or "-"
+            "+".join(str(min(volume.shape)) for volume in _sorted(volumes)) or "-"
             for volumes in (self.theirs, self.ours)
         ]
         counts = [str(len(self.theirs)), str(len(self.ours))]
@@ -115,30 +115,32 @@ HEADING = [
 
 
 def _sorted(volumes: Sequence[Volume]) -> list[Volume]:
-    return sorted(volumes, key=lambda one: (one.shape, round(one.total), one.affine.tolist()))
+    return sorted(
+        volumes, key=lambda volume: (volume.shape, round(volume.total), volume.affine.tolist())
+    )
 
 
 def compare(folder: Path) -> Comparison:
-    """Read a folder with both.
+    """Read a folder with both readers.
 
     Args:
         folder: DICOM files.
 
     Returns:
-        What they made of it.
+        Their volumes.
     """
     errors: list[InputError] = []
     scans = list(read_scans(folder, errors.append))
     codes = {warning.code for scan in scans for warning in scan.warnings}
     codes |= {error.reason for error in errors}
-    ours = tuple(Volume.of(one.voxels, one.affine) for one in scans if one.affine is not None)
+    ours = tuple(Volume.of(scan.voxels, scan.affine) for scan in scans if scan.affine is not None)
     return Comparison(folder.name, tuple(by_dcm2niix(folder)), ours, tuple(sorted(codes)))
 
 
 def by_dcm2niix(folder: Path) -> Iterator[Volume]:
-    """Yield the volumes that dcm2niix makes of a folder; several of one file one by one.
+    """Yield the volumes of dcm2niix for a folder; those of one file separately.
 
-    Where slices lie unevenly it writes a second, resampled volume, which is left out.
+    For uneven slices it writes a second, resampled volume, which is left out.
 
     Args:
         folder: DICOM files.
@@ -172,7 +174,7 @@ def _written(slices: Slices, folder: Path) -> Path:
 
 
 def _numbered(slices: Slices, *, point: int = 0) -> Slices:
-    """Return copies with instance numbers and UIDs of their own."""
+    """Return copies with their own instance numbers and UIDs."""
     copies = copy.deepcopy(slices)
     for number, dataset in enumerate(copies):
         dataset.InstanceNumber = point * len(slices) + number + 1
@@ -226,7 +228,7 @@ def _big_endian(slices: Slices) -> Slices:
 
 
 def make_cases(out: Path) -> list[Path]:
-    """Write folders as scanners, archives and exports leave them.
+    """Write folders like those of scanners, archives and exports.
 
     Args:
         out: Folder to write into.
@@ -273,7 +275,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--markdown", action="store_true", help="As docs/reading.md has it.")
+    parser.add_argument("--markdown", action="store_true", help="As docs/log has it.")
     options = parser.parse_args()
     if shutil.which("dcm2niix") is None:
         parser.error("dcm2niix is not installed (Debian: dcm2niix)")

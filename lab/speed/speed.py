@@ -1,4 +1,4 @@
-"""Time what a user waits for, on this machine.
+"""Time commands and a series on this machine.
 
 Cold figures start a new process each time; the series is read and scored in one process, after one
 run that does not count. Run: make bench, or python -m lab.speed.speed [--json FILE]

@@ -1,26 +1,30 @@
-"""Measure how fast this machine trains, and how fast the network alone would let it."""
+"""Measure how fast this machine trains, and how fast the network alone would let it.
 
+Run: python -m lab.speed.throughput [RECIPE.toml] [--precision 32-true] [--json FILE]; on several
+GPUs: torchrun --standalone --nproc-per-node 2 -m lab.speed.throughput ...
+"""
+
+import argparse
+import json
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 
+from meninx._assess.speed import machine
 from meninx._learn.fit.module import DetectorTraining
-from meninx._learn.fit.training import (
-    precision_for,
-    trainer_for,
-    training_canvas,
-    training_device,
-)
+from meninx._learn.fit.trainer import precision_for, trainer_for, training_device
 from meninx._learn.input.dataset import SliceDataset
 from meninx._learn.input.preview import synthetic_examples
 from meninx._learn.input.sampling import ShareSampler, TrainingLoader
-from meninx._learn.recipe import Recipe
-from meninx._processes import local_rank, process_count
+from meninx._learn.recipe import PRECISIONS, Recipe, changed_recipe, read_recipe
+from meninx._processes import is_first_process, local_rank, process_count
 
+RECIPE = Path(__file__).parents[2] / "recipes" / "finetune.toml"
 # Steps that fill caches and choose algorithms, and steps that count.
 WARM_UP, STEPS = 2, 8
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -50,7 +54,7 @@ class Throughput:
     network: float
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures as `meninx bench --train --json` writes them."""
+        """Return the figures by name."""
         return {
             "device": self.device,
             "processes": self.processes,
@@ -73,7 +77,7 @@ def training_throughput(recipe: Recipe, steps: int = STEPS) -> Throughput:
         What was measured.
     """
     training, processes = recipe.training, process_count()
-    dataset = SliceDataset(list(synthetic_examples()), training_canvas(recipe))
+    dataset = SliceDataset(list(synthetic_examples()), recipe.training_canvas)
     count = (WARM_UP + steps) * training.batch_size * processes
     sampler = ShareSampler(torch.ones(len(dataset)) / len(dataset), count, 0)
     loader = TrainingLoader(dataset.to(training_device()), sampler, training.batch_size)
@@ -163,3 +167,23 @@ def _device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(local_rank())
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def main() -> None:
+    """Print the figures and write them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", type=Path, nargs="?", default=RECIPE)
+    parser.add_argument("--precision", choices=PRECISIONS, help="that of the recipe by default")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    recipe = changed_recipe(read_recipe(options.recipe), precision=options.precision)
+    found = training_throughput(recipe)
+    if is_first_process():
+        figures = {"machine": machine(), "recipe": recipe.name, **found.as_json()}
+        print(json.dumps(figures, indent=2))
+        if options.json:
+            options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

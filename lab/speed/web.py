@@ -1,4 +1,4 @@
-"""Time the web application as its users meet it, on a server of its own; kill it on the way.
+"""Time the web application on its own server, and kill it in between.
 
 Page shell, a 192-slice series from the end of its upload to the finding, a worklist of 10,000
 studies, 50 uploads at once, and kill -9 of server and worker in turn: nothing lost, nothing twice.
@@ -54,7 +54,7 @@ class Running:
         self.start()
 
     def start(self) -> None:
-        """Start and wait until it answers."""
+        """Start, and wait until the port is open."""
         command = [sys.executable, "-m", "meninx", "serve", "--data", str(self.data)]
         environment = {**os.environ, "MENINX_WEB_REQUESTS_PER_MINUTE": "1000000"}
         self.process = subprocess.Popen(
@@ -80,7 +80,7 @@ class Running:
             self.start()
 
     def stop(self) -> None:
-        """End in good order."""
+        """Stop the server."""
         self.process.send_signal(signal.SIGINT)
         self.process.wait(30)
 
@@ -212,8 +212,8 @@ def many_listed(settings: Settings) -> None:
         session.add_all(studies)
         session.flush()
         session.add_all(
-            Opinion(study_id=one.id, user_name="ada", verdict="agree", signature="")
-            for one in studies[::3]
+            Opinion(study_id=study.id, user_name="ada", verdict="agree", signature="")
+            for study in studies[::3]
         )
     engine.dispose()
 
@@ -275,17 +275,17 @@ def measured(folder: Path) -> dict[str, Any]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         clients = list(pool.map(Client, [running.port] * AT_ONCE))
         sent = [
-            pool.submit(one.upload, case, f"case {n}")
-            for n, (one, case) in enumerate(zip(clients, cases, strict=True))
+            pool.submit(client.upload, case, f"case {n}")
+            for n, (client, case) in enumerate(zip(clients, cases, strict=True))
         ]
         answered = [client.seconds("/", 1, **htmx) for _ in range(10)]
         for what in ("worker", "server", "worker"):
             time.sleep(3)
             running.kill(what)
-        received = {one.result() for one in sent}
+        received = {upload.result() for upload in sent}
     figures[f"{AT_ONCE} uploads at once: worklist meanwhile, s"] = max(answered)
-    for one in received:
-        client.wait(one)
+    for study in received:
+        client.wait(study)
     figures[f"{AT_ONCE} uploads at once, killed three times, until all are scored, s"] = (
         time.perf_counter() - began
     )
@@ -297,7 +297,7 @@ def measured(folder: Path) -> dict[str, Any]:
             )
         )
     figures["lost"] = AT_ONCE - len(received & set(counts))
-    figures["scored twice"] = sum(counts[one] > 1 for one in received)
+    figures["scored twice"] = sum(counts[study] > 1 for study in received)
     running.stop()
     return figures
 

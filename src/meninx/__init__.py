@@ -1,10 +1,12 @@
-"""Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis.
+"""Find tumors in brain MRI and state how reliable each answer is. For research, not for diagnosis.
 
 import meninx
 
 detector = meninx.load_detector()
-for finding in map(detector.score, meninx.read_scans("study/")):
-    print(finding.scan, finding.decision, finding.probability)
+for findings in map(detector.score, meninx.read_scans("study/")):
+    print(findings.scan, findings.decision, findings.probability)
+
+Users may rely on the names in `__all__`; all modules are private.
 """
 
 from importlib import import_module
@@ -25,7 +27,9 @@ from meninx._errors import (
 from meninx._quiet import turn_off_telemetry
 
 if TYPE_CHECKING:
-    from meninx._detect.findings import Findings
+    from meninx._clinic.results import write_dicom_results
+    from meninx._detect.detector import Detector
+    from meninx._detect.findings import Findings, SliceFinding, StudyFindings
     from meninx._detect.loading import load_detector
     from meninx._render.result import Result
     from meninx._scan.reading import read_scans
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DataError",
+    "Detector",
     "Findings",
     "GeometryError",
     "InputError",
@@ -44,23 +49,30 @@ __all__ = [
     "Result",
     "Scan",
     "SeveralInputErrors",
+    "SliceFinding",
+    "StudyFindings",
     "UnreadableFile",
     "UnsupportedScan",
     "load_detector",
     "read_scans",
+    "write_dicom_results",
 ]
 
-# Before anything imports ONNX Runtime, in whatever process.
+# Before ONNX Runtime is imported, in every process.
 turn_off_telemetry()
 
-# What needs numpy, pydicom or the engine is imported when it is first asked for: `import meninx`
-# stays fast, and so does every command's --help.
+# Modules that need NumPy, pydicom or the engine are imported on first access, so that `import
+# meninx` and every command's --help are fast.
 _LAZY = {
+    "Detector": "meninx._detect.detector",
     "Findings": "meninx._detect.findings",
     "Result": "meninx._render.result",
     "Scan": "meninx._scan.scan",
+    "SliceFinding": "meninx._detect.findings",
+    "StudyFindings": "meninx._detect.findings",
     "load_detector": "meninx._detect.loading",
     "read_scans": "meninx._scan.reading",
+    "write_dicom_results": "meninx._clinic.results",
 }
 
 

@@ -1,19 +1,19 @@
-"""All exceptions that meninx raises on purpose.
+"""All exceptions that meninx raises itself.
 
 MeninxError
-├── InputError            something about a scan; carries a `reason` code for programs
-│   ├── UnreadableFile    the bytes are not what they claim to be
-│   │   └── ProcessEnded  the process that decoded them ended
-│   ├── UnsupportedScan   readable, but not something that a brain MRI detector may judge
-│   ├── GeometryError     slices missing, doubled, sheared or unevenly spaced
-│   └── LimitExceeded     larger than `scan.limits` allows
+├── InputError            a scan can't be used; has a `reason` code for programs
+│   ├── UnreadableFile    a file is damaged or not what its name says
+│   │   └── ProcessEnded  the process that decoded it ended
+│   ├── UnsupportedScan   readable, but not a scan for a brain MRI detector
+│   ├── GeometryError     slices missing, duplicated, sheared or unevenly spaced
+│   └── LimitExceeded     larger than `_scan.limits` allows
 ├── ModelError            a detector file is damaged or does not fit this version
 ├── DataError             a training or test set contradicts itself
-├── OptionError           a setting or recipe is wrong
-└── PeerError             another system did not do what it was asked for, or not all of it
+├── OptionError           a setting or recipe is invalid
+└── PeerError             another system did not complete a request
 
-A message says what, where, found against expected, and what to do next. It never holds a patient's
-name: the place is a file path or a shortened series number.
+A message says what, where, found against expected, and what to do next. It never contains a
+patient's name: the place is a file path or a shortened series number.
 """
 
 import re
@@ -21,27 +21,27 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-# Halves of characters, but for those that stand for a byte (PEP 383).
+# Lone surrogates, except those that represent a byte (PEP 383).
 LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def printable(text: str) -> str:
-    r"""Return a text that any file in UTF-8 takes.
+    r"""Return a text that can be encoded in UTF-8.
 
     Args:
-        text: Text such as a path: names of files need not be text, and Python has surrogates in
-            place of their bytes. Tables and JSON can hold surrogates that stand for no byte.
+        text: Text such as a path: Python represents undecodable bytes of file names by surrogates.
+            Tables and JSON may contain other surrogates.
 
     Returns:
-        The text with the number of each byte that is no text, such as `M\xfcller.png`, and of each
-        other surrogate, such as `\ud83d`.
+        The text with escapes for undecodable bytes, such as `M\xfcller.png`, and for other
+        surrogates, such as `\ud83d`.
     """
     escaped = LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class MeninxError(Exception):
-    """An error that meninx raises on purpose."""
+    """An error that meninx raises itself."""
 
 
 class InputError(MeninxError):
@@ -49,14 +49,14 @@ class InputError(MeninxError):
 
     Args:
         message: Text: what, where, found against expected, what to do next.
-        place: Name of the file or series, as the user knows it.
-        reason: Stable code for programs, such as `not_mr`; the class's own if none is given.
+        place: Name of the file or series, for the user.
+        reason: Stable code for programs, such as `not_mr`; None for that of the class.
     """
 
     reason = "unusable"
-    # UIDs of the DICOM series that it is about, as the public JSON has them; where they are known.
+    # UIDs of its DICOM series, as in the public JSON; empty if unknown.
     identity: Mapping[str, str] = MappingProxyType({})
-    # What did not come of the scan or its study: counts of `scan.completeness`.
+    # What is missing of the scan or its study: counts of `_scan.completeness`.
     incomplete: tuple[Any, ...] = ()
 
     def __init__(self, message: str, *, place: str = "", reason: str | None = None) -> None:
@@ -68,17 +68,17 @@ class InputError(MeninxError):
 
 
 class UnreadableFile(InputError):
-    """A file's bytes are not what they claim to be."""
+    """A file is damaged or not what its name says."""
 
     reason = "unreadable"
 
 
 class ProcessEnded(UnreadableFile):
-    """The worker process that decoded files ended, or is not trusted any more."""
+    """The worker process that decoded files ended, or was ended."""
 
 
 class UnsupportedScan(InputError):
-    """A scan was read but is nothing that the detector may judge."""
+    """A scan was read but is not of a kind that the detector scores."""
 
     reason = "unsupported"
 
@@ -99,7 +99,7 @@ class SeveralInputErrors(InputError):
     """Several scans of one folder or archive can't be used.
 
     Args:
-        errors: Errors, at least two, in the order in which they were raised.
+        errors: At least two errors, in the order in which they were raised.
     """
 
     reason = "several"
@@ -119,8 +119,8 @@ class DataError(MeninxError):
 
 
 class OptionError(MeninxError):
-    """A setting or a recipe is wrong."""
+    """A setting or a recipe is invalid."""
 
 
 class PeerError(MeninxError):
-    """Another system did not do what it was asked for, or not all of it."""
+    """Another system did not complete a request."""

@@ -1,4 +1,4 @@
-"""The tumor types and their codes."""
+"""Tumor types with display names and SNOMED CT codes."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ class TumorType:
     """A type of tumor.
 
     Args:
-        name: Name in manifests and in the public JSON.
-        display: Name that a reader sees.
+        name: Name in manifests and public JSON.
+        display: Name for readers.
         snomed: SNOMED CT code and its meaning.
     """
 

@@ -1,4 +1,4 @@
-"""Keep header values and passwords out of output, reports off the network, caches out of HOME."""
+"""Keep header values and passwords out of logs, turn off telemetry, and cache outside HOME."""
 
 import atexit
 import logging
@@ -16,30 +16,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-# What stands before the host of an address. Passwords may hold the signs of a path, and then only
-# a port, all digits, tells where the host ends. An address may be typed without its scheme, too.
+# User and password before the host of an address. Passwords may contain slashes; then only the
+# digits of a port show where the host ends. The address may lack its scheme.
 USER_OF_ADDRESS = re.compile(
     r"(?<=://)(?![^\s/@:]*:\d+(?:/|$))[^\s/@:]*(?::\S*)?@|(?<![^\s'\"])[^\s/@:'\"]+:(?!:|//)[^\s@]+@"
 )
 LIBRARIES = ("pydicom", "highdicom", "pynetdicom")
-# ONNX Runtime 1.29 and later write an identifier of the machine into HOME when they are imported,
-# and send a report some seconds later; Ray sends one where it starts a cluster.
+# ONNX Runtime 1.29 and later write an identifier of the machine into HOME on import and send a
+# report some seconds later; Ray sends one when it starts a cluster.
 TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def turn_off_telemetry() -> None:
-    """Turn off what libraries report to their makers, whatever the environment says.
+    """Turn off the telemetry of libraries, even if the environment enables it.
 
-    `import meninx` begins with it, and so does every process of meninx and all that they start:
-    ONNX Runtime reads its variable once, when it is imported. OpenVINO reports each import to
-    Google Analytics, and goes without the package that does that where there is none.
+    `import meninx` and every process of meninx call it first, because ONNX Runtime reads its
+    variable once, on import. OpenVINO reports each import to Google Analytics, unless the package
+    that does so is missing.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     imported = sys.modules.get("onnxruntime")
     was_off = os.environ.get("ORT_DISABLE_TELEMETRY", "").lower() in ("1", "true")
     os.environ.update(TELEMETRY_OFF)
     if imported is not None and not was_off:
-        # It stops reports of later sessions; the first one is begun, and nothing takes it back.
+        # This stops later reports; the first one can't be stopped any more.
         imported.disable_telemetry_events()
         warnings.warn(
             "onnxruntime was imported before meninx, and its telemetry was on: it may have written "
@@ -50,16 +50,15 @@ def turn_off_telemetry() -> None:
 
 
 def cache_in_temporary_folder() -> None:
-    """Let libraries cache in a temporary folder that goes with this process, and not in HOME.
+    """Let libraries cache in a temporary folder instead of HOME, removed with this process.
 
-    They make the folder when they need it. It holds fonts that Matplotlib and fontconfig found, and
-    what PyTorch compiled. What the environment names already stays as it is, so that processes
-    started by this one share its folder.
+    It contains the font lists of Matplotlib and fontconfig, and code compiled by PyTorch. Variables
+    that are already set are not changed, so that child processes share the folder.
     """
-    # Weights that a user lets PyTorch fetch are no such cache: they stay where it keeps them.
+    # Weights downloaded by PyTorch for the user are kept.
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     os.environ.setdefault("TORCH_HOME", str(Path(cache, "torch")))
-    with suppress(OSError):  # no folder for temporary files: most commands need none
+    with suppress(OSError):  # no temporary folder: most commands need none
         folder = Path(tempfile.gettempdir(), f"meninx-{os.urandom(8).hex()}")
         os.environ.setdefault("XDG_CACHE_HOME", str(folder))
         os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
@@ -68,11 +67,11 @@ def cache_in_temporary_folder() -> None:
 
 
 def _remove_at_the_end(folder: Path) -> None:
-    """Remove a folder when this process ends, also by SIGTERM, as a service is stopped."""
+    """Remove a folder when this process ends, also by SIGTERM, which stops services."""
     owner = os.getpid()
 
     def remove() -> None:
-        if os.getpid() == owner:  # no process that was forked from this one
+        if os.getpid() == owner:  # not in forked processes
             shutil.rmtree(folder, ignore_errors=True)
 
     def end(number: int, _: object) -> None:
@@ -86,9 +85,9 @@ def _remove_at_the_end(folder: Path) -> None:
 
 
 def quiet_libraries() -> None:
-    """Turn off the libraries' warnings, whose texts quote values of headers.
+    """Turn off the warnings of libraries, whose texts quote header values.
 
-    It holds for this process; every process of meninx begins with it.
+    Every process of meninx calls it first.
     """
     warnings.simplefilter("ignore")
     for library in LIBRARIES:
@@ -96,45 +95,44 @@ def quiet_libraries() -> None:
 
 
 def without_passwords(text: str) -> str:
-    """Return a text whose addresses name neither user nor password.
+    """Remove users and passwords from the addresses in a text.
 
     Args:
-        text: Text such as an address, or a message of a library that quotes one.
+        text: An address, or a message of a library that quotes addresses.
 
     Returns:
-        The text; `https://user:password@host/x` has become `https://host/x`.
+        The text, with `https://host/x` for `https://user:password@host/x`.
     """
     return USER_OF_ADDRESS.sub("", text)
 
 
 def log_no_values() -> None:
-    """Keep messages of exceptions out of all logs of this process: they quote files.
+    """Strip the messages of exceptions, which quote files, from all logs of this process.
 
-    For processes that run on their own for a long time, whose logs others keep and read. Kind and
-    place of an exception are logged as before.
+    For services, whose logs are stored and read by others. Type and traceback are still logged.
     """
     quiet_libraries()
     logging.setLogRecordFactory(record_without_message)
-    sys.excepthook = _write_kind
-    threading.excepthook = lambda raised: _write_kind(
+    sys.excepthook = _write_type
+    threading.excepthook = lambda raised: _write_type(
         raised.exc_type, raised.exc_value, raised.exc_traceback
     )
 
 
 def record_without_message(*args: Any, **kwargs: Any) -> logging.LogRecord:
-    """Return a log record that has of an exception its kind and place alone."""
+    """Return a log record without the message of its exception."""
     record = logging.LogRecord(*args, **kwargs)
     if record.exc_info and record.exc_info[0] is not None:
         kind, _, frames = record.exc_info
-        record.exc_info, record.exc_text = None, _kind_and_place(kind, frames)
+        record.exc_info, record.exc_text = None, _type_and_traceback(kind, frames)
     return record
 
 
-def _write_kind(
+def _write_type(
     kind: type[BaseException], _: BaseException | None, frames: TracebackType | None
 ) -> None:
-    sys.stderr.write(_kind_and_place(kind, frames) + "\n")
+    sys.stderr.write(_type_and_traceback(kind, frames) + "\n")
 
 
-def _kind_and_place(kind: type[BaseException], frames: TracebackType | None) -> str:
+def _type_and_traceback(kind: type[BaseException], frames: TracebackType | None) -> str:
     return "".join(traceback.format_tb(frames)) + kind.__name__

@@ -1,6 +1,6 @@
-"""Call functions in a worker process, with limits of memory and time.
+"""Call functions in a worker process with limits of memory and time.
 
-A broken or hostile file ends that process at worst. It is kept from call to call: loading a
+A damaged or malicious file ends that process at worst. The process is reused, because loading a
 detector takes longer than scoring a series.
 """
 
@@ -22,8 +22,8 @@ from meninx._quiet import quiet_libraries
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-# A process is made anew after so many calls: decoders may leak. Seldom, as that takes seconds; what
-# leaks faster meets the limit of memory, and is tried again in a new one.
+# Calls after which a process is replaced, because decoders may leak memory. Starting one takes
+# seconds. A faster leak reaches the memory limit, and its call is repeated in a new process.
 MAX_CALLS = 2000
 
 
@@ -31,22 +31,22 @@ class Sandbox:
     """A worker process with limits of memory and time.
 
     Args:
-        memory_bytes: Most memory of the process, bytes.
-        seconds: Longest time for a call, s.
+        memory_bytes: Memory limit of the process, bytes.
+        seconds: Time limit of a call, s.
     """
 
     def __init__(self, memory_bytes: int, seconds: float) -> None:
         self._memory_bytes, self._seconds = memory_bytes, seconds
         self._pool: ProcessPoolExecutor | None = None
         self._calls = 0
-        # Processes that have done `MAX_CALLS` calls, and end once the last of them is done.
+        # Processes that end after their last pending call, having reached `MAX_CALLS`.
         self._retired: list[BaseProcess] = []
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function in the worker process.
 
         Args:
-            function: Function at the top of a module; its result can be pickled.
+            function: Function at module level, with a result that can be pickled.
             *arguments: Arguments of the function, which can be pickled.
 
         Returns:
@@ -60,21 +60,21 @@ class Sandbox:
         return self.result(self.begin(function, *arguments))
 
     def begin(self, function: Callable[..., Result], *arguments: Any) -> "Future[Result]":
-        """Begin a call in the worker process, after those begun before.
+        """Submit a call to the worker process, after pending ones.
 
         Args:
-            function: Function at the top of a module; its result can be pickled.
+            function: Function at module level, with a result that can be pickled.
             *arguments: Arguments of the function, which can be pickled.
 
         Returns:
-            The begun call, for `result`.
+            The pending call, for `result`.
         """
         if self._calls >= MAX_CALLS:
             self._retire()
         self._calls += 1
         try:
             return self._running().submit(function, *arguments)
-        except BrokenProcessPool:  # an earlier call ended it, whose result reports that
+        except BrokenProcessPool:  # ended by an earlier call, which reports it
             self.kill()
             return self._running().submit(function, *arguments)
 
@@ -86,54 +86,54 @@ class Sandbox:
         return self._pool
 
     def _retire(self) -> None:
-        """Let the process end after what was begun; the next call makes a new one.
+        """Let the process end after its pending calls; the next call starts a new one.
 
-        The executor's own `max_tasks_per_child` hangs where a call waits behind the last one
-        (CPython issue 115634): a good file would fail as too slow.
+        The executor's `max_tasks_per_child` hangs if a call is queued after the last one (CPython
+        issue 115634).
         """
         self._retired, self._calls = self._processes(), 0
         self.close()
 
     def _processes(self) -> "list[BaseProcess]":
-        # The executor has no public way to name them, nor to end one that does not answer.
+        # The executor has no public way to list or kill its processes.
         return [] if self._pool is None else list((self._pool._processes or {}).values())
 
-    def result(self, begun: "Future[Result]") -> Result:
-        """Return the result of a call that was begun; several are asked for in their order.
+    def result(self, pending: "Future[Result]") -> Result:
+        """Return the result of a pending call; call it in the order of `begin`.
 
         Args:
-            begun: Call, as `begin` returned it.
+            pending: Call, as returned by `begin`.
 
         Returns:
             The function's result.
 
         Raises:
-            LimitExceeded: If the call takes too long; calls begun after it end with it.
+            LimitExceeded: If the call takes too long; later calls end with it.
             ProcessEnded: If the process ended, or the function raised another error.
             MeninxError: If the function raised it.
         """
         try:
-            return begun.result(self._seconds)
+            return pending.result(self._seconds)
         except TimeoutError as error:
             self.kill()
             raise LimitExceeded(f"took longer than {self._seconds:g} s") from error
         except MeninxError:
             raise
         except Exception as error:
-            # It ended, or is out of memory: the process is not trusted any more. Only the kind of
-            # the error is logged, for a message may quote the file.
+            # The process ended or is out of memory, so it is replaced. Only the type of the error
+            # is logged, because its message may quote the file.
             log.warning("%s in the worker process", type(error).__name__)
             self.kill()
             raise ProcessEnded("the files could not be decoded; export them again") from error
 
     def close(self) -> None:
-        """End the process once it has done what was begun."""
+        """End the process after its pending calls."""
         if self._pool is not None:
             self._pool.shutdown(wait=False)
             self._pool = None
 
     def kill(self) -> None:
-        """End the process at once, whatever it is doing."""
+        """End the process immediately."""
         for process in (*self._retired, *self._processes()):
             process.kill()
         self._retired, self._calls = [], 0
@@ -150,7 +150,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process with its parent, which may be killed without a word."""
+    """End this process with its parent, even if the parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,4 +1,4 @@
-"""Say in one sentence what the system refused: a full disk, a folder that may not be written."""
+"""Translate system errors, such as a full disk or a missing permission, into one sentence."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from meninx._errors import printable
 
 FULL = "disk full: free some space, or name another folder"
 READ_ONLY = "the file system is read-only; name another folder"
-# What to do next, by what the system says.
+# Message with advice, by error number.
 WORDS = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: "the quota of this disk is used up: free some space, or name another folder",
@@ -26,7 +26,7 @@ WORDS = {
     errno.EADDRNOTAVAIL: "this machine has no such address; name another --host",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
 }
-# Libraries that are not written in Python quote the system, and SQLite has words of its own.
+# Texts that non-Python libraries quote, and those of SQLite.
 QUOTED = {
     **{os.strerror(number): WORDS[number] for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)},
     "database or disk is full": FULL,
@@ -42,13 +42,13 @@ SHARED_MEMORY = (
 
 
 def system_error_in_words(error: BaseException) -> str | None:
-    """Return what the system refused, in one sentence.
+    """Return the system error that caused an exception, as one sentence.
 
     Args:
-        error: Error of any kind; libraries raise their own from one of the system's.
+        error: Any exception; libraries raise their own from a system error.
 
     Returns:
-        The sentence; None where no refusal of the system is among its causes.
+        The sentence; None if no system error is among its causes.
     """
     for cause in _causes(error):
         if isinstance(cause, OSError):
@@ -59,18 +59,18 @@ def system_error_in_words(error: BaseException) -> str | None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error, or one that led to it, says that a disk has no room left."""
+    """Return whether an error or one of its causes is a full disk."""
     full = (errno.ENOSPC, errno.EDQUOT)
     return any(isinstance(cause, OSError) and cause.errno in full for cause in _causes(error))
 
 
 def _quoted(error: BaseException) -> str | None:
-    """Return the words of what an error's own text quotes."""
+    """Return the message for a text that an error quotes."""
     return next((words for text, words in QUOTED.items() if text in str(error)), None)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came from, itself first."""
+    """Yield an error and its causes, itself first."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
@@ -78,11 +78,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def words_of(error: OSError, *, named: bool = True) -> str:
-    """Return what the system refused.
+    """Return a system error as one sentence.
 
     Args:
-        error: Error of the system.
-        named: Whether the file is to be named.
+        error: System error.
+        named: Whether to name the file.
 
     Returns:
         The sentence.

@@ -1,18 +1,18 @@
-"""What a series can do to the process that reads it; called there in place of the scoring."""
+"""What a file may do to the worker process; called in place of the scoring."""
 
 import os
 import signal
 import time
 
-from meninx._archive.unit_rows import judge_files
+from meninx._archive.unit_rows import score_unit
 
 
 def _called(files):
     return min(files).read_bytes()[-3:]
 
 
-def judge(files, model, maps, size):
-    """End, hang or eat memory as the file says, else judge."""
+def score(files, model, maps, size):
+    """End, hang or eat memory as the file says, else score it."""
     last = _called(files)
     if last == b"end":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -20,4 +20,4 @@ def judge(files, model, maps, size):
         time.sleep(60)
     if last == b"eat":
         bytearray(100 * 2**30)
-    return judge_files(files, model, maps, size)
+    return score_unit(files, model, maps, size)

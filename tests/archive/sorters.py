@@ -1,9 +1,9 @@
-"""Let a small run sort its folders as a large one does; called in the process that runs Ray."""
+"""Let a small run group its folders as a large one does; called in the process of Ray."""
 
 from meninx._archive import cluster
 
 
-def feed(options, done, channel, scratch):
-    """Score, with a process that sorts for each that scores."""
-    cluster.SCORERS_A_SORTER = 1
-    cluster.feed(options, done, channel)
+def score_units(options, done, channel, scratch):
+    """Score, with a grouping process for each scorer."""
+    cluster.SCORERS_PER_GROUPER = 1
+    cluster.score_units(options, done, channel)

@@ -1,4 +1,4 @@
-"""Warnings where scores or refusals moved, and none where only the share of tumors did."""
+"""Warnings of changed scores or refusals, and none of a changed share of tumors."""
 
 from dataclasses import replace
 
@@ -7,7 +7,8 @@ import pytest
 
 from meninx._archive.drift import Reference, warnings_of
 from meninx._archive.tally import Tally, binned
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 
 CHANCE = np.random.default_rng(3)
 TUMORS = tuple(sorted(CHANCE.normal(3, 1.5, 300)))
@@ -28,7 +29,7 @@ def rows(count, tumors, seed=0, shift=0.0, month="2025-01", refused=0):
     chance = np.random.default_rng(seed)
     sick = chance.random(count) < tumors
     logits = np.where(sick, chance.normal(3, 1.5, count), chance.normal(-3, 1.5, count)) + shift
-    told = [
+    made = [
         {
             "status": "scored",
             "reason": None,
@@ -42,9 +43,9 @@ def rows(count, tumors, seed=0, shift=0.0, month="2025-01", refused=0):
         }
         for logit in logits
     ]
-    for row in told[:refused]:
+    for row in made[:refused]:
         row.update(status="refused", reason="not_brain_mri", decision=None, logit=None)
-    return told
+    return made
 
 
 def warned(*parts):
@@ -62,7 +63,7 @@ def test_months_alike_give_no_warning(seed):
     assert warned(*parts) == []
 
 
-def test_shifted_scores_are_told_for_the_month_they_come_from():
+def test_shifted_scores_are_reported_for_their_month():
     parts = [rows(200, 0.3, n, month=f"2024-{n + 1:02}") for n in range(12)]
     parts.append(rows(200, 0.3, 99, month="2025-06", shift=2.5))
     found = {(warn.dimension, warn.value) for warn in warned(*parts)}
@@ -70,7 +71,7 @@ def test_shifted_scores_are_told_for_the_month_they_come_from():
     assert all(value in ("2025-06", "all", "3 T", "T1") for _, value in found)
 
 
-def test_more_refusals_are_told():
+def test_more_refusals_are_reported():
     parts = [rows(200, 0.3, n, month=f"2025-{n + 1:02}", refused=2) for n in range(5)]
     parts.append(rows(200, 0.3, 9, month="2025-06", refused=40))
     (warn,) = warned(*parts)
@@ -78,7 +79,7 @@ def test_more_refusals_are_told():
     assert "20.0% refused, 1.0% elsewhere" in warn.what
 
 
-def test_more_refusals_than_of_the_held_out_scans_are_told():
+def test_more_refusals_than_of_held_out_scans_are_reported():
     """However alike all months are."""
     scale = replace(SCALE, judged=700, refused=7)
     known = Calibration(picture=SCALE, volume=scale)
@@ -90,12 +91,12 @@ def test_more_refusals_than_of_the_held_out_scans_are_told():
     assert warnings_of(Tally.of([Batch(part) for part in few], CALIBRATION), known) == []
 
 
-def test_what_has_no_month_is_not_held_against_those_that_have():
+def test_rows_without_month_are_not_compared_with_months():
     parts = [rows(200, 0.3, n, month=f"2025-{n + 1:02}") for n in range(6)]
     assert warned(*parts, rows(200, 0.3, 9, month=None, refused=100)) == []
 
 
-def test_few_scans_are_not_judged():
+def test_few_scans_are_not_tested():
     assert warned(rows(15, 0.3, shift=9)) == []
 
 

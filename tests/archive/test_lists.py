@@ -1,4 +1,4 @@
-"""Rows of lists are understood, or told by their number, and the others go on."""
+"""Rows of lists are read, or reported by their number."""
 
 import gc
 import os
@@ -40,12 +40,12 @@ def paths(path):
         b"PATH,note\n a/1 ,\n\tb 2/x.nii,old,,\n",
     ],
 )
-def test_csv_of_any_program_is_understood(tmp_path, data):
+def test_csv_of_any_program_is_read(tmp_path, data):
     (tmp_path / "a.csv").write_bytes(data)
     assert paths(tmp_path / "a.csv") == ["a/1", "b 2/x.nii"]
 
 
-def test_rows_that_name_nothing_are_told_by_their_line(tmp_path):
+def test_rows_without_a_path_are_reported_by_their_line(tmp_path):
     text = 'id,path\n1,a\n2,\n3\n4,"  "\n5,b,c\n6,"b,c"\n'
     (tmp_path / "a.csv").write_text(text)
     assert rows(tmp_path / "a.csv") == [
@@ -79,7 +79,7 @@ def test_names_that_are_no_text_keep_their_bytes(tmp_path):
         ([["a"]], pa.list_(pa.string()), ["['a'] is no path but of type list; expected text"]),
     ],
 )
-def test_parquet_of_any_type_is_understood(tmp_path, values, kind, expected):
+def test_parquet_of_any_type_is_read(tmp_path, values, kind, expected):
     table = pa.table({"n": list(range(len(values))), "Path": pa.array(values, kind)})
     parquet.write_table(table, tmp_path / "a.parquet")
     assert paths(tmp_path / "a.parquet") == expected

@@ -1,4 +1,4 @@
-"""The whole way: once through, killed and resumed; on a cluster, where a node dies."""
+"""Whole runs: uninterrupted, killed and resumed; on a cluster whose node is lost."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def whole(archive, tmp_path_factory):
 
 
 def test_every_series_is_in_the_table_once(whole):
-    out, told = whole
+    out, stderr = whole
     found = pd.read_parquet(out)
     assert len(found) == ROWS
     assert found.content_hash.is_unique
@@ -73,18 +73,18 @@ def test_every_series_is_in_the_table_once(whole):
     assert sorted(found[found.status == "scored"].scan) == sorted(
         ["a/copy", *(f"b/series-{n}" for n in range(1, SERIES)), "c/volume.nii.gz"]
     )
-    assert f"{ROWS} scans in the table: {SERIES + 1} scored, 1 refused, 2 failed" in told
-    assert {one["sha256"][:16] for one in found.model} == set(found.detector)
+    assert f"{ROWS} scans in the table: {SERIES + 1} scored, 1 refused, 2 failed" in stderr
+    assert {model["sha256"][:16] for model in found.model} == set(found.detector)
     maps = found[found.heatmap.notna()].heatmap
-    assert all(one.startswith(b"\x89PNG") for one in maps)
+    assert all(png.startswith(b"\x89PNG") for png in maps)
 
 
-def test_the_pages_say_what_became_of_it(whole):
+def test_the_pages_summarize_the_run(whole):
     aside = whole[0] / "_meninx"
-    told = json.loads((aside / "summary.json").read_text())
-    assert told["rows"] == ROWS
-    assert told["copies"] == 1
-    assert told["reasons"]["failed: unreadable"] == 2
+    summary = json.loads((aside / "summary.json").read_text())
+    assert summary["rows"] == ROWS
+    assert summary["copies"] == 1
+    assert summary["reasons"]["failed: unreadable"] == 2
     assert "not for diagnosis" in (aside / "summary.html").read_text()
     assert "2025-03" in (aside / "drift.html").read_text()
 
@@ -129,7 +129,7 @@ def test_killed_anywhere_and_run_again_it_gives_the_same_table(whole, archive, t
     assert table(out) == table(whole[0])
 
 
-def test_a_process_that_judges_killed_loses_nothing(whole, archive, tmp_path):
+def test_a_killed_worker_process_loses_nothing(whole, archive, tmp_path):
     out = tmp_path / "out"
     with subprocess.Popen(command(archive, out, "--maps"), stderr=subprocess.DEVNULL) as driver:
         wait_for_rows(out, 1, driver)
@@ -140,29 +140,29 @@ def test_a_process_that_judges_killed_loses_nothing(whole, archive, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_it_keeps_what_is_done_and_leaves_nothing_behind(archive, tmp_path, number):
-    out, kept = tmp_path / "out", tmp_path / "kept"
-    kept.mkdir()
+def test_a_stopped_run_keeps_finished_work_and_leaves_nothing_behind(archive, tmp_path, number):
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
     with subprocess.Popen(
         command(archive, out),
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TMPDIR": str(kept)},
+        env=os.environ | {"TMPDIR": str(temporary)},
     ) as driver:
         wait_for_rows(out, 1, driver)
-        begun = descendants(driver.pid, "spawn_main")
+        workers = descendants(driver.pid, "spawn_main")
         driver.send_signal(number)
-        _, said = driver.communicate(timeout=60)
+        _, stderr = driver.communicate(timeout=60)
     assert driver.returncode == 130
-    assert "run the same command again to go on" in said
-    assert begun
-    assert not [pid for pid in begun if "spawn_main" in command_line(pid)]
-    assert list(kept.glob("meninx-*")) == []
+    assert "run the same command again to go on" in stderr
+    assert workers
+    assert not [pid for pid in workers if "spawn_main" in command_line(pid)]
+    assert list(temporary.glob("meninx-*")) == []
     assert len(pd.read_parquet(out)) >= 1
 
 
-def test_a_list_that_breaks_off_ends_the_run_in_one_line(archive, tmp_path):
-    """Its beginning is checked at once; what comes later ends the walk while others score."""
+def test_a_truncated_list_ends_the_run_with_one_line(archive, tmp_path):
+    """Its beginning is checked at once; a later fault ends the walk while workers score."""
     rows = b"path\nc/cut.png\n" + b"c/gone.png\n" * 2000
     rows = rows.replace(b"c/", bytes(archive) + b"/c/").decode()
     (tmp_path / "list.csv").write_bytes(b"\xff\xfe" + rows.encode("utf-16-le") + b"\0\xd8a\0\n\0")
@@ -200,48 +200,48 @@ def cluster():
     cluster.shutdown()
 
 
-def test_on_a_cluster_several_that_sort_share_the_folders(
+def test_several_grouping_processes_of_a_cluster_share_the_folders(
     whole, archive, cluster, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(run_module, "_feed", sorters.feed)
+    monkeypatch.setattr(run_module, "_score_units", sorters.score_units)
     named = load_detector(threads=1).model
     options = Options(str(archive), named, workers=2, maps=True, address=cluster.address)
-    kept = Table(tmp_path / "out", named["sha256"])
-    progress = run_module.score_archive(options, kept, lambda _: None, threading.Event())
-    kept.settle()
-    kept.close()
+    result_table = Table(tmp_path / "out", named["sha256"])
+    progress = run_module.score_archive(options, result_table, lambda _: None, threading.Event())
+    result_table.finish()
+    result_table.close()
     assert progress.rows == ROWS
     assert table(tmp_path / "out") == table(whole[0])
 
 
-def test_a_worker_of_a_cluster_killed_loses_nothing(whole, archive, cluster, tmp_path):
+def test_a_killed_worker_of_a_cluster_loses_nothing(whole, archive, cluster, tmp_path):
     out = tmp_path / "out"
-    wanted = command(archive, out, "--maps", "--address", cluster.address)
-    with subprocess.Popen(wanted, stderr=subprocess.PIPE, text=True) as driver:
+    arguments = command(archive, out, "--maps", "--address", cluster.address)
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as driver:
         killed = 0
         while driver.poll() is None and killed < 2:
             for pid in descendants(os.getpid(), "MapWorker")[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
             time.sleep(0.5)
-        _, said = driver.communicate(timeout=240)
-    assert killed == 2, said
+        _, stderr = driver.communicate(timeout=240)
+    assert killed == 2, stderr
     assert table(out) == table(whole[0])
 
 
-def test_a_node_that_dies_loses_nothing(whole, archive, cluster, tmp_path):
+def test_a_lost_node_loses_nothing(whole, archive, cluster, tmp_path):
     second = cluster.add_node(num_cpus=1, **SMALL)
     out = tmp_path / "out"
-    wanted = command(archive, out, "--maps", "--address", cluster.address)
-    with subprocess.Popen(wanted, stderr=subprocess.PIPE, text=True) as driver:
+    arguments = command(archive, out, "--maps", "--address", cluster.address)
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as driver:
         wait_for_rows(out, 2, driver)
         cluster.remove_node(second, allow_graceful=False)
-        _, said = driver.communicate(timeout=240)
-    assert driver.returncode == 1, said
+        _, stderr = driver.communicate(timeout=240)
+    assert driver.returncode == 1, stderr
     assert table(out) == table(whole[0])
 
 
-def test_a_cluster_of_one_cpu_is_told(archive, tmp_path):
+def test_a_cluster_of_one_cpu_is_reported(archive, tmp_path):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **HEAD})
     try:
         result = run(archive, tmp_path / "out", "--address", cluster.address)
@@ -251,8 +251,8 @@ def test_a_cluster_of_one_cpu_is_told(archive, tmp_path):
     assert "1 CPU in the whole cluster" in result.stderr
 
 
-def test_no_cluster_at_an_address_is_told(archive, tmp_path):
+def test_a_missing_cluster_is_reported(archive, tmp_path):
     result = run(archive, tmp_path / "out", "--address", "127.0.0.1:1")
     assert result.returncode == 2
-    assert "no Ray cluster answers there" in result.stderr
+    assert "no Ray cluster responds there" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""Archives wherever they lie: folders, lists, an object store, told without reading pixels."""
+"""Archives in folders, lists and an object store, grouped without reading pixels."""
 
 import gzip
 import os
@@ -47,7 +47,7 @@ def test_a_tree_is_grouped_into_series(archive):
     assert {len(unit.names) for unit in found} == {1, SLICES}
 
 
-def test_series_of_one_folder_are_told_apart(archive, tmp_path):
+def test_series_of_a_folder_are_distinguished(archive, tmp_path):
     for number in range(2):
         for file in (archive / f"b/series-{number}").iterdir():
             shutil.copy(file, tmp_path / f"{number}-{file.name}")
@@ -71,7 +71,7 @@ def test_packed_dicom_files_are_one_series(archive, tmp_path):
     assert len(unit.names) == SLICES
 
 
-def test_what_is_done_is_passed_over(archive):
+def test_finished_units_are_skipped(archive):
     _, found = units(archive)
     folders = {unit.folder for unit in found if unit.place.startswith("b/")}
     _, left = units(archive, Done(folders))
@@ -114,19 +114,19 @@ def test_a_list_names_files_and_folders(archive, tmp_path, suffix):
     ]
 
 
-def test_a_list_without_paths_is_told(tmp_path):
+def test_a_list_without_paths_is_reported(tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("name\nx\n")
     with pytest.raises(OptionError, match="no column 'path'"):
         units(path)
 
 
-def test_one_file_is_an_archive_too(archive):
+def test_a_single_file_is_an_archive(archive):
     _, found = units(archive / "c/volume.nii.gz")
     assert places(found) == ["volume.nii.gz"]
 
 
-def test_links_are_read_as_what_they_lead_to(archive, tmp_path):
+def test_links_are_read_as_their_targets(archive, tmp_path):
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     (folder / "out.png").symlink_to(archive / "c/noise.png")
@@ -144,7 +144,7 @@ def test_links_are_read_as_what_they_lead_to(archive, tmp_path):
     assert next(len(unit.names) for unit in found if unit.place == "series") == SLICES
 
 
-def test_a_link_that_leads_nowhere_beside_slices_is_missing_in_their_series(archive, tmp_path):
+def test_a_broken_link_beside_slices_is_missing_in_their_series(archive, tmp_path):
     folder = tmp_path / "in"
     shutil.copytree(archive / "b/series-0", folder)
     (folder / "3.dcm").symlink_to("/nowhere")
@@ -155,7 +155,7 @@ def test_a_link_that_leads_nowhere_beside_slices_is_missing_in_their_series(arch
 
 @pytest.mark.parametrize("content", [b"", bytes(900), b"\0" * 128 + b"DICM" + bytes(70)])
 @pytest.mark.parametrize("name", ["3.dcm", "3"])
-def test_a_file_that_cannot_be_read_is_of_the_series_beside_it(archive, tmp_path, content, name):
+def test_an_unreadable_file_belongs_to_the_series_beside_it(archive, tmp_path, content, name):
     folder = tmp_path / "in"
     shutil.copytree(archive / "b/series-0", folder)
     if name == "3":
@@ -175,7 +175,7 @@ def test_a_pointer_is_out_of_reach_until_its_content_is_here(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["/nothing/here", "nosuch://bucket/x"])
-def test_an_address_without_anything_is_told(source):
+def test_an_address_without_an_archive_is_reported(source):
     with pytest.raises(OptionError):
         open_store(source)
 

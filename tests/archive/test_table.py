@@ -1,4 +1,4 @@
-"""The table and its ledger: nothing twice, nothing lost, whatever is stopped when."""
+"""The table and its ledger: nothing is written twice or lost, whenever a run is stopped."""
 
 import errno
 import json
@@ -31,9 +31,9 @@ def unit(number, place=None, rows=None, units=1):
 
 @pytest.fixture
 def table(tmp_path):
-    made = Table(tmp_path / "out", SHA)
-    yield made
-    made.close()
+    table = Table(tmp_path / "out", SHA)
+    yield table
+    table.close()
 
 
 def read(tmp_path):
@@ -43,32 +43,32 @@ def read(tmp_path):
 def test_rows_are_written_once(table, tmp_path):
     assert table.add([unit(1), unit(2)]) == 2
     assert table.add([unit(2)]) == 0
-    table.settle()
+    table.finish()
     found = read(tmp_path)
     assert sorted(found.scan) == ["place-1", "place-2"]
     assert found.content_hash.is_unique
 
 
-def test_of_copies_the_first_by_name_names_the_row(table, tmp_path):
+def test_the_first_copy_by_name_names_the_row(table, tmp_path):
     table.add([unit(1, place="b")])
-    table.settle()
+    table.finish()
     copy = unit(1, place="a", rows=[]) | {"stamp": "ff" * 8}
     assert table.add([copy]) == 0
-    table.settle()
+    table.finish()
     assert list(read(tmp_path).scan) == ["a"]
     assert table.counts() == {"units": 2, "contents": 1}
 
 
-def test_scans_of_one_file_have_hashes_of_their_own(table, tmp_path):
+def test_scans_of_a_file_have_different_hashes(table, tmp_path):
     table.add([unit(1, rows=[row(detail=" (series 1)"), row(detail=" (series 2)")])])
-    table.settle()
+    table.finish()
     found = read(tmp_path)
     assert sorted(found.scan) == ["place-1 (series 1)", "place-1 (series 2)"]
     assert found.content_hash.is_unique
     assert f"{1:064x}" in set(found.content_hash)
 
 
-def test_done_knows_units_contents_and_whole_folders(table):
+def test_done_contains_units_contents_and_finished_folders(table):
     table.add([unit(1), unit(2, units=2)])
     done = table.done()
     assert f"{1:016x}" in done
@@ -78,7 +78,7 @@ def test_done_knows_units_contents_and_whole_folders(table):
     assert f"{3:016x}" not in done
 
 
-def test_a_part_written_but_not_entered_goes_and_its_rows_stay(table, tmp_path, monkeypatch):
+def test_a_part_that_was_not_entered_is_deleted_and_its_rows_stay(table, tmp_path, monkeypatch):
     table.add([unit(1), unit(2)])
     monkeypatch.setattr(table, "_transaction", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -87,7 +87,7 @@ def test_a_part_written_but_not_entered_goes_and_its_rows_stay(table, tmp_path, 
     table.close()
     again = Table(tmp_path / "out", SHA)
     assert not list(again.folder.iterdir())
-    again.settle()
+    again.finish()
     again.close()
     assert len(read(tmp_path)) == 2
 
@@ -99,36 +99,21 @@ def test_rows_wait_for_a_part(table, monkeypatch):
     assert not list(table.folder.glob("_part-*"))
 
 
-def test_another_run_is_told(table, tmp_path):
+def test_another_run_is_reported(table, tmp_path):
     with pytest.raises(OptionError, match="another run"):
         Table(tmp_path / "out", SHA)
 
 
-def test_detectors_keep_tables_of_their_own(table, tmp_path):
+def test_each_detector_has_its_own_table(table, tmp_path):
     table.add([unit(1)])
-    table.settle()
+    table.finish()
     table.close()
     other = Table(tmp_path / "out", "cd" * 32)
     assert f"{1:064x}" not in other.done()
     other.add([unit(1)])
-    other.settle()
+    other.finish()
     other.close()
     assert sorted(read(tmp_path).detector) == ["ab" * 8, "cd" * 8]
-
-
-def test_parts_of_an_earlier_version_get_the_columns_that_came_later(table, tmp_path):
-    table.add([unit(1, rows=[row(coverage=0.8)])])
-    table.flush()
-    (part,) = table.folder.glob("part-*.parquet")
-    parquet.write_table(parquet.read_table(part, partitioning=None).drop(["coverage"]), part)
-    table.close()
-    later = Table(tmp_path / "out", SHA)
-    later.add([unit(2, rows=[row(coverage=0.7)])])
-    later.settle()
-    later.close()
-    found = read(tmp_path)
-    assert sorted(found["coverage"].fillna(0)) == [0, 0.7]
-    assert list(found.columns)[:-1] == tables.SCHEMA.names
 
 
 def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing(table, tmp_path):
@@ -141,13 +126,13 @@ def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing(table, tmp_path
     assert caught.value.errno == errno.ENOSPC
     table._ledger.execute("pragma max_page_count=1000000")
     assert table.add([unit(1), *many]) == 58
-    table.settle()
+    table.finish()
     assert len(read(tmp_path)) == 59
 
 
-def test_what_came_incomplete_stands_in_the_table(table, tmp_path):
+def test_incomplete_counts_are_in_the_table(table, tmp_path):
     count = {"what": "files of the series", "expected": 24, "received": 20}
     table.add([unit(1, rows=[row(incomplete=[count])]), unit(2, rows=[row(incomplete=[])])])
-    table.settle()
+    table.finish()
     found = parquet.read_table(tmp_path / "out").column("incomplete").to_pylist()
     assert sorted(found, key=len) == [[], [count]]

@@ -1,11 +1,11 @@
-"""Rows of a unit say what came incomplete."""
+"""Rows of a unit say what is incomplete."""
 
 import pyarrow.parquet as parquet
 import pytest
 
 from meninx._archive.store import open_store
 from meninx._archive.table import Done, Table
-from meninx._archive.unit_rows import judge_files
+from meninx._archive.unit_rows import score_unit
 from meninx._archive.unit_scorer import content_hash
 from meninx._archive.units import units_of
 from meninx._errors import PeerError
@@ -17,15 +17,15 @@ from tests.clinic.dicomweb import MULTIPART, found, multipart, serving, uids
 MISSING = Incomplete("instances of the study", 40, 12)
 
 
-def test_a_series_of_a_folder_that_lacks_files_is_referred_until_they_come(heads, tmp_path):
+def test_a_series_of_an_incomplete_folder_is_referred_until_it_is_complete(heads, tmp_path):
     folder = tmp_path / "in" / "fetched"
     write_series(heads[0], folder, 5)
     IncompleteNote("1.2.3", (MISSING,)).write(folder)
     store = open_store(str(tmp_path / "in"))
-    (unit,) = (unit for one in store.folders() for unit in units_of(store, one, Done([])))
+    (unit,) = (unit for listed in store.folders() for unit in units_of(store, listed, Done([])))
     files = store.fetch(unit.names, tmp_path)
     before = content_hash(files)
-    (row,) = judge_files(files, None, False, 10)
+    (row,) = score_unit(files, None, False, 10)
     assert (row["decision"], row["reason"], row["files"]) == ("refer", "incomplete", SLICES)
     assert row["incomplete"] == [MISSING.as_json()]
     table = Table(tmp_path / "out", "ab" * 32)
@@ -34,7 +34,7 @@ def test_a_series_of_a_folder_that_lacks_files_is_referred_until_they_come(heads
     assert written["incomplete"] == [MISSING.as_json()]
     table.close()
     (folder / NOTE).unlink()
-    (again,) = (unit for one in store.folders() for unit in units_of(store, one, Done([])))
+    (again,) = (unit for listed in store.folders() for unit in units_of(store, listed, Done([])))
     assert again.stamp != unit.stamp
     assert content_hash(store.fetch(again.names, tmp_path)) != before
 
@@ -46,7 +46,7 @@ def pa_table(row):
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_series_that_a_service_gives_in_part_is_out_of_reach(heads, tmp_path, count):
+def test_a_partial_series_of_a_service_is_out_of_reach(heads, tmp_path, count):
     write_series(heads[1], tmp_path / "source", 6)
     files = [path.read_bytes() for path in sorted((tmp_path / "source").iterdir())]
     with serving() as service:
@@ -66,8 +66,8 @@ def test_a_series_that_a_service_gives_in_part_is_out_of_reach(heads, tmp_path, 
         names = [entry.name for entry in group.entries]
         into = tmp_path / "into"
         into.mkdir()
-        with pytest.raises(OSError, match=f"{count} of {SLICES} instances of the series") as told:
+        with pytest.raises(OSError, match=f"{count} of {SLICES} instances of the series") as caught:
             store.fetch(names, into)
-        assert isinstance(told.value.__cause__, PeerError)
+        assert isinstance(caught.value.__cause__, PeerError)
         service.answers[place] = (200, MULTIPART, multipart(files))
         assert len(store.fetch(names, into)) == SLICES

@@ -1,4 +1,4 @@
-"""One unit at a time: judged apart, named by content, poison contained."""
+"""Units are scored one at a time, identified by content, and isolated from harmful files."""
 
 import errno
 import json
@@ -27,19 +27,19 @@ def scored(folder, done=NOTHING, *, maps=False, seconds=60):
     scorer = UnitScorer(store, done, None, NAMED, maps=maps, seconds=seconds, memory_bytes=MEMORY)
     try:
         units = (unit for found in store.folders() for unit in units_of(store, found, done))
-        return {told["place"]: told for told in scorer.score(units)}
+        return {result["place"]: result for result in scorer.score(units)}
     finally:
         scorer.close()
 
 
-def rows(told):
-    return json.loads(told["rows"])
+def rows(result):
+    return json.loads(result["rows"])
 
 
 @pytest.mark.slow
 def test_rows_are_the_public_json_with_facts(archive):
-    told = scored(archive)
-    (row,) = rows(told["b/series-2"])
+    results = scored(archive)
+    (row,) = rows(results["b/series-2"])
     assert row["status"] == "scored"
     assert 0 <= row["probability"] <= 1
     assert (row["month"], row["scanner"], row["field_strength"], row["sequence"]) == (
@@ -50,11 +50,13 @@ def test_rows_are_the_public_json_with_facts(archive):
     )
     assert (row["kind"], row["files"]) == ("volume", 3)
     assert set(row["milliseconds"]) == {"read", "preprocess", "infer"}
-    assert told["a/copy"]["content_hash"] == told["b/series-0"]["content_hash"]
-    statuses = {place: rows(one)[0]["status"] for place, one in told.items() if rows(one)}
+    assert results["a/copy"]["content_hash"] == results["b/series-0"]["content_hash"]
+    statuses = {
+        place: rows(result)[0]["status"] for place, result in results.items() if rows(result)
+    }
     assert statuses["c/noise.png"] == "refused"
     assert statuses["c/cut.png"] == statuses["c/broken.dcm"] == "failed"
-    assert "/in/c" not in json.dumps(told["c/cut.png"])
+    assert "/in/c" not in json.dumps(results["c/cut.png"])
 
 
 @pytest.mark.slow
@@ -68,23 +70,23 @@ def test_known_content_is_not_scored_again(archive):
 
 @pytest.mark.slow
 def test_poison_fails_within_its_limit_and_leaves_the_rest_alone(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(unit_scorer, "judge_files", poison.judge)
+    monkeypatch.setattr(unit_scorer, "score_unit", poison.score)
     good = (archive / "c/volume.nii.gz").read_bytes()
     for name in ("end", "nap", "eat"):
         (tmp_path / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
         (tmp_path / f"{name}-after.nii.gz").write_bytes(good)
     began = time.monotonic()
-    told = scored(tmp_path, seconds=10)
+    results = scored(tmp_path, seconds=10)
     assert time.monotonic() - began < 120
-    reasons = {place: rows(one)[0]["reason"] for place, one in told.items()}
+    reasons = {place: rows(result)[0]["reason"] for place, result in results.items()}
     assert reasons["nap.png"] == "limit_exceeded"
     assert reasons["end.png"] == reasons["eat.png"] == "unreadable"
     for name in ("end", "nap", "eat"):
-        (row,) = rows(told[f"{name}-after.nii.gz"])
+        (row,) = rows(results[f"{name}-after.nii.gz"])
         assert row["status"] == "scored"
 
 
-def test_files_out_of_reach_are_told_and_not_failed(archive, tmp_path):
+def test_files_out_of_reach_are_reported_and_not_failed(archive, tmp_path):
     gone = tmp_path / "gone.png"
     gone.write_bytes(b"\x89PNG\r\n\x1a\n")
     store = open_store(str(tmp_path))
@@ -92,14 +94,16 @@ def test_files_out_of_reach_are_told_and_not_failed(archive, tmp_path):
     (unit,) = units_of(store, folder, NOTHING)
     gone.unlink()
     scorer = UnitScorer(store, NOTHING, None, NAMED, maps=False, seconds=5, memory_bytes=MEMORY)
-    (told,) = scorer.score([unit])
+    (result,) = scorer.score([unit])
     scorer.close()
-    assert "gone.png" in told["unreached"]
-    assert rows(told) == []
+    assert "gone.png" in result["unreached"]
+    assert rows(result) == []
 
 
 @pytest.mark.parametrize("where", ["scratch", "fetch"])
-def test_a_full_temporary_folder_is_said_at_once_and_in_one_text(archive, monkeypatch, where):
+def test_a_full_temporary_folder_is_reported_at_once_with_the_same_text(
+    archive, monkeypatch, where
+):
     store = open_store(str(archive / "c"))
     units = [unit for folder in store.folders() for unit in units_of(store, folder, NOTHING)]
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -123,20 +127,20 @@ def test_a_full_temporary_folder_is_said_at_once_and_in_one_text(archive, monkey
 
 
 @pytest.mark.slow
-def test_names_that_are_no_text_come_into_the_table(heads, tmp_path):
+def test_names_that_are_no_text_are_written_into_the_table(heads, tmp_path):
     folder = tmp_path / os.fsdecode(b"in/M\xfcller")
     for number in (1, 2):
         for index in range(SLICES):
             dataset = dicom_slice(heads[number], index, number)
-            # Two series of one UID: what tells them apart is said beside their folder.
+            # Two series with the same UID: their names have their numbers.
             dataset.SeriesInstanceUID, dataset.SeriesNumber = "1.2.3", number
             folder.joinpath("both").mkdir(parents=True, exist_ok=True)
             dataset.save_as(folder / f"both/{number}-{index}.dcm", enforce_file_format=True)
     (folder / os.fsdecode(b"d\xfcnn.png")).write_bytes(b"\x89PNG\r\n\x1a\n")
-    told = scored(tmp_path / "in")
+    results = scored(tmp_path / "in")
     table = Table(tmp_path / "out", NAMED["sha256"])
-    table.add(told.values())
-    table.settle()
+    table.add(results.values())
+    table.finish()
     table.close()
     made = parquet.read_table(table.folder, partitioning=None)
     answers = dict(zip(made["scan"].to_pylist(), made.to_pylist(), strict=True))
@@ -164,6 +168,6 @@ def test_content_does_not_depend_on_names_or_order(tmp_path):
     ],
 )
 def test_a_full_temporary_folder_is_named_without_a_file(error):
-    assert unit_scorer._why(error).startswith("temporary folder: disk full")
-    assert "1.dcm" not in unit_scorer._why(error)
-    assert "gone.png" in unit_scorer._why(FileNotFoundError(2, "none", "gone.png"))
+    assert unit_scorer._reason_of(error).startswith("temporary folder: disk full")
+    assert "1.dcm" not in unit_scorer._reason_of(error)
+    assert "gone.png" in unit_scorer._reason_of(FileNotFoundError(2, "none", "gone.png"))

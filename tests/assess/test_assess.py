@@ -11,7 +11,7 @@ from meninx._assess.report import ReportEntry, write_report
 from meninx._assess.shortcuts import Probe
 from meninx._assess.volumes import (
     bootstrap_interval,
-    measure_volume,
+    measure_findings,
     peak_share,
     pooled_auroc,
     within_auroc,
@@ -32,7 +32,7 @@ def test_auroc_agrees_with_scikit_learn(cases):
 
 
 def test_volumes_are_measured_against_their_mask(sick):
-    result = measure_volume(load_detector(), sick.scan, sick.mask > 0)
+    result = measure_findings(load_detector().score(sick.scan), sick.scan, sick.mask > 0)
     assert len(result.tumor) == len(result.score) == len(result.baseline)
     assert result.tumor.any()
     assert len(result.peak_inside) == result.tumor.sum()

@@ -97,13 +97,13 @@ def replace_path(picture):
 def test_cases_go_through_the_detector(result, detector, pictures):
     assert len(result.cases) == 8
     assert [case.findings.reason for case in result.unscored] == ["unreadable"]
-    told = result.as_json()
-    table = told["confusion"]
+    stored = result.as_json()
+    table = stored["confusion"]
     assert sum(table.values()) == 8
-    assert table["tp"] + table["fn"] == told["tumors"] == 4
-    assert told["unscored"] == {"unreadable": 1}
+    assert table["tp"] + table["fn"] == stored["tumors"] == 4
+    assert stored["unscored"] == {"unreadable": 1}
     picture = detector.card.calibration.picture
-    assert told["operating_points"] == [picture.probability(picture.balanced)]
+    assert stored["operating_points"] == [picture.probability(picture.balanced)]
     for case in result.cases:
         assert case.is_right == (case.findings.called == case.picture.tumor)
     drawn = result.figures["sensitivity"]
@@ -145,8 +145,8 @@ def test_the_report_is_one_offline_page(result, detector, tmp_path):
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     # weasyprint would have Pillow read truncated pictures as if they were whole.
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
-    told = json.loads((tmp_path / "metrics.json").read_text())
-    assert told["figures"]["auroc"]["value"] == pytest.approx(
+    stored = json.loads((tmp_path / "metrics.json").read_text())
+    assert stored["figures"]["auroc"]["value"] == pytest.approx(
         result.figures["auroc"].value, abs=1e-6
     )
     rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
@@ -218,7 +218,7 @@ def test_without_a_record_of_slices_there_is_no_verdict(pictures):
     assert not verdict(known).startswith("No verdict")
 
 
-def test_types_are_told_from_all_else():
+def test_types_are_measured_against_all_other_cases():
     sure = {"glioma": 0.9, "meningioma": 0.1, "pituitary": 0.0}
     other = {"glioma": 0.2, "meningioma": 0.8, "pituitary": 0.0}
     cases = [made(True, 0.9, "glioma", types=sure) for _ in range(5)]
@@ -237,7 +237,7 @@ def test_types_are_told_from_all_else():
     assert result.type_figures["macro_f1"].low < 0.9 < result.type_figures["macro_f1"].high
 
 
-def test_types_are_judged_where_no_tumor_was_called():
+def test_types_are_scored_where_no_tumor_was_called():
     sure = {"glioma": 0.9, "meningioma": 0.1, "pituitary": 0.0}
     cases = [made(True, p, "glioma", types=sure) for p in (0.1, 0.9, 0.2)]
     cases += [made(True, 0.3, "meningioma", types=sure), made(False, 0.1, types=sure)]
@@ -274,8 +274,8 @@ def test_the_probe_finds_a_planted_shortcut_and_no_other():
 def test_the_probe_learns_from_what_the_detector_was_fitted_on():
     def case(number):
         sick = number % 2 == 0
-        one = made(sick, 0.5 + 0.4 * sick, cluster=number)
-        return replace(one, facts={"file": {"width": 100.0 + (number % 7) + 3 * sick}})
+        case = made(sick, 0.5 + 0.4 * sick, cluster=number)
+        return replace(case, facts={"file": {"width": 100.0 + (number % 7) + 3 * sick}})
 
     few, many = [case(n) for n in range(14)], [case(n) for n in range(14, 400)]
     alone = evaluate_cases(few, []).probes[0]
@@ -309,11 +309,11 @@ def test_an_audit_shows_copies_across_labels_and_splits(pictures, tmp_path):
                 picture.save(folder / f"{number}.png")
     (tmp_path / "test/yes/broken.jpg").write_bytes(b"nothing")
     result = audit(tmp_path)
-    told = result.as_json()
-    files = [group["files"] for group in told["groups"] if group["kind"] == "exact"]
+    stored = result.as_json()
+    files = [group["files"] for group in stored["groups"] if group["kind"] == "exact"]
     assert files == [["test/yes/0.png", "train/no/0.png"]]
-    assert len(told["across_labels"]) == len(told["across_splits"]) == 1
-    assert told["corrupt"][0]["file"] == "test/yes/broken.jpg"
+    assert len(stored["across_labels"]) == len(stored["across_splits"]) == 1
+    assert stored["corrupt"][0]["file"] == "test/yes/broken.jpg"
     write_audit(result, tmp_path / "audit.html", "made")
     page = (tmp_path / "audit.html").read_text()
     assert "different labels" in page

@@ -9,7 +9,7 @@ from statsmodels.api import GLM, families
 from statsmodels.stats.proportion import proportion_confint
 
 from meninx._assess import metrics
-from meninx._assess.evaluation import figures_of
+from meninx._assess.figures import figures_of
 from meninx._assess.intervals import (
     Figure,
     bootstrap_difference,
@@ -34,12 +34,9 @@ def answers(draw, smallest=12):
 
 
 ORACLES = {
-    metrics.accuracy: lambda a: oracle.accuracy_score(a.tumor, a.called),
     metrics.balanced_accuracy: lambda a: oracle.balanced_accuracy_score(a.tumor, a.called),
     metrics.sensitivity: lambda a: oracle.recall_score(a.tumor, a.called),
     metrics.specificity: lambda a: oracle.recall_score(~a.tumor, ~a.called),
-    metrics.ppv: lambda a: oracle.precision_score(a.tumor, a.called, zero_division=np.nan),
-    metrics.npv: lambda a: oracle.precision_score(~a.tumor, ~a.called, zero_division=np.nan),
     metrics.f1: lambda a: oracle.f1_score(a.tumor, a.called),
     metrics.mcc: lambda a: oracle.matthews_corrcoef(a.tumor, a.called),
     metrics.auroc_of: lambda a: oracle.roc_auc_score(a.tumor, a.probability),
@@ -54,6 +51,20 @@ ORACLES = {
 def test_figures_agree_with_scikit_learn(metric, given_answers):
     value = float(metric(given_answers, np.ones(len(given_answers))))
     assert value == pytest.approx(ORACLES[metric](given_answers), nan_ok=True)
+
+
+@settings(max_examples=10, deadline=None)
+@given(answers())
+def test_shares_agree_with_scikit_learn(given_answers):
+    tumor, called = given_answers.tumor, given_answers.called
+    figures = figures_of(given_answers, bootstrap_weights(given_answers.cluster, 2))
+    found = [figures[name].value for name in ("accuracy", "ppv", "npv")]
+    expected = [
+        oracle.accuracy_score(tumor, called),
+        oracle.precision_score(tumor, called, zero_division=np.nan),
+        oracle.precision_score(~tumor, ~called, zero_division=np.nan),
+    ]
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("metric", [*ORACLES, metrics.ece, metrics.calibration_slope])
@@ -91,7 +102,7 @@ def test_curves_agree_with_scikit_learn(given_answers):
 @settings(max_examples=20, deadline=None)
 @given(answers(smallest=40))
 def test_calibration_agrees_with_statsmodels(given_answers):
-    inside = np.clip(given_answers.probability, metrics.SURE, 1 - metrics.SURE)
+    inside = np.clip(given_answers.probability, metrics.MIN_DISTANCE, 1 - metrics.MIN_DISTANCE)
     logit = np.log(inside / (1 - inside))
     ones, tumor = np.ones(len(logit)), given_answers.tumor.astype(float)
     free = GLM(tumor, np.stack([ones, logit], 1), families.Binomial()).fit()
@@ -105,8 +116,8 @@ def test_calibration_agrees_with_statsmodels(given_answers):
 def test_calibration_error_by_hand():
     probability = np.array([0.1, 0.1, 0.9, 0.9])
     tumor = np.array([False, True, True, True])
-    one = Answers(tumor, probability, tumor, np.arange(4))
-    assert float(metrics.ece(one, np.ones(4))) == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
+    answered = Answers(tumor, probability, tumor, np.arange(4))
+    assert float(metrics.ece(answered, np.ones(4))) == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
 
 
 @given(st.integers(1, 200), st.floats(0, 1))
@@ -132,8 +143,8 @@ def test_net_benefit_agrees_with_dcurves():
         thresholds=thresholds,
     )
     expected = table[table.model == "model"].sort_values("threshold").net_benefit
-    one = Answers(tumor, probability, tumor, np.arange(300))
-    np.testing.assert_allclose(metrics.net_benefit(one, thresholds), expected, atol=1e-9)
+    answered = Answers(tumor, probability, tumor, np.arange(300))
+    np.testing.assert_allclose(metrics.net_benefit(answered, thresholds), expected, atol=1e-9)
 
 
 def test_values_at_a_prevalence_by_bayes():
@@ -177,12 +188,14 @@ def test_intervals_cover_at_their_nominal_rate(size):
         "brier": float(metrics.brier(truth, everyone)),
     }
     for _ in range(trials):
-        one = clustered(rng, 120, size)
-        weights = bootstrap_weights(one.cluster, 300)
+        answered = clustered(rng, 120, size)
+        weights = bootstrap_weights(answered.cluster, 300)
         figures = {
-            "sensitivity": share_interval(one.called[one.tumor], one.cluster[one.tumor]),
-            "auroc": bootstrap_figure(one, metrics.auroc_of, weights),
-            "brier": bootstrap_figure(one, metrics.brier, weights),
+            "sensitivity": share_interval(
+                answered.called[answered.tumor], answered.cluster[answered.tumor]
+            ),
+            "auroc": bootstrap_figure(answered, metrics.auroc_of, weights),
+            "brier": bootstrap_figure(answered, metrics.brier, weights),
         }
         for name, figure in figures.items():
             covered[name] += figure.low <= true[name] <= figure.high
@@ -192,18 +205,18 @@ def test_intervals_cover_at_their_nominal_rate(size):
 
 def test_perfect_answers_have_an_interval():
     tumor = np.arange(40) % 2 == 0
-    one = Answers(tumor, np.where(tumor, 0.9, 0.1), tumor, np.arange(40))
-    figure = bootstrap_figure(one, metrics.auroc_of, bootstrap_weights(one.cluster, 100))
+    answered = Answers(tumor, np.where(tumor, 0.9, 0.1), tumor, np.arange(40))
+    figure = bootstrap_figure(answered, metrics.auroc_of, bootstrap_weights(answered.cluster, 100))
     assert figure == Figure(1.0, wilson(1, 20)[0], 1.0)
 
 
 def test_the_difference_of_equals_is_nothing():
     rng = np.random.default_rng(0)
-    one = clustered(rng, 60, 2)
-    weights = bootstrap_weights(one.cluster, 100)
+    answered = clustered(rng, 60, 2)
+    weights = bootstrap_weights(answered.cluster, 100)
 
     def same(part):
-        return metrics.auroc_of(one, part)
+        return metrics.auroc_of(answered, part)
 
     assert bootstrap_difference(same, same, weights) == Figure(0.0, 0.0, 0.0)
 
@@ -215,12 +228,12 @@ def test_figures_say_what_they_can():
 
 
 @pytest.mark.parametrize("tumor", [True, False])
-def test_of_one_class_alone_only_what_concerns_it_is_told(tumor):
-    one = clustered(np.random.default_rng(0), 40, 2)
-    alone = replace(one, tumor=np.full(len(one), tumor))
-    told = {
+def test_cases_of_one_class_give_only_its_own_figures(tumor):
+    answered = clustered(np.random.default_rng(0), 40, 2)
+    alone = replace(answered, tumor=np.full(len(answered), tumor))
+    found = {
         name
         for name, figure in figures_of(alone, bootstrap_weights(alone.cluster, 50)).items()
         if np.isfinite(figure.value)
     }
-    assert told == {"sensitivity" if tumor else "specificity", "accuracy", "brier", "ece"}
+    assert found == {"sensitivity" if tumor else "specificity", "accuracy", "brier", "ece"}

@@ -41,18 +41,6 @@ def test_every_verb_explains_itself(verb):
     assert len(result.output.splitlines()) > 6
 
 
-def test_a_former_name_works_for_one_version_with_a_warning():
-    former = RUN.invoke(app, ["anonymise", "--help"])
-    assert former.exit_code == 0
-    assert former.stderr.startswith("meninx: `anonymise` is now called `deidentify`")
-    current = RUN.invoke(app, ["deidentify", "--help"])
-    assert current.stderr == ""
-    assert former.stdout == current.stdout.replace("deidentify [", "anonymise [")
-    listed = RUN.invoke(app, ["--help"]).output
-    assert "deidentify" in listed
-    assert "anonymise" not in listed
-
-
 def test_version_and_help_name_the_purpose():
     assert new_process("--version").stdout.startswith("meninx 0.")
     assert "not for diagnosis" in " ".join(new_process("--help").stdout.split())
@@ -155,7 +143,7 @@ def test_explanations_are_drawn_and_never_taken_for_scans(studies, tmp_path):
 
 def test_a_method_of_the_gradient_explains_too_and_wants_the_weights(studies, tmp_path):
     series = studies / "series"
-    result = meninx("explain", series, "--method", "layercam", "--output", tmp_path / "out")
+    result = meninx("explain", series, "--method", "grad-cam", "--output", tmp_path / "out")
     assert result.returncode == 0
     (sheet,) = (tmp_path / "out").glob("*.png")
     meninx("explain", series, "--output", tmp_path / "cells")

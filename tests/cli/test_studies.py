@@ -11,7 +11,8 @@ from pydicom import dcmread
 from typer.testing import CliRunner
 
 from meninx._cli import app
-from meninx._detect.calibration import Calibration, Calibrator, StudyCalibrator
+from meninx._detect.calibration import Calibration, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.loading import load_detector, shipped_detector
 from meninx._learn.file.export import recalibrate
 from meninx._scan.completeness import Incomplete

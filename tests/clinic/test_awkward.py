@@ -1,4 +1,4 @@
-"""Results of scans whose headers round, lie or name people: written, or said why not."""
+"""Results of scans whose headers are rounded, invalid or undecodable: written, or explained."""
 
 import pytest
 from pydicom import dcmread
@@ -7,20 +7,20 @@ from typer.testing import CliRunner
 from meninx._cli import app
 from meninx._clinic import results
 from meninx._synthesis.writing import dicom_slice
+from tests.scan.dicom.test_values import put, spliced
 from tests.scan.dicom_making import save
-from tests.scan.test_header_values import put, spliced
 
 RUN = CliRunner()
 
 
 def written(healthy, folder, change):
-    """Write a healthy phantom, each slice changed; return what predict says and what it wrote."""
+    """Write a healthy phantom, each slice changed; return the result and the objects of predict."""
     for number in range(len(healthy.scan)):
         dataset = dicom_slice(healthy.scan, number, 8)
         change(dataset, number)
         save(dataset, folder / "in" / f"{number:03}.dcm")
-    told = RUN.invoke(app, ["predict", str(folder / "in"), "--dicom-out", str(folder / "out")])
-    return told, sorted(path.name.split("-")[0] for path in (folder / "out").rglob("*.dcm"))
+    result = RUN.invoke(app, ["predict", str(folder / "in"), "--dicom-out", str(folder / "out")])
+    return result, sorted(path.name.split("-")[0] for path in (folder / "out").rglob("*.dcm"))
 
 
 def rounded_cosines(dataset, number):
@@ -37,39 +37,39 @@ def bad_dates(dataset, number):
 
 @pytest.mark.filterwarnings("ignore:Invalid value")
 @pytest.mark.parametrize("change", [rounded_cosines, bad_dates])
-def test_results_are_written_all_the_same(healthy, tmp_path, change):
-    told, kinds = written(healthy, tmp_path, change)
-    assert told.exit_code == 0, told.output
+def test_results_are_written_despite_bad_headers(healthy, tmp_path, change):
+    result, kinds = written(healthy, tmp_path, change)
+    assert result.exit_code == 0, result.output
     assert {"SC", "SR"} <= set(kinds)
     report = dcmread(next((tmp_path / "out").rglob("SR-*.dcm")))
     assert report.PatientBirthDate == ("" if change is bad_dates else "19500102")
 
 
-def test_what_can_not_be_made_is_said_and_the_rest_written(healthy, tmp_path, monkeypatch):
+def test_a_failed_object_is_reported_and_the_others_are_written(healthy, tmp_path, monkeypatch):
     def refuse(*_):
         raise ValueError("of MUSTERMANN^ERIKA")
 
     monkeypatch.setattr(results, "secondary_capture", refuse)
-    told, kinds = written(healthy, tmp_path, lambda dataset, number: None)
-    assert told.exit_code == 1
+    result, kinds = written(healthy, tmp_path, lambda dataset, number: None)
+    assert result.exit_code == 1
     assert "SR" in kinds
     assert "SC" not in kinds
-    assert "no SC: its headers do not allow it (ValueError)" in told.output
-    assert "MUSTERMANN" not in told.output
+    assert "no SC: its headers do not allow it (ValueError)" in result.output
+    assert "MUSTERMANN" not in result.output
 
 
-def test_an_empty_uid_is_said(healthy, tmp_path):
+def test_an_empty_uid_is_reported(healthy, tmp_path):
     def empty(dataset, number):
         del number
         dataset.StudyInstanceUID = ""
 
-    told, kinds = written(healthy, tmp_path, empty)
-    assert told.exit_code == 1
+    result, kinds = written(healthy, tmp_path, empty)
+    assert result.exit_code == 1
     assert not kinds
-    assert "a UID in its headers is empty" in told.output
+    assert "a UID in its headers is empty" in result.output
 
 
-NONE_OF_THEM = {
+INVALID = {
     "StudyDate": "DA",
     "SliceThickness": "DS",
     "EchoTime": "DS",
@@ -82,13 +82,15 @@ NONE_OF_THEM = {
 
 
 @pytest.mark.parametrize("value", [b"withheld", b"nan\\inf ", b"9e99999 "])
-def test_results_of_headers_with_values_that_are_none(sick, tmp_path, value):
+def test_results_of_headers_with_invalid_values(sick, tmp_path, value):
     for number in range(len(sick.scan)):
         path = save(dicom_slice(sick.scan, number, 8), tmp_path / "in" / f"{number:03}.dcm")
-        for name, kind in NONE_OF_THEM.items():
+        for name, kind in INVALID.items():
             path.write_bytes(spliced(path.read_bytes(), name, kind, value))
-    told = RUN.invoke(app, ["predict", str(tmp_path / "in"), "--dicom-out", str(tmp_path / "out")])
-    assert told.exit_code == 0, told.output
+    result = RUN.invoke(
+        app, ["predict", str(tmp_path / "in"), "--dicom-out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.output
     kinds = sorted(path.name.split("-")[0] for path in (tmp_path / "out").rglob("*.dcm"))
     assert kinds == ["SC", "SEG", "SR"]
 
@@ -107,15 +109,15 @@ def as_nothing(dataset, number):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_results_name_the_patient_as_the_file_does_or_are_not_written(healthy, tmp_path):
-    told, kinds = written(healthy, tmp_path / "greek", as_greek)
-    assert told.exit_code == 0, told.output
+def test_results_repeat_the_patient_s_name_or_are_not_written(healthy, tmp_path):
+    result, kinds = written(healthy, tmp_path / "greek", as_greek)
+    assert result.exit_code == 0, result.output
     for path in (tmp_path / "greek/out").rglob("*.dcm"):
         written_object = dcmread(path)
         assert str(written_object.PatientName) == "Ωμέγα^Ήρα"
         assert written_object.SpecificCharacterSet == "ISO_IR 192"
-    told, kinds = written(healthy, tmp_path / "nothing", as_nothing)
-    assert (told.exit_code, kinds) == (1, [])
-    assert told.output.count("SpecificCharacterSet") == 1
-    assert "PatientName" in told.output
-    assert "ller" not in told.output
+    result, kinds = written(healthy, tmp_path / "nothing", as_nothing)
+    assert (result.exit_code, kinds) == (1, [])
+    assert result.output.count("SpecificCharacterSet") == 1
+    assert "PatientName" in result.output
+    assert "ller" not in result.output

@@ -20,8 +20,8 @@ from meninx._scan.reading import read_scans
 from meninx._synthesis.phantom import grid_of
 from meninx._synthesis.phantom_studies import make_study
 from meninx._synthesis.writing import dicom_slice, write_dicom
+from tests.scan.dicom.test_values import put
 from tests.scan.dicom_making import enhanced, save
-from tests.scan.test_header_values import put
 
 TEXTS = (
     "PatientName",
@@ -130,27 +130,27 @@ def test_forty_identifiers_are_gone_and_the_scan_is_the_same(tmp_path, sick, key
     assert done.exit_code == 0, done.output
     files = sorted((tmp_path / "out").rglob("*"))
     for path in files:
-        assert not any(one in str(path.relative_to(tmp_path)) for one in known)
+        assert not any(name in str(path.relative_to(tmp_path)) for name in known)
         if path.is_file():
             data = path.read_bytes()
-            for one in set(known):
-                assert one.encode() not in data, (one, path.name)
-                assert one.encode("utf-16-le") not in data
+            for name in set(known):
+                assert name.encode() not in data, (name, path.name)
+                assert name.encode("utf-16-le") not in data
     log = json.loads((tmp_path / "out" / "removed.json").read_text())
     assert {"attribute": "PatientAddress", "action": "removed", "count": 9} in log
     (scan,) = read_scans(tmp_path / "out")
     (before,) = read_scans(tmp_path / "Zyx00Qwert")
     assert np.array_equal(scan.voxels, before.voxels)
     assert np.allclose(scan.affine, before.affine)
-    one = pydicom.dcmread(next(path for path in files if path.suffix == ".dcm"))
-    assert one.SeriesDescription == "t1 ax post"
-    assert one.PatientIdentityRemoved == "YES"
-    assert [item.CodeValue for item in one.DeidentificationMethodCodeSequence] == [
+    dataset = pydicom.dcmread(next(path for path in files if path.suffix == ".dcm"))
+    assert dataset.SeriesDescription == "t1 ax post"
+    assert dataset.PatientIdentityRemoved == "YES"
+    assert [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence] == [
         "113100",
         "113105",
         "113107",
     ]
-    assert not [element for element in one.iterall() if element.tag.is_private]
+    assert not [element for element in dataset.iterall() if element.tag.is_private]
 
 
 @pytest.mark.dicom3tools
@@ -160,8 +160,8 @@ def test_what_is_written_is_still_dicom(tmp_path, sick, keyed, dciodvfy):
     write_dicom(sick.scan, tmp_path / "in", 7)
     run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed)
     path = next((tmp_path / "out").rglob("*.dcm"))
-    told = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
-    assert "Error" not in told.stdout + told.stderr
+    checked = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
+    assert "Error" not in checked.stdout + checked.stderr
 
 
 def test_a_patient_keeps_a_pseudonym_and_the_days_between_two_visits(tmp_path, sick):
@@ -226,7 +226,7 @@ def test_enhanced_files_keep_their_frames(tmp_path, sick, keyed):
     dataset = enhanced(sick.scan)
     dataset.PerFrameFunctionalGroupsSequence[2].FrameContentSequence[0].FrameComments = "Zyxqwert"
     dataset.OtherPatientNames = "Zyxqwert"
-    save(dataset, tmp_path / "in" / "one.dcm")
+    save(dataset, tmp_path / "in" / "slice.dcm")
     done = run(tmp_path / "in", "--output", tmp_path / "out", "--key", keyed)
     assert done.exit_code == 0, done.output
     (path,) = (tmp_path / "out").rglob("*.dcm")

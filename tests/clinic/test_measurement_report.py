@@ -29,7 +29,7 @@ def scan():
 
 
 def kept(folder):
-    """Return what is kept of the one scan in a folder, read back from its text."""
+    """Return the source series of the only scan in a folder, read back from its text."""
     (found,) = read_scans(folder)
     findings = Findings.of_error(UnreadableFile("x"), {}, found.identity.as_json())
     series = source_series(Result(found, findings, None))
@@ -48,13 +48,15 @@ def report_on(series, *more, reader="rené", ends=ENDS, kind="ruler", opinion=""
 @pytest.mark.parametrize("form", ["classic", "enhanced"])
 def test_each_slice_is_known_by_its_instance_whatever_the_order(tmp_path, scan, form):
     if form == "enhanced":
-        save(enhanced(scan, [4, 0, 8, 3, 1, 7, 2, 6, 5]), tmp_path / "one.dcm")
+        save(enhanced(scan, [4, 0, 8, 3, 1, 7, 2, 6, 5]), tmp_path / "enhanced.dcm")
     else:
         write_dicom(scan, tmp_path, 7)
     series, found = kept(tmp_path)
     assert len(series.by_slice) == 9
     assert len(set(series.by_slice)) == 9
-    files = {str(one.SOPInstanceUID): one for one in map(pydicom.dcmread, tmp_path.iterdir())}
+    files = {
+        str(dataset.SOPInstanceUID): dataset for dataset in map(pydicom.dcmread, tmp_path.iterdir())
+    }
     for index, (kind, uid, frame) in enumerate(series.by_slice):
         assert kind == files[uid].SOPClassUID
         pixels = files[uid].pixel_array if frame is None else files[uid].pixel_array[frame - 1]
@@ -82,13 +84,13 @@ def test_a_length_has_value_unit_place_and_source(tmp_path, scan):
     assert evidence.StudyInstanceUID == found.identity.study_uid
     (source,) = evidence.ReferencedSeriesSequence
     assert source.SeriesInstanceUID == found.identity.series_uid
-    assert [one.ReferencedSOPInstanceUID for one in source.ReferencedSOPSequence] == [
+    assert [reference.ReferencedSOPInstanceUID for reference in source.ReferencedSOPSequence] == [
         series.by_slice[3][1]
     ]
 
 
 def found_header(folder):
-    return next(pydicom.dcmread(one) for one in folder.iterdir() if one.suffix == ".dcm")
+    return next(pydicom.dcmread(path) for path in folder.iterdir() if path.suffix == ".dcm")
 
 
 def test_a_box_has_its_sides_and_what_was_said_of_it(tmp_path, scan):
@@ -96,14 +98,14 @@ def test_a_box_has_its_sides_and_what_was_said_of_it(tmp_path, scan):
     series, _ = kept(tmp_path)
     report = report_on(series, kind="box", ends=([10, 20, 3], [19, 39, 4]), opinion="disagree")
     (group,) = report.content.get_image_measurement_groups()
-    sides = {one.name.meaning: one.value for one in group.get_measurements()}
+    sides = {length.name.meaning: length.value for length in group.get_measurements()}
     assert sides == pytest.approx({"Width": 10 * 1.9, "Height": 20 * 1.8, "Depth": 22.0}, abs=0.01)
     (said,) = group.get_qualitative_evaluations()
     assert said.value.value == "disagree"
     assert len(group.source_images) == 2
     flat = report_on(series, kind="box", ends=([10, 20, 3], [19, 39, 3]))
     (group,) = flat.content.get_image_measurement_groups()
-    assert [one.name.meaning for one in group.get_measurements()] == ["Width", "Height"]
+    assert [length.name.meaning for length in group.get_measurements()] == ["Width", "Height"]
 
 
 def test_without_geometry_lengths_are_in_pixels_and_lie_nowhere_in_the_patient(tmp_path, scan):
@@ -141,7 +143,7 @@ def test_dicom3tools_finds_nothing_wrong(tmp_path, scan, form, dciodvfy):
     folder = tmp_path / "in"
     folder.mkdir()
     if form == "enhanced":
-        save(enhanced(scan), folder / "one.dcm")
+        save(enhanced(scan), folder / "enhanced.dcm")
     else:
         write_dicom(scan, folder, 7)
     series, _ = kept(folder)

@@ -1,4 +1,4 @@
-"""The node over a real network of this machine: what it takes, what it turns away."""
+"""The DICOM node over this machine's network: what it stores, rejects, scores and sends."""
 
 import gc
 import io
@@ -25,13 +25,14 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.presentation import build_context
 
-from meninx._cli.peer_options import tls_context
+from meninx._cli.options import tls_context
 from meninx._clinic import inbox as inboxes
 from meninx._clinic import node as nodes
+from meninx._clinic.dimse_peer import COMMITMENT, COMMITMENT_INSTANCE, FIND
 from meninx._clinic.inbox import SENT, Inbox
 from meninx._clinic.node import Node, NodeSettings
-from meninx._clinic.peers import COMMITMENT, COMMITMENT_INSTANCE, FIND, peer_of
-from meninx._clinic.study_scoring import judge
+from meninx._clinic.peers import peer_of
+from meninx._clinic.study_scoring import score_and_write
 from meninx._errors import LimitExceeded, OptionError, PeerError
 from meninx._synthesis.writing import dicom_slice
 from tests.clinic.conftest import free_port, receiving, wait_for
@@ -50,7 +51,7 @@ def _collected():
 
 @pytest.fixture
 def node(tmp_path):
-    """A node that only collects: nothing is quiet for so long."""
+    """A node that only receives: its quiet time never passes in a test."""
     node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=3600, callers=("US",)))
     node.port = node.start()
     yield node
@@ -67,7 +68,7 @@ def stored(association, dataset):
     return association.send_c_store(dataset).Status
 
 
-def test_titles_and_kinds_that_are_not_ours_are_turned_away(node, sick):
+def test_unknown_titles_and_sop_classes_are_rejected(node, sick):
     # Rejected, or aborted if our side is slow to read that.
     assert not associated(node.port, called="OTHER").is_established
     assert not associated(node.port, calling="STRANGER").is_established
@@ -77,7 +78,7 @@ def test_titles_and_kinds_that_are_not_ours_are_turned_away(node, sick):
     with pytest.raises(ValueError, match="No presentation context"):
         association.send_c_store(dataset)
     association.release()
-    assert node.inbox.balance()["instances"] == 0
+    assert node.inbox.counts()["instances"] == 0
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
@@ -97,7 +98,7 @@ def test_names_come_from_hashes_and_uids_are_checked(node, sick):
     del without.StudyInstanceUID
     assert stored(association, without) == 0xC000
     association.release()
-    assert node.inbox.balance()["instances"] == 1
+    assert node.inbox.counts()["instances"] == 1
     (path,) = node.settings.folder.glob("studies/*/incoming/*")
     assert path.stem.replace("-", "").isalnum() and str(dataset.SOPInstanceUID) not in path.name
     assert pydicom.dcmread(path).PixelData == dataset.PixelData
@@ -136,7 +137,7 @@ def test_an_instance_that_is_not_what_the_command_says_is_refused(node, sick):
 
     assert status("1.2.3", MRImageStorage) == 0xA900
     assert status(dataset.SOPInstanceUID, CTImageStorage) == 0xA900
-    assert node.inbox.balance()["instances"] == 0
+    assert node.inbox.counts()["instances"] == 0
     assert status(dataset.SOPInstanceUID, MRImageStorage) == 0
 
 
@@ -144,7 +145,7 @@ def test_an_instance_that_is_not_what_the_command_says_is_refused(node, sick):
 def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkeypatch, sick):
     """Each file's bytes as they are, as far as a command can be made for them."""
     monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
-    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=0.2, judge_seconds=60))
+    node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=0.2, study_seconds=60))
     port = node.start()
     statuses = []
     for number, (name, case) in enumerate(all_cases().items()):
@@ -167,13 +168,15 @@ def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkey
     assert len(statuses) > 30
     assert set(statuses) <= {0x0000, 0xA700, 0xA900, 0xC000, None}
     assert statuses.count(0) > 10
-    wait_for(lambda: not node.inbox.quiet(0), 200)
+    wait_for(lambda: not node.inbox.unscored(0), 200)
     written = (tmp_path / "node").glob("studies/*/results/findings.json")
-    heard = [one for path in written for one in json.loads(path.read_text(encoding="utf-8"))]
-    assert heard
-    assert all(one["status"] in ("scored", "refused", "failed") for one in heard)
-    assert all(one["reason"] for one in heard if one["status"] != "scored")
-    # It lives, and takes a good one.
+    findings = [
+        finding for path in written for finding in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    assert findings
+    assert all(finding["status"] in ("scored", "refused", "failed") for finding in findings)
+    assert all(finding["reason"] for finding in findings if finding["status"] != "scored")
+    # The node is alive, and stores a valid instance.
     association = associated(port)
     assert stored(association, dicom_slice(sick.scan, 0, 99)) == 0
     association.release()
@@ -182,48 +185,48 @@ def test_the_hostile_corpus_over_the_network_gets_typed_answers(tmp_path, monkey
 
 def test_a_full_inbox_says_so(tmp_path):
     inbox = Inbox(tmp_path, max_bytes=100)
-    for _ in range(3):  # the same again takes no more room
+    for _ in range(3):  # the same instance again needs no more space
         inbox.add("1.2", "1.2.3", b"x" * 40)
     with pytest.raises(LimitExceeded, match="full"):
         inbox.add("1.2", "1.2.4", b"x" * 61)
     inbox.close()
     again = Inbox(tmp_path, max_bytes=100)
-    assert again.balance()["instances"] == 1
+    assert again.counts()["instances"] == 1
     assert again.find("1.2.3").read_bytes() == b"x" * 40
     assert again.find("1.2.4") is None
-    assert len(again.quiet(0)) == 1
+    assert len(again.unscored(0)) == 1
     again.close()
 
 
-def test_finished_studies_are_forgotten_and_unfinished_ones_are_not(tmp_path):
+def test_finished_studies_are_deleted_and_unfinished_ones_are_not(tmp_path):
     inbox = Inbox(tmp_path, max_bytes=1000)
     for study, instance in (("1.2", "1.2.1"), ("1.3", "1.3.1"), ("1.4", "1.4.1")):
         inbox.add(study, instance, b"x" * 10)
     done, extended, waiting = (inbox.folder_of(uid).name for uid in ("1.2", "1.3", "1.4"))
     for name in (done, extended, waiting):
-        inbox.attempt(name)
+        inbox.begin_attempt(name)
     content = {name: inbox.folders(name)[2] for name in (done, extended, waiting)}
-    inbox.judged(done, content[done], [], [])
-    inbox.judged(extended, content[extended], [], [])
-    inbox.judged(waiting, content[waiting], [Path("SR-1.dcm")], ["PEER@host:104"])
+    inbox.record_results(done, content[done], [], [])
+    inbox.record_results(extended, content[extended], [], [])
+    inbox.record_results(waiting, content[waiting], [Path("SR-1.dcm")], ["PEER@host:104"])
     inbox.add("1.3", "1.3.2", b"y" * 10)
-    inbox.forget(0)
+    inbox.delete_expired(0)
     assert sorted(path.name for path in tmp_path.glob("studies/*")) == sorted([extended, waiting])
     inbox.close()
 
 
-def test_a_peer_that_is_away_is_tried_again_later(tmp_path, folder):
+def test_an_unreachable_peer_is_tried_again_later(tmp_path, folder):
     address = f"AWAY@127.0.0.1:{free_port()}"
     node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=(peer_of(address),)))
     port = node.start()
     peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
-    wait_for(lambda: node.inbox.balance()["waiting"] == 3)
-    wait_for(lambda: not node.inbox.due())  # the next try waits
+    wait_for(lambda: node.inbox.counts()["waiting"] == 3)
+    wait_for(lambda: not node.inbox.due_deliveries())  # the next try waits
     node.stop()
-    assert Inbox(tmp_path, 10**9).balance()["sent"] == 0
+    assert Inbox(tmp_path, 10**9).counts()["sent"] == 0
 
 
-def test_commitment_says_what_is_kept_and_hurries_the_study(node, sick):
+def test_commitment_reports_what_is_stored_and_marks_the_study_complete(node, sick):
     reports = []
 
     def on_report(event):
@@ -253,19 +256,18 @@ def test_commitment_says_what_is_kept_and_hurries_the_study(node, sick):
     (report,) = wait_for(lambda: reports)
     association.release()
     assert report.TransactionUID == asked.TransactionUID
-    assert [one.ReferencedSOPInstanceUID for one in report.ReferencedSOPSequence] == [
-        dataset.SOPInstanceUID
-    ]
+    (reference,) = report.ReferencedSOPSequence
+    assert reference.ReferencedSOPInstanceUID == dataset.SOPInstanceUID
     assert len(report.FailedSOPSequence) == 1
-    # Nothing is quiet for an hour here, and yet the study is being judged.
-    wait_for(lambda: node.inbox.balance()["judged"] == 1)
+    # The quiet time is an hour here, and yet the study is scored.
+    wait_for(lambda: node.inbox.counts()["scored"] == 1)
 
 
 def test_twenty_studies_by_eight_associations_are_not_mixed(tmp_path, sick):
     node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=3600))
     port = node.start()
     studies = [[dicom_slice(sick.scan, index, 100 + n) for index in range(3)] for n in range(20)]
-    waiting = [one for part in zip(*studies, strict=True) for one in part]  # interleaved
+    waiting = [dataset for group in zip(*studies, strict=True) for dataset in group]  # interleaved
     lock = threading.Lock()
 
     def sender():
@@ -274,8 +276,8 @@ def test_twenty_studies_by_eight_associations_are_not_mixed(tmp_path, sick):
             with lock:
                 if not waiting:
                     break
-                one = waiting.pop()
-            assert stored(association, one) == 0
+                dataset = waiting.pop()
+            assert stored(association, dataset) == 0
         association.release()
 
     threads = [threading.Thread(target=sender) for _ in range(8)]
@@ -283,16 +285,16 @@ def test_twenty_studies_by_eight_associations_are_not_mixed(tmp_path, sick):
         thread.start()
     for thread in threads:
         thread.join()
-    assert node.inbox.balance()["instances"] == 60
+    assert node.inbox.counts()["instances"] == 60
     for folder in node.settings.folder.glob("studies/*/incoming"):
         read = [pydicom.dcmread(path) for path in folder.iterdir()]
         assert len(read) == 3
-        assert len({one.StudyInstanceUID for one in read}) == 1
+        assert len({dataset.StudyInstanceUID for dataset in read}) == 1
     node.stop()
 
 
 class Archive:
-    """A peer that counts how often each instance comes, and can be asked."""
+    """A peer that counts how often it receives each instance, and answers queries."""
 
     def __init__(self):
         self.counts = {}
@@ -308,7 +310,7 @@ class Archive:
         uid = str(event.request.AffectedSOPInstanceUID)
         self.counts[uid] = self.counts.get(uid, 0) + 1
         if self.mute:
-            # It has it, and the answer is lost on the way.
+            # The instance is stored, and the response is lost.
             self.mute -= 1
             event.assoc.abort()
         return 0
@@ -325,13 +327,13 @@ def archive():
     archive.server.shutdown()
 
 
-def test_a_result_whose_answer_was_lost_is_not_sent_again(tmp_path, folder, archive, monkeypatch):
+def test_a_result_whose_response_was_lost_is_not_sent_again(tmp_path, folder, archive, monkeypatch):
     monkeypatch.setattr(inboxes, "FIRST_PAUSE", 0.1)
     archive.mute = 2
     peers = (peer_of(archive.address),)
     node = Node(NodeSettings(tmp_path, port=0, quiet_seconds=0.2, peers=peers))
     peer_of(f"MENINX@127.0.0.1:{node.start()}").send(sorted(folder.iterdir()))
-    wait_for(lambda: node.inbox.balance()["sent"] == 3)
+    wait_for(lambda: node.inbox.counts()["sent"] == 3)
     node.stop()
     assert archive.mute == 0
     assert list(archive.counts.values()) == [1, 1, 1]
@@ -340,7 +342,7 @@ def test_a_result_whose_answer_was_lost_is_not_sent_again(tmp_path, folder, arch
 STEPS = """
 import os, signal, sys
 from pathlib import Path
-from meninx._clinic import node as nodes, inbox as inboxes, peers
+from meninx._clinic import node as nodes, inbox as inboxes, peers, dimse_peer
 dies_at, data, address, port = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 passed = 0
 def counted(function):
@@ -352,13 +354,13 @@ def counted(function):
         return function(*arguments, **named)
     return step
 for owner, names in (
-    (inboxes.Inbox, ("add", "attempt", "judged", "mark")),
-    (inboxes, ("_sync_folder",)), (peers.DimsePeer, ("send",)),
+    (inboxes.Inbox, ("add", "begin_attempt", "record_results", "set_state")),
+    (inboxes, ("_sync_folder",)), (dimse_peer.DimsePeer, ("send",)),
 ):
     for name in names:
         setattr(owner, name, counted(getattr(owner, name)))
-def judge(files, out, model):
-    "Answer each instance with a copy of it: what is judged is not the matter here."
+def copy_results(files, out, model):
+    "Return a copy of each instance as its result: scoring does not matter here."
     import pydicom, shutil
     from pydicom.uid import generate_uid
     shutil.rmtree(out, ignore_errors=True); out.mkdir()
@@ -370,7 +372,7 @@ def judge(files, out, model):
     return [{}]
 class Here:
     def __init__(self, *_): pass
-    def call(self, function, *arguments): return judge(*arguments)
+    def call(self, function, *arguments): return copy_results(*arguments)
     def close(self): pass
 nodes.Worker = Here
 settings = nodes.NodeSettings(
@@ -409,7 +411,7 @@ def test_killed_between_every_two_steps_the_ledger_balances(tmp_path, sick, arch
             else:
                 killed += 1
     assert killed > 8
-    # What only the last, unbroken run could finish is finished now.
+    # Everything is finished after the last run, which was not killed.
     assert sum(archive.counts.values()) == len(archive.counts)
     kept = {
         str(pydicom.dcmread(path).SOPInstanceUID) for path in data.glob("studies/*/incoming/*.dcm")
@@ -443,27 +445,27 @@ def all_sent(data, archive):
     return not left and len(archive.counts) >= kept
 
 
-def test_the_command_judges_and_sends_once(tmp_path, folder, archive):
+def test_the_command_scores_and_sends_once(tmp_path, folder, archive):
     with receiving(tmp_path / "node", "--quiet", "0.5", "--to", archive.address) as port:
         peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
         wait_for(lambda: len(archive.counts) == 3)
-        # The same again is neither judged nor sent again.
+        # The same study is neither scored nor sent again.
         peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(folder.iterdir()))
     assert set(archive.counts.values()) == {1}
 
 
-def test_both_sides_prove_who_they_are_over_tls(tmp_path, sick):
+def test_both_sides_authenticate_over_tls(tmp_path, sick):
     certificate, key = self_signed(tmp_path)
     server = tls_context(certificate, key, certificate, server=True)
     node = Node(NodeSettings(tmp_path / "node", port=0, quiet_seconds=3600, tls=server))
     address = f"MENINX@127.0.0.1:{node.start()}"
-    path = save(dicom_slice(sick.scan, 0, 7), tmp_path / "one.dcm")
+    path = save(dicom_slice(sick.scan, 0, 7), tmp_path / "slice.dcm")
     peer_of(address, tls=tls_context(certificate, key, certificate, server=False)).send([path])
-    assert node.inbox.balance()["instances"] == 1
+    assert node.inbox.counts()["instances"] == 1
     for tls in (None, tls_context(None, None, certificate, server=False)):
         with pytest.raises(PeerError):
             peer_of(address, tls=tls).send([path])
-    assert node.inbox.balance()["instances"] == 1
+    assert node.inbox.counts()["instances"] == 1
     node.stop()
     with pytest.raises(OptionError, match="PEM"):
         tls_context(path, None, None, server=True)
@@ -495,7 +497,7 @@ def self_signed(folder):
     return folder / "own.pem", folder / "own.key"
 
 
-def test_addresses_and_absent_peers_are_told_in_words(tmp_path, folder):
+def test_wrong_addresses_and_absent_peers_are_reported(tmp_path, folder):
     for wrong in ("ORTHANC", "ORTHANC@host", "A@h:0", "A@h:99999", "ftp://x"):
         with pytest.raises(OptionError, match="expected TITLE@host:port"):
             peer_of(wrong)
@@ -506,15 +508,15 @@ def test_addresses_and_absent_peers_are_told_in_words(tmp_path, folder):
         peer_of(f"http://127.0.0.1:{port}/dicom-web").fetch("1.2.3", Path(tmp_path))
 
 
-class Judged:
-    """A worker process that is none: what it was given last, and how often."""
+class CountingScorer:
+    """Scores in this process in place of a worker process, and counts the calls."""
 
     def __init__(self, *_):
         self.count = 0
 
     def call(self, _, files, out, model):
         self.count += 1
-        return judge(files, out, model)
+        return score_and_write(files, out, model)
 
     def close(self):
         pass
@@ -522,11 +524,11 @@ class Judged:
 
 @pytest.fixture
 def node_of(monkeypatch, archive):
-    """Return what starts a node that judges in this process and sends to an archive."""
+    """Return a function that starts a node that scores in this process and sends to an archive."""
     running = []
 
     def start(folder, **settings):
-        monkeypatch.setattr(nodes, "Worker", Judged)
+        monkeypatch.setattr(nodes, "Worker", CountingScorer)
         peers = (peer_of(archive.address),)
         node = Node(NodeSettings(folder, port=0, quiet_seconds=0.1, peers=peers, **settings))
         running.append(node)
@@ -539,9 +541,9 @@ def node_of(monkeypatch, archive):
 
 
 def reports_in(node, count):
-    """Wait until a study was judged so often; return the reports of the last time."""
-    wait_for(lambda: node._scorer.count >= count and not node.inbox.quiet(0), 30)
-    wait_for(lambda: not node.inbox.balance()["waiting"] + node.inbox.balance()["sending"])
+    """Wait until a study was scored so often; return its last reports."""
+    wait_for(lambda: node._scorer.count >= count and not node.inbox.unscored(0), 30)
+    wait_for(lambda: not node.inbox.counts()["waiting"] + node.inbox.counts()["sending"])
     (out,) = node.settings.folder.glob("studies/*/results")
     return [pydicom.dcmread(path) for path in out.glob("SR-*.dcm")]
 
@@ -556,7 +558,7 @@ def replaced_by(report):
 
 
 @pytest.mark.dicom3tools
-def test_a_fuller_or_corrected_study_is_judged_anew_and_names_what_it_replaces(
+def test_an_extended_or_corrected_study_is_scored_again_and_names_replaced_reports(
     tmp_path, sick, node_of, archive, dciodvfy
 ):
     node = node_of(tmp_path / "node")
@@ -564,7 +566,7 @@ def test_a_fuller_or_corrected_study_is_judged_anew_and_names_what_it_replaces(
     datasets = [dicom_slice(sick.scan, index, 7) for index in range(len(sick.scan))]
 
     def paths(name):
-        return [save(one, tmp_path / name / f"{n}.dcm") for n, one in enumerate(datasets)]
+        return [save(data, tmp_path / name / f"{n}.dcm") for n, data in enumerate(datasets)]
 
     first = paths("first")
     send(first[:5])
@@ -591,30 +593,30 @@ def test_a_fuller_or_corrected_study_is_judged_anew_and_names_what_it_replaces(
     assert len(uids) == 4 and uids <= set(archive.counts)
     assert set(archive.counts.values()) == {1}
     save(repaired, tmp_path / "SR.dcm")
-    said = subprocess.run([dciodvfy, tmp_path / "SR.dcm"], capture_output=True, text=True)
-    assert "Error" not in said.stdout + said.stderr
+    checked = subprocess.run([dciodvfy, tmp_path / "SR.dcm"], capture_output=True, text=True)
+    assert "Error" not in checked.stdout + checked.stderr
     assert len(list(node.settings.folder.glob("studies/*/incoming/*.dcm"))) == len(datasets)
 
 
-def test_corrections_survive_a_restart_and_what_is_older_goes(tmp_path):
+def test_corrections_survive_a_restart_and_older_versions_are_deleted(tmp_path):
     inbox = Inbox(tmp_path, 1000)
     inbox.add("1.2", "1.2.1", b"before")
     (old,) = tmp_path.glob("studies/*/incoming/*.dcm")
     name = inbox.folder_of("1.2").name
-    inbox.attempt(name)
-    inbox.judged(name, inbox.folders(name)[2], [], [])
-    assert not inbox.quiet(0)
+    inbox.begin_attempt(name)
+    inbox.record_results(name, inbox.folders(name)[2], [], [])
+    assert not inbox.unscored(0)
     inbox.add("1.2", "1.2.1", b"before")
-    assert not inbox.quiet(0)
+    assert not inbox.unscored(0)
     inbox.add("1.2", "1.2.1", b"after it")
-    assert inbox.quiet(0) == [name] and inbox.balance()["instances"] == 1
+    assert inbox.unscored(0) == [name] and inbox.counts()["instances"] == 1
     assert inbox.find("1.2.1").read_bytes() == b"after it"
     inbox.close()
-    # Killed before the older one was deleted.
+    # As after a kill before the older version was deleted.
     old.write_bytes(b"before")
     os.utime(old, (1, 1))
     again = Inbox(tmp_path, 1000)
-    assert not old.exists() and again.quiet(0) == [name]
+    assert not old.exists() and again.unscored(0) == [name]
     assert again.find("1.2.1").read_bytes() == b"after it"
     again.close()
 
@@ -623,7 +625,9 @@ def test_corrections_survive_a_restart_and_what_is_older_goes(tmp_path):
 @pytest.mark.parametrize(
     "uid", ["1.2.826.05.007.3", "1.2." + "4" * 64, "1.2.826.5.AbC", "1.2.826.7.1 "]
 )
-def test_uids_that_predict_takes_the_node_takes(tmp_path, sick, node_of, archive, uid, monkeypatch):
+def test_the_node_accepts_the_uids_that_predict_reads(
+    tmp_path, sick, node_of, archive, uid, monkeypatch
+):
     monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
     monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
     node = node_of(tmp_path / "node")
@@ -642,7 +646,7 @@ def test_uids_that_predict_takes_the_node_takes(tmp_path, sick, node_of, archive
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
-def test_what_is_refused_has_a_line_in_the_log_without_values(node, sick, caplog):
+def test_a_refused_instance_is_logged_without_values(node, sick, caplog):
     dataset = dicom_slice(sick.scan, 0, 7)
     dataset.StudyInstanceUID = "SECRET/NAME"
     whole = io.BytesIO()
@@ -653,5 +657,5 @@ def test_what_is_refused_has_a_line_in_the_log_without_values(node, sick, caplog
     event = SimpleNamespace(request=request, encoded_dataset=whole.getvalue)
     with caplog.at_level("WARNING"):
         assert node._on_store(event) == 0xA900
-    (line,) = (told.getMessage() for told in caplog.records if told.name.startswith("meninx"))
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("meninx"))
     assert line == "an instance was refused (0xa900): its StudyInstanceUID is no UID"

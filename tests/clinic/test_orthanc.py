@@ -114,21 +114,21 @@ def test_a_study_goes_to_the_node_and_its_results_come_back(
     found = orthanc.ask(
         f"/dicom-web/studies/{source.StudyInstanceUID}/instances?includefield=00080060"
     )
-    modalities = sorted(one["00080060"]["Value"][0] for one in found)
+    modalities = sorted(series["00080060"]["Value"][0] for series in found)
     assert modalities == ["MR"] * len(files) + ["OT", "SEG", "SR"]
     peer = peer_of(orthanc.web)
     assert peer.fetch(str(source.StudyInstanceUID), tmp_path / "back") == len(files) + 3
     back = [pydicom.dcmread(path) for path in (tmp_path / "back").iterdir()]
-    known = {str(one.SOPInstanceUID) for one in back}
-    for one in (one for one in back if one.Modality in ("SR", "SEG")):
-        path = tmp_path / f"{one.Modality}.dcm"
-        one.save_as(path)
-        told = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
-        assert "Error" not in told.stdout + told.stderr
-        assert set(referred(one)) <= known
-        assert one.PatientID == f"PHANTOM-{SEED}"
+    known = {str(dataset.SOPInstanceUID) for dataset in back}
+    for dataset in (dataset for dataset in back if dataset.Modality in ("SR", "SEG")):
+        path = tmp_path / f"{dataset.Modality}.dcm"
+        dataset.save_as(path)
+        checked = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
+        assert "Error" not in checked.stdout + checked.stderr
+        assert set(referred(dataset)) <= known
+        assert dataset.PatientID == f"PHANTOM-{SEED}"
     assert hd.sr.srread(tmp_path / "SR.dcm").content.get_planar_roi_measurement_groups()
-    assert peer.has(next(one for one in back if one.Modality == "SR"))
+    assert peer.has(next(dataset for dataset in back if dataset.Modality == "SR"))
     assert not peer_of(orthanc.dimse).has(
         pydicom.Dataset.from_json(
             json.dumps(

@@ -1,4 +1,4 @@
-"""Other systems: no answer is lost or taken for another, no list cut short, no password shown."""
+"""DICOM peers: no response is lost or mistaken, no list is cut short, no password is shown."""
 
 import base64
 import json
@@ -11,15 +11,16 @@ import pydicom
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from meninx._clinic import peers
+from meninx._clinic import dimse_peer
+from meninx._clinic.dimse_peer import DimsePeer
 from meninx._clinic.node import Node, NodeSettings
-from meninx._clinic.peers import DimsePeer, peer_of
+from meninx._clinic.peers import peer_of
 from meninx._clinic.worklist import Worklist
 from meninx._errors import PeerError
 from tests.clinic.dicomweb import JSON, found, serving, uids
 from tests.commands import meninx
 
-# The library's thread is woken so late that an answer is there before, and the sender later still.
+# The library's thread resumes after the response has arrived, and the sender reads it later still.
 WOKEN_LATE, TAKEN_LATE = 0.05, 0.15
 
 
@@ -71,10 +72,10 @@ def late_threads(monkeypatch):
         return association
 
     monkeypatch.setattr(DimsePeer, "_associate", associate_late)
-    monkeypatch.setattr(peers, "SECONDS", 2)
+    monkeypatch.setattr(dimse_peer, "TIMEOUT_SECONDS", 2)
 
 
-def test_no_answer_is_lost_where_threads_are_late(received, late_threads, folder):
+def test_no_response_is_lost_if_threads_are_late(received, late_threads, folder):
     port, found = received
     paths = sorted(folder.iterdir())[:3]
     peer_of(f"PACS@127.0.0.1:{port}").send(paths)
@@ -129,15 +130,17 @@ def stored(uid="1.2.3", tag="00081199"):
         (503, "", b"", False),
     ],
 )
-def test_only_what_the_answer_lists_was_taken(service, folder, status, kind, body, taken):
+def test_only_instances_that_the_response_lists_were_accepted(
+    service, folder, status, kind, body, taken
+):
     service.answers["POST", "/studies"] = (status, kind, body)
     done = meninx("send", next(folder.iterdir()), "--to", service.address)
     assert done.returncode == (0 if taken else 1)
-    assert ("was not taken" in done.stderr) != taken
+    assert ("was not accepted" in done.stderr) != taken
     assert ("1 files sent" in done.stdout) == taken
 
 
-def test_an_answer_without_words_is_believed_where_the_instance_is_found(service, folder):
+def test_an_empty_response_is_accepted_if_the_instance_is_found(service, folder):
     path = next(folder.iterdir())
     dataset = pydicom.dcmread(path)
     service.answers["POST", "/studies"] = (200, "", b"")
@@ -185,12 +188,12 @@ def test_a_node_keeps_no_password(service, folder, tmp_path, caplog):
     results.mkdir()
     result = results / "SR-1.dcm"
     shutil.copy(next(folder.iterdir()), result)
-    node.inbox.attempt(name)
-    node.inbox.judged(name, content, [result], [peer.address for peer in peers])
-    node._deliver_all()
+    node.inbox.begin_attempt(name)
+    node.inbox.record_results(name, content, [result], [peer.address for peer in peers])
+    node._deliver_due()
     node.inbox.close()
     assert service.authorizations == [BASIC]
-    assert "was not taken" in caplog.text and "S3CR" not in caplog.text
+    assert "was not accepted" in caplog.text and "S3CR" not in caplog.text
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert service.address.encode() in written and b"S3CR" not in written
 
@@ -218,7 +221,7 @@ def test_studies_are_listed_to_their_end_however_few_come_at_a_time(service, mos
     assert peer_of(service.address).series("1.2") == [(uid, "5") for _, uid in names]
 
 
-def test_a_service_without_offset_ends_or_is_told(service):
+def test_a_service_without_offset_ends_or_is_reported(service):
     names = [("0020000D", f"1.2.{number}") for number in range(6)]
 
     def always(count):

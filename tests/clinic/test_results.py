@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from meninx._clinic.result_context import context_of
-from meninx._clinic.results import write_results
+from meninx._clinic.results import write_dicom_results
 from meninx._clinic.structured_report import structured_report
 from meninx._detect.answer_words import borders_in_words
 from meninx._detect.loading import load_detector
@@ -64,13 +64,13 @@ def results_of(detector, folder, out):
     """Score a folder; return its objects by kind, and the scan."""
     (result,) = score_path(detector, folder)
     result.check = HeatmapCheck(contrast=0.9, drop=5.0)  # what is tested here is where things lie
-    paths = write_results(result, out)
+    paths = write_dicom_results(result, out)
     return {path.name.split("-")[0]: path for path in paths}, result.scan, result.findings
 
 
 def without_errors(dciodvfy, path):
-    told = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
-    faults = [line for line in (told.stdout + told.stderr).splitlines() if "Error" in line]
+    checked = subprocess.run([dciodvfy, path], capture_output=True, text=True, check=False)
+    faults = [line for line in (checked.stdout + checked.stderr).splitlines() if "Error" in line]
     assert not faults, path.name
 
 
@@ -90,8 +90,8 @@ def region_in(path, scan):
 def images_of(item):
     """The instances that a group of a report refers to as images."""
     found = {
-        str(one.ReferencedSOPInstanceUID)
-        for one in item.get("ReferencedSOPSequence", ())
+        str(reference.ReferencedSOPInstanceUID)
+        for reference in item.get("ReferencedSOPSequence", ())
         if item.ValueType == "IMAGE"
     }
     return found.union(*map(images_of, item.get("ContentSequence", ())))
@@ -104,7 +104,7 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
     scan, mask = rendered(plane)
     if form == "enhanced":
         order = list(np.random.default_rng(0).permutation(len(scan)))
-        save(enhanced(scan, order), tmp_path / "in" / "one.dcm")
+        save(enhanced(scan, order), tmp_path / "in" / "enhanced.dcm")
     elif form == "classic":
         write_dicom(scan, tmp_path / "in", SEED)
     else:
@@ -125,12 +125,15 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
     assert report.VerificationFlag == "UNVERIFIED"
     groups = report.content.get_planar_roi_measurement_groups()
     assert groups
-    by_uid = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, (tmp_path / "in").iterdir())}
+    by_uid = {
+        dataset.SOPInstanceUID: dataset
+        for dataset in map(pydicom.dcmread, (tmp_path / "in").iterdir())
+    }
     for group in groups:
         point = group.roi.value[0]
         found = np.linalg.inv(read.affine) @ [*point, 1]
-        peak = tuple(round(float(one)) for one in found[:3])
-        assert peak in {one.peak for one in findings.slices}
+        peak = tuple(round(float(coordinate)) for coordinate in found[:3])
+        assert peak in {found.peak for found in findings.slices}
         if (
             form != "enhanced" and findings.decision == "tumor"
         ):  # the image that it is said to be in lies there
@@ -140,10 +143,10 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
             assert abs(away) < 0.01
     evidence = report.CurrentRequestedProcedureEvidenceSequence
     referred = {
-        one.ReferencedSOPInstanceUID
+        reference.ReferencedSOPInstanceUID
         for study in evidence
         for series in study.ReferencedSeriesSequence
-        for one in series.ReferencedSOPSequence
+        for reference in series.ReferencedSOPSequence
     }
     assert referred == set(by_uid)
 
@@ -158,10 +161,10 @@ def test_objects_belong_to_the_patient_and_a_rerun_replaces_them(detector, tmp_p
     source = pydicom.dcmread(next((tmp_path / "in").iterdir()))
     objects = [pydicom.dcmread(path) for path in again.values()]
     for name in ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "StudyDate"):
-        assert {one[name].value for one in objects} == {source[name].value}
-    series = {one.SeriesInstanceUID for one in objects}
+        assert {dataset[name].value for dataset in objects} == {source[name].value}
+    series = {dataset.SeriesInstanceUID for dataset in objects}
     assert len(series) == 3 and source.SeriesInstanceUID not in series
-    assert all("not for diagnosis" in one.SeriesDescription for one in objects)
+    assert all("not for diagnosis" in dataset.SeriesDescription for dataset in objects)
     capture = pydicom.dcmread(again["SC"])
     assert capture.BurnedInAnnotation == "YES"
     assert np.ptp(capture.pixel_array, axis=2).max() > 100  # colors of the heat map
@@ -205,7 +208,7 @@ def test_the_report_names_types_only_where_they_were_measured(
     result = result.with_findings(findings)
     result.check = HeatmapCheck(contrast=0.9, drop=5.0)
     report = structured_report(context_of(result), result)
-    texts = [one.value for one in report.iterall() if one.keyword == "TextValue"]
+    texts = [element.value for element in report.iterall() if element.keyword == "TextValue"]
     named = [
         f"type {name}, if there is a tumor; no others are known" in texts for name in TYPE_NAMES
     ]
@@ -233,7 +236,7 @@ def test_certainty_is_the_probability_that_the_answer_is_right(
     assert borders_in_words(findings) in text
     assert ("scores like" in text) == (decision == "refer")
     (whole,) = hd.sr.srread(tmp_path / "SR.dcm").content.get_image_measurement_groups()
-    found = [float(one.value) for one in whole.get_measurements()]
+    found = [float(measurement.value) for measurement in whole.get_measurements()]
     assert found == ([] if certainty is None else [pytest.approx(certainty)])
 
 

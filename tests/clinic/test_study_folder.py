@@ -1,4 +1,4 @@
-"""Studies that are fetched: what came is held against what was promised, and nothing is mixed."""
+"""Fetched studies: received instances are compared with the expected number, and never mixed."""
 
 import io
 import json
@@ -10,7 +10,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
-from meninx._clinic.peers import FIND, MOVE, peer_of
+from meninx._clinic.dimse_peer import FIND, MOVE
+from meninx._clinic.peers import peer_of
 from meninx._clinic.study_folder import StudyFolder
 from meninx._errors import OptionError, PeerError
 from meninx._scan.incomplete_note import NOTE
@@ -40,7 +41,7 @@ def as_bytes(dataset):
 
 
 class Pacs:
-    """A PACS that sends what it is given, and says how many there are if it is to."""
+    """A PACS that sends given instances, and their number if asked to."""
 
     def __init__(self, datasets, *, says=None, breaks_after=None):
         self.datasets, self.says, self.breaks_after = datasets, says, breaks_after
@@ -84,8 +85,8 @@ def pacs():
         return running[-1]
 
     yield start
-    for one in running:
-        one.server.shutdown()
+    for pacs in running:
+        pacs.server.shutdown()
 
 
 def cannot_be_sent(dataset):
@@ -102,34 +103,34 @@ def lacking(expected, received):
     return [{"what": "instances of the study", "expected": expected, "received": received}]
 
 
-def test_a_move_with_failed_suboperations_is_no_whole_study(pacs, slices, tmp_path):
+def test_a_move_with_failed_suboperations_is_incomplete(pacs, slices, tmp_path):
     partial = pacs([*slices[:5], *map(cannot_be_sent, slices[5:])])
-    with pytest.raises(PeerError, match=r"5 of 9 instances of the study came .*0xb000, 4 failed"):
+    with pytest.raises(PeerError, match=r"5 of 9 instances .* received .*0xb000, 4 failed"):
         partial.fetch(tmp_path)
     assert noted(tmp_path) == lacking(9, 5)
     (scan,) = read_scans(tmp_path)
     assert [count.as_json() for count in scan.incomplete] == lacking(9, 5)
-    # The same again completes it.
+    # The same command completes it.
     assert pacs(slices).fetch(tmp_path) == 9
     assert not (tmp_path / NOTE).exists()
     (scan,) = read_scans(tmp_path)
     assert not scan.incomplete and len(scan) == 9
 
 
-def test_a_move_that_ends_well_with_fewer_than_were_found_is_no_whole_study(pacs, slices, tmp_path):
-    with pytest.raises(PeerError, match="6 of 9 instances of the study came"):
+def test_a_successful_move_of_fewer_instances_than_found_is_incomplete(pacs, slices, tmp_path):
+    with pytest.raises(PeerError, match="6 of 9 instances of the study received"):
         pacs(slices[:6], says=9).fetch(tmp_path)
     assert noted(tmp_path) == lacking(9, 6)
 
 
 @pytest.mark.parametrize("says", [None, 9])
-def test_a_move_without_its_final_answer_is_no_whole_study(pacs, slices, tmp_path, says):
-    with pytest.raises(PeerError, match="no final answer"):
+def test_a_move_without_final_response_is_incomplete(pacs, slices, tmp_path, says):
+    with pytest.raises(PeerError, match="no final response"):
         pacs(slices, says=says, breaks_after=4).fetch(tmp_path)
     assert noted(tmp_path) == lacking(9, 4)
 
 
-def test_the_command_says_what_is_missing_and_predict_refers_it(pacs, slices, tmp_path):
+def test_the_command_reports_missing_instances_and_predict_refers_the_study(pacs, slices, tmp_path):
     running = pacs(slices[:7], says=9)
     done = meninx(
         "fetch-study",
@@ -142,19 +143,19 @@ def test_the_command_says_what_is_missing_and_predict_refers_it(pacs, slices, tm
         running.own,
     )
     assert done.returncode == 1
-    assert "7 of 9 instances of the study came" in done.stderr
+    assert "7 of 9 instances of the study received" in done.stderr
     seen = meninx("predict", tmp_path / "in", "--json", "--studies")
     assert seen.returncode == 1
     for answer in map(json.loads, seen.stdout.splitlines()):
         assert (answer["decision"], answer["reason"]) == ("refer", "incomplete")
         assert answer["incomplete"] == lacking(9, 7)
-    # One that is given by itself belongs to that folder all the same.
-    one = next((tmp_path / "in").glob("*.dcm"))
-    (alone,) = map(json.loads, meninx("predict", one, "--json").stdout.splitlines())
+    # A single file of that folder is incomplete, too.
+    file = next((tmp_path / "in").glob("*.dcm"))
+    (alone,) = map(json.loads, meninx("predict", file, "--json").stdout.splitlines())
     assert alone["incomplete"] == lacking(9, 7)
 
 
-def test_a_folder_of_another_study_is_refused_before_any_work(pacs, slices, tmp_path):
+def test_a_folder_of_another_study_is_refused_before_any_transfer(pacs, slices, tmp_path):
     other = pydicom.dcmread(io.BytesIO(as_bytes(slices[0])))
     other.StudyInstanceUID = OTHER
     kept = save(other, tmp_path / "deep" / "000001.dcm").read_bytes()
@@ -167,7 +168,7 @@ def test_a_folder_of_another_study_is_refused_before_any_work(pacs, slices, tmp_
     assert (tmp_path / "deep" / "000001.dcm").read_bytes() == kept
 
 
-def test_instances_of_another_study_that_a_peer_sends_are_not_kept(pacs, slices, tmp_path):
+def test_instances_of_another_study_are_not_stored(pacs, slices, tmp_path):
     stranger = pydicom.dcmread(io.BytesIO(as_bytes(slices[8])))
     stranger.StudyInstanceUID = OTHER
     with pytest.raises(PeerError, match="8 of 9"):
@@ -175,25 +176,25 @@ def test_instances_of_another_study_that_a_peer_sends_are_not_kept(pacs, slices,
     assert {pydicom.dcmread(path).StudyInstanceUID for path in tmp_path.glob("*.dcm")} == {STUDY}
 
 
-def test_a_fetch_that_is_killed_leaves_a_study_that_is_not_whole(slices, tmp_path):
-    """As the folder is after the third instance."""
+def test_a_killed_fetch_leaves_an_incomplete_study(slices, tmp_path):
+    """The folder after the third instance."""
     for promised, count in (
         (9, lacking(9, 3)),
         (None, [{"what": "complete transfers", "expected": 1, "received": 0}]),
     ):
         folder = tmp_path / str(promised)
         target = StudyFolder(folder, STUDY)
-        target.begin(promised)
+        target.start(promised)
         for dataset in slices[:3]:
-            target.take(dataset, as_bytes(dataset))
+            target.write(dataset, as_bytes(dataset))
         (scan,) = read_scans(folder)
-        assert [one.as_json() for one in scan.incomplete] == count
+        assert [incomplete.as_json() for incomplete in scan.incomplete] == count
 
 
-def test_the_rest_may_come_by_other_ways(slices, tmp_path):
-    """Whoever copies the missing files into the folder has a whole study."""
+def test_missing_files_may_be_copied_by_hand(slices, tmp_path):
+    """The study is complete once the missing files are copied into the folder."""
     target = StudyFolder(tmp_path, STUDY)
-    target.begin(9)
+    target.start(9)
     for number, dataset in enumerate(slices):
         save(dataset, tmp_path / "copied" / f"{number}.dcm")
         (scan,) = read_scans(tmp_path)
@@ -209,12 +210,10 @@ def service(slices):
 
 
 @pytest.mark.parametrize(("count", "closed", "kept"), [(6, True, 6), (9, False, 8), (5, False, 4)])
-def test_a_web_service_that_gives_a_part_is_not_taken_for_whole(
-    service, tmp_path, count, closed, kept
-):
+def test_a_partial_response_of_a_web_service_is_incomplete(service, tmp_path, count, closed, kept):
     body = multipart(service.whole[:count], closed=closed)
     service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, body if closed else body[:-700])
-    with pytest.raises(PeerError, match=rf"{kept} of 9 instances of the study came"):
+    with pytest.raises(PeerError, match=rf"{kept} of 9 instances of the study received"):
         peer_of(service.address).fetch(STUDY, tmp_path)
     assert noted(tmp_path) == lacking(9, kept)
     service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, multipart(service.whole))
@@ -222,7 +221,7 @@ def test_a_web_service_that_gives_a_part_is_not_taken_for_whole(
     assert not (tmp_path / NOTE).exists()
 
 
-def test_a_message_cut_between_two_parts_is_not_whole_where_nobody_counts(service, tmp_path):
+def test_a_message_cut_between_two_parts_is_incomplete_without_a_count(service, tmp_path):
     service.answers.pop(("GET", "/studies"))
     body = multipart(service.whole[:4]).removesuffix(b"--\r\n")
     service.answers["GET", f"/studies/{STUDY}"] = (200, MULTIPART, body)
@@ -233,7 +232,7 @@ def test_a_message_cut_between_two_parts_is_not_whole_where_nobody_counts(servic
     assert peer_of(service.address).fetch(STUDY, tmp_path) == 9
 
 
-def test_instances_are_counted_where_a_service_gives_no_number(service, tmp_path):
+def test_instances_are_counted_if_a_service_gives_no_number(service, tmp_path):
     service.answers["GET", "/studies"] = found(uids([("0020000D", STUDY)]))
     listed = uids([("00080018", f"1.2.{number}") for number in range(9)])
     service.answers["GET", f"/studies/{STUDY}/instances"] = found(listed, most=4)
@@ -242,7 +241,7 @@ def test_instances_are_counted_where_a_service_gives_no_number(service, tmp_path
         peer_of(service.address).fetch(STUDY, tmp_path)
 
 
-def test_a_study_that_nobody_has_leaves_the_folder_for_another(pacs, slices, tmp_path):
+def test_an_unknown_study_leaves_the_folder_for_another(pacs, slices, tmp_path):
     with pytest.raises(PeerError, match=f"no study {STUDY}"):
         pacs([]).fetch(tmp_path)
     assert not list(tmp_path.iterdir())

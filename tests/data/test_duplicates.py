@@ -71,9 +71,9 @@ def test_copies_are_one_slice_with_their_original(heads, name):
 def test_other_slices_and_other_people_are_not(heads):
     names = list(heads)
     signatures = [signature(picture) for picture in heads.values()]
-    for i, one in enumerate(names):
+    for i, name in enumerate(names):
         for j in range(i + 1, len(names)):
-            assert near_duplicate_score(signatures[i], signatures[j]) < SAME_SLICE, (one, names[j])
+            assert near_duplicate_score(signatures[i], signatures[j]) < SAME_SLICE, (name, names[j])
 
 
 def test_groups_hold_exact_and_near_copies(heads):
@@ -121,7 +121,7 @@ def test_crowns_and_noise_tie_no_two_people_together(heads):
     noise = head.point([value // 32 for value in range(256)])
     for picture in (crown, noise):
         pair = [signature(picture), signature(picture)]
-        assert not pair[0].tells_people_apart
+        assert not pair[0].is_distinctive
         for persons, found in (
             (("", ""), 1),
             (("P1", "P1"), 1),
@@ -129,4 +129,4 @@ def test_crowns_and_noise_tie_no_two_people_together(heads):
             (("P1", ""), 0),
         ):
             assert len(find_duplicates(["a", "b"], pair, persons=persons).groups) == found
-    assert all(signature(picture).tells_people_apart for picture in heads.values())
+    assert all(signature(picture).is_distinctive for picture in heads.values())

@@ -38,8 +38,8 @@ PICTURES = [
 )
 def test_later_rules_win(texts, folds):
     found = apply_fold_rules(PICTURES, [parse_fold_rule(text) for text in texts])
-    assert [one.fold for one in found] == folds
-    assert [one.id for one in found] == [one.id for one in PICTURES]
+    assert [picture.fold for picture in found] == folds
+    assert [picture.id for picture in found] == [picture.id for picture in PICTURES]
 
 
 @pytest.mark.parametrize(

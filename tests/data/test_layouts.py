@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meninx._cli import data_options
-from meninx._cli.data_options import load_manifest, split_chooser
+from meninx._cli import labeled_data
+from meninx._cli.labeled_data import load_manifest, split_chooser
 from meninx._data.folders import find_items
 from meninx._data.items import label_of
-from meninx._data.prepare import load_data, prepare, survey
+from meninx._data.prepare import load_data, prepare
+from meninx._data.survey import survey
 from meninx._data.understanding import label_conflicts, understood
 from meninx._errors import DataError, OptionError
 from tests.data.test_prepare import folder, picture_of  # noqa: F401 - a fixture
@@ -32,8 +33,8 @@ def volume(path, seed=0, sick=False, mask=False):
 
 def facts(items):
     return sorted(
-        (one.path.name, one.mask.name if one.mask else None, one.person, one.sequence)
-        for one in items
+        (item.path.name, item.mask.name if item.mask else None, item.person, item.sequence)
+        for item in items
     )
 
 
@@ -42,14 +43,17 @@ def test_a_decathlon_is_labeled_by_its_masks(tmp_path, channel):
     for number in range(2):
         volume(tmp_path / f"imagesTr/BRATS_{number:03}{channel}.nii.gz", number)
         volume(tmp_path / f"labelsTr/BRATS_{number:03}.nii.gz", sick=number == 1, mask=True)
-    told = []
-    items = find_items(tmp_path, tell=told.append)
+    messages = []
+    items = find_items(tmp_path, report=messages.append)
     assert facts(items) == [
         (f"BRATS_00{n}{channel}.nii.gz", f"BRATS_00{n}.nii.gz", f"brats_00{n}", "") for n in (0, 1)
     ]
-    assert "read as a decathlon: 2 volumes" in told[0]
+    assert "read as a decathlon: 2 volumes" in messages[0]
     pictures, _ = prepare(tmp_path, folds=2)
-    assert [(one.tumor, one.tumor_slices) for one in pictures] == [(False, ""), (True, "4-5")]
+    assert [(picture.tumor, picture.tumor_slices) for picture in pictures] == [
+        (False, ""),
+        (True, "4-5"),
+    ]
     (tmp_path / "labelsTr/BRATS_001.nii.gz").unlink()
     with pytest.raises(DataError, match="no mask of its name in labelsTr"):
         find_items(tmp_path)
@@ -80,18 +84,18 @@ def test_bids_is_labeled_by_masks_in_derivatives(tmp_path, sessions):
             f"derivatives/lesions/{place}/anat/{place.replace('/', '_')}_label-lesion_mask.nii.gz"
         )
         volume(tmp_path / mask, sick=number == 1, mask=True)
-    told = []
-    items = find_items(tmp_path, tell=told.append)
-    assert [(one.person, one.sequence, bool(one.mask)) for one in items] == [
+    messages = []
+    items = find_items(tmp_path, report=messages.append)
+    assert [(item.person, item.sequence, bool(item.mask)) for item in items] == [
         ("sub-01", "FLAIR", True),
         ("sub-01", "T1", True),
         ("sub-02", "FLAIR", True),
         ("sub-02", "T1", True),
     ]
-    assert any("read as BIDS: 4 volumes" in line for line in told)
-    assert any("4 other volumes are left out" in line for line in told)
+    assert any("read as BIDS: 4 volumes" in line for line in messages)
+    assert any("4 other volumes are left out" in line for line in messages)
     pictures, _ = prepare(tmp_path, folds=2)
-    assert {one.person for one in pictures if one.tumor} == {"sub-01"}
+    assert {picture.person for picture in pictures if picture.tumor} == {"sub-01"}
 
 
 def test_bids_is_labeled_by_its_table(tmp_path):
@@ -99,7 +103,7 @@ def test_bids_is_labeled_by_its_table(tmp_path):
     (tmp_path / "participants.tsv").write_text(
         "participant_id\tgroup\nsub-01\tglioma\nsub-02\tcontrol\n"
     )
-    found = {(one.person, one.tumor, one.tumor_type) for one in find_items(tmp_path)}
+    found = {(item.person, item.tumor, item.tumor_type) for item in find_items(tmp_path)}
     assert found == {("sub-01", True, "glioma"), ("sub-02", False, None)}
 
 
@@ -122,11 +126,11 @@ def test_pictures_are_labeled_by_masks_beside_them(tmp_path, suffix, word):
             picture_of(number).resize((80, 96)).save(place / f"{person}_{number}.{suffix}")
             Image.fromarray(mask).save(place / f"{person}_{number}{word}.{suffix}")
     items = find_items(tmp_path)
-    assert [(one.tumor, one.position, one.person) for one in items] == [
+    assert [(item.tumor, item.position, item.person) for item in items] == [
         (number == 1, number, person) for person in ("TCGA_1", "TCGA_2") for number in range(3)
     ]
-    assert {one.stack for one in items} == {"set/TCGA_1", "set/TCGA_2"}
-    assert [bool(one.mask) for one in items] == [False, True, False] * 2
+    assert {item.stack for item in items} == {"set/TCGA_1", "set/TCGA_2"}
+    assert [bool(item.mask) for item in items] == [False, True, False] * 2
 
 
 def numbered(place, count=3):
@@ -143,22 +147,22 @@ def test_folders_of_numbered_slices_are_people(tmp_path):
     for sequence in ("t1", "flair"):
         numbered(tmp_path / "P-3" / sequence)
     items = find_items(tmp_path)
-    assert {(one.person, one.stack) for one in items} == {
+    assert {(item.person, item.stack) for item in items} == {
         ("patient_7", "patient_7"),
         ("Łukasz 10", "Łukasz 10"),
         ("P-3", "P-3/t1"),
         ("P-3", "P-3/flair"),
     }
     pictures, found = prepare(tmp_path, folds=2)
-    folds = {(one.person, one.fold) for one in pictures}
+    folds = {(picture.person, picture.fold) for picture in pictures}
     assert len(folds) == 3
     assert not any("no person is known" in line for line in understood(found))
 
 
-def test_parts_of_a_collection_are_no_people_and_that_nobody_is_known_is_said(tmp_path):
+def test_parts_of_a_collection_are_no_people_and_the_lack_of_persons_is_reported(tmp_path):
     for part in ("train1", "train2", "images", "Batch 3"):
         numbered(tmp_path / part)
-    assert {one.person for one in find_items(tmp_path)} == {""}
+    assert {item.person for item in find_items(tmp_path)} == {""}
     assert any("no person is known" in line for line in understood(survey(tmp_path)))
 
 
@@ -169,7 +173,7 @@ def test_masks_in_class_folders_make_no_persons(tmp_path):
         picture_of(number).save(place / f"glioma_{number}.png")
         Image.new("L", (150, 170), 255).save(place / f"glioma_{number}_mask.png")
     found = {
-        (one.tumor_type, one.person, one.stack, bool(one.mask)) for one in find_items(tmp_path)
+        (item.tumor_type, item.person, item.stack, bool(item.mask)) for item in find_items(tmp_path)
     }
     assert found == {("glioma", "", "", True)}
 
@@ -209,8 +213,8 @@ def test_what_was_understood_is_said(folder, tmp_path):  # noqa: F811
     assert "glioma: 6 from glioma_tumor/; no tumor: 6 from no_tumor/" in lines
     assert "the folders' own split: 6 test, 6 train" in lines
     assert "broken.png" in lines
-    ((one, other),) = label_conflicts(found)
-    assert {found.items[one].tumor, found.items[other].tumor} == {True, False}
+    ((first, second),) = label_conflicts(found)
+    assert {found.items[first].tumor, found.items[second].tumor} == {True, False}
     assert "LABELS: 1 slice has two labels" in lines
     assert "Training/glioma_tumor/again.png (glioma) = Training/no_tumor/3.png (no tumor)" in lines
 
@@ -218,7 +222,7 @@ def test_what_was_understood_is_said(folder, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(("option", "fold_1"), [("keep", 5), ("mend", None), ("redo", None)])
 def test_a_split_of_its_own_is_used_as_said(folder, tmp_path, capsys, option, fold_1):  # noqa: F811
     manifest = load_manifest(folder, tmp_path, None, option, allow_leaks=option == "keep")
-    tested = {one.split for one in manifest.fold(1)}
+    tested = {picture.split for picture in manifest.fold(1)}
     if option == "keep":
         assert (tested, len(manifest.fold(1))) == ({"test"}, fold_1)
     else:
@@ -244,12 +248,12 @@ def test_at_a_terminal_it_asks(folder, tmp_path, monkeypatch):  # noqa: F811
         asked.append(question)
         return next(answers)
 
-    monkeypatch.setattr(data_options, "is_dialog", lambda: True)
-    monkeypatch.setattr(data_options.typer, "prompt", answer)
+    monkeypatch.setattr(labeled_data, "is_dialog", lambda: True)
+    monkeypatch.setattr(labeled_data.typer, "prompt", answer)
     manifest = load_manifest(tmp_path / "data", tmp_path / "out", None, allow_leaks=False)
     assert ["lot_7" in question for question in asked] == [True, True, False]
     assert "mend" in asked[2]
-    assert all(not one.tumor for one in manifest.pictures if "lot_7" in one.id)
+    assert all(not picture.tumor for picture in manifest.pictures if "lot_7" in picture.id)
 
 
 def write(path, rows, encoding="utf-8"):
@@ -273,7 +277,10 @@ def test_tables_as_people_have_them(tmp_path, rows, encoding):
     for number, name in enumerate(("größe", "b")):
         picture_of(number).save(tmp_path / f"sub/{name}.png")
     pictures, _ = prepare(write(tmp_path / "table.csv", rows, encoding), folds=2)
-    assert {one.id: one.tumor for one in pictures} == {"sub/größe.png": True, "sub/b.png": False}
+    assert {picture.id: picture.tumor for picture in pictures} == {
+        "sub/größe.png": True,
+        "sub/b.png": False,
+    }
 
 
 def test_a_table_s_types_may_stand_in_its_class(tmp_path):
@@ -281,13 +288,13 @@ def test_a_table_s_types_may_stand_in_its_class(tmp_path):
         picture_of(number).save(tmp_path / f"{name}.png")
     rows = ["image,label", "a.png,glioma_tumor", "b.png,No Tumor", "c.png,pituitary"]
     pictures, _ = prepare(write(tmp_path / "t.csv", rows), folds=2)
-    assert [one.label for one in pictures] == ["glioma", "none", "pituitary"]
+    assert [picture.label for picture in pictures] == ["glioma", "none", "pituitary"]
     with pytest.raises(DataError, match="tumor is '3', expected 0 or 1"):
         prepare(write(tmp_path / "t.csv", ["image,label", "a.png,3"]), folds=2)
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "told"),
+    ("name", "data", "messages"),
     [
         ("set.zip", b"PK\x03\x04" + bytes(200), "unzip .*set.zip -d .*set"),
         ("set.tar.gz", b"\x1f\x8b\x08" + bytes(range(256)), "tar xf"),
@@ -295,9 +302,9 @@ def test_a_table_s_types_may_stand_in_its_class(tmp_path):
         ("set.bin", b"\xff\xfe\x00\xd8" + bytes(range(7)), "save the table as CSV"),
     ],
 )
-def test_what_is_no_table_says_what_to_do(tmp_path, name, data, told):
+def test_what_is_no_table_says_what_to_do(tmp_path, name, data, messages):
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=messages):
         load_data(tmp_path / name, tmp_path / "out")
 
 
@@ -345,14 +352,14 @@ def test_the_tumor_s_mask_is_taken_and_maps_are_left_out(tmp_path):
             volume(tmp_path / person / f"{person}_{name}.nii.gz")
         for name in ("tumor", "brain", "brain_parenchyma"):
             volume(tmp_path / person / f"{person}_{name}_mask.nii.gz", sick=True, mask=True)
-    told = []
-    items = find_items(tmp_path, tell=told.append)
+    messages = []
+    items = find_items(tmp_path, report=messages.append)
     assert facts(items) == sorted(
         (f"{person}_{name}.nii.gz", f"{person}_tumor_mask.nii.gz", person, name)
         for person in ("X-0101", "X-0102")
         for name in ("T1", "FLAIR")
     )
-    assert any("2 asl, 2 biasfield, 2 dwi, 2 eadc, 2 md" in line for line in told)
+    assert any("2 asl, 2 biasfield, 2 dwi, 2 eadc, 2 md" in line for line in messages)
 
 
 def test_a_mask_of_something_else_alone_is_taken_for_none(tmp_path):
@@ -362,7 +369,7 @@ def test_a_mask_of_something_else_alone_is_taken_for_none(tmp_path):
         find_items(tmp_path)
 
 
-def test_people_of_one_folder_are_told_apart_by_the_names_of_their_masks(tmp_path):
+def test_people_of_one_folder_are_distinguished_by_the_names_of_their_masks(tmp_path):
     for person in ("P1", "P10"):
         for name in ("t1", "t2"):
             volume(tmp_path / f"{person}_{name}.nii.gz")
@@ -417,14 +424,14 @@ def test_class_folders_of_dicom_are_read_a_folder_each(tiny_scan, tmp_path):
     assert "A" not in {picture.person for picture in pictures}
 
 
-def test_headers_of_one_and_the_same_patient_say_nobody(tiny_scan, tmp_path):
+def test_headers_that_all_name_one_patient_name_no_person(tiny_scan, tmp_path):
     for number, place in enumerate(("tumor/1", "tumor/2", "healthy/3")):
         series(tiny_scan, tmp_path / place, "ANON", number)
     items = find_items(tmp_path)
     assert {item.person for item in items} == {"tumor/1", "tumor/2", "healthy/3"}
 
 
-def test_dicom_that_cannot_be_told_apart_or_labeled_is_said(tiny_scan, tmp_path):
+def test_dicom_that_cannot_be_separated_or_labeled_is_reported(tiny_scan, tmp_path):
     series(tiny_scan, tmp_path / "tumor/A", "A", 1)
     for file in series(tiny_scan, tmp_path / "more", "A", 2).iterdir():
         file.rename(tmp_path / "tumor/A" / f"again-{file.name}")
@@ -439,9 +446,9 @@ def test_dicom_that_cannot_be_told_apart_or_labeled_is_said(tiny_scan, tmp_path)
 def test_dicom_without_a_label_beside_other_data_is_left_out(tiny_scan, tmp_path):
     series(tiny_scan, tmp_path / "sourcedata/A", "A", 1)
     volume(tmp_path / "tumor/x.nii.gz")
-    told = []
-    assert [item.path.name for item in find_items(tmp_path, tell=told.append)] == ["x.nii.gz"]
-    assert any("left out" in line and "sourcedata" in line for line in told)
+    messages = []
+    assert [item.path.name for item in find_items(tmp_path, report=messages.append)] == ["x.nii.gz"]
+    assert any("left out" in line and "sourcedata" in line for line in messages)
 
 
 def test_dicom_that_cannot_be_used_is_said(tiny_scan, tmp_path):

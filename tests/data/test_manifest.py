@@ -115,7 +115,7 @@ def test_names_of_files_need_not_be_text(tmp_path):
 
 def test_folds_that_went_through_a_data_frame_are_whole_numbers(tmp_path):
     write(tmp_path, [row | {"fold": f"{row['fold']}.0"} for row in GOOD])
-    assert [one.fold for one in read_manifest(tmp_path).pictures] == [1, 2, 1]
+    assert [picture.fold for picture in read_manifest(tmp_path).pictures] == [1, 2, 1]
 
 
 def test_missing_columns_and_manifest(tmp_path):
@@ -153,17 +153,18 @@ def test_persons_sites_and_stacks_come_back_as_written(tmp_path):
         read_manifest(tmp_path)
     write(tmp_path, stacked(), STACKED)
     manifest = read_manifest(tmp_path)
-    assert [one.position for one in manifest.pictures] == [7, -1, 9]
-    assert {(one.person, one.site, one.sequence, one.stack) for one in manifest.pictures} == {
-        ("P1", "H", "T1c", "P1/T1c")
-    }
+    assert [picture.position for picture in manifest.pictures] == [7, -1, 9]
+    assert {
+        (picture.person, picture.site, picture.sequence, picture.stack)
+        for picture in manifest.pictures
+    } == {("P1", "H", "T1c", "P1/T1c")}
     assert not manifest.pictures[0].extra
     alone = replace(manifest.pictures[0], stack="", position=None, sequence="", extra={"a,b": 'c"'})
     write_manifest([alone, *manifest.pictures[1:]], tmp_path / "again.csv")
     first, *others = read_manifest(tmp_path / "again.csv").pictures
     assert first == replace(alone, picture=first.picture, mask=first.mask)
-    assert [replace(one, extra={}, mask=None) for one in others] == [
-        replace(one, mask=None) for one in manifest.pictures[1:]
+    assert [replace(picture, extra={}, mask=None) for picture in others] == [
+        replace(picture, mask=None) for picture in manifest.pictures[1:]
     ]
 
 

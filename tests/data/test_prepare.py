@@ -9,7 +9,8 @@ from meninx._assess.cases import units_of
 from meninx._data.fold_rules import parse_fold_rule
 from meninx._data.folders import find_items, label_of, normal_sequence
 from meninx._data.manifest import Picture, read_manifest, write_manifest
-from meninx._data.prepare import load_data, prepare, ranges, read_stack
+from meninx._data.prepare import load_data, prepare, ranges
+from meninx._data.stacks import read_stack
 from meninx._errors import DataError, OptionError, UnsupportedScan
 from meninx._synthesis.phantom import Phantom, grid_of
 from meninx._synthesis.phantom_studies import make_studies
@@ -111,7 +112,7 @@ def test_folders_become_items(folder):
     assert {item.split for item in items} == {"train", "test"}
 
 
-def test_silent_names_are_named_and_can_be_told(folder, tmp_path):
+def test_names_without_a_label_are_reported_and_can_be_given_one(folder, tmp_path):
     shutil.copytree(folder / "Training/no_tumor", tmp_path / "data/lot_7")
     with pytest.raises(DataError, match=r"lot_7 \(2 pictures\)"):
         find_items(tmp_path / "data")
@@ -165,11 +166,13 @@ def test_mended_folds_move_whole_what_leaked_and_nothing_else(folder, tmp_path):
     write_manifest(pictures, tmp_path / "manifest.csv")
     assert not read_manifest(tmp_path).leaks
     homes: dict[str, set[int]] = {}
-    for one in given:
-        homes.setdefault(one.group, set()).add(one.fold)
+    for picture in given:
+        homes.setdefault(picture.group, set()).add(picture.fold)
     moved = [new for old, new in zip(given, pictures, strict=True) if old.fold != new.fold]
     assert moved
-    assert all(len(homes[one.group]) > 1 and one.fold in homes[one.group] for one in moved)
+    assert all(
+        len(homes[picture.group]) > 1 and picture.fold in homes[picture.group] for picture in moved
+    )
 
 
 def test_a_shared_patient_is_refused_by_name(folder, tmp_path):
@@ -201,7 +204,7 @@ def test_groups_of_a_table_are_kept(folder, tmp_path):
     assert found.duplicates.groups == ()
 
 
-def test_faults_of_a_table_are_told_at_once(tmp_path):
+def test_all_faults_of_a_table_are_reported_at_once(tmp_path):
     (tmp_path / "t.csv").write_text("picture,tumor,tumor_type\na.png,2,none\nb.png,1,gliom\n")
     with pytest.raises(DataError) as caught:
         prepare(tmp_path / "t.csv")
@@ -216,17 +219,21 @@ def test_unreadable_pictures_are_left_out(folder, tmp_path):
     (tmp_path / "data/Training/no_tumor/broken.png").write_bytes(b"\x89PNG broken")
     pictures, found = prepare(tmp_path / "data", folds=2)
     assert len(pictures) == 10
-    assert [one.path.name for one in found.facts if one.error] == ["broken.png"]
+    assert [fact.path.name for fact in found.facts if fact.error] == ["broken.png"]
 
 
-def test_blank_files_tie_nobody_together(slices):
+def test_blank_files_connect_no_persons(slices):
     for name in ("A-1-1-t1.png", "B-2-1-t1.png"):
         Image.new("L", (40, 50)).save(slices / name)
     pictures, found = prepare(slices, folds=2)
-    assert len({one.sha256 for one in found.facts}) == len(found.facts) - 1
+    assert len({fact.sha256 for fact in found.facts}) == len(found.facts) - 1
     assert len(pictures) == len(found.facts) - 2
-    assert {one.person: one.group for one in pictures}.keys() == {"A-1", "B-2"}
-    assert len({one.group for one in pictures}) == len({one.fold for one in pictures}) == 2
+    assert {picture.person: picture.group for picture in pictures}.keys() == {"A-1", "B-2"}
+    assert (
+        len({picture.group for picture in pictures})
+        == len({picture.fold for picture in pictures})
+        == 2
+    )
 
 
 def test_volumes_are_labeled_by_their_masks(tmp_path):
@@ -278,8 +285,10 @@ def test_a_table_of_slices_becomes_stacks(slices, tmp_path):
     write_manifest(pictures, tmp_path / "m.csv")
     manifest = read_manifest(tmp_path / "m.csv")
     stacks = {}
-    for one in manifest.pictures:
-        stacks.setdefault((one.stack, one.person, one.site, one.sequence), []).append(one)
+    for picture in manifest.pictures:
+        stacks.setdefault(
+            (picture.stack, picture.person, picture.site, picture.sequence), []
+        ).append(picture)
     assert sorted(stacks) == [
         ("A-1/FLAIR", "A-1", "DU", "FLAIR"),
         ("A-1/T1", "A-1", "DU", "T1"),
@@ -287,13 +296,14 @@ def test_a_table_of_slices_becomes_stacks(slices, tmp_path):
         ("B-2/T1", "B-2", "HT", "T1"),
     ]
     for members in stacks.values():
-        assert [one.position for one in members] == [1, 2, 4]
-        assert [one.label for one in members] == ["none", "unknown", "none"]
-        assert [one.mask is None for one in members] == [True, False, True]
-        assert {one.source for one in members} == {"glioma-slices"}
-        assert {tuple(one.extra.items()) for one in members} == {(("note", "x, y"),)}
+        assert [picture.position for picture in members] == [1, 2, 4]
+        assert [picture.label for picture in members] == ["none", "unknown", "none"]
+        assert [picture.mask is None for picture in members] == [True, False, True]
+        assert {picture.source for picture in members} == {"glioma-slices"}
+        assert {tuple(picture.extra.items()) for picture in members} == {(("note", "x, y"),)}
     assert {
-        len({one.group for one in manifest.pictures if one.person == p}) for p in ("A-1", "B-2")
+        len({picture.group for picture in manifest.pictures if picture.person == p})
+        for p in ("A-1", "B-2")
     } == {1}
 
 
@@ -301,13 +311,13 @@ def test_stacks_need_a_person_and_a_slice(slices):
     table = slices / "manifest.csv"
     text = table.read_text(encoding="utf-8-sig")
     table.write_text(text.replace("A-1,DU,1", ",DU,1").replace("A-1,DU,2,t1", "A-1,DU,,t1"))
-    found = {one.picture.name: one for one in prepare(slices, folds=2)[0]}
+    found = {picture.picture.name: picture for picture in prepare(slices, folds=2)[0]}
     assert (found["A-1-1-t1.png"].stack, found["A-1-1-t1.png"].position) == ("", 1)
     assert (found["A-1-2-t1.png"].stack, found["A-1-2-t1.png"].position) == ("", None)
     assert found["A-1-4-t1.png"].stack == "A-1/T1"
     # Words that name no sequence still tell two apart.
     table.write_text(text.replace(",t1,", ",dwi,").replace(",FLAIR,", ",swi,"))
-    assert {one.stack for one in prepare(slices, folds=2)[0]} == {
+    assert {picture.stack for picture in prepare(slices, folds=2)[0]} == {
         "A-1/dwi",
         "A-1/swi",
         "B-2/dwi",
@@ -331,15 +341,25 @@ def test_a_table_without_labels_is_labeled_by_its_folder(tmp_path):
     (root / "manifest.csv").write_text(table)
     pictures, _ = prepare(root, folds=2)
     assert {
-        (one.label, one.sequence, one.site, one.source, one.stack, one.position) for one in pictures
+        (
+            picture.label,
+            picture.sequence,
+            picture.site,
+            picture.source,
+            picture.stack,
+            picture.position,
+        )
+        for picture in pictures
     } == {("none", "T2", "LAB/one", "LAB/one", "", None)}
-    assert [one.person for one in pictures] == ["P0", "P1"]
+    assert [picture.person for picture in pictures] == ["P0", "P1"]
     assert pictures[0].extra == {"skull": "on", "state": "old, no tumor", "licence": ""}
     assert pictures[0].is_volume
     moved = root.rename(tmp_path / "lot-7")
     with pytest.raises(DataError, match=r"folder's name, 'lot-7', says neither .* --label lot-7="):
         prepare(moved)
-    assert {one.label for one in prepare(moved, labels={"LOT-7": "glioma"})[0]} == {"glioma"}
+    assert {picture.label for picture in prepare(moved, labels={"LOT-7": "glioma"})[0]} == {
+        "glioma"
+    }
     # A column that is there is taken at its word, also where it is empty.
     (moved / "manifest.csv").write_text(table.replace("skull", "tumor").replace(",on,", ",,"))
     with pytest.raises(DataError, match="line 2: tumor is empty"):
@@ -352,7 +372,7 @@ def test_an_alias_beside_the_real_column(slices):
     # The person is the real column's, also where that is empty; the alias is kept as it is.
     table.write_text(text.replace("site,", "person,").replace("B-2,HT", "B-2,"))
     pictures, _ = prepare(slices, folds=2)
-    assert {(one.person, one.extra["patient"], one.site) for one in pictures} == {
+    assert {(picture.person, picture.extra["patient"], picture.site) for picture in pictures} == {
         ("DU", "A-1", ""),
         ("", "B-2", ""),
     }
@@ -370,7 +390,7 @@ def test_several_collections_become_one_manifest(folder, slices, tmp_path):
     collections = [folder, slices, other]
     pictures, found = prepare(collections, folds=3)
     first = folder.name
-    by_id = {one.id: one for one in pictures}
+    by_id = {picture.id: picture for picture in pictures}
     assert len(by_id) == len(pictures) == 10 + 12 + 5
     assert by_id[f"{first}/Testing/no_tumor/same.png"].source == first
     assert by_id["glioma-slices/A-1-1-t1.png"].stack == "glioma-slices/A-1/T1"
@@ -381,8 +401,8 @@ def test_several_collections_become_one_manifest(folder, slices, tmp_path):
     )
     write_manifest(pictures, tmp_path / "out.csv")
     again = read_manifest(tmp_path / "out.csv")
-    assert [one.id for one in again.pictures] == list(by_id)
-    assert all(one.picture.samefile(by_id[one.id].picture) for one in again.pictures)
+    assert [picture.id for picture in again.pictures] == list(by_id)
+    assert all(picture.picture.samefile(by_id[picture.id].picture) for picture in again.pictures)
 
 
 def test_collections_of_the_same_name_stay_apart(tmp_path):
@@ -397,8 +417,8 @@ def test_collections_of_the_same_name_stay_apart(tmp_path):
     both = [tmp_path / "one/data", tmp_path / "two/data/manifest.csv"]
     pictures, _ = prepare(both, folds=2)
     names = ["data/0.png", "data/1.png", "data#2/0.png", "data#2/1.png"]
-    assert [one.id for one in pictures] == names
-    assert len({one.group for one in pictures}) == 4
+    assert [picture.id for picture in pictures] == names
+    assert len({picture.group for picture in pictures}) == 4
     (tmp_path / "two/data/manifest.csv").write_text(
         (tmp_path / "two/data/manifest.csv").read_text().replace("two", "one")
     )
@@ -413,18 +433,18 @@ def test_collections_of_the_same_name_stay_apart(tmp_path):
 def test_fold_rules_hold_a_site_apart_and_never_part_a_group(slices):
     rules = [parse_fold_rule(text) for text in ("source=glioma-*:5", "site=HT:6")]
     pictures, _ = prepare(slices, folds=2, rules=rules)
-    assert {(one.site, one.fold) for one in pictures} == {("DU", 5), ("HT", 6)}
+    assert {(picture.site, picture.fold) for picture in pictures} == {("DU", 5), ("HT", 6)}
     with pytest.raises(DataError, match="person A-1 lies in the folds 5 and 7") as caught:
         prepare(slices, folds=2, rules=[*rules, parse_fold_rule("sequence=T1:7")])
     assert "--allow-leaks" in str(caught.value)
     assert "--fold 'person=NAME:1'" in str(caught.value)
     allowed, _ = prepare(slices, rules=[parse_fold_rule("sequence=T1:7")], allow_leaks=True)
-    assert {one.sequence for one in allowed if one.fold == 7} == {"T1"}
+    assert {picture.sequence for picture in allowed if picture.fold == 7} == {"T1"}
     # In a fold that is named nothing else lies, where folds are dealt here.
     for folds in (2, 3, 5):
         alone, _ = prepare(slices, folds=folds, rules=[parse_fold_rule("site=HT:1")])
-        assert {one.site for one in alone if one.fold == 1} == {"HT"}
-        assert {one.fold for one in alone if one.site == "DU"} <= {*range(2, folds + 1)}
+        assert {picture.site for picture in alone if picture.fold == 1} == {"HT"}
+        assert {picture.fold for picture in alone if picture.site == "DU"} <= {*range(2, folds + 1)}
     with pytest.raises(OptionError, match="--fold site=XX:6: no picture matches"):
         prepare(slices, folds=2, rules=[parse_fold_rule("site=XX:6")])
 

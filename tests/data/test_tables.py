@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from meninx._data.folders import SilentFolders, find_items
+from meninx._data.folders import UnlabeledFolders, find_items
 from meninx._data.manifest import read_header, read_rows
 from meninx._data.tables import NamedFiles, table_text, truth_of
 
@@ -52,7 +52,7 @@ def test_one_table_in_all_forms(tmp_path, raw):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("1.0", "1"),
         ("0.0", "0"),
@@ -68,8 +68,8 @@ def test_one_table_in_all_forms(tmp_path, raw):
         ("", ""),
     ],
 )
-def test_words_for_yes_and_no(text, told):
-    assert truth_of(text) == told
+def test_words_for_yes_and_no(text, expected):
+    assert truth_of(text) == expected
 
 
 def picture(path):
@@ -127,7 +127,7 @@ def test_what_changed_on_disk_is_seen(tmp_path):
         picture(tmp_path / name)
     assert [item.tumor for item in find_items(tmp_path)] == [False, True]
     picture(tmp_path / "set/2/c.png")
-    with pytest.raises(SilentFolders):
+    with pytest.raises(UnlabeledFolders):
         find_items(tmp_path)
     assert NamedFiles(tmp_path)("d") == tmp_path / "d"
     picture(tmp_path / "set/d.png")
@@ -137,11 +137,11 @@ def test_what_changed_on_disk_is_seen(tmp_path):
 def test_numbers_are_labels_only_beside_each_other(tmp_path):
     for name in ("tumor/0/a.png", "tumor/1/b.png", "healthy/0/c.png", "healthy/1/d.png"):
         picture(tmp_path / "patients" / name)
-    found = {one.path.name: one.tumor for one in find_items(tmp_path / "patients")}
+    found = {item.path.name: item.tumor for item in find_items(tmp_path / "patients")}
     assert found == {"a.png": True, "b.png": True, "c.png": False, "d.png": False}
     for name in ("0/a.png", "1/b.png"):
         picture(tmp_path / "classes" / name)
-    found = {one.path.name: one.tumor for one in find_items(tmp_path / "classes")}
+    found = {item.path.name: item.tumor for item in find_items(tmp_path / "classes")}
     assert found == {"a.png": False, "b.png": True}
 
 
@@ -150,7 +150,7 @@ def test_folders_can_be_left_out_and_other_files_are_named(tmp_path, caplog):
         picture(tmp_path / name)
     (tmp_path / "yes" / "notes.docx").write_text("x")
     found = find_items(tmp_path, {"pred": "out"})
-    assert {one.path.name for one in found} == {"a.png", "b.png"}
+    assert {item.path.name for item in found} == {"a.png", "b.png"}
     assert "1 .docx" in caplog.text
     assert "pictures left out" in caplog.text
 
@@ -159,5 +159,5 @@ def test_masks_named_segm_are_masks(tmp_path):
     for name in ("BraTS_355_Segm.nii", "BraTS_355_flair.nii"):
         (tmp_path / "case").mkdir(exist_ok=True)
         (tmp_path / "case" / name).write_bytes(b"x")
-    (one,) = find_items(tmp_path)
-    assert one.mask.name == "BraTS_355_Segm.nii"
+    (item,) = find_items(tmp_path)
+    assert item.mask.name == "BraTS_355_Segm.nii"

@@ -47,9 +47,9 @@ def test_turned_and_mirrored_masks_come_back_exactly(scan, tmp_path, code):
     )
     turned = nibabel.Nifti1Image(tumor(), AFFINE).as_reoriented(ornt)
     path = save(tmp_path / "mask.nii", np.asarray(turned.dataobj), turned.affine)
-    told = []
-    np.testing.assert_array_equal(read_mask(path, scan, told.append), tumor() > 0)
-    assert told == []
+    messages = []
+    np.testing.assert_array_equal(read_mask(path, scan, messages.append), tumor() > 0)
+    assert messages == []
 
 
 def test_a_mirrored_mask_of_the_same_shape_is_not_taken_by_index(scan, tmp_path):
@@ -119,12 +119,12 @@ def test_a_label_map_by_its_intent_is_a_mask_all_the_same(scan, tmp_path):
 
 
 def test_without_an_affine_the_index_counts_and_that_is_said(scan, tmp_path):
-    told = []
+    messages = []
     path = save(tmp_path / "mask.nii", tumor(), np.eye(4))
-    np.testing.assert_array_equal(read_mask(path, scan, told.append), tumor() > 0)
+    np.testing.assert_array_equal(read_mask(path, scan, messages.append), tumor() > 0)
     nrrd.write(str(tmp_path / "mask.nrrd"), tumor(), {"spacings": [1.1, 1.3, 2.7]})
-    read_mask(tmp_path / "mask.nrrd", scan, told.append)
-    assert [("same index" in line) for line in told] == [True, True]
+    read_mask(tmp_path / "mask.nrrd", scan, messages.append)
+    assert [("same index" in line) for line in messages] == [True, True]
     with pytest.raises(DataError, match="not both say where they lie"):
         read_mask(save(tmp_path / "small.nii", tumor((14, 11, 16)), np.eye(4)), scan)
 

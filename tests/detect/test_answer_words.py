@@ -1,4 +1,4 @@
-"""What is said of an answer, in the words that all ways out share."""
+"""The words for an answer, shared by all outputs."""
 
 from dataclasses import replace
 
@@ -13,7 +13,8 @@ from meninx._detect.answer_words import (
     what_would_change_it,
     why_referred,
 )
-from meninx._detect.calibration import Borders, Reference
+from meninx._detect.calibration import Reference
+from meninx._detect.decision import Borders
 from meninx._detect.findings import Findings, SeriesWeight, StudyFindings
 from meninx._scan.warning import ScanWarning
 
@@ -29,9 +30,9 @@ REFERRED = Findings(
 )
 
 
-def test_a_referred_scan_says_what_it_is_like_and_what_would_change_it():
+def test_a_referral_is_explained_with_what_would_change_it():
     assert why_referred(REFERRED) == "scores like 26 % of tumor-free scans and 9 % of tumors"
-    assert "More series" in what_would_change_it(REFERRED)
+    assert "more series" in what_would_change_it(REFERRED)
     assert "whole series" in what_would_change_it(replace(REFERRED, is_volume=False))
     other = replace(REFERRED, reason="not_calibrated", message="a series in sagittal slices")
     assert why_referred(other) == "a series in sagittal slices"
@@ -59,19 +60,19 @@ def test_no_rounding_puts_a_probability_on_the_other_side(probability, shown):
     assert values["probability"] < values["borders"]["tumor_from"]
 
 
-def test_what_was_borrowed_and_what_is_doubtful_is_said():
+def test_borrowed_references_and_doubtful_geometry_are_reported():
     assert measured_on(REFERRED) == (
         "Compared with 71 T1c series with a tumor and 40 tumor-free (all of these simulated from "
-        "people scanned in other sequences), none of them learned from."
+        "people scanned in other sequences), none of them used in training."
     )
     doubtful = replace(REFERRED, warnings=(ScanWarning("geometry_doubtful", "as it is"),))
     assert measured_on(doubtful).endswith("it has the scale of axial series.")
     plain = StudyFindings("s", decision="tumor", reference=Reference("people", 79, 44))
     assert measured_on(plain) == (
-        "Compared with 79 people with a tumor and 44 tumor-free, none of them learned from."
+        "Compared with 79 people with a tumor and 44 tumor-free, none of them used in training."
     )
 
 
-def test_a_weight_says_its_share_and_its_side():
+def test_a_weight_is_described_by_share_and_side():
     assert weight_in_words(SeriesWeight("a", "T1", 0.4, -1.26)) == ("40 %", "1.3 against a tumor")
     assert weight_in_words(SeriesWeight("a", "T1", 0.6, 2.0)) == ("60 %", "2.0 for a tumor")

@@ -8,20 +8,12 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from meninx._detect.answer_words import scale_in_figures
-from meninx._detect.calibration import (
-    CONTEXT_MM,
-    OPERATING_POINTS,
-    Borders,
-    Calibration,
-    Calibrator,
-    StudyCalibrator,
-    answer_of,
-    averaged_over_depth,
-    sigmoid,
-    slice_logits,
-)
+from meninx._detect.calibration import Calibration, StudyCalibrator
+from meninx._detect.calibrator import OPERATING_POINTS, Calibrator, sigmoid
+from meninx._detect.decision import Borders, decision_from_p_values
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
+from meninx._detect.pooling import CONTEXT_MM, averaged_over_depth, slice_logits
 
 
 def depths(cells, spacing):
@@ -32,7 +24,7 @@ def test_a_slice_is_as_suspicious_as_its_eight_hottest_cells():
     cells = np.zeros((2, 4, 5), np.float32)
     cells[1, :, 0], cells[1, 2, 1:4], cells[1, 3, 4] = 3, 6, 10
     np.testing.assert_allclose(slice_logits(cells), [0, 5])
-    # A map of fewer cells counts whole.
+    # All cells of a smaller map count.
     np.testing.assert_allclose(slice_logits(cells[:, :1, :2]), [0, 1.5])
 
 
@@ -142,7 +134,7 @@ def test_no_answer_lies_on_the_wrong_side_of_its_borders(calibrators, count, cov
             assert Borders(*map(float, borders)).decision(float(probability)) == answer.decision
             if coverage is not None:
                 called = logit >= calibrator.balanced
-                assert answer.decision == answer_of(answer.p_values, coverage, called)
+                assert answer.decision == decision_from_p_values(answer.p_values, coverage, called)
 
 
 def test_where_neither_answer_is_plausible_both_borders_lie_at_the_operating_point():
@@ -150,13 +142,13 @@ def test_where_neither_answer_is_plausible_both_borders_lie_at_the_operating_poi
     assert calibrator.limits("balanced", 0.5) == (1.0, 1.0)
     assert calibrator.answer(0.9, "balanced", 0.5).decision == "no_tumor"
     assert calibrator.answer(1.0, "balanced", 0.5).decision == "tumor"
-    # A point beyond the other class would rule out what is plausible.
+    # A threshold beyond the other class would rule out a plausible answer.
     assert replace(calibrator, balanced=9.0).limits("balanced", 0.5) == (4.0, 4.0)
     low, high = replace(calibrator, balanced=-9.0).limits("balanced", 0.5)
     assert low == high == np.nextafter(-2.0, 0)
 
 
-def test_too_few_to_rule_anything_out_refer_everything():
+def test_too_few_held_out_scans_refer_everything():
     calibrator = Calibrator(tumor_logits=(1.0,), tumor_free_logits=(-1.0,))
     for logit in (-900.0, 0.0, 900.0):
         answer = calibrator.answer(logit, "balanced", 0.95)
@@ -165,7 +157,7 @@ def test_too_few_to_rule_anything_out_refer_everything():
         assert answer.probability < 1
 
 
-def test_p_values_count_those_that_look_no_more_like_it():
+def test_p_values_count_scans_that_are_at_least_as_extreme():
     calibrator = Calibrator(tumor_logits=(-1.0, 1.0, 2.0), tumor_free_logits=(-4.0, -3.0, 0.0, 1.0))
     assert calibrator.p_values(1.0) == {"tumor": 3 / 4, "no_tumor": 2 / 5}
     assert calibrator.p_values(-9.0) == {"tumor": 1 / 4, "no_tumor": 1.0}
@@ -173,18 +165,18 @@ def test_p_values_count_those_that_look_no_more_like_it():
     assert Calibrator().p_values(0.0) == {}
 
 
-def test_what_leaves_both_answers_open_is_referred():
+def test_two_plausible_answers_are_referred():
     for called in (False, True):
-        assert answer_of({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
-        assert answer_of({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
-        assert answer_of({"tumor": 0.06, "no_tumor": 0.3}, 0.95, called) == "refer"
-    # Far from all that was held out: the operating point decides.
-    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, False) == "no_tumor"
-    assert answer_of({"tumor": 0.01, "no_tumor": 0.02}, 0.95, True) == "tumor"
+        assert decision_from_p_values({"tumor": 0.3, "no_tumor": 0.02}, 0.95, called) == "tumor"
+        assert decision_from_p_values({"tumor": 0.02, "no_tumor": 0.3}, 0.95, called) == "no_tumor"
+        assert decision_from_p_values({"tumor": 0.06, "no_tumor": 0.3}, 0.95, called) == "refer"
+    # Far from all held-out logits, the operating point decides.
+    assert decision_from_p_values({"tumor": 0.01, "no_tumor": 0.02}, 0.95, False) == "no_tumor"
+    assert decision_from_p_values({"tumor": 0.01, "no_tumor": 0.02}, 0.95, True) == "tumor"
 
 
 @given(st.floats(-5, 5))
-def test_the_more_it_looks_like_a_tumor_the_more_plausible_one_is(logit):
+def test_plausibility_is_monotone_in_the_logit(logit):
     rng = np.random.default_rng(0)
     calibrator = Calibrator(
         tumor_logits=tuple(np.sort(rng.normal(1, 1, 50))),
@@ -197,7 +189,7 @@ def test_the_more_it_looks_like_a_tumor_the_more_plausible_one_is(logit):
 
 @pytest.mark.parametrize("coverage", [0.8, 0.95])
 def test_each_class_keeps_its_answer_as_often_as_promised(coverage):
-    """Over many draws of calibration and test, whatever the overlap of the classes."""
+    """Over many draws of calibration and test, for any overlap of the classes."""
     rng = np.random.default_rng(1)
     kept = {"tumor": [], "no_tumor": []}
     for _ in range(400):
@@ -221,7 +213,7 @@ def test_each_class_keeps_its_answer_as_often_as_promised(coverage):
 
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
 def test_mapie_rules_out_the_same_answers(coverage):
-    """MAPIE, given one class to calibrate on, keeps that class where we do."""
+    """MAPIE, calibrated on one class, includes this class for the same scans."""
     rng = np.random.default_rng(2)
     logits = {"tumor": rng.normal(1, 1, 83), "no_tumor": rng.normal(-1, 1.5, 61)}
     calibrator = Calibrator(
@@ -242,7 +234,7 @@ def test_mapie_rules_out_the_same_answers(coverage):
 
 
 class Probabilities(ClassifierMixin, BaseEstimator):
-    """Give the probabilities of logits, as a classifier that is fitted already."""
+    """A fitted classifier that returns the probabilities of logits."""
 
     classes_ = np.array([0, 1])
 
@@ -266,7 +258,7 @@ def test_pictures_and_volumes_have_calibrators_of_their_own():
     assert calibration.of(volume=True).temperature == 3.0
 
 
-def test_a_sequence_with_a_scale_of_its_own_is_judged_by_it():
+def test_a_sequence_with_its_own_scale_is_scored_by_it():
     calibration = Calibration(Calibrator(2.0), Calibrator(3.0), {"T2": Calibrator(4.0)})
     assert calibration.of(volume=True, sequence="T2").temperature == 4.0
     assert calibration.of(volume=True, sequence="FLAIR").temperature == 3.0
@@ -285,7 +277,7 @@ def test_series_of_one_sequence_share_its_weight_and_absent_ones_do_not_count():
     assert study.logit([("T1", 3.0), ("T1", 5.0), ("FLAIR", 0.0)]) == pytest.approx(1.0)
     assert study.logit([("FLAIR", 2.0)]) == pytest.approx(2.0)
     assert study.logit([("FLAIR", 2.0), ("unknown", 9.0), ("T2", -9.0)]) == pytest.approx(2.0)
-    # Nothing present has a weight: each sequence counts alike.
+    # Without weights, each sequence counts equally.
     assert study.logit([("unknown", 1.0), ("T2", 2.0), ("T2", 4.0)]) == pytest.approx(2.0)
 
 
@@ -322,7 +314,7 @@ def test_a_scale_answers_by_its_coverage_else_by_its_operating_point():
 
 
 def test_depth_is_measured_in_millimeters():
-    """A slab of heat weighs the same, however thick the slices are that show it."""
+    """The logit of a slab does not depend on the thickness of slices."""
     middles = []
     for spacing in (1.0, 2.0, 4.0):
         place = np.arange(-40, 40 + spacing, spacing)
@@ -331,11 +323,11 @@ def test_depth_is_measured_in_millimeters():
         averaged = averaged_over_depth(cells, depths(cells, spacing))
         middles.append(averaged[len(place) // 2, 1, 2])
         assert not averaged[:, 0].any()
-    # The bell curve holds 68 % within one standard deviation.
+    # 68 % of a Gaussian lie within one standard deviation.
     np.testing.assert_allclose(middles, 6.8, atol=0.9)
 
 
-def test_thick_slices_and_pictures_stay_what_they_are():
+def test_thick_slices_and_pictures_are_not_averaged():
     cells = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
     np.testing.assert_array_equal(averaged_over_depth(cells, None), cells)
     np.testing.assert_array_equal(averaged_over_depth(cells[:1], depths(cells[:1], 1.0)), cells[:1])

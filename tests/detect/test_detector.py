@@ -7,8 +7,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from meninx._detect.detector import brain_slices
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
 from meninx._errors import ModelError, OptionError, UnreadableFile
 from meninx._render.heatmap import slice_heatmap
@@ -59,8 +59,8 @@ def test_findings_have_the_public_keys_in_order(detector, sick):
     calibrator = detector.card.calibration.of(volume=True, sequence=found.sequence)
     assert calibrator.probability(found.logit) == found.probability
     assert list(values["slices"][0]) == ["index", "probability", "peak"]
-    assert [one["index"] for one in values["slices"]] == sorted(
-        one["index"] for one in values["slices"]
+    assert [found["index"] for found in values["slices"]] == sorted(
+        found["index"] for found in values["slices"]
     )
     assert len(values["model"]["sha256"]) == 64
     assert set(values["milliseconds"]) == {"preprocess", "infer"}
@@ -72,7 +72,7 @@ def test_slices_are_on_the_scan_s_scale_and_none_exceeds_it(detector, sick, heal
         assert found.hottest.probability == found.probability
         assert found.borders.decision(found.probability) == found.decision
         alone = detector.score(replace(scan, voxels=scan.voxels[:, :, 4:9]))
-        assert max(one.probability for one in alone.slices) == alone.probability
+        assert max(finding.probability for finding in alone.slices) == alone.probability
 
 
 @pytest.mark.parametrize(("rows", "plane"), [([2, 0, 1, 3], "sagittal"), ([0, 2, 1, 3], "coronal")])
@@ -143,13 +143,13 @@ def test_storage_order_changes_nothing_but_the_peak_s_name(detector, sick):
     other = Scan("other", np.flip(scan.voxels, 0).transpose(1, 0, 2), moved, scan.sequence)
     first, second = detector.score(scan), detector.score(other)
     assert first.probability == pytest.approx(second.probability, abs=1e-6)
-    for one, two in zip(first.slices, second.slices, strict=True):
-        place = scan.affine @ [*one.peak, 1]
-        np.testing.assert_allclose(other.affine @ [*two.peak, 1], place, atol=1e-3)
+    for finding, same in zip(first.slices, second.slices, strict=True):
+        place = scan.affine @ [*finding.peak, 1]
+        np.testing.assert_allclose(other.affine @ [*same.peak, 1], place, atol=1e-3)
 
 
 def test_a_mirrored_patient_gives_a_mirrored_heat_map(detector, sick):
-    """Stride and padding are not quite symmetric: the maps agree in where they are hot."""
+    """Stride and padding are not symmetric: the maps agree in their hot regions."""
     scan = sick.scan
     mirrored = Scan("mirrored", np.flip(scan.voxels, 0), scan.affine)
     first, second = detector.score(scan), detector.score(mirrored)
@@ -177,11 +177,14 @@ def test_threads_may_share_a_detector(detector, sick, healthy):
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
-def test_slices_of_mere_noise_are_left_out_and_the_head_is_kept(sick):
+def test_slices_of_noise_alone_are_not_scored(sick):
     noise = np.random.default_rng(0).uniform(0, 20, (*sick.scan.voxels.shape[:2], 3))
     voxels = np.concatenate([noise.astype(np.float32), sick.scan.voxels, noise], axis=2)
     voxels = voxels.astype(np.float32)
-    kept = [one.index for one in brain_slices(Scan("x", voxels, sick.scan.affine, slice_axis=2))]
+    kept = [
+        scan_slice.index
+        for scan_slice in brain_slices(Scan("x", voxels, sick.scan.affine, slice_axis=2))
+    ]
     assert kept[0] >= 3
     assert kept[-1] <= 2 + len(sick.scan)
     assert len(kept) >= 6
@@ -200,7 +203,7 @@ def test_slices_of_mere_noise_are_left_out_and_the_head_is_kept(sick):
         ),
     ],
 )
-def test_what_is_no_brain_mri_is_refused_by_rule(detector, voxels, colorfulness, reason):
+def test_rules_refuse_what_is_no_brain_mri(detector, voxels, colorfulness, reason):
     found = detector.score(Scan("odd", voxels.astype(np.float32), colorfulness=colorfulness))
     assert (found.status, found.reason) == ("refused", reason)
     assert found.decision is None
@@ -208,13 +211,13 @@ def test_what_is_no_brain_mri_is_refused_by_rule(detector, voxels, colorfulness,
     assert found.message
 
 
-def test_unreadable_files_become_findings_and_stop_nothing(detector, sick, tmp_path):
+def test_unreadable_files_become_findings_and_others_are_scored(detector, sick, tmp_path):
     write_nifti(sick.scan.voxels.astype(np.int16), sick.scan, tmp_path / "t1c.nii.gz")
     (tmp_path / "a.dcm").write_bytes(b"no image")
     Image.new("RGB", (200, 200), "orange").save(tmp_path / "b.png")
     results = [result.findings for result in score_path(detector, tmp_path)]
     found = {findings.scan.rsplit("/")[-1]: findings for findings in results}
-    assert {name: one.status for name, one in found.items()} == {
+    assert {name: study.status for name, study in found.items()} == {
         "a.dcm": "failed",
         "b.png": "refused",
         "t1c.nii.gz": "scored",
@@ -242,12 +245,12 @@ def test_files_that_are_no_detector_are_model_errors(tmp_path):
 
 def test_the_heat_map_covers_the_slice_and_peaks_at_the_peak(detector, sick):
     found = detector.score(sick.scan)
-    one = sick.scan.slice(found.hottest.index)
-    heatmap = slice_heatmap(found.hottest, one)
-    assert heatmap.shape == one.image.shape
+    scan_slice = sick.scan.slice(found.hottest.index)
+    heatmap = slice_heatmap(found.hottest, scan_slice)
+    assert heatmap.shape == scan_slice.image.shape
     assert heatmap.min() >= 0
     assert heatmap.max() <= 1
-    row, column = one.position_of(found.hottest.peak)
+    row, column = scan_slice.position_of(found.hottest.peak)
     assert heatmap[row, column] > 0.6 * heatmap.max()
 
 
@@ -261,12 +264,12 @@ def test_the_picture_of_a_finding(detector, sick):
 
 
 @pytest.mark.parametrize("sequence", ["T1", "T2", "FLAIR"])
-def test_types_are_told_in_t1_with_contrast_alone(detector, sick, sequence):
+def test_types_are_reported_for_t1_with_contrast_alone(detector, sick, sequence):
     assert set(detector.score(sick.scan).types) == {"glioma", "meningioma", "pituitary"}
     assert detector.score(replace(sick.scan, sequence=sequence)).types == {}
 
 
-def test_a_slab_says_that_it_is_no_whole_head(detector, sick):
+def test_a_slab_causes_a_warning(detector, sick):
     kept = sick.scan.voxels[:, :, 3:7]
     found = detector.score(replace(sick.scan, voxels=kept))
     assert [warning.code for warning in found.warnings] == ["part_of_head"]

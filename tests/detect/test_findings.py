@@ -1,4 +1,4 @@
-"""Findings come back from their public JSON as they were written."""
+"""Findings survive conversion to public JSON and back."""
 
 import json
 from dataclasses import replace
@@ -19,12 +19,12 @@ def detector():
 
 
 def read_back(found):
-    """What a file or a database gives back."""
+    """Return findings after conversion to JSON and back."""
     stored = json.loads(json.dumps(found.as_json(), allow_nan=False))
     return type(found).from_json(stored), stored
 
 
-def test_what_was_scored_comes_back(detector, sick, healthy):
+def test_scored_findings_survive_json(detector, sick, healthy):
     identity = Identity("1.2.3", "1.2.3.4", ("1.2.3.4.5",), "ab" * 8, 7, "t1, for Doe")
     changes = (
         {},
@@ -48,7 +48,7 @@ def test_what_was_scored_comes_back(detector, sick, healthy):
                 assert again.borders.decision(again.probability) == own
 
 
-def test_what_was_refused_comes_back_and_can_be_sent_to_another_process(detector):
+def test_refused_findings_survive_json_and_pickling(detector):
     error = UnsupportedScan("a localizer", place="series 3", reason="localizer")
     error.incomplete = (Incomplete("slices", 3, 2),)
     found = Findings.of_error(error, detector.model)
@@ -58,7 +58,7 @@ def test_what_was_refused_comes_back_and_can_be_sent_to_another_process(detector
     assert again.identity == {}
 
 
-def test_the_answer_about_a_study_comes_back(detector, sick, healthy):
+def test_findings_of_a_study_survive_json(detector, sick, healthy):
     both = [detector.score(study.scan) for study in (sick, healthy)]
     for series in (both, both[:1], [replace(both[0], status="failed", probability=None)]):
         found = detector.score_study(series, "1.2.840.1")
@@ -66,12 +66,3 @@ def test_the_answer_about_a_study_comes_back(detector, sick, healthy):
         assert isinstance(again, StudyFindings)
         assert again.as_json() == stored == found.as_json()
         assert again.series == found.series
-
-
-def test_findings_of_an_earlier_version_are_read(detector, sick):
-    stored = detector.score(sick.scan).as_json()
-    for key in ("incomplete", "warnings", "borders", "reference", "prevalence", "milliseconds"):
-        del stored[key]
-    again = Findings.from_json(stored)
-    assert (again.incomplete, again.warnings, again.borders) == ((), (), None)
-    assert again.probability == stored["probability"]

@@ -1,4 +1,4 @@
-"""Label maps are told from scans by their pixels, whatever their format and their numbers."""
+"""Label maps are distinguished from scans by their pixels, in any format."""
 
 import nibabel
 import nrrd
@@ -21,7 +21,7 @@ AFFINE = np.diag([*SPACING, 1.0])
 
 
 def parcels(count, seed=0, numbers=None):
-    """Regions about random points inside an ellipsoid, as an atlas has them."""
+    """Regions around random points inside an ellipsoid, like an atlas."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, side) for side in SHAPE), indexing="ij"), -1)
     _, nearest = spatial.cKDTree(rng.uniform(-0.9, 0.9, (count, 3))).query(grid)

@@ -1,4 +1,4 @@
-"""What a detector file says of itself survives writing and reading."""
+"""The card of a detector file survives writing and reading."""
 
 import dataclasses
 import json
@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from meninx._detect.calibration import Calibration, Calibrator, StudyCalibrator
+from meninx._detect.calibration import Calibration, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.loading import load_detector
 from meninx._detect.model_card import (
     DESCRIPTOR_BYTES,
@@ -41,7 +42,7 @@ def test_a_card_reads_back_what_it_wrote(card):
 
 
 @pytest.mark.parametrize("number", [1, 3, 4, FORMAT + 1])
-def test_another_format_is_named_and_what_to_do(number):
+def test_another_format_is_reported_with_advice(number):
     values = json.loads(WHOLE.to_metadata()[KEY]) | {"format": number}
     with pytest.raises(ModelError, match=f"has format {number}, this version reads {FORMAT}"):
         ModelCard.from_metadata({KEY: json.dumps(values)})
@@ -68,19 +69,19 @@ def test_a_record_of_slices_fits_into_a_megabyte_and_is_whole():
     assert len(full) == MAX_DESCRIPTORS
     assert len(text) < 1.001e6
     assert SeenSlices.from_json(json.loads(text)) == full
-    with pytest.raises(ValueError, match="31 bytes of descriptors, expected 32 a slice"):
+    with pytest.raises(ValueError, match="31 bytes of descriptors, expected 32 per slice"):
         SeenSlices.from_json(SeenSlices(bytes(31), True).as_json())
 
 
-def test_what_the_pages_say_of_the_shipped_weights_has_the_numbers_of_its_card():
+def test_the_text_about_the_shipped_weights_has_the_numbers_of_the_card():
     study = load_detector().card.calibration.study.calibrator
     assert shipped_measured().startswith(f"Measured on {len(study.tumor_logits)} people with")
     assert f"and {len(study.tumor_free_logits)} tumor-free people" in shipped_measured()
 
 
-def test_the_shipped_card_says_which_references_are_borrowed():
+def test_the_shipped_card_has_the_numbers_of_borrowed_references():
     calibration = load_detector().card.calibration
-    assert {name: one.borrowed for name, one in calibration.by_sequence.items()} == {
+    assert {name: calibrator.borrowed for name, calibrator in calibration.by_sequence.items()} == {
         "FLAIR": 0,
         "T1": 0,
         "T1c": len(calibration.by_sequence["T1c"].tumor_free_logits),

@@ -26,7 +26,7 @@ def test_a_small_head_in_a_large_field_of_view_has_the_same_range(width):
     head = np.random.default_rng(1).uniform(100, 200, (40, 40)).astype(np.float32)
     image = np.zeros((width, width), dtype=np.float32)
     image[:40, :40] = head
-    # The upper end is that of the head, whatever the share of air.
+    # The upper end is that of the head, for any share of air.
     assert intensity_range(image) == pytest.approx((0, np.percentile(head, 99.5)), rel=1e-6)
 
 
@@ -42,7 +42,7 @@ def test_brightness_and_contrast_of_the_file_do_not_matter(scale, shift):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.5, 1.0), (0.4, 0.7)])
-def test_a_bright_dot_lands_where_the_mapping_says(spacing):
+def test_a_bright_dot_is_placed_by_the_mapping(spacing):
     image = picture()
     preprocessing = Preprocessing(size=128)
     crop_window = crop_window_of(image[None])

@@ -1,4 +1,4 @@
-"""Projections over sliding slabs are told from slices by their pixels."""
+"""Projections over sliding slabs are distinguished from slices by their pixels."""
 
 import numpy as np
 import pytest
@@ -47,5 +47,5 @@ def test_slices_are_no_projections_however_they_were_stored(slices):
         check_scan(scan_of(changed.astype(np.float32)))
 
 
-def test_few_slices_say_nothing(slices):
+def test_few_slices_are_no_projection(slices):
     assert shared_with_next(np.repeat(slices[15:16], 5, axis=0)) == 0

@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from meninx._detect.loading import load_detector
-from meninx._detect.runtimes import asked_threads
+from meninx._detect.runtimes import requested_threads
 from meninx._errors import OptionError
 from meninx._synthesis.writing import write_dicom
 
-# In a process of its own: a run with PyTorch's threads beside OpenVINO's stood still once.
+# In a separate process: OpenVINO once hung beside the threads of PyTorch.
 SHARED = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ def run(*arguments):
 
 THREADS = """
 import os
-import meninx, numpy, onnxruntime  # these start threads of their own
+import meninx, numpy, onnxruntime  # these start their own threads
 before = len(os.listdir("/proc/self/task"))
 detector = meninx.load_detector()
 print(len(os.listdir("/proc/self/task")) - before)
@@ -51,45 +51,45 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 @pytest.mark.parametrize(("number", "started"), [("1", 0), ("3", 2), ("3,1", 2)])
 def test_the_environment_limits_the_threads(monkeypatch, number, started):
-    """The thread that scores is one of them, and not started for it."""
+    """The scoring thread counts, although it is not started."""
     monkeypatch.setenv("OMP_NUM_THREADS", number)
     assert int(run("-c", THREADS)) == started
 
 
 @pytest.mark.parametrize("number", ["", "many", "-1"])
-def test_what_is_no_number_of_threads_limits_nothing(monkeypatch, number):
+def test_an_invalid_number_of_threads_is_ignored(monkeypatch, number):
     monkeypatch.setenv("OMP_NUM_THREADS", number)
-    assert asked_threads(0) == 0
-    assert asked_threads(2) == 2
+    assert requested_threads(0) == 0
+    assert requested_threads(2) == 2
 
 
-def test_openvino_says_what_onnx_runtime_says(series):
-    """Single precision by name: by itself OpenVINO would take bfloat16 where a processor has it."""
-    known, found = (
+def test_openvino_equals_onnx_runtime(series):
+    """Single precision is requested: the default of OpenVINO is bfloat16 on some CPUs."""
+    expected, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
         for runtime in ("onnxruntime", "openvino")
     )
-    assert found["decision"] == known["decision"]
-    assert found["probability"] == pytest.approx(known["probability"], abs=1e-4)
-    for one, same in zip(found["slices"], known["slices"], strict=True):
-        assert one["peak"] == same["peak"]
-        assert one["probability"] == pytest.approx(same["probability"], abs=1e-3)
+    assert found["decision"] == expected["decision"]
+    assert found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
+    for finding, same in zip(found["slices"], expected["slices"], strict=True):
+        assert finding["peak"] == same["peak"]
+        assert finding["probability"] == pytest.approx(same["probability"], abs=1e-3)
 
 
 def test_bfloat16_by_name_hardly_moves_an_answer(series):
     """Largest change on 361 held-out pictures: docs/speed.md."""
-    known, found = (
+    expected, found = (
         json.loads(run("-m", "meninx", "predict", "--json", series, "--runtime", runtime))
         for runtime in ("openvino", "openvino-bf16")
     )
-    assert found["decision"] == known["decision"]
-    assert found["probability"] == pytest.approx(known["probability"], abs=0.01)
+    assert found["decision"] == expected["decision"]
+    assert found["probability"] == pytest.approx(expected["probability"], abs=0.01)
 
 
 def test_threads_may_share_it(series):
     (probability,) = map(float, run("-c", SHARED, series).split())
-    known = json.loads(run("-m", "meninx", "predict", "--json", series))["probability"]
-    assert probability == pytest.approx(known, abs=1e-4)
+    expected = json.loads(run("-m", "meninx", "predict", "--json", series))["probability"]
+    assert probability == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_missing_runtime_names_its_extra(monkeypatch):
@@ -99,16 +99,16 @@ def test_a_missing_runtime_names_its_extra(monkeypatch):
 
 
 @pytest.mark.parametrize("study", ["sick", "healthy"])
-def test_the_shipped_detector_answers_alike_in_8_bits(study, request):
+def test_the_shipped_detector_gives_the_same_answer_in_8_bits(study, request):
     """Mean change of a slice's probability on held-out pictures: docs/speed.md."""
     scan = request.getfixturevalue(study).scan
     plain, rounded = load_detector(), load_detector(runtime="onnxruntime-int8")
     assert plain.model["sha256"] != rounded.model["sha256"]
-    known, found = plain.score(scan), rounded.score(scan)
-    assert found.probability == pytest.approx(known.probability, abs=0.05)
+    expected, found = plain.score(scan), rounded.score(scan)
+    assert found.probability == pytest.approx(expected.probability, abs=0.05)
     changes = [
-        abs(one.probability - same.probability)
-        for one, same in zip(found.slices, known.slices, strict=True)
+        abs(finding.probability - same.probability)
+        for finding, same in zip(found.slices, expected.slices, strict=True)
     ]
     assert sum(changes) / len(changes) < 0.01
 

@@ -1,4 +1,4 @@
-"""Series of one study are found together, and never two patients."""
+"""Series of one study are grouped; those of two patients never are."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -8,13 +8,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from meninx._detect.calibration import (
-    Calibration,
-    Calibrator,
-    Reference,
-    StudyCalibrator,
-    answer_of,
-)
+from meninx._detect.calibration import Calibration, Reference, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
+from meninx._detect.decision import decision_from_p_values
 from meninx._detect.findings import Findings
 from meninx._detect.loading import load_detector
 from meninx._detect.study_grouping import LEADING, evidence_of, grouped_by_study, study_name
@@ -22,7 +18,7 @@ from meninx._scan.sequence import sequence_from_text
 
 
 def nifti(name):
-    """Findings of a file of this name, its sequence told as the reader of NIfTI tells it."""
+    """Findings of a file of this name, with the sequence that the NIfTI reader finds."""
     sequence = sequence_from_text(name.rsplit("/", 1)[-1])
     return Findings(name, "scored", is_volume=True, sequence=sequence, logit=0.0)
 
@@ -33,9 +29,9 @@ def dicom(name, study, sequence="T1", **values):
 
 
 def studies_of(*names):
-    """Return which of these files share a study, those that stand alone left out."""
+    """Return the groups of files that share a study, without single files."""
     groups = grouped_by_study([nifti(name) for name in names])
-    return [{one.scan for one in members} for _, members in groups if len(members) > 1]
+    return [{found.scan for found in members} for _, members in groups if len(members) > 1]
 
 
 @pytest.mark.parametrize(
@@ -96,15 +92,15 @@ def test_files_whose_names_differ_in_the_sequence_alone_are_one_study(names):
         ["sub-01_T1w.nii.gz", "sub-01_T1w_mask.nii.gz", "sub-01_dwi.nii.gz"],
     ],
 )
-def test_what_is_in_doubt_stands_alone(names):
+def test_ambiguous_names_are_not_grouped(names):
     for order in permutations(names):
         assert studies_of(*order) == []
 
 
-def test_two_of_one_sequence_leave_each_alone():
+def test_two_scans_of_one_sequence_are_not_grouped():
     assert studies_of("T1.nii.gz", "T1w.nii.gz", "FLAIR.nii.gz") == []
     assert studies_of("T1.nii", "T1.nii.gz") == []
-    # The same file, named twice, is no second one.
+    # The same file, named twice, counts once.
     assert studies_of("T1.nii.gz", "T1.nii.gz", "FLAIR.nii.gz") == [{"T1.nii.gz", "FLAIR.nii.gz"}]
 
 
@@ -143,12 +139,12 @@ PATIENTS = st.one_of(
 @given(PATIENTS, PATIENTS, st.sampled_from(WORDS), st.sampled_from(WORDS), st.sampled_from("_- "))
 @example("KM", "CE", "T1", "FLAIR", "_")
 @example("t1", "t2", "FLAIR", "FLAIR", "_")
-def test_patients_in_folders_or_by_a_number_are_never_joined(one, other, first, second, mark):
-    """However odd the names that follow, a folder or a number parts them."""
+def test_patients_in_folders_or_by_a_number_are_never_joined(patient, other, first, second, mark):
+    """A folder or a number separates patients, for any names after it."""
     for parted in (
-        (f"1/{one}{mark}{first}.nii.gz", f"2/{other}{mark}{second}.nii.gz"),
-        (f"001{mark}{one}{mark}{first}.nii", f"002{mark}{other}{mark}{second}.nii"),
-        (f"{first}{mark}{one}{mark}001.nii", f"{second}{mark}{other}{mark}002.nii"),
+        (f"1/{patient}{mark}{first}.nii.gz", f"2/{other}{mark}{second}.nii.gz"),
+        (f"001{mark}{patient}{mark}{first}.nii", f"002{mark}{other}{mark}{second}.nii"),
+        (f"{first}{mark}{patient}{mark}001.nii", f"{second}{mark}{other}{mark}002.nii"),
     ):
         assert studies_of(*parted) == []
 
@@ -162,21 +158,21 @@ def test_patients_in_folders_or_by_a_number_are_never_joined(one, other, first, 
 @example("KM", "CE", "T1w", "FLAIR")
 @example("gd", "post", "T1w", "T2w")
 @example("T1", "T2", "T1w", "FLAIR")
-def test_two_initials_in_one_folder_are_two_patients(one, other, first, second):
-    assume(one != other)
+def test_two_initials_in_one_folder_are_two_patients(patient, other, first, second):
+    assume(patient != other)
     for shape in ("{0}_{1}.nii.gz", "sub-{0}_{1}.nii.gz", "{1}_{0}.nii.gz"):
-        assert studies_of(shape.format(one, first), shape.format(other, second)) == []
+        assert studies_of(shape.format(patient, first), shape.format(other, second)) == []
 
 
 @given(st.lists(st.tuples(PATIENTS, st.sampled_from(WORDS)), max_size=8))
-def test_nothing_is_lost_and_no_sequence_comes_twice(parts):
+def test_grouping_keeps_every_scan_and_repeats_no_sequence(parts):
     found = [nifti(f"{number}_{word}.nii.gz") for number, word in parts]
     groups = grouped_by_study(found)
-    assert sorted(one.scan for _, members in groups for one in members) == sorted(
-        one.scan for one in found
+    assert sorted(found.scan for _, members in groups for found in members) == sorted(
+        scan_findings.scan for scan_findings in found
     )
     for name, members in groups:
-        known = {one.scan: one.sequence for one in members}
+        known = {scan_findings.scan: scan_findings.sequence for scan_findings in members}
         assert len(set(known.values())) == len(known)
         assert name is not None
         if len(known) > 1:
@@ -196,7 +192,10 @@ def test_dicom_is_grouped_by_its_study_alone():
         Findings("bad.dcm", "failed"),
         Findings("photo.png", "scored"),
     ]
-    groups = [(name, [one.scan for one in members]) for name, members in grouped_by_study(found)]
+    groups = [
+        (name, [scan_findings.scan for scan_findings in members])
+        for name, members in grouped_by_study(found)
+    ]
     assert groups == [
         ("1.2", ["a/1", "a/2", "a/0"]),
         ("1.3", ["b/1"]),
@@ -230,7 +229,7 @@ def test_evidence_is_each_series_on_its_own_scale():
         (0.75, 2.0),
     ]
     assert together.reference == Reference("people", 3, 3)
-    # Twice the same, a refused one and a single slice change nothing.
+    # Duplicates, refused series and single slices change nothing.
     others = [
         found[0],
         Findings("c", "refused"),
@@ -241,14 +240,14 @@ def test_evidence_is_each_series_on_its_own_scale():
     assert {scan.scan for scan in again.counted} == {"a", "b"}
 
 
-def test_what_was_never_calibrated_counts_for_nothing_beside_what_was():
+def test_uncalibrated_series_do_not_count_beside_calibrated_ones():
     axial = [dicom("a", "1", "T1", logit=4.0), dicom("b", "1", "FLAIR", logit=1.0)]
     sagittal = replace(dicom("c", "1", "FLAIR", logit=40.0), reason="not_calibrated")
     assert evidence_of([sagittal, *axial], WITH_STUDY) == evidence_of(axial, WITH_STUDY)
     assert evidence_of([sagittal], WITH_STUDY).counted == [sagittal]
 
 
-def test_one_series_is_judged_on_its_own_scale():
+def test_one_series_is_scored_on_its_own_scale():
     for calibration in (WITH_STUDY, replace(WITH_STUDY, study=None)):
         alone = evidence_of([dicom("a", "1", "T1", logit=4.0)], calibration)
         assert [scan.scan for scan in alone.counted] == ["a"]
@@ -259,21 +258,21 @@ def test_one_series_is_judged_on_its_own_scale():
 
 
 @given(st.permutations(LEADING))
-def test_without_a_scale_of_studies_the_most_telling_sequence_answers(order):
+def test_without_a_calibrator_of_studies_the_preferred_sequence_answers(order):
     alone = replace(WITH_STUDY, study=None)
     found = [dicom(name, "1", name, logit=float(n)) for n, name in enumerate(order)]
     for expected in LEADING:
         leading = evidence_of(found, alone)
         assert [scan.scan for scan in leading.counted] == [expected]
         assert leading.logit == order.index(expected)
-        found = [one for one in found if one.scan != expected]
+        found = [scan_findings for scan_findings in found if scan_findings.scan != expected]
         if not found:
             break
 
 
 @pytest.fixture
 def detectors():
-    """The shipped detector with a calibrator of studies: referring, and deciding by its point."""
+    """The shipped detector with a calibrator of studies, with and without referral."""
     found = load_detector(coverage=0.5), load_detector(coverage=None)
     for detector in found:
         detector.card = replace(detector.card, calibration=WITH_STUDY)
@@ -290,7 +289,7 @@ def test_a_study_is_decided_by_its_p_values_or_by_the_operating_point(detectors)
     assert found.threshold == STUDY.calibrator.probability(0.8)
     assert found.probability == STUDY.calibrator.probability(logit)
     assert found.series == ("a", "b")
-    assert found.decision == answer_of(found.p_values, 0.5, called=logit >= 0.8)
+    assert found.decision == decision_from_p_values(found.p_values, 0.5, called=logit >= 0.8)
     decided = plain.score_study(series, "1")
     assert decided.coverage is None
     assert decided.decision == ("tumor" if logit >= 0.8 else "no_tumor")
@@ -324,7 +323,7 @@ def test_a_study_of_nothing_scored_is_refused_or_failed(detectors):
 
 
 def test_each_class_of_studies_is_kept_as_often_as_promised(detectors):
-    """The largest of the series' answers keeps no coverage; the study's own answer does."""
+    """The maximum over series does not keep the coverage; the study's calibrator does."""
     rng = np.random.default_rng(3)
     sequences, shift = ("T1", "FLAIR"), {True: 1.0, False: -1.0}
 

@@ -1,4 +1,4 @@
-"""The tables of docs/calibration.md are those of the shipped file."""
+"""The tables of docs/results.md are those of the shipped file."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_the_page_on_calibration_is_that_of_the_shipped_file():
             # The last digits of a fit differ between machines, and with them one scan's bin.
             assert row["tumor"] == pytest.approx(kept["tumor"], abs=1)
             assert row["tumor_free"] == pytest.approx(kept["tumor_free"], abs=1)
-    assert calibration.tables(figures, shipped) in (ROOT / "docs/calibration.md").read_text()
+    assert calibration.tables(figures, shipped) in (ROOT / "docs/results.md").read_text()
 
 
 def test_shipped_scales_are_those_that_their_held_out_logits_give():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from lab.evidence.heatmap_faithfulness import (
+from lab.evidence.faithfulness import (
     NAMES,
     SHARES,
     Faithfulness,
@@ -10,9 +11,11 @@ from lab.evidence.heatmap_faithfulness import (
     hottest_share,
     imputed,
     means_of,
+    randomized,
     rank_correlation,
     rank_overlap,
 )
+from meninx._learn.model.network import CellNetwork
 
 HEAT = np.array([[0.9, 0.8, 0.1], [0.7, 0.2, 0.0], [0.0, 0.0, 0.05]], dtype=np.float32)
 
@@ -69,7 +72,7 @@ def test_deletion_takes_the_hottest_and_insertion_leaves_them():
     assert without[0][16:22, 16:22].max() > 0.3  # half of it is still there
 
 
-def test_likeness_is_a_rank_correlation():
+def test_maps_are_compared_by_rank():
     assert rank_correlation(HEAT, HEAT**3) == pytest.approx(1)
     assert rank_correlation(HEAT, -HEAT) == pytest.approx(-1)
     assert rank_correlation(HEAT, np.zeros_like(HEAT)) == 0
@@ -78,3 +81,24 @@ def test_likeness_is_a_rank_correlation():
 def test_means_are_of_each_figure():
     found = [Faithfulness(*(float(n + k) for k in range(len(NAMES)))) for n in (0, 2)]
     assert means_of(found) == {name: 1.0 + k for k, name in enumerate(NAMES)}
+
+
+def test_random_stages_change_only_the_copy():
+    network = CellNetwork().eval()
+    x = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    last, every = randomized(network, 1), randomized(network, 4)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+    changed = [
+        {
+            name.split(".")[1]
+            for name, value in copy.state_dict().items()
+            if name.startswith("stages.")
+            and name.endswith("conv1.weight")
+            and not torch.equal(value, before[name])
+        }
+        for copy in (last, every)
+    ]
+    assert changed == [{"3"}, {"0", "1", "2", "3"}]
+    assert torch.equal(randomized(network, 4)(x)[0], every(x)[0])

@@ -35,9 +35,9 @@ def detector():
 @pytest.mark.parametrize("kind", FLOORS)
 def test_what_is_no_brain_is_refused_in_words(kind, kinds, detector):
     found = [detector.score(Scan(kind, image.T[..., None])) for image in kinds[kind]]
-    refused = [one for one in found if one.status == "refused"]
+    refused = [finding for finding in found if finding.status == "refused"]
     assert len(refused) >= FLOORS[kind] * len(found)
-    assert all(one.message and one.probability is None for one in refused)
+    assert all(finding.message and finding.probability is None for finding in refused)
 
 
 def test_phantoms_are_not(detector, sick, healthy):
@@ -48,5 +48,5 @@ def test_phantoms_are_not(detector, sick, healthy):
 def test_one_strange_slice_refuses_no_scan_and_a_strange_half_does(tiny_scan):
     """The crown or the neck may be odd; what counts is the slice in the middle by distance."""
     check_in_distribution(tiny_scan, np.array([0.5, 0.6, 9.0], np.float32), 1.0)
-    with pytest.raises(UnsupportedScan, match="unlike the slices of brain MRI"):
+    with pytest.raises(UnsupportedScan, match="unlike the brain MRI"):
         check_in_distribution(tiny_scan, np.array([0.5, 1.1, 9.0], np.float32), 1.0)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from lab.release import candidates, detector, finish
-from lab.release.packing import unpack, write_pack
+from lab.release.packing import subset, unpack, without_folds, write_pack
+from lab.release.training import train_unpacked
 from meninx._data.manifest import Picture
 from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import DataError, OptionError
 from meninx._learn.fit.module import DetectorTraining
-from meninx._learn.fit.training import train_unpacked
 from meninx._learn.input.dataset import MASKED, TUMOR_FREE, Example, Facts, SliceDataset
 from meninx._learn.recipe import (
     AugmentationRecipe,
@@ -101,9 +101,10 @@ def test_what_is_packed_comes_out(pack, tmp_path, monkeypatch, part):
 
 def test_neighbors_are_channels_and_follow_a_smaller_set(pack, tmp_path):
     whole = unpack([pack], tmp_path)
-    part = whole.without_folds({1, 5})
-    assert {one.fold for one in part.facts} == {6, 7}
-    assert {one.person for one in whole.without_sources({"second"}).facts} == {"p0", "p1"}
+    part = without_folds(whole, {1, 5})
+    assert {fact.fold for fact in part.facts} == {6, 7}
+    first = subset(whole, [fact.source != "second" for fact in whole.facts])
+    assert {fact.person for fact in first.facts} == {"p0", "p1"}
     batch = part.batch(torch.tensor([1, 2]))
     assert batch.image.shape == (2, 3, 80, 80)
     stored = part.image.float() / 255
@@ -197,7 +198,7 @@ def test_make_detector_asks_for_the_data_before_it_installs_anything():
     assert "runs/curated.csv: | data-named .venv/test.stamp" in makefile
 
 
-def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path):
+def test_the_detector_s_training_resumes_after_a_stop(pack, tmp_path):
     """Both parts, on each half and on all people, as `make detector` does."""
     second = replace(TINY, training=replace(TINY.training, epochs=2, seed=2))
     networks = detector.jobs_of([pack], [TINY, second], tmp_path, 1)
@@ -219,16 +220,16 @@ def test_the_detector_s_training_goes_on_after_a_stop(pack, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DetectorTraining, "on_train_epoch_start", stop_in_the_third)
         with pytest.raises(StopsError):
-            candidates.trained(first)
+            candidates.train_and_score(first)
     assert not (first.folder / "weights.safetensors").exists()
     for jobs in networks:
-        candidates.trained_in_turn(jobs)
+        candidates.train_stages(jobs)
     table = (first.folder / "epochs.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in table] == ["epoch", "0", "1", "2"]
     for job in (job for jobs in networks for job in jobs):
         assert (job.folder / "weights.safetensors").is_file()
-        assert (job.folder / "judged.json").is_file() == bool(job.half)
+        assert (job.folder / "scored.json").is_file() == bool(job.half)
     last = networks[2][1].folder
-    detector.keep(last, tmp_path)
+    detector.copy_weights(last, tmp_path)
     kept = tmp_path / "all-0" / "weights.safetensors"
     assert kept.read_bytes() == (last / "weights.safetensors").read_bytes()

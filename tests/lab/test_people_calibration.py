@@ -42,13 +42,13 @@ def test_sequences_with_enough_people_get_a_scale_of_their_own():
     assert found.study.weights["FLAIR"] > 2 * found.study.weights["T1"]
 
 
-def test_what_was_simulated_without_tumor_stands_in_where_nobody_was_scanned():
+def test_simulated_tumor_free_scans_replace_missing_sequences():
     rng = np.random.default_rng(1)
     known = cases(MIN_PEOPLE, rng)
     sick = [case for case in cases(MIN_PEOPLE, rng) if case.picture.tumor]
     t1c = [
-        Case(one.picture, Findings(one.picture.id, "scored", logit=3.0, sequence="T1c"))
-        for one in sick
+        Case(case.picture, Findings(case.picture.id, "scored", logit=3.0, sequence="T1c"))
+        for case in sick
     ]
     assert "T1c" not in fit_people(known + t1c).by_sequence
     made = [Findings("made", "scored", logit=-1.0, sequence="T1c")] * MIN_PEOPLE

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lab.release import planes
+from lab.release import candidates, planes
 from meninx._data.manifest import Picture
 from meninx._learn.input.dataset import TUMOR_FREE, Facts, SliceDataset
 from meninx._scan.scan import Scan
@@ -24,13 +24,13 @@ def scan_of(spacing, extent=(200, 220, 180)):
 def test_a_head_is_cut_along_its_two_other_axes_and_stays_where_it_was():
     scan = scan_of((1.0, 1.0, 2.0))
     cut = list(planes.in_other_planes(scan))
-    assert [one.view.plane for one in cut] == ["sagittal", "coronal"]
-    for one in cut:
-        assert one.slice_gap_mm == 6.0
-        assert one.sequence == "T1"
-        for place in ((0, 0, 0), (5, 7, 3), tuple(n - 1 for n in one.voxels.shape)):
-            point = np.linalg.inv(scan.affine) @ [*one.point_of(place), 1]
-            assert one.voxels[place] == scan.voxels[tuple(point[:3].round().astype(int))]
+    assert [part.view.plane for part in cut] == ["sagittal", "coronal"]
+    for part in cut:
+        assert part.slice_gap_mm == 6.0
+        assert part.sequence == "T1"
+        for place in ((0, 0, 0), (5, 7, 3), tuple(n - 1 for n in part.voxels.shape)):
+            point = np.linalg.inv(scan.affine) @ [*part.point_of(place), 1]
+            assert part.voxels[place] == scan.voxels[tuple(point[:3].round().astype(int))]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_is_too_coarse_or_thin_is_left_out(spacing, extent):
 
 
 def test_only_tumor_free_volumes_are_cut(monkeypatch):
-    monkeypatch.setattr("read_one", lambda _: scan_of((2.0, 2.0, 2.0)))
+    monkeypatch.setattr(planes, "read_one", lambda _: scan_of((2.0, 2.0, 2.0)))
     rows = [
         Picture(
             name,
@@ -61,13 +61,13 @@ def test_only_tumor_free_volumes_are_cut(monkeypatch):
     ]
     found = list(planes.examples(tuple(rows)))
     assert found
-    facts = {(one.facts.person, one.facts.source, one.facts.kind, one.facts.fold) for one in found}
-    assert facts == {("anna", planes.OTHER_PLANES, TUMOR_FREE, 6)}
+    facts = [example.facts for example in found]
+    assert {(fact.person, fact.source, fact.kind, fact.fold) for fact in facts} == {
+        ("anna", planes.OTHER_PLANES, TUMOR_FREE, 6)
+    }
 
 
-def test_nobody_is_judged_by_these_slices():
-    import candidates
-
+def test_no_person_is_scored_on_these_slices():
     image = np.zeros((3, 16, 16), np.uint8)
     image[:, 4:12, 4:12] = 200
     facts = [
@@ -76,5 +76,5 @@ def test_nobody_is_judged_by_these_slices():
     ]
     plane = torch.from_numpy(image)
     dataset = SliceDataset.of_planes(plane, torch.zeros_like(plane), plane, facts)
-    found = candidates.scored(dataset, np.zeros((3, 4, 4)))
-    assert [one["source"] for one in found["T1"]] == ["tumor-free"]
+    found = candidates.scores_of_scans(dataset, np.zeros((3, 4, 4)))
+    assert [scan["source"] for scan in found["T1"]] == ["tumor-free"]

@@ -6,7 +6,7 @@ import pytest
 
 from lab.speed import reading as peer_reading
 
-# Volumes of dcm2niix and of meninx where they differ, as docs/reading.md explains.
+# Volumes of dcm2niix and of meninx where they differ, as docs/log/2026-11-30-dcm2niix.md explains.
 KNOWN = {
     "echo-time-jitters": (2, 1),
     "three-slices-missing": (1, 0),
@@ -31,18 +31,22 @@ def compared(reading, tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_peer_reads_alike(compared):
-    differing = {one.name: (len(one.theirs), len(one.ours)) for one in compared if one.differences}
+    differing = {
+        comparison.name: (len(comparison.theirs), len(comparison.ours))
+        for comparison in compared
+        if comparison.differences
+    }
     assert differing == KNOWN
-    alike = [one for one in compared if not one.differences]
+    alike = [comparison for comparison in compared if not comparison.differences]
     assert len(alike) == 11
-    assert all(one.ours for one in alike)
+    assert all(comparison.ours for comparison in alike)
 
 
 @pytest.mark.slow
 def test_a_difference_is_seen(reading, compared):
-    (one,) = (one for one in compared if one.name == "axial")
-    assert not one.differences
-    (volume,) = one.ours
+    (comparison,) = (comparison for comparison in compared if comparison.name == "axial")
+    assert not comparison.differences
+    (volume,) = comparison.ours
     moved = volume.affine.copy()
     moved[2, 3] += 0.01
     for other, word in (
@@ -50,5 +54,5 @@ def test_a_difference_is_seen(reading, compared):
         (reading.Volume(volume.shape, volume.affine, volume.total * 1.001), "sums"),
         (reading.Volume((1, 2, 3), volume.affine, volume.total), "shapes"),
     ):
-        (told,) = reading.Comparison("a", one.theirs, (other,), ()).differences
+        (told,) = reading.Comparison("a", comparison.theirs, (other,), ()).differences
         assert told.startswith(word)

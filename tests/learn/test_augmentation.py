@@ -56,14 +56,14 @@ def test_pictures_stay_in_range_and_finite(batch):
         assert varied.mask.max() <= 1
 
 
-def test_without_lesions_given_healthy_pictures_stay_healthy(batch):
+def test_without_tumors_to_copy_tumor_free_pictures_stay_tumor_free(batch):
     options = replace(AugmentationRecipe(), lesion_copy_paste=0.0, synthetic_lesion=0.0)
     for seed in range(10):
         torch.manual_seed(seed)
         assert augment(batch, options, 64).mask[3:].max() == 0
 
 
-def test_pasting_gives_healthy_pictures_a_visible_tumor(batch):
+def test_copied_tumors_are_visible_in_tumor_free_pictures(batch):
     torch.manual_seed(1)
     pasted = LesionCopyPaste(1.0, 0.0)(batch)
     changed = (pasted.image - batch.image).abs()
@@ -77,14 +77,14 @@ def test_pasting_gives_healthy_pictures_a_visible_tumor(batch):
         assert changed[index][:, far[0]].max() < 1e-3
 
 
-def test_decoys_change_pictures_and_are_no_tumors(batch):
+def test_negative_patches_change_pictures_and_are_no_tumors(batch):
     torch.manual_seed(2)
-    decoyed = LesionCopyPaste(0.0, 1.0)(batch)
-    assert decoyed.mask[3:].max() == 0
-    assert (decoyed.image[3:] - batch.image[3:]).abs().max() > 0.02
+    patched = LesionCopyPaste(0.0, 1.0)(batch)
+    assert patched.mask[3:].max() == 0
+    assert (patched.image[3:] - batch.image[3:]).abs().max() > 0.02
 
 
-def test_painted_lesions_are_in_the_mask(batch):
+def test_synthetic_lesions_are_in_the_mask(batch):
     torch.manual_seed(3)
     synthetic = RandomSyntheticLesion(1.0)(batch)
     assert (synthetic.tumor_type == -1).all()
@@ -148,7 +148,7 @@ def test_only_the_slices_that_are_changed_are_computed(batch):
     [LesionCopyPaste(0.5, 0.3), RandomSyntheticLesion(0.5)],
     ids=["copy and paste", "synthetic"],
 )
-def test_lesions_leave_the_other_slices_alone(batch, transform):
+def test_lesions_do_not_change_the_other_slices(batch, transform):
     every = []
     for seed in range(10):
         torch.manual_seed(seed)

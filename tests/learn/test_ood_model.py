@@ -108,7 +108,7 @@ def test_all_measures_are_one_at_their_threshold(network, known):
     assert known.whitening.shape == (len(known.center),) * 2 == (896, 896)
 
 
-def test_ghosts_are_told_from_what_they_are_ghosts_of(network, known):
+def test_ghosted_slices_are_separated_from_the_originals(network, known):
     rng = np.random.default_rng(7)
     whole = [blob(rng) for _ in range(60)]
     spoiled = [

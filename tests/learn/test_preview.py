@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from meninx._cli import app
 from meninx._errors import DataError
-from meninx._learn.fit.training import training_canvas
 from meninx._learn.input.augmentation.compose import RECIPE_KEYS, transforms_of
 from meninx._learn.input.dataset import MASKED, TUMOR_FREE, UNMASKED, Example, Facts
 from meninx._learn.input.preview import (
@@ -37,7 +36,7 @@ def pixels(address):
 
 @pytest.fixture(scope="module")
 def batch():
-    return slices_to_preview(list(synthetic_examples()), training_canvas(SMALL))
+    return slices_to_preview(list(synthetic_examples()), SMALL.training_canvas)
 
 
 def test_every_key_of_the_recipe_sets_one_transform_and_has_a_meaning():
@@ -83,12 +82,12 @@ def test_each_transform_shows_the_slice_and_three_draws_that_differ(batch):
 
 def test_without_a_tumor_to_copy_the_page_says_so():
     image = np.pad(np.full((40, 40), 200, np.float32), 12)
-    alone = slices_to_preview([Example(image, None, Facts(TUMOR_FREE))], training_canvas(SMALL))
+    alone = slices_to_preview([Example(image, None, Facts(TUMOR_FREE))], SMALL.training_canvas)
     rows = {row.name: row for row in preview_rows(SMALL, alone)}
     assert "needs a tumor-free slice" in rows["LesionCopyPaste"].note
     assert len(rows["LesionCopyPaste"].pictures) == 1
     with pytest.raises(DataError, match="no slice to show"):
-        slices_to_preview([], training_canvas(SMALL))
+        slices_to_preview([], SMALL.training_canvas)
 
 
 def test_a_tumor_without_a_mask_is_shown_only_where_there_is_nothing_else():
@@ -102,9 +101,9 @@ def test_a_tumor_without_a_mask_is_shown_only_where_there_is_nothing_else():
         Example(dim, None, Facts(TUMOR_FREE)),
         Example(bright, mask, Facts(MASKED)),
     ]
-    chosen = slices_to_preview(examples, training_canvas(SMALL))
+    chosen = slices_to_preview(examples, SMALL.training_canvas)
     assert chosen.tumor_free.tolist() == [True, False]
-    assert slices_to_preview(examples[:1], training_canvas(SMALL)).unmasked.all()
+    assert slices_to_preview(examples[:1], SMALL.training_canvas).unmasked.all()
 
 
 def test_the_command_writes_a_page_and_no_run(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 import pytest
 
-from meninx._cli.training_options import find_recipe, recipes_folder
+from meninx._cli.options import find_recipe, recipes_folder
 from meninx._errors import OptionError
 from meninx._learn.recipe import Recipe, read_recipe, read_stages
 
@@ -75,13 +75,3 @@ def test_unknown_names_list_the_shipped_ones():
         find_recipe("nonsense")
     with pytest.raises(OptionError, match="no such recipe file"):
         find_recipe("nonsense.toml")
-
-
-def test_keys_of_an_earlier_version_are_understood_with_a_warning(tmp_path, caplog):
-    path = tmp_path / "old.toml"
-    path.write_text("[augmentation]\npaste = 0.25\n[[stages]]\naugmentation = {decoy = 0.75}\n")
-    first, second = read_stages(path)
-    assert first.augmentation.lesion_copy_paste == 0.25
-    assert second.augmentation.negative_patch == 0.75
-    assert "augmentation.paste is now called lesion_copy_paste" in caplog.text
-    assert "augmentation.decoy is now called negative_patch" in caplog.text

@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
+from lab.release.training import train_unpacked
 from meninx._assess.cases import Copies, unseen
 from meninx._assess.evaluation import evaluate
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import read_manifest, write_manifest
-from meninx._detect.calibration import Calibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.engine import Engine
 from meninx._detect.loading import load_detector, shipped_detector
 from meninx._detect.model_card import DESCRIPTOR_BYTES, SeenSlices
@@ -40,7 +41,7 @@ from meninx._learn.fit.initialization import fill_from_shipped, initialize
 from meninx._learn.fit.losses import cell_loss, picture_loss, type_loss, type_weights
 from meninx._learn.fit.merging import merge
 from meninx._learn.fit.module import DetectorTraining
-from meninx._learn.fit.training import read_examples, train, train_unpacked, training_canvas
+from meninx._learn.fit.training import read_examples, train
 from meninx._learn.input.augmentation.batch import SliceBatch
 from meninx._learn.input.dataset import MASKED, TUMOR_FREE, UNMASKED, Facts, SliceDataset
 from meninx._learn.input.sampling import ShareSampler, weights_of
@@ -48,7 +49,6 @@ from meninx._learn.model.network import CellNetwork, PooledNetwork, build_networ
 from meninx._learn.recipe import LossRecipe, Recipe, SamplingRecipe, read_recipe, read_stages
 from meninx._synthesis.phantom_studies import make_studies
 from meninx._synthesis.writing import write_studies
-from tests.clinic.conftest import free_port
 from tests.commands import meninx
 from tests.conftest import coarse_grid
 
@@ -157,7 +157,7 @@ SHIPPED = sorted(Path(__file__).parents[2].glob("recipes/*.toml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_recipe_goes_on_from_its_last_epoch(labeled, path, tmp_path, monkeypatch):
+def test_every_recipe_resumes_after_its_last_epoch(labeled, path, tmp_path, monkeypatch):
     # From the shipped weights, whose convolutions are factorized: these must be made again first.
     recipe = tiny_stage(read_stages(path)[-1])
     begin = DetectorTraining.on_train_epoch_start
@@ -290,35 +290,6 @@ def test_the_same_seed_gives_the_same_run_also_where_it_was_killed(
     assert losses(trained.folder) == losses(tmp_path / "killed")
 
 
-def together(command, count, folder):
-    """Run a command in processes that train together, as torchrun starts them."""
-    shared = {
-        "TORCHELASTIC_RUN_ID": "test",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "WORLD_SIZE": str(count),
-        "LOCAL_WORLD_SIZE": str(count),
-        "OMP_NUM_THREADS": "1",
-    }
-    log = folder / "together.log"
-    with log.open("w") as file:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "meninx", *map(str, command)],
-                stdout=file,
-                stderr=file,
-                env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            )
-            for rank in range(count)
-        ]
-    try:
-        return [process.wait(250) for process in processes], log.read_text()
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
 @pytest.mark.slow
 def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
     # Slow enough that the curve is still falling, and batches large enough that a process's half
@@ -331,12 +302,32 @@ def test_two_processes_train_like_one_with_twice_the_batch(labeled, tmp_path):
         recipe = read_recipe(tmp_path / f"{name}.toml")
         # The curves alone are wanted of these, and no detector file.
         learned, _ = read_examples(read_manifest(labeled), recipe)
-        dataset = SliceDataset(learned, training_canvas(recipe))
+        dataset = SliceDataset(learned, recipe.training_canvas)
         alone = replace(recipe, training=replace(recipe.training, validation_fold=0))
         train_unpacked(dataset, alone, tmp_path / name)
-    command = ("train", labeled, "--recipe", tmp_path / "half.toml", "--output", tmp_path / "two")
-    statuses, said = together(command, 2, tmp_path)
-    assert statuses == [0, 0], said[-3000:]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "meninx",
+            "train",
+            str(labeled),
+            "--recipe",
+            str(tmp_path / "half.toml"),
+            "--output",
+            str(tmp_path / "two"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
     two, whole, half = (losses(tmp_path / name) for name in ("two", "whole", "half"))
     np.testing.assert_allclose(two, whole, rtol=0.25, atol=0.005)
     # Without sharing, each process would have gone as one with half the batch goes.
@@ -380,7 +371,7 @@ def test_a_pooled_networks_map_is_its_answer():
     assert types.shape == (2, 3)
 
 
-def test_unknown_outlines_teach_no_cells():
+def test_unknown_masks_teach_no_cells():
     mask = torch.zeros(2, 1, 64, 64)
     empty = torch.zeros(2)
     batch = SliceBatch(

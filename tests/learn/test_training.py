@@ -10,11 +10,13 @@ from PIL import Image
 
 from meninx._data.manifest import Picture, read_manifest
 from meninx._data.volume_masks import read_mask, tumor_area
-from meninx._detect.calibration import Calibration, Calibrator, sigmoid, slice_logits
-from meninx._detect.detector import brain_slices
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator, sigmoid
 from meninx._detect.engine import Engine
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.loading import load_detector
+from meninx._detect.pooling import slice_logits
 from meninx._detect.preprocessing import Preprocessing, crop_window_of
 from meninx._errors import DataError, ModelError, OptionError
 from meninx._learn.file.export import (
@@ -301,7 +303,7 @@ def test_a_run_resumed_ends_where_the_unbroken_one_does(pictures, whole, tmp_pat
             train(read_manifest(pictures), TINY, tmp_path / "parts")
     assert not (tmp_path / "parts" / "detector.onnx").exists()
     other = replace(TINY, training=replace(TINY.training, validation_fold=4))
-    with pytest.raises(OptionError, match="--devices 1"):
+    with pytest.raises(OptionError, match="processes = 1"):
         check_same_run(tmp_path / "parts", TINY, read_manifest(pictures).sha256, 2)
     with pytest.raises(OptionError, match=r"settings .training\.validation_fold"):
         train(read_manifest(pictures), other, tmp_path / "parts", resume=True)

@@ -11,7 +11,7 @@ EDGES = ((0, 40, 30, 80), (170, 40, 200, 80), (80, 0, 120, 25), (80, 95, 120, 12
 
 
 def drawn(letter):
-    """The gray values of a letter, cut to what is drawn."""
+    """The gray values of a letter, cropped to its pixels."""
     picture = Image.new("L", (40, 40))
     font = ImageFont.load_default(LETTER_HEIGHT)
     ImageDraw.Draw(picture).text((20, 20), letter, fill=255, font=font, anchor="mm")
@@ -27,14 +27,14 @@ def test_every_edge_says_which_side_of_the_patient_it_is(plane):
         box = found.getbbox()
         assert box is not None, letter
         pixels = np.asarray(found.crop(box)) > 128
-        closest = min("RLAPSI", key=lambda one: difference(pixels, drawn(one)))
+        closest = min("RLAPSI", key=lambda letter: difference(pixels, drawn(letter)))
         assert closest == letter
 
 
 def difference(first, second):
-    """Share of pixels in which two shapes differ once they are equally large."""
+    """Share of pixels in which two shapes differ after scaling to one size."""
     size = (16, 16)
-    both = [np.asarray(Image.fromarray(one).resize(size)) for one in (first, second)]
+    both = [np.asarray(Image.fromarray(pixels).resize(size)) for pixels in (first, second)]
     return float((both[0] != both[1]).mean()) + abs(first.shape[1] - second.shape[1]) / 10
 
 
@@ -49,5 +49,5 @@ def test_the_scale_runs_from_certain_to_nothing():
     column = bar[10:290, 5]
     assert column[5].sum() > column[140].sum()
     assert np.ptp(column[5]) > 40
-    # Where nothing is found, the gray below shows through.
+    # Without heat the gray is visible.
     assert np.ptp(column[-5]) == 0

@@ -80,7 +80,7 @@ def test_the_map_of_a_sick_phantom_passes_and_is_drawn(sick):
     assert result.withheld is None
     sheet = np.asarray(result.sheet()).astype(int)
     bare = np.asarray(explanation_sheet(sick.scan, findings, "no heat map")).astype(int)
-    # Heat is colored, anatomy gray; without a map only a mark of the graph is left.
+    # Heat is colored, anatomy gray; without a map only the mark of the graph is colored.
     assert (np.ptp(sheet, axis=2) > 60).sum() > (np.ptp(bare, axis=2) > 60).sum() + 500
 
 

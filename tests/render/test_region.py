@@ -1,4 +1,4 @@
-"""Side and size of what a heat map shows, from blobs drawn into a head of known place."""
+"""Side and size of a heat map's region, from blobs in a head at a known position."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_only_the_hottest_place_is_measured_and_the_others_are_counted():
     region = describe_region(head(), heat)
     assert region is not None
     assert (region.side, region.extent_mm, region.others) == ("left", (24, 40, 15), 1)
-    # What stays below half of the peak is no place.
+    # Blobs below half of the peak are no regions.
     faint = np.maximum(blob((60, 30, 20), (72, 46, 25)), blob((10, 10, 5), (40, 70, 12), 40))
     region = describe_region(head(), faint)
     assert region is not None
@@ -64,7 +64,7 @@ def test_an_oblique_scan_is_measured_in_the_patient():
     region = describe_region(head(turn=OBLIQUE), blob((60, 30, 20), (72, 46, 25)))
     assert region is not None
     assert region.side == "left"
-    # Turned by about ten degrees, a box of 24 x 40 x 15 mm reaches somewhat farther.
+    # Rotated by about ten degrees, a box of 24 x 40 x 15 mm has larger extents.
     assert all(24 <= a <= 36 for a in region.extent_mm[:1])
     assert 40 <= region.extent_mm[1] <= 50
 

@@ -1,4 +1,4 @@
-"""A scan with its findings and pictures: each is made once."""
+"""A scan with its findings and pictures: each picture is drawn once."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ PASSED = HeatmapCheck(contrast=0.9, drop=5.0)
 
 @pytest.fixture
 def counted(monkeypatch):
-    """How often each of the three is made."""
+    """The number of times each of the three is made."""
     counts = dict.fromkeys(("check_heatmap", "heat_volume", "hottest_slice_picture"), 0)
 
     def counting(name, make):

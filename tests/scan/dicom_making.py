@@ -86,17 +86,17 @@ def transcode(before: Path, after: Path) -> None:
 
 
 def enhanced(scan: Scan, order: list[int] | None = None) -> FileDataset:
-    """Return a volume as one Enhanced MR file, its frames in any order."""
+    """Return a volume as one enhanced MR file with frames in any order."""
     template = dicom_slice(scan, 0, 1)
     order = order or list(range(scan.voxels.shape[2]))
     template.SOPClassUID = pydicom.uid.EnhancedMRImageStorage
     template.file_meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedMRImageStorage
     shared, frames = Dataset(), []
     for index in order:
-        one = dicom_slice(scan, index, 1)
+        instance = dicom_slice(scan, index, 1)
         frame = Dataset()
         frame.PlanePositionSequence = [Dataset()]
-        frame.PlanePositionSequence[0].ImagePositionPatient = one.ImagePositionPatient
+        frame.PlanePositionSequence[0].ImagePositionPatient = instance.ImagePositionPatient
         frame.FrameContentSequence = [Dataset()]
         frame.FrameContentSequence[0].StackID = "1"
         frames.append(frame)

@@ -1,4 +1,4 @@
-"""What real exports do: identities shared or lost, headers that round, jitter and repeat."""
+"""Irregularities of real exports: shared or lost identities, rounding, jitter and duplicates."""
 
 import copy
 
@@ -23,7 +23,7 @@ def series():
 
 @pytest.fixture
 def other():
-    """Of another person."""
+    """A series of another person."""
     return slices_of(make_study("head", 9, None, "T1", "axial", GRID).scan, 2)
 
 
@@ -56,16 +56,16 @@ def test_two_exams_of_one_series_uid_are_two_scans(series, other, tmp_path, erro
     assert len({scan.identity.study_uid for scan in found}) == 2
 
 
-@pytest.mark.parametrize("tell", ["number", "description"])
-def test_series_without_uid_are_parted_by_what_else_tells_them(
-    series, other, tmp_path, errors, tell
+@pytest.mark.parametrize("attribute", ["number", "description"])
+def test_series_without_uid_are_split_by_other_attributes(
+    series, other, tmp_path, errors, attribute
 ):
     for number, datasets in enumerate((series, other), 1):
         for dataset in datasets:
             dataset.PatientID, dataset.StudyInstanceUID = "1", "1.2.3"
             dataset.SeriesInstanceUID = ""
-            dataset.SeriesNumber = number if tell == "number" else 1
-            dataset.SeriesDescription = f"T{number}" if tell == "description" else "T1"
+            dataset.SeriesNumber = number if attribute == "number" else 1
+            dataset.SeriesDescription = f"T{number}" if attribute == "description" else "T1"
     save_all([*series, *other], tmp_path)
     assert [len(scan) for scan in read(tmp_path, errors)] == [12, 12]
     assert not errors
@@ -95,7 +95,9 @@ def test_times_that_jitter_are_one_contrast(series, tmp_path, errors, name, low,
         ("AcquisitionNumber", 1, 2),
     ],
 )
-def test_what_changes_from_slice_to_slice_is_jitter(series, tmp_path, errors, name, odd, even):
+def test_values_that_change_from_slice_to_slice_are_jitter(
+    series, tmp_path, errors, name, odd, even
+):
     for number, dataset in enumerate(series):
         setattr(dataset, name, odd if number % 2 else even)
     save_all(series, tmp_path)
@@ -106,7 +108,7 @@ def test_what_changes_from_slice_to_slice_is_jitter(series, tmp_path, errors, na
 @pytest.mark.parametrize(
     ("name", "values", "which"),
     [
-        # Slabs, one above the other, may have contrasts of their own.
+        # Slabs, one above the other, may have different contrasts.
         ("ImageType", (["ORIGINAL", "PRIMARY", "A"], ["ORIGINAL", "PRIMARY", "B"]), "halves"),
         ("EchoTime", (10.0, 98.0), "every other"),
     ],
@@ -151,7 +153,7 @@ def test_two_images_of_one_place_are_an_error(series, tmp_path, errors):
 
 
 def time_points(series, folder, count, change):
-    """Write a series several times; `change` tells what each slice of each time has of its own."""
+    """Write a series several times; `change` sets the values of each slice of each time."""
     for point in range(count):
         for number, dataset in enumerate(series):
             again = copy.deepcopy(dataset)
@@ -179,7 +181,7 @@ def _triggered(dataset, point, number):
 
 @pytest.mark.parametrize("change", [_at, _slice_by_slice, _over_midnight, _triggered])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_time_points_without_a_tag_are_told_by_their_time(series, tmp_path, errors, change, factor):
+def test_time_points_without_a_tag_are_split_by_time(series, tmp_path, errors, change, factor):
     def brighter(dataset, point, number):
         change(dataset, point, number)
         dataset.PixelData = (dataset.pixel_array // factor**point).astype(np.uint16).tobytes()
@@ -211,7 +213,7 @@ def test_single_missing_slices_are_a_warning(series, tmp_path, errors, dropped):
         (scan,) = found
         assert [warning.code for warning in scan.warnings] == ["missing_slices"]
         assert scan.positions_mm[5] == pytest.approx(36.0)
-        # A voxel beyond the gap lies where its header says.
+        # A voxel beyond the gap has the position of its header.
         position = np.array([float(value) for value in kept[7].ImagePositionPatient])
         np.testing.assert_allclose(scan.point_of((0, 0, 7)), position, atol=1e-3)
     else:  # two of twelve are more than a tenth
@@ -219,7 +221,7 @@ def test_single_missing_slices_are_a_warning(series, tmp_path, errors, dropped):
         assert "missing after slice" in str(errors[0])
 
 
-def test_positions_rounded_to_a_tenth_are_taken(series, tmp_path, errors):
+def test_positions_rounded_to_a_tenth_are_accepted(series, tmp_path, errors):
     for number, dataset in enumerate(series):
         x, y, _ = map(float, dataset.ImagePositionPatient)
         dataset.ImagePositionPatient = [round(x, 1), round(y, 1), round(number * 3.3125, 1)]
@@ -230,7 +232,7 @@ def test_positions_rounded_to_a_tenth_are_taken(series, tmp_path, errors):
 
 
 @pytest.mark.parametrize("value", ["0.9", "0,9\\0,9", "0.9\\0.9\\0.9"])
-def test_a_bad_pixel_spacing_is_one_error_a_series(series, tmp_path, errors, value):
+def test_a_bad_pixel_spacing_is_one_error_per_series(series, tmp_path, errors, value):
     for number, dataset in enumerate(series):
         dataset.PixelSpacing = ["1.25", "1.25"]
         path = save(dataset, tmp_path / f"{number}.dcm")
@@ -269,7 +271,7 @@ def test_pictures_are_read_as_they_are_shown(tmp_path, errors):
     gray = Image.fromarray((np.arange(96 * 80) % 251).reshape(96, 80).astype(np.uint8))
     gray.save(tmp_path / "0.png")
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by a quarter, clockwise
+    exif[0x0112] = 6  # displayed rotated by 90 degrees, clockwise
     gray.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "1.png", exif=exif)
     plain, turned = read(tmp_path, errors)
     np.testing.assert_array_equal(plain.voxels, turned.voxels)
@@ -304,13 +306,13 @@ def test_other_pictures_are_read(tmp_path, errors, kind):
         ("study.rar", b"Rar!", "rar"),
     ],
 )
-def test_formats_that_are_not_read_say_what_to_do(name, head, what):
+def test_unsupported_formats_are_reported_with_advice(name, head, what):
     with pytest.raises(UnsupportedScan, match=what) as caught:
         kind_of(head + bytes(600), name)
     assert caught.value.reason == "other_format"
 
 
-def test_a_name_that_is_no_text_is_written_so_that_anything_takes_it(tmp_path, errors):
+def test_an_undecodable_name_is_escaped(tmp_path, errors):
     folder = tmp_path / "pictures"
     folder.mkdir()
     path = folder / b"M\xfcller.png".decode("utf-8", "surrogateescape")

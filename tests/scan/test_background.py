@@ -1,11 +1,11 @@
-"""Air is found: gray in signed images, NaN or padding where nothing was measured."""
+"""Air is found: gray in signed images, NaN or padding in unmeasured voxels."""
 
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
-from meninx._scan.background import noting_blank_slices, reached_from_frame, with_dark_air
+from meninx._scan.background import reached_from_frame, with_blank_slices_counted, with_dark_air
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 from tests.scan.dicom_making import save_all, slices_of
@@ -14,7 +14,7 @@ AIR = 0.05
 
 
 def signed(voxels, share=0.4, noise=6.0, seed=3):
-    """Return a phase-sensitive image: CSF below zero, air noise about it."""
+    """Return a phase-sensitive image: CSF below zero, air as noise around zero."""
     tissue = voxels > AIR * voxels.max()
     zero = np.quantile(voxels[tissue], share)
     air = np.random.default_rng(seed).normal(0, noise, voxels.shape)
@@ -22,7 +22,7 @@ def signed(voxels, share=0.4, noise=6.0, seed=3):
 
 
 def level(voxels, tissue):
-    """Return where air lies within the range of the head, 0 for its darkest."""
+    """Return the level of air within the range of the head, 0 for its darkest value."""
     low, high = np.percentile(voxels[tissue], [0.5, 99.5])
     return (np.median(voxels[~tissue]) - low) / (high - low)
 
@@ -49,7 +49,7 @@ def test_gray_air_is_set_dark(healthy, tmp_path, share, kind):
     (scan,) = read(path)
     assert [warning.code for warning in scan.warnings] == ["gray_air"]
     assert level(scan.voxels, tissue) < 0.02
-    # Tissue keeps its values, but for some at its rim.
+    # Tissue keeps its values, except some at its edge.
     kept = np.corrcoef(scan.voxels[tissue], voxels[tissue])[0, 1]
     assert kept > 0.97
 
@@ -64,7 +64,7 @@ def series_of(scan, voxels, offset):
     return series
 
 
-def test_what_is_scored_is_the_magnitude_image(healthy, tmp_path):
+def test_the_magnitude_image_is_scored(healthy, tmp_path):
     from meninx._detect.loading import load_detector
 
     detector = load_detector()
@@ -158,7 +158,7 @@ def test_padding_inside_the_head_is_refused(healthy, tmp_path, errors):
     assert [error.reason for error in errors] == ["not_finite"]
 
 
-def test_a_padding_value_that_air_and_vessels_have_too_means_nothing(healthy, tmp_path):
+def test_a_padding_value_shared_with_air_and_vessels_is_ignored(healthy, tmp_path):
     voxels = np.rint(healthy.scan.voxels)
     voxels[50:53, 56:60] = 0
     series = padded_series(healthy.scan, voxels, voxels == 0, 0, None)
@@ -189,7 +189,7 @@ def padded_series(scan, voxels, padded, value, limit):
     return series
 
 
-def test_what_is_reached_goes_around_corners():
+def test_connected_pixels_are_reached_around_corners():
     maze = np.ones((1, 7, 9), dtype=bool)
     maze[0, 1, 1:8] = maze[0, 5, 1:8] = maze[0, 1:6, 1] = maze[0, 2:6, 7] = False
     maze[0, 1, 5] = True  # the way in
@@ -216,4 +216,4 @@ def test_blank_slices_beyond_a_head_are_background(healthy):
     around = np.pad(healthy.scan.voxels, ((0, 0), (0, 0), (2, 3)))
     around[5, 5, 0] = 1  # dust
     scan = Scan("padded", around.astype(np.float32), healthy.scan.affine)
-    assert noting_blank_slices(scan) is scan
+    assert with_blank_slices_counted(scan) is scan

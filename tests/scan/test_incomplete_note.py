@@ -1,4 +1,4 @@
-"""What a folder lacks is read with every scan in it, from folders and archives alike."""
+"""The note of a folder applies to every scan in it, in folders and archives."""
 
 import json
 import zipfile
@@ -18,7 +18,7 @@ SERIES = Incomplete("instances of the study", 25, 11)
 
 @pytest.fixture
 def folder(tiny_scan, tmp_path):
-    """A study in a folder, sorted into another below it, beside one that is whole."""
+    """An incomplete study in a folder and its subfolder, beside a complete study."""
     fetched = tmp_path / "in" / "fetched"
     write_dicom(tiny_scan, fetched / "series", 3)
     write_nifti(tiny_scan.voxels.astype(np.int16), tiny_scan, fetched / "t2.nii.gz")
@@ -31,7 +31,7 @@ def lacking(scans):
     return {scan.name.rsplit("/", 1)[-1]: scan.incomplete for scan in scans}
 
 
-def test_every_scan_of_the_folder_has_it_and_no_other(folder, tmp_path):
+def test_the_note_applies_to_every_scan_of_its_folder_and_no_other(folder, tmp_path):
     expected = {"t2.nii.gz": (SERIES,), "series": (SERIES,), "whole": ()}
     assert lacking(read_scans(folder)) == expected
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as packed:
@@ -45,7 +45,7 @@ def test_every_scan_of_the_folder_has_it_and_no_other(folder, tmp_path):
     assert not errors
 
 
-def test_what_can_not_be_read_lacks_it_too(folder):
+def test_the_note_applies_to_unreadable_scans_too(folder):
     (folder / "fetched" / "broken.nii").write_bytes(b"no volume")
     for path in (folder / "fetched" / "series").iterdir():
         path.unlink()
@@ -67,12 +67,12 @@ def test_what_can_not_be_read_lacks_it_too(folder):
         '{"study": "1.2", "incomplete": [{"what": "x", "expected": "many", "received": 1}]}',
     ],
 )
-def test_other_files_of_that_name_say_nothing(folder, text):
+def test_other_files_of_that_name_are_ignored(folder, text):
     (folder / "fetched" / NOTE).write_text(text)
     assert set(lacking(read_scans(folder)).values()) == {()}
 
 
-def test_the_file_says_what_is_missing(folder):
+def test_the_note_contains_what_is_missing(folder):
     assert json.loads((folder / "fetched" / NOTE).read_text()) == {
         "study": "1.2.3",
         "incomplete": [{"what": "instances of the study", "expected": 25, "received": 11}],

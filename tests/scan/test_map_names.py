@@ -1,4 +1,4 @@
-"""What names of files say of maps and masks."""
+"""Maps and masks by file names."""
 
 import nibabel
 import numpy as np
@@ -23,7 +23,7 @@ from meninx._scan.sequence import sequence_from_text
         "sub-03_atlas-x_dseg.nii.gz",
     ],
 )
-def test_names_of_bids_state_what_a_file_is(name):
+def test_bids_names_exclude_maps_and_masks(name):
     assert map_by_bids_name(name).reason == "derived"
 
 
@@ -83,16 +83,16 @@ def test_words_inside_words_and_initials_are_not(name):
     assert map_warning(name) is None
 
 
-def test_a_volume_carries_what_its_name_says(tmp_path):
+def test_a_volume_has_the_exclusion_or_warning_of_its_name(tmp_path):
     voxels = np.arange(7 * 8 * 9, dtype=np.int16).reshape(7, 8, 9)
     for name in ("sub-9_T1map", "t1map", "t1"):
         nibabel.save(
             nibabel.Nifti1Image(voxels, np.diag([1.1, 1.3, 2.7, 1])), tmp_path / f"{name}.nii"
         )
     stated, plain, doubted = read_scans(tmp_path)
-    assert stated.set_aside.reason == "derived"
-    assert stated.set_aside.place.endswith("sub-9_T1map.nii")
-    assert (plain.set_aside, plain.warnings, plain.sequence) == (None, (), "T1")
+    assert stated.exclusion.reason == "derived"
+    assert stated.exclusion.place.endswith("sub-9_T1map.nii")
+    assert (plain.exclusion, plain.warnings, plain.sequence) == (None, (), "T1")
     assert [warning.code for warning in doubted.warnings] == ["derived_doubtful"]
     assert doubted.sequence == "unknown"
 

@@ -30,7 +30,7 @@ def voxels():
 
 
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
-def test_voxels_and_affine_come_back(tiny_scan, tmp_path, suffix):
+def test_voxels_and_affine_survive_writing_and_reading(tiny_scan, tmp_path, suffix):
     path = tmp_path / f"t2.{suffix}"
     write_nifti(tiny_scan.voxels.astype(np.int16), tiny_scan, path)
     scan = read_nifti(source(path))
@@ -64,7 +64,7 @@ def test_micrometers_become_millimeters(voxels, tmp_path):
     assert read_nifti(source(tmp_path / "a.nii")).spacing_mm == pytest.approx((1.1, 1.3, 2.7))
 
 
-def test_truncation_is_told_in_bytes(voxels, tmp_path):
+def test_truncation_is_reported_in_bytes(voxels, tmp_path):
     save(tmp_path / "a.nii", voxels)
     data = (tmp_path / "a.nii").read_bytes()
     (tmp_path / "a.nii").write_bytes(data[:800])
@@ -109,18 +109,18 @@ def test_the_turn_from_ras_to_lps_is_its_own_inverse():
 
 
 @pytest.mark.parametrize("code", [2, 4, 6, 12, 23, 1003, 1005, 1010, 2016])
-def test_what_an_intent_calls_no_image_is_set_aside(voxels, tmp_path, code):
+def test_intents_of_labels_statistics_and_vectors_are_excluded(voxels, tmp_path, code):
     scan = read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code))
-    assert scan.set_aside.reason == "derived"
-    assert f"intent_code {code}" in str(scan.set_aside)
+    assert scan.exclusion.reason == "derived"
+    assert f"intent_code {code}" in str(scan.exclusion)
     assert scan.voxels.shape == voxels.shape
     with pytest.raises(UnsupportedScan, match=f"intent_code {code}"):
         read_one(tmp_path / "t1.nii")
 
 
 @pytest.mark.parametrize("code", [0, 1011, 2001, 4711])
-def test_other_intents_say_nothing(voxels, tmp_path, code):
-    assert read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code)).set_aside is None
+def test_other_intents_are_ignored(voxels, tmp_path, code):
+    assert read_nifti(save(tmp_path / "t1.nii", voxels, intent_code=code)).exclusion is None
 
 
 def test_a_field_of_vectors_is_no_list_of_volumes(voxels, tmp_path):
@@ -135,4 +135,4 @@ def test_the_intent_of_a_pair_counts_too(voxels, tmp_path):
     image.header["intent_code"] = 1002
     nibabel.save(image, tmp_path / "t1.img")
     (scan,) = read_scans(tmp_path)
-    assert scan.set_aside.reason == "derived"
+    assert scan.exclusion.reason == "derived"

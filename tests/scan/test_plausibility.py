@@ -1,4 +1,4 @@
-"""Geometry that can't be is doubted and estimated; what a header can mean is believed."""
+"""Implausible geometry is replaced by an estimate; plausible geometry is kept."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ import pytest
 
 from meninx._errors import GeometryError
 from meninx._render.region import describe_region, midline_of
-from meninx._scan.plausibility import MAX_SHIFT, MIN_SHIFT, believed, measured_along
+from meninx._scan.plausibility import MAX_SHIFT, MIN_SHIFT, measured_along, with_plausible_geometry
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 from meninx._synthesis.phantom import grid_of
@@ -66,7 +66,7 @@ def test_a_pixel_that_is_lost_too_is_estimated_by_the_width_of_the_head(tmp_path
 
 
 @pytest.mark.parametrize("factor", [1 / 6, 1 / 5, 5, 6])
-def test_a_gap_that_is_wrong_by_five_is_doubted(tmp_path, factor):
+def test_a_gap_wrong_by_a_factor_of_five_is_replaced(tmp_path, factor):
     affine = np.diag([*SPACING[:2], SPACING[2] * factor, 1.0])
     scan = saved(head(34).voxels, affine, tmp_path / "t2.nii.gz")
     assert codes(scan) == [CODE]
@@ -83,12 +83,12 @@ def test_a_gap_that_is_wrong_by_five_is_doubted(tmp_path, factor):
         ((96, 112, 70), (2.1, 2.0, 2.4)),
     ],
 )
-def test_what_a_header_can_mean_is_believed(tmp_path, plane, shape, spacing):
+def test_plausible_geometry_is_kept(tmp_path, plane, shape, spacing):
     scan = head(35, plane, "T2", shape, spacing)
-    assert believed(scan) is scan
+    assert with_plausible_geometry(scan) is scan
 
 
-def test_dicom_whose_positions_cannot_be_is_doubted(tmp_path, errors):
+def test_dicom_with_implausible_positions_is_estimated(tmp_path, errors):
     series = slices_of(head())
     for number, dataset in enumerate(series):
         x, y, _ = dataset.ImagePositionPatient
@@ -99,7 +99,7 @@ def test_dicom_whose_positions_cannot_be_is_doubted(tmp_path, errors):
     assert scan.slice_gap_mm > 3.5
 
 
-def test_nothing_in_mm_and_no_side_is_said_of_an_estimate(tmp_path):
+def test_no_size_in_mm_and_no_side_is_reported_for_an_estimate(tmp_path):
     scan = saved(head().voxels, RAS, tmp_path / "t1.nii.gz")
     assert scan.view.plane is None
     assert midline_of(scan) is None
@@ -111,7 +111,7 @@ def test_nothing_in_mm_and_no_side_is_said_of_an_estimate(tmp_path):
 
 
 @pytest.mark.parametrize("header", ["identity", "no pixdim", "analyze"])
-def test_a_user_says_the_voxel_size_that_a_file_lost(tmp_path, header):
+def test_a_user_gives_the_voxel_size_that_a_file_lacks(tmp_path, header):
     path = tmp_path / ("t1.img" if header == "analyze" else "t1.nii")
     kind = nibabel.AnalyzeImage if header == "analyze" else nibabel.Nifti1Image
     image = kind(head().voxels.astype(np.int16), RAS)
@@ -142,7 +142,7 @@ def test_the_command_line_takes_the_voxel_size(tmp_path):
         assert "expected the size of a voxel" in refused.stderr
 
 
-def test_a_voxel_size_that_cannot_be_is_taken_and_said(tmp_path):
+def test_an_implausible_given_voxel_size_is_used_with_a_warning(tmp_path):
     path = tmp_path / "t1.nii.gz"
     nibabel.save(nibabel.Nifti1Image(head().voxels.astype(np.int16), np.diag([*SPACING, 1])), path)
     (scan,) = read_scans(path, spacing_mm=(1.3, 1.25, 0.5))
@@ -157,17 +157,17 @@ def test_a_pixel_that_cannot_be_is_not_blamed_on_the_gap(tmp_path):
     assert codes(scan) == [CODE]
     assert scan.slice_gap_mm == pytest.approx(6)
     assert 0.8 < scan.spacing_mm[0] < 1.6
-    assert "pixels measure 0.40 x 0.40 mm, which makes no head" in scan.warnings[0].text
+    assert "pixels measure 0.40 x 0.40 mm, which is implausible for a head" in scan.warnings[0].text
 
 
-def test_a_head_of_half_a_meter_is_doubted(tmp_path):
+def test_a_head_of_half_a_meter_is_implausible(tmp_path):
     affine = np.diag([*SPACING[:2], 3 * SPACING[2], 1.0])
     scan = saved(head(38).voxels, affine, tmp_path / "t1.nii.gz")
     assert codes(scan) == [CODE]
     assert scan.slice_gap_mm < 10
 
 
-def test_two_slices_of_a_bare_array_are_doubted_too(tmp_path):
+def test_two_slices_of_a_bare_array_are_implausible_too(tmp_path):
     scan = saved(head().voxels[:, :, 10:12], np.eye(4), tmp_path / "t1.nii.gz")
     assert codes(scan) == [CODE]
     assert scan.slice_gap_mm == pytest.approx(5)
@@ -177,11 +177,11 @@ def test_flat_images_and_short_stacks_are_left_as_they_are():
     noise = np.random.default_rng(0).normal(100, 5, (60, 70, 2)).astype(np.float32)
     for voxels in (noise, noise[:20, :20], np.repeat(noise, 3, axis=2)[:, :, :3]):
         scan = Scan("noise", voxels, np.diag([1.1, 1.3, 2.7, 1]))
-        assert believed(scan) is scan
+        assert with_plausible_geometry(scan) is scan
 
 
 @pytest.mark.slow
-def test_real_headers_are_believed_and_those_that_lost_their_gap_are_not(real_data):
+def test_real_headers_are_plausible_and_those_without_their_gap_are_not(real_data):
     volumes = sorted((real_data / "tumor-free").glob("*.nii.gz"))
     doubted = {
         path.name for path in volumes if any(scan.geometry_estimated for scan in read_scans(path))
@@ -190,7 +190,7 @@ def test_real_headers_are_believed_and_those_that_lost_their_gap_are_not(real_da
 
 
 @pytest.mark.slow
-def test_real_heads_change_as_the_limits_say(real_data):
+def test_shifts_of_real_heads_lie_within_the_limits(real_data):
     paths = sorted((real_data / "tumor-free").glob("m*.nii.gz"))
     for path in paths[::3]:
         (scan,) = read_scans(path)

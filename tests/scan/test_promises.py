@@ -1,4 +1,4 @@
-"""What a series was promised and did not get stands on each of its scans."""
+"""Missing instances of a series are counted on each of its scans."""
 
 import gzip
 
@@ -17,7 +17,7 @@ SLICES = 9
 
 @pytest.fixture
 def series(tiny_scan, tmp_path):
-    """Nine slices, named as a scanner names them."""
+    """Nine slices with names like a scanner's."""
     write_dicom(tiny_scan, tmp_path / "dicom", 3)
     folder = tmp_path / "series"
     folder.mkdir()
@@ -62,7 +62,7 @@ def test_a_series_with_unreadable_slices_at_its_end_is_incomplete(series, read_a
     (scan,) = read_all(series)
     assert scan.voxels.shape[2] == SLICES - 2
     assert scan.incomplete == (Incomplete("files of the series", SLICES, SLICES - 2),)
-    # Headers that break off are said once a series.
+    # Truncated headers are reported once per series.
     assert {error.place for error in errors} in (
         {str(series / "IM0008"), str(series / "IM0009")},
         {errors[0].place},
@@ -112,7 +112,11 @@ def set_in(series, last, **values):
     [
         (6, {"ImagesInAcquisition": SLICES}, [("images of the acquisition", SLICES, 6)]),
         (SLICES, {"ImagesInAcquisition": SLICES}, []),
-        (6, {"ImagesInAcquisition": 4}, []),  # instance numbers beyond it: it is another count
+        (
+            6,
+            {"ImagesInAcquisition": 4},
+            [],
+        ),  # larger instance numbers: the count means something else
         (
             6,
             {"ImagesInAcquisition": SLICES, "ImageType": ["DERIVED", "SECONDARY", "REFORMATTED"]},
@@ -123,7 +127,9 @@ def set_in(series, last, **values):
         (5, {"ImagesInAcquisition": 0}, []),
     ],
 )
-def test_counts_in_headers_are_held_against_what_came(series, read_all, last, values, incomplete):
+def test_counts_in_headers_are_compared_with_the_received_files(
+    series, read_all, last, values, incomplete
+):
     set_in(series, last, **values)
     (scan,) = read_all(series)
     assert scan.incomplete == tuple(Incomplete(*count) for count in incomplete)

@@ -18,7 +18,7 @@ def gray():
     return (np.arange(63).reshape(9, 7) * 4).astype(np.uint8)
 
 
-def test_what_is_cut_off_is_refused_whatever_others_ask_of_pillow(tmp_path, monkeypatch):
+def test_truncated_pictures_are_refused_whatever_the_settings_of_pillow(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     path = tmp_path / "cut.png"
     noise = np.random.default_rng(0).integers(0, 255, (90, 90)).astype(np.uint8)
@@ -53,7 +53,7 @@ def test_sixteen_bits_are_kept_whole(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-def test_every_mode_gives_the_gray_that_it_shows(gray, tmp_path, mode):
+def test_every_mode_is_converted_to_its_displayed_gray(gray, tmp_path, mode):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     Image.fromarray(gray).convert(mode).save(path)
     scan = read_picture(source(path))
@@ -64,7 +64,7 @@ def test_every_mode_gives_the_gray_that_it_shows(gray, tmp_path, mode):
     assert scan.colorfulness == 0
 
 
-def test_what_is_transparent_is_dark(gray, tmp_path):
+def test_transparent_pixels_are_dark(gray, tmp_path):
     rgba = np.dstack([gray, gray, gray, np.full_like(gray, 255)])
     rgba[:, 0, 3] = 0
     Image.fromarray(rgba).save(tmp_path / "a.png")

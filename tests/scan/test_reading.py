@@ -17,7 +17,7 @@ from meninx._synthesis.writing import write_dicom
 
 @pytest.fixture
 def mixed(tiny_scan, tmp_path):
-    """A folder with a series, a volume, a picture, and what is no scan at all."""
+    """A folder with a series, a volume, a picture and other files."""
     folder = tmp_path / "mixed"
     write_dicom(tiny_scan, folder / "series", 1)
     write_nifti(tiny_scan.voxels.astype(np.int16), tiny_scan, folder / "t1.nii.gz")
@@ -61,7 +61,7 @@ def test_errors_wait_until_all_good_scans_are_read(mixed):
         next(scans)
 
 
-def test_several_errors_come_as_one(mixed):
+def test_several_errors_are_raised_as_one(mixed):
     for name in ("x.png", "y.dcm"):
         (mixed / name).write_bytes(b"")
     with pytest.raises(SeveralInputErrors) as caught:
@@ -69,7 +69,7 @@ def test_several_errors_come_as_one(mixed):
     assert [type(error) for error in caught.value.errors] == [UnreadableFile] * 2
 
 
-def test_two_studies_in_one_folder_are_told_apart(tiny_scan, tmp_path):
+def test_two_studies_in_one_folder_are_separated(tiny_scan, tmp_path):
     for seed in (1, 2):
         write_dicom(tiny_scan, tmp_path / f"case-{seed}", seed)
     assert {scan.name for scan in read_scans(tmp_path)} == {
@@ -255,7 +255,9 @@ def test_a_packed_volume_by_any_name_is_read(mixed):
     [(108, np.float32(100)), (116, np.float32(np.nan)), (70, np.int16(9999))],
     ids=["vox_offset", "scl_inter", "datatype"],
 )
-def test_nibabel_s_errors_are_typed_and_stop_nothing(tiny_scan, tmp_path, offset, value):
+def test_errors_of_nibabel_are_translated_and_other_scans_are_read(
+    tiny_scan, tmp_path, offset, value
+):
     write_nifti(tiny_scan.voxels.astype(np.float32), tiny_scan, tmp_path / "a.nii")
     data = bytearray((tmp_path / "a.nii").read_bytes())
     data[offset : offset + value.nbytes] = value.tobytes()
@@ -297,7 +299,7 @@ def test_images_of_a_refused_series_are_read_as_they_are_stored(tmp_path, sick, 
     assert refused.identity.series_number == dataset.SeriesNumber
     files[1].write_bytes(files[1].read_bytes()[:2000])
     found = refused.stored_images(3)
-    # Evenly through the series, by InstanceNumber; a file that breaks off is left out.
+    # Evenly spread, by InstanceNumber, without a truncated file.
     kept = [*range(2, len(files)), 0]
     step = len(kept) / 3
     for number, image in enumerate(found):

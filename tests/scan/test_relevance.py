@@ -1,16 +1,14 @@
-"""What headers say that an image shows: whole words, in the languages that people type."""
+"""Words of headers exclude images: whole words, in several languages."""
 
 import pytest
 
+from meninx._scan.image_type import complex_part, kind_of_type, projection
 from meninx._scan.relevance import (
-    complex_part,
     is_localizer,
-    kind_of_type,
     map_by_description,
     map_in_original,
     not_of_head,
     other_body_part,
-    projection,
 )
 
 
@@ -63,7 +61,7 @@ def test_words_inside_words_do_not_count(part):
         "Gehörgang",
         "CNS",
         "suprasellar",
-        # What says nothing is no other part.
+        # Placeholders are no other part.
         "UNKNOWN",
         "None",
         "N/A",

@@ -6,21 +6,23 @@ from meninx._scan.scan import Scan
 
 
 def test_every_pixel_of_a_slice_leads_back_to_its_voxel(tiny_scan):
-    for one in tiny_scan.slices():
-        for row in range(one.image.shape[0]):
-            for column in range(one.image.shape[1]):
-                voxel = one.voxel_at(row, column)
-                assert tiny_scan.voxels[voxel] == one.image[row, column]
-                assert one.position_of(voxel) == (row, column)
+    for scan_slice in tiny_scan.slices():
+        for row in range(scan_slice.image.shape[0]):
+            for column in range(scan_slice.image.shape[1]):
+                voxel = scan_slice.voxel_at(row, column)
+                assert tiny_scan.voxels[voxel] == scan_slice.image[row, column]
+                assert scan_slice.position_of(voxel) == (row, column)
 
 
 def test_positions_outside_go_to_the_edge(tiny_scan):
-    one = tiny_scan.slice(3)
-    assert one.voxel_at(-5, -5) == one.voxel_at(0, 0)
-    assert one.voxel_at(99, 99) == one.voxel_at(one.image.shape[0] - 1, one.image.shape[1] - 1)
+    scan_slice = tiny_scan.slice(3)
+    assert scan_slice.voxel_at(-5, -5) == scan_slice.voxel_at(0, 0)
+    assert scan_slice.voxel_at(99, 99) == scan_slice.voxel_at(
+        scan_slice.image.shape[0] - 1, scan_slice.image.shape[1] - 1
+    )
 
 
-def test_repr_tells_shape_spacing_and_plane(tiny_scan):
+def test_repr_shows_shape_spacing_and_plane(tiny_scan):
     assert repr(tiny_scan) == "Scan('tiny', 7x8x9, 1.10 x 1.30 x 2.70 mm, axial, T2)"
 
 

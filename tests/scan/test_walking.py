@@ -1,4 +1,4 @@
-"""Links are read as what they lead to; what leads nowhere is reported."""
+"""Links are followed; broken links are reported."""
 
 import os
 import shutil

@@ -9,9 +9,9 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from meninx._archive.unit_rows import judge_files
+from meninx._archive.unit_rows import score_unit
 from meninx._cli import app
-from meninx._clinic.study_scoring import judge
+from meninx._clinic.study_scoring import score_and_write
 from meninx._detect.answer_words import answer_in_words, scale_in_figures
 from meninx._detect.findings import Findings
 from meninx._scoring.worker import Worker
@@ -98,8 +98,8 @@ def test_structured_reports(folder, expected, tmp_path):
 def test_archive_and_node(folder, expected, tmp_path):
     for name in NAMES:
         files = sorted((folder / name).iterdir())
-        assert [said(row) for row in judge_files(files, None, False, 0)] == [expected[name]]
-        assert [said(one) for one in judge(folder / name, tmp_path / name, None)] == [
+        assert [said(row) for row in score_unit(files, None, False, 0)] == [expected[name]]
+        assert [said(one) for one in score_and_write(folder / name, tmp_path / name, None)] == [
             expected[name]
         ]
         kept = json.loads((tmp_path / name / "findings.json").read_text(encoding="utf-8"))

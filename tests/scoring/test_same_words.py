@@ -9,11 +9,11 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from meninx._archive.unit_rows import judge_files
+from meninx._archive.unit_rows import score_unit
 from meninx._assess.report import ReportEntry, write_report
 from meninx._cli import app
-from meninx._clinic.results import write_results
-from meninx._clinic.study_scoring import judge
+from meninx._clinic.results import write_dicom_results
+from meninx._clinic.study_scoring import score_and_write
 from meninx._detect.answer_words import (
     answer_in_words,
     borders_in_words,
@@ -68,7 +68,7 @@ def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
     assert why in table
 
     line = json.loads(RUN.invoke(app, ["predict", "--json", str(folder)]).stdout)
-    (row,) = judge_files(sorted(folder.iterdir()), None, maps=False, size=-1)
+    (row,) = score_unit(sorted(folder.iterdir()), None, maps=False, size=-1)
     for values in (line, row):
         for key, value in findings.as_json().items():
             if key not in ("scan", "milliseconds"):
@@ -83,7 +83,7 @@ def test_all_ways_out_say_the_same(detector, folder, tmp_path, monkeypatch):
     for words in (f">{answer}</p>", f"<dd>{probability}</dd>", sentence, why):
         assert words in report
 
-    made = write_results(result, tmp_path / "out")
+    made = write_dicom_results(result, tmp_path / "out")
     document = str(pydicom.dcmread(next(path for path in made if "SR-" in path.name)))
     assert SR_ANSWERS[answer] in document
     assert sentence in document
@@ -110,9 +110,9 @@ def ways_out(folder, out, detector):
     yield "table", " ".join(cells[:2] + [cell for cell in cells[2:] if "|" in cell])
     yield "JSON", as_stored(json.loads(RUN.invoke(app, ["predict", "--json", str(folder)]).stdout))
     yield "findings.jsonl", as_stored(json.loads((out / "findings.jsonl").read_text("utf-8")))
-    (row,) = judge_files(sorted(folder.iterdir()), None, maps=False, size=-1)
+    (row,) = score_unit(sorted(folder.iterdir()), None, maps=False, size=-1)
     yield "archive row", as_stored(row)
-    (kept,) = judge(folder, out / "node", None)
+    (kept,) = score_and_write(folder, out / "node", None)
     yield "node", as_stored(kept)
     page = words_of(Findings.from_json(findings.as_json()))
     yield "web page, PDF", f"{answer_in_words(findings)} {page['probability']} {page['borders']}"
@@ -120,7 +120,7 @@ def ways_out(folder, out, detector):
     report = (out / "report.html").read_text(encoding="utf-8")
     shown = " ".join(report[report.index("<dl>") :].split())
     yield "report", " ".join(re.findall(r"<dd>(.*?)</dd>", shown)[:2])
-    made = write_results(result, out / "objects")
+    made = write_dicom_results(result, out / "objects")
     document = str(pydicom.dcmread(next(path for path in made if "SR-" in path.name)))
     certain = CERTAINTY.search(document)
     presence = next(word for word in SR_ANSWERS.values() if word in document)

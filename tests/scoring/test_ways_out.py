@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from meninx._archive.unit_rows import judge_files
+from meninx._archive.unit_rows import score_unit
 from meninx._assess.cases import score_cases
 from meninx._assess.evaluation import evaluate_cases
 from meninx._assess.evaluation_report import Setting, write_evaluation
@@ -97,7 +97,7 @@ def test_dicom_objects(check, folder, tmp_path):
 
 def test_archive(check, folder):
     files = sorted((folder / "series").iterdir())
-    (row,) = judge_files(files, None, True, 0)
+    (row,) = score_unit(files, None, True, 0)
     assert (row["heatmap"] is not None) == check.passed
     assert row["heatmap_withheld"] == (None if check.passed else WHY)
 

@@ -52,11 +52,11 @@ def test_what_ends_it_twice_is_given_up_and_the_next_call_is_well(worker, tmp_pa
 
 def test_a_call_begun_behind_one_that_dies_is_answered(worker, tmp_path):
     (tmp_path / "own").mkdir()
-    first = worker.begin(counted, tmp_path, 9)
-    behind = worker.begin(counted, tmp_path / "own", 0)
+    first = worker.submit(counted, tmp_path, 9)
+    behind = worker.submit(counted, tmp_path / "own", 0)
     with pytest.raises(ProcessEnded):
-        worker.answer(first)
-    assert worker.answer(behind) >= 1
+        worker.result(first)
+    assert worker.result(behind) >= 1
 
 
 @pytest.mark.parametrize("error", [UnreadableFile, UnsupportedScan])

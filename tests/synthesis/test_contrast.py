@@ -11,7 +11,6 @@ from meninx._synthesis.contrast import (
     null_time,
     random_signals,
     signal,
-    signals_of,
     varied_tissues,
 )
 
@@ -36,7 +35,10 @@ def test_contrast_agent_shortens_t1_by_its_relaxivity():
 
 
 def test_tissues_are_ordered_as_readers_know_them():
-    t1, t1c, t2, flair = (signals_of(name) for name in ("T1", "T1c", "T2", "FLAIR"))
+    t1, t1c, t2, flair = (
+        {name: signal(tissue, TIMINGS[sequence]) for name, tissue in TISSUES.items()}
+        for sequence in ("T1", "T1c", "T2", "FLAIR")
+    )
     assert t1["fat"] > t1["white"] > t1["gray"] > t1["csf"]
     assert t2["csf"] > t2["gray"] > t2["white"]
     assert flair["edema"] > flair["gray"] > flair["csf"]

@@ -24,7 +24,7 @@ def template(t1):
 
 def test_tissues_of_a_t1_are_told_apart(template):
     assert 0 < template.csf < template.gray < 1
-    # White matter is 1: half of the brain lies near it or near gray matter.
+    # White matter is 1: half of the brain is near white or gray matter.
     brain = template.intensity[template.cavity < -3]
     assert np.median(brain) == pytest.approx(template.gray, abs=0.5 * (1 - template.csf))
 
@@ -100,7 +100,7 @@ def test_real_heads_have_brains_of_a_plausible_size(real_data, head):
     template = template_of(read_one(real_data / head))
     liters = (template.cavity < 0).sum() / 1e6
     assert 1.0 < liters < 1.9
-    # The pituitary sits at the base of the brain, outside of it or at its rim.
+    # The pituitary is at the base of the brain, outside it or at its edge.
     below = template.cavity[
         tuple(int(o + s) for o, s in zip(template.origin, template.sella, strict=True))
     ]

@@ -1,4 +1,4 @@
-"""A server with two accounts, in this process; its worker runs when a test says so."""
+"""A server with two accounts, in this process; a test scores its studies explicitly."""
 
 import re
 import shutil
@@ -25,15 +25,16 @@ from meninx._web.auth.accounts import ADMINISTRATOR, Reader, add_token, add_user
 from meninx._web.serving import COOKIE
 from meninx._web.store.database import DONE, Study, User, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
+from meninx._web.studies.jobs import Jobs
 
 PASSWORD = "correct horse battery"
-# The least that argon2 can do: checking a password takes 150 ms in earnest, and 1 so.
+# Lowest cost of argon2: checking a password takes 1 ms, and 150 ms at the cost in use.
 CHEAP = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_passwords():
-    """Hash passwords of this process at the least cost; test_accounts looks at the real one."""
+    """Hash passwords of this process at the lowest cost; test_accounts checks the real cost."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "PASSWORDS", CHEAP)
         patch.setattr(accounts, "NOBODY", CHEAP.hash("nobody's"))
@@ -42,7 +43,7 @@ def cheap_passwords():
 
 @dataclass
 class Browser:
-    """A client that is signed in, with the word that its forms must bring along."""
+    """A client that is signed in, with the CSRF token of its forms."""
 
     client: TestClient
     csrf: str
@@ -80,7 +81,7 @@ class Browser:
 
 @contextmanager
 def served(data, *options, log=subprocess.DEVNULL):
-    """Start `meninx serve` in processes of its own; yield its address, and end it in good order."""
+    """Start `meninx serve` in processes of its own; yield its address, and stop it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -102,7 +103,10 @@ class LastingWorker(Worker):
     """A scoring process for all servers of the tests: to start one takes 3 s of the processor."""
 
     def close(self) -> None:
-        """Go on; `end` ends it."""
+        """Do nothing: `end` ends the process."""
+
+    def kill(self) -> None:
+        """Do nothing: `end` ends the process."""
 
     def end(self) -> None:
         """End the process."""
@@ -113,14 +117,14 @@ LIMITS = (
     Settings.model_fields["worker_bytes"].default,
     Settings.model_fields["worker_seconds"].default,
 )
-SCORING = LastingWorker(*LIMITS)
+SHARED_WORKER = LastingWorker(*LIMITS)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def scoring():
     """End the scoring process with the tests."""
     yield
-    SCORING.end()
+    SHARED_WORKER.end()
 
 
 class Server:
@@ -130,8 +134,9 @@ class Server:
         self.settings = settings
         self.app = create_app(settings)
         self.web = self.app.state.web
+        self.jobs = Jobs(settings)
         if (settings.worker_bytes, settings.worker_seconds) == LIMITS:
-            self.web.jobs._worker = SCORING
+            self.jobs._worker = SHARED_WORKER
         if not with_accounts:  # the database has them already
             return
         with self.web.sessions.begin() as session:
@@ -157,7 +162,7 @@ class Server:
         return Browser(client, reader.csrf)
 
     def work(self, study_id: str) -> None:
-        self.web.jobs.score(study_id)
+        self.jobs.score(study_id)
 
 
 @pytest.fixture
@@ -193,8 +198,8 @@ def series(tmp_path_factory, sick):
 def scored(tmp_path_factory, series):
     """A server that has scored that series; its id is `study_id`."""
     server = Server(Settings(data=tmp_path_factory.mktemp("scored")))
-    told = server.browser().upload(series, "phantom with a tumor").json()
-    server.study_id = told["id"]
+    study = server.browser().upload(series, "phantom with a tumor").json()
+    server.study_id = study["id"]
     server.work(server.study_id)
     return server
 
@@ -246,7 +251,7 @@ def page(chromium):
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on(
         "console",
-        lambda said: page.faults.append(said.text) if "Content Security" in said.text else None,
+        lambda entry: page.faults.append(entry.text) if "Content Security" in entry.text else None,
     )
     yield page
     context.close()

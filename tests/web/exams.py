@@ -1,4 +1,4 @@
-"""Exams of one phantom as a scanner leaves them: several sequences and planes, one patient."""
+"""Exams of one phantom as a scanner writes them: several sequences and planes, one patient."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ GRIDS = {
     "coronal": ((104, 110, 11), (1.9, 1.8, 12.0)),
     "sagittal": ((120, 110, 9), (1.8, 1.9, 11.0)),
 }
-# Names are said by nobody's scanner in one way.
+# Scanners name sequences in different ways.
 SERIES = (
     ("T1c", "axial", "t1_mprage_tra KM"),
     ("FLAIR", "axial", "t2_tirm_tra_dark-fluid"),
@@ -25,7 +25,7 @@ SERIES = (
 
 
 def shifted(grid: Grid, sequence: str) -> Grid:
-    """A grid of the same head that begins elsewhere: FLAIR's first slice lies 16.5 mm higher."""
+    """A grid of the same head with another origin: FLAIR's first slice lies 16.5 mm higher."""
     if sequence != "FLAIR":
         return grid
     affine = np.array(grid.affine)

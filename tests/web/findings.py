@@ -1,5 +1,9 @@
 """Findings as a worker stores them, made up: nothing is scored."""
 
+from dataclasses import asdict
+
+from meninx._web.store.stored import SeriesIdentity
+
 MODEL = {"name": "meninx", "sha256": "ab" * 32}
 TYPES = {"glioma": 0.88, "meningioma": 0.1, "pituitary": 0.02}
 
@@ -23,8 +27,12 @@ def finding(sequence="T1c", decision="tumor", **more):
         "types": TYPES if (sequence, decision) == ("T1c", "tumor") else {},
         "slices": [],
         "warnings": [],
+        "incomplete": [],
         "model": MODEL,
         "milliseconds": {},
+        "series": asdict(SeriesIdentity()),
+        "viewer": None,
+        "preview": "",
         "why": "",
         "objects": 0,
     } | more
@@ -34,8 +42,8 @@ VIEWER = {
     "volume": "0.nii",
     "heat": None,
     "picture": None,
+    "thumb": "",
     "plane": "axial",
-    "sequence": "T1c",
     "shape": [100, 90, 24],
     "slice_axis": 2,
     "geometry": True,

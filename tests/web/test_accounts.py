@@ -13,7 +13,7 @@ from meninx._web.store.database import AuditEntry, SignIn, Token, User, now
 from meninx._web.store.settings import Settings
 from tests.web.conftest import PASSWORD
 
-# The way to a sign-in provider and back is for those who are not signed in.
+# Routes of the login by a provider need no session.
 OPEN = {"/sign-in", "/oidc", "/oidc/back", "/api/v1/health", "/api/v1/ready"}
 
 
@@ -63,18 +63,18 @@ def test_no_route_is_open_but_those_that_have_to_be(server):
 
 
 def test_a_guess_at_a_password_costs_64_megabytes():
-    # As meninx comes, before the other tests make it cheap; and the same where nobody is so called.
+    # The cost in use, before other tests lower it; unknown names take equally long.
     cost = "$argon2id$v=19$m=65536,t=3,p=4$"
     assert PASSWORDS.hash(PASSWORD).startswith(cost)
     assert NOBODY.startswith(cost)
 
 
 def test_the_first_start_makes_one_administrator_who_must_set_a_password(tmp_path):
-    told = []
+    passwords = []
     settings = Settings(data=tmp_path)
-    app = create_app(settings, on_password=told.append)
-    create_app(settings, on_password=told.append)
-    (password,) = told
+    app = create_app(settings, on_password=passwords.append)
+    create_app(settings, on_password=passwords.append)
+    (password,) = passwords
     from fastapi.testclient import TestClient
 
     client = TestClient(app)
@@ -145,10 +145,10 @@ def test_keys_end_and_are_revoked(server):
 
     assert ask() == 200
     with server.web.sessions.begin() as session:
-        (one,) = session.query(Token)
-        left = one.ends - now()
-        one.ends = now()
-        user_id = one.user_id
+        (token,) = session.query(Token)
+        left = token.ends - now()
+        token.ends = now()
+        user_id = token.user_id
     assert timedelta(days=1) < left <= timedelta(days=2)
     assert ask() == 401
     assert "ended" in browser.client.get("/account").text
@@ -174,8 +174,8 @@ def test_the_server_s_command_line_lets_the_last_administrator_in(server):
     for _ in range(server.settings.lockout_attempts):
         server.client().post("/sign-in", data={"name": "ada", "password": "wrong"})
     command = ["reset-password", "ada", "--data", str(server.settings.data)]
-    told = CliRunner().invoke(app, command, catch_exceptions=False)
-    password = told.output.split()[-1]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    password = result.output.split()[-1]
     client = server.client()
     client.post("/sign-in", data={"name": "ada", "password": password})
     assert client.get("/").url.path == "/account"
@@ -192,13 +192,13 @@ def test_the_server_s_command_line_lets_the_last_administrator_in(server):
 
 def test_sessions_are_kept_on_the_server_and_run_out(server):
     browser = server.browser(by_form=True)
-    cookie = next(one for one in browser.client.cookies.jar if one.name == "meninx")
+    cookie = next(cookie for cookie in browser.client.cookies.jar if cookie.name == "meninx")
     assert cookie.has_nonstandard_attr("HttpOnly")
     assert cookie.get_nonstandard_attr("SameSite") == "strict"
     with server.web.sessions.begin() as session:
-        (one,) = session.query(SignIn)
-        assert cookie.value not in (one.digest, one.csrf)
-        one.seen = now() - timedelta(hours=server.settings.session_hours, seconds=1)
+        (sign_in,) = session.query(SignIn)
+        assert cookie.value not in (sign_in.digest, sign_in.csrf)
+        sign_in.seen = now() - timedelta(hours=server.settings.session_hours, seconds=1)
     assert browser.client.get("/").url.path == "/sign-in"
     again = server.browser()
     again.post("/sign-out")
@@ -300,7 +300,7 @@ def test_too_many_attempts_are_put_off_and_nothing_else(tmp_path):
 
     assert [try_in("rene").status_code for _ in range(4)] == [401, 401, 401, 429]
     assert int(try_in("rene").headers["retry-after"]) > 0
-    # Behind one proxy all have one address: what one does bars nobody else.
+    # Behind a proxy all have one address: wrong keys of one client block no other client.
     assert try_in("ada", PASSWORD).status_code == 200
     assert {client.get("/api/v1/health").status_code for _ in range(50)} == {200}
     assert {browser.client.get("/api/v1/studies").status_code for _ in range(50)} == {200}

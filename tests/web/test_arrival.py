@@ -1,4 +1,4 @@
-"""What an upload becomes: studies of one patient each, with the identity that files tell."""
+"""An upload becomes studies of one patient each, with the identity of the files' headers."""
 
 import gzip
 import io
@@ -16,14 +16,14 @@ import pydicom
 import pytest
 from PIL import Image
 
-from meninx._scan.heading import name_for_readers, read_heading
+from meninx._scan.dicom.heading import name_for_readers, read_heading
 from meninx._scan.reading import read_scans
-from meninx._web.api.api import LARGEST_BATCH
+from meninx._web.api.upload_api import LARGEST_BATCH
 from meninx._web.store.database import Study, Upload, now
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import StudyResult
-from meninx._web.studies import studies
-from meninx._web.studies.arrival import harmless
+from meninx._web.studies import receiving
+from meninx._web.studies.file_names import harmless
 from tests.web.conftest import Server
 
 PATIENTS = {
@@ -49,7 +49,7 @@ def changed(data, **values):
 
 def exam(series, patient, study_uid, **values):
     """Return the first slices of a series as those of a patient's exam, all in one folder."""
-    told = PATIENTS[patient] | values
+    attributes = PATIENTS[patient] | values
     return {
         f"disk/{patient}-{study_uid[-1]}-{number}.dcm": changed(
             data,
@@ -57,7 +57,7 @@ def exam(series, patient, study_uid, **values):
             StudyInstanceUID=study_uid,
             SeriesInstanceUID=f"{study_uid}.1",
             SOPInstanceUID=f"{study_uid}.1.{number}",
-            **told,
+            **attributes,
         )
         for number, data in enumerate(list(series.values())[:2], 1)
     }
@@ -98,11 +98,11 @@ def volume(seed):
 
 def test_a_folder_of_two_patients_and_three_exams_is_three_studies(server, mixed):
     answer = server.browser().upload(mixed, "disk").json()
-    told = [
-        (one["patient_id"], one["patient_name"], one["study_uid"], one["study_date"])
-        for one in answer["studies"]
+    studies = [
+        (study["patient_id"], study["patient_name"], study["study_uid"], study["study_date"])
+        for study in answer["studies"]
     ]
-    assert told == [
+    assert studies == [
         ("P1", "Doe, Jane M", "1.2.1", "2026-01-02"),
         ("P1", "Doe, Jane M", "1.2.2", "2026-02-03"),
         ("P2", "Roe, Richard", "1.2.3", "2026-03-04"),
@@ -118,9 +118,9 @@ def test_a_folder_of_two_patients_and_three_exams_is_three_studies(server, mixed
         {"uid": "1.2.1.1", "number": 4, "description": "T1 axial", "files": 2}
     ]
     assert answer["id"] == first["id"]
-    for one in answer["studies"]:
-        files = (server.settings.studies / one["id"] / "files").iterdir()
-        assert {pydicom.dcmread(file).StudyInstanceUID for file in files} == {one["study_uid"]}
+    for study in answer["studies"]:
+        files = (server.settings.studies / study["id"] / "files").iterdir()
+        assert {pydicom.dcmread(file).StudyInstanceUID for file in files} == {study["study_uid"]}
     assert not list(server.settings.uploads.iterdir())
     with server.web.sessions() as session:
         keys = [study.patient_key for study in session.query(Study).order_by(Study.study_uid)]
@@ -141,7 +141,7 @@ def test_a_tar_is_sorted_as_the_folder_is(server, mixed):
     browser = server.browser()
     folder = browser.upload(mixed, "disk").json()["studies"]
     tar = browser.upload({"disk.tar.gz": tar_of(mixed)}, "disk").json()["studies"]
-    assert [one["id"] for one in tar] == [one["id"] for one in folder]
+    assert [study["id"] for study in tar] == [study["id"] for study in folder]
     hostile = browser.upload({"x.tar.gz": tar_of({"../../evil.dcm": b"0"})})
     assert hostile.status_code == 400
     assert "leaves the archive's own folder" in hostile.json()["detail"]
@@ -149,8 +149,8 @@ def test_a_tar_is_sorted_as_the_folder_is(server, mixed):
 
 def test_packed_files_of_two_patients_are_two_studies(server, mixed):
     packed = {f"{name}.gz": gzip.compress(data) for name, data in mixed.items()}
-    told = server.browser().upload(packed).json()["studies"]
-    assert [(one["patient_id"], one["study_uid"]) for one in told] == [
+    studies = server.browser().upload(packed).json()["studies"]
+    assert [(study["patient_id"], study["study_uid"]) for study in studies] == [
         ("P1", "1.2.1"),
         ("P1", "1.2.2"),
         ("P2", "1.2.3"),
@@ -183,9 +183,9 @@ def volumes_of_other_formats(voxels):
 def check_volumes(server, studies, voxels, *, together):
     """Each of the four volumes is read whole: in one study, or in one each."""
     assert len(studies) == (1 if together else 4)
-    for one in studies:
-        server.work(one["id"])
-        scans = list(read_scans(server.settings.studies / one["id"] / "files"))
+    for study in studies:
+        server.work(study["id"])
+        scans = list(read_scans(server.settings.studies / study["id"] / "files"))
         assert len(scans) == (4 if together else 1)
         for scan in scans:
             np.testing.assert_array_equal(scan.voxels, voxels)
@@ -223,11 +223,11 @@ def test_volumes_in_two_files_stay_whole_where_names_are_dropped(tmp_path, toget
             word for word in (b"georgiana", b"featherstone", b"my head") if word in content
         ], path.name
     again = browser.upload(files, "Featherstone", together=together).json()["studies"]
-    assert [one["id"] for one in again] == [one["id"] for one in studies]
+    assert [study["id"] for study in again] == [study["id"] for study in studies]
     assert not list(server.settings.uploads.iterdir())
 
 
-def test_what_is_killed_while_names_are_dropped_begins_again_as_it_was(tmp_path, monkeypatch):
+def test_an_upload_can_be_finished_again_after_a_crash_in_deidentification(tmp_path, monkeypatch):
     voxels = np.random.default_rng(1).integers(0, 900, (7, 8, 9)).astype(np.int16)
     server = Server(Settings(data=tmp_path, deidentify=True))
     made = volumes_of_other_formats(voxels)
@@ -237,30 +237,30 @@ def test_what_is_killed_while_names_are_dropped_begins_again_as_it_was(tmp_path,
     address = f"/api/v1/uploads/{begun['id']}"
     browser.client.post(f"{address}/files", files=as_form(files), headers=browser.headers)
     with monkeypatch.context() as broken:
-        broken.setattr("meninx._web.studies.studies._place", lambda *_: 1 / 0)
+        broken.setattr("meninx._web.studies.receiving._link_files", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             browser.client.post(f"{address}/finish", headers=browser.headers)
-    told = browser.client.post(f"{address}/finish", headers=browser.headers).json()
-    (scan,) = read_scans(server.settings.studies / told["id"] / "files")
+    response = browser.client.post(f"{address}/finish", headers=browser.headers).json()
+    (scan,) = read_scans(server.settings.studies / response["id"] / "files")
     np.testing.assert_array_equal(scan.voxels, voxels)
 
 
-def test_a_header_that_names_a_file_elsewhere_gets_none(server):
+def test_a_header_that_names_a_file_in_another_folder_gets_none(server):
     header = b"NDims = 3\nDimSize = 7 8 9\nElementType = MET_SHORT\nElementSpacing = 1 1 1\n"
     for name in (b"../secret.raw", b"/etc/passwd", b".hidden"):
         files = {"a/x.mhd": header + b"ElementDataFile = " + name + b"\n", "secret.raw": b"0"}
-        (told,) = server.browser().upload(files, name.decode()).json()["studies"]
-        folder = server.settings.studies / told["id"] / "files"
+        (study,) = server.browser().upload(files, name.decode()).json()["studies"]
+        folder = server.settings.studies / study["id"] / "files"
         assert [file.name for file in folder.iterdir()] == ["x.mhd"]
 
 
 def test_one_exam_of_two_patients_with_one_uid_is_two_studies(server, series):
     files = exam(series, "P1", "1.2.1") | exam(series, "P2", "1.2.1")
-    told = server.browser().upload(files).json()["studies"]
-    assert [one["patient_id"] for one in told] == ["P1", "P2"]
+    studies = server.browser().upload(files).json()["studies"]
+    assert [study["patient_id"] for study in studies] == ["P1", "P2"]
 
 
-def test_one_id_for_all_names_makes_nobody_an_earlier_patient(server, series):
+def test_one_patient_id_for_several_names_joins_no_patients(server, series):
     for study, name in (("1.2.1", "Doe^Jane"), ("1.2.2", "Roe^Richard")):
         files = exam(series, "P1", study, PatientName=name)
         server.browser().upload(files)
@@ -277,53 +277,53 @@ def test_volumes_and_pictures_are_a_study_each_unless_they_are_of_one_person(ser
         "b/notes.txt": b"-",
     }
     browser = server.browser()
-    told = browser.upload(files, "a folder").json()["studies"]
-    assert [one["title"] for one in told] == ["x_FLAIR.nii", "x_T1.nii", "p.png"]
-    apart = {one["id"] for one in told}
+    studies = browser.upload(files, "a folder").json()["studies"]
+    assert [study["title"] for study in studies] == ["x_FLAIR.nii", "x_T1.nii", "p.png"]
+    apart = {study["id"] for study in studies}
     again = browser.upload(files, "a folder").json()["studies"]
-    assert {one["id"] for one in again} == apart
+    assert {study["id"] for study in again} == apart
     together = browser.upload(files, "one person", together=True).json()["studies"]
-    assert [one["title"] for one in together] == ["one person"]
+    assert [study["title"] for study in together] == ["one person"]
     folder = server.settings.studies / together[0]["id"] / "files"
     assert sorted(file.name for file in folder.iterdir()) == ["p.png", "x_FLAIR.nii", "x_T1.nii"]
     server.work(together[0]["id"])
     series = browser.client.get(f"/api/v1/studies/{together[0]['id']}").json()["series"]
-    assert [(one["file"], one["sequence"], one["slices"]) for one in series[:2]] == [
+    assert [(entry["file"], entry["sequence"], entry["slices"]) for entry in series[:2]] == [
         ("p.png", "unknown", 1),
         ("x_FLAIR.nii", "FLAIR", 9),
     ]
 
 
-def test_what_is_no_scan_is_told_of_where_there_is_nothing_else(server, series):
+def test_files_that_are_no_scan_are_reported_if_there_is_nothing_else(server, series):
     browser = server.browser()
-    (told,) = browser.upload({"a.txt": b"words", "b.txt": b"more"}).json()["studies"]
-    server.work(told["id"])
-    assert browser.client.get(f"/api/v1/studies/{told['id']}").json()["decision"] == "failed"
+    (study,) = browser.upload({"a.txt": b"words", "b.txt": b"more"}).json()["studies"]
+    server.work(study["id"])
+    assert browser.client.get(f"/api/v1/studies/{study['id']}").json()["decision"] == "failed"
     beside = exam(series, "P1", "1.2.1") | {"disk/broken.dcm": b"no dicom"}
-    (told,) = browser.upload(beside).json()["studies"]
-    assert len(list((server.settings.studies / told["id"] / "files").iterdir())) == 3
+    (study,) = browser.upload(beside).json()["studies"]
+    assert len(list((server.settings.studies / study["id"] / "files").iterdir())) == 3
 
 
 def test_a_series_keeps_its_name_and_the_study_has_one_answer(scored, series):
     header = pydicom.dcmread(io.BytesIO(next(iter(series.values()))))
-    told = scored.browser().client.get(f"/api/v1/studies/{scored.study_id}").json()
-    (one,) = told["series"]
-    assert (one["sequence"], one["plane"], one["slices"]) == ("T1c", "axial", 9)
-    assert (one["status"], one["number"]) == ("scored", header.SeriesNumber)
-    assert one["description"] == header.SeriesDescription != ""
-    assert told["answer"]["series"] == ["series 1"]
-    assert told["answer"]["decision"] == told["decision"] == "tumor"
-    assert told["answer"]["probability"] == told["probability"]
+    response = scored.browser().client.get(f"/api/v1/studies/{scored.study_id}").json()
+    (entry,) = response["series"]
+    assert (entry["sequence"], entry["plane"], entry["slices"]) == ("T1c", "axial", 9)
+    assert (entry["status"], entry["number"]) == ("scored", header.SeriesNumber)
+    assert entry["description"] == header.SeriesDescription != ""
+    assert response["answer"]["series"] == ["series 1"]
+    assert response["answer"]["decision"] == response["decision"] == "tumor"
+    assert response["answer"]["probability"] == response["probability"]
 
 
-def test_nothing_of_identity_is_kept_where_names_are_dropped(tmp_path, mixed):
+def test_deidentify_stores_no_identity(tmp_path, mixed):
     server = Server(Settings(data=tmp_path, deidentify=True))
     files = mixed | {"disk/Doe_Jane_T2.nii": volume(1)}
-    told = server.browser().upload(files, "Doe").json()["studies"]
-    assert len(told) == 4
-    for one in told:
-        server.work(one["id"])
-    (volume_of,) = (server.settings.studies / told[0]["id"] / "files").iterdir()
+    studies = server.browser().upload(files, "Doe").json()["studies"]
+    assert len(studies) == 4
+    for study in studies:
+        server.work(study["id"])
+    (volume_of,) = (server.settings.studies / studies[0]["id"] / "files").iterdir()
     assert volume_of.name == "T2.nii"
     everything = (tmp_path / "meninx.sqlite").read_bytes().lower()
     everything += (tmp_path / "meninx.sqlite-wal").read_bytes().lower()
@@ -335,7 +335,7 @@ def as_form(files):
     return [("files", (name, data, "application/octet-stream")) for name, data in files.items()]
 
 
-def test_many_files_travel_in_one_request(server, mixed):
+def test_many_files_are_sent_in_one_request(server, mixed):
     browser = server.browser()
     begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
     address = f"/api/v1/uploads/{begun['id']}"
@@ -344,13 +344,13 @@ def test_many_files_travel_in_one_request(server, mixed):
             f"{address}/files", files=as_form(mixed), headers=browser.headers
         )
         assert sent.json() == {"files": len(mixed)}
-    told = browser.client.post(f"{address}/finish", headers=browser.headers).json()["studies"]
+    studies = browser.client.post(f"{address}/finish", headers=browser.headers).json()["studies"]
     again = browser.upload(mixed).json()["studies"]
-    assert [one["id"] for one in again] == [one["id"] for one in told]
-    assert len(told) == 3
+    assert [study["id"] for study in again] == [study["id"] for study in studies]
+    assert len(studies) == 3
 
 
-def test_a_batch_has_limits_and_is_read_for_those_alone_who_are_known(server):
+def test_a_batch_has_limits_and_is_read_after_authentication_only(server):
     browser, nobody = server.browser(), server.client()
     begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
     address = f"/api/v1/uploads/{begun['id']}/files"
@@ -369,7 +369,7 @@ def test_a_batch_has_limits_and_is_read_for_those_alone_who_are_known(server):
     assert browser.client.post(address, content=b"-", headers=claim).status_code == 413
 
 
-def test_an_upload_that_is_given_up_is_gone_at_once(server):
+def test_a_canceled_upload_is_deleted_at_once(server):
     browser = server.browser()
     begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
     address = f"/api/v1/uploads/{begun['id']}"
@@ -382,7 +382,7 @@ def test_an_upload_that_is_given_up_is_gone_at_once(server):
     assert browser.client.delete(address, headers=browser.headers).status_code == 400
 
 
-def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, series):
+def test_abandoned_uploads_are_deleted_after_a_day_and_active_ones_stay(server, series):
     browser = server.browser()
     kept = browser.upload(series).json()["id"]
     ids = []
@@ -405,13 +405,13 @@ def test_broken_off_uploads_go_after_a_day_and_those_on_their_way_stay(server, s
             os.utime(path, (long_ago, long_ago))
     (server.settings.uploads / still_written / "b").write_bytes(b"more")
     with server.web.sessions.begin() as session:
-        for one in (old, still_written):
-            session.get(Upload, one).created = now() - timedelta(hours=25)
-    server.web.jobs.delete_abandoned()
+        for upload in (old, still_written):
+            session.get(Upload, upload).created = now() - timedelta(hours=25)
+    server.jobs.clean_up()
     assert {path.name for path in server.settings.uploads.iterdir()} == {still_written, young}
     assert [path.name for path in server.settings.studies.iterdir()] == [kept]
     with server.web.sessions() as session:
-        assert {one.id for one in session.query(Upload)} == {still_written, young}
+        assert {upload.id for upload in session.query(Upload)} == {still_written, young}
 
 
 def begun_upload(browser, files):
@@ -423,7 +423,7 @@ def begun_upload(browser, files):
 
 
 @pytest.mark.parametrize(("hours", "left"), [(0.9, 3), (2, 2), (23, 2), (25, 1)])
-def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_day(
+def test_orphans_are_deleted_after_an_hour_and_abandoned_uploads_after_a_day(
     server, series, monkeypatch, hours, left
 ):
     browser = server.browser()
@@ -433,8 +433,8 @@ def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_da
     orphan = server.settings.uploads / ("e" * 24)
     orphan.mkdir()
     (orphan / "b.dcm").write_bytes(b"pixels")
-    monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=hours))
-    server.web.jobs.delete_abandoned()
+    monkeypatch.setattr("meninx._web.studies.uploads.now", lambda: now() + timedelta(hours=hours))
+    server.jobs.clean_up()
     names = [kept, upload, orphan.name][:left]
     there = {
         path.name
@@ -446,9 +446,7 @@ def test_by_the_clock_orphans_go_after_an_hour_and_broken_off_uploads_after_a_da
     assert more.status_code == (201 if upload in names else 400)
 
 
-def test_nothing_is_left_of_a_study_that_was_deleted_while_it_was_scored(
-    server, series, monkeypatch
-):
+def test_deleting_a_study_during_scoring_leaves_no_files(server, series, monkeypatch):
     browser = server.browser()
     study = browser.upload(dict(list(series.items())[:1])).json()["id"]
 
@@ -464,7 +462,7 @@ def test_nothing_is_left_of_a_study_that_was_deleted_while_it_was_scored(
     assert not list(server.settings.uploads.iterdir())
 
 
-def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
+def test_the_rest_of_an_exam_joins_its_study_which_is_scored_again(server, series):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1", SeriesDescription="T1").items())
     other = exam(series, "P1", "1.2.1", SeriesDescription="T2")
@@ -476,14 +474,16 @@ def test_the_rest_of_an_exam_joins_it_and_all_is_scored_anew(server, series):
     server.work(first["id"])
     joined = browser.upload(rest).json()
     assert (joined["id"], joined["state"], joined["created"]) == (first["id"], "received", True)
-    assert [(one["description"], one["files"]) for one in study_in(server, first["id"]).series] == [
+    assert [
+        (series["description"], series["files"]) for series in study_in(server, first["id"]).series
+    ] == [
         ("T1", 2),
         ("T2", 2),
     ]
     server.work(first["id"])
     assert study_in(server, first["id"]).attempts == 1
-    told = browser.client.get(f"/api/v1/studies/{first['id']}").json()
-    assert [one["description"] for one in told["series"]] == ["T1", "T2"]
+    response = browser.client.get(f"/api/v1/studies/{first['id']}").json()
+    assert [series["description"] for series in response["series"]] == ["T1", "T2"]
     for again in (dict(files), rest, dict(files) | {f"2/{name}": d for name, d in rest.items()}):
         answer = browser.upload(again)
         assert (answer.status_code, answer.json()["id"]) == (200, first["id"])
@@ -497,7 +497,7 @@ def finish_halves_at_once(server, series, monkeypatch):
     """
     browsers = [server.browser(), server.browser()]
     looked, both = [], threading.Event()
-    find = studies._other_part
+    find = receiving._study_to_extend
 
     def looking(session, study):
         found = find(session, study)
@@ -508,16 +508,16 @@ def finish_halves_at_once(server, series, monkeypatch):
         both.wait(1)
         return found
 
-    monkeypatch.setattr("meninx._web.studies.studies._other_part", looking)
+    monkeypatch.setattr("meninx._web.studies.receiving._study_to_extend", looking)
     files = exam(series, "P1", "1.2.1").items()
     with ThreadPoolExecutor(2) as pool:
         sent = [
             pool.submit(browser.upload, {name: data})
             for browser, (name, data) in zip(browsers, files, strict=True)
         ]
-        told = [one.result().json()["id"] for one in sent]
+        response = [upload.result().json()["id"] for upload in sent]
     monkeypatch.undo()
-    return told, [one is not None for one in looked]
+    return response, [found is not None for found in looked]
 
 
 def test_two_halves_of_an_exam_at_the_same_instant_become_one_study(server, series, monkeypatch):
@@ -530,7 +530,7 @@ def test_two_halves_of_an_exam_at_the_same_instant_become_one_study(server, seri
     assert study_in(server, first).series[0]["files"] == 2
 
 
-def test_what_a_reader_has_judged_stays_as_it_is(server, series):
+def test_a_study_with_opinions_gets_no_more_files(server, series):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1").items())
     first = browser.upload(dict(files[:1])).json()["id"]
@@ -540,7 +540,7 @@ def test_what_a_reader_has_judged_stays_as_it_is(server, series):
     assert len(list((server.settings.studies / first / "files").iterdir())) == 1
 
 
-def test_what_comes_while_a_study_is_scored_is_scored_too(server, series, monkeypatch):
+def test_files_that_arrive_during_scoring_are_scored_too(server, series, monkeypatch):
     browser = server.browser()
     files = list(exam(series, "P1", "1.2.1").items())
     first = browser.upload(dict(files[:1])).json()["id"]
@@ -567,19 +567,19 @@ def packed(files, method=zipfile.ZIP_DEFLATED):
     return out.getvalue()
 
 
-def test_a_zip_becomes_what_its_folder_becomes(server, mixed):
+def test_a_zip_becomes_the_same_studies_as_its_folder(server, mixed):
     browser = server.browser()
-    told = browser.upload({"disk.zip": packed(mixed)}, "disk.zip").json()["studies"]
-    assert [one["patient_id"] for one in told] == ["P1", "P1", "P2"]
+    studies = browser.upload({"disk.zip": packed(mixed)}, "disk.zip").json()["studies"]
+    assert [study["patient_id"] for study in studies] == ["P1", "P1", "P2"]
     again = browser.upload(mixed, "disk").json()["studies"]
-    assert [one["id"] for one in again] == [one["id"] for one in told]
-    assert {one["created"] for one in again} == {False}
+    assert [study["id"] for study in again] == [study["id"] for study in studies]
+    assert {study["created"] for study in again} == {False}
 
 
 def test_a_zip_of_a_series_is_scored(server, series, scored):
-    (told,) = server.browser().upload({"case.zip": packed(series)}).json()["studies"]
-    server.work(told["id"])
-    found = server.browser().client.get(f"/api/v1/studies/{told['id']}").json()
+    (study,) = server.browser().upload({"case.zip": packed(series)}).json()["studies"]
+    server.work(study["id"])
+    found = server.browser().client.get(f"/api/v1/studies/{study['id']}").json()
     same = scored.browser().client.get(f"/api/v1/studies/{scored.study_id}").json()
     assert (found["decision"], found["probability"]) == (same["decision"], same["probability"])
 
@@ -598,7 +598,7 @@ def encrypted(data):
         (lambda: packed({"bomb.dcm": bytes(4 * 1024**2)}), 413, "times its size"),
         (lambda: packed({f"{n}": bytes(10**6) for n in range(12)}), 413, "bytes unpacked"),
         (lambda: encrypted(packed({"a.dcm": b"x"})), 400, "encrypted"),
-        (lambda: packed({"a.dcm": b"x" * 100})[:60], 400, "cut off or damaged"),
+        (lambda: packed({"a.dcm": b"x" * 100})[:60], 400, "truncated or damaged"),
     ],
 )
 def test_a_hostile_zip_is_refused_in_words_and_leaves_nothing(tmp_path, made, status, words):
@@ -614,10 +614,10 @@ def test_a_hostile_zip_is_refused_in_words_and_leaves_nothing(tmp_path, made, st
 
 def test_a_zip_inside_a_zip_is_refused_as_on_the_command_line(server):
     inside = {"inner.zip": packed({"a.png": picture(1)}), "b.png": picture(2)}
-    told = server.browser().upload({"outer.zip": packed(inside)}).json()["studies"]
-    server.work(told[0]["id"])
-    found = server.browser().client.get(f"/api/v1/studies/{told[0]['id']}/finding").json()
-    assert {one["reason"] for one in found} == {"too_small", "nested_zip"}
+    studies = server.browser().upload({"outer.zip": packed(inside)}).json()["studies"]
+    server.work(studies[0]["id"])
+    found = server.browser().client.get(f"/api/v1/studies/{studies[0]['id']}/finding").json()
+    assert {finding["reason"] for finding in found} == {"too_small", "nested_zip"}
 
 
 @pytest.mark.parametrize(
@@ -630,7 +630,7 @@ def test_a_zip_inside_a_zip_is_refused_as_on_the_command_line(server):
         ("..", "3"),
     ],
 )
-def test_kept_names_lead_nowhere(name, kept):
+def test_stored_names_lead_out_of_no_folder(name, kept):
     assert harmless(name, 3) == kept
 
 
@@ -648,12 +648,12 @@ def test_headings_are_read_whatever_the_encoding(tmp_path, series, syntax):
     dataset.PatientBirthDate = "about 1475"
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(tmp_path / "a.dcm", implicit_vr=syntax.endswith(".1.2"), little_endian=True)
-    told = read_heading(tmp_path / "a.dcm")
-    assert (told.patient_name, told.birth_date) == ("Dürer, Agnes", "")
-    assert told.study_uid == dataset.StudyInstanceUID
+    heading = read_heading(tmp_path / "a.dcm")
+    assert (heading.patient_name, heading.birth_date) == ("Dürer, Agnes", "")
+    assert heading.study_uid == dataset.StudyInstanceUID
 
 
-def test_what_a_fetch_left_out_comes_along_until_the_rest_comes(server, series):
+def test_a_study_is_incomplete_until_the_rest_of_a_fetch_arrives(server, series):
     files = exam(series, "P1", "1.2.7") | exam(series, "P2", "1.2.8")
     missing = {"what": "instances of the study", "expected": 3, "received": 2}
     files["disk/incomplete.json"] = json.dumps({"study": "1.2.7", "incomplete": [missing]}).encode()
@@ -662,7 +662,7 @@ def test_what_a_fetch_left_out_comes_along_until_the_rest_comes(server, series):
 
     def lacking(study):
         folder = server.settings.studies / study["id"] / "files"
-        return [one.as_json() for scan in read_scans(folder) for one in scan.incomplete]
+        return [entry.as_json() for scan in read_scans(folder) for entry in scan.incomplete]
 
     assert lacking(first) == [missing] and lacking(second) == []
     uids = {"StudyInstanceUID": "1.2.7", "SeriesInstanceUID": "1.2.7.1"}

@@ -34,7 +34,7 @@ def address(tmp_path_factory, sick):
     write_dicom(sick.scan, known, 8)
     files = {path.name: path.read_bytes() for path in known.iterdir()}
     server.work(server.browser().upload(files, "known study").json()["id"])
-    server.web.jobs.close()
+    server.jobs.close()
     with served(data) as address:
         yield address
 
@@ -153,7 +153,7 @@ def test_a_tablet_shows_all_without_scrolling_sideways(page, address):
 
 
 def test_right_is_on_the_left(page, address, tmp_path, sick):
-    """A bright mark on the patient's right appears on the viewer's left, and letters say so."""
+    """A bright mark on the patient's right appears on the viewer's left, as letters show."""
     from dataclasses import replace
 
     marked = sick.scan.voxels.copy()
@@ -175,7 +175,7 @@ def test_right_is_on_the_left(page, address, tmp_path, sick):
     assert np.median(columns) < middle
 
 
-def test_a_page_that_waits_shows_the_images_once_they_are_there(page, address, tmp_path, healthy):
+def test_a_waiting_page_shows_the_images_once_they_exist(page, address, tmp_path, healthy):
     write_dicom(healthy.scan, tmp_path / "waits", 13)
     sign_in(page, address, "rene")
     page.locator("#folder").set_input_files(tmp_path / "waits")
@@ -198,7 +198,7 @@ def test_a_photograph_is_refused_in_words(page, address, tmp_path):
     expect(page.locator(".finding")).to_contain_text("of the picture is colored, expected at most")
 
 
-def test_keys_alone_lead_everywhere(page, address):
+def test_everything_is_reachable_by_keyboard(page, address):
     page.goto(f"{address}/sign-in")
     expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("rene")
@@ -217,7 +217,7 @@ def test_keys_alone_lead_everywhere(page, address):
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_nothing_stands_in_the_way_of_people(page, address, theme):
+def test_pages_have_no_accessibility_violations(page, address, theme):
     sign_in(page, address, "ada")
     page.evaluate(f"localStorage.setItem('theme', '{theme}')")
     first = page.locator(".worklist tbody a").first.get_attribute("href")
@@ -228,7 +228,7 @@ def test_nothing_stands_in_the_way_of_people(page, address, theme):
         page.evaluate(AXE.read_text(encoding="utf-8"))
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         faults = [
-            (one["id"], [node["html"][:120] for node in one["nodes"]])
-            for one in found["violations"]
+            (violation["id"], [node["html"][:120] for node in violation["nodes"]])
+            for violation in found["violations"]
         ]
         assert not faults, path

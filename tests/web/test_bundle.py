@@ -2,11 +2,11 @@ import hashlib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-BUILT = ROOT / "src" / "meninx" / "web" / "static" / "built"
+BUILT = ROOT / "src" / "meninx" / "_web" / "static" / "built"
 FRONTEND = ROOT / "frontend"
 
 
-def test_the_bundle_was_built_from_the_source_beside_it():
+def test_the_bundle_was_built_from_the_sources():
     digest = hashlib.sha256()
     sources = [*FRONTEND.glob("src/**/*.js"), FRONTEND / "vite.config.js"]
     sources.append(FRONTEND / "package-lock.json")
@@ -16,7 +16,9 @@ def test_the_bundle_was_built_from_the_source_beside_it():
 
 
 def test_pages_load_nothing_from_elsewhere():
-    for path in (ROOT / "src" / "meninx" / "web" / "templates").glob("*.html"):
+    templates = list((ROOT / "src" / "meninx" / "_web" / "templates").glob("*.html"))
+    assert templates
+    for path in templates:
         text = path.read_text(encoding="utf-8")
         assert "http://" not in text, path
         assert "https://" not in text, path

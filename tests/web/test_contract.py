@@ -38,7 +38,7 @@ def for_each_operation(contract, check):
     return names
 
 
-def test_with_a_key_nothing_ends_in_a_fault(contract, key):
+def test_requests_with_a_key_follow_the_description(contract, key):
     def check(case):
         answer = case.call(headers=key)
         assert answer.status_code < 500, (case.method, case.path, answer.text[:200])
@@ -46,7 +46,7 @@ def test_with_a_key_nothing_ends_in_a_fault(contract, key):
     assert len(for_each_operation(contract, check)) >= 13
 
 
-def test_without_one_nothing_is_open(contract):
+def test_requests_without_a_key_are_refused(contract):
     def check(case):
         case.headers.pop("authorization", None)
         answer = case.call()

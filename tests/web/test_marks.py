@@ -21,14 +21,14 @@ SHAPE = VIEWER["shape"]  # 100 x 90 x 24
         ("5,6,7,5,6", "two corners"),
     ],
 )
-def test_a_mark_lies_inside_the_image_and_is_not_inside_out(server, stored, region, words):
+def test_a_mark_lies_inside_the_image_with_its_corners_in_order(server, stored, region, words):
     study = stored(finding(viewer=VIEWER))
     browser = server.browser()
     address = f"/studies/{study}/opinions"
     answer = browser.post(address, verdict="region", region=region)
-    told = browser.client.get(f"/api/v1{address}").json()
+    response = browser.client.get(f"/api/v1{address}").json()
     assert answer.status_code == (303 if words is None else 400)
-    assert len(told) == (words is None)
+    assert len(response) == (words is None)
     if words is not None:
         assert words in answer.text
     numbers = [int(part) for part in region.split(",")]
@@ -51,8 +51,8 @@ def test_agreeing_keeps_the_mark_that_was_made(server, stored):
     browser = server.browser()
     browser.post(f"/studies/{study}/opinions", verdict="agree", region="1,2,3,4,5,6")
     browser.post(f"/studies/{study}/opinions", verdict="disagree")
-    told = browser.client.get(f"/api/v1/studies/{study}/opinions").json()
-    assert [(one["verdict"], one["region"]) for one in told] == [
+    response = browser.client.get(f"/api/v1/studies/{study}/opinions").json()
+    assert [(opinion["verdict"], opinion["region"]) for opinion in response] == [
         ("disagree", None),
         ("agree", {"from": [1, 2, 3], "to": [4, 5, 6]}),
     ]
@@ -65,7 +65,7 @@ def measure(browser, study, start, end, **more):
     return browser.client.post(address, json=body, headers=browser.headers)
 
 
-def test_measurements_stay_with_their_lengths_until_who_made_them_deletes_them(server, stored):
+def test_measurements_stay_until_their_authors_delete_them(server, stored):
     study = stored(finding(viewer=VIEWER), finding("T2", viewer=VIEWER))
     rene, ada = server.browser(), server.browser("ada")
     # 3 voxels of 2 mm to the left, 4 of 2.5 mm to the back.
@@ -75,16 +75,22 @@ def test_measurements_stay_with_their_lengths_until_who_made_them_deletes_them(s
     box = measure(ada, study, [10, 10, 5], [19, 13, 6], kind="box", scan=1).json()
     assert (box["words"], box["scan"], box["user"]) == ("20 x 10 mm", 1, "ada")
     address = f"/api/v1/studies/{study}/measurements"
-    told = rene.client.get(address).json()
-    assert [(one["user"], one["own"]) for one in told] == [("rene", True), ("ada", False)]
+    response = rene.client.get(address).json()
+    assert [(length["user"], length["own"]) for length in response] == [
+        ("rene", True),
+        ("ada", False),
+    ]
     for number in (box["id"], 10**6):
         answer = rene.client.delete(f"{address}/{number}", headers=rene.headers)
         assert answer.status_code == 400
     export = rene.client.get(f"/studies/{study}/finding.json").json()
-    assert [one["words"] for one in export["measurements"]] == ["11.7 mm", "20 x 10 mm"]
-    gone = rene.client.delete(f"{address}/{told[0]['id']}", headers=rene.headers)
-    assert gone.status_code == 204
-    assert [one["id"] for one in ada.client.get(address).json()] == [box["id"]]
+    assert [measurement["words"] for measurement in export["measurements"]] == [
+        "11.7 mm",
+        "20 x 10 mm",
+    ]
+    deleted = rene.client.delete(f"{address}/{response[0]['id']}", headers=rene.headers)
+    assert deleted.status_code == 204
+    assert [length["id"] for length in ada.client.get(address).json()] == [box["id"]]
     with server.web.sessions() as session:
         actions = [entry.action for entry in session.query(AuditEntry)]
     for action in ("measured: ruler", "measured: box", "measurement deleted"):

@@ -107,7 +107,7 @@ def go(client, goal="/"):
     return {"state": asked["state"], "code": "code-1"}
 
 
-def test_people_of_the_provider_become_readers_and_stay_themselves(there):
+def test_people_of_the_provider_become_readers_and_keep_their_accounts(there):
     client = there.client()
     assert "Sign in with your organization" in client.get("/sign-in").text
     for _ in range(2):
@@ -115,7 +115,7 @@ def test_people_of_the_provider_become_readers_and_stay_themselves(there):
         assert answer.status_code == 200, answer.text
         page = client.get("/")
         assert page.url.path == "/"
-    # The local account of that name is somebody else's.
+    # The local account of that name belongs to another person.
     assert "rene-2" in page.text
     with there.web.sessions() as session:
         user = session.query(User).filter(User.subject.is_not(None)).one()
@@ -126,7 +126,7 @@ def test_people_of_the_provider_become_readers_and_stay_themselves(there):
     ("goal", "where"),
     [("/studies/abc?scan=1", "/studies/abc?scan=1"), ("//evil.example", "/"), ("https://e.x", "/")],
 )
-def test_the_way_over_the_provider_ends_where_a_link_led(there, goal, where):
+def test_a_login_by_the_provider_returns_to_the_requested_page(there, goal, where):
     client = there.client()
     page = client.get("/oidc/back", params=go(client, goal)).text
     assert f'content="0; url={where}"' in page
@@ -149,7 +149,7 @@ def test_the_way_over_the_provider_ends_where_a_link_led(there, goal, where):
         {"sub": ""},
     ],
 )
-def test_a_token_that_does_not_hold_opens_nothing(there, claims):
+def test_a_token_with_wrong_claims_is_refused(there, claims):
     client = there.client()
     back = go(client)
     Provider.claims = claims
@@ -167,7 +167,7 @@ def test_a_token_that_does_not_hold_opens_nothing(there, claims):
     ],
     ids=["none", "shared secret", "another's key", "unknown key"],
 )
-def test_a_token_that_the_provider_did_not_sign_opens_nothing(there, header, signer):
+def test_a_token_that_the_provider_did_not_sign_is_refused(there, header, signer):
     client = there.client()
     # Even where the provider says that it might.
     Provider.metadata = {"id_token_signing_alg_values_supported": ["none", "HS256", "RS256"]}
@@ -177,7 +177,7 @@ def test_a_token_that_the_provider_did_not_sign_opens_nothing(there, header, sig
     assert client.get("/").url.path == "/sign-in"
 
 
-def test_keys_that_the_provider_changed_are_asked_for_again(there, monkeypatch):
+def test_changed_keys_of_the_provider_are_loaded_again(there, monkeypatch):
     client = there.client()
     assert client.get("/oidc/back", params=go(client)).status_code == 200
     key = RSAKey.generate_key(2048, {"kid": "2"})
@@ -186,7 +186,7 @@ def test_keys_that_the_provider_changed_are_asked_for_again(there, monkeypatch):
     assert client.get("/oidc/back", params=go(client)).status_code == 200
 
 
-def test_a_provider_that_calls_itself_otherwise_is_not_trusted(there):
+def test_a_provider_with_another_issuer_is_not_trusted(there):
     Provider.metadata = {"issuer": "http://other"}
     client = there.client()
     answer = client.get("/oidc", follow_redirects=False)
@@ -196,7 +196,7 @@ def test_a_provider_that_calls_itself_otherwise_is_not_trusted(there):
     go(client)
 
 
-def test_a_provider_that_does_not_answer_is_said_to(there, monkeypatch):
+def test_a_provider_that_does_not_answer_is_reported(there, monkeypatch):
     # Nothing listens there: the port is reserved.
     monkeypatch.setattr(there.app.state.provider, "_server_metadata_url", "http://127.0.0.1:9")
     answer = there.client().get("/oidc", follow_redirects=False)
@@ -204,7 +204,7 @@ def test_a_provider_that_does_not_answer_is_said_to(there, monkeypatch):
     assert "does not answer; use a password" in answer.text
 
 
-def test_the_cookie_of_the_way_there_is_no_session(there, monkeypatch):
+def test_the_cookie_of_a_login_is_no_session(there, monkeypatch):
     client = there.client()
     answer = client.get("/oidc", follow_redirects=False)
     cookie = answer.headers["set-cookie"].lower()
@@ -227,7 +227,7 @@ def test_the_cookie_of_the_way_there_is_no_session(there, monkeypatch):
     assert client.get("/oidc/back", params=back).status_code == 400
 
 
-def test_the_way_back_is_gone_once(there):
+def test_a_callback_works_once(there):
     client = there.client()
     back = go(client)
     value = client.cookies["meninx-oidc"]
@@ -237,7 +237,7 @@ def test_the_way_back_is_gone_once(there):
     assert there.client().get("/oidc/back", params=back).status_code == 400
 
 
-def test_nobody_comes_back_who_did_not_go(there):
+def test_a_callback_needs_a_login_in_the_same_browser(there):
     client = there.client()
     back = go(client)
     assert there.client().get("/oidc/back", params=back).status_code == 400
@@ -248,6 +248,6 @@ def test_nobody_comes_back_who_did_not_go(there):
     assert client.get("/oidc/back", params=back).status_code == 400
 
 
-def test_without_a_provider_there_is_no_such_way(server):
+def test_without_a_provider_there_is_no_login_route(server):
     assert server.client().get("/oidc").status_code == 404
     assert "organization" not in server.client().get("/sign-in").text

@@ -3,17 +3,21 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.exc import DatabaseError
 
-from meninx._web.store.database import Study, migrate, open_database
+from meninx._web.store.database import DONE, SCORING, AuditEntry, Study, migrate, now, open_database
 from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
-from tests.web.test_arrival import finish_halves_at_once
+from tests.web.test_arrival import exam, finish_halves_at_once
 
 pytestmark = [pytest.mark.slow]
 
@@ -51,31 +55,86 @@ def postgresql():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_way_of_a_study_on_postgresql(postgresql, tmp_path, series, monkeypatch):
+def test_a_study_on_postgresql_from_upload_to_opinion(postgresql, tmp_path, series, monkeypatch):
     server = Server(Settings(data=tmp_path, database=postgresql))
     browser = server.browser()
-    told = browser.upload(series, "on PostgreSQL").json()
-    server.work(told["id"])
-    server.work(told["id"])
+    uploaded = browser.upload(series, "on PostgreSQL").json()
+    server.work(uploaded["id"])
+    server.work(uploaded["id"])
     with server.web.sessions() as session:
-        study = session.get(Study, told["id"])
+        study = session.get(Study, uploaded["id"])
         assert (study.decision, study.attempts) == ("tumor", 1)
         assert study.received.tzinfo is not None
-    browser.post(f"/studies/{told['id']}/opinions", verdict="agree", note="so it is")
-    assert "so it is" in browser.client.get(f"/studies/{told['id']}").text
+    browser.post(f"/studies/{uploaded['id']}/opinions", verdict="agree", note="so it is")
+    assert "so it is" in browser.client.get(f"/studies/{uploaded['id']}").text
     listed = browser.client.get("/api/v1/studies", params={"search": "POSTGRES"}).json()
     assert listed["count"] == 1
     assert browser.upload(series).status_code == 200
     (first, second), joined = finish_halves_at_once(server, series, monkeypatch)
-    assert first == second != told["id"]
+    assert first == second != uploaded["id"]
     assert joined == [False, True]
     engine = open_database(postgresql)
     for line in ("UPDATE audit SET user_name = 'x'", "DELETE FROM audit"):
         with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:
             connection.exec_driver_sql(line)
     server.web.sessions.kw["bind"].dispose()
-    server.web.jobs.close()
+    server.jobs.close()
     migrate(postgresql, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
     migrate(postgresql)
     engine.dispose()
+
+
+def wait_for(what, seconds=120):
+    ends = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < ends, "it took too long"
+        time.sleep(0.1)
+
+
+@pytest.mark.timeout(300)
+def test_workers_share_studies_and_a_killed_one_s_study_waits_for_its_lease(
+    postgresql, tmp_path, series
+):
+    engine = create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE shared")
+    engine.dispose()
+    address = postgresql.replace("/postgres?", "/shared?")
+    server = Server(Settings(data=tmp_path, database=address))
+    browser = server.browser()
+    uploaded = {
+        browser.upload(exam(series, "P1", f"1.2.{number}")).json()["id"] for number in range(6)
+    }
+
+    def studies():
+        with server.web.sessions() as session:
+            return list(session.scalars(select(Study)))
+
+    def in_state(state):
+        return [study for study in studies() if study.state == state]
+
+    command = [sys.executable, "-m", "meninx", "worker", "--several", "--data", str(tmp_path)]
+    command += ["--database", address]
+    workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        wait_for(lambda: len(in_state(SCORING)) == 2)
+        workers[0].kill()
+        wait_for(lambda: len(in_state(DONE)) == len(uploaded) - 1)
+        (left,) = in_state(SCORING)
+        assert left.attempts == 1
+        with server.web.sessions.begin() as session:
+            session.get_one(Study, left.id).lease = now() - timedelta(seconds=1)
+        wait_for(lambda: len(in_state(DONE)) == len(uploaded))
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.wait(30)
+    assert {study.id: study.attempts for study in studies()} == {
+        study_id: 2 if study_id == left.id else 1 for study_id in uploaded
+    }
+    with server.web.sessions() as session:
+        scored = select(AuditEntry.study_id).where(AuditEntry.action == "scored")
+        assert Counter(session.scalars(scored)) == dict.fromkeys(uploaded, 1)
+    server.web.sessions.kw["bind"].dispose()
+    server.jobs.close()

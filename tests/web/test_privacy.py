@@ -83,15 +83,15 @@ def test_planted_names_reach_no_log(tmp_path, planted, node_account, monkeypatch
                     with sessions() as session:
                         found = session.query(Study).all()
                         handed = (tmp_path / "node.log").read_bytes().count(b"judged")
-                        return handed and found and all(one.state == DONE for one in found)
+                        return handed and found and all(study.state == DONE for study in found)
 
                 wait_for(done, 200)
-                told = client.get("studies", params={"search": NAME}).json()
-                assert told["count"] >= 1
-                assert told["studies"][0]["patient_name"] == NAME
-                for one in told["studies"]:
-                    client.get(f"studies/{one['id']}/finding").raise_for_status()
-                    client.get(f"studies/{one['id']}/objects")
+                response = client.get("studies", params={"search": NAME}).json()
+                assert response["count"] >= 1
+                assert response["studies"][0]["patient_name"] == NAME
+                for study in response["studies"]:
+                    client.get(f"studies/{study['id']}/finding").raise_for_status()
+                    client.get(f"studies/{study['id']}/objects")
                 assert client.get("studies", params={"page": NAME}).status_code == 422
     logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
     assert "judged" in logs["node.log"]
@@ -101,7 +101,7 @@ def test_planted_names_reach_no_log(tmp_path, planted, node_account, monkeypatch
             assert part not in text, name
 
 
-def test_what_an_exception_quotes_is_not_logged():
+def test_messages_of_exceptions_are_not_logged():
     factory = logging.getLogRecordFactory()
     logging.setLogRecordFactory(record_without_message)
     out = io.StringIO()
@@ -120,7 +120,7 @@ def test_what_an_exception_quotes_is_not_logged():
     assert "ZWOLFTER" not in out.getvalue()
 
 
-def test_errors_of_the_database_quote_nothing(server):
+def test_errors_of_the_database_quote_no_values(server):
     study = {"title": NAME, "content_hash": "x", "patient_name": NAME}
     with pytest.raises(IntegrityError) as caught, server.web.sessions.begin() as session:
         session.add(Study(**study))
@@ -130,9 +130,9 @@ def test_errors_of_the_database_quote_nothing(server):
     assert "ZWOLFTER" not in str(caught.value)
 
 
-def test_headings_are_read_without_a_word(tmp_path, planted, capfd):
-    from meninx._scan.heading import read_heading
+def test_reading_headings_writes_nothing(tmp_path, planted, capfd):
+    from meninx._scan.dicom.heading import read_heading
 
-    told = read_heading(planted[0])
-    assert told.patient_name == NAME == pydicom.dcmread(planted[0]).PatientName
+    heading = read_heading(planted[0])
+    assert heading.patient_name == NAME == pydicom.dcmread(planted[0]).PatientName
     assert "ZWOLFTER" not in "".join(capfd.readouterr())

@@ -38,23 +38,23 @@ def upload_into(browser, project, data=b"words"):
     return browser.client.post(f"{address}/finish", headers=browser.headers).json()
 
 
-def test_a_study_says_of_which_project_it_is(uma, server):
+def test_a_study_names_its_project(uma, server):
     assert upload_into(uma, "")["project"] == "general"
     made = upload_into(uma, "trial")
     assert made["project"] == "trial"
     assert made["studies"][0]["project"] == "trial"
-    told = uma.client.get(f"/api/v1/studies/{made['id']}").json()
-    assert told["project"] == "trial"
+    response = uma.client.get(f"/api/v1/studies/{made['id']}").json()
+    assert response["project"] == "trial"
     listed = uma.client.get("/api/v1/studies").json()["studies"]
-    assert {(one["title"], one["project"]) for one in listed} == {
+    assert {(study["title"], study["project"]) for study in listed} == {
         ("first", "general"),
         ("trial", "trial"),
     }
     others = server.browser("rene").client.get("/api/v1/studies").json()["studies"]
-    assert [one["project"] for one in others] == ["general"]
+    assert [study["project"] for study in others] == ["general"]
 
 
-def test_a_project_is_offered_to_those_in_several_alone(uma, server):
+def test_a_choice_of_projects_is_offered_to_members_of_several_only(uma, server):
     page = uma.client.get("/").text
     assert '<select id="project"><option>general</option><option>trial</option>' in page
     assert 'id="project"' not in server.browser("rene").client.get("/").text
@@ -69,7 +69,7 @@ def test_the_worklist_is_filtered_by_project(uma, server):
 
     def titles(browser, project):
         listed = browser.client.get("/api/v1/studies", params={"project": project}).json()
-        return listed["count"], {one["project"] for one in listed["studies"]}
+        return listed["count"], {study["project"] for study in listed["studies"]}
 
     assert titles(uma, "trial") == (51, {"trial"})
     assert titles(uma, "general") == (1, {"general"})
@@ -109,7 +109,7 @@ def test_the_page_uploads_into_the_project_that_was_chosen(page, tmp_path):
             page.locator("#files").set_input_files(file)
             expect(page.locator("#studies tbody tr")).to_have_count(number + 1)
     with sessions_of(engine)() as session:
-        assert {one.title: one.project for one in session.query(Study)} == {
+        assert {study.title: study.project for study in session.query(Study)} == {
             "trial.txt": "trial",
             "general.txt": "general",
         }

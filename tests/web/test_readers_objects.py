@@ -20,10 +20,10 @@ def measured(tmp_path_factory, series):
     server.work(server.study_id)
     address = f"/api/v1/studies/{server.study_id}"
     for who, start, end in ((browser, [10, 20, 3], [13, 24, 3]), (other, [40, 50, 5], [46, 58, 5])):
-        told = who.client.post(
+        response = who.client.post(
             f"{address}/measurements", json={"from": start, "to": end}, headers=who.headers
         )
-        assert told.status_code == 201
+        assert response.status_code == 201
     box = {"from": [5, 6, 4], "to": [24, 15, 4]}
     said = {"verdict": "disagree", "note": "a vein of Mrs. Doe", "region": box}
     assert browser.client.post(f"{address}/opinions", json=said, headers=browser.headers).is_success
@@ -37,36 +37,36 @@ def reports(server, client, path="/api/v1/studies/{}/objects"):
         names = [name for name in archive.namelist() if name.startswith("SR-")]
         read = [hd.sr.srread(io.BytesIO(archive.read(name))) for name in names]
     found = {}
-    for one in read:
-        (context,) = one.content.get_observer_contexts()
-        told = context.observer_identifying_attributes
-        found[getattr(told, "login_name", None)] = one
+    for report in read:
+        (context,) = report.content.get_observer_contexts()
+        observer = context.observer_identifying_attributes
+        found[getattr(observer, "login_name", None)] = report
     return found
 
 
-def test_each_reader_has_a_report_beside_that_of_the_detector(measured, series):
+def test_each_reader_has_a_structured_report(measured, series):
     found = reports(measured, measured.browser().client)
     assert set(found) == {None, "rene", "ada"}
     (group,) = found["ada"].content.get_image_measurement_groups()
     (length,) = group.get_measurements()
     assert (length.name.meaning, length.unit.value) == ("Length", "mm")
     shown = measured.browser().client.get(f"/api/v1/studies/{measured.study_id}/measurements")
-    assert [one["words"] for one in shown.json()][1] == f"{length.value:.1f} mm"
+    assert [length["words"] for length in shown.json()][1] == f"{length.value:.1f} mm"
     files = {pydicom.dcmread(io.BytesIO(data)).SOPInstanceUID for data in series.values()}
     (image,) = group.source_images
     assert image.referenced_sop_instance_uid in files
     own = found["rene"].content.get_image_measurement_groups()
-    assert [one.tracking_identifier for one in own] == ["measurement 1", "opinion 1"]
-    assert [one.name.meaning for one in own[1].get_measurements()] == ["Width", "Height"]
+    assert [group.tracking_identifier for group in own] == ["measurement 1", "opinion 1"]
+    assert [value.name.meaning for value in own[1].get_measurements()] == ["Width", "Height"]
     source = pydicom.dcmread(io.BytesIO(next(iter(series.values()))))
     for report in found.values():
         assert report.StudyInstanceUID == source.StudyInstanceUID
         assert report.PatientID == source.PatientID
-        # What somebody wrote is for the JSON and the PDF.
+        # Notes are in the JSON and the PDF only.
         assert "vein" not in str(report)
 
 
-def test_the_page_sends_the_same_and_nobody_else_gets_it(measured):
+def test_the_page_sends_the_same_objects_to_readers_of_the_project_only(measured):
     browser = measured.browser()
     assert set(reports(measured, browser.client, "/studies/{}/objects.zip")) == {
         None,
@@ -80,12 +80,12 @@ def test_the_page_sends_the_same_and_nobody_else_gets_it(measured):
     assert client.get(address).status_code == 403
 
 
-def test_what_was_deleted_is_in_no_report(measured):
+def test_deleted_measurements_are_in_no_report(measured):
     ada = measured.browser("ada")
     address = f"/api/v1/studies/{measured.study_id}/measurements"
-    told = ada.client.post(
+    response = ada.client.post(
         address, json={"from": [1, 2, 3], "to": [4, 5, 3]}, headers=ada.headers
     ).json()
     assert len(reports(measured, ada.client)["ada"].content.get_image_measurement_groups()) == 2
-    assert ada.client.delete(f"{address}/{told['id']}", headers=ada.headers).status_code == 204
+    assert ada.client.delete(f"{address}/{response['id']}", headers=ada.headers).status_code == 204
     assert len(reports(measured, ada.client)["ada"].content.get_image_measurement_groups()) == 1

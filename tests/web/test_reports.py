@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
+from meninx._detect.findings import StudyFindings
 from meninx._web.store.settings import Settings
 from tests.web.conftest import Server
 from tests.web.findings import MODEL, VIEWER, finding
@@ -48,7 +49,7 @@ def report_of(server, study):
     return " ".join(pdf_text(answer).split())
 
 
-def test_the_report_tells_every_series_with_its_answer_place_and_size(server, stored):
+def test_the_report_lists_every_series_with_its_answer_place_and_size(server, stored):
     study = stored(
         finding(scan="series 1", viewer=VIEWER, slices=HOTTEST, probability=0.971),
         finding(
@@ -78,7 +79,8 @@ def test_the_report_tells_every_series_with_its_answer_place_and_size(server, st
         description="head & neck",
         probability=0.62,
         decision="refer",
-        answer={
+        answer=StudyFindings("study").as_json()
+        | {
             "series": ["series 1", "series 3"],
             "status": "scored",
             "decision": "refer",
@@ -154,7 +156,7 @@ def test_the_report_shows_the_picture_of_every_series(server, stored):
     assert "Hottest: slice 12 of 24" in " ".join(pdf_text(answer).split())
 
 
-def test_an_opinion_stands_under_the_series_that_it_is_about_and_no_other(server, stored):
+def test_an_opinion_is_shown_with_its_own_series_only(server, stored):
     study = stored(
         finding(series={"description": "T1 KM"}),
         finding("FLAIR", series={"description": "dark fluid"}),
@@ -165,8 +167,8 @@ def test_an_opinion_stands_under_the_series_that_it_is_about_and_no_other(server
     assert "a vein, I think" not in first
     assert re.search(r"1 opinion\s+on dark fluid</a>", first)
     assert re.search(r"<strong>disagree</strong> rene,.*on dark fluid", second, re.S)
-    (told,) = browser.client.get(f"/studies/{study}/finding.json").json()["opinions"]
-    assert (told["scan"], told["series"]) == (1, "dark fluid")
+    (response,) = browser.client.get(f"/studies/{study}/finding.json").json()["opinions"]
+    assert (response["scan"], response["series"]) == (1, "dark fluid")
 
 
 def test_a_relative_data_folder_prints_a_report(scored, tmp_path, monkeypatch):
@@ -181,7 +183,7 @@ def test_a_relative_data_folder_prints_a_report(scored, tmp_path, monkeypatch):
     assert any(page.images for page in pages)
 
 
-def test_page_report_and_answers_say_what_came_incomplete(server, stored):
+def test_page_report_and_responses_name_what_is_incomplete(server, stored):
     missing = {"incomplete": [{"what": "instances of the study", "expected": 31, "received": 17}]}
     words = "17 of 31 instances of the study came"
     study = stored(
@@ -198,7 +200,8 @@ def test_page_report_and_answers_say_what_came_incomplete(server, stored):
         ),
         decision="refer",
         probability=0.4,
-        answer={"series": ["series 1"], "status": "scored", "reason": "incomplete", **missing},
+        answer=StudyFindings("study", ("series 1",), status="scored", reason="incomplete").as_json()
+        | missing,
     )
     client = server.browser().client
     for number, times in ((0, 2), (1, 2)):

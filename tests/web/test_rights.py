@@ -106,14 +106,14 @@ def table_of(server):
     """Return the table of roles and routes as docs/web.md has it."""
     hall = Hall(server)
     lines = ["| route | " + " | ".join(ROLES) + " |", "|---" * (len(ROLES) + 1) + "|"]
-    for method, path in sorted(routes(server.app, filled=False), key=lambda one: one[::-1]):
+    for method, path in sorted(routes(server.app, filled=False), key=lambda route: route[::-1]):
         marks = ["yes" if may(hall.ask(role, method, path)) else "-" for role in ROLES]
         lines.append(f"| {method} `{path}` | " + " | ".join(marks) + " |")
     return lines
 
 
 @pytest.mark.slow
-def test_every_route_lets_in_whom_the_table_in_the_docs_says(server):
+def test_every_route_admits_the_roles_of_the_table_in_the_docs(server):
     lines = table_of(server)
     assert len(lines) > 40
     missing = [line for line in lines if line not in PAGE.read_text(encoding="utf-8").splitlines()]
@@ -122,7 +122,7 @@ def test_every_route_lets_in_whom_the_table_in_the_docs_says(server):
 
 def test_members_of_another_project_see_nothing_of_a_study(server, series):
     browser, administrator = server.browser(), server.browser("ada")
-    told = browser.upload(series, "ours").json()
+    study = browser.upload(series, "ours").json()
     administrator.post("/projects", name="elsewhere")
     administrator.post("/users", name="eve", password=PASSWORD, role="reader", project=["2"])
     with server.web.sessions.begin() as session:
@@ -130,10 +130,10 @@ def test_members_of_another_project_see_nothing_of_a_study(server, series):
     other = server.browser("eve")
     assert other.client.get("/api/v1/studies").json()["count"] == 0
     assert "ours" not in other.client.get("/").text
-    # The same files there are a study of their own: nobody learns that they were known.
+    # The same files are a new study in another project, and its members learn nothing.
     theirs = other.upload(series, "theirs")
     assert (theirs.status_code, theirs.json()["created"]) == (201, True)
-    assert theirs.json()["id"] != told["id"]
+    assert theirs.json()["id"] != study["id"]
     assert administrator.client.get("/api/v1/studies").json()["count"] == 2
     refused = other.client.post(
         "/api/v1/uploads", json={"project": "general"}, headers=other.headers
@@ -148,7 +148,7 @@ def test_members_of_another_project_see_nothing_of_a_study(server, series):
     assert "ask an administrator" in begun.json()["detail"]
 
 
-def test_visits_of_another_project_and_withdrawn_ones_are_beside_no_study(server):
+def test_visits_of_another_project_and_withdrawn_ones_are_not_listed(server):
     with server.web.sessions.begin() as session:
         session.add(Project(name="elsewhere"))
         made = {
@@ -173,7 +173,7 @@ def test_visits_of_another_project_and_withdrawn_ones_are_beside_no_study(server
             if user.name in ("rene", "ada")
         ]
         seen = {
-            reader.name: {one.title for one in other_visits(session, reader, made["this"])}
+            reader.name: {study.title for study in other_visits(session, reader, made["this"])}
             for reader in readers
         }
     assert seen == {"rene": {"before"}, "ada": {"before", "elsewhere"}}

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing done twice, whoever is killed when; and what was broken off goes."""
+"""Killed servers and workers lose no study and score none twice; abandoned uploads are deleted."""
 
 import io
 import os
@@ -33,7 +33,7 @@ SECONDS = 150
 
 @pytest.fixture(scope="module")
 def slices(tmp_path_factory):
-    """Two slices of a head, and two that are too small to be judged, as bytes."""
+    """Two slices of a head, and two that are too small to be scored, as bytes."""
     kinds = []
     for shape, spacing in (((104, 120, 9), (1.9, 1.8, 11.0)), ((20, 24, 3), (9.0, 9.0, 30.0))):
         scan, _ = Phantom(7, "glioma").render("T1c", grid_of("axial", shape, spacing))
@@ -43,7 +43,7 @@ def slices(tmp_path_factory):
 
 
 def exam_of(number, slices):
-    """The two files of one patient's exam; each of `REAL` is a head, the others cost no time."""
+    """The two files of one patient's exam; every `REAL`th is a head, the others take no time."""
     head, small = slices
     uid = f"1.2.3.{number}"
     return {
@@ -59,7 +59,7 @@ def exam_of(number, slices):
 
 
 def send(client, files):
-    """Upload an exam as a careful program does: again whenever no answer came."""
+    """Upload an exam, and try again after each lost response."""
     ends = time.monotonic() + SECONDS
     while time.monotonic() < ends:
         try:
@@ -70,7 +70,7 @@ def send(client, files):
             answer = client.post(f"{address}/finish")
             if answer.is_success:
                 return answer.json()["id"]
-            # It was finished, and the answer was lost: all of it comes again.
+            # It was finished, and the response was lost: begin again.
             assert "no such upload" in answer.text
         except httpx2.TransportError:
             time.sleep(0.1)
@@ -140,16 +140,16 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
             timeout=60,
             limits=httpx2.Limits(max_connections=UPLOADS),
         ) as client:
-            sent = [pool.submit(send, client, one) for one in exams]
+            sent = [pool.submit(send, client, exam) for exam in exams]
             server.wait_until(lambda states: states["done"] >= 5)
             server.kill_worker()
             server.wait_until(lambda states: states["done"] >= 15)
             server.kill()
             killed_at = server.states()
             server.start()
-            received = [one.result() for one in sent]
+            received = [upload.result() for upload in sent]
         server.wait_until(lambda states: states == {"done": UPLOADS})
-    # They were killed in the middle, and not after all was done.
+    # The kills came before all studies were done.
     assert killed_at["done"] < UPLOADS
     assert len(set(received)) == UPLOADS
     with sqlite3.connect(settings.data / "meninx.sqlite") as database:
@@ -164,12 +164,12 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
         files = sorted((settings.studies / study / "files").iterdir())
         read = [pydicom.dcmread(path, specific_tags=["PatientID"]).PatientID for path in files]
         assert read == [f"P{number}"] * 2
-    # What the killed server left half uploaded goes after a day, and nothing else does.
+    # Only the killed server's incomplete uploads are deleted, after a day.
     jobs = Jobs(settings)
-    jobs.delete_abandoned()
+    jobs.clean_up()
     left = len(list(settings.uploads.iterdir()))
-    monkeypatch.setattr("meninx._web.studies.studies.now", lambda: now() + timedelta(hours=25))
-    jobs.delete_abandoned()
+    monkeypatch.setattr("meninx._web.studies.uploads.now", lambda: now() + timedelta(hours=25))
+    jobs.clean_up()
     jobs.close()
     assert not list(settings.uploads.iterdir()), left
     assert {path.name for path in settings.studies.iterdir()} == set(received)
@@ -177,7 +177,7 @@ def test_fifty_uploads_survive_a_killed_worker_and_a_killed_server(
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_the_page_says_that_a_study_is_here_where_the_answer_was_lost(page, node_account, tmp_path):
+def test_the_page_reports_a_stored_study_after_a_lost_response(page, node_account, tmp_path):
     settings, sessions, _ = node_account
     with sessions.begin() as session:
         add_user(session, "rene", PASSWORD)

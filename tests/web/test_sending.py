@@ -19,7 +19,7 @@ def browser(scored):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_volumes_travel_packed_and_arrive_whole(scored, browser, name):
+def test_volumes_are_sent_compressed(scored, browser, name):
     packed = stored(scored, name).read_bytes()
     answer = browser.client.get(f"/studies/{scored.study_id}/files/{name}")
     assert answer.headers["content-encoding"] == "gzip"
@@ -33,11 +33,11 @@ def test_volumes_travel_packed_and_arrive_whole(scored, browser, name):
     assert plain.content == answer.content
     # Two codings are two things to a cache.
     assert plain.headers["etag"] != answer.headers["etag"]
-    assert {one.headers["vary"] for one in (plain, answer)} == {"Accept-Encoding"}
+    assert {response.headers["vary"] for response in (plain, answer)} == {"Accept-Encoding"}
 
 
 @pytest.mark.parametrize("name", [*NAMES, "0.png", "0-thumb.png", "heatmap"])
-def test_what_a_browser_has_is_not_sent_again_while_it_may_see_it(scored, name):
+def test_a_cached_file_is_not_sent_again_and_rights_are_checked(scored, name):
     browser = scored.browser()
     address = f"/studies/{scored.study_id}/files/{name}"
     if name == "heatmap":
@@ -60,22 +60,22 @@ def test_another_volume_under_the_same_name_is_sent(scored, browser):
     before, known = path.read_bytes(), browser.client.get(address)
     try:
         path.write_bytes(gzip.compress(b"scored anew"))
-        told = browser.client.get(address, headers={"if-none-match": known.headers["etag"]})
-        assert (told.status_code, told.content) == (200, b"scored anew")
+        response = browser.client.get(address, headers={"if-none-match": known.headers["etag"]})
+        assert (response.status_code, response.content) == (200, b"scored anew")
     finally:
         path.write_bytes(before)
 
 
-def test_volumes_that_were_stored_before_any_was_packed_are_sent(scored, browser):
+def test_uncompressed_files_are_sent(scored, browser):
     path = stored(scored, "0.nii")
     plain = path.with_suffix("")
     packed = path.read_bytes()
     try:
         path.unlink()
         plain.write_bytes(gzip.decompress(packed))
-        told = browser.client.get(f"/studies/{scored.study_id}/files/0.nii")
-        assert told.content == plain.read_bytes()
-        assert "content-encoding" not in told.headers
+        response = browser.client.get(f"/studies/{scored.study_id}/files/0.nii")
+        assert response.content == plain.read_bytes()
+        assert "content-encoding" not in response.headers
     finally:
         plain.unlink()
         path.write_bytes(packed)
@@ -94,7 +94,7 @@ def test_volumes_that_were_stored_before_any_was_packed_are_sent(scored, browser
         ("*;q=0", False),
     ],
 )
-def test_gzip_is_sent_to_those_who_take_it(accepted, expected):
+def test_gzip_is_sent_to_browsers_that_accept_it(accepted, expected):
     assert accepts_gzip(accepted) is expected
 
 

@@ -8,7 +8,7 @@ import pytest
 from meninx._detect.findings import Findings
 from meninx._render.region import Region
 from meninx._web.store.stored import SeriesIdentity, Shown, StoredSeries, series_identities
-from tests.web.findings import VIEWER, finding
+from tests.web.findings import finding
 
 SHOWN = Shown(
     volume="3.nii",
@@ -35,7 +35,7 @@ SHOWN = Shown(
         None,
     ],
 )
-def test_a_series_comes_back_as_it_was_stored(shown):
+def test_a_stored_series_is_read_unchanged(shown):
     findings = Findings.from_json(
         finding(slices=[{"index": 4, "probability": 0.9, "peak": [1, 2, 4]}])
     )
@@ -49,18 +49,7 @@ def test_a_series_comes_back_as_it_was_stored(shown):
     assert again.findings.is_volume == (shown is not None and shown.slices > 1)
 
 
-def test_what_earlier_versions_stored_is_read():
-    """Rows of before hold fewer keys: no number of objects, no name of the series."""
-    row = finding(viewer=VIEWER)
-    for key in ("objects", "why", "warnings"):
-        del row[key]
-    series = StoredSeries.from_json(row)
-    assert (series.objects, series.why, series.identity) == (0, "", SeriesIdentity())
-    assert (series.shown.slices, series.shown.thumb) == (24, "")
-    assert series.shown.region == Region("left", (34, 28, 15), (9, 13), 1)
-
-
-def test_names_go_with_the_identity():
+def test_an_identity_without_names_is_empty():
     class Row:
         findings = [finding(series={"uid": "1.2", "number": 3, "description": "Doe", "file": "d"})]
 

@@ -30,15 +30,11 @@ from meninx._web.store.database import (
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import StudyResult
 from meninx._web.studies import scoring
+from meninx._web.studies.deleting import delete_expired_studies
 from meninx._web.studies.jobs import Jobs, release_leases
-from meninx._web.studies.studies import (
-    WAITING,
-    Verification,
-    delete_old_studies,
-    file_of,
-    signature_of,
-    verify_opinions,
-)
+from meninx._web.studies.opinions import Verification, signature_of, verify_opinions
+from meninx._web.studies.results import WAITING
+from meninx._web.studies.uploads import uploaded_path
 from tests.web.conftest import Server
 
 
@@ -66,7 +62,7 @@ def test_a_series_is_scored_and_shown_with_its_heat_map(scored, sick):
     volume, heat = (nibabel.load(folder / name) for name in ("0.nii.gz", "0-heat.nii.gz"))
     assert volume.shape == heat.shape == sick.scan.voxels.shape
     assert np.allclose(volume.affine, heat.affine)
-    hottest = max(finding["slices"], key=lambda one: one["probability"])
+    hottest = max(finding["slices"], key=lambda slice_: slice_["probability"])
     values = np.asarray(heat.dataobj)
     assert values[tuple(hottest["peak"])] > 0.8 * values[..., hottest["index"]].max()
     assert browser.client.get(f"/studies/{study.id}/files/0.nii").content[344:348] == b"n+1\0"
@@ -85,15 +81,15 @@ def test_dicom_objects_are_exported(scored):
     with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
         made = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     # Others may have measured in it: those are reports of their readers.
-    assert {one.Modality for one in made} == {"OT", "SEG", "SR"}
+    assert {dataset.Modality for dataset in made} == {"OT", "SEG", "SR"}
     assert browser.client.get(f"/api/v1{address}").content[:4] == b"PK\x03\x04"
     assert scored.client().get(f"{address}.zip", follow_redirects=False).status_code != 200
 
 
-def test_exports_say_what_they_are_for(scored):
+def test_exports_state_their_use(scored):
     browser = scored.browser()
-    told = browser.client.get(f"/studies/{scored.study_id}/finding.json").json()
-    assert told["use"] == "research only, not for diagnosis"
+    response = browser.client.get(f"/studies/{scored.study_id}/finding.json").json()
+    assert response["use"] == "research only, not for diagnosis"
     report = browser.client.get(f"/studies/{scored.study_id}/report.pdf")
     assert report.content.startswith(b"%PDF")
     assert len(report.content) > 20_000  # it holds the picture
@@ -106,14 +102,14 @@ def test_a_photograph_is_refused_in_words(server, tmp_path):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     browser = server.browser()
-    told = browser.upload({"a.png": (tmp_path / "a.png").read_bytes()}).json()
-    server.work(told["id"])
-    page = browser.client.get(f"/studies/{told['id']}").text
+    study = browser.upload({"a.png": (tmp_path / "a.png").read_bytes()}).json()
+    server.work(study["id"])
+    page = browser.client.get(f"/studies/{study['id']}").text
     assert "of the picture is colored, expected at most" in page
-    assert browser.client.get(f"/api/v1/studies/{told['id']}/heatmap").status_code == 404
+    assert browser.client.get(f"/api/v1/studies/{study['id']}/heatmap").status_code == 404
 
 
-def test_uploads_go_on_after_a_lost_connection(server):
+def test_uploads_continue_after_a_lost_connection(server):
     browser = server.browser()
     begun = browser.client.post("/api/v1/uploads", json={"title": "t"}, headers=browser.headers)
     address = f"/api/v1/uploads/{begun.json()['id']}/parts"
@@ -128,7 +124,7 @@ def test_uploads_go_on_after_a_lost_connection(server):
     assert send(b"efgh", 4).json() == {"offset": 8}  # a part that came in part before
     assert send(b"abc", 0).json() == {"offset": 8}
     assert send(b"zz", 11).status_code == 400
-    path = file_of(server.settings, begun.json()["id"], "x")
+    path = uploaded_path(server.settings, begun.json()["id"], "x")
     assert path.read_bytes() == b"abcdefgh"
     other = server.browser("ada")
     answer = other.client.put(address, params={"name": "x"}, content=b"q", headers=other.headers)
@@ -136,7 +132,7 @@ def test_uploads_go_on_after_a_lost_connection(server):
     assert browser.client.post(f"{address[:-6]}/finish", headers=browser.headers).status_code == 201
 
 
-def test_too_large_an_upload_stops(tmp_path):
+def test_an_upload_that_is_too_large_is_refused(tmp_path):
     server = Server(Settings(data=tmp_path, upload_bytes=10))
     browser = server.browser()
     begun = browser.client.post("/api/v1/uploads", json={}, headers=browser.headers).json()
@@ -153,7 +149,7 @@ def test_too_large_an_upload_stops(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../x.dcm", "/etc/passwd", "a\\..\\b.nii.gz", "x" * 900, "\n"])
 def test_names_never_lead_out_of_the_upload(server, name):
-    path = file_of(server.settings, "0" * 24, name)
+    path = uploaded_path(server.settings, "0" * 24, name)
     assert path.parent == server.settings.uploads / ("0" * 24)
     assert len(path.name) < 50
 
@@ -171,9 +167,9 @@ def test_the_same_content_is_one_study(server, series):
 
 def test_deidentify_drops_the_title_and_nothing_logs_names(tmp_path, series, caplog):
     server = Server(Settings(data=tmp_path, deidentify=True))
-    told = server.browser().upload(series, "MUSTERMANN^ERIKA").json()
-    server.work(told["id"])
-    assert told["title"] == "anonymous study"
+    study = server.browser().upload(series, "MUSTERMANN^ERIKA").json()
+    server.work(study["id"])
+    assert study["title"] == "anonymous study"
     everything = (tmp_path / "meninx.sqlite").read_bytes() + caplog.text.encode()
     assert b"MUSTERMANN" not in everything
     with sqlite3.connect(tmp_path / "meninx.sqlite") as database:
@@ -181,7 +177,7 @@ def test_deidentify_drops_the_title_and_nothing_logs_names(tmp_path, series, cap
     assert json.loads(findings)[0]["identity"] == {}
 
 
-def test_what_readers_say_stays_and_is_signed(scored):
+def test_opinions_are_stored_and_signed(scored):
     browser = scored.browser()
     address = f"/studies/{scored.study_id}/opinions"
     browser.post(address, verdict="disagree", note="<b>a vein</b>")
@@ -190,14 +186,14 @@ def test_what_readers_say_stays_and_is_signed(scored):
     assert browser.post(address, verdict="nonsense").status_code == 422
     page = browser.client.get(f"/studies/{scored.study_id}").text
     assert "&lt;b&gt;a vein&lt;/b&gt;" in page
-    told = browser.client.get(f"/api/v1/studies/{scored.study_id}/opinions").json()
-    assert [one["verdict"] for one in told] == ["region", "disagree"]
-    assert told[0]["region"] == {"from": [1, 2, 3], "to": [4, 5, 6]}
+    response = browser.client.get(f"/api/v1/studies/{scored.study_id}/opinions").json()
+    assert [opinion["verdict"] for opinion in response] == ["region", "disagree"]
+    assert response[0]["region"] == {"from": [1, 2, 3], "to": [4, 5, 6]}
     with scored.web.sessions() as session:
-        for one in session.query(Opinion):
-            assert one.signature == signature_of(one, scored.web.key)
-            one.note += "!"
-            assert one.signature != signature_of(one, scored.web.key)
+        for opinion in session.query(Opinion):
+            assert opinion.signature == signature_of(opinion, scored.web.key)
+            opinion.note += "!"
+            assert opinion.signature != signature_of(opinion, scored.web.key)
         session.rollback()
 
 
@@ -222,7 +218,8 @@ def test_the_worklist_searches_filters_and_sorts(server):
 
     def titles(**query):
         return [
-            one["title"] for one in client.get("/api/v1/studies", params=query).json()["studies"]
+            study["title"]
+            for study in client.get("/api/v1/studies", params=query).json()["studies"]
         ]
 
     assert titles() == ["case 2_%", "case 1_%", "case 3_%", "case 0_%", "late"]
@@ -230,7 +227,7 @@ def test_the_worklist_searches_filters_and_sorts(server):
     assert titles(search="%") == titles(search="_%") != titles()
     assert titles(state="waiting") == ["late"]
     assert titles(decision="tumor") == ["case 1_%"]
-    assert titles(order="received", state="done") == [f"case {n}_%" for n in range(4)]
+    assert titles(sort="received", state="done") == [f"case {n}_%" for n in range(4)]
     assert titles(page=2) == []
     table = client.get("/", params={"decision": "refer"}, headers={"hx-request": "true"}).text
     assert "case 2_%" in table
@@ -238,25 +235,25 @@ def test_the_worklist_searches_filters_and_sorts(server):
     assert "No study matches" in client.get("/", params={"search": "zzz"}).text
 
 
-def test_a_study_is_scored_once_whoever_asks(server, series, monkeypatch):
-    told = server.browser().upload(series).json()
+def test_a_study_is_scored_once_by_several_workers(server, series, monkeypatch):
+    study = server.browser().upload(series).json()
     calls = []
 
     def score(*_):
         calls.append(1)
         # While one worker has it, another one gets nothing.
-        server.web.jobs.score(told["id"])
+        server.jobs.score(study["id"])
         return StudyResult()
 
     monkeypatch.setattr("meninx._web.studies.jobs.score_study", score)
-    server.work(told["id"])
-    server.work(told["id"])
+    server.work(study["id"])
+    server.work(study["id"])
     assert len(calls) == 1
-    assert study_in(server, told["id"]).state == DONE
+    assert study_in(server, study["id"]).state == DONE
 
 
-def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
-    told = server.browser().upload(series).json()
+def test_a_killed_worker_s_study_is_scored_again(server, series, monkeypatch):
+    study = server.browser().upload(series).json()
 
     class KilledError(BaseException):
         pass
@@ -266,31 +263,60 @@ def test_what_a_killed_worker_held_is_taken_up(server, series, monkeypatch):
 
     monkeypatch.setattr("meninx._web.studies.jobs.score_study", killed)
     with pytest.raises(KilledError):
-        server.work(told["id"])
-    assert study_in(server, told["id"]).state == SCORING
+        server.work(study["id"])
+    assert study_in(server, study["id"]).state == SCORING
     done = []
     monkeypatch.setattr(
         "meninx._web.studies.jobs.score_study",
         lambda *_: done.append(1) or StudyResult(),
     )
     jobs = Jobs(server.settings)
-    jobs.queue.immediate = True
-    jobs.take_up()
-    assert not done  # somebody may still be at it
+    assert not jobs.score_next()  # another worker may still score it
+    assert not done
     release_leases(server.settings)
-    jobs.take_up()
-    jobs.take_up()
+    assert jobs.score_next()
+    assert not jobs.score_next()
     assert done == [1]
+    jobs.close()
 
 
-def test_what_ends_its_process_again_and_again_is_given_up(server, series):
-    told = server.browser().upload(series).json()
+def test_a_study_is_scored_again_once_its_lease_has_run_out(server, series, monkeypatch):
+    study_id = server.browser().upload(series).json()["id"]
+    monkeypatch.setattr("meninx._web.studies.jobs.score_study", lambda *_: StudyResult())
     with server.web.sessions.begin() as session:
-        session.get(Study, told["id"]).attempts = MAX_ATTEMPTS
-    server.work(told["id"])
-    study = study_in(server, told["id"])
+        study = session.get(Study, study_id)
+        study.state, study.lease = SCORING, now() + timedelta(seconds=30)
+    assert not server.jobs.score_next()
+    monkeypatch.setattr("meninx._web.studies.jobs.now", lambda: now() + timedelta(seconds=31))
+    assert server.jobs.score_next()
+    assert study_in(server, study_id).state == DONE
+
+
+def test_the_study_that_has_waited_longest_is_scored_first(server, series, monkeypatch):
+    browser, scored = server.browser(), []
+    files = list(series.items())
+    uploaded = [browser.upload({name: data}).json()["id"] for name, data in files[:1]]
+    uploaded += [browser.upload({"a.txt": b"words"}).json()["id"]]
+    monkeypatch.setattr(
+        "meninx._web.studies.jobs.score_study",
+        lambda folder, *_: scored.append(folder.parent.name) or StudyResult(),
+    )
+    while server.jobs.score_next():
+        pass
+    assert scored == uploaded
+
+
+def test_files_that_end_the_process_several_times_are_given_up(server, series):
+    response = server.browser().upload(series).json()
+    with server.web.sessions.begin() as session:
+        session.get(Study, response["id"]).attempts = MAX_ATTEMPTS
+    server.work(response["id"])
+    study = study_in(server, response["id"])
     assert (study.state, study.decision) == (DONE, "failed")
-    assert "ended the scoring process" in server.browser().client.get(f"/studies/{told['id']}").text
+    assert (
+        "ended the scoring process"
+        in server.browser().client.get(f"/studies/{response['id']}").text
+    )
 
 
 @pytest.mark.parametrize(
@@ -306,81 +332,87 @@ def test_decoding_has_limits(tmp_path, series, limits, reason):
     apart = Worker(settings.worker_bytes, settings.worker_seconds)
     result = scoring.score_study(files, tmp_path / "out", settings, apart)
     apart.close()
-    assert [one.findings.reason for one in result.series] == [reason]
+    assert [series.findings.reason for series in result.series] == [reason]
 
 
-def test_deleting_removes_the_pixels_and_the_log_remembers(server, series):
+def test_deleting_removes_the_pixels_and_is_logged(server, series):
     browser = server.browser("ada")
-    told = browser.upload(series).json()
-    assert server.browser("rene").post(f"/studies/{told['id']}/delete").status_code == 403
-    answer = browser.client.delete(f"/api/v1/studies/{told['id']}", headers=browser.headers)
+    study = browser.upload(series).json()
+    assert server.browser("rene").post(f"/studies/{study['id']}/delete").status_code == 403
+    answer = browser.client.delete(f"/api/v1/studies/{study['id']}", headers=browser.headers)
     assert answer.status_code == 204
     assert not list(server.settings.studies.iterdir())
-    assert browser.client.get(f"/studies/{told['id']}").status_code == 404
-    assert told["id"] in browser.client.get("/audit", params={"study": told["id"]}).text
+    assert browser.client.get(f"/studies/{study['id']}").status_code == 404
+    assert study["id"] in browser.client.get("/audit", params={"study": study["id"]}).text
 
 
 @pytest.fixture
-def judged(server, series):
+def with_opinions(server, series):
     """A study with two readers' opinions; its id."""
     browser = server.browser()
-    told = browser.upload(series, "judged").json()
-    browser.post(f"/studies/{told['id']}/opinions", verdict="agree", note="a lesion")
-    server.browser("ada").post(f"/studies/{told['id']}/opinions", verdict="disagree")
-    return told["id"]
+    study = browser.upload(series, "with_opinions").json()
+    browser.post(f"/studies/{study['id']}/opinions", verdict="agree", note="a lesion")
+    server.browser("ada").post(f"/studies/{study['id']}/opinions", verdict="disagree")
+    return study["id"]
 
 
-def test_a_study_with_opinions_is_withdrawn_by_its_uploader_and_stays(server, series, judged):
+def test_a_study_with_opinions_is_withdrawn_by_its_uploader_and_stays(
+    server, series, with_opinions
+):
     browser = server.browser()
-    browser.post(f"/studies/{judged}/delete", reason="mine")
-    assert study_in(server, judged).withdrawn is None  # a reason is an administrator's to give
-    assert browser.post(f"/studies/{judged}/delete").status_code == 303
+    browser.post(f"/studies/{with_opinions}/delete", reason="mine")
+    assert (
+        study_in(server, with_opinions).withdrawn is None
+    )  # a reason is an administrator's to give
+    assert browser.post(f"/studies/{with_opinions}/delete").status_code == 303
 
     def listed(**query):
         return browser.client.get("/api/v1/studies", params=query).json()["count"]
 
     assert (listed(), listed(state="withdrawn")) == (0, 1)
-    assert (server.settings.studies / judged / "files").is_dir()
-    assert len(browser.client.get(f"/api/v1/studies/{judged}/opinions").json()) == 2
-    assert browser.upload(series).json()["id"] == judged
+    assert (server.settings.studies / with_opinions / "files").is_dir()
+    assert len(browser.client.get(f"/api/v1/studies/{with_opinions}/opinions").json()) == 2
+    assert browser.upload(series).json()["id"] == with_opinions
     assert (listed(), listed(state="withdrawn")) == (1, 0)
 
 
-def test_an_administrator_erases_pixels_and_identity_and_the_opinions_stay(server, series, judged):
-    server.work(judged)
+def test_an_administrator_erases_pixels_and_identity_and_the_opinions_stay(
+    server, series, with_opinions
+):
+    server.work(with_opinions)
     browser = server.browser("ada")
     answer = browser.client.delete(
-        f"/api/v1/studies/{judged}",
+        f"/api/v1/studies/{with_opinions}",
         params={"reason": "consent withdrawn"},
         headers=browser.headers,
     )
     assert answer.status_code == 204
     assert not list(server.settings.studies.iterdir())
-    told = browser.client.get(f"/api/v1/studies/{judged}/opinions").json()
-    assert [(one["verdict"], one["user"]) for one in told] == [
+    response = browser.client.get(f"/api/v1/studies/{with_opinions}/opinions").json()
+    assert [(opinion["verdict"], opinion["user"]) for opinion in response] == [
         ("disagree", "ada"),
         ("agree", "rene"),
     ]
-    assert browser.client.get(f"/studies/{judged}").status_code == 410
-    assert browser.client.get(f"/api/v1/studies/{judged}/finding").status_code == 410
-    study = study_in(server, judged)
+    assert browser.client.get(f"/studies/{with_opinions}").status_code == 410
+    assert browser.client.get(f"/api/v1/studies/{with_opinions}/finding").status_code == 410
+    study = study_in(server, with_opinions)
     assert (study.patient_name, study.study_uid, study.title) == ("", "", "erased")
     assert (study.findings, study.series, study.decision) == ([], [], "tumor")
     assert "consent withdrawn" in browser.client.get("/audit").text
-    assert browser.upload(series).json()["id"] != judged
+    assert browser.upload(series).json()["id"] != with_opinions
     with server.web.sessions() as session:
         assert verify_opinions(session, server.web.key) == Verification(2, ())
 
 
-def test_the_retention_time_leaves_opinions(server, judged):
+def test_the_retention_time_erases_studies_and_keeps_opinions(server, with_opinions):
     server.settings.retention_days = 30
     with server.web.sessions.begin() as session:
-        session.get(Study, judged).received = now() - timedelta(days=31)
-    server.web.jobs.delete_old()
-    assert study_in(server, judged).erased
+        session.get(Study, with_opinions).received = now() - timedelta(days=31)
+    server.jobs.clean_up()
+    assert study_in(server, with_opinions).erased
     assert not list(server.settings.studies.iterdir())
     with server.web.sessions.begin() as session:
-        assert delete_old_studies(session, server.settings) == 0
+        assert delete_expired_studies(session, server.settings) == 0
 
 
 @pytest.mark.parametrize(
@@ -392,30 +424,33 @@ def test_the_retention_time_leaves_opinions(server, judged):
         ("DELETE FROM opinions WHERE id = 2", "1 opinions of the audit log are missing"),
     ],
 )
-def test_a_changed_byte_of_an_opinion_is_found(server, judged, change, words):
+def test_a_changed_byte_of_an_opinion_is_found(server, with_opinions, change, words):
     command = ["verify-opinions", "--data", str(server.settings.data)]
-    told = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert (told.exit_code, told.output) == (0, "2 opinions are as they were stored, 0 faults\n")
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert (result.exit_code, result.output) == (
+        0,
+        "2 opinions are as they were stored, 0 faults\n",
+    )
     with sqlite3.connect(server.settings.data / "meninx.sqlite") as database:
         database.execute(change)
-    told = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert told.exit_code == 1
-    assert words in told.output
-    assert "1 opinions are as they were stored, 1 faults" in told.output
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert words in result.output
+    assert "1 opinions are as they were stored, 1 faults" in result.output
 
 
 def test_old_studies_are_deleted(tmp_path, series):
     server = Server(Settings(data=tmp_path, retention_days=30))
-    told = server.browser().upload(series).json()
+    study = server.browser().upload(series).json()
     with server.web.sessions.begin() as session:
-        assert delete_old_studies(session, server.settings) == 0
-        session.get(Study, told["id"]).received = now() - timedelta(days=31)
-    server.web.jobs.delete_old()
-    assert study_in(server, told["id"]) is None
+        assert delete_expired_studies(session, server.settings) == 0
+        session.get(Study, study["id"]).received = now() - timedelta(days=31)
+    server.jobs.clean_up()
+    assert study_in(server, study["id"]) is None
     assert not list(server.settings.studies.iterdir())
 
 
-def test_the_audit_log_can_not_be_rewritten(server):
+def test_the_audit_log_is_append_only(server):
     server.browser()
     engine = open_database(server.settings.address)
     for line in ("UPDATE audit SET user_name = 'x'", "DELETE FROM audit"):

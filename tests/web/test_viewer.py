@@ -33,7 +33,7 @@ def exam(tmp_path_factory):
         files = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.dcm")}
         studies.append(server.browser().upload(files, title).json()["id"])
         server.work(studies[-1])
-    server.web.jobs.close()
+    server.jobs.close()
     with served(data, "--no-worker") as address:
         yield SimpleNamespace(address=address, now=studies[0], before=studies[1])
 
@@ -55,8 +55,8 @@ def opened(page, exam):
 
 def place(page, pane=0):
     """Where a pane says that it is, mm of patient coordinates."""
-    told = page.locator(".pane").nth(pane).get_attribute("data-place")
-    return np.array([float(part) for part in told.split(",")])
+    place = page.locator(".pane").nth(pane).get_attribute("data-place")
+    return np.array([float(part) for part in place.split(",")])
 
 
 def slice_of(page, pane=0):
@@ -75,7 +75,7 @@ def middle(locator):
 def tiles(page, pane=0):
     """The boxes of the planes that a pane shows: axial, coronal, sagittal."""
     return [
-        one.bounding_box() for one in page.locator(".pane").nth(pane).locator("svg > svg").all()
+        tile.bounding_box() for tile in page.locator(".pane").nth(pane).locator("svg > svg").all()
     ]
 
 
@@ -214,7 +214,7 @@ def drag(page, start, end, button="left"):
     page.mouse.up(button=button)
 
 
-def test_what_lies_under_the_pointer_stays_there_when_it_grows(opened):
+def test_zooming_keeps_the_place_under_the_pointer(opened):
     page = opened("?scan=0")
     box = page.locator("#image").bounding_box()
     at = box["x"] + 0.35 * box["width"], box["y"] + 0.6 * box["height"]
@@ -238,7 +238,7 @@ def test_keys_hide_crosshair_and_heat_map_and_a_list_names_them_all(opened, tmp_
     page.keyboard.press("h")
     assert colored(pixels(page, tmp_path)) < warm / 20
     page.keyboard.press("?")
-    told = page.get_by_role("dialog").inner_text()
+    listed = page.get_by_role("dialog").inner_text()
     for words in (
         "hide or show the heat map",
         "hide or show the crosshair",
@@ -249,7 +249,7 @@ def test_keys_hide_crosshair_and_heat_map_and_a_list_names_them_all(opened, tmp_
         "larger",
         "wheel",
     ):
-        assert words in told
+        assert words in listed
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
 
@@ -314,7 +314,7 @@ def test_slice_number_and_strip_lie_above_the_fold(opened, query):
     assert page.locator("#image").bounding_box()["height"] >= 180
 
 
-def test_slices_are_counted_as_people_count(opened):
+def test_slices_are_counted_from_1(opened):
     page = opened("?scan=0")
     page.keyboard.press("Home")
     expect(page.locator("#where")).to_have_text(re.compile(r"^Slice 1 of 9, "))
@@ -357,7 +357,7 @@ def test_a_note_and_a_mark_outlive_an_ended_session(opened, exam):
     assert page.locator("#region").input_value() == ""
 
 
-def test_stored_marks_are_drawn_where_they_are_and_jumped_to(opened):
+def test_stored_marks_are_drawn_in_place_and_can_be_jumped_to(opened):
     page = opened("?scan=0")
     page.keyboard.press("Home")
     for _ in range(3):
@@ -386,7 +386,7 @@ def test_stored_marks_are_drawn_where_they_are_and_jumped_to(opened):
 
 def in_image(page, element):
     """The box of what is drawn, from the corner of the image."""
-    image, box = (page.locator(one).bounding_box() for one in ("#image", element))
+    image, box = (page.locator(name).bounding_box() for name in ("#image", element))
     return [box["x"] - image["x"], box["y"] - image["y"], box["width"], box["height"]]
 
 
@@ -401,9 +401,9 @@ def test_a_box_is_marked_with_keys_alone_and_dropped_again(opened):
     for _ in range(3):
         page.keyboard.press("Shift+ArrowDown")
     page.keyboard.press("Enter")
-    told = [int(part) for part in page.locator("#region").input_value().split(",")]
+    box = [int(part) for part in page.locator("#region").input_value().split(",")]
     # Right on the screen is the patient's left, down is the back: both grow in this series.
-    assert told == [*corner, corner[0] + 5, corner[1] + 3, corner[2]]
+    assert box == [*corner, corner[0] + 5, corner[1] + 3, corner[2]]
     page.keyboard.press("Escape")
     assert page.locator("#region").input_value() == ""
     expect(page.locator(".mark.pending")).to_have_count(0)
@@ -448,9 +448,9 @@ def test_nothing_is_wider_than_the_window(opened, exam, width):
 def test_series_have_names_facts_and_small_pictures(opened):
     page = opened("?scan=0")
     rail = page.get_by_role("navigation", name="Series").get_by_role("list").first
-    told = [one.inner_text() for one in rail.get_by_role("listitem").all()]
+    texts = [entry.inner_text() for entry in rail.get_by_role("listitem").all()]
     for text, words in zip(
-        told,
+        texts,
         [
             ("t1_mprage_tra KM", "T1c, axial, 9 slices", "tumor"),
             ("t2_tirm_tra_dark-fluid", "FLAIR, axial, 7 slices", "tumor"),
@@ -502,7 +502,7 @@ def test_a_length_stays_is_seen_by_others_and_deleted_by_who_made_it(opened, exa
     listed = page.locator("#measured li")
     expect(listed).to_have_count(1)
     words = listed.inner_text().split(",")[0]
-    # As long as it was drawn: pixels of the screen by the size of a voxel there.
+    # Its length on the screen times the size of a voxel.
     assert re.fullmatch(r"\d+\.\d mm", words)
     drawn = in_image(page, ".mark.ruler .line")
     page.reload()
@@ -533,7 +533,7 @@ def test_a_length_stays_is_seen_by_others_and_deleted_by_who_made_it(opened, exa
 
 
 def test_a_length_is_that_of_the_patient(opened):
-    """As two clicks tell where they were in the patient, so a length between them tells how far."""
+    """The length equals the distance between the two clicked places in the patient."""
     page = opened("?scan=0")
     x, y = middle(page.locator("#image"))
     page.mouse.click(x - 40, y)
@@ -542,14 +542,14 @@ def test_a_length_is_that_of_the_patient(opened):
     expected = np.linalg.norm(place(page) - first)
     page.keyboard.press("r")
     drag(page, (x - 40, y), (x + 60, y))
-    told = float(page.locator("#measured li").inner_text().split(" mm")[0])
-    assert told == pytest.approx(expected, abs=0.5)
+    length = float(page.locator("#measured li").inner_text().split(" mm")[0])
+    assert length == pytest.approx(expected, abs=0.5)
     page.locator("#measured").get_by_role("button", name="Delete").click()
     expect(page.locator("#measured li")).to_have_count(0)
 
 
 def test_a_box_is_kept_as_a_measurement(opened):
-    page = opened("?scan=2")  # of which no other test holds an opinion with a box
+    page = opened("?scan=2")  # a series without boxes of other tests
     x, y = middle(page.locator("#image"))
     page.keyboard.press("b")
     drag(page, (x - 20, y), (x + 20, y + 30))
@@ -586,17 +586,17 @@ def test_an_earlier_visit_is_one_click_away_and_held_at_the_same_place(opened, e
     expect(page.get_by_role("navigation", name="Series")).to_contain_text("later, MR head")
 
 
-def test_nobody_else_s_study_is_shown_beside(stored, server):
+def test_a_study_of_another_project_is_not_shown_beside(stored, server):
     shared = {"patient_key": "a" * 64, "patient_name": "Doe, Jane", "study_date": "2026-01-01"}
-    one = stored(finding(viewer=VIEWER), **shared)
+    study_id = stored(finding(viewer=VIEWER), **shared)
     other = stored(finding(viewer=VIEWER), finding(), **shared | {"patient_key": "b" * 64})
     nobody = stored(*[finding(viewer=VIEWER)] * 3, **shared | {"patient_key": ""})
     unknown = stored(*[finding(viewer=VIEWER)] * 4, **shared | {"patient_key": ""})
     client = server.browser().client
-    for study, foreign in ((one, other), (nobody, unknown), (one, nobody)):
+    for study, foreign in ((study_id, other), (nobody, unknown), (study_id, nobody)):
         page = client.get(f"/studies/{study}?beside={foreign}.0").text
         assert page.count('class="pane"') == 1
-        # Before the title are the study's neighbors in the worklist, whoever their patients are.
+        # The study's neighbors in the worklist, of any patient, are before the title.
         below = page.partition("<h1>case</h1>")[2]
         assert below
         assert foreign not in below

@@ -45,7 +45,7 @@ def clinic(tmp_path_factory):
     server = Server(Settings(data=data))
     with server.web.sessions.begin() as session:
         session.add_all(study(number) for number in range(COUNT))
-    server.web.jobs.close()
+    server.jobs.close()
     engine = open_database(server.settings.address)
     with served(data, "--no-worker") as address:
         yield SimpleNamespace(address=address, sessions=sessions_of(engine))
@@ -157,12 +157,15 @@ def test_dates_and_opinions_filter(listed):
     expect(page.get_by_label("Study date from")).to_have_value("")
 
 
-def test_news_come_by_themselves_and_disturb_nothing(listed, clinic):
+def test_the_list_refreshes_itself_and_keeps_focus_and_choice(listed, clinic):
     page = listed
     page.goto(f"{clinic.address}/?search=person0")
     expect(rows(page)).to_have_count(10)
     answers = []
-    page.on("response", lambda one: answers.append(one.status) if "search" in one.url else None)
+    page.on(
+        "response",
+        lambda response: answers.append(response.status) if "search" in response.url else None,
+    )
     box = rows(page).nth(3).get_by_role("checkbox")
     box.check()
     rows(page).nth(4).get_by_role("link").focus()
@@ -191,7 +194,7 @@ def test_news_come_by_themselves_and_disturb_nothing(listed, clinic):
     expect(page.locator("#chosen")).to_have_text("1 study is chosen")
     expect(rows(page).nth(5).get_by_role("link")).to_be_focused()
     assert page.evaluate("getSelection().toString()") == picked
-    with page.expect_response(lambda one: one.status == 304, timeout=15_000):
+    with page.expect_response(lambda response: response.status == 304, timeout=15_000):
         pass
     assert set(answers) == {200, 304}
 
@@ -209,8 +212,8 @@ def test_the_list_of_a_session_that_ended_asks_to_sign_in_and_comes_back(listed,
 
 def test_a_deep_link_is_followed_after_signing_in(page, clinic):
     with clinic.sessions() as session:
-        one = session.query(Study).filter_by(title="case 07").one().id
-    deep = f"{clinic.address}/studies/{one}?scan=0&list=sort%3Dpatient"
+        study_id = session.query(Study).filter_by(title="case 07").one().id
+    deep = f"{clinic.address}/studies/{study_id}?scan=0&list=sort%3Dpatient"
     page.goto(deep)
     page.get_by_label("Name").fill("rene")
     page.get_by_label("Password").fill(PASSWORD)
@@ -225,7 +228,7 @@ def press(page, key):
     page.keyboard.press(key)
 
 
-def test_keys_and_links_lead_through_the_list_that_one_came_from(listed, clinic):
+def test_keys_and_links_step_through_the_list(listed, clinic):
     page = listed
     page.goto(f"{clinic.address}/?sort=patient&search=person2")
     order = names(page)
@@ -255,7 +258,7 @@ def test_several_studies_are_chosen_exported_and_deleted(listed, clinic):
     with page.expect_download() as download:
         page.get_by_role("button", name="Export results").click()
     lines = [json.loads(line) for line in download.value.path().read_text().splitlines()]
-    assert [one["findings"][0]["reason"] for one in lines] == ["not_mr"] * 2
+    assert [line["findings"][0]["reason"] for line in lines] == ["not_mr"] * 2
     gone = [names(page)[number] for number in (1, 4)]
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").click()

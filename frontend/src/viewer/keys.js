@@ -3,7 +3,7 @@ export function followKeys(viewer, dialog) {
   const list = keysOf(viewer);
   const by = new Map(list.flatMap(({ keys, run }) => keys.map((key) => [key, run])));
   const tables = dialog.querySelectorAll("dl");
-  for (const [n, { shown, words }] of list.filter((one) => one.shown).entries()) {
+  for (const [n, { shown, words }] of list.filter((key) => key.shown).entries()) {
     const term = document.createElement("dt");
     term.append(...shown.split(" ").map((key) => Object.assign(document.createElement("kbd"), { textContent: key })));
     tables[n < 14 ? 0 : 1].append(term, Object.assign(document.createElement("dd"), { textContent: words }));
@@ -11,7 +11,7 @@ export function followKeys(viewer, dialog) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
     if (event.target.closest("textarea, select, input:not([type=range])")) return;
-    // A slider keeps the keys that move it.
+    // Keys that move a focused slider have no other effect.
     if (event.target.closest("input") && event.key.length > 1) return;
     const key = event.shiftKey && event.key.startsWith("Arrow") ? `Shift+${event.key}` : event.key;
     const run = by.get(key);

@@ -18,14 +18,14 @@ export class Marks {
     return this.viewer.main.series.marks;
   }
 
-  // A draft's mark belongs to the note that was being written.
+  // A draft's mark belongs to its unfinished note.
   keepIn(draft) {
     this.draft = draft;
     if (draft.mark) this.hold({ kind: "box", ...draft.mark });
   }
 
   jump(id) {
-    const mark = this.all.find((one) => one.id === id);
+    const mark = this.all.find((stored) => stored.id === id);
     if (mark) this.show(mark);
   }
 

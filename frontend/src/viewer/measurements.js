@@ -1,4 +1,4 @@
-// Measurements of a study: stored at once, listed with their authors, who alone can delete them.
+// Measurements of a study: stored at once, and listed with their authors; only the author can delete one.
 const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
 
 export class Measurements {
@@ -27,7 +27,7 @@ export class Measurements {
 
   async remove(pane, mark) {
     if (!(await this.ask("DELETE", `${this.address}/${mark.id}`))) return;
-    pane.series.marks = pane.series.marks.filter((one) => one !== mark);
+    pane.series.marks = pane.series.marks.filter((stored) => stored !== mark);
     pane.overlay.draw();
     this.showList();
   }

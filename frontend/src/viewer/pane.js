@@ -6,7 +6,7 @@ import { Grid } from "./grid.js";
 import { Overlay } from "./overlay.js";
 
 const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
-// NiiVue's colormap type with colors from zero on and nothing below the lower limit, contrary to its name there.
+// NiiVue's colormap type with colors from zero on and nothing below the lower limit, contrary to its name.
 const FROM_ZERO = 2;
 
 async function niivue(canvas, geometry) {

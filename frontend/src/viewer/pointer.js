@@ -65,7 +65,7 @@ export function followPointer(pane, viewer) {
   }, { passive: false });
 }
 
-// As in most viewers of hospitals: left sets the window, middle moves, right zooms; a finger scrolls.
+// As in most hospital viewers: left sets the window, middle moves, right zooms; a finger scrolls.
 function modeOf(event, viewer) {
   if (viewer.tool && event.button === 0) return "draw";
   if (event.pointerType === "touch") return "scroll";

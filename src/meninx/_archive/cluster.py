@@ -1,7 +1,4 @@
-"""Walk, group and score an archive on a Ray cluster; runs in a process of its own.
-
-That process can be ended whatever Ray is waiting for.
-"""
+"""Score an archive on a Ray cluster; runs in a separate process, which can always be killed."""
 
 import dataclasses
 import functools
@@ -23,9 +20,10 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
-from meninx._archive.news import LOST, Channel, News, UnitResult, stopped_by
+from meninx._archive.entries import FileEntry, Folder
+from meninx._archive.messages import MACHINE_LOST, Channel, Message, UnitResult, run_error
 from meninx._archive.options import Options
-from meninx._archive.store import FileEntry, Folder, open_store
+from meninx._archive.store import open_store
 from meninx._archive.table import Done
 from meninx._archive.unit_scorer import UnitScorer
 from meninx._archive.units import Unit, units_of
@@ -33,39 +31,39 @@ from meninx._detect.runtimes import import_onnxruntime
 from meninx._errors import MeninxError, OptionError
 from meninx._sandbox import end_with_parent
 
-# Walking and sorting need little, and on a small cluster the scorers would leave them nothing:
-# Ray Data waits for ever where an operator has no CPU to run on.
+# Walking and grouping need little, but Ray Data waits forever if an operator has no CPU: on a small
+# cluster the scorers would otherwise leave none.
 FIND_CPUS, SCORE_CPUS = 0.1, 0.8
-# Folders and units of one task: few, so that a stop loses little and workers end together.
+# Folders and units per task: few, so that a stop loses little and the workers end together.
 FOLDERS_A_BLOCK, UNITS_A_BLOCK = 16, 16
-# One process that sorts keeps up with many that score, and takes seconds of a core to start.
-SCORERS_A_SORTER = 8
-# A task hands on what it has yielded once it is so much: by Ray's own 128 MB a walk would go
-# through a million files before the first is scored.
+# One grouping process keeps up with many scorers, and takes seconds of a core to start.
+SCORERS_PER_GROUPER = 8
+# Size of a task's output block, bytes: with Ray's default of 128 MB a walk would cover a million
+# files before the first is scored.
 BLOCK_BYTES = 2**14
-# With a single CPU in the whole cluster Ray Data waits for ever.
+# With a single CPU in the whole cluster Ray Data waits forever.
 MIN_CPUS = 2
-KNOCK_SECONDS, WATCH_SECONDS = 10, 5
+CONNECT_SECONDS, WATCH_SECONDS = 10, 5
 
 
-def feed(options: Options, done: Done, channel: Channel) -> None:
-    """Score what is not done, and hand on the results as they come.
+def score_units(options: Options, done: Done, channel: Channel) -> None:
+    """Score the units that are not done, and send their results.
 
     Args:
         options: Source, detector, workers and limits.
-        done: Stamps and content hashes of what is done already.
-        channel: Receives lists of results, then None, or the error that stopped the run.
+        done: Stamps and content hashes of finished units.
+        channel: Receives lists of results, then None, or the error that ended the run.
     """
-    # Ctrl-C reaches all processes of a terminal: the one that keeps the table decides.
+    # Ctrl-C reaches all processes of a terminal: the one that writes the table decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threading.Thread(target=end_with_parent, daemon=True).start()
-    last = _fed(options, done, channel)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now
+    last = _run(options, done, channel)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending
     channel.put(last)
 
 
-def _fed(options: Options, done: Done, channel: Channel) -> News:
+def _run(options: Options, done: Done, channel: Channel) -> Message:
     """Score, and return the last message for the channel."""
     try:
         with _cluster(options):
@@ -75,9 +73,9 @@ def _fed(options: Options, done: Done, channel: Channel) -> News:
                 channel.put(units)
         return None
     except ray.exceptions.RayTaskError as error:
-        return stopped_by(options.source, getattr(error, "cause", None) or error)
+        return run_error(options.source, getattr(error, "cause", None) or error)
     except ray.exceptions.RayError:
-        return LOST
+        return MACHINE_LOST
     except MeninxError as error:
         return error
 
@@ -92,33 +90,33 @@ def _check_cpus(options: Options) -> None:
 
 
 def _watch(channel: Channel) -> None:
-    """Report a machine that is lost; Ray itself waits for its work, which may be for ever."""
-    with suppress(Exception):  # at the end there is no Ray any more to be asked
+    """Report a lost machine: Ray itself may wait forever for its work."""
+    with suppress(Exception):  # Ray is shut down at the end
         nodes = _nodes()
         while nodes <= _nodes():
             time.sleep(WATCH_SECONDS)
-        channel.put(LOST)
+        channel.put(MACHINE_LOST)
 
 
 def _nodes() -> set[str]:
-    """Return the machines of the cluster that live."""
+    """Return the IDs of the live machines of the cluster."""
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def _cluster(options: Options) -> Iterator[None]:
     """Join a cluster, and leave it afterwards."""
-    # Ray's core writes to standard error without Python's knowledge, even where all is well and
-    # its log is turned off.
+    # Ray's core writes to standard error, bypassing Python, even without an error and with its log
+    # turned off.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # A call after the end is to fail, and not to start another Ray.
+    # A call after the end must fail, and not start another Ray.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     try:
-        with _silent():
+        with _silent_stderr():
             _join(options)
     except ConnectionError as error:
         raise OptionError(
-            f"--address {options.address}: no Ray cluster answers there ({error}); start "
+            f"--address {options.address}: no Ray cluster responds there ({error}); start "
             "one with `ray start --head`"
         ) from error
     context = DataContext.get_current()
@@ -134,15 +132,15 @@ def _cluster(options: Options) -> Iterator[None]:
 
 def _join(options: Options) -> None:
     address = str(options.address)
-    _knock(address)
+    _check_listening(address)
     ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
 
 
-def _knock(address: str) -> None:
-    """Check that something listens: Ray itself would wait for many minutes.
+def _check_listening(address: str) -> None:
+    """Check that a port is open: Ray itself would wait for many minutes.
 
     Args:
-        address: Address of a cluster, host:port; `auto` and the like are left to Ray.
+        address: Address of a cluster, host:port; others such as `auto` are left to Ray.
 
     Raises:
         ConnectionError: If nothing listens.
@@ -151,40 +149,40 @@ def _knock(address: str) -> None:
     if not port.isdecimal():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise ConnectionError(str(error)) from error
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Turn off this process's standard error; what is raised is raised all the same."""
-    kept = os.dup(2)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
+def _silent_stderr() -> Iterator[None]:
+    """Turn off this process's standard error, also for code outside Python."""
+    stderr = os.dup(2)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[UnitResult]]:
-    """Yield results of units, some at a time, as they are ready."""
+    """Yield batches of results as they are ready."""
     workers, gpus = _workers(options)
-    # One task walks: what it yields is taken up while it goes on.
+    # A single task walks; later operators process its folders while it continues.
     folders = ray.data.from_items([{"source": options.source}], override_num_blocks=1).map_batches(
         _walk, batch_size=1, num_cpus=FIND_CPUS, compute=TaskPoolStrategy(size=1)
     )
-    sorters = -(-workers // SCORERS_A_SORTER)
-    if sorters > 1:  # else Ray does both in one process
+    groupers = -(-workers // SCORERS_PER_GROUPER)
+    if groupers > 1:  # otherwise Ray walks and groups in one process
         folders = folders.repartition(target_num_rows_per_block=FOLDERS_A_BLOCK)
     units = folders.map_batches(
         partial(_group, source=options.source, done=done),
         batch_size=1,
         num_cpus=FIND_CPUS,
-        compute=TaskPoolStrategy(size=sorters),
+        compute=TaskPoolStrategy(size=groupers),
     )
     scored = units.repartition(target_num_rows_per_block=UNITS_A_BLOCK).map_batches(
         Scoring,
@@ -192,7 +190,7 @@ def _scored(options: Options, done: "ray.ObjectRef[Done]") -> Iterator[list[Unit
         batch_size=UNITS_A_BLOCK,
         num_cpus=SCORE_CPUS,
         num_gpus=gpus,
-        # The pool grows as there is room: room for all at once may never come.
+        # The pool grows as resources become free: they may never be free for all at once.
         compute=ActorPoolStrategy(min_size=1, max_size=workers),
     )
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -205,15 +203,15 @@ def _resources() -> dict[str, float]:
 
 
 def _workers(options: Options) -> tuple[int, float]:
-    """Return the number of workers for the cluster, and the share of a GPU that each takes."""
+    """Return the number of workers for the cluster, and the share of a GPU for each."""
     gpus = int(_resources().get("GPU", 0))
     if gpus and "CUDAExecutionProvider" in import_onnxruntime().get_available_providers():
         return options.workers or gpus, gpus / max(options.workers or gpus, gpus)
     return options.workers or int(_resources().get("CPU", 1)), 0
 
 
-# What goes from task to task are JSON texts in a table of one column: a table of nested values
-# would need the same columns of every folder, and lists of names are cheaper as text.
+# Tasks exchange JSON in tables of one column: nested values would need the same columns for every
+# folder, and lists of names are smaller as text.
 Batch = dict[str, Any]
 
 
@@ -224,9 +222,9 @@ def _walk(batch: Batch) -> Iterator[Batch]:
 
 
 def _group(batch: Batch, source: str, done: "ray.ObjectRef[Done]") -> Iterator[Batch]:
-    store, known = _cached_store(source), ray.get(done)
+    store, finished = _cached_store(source), ray.get(done)
     for text in batch["folder"]:
-        for unit in units_of(store, _folder_of(json.loads(text)), known):
+        for unit in units_of(store, _folder_of(json.loads(text)), finished):
             yield {"unit": [json.dumps(dataclasses.asdict(unit))]}
 
 
@@ -242,7 +240,7 @@ class Scoring:
 
     Args:
         options: Source, detector, workers and limits.
-        done: Stamps and content hashes of what is done already.
+        done: Stamps and content hashes of finished units.
     """
 
     def __init__(self, options: Options, done: "ray.ObjectRef[Done]") -> None:
@@ -258,6 +256,6 @@ class Scoring:
 
     def __call__(self, batch: Batch) -> Iterator[Batch]:
         """Yield the result of each unit, as JSON."""
-        units = (Unit.of_row(json.loads(text)) for text in batch["unit"])
+        units = (Unit.of_json(json.loads(text)) for text in batch["unit"])
         for result in self._scorer.score(units):
             yield {"unit": [json.dumps(result)]}

@@ -1,4 +1,4 @@
-"""Find where an archive's scores and refusals differ from what the detector was calibrated on."""
+"""Find subsets of an archive with other scores or refusals than the detector's calibration."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,23 @@ import numpy as np
 from scipy.stats import fisher_exact, kstwobign
 
 from meninx._archive.tally import DIMENSIONS, KINDS, Counts, RowCounts, Tally, binned
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._scan.geometry import Float64Array
 
-# Fewer scans than this say too little.
+# Fewer scans are not tested.
 MIN_SCANS = 20
-# Chance that an archive without drift gives any warning at all, for each of the four tests:
-# scores and refusals, against the detector's reference and against the rest.
+# Probability of any false warning for an archive, for each of the four tests: scores and refusals,
+# against the detector's reference and against the rest.
 ALPHA = 0.01
-# A significant difference that is smaller than this does not matter: share of refusals, 0..1, and
-# distance between distributions, 0..1.
+# Smaller differences are not reported, even if significant: of the share of refusals, 0..1, and
+# between distributions of scores, 0..1.
 MIN_SHARE, MIN_DISTANCE = 0.02, 0.1
 
 
 @dataclass(frozen=True)
 class DriftWarning:
-    """A warning that scores or refusals of a subset of an archive moved.
+    """A warning that scores or refusals of a subset of an archive differ.
 
     Args:
         dimension: `month`, `scanner`, `field_strength` or `sequence`; `archive` for the whole.
@@ -36,7 +37,7 @@ class DriftWarning:
 
 @dataclass(frozen=True)
 class Reference:
-    """The scores of held-out scans whose answer is known, from the detector's file.
+    """The scores of labeled held-out scans, from the detector's file.
 
     Args:
         tumors: Histogram of log odds of scans with a tumor, shape (280,).
@@ -58,10 +59,10 @@ class Reference:
         return cls(tumors, tumor_free)
 
     def distance(self, scores: Counts) -> float:
-        """Return how far scores lie from every mixture of tumors and tumor-free scans.
+        """Return the distance of scores from the closest mixture of tumors and tumor-free scans.
 
-        The share of tumors in an archive is not known, and any share is right: the mixture that
-        fits best counts, so that only what no share of tumors explains is reported.
+        The share of tumors in an archive is unknown. With the best-fitting share, only a difference
+        that no share explains is reported.
 
         Args:
             scores: Histogram of log odds, shape (280,).
@@ -74,11 +75,11 @@ class Reference:
         return float(np.abs(mixed - _cumulated(scores)).max(axis=1).min())
 
     def allowed(self, count: int, alpha: float) -> float:
-        """Return the distance that chance alone exceeds in at most a share alpha of cases.
+        """Return the distance that is exceeded by chance with probability alpha at most.
 
         Args:
             count: Number of scores compared.
-            alpha: Chance of a false warning in this one comparison, 0..1.
+            alpha: Probability of a false warning in this comparison, 0..1.
 
         Returns:
             Distance: the bound of the scores, plus the larger of the reference's two bounds.
@@ -93,7 +94,7 @@ class Reference:
 
 
 def warnings_of(tally: Tally, calibration: Calibration) -> list[DriftWarning]:
-    """Return warnings where scores or refusals moved.
+    """Return warnings of subsets whose scores or refusals differ.
 
     Args:
         tally: Counts of a table.
@@ -111,9 +112,9 @@ def warnings_of(tally: Tally, calibration: Calibration) -> list[DriftWarning]:
     for (dimension, value), part in parts:
         texts = _against_reference(part, calibration, alpha)
         alone = sum(1 for (other, _) in tally.parts if other == dimension) == 1
-        # Sequences look different and are used for different patients: that is no drift.
+        # Sequences differ in contrast and in patients, which is no drift.
         if not alone and dimension != "sequence":
-            texts += _against_rest(part, tally.known(dimension), alpha)
+            texts += _against_rest(part, tally.with_dimension(dimension), alpha)
         found += [DriftWarning(dimension, value, text) for text in texts]
     order = ("archive", *DIMENSIONS)
     return sorted(found, key=lambda warn: (order.index(warn.dimension), warn.value))
@@ -124,7 +125,7 @@ def _against_reference(part: RowCounts, calibration: Calibration, alpha: float) 
     for kind in KINDS:
         calibrator = calibration.of(volume=kind == "volume")
         refused = part.kinds[kind, "refused"]
-        shares = _moved_share(
+        shares = _differing_shares(
             (refused, refused + part.kinds[kind, "scored"]),
             (calibrator.refused, calibrator.judged),
             alpha,
@@ -148,8 +149,8 @@ def _against_reference(part: RowCounts, calibration: Calibration, alpha: float) 
 def _against_rest(part: RowCounts, whole: RowCounts, alpha: float) -> list[str]:
     texts = []
     refused = part.statuses["refused"]
-    others = (whole.statuses["refused"] - refused, whole.judged - part.judged)
-    shares = _moved_share((refused, part.judged), others, alpha)
+    others = (whole.statuses["refused"] - refused, whole.readable - part.readable)
+    shares = _differing_shares((refused, part.readable), others, alpha)
     if shares is not None:
         here, elsewhere = shares
         texts.append(f"{here} refused, {elsewhere} elsewhere")
@@ -159,9 +160,9 @@ def _against_rest(part: RowCounts, whole: RowCounts, alpha: float) -> list[str]:
         if n < MIN_SCANS or m < MIN_SCANS:
             continue
         distance = float(np.abs(_cumulated(scores) - _cumulated(others_scores)).max())
-        # Asymptotic; on bins of 0.1 in log odds the distance is a little smaller than it is.
-        chance = float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
-        if distance > MIN_DISTANCE and chance < alpha:
+        # Asymptotic; bins of 0.1 in log odds make the distance a little smaller.
+        p_value = float(kstwobign.sf(distance * np.sqrt(n * m / (n + m))))
+        if distance > MIN_DISTANCE and p_value < alpha:
             texts.append(
                 f"scores of {kind}s differ from the rest (distance {distance:.2f}): other "
                 "patients, or pictures that look different"
@@ -169,18 +170,18 @@ def _against_rest(part: RowCounts, whole: RowCounts, alpha: float) -> list[str]:
     return texts
 
 
-def _moved_share(
+def _differing_shares(
     here: tuple[int, int], there: tuple[int, int], alpha: float
 ) -> tuple[str, str] | None:
-    """Return both shares of refusals as per cent if they differ significantly.
+    """Return both shares of refusals in per cent if they differ significantly.
 
     Args:
-        here: Number refused, and number read.
-        there: Number refused, and number read, of the scans compared with.
-        alpha: Chance of a false warning, 0..1.
+        here: Number refused and number readable, of the subset.
+        there: Number refused and number readable, of the scans to compare with.
+        alpha: Probability of a false warning, 0..1.
 
     Returns:
-        Both shares, here first; None if they may be the same, or too few scans were read.
+        Both shares, `here` first; None if they may be equal, or too few scans are readable.
     """
     if min(here[1], there[1]) < MIN_SCANS:
         return None

@@ -1,4 +1,4 @@
-"""Read lists of series as spreadsheets, pandas and SQL write them, a row at a time."""
+"""Read lists of series, row by row, as spreadsheets, pandas and SQL write them."""
 
 import codecs
 import csv
@@ -15,10 +15,10 @@ from meninx._data.tables import SEPARATORS, is_above_heading, wide_encoding
 from meninx._errors import OptionError
 
 LISTS = (".csv", ".parquet")
-# In a list, the column that says where a series lies.
+# Column of the paths of series.
 COLUMN = "path"
-# Bytes of a list that tell how its text is encoded.
-MARK_BYTES = 64
+# Bytes of a list in which to detect its encoding.
+ENCODING_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class ListRow:
     """A row of a list.
 
     Args:
-        place: Words for the row, such as `line 3`.
-        path: Path as the row has it, blanks around it removed; empty if there is a fault.
+        place: Name of the row, such as `line 3`.
+        path: Path in the row, stripped; empty if there is a fault.
         fault: Why the row names no file or folder; empty if it does.
-        is_comment: Whether it is one, unless there is something of that name.
+        is_comment: Whether it is a comment unless a file of that name exists.
     """
 
     place: str
@@ -39,17 +39,17 @@ class ListRow:
 
 
 def read_list(files: Any, path: str) -> Iterator[ListRow]:
-    """Yield the rows of a list, however long it is.
+    """Yield the rows of a list without loading it.
 
     Args:
-        files: File system of the list, as fsspec has it.
+        files: File system of the list, of fsspec.
         path: CSV, separated by comma, semicolon, tab or bar, or Parquet, with a column `path`.
 
     Yields:
-        Rows. Blank lines are none, nor are comments, which begin with `#`, beside other columns.
+        Rows, without blank lines and comments, which begin with `#` in a list with other columns.
 
     Raises:
-        OptionError: If it can't be read, or has no such column.
+        OptionError: If it can't be read, or has no column `path`.
     """
     rows = _parquet_rows if path.lower().endswith(".parquet") else _csv_rows
     try:
@@ -75,10 +75,11 @@ def _parquet_rows(files: Any, path: str) -> Iterator[ListRow]:
 
 def _csv_rows(files: Any, path: str) -> Iterator[ListRow]:
     with files.open(path, "rb") as file:
-        mark = file.read(MARK_BYTES)
-    # Names of files need not be text: their bytes are kept.
-    encoding = wide_encoding(mark) or "utf-8-sig"
-    errors = "strict" if wide_encoding(mark) else "surrogateescape"
+        beginning = file.read(ENCODING_BYTES)
+    wide = wide_encoding(beginning)
+    encoding = wide or "utf-8-sig"
+    # File names need not be valid text: their bytes are kept.
+    errors = "strict" if wide else "surrogateescape"
     with files.open(path, "rb") as file:
         lines = _lines(codecs.getreader(encoding)(file, errors))
         above = 0
@@ -98,14 +99,14 @@ def _csv_rows(files: Any, path: str) -> Iterator[ListRow]:
 
 
 def _lines(text: Iterable[str]) -> Iterator[str]:
-    r"""Yield lines that end in \n, whatever system wrote them."""
+    r"""Yield lines that end in \n, for any line ends of the text."""
     for line in text:
-        # A file of old Macs is one line for the codec.
+        # The codec does not split at a single carriage return.
         yield from line.replace("\r\n", "\n").replace("\r", "\n").splitlines(keepends=True)
 
 
 def _row_of_cells(cells: Sequence[str], column: int, count: int, place: str) -> ListRow | None:
-    """Return the row of a CSV list that has these cells; None for a blank one or a comment."""
+    """Return the row of a CSV list from its cells; None for a blank line or a comment."""
     is_comment = bool(cells) and cells[0].lstrip().startswith("#")
     value = cells[column] if column < len(cells) else ""
     if not cells or (is_comment and not value.strip()):
@@ -117,7 +118,7 @@ def _row_of_cells(cells: Sequence[str], column: int, count: int, place: str) -> 
 
 
 def _row_of(value: object, place: str) -> ListRow:
-    """Return the row that has a value in the column of paths."""
+    """Return the row with a value of the column of paths."""
     if isinstance(value, bytes):
         value = os.fsdecode(value)
     if value is None or value != value:
@@ -130,7 +131,7 @@ def _row_of(value: object, place: str) -> ListRow:
 
 
 def _column_of(names: Sequence[str], path: str) -> int:
-    """Return the place of the column of paths, in capitals or not."""
+    """Return the index of the column of paths; its name may be in any case if it is unique."""
     plain = [name.strip() for name in names]
     if COLUMN in plain:
         return plain.index(COLUMN)

@@ -15,11 +15,11 @@ class Options:
             `open_store` takes it.
         named: Name and SHA-256 of the detector.
         model: Detector file; None for the one that ships.
-        workers: Number of workers; 0 for one a core, or on a cluster with GPUs one a GPU.
-        address: Address of a running Ray cluster; None for this machine alone.
-        maps: Whether heat maps are kept.
-        seconds: Longest time for a unit, s.
-        memory_bytes: Most memory of a worker process, bytes.
+        workers: Number of workers; 0 for one per core, or one per GPU of a cluster.
+        address: Address of a running Ray cluster; None for this machine only.
+        maps: Whether to store heat maps.
+        seconds: Time limit of a unit, s.
+        memory_bytes: Memory limit of a worker process, bytes.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Score an archive: go through it until nothing is missing, and keep what comes back."""
+"""Score an archive: walk through it until every unit is done, and record the results."""
 
 import logging
 import multiprocessing
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 
-from meninx._archive.news import LOST, Channel, News, UnitResult
+from meninx._archive.messages import MACHINE_LOST, Channel, Message, UnitResult
 from meninx._archive.options import Options
 from meninx._archive.store import open_store
 from meninx._archive.table import Done, Table
@@ -20,32 +20,32 @@ from meninx._archive.units import folder_stamp
 from meninx._errors import DataError, MeninxError
 from meninx._quiet import without_passwords
 
-# How often machines may be lost, one time after the other, without a single unit done.
-MAX_FRUITLESS = 3
-# How often to look whether all is well, and how long nothing may come once a machine is lost, s.
+# Limit of consecutive passes that lose a machine and finish no unit.
+MAX_FAILED_PASSES = 3
+# Interval of checks, and limit of the time without results after a machine was lost, s.
 POLL_SECONDS, STALL_SECONDS = 0.5, 30.0
-# Time that the other process has to leave a cluster in good order, s.
+# Time for the scoring process to leave a cluster, s.
 END_SECONDS = 15.0
-# Blocks of units that wait for the ledger.
-QUEUED = 16
-# Reasons why places are out of reach that are kept, and places of each by name.
+# Limit of messages that wait for the ledger.
+MAX_MESSAGES = 16
+# Limits of the recorded reasons why places are out of reach, and of the places for each.
 MAX_PLACES = 1000
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class RunProgress:
-    """Counts of an archive's files and of what became of them.
+    """Counts of an archive's files and units.
 
     Args:
-        files: Files done in this run.
-        units: Units done in this run.
+        files: Files finished in this run.
+        units: Units finished in this run.
         rows: New rows in the table.
         found: Files counted in the archive so far.
-        earlier: Files counted so far in folders that earlier runs have done.
+        earlier: Files counted so far in folders that earlier runs finished.
         counted: Whether all files are counted.
         unreached: Units whose files could not be fetched.
-        places: Places of these units, by the reason; no more than `MAX_PLACES` of a reason.
+        places: Places of these units by reason; at most `MAX_PLACES` for each.
     """
 
     files: int = 0
@@ -61,114 +61,121 @@ class RunProgress:
 def score_archive(
     options: Options, table: Table, report: Callable[[RunProgress], None], stop: threading.Event
 ) -> RunProgress:
-    """Score what is not done yet of an archive.
+    """Score the units of an archive that are not done.
 
     Args:
         options: Source, detector, workers and limits.
-        table: Table that rows go into.
-        report: Called with the progress whenever results came back.
-        stop: Event that ends the run early; what came back is kept.
+        table: Table of the rows.
+        report: Called with the progress after each message with results.
+        stop: Event that ends the run early; recorded results are kept.
 
     Returns:
         The counts at the end.
+
+    Raises:
+        DataError: If machines are lost again and again and nothing is finished.
+        MeninxError: The error that ended the scoring process.
     """
     progress = RunProgress()
     counting = (options.source, table.done(), progress, stop)
-    threading.Thread(target=_count, args=counting, daemon=True).start()
-    fruitless = 0
-    while fruitless < MAX_FRUITLESS:
+    threading.Thread(target=_count_files, args=counting, daemon=True).start()
+    failed = 0
+    while failed < MAX_FAILED_PASSES:
         before = progress.units
         progress.unreached = 0
         progress.places = {}
-        if _pass(options, table, progress, report, stop):
+        if _run_pass(options, table, progress, report, stop):
             stop.set()
             return progress
-        fruitless = 0 if progress.units > before else fruitless + 1
-        log.warning("a machine of the cluster was lost; what is missing is scored again")
+        failed = 0 if progress.units > before else failed + 1
+        log.warning("a machine of the cluster was lost; the missing units are scored again")
     raise DataError(
-        f"{without_passwords(options.source)}: machines were lost {MAX_FRUITLESS} times in a row "
-        "with nothing done in between; what was done before is kept, run the same command to go on"
+        f"{without_passwords(options.source)}: lost machines {MAX_FAILED_PASSES} times in a row "
+        "with no unit finished in between; finished work is kept, run the same command to go on"
     )
 
 
-def _pass(
+def _run_pass(
     options: Options,
     table: Table,
     progress: RunProgress,
     report: Callable[[RunProgress], None],
     stop: threading.Event,
 ) -> bool:
-    """Go through the archive once, and keep what comes back.
+    """Walk through the archive once, and record the results.
 
     Args:
         options: Source, detector, workers and limits.
-        table: Table that rows go into.
-        progress: Counts that are added to.
-        report: Called with the progress whenever results came back.
-        stop: Event that ends the run early; what came back is kept.
+        table: Table of the rows.
+        progress: Counts to update.
+        report: Called with the progress after each message with results.
+        stop: Event that ends the run early; recorded results are kept.
 
     Returns:
-        True if the archive is done; False if a machine was lost and nothing comes any more. Ray
-        restarts what ran there, and waits for that: for ever where the machines left are busy.
+        True if the archive is done; False if a machine was lost and no more results arrive. Ray
+        restarts its tasks, and waits forever if the other machines are busy.
 
     Raises:
-        MeninxError: The error that stopped the other process.
+        MeninxError: The error that ended the scoring process.
     """
-    with _scoring(options, table.done()) as (process, channel):
-        heard, lost = time.monotonic(), False
+    with _scoring_process(options, table.done()) as (process, channel):
+        last_result, is_lost = time.monotonic(), False
         while not stop.is_set():
             try:
-                news = channel.get(timeout=POLL_SECONDS)
+                message = channel.get(timeout=POLL_SECONDS)
             except queue.Empty:
-                stalled = lost and time.monotonic() - heard > STALL_SECONDS
-                if stalled or not process.is_alive():
+                is_stalled = is_lost and time.monotonic() - last_result > STALL_SECONDS
+                if is_stalled or not process.is_alive():
                     return False
                 continue
-            if news is None:
+            if message is None:
                 return True
-            if isinstance(news, MeninxError):
-                raise news
-            if news == LOST:
-                lost = True
-            elif isinstance(news, list):
-                heard = time.monotonic()
-                _keep(news, table, progress)
+            if isinstance(message, MeninxError):
+                raise message
+            if message == MACHINE_LOST:
+                is_lost = True
+            elif isinstance(message, list):
+                last_result = time.monotonic()
+                _record(message, table, progress)
                 report(progress)
         return True
 
 
 @contextmanager
-def _scoring(options: Options, done: Done) -> "Iterator[tuple[SpawnProcess, Queue[News]]]":
-    """Run the process that scores; at the end it and the files that it fetched are gone."""
+def _scoring_process(
+    options: Options, done: Done
+) -> "Iterator[tuple[SpawnProcess, Queue[Message]]]":
+    """Run the scoring process; at the end, end it and delete the files that it fetched."""
     context = multiprocessing.get_context("spawn")
-    channel: Queue[News] = context.Queue(QUEUED)
-    # Removed from here, as that process may be killed, and its threads fetch to their last moment.
+    channel: Queue[Message] = context.Queue(MAX_MESSAGES)
+    # Deleted by this process: the other may be killed, and its threads fetch until then.
     with tempfile.TemporaryDirectory(prefix="meninx-") as scratch:
-        process = context.Process(target=_feed, args=(options, done, channel, scratch))
+        process = context.Process(target=_score_units, args=(options, done, channel, scratch))
         process.start()
         try:
             yield process, channel
         finally:
-            # In good order if possible: what a killed process reserved on a cluster stays reserved.
+            # Killed only after some time: it would leave its resources on a cluster reserved.
             process.terminate()
             process.join(END_SECONDS)
             process.kill()
             process.join()
 
 
-def _feed(options: Options, done: Done, channel: Channel, scratch: str) -> None:
-    """Score in this process: on this machine alone, or on a cluster."""
+def _score_units(options: Options, done: Done, channel: Channel, scratch: str) -> None:
+    """Score in this process, on this machine or on a cluster."""
     if options.address:
-        from meninx._archive import cluster  # only this process waits until Ray is imported
+        from meninx._archive import cluster  # importing Ray is slow: only this process does
 
-        cluster.feed(options, done, channel)  # its machines have temporary folders of their own
+        cluster.score_units(options, done, channel)  # its machines use their own temporary folders
     else:
         from meninx._archive import machine
 
-        machine.feed(options, done, channel, scratch)
+        machine.score_units(options, done, channel, scratch)
 
 
-def _keep(units: list[UnitResult], table: Table, progress: RunProgress) -> None:
+def _record(units: list[UnitResult], table: Table, progress: RunProgress) -> None:
+    """Enter the results of units into the table, and count them."""
     reached = [unit for unit in units if not unit["unreached"]]
     progress.rows += table.add(reached)
     progress.units += len(reached)
@@ -176,16 +183,16 @@ def _keep(units: list[UnitResult], table: Table, progress: RunProgress) -> None:
     progress.files += sum(unit["files"] for unit in reached)
     for unit in units:
         if unit["unreached"]:
-            # Reasons often repeat the place that they are about.
+            # Reasons often begin with the place.
             reason = unit["unreached"].removeprefix(f"{unit['place']}: ")
             if reason in progress.places or len(progress.places) < MAX_PLACES:
                 places = progress.places.setdefault(reason, [])
                 places += [unit["place"]] * (len(places) < MAX_PLACES)
 
 
-def _count(source: str, done: Done, progress: RunProgress, stop: threading.Event) -> None:
-    """Count the archive's files, so that the time left can be shown."""
-    with suppress(Exception):  # scoring reports what is out of reach
+def _count_files(source: str, done: Done, progress: RunProgress, stop: threading.Event) -> None:
+    """Count the archive's files, to estimate the remaining time."""
+    with suppress(Exception):  # scoring reports unreachable places
         store = open_store(source)
         for folder in store.folders():
             progress.found += len(folder.entries)

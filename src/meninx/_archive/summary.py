@@ -15,7 +15,7 @@ from meninx._archive.tally import COLUMNS, DIMENSIONS, EDGES, KINDS, RowCounts, 
 from meninx._assess.intervals import wilson
 from meninx._assess.offline_page import embedded, render_page
 from meninx._assess.plots import BLUE, GREEN, ORANGE, PINK, drawing
-from meninx._detect.calibration import sigmoid
+from meninx._detect.calibrator import sigmoid
 from meninx._detect.detector import Detector
 
 DIMENSION_NAMES = {
@@ -24,7 +24,7 @@ DIMENSION_NAMES = {
     "field_strength": "field strength",
     "sequence": "sequence",
 }
-# Names out of reach that a terminal shows of a reason, and reasons.
+# Most reasons on a terminal why places are out of reach, and most places for each.
 MAX_NAMED, MAX_REASONS = 8, 20
 DECISIONS = ("no_tumor", "refer", "tumor")
 
@@ -38,7 +38,7 @@ class Summary:
         counts: Number of units and of contents in the ledger.
         progress: Counts of this run.
         seconds: Duration of this run, s.
-        warnings: Warnings where scores or refusals moved.
+        warnings: Warnings of subsets whose scores or refusals differ.
         folder: Folder of the pages.
     """
 
@@ -51,17 +51,17 @@ class Summary:
 
     @property
     def not_scored(self) -> int:
-        """How many rows of the table are refused or failed."""
+        """Number of refused or failed rows of the table."""
         return self.tally.whole.count - self.tally.whole.statuses["scored"]
 
     @property
     def incomplete(self) -> int:
-        """How many scored rows are referred as not all of the scan or its study came."""
+        """Number of scored rows that are referred because the scan or its study is incomplete."""
         return self.tally.reasons["scored", "incomplete"]
 
     @property
     def out_of_reach(self) -> list[str]:
-        """Return the names of what this run could not have, with the reason, in lines."""
+        """Lines with the places that this run could not reach, by reason."""
         lines = []
         for reason, places in list(self.progress.places.items())[:MAX_REASONS]:
             more = f" and {len(places) - MAX_NAMED} more" if len(places) > MAX_NAMED else ""
@@ -72,7 +72,7 @@ class Summary:
 
     @property
     def copies(self) -> int:
-        """How many units have the same content as another."""
+        """Number of units with the same content as another."""
         return self.counts["units"] - self.counts["contents"]
 
     def lines(self) -> list[str]:
@@ -83,15 +83,12 @@ class Summary:
         )
         answers = ", ".join(f"{whole.decisions[name]} {name}" for name in DECISIONS)
         incomplete = f"; {self.incomplete} came incomplete" if self.incomplete else ""
+        unreached = self.progress.unreached
+        out_of_reach = f", {unreached} places out of reach" if unreached else ""
         lines = [
             f"{whole.count} scans in the table: {statuses}",
             f"answers: {answers}{incomplete}",
-            f"this run: {self.progress.rows} new in {self.seconds:.0f} s"
-            + (
-                f", {self.progress.unreached} places out of reach"
-                if self.progress.unreached
-                else ""
-            ),
+            f"this run: {self.progress.rows} new in {self.seconds:.0f} s{out_of_reach}",
         ]
         lines += self.out_of_reach
         lines += [f"moved: {warn.dimension} {warn.value}: {warn.what}" for warn in self.warnings]
@@ -124,8 +121,8 @@ def write_pages(table: Table, detector: Detector, progress: RunProgress, seconds
     """Write the pages beside the table.
 
     Args:
-        table: Table, closed or not; rows that are written count.
-        detector: Detector that scored.
+        table: Table, closed or not; its written rows count.
+        detector: Detector of the scores.
         progress: Counts of this run.
         seconds: Duration of this run, s.
 
@@ -169,18 +166,18 @@ def write_pages(table: Table, detector: Detector, progress: RunProgress, seconds
 
 
 def _rows(tally: Tally, dimension: str, warnings: list[DriftWarning]) -> list[dict[str, Any]]:
-    """Return the parts of one dimension as the page shows them."""
+    """Return the rows of a dimension for the page."""
     rows = []
     for (name, value), part in sorted(tally.parts.items()):
         if name != dimension:
             continue
-        share = part.statuses["refused"] / max(part.judged, 1)
+        share = part.statuses["refused"] / max(part.readable, 1)
         rows.append(
             {
                 "value": value,
                 "part": part,
                 "refused": share,
-                "interval": wilson(share, part.judged),
+                "interval": wilson(share, part.readable),
                 "median": {kind: _median(part, kind) for kind in KINDS},
                 "warnings": [
                     warn.what for warn in warnings if (warn.dimension, warn.value) == (name, value)
@@ -191,16 +188,17 @@ def _rows(tally: Tally, dimension: str, warnings: list[DriftWarning]) -> list[di
 
 
 def _median(part: RowCounts, kind: str) -> float | None:
+    """Return the median probability of a kind of scan, to the bin; None without scores."""
     counts = part.scores[kind]
     if not counts.sum():
         return None
-    place = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
-    middle = (EDGES[place] + EDGES[place + 1]) / 2
-    return float(sigmoid(middle))
+    index = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
+    center = (EDGES[index] + EDGES[index + 1]) / 2
+    return float(sigmoid(center))
 
 
 def _pictures(tally: Tally, detector: Detector) -> list[tuple[str, str]]:
-    """Return plots as data addresses, each with its caption."""
+    """Return plots as data URLs, each with its caption."""
     pictures = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:

@@ -1,9 +1,9 @@
-"""The table of findings in Parquet, and a ledger of what is done.
+"""The table of findings in Parquet, and the ledger of finished units.
 
-The ledger is a SQLite file in `_meninx` inside the table's folder, which readers of Parquet
-skip. A unit of work is entered with its rows in one transaction. Rows wait in the ledger until
-there are enough for a part; a part is whole on the disk before the ledger counts its rows as
-written, and one that the ledger does not know is left from a run that was killed, and goes.
+The ledger is a SQLite file in the folder `_meninx` of the table, which readers of Parquet skip. A
+unit is entered with its rows in one transaction. Rows wait in the ledger until there are enough for
+a part. A part is complete on disk before the ledger records its rows as written; a part that the
+ledger does not contain was left by a killed run, and is deleted.
 """
 
 import errno
@@ -27,96 +27,63 @@ from meninx._errors import OptionError
 from meninx._labels import TYPE_NAMES
 
 ASIDE, LEDGER = "_meninx", "ledger.sqlite"
-# What SQLite says of a disk, as the system says it.
+# Errors of the system for SQLite's errors of a disk.
 DISK_ERRORS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_IOERR: errno.EIO,
     sqlite3.SQLITE_READONLY: errno.EROFS,
 }
-# Rows of a part, and how long rows wait for one at most, s.
+# Rows of a part, and the longest time that rows wait for one, s.
 PART_ROWS = 5000
-LONGEST_WAIT = 300.0
-# Enough of a detector's SHA-256 to name its folder and to know it by.
+MAX_WAIT_SECONDS = 300.0
+# Hexadecimal digits of a detector's SHA-256 that identify it, and name its folder.
 DETECTOR_DIGITS = 16
 
+TEXT, REAL = pa.string(), pa.float64()
+
+
+def _struct(**fields: pa.DataType) -> pa.StructType:
+    return pa.struct(list(fields.items()))
+
+
 SCHEMA = pa.schema(
-    [
-        ("content_hash", pa.string()),
-        ("scan", pa.string()),
-        ("files", pa.int32()),
-        ("bytes", pa.int64()),
-        (
-            "identity",
-            pa.struct(
-                [
-                    ("study_instance_uid", pa.string()),
-                    ("series_instance_uid", pa.string()),
-                    ("patient", pa.string()),
-                ]
-            ),
+    {
+        "content_hash": TEXT,
+        "scan": TEXT,
+        "files": pa.int32(),
+        "bytes": pa.int64(),
+        "identity": _struct(study_instance_uid=TEXT, series_instance_uid=TEXT, patient=TEXT),
+        "month": TEXT,
+        "scanner": TEXT,
+        "field_strength": REAL,
+        "sequence": TEXT,
+        "kind": TEXT,
+        "status": TEXT,
+        "reason": TEXT,
+        "message": TEXT,
+        "decision": TEXT,
+        "probability": REAL,
+        "borders": _struct(no_tumor_below=REAL, tumor_from=REAL),
+        "prevalence": REAL,
+        "logit": REAL,
+        "p_values": _struct(tumor=REAL, no_tumor=REAL),
+        "coverage": REAL,
+        "reference": _struct(
+            scans=TEXT, tumor=pa.int32(), tumor_free=pa.int32(), borrowed=pa.int32()
         ),
-        ("month", pa.string()),
-        ("scanner", pa.string()),
-        ("field_strength", pa.float64()),
-        ("sequence", pa.string()),
-        ("kind", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("message", pa.string()),
-        ("decision", pa.string()),
-        ("probability", pa.float64()),
-        ("borders", pa.struct([("no_tumor_below", pa.float64()), ("tumor_from", pa.float64())])),
-        ("prevalence", pa.float64()),
-        ("logit", pa.float64()),
-        ("p_values", pa.struct([("tumor", pa.float64()), ("no_tumor", pa.float64())])),
-        ("coverage", pa.float64()),
-        (
-            "reference",
-            pa.struct(
-                [
-                    ("scans", pa.string()),
-                    ("tumor", pa.int32()),
-                    ("tumor_free", pa.int32()),
-                    ("borrowed", pa.int32()),
-                ]
-            ),
-        ),
-        ("types", pa.struct([(name, pa.float64()) for name in TYPE_NAMES])),
-        (
-            "slices",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("index", pa.int32()),
-                        ("probability", pa.float64()),
-                        ("peak", pa.list_(pa.int32())),
-                    ]
-                )
-            ),
-        ),
-        ("warnings", pa.list_(pa.struct([("code", pa.string()), ("text", pa.string())]))),
-        (
-            "incomplete",
-            pa.list_(
-                pa.struct(
-                    [("what", pa.string()), ("expected", pa.int64()), ("received", pa.int64())]
-                )
-            ),
-        ),
-        ("model", pa.struct([("name", pa.string()), ("sha256", pa.string())])),
-        (
-            "milliseconds",
-            pa.struct(
-                [("read", pa.float64()), ("preprocess", pa.float64()), ("infer", pa.float64())]
-            ),
-        ),
-        ("heatmap", pa.binary()),
-        ("heatmap_withheld", pa.string()),
-    ]
+        "types": _struct(**dict.fromkeys(TYPE_NAMES, REAL)),
+        "slices": pa.list_(_struct(index=pa.int32(), probability=REAL, peak=pa.list_(pa.int32()))),
+        "warnings": pa.list_(_struct(code=TEXT, text=TEXT)),
+        "incomplete": pa.list_(_struct(what=TEXT, expected=pa.int64(), received=pa.int64())),
+        "model": _struct(name=TEXT, sha256=TEXT),
+        "milliseconds": _struct(read=REAL, preprocess=REAL, infer=REAL),
+        "heatmap": pa.binary(),
+        "heatmap_withheld": TEXT,
+    }
 )
 
-# Without statistics SQLite takes the primary key for nearly everything, and so goes through all
-# rows of a detector: statements name their index.
+# Without statistics SQLite nearly always uses the primary key, and scans all rows of a detector:
+# statements therefore name their index.
 TABLES = """
 create table if not exists findings (
     detector text not null, content_hash text not null, unit text not null, place text not null,
@@ -140,12 +107,12 @@ create table if not exists parts (
 
 
 def short_hash(*words: str) -> str:
-    """Return 16 hexadecimal digits that stand for words: two of 10^7 agree once in 370,000."""
+    """Return a hash of words in 16 hexadecimal digits: 10^7 hashes collide with 1 in 370,000."""
     return hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 class Done:
-    """The set of what is done already, in little memory: eight bytes a stamp, sorted.
+    """The set of finished folders and units, in eight bytes each.
 
     Args:
         stamps: Stamps of folders and units, and content hashes of units, hexadecimal.
@@ -162,7 +129,7 @@ class Done:
 
 
 class Table:
-    """The table of one detector's findings; one process at a time writes it.
+    """The table of a detector's findings; only one process at a time may write it.
 
     Args:
         folder: Folder of the table; made if missing.
@@ -190,8 +157,8 @@ class Table:
             ) from error
         self._flushed = time.monotonic()
         self._recover()
-        # Counted here: asking the ledger each time took longer than all its other work.
-        self._unwritten = self._waiting()
+        # Counted here: a query for each addition took longer than all other work of the ledger.
+        self._unwritten = self._count_waiting()
 
     def close(self) -> None:
         """Close the ledger, and let another process write."""
@@ -199,76 +166,65 @@ class Table:
         self._lock.close()
 
     def _recover(self) -> None:
-        """Remove parts that a killed run wrote and did not enter: their rows still wait."""
-        known = {part for (part,) in self._ask("select part from parts where detector=?")}
+        """Delete parts that a killed run did not enter in the ledger: their rows still wait."""
+        parts = {part for (part,) in self._query("select part from parts where detector=?")}
         for path in self.folder.iterdir():
-            if path.name.startswith("_") or _part_of(path) not in known:
+            if path.name.startswith("_") or _part_number(path) not in parts:
                 path.unlink()
-            else:
-                self._complete(_part_of(path))
-
-    def _complete(self, part: int) -> None:
-        """Add columns that an earlier version did not write: readers go by one part's columns."""
-        columns = set(parquet.read_schema(self._path(part)).names)
-        if missing := [field for field in SCHEMA if field.name not in columns]:
-            table = parquet.read_table(self._path(part), partitioning=None)
-            for field in missing:
-                table = table.append_column(field, pa.nulls(len(table), field.type))
-            self._write(part, table.select(SCHEMA.names))
 
     def done(self) -> Done:
-        """Return what need not be done again."""
+        """Return the finished folders and units."""
         return Done(
             stamp
-            for question in (
+            for query in (
                 "select stamp from folders where detector=? and done >= units",
                 "select stamp from units where detector=?",
                 "select unit from findings where detector=?",
             )
-            for (stamp,) in self._ask(question)
+            for (stamp,) in self._query(query)
         )
 
     def counts(self) -> dict[str, int]:
-        """Return how many units are done, and how many contents they have."""
+        """Return the numbers of finished units, and of their distinct contents."""
         return {
-            "units": next(self._ask("select count(*) from units where detector=?"))[0],
+            "units": next(self._query("select count(*) from units where detector=?"))[0],
             "contents": next(
-                self._ask("select count(distinct unit) from findings where detector=?")
+                self._query("select count(distinct unit) from findings where detector=?")
             )[0],
         }
 
     def add(self, units: Iterable[Mapping[str, Any]]) -> int:
-        """Enter units that are done, and their rows.
+        """Enter finished units and their rows.
 
         Args:
             units: Results, each with `stamp`, `folder` (stamp of its folder), `units` (number in
-                that folder), `place`, `content_hash` and `rows` (as JSON; none if the content is
-                known).
+                that folder), `place`, `content_hash` and `rows` (as JSON; empty if the content was
+                scored before).
 
         Returns:
-            How many rows are new.
+            Number of new rows.
         """
         added = 0
         with self._transaction():
             for unit in units:
                 added += self._add(unit)
         self._unwritten += added
-        if self._unwritten >= PART_ROWS or time.monotonic() - self._flushed > LONGEST_WAIT:
+        if self._unwritten >= PART_ROWS or time.monotonic() - self._flushed > MAX_WAIT_SECONDS:
             self.flush()
         return added
 
     def _add(self, unit: Mapping[str, Any]) -> int:
-        new = self._change("insert or ignore into units values (?, ?)", unit["stamp"])
+        new = self._update("insert or ignore into units values (?, ?)", unit["stamp"])
         if not new:
-            return 0  # done twice: a worker that was lost had got so far
-        self._change(
+            return 0  # done twice: a lost worker had finished it
+        self._update(
             "insert into folders values (?, ?, ?, 1) on conflict do update set done = done + 1",
             unit["folder"],
             unit["units"],
         )
         content, place = unit["content_hash"], unit["place"]
-        # The copy that comes first by name names the row, whichever was scored.
-        self._change(
+        # The row is named by the first of several copies by name, whichever was scored.
+        self._update(
             "update findings indexed by findings_of_units set place=?3, moved=1 "
             "where detector=?1 and unit=?2 and place > ?3",
             content,
@@ -276,12 +232,9 @@ class Table:
         )
         added = 0
         for number, row in enumerate(json.loads(unit["rows"])):
-            key = (
-                content
-                if not number
-                else hashlib.sha256(f"{content}:{number}".encode()).hexdigest()
-            )
-            added += self._change(
+            numbered = hashlib.sha256(f"{content}:{number}".encode()).hexdigest()
+            key = numbered if number else content
+            added += self._update(
                 "insert or ignore into findings values (?, ?, ?, ?, ?, null, ?, 0)",
                 key,
                 content,
@@ -292,24 +245,26 @@ class Table:
         return added
 
     def flush(self) -> None:
-        """Write waiting rows as parts."""
+        """Write the waiting rows as parts."""
         while waiting := list(
-            self._ask(
+            self._query(
                 "select content_hash, place || detail, row from findings "
                 "indexed by findings_waiting where detector=? and part is null "
                 "order by content_hash limit ?",
                 PART_ROWS,
             )
         ):
-            (last,) = next(self._ask("select coalesce(max(part), -1) from parts where detector=?"))
+            (last,) = next(
+                self._query("select coalesce(max(part), -1) from parts where detector=?")
+            )
             rows = [
                 json.loads(row) | {"content_hash": key, "scan": scan} for key, scan, row in waiting
             ]
             self._write(last + 1, _as_table(rows))
             with self._transaction():
-                self._change("insert into parts values (?, ?)", last + 1)
+                self._update("insert into parts values (?, ?)", last + 1)
                 for key, _, _ in waiting:
-                    self._change(
+                    self._update(
                         "update findings set part=?3, row=null, moved=0 "
                         "where detector=?1 and content_hash=?2",
                         key,
@@ -318,19 +273,19 @@ class Table:
         self._unwritten = 0
         self._flushed = time.monotonic()
 
-    def settle(self) -> None:
-        """Write waiting rows, and again the parts in which a row takes another copy's name."""
+    def finish(self) -> None:
+        """Write the waiting rows, and rewrite parts with rows that are named by another copy."""
         self.flush()
-        question = (
+        query = (
             "select distinct part from findings indexed by findings_moved "
             "where detector=? and moved and part is not null"
         )
-        for (part,) in list(self._ask(question)):
-            asked = (
+        for (part,) in list(self._query(query)):
+            names_query = (
                 "select content_hash, place || detail from findings indexed by findings_moved "
                 "where detector=? and part=? and moved"
             )
-            names = dict(self._ask(asked, part))
+            names = dict(self._query(names_query, part))
             table = parquet.read_table(self._path(part), partitioning=None)
             keys = table.column("content_hash").to_pylist()
             scans = table.column("scan").to_pylist()
@@ -338,16 +293,16 @@ class Table:
             place = table.schema.get_field_index("scan")
             self._write(part, table.set_column(place, "scan", pa.array(scans, pa.string())))
             with self._transaction():
-                self._change("update findings set moved=0 where detector=? and part=?", part)
+                self._update("update findings set moved=0 where detector=? and part=?", part)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows that are written, a batch at a time.
+        """Yield the written rows in batches.
 
         Args:
             columns: Names of the columns to read.
 
         Yields:
-            Batches of rows, in no certain order.
+            Batches of rows, in arbitrary order.
         """
         paths = [str(path) for path in sorted(self.folder.glob("part-*.parquet"))]
         if paths:
@@ -356,36 +311,36 @@ class Table:
 
     def _write(self, part: int, table: pa.Table) -> None:
         path = self._path(part)
-        unfinished = path.with_name(f"_{path.name}")
-        parquet.write_table(table, unfinished, compression="zstd")
-        with unfinished.open("rb") as file:
+        partial = path.with_name(f"_{path.name}")
+        parquet.write_table(table, partial, compression="zstd")
+        with partial.open("rb") as file:
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        partial.replace(path)
         folder = os.open(self.folder, os.O_RDONLY)
-        os.fsync(folder)  # the new name too is on the disk before the ledger counts on it
+        os.fsync(folder)  # the new name is on disk, too, before the ledger records it
         os.close(folder)
 
     def _path(self, part: int) -> Path:
         return self.folder / f"part-{part:06}.parquet"
 
-    def _waiting(self) -> int:
+    def _count_waiting(self) -> int:
         return int(
             next(
-                self._ask(
+                self._query(
                     "select count(*) from findings indexed by findings_waiting "
                     "where detector=? and part is null"
                 )
             )[0]
         )
 
-    def _ask(self, question: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        return self._execute(question, self.detector, *values)
+    def _query(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        return self._execute(query, self.detector, *values)
 
-    def _change(self, statement: str, *values: Any) -> int:
+    def _update(self, statement: str, *values: Any) -> int:
         return self._execute(statement, self.detector, *values).rowcount
 
     def _execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        """Execute a statement; what the disk refuses is an OSError, as where parts are written."""
+        """Execute a statement; an error of the disk is an OSError, as when parts are written."""
         try:
             return self._ledger.execute(statement, values)
         except sqlite3.OperationalError as error:
@@ -401,12 +356,12 @@ class Table:
             yield
             self._execute("commit")
         except BaseException:
-            if self._ledger.in_transaction:  # a full disk has ended it already
+            if self._ledger.in_transaction:  # a full disk has rolled it back already
                 self._ledger.execute("rollback")
             raise
 
 
-def _part_of(path: Path) -> int:
+def _part_number(path: Path) -> int:
     digits = path.stem.removeprefix("part-")
     return int(digits) if digits.isdecimal() else -1
 

@@ -1,4 +1,4 @@
-"""Count a table's rows by where they come from, a batch at a time: memory stays flat."""
+"""Count a table's rows by origin, in batches: memory does not grow with the table."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -24,14 +24,14 @@ COLUMNS = (
 )
 DIMENSIONS = ("month", "scanner", "field_strength", "sequence")
 KINDS = ("volume", "picture")
-# Scores are counted on the scale of log odds; what lies beyond goes into the outermost bins.
+# Bins of log odds; values outside are counted in the outermost bins.
 EDGES = np.linspace(-14, 14, 281)
 Counts = NDArray[np.int64]
 
 
 @dataclass
 class RowCounts:
-    """Counts of the rows of one subset of an archive, such as one month or one scanner.
+    """Counts of the rows of a subset of an archive, such as a month or a scanner.
 
     Args:
         statuses: Number of rows with each status.
@@ -49,23 +49,25 @@ class RowCounts:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return self.statuses.total()
 
     @property
-    def judged(self) -> int:
-        """How many rows could be read: scored or refused."""
+    def readable(self) -> int:
+        """Number of rows that were scored or refused."""
         return self.statuses["scored"] + self.statuses["refused"]
 
-    def add(self, status: str, decision: str | None, kind: str | None, place: int | None) -> None:
-        """Count one row; `place` is the bin of its score."""
+    def add(
+        self, status: str, decision: str | None, kind: str | None, score_bin: int | None
+    ) -> None:
+        """Count a row; `score_bin` is the bin of its score."""
         self.statuses[status] += 1
         if decision is not None:
             self.decisions[decision] += 1
         if kind is not None:
             self.kinds[kind, status] += 1
-            if place is not None:
-                self.scores[kind][place] += 1
+            if score_bin is not None:
+                self.scores[kind][score_bin] += 1
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Tally:
 
     @classmethod
     def of(cls, batches: Iterable[pa.RecordBatch], calibration: Calibration) -> "Tally":
-        """Return the counts of batches with `COLUMNS`; the detector's calibrators give log odds."""
+        """Return the counts of batches with `COLUMNS`; `calibration` scales logits to log odds."""
         tally = cls()
         units = {kind: calibration.of(volume=kind == "volume").unit for kind in KINDS}
         for batch in batches:
@@ -92,7 +94,7 @@ class Tally:
                 tally._add(row, units)
         return tally
 
-    def known(self, dimension: str) -> RowCounts:
+    def with_dimension(self, dimension: str) -> RowCounts:
         """Return the counts of the rows that have a value in a dimension."""
         parts = [part for (other, _), part in self.parts.items() if other == dimension]
         return RowCounts(
@@ -104,8 +106,8 @@ class Tally:
 
     def _add(self, row: dict[str, Any], units: dict[str, float]) -> None:
         status, reason, decision, logit, kind = (row[name] for name in COLUMNS[:5])
-        place = None if logit is None or kind is None else _bin(logit / units[kind])
-        counted = (status, decision, kind, place)
+        score_bin = None if logit is None or kind is None else _bin(logit / units[kind])
+        counted = (status, decision, kind, score_bin)
         if reason is not None:
             self.reasons[(status, reason)] += 1
         self.whole.add(*counted)

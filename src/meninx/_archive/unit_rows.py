@@ -1,4 +1,4 @@
-"""Score a unit's files into rows of the table; runs in a worker process that imports little."""
+"""Score a unit's files into rows of the table; runs in a worker process, and imports little."""
 
 import dataclasses
 import io
@@ -13,7 +13,8 @@ from meninx._detect.findings import Findings
 from meninx._detect.loading import cached_detector
 from meninx._errors import InputError, printable
 from meninx._render.result import Result
-from meninx._scan.dicom import facts_of, read_dataset
+from meninx._scan.dicom.acquisition import facts_of
+from meninx._scan.dicom.file import read_dataset
 from meninx._scan.frame import SeriesFacts
 from meninx._scan.incomplete_note import NOTE
 from meninx._scan.kinds import is_dicom
@@ -23,8 +24,8 @@ from meninx._scoring.loop import score_files, write_all
 Rows = list[dict[str, Any]]
 
 
-def make_ready(model: Path | None) -> None:
-    """Load a detector, so that the first unit need not wait for it.
+def preload_detector(model: Path | None) -> None:
+    """Load a detector before the first unit.
 
     Args:
         model: Detector file; None for the one that ships.
@@ -32,20 +33,20 @@ def make_ready(model: Path | None) -> None:
     cached_detector(model, threads=1)
 
 
-def judge_files(files: Sequence[Path], model: Path | None, maps: bool, size: int) -> Rows:
+def score_unit(files: Sequence[Path], model: Path | None, maps: bool, size: int) -> Rows:
     """Return the rows of a unit's files; runs in the worker process.
 
     Args:
         files: Files of the unit.
         model: Detector file; None for the one that ships.
-        maps: Whether the heat map of each hottest slice is wanted.
-        size: Size of the files, bytes; -1 where not known.
+        maps: Whether to store the heat map of each hottest slice.
+        size: Size of the files, bytes; -1 if unknown.
 
     Returns:
-        One row a scan, in the order of reading; see `row_of`.
+        One row per scan, in the order of reading; see `row_of`.
     """
     detector = cached_detector(model, threads=1)
-    files = [file for file in files if file.name != NOTE]  # it is found beside them
+    files = [file for file in files if file.name != NOTE]  # the reader finds it beside them
     writer = _RowWriter(files, size, maps=maps)
     for _ in write_all(score_files(detector, files), [writer]):
         pass
@@ -57,8 +58,8 @@ class _RowWriter:
 
     Args:
         files: Files of the unit.
-        size: Size of the files, bytes; -1 where not known.
-        maps: Whether the heat map of each hottest slice is wanted.
+        size: Size of the files, bytes; -1 if unknown.
+        maps: Whether to store the heat map of each hottest slice.
     """
 
     def __init__(self, files: Sequence[Path], size: int, *, maps: bool) -> None:
@@ -66,7 +67,7 @@ class _RowWriter:
         self._files, self._size, self._maps = files, size, maps
 
     def write(self, result: Result) -> None:
-        """Keep the row of one scan."""
+        """Add the row of a scan."""
         scan, findings = result.scan, result.findings
         facts = self._facts_of(result)
         row = row_of(findings, _detail(findings, self._files), facts, self._files, self._size)
@@ -76,7 +77,7 @@ class _RowWriter:
         self.rows.append(row)
 
     def _facts_of(self, result: Result) -> SeriesFacts:
-        """Return what a scan's own header says, else that of the unit's first file."""
+        """Return the facts of a scan's header, or of the unit's first file without a scan."""
         if result.scan is None:
             return self._facts
         headers, sequence = result.headers, result.scan.sequence
@@ -97,7 +98,7 @@ def _file_of(header: Any) -> str:
 
 
 def _detail(findings: Findings, files: Sequence[Path]) -> str:
-    """Return what a scan's name says beyond the place of its files, such as " (series 3)"."""
+    """Return the part of a scan's name after the path of its files, such as " (series 3)"."""
     place = printable(os.path.commonpath(files))
     return findings.scan.removeprefix(place) if findings.scan.startswith(place) else ""
 
@@ -109,10 +110,10 @@ def row_of(
 
     Args:
         findings: Findings of the scan.
-        detail: What the scan's name says beyond the place of its files, such as " (series 3)".
-        facts: Facts from the scan's header.
+        detail: Part of the scan's name after the path of its files, such as " (series 3)".
+        facts: Facts of the scan's header.
         files: Files of the scan's unit.
-        size: Size of the files, bytes; -1 where not known.
+        size: Size of the files, bytes; -1 if unknown.
 
     Returns:
         The scan's public JSON without its name, with its logit and facts.
@@ -121,7 +122,7 @@ def row_of(
     del row["scan"]
     folder = printable(f"{min(files).parent}/")
     message = row["message"]
-    # The temporary folder means nothing to a reader, and differs from run to run.
+    # The temporary folder is meaningless to a reader, and differs between runs.
     row["message"] = message.replace(folder, "") if message else message
     return (
         row

@@ -1,4 +1,4 @@
-"""Score one unit of an archive: fetch and hash it, and score it in a worker process."""
+"""Score units of an archive: fetch and hash each, and score it in a worker process."""
 
 import hashlib
 import json
@@ -6,22 +6,21 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from meninx._archive.news import UnitResult
+from meninx._archive.messages import UnitResult
 from meninx._archive.store import Store
 from meninx._archive.table import Done
-from meninx._archive.unit_rows import Rows, judge_files, make_ready, row_of
+from meninx._archive.unit_rows import Rows, preload_detector, row_of, score_unit
 from meninx._archive.units import Unit
 from meninx._detect.findings import Findings
 from meninx._errors import InputError, printable
 from meninx._scan.frame import SeriesFacts
-from meninx._scoring.worker import Begun, Worker
+from meninx._scoring.worker import PendingCall, Worker
 from meninx._system_errors import FULL, QUOTED, is_disk_full, words_of
 
-# Disks and networks fail for a moment: the pauses before files are asked for again, s.
+# Pauses before files are fetched again, s: disks and networks fail for moments.
 PAUSES = (0.5, 1.0)
-# One text for all units, so that the summary says it once.
+# The same text for all units, so that the summary contains it once.
 DISK_FULL = f"temporary folder: {FULL}"
 
 
@@ -30,12 +29,12 @@ class UnitScorer:
 
     Args:
         store: Archive that the units belong to.
-        done: Content that need not be scored again.
+        done: Stamps and content hashes of finished units.
         model: Detector file; None for the one that ships.
         named: Name and SHA-256 of the detector.
-        maps: Whether the heat map of each hottest slice is wanted.
-        seconds: Longest time for a unit, s.
-        memory_bytes: Most memory of the worker process, bytes.
+        maps: Whether to store the heat map of each hottest slice.
+        seconds: Time limit of a unit, s.
+        memory_bytes: Memory limit of the worker process, bytes.
         scratch: Folder for fetched files; None for the system's temporary one.
     """
 
@@ -55,55 +54,58 @@ class UnitScorer:
         self._store, self._done, self._maps = store, done, maps
         self._model, self._named = model, named
         self._worker = Worker(memory_bytes, seconds)
-        self._worker.begin(make_ready, model)  # what is wrong with it shows at the first unit
+        self._worker.submit(preload_detector, model)  # its errors appear at the first unit
 
     def score(self, units: Iterable[Unit]) -> Iterator[UnitResult]:
-        """Score units; while the worker process scores one, the next is fetched and hashed here.
+        """Score units; while the worker process scores a unit, this thread fetches the next.
 
         Args:
             units: Units to score.
 
         Yields:
-            The result of each unit, with the keys that `Table.add` takes and `unreached`: why its
-            files could not be fetched, or empty.
+            The result of each unit, with the keys of `Table.add` and `unreached`: why its files
+            could not be fetched; empty if they were.
         """
-        before: _Begun | None = None
+        previous: PendingUnit | None = None
         for unit in units:
-            begun = self._begin(unit)
-            if before is not None:
-                yield self._finish(before)
-            before = begun
-        if before is not None:
-            yield self._finish(before)
+            pending = self._submit(unit)
+            if previous is not None:
+                yield self._finish(previous)
+            previous = pending
+        if previous is not None:
+            yield self._finish(previous)
 
-    def _begin(self, unit: Unit) -> "_Begun":
-        begun = _Begun(unit)
+    def _submit(self, unit: Unit) -> "PendingUnit":
+        """Fetch a unit, and submit it to the worker process unless its content is done."""
+        pending = PendingUnit(unit)
         if unit.error:
-            begun.result["unreached"] = printable(unit.error)
-            return begun
+            pending.result["unreached"] = printable(unit.error)
+            return pending
         try:
-            begun.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=self._scratch)
-            begun.files = self._fetched(unit, Path(begun.into.name))
-            begun.result["content_hash"] = content_hash(begun.files)
+            pending.into = tempfile.TemporaryDirectory(prefix="meninx-", dir=self._scratch)
+            pending.files = self._fetch_patiently(unit, Path(pending.into.name))
+            pending.result["content_hash"] = content_hash(pending.files)
         except OSError as error:
-            begun.result["unreached"] = _why(error)
-            return begun
-        if begun.result["content_hash"] not in self._done:
-            begun.rows = self._begin_scoring(begun)
-        return begun
+            pending.result["unreached"] = _reason_of(error)
+            return pending
+        if pending.result["content_hash"] not in self._done:
+            arguments = (pending.files, self._model, self._maps, unit.bytes)
+            pending.call = self._worker.submit(score_unit, *arguments)
+        return pending
 
-    def _finish(self, begun: "_Begun") -> UnitResult:
-        if begun.rows is not None:
-            rows = self._scored(begun, begun.rows)
+    def _finish(self, pending: "PendingUnit") -> UnitResult:
+        """Wait for a unit's rows, delete its copied files, and return its result."""
+        if pending.call is not None:
+            rows = self._rows_of(pending, pending.call)
             if any(row["reason"] == "disk_full" for row in rows):
-                begun.result["unreached"] = DISK_FULL  # no fault of the files: later runs try again
+                pending.result["unreached"] = DISK_FULL  # not the files' fault: later runs retry
             else:
-                begun.result["rows"] = json.dumps(rows)
-        if begun.into is not None:
-            begun.into.cleanup()
-        return begun.result
+                pending.result["rows"] = json.dumps(rows)
+        if pending.into is not None:
+            pending.into.cleanup()
+        return pending.result
 
-    def _fetched(self, unit: Unit, into: Path) -> list[Path]:
+    def _fetch_patiently(self, unit: Unit, into: Path) -> list[Path]:
         for pause in PAUSES:
             try:
                 return self._fetch(unit, into)
@@ -119,41 +121,35 @@ class UnitScorer:
             file.open("rb").close()
         return files
 
-    def _begin_scoring(self, begun: "_Begun") -> Begun[Rows]:
-        wanted = (begun.files, self._model, self._maps, begun.unit.bytes)
-        return self._worker.begin(judge_files, *wanted)
-
-    def _scored(self, begun: "_Begun", rows: Begun[Rows]) -> Rows:
+    def _rows_of(self, pending: "PendingUnit", call: PendingCall[Rows]) -> Rows:
         try:
-            return self._worker.answer(rows)
+            return self._worker.result(call)
         except InputError as error:
-            return [self._failed(begun.unit, begun.files, error)]
-
-    def _failed(self, unit: Unit, files: Sequence[Path], error: InputError) -> dict[str, Any]:
-        return row_of(Findings.of_error(error, self._named), "", SeriesFacts(), files, unit.bytes)
+            findings = Findings.of_error(error, self._named)
+            return [row_of(findings, "", SeriesFacts(), pending.files, pending.unit.bytes)]
 
     def close(self) -> None:
-        """End the worker process once it has finished what was begun."""
+        """End the worker process after the submitted calls."""
         self._worker.close()
 
     def kill(self) -> None:
-        """End the worker process at once, whatever it is doing."""
+        """Kill the worker process."""
         self._worker.kill()
 
 
-class _Begun:
-    """A unit whose scoring was begun.
+class PendingUnit:
+    """A unit that was submitted, and its result so far.
 
     Args:
-        unit: Unit that is scored.
+        unit: The unit.
     """
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        # Folder for fetched files, once it is made.
+        # Folder of fetched files, once it is made.
         self.into: tempfile.TemporaryDirectory[str] | None = None
         self.files: list[Path] = []
-        self.rows: Begun[Rows] | None = None
+        self.call: PendingCall[Rows] | None = None
         self.result: UnitResult = {
             "stamp": unit.stamp,
             "folder": unit.folder,
@@ -166,8 +162,8 @@ class _Begun:
         }
 
 
-def _why(error: OSError) -> str:
-    """Return why files could not be had: without their names where the disk is the reason."""
+def _reason_of(error: OSError) -> str:
+    """Return why files could not be fetched, without their names if the disk is the reason."""
     words = words_of(error, named=False)
     if words in QUOTED.values():
         return f"temporary folder: {words}"
@@ -175,13 +171,13 @@ def _why(error: OSError) -> str:
 
 
 def content_hash(files: Sequence[Path]) -> str:
-    """Return what names a unit by its content alone, whatever its files are called.
+    """Return a hash of a unit's content, independent of the names of its files.
 
     Args:
         files: Files of the unit, in any order.
 
     Returns:
-        The SHA-256 of the file, or of the sorted SHA-256 of several.
+        The SHA-256 of a single file, or of the sorted SHA-256 digests of several, hexadecimal.
 
     Raises:
         OSError: If a file can't be read.

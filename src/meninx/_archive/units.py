@@ -1,25 +1,26 @@
-"""Units of work, small enough to be sent between processes by the million."""
+"""Units of work, small enough to send millions between processes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meninx._archive.store import FileEntry, Folder, Group, Store
+from meninx._archive.entries import FileEntry, Folder, Group
+from meninx._archive.store import Store
 from meninx._archive.table import Done, short_hash
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The files that are scored in one go.
+    """Files that are scored together, and what identifies them.
 
     Args:
-        place: Where the files lie, relative to the archive.
+        place: Path of the files, relative to the archive.
         names: Names of the files, relative to the archive.
-        bytes: Size of all files together, bytes; -1 where not known.
+        bytes: Size of all files together, bytes; -1 if unknown.
         stamp: Hash that changes with the names, sizes and times of the files.
-        folder: Stamp of the folder that the files lie in.
+        folder: Stamp of the files' folder.
         units: Number of units in that folder.
-        error: Why the folder can't be listed or the files can't be had; empty if they can.
+        error: Why the folder or the files are out of reach; empty if they are not.
     """
 
     place: str
@@ -31,21 +32,21 @@ class Unit:
     error: str = ""
 
     @classmethod
-    def of_row(cls, row: dict[str, Any]) -> "Unit":
-        """Return a unit from the row of a Ray table."""
+    def of_json(cls, row: dict[str, Any]) -> "Unit":
+        """Return a unit from its JSON object."""
         return cls(**(row | {"names": tuple(row["names"])}))
 
 
 def units_of(store: Store, folder: Folder, done: Done) -> Iterator[Unit]:
-    """Yield what is to be done in a folder.
+    """Yield the units of a folder that are not done.
 
     Args:
         store: Archive that the folder belongs to.
-        folder: Folder to look into; not a byte of it is read if all of it is done.
-        done: Stamps and content hashes of what is done already.
+        folder: Folder to read; none of its files is read if all of it is done.
+        done: Stamps and content hashes of finished units.
 
     Yields:
-        Units that are not done.
+        Units.
     """
     stamp = folder_stamp(store, folder)
     if folder.error:

@@ -13,7 +13,8 @@ from meninx._data.descriptors import copied_rows, descriptors_of
 from meninx._data.facts import file_facts, intensity_facts, sha256_of
 from meninx._data.folds import connected, keys_of
 from meninx._data.manifest import Manifest, Picture
-from meninx._data.prepare import Progress, read_stack, silent
+from meninx._data.progress import Progress, silent
+from meninx._data.stacks import read_stack
 from meninx._data.volume_masks import read_mask
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
@@ -68,14 +69,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Copies:
-    """Pictures that are copies of what a detector, or the files it goes on from, learned from.
+    """Copies of pictures that a detector, or the files it started from, learned from.
 
     Args:
         held_out: Number of pictures that the detector was not fitted on, by their bytes, group and
             person.
-        found: Number of those that are copies all the same, or of one group or person with copies.
-        known: Whether the detector's file describes all slices that were learned from. If not, the
-            rest of the pictures may be copies, too.
+        found: Number of these that are copies, or share a group or person with copies.
+        known: Whether the detector's file describes all slices that were learned from. If not,
+            further pictures may be copies.
     """
 
     held_out: int = 0
@@ -90,17 +91,17 @@ class Copies:
 
     @property
     def text(self) -> str:
-        """What a user has to know of them; empty where there is nothing to say."""
+        """A sentence for the user; empty without copies."""
         if not self.known:
             return (
-                "The detector's file does not describe all slices that it, or the files it goes on "
+                "The detector's file does not describe all slices that it, or the files it started "
                 "from, learned from: whether these cases are copies of them is not known."
             )
         if not self.found:
             return ""
         return (
             f"{self.found} of {self.held_out} held-out pictures are copies of what this detector "
-            "or those it goes on from learned from, or share a slice or person with copies"
+            "or those it started from learned from, or share a slice or person with copies"
         )
 
 
@@ -109,12 +110,12 @@ NO_COPIES = Copies()
 
 @dataclass(frozen=True)
 class Selection:
-    """The pictures of a manifest that a detector can be measured by.
+    """The pictures of a manifest on which a detector can be measured.
 
     Args:
         pictures: Pictures that share neither slice nor person with any that it was fitted on.
-        left_out: Number of all others in the manifest.
-        copies: What was found by descriptors alone.
+        left_out: Number of the other pictures in the manifest.
+        copies: Copies that were found by descriptors.
     """
 
     pictures: list[Picture]
@@ -130,7 +131,7 @@ def unseen(
     fold: int | None = None,
     workers: int = 1,
 ) -> Selection:
-    """Return the pictures that a detector was not fitted on, nor any file that it goes on from.
+    """Return the pictures that neither a detector nor the files it started from were fitted on.
 
     Args:
         detector: Detector whose card lists what it was fitted on.
@@ -168,7 +169,7 @@ def select_unseen(
     fold: int | None = None,
     workers: int = 1,
 ) -> Selection:
-    """Return what `unseen` does, which may be no picture at all.
+    """Return the same as `unseen`, but accept that there is no such picture.
 
     Args:
         detector: Detector whose card lists what it was fitted on.
@@ -185,27 +186,30 @@ def select_unseen(
     seen = set(detector.card.seen)
     by_bytes = [sha256_of(picture.picture)[:SEEN_DIGITS] in seen for picture in pictures]
     fitted = set(compress(clusters, by_bytes))
-    other = [cluster not in fitted for cluster in clusters]
-    rest, record = list(compress(pictures, other)), detector.card.seen_slices
+    remaining = [cluster not in fitted for cluster in clusters]
+    rest, record = list(compress(pictures, remaining)), detector.card.seen_slices
     copied = copied_rows(rest, descriptors_of(rest, workers), record)
-    copied_clusters = set(compress(compress(clusters, other), copied))
+    copied_clusters = set(compress(compress(clusters, remaining), copied))
     inside = [fold in (None, picture.fold) for picture in pictures]
     held_out = [cluster for cluster in compress(clusters, inside) if cluster not in fitted]
     found = sum(cluster in copied_clusters for cluster in held_out)
-    known = fitted | copied_clusters
+    excluded = fitted | copied_clusters
     kept = [
         picture
         for picture, cluster, wanted in zip(pictures, clusters, inside, strict=True)
-        if wanted and (allow_leaks or cluster not in known)
+        if wanted and (allow_leaks or cluster not in excluded)
     ]
-    left_out = sum(cluster in known for cluster in clusters)
+    left_out = sum(cluster in excluded for cluster in clusters)
     return Selection(kept, left_out, Copies(len(held_out), found, record.complete))
 
 
 def clusters_of(pictures: Sequence[Picture]) -> list[int]:
-    """Return a cluster number a picture: those that share a slice or a person have the same."""
+    """Return the cluster number of each picture; pictures of one slice or person share it."""
     return connected(
-        [keys_of(group=one.group, person=one.person, stack=one.stack) for one in pictures]
+        [
+            keys_of(group=picture.group, person=picture.person, stack=picture.stack)
+            for picture in pictures
+        ]
     )
 
 
@@ -220,7 +224,7 @@ def score_cases(
     Args:
         detector: Detector to measure; for several workers best loaded with one thread.
         pictures: Rows of a manifest.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of pictures scored at a time, in threads: reading, resampling and inference
             release Python's lock.
 
@@ -255,7 +259,7 @@ def units_of(pictures: Sequence[Picture]) -> list[tuple[Picture, tuple[Picture, 
             units.append((picture, ()))
         elif picture.stack in stacks:
             members = tuple(stacks.pop(picture.stack))
-            with_tumor = [one for one in members if one.tumor]
+            with_tumor = [member for member in members if member.tumor]
             row = with_tumor[0] if with_tumor else picture
             units.append((replace(row, id=row.stack, mask=None), members))
     return units

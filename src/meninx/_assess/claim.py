@@ -1,8 +1,7 @@
-"""Fill the Checklist for Artificial Intelligence in Medical Imaging, as far as a program can.
+"""Answer the Checklist for Artificial Intelligence in Medical Imaging where a program can.
 
-Items follow the 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024, 6(4):e240300),
-in short words that do not replace the published form. Items that only people can answer are marked
-as open.
+Items follow the 2024 update (Tejani et al., Radiology: Artificial Intelligence 2024, 6(4):e240300).
+The short texts do not replace the published form. Items that only the authors can answer are open.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ class ChecklistItem:
         number: Number of the item, 1 to 44.
         section: Section of the manuscript.
         text: Fact to be reported.
-        answer: Answer by this evaluation, or that the authors must write it.
+        answer: Answer of this evaluation, or `AUTHORS`.
     """
 
     number: int
@@ -28,7 +27,7 @@ class ChecklistItem:
 
     @property
     def is_open(self) -> bool:
-        """Whether people must answer it."""
+        """Whether the authors must answer it."""
         return self.answer == AUTHORS
 
 
@@ -81,7 +80,7 @@ ITEMS = (
 
 
 def checklist(answers: dict[int, str]) -> list[ChecklistItem]:
-    """Return the checklist filled in.
+    """Return the checklist with answers.
 
     Args:
         answers: Answers by the item's number.

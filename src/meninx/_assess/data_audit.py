@@ -1,4 +1,4 @@
-"""Audit a data set for what flatters a detector: copies, leaks, shortcuts."""
+"""Audit a data set for copies, leaks and shortcuts, which make a detector's figures too good."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,22 +15,23 @@ from meninx._assess.shortcuts import Probe, probe_shortcuts
 from meninx._data.duplicates import DuplicateGroup
 from meninx._data.facts import intensity_facts
 from meninx._data.items import Item
-from meninx._data.prepare import Progress, Survey, silent, survey
-from meninx._data.vanished import check_classes
+from meninx._data.missing import check_classes
+from meninx._data.progress import Progress, silent
+from meninx._data.survey import Survey, survey
 from meninx._data.volume_masks import read_mask, tumor_area
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._scan.raster import read_gray
 from meninx._scan.reading import read_one
 
-# Pictures of one group that the page shows; the JSON names all.
+# Number of pictures of a group on the page; the JSON names all.
 MAX_SHOWN = 6
-# What a probe looks at, in words; `both` adds nothing to these.
+# Features of each probe in words; the probe `both` has no others.
 PROBED = {
     "file": "the file's format and size",
     "intensity": "brightness",
     "position": "the position",
 }
-# AUROC of a probe that knows nothing.
+# AUROC of a random probe.
 CHANCE = 0.5
 PANEL, PANEL_QUALITY = 180, 80
 
@@ -56,11 +57,11 @@ class Audit:
 
     def files(self, group: DuplicateGroup) -> list[str]:
         """Return the paths of a group's members, relative to the data."""
-        return [self.survey.name(index) for index in group.members]
+        return [self.survey.names[index] for index in group.members]
 
     @property
     def verdict(self) -> str:
-        """What the shortcut probes say, in words; empty without probes."""
+        """Result of the shortcut probes in words; empty without probes."""
         intervals = [probe.auroc for probe in self.probes if np.isfinite(probe.auroc.low)]
         if not intervals:
             return ""
@@ -87,7 +88,7 @@ class Audit:
     def corrupt(self) -> list[tuple[str, str]]:
         """Files that can't be read, with the reason."""
         return [
-            (self.survey.name(index), facts.error)
+            (self.survey.names[index], facts.error)
             for index, facts in enumerate(self.survey.facts)
             if facts.error is not None
         ]
@@ -104,7 +105,7 @@ class Audit:
 
     @property
     def redundant(self) -> dict[str, int]:
-        """How many files could go because another one of the same kind of group stays."""
+        """Number of redundant files by kind of group: all but one of each group."""
         counts = Counter({"exact": 0, "near": 0})
         for group in self.survey.duplicates.groups:
             counts[group.kind] += len(group.members) - 1
@@ -115,9 +116,11 @@ class Audit:
 
         def as_json(group: DuplicateGroup) -> dict[str, Any]:
             score = round(group.near_duplicate_score, 4)
-            # The earlier name, a retired word, stays for one more version.
-            scores = {"near_duplicate_score": score, "likeness": score}  # retired word
-            return {"kind": group.kind, "files": self.files(group)} | scores
+            return {
+                "kind": group.kind,
+                "files": self.files(group),
+                "near_duplicate_score": score,
+            }
 
         return {
             "items": len(self.survey.items),
@@ -139,7 +142,7 @@ class Audit:
 
 
 def label_of_item(item: Item) -> str:
-    """Return an item's label as a reader sees it."""
+    """Return an item's label for readers."""
     if item.tumor is None:
         return "outlined"
     return item.tumor_type or ("tumor" if item.tumor else "no tumor")
@@ -156,7 +159,7 @@ def audit(
     Args:
         data: A folder of class folders or volumes, or a table.
         labels: Label of each further folder name.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of processes that share the work.
 
     Returns:
@@ -215,12 +218,12 @@ def _cases(
         mask = found.items[index].mask
         area = tumor_area(scan, read_mask(mask, scan)) if mask is not None else np.zeros(len(scan))
         slices = brain_slices(scan)
-        for number, one in enumerate(slices):
+        for number, slice_ in enumerate(slices):
             position.append(
                 {"share of the way through the brain": number / max(1, len(slices) - 1)}
             )
-            intensity.append(intensity_facts(one.image))
-            tumor.append(bool(area[one.index]))
+            intensity.append(intensity_facts(slice_.image))
+            tumor.append(bool(area[slice_.index]))
             cluster.append(clusters[index])
     features = {"position": position, "intensity": intensity}
     return features, np.array(tumor, dtype=bool), np.array(cluster, dtype=np.intp), "slices"
@@ -241,19 +244,20 @@ def write_audit(result: Audit, path: Path, name: str) -> None:
             panels[index] = _panel(result.survey.items[index].path)
         return panels[index]
 
+    data, groups = result.survey, result.survey.duplicates.groups
     shown = [
         (
             group,
             [
-                (result.survey.name(index), label_of_item(result.survey.items[index]), panel(index))
+                (data.names[index], label_of_item(data.items[index]), panel(index))
                 for index in group.members[:MAX_SHOWN]
-                if result.survey.facts[index].signature is not None
+                if data.facts[index].signature is not None
             ],
             len(group.members),
             group in result.across_labels,
             group in result.across_splits,
         )
-        for group in result.survey.duplicates.groups
+        for group in groups
     ]
     page = render_page("audit.html", audit=result, groups=shown, name=name)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,9 @@
 """Measure a detector on labeled scans that it was not fitted on."""
 
 import csv
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,75 +20,43 @@ from meninx._assess.cases import (
     unscored_cases,
     unseen,
 )
+from meninx._assess.figures import (
+    PREVALENCES,
+    decision_figures,
+    figures_of,
+    segmentation_figures,
+    subgroup_figures,
+    type_confusion,
+    type_figures,
+)
 from meninx._assess.intervals import (
     Figure,
     bootstrap_difference,
-    bootstrap_figure,
     bootstrap_weights,
-    share_interval,
 )
-from meninx._assess.metrics import Answers, Bools, Floats
+from meninx._assess.metrics import Answers, Floats
 from meninx._assess.referral import ReferralPoint, referral_curve
 from meninx._assess.shortcuts import Probe, probe_shortcuts
-from meninx._assess.volumes import (
-    VolumeResult,
-    bootstrap_interval,
-    heat_share,
-    peak_share,
-    pooled_auroc,
-    within_auroc,
-)
 from meninx._data.manifest import Manifest
-from meninx._data.prepare import Progress, silent
+from meninx._data.progress import Progress, silent
 from meninx._detect.detector import Detector
-from meninx._detect.findings import Findings
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
-
-PREVALENCES = (0.01, 0.1, 0.5)
-# A column with more values than this has names, not subgroups; smaller groups are too few to
-# measure.
-MAX_SUBGROUPS, MIN_SUBGROUP = 12, 10
-
-BOOTSTRAPPED: dict[str, metrics.Metric] = {
-    "balanced_accuracy": metrics.balanced_accuracy,
-    "f1": metrics.f1,
-    "mcc": metrics.mcc,
-    "auroc": metrics.auroc_of,
-    "average_precision": metrics.average_precision,
-    "brier": metrics.brier,
-    "calibration_slope": metrics.calibration_slope,
-    "calibration_intercept": metrics.calibration_intercept,
-    "ece": metrics.ece,
-}
-# Figures that say nothing of scans that all have a tumor, or that are all tumor-free.
-OF_BOTH_CLASSES = (
-    "ppv",
-    "npv",
-    "f1",
-    "mcc",
-    "average_precision",
-    "calibration_slope",
-    "calibration_intercept",
-)
-# Figures that may leave 0..1.
-UNBOUNDED = ("mcc", "calibration_slope", "calibration_intercept")
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """An evaluation: its cases, and all figures of them.
+    """Cases of an evaluation with their figures.
 
     Args:
         cases: Scored cases.
         unscored: Refused and unreadable cases.
         left_out: Number of pictures that the detector was fitted on, or that show the same slice or
             person.
-        copies: How many of them have other bytes than what it was fitted on, and whether that can
-            be known.
-        leaking: Whether the figures are flattered, because such pictures count or folds leak.
+        copies: How many of these are copies with other bytes, and whether that is known.
+        leaking: Whether the figures are too good, because such pictures count or folds leak.
         decisions: Figures of the answers that users get: `answered`, `sensitivity` and
-            `specificity` of what was answered, and `referred`, each of all cases or of one class.
+            `specificity` of answered cases, and `referred`, each of all cases or of one class.
         figures: Figures of merit by name; those that need a threshold are of the operating point,
             as if nothing were referred.
         answers: Labels and answers that the figures are computed from.
@@ -97,7 +64,7 @@ class Evaluation:
         advantage: The detector's AUROC less the best probe's; None without a probe.
         types: Names of the rows (truth) and columns (`no tumor` and the types) of the confusion
             matrix of types, and its counts; None without tumors of known type.
-        type_auroc: AUROC of each type against all else.
+        type_auroc: AUROC of each type against all other cases.
         type_figures: Accuracy and macro F1 among tumors of known type, called or not.
         subgroups: Figures by column and value.
         segmentation: Figures against segmentation masks.
@@ -128,13 +95,13 @@ class Evaluation:
 
     @property
     def misses(self) -> list[Case]:
-        """Wrong answers, the surest first."""
+        """Wrong answers, the most certain first."""
         wrong = [case for case in self.cases if not case.is_right]
         return sorted(wrong, key=lambda case: case.certainty, reverse=True)
 
     @property
-    def surest(self) -> list[Case]:
-        """Right answers, the surest first."""
+    def most_certain(self) -> list[Case]:
+        """Right answers, the most certain first."""
         right = [case for case in self.cases if case.is_right]
         return sorted(right, key=lambda case: case.certainty, reverse=True)
 
@@ -148,7 +115,6 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """Return the evaluation as metrics.json has it."""
         table = self.confusion
-        segmentation = {name: figure.as_json() for name, figure in self.segmentation.items()}
         return {
             "leaking": self.leaking,
             "cases": len(self.cases),
@@ -178,15 +144,13 @@ class Evaluation:
             }
             if self.types
             else None,
-            # The earlier name, a retired word, stays for one more version.
-            "segmentation": segmentation,
-            "outlines": segmentation,  # retired word
+            "segmentation": {name: figure.as_json() for name, figure in self.segmentation.items()},
             "referral": [point.as_json() for point in self.referral],
             "subgroups": {
                 column: {
                     value: {
-                        key: one.as_json() if isinstance(one, Figure) else one
-                        for key, one in figures.items()
+                        key: figure.as_json() if isinstance(figure, Figure) else figure
+                        for key, figure in figures.items()
                     }
                     for value, figures in groups.items()
                 }
@@ -209,12 +173,12 @@ def evaluate(
 
     Args:
         detector: Detector whose card lists what it was fitted on.
-        manifest: Labeled scans. Those that it was fitted on are left out, with all scans of the
-            same slice or person.
+        manifest: Labeled scans. Those that it was fitted on are left out, and all of the same slice
+            or person.
         fold: The only fold to measure on; None for all.
         allow_leaks: Whether to measure on all scans, and mark the figures as leaking.
         prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of scans scored at a time.
 
     Returns:
@@ -259,11 +223,11 @@ def evaluate_cases(
         cases: Cases from `score_cases`; for a cross-validation, those of all folds.
         models: Name and SHA-256 of each detector.
         left_out: Number of pictures left out because the detector was fitted on them.
-        copies: How many of them were found by descriptors alone.
+        copies: How many of these were found by descriptors alone.
         leaking: Whether the figures are flattered by leaks.
-        others: Further cases from which the shortcut probe learns; no figure counts them.
+        others: Further cases for the training of the shortcut probe; no figure counts them.
         prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
 
     Returns:
         The evaluation.
@@ -285,7 +249,7 @@ def evaluate_cases(
     progress("computing intervals", 1, 2)
     probes = _probes(scored, others)
     progress("computing intervals", 2, 2)
-    types, type_auroc = _types(scored, answers, weights)
+    types, type_auroc = type_confusion(scored, answers, weights)
     return Evaluation(
         cases=tuple(scored),
         unscored=tuple(unscored),
@@ -299,9 +263,9 @@ def evaluate_cases(
         advantage=_advantage(answers, probes, weights),
         types=types,
         type_auroc=type_auroc,
-        type_figures=_type_figures(scored, answers, weights),
-        subgroups=_subgroups(scored, answers),
-        segmentation=_segmentation_figures(scored, answers),
+        type_figures=type_figures(scored, answers, weights),
+        subgroups=subgroup_figures(scored, answers),
+        segmentation=segmentation_figures(scored, answers),
         referral=tuple(
             referral_curve([case.findings for case in scored], answers.tumor, answers.cluster)
         ),
@@ -311,7 +275,7 @@ def evaluate_cases(
 
 
 def _check_classes(scored: Sequence[Case], unscored: Sequence[Case]) -> None:
-    """Check that a class is not missing from the figures only because its files can't be read."""
+    """Check that no class is missing because its files can't be read."""
     sides = {case.picture.tumor for case in scored}
     lost = [case for case in unscored if case.picture.tumor not in sides]
     if lost and all(case.findings.status == "failed" for case in lost):
@@ -329,84 +293,6 @@ def _answers(cases: Sequence[Case]) -> Answers:
         called=np.array([case.findings.called for case in cases]),
         cluster=np.array(clusters_of([case.picture for case in cases]), dtype=np.intp),
     )
-
-
-def figures_of(
-    answers: Answers, weights: Floats, prevalences: Sequence[float] = PREVALENCES
-) -> dict[str, Figure]:
-    """Return the figures of merit, with 95 % intervals.
-
-    Shares have Wilson's interval with a design effect, all others a bootstrap over clusters. For
-    PPV and NPV at a prevalence both ends of sensitivity's and specificity's intervals are combined,
-    which gives more than 95 %.
-
-    Args:
-        answers: Labels and answers of n scans.
-        weights: Bootstrap weights, as `bootstrap_weights` returns them, shape (d, n).
-        prevalences: Shares of tumors, 0..1, for which PPV and NPV are stated.
-
-    Returns:
-        Figures by name.
-    """
-    tumor, called = answers.tumor, answers.called
-    shares: dict[str, tuple[Bools, Bools]] = {
-        "sensitivity": (called, tumor),
-        "specificity": (~called, ~tumor),
-        "ppv": (tumor, called),
-        "npv": (~tumor, ~called),
-        "accuracy": (called == tumor, np.ones(len(answers), dtype=bool)),
-    }
-    figures = {
-        name: share_interval(hits[among], answers.cluster[among])
-        for name, (hits, among) in shares.items()
-    }
-    for name, metric in BOOTSTRAPPED.items():
-        figures[name] = bootstrap_figure(answers, metric, weights, bounded=name not in UNBOUNDED)
-    if tumor.all() or not tumor.any():
-        figures |= dict.fromkeys(OF_BOTH_CLASSES, Figure(math.nan, math.nan, math.nan))
-    sensitivity, specificity = figures["sensitivity"], figures["specificity"]
-    for prevalence in prevalences:
-        sides = [
-            metrics.value_at_prevalence(a, b, prevalence)
-            for a, b in (
-                (sensitivity.value, specificity.value),
-                (sensitivity.low, specificity.low),
-                (sensitivity.high, specificity.high),
-            )
-        ]
-        for place, name in enumerate(("ppv", "npv")):
-            value, low, high = (side[place] for side in sides)
-            figures[f"{name}_at_{prevalence:g}"] = Figure(value, low, high)
-    return figures
-
-
-def decision_figures(findings: Sequence[Findings], answers: Answers) -> dict[str, Figure]:
-    """Return the figures of the answers that users get, `refer` among them.
-
-    Args:
-        findings: Findings of n scans.
-        answers: Labels and clusters of these scans.
-
-    Returns:
-        `answered` and `referred`, shares of all scans; `sensitivity` and `specificity`, shares of
-        the answered ones of their class; `tumors_referred` and `tumor_free_referred`. With Wilson's
-        intervals, NaN where a class has none.
-    """
-    decisions = np.array([found.decision for found in findings])
-    answered, tumor = decisions != "refer", answers.tumor
-    everything = np.ones(len(answers), dtype=bool)
-    shares: dict[str, tuple[Bools, Bools]] = {
-        "answered": (answered, everything),
-        "sensitivity": (decisions == "tumor", tumor & answered),
-        "specificity": (decisions == "no_tumor", ~tumor & answered),
-        "referred": (~answered, everything),
-        "tumors_referred": (~answered, tumor),
-        "tumor_free_referred": (~answered, ~tumor),
-    }
-    return {
-        name: share_interval(hits[among], answers.cluster[among])
-        for name, (hits, among) in shares.items()
-    }
 
 
 def _probes(scored: Sequence[Case], others: Sequence[Case]) -> list[Probe]:
@@ -431,130 +317,8 @@ def _advantage(answers: Answers, probes: Sequence[Probe], weights: Floats) -> Fi
     return bootstrap_difference(of(answers.probability), of(best.probability), weights)
 
 
-def _types(
-    cases: Sequence[Case], answers: Answers, weights: Floats
-) -> tuple[tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]] | None, dict[str, Figure]]:
-    """Return the confusion matrix of types, and the AUROC of each against all else."""
-    labels = [case.picture.label for case in cases]
-    names_types = any(case.findings.types for case in cases)
-    if not names_types or not any(label in TYPE_NAMES for label in labels):
-        return None, {}
-    truths = [name for name in ("none", *TYPE_NAMES, "unknown") if name in labels]
-    columns = ("no tumor", *TYPE_NAMES)
-    counts = np.zeros((len(truths), len(columns)), dtype=np.intp)
-    for case in cases:
-        found = case.findings
-        answer = (_likeliest(found.types) if found.called else None) or "no tumor"
-        counts[truths.index(case.picture.label), columns.index(answer)] += 1
-    named = np.array([label != "unknown" for label in labels])
-    known, part = answers.of(named), weights[:, named]
-    figures = {}
-    for name in TYPE_NAMES:
-        truth = np.array([label == name for label in labels])[named]
-        if truth.any() and not truth.all():
-            score = type_scores(cases, name)[named]
-            one = Answers(truth, score, known.called, known.cluster)
-            figures[name] = bootstrap_figure(one, metrics.auroc_of, part)
-    rows = tuple({"none": "no tumor", "unknown": "unknown type"}.get(name, name) for name in truths)
-    return (rows, columns, counts), figures
-
-
-def _likeliest(types: Mapping[str, float]) -> str | None:
-    return max(types, key=lambda name: types[name], default=None)
-
-
-def _type_figures(cases: Sequence[Case], answers: Answers, weights: Floats) -> dict[str, Figure]:
-    """Return accuracy and macro F1 of types among tumors of known type, called or not."""
-    named = np.array(
-        [case.picture.label in TYPE_NAMES and bool(case.findings.types) for case in cases]
-    )
-    if not named.any():
-        return {}
-    chosen = [case for case, known in zip(cases, named, strict=True) if known]
-    truth = np.array([case.picture.label for case in chosen])
-    named_types = np.array([_likeliest(case.findings.types) for case in chosen])
-    names, counts = np.unique(truth, return_counts=True)
-    # The interval of a macro F1 depends on the rarest type, so that type is the positive class.
-    part = replace(answers.of(named), tumor=truth == names[counts.argmin()])
-
-    def macro_f1(_: Answers, part_weights: Floats) -> Floats:
-        return metrics.macro_f1(truth, named_types, part_weights)
-
-    return {
-        "accuracy": share_interval(truth == named_types, part.cluster),
-        "macro_f1": bootstrap_figure(part, macro_f1, weights[:, named]),
-    }
-
-
-def type_scores(cases: Sequence[Case], name: str) -> Floats:
-    """Return the probability of a tumor of one type, shape (n,)."""
-    return np.array(
-        [(case.findings.probability or 0.0) * case.findings.types.get(name, 0.0) for case in cases]
-    )
-
-
-def _subgroups(cases: Sequence[Case], answers: Answers) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return sensitivity, specificity and AUROC within every value of every column."""
-    columns: dict[str, list[str]] = {
-        "source": [case.picture.source for case in cases],
-        "site": [case.picture.site for case in cases],
-        "sequence": [case.picture.sequence for case in cases],
-        "split": [case.picture.split for case in cases],
-        "kind": ["volume" if case.picture.is_volume else "picture" for case in cases],
-    }
-    for name in dict.fromkeys(name for case in cases for name in case.picture.extra):
-        columns[name] = [case.picture.extra.get(name, "") for case in cases]
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for column, values in columns.items():
-        distinct = sorted(set(values) - {""})
-        if not 2 <= len(distinct) <= MAX_SUBGROUPS:
-            continue
-        found[column] = {}
-        for value in distinct:
-            member = np.array([one == value for one in values])
-            if member.sum() < MIN_SUBGROUP:
-                found[column][value] = {"cases": int(member.sum())}
-                continue
-            part = answers.of(member)
-            found[column][value] = {
-                "cases": len(part),
-                "tumors": int(part.tumor.sum()),
-                "sensitivity": share_interval(part.called[part.tumor], part.cluster[part.tumor]),
-                "specificity": share_interval(~part.called[~part.tumor], part.cluster[~part.tumor]),
-                "auroc": bootstrap_figure(
-                    part, metrics.auroc_of, bootstrap_weights(part.cluster, 500)
-                ),
-            }
-    return found
-
-
-def _segmentation_figures(cases: Sequence[Case], answers: Answers) -> dict[str, Figure]:
-    """Return the figures against masks: place of the hottest voxel, and those of volumes."""
-    figures = {}
-    with_mask = np.array([case.peak_inside is not None for case in cases])
-    if with_mask.any():
-        inside = np.array([bool(case.peak_inside) for case in cases])
-        figures["hottest pixel in the tumor"] = share_interval(
-            inside[with_mask], answers.cluster[with_mask]
-        )
-    volumes = [case.volume for case in cases if case.volume is not None]
-    measures: dict[str, Callable[[Sequence[VolumeResult]], float]] = {
-        "slices of volumes, AUROC pooled": pooled_auroc,
-        "slices of volumes, AUROC within patient": within_auroc,
-        "slices of volumes, hottest voxel in the tumor": peak_share,
-        "tumor volume under the heat map": heat_share,
-        "slices of volumes, AUROC of position and brightness alone": lambda results: pooled_auroc(
-            results, "baseline"
-        ),
-    }
-    for name, measure in measures.items() if volumes else ():
-        low, high = bootstrap_interval(volumes, measure)
-        figures[name] = Figure(measure(volumes), low, high)
-    return figures
-
-
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
-    """Write one row a case, so that every figure can be computed again.
+    """Write one row per case, from which every figure can be computed again.
 
     Args:
         evaluation: Evaluation whose cases are written.

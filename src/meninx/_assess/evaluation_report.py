@@ -13,7 +13,8 @@ from meninx import __version__
 from meninx._assess import metrics
 from meninx._assess.cases import Case
 from meninx._assess.claim import checklist
-from meninx._assess.evaluation import Evaluation, type_scores, write_predictions
+from meninx._assess.evaluation import Evaluation, write_predictions
+from meninx._assess.figures import type_scores
 from meninx._assess.intervals import bootstrap_weights, share_interval
 from meninx._assess.metrics import Floats
 from meninx._assess.offline_page import embedded, embedded_image, render_page
@@ -62,8 +63,8 @@ OF_ALL_THRESHOLDS = (
     "calibration_intercept",
     "ece",
 )
-SUREST_SHOWN = 12
-# No browser opens a page of thousands of heat maps; predictions.csv lists all cases.
+MAX_RIGHT = 12
+# Number of wrong answers of each class on the page; predictions.csv lists all cases.
 MAX_MISSES = 300
 PICTURE_QUALITY = 80
 ROC_GRID = np.linspace(0, 1, 101)
@@ -73,7 +74,7 @@ RELIABILITY_BINS = 10
 
 @dataclass(frozen=True)
 class Setting:
-    """How an evaluation was made, for its pages.
+    """How an evaluation was made, for the report.
 
     Args:
         data: The data, as the user named it.
@@ -139,7 +140,7 @@ def write_evaluation(
 
 
 def verdict(result: Evaluation) -> str:
-    """Return in words whether the detector is better than the shortcut probes."""
+    """Return a sentence on whether the detector is better than the shortcut probes."""
     advantage = result.advantage
     if result.leaking:
         return "No verdict: the figures are leaking."
@@ -150,10 +151,10 @@ def verdict(result: Evaluation) -> str:
     if advantage.low > 0:
         return "The detector is better than the shortcuts: the interval lies above 0."
     if advantage.high < 0:
-        return "The detector is worse than the shortcuts, which never look at the brain."
+        return "The detector is worse than the shortcuts, which do not use the brain."
     return (
         "The interval of the difference includes 0: these data do not show that the detector is "
-        "better than the shortcuts, which never look at the brain."
+        "better than the shortcuts, which do not use the brain."
     )
 
 
@@ -207,7 +208,7 @@ def draw_plots(result: Evaluation, folder: Path) -> list[tuple[Path, str]]:
     if result.types:
         rows, columns, counts = result.types
         plot_confusion(add("types", "Types of tumor"), counts, rows, columns)
-        _draw_types(result, add("types-roc", "One type against all else"))
+        _draw_types(result, add("types-roc", "One type against all other cases"))
     return plots
 
 
@@ -307,7 +308,7 @@ def _draw_types(result: Evaluation, stem: Path) -> None:
 
 
 def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Path) -> None:
-    """Write the page of wrong answers and of the surest right ones.
+    """Write the page of wrong answers and of the most certain right ones.
 
     Args:
         result: Evaluation whose cases are shown.
@@ -316,12 +317,18 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
     """
     missed = [case for case in result.misses if case.picture.tumor]
     false = [case for case in result.misses if not case.picture.tumor]
-    right = result.surest
+    right = result.most_certain
     sections: list[tuple[str, Sequence[Case]]] = [
         (f"Missed tumors: {len(missed)}", missed[:MAX_MISSES]),
         (f"False calls: {len(false)}", false[:MAX_MISSES]),
-        ("Tumors found, the surest", [c for c in right if c.picture.tumor][:SUREST_SHOWN]),
-        ("No tumor, the surest", [c for c in right if not c.picture.tumor][:SUREST_SHOWN]),
+        (
+            "Tumors found, the most certain",
+            [case for case in right if case.picture.tumor][:MAX_RIGHT],
+        ),
+        (
+            "No tumor, the most certain",
+            [case for case in right if not case.picture.tumor][:MAX_RIGHT],
+        ),
     ]
     page = render_page(
         "misses.html",
@@ -334,7 +341,7 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
 
 
 def _picture(case: Case, detectors: Mapping[str, Detector]) -> tuple[str | None, str | None]:
-    """Return a case's hottest slice as an address, and why it has no heat map."""
+    """Return a case's hottest slice as a `data:` address, and why it has no heat map."""
     detector = detectors[case.findings.model["sha256"]]
     try:
         scan = case.read()
@@ -356,7 +363,7 @@ def write_pdf(page: str, path: Path) -> None:
     Raises:
         OptionError: If weasyprint or the libraries that it needs are missing.
     """
-    # In a process of its own, because weasyprint makes all of Pillow accept truncated pictures.
+    # In a separate process, because weasyprint makes Pillow accept truncated pictures everywhere.
     done = subprocess.run(
         [sys.executable, "-m", "weasyprint", "-", str(path)],
         input=page.encode(),

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._assess.metrics import Answers, Floats, Metric
-from meninx._detect.calibration import sigmoid
+from meninx._detect.calibrator import sigmoid
 
 # 97.5th percentile of the standard normal distribution.
 NORMAL_975 = 1.959963984540054
 DRAWS = 1000
-# Bootstrap draws computed at once: bounds the memory for tens of thousands of answers.
+# Number of bootstrap draws computed at once, which bounds the memory.
 CHUNK = 100
 
 
@@ -31,7 +31,7 @@ class Figure:
     high: float
 
     def as_json(self) -> dict[str, float | None]:
-        """Return the figure as metrics.json has it, null for what can't be computed."""
+        """Return the figure for metrics.json, null where a number can't be computed."""
         return {
             name: round(value, 6) if np.isfinite(value) else None
             for name, value in (("value", self.value), ("low", self.low), ("high", self.high))
@@ -70,8 +70,8 @@ def wilson(share: float, count: float) -> tuple[float, float]:
 def share_interval(hits: NDArray[np.bool_], cluster: NDArray[np.intp]) -> Figure:
     """Return a share with Wilson's interval, for cases that come in clusters.
 
-    The number of cases is divided by the design effect, the factor by which clusters widen the
-    variance. Where all or none are hits it can't be measured: then each cluster counts as one case.
+    The number of cases is divided by the design effect, the factor by which clusters increase the
+    variance. It can't be measured where all or no cases are hits: there each cluster counts once.
 
     Args:
         hits: Whether each case is a hit, shape (n,).
@@ -126,8 +126,8 @@ def bootstrap_figure(
 ) -> Figure:
     """Return a figure with its bootstrap interval.
 
-    A figure of 1 is 1 in every draw, and its interval would have no width. Its lower end is then
-    Wilson's for as many right cases as the rarer class has clusters.
+    A figure of 1 is 1 in every draw, which gives an interval without width. Its lower end is
+    therefore Wilson's, for as many right cases as the rarer class has clusters.
 
     Args:
         answers: Labels and answers of n scans.
@@ -172,11 +172,10 @@ def bootstrap_difference(
 
 
 def bounded_interval(value: float, draws: Floats, clusters: int) -> tuple[float, float]:
-    """Return the interval of a figure in 0..1, as wide as its draws spread on the logit scale.
+    """Return the normal interval of a figure in 0..1 on the logit scale.
 
-    Percentiles of the draws are too narrow where there are tens of clusters, the more so the nearer
-    a figure is to its end; on the logit scale draws are nearly normal, and the interval stays in
-    0..1.
+    Percentiles of the draws are too narrow for tens of clusters, most so near 0 and 1. On the logit
+    scale draws are nearly normal, and the interval stays in 0..1.
 
     Args:
         value: The figure.
@@ -192,7 +191,7 @@ def bounded_interval(value: float, draws: Floats, clusters: int) -> tuple[float,
     known = draws[np.isfinite(draws)]
     if len(known) < 2 or not np.isfinite(value) or clusters < 2:
         return float("nan"), float("nan")
-    # A draw at the very end is moved in by half a cluster.
+    # A draw of 0 or 1 is moved inwards by half a cluster.
     edge = 0.5 / clusters
 
     def logit(share: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,6 @@
 """Figures of merit, computed for many weightings of the same answers at once.
 
-A bootstrap draw is a weighting: a patient drawn twice has weight 2. So every figure takes weights,
-and a thousand draws are one call.
+A bootstrap draw is a weighting: a patient drawn twice has weight 2. One call computes all draws.
 
 Legend: n answers, d draws (any leading shape, also none).
 """
@@ -12,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx._detect.calibration import sigmoid
+from meninx._detect.calibrator import sigmoid
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 ECE_BINS = 10
-# Probabilities closer to 0 or 1 than this are pulled in before their logit is taken.
-SURE = 1e-6
+# Smallest distance of a probability from 0 and 1 before its logit is taken.
+MIN_DISTANCE = 1e-6
 NEWTON_STEPS = 40
 MIN_STEP = 1e-7
-# A larger slope means that the classes are separated in this draw, and no finite fit exists.
+# Largest slope of a fit; a larger one means that the classes are separated in this draw.
 MAX_SLOPE = 50.0
 
 
@@ -33,7 +32,7 @@ class Answers:
         tumor: Whether each scan has a tumor, shape (n,).
         probability: Probability of a tumor, 0..1, shape (n,).
         called: Whether the probability reached the detector's operating point, shape (n,).
-        cluster: Cluster of each scan: those of one patient or slice have the same, shape (n,).
+        cluster: Cluster of each scan, the same for one patient or slice, shape (n,).
     """
 
     tumor: Bools
@@ -56,7 +55,7 @@ Metric = Callable[[Answers, Floats], Floats]
 
 
 def auroc(tumor: Bools, score: NDArray[np.floating]) -> float:
-    """Return the area under the ROC curve: how often a tumor scores above a tumor-free scan.
+    """Return the area under the ROC curve: the probability that a tumor scores higher.
 
     Args:
         tumor: Labels, shape (n,).
@@ -136,21 +135,6 @@ def specificity(answers: Answers, weights: Floats) -> Floats:
     return _share(~answers.called, ~answers.tumor, weights)
 
 
-def ppv(answers: Answers, weights: Floats) -> Floats:
-    """Return the share of calls that are tumors, at the collection's own prevalence."""
-    return _share(answers.tumor, answers.called, weights)
-
-
-def npv(answers: Answers, weights: Floats) -> Floats:
-    """Return the share of scans not called that are tumor-free, at the collection's prevalence."""
-    return _share(~answers.tumor, ~answers.called, weights)
-
-
-def accuracy(answers: Answers, weights: Floats) -> Floats:
-    """Return the share of right answers."""
-    return _share(answers.called == answers.tumor, np.ones(len(answers), bool), weights)
-
-
 def balanced_accuracy(answers: Answers, weights: Floats) -> Floats:
     """Return the mean of sensitivity and specificity."""
     return (sensitivity(answers, weights) + specificity(answers, weights)) / 2
@@ -214,12 +198,12 @@ def ece(answers: Answers, weights: Floats) -> Floats:
 
 
 def calibration_slope(answers: Answers, weights: Floats) -> Floats:
-    """Return the slope of truth on logit: 1 is right, less is overconfident (Cox 1958)."""
+    """Return the slope of truth on logit: 1 is calibrated, less is overconfident (Cox 1958)."""
     return _logistic(answers, weights, with_slope=True)
 
 
 def calibration_intercept(answers: Answers, weights: Floats) -> Floats:
-    """Return calibration in the large: the logit's mean error, its slope held at 1."""
+    """Return calibration in the large: the intercept of truth on logit with a slope of 1."""
     return _logistic(answers, weights, with_slope=False)
 
 
@@ -245,7 +229,7 @@ def _logistic(answers: Answers, weights: Floats, *, with_slope: bool) -> Floats:
         tried = found + reach * step
         eta = tried[0][..., None] + tried[1][..., None] * logit
         likelihood = -(weights * np.logaddexp(0, np.where(answers.tumor, -eta, eta))).sum(-1)
-        # A step that lowers the likelihood is tried again at a quarter of its length.
+        # A step that lowers the likelihood is repeated at a quarter of its length.
         better = likelihood >= best
         reach = np.where(better, 1.0, reach / 4)
         best = np.where(better, likelihood, best)
@@ -273,7 +257,7 @@ def _newton_step(error: Floats, curvature: Floats, logit: Floats, *, with_slope:
 
 
 def _logit(probability: Floats) -> Floats:
-    inside = np.clip(probability, SURE, 1 - SURE)
+    inside = np.clip(probability, MIN_DISTANCE, 1 - MIN_DISTANCE)
     return np.asarray(np.log(inside / (1 - inside)))
 
 
@@ -302,7 +286,7 @@ def value_at_prevalence(
 
 
 def net_benefit(answers: Answers, thresholds: Floats) -> Floats:
-    """Return the decision curve: tumors called, less false calls at their exchange rate.
+    """Return the decision curve: called tumors minus false calls at their exchange rate.
 
     Args:
         answers: Labels and answers of n scans.

@@ -1,4 +1,4 @@
-"""Fill page templates; pictures are embedded, so that the one file opens offline."""
+"""Fill page templates, with embedded pictures: one file that opens offline."""
 
 import base64
 import io
@@ -50,7 +50,7 @@ def embedded_image(picture: Image.Image, quality: int | None = None) -> str:
 
     Args:
         picture: Gray or RGB picture.
-        quality: JPEG quality, 1..95; None for PNG, which loses nothing.
+        quality: JPEG quality, 1..95; None for PNG, which is lossless.
 
     Returns:
         Address that contains the picture.

@@ -1,4 +1,4 @@
-"""Draw curves that print well and that color-blind people can read."""
+"""Draw plots in colors for all kinds of color vision, as PNG and SVG."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,14 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 # Okabe and Ito 2008: distinct in all kinds of color vision; lines differ in dashes as well.
-BLUE, ORANGE, GREEN, PINK, SKY, RED = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-)
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+PINK, SKY, RED = "#CC79A7", "#56B4E9", "#D55E00"
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -29,7 +23,7 @@ STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "svg.fonttype": "none",
-    # A fixed salt, so that the same figures give the same file.
+    # A fixed salt makes the files reproducible.
     "svg.hashsalt": "meninx",
 }
 DPI = 150
@@ -43,7 +37,7 @@ def drawing(stem: Path, size: tuple[float, float] = (5.0, 4.2), columns: int = 1
     Args:
         stem: Path of the files to write, without a suffix.
         size: Width and height, inches.
-        columns: Number of panels beside each other.
+        columns: Number of panels side by side.
 
     Yields:
         The axes, one or an array of them.
@@ -103,9 +97,9 @@ def plot_curve(
         lines: x and y of each line by its name.
         labels: Labels of the x and y axis.
         diagonal: Whether to draw the diagonal, labeled as chance.
-        band: x, lower and upper end of the first line's interval; None for none.
-        point: x and y of the operating point; None for none.
-        level: y of a horizontal line, labeled as chance; None for none.
+        band: x, lower and upper end of the first line's interval; None to draw none.
+        point: x and y of the operating point; None to draw none.
+        level: y of a horizontal line, labeled as chance; None to draw none.
         limits: Limits of the y axis; None to fit them to the values.
     """
     colors = (BLUE, RED, GREEN, PINK, ORANGE, SKY)

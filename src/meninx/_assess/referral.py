@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from meninx._assess.intervals import Figure, share_interval
-from meninx._detect.calibration import Decision, answer_of
+from meninx._detect.decision import Decision, decision_from_p_values
 from meninx._detect.findings import Findings
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
@@ -38,8 +38,6 @@ class ReferralPoint:
         return {
             "coverage": self.coverage,
             **{name: figure.as_json() for name, figure in figures.items()},
-            # The earlier name stays for one more version.
-            "healthy_kept": self.tumor_free_kept.as_json(),
         }
 
 
@@ -54,11 +52,11 @@ def referral_curve(
     Args:
         findings: Findings of n scored cases.
         tumor: Whether each case has a tumor, shape (n,).
-        cluster: Cluster of each case: those of one slice or patient have the same, shape (n,).
+        cluster: Cluster of each case, the same for one slice or patient, shape (n,).
         coverages: Coverages to measure, 0..1.
 
     Returns:
-        One point a coverage; none where a detector has no held-out logits.
+        One point per coverage; none where a detector has no held-out logits.
 
     References:
         Geifman and El-Yaniv 2017, Selective classification for deep neural networks.
@@ -84,7 +82,7 @@ def referral_curve(
 
 
 def _answer(found: Findings, coverage: float) -> Decision:
-    """Return the answer at a coverage; what is referred for a reason stays referred."""
+    """Return the answer at a coverage; a case with a reason to be referred stays referred."""
     if found.reason is not None:
         return "refer"
-    return answer_of(found.p_values, coverage, found.called)
+    return decision_from_p_values(found.p_values, coverage, found.called)

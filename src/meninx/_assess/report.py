@@ -1,4 +1,4 @@
-"""Write findings as one offline HTML page that a reader understands."""
+"""Write findings as one offline HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ReportEntry:
     Args:
         findings: Findings of the scan.
         picture: PNG file of its hottest slice; None if it was not scored.
-        withheld: Why no heat map is shown, in words; None where one is.
+        withheld: Why no heat map is shown, in words; None if it is shown.
     """
 
     findings: Findings

@@ -1,4 +1,4 @@
-"""The shortcut probe: how well a label can be predicted without looking at the brain."""
+"""Measure how well a label is predicted by shortcuts, without the brain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Probe:
         name: Name of the features that it used.
         probability: Probability of a tumor for each predicted case, by a fit without its cluster,
             0..1, shape (n,).
-        auroc: AUROC of these, with its 95 % interval.
+        auroc: AUROC of these probabilities, with its 95 % interval.
     """
 
     name: str
@@ -43,14 +43,14 @@ def probe_shortcuts(
         features: Features of n cases, numbers by name, for each kind such as `file` and
             `intensity`.
         tumor: Whether each case has a tumor, shape (n,).
-        cluster: Cluster of each case: those of one slice or patient have the same and stay in one
-            fold, shape (n,).
-        counted: Number of cases, from the first on, that count in the AUROC; None for all. From the
-            others the probe only learns, lest it be weak for want of cases.
+        cluster: Cluster of each case, the same for one slice or patient, shape (n,). A cluster
+            stays in one fold.
+        counted: Number of first cases that count in the AUROC; None for all. The others are only
+            learned from: with few cases a probe is weak.
 
     Returns:
-        One probe a kind, and one named `both` or `all` where there are several; none where a class
-        has too few clusters to learn from and to test on.
+        One probe per kind, and one of all kinds, named `both` or `all`; none where a class has too
+        few clusters to learn from and to test on.
     """
     kinds = list(features)
     combinations = {kind: [kind] for kind in kinds}
@@ -92,7 +92,7 @@ def _out_of_fold(
     for learned, tested in split.split(columns, tumor, cluster):
         if len(np.unique(tumor[learned])) < 2:
             continue
-        # Class weights would make no difference to the AUROC, and take ten times as long.
+        # Class weights would not change the AUROC and take ten times as long.
         model = HistGradientBoostingClassifier(
             max_iter=100,
             max_leaf_nodes=15,

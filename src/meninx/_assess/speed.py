@@ -1,7 +1,7 @@
 """Time a detector on one picture, a folder and a series; cold and warm.
 
-Times of steps are medians and 95th percentiles of runs in one process, after runs that do not
-count. Cold times include the start of a new process.
+Times of steps are medians and 95th percentiles of runs in one process, after warm-up runs. Cold
+times include the start of a new process.
 """
 
 import multiprocessing
@@ -33,11 +33,11 @@ from meninx._synthesis.writing import write_dicom
 
 PICTURE_SIDE = 512
 SERIES_SLICES, RENDERED_SLICES = 192, 24
-# What a sagittal series covers from ear to ear.
+# Extent of a sagittal series, from ear to ear.
 HEAD_MM = 172.8
-# Runs that fill the caches and do not count.
+# Number of runs before the timed ones.
 WARM_UP = 5
-# Largest numbers of runs where one takes seconds.
+# Largest numbers of runs that take seconds each.
 COLD_RUNS, SERIES_RUNS = 5, 3
 
 
@@ -79,7 +79,7 @@ class Spread:
 
 
 def machine() -> str:
-    """Return processor, cores, system and Python version in words: what times depend on."""
+    """Return a description of the machine: processor, cores, system and Python version."""
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
         f"Python {platform.python_version()}"
@@ -111,7 +111,7 @@ def make_inputs(folder: Path, pictures: int, slices: int = SERIES_SLICES) -> Inp
 
 
 def _finer(scan: Scan, slices: int) -> Scan:
-    """Return a scan cut into other slices, without interpolation: rendering all takes minutes."""
+    """Return a scan with repeated slices instead of interpolated ones: rendering takes minutes."""
     affine = np.array(scan.affine)
     affine[:3, 2] *= len(scan) / slices
     shown = np.arange(slices) * len(scan) // slices
@@ -138,8 +138,8 @@ def time_picture(detector: Detector, path: Path, runs: int) -> dict[str, Spread]
         hottest = found.hottest
         if scan is None or hottest is None:
             raise ValueError(f"{path}: was not scored: {found.message}")
-        one = scan.slice(hottest.index)
-        overlay(one.image, slice_heatmap(hottest, one))
+        slice_ = scan.slice(hottest.index)
+        overlay(slice_.image, slice_heatmap(hottest, slice_))
         ended = time.perf_counter()
         if run >= WARM_UP:
             taken = {

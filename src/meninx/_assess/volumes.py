@@ -1,4 +1,4 @@
-"""Measure a detector on volumes with segmentation masks."""
+"""Compare the findings of volumes with segmentation masks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._assess.metrics import auroc
-from meninx._detect.detector import Detector, brain_areas
 from meninx._detect.findings import Findings, SliceFinding
+from meninx._detect.head_slices import brain_areas
 from meninx._render.heatmap import heatmap_of
 from meninx._scan.scan import Scan
 
 # Slices with less brain than this share of the fullest one are left out.
 MIN_BRAIN_SHARE = 0.5
-# Slices whose tumor covers less than this share of them, but some, are left out as doubtful.
+# Slices with a tumor that covers less than this share are left out: their label is doubtful.
 MIN_TUMOR = 0.0008
-# Probability from which on a pixel of the heat map counts as marked.
+# Smallest probability at which a pixel of the heat map counts as marked.
 MARKED = 0.5
 
 
@@ -43,20 +43,6 @@ class VolumeResult:
     under_heat: float = float("nan")
 
 
-def measure_volume(detector: Detector, scan: Scan, mask: NDArray[np.bool_]) -> VolumeResult:
-    """Score a volume and compare with its mask.
-
-    Args:
-        detector: Detector to measure.
-        scan: The volume.
-        mask: Segmentation mask of the tumor, in the shape of the scan's voxels.
-
-    Returns:
-        The comparison, as `measure_findings` returns it.
-    """
-    return measure_findings(detector.score(scan), scan, mask)
-
-
 def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) -> VolumeResult:
     """Compare the findings of a volume with its mask.
 
@@ -67,21 +53,21 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
 
     Returns:
         Comparison over the slices with at least half as much brain as the fullest one, in order.
-        Slices with some tumor, but on less than 0.08 % of them, are left out.
+        Slices that the tumor covers by less than 0.08 % are left out.
     """
     axis = scan.view.slice_axis
-    others = tuple(other for other in range(3) if other != axis)
+    in_plane = tuple({0, 1, 2} - {axis})
     brain = brain_areas(scan)
-    covered = mask.mean(axis=others)
+    covered = mask.mean(axis=in_plane)
     counted = (brain >= MIN_BRAIN_SHARE * brain.max()) & ((covered == 0) | (covered >= MIN_TUMOR))
-    found = {one.index: one for one in findings.slices}
+    found = {finding.index: finding for finding in findings.slices}
     indices = [int(index) for index in np.flatnonzero(counted) if int(index) in found]
     tumor = covered[indices] > 0
-    means = scan.voxels.mean(axis=others)
+    means = scan.voxels.mean(axis=in_plane)
     under = sum(
-        _tumor_under_heat(one, scan.view.cut(mask, one.index))
-        for one in findings.slices
-        if covered[one.index] > 0
+        _tumor_under_heat(finding, scan.view.cut(mask, finding.index))
+        for finding in findings.slices
+        if covered[finding.index] > 0
     )
     return VolumeResult(
         name=scan.name,
@@ -96,14 +82,14 @@ def measure_findings(findings: Findings, scan: Scan, mask: NDArray[np.bool_]) ->
                 if has_tumor
             ]
         ),
-        tumor_share=mask.sum(axis=others)[indices] / np.maximum(brain[indices], 1),
+        tumor_share=mask.sum(axis=in_plane)[indices] / np.maximum(brain[indices], 1),
         under_heat=under / max(int(mask.sum()), 1) if mask.any() else float("nan"),
     )
 
 
-def _tumor_under_heat(found: SliceFinding, mask: NDArray[np.bool_]) -> int:
+def _tumor_under_heat(finding: SliceFinding, mask: NDArray[np.bool_]) -> int:
     """Return how many tumor pixels of a slice the heat map marks."""
-    heat = heatmap_of(found.cells, found.placement, (mask.shape[0], mask.shape[1]))
+    heat = heatmap_of(finding.cells, finding.placement, (mask.shape[0], mask.shape[1]))
     return int(np.count_nonzero(mask & (heat >= MARKED)))
 
 
@@ -156,7 +142,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return a 95 % percentile interval of a figure, patients drawn with replacement.
 
-    Slices of one patient are alike, so they are drawn together (Efron and Tibshirani 1993).
+    Slices of one patient are correlated, so patients are resampled (Efron and Tibshirani 1993).
 
     Args:
         results: Results of the volumes, one a patient.
@@ -169,7 +155,7 @@ def bootstrap_interval(
     """
     rng = np.random.default_rng(seed)
     figures = [
-        figure([results[index] for index in rng.integers(len(results), size=len(results))])
+        figure([results[drawn] for drawn in rng.integers(len(results), size=len(results))])
         for _ in range(draws)
     ]
     low, high = np.nanpercentile(figures, (2.5, 97.5))

@@ -1,4 +1,4 @@
-"""Run meninx from a shell: one module a verb, imported when it is called."""
+"""The command line: a module per verb, imported only when the verb is called."""
 
 import io
 import sys
@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from meninx._errors import MeninxError, PeerError
 from meninx._quiet import cache_in_temporary_folder, quiet_libraries
 
-# In the order in which a newcomer meets them.
+# In the order of the help, which is that of a new user's needs.
 VERBS = (
     "demo",
     "predict",
@@ -34,32 +34,24 @@ VERBS = (
     "deidentify",
     "score-archive",
 )
-# Former names of verbs, which go on for one version with a warning.
-ALIASES = {"anonymise": "deidentify"}  # a retired word
 NOT_ALL_DONE, WRONG_USAGE = 1, 2
 
 
 class Verbs(TyperGroup):
-    """The group of all verbs, each imported when it is called."""
+    """The group of all verbs, which imports the called verb only."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Return all verbs."""
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Return the command of one verb; None for an unknown one."""
-        verb = ALIASES.get(cmd_name, cmd_name)
-        if verb not in VERBS:
+        """Return the command of a verb; None if the verb is unknown."""
+        if cmd_name not in VERBS:
             return None
-        if verb != cmd_name:
-            typer.echo(
-                f"meninx: `{cmd_name}` is now called `{verb}`; the former name ends with the next "
-                "version",
-                err=True,
-            )
-        module = import_module(f"meninx._cli.{verb.replace('-', '_')}")
+        name = cmd_name.replace("-", "_")
+        module = import_module(f"meninx._cli.{name}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(verb)(getattr(module, verb.replace("-", "_")))
+        app.command(cmd_name)(getattr(module, name))
         return typer.main.get_command(app)
 
 
@@ -72,8 +64,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         from meninx import __version__
         from meninx._detect.model_card import shipped_license
 
@@ -88,14 +80,14 @@ def meninx(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Find tumors in brain MRI and say how far to believe it. For research, not for diagnosis."""
+    """Find tumors in brain MRI. For research, not for diagnosis."""
 
 
 def main() -> None:
-    """Run the command line; what meninx raises on purpose becomes one line and a status."""
+    """Run the command line; a MeninxError becomes one line and an exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal, or Windows' redirection, may lack letters that names of files have.
+            # File names may contain characters that a terminal, or a redirection of Windows, lacks.
             stream.reconfigure(errors="backslashreplace")
     quiet_libraries()
     cache_in_temporary_folder()
@@ -105,14 +97,14 @@ def main() -> None:
         typer.echo(f"meninx: {error}", err=True)
         sys.exit(NOT_ALL_DONE if isinstance(error, PeerError) else WRONG_USAGE)
     except BrokenPipeError:
-        # The reader of our output, such as `head`, has seen enough.
+        # The reader of the output, such as `head`, has closed it.
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
         from meninx._system_errors import system_error_in_words
 
-        words = system_error_in_words(error)
-        if words is None:
+        message = system_error_in_words(error)
+        if message is None:
             raise
-        typer.echo(f"meninx: {words}", err=True)
+        typer.echo(f"meninx: {message}", err=True)
         sys.exit(WRONG_USAGE)

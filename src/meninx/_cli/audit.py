@@ -1,4 +1,4 @@
-"""Look for copies, leaks and shortcuts in a data set: `meninx audit DATA`."""
+"""Find copies, leaks and shortcuts in a data set: `meninx audit DATA`."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.data_options import LABEL_OPTION, LabelOption, cores, parse_labels
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import (
+    DataArgument,
+    JsonOption,
+    LabelOption,
+    parse_labels,
+    usable_cores,
+)
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_file
 
@@ -18,31 +24,24 @@ MAX_LINES = 12
 
 
 def audit(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
-        ),
-    ],
+    data: DataArgument,
     output: Annotated[
         Path, typer.Option(help="Page to write, with the copies side by side.")
     ] = Path("audit.html"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output, no table.")
-    ] = False,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    as_json: JsonOption = False,
+    label: LabelOption = None,
 ) -> None:
-    """Find what makes figures too good: copies, leaks between splits, shortcuts to the label.
+    """Find what inflates figures: copies, leaks between splits, shortcuts to the label.
 
     Copies are found mirrored, turned, brightened, resized, cropped or saved again. The shortcut
-    probe tells tumor from no tumor without looking at the brain. Needs the extra `evidence`.
+    probe predicts the label without the brain. Needs the extra `evidence`.
     """
     with needs_extra("evidence"):
         from meninx._assess.data_audit import audit as run_audit
         from meninx._assess.data_audit import write_audit
     check_file(output, "--output")
     with progress_of() as progress:
-        result = run_audit(data, parse_labels(label), progress, cores())
+        result = run_audit(data, parse_labels(label), progress, usable_cores())
     for note in result.survey.notes:
         typer.echo(note, err=True)
     write_audit(result, output, data.name or str(data))

@@ -1,4 +1,4 @@
-"""Train and test by turns: `meninx crossvalidate DATA --recipe NAME`."""
+"""Cross-validate a recipe: `meninx crossvalidate DATA --recipe NAME`."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,75 +6,63 @@ from typing import Annotated
 
 import typer
 
-from meninx._cli.data_options import (
-    ALLOW_LEAKS_OPTION,
-    LABEL_OPTION,
-    SPLIT_OPTION,
-    LabelOption,
-    SplitOption,
-    cores,
-    load_manifest,
-)
+from meninx._cli.console import log_to
 from meninx._cli.evaluation_table import print_evaluation
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import load_manifest
+from meninx._cli.options import (
+    AllowLeaksOption,
+    DataArgument,
+    EpochsOption,
+    HeadsOption,
+    LabelOption,
+    RecipeOption,
+    SplitOption,
+    find_recipe,
+    usable_cores,
+)
 from meninx._cli.progress import progress_of
-from meninx._cli.training_options import find_recipe, log_to
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
 
 
 def crossvalidate(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
-        ),
-    ],
-    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a TOML file.")] = "seed",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.", show_default=False)
-    ] = None,
+    data: DataArgument,
+    recipe: RecipeOption = "seed",
+    epochs: EpochsOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
             help="Run folder; by default runs/cv-RECIPE-DATE. Finished folds in it are kept, an "
-            "unfinished one goes on.",
+            "unfinished fold is resumed.",
             show_default=False,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Start every fold from this file, detector.safetensors of a run that saw none of "
-            "DATA.",
+            help="Initial weights of every fold: detector.safetensors of a run without DATA.",
             show_default=False,
         ),
     ] = None,
-    heads: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A tumor-free head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
-            "simulates others from; give it once for each.",
-            show_default=False,
-        ),
-    ] = None,
+    heads: HeadsOption = None,
     merge: Annotated[
         bool,
         typer.Option(
             "--merge",
-            help="Write the mean of the folds' weights as detector.onnx into --output; they must "
-            "have begun alike, so from --weights.",
+            help="Write the mean of the folds' weights as detector.onnx into --output; needs the "
+            "same initial weights, --weights.",
         ),
     ] = False,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
-    split: Annotated[SplitOption, SPLIT_OPTION] = None,
-    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    label: LabelOption = None,
+    split: SplitOption = None,
+    allow_leaks: AllowLeaksOption = False,
 ) -> None:
-    """Train one detector a fold and pool the answers of each on the fold that it never saw.
+    """Train a detector per fold, and pool the answers of each on its held-out fold.
 
-    For each fold the next one chooses the epoch and calibrates; the others are learned from. With a
-    recipe whose validation_fold is 0 all others are learned from, and each fold's detector is
-    calibrated by the others' answers out of fold. Needs the extra `train`.
+    For each held-out fold, the next fold chooses the epoch and calibrates, and the others are the
+    training data. With validation_fold = 0 in the recipe, all others are the training data, and
+    each detector is calibrated by the others' out-of-fold answers. Needs the extra `train`.
     """
     with needs_extra("train"):
         from meninx._assess.evaluation import evaluate_cases
@@ -104,11 +92,11 @@ def crossvalidate(
     files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
     pictures, copies = unseen_out_of_fold(manifest, files)
     with progress_of() as progress:
-        cases = score_out_of_fold(pictures, files, progress, cores())
+        cases = score_out_of_fold(pictures, files, progress, usable_cores())
     if not chosen.training.validation_fold:
         calibrator = calibrate_out_of_fold(cases, files)
         with progress_of() as progress:
-            cases = score_out_of_fold(pictures, files, progress, cores())
+            cases = score_out_of_fold(pictures, files, progress, usable_cores())
         if merge:
             runs = [file.parent for file in files.values()]
             merge_runs(manifest, chosen, runs, folder, calibrator, given)
@@ -118,7 +106,7 @@ def crossvalidate(
     result = evaluate_cases(cases, models, copies=copies, leaking=bool(manifest.leaks))
     how = (
         f"{len(manifest.folds)}-fold cross-validation with the recipe {chosen.name}: each case was "
-        "judged by the detector that neither learned from its fold nor chose its epoch by it."
+        "scored by the detector that was neither trained nor validated on its fold."
     )
     cards = [detector.card for detector in detectors.values()]
     setting = Setting(str(data), how, claim_answers(result, cards, str(data), None))

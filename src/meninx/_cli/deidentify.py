@@ -1,4 +1,4 @@
-"""Take the identity from DICOM files: `meninx deidentify`."""
+"""Remove the identity from DICOM files: `meninx deidentify`."""
 
 import os
 import secrets
@@ -22,23 +22,23 @@ def deidentify(
         Path,
         typer.Option(
             help="File of the secret behind the pseudonyms, made if missing. The same secret gives "
-            "a patient the same pseudonym again; keep it, and keep it apart from the files."
+            "a patient the same pseudonym again; store it apart from the files."
         ),
     ],
     deface: Annotated[
-        bool, typer.Option("--deface", help="Cut off faces (T1 only); look at the result.")
+        bool, typer.Option("--deface", help="Cut off faces (T1 only); inspect the result.")
     ] = False,
     keep_faces: Annotated[
-        bool, typer.Option("--keep-faces", help="Release whole heads as they are.")
+        bool, typer.Option("--keep-faces", help="Write whole heads unchanged.")
     ] = False,
 ) -> None:
-    """Write MR series again without attributes that tell who the patient is.
+    """Write MR series without attributes that identify the patient.
 
     PS3.15 Annex E, basic profile, with cleaned descriptors and dates that are shifted by the same
-    days for all of a patient. Private attributes go. Whole heads from which a face can be rendered
-    are refused unless an option says what becomes of them. removed.json lists what was taken,
-    without values. Look at the result before it leaves the hospital: no program finds everything.
-    Exit status: 0 if all was written, 1 if something was left out.
+    number of days for each patient. Private attributes are removed. Whole heads from which a face
+    can be rendered are refused without --deface or --keep-faces. removed.json lists the removed
+    attributes, without values. Inspect the result before it leaves the hospital: no program finds
+    everything. Exit status: 0 if all was written, 1 if something was left out.
     """
     with needs_extra("hospital"):
         from meninx._clinic.release import Faces, release
@@ -62,7 +62,7 @@ def deidentify(
 
 
 def secret_of(path: Path) -> bytes:
-    """Return the secret in a file, made if missing and readable to its owner alone.
+    """Return the secret in a file, made if missing and readable for its owner only.
 
     Args:
         path: File of the secret.
@@ -71,7 +71,7 @@ def secret_of(path: Path) -> bytes:
         The secret, at least 16 bytes.
 
     Raises:
-        OptionError: If the file is too short for a secret, or can't be read.
+        OptionError: If the file is too short, or can't be read.
     """
     try:
         if not path.exists():

@@ -1,4 +1,4 @@
-"""Show what meninx does on synthetic scans: `meninx demo`."""
+"""Score synthetic scans and write a report: `meninx demo`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from meninx._cli.detector_options import ModelOption
+from meninx._cli.options import ModelOption
 from meninx._cli.writable import check_folder
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from meninx._render.result import Result
     from meninx._synthesis.phantom_studies import PhantomStudy
 
-# Demonstration people; training and calibration use seeds from a million on.
+# Seeds of the synthetic persons; training and calibration use seeds from a million on.
 TUMOR, TUMOR_FREE, VOLUME, PICTURE, DAMAGED = 41, 42, 43, 44, 45
 
 
@@ -25,7 +25,7 @@ def demo(
 ) -> None:
     """Make synthetic scans and two bad files, score them, and write a report to look at."""
     from meninx._assess.report import write_report
-    from meninx._cli.output import answered_studies, findings_file
+    from meninx._cli.output import findings_file, score_studies
     from meninx._cli.progress import with_progress
     from meninx._cli.table import print_table
     from meninx._detect.loading import load_detector
@@ -41,13 +41,13 @@ def demo(
         found = list(write_all(with_progress(detector, [scans]), [lines, entries]))
     report = output / "report.html"
     write_report(entries.entries, detector.card, detector.model["sha256"], report)
-    studies = answered_studies(detector, found)
+    studies = score_studies(detector, found)
     print_table(studies, detector.card.license)
     typer.echo(f"\nopen {report} in a browser; the same as JSON is in {output}/findings.jsonl")
 
 
 class _Entries:
-    """A writer of pictures that keeps the entries of the report.
+    """A writer of pictures that collects the entries of the report.
 
     Args:
         folder: Folder of the pictures; it exists.
@@ -58,7 +58,7 @@ class _Entries:
         self.entries: list[ReportEntry] = []
 
     def write(self, result: "Result") -> None:
-        """Write the picture of one scan, and keep what the report says of it."""
+        """Write the picture of a scan, and add its entry of the report."""
         from meninx._assess.report import ReportEntry
         from meninx._scoring.writers import save_picture
 
@@ -92,7 +92,7 @@ def make_scans(folder: Path) -> None:
 
 
 def _write_damaged(study: "PhantomStudy", folder: Path) -> None:
-    """Write a DICOM file that ends in the middle of its pixels, as after a lost connection."""
+    """Write a DICOM file that is truncated within its pixels."""
     from meninx._synthesis.writing import dicom_slice
 
     path = folder / "damaged.dcm"

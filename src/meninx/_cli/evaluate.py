@@ -6,15 +6,10 @@ from typing import Annotated
 
 import typer
 
-from meninx._cli.data_options import (
-    ALLOW_LEAKS_OPTION,
-    LABEL_OPTION,
-    LabelOption,
-    cores,
-    load_manifest,
-)
 from meninx._cli.evaluation_table import print_evaluation
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import load_manifest
+from meninx._cli.options import AllowLeaksOption, DataArgument, LabelOption, usable_cores
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
@@ -29,39 +24,35 @@ def evaluate(
             metavar="MODEL", help=f"A detector file, or `{SHIPPED}` for the shipped one."
         ),
     ],
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
-        ),
-    ],
+    data: DataArgument,
     output: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("evaluation"),
     fold: Annotated[
-        int | None, typer.Option(help="Fold to evaluate on; by default all.", show_default=False)
+        int | None,
+        typer.Option(help="Fold to evaluate on; by default all.", show_default=False),
     ] = None,
     prevalence: Annotated[
         list[float] | None,
         typer.Option(
-            help="Share of tumors for which PPV and NPV are stated; again for each. "
-            "By default 0.01, 0.1 and 0.5.",
+            help="Prevalence of tumors for PPV and NPV; repeat it for each. By default 0.01, 0.1 "
+            "and 0.5.",
             show_default=False,
         ),
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf, too.")] = False,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
-    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    label: LabelOption = None,
+    allow_leaks: AllowLeaksOption = False,
 ) -> None:
     """Measure a detector on pictures that it was not fitted on; needs the extra `evidence`.
 
-    Pictures that the detector learned from, chose its epoch by or was calibrated on are left out,
-    with all that share a slice or a patient with them, and so are their copies in another size,
-    format or brightness, and those of what the weights had seen that it began with. Writes
-    metrics.json, predictions.csv, report.html, misses.html and plots.
+    Pictures that the detector was trained, validated or calibrated on are left out, with all that
+    share a slice or a patient with them. So are their copies in another size, format or brightness,
+    and copies of the training data of its initial weights. Writes metrics.json, predictions.csv,
+    report.html, misses.html and plots.
     """
     with needs_extra("evidence"):
-        from meninx._assess.evaluation import PREVALENCES
         from meninx._assess.evaluation import evaluate as run_evaluation
         from meninx._assess.evaluation_report import Setting, claim_answers, write_evaluation
+        from meninx._assess.figures import PREVALENCES
     from meninx._detect.loading import load_detector
 
     for share in prevalence or ():
@@ -82,7 +73,7 @@ def evaluate(
             allow_leaks=allow_leaks,
             prevalences=prevalence or PREVALENCES,
             progress=progress,
-            workers=cores(),
+            workers=usable_cores(),
         )
     how = "The detector's file describes what it learned from."
     if not result.copies.known:

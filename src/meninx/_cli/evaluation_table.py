@@ -8,12 +8,12 @@ import typer
 if TYPE_CHECKING:
     from meninx._assess.evaluation import Evaluation
 
-OF_PROBABILITY = ("auroc", "average_precision", "brier")
-OF_POINT = ("sensitivity", "specificity", "accuracy", "f1")
+PROBABILITY_FIGURES = ("auroc", "average_precision", "brier")
+POINT_FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
 
 
 def print_evaluation(result: "Evaluation", output: Path) -> None:
-    """Print the main figures and where the report is.
+    """Print the main figures and the path of the report.
 
     Args:
         result: Evaluation to show.
@@ -36,8 +36,8 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     if result.unscored:
         table.add_row("not scored", str(len(result.unscored)))
     rows = [("answers", DECISIONS[name], figure) for name, figure in result.decisions.items()]
-    rows += [("probability", NAMES[name], result.figures[name]) for name in OF_PROBABILITY]
-    rows += [("operating point", NAMES[name], result.figures[name]) for name in OF_POINT]
+    rows += [("probability", NAMES[name], result.figures[name]) for name in PROBABILITY_FIGURES]
+    rows += [("operating point", NAMES[name], result.figures[name]) for name in POINT_FIGURES]
     for what, name, figure in rows:
         table.add_row(f"{what}: {name}", str(figure).replace("[", r"\["))
     for probe in result.probes:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from meninx._cli.detector_options import ModelOption, PathsArgument, SpacingOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption, PathsArgument, SpacingOption
 from meninx._cli.output import SOME_NOT_SCORED, all_answered, check_paths, make_folder
 from meninx._cli.progress import with_progress
 from meninx._errors import ModelError
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 def explain(
     paths: PathsArgument,
-    output: Annotated[Path, typer.Option(help="Folder for one picture a scan.")] = Path(
+    output: Annotated[Path, typer.Option(help="Folder for one picture per scan.")] = Path(
         "explanations"
     ),
     model: ModelOption = None,
     spacing: SpacingOption = None,
     method: Annotated[
-        Literal["cells", "grad-cam", "grad-cam++", "layercam"],
+        Literal["cells", "grad-cam"],
         typer.Option(
-            help="Method of the heat map: the detector's own cells, or a gradient method, which "
-            "needs the extra train and the weights beside the detector file."
+            help="Method of the heat map: the detector's own cells, or Grad-CAM, which needs the "
+            "extra train and the weights beside the detector file."
         ),
     ] = "cells",
 ) -> None:
     """Draw the hottest slice with its heat map, contour and scale, and the scores of all slices.
 
-    A heat map is checked first: where no place stands out, or occluding the hottest place does not
+    A heat map is checked first. If no place stands out, or occluding the hottest place does not
     lower the score, it is not drawn, and the picture says so. Exit status: 0 if every scan was
-    scored, 1 if some were refused, came incomplete or could not be read, 2 for wrong usage. For
-    research, not for diagnosis.
+    scored, 1 if some were refused, incomplete or unreadable, 2 for wrong usage. For research, not
+    for diagnosis.
     """
     from meninx._detect.loading import load_detector
     from meninx._scan.geometry import spacing_from_text
@@ -57,7 +57,7 @@ def explain(
 
 
 class _Sheets:
-    """A writer of explanation sheets, which reports each.
+    """A writer of explanation sheets, which prints a line for each.
 
     Args:
         folder: Folder to write into; it exists.
@@ -67,7 +67,7 @@ class _Sheets:
         self._folder = folder
 
     def write(self, result: "Result") -> None:
-        """Write the sheet of one scan, or report why there is none."""
+        """Write the sheet of a scan, or report why it was not scored."""
         from meninx._scan.completeness import incomplete_message
         from meninx._scoring.writers import save_picture
 
@@ -77,17 +77,17 @@ class _Sheets:
             return
         path = save_picture(result.sheet(), result, self._folder)
         remarks = (result.withheld, incomplete_message(findings.incomplete))
-        said = "".join(f"; {remark}" for remark in remarks if remark)
+        remark = "".join(f"; {text}" for text in remarks if text)
         typer.echo(
             f"{path}: contrast of the map {result.check.contrast:.2f}, "
-            f"drop in logit when occluded {result.check.drop:.1f}{said}"
+            f"drop in logit when occluded {result.check.drop:.1f}{remark}"
         )
 
 
 def _attributed(
     detector: "Detector", network: "Backbone", result: "Result", method: "Method"
 ) -> "Result":
-    """Return a result with a gradient method's maps in place of the detector's own."""
+    """Return a result with Grad-CAM's maps instead of the detector's."""
     from meninx._learn.model.attribution import with_attribution
 
     if not result.scored:
@@ -108,7 +108,7 @@ def _network_of(detector: "Detector", model: Path | None) -> "Backbone":
     weights = (model or shipped_detector()).with_suffix(".safetensors")
     if not weights.is_file():
         raise ModelError(
-            f"{weights}: no weights beside the detector file; gradient methods need the "
+            f"{weights}: no weights beside the detector file; Grad-CAM needs the "
             "detector.safetensors that `meninx train` wrote there"
         )
     network = network_of(detector.card.top_cells)

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from meninx._cli.data_options import LABEL_OPTION, LabelOption, load_manifest
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import load_manifest
+from meninx._cli.options import LabelOption
 from meninx._cli.writable import check_file
 
 DEFAULT_PICTURES = 400
@@ -17,7 +18,7 @@ def export(
     data: Annotated[
         Path,
         typer.Option(
-            help="Pictures like those that it will score: half of them calibrate, half check.",
+            help="Pictures like those to score: half of them calibrate, half check the result.",
             show_default=False,
         ),
     ],
@@ -27,13 +28,13 @@ def export(
         typer.Option(help="Number format; int8 is fastest on CPUs, fp16 is faster on GPUs only."),
     ] = "int8",
     pictures: Annotated[
-        int, typer.Option(min=20, help="Most pictures of DATA to use.")
+        int, typer.Option(min=20, help="Limit of the pictures of DATA.")
     ] = DEFAULT_PICTURES,
     tolerance: Annotated[
         float,
         typer.Option(min=0.0, help="Largest mean change of a slice's probability to accept."),
     ] = 0.02,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
+    label: LabelOption = None,
 ) -> None:
     """Write a detector in another number format, unless its answers would change.
 
@@ -43,7 +44,7 @@ def export(
         from meninx._learn.file.formats import export as write
     check_file(output, "--output")
     manifest = load_manifest(data, output.parent, label, allow_leaks=True, split_matters=False)
-    # Evenly over the whole manifest, which lists one source after the other.
+    # At regular intervals: a manifest lists its sources one after the other.
     step = max(1, len(manifest.pictures) // pictures)
     change = write(model, output, format, manifest.pictures[::step][:pictures], tolerance)
     typer.echo(

@@ -1,4 +1,4 @@
-"""Messages that name the extra of a package that is not installed."""
+"""Errors that name the extra of a missing package."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from meninx._errors import OptionError
 
 @contextmanager
 def needs_extra(extra: str, *packages: str) -> Iterator[None]:
-    """Turn a missing package into an error of one line.
+    """Turn a missing package into an error that names its extra.
 
     Args:
-        extra: Extra that brings the package.
-        *packages: Packages that are not imported inside, but in another process later.
+        extra: Extra that installs the package.
+        *packages: Further packages to check, which are imported later in another process.
 
     Yields:
-        Nothing; imports go inside.
+        Nothing; the imports go inside.
 
     Raises:
         OptionError: If a package is missing.

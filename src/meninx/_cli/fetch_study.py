@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.peer_options import (
+from meninx._cli.options import (
     AuthorityOption,
     CertificateOption,
     KeyOption,
@@ -24,16 +24,16 @@ def fetch_study(
         typer.Option(
             "--from",
             help="http(s)://... of a DICOMweb service (WADO-RS; its password in ~/.netrc), or "
-            "TITLE@host:port (C-MOVE to us; it must know our title and port).",
+            "TITLE@host:port (C-MOVE to this machine; it must know our title and port).",
         ),
     ],
     output: Annotated[
         Path,
-        typer.Option(help="Folder of this study alone; made if missing. What it has is kept."),
+        typer.Option(help="Folder of this study only, made if missing; its files are kept."),
     ],
     title: TitleOption = "MENINX",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Our port for the files that a C-MOVE brings.")
+        int, typer.Option(min=0, max=65535, help="Our port for the instances of a C-MOVE.")
     ] = 11113,
     tls_certificate: CertificateOption = None,
     tls_key: KeyOption = None,
@@ -41,8 +41,8 @@ def fetch_study(
 ) -> None:
     """Fetch a study into a folder, for `meninx predict`.
 
-    Exit status: 0 if all of it is there, 1 if some or all of it did not come, 2 for wrong usage. A
-    study that came in part is referred by `predict`; run again to fetch the rest.
+    Exit status: 0 if it is complete, 1 if instances are missing, 2 for wrong usage. `predict`
+    refers an incomplete study; run again to fetch the rest.
     """
     with needs_extra("hospital"):
         from meninx._clinic.peers import peer_of

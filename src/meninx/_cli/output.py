@@ -1,4 +1,4 @@
-"""Files that commands write: findings, pictures, DICOM objects."""
+"""Checks of inputs, and files that several verbs write: findings and DICOM objects."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from meninx._render.result import Result
     from meninx._scoring.writers import JsonLines
 
-# Exit status where a scan was refused or could not be read.
+# Exit status if a scan was refused, failed or is incomplete.
 SOME_NOT_SCORED = 1
 
 
 def all_answered(findings: "Iterable[Findings]") -> bool:
-    """Return whether every scan was scored, and came whole."""
-    return all(found.status == "scored" and not found.incomplete for found in findings)
+    """Return whether every scan was scored and is complete."""
+    return all(scan.status == "scored" and not scan.incomplete for scan in findings)
 
 
-def answered_studies(detector: "Detector", findings: "Sequence[Findings]") -> "list[StudyRows]":
-    """Return findings by study, with the answer of each.
+def score_studies(detector: "Detector", findings: "Sequence[Findings]") -> "list[StudyRows]":
+    """Return findings grouped by study, with the answer of each study.
 
     Args:
-        detector: Detector that scored the scans.
-        findings: Findings of all scans: series of a study may come from several paths.
+        detector: Detector of the scores.
+        findings: Findings of all scans; the series of a study may be under several paths.
 
     Returns:
         Findings and answer of each study, in the order of its first series.
@@ -49,7 +49,7 @@ class DicomFolder:
     """A writer of the DICOM objects of each finding.
 
     Args:
-        folder: Output folder; one subfolder a series.
+        folder: Output folder, with a subfolder for each series.
 
     Raises:
         OptionError: If the extra is missing, or the folder can't be made.
@@ -60,12 +60,12 @@ class DicomFolder:
             pass
         make_folder(folder, "--dicom-out")
         self._folder = folder
-        # Whether all objects could be written so far.
+        # Whether all objects were written so far.
         self.complete = True
 
     def write(self, result: "Result") -> None:
-        """Write the objects of one result, and report those that could not be made."""
-        from meninx._clinic.results import reason_of, write_results
+        """Write the objects of a result, and report those that could not be made."""
+        from meninx._clinic.results import reason_of, write_dicom_results
         from meninx._scoring.writers import file_stem
 
         findings, faults = result.findings, []
@@ -74,10 +74,10 @@ class DicomFolder:
             faults.append(f"no {kind}: {reason_of(error)}")
 
         inside = self._folder / file_stem(findings.scan)
-        for kind in ("SR", "SC", "SEG"):  # of an earlier run, perhaps with another answer
+        for kind in ("SR", "SC", "SEG"):  # delete those of an earlier run
             for path in inside.glob(f"{kind}-*.dcm"):
                 path.unlink()
-        if not write_results(result, inside, on_fault):
+        if not write_dicom_results(result, inside, on_fault):
             if not findings.identity:
                 typer.echo(
                     f"meninx: {findings.scan}: not DICOM, so no DICOM objects of it", err=True
@@ -113,13 +113,13 @@ def check_paths(paths: Sequence[str]) -> None:
         paths: Paths as the user gave them.
 
     Raises:
-        OptionError: If a path is empty: it would mean the current folder, which is seldom meant.
+        OptionError: If a path is empty, which would otherwise mean the current folder.
     """
     if not all(paths):
         raise OptionError('an empty path ""; is a variable of your shell unset?')
 
 
-def _put(line: str, file: TextIO) -> None:
+def _write_line(line: str, file: TextIO) -> None:
     file.write(f"{line}\n")
     file.flush()
 
@@ -132,7 +132,7 @@ def findings_file(folder: Path) -> Iterator["JsonLines"]:
         folder: Folder of the file, made if missing.
 
     Yields:
-        A writer of its lines, each of which is on the disk at once.
+        A writer of its lines, which flushes each.
 
     Raises:
         OptionError: If it can't be written.
@@ -145,4 +145,4 @@ def findings_file(folder: Path) -> Iterator["JsonLines"]:
     except OSError as error:
         raise unwritable("--output", folder, error) from error
     with file:
-        yield JsonLines(lambda line: _put(line, file))
+        yield JsonLines(lambda line: _write_line(line, file))

@@ -12,16 +12,16 @@ def phantom(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
     count: Annotated[int, typer.Option(min=1, help="Number of studies.")] = 4,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the first person; the next follow.")
+        int, typer.Option(min=0, help="Seed of the first head; the others have the next seeds.")
     ] = 0,
     format: Annotated[
         Literal["dicom", "nifti", "png"], typer.Option(help="File format of the studies.")
     ] = "dicom",
 ) -> None:
-    """Write synthetic heads, every other one with a tumor, with their truth.
+    """Write synthetic heads, half of them with a tumor, with their labels and masks.
 
-    OUT/studies holds the scans, OUT/masks the masks of the tumors, and OUT/manifest.csv the label
-    of each scan. The same seed gives the same heads.
+    OUT/studies contains the scans, OUT/masks the masks of the tumors, and OUT/manifest.csv the
+    label of each scan. The same seed gives the same heads.
     """
     from rich.progress import track
 

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
+from meninx._cli.options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
 from meninx._cli.output import (
     SOME_NOT_SCORED,
     DicomFolder,
     all_answered,
-    answered_studies,
     check_paths,
     findings_file,
+    score_studies,
 )
 from meninx._cli.progress import with_progress
-from meninx._detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
+from meninx._detect.calibrator import PREVALENCE, OperatingPoint
+from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ def predict(
         bool,
         typer.Option(
             "--studies",
-            help="With --json, and in findings.jsonl, write a line for each study too, after those "
-            "of all scans: one answer from all its series. The table has it anyway. DICOM series "
-            "are one study by their StudyInstanceUID, NIfTI files if they lie in one folder and "
-            "their names differ in the sequence alone (sub-01_T1w, sub-01_FLAIR).",
+            help="With --json, and in findings.jsonl, write a line for each study after those of "
+            "all scans: one answer from all its series. The table has it anyway. DICOM series of "
+            "one StudyInstanceUID are a study, and so are NIfTI files of one folder whose names "
+            "differ in the sequence only (sub-01_T1w, sub-01_FLAIR).",
         ),
     ] = False,
     dicom_out: Annotated[
@@ -57,23 +58,23 @@ def predict(
         OperatingPoint,
         typer.Option(
             help="Decision threshold without a coverage: balanced, at the best Youden index; "
-            "sensitive, at which 95 % of held-out tumors were found; specific, at which 95 % of "
-            "held-out tumor-free scans were answered no tumor."
+            "sensitive, at 95 % sensitivity on held-out tumors; specific, at 95 % specificity on "
+            "held-out tumor-free scans."
         ),
     ] = "balanced",
     coverage: Annotated[
         float,
         typer.Option(
-            help="Share of tumors, and of tumor-free scans, for which the right answer is kept, "
-            "above 0 and below 1; scans for which both answers are kept are referred. It holds for "
+            help="Share of tumors, and of tumor-free scans, whose correct answer is not excluded, "
+            "above 0 and below 1; scans without an excluded answer are referred. It holds for "
             "scans like those of the calibration. 0 refers nothing.",
         ),
     ] = DEFAULT_COVERAGE,
     prevalence: Annotated[
         float,
         typer.Option(
-            help="Share of tumors that the probability is stated for, above 0 and below 1. It "
-            "moves the borders alike: no answer depends on it.",
+            help="Prevalence of tumors for which the probability is stated, above 0 and below 1. "
+            "The borders change with it: no answer depends on it.",
         ),
     ] = PREVALENCE,
     spacing: SpacingOption = None,
@@ -81,8 +82,8 @@ def predict(
 ) -> None:
     """Find tumors in scans, and show where.
 
-    Exit status: 0 if every scan was scored, 1 if some were refused, came incomplete or could not be
-    read, 2 for wrong usage. For research, not for diagnosis.
+    Exit status: 0 if every scan was scored, 1 if some were refused, incomplete or unreadable, 2 for
+    wrong usage. For research, not for diagnosis.
     """
     from meninx._detect.loading import load_detector
     from meninx._scan.geometry import spacing_from_text
@@ -110,7 +111,7 @@ def predict(
         if objects is not None:
             folders.append(objects)
         found = list(write_all(with_progress(detector, paths, size), [*lines, *folders]))
-        studies = answered_studies(detector, found)
+        studies = score_studies(detector, found)
         answered = [study for _, study in studies if study is not None and with_studies]
         for study in answered:
             for file in lines:

@@ -5,18 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.data_options import (
-    ALLOW_LEAKS_OPTION,
-    LABEL_OPTION,
-    SPLIT_OPTION,
-    LabelOption,
-    SplitOption,
-    cores,
-    describe,
-    split_chooser,
-    with_labels_asked,
-)
 from meninx._cli.extras import needs_extra
+from meninx._cli.labeled_data import ask_missing_labels, describe_manifest, split_chooser
+from meninx._cli.options import AllowLeaksOption, LabelOption, SplitOption, usable_cores
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_file
 from meninx._errors import OptionError
@@ -31,39 +22,39 @@ def prepare(
         typer.Argument(
             metavar="DATA...",
             help="Class folders (yes/no, glioma/notumor, ...), volumes beside their masks, or a "
-            "CSV with picture and tumor, maybe person, site, sequence and slice. Several become "
-            "one manifest; people of the same name count as one.",
+            "CSV with picture and tumor, and optionally person, site, sequence and slice. Several "
+            "become one manifest; persons of the same name are one person.",
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Manifest to write; by default manifest.csv in DATA, if that is one folder.",
+            help="Manifest to write; by default manifest.csv in DATA, if it is a single folder.",
             show_default=False,
         ),
     ] = None,
-    split: Annotated[SplitOption, SPLIT_OPTION] = None,
+    split: SplitOption = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     fold: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMN=VALUE:N",
             help="Fold N for all pictures with that person, site, source, sequence or further "
-            "column, such as site=HT:1 or 'person=old-*:2'; again for each rule, later ones win. "
-            "Where folds are dealt here, nothing else lies in fold N. A rule that puts a group "
-            "into two folds is refused.",
+            "column, such as site=HT:1 or 'person=old-*:2'; repeat it for each rule, later rules "
+            "override. New folds put nothing else into fold N. A rule that puts a group into two "
+            "folds is refused.",
             show_default=False,
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
-    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    label: LabelOption = None,
+    allow_leaks: AllowLeaksOption = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a manifest.")] = False,
 ) -> None:
     """Write one manifest with content hashes, groups, persons and folds; needs `evidence`.
 
-    Pictures that show the same slice, however one was made from the other, get one group and one
-    fold. Content alone decides folds: file names and their order do not matter.
+    Pictures of the same slice, also edited copies, get one group and one fold. Folds depend on the
+    content only, not on names or order of files.
     """
     with needs_extra("evidence"):
         from meninx._data.fold_rules import parse_fold_rule
@@ -89,12 +80,12 @@ def prepare(
                 rules=rules,
                 allow_leaks=allow_leaks,
                 progress=progress,
-                workers=cores(),
+                workers=usable_cores(),
             )
             return pictures
 
-    pictures = with_labels_asked(label, make)
+    pictures = ask_missing_labels(label, make)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(pictures, path)
-    typer.echo(describe(read_manifest(path, allow_leaks=allow_leaks)), err=True)
+    typer.echo(describe_manifest(read_manifest(path, allow_leaks=allow_leaks)), err=True)
     typer.echo(f"manifest: {path}", err=True)

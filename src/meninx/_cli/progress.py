@@ -1,4 +1,4 @@
-"""Show how far work is on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""Show progress on standard error: a bar on a terminal, a line every ten seconds elsewhere."""
 
 import sys
 import threading
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from meninx._render.result import Result
     from meninx._scan.geometry import Spacing
 
-# Seconds between two lines where there is no terminal: a log file stays readable.
+# Interval of lines without a terminal, s: a log file stays readable.
 SECONDS_BETWEEN_LINES = 10.0
 
 
 class LinesOfProgress:
-    """Lines about progress, one every few seconds, also while one step takes long.
+    """Lines of progress at regular intervals, also during long steps.
 
     Args:
-        seconds: Time between two lines, s; shorter work writes none.
-        file: File to write to; None for standard error as it is then.
+        seconds: Interval of lines, s; shorter work writes none.
+        file: File to write to; None for the current standard error.
     """
 
     def __init__(self, seconds: float = SECONDS_BETWEEN_LINES, file: TextIO | None = None) -> None:
@@ -52,10 +52,10 @@ class LinesOfProgress:
 
 @contextmanager
 def progress_of() -> Iterator[Callable[[str, int, int], None]]:
-    """Show how much of some work is done.
+    """Show the progress of steps with a known amount of work.
 
     Yields:
-        A function that takes what is done, how much of it, and how much there is.
+        A function of the step's name, the finished amount and the total amount.
     """
     from rich.progress import Progress
 
@@ -84,10 +84,10 @@ def progress_of() -> Iterator[Callable[[str, int, int], None]]:
 def with_progress(
     detector: "Detector", paths: Sequence[str | Path], spacing_mm: "Spacing | None" = None
 ) -> "Iterator[Result]":
-    """Yield the result of each scan, and show how many there are so far."""
+    """Yield the result of each scan, and show their number so far."""
     from meninx._scoring.loop import score_path
 
-    with _description_of() as describe:
+    with _spinner() as describe:
         describe("reading")
         count = 0
         for path in paths:
@@ -95,12 +95,12 @@ def with_progress(
                 count += 1
                 describe(f"{count} scans, last {result.findings.scan}")
                 yield result
-                del result  # else it would be held while the next scan is read
+                del result  # otherwise it stays in memory while the next scan is read
 
 
 @contextmanager
-def _description_of() -> Iterator[Callable[[str], None]]:
-    """Show what is being done where the amount of work is not known."""
+def _spinner() -> Iterator[Callable[[str], None]]:
+    """Show the current step of work of unknown amount."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from meninx._cli.console import errors_console

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
-from meninx._cli.peer_options import (
+from meninx._cli.options import (
     AuthorityOption,
     CertificateOption,
     KeyOption,
+    ModelOption,
     TitleOption,
     tls_context,
 )
@@ -35,7 +35,7 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class ReceiveSettings:
-    """The settings of `meninx receive` as its user gives them: a field for each option."""
+    """The options of `meninx receive`."""
 
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 11112
@@ -46,38 +46,38 @@ class ReceiveSettings:
     to: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where results go: TITLE@host:port by C-STORE, or http(s)://... by STOW-RS (its "
-            "password in ~/.netrc); again for each.",
+            help="Peer to send results to: TITLE@host:port by C-STORE, or http(s)://... by STOW-RS "
+            "(its password in ~/.netrc); repeat it for each.",
             show_default=False,
         ),
     ] = None
     caller: Annotated[
         list[str] | None,
-        typer.Option(help="Title that may call; again for each.", show_default="all"),
+        typer.Option(help="Permitted calling title; repeat it for each.", show_default="all"),
     ] = None
     caller_host: Annotated[
         list[str] | None,
-        typer.Option(help="IP address that may call; again for each.", show_default="all"),
+        typer.Option(
+            help="Permitted IP address of callers; repeat it for each.", show_default="all"
+        ),
     ] = None
     quiet: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Seconds without new files after which a study is whole; what comes later is "
-            "judged anew, and the new report names the one that it replaces.",
+            help="Seconds without new files after which a study is complete. After later files it "
+            "is scored again, and the new report names the report that it replaces.",
         ),
     ] = 60.0
     keep_hours: Annotated[
         float, typer.Option(min=0, help="Hours after which a finished study is deleted.")
     ] = 24.0
-    disk_gib: Annotated[
-        float, typer.Option(min=0.001, help="Most disk space of the inbox, GiB.")
-    ] = 50.0
-    associations: Annotated[int, typer.Option(min=1, help="Most associations at a time.")] = 16
+    disk_gib: Annotated[float, typer.Option(min=0.001, help="Limit of the inbox, GiB.")] = 50.0
+    associations: Annotated[int, typer.Option(min=1, help="Limit of concurrent associations.")] = 16
     worklist: Annotated[
         str | None,
         typer.Option(
-            help="Address of a `meninx serve` that shows the studies too; its key is in the "
+            help="Address of a `meninx serve` that shows the studies, too; its key is in the "
             "environment as MENINX_WORKLIST_KEY.",
             show_default=False,
         ),
@@ -89,7 +89,7 @@ class ReceiveSettings:
 
     @property
     def open_to_all(self) -> bool:
-        """Whether everybody who reaches the port may send."""
+        """Whether any machine that reaches the port may send."""
         return self.host not in LOCAL and not self.caller and not self.caller_host
 
     def tls(self, *, server: bool) -> ssl.SSLContext | None:
@@ -100,7 +100,7 @@ class ReceiveSettings:
         """Return the settings of the node: addresses parsed, certificates loaded.
 
         Returns:
-            The same settings in the node's terms: bytes, peers, contexts.
+            The settings of the node.
 
         Raises:
             OptionError: If an address or a certificate can't be used.
@@ -129,10 +129,10 @@ class ReceiveSettings:
 
 @takes_settings(ReceiveSettings)
 def receive(settings: ReceiveSettings) -> None:
-    """Take studies from the hospital's network, judge them, send results back as DICOM.
+    """Receive studies as a DICOM node, score them, and send results as DICOM objects.
 
-    C-STORE of MR images, C-ECHO and storage commitment. A study is judged once nothing came for a
-    while, or once its sender asks for commitment. For research, not for diagnosis.
+    Provides C-STORE of MR images, C-ECHO and storage commitment. A study is scored after a time
+    without new files, or once its sender asks for commitment. For research, not for diagnosis.
     """
     from meninx._detect.loading import load_detector
 
@@ -143,7 +143,8 @@ def receive(settings: ReceiveSettings) -> None:
     log_no_values()
     if settings.open_to_all:
         typer.echo(
-            "meninx: everybody who reaches this port may send; name who may with --caller", err=True
+            "meninx: any machine that reaches this port may send; see --caller",
+            err=True,
         )
     check_folder(settings.data, "--data")
     bound_socket(settings.host, settings.port).close()
@@ -159,13 +160,13 @@ def receive(settings: ReceiveSettings) -> None:
 
 
 def _worklist_of(address: str) -> "Worklist":
-    """Return the worklist of a web application, whose key is in the environment.
+    """Return the worklist of a web application, with its key from the environment.
 
     Args:
         address: Address of the application, http(s)://host:port.
 
     Returns:
-        The worklist that studies are handed over to.
+        The worklist.
 
     Raises:
         OptionError: If there is no key.
@@ -176,6 +177,6 @@ def _worklist_of(address: str) -> "Worklist":
     if not key:
         raise OptionError(
             "--worklist needs a key of that server in the environment as "
-            "MENINX_WORKLIST_KEY; make one on its page of your account"
+            "MENINX_WORKLIST_KEY; make it on that server's account page"
         )
     return Worklist(address, key)

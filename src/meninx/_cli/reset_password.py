@@ -6,12 +6,7 @@ from typing import Annotated
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.web_options import (
-    DatabaseOption,
-    DataOption,
-    keep_files_private,
-    web_settings,
-)
+from meninx._cli.web_options import DatabaseOption, DataOption, keep_files_private, web_settings
 
 
 def reset_password(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meninx._cli.console import errors_console
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption
 from meninx._cli.writable import check_folder
 
 if TYPE_CHECKING:
@@ -32,40 +32,42 @@ def score_archive(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder of the table, made if missing; run again to go on.")
+        Path, typer.Option(help="Folder of the table, made if missing; run again to resume.")
     ],
     model: ModelOption = None,
     workers: Annotated[
         int,
-        typer.Option(min=0, help="Number of workers; 0 for one a core, or one a GPU of a cluster."),
+        typer.Option(min=0, help="Number of workers; 0 for one per core, or per GPU of a cluster."),
     ] = 0,
     address: Annotated[
         str | None,
         typer.Option(
-            help="Address of a running Ray cluster, such as host:6379; else this machine alone."
+            help="Address of a running Ray cluster, such as host:6379, which needs the extra ray; "
+            "by default this machine only."
         ),
     ] = None,
     maps: Annotated[
-        bool, typer.Option("--maps", help="Keep a heat map of each scan, as PNG in the table.")
+        bool, typer.Option("--maps", help="Store a heat map of each scan as PNG in the table.")
     ] = False,
     seconds: Annotated[
         float,
-        typer.Option(
-            min=1, help="Longest time for a series, s; after it the series counts as failed."
-        ),
+        typer.Option(min=1, help="Time limit of a series, s; a slower series counts as failed."),
     ] = 300.0,
     memory_gib: Annotated[
-        float, typer.Option(min=1, help="Most memory for scoring a series, GiB.")
+        float, typer.Option(min=1, help="Memory limit of a worker process, GiB.")
     ] = 4.0,
 ) -> None:
     """Score all series of an archive into a Parquet table, on all cores or a cluster.
 
-    Stopped at any time and run again, it does only what is missing: content and detector tell what
-    is done. At the end TABLE/_meninx holds summary.html and drift.html. Exit status: 0 if every
-    scan was scored, 1 if some were refused, failed, out of reach or came incomplete, 2 for wrong
-    usage. For research, not for diagnosis.
+    A run can be stopped at any time; the next run scores only what is missing, by content and
+    detector. At the end TABLE/_meninx contains summary.html and drift.html. Exit status: 0 if every
+    scan was scored, 1 if some were refused, failed, out of reach or incomplete, 2 for wrong usage.
+    For research, not for diagnosis.
     """
-    with needs_extra("archive", *(("ray",) if address else ())):
+    if address is not None:
+        with needs_extra("ray", "ray"):
+            pass
+    with needs_extra("archive"):
         from meninx._archive.options import Options
         from meninx._archive.run import score_archive
         from meninx._archive.store import open_store
@@ -93,7 +95,7 @@ def score_archive(
     began = time.monotonic()
     with _reported(stop) as (report, interrupted):
         progress = score_archive(options, table, report, stop)
-    table.settle()
+    table.finish()
     summary = write_pages(table, detector, progress, time.monotonic() - began)
     table.close()
     for line in summary.lines():
@@ -109,13 +111,13 @@ def score_archive(
 def _reported(
     stop: threading.Event,
 ) -> Iterator[tuple[Callable[["RunProgress"], None], Callable[[], bool]]]:
-    """Show how far a run is, and let it be stopped by Ctrl-C or SIGTERM, keeping what is done.
+    """Show the progress of a run, and stop it on Ctrl-C or SIGTERM.
 
     Args:
         stop: Event that ends the run.
 
     Yields:
-        A function that shows progress, and one that returns whether the run was interrupted.
+        A function that shows progress, and a function that returns whether the run was stopped.
     """
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -138,7 +140,7 @@ def _reported(
             files = progress.files + progress.earlier
             bar.update(
                 task,
-                description=_in_words(progress, time.monotonic() - began),
+                description=_progress_text(progress, time.monotonic() - began),
                 completed=files,
                 total=max(progress.found, files) if progress.counted else None,
             )
@@ -146,8 +148,8 @@ def _reported(
         yield report, interrupted.is_set
 
 
-def _in_words(progress: "RunProgress", seconds: float) -> str:
-    """Return the text of progress: scans, rate, and the time left where that is known."""
+def _progress_text(progress: "RunProgress", seconds: float) -> str:
+    """Return the text of progress: scans, rate, and the remaining time if known."""
     rate = progress.files / seconds if seconds else 0
     text = f"{progress.rows} scans, {progress.rows / max(seconds, 1e-9):.1f} a second"
     if not progress.counted:

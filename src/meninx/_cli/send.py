@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.peer_options import (
+from meninx._cli.options import (
     AuthorityOption,
     CertificateOption,
     KeyOption,
@@ -34,7 +34,7 @@ def send(
 ) -> None:
     """Send DICOM files, such as those of `predict --dicom-out`, by C-STORE or STOW-RS.
 
-    Exit status: 0 if all were taken, 1 if one was not, 2 for wrong usage.
+    Exit status: 0 if all were accepted, 1 if a file was not, 2 for wrong usage.
     """
     with needs_extra("hospital"):
         from meninx._clinic.peers import peer_of

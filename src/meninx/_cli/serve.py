@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption
 from meninx._cli.web_options import (
     LOCAL,
     DatabaseOption,
@@ -64,7 +64,7 @@ def serve(
             err=True,
         )
     check_folder(settings.data, "--data")
-    held = bound_socket(host, port)
+    listener = bound_socket(host, port)
     app = create_app(settings, on_password=_show_password)
     stop = threading.Event()
     keeper = threading.Thread(target=_keep_worker, args=(settings, stop), daemon=True)
@@ -73,15 +73,15 @@ def serve(
     if phantoms:
         from meninx._web.demonstration import load_phantoms
 
-        # They come in one by one, as they would from people.
+        # One after the other, as people would upload them.
         threading.Thread(target=load_phantoms, args=(app.state.web, phantoms), daemon=True).start()
-    typer.echo(f"meninx: http://{host}:{held.getsockname()[1]}", err=True)
+    typer.echo(f"meninx: http://{host}:{listener.getsockname()[1]}", err=True)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, proxy_headers=True, timeout_graceful_shutdown=10
     )
     try:
-        with held, suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[held])
+        with listener, suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
     finally:
         stop.set()
         if worker:
@@ -100,7 +100,7 @@ def _keep_worker(settings: "Settings", stop: threading.Event) -> None:
     if settings.model is not None:
         environment["MENINX_WEB_MODEL"] = str(settings.model)
     while not stop.is_set():
-        # The pipe ends with this process, however that ends: the worker then knows.
+        # The pipe closes when this process ends, even if it is killed: the worker then ends too.
         with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE) as process:
             while process.poll() is None and not stop.is_set():
                 time.sleep(0.2)

@@ -17,24 +17,24 @@ from meninx._detect.answer_words import (
     what_would_change_it,
     why_referred,
 )
-from meninx._detect.calibration import Decision
+from meninx._detect.decision import Decision
 from meninx._detect.findings import Findings, StudyFindings
 from meninx._detect.study_grouping import LEADING
 from meninx._scan.completeness import incomplete_message
 
-# A study's row is read in one piece on a narrow terminal too.
+# The name of a study is not wrapped on a narrow terminal.
 NAME_WIDTH = len("= study of 10 series")
 STYLES = {"tumor": "bold red", "no_tumor": "green", "refer": "yellow"}
-# The findings of a study's series and its answer; None where a scan is no study.
+# The findings of a study's series and the study's answer; None for a scan without study.
 StudyRows = tuple[Sequence[Findings], StudyFindings | None]
 
 
 def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
-    """Print one row a scan, one a study of several series, and the limits of use.
+    """Print a row per scan, a row per study of several series, and the limits of use.
 
     Args:
         studies: Findings and answer of each study, in the order of their rows.
-        license_text: License of the detector's weights; empty for that of the code.
+        license_text: License of the detector's weights; empty if it is that of the code.
     """
     studies = list(studies)
     table = Table(box=None, pad_edge=False)
@@ -57,13 +57,13 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
             _print_weights(series, study)
     for note in _notes(answers):
         console.print(note, style="dim")
-    # Its first words: `meninx --version` says why.
+    # The name only: `meninx --version` prints the whole text.
     terms = f" The detector's weights: {license_text.partition(':')[0]}." if license_text else ""
     console.print(f"For research, not for diagnosis.{terms}", style="dim")
 
 
 def _print_weights(series: Sequence[Findings], study: StudyFindings) -> None:
-    """Print how much each series of a study weighs in its answer, and what it says."""
+    """Print the weight and the evidence of each series in a study's answer."""
     table = Table(box=None, pad_edge=False)
     table.add_column(
         f"weighs in the study of {len({found.scan for found in series})} series", overflow="fold"
@@ -77,7 +77,7 @@ def _print_weights(series: Sequence[Findings], study: StudyFindings) -> None:
 
 
 def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
-    """Yield what the figures of a table mean, each once, as far as they occur in it."""
+    """Yield the explanations of the figures that occur in a table."""
     scored = [found for found in answers if found.probability is not None]
     if any(found.borders is not None for found in scored):
         yield "Borders: no tumor below the first, tumor from the second on, refer between them."
@@ -91,7 +91,7 @@ def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
 
 
 def _cells(found: Findings) -> list[Text]:
-    """Return one row; names from files are never read as markup."""
+    """Return the row of a scan; file names are never read as markup."""
     if found.decision is None:
         answer = Text(answer_in_words(found), style="yellow")
         remark = "; ".join(filter(None, [found.message, incomplete_message(found.incomplete)]))
@@ -111,7 +111,7 @@ def _cells(found: Findings) -> list[Text]:
 
 
 def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]:
-    """Return the row of a study, to stand below those of its series."""
+    """Return the row of a study, which follows those of its series."""
     name = Text(f"= study of {len({found.scan for found in series})} series", style="bold")
     if study.decision is None:
         answer = Text(answer_in_words(study), style="yellow")

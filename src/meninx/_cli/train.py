@@ -6,27 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.data_options import (
-    ALLOW_LEAKS_OPTION,
-    LABEL_OPTION,
-    SPLIT_OPTION,
-    LabelOption,
-    SplitOption,
-    load_manifest,
-    parse_split,
-    with_labels_asked,
-)
-from meninx._cli.devices import DEVICES_OPTION, DevicesOption, start_on_devices
+from meninx._cli.console import log_to
 from meninx._cli.extras import needs_extra
-from meninx._cli.training_options import (
-    PRECISION_OPTION,
-    PrecisionOption,
+from meninx._cli.labeled_data import ask_missing_labels, load_manifest
+from meninx._cli.options import (
+    AllowLeaksOption,
+    EpochsOption,
+    HeadsOption,
+    LabelOption,
+    RecipeOption,
+    SplitOption,
     find_recipe,
-    log_to,
+    parse_split,
 )
 from meninx._cli.writable import check_file, check_folder
 from meninx._errors import OptionError
-from meninx._processes import is_first_process
+from meninx._processes import is_first_process, is_one_of_several
 
 if TYPE_CHECKING:
     from meninx._data.manifest import Manifest
@@ -44,12 +39,8 @@ def train(
             show_default=False,
         ),
     ] = None,
-    recipe: Annotated[
-        str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
-    ] = "finetune",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs, instead of the recipe's.", show_default=False)
-    ] = None,
+    recipe: RecipeOption = "finetune",
+    epochs: EpochsOption = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Run folder; by default runs/RECIPE-DATE.", show_default=False),
@@ -74,19 +65,18 @@ def train(
         str | None,
         typer.Option(help="SHA-256 that the file of --weights must have.", show_default=False),
     ] = None,
-    heads: Annotated[
-        list[Path] | None,
+    heads: HeadsOption = None,
+    precision: Annotated[
+        str | None,
         typer.Option(
-            help="A tumor-free head, whole and in T1 (NIfTI or a DICOM folder), that a recipe "
-            "simulates others from; give it once for each.",
+            help="Number format instead of the recipe's: bf16-mixed, 16-mixed (GPUs only), "
+            "32-true, or auto for the fastest that the device has.",
             show_default=False,
         ),
     ] = None,
-    devices: Annotated[DevicesOption, DEVICES_OPTION] = 1,
-    precision: Annotated[PrecisionOption, PRECISION_OPTION] = None,
-    label: Annotated[LabelOption, LABEL_OPTION] = None,
-    split: Annotated[SplitOption, SPLIT_OPTION] = None,
-    allow_leaks: Annotated[bool, ALLOW_LEAKS_OPTION] = False,
+    label: LabelOption = None,
+    split: SplitOption = None,
+    allow_leaks: AllowLeaksOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished epoch of --output.")
     ] = False,
@@ -105,14 +95,15 @@ def train(
     A folder without a manifest gets one with five folds that share no slice. The run folder gets
     manifest.csv, run.json, training.log, epochs.csv, curves, a log for TensorBoard, and
     detector.onnx, which `meninx predict --model` and `meninx evaluate` read. With --preview
-    nothing is trained. How to train on several machines stands in docs/scale.md.
+    nothing is trained.
+
+    On N GPUs of one machine: torchrun --standalone --nproc-per-node N -m meninx train DATA
+    --output RUN. The recipe's batch is that of each process. For several machines see
+    docs/scale.md.
     """
     path = find_recipe(recipe)
     parse_split(split)
     with needs_extra("train"):
-        from meninx._learn.file.provenance import origin_of
-        from meninx._learn.file.validation import FIGURES
-        from meninx._learn.fit.training import gpu_count
         from meninx._learn.fit.training import train as run_training
         from meninx._learn.recipe import changed_recipe, read_recipe
     chosen = read_recipe(path)
@@ -124,13 +115,7 @@ def train(
             "DATA is missing: name class folders, volumes beside their masks, or a manifest"
         )
     chosen = changed_recipe(chosen, initialization, precision, epochs)
-    if resume and output is None:
-        raise OptionError("--resume needs --output, the run folder to go on with")
-    folder = output or Path("runs") / f"{path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    if (folder / "checkpoints").exists() and not resume:
-        raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
-    check_folder(folder, "--output")
-    start_on_devices(devices, gpu_count(), "--output", str(folder))
+    folder = _run_folder(output, path.stem, resume=resume)
     log_to(folder / "training.log", first=is_first_process())
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
     typer.echo(_use_of_folds(manifest, chosen.training), err=True)
@@ -143,8 +128,39 @@ def train(
         sha256=sha256,
         heads=tuple(heads or ()),
     )
-    if not is_first_process():
-        return
+    if is_first_process():
+        _print_run(run, data, manifest, chosen.training.test_fold)
+
+
+def _run_folder(output: Path | None, recipe: str, *, resume: bool) -> Path:
+    """Return the run folder, checked.
+
+    Args:
+        output: Folder as the user named it; None for one named by recipe and time.
+        recipe: Name of the recipe.
+        resume: Whether a run in it goes on.
+
+    Returns:
+        The folder; it need not exist.
+
+    Raises:
+        OptionError: If it is missing where it is needed, holds another run, or can't be written.
+    """
+    if output is None and (resume or is_one_of_several()):
+        reason = "--resume" if resume else "training in several processes"
+        raise OptionError(f"{reason} needs --output, the run folder")
+    folder = output or Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
+    if (folder / "checkpoints").exists() and not resume:
+        raise OptionError(f"{folder} holds a run already; add --resume or name another --output")
+    check_folder(folder, "--output")
+    return folder
+
+
+def _print_run(run: "Run", data: Path, manifest: "Manifest", test_fold: int) -> None:
+    """Print a run's figures, its file, and what limits the figures."""
+    from meninx._learn.file.provenance import origin_of
+    from meninx._learn.file.validation import FIGURES
+
     for name, value in run.figures.items():
         typer.echo(f"{name:8} {value:.4f}  {FIGURES[name]}", err=True)
     typer.echo(f"detector: {run.detector}", err=True)
@@ -153,11 +169,10 @@ def train(
         typer.echo(f"its weights go on from weights under this license: {before.license}", err=True)
     if text := _seen_before(manifest, run):
         typer.echo(text, err=True)
-    test_fold = chosen.training.test_fold
     if test_fold in manifest.folds:
         typer.echo(
             f"fold {test_fold} was not used: meninx evaluate {run.detector} {data} --output "
-            f"{folder / 'evaluation'}",
+            f"{run.folder / 'evaluation'}",
             err=True,
         )
 
@@ -168,7 +183,6 @@ def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page
         raise OptionError(f"--preview {page}: expected an HTML file to write, found a folder")
     check_file(page, "--preview")
     with needs_extra("train"):
-        from meninx._learn.fit.training import training_canvas
         from meninx._learn.input.dataset import examples_of
         from meninx._learn.input.preview import (
             pictures_to_preview,
@@ -179,10 +193,10 @@ def _write_preview(recipe: "Recipe", data: Path | None, label: LabelOption, page
     if data is None:
         examples, source = list(synthetic_examples()), "a synthetic head"
     else:
-        place = data
-        rows = with_labels_asked(label, lambda labels: pictures_to_preview(place, labels))
+        folder = data
+        rows = ask_missing_labels(label, lambda labels: pictures_to_preview(folder, labels))
         examples, source = list(examples_of(rows, unmasked=True)), str(data)
-    write_preview(recipe, slices_to_preview(examples, training_canvas(recipe)), source, page)
+    write_preview(recipe, slices_to_preview(examples, recipe.training_canvas), source, page)
     typer.echo(f"augmentation: {page}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""The many options of a verb as one typed object."""
+"""The options of a verb as a typed object."""
 
 import inspect
 from collections.abc import Callable
@@ -13,14 +13,14 @@ def takes_settings(
 ) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
     """Make every field of a settings class an option of the verb.
 
-    Typer makes options from a function's parameters; sixteen of them hide what the function does,
-    and can be passed on only one by one.
+    Typer makes options from the parameters of a function. An object of sixteen options can be
+    passed on, and a function with sixteen parameters is hard to read.
 
     Args:
-        settings: Dataclass whose fields are annotated as Typer's parameters are.
+        settings: Dataclass whose fields are annotated like Typer's parameters.
 
     Returns:
-        A decorator of a function that takes the settings alone.
+        A decorator of a function of the settings.
     """
 
     def decorate(verb: Callable[[Settings], None]) -> Callable[..., None]:

@@ -7,18 +7,18 @@ import typer
 from meninx._cli.extras import needs_extra
 from meninx._cli.web_options import DatabaseOption, DataOption, web_settings
 
-NOT_AS_STORED = 1
+CHANGED_OR_MISSING = 1
 
 
 def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOption = "") -> None:
     """Check the signatures of all opinions in the web application, and that none is missing.
 
-    Exit status 1 if an opinion is not as its reader stored it, or one that the audit log knows is
-    gone. The key lies beside the studies, as signing.key.
+    Exit status 1 if an opinion was changed since its reader stored it, or if one that the audit log
+    lists is missing. The key is the file signing.key in the data folder.
     """
     with needs_extra("web"):
         from meninx._web.store.database import existing_sessions
-        from meninx._web.studies.studies import verify_opinions
+        from meninx._web.studies.opinions import verify_opinions
     settings = web_settings(data, database, None)
     with existing_sessions(settings.address) as sessions, sessions() as session:
         found = verify_opinions(session, settings.existing_key())
@@ -26,4 +26,4 @@ def verify_opinions(data: DataOption = Path("meninx-data"), database: DatabaseOp
         typer.echo(line)
     typer.echo(f"{found.right} opinions are as they were stored, {len(found.faults)} faults")
     if found.faults:
-        raise typer.Exit(NOT_AS_STORED)
+        raise typer.Exit(CHANGED_OR_MISSING)

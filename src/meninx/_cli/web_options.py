@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 # Addresses that no other machine reaches.
 LOCAL = ("127.0.0.1", "localhost", "::1")
-DataOption = Annotated[
-    Path, typer.Option("--data", help="Folder of the database, the queue and the studies.")
-]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the database and the studies.")]
 DatabaseOption = Annotated[
     str,
     typer.Option(

@@ -1,4 +1,4 @@
-"""Score uploaded studies: `meninx worker`, beside a `meninx serve`."""
+"""Score uploaded studies: `meninx worker`."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from meninx._cli.detector_options import ModelOption
 from meninx._cli.extras import needs_extra
+from meninx._cli.options import ModelOption
 from meninx._cli.web_options import (
     DatabaseOption,
     DataOption,
@@ -36,9 +36,9 @@ def worker(
         bool, typer.Option(hidden=True, help="End with the server, which holds standard input.")
     ] = False,
 ) -> None:
-    """Score studies that wait, one at a time; `meninx serve` starts one by itself.
+    """Score waiting studies, one at a time; `meninx serve` starts a worker itself.
 
-    More of them may run, on machines that share the database and the data folder.
+    Several workers can run, on machines that share the database and the data folder.
     """
     keep_files_private()
     log_no_values()
@@ -50,8 +50,8 @@ def worker(
 
 
 def _end_with_server() -> None:
-    # Until its end: the server is gone, killed perhaps. Not by `sys.stdin`, whose lock this thread
-    # would hold when the interpreter shuts down, which Python ends with an abort.
+    # Read until the end of input, which the server's end closes. Not by `sys.stdin`: this thread
+    # would hold its lock when the interpreter shuts down, and Python would abort.
     while os.read(STANDARD_INPUT, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

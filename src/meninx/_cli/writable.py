@@ -1,4 +1,4 @@
-"""Check outputs and ports before anything is worked for."""
+"""Check outputs and ports before any work."""
 
 import errno
 import os
@@ -11,10 +11,10 @@ from meninx._system_errors import words_of
 
 
 def check_folder(folder: Path, option: str) -> None:
-    """Check that a folder can be made and written, before anything is worked for.
+    """Check that a folder can be made and written.
 
     Args:
-        folder: Folder that output goes to; it need not exist.
+        folder: Output folder; it need not exist.
         option: Name of the option, for the message.
 
     Raises:
@@ -27,18 +27,19 @@ def check_folder(folder: Path, option: str) -> None:
 
 
 def _write_into(folder: Path) -> None:
-    """Write a file without a name into a folder, or into the nearest one above that is there."""
-    # All names of the path are looked at: one may be too long.
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    with tempfile.TemporaryFile(dir=there) as file:
+    """Write a temporary file into a folder, or into its nearest existing parent."""
+    # `exists` is called for each name of the path: a name may be too long.
+    parents = (folder, *folder.absolute().parents)
+    existing = next(parent for parent in parents if parent.exists())
+    with tempfile.TemporaryFile(dir=existing) as file:
         file.write(b"\0")
 
 
 def check_file(file: Path, option: str) -> None:
-    """Check that a file can be written, before anything is worked for.
+    """Check that a file can be written.
 
     Args:
-        file: File that output goes to; it and its folder need not exist.
+        file: Output file; it and its folder need not exist.
         option: Name of the option, for the message.
 
     Raises:
@@ -61,9 +62,9 @@ def unwritable(option: str, place: Path, error: OSError) -> OptionError:
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that holds a port, before anything is worked for.
+    """Return a socket that reserves a port.
 
-    It does not listen yet: who connects before the server is ready is refused.
+    It does not listen yet: connections are refused until the server is ready.
 
     Args:
         host: Address or name of this machine.
@@ -73,12 +74,12 @@ def bound_socket(host: str, port: int) -> socket.socket:
         The socket.
 
     Raises:
-        OptionError: If the port is taken, or the address is another machine's.
+        OptionError: If the port is in use, or the address is another machine's.
     """
     held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         if os.name == "posix":
-            # A port whose last connection has just ended is free.
+            # A port whose last connection was just closed counts as free.
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind((host, port))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Take the patient's identity from DICOM files, and leave what research needs.
+"""Remove the patient's identity from DICOM datasets.
 
 PS3.15 Annex E: the basic profile, with the options to clean descriptors and to retain longitudinal
 information with modified dates. The profile's table comes from the package dicom-anonymizer.
@@ -23,8 +23,8 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, generate_uid
 
 from meninx._errors import UnsupportedScan
-from meninx._scan.dicom import MR_CLASSES
-from meninx._scan.header_values import drop_unreadable, text, texts
+from meninx._scan.dicom.exclusion import MR_CLASSES
+from meninx._scan.dicom.values import drop_unreadable, text, texts
 
 EDITION = "dicomfields_2024b"
 # Actions of table E.1-1, most destructive last where the standard leaves a choice.
@@ -41,7 +41,7 @@ ACTIONS: Mapping[str, str] = {
     "X_Z_D_TAGS": DUMMY,
     "X_Z_U_STAR_TAGS": NEW_UID,
 }
-# Values that replace others, by value representation (type 1 may not be empty).
+# Replacement values, by value representation (type 1 must not be empty).
 DUMMIES: Mapping[str, str] = {
     "DA": "19000101",
     "DT": "19000101000000",
@@ -53,11 +53,11 @@ DUMMIES: Mapping[str, str] = {
     "UI": "2.25.0",
 }
 DUMMY_TEXT = "ANONYMOUS"
-# A patient's birth date is no longitudinal information: it stays empty.
+# The birth date is no longitudinal information: it is emptied, not shifted.
 BIRTH = {Tag("PatientBirthDate"), Tag("PatientBirthTime")}
-# All dates of a patient move back by the same number of days, at most this.
+# All dates of a patient are shifted back by the same number of days, up to this.
 MAX_DAYS = 3650
-# Words that descriptors of a head's MR are made of; any other word might be a name.
+# Descriptors keep only these words of head MR; any other word might be a name.
 DESCRIPTORS = (
     "StudyDescription",
     "SeriesDescription",
@@ -74,18 +74,18 @@ WORDS = (
     "with without and w wo native iso isotropic thin slice mm sense grappa blade propeller dark "
     "fluid phantom seed"
 )
-KNOWN_WORDS = frozenset(WORDS.split())
-# Shorter values identify nobody, and would be found in every other text.
-SHORTEST_ECHO = 4
+ALLOWED_WORDS = frozenset(WORDS.split())
+# Shorter values do not identify a person, and occur in many other texts.
+MIN_ECHO_LENGTH = 4
 PIXELS = Tag("PixelData")
-# Numbers and codes of technique, which are everywhere and hold no name.
+# Numbers and codes of technique, which are frequent and contain no name.
 CODES = ("DS", "IS", "CS", "AS")
 TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "CS", "AE", "UR", "AS", "DS", "IS")
 
 
 @cache
 def _table() -> tuple[dict[int, str], tuple[tuple[int, int, int, int, str], ...]]:
-    """Return the action of each tag, and of repeating groups as group, element, masks, action."""
+    """Return the action of each tag, and of repeating groups: group, element, masks, action."""
     single: dict[int, str] = {}
     ranges = []
     for name, tags in dicom_anonymization_database_selector(EDITION).items():
@@ -110,10 +110,10 @@ def _action_of(tag: int) -> str | None:
 
 @dataclass
 class Pseudonyms:
-    """New names and UIDs: the same for the same patient and the same UID.
+    """Keyed pseudonyms of patients and UIDs: equal inputs have equal pseudonyms.
 
     Args:
-        key: Secret; with it one can find whether a name belongs to a pseudonym.
+        key: Secret; who has it can test whether a name belongs to a pseudonym.
     """
 
     key: bytes
@@ -123,23 +123,23 @@ class Pseudonyms:
 
     def patient(self, dataset: Dataset) -> str:
         """Return a patient's pseudonym, from PatientID and its issuer."""
-        known = [text(dataset, name) for name in ("PatientID", "IssuerOfPatientID")]
-        if not known[0]:
-            known.append(text(dataset, "PatientName"))
-        return "MX-" + self._digest("patient", *known).hex()[:16].upper()
+        identifiers = [text(dataset, name) for name in ("PatientID", "IssuerOfPatientID")]
+        if not identifiers[0]:
+            identifiers.append(text(dataset, "PatientName"))
+        return "MX-" + self._digest("patient", *identifiers).hex()[:16].upper()
 
     def uid(self, uid: str) -> UID:
-        """Return the new UID of an old one."""
+        """Return the pseudonym of a UID."""
         return generate_uid(entropy_srcs=[self._digest("uid", uid).hex()])
 
     def days(self, patient: str) -> int:
-        """Return the number of days that a patient's dates move back, 1 to 3650."""
+        """Return the number of days by which a patient's dates are shifted back, 1 to 3650."""
         return 1 + int.from_bytes(self._digest("days", patient)[:8]) % MAX_DAYS
 
 
 @dataclass
 class Removed:
-    """Counts of the attributes that were removed or changed; values are never kept.
+    """Counts of removed and changed attributes, without values.
 
     Args:
         counts: Number of elements by keyword and action.
@@ -164,15 +164,15 @@ class Deidentifier:
     """A de-identifier of datasets.
 
     Args:
-        pseudonyms: Pseudonyms that give new names and UIDs.
-        removed: Counts that are added to.
+        pseudonyms: New names and UIDs.
+        removed: Counts to update.
     """
 
     def __init__(self, pseudonyms: Pseudonyms, removed: Removed) -> None:
         self._pseudonyms, self._removed = pseudonyms, removed
 
     def clean(self, dataset: Dataset) -> None:
-        """Take the identity from one file's dataset, in place.
+        """Remove the identity from a dataset in place.
 
         Args:
             dataset: MR image, with or without pixels.
@@ -188,7 +188,7 @@ class Deidentifier:
             self._removed.add(tag, REMOVE)
         patient = self._pseudonyms.patient(dataset)
         days = self._pseudonyms.days(patient)
-        # The values before, to be found again where the table does not look.
+        # The original values, which may be repeated in attributes that the table retains.
         identity = sorted(set(_identifying(dataset)), key=len, reverse=True)
         self._walk(dataset, days)
         self._drop_echoes(dataset, identity)
@@ -223,7 +223,7 @@ class Deidentifier:
 
     def _act(self, dataset: Dataset, element: DataElement, action: str, days: int) -> None:
         if element.VR == "TM" and element.tag not in BIRTH:
-            return  # times stay: they tell phases of one study apart
+            return  # times are kept: they distinguish the phases of a study
         shifted = _shifted(element, days) if action == SHIFTED else None
         if shifted is not None:
             element.value = shifted
@@ -233,7 +233,7 @@ class Deidentifier:
             del dataset[element.tag]
         elif action == NEW_UID and element.VR == "UI":
             values = element.value if element.VM > 1 else [element.value]
-            new = [self._pseudonyms.uid(str(one)) for one in values if one]
+            new = [self._pseudonyms.uid(str(uid)) for uid in values if uid]
             element.value = new if len(new) != 1 else new[0]
         elif action == DUMMY and element.VR != "SQ" and not _is_empty(element):
             element.value = DUMMIES.get(element.VR, DUMMY_TEXT if element.VR in TEXTS else None)
@@ -242,7 +242,7 @@ class Deidentifier:
         self._removed.add(element.tag, action)
 
     def _drop_echoes(self, dataset: Dataset, identity: list[str]) -> None:
-        """Empty each text that still repeats a value that was taken elsewhere."""
+        """Empty each text that repeats a value of a removed attribute."""
         for element in dataset:
             if element.VR == "SQ":
                 for item in element.value:
@@ -252,12 +252,12 @@ class Deidentifier:
             if text_like or (element.VR in ("UN", "OB") and element.tag != PIXELS):
                 value = element.value
                 text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
-                if any(one in text.casefold() for one in identity):
+                if any(identifier in text.casefold() for identifier in identity):
                     element.value = None
                     self._removed.add(element.tag, ECHOED)
 
     def _new_meta(self, dataset: Dataset) -> None:
-        """Give the file new meta information: the old one names its writer."""
+        """Replace the file meta information, which names its writer."""
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID = dataset.SOPClassUID
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -267,17 +267,17 @@ class Deidentifier:
 
 
 def check_pixels(dataset: Dataset) -> None:
-    """Check that an instance's pixels are those of a scanner.
+    """Check that an instance is an MR image without burned-in text.
 
     Args:
         dataset: Dataset of any file.
 
     Raises:
-        UnsupportedScan: If it is no MR image, or names may be burned in.
+        UnsupportedScan: If it is no MR image, or may contain burned-in names.
     """
     if dataset.get("SOPClassUID") not in MR_CLASSES:
         raise UnsupportedScan(
-            "not an MR image: names in reports and saved screens can't be found for sure; leave "
+            "not an MR image: names in reports and saved screens can't be found reliably; leave "
             "the file out",
             reason="not_mr",
         )
@@ -290,13 +290,15 @@ def check_pixels(dataset: Dataset) -> None:
 
 
 def cleaned(text: str) -> str:
-    """Return a descriptor with its words of technique alone; any other word might be a name."""
+    """Return the words of a descriptor that are allowed; any other word might be a name."""
     words = re.findall(r"[a-z0-9*]+", text.casefold())
-    return " ".join(word for word in words if word in KNOWN_WORDS or re.fullmatch(r"\d{1,2}", word))
+    return " ".join(
+        word for word in words if word in ALLOWED_WORDS or re.fullmatch(r"\d{1,2}", word)
+    )
 
 
 def _identifying(dataset: Dataset) -> Iterator[str]:
-    """Yield the texts that the table takes away, in lower case, and parts of names."""
+    """Yield the texts that the table removes, in lower case, and the parts of names."""
     for element in dataset.iterall():
         named = element.VR in TEXTS and element.VR not in CODES
         if element.tag not in BIRTH and not (named and _action_of(element.tag)):
@@ -306,12 +308,12 @@ def _identifying(dataset: Dataset) -> Iterator[str]:
         values = element.value if element.VM > 1 else [element.value]
         for value in values:
             for part in (str(value), *re.split(r"[\^=\s,;/]+", str(value))):
-                if len(part) >= SHORTEST_ECHO:
+                if len(part) >= MIN_ECHO_LENGTH:
                     yield part.casefold()
 
 
 def _is_instance(element: DataElement) -> bool:
-    """Return whether a UID names an object of this patient: the standard's own UIDs stay."""
+    """Return whether a UID identifies an instance, unlike the UIDs that the standard defines."""
     values = element.value if element.VM > 1 else [element.value]
     return any(value and not str(value).startswith("1.2.840.10008.") for value in values)
 
@@ -321,17 +323,17 @@ def _is_empty(element: DataElement) -> bool:
 
 
 def _shifted(element: DataElement, days: int) -> list[str] | str | None:
-    """Return dates moved back by some days; None if one can't be read."""
+    """Return dates shifted back by some days; None if a date can't be read."""
     values = element.value if element.VM > 1 else [element.value]
-    moved = []
+    shifted = []
     for value in values:
         text = str(value or "")
         try:
             date = datetime.strptime(text[:8], "%Y%m%d")
         except ValueError:
             return None
-        moved.append(f"{date - timedelta(days=days):%Y%m%d}" + text[8:])
-    return moved if len(moved) > 1 else moved[0]
+        shifted.append(f"{date - timedelta(days=days):%Y%m%d}" + text[8:])
+    return shifted if len(shifted) > 1 else shifted[0]
 
 
 def coded(code: Code) -> Dataset:

@@ -1,7 +1,7 @@
-"""The inbox of a node: received files on disk, and a ledger of what became of them.
+"""The inbox of a node: received files on disk, and a ledger of scored studies and their results.
 
-A file is on the disk before it is acknowledged, so that the files are the record of what was
-received. The ledger records what was judged and sent; both survive a kill at any moment.
+A file is on disk before it is acknowledged, so the files are the record of what was received. The
+ledger records what was scored and sent. Both survive a kill at any moment.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from pathlib import Path
 from meninx._errors import LimitExceeded
 
 INCOMING, RESULTS = "incoming", "results"
-# A result is dropped if its peer is not configured any more, or a later judgment replaced it.
+# A result is dropped if its peer is no longer configured, or a later result has replaced it.
 WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
-# Hexadecimal digits of an instance's content in the name of its file.
-DIGITS = 32
-# Pauses after a result that could not be sent: the first, which doubles up to the longest, s.
+# Hexadecimal digits of the hash of an instance's UID and of its content in the name of its file.
+UID_DIGITS, CONTENT_DIGITS = 40, 32
+# Pause after the first failed delivery, which doubles up to the longest, s.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 TABLES = """
 create table if not exists studies (
-    name text primary key, judged text not null default '', attempts integer not null default 0,
+    name text primary key, scored text not null default '', attempts integer not null default 0,
     finished real
 );
 create table if not exists results (
@@ -46,7 +46,7 @@ class Delivery:
         study: Name of the study's folder.
         file: DICOM file, or the folder of a study's instances.
         peer: Address of the peer.
-        tries: Number of tries that failed.
+        tries: Number of failed tries.
         is_study: Whether it is a whole study, for a worklist.
     """
 
@@ -58,11 +58,11 @@ class Delivery:
 
 
 class Inbox:
-    """The studies that a node received, under names of our own.
+    """The received studies of a node, in folders named by hashes of their UIDs.
 
     Args:
-        folder: Folder of the inbox, made if missing; one node at a time uses it.
-        max_bytes: Most bytes of all studies together.
+        folder: Folder of the inbox, made if missing; only one node at a time may use it.
+        max_bytes: Limit of the size of all studies together, bytes.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -75,45 +75,43 @@ class Inbox:
         )
         self._ledger.executescript(f"pragma journal_mode=wal; pragma synchronous=full; {TABLES}")
         self._bytes = 0
-        self._touched: dict[str, float] = {}
-        # By study: the file of each instance, and the bytes of each file.
+        # By study: the time of its last instance, the file of each instance, and a hash of all,
+        # cached because it is compared many times a second.
+        self._last_received: dict[str, float] = {}
         self._files: dict[str, dict[str, Path]] = defaultdict(dict)
+        self._content_hashes: dict[str, str] = {}
+        # Size of each file, bytes.
         self._sizes: dict[Path, int] = {}
-        # What stands for the content of a study: asked for many times a second.
-        self._contents: dict[str, str] = {}
-        self._read_again()
+        self._load_files()
 
-    def _read_again(self) -> None:
-        """Count the files of an earlier run; half-written ones are deleted."""
-        found = self._studies.glob(f"*/{INCOMING}/*")
-        for path in sorted(found, key=lambda path: path.stat().st_mtime_ns):
-            if path.suffix != ".dcm":
+    def _load_files(self) -> None:
+        """Register the files of an earlier run, and delete partial ones."""
+        paths = self._studies.glob(f"*/{INCOMING}/*")
+        for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+            if path.suffix == ".dcm":
+                self._register(path, path.stat().st_size)
+            else:
                 path.unlink()
-                continue
-            if "-" not in path.stem:  # of a version that knew an instance by its UID alone
-                named = f"{path.stem}-{_digest(path.read_bytes())}.dcm"
-                path = path.rename(path.with_name(named))
-            self._take(path, path.stat().st_size)
 
-    def _take(self, path: Path, size: int) -> None:
-        """Count a file; an instance that is here in other words is replaced."""
+    def _register(self, path: Path, size: int) -> None:
+        """Add a file to the index; an earlier version of its instance is deleted."""
         name, instance = path.parent.parent.name, path.stem.partition("-")[0]
         before = self._files[name].get(instance, path)
         if before != path:
             self._bytes -= self._sizes.pop(before)
             before.unlink(missing_ok=True)
         self._files[name][instance] = path
-        self._contents.pop(name, None)
+        self._content_hashes.pop(name, None)
         self._bytes += size - self._sizes.get(path, 0)
         self._sizes[path] = size
-        self._touched[name] = time.monotonic()
+        self._last_received[name] = time.monotonic()
 
-    def _content(self, name: str) -> str:
-        """Return what stands for the content of a study's instances: their files' names do."""
-        if name not in self._contents:
+    def _content_hash(self, name: str) -> str:
+        """Return a hash of a study's instances: their file names contain hashes of the content."""
+        if name not in self._content_hashes:
             names = sorted(path.name for path in self._files.get(name, {}).values())
-            self._contents[name] = hashlib.sha256("\n".join(names).encode()).hexdigest()
-        return self._contents[name]
+            self._content_hashes[name] = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        return self._content_hashes[name]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -127,11 +125,11 @@ class Inbox:
             self._ledger.execute("commit")
 
     def folder_of(self, study_uid: str) -> Path:
-        """Return the folder of a study: names come from hashes, never from the network."""
-        return self._studies / _name(study_uid)
+        """Return the folder of a study, named by a hash: no name comes from the network."""
+        return self._studies / _hash_uid(study_uid)
 
     def add(self, study_uid: str, instance_uid: str, data: bytes) -> None:
-        """Write an instance to the disk; it is safe there when this returns.
+        """Write an instance to disk; it is durable when this returns.
 
         Args:
             study_uid: StudyInstanceUID.
@@ -139,16 +137,16 @@ class Inbox:
             data: Bytes of the file.
 
         Raises:
-            LimitExceeded: If the inbox has no room for it.
+            LimitExceeded: If the inbox is full.
         """
         if self._bytes + len(data) > self._max_bytes:
             raise LimitExceeded(
-                f"the inbox is full, it may take {self._max_bytes:,} bytes; "
-                "give it more by --disk-gib"
+                f"the inbox is full, its limit is {self._max_bytes:,} bytes; "
+                "increase it with --disk-gib"
             )
-        # What is sent again is another file if a bit of it is another: identity or pixels.
-        named = f"{_name(instance_uid)}-{_digest(data)}.dcm"
-        path = self.folder_of(study_uid) / INCOMING / named
+        # An instance that is sent again with another identity or pixels is another file.
+        digest = hashlib.sha256(data).hexdigest()[:CONTENT_DIGITS]
+        path = self.folder_of(study_uid) / INCOMING / f"{_hash_uid(instance_uid)}-{digest}.dcm"
         with self._lock:
             if not path.parent.is_dir():
                 path.parent.mkdir(parents=True)
@@ -159,71 +157,73 @@ class Inbox:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # Renamed and counted in one step: in between, `forget` might take the study for finished.
+        # Renamed and registered in one step, or `delete_expired` may delete the study in between.
         with self._lock:
             partial.rename(path)
             _sync_folder(path.parent)
-            self._take(path, len(data))
+            self._register(path, len(data))
 
     def find(self, instance_uid: str) -> Path | None:
-        """Return the file of an instance, whatever its study; None if it is not here."""
-        return next(self._studies.glob(f"*/{INCOMING}/{_name(instance_uid)}-*.dcm"), None)
+        """Return the file of an instance of any study; None if it was not received."""
+        return next(self._studies.glob(f"*/{INCOMING}/{_hash_uid(instance_uid)}-*.dcm"), None)
 
-    def hurry(self, study_uid: str) -> None:
-        """Take a study for whole at once, as its sender asked whether it arrived."""
+    def mark_complete(self, study_uid: str) -> None:
+        """Let a study be scored at once: its sender has asked for storage commitment."""
+        name = _hash_uid(study_uid)
         with self._lock:
-            if _name(study_uid) in self._touched:
-                self._touched[_name(study_uid)] = float("-inf")
+            if name in self._last_received:
+                self._last_received[name] = float("-inf")
 
-    def quiet(self, seconds: float) -> list[str]:
-        """Return the studies with content not judged yet that received nothing for a while."""
+    def unscored(self, quiet_seconds: float) -> list[str]:
+        """Return the studies with unscored content that received nothing for some seconds."""
         with self._lock:
-            judged = dict(self._ledger.execute("select name, judged from studies"))
+            scored = dict(self._ledger.execute("select name, scored from studies"))
             now = time.monotonic()
             return [
                 name
                 for name in self._files
-                if now - self._touched[name] >= seconds and self._content(name) != judged.get(name)
+                if now - self._last_received[name] >= quiet_seconds
+                and self._content_hash(name) != scored.get(name)
             ]
 
     def folders(self, name: str) -> tuple[Path, Path, str]:
-        """Return the folders of a study's instances and results, and what stands for the first."""
+        """Return the folders of a study's instances and results, and the hash of its content."""
         folder = self._studies / name
         with self._lock:
-            return folder / INCOMING, folder / RESULTS, self._content(name)
+            return folder / INCOMING, folder / RESULTS, self._content_hash(name)
 
-    def attempt(self, name: str) -> int:
-        """Record that a study is being judged; return the number of the attempt."""
+    def begin_attempt(self, name: str) -> int:
+        """Record that scoring of a study begins; return the number of the attempt, from 1."""
         with self._transaction() as ledger:
             ledger.execute("insert or ignore into studies (name) values (?)", (name,))
             ledger.execute("update studies set attempts = attempts + 1 where name = ?", (name,))
             query = "select attempts from studies where name = ?"
             return int(ledger.execute(query, (name,)).fetchone()[0])
 
-    def judged(
+    def record_results(
         self,
         name: str,
-        content: str,
+        content_hash: str,
         files: list[Path],
         peers: list[str],
         *,
         worklist: str | None = None,
     ) -> None:
-        """Record, in one transaction, that a study was judged and where its results go.
+        """Record in one transaction that a study was scored, and queue its deliveries.
 
         Args:
             name: Name of the study's folder.
-            content: What stood for its instances when it was judged, as `folders` returns it.
+            content_hash: Hash of the scored content, as `folders` returned it.
             files: Result files.
-            peers: Addresses that each result is sent to.
-            worklist: Address that the study is handed over to, again if more of it came since; None
-                for none.
+            peers: Addresses to send each result to.
+            worklist: Address of the worklist to hand the study over to, again if instances were
+                added since; None for none.
         """
         rows = [(name, file.name, peer, WAITING) for file in files for peer in peers]
         with self._transaction() as ledger:
             ledger.execute(
-                "update studies set judged = ?, attempts = 0, finished = ? where name = ?",
-                (content, time.time(), name),
+                "update studies set scored = ?, attempts = 0, finished = ? where name = ?",
+                (content_hash, time.time(), name),
             )
             ledger.executemany(
                 "insert or ignore into results (study, file, peer, state) values (?, ?, ?, ?)", rows
@@ -234,16 +234,16 @@ class Inbox:
                     (name, INCOMING, worklist, WAITING),
                 )
 
-    def recover(self) -> None:
-        """Let deliveries that were cut short wait again, as ones that were tried before."""
+    def requeue_interrupted(self) -> None:
+        """Queue interrupted deliveries again, with at least one failed try."""
         with self._transaction() as ledger:
             ledger.execute(
                 "update results set state = ?, tries = max(tries, 1), next = 0 where state = ?",
                 (WAITING, SENDING),
             )
 
-    def due(self) -> list[Delivery]:
-        """Return the results to be sent now, and the studies to be handed over."""
+    def due_deliveries(self) -> list[Delivery]:
+        """Return the results to send now, and the studies to hand over."""
         with self._lock:
             rows = self._ledger.execute(
                 "select study, file, peer, tries from results where state = ? and next <= ?",
@@ -256,53 +256,54 @@ class Inbox:
             for study, file, peer, tries in rows
         ]
 
-    def mark(self, one: Delivery, state: str, *, failed: bool = False) -> None:
-        """Record the state of a delivery; one that failed waits longer each time."""
-        tries = one.tries + failed
+    def set_state(self, delivery: Delivery, state: str, *, failed: bool = False) -> None:
+        """Record the state of a delivery; after each failure its next try is later."""
+        tries = delivery.tries + failed
         pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE) if failed else 0.0
+        key = (delivery.study, delivery.file.name, delivery.peer)
         with self._transaction() as ledger:
             ledger.execute(
                 "update results set state = ?, tries = ?, next = ? "
                 "where study = ? and file = ? and peer = ?",
-                (state, tries, time.time() + pause, one.study, one.file.name, one.peer),
+                (state, tries, time.time() + pause, *key),
             )
 
-    def balance(self) -> dict[str, int]:
-        """Return the number of instances here, of studies judged, and of results in each state."""
+    def counts(self) -> dict[str, int]:
+        """Return the numbers of instances, of scored studies, and of results in each state."""
         with self._lock:
             states = dict(
                 self._ledger.execute("select state, count(*) from results group by state")
             )
-            (judged,) = self._ledger.execute(
+            (scored,) = self._ledger.execute(
                 "select count(*) from studies where finished is not null"
             ).fetchone()
             counts = {
                 state: int(states.get(state, 0)) for state in (WAITING, SENDING, SENT, DROPPED)
             }
-            return {"instances": len(self._sizes), "judged": int(judged)} | counts
+            return {"instances": len(self._sizes), "scored": int(scored)} | counts
 
-    def forget(self, older_than_seconds: float) -> None:
-        """Delete studies that were judged so long ago and have no result waiting."""
+    def delete_expired(self, max_age_seconds: float) -> None:
+        """Delete studies that were scored longer ago and have no result waiting."""
         with self._transaction() as ledger:
             rows = ledger.execute(
-                "select name, judged from studies where finished < ? and not exists "
+                "select name, scored from studies where finished < ? and not exists "
                 "(select 1 from results where study = name and state in (?, ?))",
-                (time.time() - older_than_seconds, WAITING, SENDING),
+                (time.time() - max_age_seconds, WAITING, SENDING),
             ).fetchall()
-            for name, judged in rows:
-                if self._content(name) != judged:
-                    continue  # gone already, or what came since waits to be judged
+            for name, scored in rows:
+                if self._content_hash(name) != scored:
+                    continue  # deleted already, or instances added since wait to be scored
                 ledger.execute("delete from results where study = ?", (name,))
                 ledger.execute("delete from studies where name = ?", (name,))
-                self._drop(name)
+                self._delete(name)
 
-    def _drop(self, name: str) -> None:
+    def _delete(self, name: str) -> None:
         folder = self._studies / name
         for path in [path for path in self._sizes if path.parent.parent == folder]:
             self._bytes -= self._sizes.pop(path)
         self._files.pop(name, None)
-        self._contents.pop(name, None)
-        self._touched.pop(name, None)
+        self._content_hashes.pop(name, None)
+        self._last_received.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
@@ -310,16 +311,12 @@ class Inbox:
         self._ledger.close()
 
 
-def _name(uid: str) -> str:
-    return hashlib.sha256(uid.encode()).hexdigest()[:40]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:DIGITS]
+def _hash_uid(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:UID_DIGITS]
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write a folder's list of names to the disk: without that a new file may be lost."""
+    """Write a folder's entries to disk: otherwise a new file may be lost in a crash."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,6 +1,6 @@
 """Readers' measurements in a study as structured reports: Comprehensive 3D SR, TID 1500.
 
-One report a reader, who is its observer: a group (TID 1501) for each length and each box.
+One report per reader, who is its observer: a group (TID 1501) for each length and each box.
 """
 
 import re
@@ -21,7 +21,7 @@ from meninx._clinic.structured_report import MR_BRAIN, SCHEME
 from meninx._scan.geometry import Float64Array
 
 Ends = tuple[Sequence[float], Sequence[float]]
-# Behind the series of a study and the results of the detector, N000 and more for series N.
+# Above the series numbers of a study; results of the detector for series N have numbers from N000.
 SERIES_NUMBER = 900
 PIXELS = Code("{pixels}", "UCUM", "pixels")
 OPINION = Code("opinion", SCHEME, "Reader's opinion of the finding")
@@ -32,19 +32,19 @@ OPINIONS = {
 }
 # Sides of a box along columns, rows and slices.
 SIDES = (codes.SCT.Width, codes.DCM.Height, codes.SCT.Depth)
-# A person's name is divided by ^ and =; each of its groups has at most so many signs (VR PN).
-LONGEST_NAME = 64
+# Longest group of a person name, which ^ and = separate (VR PN), characters.
+MAX_NAME_LENGTH = 64
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A length or a box that a reader measured.
+    """A reader's measurement: a length or a box.
 
     Args:
         name: Tracking identifier, unique in the study, such as `measurement 3`.
-        kind: Kind of measurement: `ruler`, a length between two places, or `box`, of whole voxels.
-        series: Series that it lies in.
-        ends: Voxel indices [i, j, k] of both ends; of a box the first and the last voxel in it.
+        kind: `ruler`, a length between two points, or `box`, of whole voxels.
+        series: Series of the measurement.
+        ends: Voxel indices [i, j, k] of both ends; of a box its first and its last voxel.
         made: Time of the measurement, UTC.
         opinion: Reader's opinion of the finding that the box marks; empty for a measurement.
     """
@@ -58,7 +58,7 @@ class Measured:
 
     @property
     def slices(self) -> range:
-        """Slices that it touches."""
+        """Indices of the slices that it touches."""
         first, last = sorted(round(end[2]) for end in self.ends)
         return range(first, last + 1)
 
@@ -69,21 +69,21 @@ def measurement_report(
     """Return the report of one reader's measurements in one study.
 
     Args:
-        reader: Name of the account, which stands as the observer.
+        reader: Name of the account, which is the observer.
         measured: Lengths and boxes, at least one, all in series of one DICOM study.
         version: Version of meninx.
 
     Returns:
-        The instance, ready to be saved: not final, not verified. The same measurements give the
-        same instance again.
+        The instance, ready to be saved: not final, not verified. Equal measurements give equal
+        UIDs.
 
     References:
         DICOM PS3.3 A.35.13; PS3.16 TID 1500, TID 1501, TID 300, TID 1003.
     """
-    touched = [image for one in measured for image in one.series.instances(one.slices)]
+    touched = [image for item in measured for image in item.series.instances(item.slices)]
     evidence = {str(image.SOPInstanceUID): image for image in touched}
     study = str(measured[0].series.header.StudyInstanceUID)
-    described = [f"{one.name} {one.ends} {one.opinion}" for one in measured]
+    described = [f"{item.name} {item.ends} {item.opinion}" for item in measured]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Person,
         observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes(
@@ -95,7 +95,7 @@ def measurement_report(
         content=hd.sr.MeasurementReport(
             observation_context=hd.sr.ObservationContext(observer_person_context=observer),
             procedure_reported=MR_BRAIN,
-            imaging_measurements=[_group(one, study) for one in measured],
+            imaging_measurements=[_group(item, study) for item in measured],
         ),
         series_instance_uid=generate_uid(entropy_srcs=["readers' series", study, reader]),
         series_number=SERIES_NUMBER,
@@ -109,17 +109,17 @@ def measurement_report(
     )
     report.SeriesDescription = "meninx readers' measurements, research only"
     report.SoftwareVersions = version
-    _date(report, max(one.made for one in measured))
+    _date(report, max(item.made for item in measured))
     return report
 
 
 def _person_name(reader: str) -> str:
-    """Return an account's name as a DICOM person name without known parts."""
-    return re.sub(r"[\\^=\x00-\x1f]", " ", reader)[: LONGEST_NAME - 1] + "^"
+    """Return an account's name as a DICOM person name of one part."""
+    return re.sub(r"[\\^=\x00-\x1f]", " ", reader)[: MAX_NAME_LENGTH - 1] + "^"
 
 
 def _date(report: hd.sr.Comprehensive3DSR, moment: datetime) -> None:
-    """Date a report by its last measurement, not by the download."""
+    """Set the dates of a report to that of its last measurement, not of its download."""
     report.TimezoneOffsetFromUTC = "+0000"
     for kind in ("Content", "InstanceCreation"):
         setattr(report, f"{kind}Date", moment.strftime("%Y%m%d"))
@@ -128,43 +128,43 @@ def _date(report: hd.sr.Comprehensive3DSR, moment: datetime) -> None:
         tool.ContributionDateTime = moment.strftime("%Y%m%d%H%M%S")
 
 
-def _group(one: Measured, study: str) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+def _group(item: Measured, study: str) -> hd.sr.MeasurementsAndQualitativeEvaluations:
     """Return the group of a length, or of the sides of a box."""
-    lines = [(codes.SCT.Length, one.ends)] if one.kind == "ruler" else _sides(one)
-    opinions = [OPINIONS[one.opinion]] if one.opinion else []
+    lines = [(codes.SCT.Length, item.ends)] if item.kind == "ruler" else _sides(item)
+    opinions = [OPINIONS[item.opinion]] if item.opinion else []
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=generate_uid(entropy_srcs=["measured", study, one.name]), identifier=one.name
+            uid=generate_uid(entropy_srcs=["measured", study, item.name]), identifier=item.name
         ),
         finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
-        measurements=[_length(one, name, ends) for name, ends in lines],
+        measurements=[_length(item, name, ends) for name, ends in lines],
         qualitative_evaluations=[hd.sr.QualitativeEvaluation(OPINION, code) for code in opinions],
         source_images=[
             hd.sr.SourceImageForMeasurementGroup(
                 image.SOPClassUID,
                 image.SOPInstanceUID,
-                one.series.frames(one.slices) or None,
+                item.series.frames(item.slices) or None,
             )
-            for image in one.series.instances(one.slices)
+            for image in item.series.instances(item.slices)
         ],
     )
 
 
-def _sides(one: Measured) -> list[tuple[Code, Ends]]:
-    """Return the edges of a box at its first corner; its depth where it has several slices."""
-    low = np.minimum(*one.ends) - 0.5
-    high = np.maximum(*one.ends) + 0.5
+def _sides(item: Measured) -> list[tuple[Code, Ends]]:
+    """Return the edges of a box at its first corner; without depth if it lies in one slice."""
+    low = np.minimum(*item.ends) - 0.5
+    high = np.maximum(*item.ends) + 0.5
     edges = []
     for axis, name in enumerate(SIDES):
-        if axis < 2 or len(one.slices) > 1:
+        if axis < 2 or len(item.slices) > 1:
             end = low.copy()
             end[axis] = high[axis]
             edges.append((name, (low.tolist(), end.tolist())))
     return edges
 
 
-def _length(one: Measured, name: Code, ends: Ends) -> hd.sr.Measurement:
-    series = one.series
+def _length(item: Measured, name: Code, ends: Ends) -> hd.sr.Measurement:
+    series = item.series
     if series.affine is None:
         length, unit, places = float(np.linalg.norm(np.subtract(*ends))), PIXELS, None
     else:

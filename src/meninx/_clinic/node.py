@@ -1,6 +1,6 @@
-"""A node on the hospital's network: takes studies, judges them once they are whole, sends results.
+"""A DICOM node: receives studies, scores each once it is complete, and sends its results.
 
-C-STORE, C-ECHO and storage commitment as provider; results go out by C-STORE or STOW-RS.
+It provides C-STORE, C-ECHO and storage commitment, and sends results by C-STORE or STOW-RS.
 """
 
 import io
@@ -8,7 +8,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,16 +25,11 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
+from meninx._clinic.dimse_peer import COMMITMENT, COMMITMENT_INSTANCE, DimsePeer
 from meninx._clinic.inbox import DROPPED, SENDING, SENT, WAITING, Delivery, Inbox
-from meninx._clinic.peers import (
-    COMMITMENT,
-    COMMITMENT_INSTANCE,
-    OUR_TITLE,
-    DimsePeer,
-    Peer,
-)
+from meninx._clinic.peers import OUR_TITLE, Peer
 from meninx._clinic.study_folder import is_uid
-from meninx._clinic.study_scoring import judge
+from meninx._clinic.study_scoring import score_and_write
 from meninx._clinic.worklist import Worklist
 from meninx._errors import InputError, LimitExceeded, PeerError
 from meninx._scoring.worker import MAX_ATTEMPTS, Worker
@@ -47,13 +42,13 @@ GIB = 1024**3
 # Statuses of C-STORE (PS3.4 B.2.3) and of N-ACTION (PS3.7 10.1.4).
 OUT_OF_RESOURCES, OTHER_DATA, NOT_UNDERSTOOD, INVALID_ARGUMENT = 0xA700, 0xA900, 0xC000, 0x0115
 NO_SUCH_INSTANCE = 0x0112
-LOOK_SECONDS = 0.1
-# As Orthanc's StableAge: scanners send one series after the other, and an answer to the first alone
-# is an answer to a part. A sender that asks for commitment need not wait.
+POLL_SECONDS = 0.1
+# As Orthanc's StableAge: scanners send one series after the other, and a result of the first series
+# is not one of the study. After a request for storage commitment there is no wait.
 QUIET_SECONDS = 60.0
-# A slice in one piece: with pynetdicom's 16 KiB most of the time passes between the pieces.
-LARGEST_PDU = 1024**2
-IDENTIFIERS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
+# One slice per PDU: with pynetdicom's 16 KiB most of the time is spent between PDUs.
+MAX_PDU_BYTES = 1024**2
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 @dataclass(frozen=True)
@@ -64,17 +59,17 @@ class NodeSettings:
         folder: Folder of the inbox.
         host: Address to listen on.
         port: Port to listen on; 0 for any free one.
-        title: Our application entity title, by which we must be called.
-        callers: Titles that may call; empty for all.
-        hosts: Addresses that may call; empty for all.
-        quiet_seconds: Time without new files after which a study is whole, s.
-        peers: Systems that results are sent to.
-        worklist: Worklist that judged studies are handed over to; None for none.
-        keep_hours: Time that a finished study stays in the inbox, hours.
-        max_bytes: Most bytes of the inbox.
-        max_associations: Most associations at a time.
-        judge_bytes: Most memory of the worker process, bytes.
-        judge_seconds: Longest time for a study, s.
+        title: Our application entity title, which callers must use.
+        callers: Permitted calling titles; empty for all.
+        hosts: Permitted addresses of callers; empty for all.
+        quiet_seconds: Time without new files after which a study is complete, s.
+        peers: Systems to send results to.
+        worklist: Worklist to hand scored studies over to; None for none.
+        keep_hours: Time after which a finished study is deleted, hours.
+        max_bytes: Limit of the inbox, bytes.
+        max_associations: Limit of concurrent associations.
+        worker_bytes: Memory limit of the worker process, bytes.
+        study_seconds: Time limit of a study, s.
         model: Detector file; None for the one that ships.
         tls: TLS context of a server; None for plain connections.
     """
@@ -91,8 +86,8 @@ class NodeSettings:
     keep_hours: float = 24.0
     max_bytes: int = 50 * GIB
     max_associations: int = 16
-    judge_bytes: int = 4 * GIB
-    judge_seconds: float = 300.0
+    worker_bytes: int = 4 * GIB
+    study_seconds: float = 300.0
     model: Path | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
@@ -108,29 +103,29 @@ class Node:
         self.settings = settings
         self.inbox = Inbox(settings.folder, settings.max_bytes)
         self._peers = {peer.address: peer for peer in settings.peers}
-        self._scorer = Worker(settings.judge_bytes, settings.judge_seconds)
+        self._scorer = Worker(settings.worker_bytes, settings.study_seconds)
         self._stop = threading.Event()
         self._server: Any = None
-        self._worker = threading.Thread(target=self._work, name="node", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="node", daemon=True)
 
     def start(self) -> int:
-        """Listen, and work in the background.
+        """Listen, and score and send in a thread.
 
         Returns:
-            Port that the node listens on.
+            The port of the node.
         """
         settings = self.settings
         entity = AE(ae_title=settings.title)
         entity.require_called_aet = True
         entity.require_calling_aet = list(settings.callers)
         entity.maximum_associations = settings.max_associations
-        entity.maximum_pdu_size = LARGEST_PDU
+        entity.maximum_pdu_size = MAX_PDU_BYTES
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
         for kind in CLASSES:
             entity.add_supported_context(kind, AllTransferSyntaxes)
         entity.add_supported_context(VERIFICATION)
         entity.add_supported_context(COMMITMENT)
-        self._worker.start()
+        self._thread.start()
         self._server = entity.start_server(
             (settings.host, settings.port),
             block=False,
@@ -144,66 +139,56 @@ class Node:
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
-        """End associations and the work in progress, in good order."""
+        """Close associations, and wait for the work in progress."""
         self._stop.set()
         if self._server is not None:
             self._server.shutdown()
-        self._worker.join(timeout=30)
+        self._thread.join(timeout=30)
         self._scorer.close()
         self.inbox.close()
 
     def _on_requested(self, event: Event) -> None:
+        """Reject an association from a host that is not permitted."""
         host = event.assoc.requestor.address
         if self.settings.hosts and host not in self.settings.hosts:
-            log.warning("a host that may not call was rejected; --caller-host names those that may")
+            log.warning("a host that is not permitted was rejected; permit it with --caller-host")
             event.assoc.acse.send_reject(0x01, 0x01, 0x01)
             event.assoc.kill()
 
     def _on_store(self, event: Event) -> int:
-        """Take one instance; it is on the disk before it is acknowledged."""
+        """Store an instance, and return the status; it is on disk before it is acknowledged."""
         try:
             data = event.encoded_dataset()
             header = pydicom.dcmread(
-                io.BytesIO(data), stop_before_pixels=True, specific_tags=list(IDENTIFIERS)
+                io.BytesIO(data), stop_before_pixels=True, specific_tags=[*UIDS, "SOPClassUID"]
             )
-            study, series, instance = (
-                str(header[name].value or "").strip()
-                for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-            )
+            uids = {name: str(header[name].value or "").strip() for name in UIDS}
         except Exception:  # noqa: BLE001 - pydicom documents no list of what bytes make it raise
             log.warning(
                 "an instance was refused (0x%04x): it can't be read, or lacks a UID", NOT_UNDERSTOOD
             )
             return NOT_UNDERSTOOD
-        request: Any = event.request
-        named = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
-        faults = [f"its {name} is no UID" for name, uid in named.items() if not is_uid(uid)]
-        if (instance, str(header.get("SOPClassUID", ""))) != (
-            str(request.AffectedSOPInstanceUID).strip(),
-            str(request.AffectedSOPClassUID),
-        ):
-            faults.append("its SOPInstanceUID or SOPClassUID is not that of the command")
-        if faults:
+        if faults := _faults_of(uids, str(header.get("SOPClassUID", "")), event.request):
             log.warning("an instance was refused (0x%04x): %s", OTHER_DATA, "; ".join(faults))
             return OTHER_DATA
         try:
-            self.inbox.add(study, instance, data)
+            self.inbox.add(uids["StudyInstanceUID"], uids["SOPInstanceUID"], data)
         except (LimitExceeded, OSError) as error:
-            log.warning("an instance could not be kept: %s", type(error).__name__)
+            log.warning("an instance could not be stored: %s", type(error).__name__)
             return OUT_OF_RESOURCES
         return 0x0000
 
     def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
-        """Report which instances are stored here; a sender that asks has sent all of a study.
+        """Report which instances are stored; a sender that asks has sent its whole study.
 
         References:
-            DICOM PS3.4 J.3: the answer to N-ACTION, then N-EVENT-REPORT.
+            DICOM PS3.4 J.3: first the response to N-ACTION, then N-EVENT-REPORT.
         """
         try:
             request = event.action_information
-            items = [
-                (str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
-                for one in request.ReferencedSOPSequence
+            references = [
+                (str(reference.ReferencedSOPClassUID), str(reference.ReferencedSOPInstanceUID))
+                for reference in request.ReferencedSOPSequence
             ]
             transaction = str(request.TransactionUID)
         except Exception:  # noqa: BLE001 - as for C-STORE
@@ -211,7 +196,7 @@ class Node:
         report = Dataset()
         report.TransactionUID = transaction
         report.ReferencedSOPSequence, failed, studies = [], [], set()
-        for sop_class, instance in items:
+        for sop_class, instance in references:
             item = Dataset()
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
             path = self.inbox.find(instance)
@@ -225,7 +210,7 @@ class Node:
         if failed:
             report.FailedSOPSequence = failed
         for study in studies:
-            self.inbox.hurry(study)
+            self.inbox.mark_complete(study)
         caller = event.assoc.requestor.ae_title
         threading.Thread(
             target=self._report_commitment,
@@ -235,96 +220,114 @@ class Node:
         return 0x0000, None
 
     def _report_commitment(self, association: Any, caller: str, report: Dataset, kind: int) -> None:
-        """Send the report on an association of our own if we know the caller, else on its own."""
-        time.sleep(LOOK_SECONDS)  # the answer to N-ACTION goes first
-        known = next(
-            (
-                peer
-                for peer in self.settings.peers
-                if isinstance(peer, DimsePeer) and peer.title == caller
-            ),
-            None,
-        )
+        """Send the report on a new association if the caller is a peer, else on the caller's."""
+        time.sleep(POLL_SECONDS)  # the response to N-ACTION goes first
+        peers = (peer for peer in self.settings.peers if isinstance(peer, DimsePeer))
+        peer = next((peer for peer in peers if peer.title == caller), None)
         try:
-            if known is not None:
-                known.report_commitment(report, kind)
+            if peer is not None:
+                peer.report_commitment(report, kind)
             else:
                 association.send_n_event_report(report, kind, COMMITMENT, COMMITMENT_INSTANCE)
         except Exception:
             log.exception("a storage commitment could not be reported")
 
-    def _work(self) -> None:
-        """Judge and send until stopped; one thread, so that nothing happens twice."""
+    def _run(self) -> None:
+        """Score and send until stopped; in a single thread, so that nothing happens twice."""
         while not self._stop.is_set():
             try:
-                self.inbox.recover()  # nothing is being sent now: such entries were cut short
-                for name in self.inbox.quiet(self.settings.quiet_seconds):
-                    self._judge(name)
-                self._deliver_all()
-                self.inbox.forget(self.settings.keep_hours * 3600)
+                self.inbox.requeue_interrupted()  # nothing is being sent at this point
+                for name in self.inbox.unscored(self.settings.quiet_seconds):
+                    self._score(name)
+                self._deliver_due()
+                self.inbox.delete_expired(self.settings.keep_hours * 3600)
             except Exception:
-                log.exception("the node's work failed; it goes on")
+                log.exception("the node's work failed; it continues")
                 self._stop.wait(5)
-            self._stop.wait(LOOK_SECONDS)
+            self._stop.wait(POLL_SECONDS)
 
-    def _judge(self, name: str) -> None:
-        files, out, content = self.inbox.folders(name)
-        count = len(list(files.glob("*.dcm")))
+    def _score(self, name: str) -> None:
+        """Score a study, and queue its results."""
+        incoming, results, content_hash = self.inbox.folders(name)
+        count = len(list(incoming.glob("*.dcm")))
         began = time.perf_counter()
-        found: list[dict[str, Any]] = []
-        if self.inbox.attempt(name) <= MAX_ATTEMPTS:
+        findings: list[dict[str, Any]] = []
+        if self.inbox.begin_attempt(name) <= MAX_ATTEMPTS:
             try:
-                found = self._scorer.call(judge, files, out, self.settings.model)
-            except InputError as error:  # until more of it comes
+                findings = self._scorer.call(
+                    score_and_write, incoming, results, self.settings.model
+                )
+            except InputError as error:  # until more of the study is received
                 log.warning("study %s: %s", name[:8], error)
-        results = sorted(out.glob("*.dcm")) if found else []
-        # Readers see studies that could not be judged as well.
+        files = sorted(results.glob("*.dcm")) if findings else []
+        # The worklist shows studies that could not be scored, too.
         worklist = self.settings.worklist
-        self.inbox.judged(
+        self.inbox.record_results(
             name,
-            content,
-            results,
+            content_hash,
+            files,
             list(self._peers),
             worklist=worklist.address if worklist else None,
         )
         log.info(
-            "study %s: %d instances judged in %.1f s, %d results",
+            "study %s: %d instances scored in %.1f s, %d results",
             name[:8],
             count,
             time.perf_counter() - began,
-            len(results),
+            len(files),
         )
 
-    def _deliver_all(self) -> None:
-        away = set()
-        for one in self.inbox.due():
+    def _deliver_due(self) -> None:
+        unreachable = set()
+        for delivery in self.inbox.due_deliveries():
             if self._stop.is_set():
                 return
-            # One wait for a peer that does not answer is enough: other peers have results too.
-            if one.peer not in away and not self._deliver(one):
-                away.add(one.peer)
+            # Wait only once for a peer that does not respond: other peers have results, too.
+            if delivery.peer not in unreachable and not self._deliver(delivery):
+                unreachable.add(delivery.peer)
 
-    def _deliver(self, one: Delivery) -> bool:
-        """Send one result, or hand over one study; return whether it was taken."""
-        worklist, peer = self.settings.worklist, self._peers.get(one.peer)
-        send: Callable[[], None]
-        if one.is_study and worklist is not None and one.peer == worklist.address:
-            send = partial(worklist.hand_over, one.file)
-        elif one.is_study or peer is None or not one.file.is_file():
-            self.inbox.mark(one, DROPPED)
+    def _deliver(self, delivery: Delivery) -> bool:
+        """Send a result, or hand a study over; return False if the peer did not accept it."""
+        send = self._sender_of(delivery)
+        if send is None:
+            self.inbox.set_state(delivery, DROPPED)
             return True
-        # It may have arrived although we were killed or got no answer: then it is not sent again.
-        elif one.tries and peer.has(pydicom.dcmread(one.file, stop_before_pixels=True)):
-            self.inbox.mark(one, SENT)
+        # After a kill or a lost response the peer may have it already: it is not sent twice.
+        if delivery.tries and not delivery.is_study and self._peer_has(delivery):
+            self.inbox.set_state(delivery, SENT)
             return True
-        else:
-            send = partial(peer.send, [one.file])
-        self.inbox.mark(one, SENDING)
+        self.inbox.set_state(delivery, SENDING)
         try:
             send()
         except (PeerError, OSError) as error:
             log.warning("%s", error)
-            self.inbox.mark(one, WAITING, failed=True)
+            self.inbox.set_state(delivery, WAITING, failed=True)
             return False
-        self.inbox.mark(one, SENT)
+        self.inbox.set_state(delivery, SENT)
         return True
+
+    def _sender_of(self, delivery: Delivery) -> Callable[[], None] | None:
+        """Return a function that sends; None if the peer or the file no longer exists."""
+        worklist, peer = self.settings.worklist, self._peers.get(delivery.peer)
+        if delivery.is_study:
+            if worklist is None or delivery.peer != worklist.address:
+                return None
+            return partial(worklist.hand_over, delivery.file)
+        if peer is None or not delivery.file.is_file():
+            return None
+        return partial(peer.send, [delivery.file])
+
+    def _peer_has(self, delivery: Delivery) -> bool:
+        header = pydicom.dcmread(delivery.file, stop_before_pixels=True)
+        return self._peers[delivery.peer].has(header)
+
+
+def _faults_of(uids: Mapping[str, str], sop_class: str, request: Any) -> list[str]:
+    """Return why an instance is refused: invalid UIDs, or UIDs that differ from the command's."""
+    faults = [f"its {name} is no UID" for name, uid in uids.items() if not is_uid(uid)]
+    if (uids["SOPInstanceUID"], sop_class) != (
+        str(request.AffectedSOPInstanceUID).strip(),
+        str(request.AffectedSOPClassUID),
+    ):
+        faults.append("its SOPInstanceUID or SOPClassUID is not that of the command")
+    return faults

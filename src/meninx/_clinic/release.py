@@ -1,4 +1,4 @@
-"""Release scans without identity: those that may leave are written, the others reported."""
+"""Write DICOM series without identity; those that can't be de-identified are reported."""
 
 import io
 import json
@@ -15,8 +15,8 @@ from meninx._clinic.deidentification import Deidentifier, Pseudonyms, Removed, c
 from meninx._clinic.result_context import frames_of
 from meninx._errors import InputError, UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
+from meninx._scan.dicom.values import text
 from meninx._scan.geometry import Float64Array
-from meninx._scan.header_values import text
 from meninx._scan.incomplete_note import IncompleteNote
 from meninx._scan.reading import read_datasets, read_scans
 from meninx._scan.scan import Scan
@@ -26,11 +26,11 @@ OnError = Callable[[InputError], None]
 
 @dataclass(frozen=True)
 class Faces:
-    """What becomes of volumes that show a face; by default they are refused.
+    """How volumes that show a face are handled; by default they are refused.
 
     Args:
-        keep: Whether they are released as they are.
-        cut: Whether their faces are cut off.
+        keep: Whether to write them unchanged.
+        cut: Whether to cut the faces off.
     """
 
     keep: bool = False
@@ -39,11 +39,11 @@ class Faces:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """The face that is cut off a scan, without the scan: many of them may be waiting.
+    """The mask of a face to cut off; without the scan, because many may be in memory at once.
 
     Args:
         affine: Voxel index to LPS mm, shape (4, 4).
-        face: True where the face is, shape of the scan's voxels.
+        face: True in the face, shape of the scan's voxels.
     """
 
     affine: Float64Array
@@ -53,18 +53,18 @@ class Cut:
 def release(
     path: str | Path, output: Path, key: bytes, faces: Faces, on_error: OnError
 ) -> Iterator[Path]:
-    """Write every DICOM series under a path again, without identity.
+    """Write every DICOM series under a path without identity.
 
     Args:
         path: File, folder, zip or tar.
         output: Output folder, made if missing; names in it are pseudonyms.
         key: Secret of the pseudonyms, 16 bytes or more.
-        faces: What becomes of volumes that show a face.
+        faces: How volumes that show a face are handled.
         on_error: Called with the error of each scan that is left out.
 
     Yields:
-        Paths of the files, as they are written. `removed.json` lists at the end what was taken,
-        without values.
+        Paths of the files, as they are written. At the end, `removed.json` lists the removed
+        attributes, without values.
     """
     removed = Removed()
     cleaner = Deidentifier(Pseudonyms(key), removed)
@@ -96,13 +96,13 @@ def release(
             on_error(type(error)(str(error), place=place, reason=error.reason))
             continue
         except Exception as error:  # noqa: BLE001 - headers that lie make pydicom raise anything
-            # Its message may quote a value, and so a name.
+            # The message is left out: it may quote a name.
             fault = f"can't be written without identity ({type(error).__name__}); export it again"
             on_error(UnreadableFile(fault, place=place))
             continue
         folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
         folder.mkdir(parents=True, exist_ok=True)
-        if lacking[uid]:  # a part stays a part
+        if lacking[uid]:
             IncompleteNote(str(dataset.StudyInstanceUID), lacking[uid]).write(folder)
         written = folder / f"{dataset.SOPInstanceUID}.dcm"
         written.write_bytes(data)
@@ -113,7 +113,7 @@ def release(
 
 
 def _cleaned_file(dataset: Dataset, cleaner: Deidentifier, cut: Cut | None) -> bytes:
-    """Return the bytes of a file without identity, and without its face."""
+    """Return the bytes of a file without identity and face."""
     cleaner.clean(dataset)
     if cut is not None:
         _cut_off(dataset, cut)
@@ -123,7 +123,7 @@ def _cleaned_file(dataset: Dataset, cleaner: Deidentifier, cut: Cut | None) -> b
 
 
 def _cut_of(scan: Scan, faces: Faces) -> Cut | None:
-    """Return the face that is to be cut off a scan; None for none."""
+    """Return the face to cut off a scan; None if there is none, or it is kept."""
     from meninx._clinic.defacing import face_of, may_show_face
 
     if faces.keep or scan.affine is None or not may_show_face(scan):
@@ -131,7 +131,7 @@ def _cut_of(scan: Scan, faces: Faces) -> Cut | None:
     if not faces.cut:
         raise UnsupportedScan(
             "a whole head in slices so thin that a face can be rendered from it; --deface cuts the "
-            "face off (T1 only), --keep-faces releases it as it is",
+            "face off (T1 only), --keep-faces writes it unchanged",
             place=scan.name,
             reason="face",
         )
@@ -139,7 +139,7 @@ def _cut_of(scan: Scan, faces: Faces) -> Cut | None:
 
 
 def _cut_off(dataset: Dataset, cut: Cut) -> None:
-    """Put the darkest value in place of the face."""
+    """Replace the face by the darkest value."""
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         dataset.decompress(generate_instance_uid=False)
     stored = dataset.pixel_array.copy()

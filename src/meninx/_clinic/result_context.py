@@ -1,4 +1,4 @@
-"""What result objects refer to: the source instances, their findings, and meninx's version."""
+"""The context of result objects: source instances, findings, and the version of meninx."""
 
 import copy
 import hashlib
@@ -17,14 +17,14 @@ from meninx import __version__
 from meninx._detect.findings import Findings
 from meninx._errors import UnreadableFile
 from meninx._render.result import Result
-from meninx._scan.character_set import UNKNOWN_SIGN
+from meninx._scan.dicom.character_set import UNKNOWN_SIGN
+from meninx._scan.dicom.values import drop_unreadable, text, whole_number
 from meninx._scan.geometry import Float64Array
-from meninx._scan.header_values import drop_unreadable, text, whole_number
 from meninx._scan.nifti import affine_of
 from meninx._scan.scan import Scan
 
 MANUFACTURER = "meninx"
-# Attributes of type 2: they must be there, and may be empty. Sources that lack one are common.
+# Attributes of type 2: required, but may be empty. Sources often lack them.
 MAY_BE_EMPTY = (
     "PatientName",
     "PatientID",
@@ -36,26 +36,26 @@ MAY_BE_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-# Without one of these nothing can refer to an instance.
+# UIDs by which result objects refer to an instance.
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-# Attributes by which a PACS finds the patient: results must repeat them as they are.
-NAMES_OF_PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
-# Results of series N get the numbers N001 and on, behind 1000; series numbers stay below this.
+# Attributes by which a PACS finds the patient: results must repeat them unchanged.
+PATIENT_IDENTIFIERS = ("PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber")
+# Results of series N have series numbers from (N + 1) * 1000 + 1; N is limited to this.
 MAX_SERIES = 200_000
-# Positions in headers are rounded to this, mm.
+# Rounding of positions in headers, mm.
 SAME_PLACE_MM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class ResultContext:
-    """The source instances of a finding, with the finding: what result objects refer to.
+    """The source instances of a finding, with the finding.
 
     Args:
         headers: Datasets without pixels, in slice order; one for an enhanced file.
         findings: Findings of the scan.
-        pixels: Hash of the scan's voxels; empty where none were read.
-        earlier: Reports on these images that this one replaces: of a part of them, or before they
-            were corrected.
+        pixels: Hash of the scan's voxels; empty if none were read.
+        earlier: Reports on these images that this one replaces: on a part of the images, or on
+            images that were corrected since.
         version: Version of meninx.
     """
 
@@ -72,7 +72,7 @@ class ResultContext:
 
     @property
     def frame_of_reference(self) -> str | None:
-        """FrameOfReferenceUID; None where the source has no geometry."""
+        """FrameOfReferenceUID; None if the source has no geometry."""
         return self.first.get("FrameOfReferenceUID") or None
 
     @property
@@ -82,31 +82,31 @@ class ResultContext:
 
     @property
     def software(self) -> str:
-        """Software that made the results: version, and the detector file's hash."""
+        """Version of meninx, and the detector file's hash."""
         return f"{self.version} {self.findings.model['sha256'][:16]}"
 
     @cached_property
-    def _names(self) -> list[str]:
+    def _entropy(self) -> list[str]:
+        """Texts that determine the UIDs of results: everything that a result depends on."""
         findings = self.findings
-        instances = sorted(str(one.SOPInstanceUID) for one in self.headers)
+        instances = sorted(str(header.SOPInstanceUID) for header in self.headers)
         identity = [str(self.first.get(name, "")) for name in ("StudyInstanceUID", *MAY_BE_EMPTY)]
-        # All that a result says follows from these.
-        said = (findings.decision, findings.probability, findings.borders, findings.reason)
+        answer = (findings.decision, findings.probability, findings.borders, findings.reason)
         return [
             findings.model["sha256"],
             str(self.first.SeriesInstanceUID),
             *instances,
             *identity,
             self.pixels,
-            *map(str, said),
+            *map(str, answer),
             findings.message or "",
         ]
 
     def uid(self, *kind: object) -> UID:
-        """Return the UID of a result; a rerun with the same model and the same images has the same.
+        """Return the UID of a result, the same in a rerun with the same model and images.
 
-        Another content is another instance: images sent again with corrected pixels or identity,
-        or an answer at another coverage.
+        It differs if the content differs: images with corrected pixels or identity, or an answer
+        at another coverage.
 
         Args:
             *kind: Words for the result, such as `series`, `SEG`.
@@ -114,32 +114,32 @@ class ResultContext:
         Returns:
             UID under pydicom's root.
         """
-        return generate_uid(entropy_srcs=[*map(str, kind), *self._names])
+        return generate_uid(entropy_srcs=[*map(str, kind), *self._entropy])
 
     def series_number(self, place: int) -> int:
-        """Return the number of a series of results, which readers find behind the source's own."""
+        """Return the number of a series of results, above the numbers of source series."""
         number = whole_number(self.first, "SeriesNumber")
         return 1000 * (min(max(number or 0, 0), MAX_SERIES) + 1) + place
 
     def check_names(self) -> None:
-        """Check that the patient's names could be read: results must not name another patient.
+        """Check that the patient's identifiers are decoded: results must not name another patient.
 
         Raises:
-            UnreadableFile: If bytes of a name are none in the header's character set.
+            UnreadableFile: If bytes of an identifier are invalid in the header's character set.
         """
-        unknown = [name for name in NAMES_OF_PATIENT if UNKNOWN_SIGN in text(self.first, name)]
-        if unknown:
+        undecoded = [name for name in PATIENT_IDENTIFIERS if UNKNOWN_SIGN in text(self.first, name)]
+        if undecoded:
             raise UnreadableFile(
-                f"SpecificCharacterSet does not explain the bytes of {', '.join(unknown)}, and "
+                f"SpecificCharacterSet does not explain the bytes of {', '.join(undecoded)}, and "
                 "results would name another patient than the PACS does; correct it in the header"
             )
 
 
 def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
-    """Return the slice of a scan that each image of its source is; see `frames_of`.
+    """Return the slice index of each source image; see `frames_of`.
 
     Args:
-        headers: Instances that the scan was read from, in slice order.
+        headers: Source instances of the scan, in slice order.
         scan: Scan with geometry.
 
     Returns:
@@ -149,15 +149,15 @@ def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
         OptionError: If the scan has no geometry.
     """
     if scan.positions_mm is not None and len(headers) == len(scan):
-        return np.arange(len(scan))  # unequal gaps: the affine places them only roughly
+        return np.arange(len(scan))  # with unequal gaps the affine is only approximate
     return frames_of(headers, affine_of(scan), len(scan))
 
 
 def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> NDArray[np.intp]:
-    """Return the slice of a grid that each image of its source is.
+    """Return the slice index in a grid of each source image.
 
     Args:
-        headers: Instances that the scan was read from.
+        headers: Source instances of the scan.
         affine: Voxel index to LPS mm, shape (4, 4).
         count: Number of slices.
 
@@ -166,14 +166,14 @@ def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> N
         for a frame that is no slice of the scan.
     """
     inverse = np.linalg.inv(affine)
-    found = []
+    indices = []
     for position in _positions(headers):
         voxel = inverse[:3, :3] @ np.asarray(position, dtype=np.float64) + inverse[:3, 3]
-        place = np.rint(voxel)
-        away = float(np.linalg.norm(affine[:3, :3] @ (voxel - place)))
-        here = (place[:2] == 0).all() and 0 <= place[2] < count and away < SAME_PLACE_MM
-        found.append(int(place[2]) if here else -1)
-    return np.array(found, dtype=np.intp)
+        nearest = np.rint(voxel)
+        distance_mm = float(np.linalg.norm(affine[:3, :3] @ (voxel - nearest)))
+        is_inside = (nearest[:2] == 0).all() and 0 <= nearest[2] < count
+        indices.append(int(nearest[2]) if is_inside and distance_mm < SAME_PLACE_MM else -1)
+    return np.array(indices, dtype=np.intp)
 
 
 def _positions(headers: Sequence[Dataset]) -> Iterator[Sequence[float]]:
@@ -184,15 +184,15 @@ def _positions(headers: Sequence[Dataset]) -> Iterator[Sequence[float]]:
             continue
         shared = header.SharedFunctionalGroupsSequence[0]
         for group in groups:
-            place = group if "PlanePositionSequence" in group else shared
-            yield place.PlanePositionSequence[0].ImagePositionPatient
+            source = group if "PlanePositionSequence" in group else shared
+            yield source.PlanePositionSequence[0].ImagePositionPatient
 
 
 def context_of(result: Result) -> ResultContext | None:
     """Return the context of a result's objects.
 
     Args:
-        result: A scan with its findings; what can't be read of its headers is dropped from them.
+        result: A scan with its findings; unreadable attributes are removed from its headers.
 
     Returns:
         The context; None if the scan was not DICOM, or a UID in its headers is empty.
@@ -205,7 +205,7 @@ def context_of(result: Result) -> ResultContext | None:
     if not headers:
         return None
     for header in headers.values():
-        _mend(header)
+        _repair(header)
     scan = result.scan
     return ResultContext(
         _with_one_orientation(list(headers.values())),
@@ -214,20 +214,20 @@ def context_of(result: Result) -> ResultContext | None:
     )
 
 
-def _mend(header: Dataset) -> None:
-    """Drop what can't be read; empty attributes of type 2 that have no value of their kind."""
+def _repair(header: Dataset) -> None:
+    """Remove unreadable attributes, and empty invalid ones of type 2."""
     drop_unreadable(header)
     for name in MAY_BE_EMPTY:
-        if name not in header or not _is_sound(name, text(header, name)):
+        if name not in header or not _is_valid(name, text(header, name)):
             setattr(header, name, "")
     for element in header:
-        # Of other texts nothing is said instead; without the patient's names nothing is written.
-        if element.keyword not in NAMES_OF_PATIENT and UNKNOWN_SIGN in str(element.value):
+        # Undecoded identifiers are kept: `check_names` then refuses to write results.
+        if element.keyword not in PATIENT_IDENTIFIERS and UNKNOWN_SIGN in str(element.value):
             element.value = ""
 
 
-def _is_sound(name: str, value: str) -> bool:
-    """Return whether a date, a time or a sex is one (DICOM PS3.5 6.2, PS3.3 C.7.1.1)."""
+def _is_valid(name: str, value: str) -> bool:
+    """Return whether a date, a time or a sex is valid (DICOM PS3.5 6.2, PS3.3 C.7.1.1)."""
     if name == "PatientSex":
         return value in ("", "M", "F", "O")
     if name.endswith("Date"):
@@ -243,13 +243,13 @@ def _is_date(value: str) -> bool:
 
 
 def _with_one_orientation(headers: Sequence[Dataset]) -> tuple[Dataset, ...]:
-    """Return headers with the first one's cosines: scanners round those of each slice by itself."""
+    """Return headers with the first header's cosines: scanners round them slice by slice."""
     cosines = headers[0].get("ImageOrientationPatient")
-    mended = []
+    repaired = []
     for header in headers:
         own = header.get("ImageOrientationPatient")
         if cosines and own and own != cosines:
             header = copy.copy(header)
             header.ImageOrientationPatient = cosines
-        mended.append(header)
-    return tuple(mended)
+        repaired.append(header)
+    return tuple(repaired)

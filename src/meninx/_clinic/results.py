@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def reason_of(error: Exception) -> str:
-    """Return why an object could not be made, without a person's name: libraries quote values."""
+    """Return why an object could not be made, without messages that may quote a name."""
     if isinstance(error, MeninxError):
         return str(error)
     return f"its headers do not allow it ({type(error).__name__})"
@@ -30,11 +30,11 @@ def reason_of(error: Exception) -> str:
 
 @dataclass(frozen=True, eq=False)
 class EarlierReport:
-    """A report that was written before.
+    """A report of an earlier run.
 
     Args:
-        sources: SOPInstanceUIDs of the images that it is about.
-        documents: UIDs of the report, and of those that it replaced itself.
+        sources: SOPInstanceUIDs of its images.
+        documents: UIDs of the report, and of those that it replaced.
     """
 
     sources: frozenset[str]
@@ -42,93 +42,93 @@ class EarlierReport:
 
 
 def earlier_reports(folder: Path) -> list[EarlierReport]:
-    """Return the reports in a folder of results, for those that will replace them.
+    """Return the reports in a folder of results, before they are replaced.
 
     Args:
-        folder: Folder that `write_results` wrote into; it may be missing.
+        folder: Folder of `write_dicom_results`; it may be missing.
 
     Returns:
-        The reports; none of files that can't be read.
+        The reports; unreadable files are logged.
     """
-    found = []
+    reports = []
     for path in sorted(folder.glob("SR-*.dcm")):
         try:
             report = pydicom.dcmread(path)
             sources = _referenced(report.CurrentRequestedProcedureEvidenceSequence)
-            before = _referenced(report.get("PredecessorDocumentsSequence") or ())
-            found.append(
+            replaced = _referenced(report.get("PredecessorDocumentsSequence") or ())
+            reports.append(
                 EarlierReport(
-                    frozenset(str(source.SOPInstanceUID) for source in sources), (report, *before)
+                    frozenset(str(source.SOPInstanceUID) for source in sources), (report, *replaced)
                 )
             )
-        except Exception as error:  # noqa: BLE001 - cut short when the process ended
+        except Exception as error:  # noqa: BLE001 - such as a file that a killed process left
             log.warning("an earlier report can't be read: %s", type(error).__name__)
-    return found
+    return reports
 
 
 def _referenced(studies: Sequence[Dataset]) -> Iterator[Dataset]:
-    """Yield what a sequence of references names, each with its UIDs (PS3.3 C.17.2.1)."""
+    """Yield the UIDs of each referenced instance (PS3.3 C.17.2.1)."""
     for study in studies:
         for series in study.ReferencedSeriesSequence:
             for reference in series.ReferencedSOPSequence:
-                named = Dataset()
-                named.StudyInstanceUID = study.StudyInstanceUID
-                named.SeriesInstanceUID = series.SeriesInstanceUID
-                named.SOPClassUID = reference.ReferencedSOPClassUID
-                named.SOPInstanceUID = reference.ReferencedSOPInstanceUID
-                yield named
+                uids = Dataset()
+                uids.StudyInstanceUID = study.StudyInstanceUID
+                uids.SeriesInstanceUID = series.SeriesInstanceUID
+                uids.SOPClassUID = reference.ReferencedSOPClassUID
+                uids.SOPInstanceUID = reference.ReferencedSOPInstanceUID
+                yield uids
 
 
-def passed_over(kind: str, error: Exception) -> None:
+def log_fault(kind: str, error: Exception) -> None:
     """Log that an object could not be made."""
     log.warning("no %s of a scan: %s", kind, reason_of(error))
 
 
 def result_objects(
-    context: ResultContext, result: Result, on_fault: OnFault = passed_over
+    context: ResultContext, result: Result, on_fault: OnFault = log_fault
 ) -> Mapping[str, Dataset]:
-    """Return all objects of a finding that its headers allow.
+    """Return the objects of a finding that its headers allow.
 
     Args:
-        context: Source instances and the findings of them.
+        context: Source instances and their findings.
         result: Scan with its pictures.
         on_fault: Called with each kind that could not be made, and the error.
 
     Returns:
         Objects by kind: `SR` always, `SC` for a scored scan, `SEG` unless the answer is no tumor or
-        the heat map failed its check. None where the patient's name can't be read.
+        the heat map failed its check. Empty if the patient's identifiers can't be read.
     """
     try:
         context.check_names()
     except MeninxError as error:
         on_fault("DICOM objects", error)
         return {}
-    wanted: dict[str, Callable[[], Dataset | None]] = {
+    makers: dict[str, Callable[[], Dataset | None]] = {
         "SR": lambda: structured_report(context, result)
     }
     if result.scored:
-        wanted["SC"] = lambda: secondary_capture(context, result)
+        makers["SC"] = lambda: secondary_capture(context, result)
         if context.findings.decision != "no_tumor":
-            wanted["SEG"] = lambda: segmentation(context, result)
-    made: dict[str, Dataset] = {}
-    for kind, make in wanted.items():
+            makers["SEG"] = lambda: segmentation(context, result)
+    objects: dict[str, Dataset] = {}
+    for kind, make in makers.items():
         try:
-            # Libraries warn with values of attributes in their text.
+            # Warnings of libraries quote values of attributes.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = make()
+                dataset = make()
         except Exception as error:  # noqa: BLE001 - headers that lie make highdicom raise anything
             on_fault(kind, error)
             continue
-        if found is not None:
-            made[kind] = found
-    return made
+        if dataset is not None:
+            objects[kind] = dataset
+    return objects
 
 
-def write_results(
+def write_dicom_results(
     result: Result,
     folder: Path,
-    on_fault: OnFault = passed_over,
+    on_fault: OnFault = log_fault,
     earlier: Sequence[EarlierReport] = (),
 ) -> list[Path]:
     """Write the objects of a result.
@@ -137,10 +137,10 @@ def write_results(
         result: Scan with its findings and pictures.
         folder: Output folder, made if missing.
         on_fault: Called with each kind that could not be made, and the error.
-        earlier: Reports of before; the new one names those on the same images as replaced.
+        earlier: Earlier reports; the new report names those on the same images as replaced.
 
     Returns:
-        Paths of the files, named by kind and instance UID; none if the scan was not DICOM.
+        Paths of the files, named by kind and instance UID; empty if the scan is not DICOM.
     """
     context = context_of(result)
     if context is None:
@@ -155,8 +155,7 @@ def write_results(
     context = replace(context, earlier=tuple(replaced.values()))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    made = result_objects(context, result, on_fault)
-    for kind, dataset in made.items():
+    for kind, dataset in result_objects(context, result, on_fault).items():
         path = folder / f"{kind}-{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)
@@ -164,16 +163,16 @@ def write_results(
 
 
 class ResultWriter:
-    """A writer of DICOM objects into one folder; those that can't be made are logged.
+    """A writer of DICOM objects into a folder; it logs those that can't be made.
 
     Args:
         folder: Output folder, made if missing.
-        earlier: Reports of before, which new ones name as replaced.
+        earlier: Earlier reports, which new reports name as replaced.
     """
 
     def __init__(self, folder: Path, earlier: Sequence[EarlierReport] = ()) -> None:
         self._folder, self._earlier = folder, earlier
 
     def write(self, result: Result) -> None:
-        """Write the objects of one result."""
-        write_results(result, self._folder, earlier=self._earlier)
+        """Write the objects of a result."""
+        write_dicom_results(result, self._folder, earlier=self._earlier)

@@ -1,4 +1,4 @@
-"""The picture of a finding as a secondary capture, for viewers that show nothing else."""
+"""The picture of a finding as a secondary capture, for viewers without segmentations."""
 
 import highdicom as hd
 import numpy as np
@@ -11,12 +11,12 @@ ORIENTATIONS = {"axial": ("L", "P"), "coronal": ("L", "F"), "sagittal": ("P", "F
 
 
 def secondary_capture(context: ResultContext, result: Result) -> hd.sc.SCImage:
-    """Return a picture of the hottest slice, plain and with the heat map unless that is withheld.
+    """Return a picture of the hottest slice, plain and with its heat map unless it is withheld.
 
-    The limits of use are burned in, and why there is no heat map.
+    The limits of use, and why a heat map is withheld, are burned in.
 
     Args:
-        context: Source instances and the findings of them.
+        context: Source instances and their findings.
         result: Scored scan with its pictures.
 
     Returns:
@@ -26,7 +26,7 @@ def secondary_capture(context: ResultContext, result: Result) -> hd.sc.SCImage:
         DICOM PS3.3 A.8.1.
     """
     picture = result.picture
-    made = hd.sc.SCImage.from_ref_dataset(
+    capture = hd.sc.SCImage.from_ref_dataset(
         ref_dataset=context.first,
         pixel_array=np.asarray(picture.convert("RGB")),
         photometric_interpretation=hd.PhotometricInterpretationValues.RGB,
@@ -39,13 +39,13 @@ def secondary_capture(context: ResultContext, result: Result) -> hd.sc.SCImage:
         instance_number=1,
         manufacturer=MANUFACTURER,
     )
-    made.ImageType = ["DERIVED", "SECONDARY"]
-    made.Laterality = ""
-    made.BurnedInAnnotation = "YES"
-    made.SeriesDescription = "meninx hottest slice, not for diagnosis"
-    made.ManufacturerModelName = context.findings.model["name"]
-    made.SoftwareVersions = context.software
-    made.DerivationDescription = (
+    capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.Laterality = ""
+    capture.BurnedInAnnotation = "YES"
+    capture.SeriesDescription = "meninx hottest slice, not for diagnosis"
+    capture.ManufacturerModelName = context.findings.model["name"]
+    capture.SoftwareVersions = context.software
+    capture.DerivationDescription = (
         result.withheld or "hottest slice with the detector's heat map over it"
     )
-    return made
+    return capture

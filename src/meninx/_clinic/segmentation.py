@@ -11,20 +11,20 @@ from pydicom.sr.codedict import codes
 from meninx._clinic.result_context import MANUFACTURER, ResultContext, slices_of
 from meninx._render.region import region_of
 from meninx._render.result import Result
-from meninx._scan.header_values import number
+from meninx._scan.dicom.values import number
 from meninx._scan.scan import Scan
 
 
 def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation | None:
-    """Return a segmentation of the hottest region; its label says that it is no tumor contour.
+    """Return a segmentation of the hottest region, labeled as no tumor contour.
 
     Args:
-        context: Source instances and the findings of them.
+        context: Source instances and their findings.
         result: Scored scan with its pictures.
 
     Returns:
-        The instance, with the frames that are not empty; None where the source has no geometry, or
-        the heat map is withheld.
+        The instance, without empty frames; None if the source has no geometry, or the heat map is
+        withheld.
 
     References:
         DICOM PS3.3 A.51.
@@ -57,7 +57,7 @@ def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation 
         tracking_id="region of the heat map",
         anatomic_regions=[codes.SCT.Brain],
     )
-    made = hd.seg.Segmentation(
+    dataset = hd.seg.Segmentation(
         source_images=_with_thickness(context.headers, scan),
         pixel_array=pixels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -74,12 +74,12 @@ def segmentation(context: ResultContext, result: Result) -> hd.seg.Segmentation 
         content_description="region of a heat map, no contour; not for diagnosis",
         omit_empty_frames=True,
     )
-    made.SeriesDescription = "meninx heat map's region, not for diagnosis"
-    return made
+    dataset.SeriesDescription = "meninx heat map's region, not for diagnosis"
+    return dataset
 
 
 def _with_thickness(headers: Sequence[Dataset], scan: Scan) -> list[Dataset]:
-    """Return headers that all have a SliceThickness, which highdicom asks for: else the gap."""
+    """Return headers with a SliceThickness, which highdicom requires: the slice gap if missing."""
     complete = []
     for header in headers:
         if "ImagePositionPatient" in header and number(header, "SliceThickness") is None:

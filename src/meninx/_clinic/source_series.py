@@ -1,4 +1,4 @@
-"""The part of a scan's DICOM series that reports on it refer to, without pixels, by slice."""
+"""The references to a scan's DICOM series that later reports need: UIDs by slice, no pixels."""
 
 import copy
 import json
@@ -15,8 +15,8 @@ from meninx._render.result import Result
 from meninx._scan.geometry import Float64Array
 from meninx._scan.scan import Scan
 
-# Attributes that all instances of a series share and that reports on it repeat.
-KEPT = (
+# Attributes that the instances of a series share, and that reports repeat.
+SHARED_ATTRIBUTES = (
     *MAY_BE_EMPTY,
     "StudyInstanceUID",
     "SeriesInstanceUID",
@@ -28,12 +28,12 @@ Instance = tuple[str, str, int | None]
 
 @dataclass(frozen=True, eq=False)
 class SourceSeries:
-    """The instances that a scan was read from.
+    """The source instances of a scan.
 
     Args:
-        header: Attributes that they share: patient, study, series, frame of reference.
-        by_slice: SOP class UID and instance UID of each slice of the scan, and the number of the
-            frame from 1, None in files of one frame; empty strings where no image is known.
+        header: Their shared attributes: patient, study, series, frame of reference.
+        by_slice: SOP class UID, instance UID and frame number of each slice of the scan. Frame
+            numbers begin at 1, and are None in single-frame files; UIDs are empty if unknown.
         affine: Voxel index to LPS mm, shape (4, 4); None without geometry.
     """
 
@@ -43,7 +43,7 @@ class SourceSeries:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return a series from the text that `as_json` returned."""
+        """Return a series from the text of `as_json`."""
         stored = json.loads(text)
         affine = None if stored["affine"] is None else np.array(stored["affine"], dtype=np.float64)
         by_slice = tuple((kind, uid, frame) for kind, uid, frame in stored["by_slice"])
@@ -60,11 +60,11 @@ class SourceSeries:
 
     @property
     def frame_of_reference(self) -> str:
-        """FrameOfReferenceUID; empty where there is none."""
+        """FrameOfReferenceUID; empty if there is none."""
         return str(self.header.get("FrameOfReferenceUID") or "")
 
     def instances(self, slices: Iterable[int]) -> list[Dataset]:
-        """Return the instances of some slices, each once: the shared header with its UIDs."""
+        """Return the distinct instances of some slices: the shared header with their UIDs."""
         found: dict[str, Dataset] = {}
         for kind, uid, _ in self._of(slices):
             found[uid] = copy.deepcopy(self.header)
@@ -72,12 +72,14 @@ class SourceSeries:
         return list(found.values())
 
     def frames(self, slices: Iterable[int]) -> list[int]:
-        """Return the numbers of some slices' frames in the one instance; none in files of one."""
+        """Return the frame numbers of some slices; empty for single-frame files."""
         return [frame for _, _, frame in self._of(slices) if frame is not None]
 
     def _of(self, slices: Iterable[int]) -> list[Instance]:
-        known = [self.by_slice[at] for at in slices if at in range(len(self.by_slice))]
-        return [one for one in known if one[1]] or [one for one in self.by_slice if one[1]]
+        """Return the instances of some slices; all instances if these slices have none."""
+        inside = [self.by_slice[index] for index in slices if index in range(len(self.by_slice))]
+        with_uid = [instance for instance in inside if instance[1]]
+        return with_uid or [instance for instance in self.by_slice if instance[1]]
 
 
 def source_series(result: Result) -> SourceSeries | None:
@@ -87,14 +89,14 @@ def source_series(result: Result) -> SourceSeries | None:
         result: A scan with its findings.
 
     Returns:
-        The series; None if it is not DICOM, was not read, or its headers do not say where its
-        images lie or who the patient is.
+        The series; None if it is not DICOM or was not read, or if its headers lack positions or the
+        patient's identifiers.
     """
     context, scan = context_of(result), result.scan
     if context is None or scan is None:
         return None
     header = Dataset()
-    for name in KEPT:
+    for name in SHARED_ATTRIBUTES:
         if name in context.first:
             setattr(header, name, context.first[name].value)
     try:
@@ -105,7 +107,7 @@ def source_series(result: Result) -> SourceSeries | None:
 
 
 def _instances(context: ResultContext, scan: Scan) -> tuple[Instance, ...]:
-    """Return the image of each slice of a scan: an instance, or a frame of the only one."""
+    """Return the image of each slice of a scan: an instance, or a frame of the only instance."""
     headers = context.headers
     if scan.affine is not None:
         places = slices_of(headers, scan).tolist()
@@ -117,4 +119,4 @@ def _instances(context: ResultContext, scan: Scan) -> tuple[Instance, ...]:
         header = headers[0] if in_frames else headers[number]
         frame = number + 1 if in_frames else None
         by_slice[place] = (str(header.SOPClassUID), str(header.SOPInstanceUID), frame)
-    return tuple(by_slice.get(at, ("", "", None)) for at in range(len(scan)))
+    return tuple(by_slice.get(index, ("", "", None)) for index in range(len(scan)))

@@ -1,6 +1,6 @@
 """A finding as a structured report: Comprehensive 3D SR, template TID 1500.
 
-As IHE AI Results has it: one group for the whole scan, one for each type, one for each peak.
+As in IHE AI Results: a group for the whole scan, one for each type, one for each peak.
 """
 
 from collections.abc import Mapping
@@ -27,24 +27,24 @@ ANSWERS: Mapping[str, Code] = {
     "no_tumor": codes.SCT.Absent,
     "refer": codes.SCT.Indeterminate,
 }
-# How a run ended (CID 6042), for scans that were not scored.
-ENDED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
+# Outcome of scans that were not scored (CID 6042).
+NOT_SCORED: Mapping[str, Code] = {"refused": codes.DCM.NotAttempted, "failed": codes.DCM.Failed}
 SCHEME = "99MENINX"
 BORDERS = Code("borders", SCHEME, "Borders of the probability of a tumor")
 REASON = Code("reason", SCHEME, "Reason for no answer")
 WARNING = Code("warning", SCHEME, "Warning about the images")
 HEATMAP, WITHHELD = Code("heatmap", SCHEME, "Heat map"), "withheld"
-# Peaks of slices that are more likely to show a tumor than not.
-MIN_OF_PEAK = 0.5
-# A code's meaning is a long string (VR LO).
-LONGEST_MEANING = 64
+# Probability of a tumor in a slice from which its peak is reported.
+MIN_PEAK_PROBABILITY = 0.5
+# Longest code meaning (VR LO), characters.
+MAX_MEANING_LENGTH = 64
 
 
 def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehensive3DSR:
-    """Return the report of one scan, also of one that was refused.
+    """Return the report of a scan, also of a refused one.
 
     Args:
-        context: Source instances and the findings of them.
+        context: Source instances and their findings.
         result: Scan with its pictures.
 
     Returns:
@@ -59,7 +59,7 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
     if result.scored and findings.decision in ("tumor", "refer"):
         scan = result.scored_scan
         groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
-        # Peaks are places of the heat map: where it is withheld, they are too.
+        # Peaks are points of the heat map, and are withheld with it.
         if context.frame_of_reference and scan.affine is not None and not result.withheld:
             certain = findings.decision == "tumor"
             groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
@@ -124,7 +124,7 @@ def _certainty(
 
 
 def _certainties(findings: Findings) -> list[hd.sr.Measurement]:
-    """Return how certain the answer is: the probability that it is right; none of `refer`."""
+    """Return the probability that the answer is right; empty if the scan is referred."""
     if findings.probability is None or findings.decision in (None, "refer"):
         return []
     present = findings.decision == "tumor"
@@ -134,13 +134,13 @@ def _certainties(findings: Findings) -> list[hd.sr.Measurement]:
 def _whole(
     context: ResultContext, withheld: str | None
 ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-    """Return the group of the whole scan: present, absent, undecided, or why there is no answer."""
+    """Return the group of the whole scan: present, absent, indeterminate, or why not scored."""
     findings = context.findings
     if findings.probability is None or findings.decision is None:
         words = " ".join((findings.message or findings.status).split())
         evaluations = [
-            (codes.DCM.SummaryOfDetections, ENDED[findings.status]),
-            (REASON, Code(findings.reason or findings.status, SCHEME, words[:LONGEST_MEANING])),
+            (codes.DCM.SummaryOfDetections, NOT_SCORED[findings.status]),
+            (REASON, Code(findings.reason or findings.status, SCHEME, words[:MAX_MEANING_LENGTH])),
         ]
         measurements = []
     else:
@@ -150,30 +150,31 @@ def _whole(
         ]
         if findings.borders is not None:
             words = borders_in_words(findings)
-            evaluations.append((BORDERS, Code("borders", SCHEME, words[:LONGEST_MEANING])))
+            evaluations.append((BORDERS, Code("borders", SCHEME, words[:MAX_MEANING_LENGTH])))
         if findings.decision == "refer" and findings.reason != INCOMPLETE:
             code, words = findings.reason or "refer", " ".join(why_referred(findings).split())
-            evaluations.append((REASON, Code(code, SCHEME, words[:LONGEST_MEANING])))
+            evaluations.append((REASON, Code(code, SCHEME, words[:MAX_MEANING_LENGTH])))
         measurements = _certainties(findings)
     evaluations += [
-        (WARNING, Code(warning.code, SCHEME, warning.text[:LONGEST_MEANING]))
+        (WARNING, Code(warning.code, SCHEME, warning.text[:MAX_MEANING_LENGTH]))
         for warning in findings.warnings
     ]
     evaluations += [
-        (WARNING, Code(INCOMPLETE, SCHEME, count.text[:LONGEST_MEANING]))
+        (WARNING, Code(INCOMPLETE, SCHEME, count.text[:MAX_MEANING_LENGTH]))
         for count in findings.incomplete
     ]
     if withheld is not None:
-        evaluations.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:LONGEST_MEANING])))
+        evaluations.append((HEATMAP, Code(WITHHELD, SCHEME, withheld[:MAX_MEANING_LENGTH])))
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(context, "scan"),
         finding_type=NEOPLASM_OF_BRAIN,
         algorithm_id=_algorithm(context),
         finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
         measurements=measurements,
-        qualitative_evaluations=[hd.sr.QualitativeEvaluation(*one) for one in evaluations],
+        qualitative_evaluations=[hd.sr.QualitativeEvaluation(*pair) for pair in evaluations],
         source_images=[
-            hd.sr.SourceImageForMeasurementGroup.from_source_image(one) for one in context.headers
+            hd.sr.SourceImageForMeasurementGroup.from_source_image(header)
+            for header in context.headers
         ],
     )
 
@@ -181,8 +182,8 @@ def _whole(
 def _type(
     context: ResultContext, name: str, share: float
 ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-    """Return the group of one type: how likely it is, if there is a tumor."""
-    value, meaning = next(one.snomed for one in TUMOR_TYPES if one.name == name)
+    """Return the group of a type: its probability, given a tumor."""
+    value, meaning = next(kind.snomed for kind in TUMOR_TYPES if kind.name == name)
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(
             context, f"type {name}, if there is a tumor; no others are known"
@@ -196,14 +197,16 @@ def _type(
 def _peaks(findings: Findings) -> list[SliceFinding]:
     """Return the slices whose peaks are reported, at least the hottest."""
     return [
-        one for one in findings.slices if one.probability >= MIN_OF_PEAK or one is findings.hottest
+        found
+        for found in findings.slices
+        if found.probability >= MIN_PEAK_PROBABILITY or found is findings.hottest
     ]
 
 
 def _peak(
     context: ResultContext, scan: Scan, found: SliceFinding, certain: bool
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
-    """Return the group of one peak: where a slice is hottest, as a point in the patient, LPS mm."""
+    """Return the group of a slice's peak: a point in the patient, LPS mm."""
     if scan.affine is None or context.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
     point = scan.point_of(found.peak)

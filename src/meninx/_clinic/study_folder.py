@@ -1,4 +1,4 @@
-"""A folder that one study is fetched into: never mixed with another, and never taken for whole."""
+"""A folder for one fetched study: never mixed with another, and marked while incomplete."""
 
 import re
 from collections.abc import Iterator
@@ -13,29 +13,35 @@ from meninx._scan.completeness import Incomplete
 from meninx._scan.incomplete_note import INSTANCES, NOTE, IncompleteNote
 from meninx._scan.kinds import is_dicom
 
-# UIDs as real systems make them: components that begin with 0, letters, more than 64 signs break
-# PS3.5 9.1, and `predict` reads them. Harmless as the name of a file all the same.
-UID_OF_SOMEBODY = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,127}")
+# UIDs as real systems write them: leading zeros, letters and more than 64 characters violate
+# PS3.5 9.1, but `predict` reads them. All of these are safe as file names.
+LENIENT_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,127}")
 IDENTIFIERS = ["StudyInstanceUID", "SOPInstanceUID"]
-# What is missing where nobody said how many instances there are.
+# Marks an incomplete study whose number of instances is unknown.
 UNFINISHED = Incomplete("complete transfers", expected=1, received=0)
 
 
 def is_uid(text: str) -> bool:
-    """Return whether a text can stand for a UID: by the standard, or nearly so."""
-    return UID_OF_SOMEBODY.fullmatch(text) is not None
+    """Return whether a text is a UID, by the standard or nearly so."""
+    return LENIENT_UID.fullmatch(text) is not None
+
+
+def parse_count(value: object) -> int | None:
+    """Return a peer's count of instances; None if the value is no number."""
+    text = str(value).strip()
+    return int(text) if text.isdecimal() else None
 
 
 class StudyFolder:
-    """A folder that a study is fetched into, a file an instance.
+    """A folder into which a study is fetched, one file per instance.
 
     Args:
-        folder: Folder for the files; it may hold a part of the same study.
+        folder: Folder for the files; it may contain a part of the same study.
         study_uid: StudyInstanceUID.
-        what: Name of what is counted, in the plural.
+        what: Name of the counted objects, in the plural.
 
     Raises:
-        OptionError: If it holds a file of another study.
+        OptionError: If it contains a file of another study.
     """
 
     def __init__(self, folder: Path, study_uid: str, what: str = INSTANCES) -> None:
@@ -49,78 +55,78 @@ class StudyFolder:
                 )
             self._paths[str(header.get("SOPInstanceUID", ""))] = path
 
-    def begin(self, promised: int | None) -> None:
-        """Make the folder, and note that the study is not here yet.
+    def start(self, expected: int | None) -> None:
+        """Make the folder, and mark the study as incomplete.
 
         Args:
-            promised: Number of instances that the peer has of it; None where it doesn't say.
+            expected: The peer's number of instances of the study; None if unknown.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._note(self._missing(promised) or (UNFINISHED,))
+        self._note(self._missing(expected) or (UNFINISHED,))
 
-    def take(self, header: Dataset, data: bytes) -> None:
-        """Write an instance; one that is here already is replaced in one step.
+    def write(self, header: Dataset, data: bytes) -> None:
+        """Write an instance; an earlier file of it is replaced atomically.
 
         Args:
             header: Dataset with the instance's UIDs.
             data: Bytes of the file.
 
         Raises:
-            PeerError: If it is of another study, or its UID is none.
+            PeerError: If it is of another study, or its UID is invalid.
         """
         instance = str(header.get("SOPInstanceUID", "")).strip()
         if str(header.get("StudyInstanceUID", "")).strip() != self._study or not is_uid(instance):
-            raise PeerError("an instance of another study came; it was not kept")
+            raise PeerError("an instance of another study was received; it was not stored")
         path = self._paths.get(instance, self.folder / f"{instance}.dcm")
-        half_written = path.with_name(f".{path.name}")
-        half_written.write_bytes(data)
-        half_written.replace(path)
+        partial = path.with_name(f".{path.name}")
+        partial.write_bytes(data)
+        partial.replace(path)
         self._paths[instance] = path
 
-    def end(self, promised: int | None, fault: str) -> int:
-        """Hold what came against what was promised, and say so in the folder.
+    def finish(self, expected: int | None, fault: str) -> int:
+        """Compare the received instances with the expected number, and update the folder's mark.
 
         Args:
-            promised: Number of instances that the peer has of the study; None where it didn't say.
-            fault: What went wrong, in words; empty for a transfer that ended in good order.
+            expected: The peer's number of instances of the study; None if unknown.
+            fault: Why the transfer failed; empty if it did not.
 
         Returns:
-            Number of instances here: all of them.
+            Number of instances in the folder, which is complete.
 
         Raises:
             PeerError: If some are missing.
         """
         count = len(self._paths)
-        missing = self._missing(promised)
-        if promised is None and (fault or not count):
+        missing = self._missing(expected)
+        if expected is None and (fault or not count):
             missing = (UNFINISHED,)
         if not missing:
             (self.folder / NOTE).unlink(missing_ok=True)
             return count
-        why = f" ({fault})" if fault else ""
+        reason = f" ({fault})" if fault else ""
         if not count:
             (self.folder / NOTE).unlink(missing_ok=True)  # another study may be fetched into it
-            promise = "" if promised is None else f": 0 of {promised} {self._what} came"
-            raise PeerError(f"no study {self._study}{promise}{why}")
+            received = "" if expected is None else f": 0 of {expected} {self._what} received"
+            raise PeerError(f"no study {self._study}{received}{reason}")
         self._note(missing)
-        came = missing[0].text if promised is not None else f"{count} {self._what}, not the end,"
+        counted = f"{count} {self._what}, not the end," if expected is None else missing[0].text
         raise PeerError(
-            f"{came} came{why}; {self.folder / NOTE} says so to `meninx predict`, which refers the "
-            "study; the same command again fetches the rest"
+            f"{counted} received{reason}; {self.folder / NOTE} says so to `meninx predict`, which "
+            "refers the study; run the same command again to fetch the rest"
         )
 
-    def _missing(self, promised: int | None) -> tuple[Incomplete, ...]:
+    def _missing(self, expected: int | None) -> tuple[Incomplete, ...]:
         count = len(self._paths)
-        if promised is None or count >= promised:
+        if expected is None or count >= expected:
             return ()
-        return (Incomplete(self._what, promised, count),)
+        return (Incomplete(self._what, expected, count),)
 
     def _note(self, missing: tuple[Incomplete, ...]) -> None:
         IncompleteNote(self._study, missing).write(self.folder)
 
 
 def _headers_in(folder: Path) -> Iterator[tuple[Dataset, Path]]:
-    """Yield the UIDs of a folder's DICOM files, at any depth, as `predict` reads it."""
+    """Yield the UIDs of the DICOM files that `predict` reads in a folder, at any depth."""
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
@@ -130,7 +136,7 @@ def _headers_in(folder: Path) -> Iterator[tuple[Dataset, Path]]:
             head = file.read(1024)
         header = None
         if is_dicom(head):
-            # A file that can't be read belongs to no study; `predict` reports it.
+            # An unreadable file belongs to no study; `predict` reports it.
             with suppress(Exception):
                 header = pydicom.dcmread(
                     path, stop_before_pixels=True, force=True, specific_tags=list(IDENTIFIERS)

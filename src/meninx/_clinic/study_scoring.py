@@ -1,4 +1,4 @@
-"""Score a study's files and write the DICOM objects of the findings, in the worker process."""
+"""Score a study's files and write the DICOM objects of its findings, in a worker process."""
 
 import json
 import shutil
@@ -12,16 +12,16 @@ from meninx._scoring.study import score_study
 FINDINGS = "findings.json"
 
 
-def judge(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
+def score_and_write(files: Path, out: Path, model: Path | None) -> list[dict[str, Any]]:
     """Score a study's files and write its results.
 
     Args:
         files: Folder of the instances.
-        out: Folder of the results; new ones replace those there once all are written.
+        out: Folder of the results; it is replaced once all new results are written.
         model: Detector file; None for the one that ships.
 
     Returns:
-        The public JSON of each scan; `out` holds it too, beside the DICOM objects.
+        The public JSON of each scan, which `out` contains too, beside the DICOM objects.
     """
     earlier = earlier_reports(out)
     new = out.with_name(f"{out.name}.new")

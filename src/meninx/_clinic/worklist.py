@@ -1,4 +1,4 @@
-"""Hand studies to the web application, so that its readers find them in their worklist."""
+"""Upload studies to the web application, for the worklist of its readers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,9 +10,9 @@ import requests
 from meninx._errors import PeerError
 from meninx._quiet import without_passwords
 
-# The application sorts a whole study after its last file came.
-SECONDS = 300
-# Files up to this size are sent together, larger ones in parts; the most of one request.
+# The application sorts a whole study after its last file.
+TIMEOUT_SECONDS = 300
+# Files up to this size are sent together, larger ones in parts; then the limits of a request.
 SMALL_BYTES, PART_BYTES = 4 * 1024**2, 8 * 1024**2
 BATCH_BYTES, BATCH_FILES = 32 * 1024**2, 400
 
@@ -33,56 +33,56 @@ class Worklist:
         object.__setattr__(self, "address", without_passwords(self.address))
 
     def hand_over(self, files: Path) -> None:
-        """Upload a study's files; files that are there already are not doubled.
+        """Upload a study's files; files that were uploaded before are not duplicated.
 
         Args:
             files: Folder of the instances.
 
         Raises:
-            PeerError: If the application does not take them; nothing was stored then.
+            PeerError: If the application does not accept them; then nothing is stored.
         """
         paths = sorted(files.glob("*.dcm"))
         uploads = f"{self.address.rstrip('/')}/api/v1/uploads"
         try:
             with requests.Session() as session:
                 session.auth = self._authorize
-                begun = _answered(session.post(uploads, json={}, timeout=SECONDS))
-                upload = f"{uploads}/{begun.json()['id']}"
+                created = _checked(session.post(uploads, json={}, timeout=TIMEOUT_SECONDS))
+                upload = f"{uploads}/{created.json()['id']}"
                 try:
                     _send(session, upload, paths)
-                    _answered(session.post(f"{upload}/finish", timeout=SECONDS))
+                    _checked(session.post(f"{upload}/finish", timeout=TIMEOUT_SECONDS))
                 except requests.RequestException:
-                    with suppress(requests.RequestException):  # else it is deleted after a day
-                        session.delete(upload, timeout=SECONDS)
+                    with suppress(requests.RequestException):  # it is deleted after a day anyway
+                        session.delete(upload, timeout=TIMEOUT_SECONDS)
                     raise
         except (requests.RequestException, KeyError, ValueError) as error:
             raise PeerError(
-                f"the worklist at {self.address} did not take a study ({_why(error)}); it is "
-                "tried again"
+                f"the worklist at {self.address} did not accept a study ({_reason_of(error)}); it "
+                "is tried again"
             ) from error
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Show the key; as a mere header ~/.netrc would replace it by that machine's password."""
+        """Add the key; requests would replace a plain header by the password of ~/.netrc."""
         request.headers["Authorization"] = f"Bearer {self.key}"
         return request
 
 
-def _answered(answer: requests.Response) -> requests.Response:
-    answer.raise_for_status()
-    return answer
+def _checked(response: requests.Response) -> requests.Response:
+    response.raise_for_status()
+    return response
 
 
-def _why(error: Exception) -> str:
-    """Return the kind of an error without the application's answer, which may name files."""
-    answer = getattr(error, "response", None)
-    return type(error).__name__ if answer is None else f"status {answer.status_code}"
+def _reason_of(error: Exception) -> str:
+    """Return the kind of an error, without the response, which may contain file names."""
+    response = getattr(error, "response", None)
+    return type(error).__name__ if response is None else f"status {response.status_code}"
 
 
 def _send(session: requests.Session, upload: str, paths: Sequence[Path]) -> None:
     small = [path for path in paths if path.stat().st_size <= SMALL_BYTES]
     for batch in _batches(small):
         form = [("files", (path.name, path.read_bytes())) for path in batch]
-        _answered(session.post(f"{upload}/files", files=form, timeout=SECONDS))
+        _checked(session.post(f"{upload}/files", files=form, timeout=TIMEOUT_SECONDS))
     for path in paths:
         if path.stat().st_size > SMALL_BYTES:
             _send_in_parts(session, upload, path)
@@ -106,6 +106,8 @@ def _send_in_parts(session: requests.Session, upload: str, path: Path) -> None:
     offset = 0
     with path.open("rb") as file:
         while part := file.read(PART_BYTES):
-            where = {"name": path.name, "offset": str(offset)}
-            _answered(session.put(f"{upload}/parts", params=where, data=part, timeout=SECONDS))
+            position = {"name": path.name, "offset": str(offset)}
+            _checked(
+                session.put(f"{upload}/parts", params=position, data=part, timeout=TIMEOUT_SECONDS)
+            )
             offset += len(part)

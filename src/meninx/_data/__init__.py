@@ -1,1 +1,1 @@
-"""Describe training data: which pictures, what they show, how they are split."""
+"""Prepare training data: labels, masks, persons, duplicates, folds, the manifest."""

@@ -1,10 +1,10 @@
-"""Describe a slice in 32 bytes, by which copies of it are found where the picture itself is not.
+"""Describe a slice in 32 bytes, to find copies of it without the picture itself.
 
-A detector file holds one for each slice that it learned from. The signatures of
-`near_duplicates` decide better, but hold the picture; these are the signs of low frequencies of
-its fine structure, in a frame of the head's own: free of size, borders, brightness and contrast.
-Mirroring or turning a slice by quarters changes signs or exchanges bits, so one descriptor stands
-for all eight.
+A detector file holds a descriptor of each slice that it learned from. The signatures of
+`near_duplicates` are more accurate but contain the picture. A descriptor is the signs of low
+frequencies of fine structure in a frame of the head, independent of size, borders, brightness and
+contrast. Mirroring or turning a slice by quarters changes signs or exchanges bits, so one
+descriptor covers all eight cases.
 """
 
 import math
@@ -18,7 +18,7 @@ from scipy import fft, ndimage
 
 from meninx._data.manifest import Picture
 from meninx._data.near_duplicates import MIN_LEVELS, SIDE, gray_levels, robust_range, structure_of
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.model_card import DESCRIPTOR_BYTES, MAX_DESCRIPTORS, SeenSlices
 from meninx._errors import InputError
 from meninx._scan.raster import read_gray
@@ -29,24 +29,24 @@ Array = NDArray[np.float32]
 Descriptors = NDArray[np.uint8]
 # Side of the frame, pixels, and frequencies along each of its axes: one bit each.
 FRAME, FREQUENCIES = 40, 16
-# The frame reaches that many standard deviations of the head. An ellipse's outline is at 2: inside
-# of it people differ more, so that more bits may differ in copies.
+# Reach of the frame, standard deviations of the head. An ellipse's outline is at 2: within it,
+# people differ more, which allows a larger distance of copies.
 REACH = 1.5
-# Bits of 256 in which a copy may differ. 0.3 % of other people's slices come that close to any of
-# 13,569 (docs/evidence.md, from lab/evidence/copies.py).
+# Largest distance of a copy, bits of 256. 0.3 % of other people's slices are as close to one of
+# 13,569 slices (docs/results.md, from lab/evidence/copies.py).
 MAX_DISTANCE = 55
 # Share of the picture that a head must fill: crowns of two heads look alike.
 MIN_HEAD = 0.10
 # Widths and floor of `structure_of`, pixels of the frame.
 STRUCTURE = (0.6, 3.0, 4.0, 0.03)
-# A volume and a stack are copies if so many of their slices are, and this share of them: a volume
-# of 150 slices has one that looks like somebody's by chance.
+# Smallest number and share of copied slices in a copied volume or stack: a volume of 150 slices has
+# a slice that resembles another person's by chance.
 MIN_SLICES, MIN_SHARE = 2, 0.1
-# Slices of a volume that are described lie so far apart, mm: neighbors are alike.
+# Distance between the described slices of a volume, mm: neighbors are alike.
 STEP_MM = 3.0
-# Gray levels in which the head's threshold is sought.
+# Number of bins in which the head's threshold is sought.
 LEVELS = 64
-# Rows of the table of distances that are held at once.
+# Number of rows of the table of distances in memory at once.
 BLOCK = 256
 
 
@@ -57,7 +57,7 @@ def descriptor_of(image: Array) -> Descriptors | None:
         image: Intensities, shape (h, w), any unit.
 
     Returns:
-        Bits, shape (32,); None for a slice that shows too little to tell people apart.
+        Bits, shape (32,); None for a slice that shows too little to distinguish people.
     """
     head = _head_of(image)
     if head.mean() < MIN_HEAD or gray_levels(image) < MIN_LEVELS:
@@ -75,8 +75,8 @@ def descriptors_of(pictures: Sequence[Picture], workers: int = 1) -> list[Descri
         workers: Number of files read at a time, in threads.
 
     Returns:
-        For each row those of its slices that tell people apart, shape (n, 32): of a picture one, of
-        a volume one every few mm. A file that can't be read has none.
+        For each row the descriptors of its distinctive slices, shape (n, 32): at most one of a
+        picture, one every few mm of a volume. An unreadable file has none.
     """
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(_of_row, pictures))
@@ -90,7 +90,7 @@ def descriptors_of_scan(scan: Scan) -> Descriptors:
 
 
 def are_copies(own: Descriptors, known: Descriptors) -> NDArray[np.bool_]:
-    """Return which slices are copies of known ones, mirrored or turned by quarters or not.
+    """Return which slices are copies of known slices, also if mirrored or turned by quarters.
 
     Args:
         own: Descriptors, shape (n, 32).
@@ -103,7 +103,7 @@ def are_copies(own: Descriptors, known: Descriptors) -> NDArray[np.bool_]:
 
 
 def closest_distances(own: Descriptors, known: Descriptors) -> NDArray[np.intp]:
-    """Return the number of bits in which each slice differs from the closest known one.
+    """Return the distance of each slice from the closest known slice, bits.
 
     Args:
         own: Descriptors, shape (n, 32).
@@ -131,16 +131,16 @@ def closest_distances(own: Descriptors, known: Descriptors) -> NDArray[np.intp]:
 def copied_rows(
     pictures: Sequence[Picture], described: Sequence[Descriptors], seen: SeenSlices
 ) -> list[bool]:
-    """Return which rows of a manifest are copies of what a detector learned from.
+    """Return which rows of a manifest are copies of slices that a detector learned from.
 
     Args:
         pictures: Rows of a manifest.
         described: Descriptors of each, as `descriptors_of` returns them.
-        seen: What the detector file holds.
+        seen: The record of slices in the detector file.
 
     Returns:
-        Whether each row is a copy: a picture by itself, a volume or the pictures of a stack where
-        several of their slices agree.
+        Whether each row is a copy. A volume, or the pictures of a stack, are copies where several
+        of their slices are.
     """
     units: dict[str, list[int]] = {}
     for index, picture in enumerate(pictures):
@@ -167,15 +167,15 @@ def descriptors_in(seen: SeenSlices) -> Descriptors:
 
 
 def seen_slices(described: Iterable[Descriptors], *before: SeenSlices) -> SeenSlices:
-    """Return what a detector file remembers.
+    """Return the record of slices for a detector file.
 
     Args:
-        described: Descriptors of what it learned from.
-        *before: What the detector files remember that it goes on from.
+        described: Descriptors of the slices that it learned from.
+        *before: Records of the detector files whose weights it started from.
 
     Returns:
-        All descriptors, each once. Of more than the file may hold every nth is left, and the record
-        is not complete.
+        All descriptors, each once. If there are more than a file may hold, every nth is kept and
+        the record is incomplete.
     """
     both = np.concatenate([_none(), *map(descriptors_in, before), *described])
     kept = np.unique(both, axis=0)
@@ -202,9 +202,9 @@ def _none() -> Descriptors:
 
 
 def _turned(bits: Descriptors) -> Iterator[Descriptors]:
-    """Yield descriptors as each mirroring and quarter turn of their slices would have them.
+    """Yield the descriptors of each mirroring and quarter turn of the slices.
 
-    Mirroring an axis changes the sign of its odd waves, and exchanging the axes exchanges waves.
+    Mirroring an axis changes the sign of its odd waves; exchanging the axes exchanges waves.
     """
     waves = np.unpackbits(bits, axis=1).reshape(-1, FREQUENCIES, FREQUENCIES)
     odd = np.arange(FREQUENCIES, dtype=np.uint8) % 2
@@ -219,7 +219,7 @@ def _head_of(image: Array) -> NDArray[np.bool_]:
     resized = Image.fromarray(np.ascontiguousarray(image, dtype=np.float32)).resize(
         (SIDE, SIDE), Image.Resampling.BILINEAR
     )
-    # The root makes the threshold nearly free of gamma.
+    # The square root makes the threshold nearly independent of gamma.
     square = ndimage.gaussian_filter(np.sqrt(robust_range(np.asarray(resized))), 1.0)
     return np.asarray(square > _otsu(square))
 
@@ -230,7 +230,7 @@ def _framed(image: Array, head: NDArray[np.bool_]) -> Array:
         _edges(head.sum(axis=1 - axis), length) for axis, length in enumerate(image.shape)
     )
     height, width = image.shape
-    # A head that is cut off has its middle near the border.
+    # The frame of a head that is cut off extends beyond the picture.
     outside = [max(0, math.ceil(gap)) for gap in (-top, -left, bottom - height, right - width)]
     if any(outside):
         above, before, below, after = outside
@@ -243,7 +243,7 @@ def _framed(image: Array, head: NDArray[np.bool_]) -> Array:
 
 
 def _edges(counts: NDArray[np.intp], length: int) -> tuple[float, float]:
-    """Return where the frame begins and ends along an axis of so many pixels."""
+    """Return the ends of the frame along an axis of `length` pixels."""
     share, places = counts / counts.sum(), np.arange(SIDE) + 0.5
     middle = float(share @ places)
     reach = REACH * math.sqrt(float(share @ (places - middle) ** 2) + 1)
@@ -251,7 +251,7 @@ def _edges(counts: NDArray[np.intp], length: int) -> tuple[float, float]:
 
 
 def _otsu(values: Array) -> float:
-    """Return the threshold that parts intensities of 0..1 into two classes, after Otsu (1979)."""
+    """Return the threshold of Otsu (1979) for intensities of 0..1."""
     counts, edges = np.histogram(values, bins=LEVELS, range=(0, 1))
     share = counts / counts.sum()
     below, mean = np.cumsum(share), np.cumsum(share * (edges[:-1] + edges[1:]) / 2)

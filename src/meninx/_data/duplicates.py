@@ -23,9 +23,9 @@ from meninx._data.near_duplicates import (
 )
 
 Kind = Literal["exact", "near"]
-# Rows of the table of all pairs that are held at once: bounds the memory.
+# Number of rows of the table of all pairs in memory at once.
 BLOCK = 512
-# Fewer pairs or pictures than this are done before further processes have started.
+# Fewer pairs or pictures than this take less time than starting processes.
 WORTH_PROCESSES = 500
 
 
@@ -69,8 +69,8 @@ def find_duplicates(
 ) -> Duplicates:
     """Find exact and near duplicates.
 
-    Every picture is compared with every other by matrix products, which proposes pairs in a second
-    for thousands; aligning a pair, which decides, is bounded for each picture.
+    Matrix products compare every picture with every other and propose pairs, which takes a second
+    for thousands. Aligning a pair decides; the number of pairs per picture is bounded.
 
     Args:
         hashes: SHA-256 of each file.
@@ -132,8 +132,8 @@ def candidate_pairs(
 ) -> list[tuple[int, int]]:
     """Return pairs that may show the same slice, each once, lower position first.
 
-    Pictures of two known people are compared only if each shows enough to tell people apart: crowns
-    of two heads look the same, and a few such pairs would connect all people.
+    Pictures of two known people are compared only if both are distinctive: crowns of two heads look
+    the same, and a few such pairs would connect all people.
 
     Args:
         signatures: Signatures of the n pictures.
@@ -152,9 +152,9 @@ def candidate_pairs(
     by_spectrum = set(_closest(spectra, [spectra], MIN_SPECTRUM, allowed))
     by_whole = set(_closest(whole.reshape(len(whole), -1), turned, MIN_WHOLE, allowed))
     agreeing = {
-        (one, other)
-        for one, other in by_spectrum - by_whole
-        if ring_agreement(signatures[one], signatures[other]) >= MIN_RINGS
+        (first, second)
+        for first, second in by_spectrum - by_whole
+        if ring_agreement(signatures[first], signatures[second]) >= MIN_RINGS
     }
     return sorted(agreeing | by_whole)
 
@@ -162,8 +162,8 @@ def candidate_pairs(
 def _comparable(
     signatures: Sequence[Signature], persons: Sequence[str], within_persons: bool
 ) -> Callable[[slice], NDArray[np.bool_]]:
-    """Return a function from a block of rows to the others that each may be compared with."""
-    clear = np.array([signature.tells_people_apart for signature in signatures])
+    """Return a function from a block of rows to the rows that each may be compared with."""
+    distinctive = np.array([signature.is_distinctive for signature in signatures])
     unknown = np.array([not person for person in persons])
     numbers = {person: number for number, person in enumerate(persons)}
     number = np.array([numbers[person] for person in persons])
@@ -171,8 +171,8 @@ def _comparable(
     def allowed(block: slice) -> NDArray[np.bool_]:
         both_unknown = unknown[block, None] & unknown
         same = (number[block, None] == number) & ~both_unknown
-        others = ((clear[block, None] & clear) | both_unknown) & ~same
-        return np.asarray(others | same if within_persons else others)
+        different = ((distinctive[block, None] & distinctive) | both_unknown) & ~same
+        return np.asarray(different | same if within_persons else different)
 
     return allowed
 
@@ -183,7 +183,7 @@ def _closest(
     minimum: float,
     allowed: Callable[[slice], NDArray[np.bool_]],
 ) -> Iterable[tuple[int, int]]:
-    """Yield each row's closest allowed others whose best product over all sides is at least so."""
+    """Yield pairs of each row and its closest allowed rows, of a product of at least `minimum`."""
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         product = block @ sides[0].T
@@ -195,8 +195,8 @@ def _closest(
             close = np.flatnonzero(values >= minimum)
             if len(close) > MAX_CANDIDATES:
                 close = close[np.argsort(-values[close], kind="stable")[:MAX_CANDIDATES]]
-            for other in close:
-                yield (row, int(other)) if row < other else (int(other), row)
+            for column in close.tolist():
+                yield min(row, column), max(row, column)
 
 
 def _scores(
@@ -204,8 +204,8 @@ def _scores(
 ) -> Iterable[float]:
     """Yield the near-duplicate score of each pair, in order."""
     if workers < 2 or len(pairs) < WORTH_PROCESSES:
-        for one, other in pairs:
-            yield near_duplicate_score(signatures[one], signatures[other])
+        for first, second in pairs:
+            yield near_duplicate_score(signatures[first], signatures[second])
         return
     blocks = [pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK)]
     with process_pool(workers) as pool:
@@ -223,11 +223,11 @@ def _scores_of_block(
     work: tuple[Sequence[tuple[int, int]], dict[int, Signature]],
 ) -> list[float]:
     pairs, signatures = work
-    return [near_duplicate_score(signatures[one], signatures[other]) for one, other in pairs]
+    return [near_duplicate_score(signatures[first], signatures[second]) for first, second in pairs]
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Return processes that share nothing with this one.
+    """Return a pool of processes that share nothing with this one.
 
     Args:
         workers: Number of processes.

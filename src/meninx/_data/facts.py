@@ -1,4 +1,4 @@
-"""Measure pictures without looking at their anatomy: files, sizes, intensities."""
+"""Measure files, sizes and intensities of pictures, without their anatomy."""
 
 import contextlib
 import hashlib
@@ -19,13 +19,13 @@ from meninx._scan.walking import files_below
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-# Statistics of a large picture do not need each of its pixels.
+# Number of pixels of a large picture from which statistics are computed, about.
 MAX_PIXELS = 192 * 192
 
 
 @dataclass(frozen=True, eq=False)
 class PictureFacts:
-    """What was measured on one file.
+    """Measurements of one file.
 
     Args:
         path: File.

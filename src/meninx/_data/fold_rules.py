@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from meninx._data.manifest import Picture
 from meninx._errors import OptionError
 
-# Attributes of a picture that a rule may name; all else is looked for in the further columns.
+# Attributes of a picture that a rule may name; other names are further columns.
 ATTRIBUTES = ("person", "site", "source", "sequence")
 
 
@@ -17,7 +17,7 @@ class FoldRule:
 
     Args:
         column: Name of the column: `person`, `site`, `source`, `sequence` or a further one.
-        pattern: Shell pattern of the whole value, as `fnmatch` has it; upper and lower case differ.
+        pattern: Shell pattern of the whole value, as in `fnmatch`; case matters.
         fold: Number of the fold: 1, 2, ...
     """
 
@@ -59,7 +59,7 @@ def parse_fold_rule(text: str) -> FoldRule:
 
 
 def apply_fold_rules(pictures: Sequence[Picture], rules: Sequence[FoldRule]) -> list[Picture]:
-    """Return pictures with the folds that rules give them.
+    """Return pictures with the folds of the rules.
 
     Args:
         pictures: Rows of a manifest.

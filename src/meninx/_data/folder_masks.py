@@ -1,4 +1,4 @@
-"""Find which mask of a folder belongs to which of its volumes, by names."""
+"""Assign the masks of a folder to its volumes, by their names."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from meninx._data.items import normal_sequence, stem_of
 from meninx._errors import DataError
+from meninx._scan.header_words import word_set
 from meninx._scan.map_names import map_by_bids_name, map_warning
-from meninx._scan.relevance import word_set
 from meninx._scan.sequence import is_other_contrast
 
 MASK_WORDS = ("mask", "masks", "seg", "segm", "label", "labels", "segmentation", "dseg")
-# Words of masks of tumors, and of masks of all else.
+# Words in names of tumor masks, and of other masks.
 TUMOR_WORDS = word_set("tumor tumour tumors lesion lesions wt tc glioma gtv gbm")
 OTHER_MASK_WORDS = word_set(
     "brain parenchyma skull head bet skullstrip skullstripped tissue gm wm csf aseg aparc face "
     "ventricle ventricles air body"
 )
-# Endings of names that are listed.
+# Number of endings that a message lists.
 MAX_NAMED = 8
 
 
@@ -31,8 +31,9 @@ def masks_of(
 ) -> dict[Path, tuple[Path, str]]:
     """Return the mask of the tumor for each volume of a folder.
 
-    Masks of the brain and of tissues do not count beside others. A folder of one person has one
-    mask; one of several people has a mask for each, whose name begins as those of its volumes.
+    Masks of the brain and of tissues do not count beside other masks. A folder of one person has
+    one mask. A folder of several people has one for each, whose name begins like those of the
+    volumes.
 
     Args:
         folder: The folder, for messages.
@@ -68,7 +69,7 @@ def masks_of(
 
 
 def images_of(volumes: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the volumes of a folder that are images of the head, and those that are left out.
+    """Return the volumes of a folder that are images of the head, and the other ones.
 
     Args:
         volumes: Volumes of one folder that are no masks.
@@ -85,7 +86,7 @@ def images_of(volumes: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def left_out_sentence(left_out: Mapping[str, int]) -> str:
-    """Return what was left out, in words.
+    """Return a sentence about the volumes that were left out.
 
     Args:
         left_out: Number of volumes by the last word of their names.
@@ -105,7 +106,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _exam(mask: Path) -> str:
-    """Return the beginning of a mask's name, which the names of its volumes share."""
+    """Return the beginning of a mask's name that its volumes share."""
     words = re.split(r"([-_ .]+)", stem_of(mask))
     while words and (words[-1] in {*MASK_WORDS, *TUMOR_WORDS} or not words[-1].strip("-_ .")):
         words.pop()
@@ -113,5 +114,5 @@ def _exam(mask: Path) -> str:
 
 
 def _begins(stem: str, exam: str) -> bool:
-    """Return whether a name begins with an exam's, and goes on with another word."""
+    """Return whether a name is an exam's name, or continues it with another word."""
     return stem == exam or (stem.startswith(exam) and not stem[len(exam)].isalnum())

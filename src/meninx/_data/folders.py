@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from meninx._data.layouts import (
     is_bids,
     masked_pictures,
 )
+from meninx._data.missing import report_missing
 from meninx._data.persons import exam_of_stem, known_person, with_persons
-from meninx._data.vanished import report_vanished
+from meninx._data.progress import Report
 from meninx._errors import DataError, InputError
 from meninx._labels import TYPE_NAMES
 from meninx._scan.kinds import PICTURE_SUFFIXES, VOLUME_SUFFIXES
@@ -39,17 +40,16 @@ SPLIT_NAMES = {
     "valid": "validation",
     "validation": "validation",
 }
-# Stands for the files of a folder's series.
+# File name that stands for all files of a folder's DICOM series.
 SERIES = "series"
 # Numbers are labels only beside each other: "tumor/0" is the first patient with a tumor.
 NUMBERS = ("0", "1")
 
 log = logging.getLogger(__name__)
-Tell = Callable[[str], None]
 
 
-class SilentFolders(DataError):
-    """Names of folders that do not tell whether their pictures show a tumor.
+class UnlabeledFolders(DataError):
+    """Names of folders that do not say whether their pictures show a tumor.
 
     Args:
         message: Text of the error: the folders, and the option that labels them.
@@ -83,7 +83,7 @@ def parse_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def find_items(
-    data: Path, labels: Mapping[str, str] | None = None, tell: Tell = log.warning
+    data: Path, labels: Mapping[str, str] | None = None, report: Report = log.warning
 ) -> list[Item]:
     """Find the labeled pictures of a folder.
 
@@ -93,7 +93,7 @@ def find_items(
             folder for each person; with pictures beside their masks; or of BIDS or the Medical
             Segmentation Decathlon.
         labels: Meaning of further folder names: a type's name, `none`, `unknown` or `out`.
-        tell: Called with a sentence for each thing that was understood.
+        report: Called with a sentence on each step of reading.
 
     Returns:
         Items in the order of their paths.
@@ -104,56 +104,56 @@ def find_items(
     named = parse_labels(labels)
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name a folder of class folders or a manifest CSV")
-    pictures, volumes, series, folders = _files_of(data, tell)
+    pictures, volumes, series, folders = _files_of(data, report)
     every = [*pictures, *volumes, *(folder / SERIES for folder in series)]
     items, pictures = masked_pictures(data, pictures)
     if items:
-        tell(f"{data}: {len(items)} pictures are labeled by the masks beside them")
-    items += _class_items(data, pictures, named, tell)
-    items += _series_items(data, series, named, tell, alone=not items and not volumes)
+        report(f"{data}: {len(items)} pictures are labeled by the masks beside them")
+    items += _class_items(data, pictures, named, report)
+    items += _series_items(data, series, named, report, alone=not items and not volumes)
     if is_bids(data, volumes):
         found, notes = bids_items(data, volumes, named)
-        tell(
+        report(
             f"{data}: read as BIDS: {len(found)} volumes, labeled by masks in {DERIVATIVES} or by "
             + "participants.tsv"
         )
         items += found
         for note in notes:
-            tell(f"{data}: {note}")
+            report(f"{data}: {note}")
     else:
         found, volumes = decathlon_items(data, volumes)
         if found:
-            tell(f"{data}: read as a decathlon: {len(found)} volumes of imagesTr with labelsTr")
-        items += [*found, *_volume_items(data, volumes, named, tell)]
+            report(f"{data}: read as a decathlon: {len(found)} volumes of imagesTr with labelsTr")
+        items += [*found, *_volume_items(data, volumes, named, report)]
     if not items:
         raise DataError(
             f"{data}: no pictures ({', '.join(PICTURE_SUFFIXES)}), no volumes "
             f"({', '.join(VOLUME_SUFFIXES)}) and no DICOM series found that can be used"
         )
-    report_vanished(data, folders, every, items, named, tell)
+    report_missing(data, folders, every, items, named, report)
     items, said = with_persons(items)
     if said:
-        tell(f"{data}: {said}")
+        report(f"{data}: {said}")
     return items
 
 
-def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path], set[Path], list[Path]]:
-    """Return a folder's pictures, volumes, folders of DICOM and all folders; report all else."""
+def _files_of(data: Path, report: Report) -> tuple[list[Path], list[Path], set[Path], list[Path]]:
+    """Return the pictures, volumes, DICOM folders and folders in a folder; report other files."""
     pictures, volumes, series, folders = [], [], set(), []
     skipped: Counter[str] = Counter()
 
-    def report(error: InputError) -> None:
-        tell(f"left out: {error}")
+    def leave_out(error: InputError) -> None:
+        report(f"left out: {error}")
         if not error.place.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)):
-            folders.append(Path(error.place))  # a link that leads nowhere may be a class's
+            folders.append(Path(error.place))  # a broken link may stand for a class folder
 
-    for entry in entries_below(data, report):
+    for entry in entries_below(data, leave_out):
         path = entry.path
         is_image = path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES))
         if entry.is_folder:
             folders.append(path)
         elif (pointer := pointer_fault(path, entry.size)) is not None and is_image:
-            report(pointer)
+            leave_out(pointer)
         elif not is_image and is_dicom_file(path):
             series.add(path.parent)
         elif not is_image:
@@ -164,20 +164,20 @@ def _files_of(data: Path, tell: Tell) -> tuple[list[Path], list[Path], set[Path]
             pictures.append(path)
     if skipped:
         suffixes = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(8))
-        tell(f"{data}: other files, which are skipped: {suffixes}")
+        report(f"{data}: other files, which are skipped: {suffixes}")
     return pictures, volumes, series, folders
 
 
 def _series_items(
-    data: Path, folders: Collection[Path], named: Mapping[str, str], tell: Tell, *, alone: bool
+    data: Path, folders: Collection[Path], named: Mapping[str, str], report: Report, *, alone: bool
 ) -> Iterator[Item]:
-    """Yield series of DICOM, a folder each, labeled by the nearest folder that gives a label.
+    """Yield DICOM series, one per folder, labeled by the nearest folder whose name gives a label.
 
     Args:
         data: Folder of the collection.
         folders: Folders that hold DICOM files.
         named: Labels of folders by their names.
-        tell: Called with a sentence for what is left out.
+        report: Called with a sentence for each omission.
         alone: Whether there is nothing else in the collection.
 
     Yields:
@@ -189,17 +189,17 @@ def _series_items(
         for folder in folders
         if (found := _labeled(data, folder / SERIES, named, numbered)) is not None
     }
-    silent = sorted(str(folder) for folder in set(folders) - set(labeled))
-    if silent:
+    unlabeled = sorted(str(folder) for folder in set(folders) - set(labeled))
+    if unlabeled:
         text = (
-            f"{silent[0]}: DICOM in folders whose names say neither tumor nor no tumor "
-            f"({len(silent)} of them); expected a folder for each series in one that says so"
+            f"{unlabeled[0]}: DICOM in folders whose names say neither tumor nor no tumor "
+            f"({len(unlabeled)} of them); expected a folder for each series in one that says so"
         )
         if alone and not labeled:
             raise DataError(text)
-        tell(f"left out: {text}")
+        report(f"left out: {text}")
     kept = [folder for folder, (label, _) in labeled.items() if label != LEFT_OUT]
-    for item in dicom_items(kept, tell):
+    for item in dicom_items(kept, report):
         label, split = labeled[item.path]
         yield replace(
             item,
@@ -212,17 +212,16 @@ def _series_items(
 
 
 def _class_items(
-    data: Path, paths: list[Path], named: Mapping[str, str], tell: Tell
+    data: Path, paths: list[Path], named: Mapping[str, str], report: Report
 ) -> Iterator[Item]:
     """Yield pictures labeled by the nearest folder whose name gives a label."""
-    silent: dict[str, int] = {}
+    unlabeled: Counter[str] = Counter()
     left_out = 0
     numbered = _numbered(paths)
     for path in paths:
         found = _labeled(data, path, named, numbered)
         if found is None:
-            folder = str(path.relative_to(data).parent)
-            silent[folder] = silent.get(folder, 0) + 1
+            unlabeled[str(path.relative_to(data).parent)] += 1
             continue
         label, split = found
         if label == LEFT_OUT:
@@ -237,16 +236,16 @@ def _class_items(
             source=data.name,
         )
     if left_out:
-        tell(f"{data}: {left_out} pictures left out, as --label says")
-    if silent:
+        report(f"{data}: {left_out} pictures left out, as --label says")
+    if unlabeled:
         names = ", ".join(
-            f"{name} ({count} pictures)" for name, count in sorted(silent.items())[:8]
+            f"{name} ({count} pictures)" for name, count in sorted(unlabeled.items())[:8]
         )
-        raise SilentFolders(
+        raise UnlabeledFolders(
             f"{data}: folders whose names say neither tumor nor no tumor: {names}; say what they "
             f"hold with --label NAME=none|unknown|{'|'.join(TYPE_NAMES)}, or leave them out with "
             f"--label NAME={LEFT_OUT}",
-            tuple(sorted({Path(name).name or data.name for name in silent})),
+            tuple(sorted({Path(name).name or data.name for name in unlabeled})),
         )
 
 
@@ -266,7 +265,7 @@ def _labeled(
 
 
 def _numbered(paths: Iterable[Path]) -> set[Path]:
-    """Return the folders whose own folders, as far as files lie in them, are named 0 and 1."""
+    """Return the folders whose subfolders with files are named 0 and 1."""
     inside: dict[Path, set[str]] = defaultdict(set)
     for folder in {parent for path in paths for parent in path.parents}:
         inside[folder.parent].add(folder.name)
@@ -274,7 +273,7 @@ def _numbered(paths: Iterable[Path]) -> set[Path]:
 
 
 def _volume_items(
-    data: Path, paths: list[Path], named: Mapping[str, str], tell: Tell
+    data: Path, paths: list[Path], named: Mapping[str, str], report: Report
 ) -> Iterator[Item]:
     """Yield volumes with the mask that lies beside them, or labeled by their folder."""
     folders: dict[Path, list[Path]] = {}
@@ -293,7 +292,7 @@ def _volume_items(
             if item is not None:
                 yield item
     if left_out:
-        tell(f"{data}: {left_out_sentence(left_out)}")
+        report(f"{data}: {left_out_sentence(left_out)}")
 
 
 def _volume_item(
@@ -306,7 +305,7 @@ def _volume_item(
         path: The volume.
         labeled: Label and split that its folders give.
         mask: Its mask; None where a folder labels it.
-        exam: Beginning of its name that says whose it is, where its folder holds several people's.
+        exam: Beginning of its name that identifies the person, in a folder of several people.
 
     Returns:
         The item, or None.

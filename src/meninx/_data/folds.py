@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 
 def connected(keys: Sequence[Iterable[Hashable]]) -> list[int]:
-    """Return which items are connected because they share a key, directly or through others.
+    """Return which items are connected by shared keys, directly or through other items.
 
     Args:
-        keys: Keys of each item that keep it together with others, such as its person and its slice.
+        keys: Keys of each item, such as its person and its slice; items with a common key connect.
 
     Returns:
         For each item the position of the first item that it is connected with.
@@ -52,10 +52,10 @@ def split_into_folds(
     folds: int,
     seed: int = 0,
 ) -> NDArray[np.intp]:
-    """Return each picture's fold, so that clusters stay whole and every fold has its share.
+    """Return each picture's fold: clusters stay whole, and labels are spread evenly.
 
-    Clusters go one by one, large before small, to the fold that most lacks their labels. Ties and
-    order are decided by content: neither file names nor their order move a picture.
+    Clusters are assigned in turn, the largest first, to the fold that lacks their labels most. Ties
+    and order depend on content alone, not on file names or their order.
 
     Args:
         clusters: Cluster of each of the n pictures; a cluster stays in one fold.
@@ -98,7 +98,7 @@ def split_into_folds(
 
 
 def split_at_random(count: int, folds: int, seed: int = 0) -> NDArray[np.intp]:
-    """Return folds drawn picture by picture: the leaking way, for comparison alone.
+    """Return folds drawn picture by picture, which leak; for comparison only.
 
     Args:
         count: Number of pictures.
@@ -112,8 +112,8 @@ def split_at_random(count: int, folds: int, seed: int = 0) -> NDArray[np.intp]:
     return np.asarray(np.random.default_rng(seed).permutation(folds_of), dtype=np.intp)
 
 
-def mended(groups: Sequence[str], folds: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return folds that share no group, as near to given ones as can be.
+def mend(groups: Sequence[str], folds: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return folds that share no group, as close as possible to given ones.
 
     Args:
         groups: Group of each picture; a group stays in one fold.
@@ -127,6 +127,6 @@ def mended(groups: Sequence[str], folds: NDArray[np.intp]) -> NDArray[np.intp]:
         members.setdefault(group, []).append(index)
     result = folds.copy()
     for indices in members.values():
-        # Counted in order of appearance, and the first of the most common is taken.
+        # Ties: the fold that appears first.
         result[indices] = Counter(folds[indices].tolist()).most_common(1)[0][0]
     return result

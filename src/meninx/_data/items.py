@@ -1,4 +1,4 @@
-"""Pictures and volumes as they were found, and the labels that names of folders mean."""
+"""Pictures and volumes of a collection, and the labels that folder names stand for."""
 
 import re
 import unicodedata
@@ -9,175 +9,48 @@ from pathlib import Path
 from meninx._labels import TYPE_NAMES
 from meninx._scan.sequence import sequence_from_text
 
-# Words by which people name their folders, without separators, in the languages of the readers.
-# None: a tumor of unknown type.
-TUMOR_FREE_NAMES = (
-    "no",
-    "notumor",
-    "notumour",
-    "notumors",
-    "normal",
-    "normals",
-    "healthy",
-    "negative",
-    "none",
-    "control",
-    "controls",
-    "0",
-    "tumorfree",
-    "nontumor",
-    "nontumorous",
-    "healthybrain",
-    "normalbrain",
-    "withouttumor",
-    "nein",
-    "keintumor",
-    "ohnetumor",
-    "gesund",
-    "sain",
-    "sains",
-    "sanstumeur",
-    "sano",
-    "sanos",
-    "sana",
-    "sintumor",
-    "semtumor",
-    "saudavel",
-    "sani",
-    "normale",
-    "normali",
-    "senzatumore",
-    "neg",
-    "negativo",
-    "negativa",
-    "negatif",
-    "negativ",
-    "gesunde",
-    "nocancer",
-    "noncancer",
-    "tumorless",
-    "pasdetumeur",
-    "healthycontrol",
-    "healthycontrols",
-    "withouttumour",
-    "kein",
-    "keine",
-    "non",
-    "nao",
-)
-TUMOR_NAMES = (
-    "yes",
-    "tumor",
-    "tumour",
-    "tumors",
-    "tumours",
-    "positive",
-    "braintumor",
-    "braintumour",
-    "braintumors",
-    "abnormal",
-    "cancer",
-    "1",
-    "withtumor",
-    "tumorous",
-    "ja",
-    "mittumor",
-    "tumeur",
-    "tumeurs",
-    "avectumeur",
-    "contumor",
-    "tumores",
-    "comtumor",
-    "tumore",
-    "tumori",
-    "contumore",
-    "pos",
-    "positivo",
-    "positiva",
-    "positif",
-    "positiv",
-    "withtumour",
-    "oui",
-    "si",
-    "sim",
-    "malignant",
-    "tumoral",
-)
-# In "tumor_free" and "glioma negative" the first word names what is absent.
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a text, which a table of names is written as."""
+    return tuple(text.split())
+
+
+# Folder names in use, without separators, in several languages.
+TUMOR_FREE_NAMES = words_of("""
+    no notumor notumour notumors normal normals healthy negative none control controls 0
+    tumorfree nontumor nontumorous healthybrain normalbrain withouttumor nein keintumor
+    ohnetumor gesund sain sains sanstumeur sano sanos sana sintumor semtumor saudavel sani
+    normale normali senzatumore neg negativo negativa negatif negativ gesunde nocancer noncancer
+    tumorless pasdetumeur healthycontrol healthycontrols withouttumour kein keine non nao
+    """)
+TUMOR_NAMES = words_of("""
+    yes tumor tumour tumors tumours positive braintumor braintumour braintumors abnormal cancer
+    1 withtumor tumorous ja mittumor tumeur tumeurs avectumeur contumor tumores comtumor tumore
+    tumori contumore pos positivo positiva positif positiv withtumour oui si sim malignant
+    tumoral
+    """)
+# "tumor_free" and "glioma negative" name an absent tumor.
 TUMOR_FREE_ENDS = ("free", "negative")
-NEGATIONS = (
-    "no",
-    "non",
-    "not",
-    "without",
-    "negative",
-    "neg",
-    "ohne",
-    "kein",
-    "sans",
-    "sin",
-    "sem",
-    "senza",
-)
-# Words that say nothing of a tumor beside others: "Brain_Glioma", "_NORMAL T1", "Glioma - yes".
-FILLERS = (
-    "brain",
-    "mri",
-    "mr",
-    "class",
-    "the",
-    "tumor",
-    "tumour",
-    "yes",
-    "positive",
-    "pos",
-    "t1",
-    "t2",
-    "t1c",
-    "t1ce",
-    "t1w",
-    "t2w",
-    "flair",
-    "pd",
-    "c",
-)
-# How the words of diagnoses begin, in the languages of the readers (WHO 2021: astrocytomas,
-# oligodendrogliomas and glioblastomas are gliomas).
+NEGATIONS = words_of("""
+    no non not without negative neg ohne kein sans sin sem senza
+    """)
+# Words without a meaning of their own beside others: "Brain_Glioma", "_NORMAL T1", "Glioma - yes".
+FILLERS = words_of("""
+    brain mri mr class the tumor tumour yes positive pos t1 t2 t1c t1ce t1w t2w flair pd c
+    """)
+# Beginnings of diagnoses in several languages (WHO 2021: astrocytomas, oligodendrogliomas and
+# glioblastomas are gliomas).
 TYPE_BEGINNINGS = {
-    "glioma": (
-        "gliom",
-        "glioblast",
-        "astrocyt",
-        "astrocit",
-        "astrozyt",
-        "oligodendro",
-        "gbm",
-        "hgg",
-        "lgg",
-    ),
+    "glioma": words_of("""
+        gliom glioblast astrocyt astrocit astrozyt oligodendro gbm hgg lgg
+        """),
     "meningioma": ("meningiom", "meningeom"),
     "pituitary": ("pituitar", "hypophys", "hipofis", "ipofis"),
-    "unknown": (
-        "metasta",
-        "schwann",
-        "neurinom",
-        "carcinom",
-        "karzinom",
-        "craniophar",
-        "craneofar",
-        "kraniophar",
-        "medulloblast",
-        "meduloblast",
-        "ependym",
-        "germinom",
-        "neurocyt",
-        "neurocit",
-        "lymphom",
-        "gangliogliom",
-        "hemangioblast",
-        "chordom",
-        "sarcom",
-    ),
+    "unknown": words_of("""
+        metasta schwann neurinom carcinom karzinom craniophar craneofar kraniophar
+        medulloblast meduloblast ependym germinom neurocyt neurocit lymphom gangliogliom
+        hemangioblast chordom sarcom
+        """),
 }
 # The label of a folder that is left out.
 LEFT_OUT = "out"
@@ -185,11 +58,11 @@ LEFT_OUT = "out"
 
 @dataclass(frozen=True)
 class Item:
-    """A picture or volume as it was found.
+    """A picture or volume of a collection.
 
     Args:
         path: File.
-        tumor: Whether it shows a tumor; None where only its mask can tell.
+        tumor: Whether it shows a tumor; None where its mask decides.
         tumor_type: One of `labels.TYPE_NAMES`; None where it has no tumor or an unknown one.
         mask: File of its mask; None where there is none.
         person: Name of the person; empty where unknown.
@@ -234,7 +107,7 @@ def label_of(name: str) -> str | None:
         name gives no label.
     """
     letters = unicodedata.normalize("NFKD", name.lower())
-    plain = "".join(one for one in letters if not unicodedata.combining(one))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = re.findall("[a-z0-9]+", plain)
     word = "".join(words)
     if word in TUMOR_FREE_NAMES:
@@ -248,7 +121,7 @@ def label_of(name: str) -> str | None:
 
 
 def _label_of_words(words: list[str]) -> str | None:
-    """Return what several words say of pictures, in small letters without accents."""
+    """Return the label that lower-case words without accents give to pictures."""
     named = [
         word for word in words if not (word.isdecimal() or word in FILLERS or word in NEGATIONS)
     ]
@@ -256,11 +129,11 @@ def _label_of_words(words: list[str]) -> str | None:
     if not named:
         named_tumor = not {"tumor", "tumour"}.isdisjoint(words)
         return ("none" if negated else "unknown") if named_tumor else None
-    # What is no glioma may be another tumor.
+    # "No glioma" may be another tumor.
     if negated:
         return None
     labels = {_label_of_word(word) for word in named} - {None}
-    # Behind the name of a type may stand whoever has it; before it anything else.
+    # A person's name may follow the name of a type; any other word may precede it.
     return labels.pop() if len(labels) == 1 and _label_of_word(named[0]) else None
 
 
@@ -278,12 +151,12 @@ def normal_sequence(text: str) -> str:
         text: Text, such as `t1`, `T1Gd` or `t2_flair`.
 
     Returns:
-        `T1`, `T1c`, `T2` or `FLAIR`; empty for all else.
+        `T1`, `T1c`, `T2` or `FLAIR`; empty for other texts.
     """
     sequence = sequence_from_text(text)
     return "" if sequence == "unknown" else sequence
 
 
 def stem_of(path: Path) -> str:
-    """Return a volume's name in small letters, without what its format adds."""
+    """Return a volume's name in lower case, without the suffixes of its format."""
     return path.name.lower().removesuffix(".gz").rpartition(".")[0]

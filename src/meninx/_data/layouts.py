@@ -1,4 +1,4 @@
-"""Read the layouts of known collections, whose folders' names give no label.
+"""Read the layouts of known collections, whose folder names give no label.
 
 BIDS with masks in derivatives, the Medical Segmentation Decathlon (and nnU-Net), and pictures with
 their masks beside them.
@@ -31,7 +31,7 @@ CHANNEL = re.compile(r"_\d{4}$")
 # The end of the name of a mask beside its picture.
 PICTURE_MASK = re.compile(r"[-_ ](mask|seg|segmentation)$", re.IGNORECASE)
 POSITION = re.compile(r"(\d+)$")
-# The name of a person's folder has a number, and is no part of a collection.
+# A person's folder has a number in its name, and is not a part of the collection.
 PERSON_FOLDER = re.compile(
     r"^(?!train|test|val|fold|set|split|part|batch|image|mask).*\d", re.IGNORECASE
 )
@@ -81,7 +81,7 @@ def decathlon_items(data: Path, volumes: Sequence[Path]) -> tuple[list[Item], li
 
 
 def is_bids(data: Path, volumes: Iterable[Path]) -> bool:
-    """Return whether a folder holds subjects as BIDS has them."""
+    """Return whether a folder holds subjects in the layout of BIDS."""
     return any(
         BIDS_SUBJECT.fullmatch(first := path.relative_to(data).parts[0])
         and stem_of(path).startswith(f"{first.lower()}_")
@@ -101,7 +101,7 @@ def bids_items(
         named: Labels of subjects by their names, in small letters, as the user gave them.
 
     Returns:
-        Items, and a sentence about what was left out.
+        Items, and sentences about omissions.
 
     Raises:
         DataError: If neither a mask nor participants.tsv labels a subject.
@@ -113,7 +113,7 @@ def bids_items(
         if _is_lesion_mask(path) and (subject := _subject(data, path)):
             masks[subject].append(path)
     by_subject = _participants(data)
-    items, silent = [], []
+    items, unlabeled = [], []
     for path in images:
         subject = path.relative_to(data).parts[0]
         own = [mask for mask in masks[subject] if _belongs(mask, path)]
@@ -121,7 +121,7 @@ def bids_items(
         if label == LEFT_OUT:
             continue
         if not own and label is None:
-            silent.append(subject)
+            unlabeled.append(subject)
             continue
         items.append(
             Item(
@@ -134,8 +134,8 @@ def bids_items(
                 source=data.name,
             )
         )
-    if silent:
-        subjects = sorted(set(silent))
+    if unlabeled:
+        subjects = sorted(set(unlabeled))
         raise DataError(
             f"{data}: BIDS, but nothing says whether {len(subjects)} subjects have a tumor (the "
             f"first is {subjects[0]}): expected masks named ..._label-lesion_mask in "
@@ -154,7 +154,7 @@ def bids_items(
 
 
 def _contrast(path: Path) -> str:
-    """Return the contrast by which the name of an anatomical volume ends; empty for others."""
+    """Return the contrast at the end of an anatomical volume's name; empty for other volumes."""
     last = stem_of(path).rpartition("_")[2]
     return last if last in BIDS_CONTRASTS else ""
 
@@ -171,7 +171,7 @@ def _subject(data: Path, path: Path) -> str:
 
 
 def _belongs(mask: Path, image: Path) -> bool:
-    """Return whether a mask is an image's: of its session, and its contrast if it names one."""
+    """Return whether a mask has the session of an image, and its contrast if it names one."""
     words, own = set(stem_of(mask).split("_")), set(stem_of(image).split("_"))
     sessions = {word for word in words if word.startswith("ses-")}
     contrasts = {word for word in re.split(r"[^a-z0-9]+", stem_of(mask)) if word in BIDS_CONTRASTS}
@@ -179,7 +179,7 @@ def _belongs(mask: Path, image: Path) -> bool:
 
 
 def _participants(data: Path) -> dict[str, str]:
-    """Return the label of each subject that participants.tsv has one for."""
+    """Return the labels of subjects in participants.tsv."""
     table = data / BIDS_PARTICIPANTS
     if not table.is_file():
         return {}
@@ -248,9 +248,9 @@ def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
 
 
 def _numbered_folders(data: Path, pictures: Iterable[Path]) -> set[Path]:
-    """Return folders of people whose slices have numbers alone, such as `P07/slice_001.png`.
+    """Return folders of people whose slices are only numbered, such as `P07/slice_001.png`.
 
-    They are those with a number in their name in which slices are called as in another one.
+    Such a folder has a number in its name, and a slice with the same name as one in another folder.
     """
     stems: dict[Path, set[str]] = defaultdict(set)
     for path in pictures:
@@ -268,5 +268,5 @@ def _numbered_folders(data: Path, pictures: Iterable[Path]) -> set[Path]:
 
 
 def _person_folder(folder: Path) -> Path:
-    """Return the folder of the person: the one above where a folder's name is a sequence's."""
+    """Return the folder of the person: the parent where a folder is named after a sequence."""
     return folder.parent if normal_sequence(folder.name) else folder

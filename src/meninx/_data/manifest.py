@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meninx._data.items import Item, normal_sequence
+from meninx._data.items import Item, normal_sequence, words_of
 from meninx._data.rows import parse_row
 from meninx._data.tables import table_text
 from meninx._errors import DataError
@@ -19,77 +19,30 @@ from meninx._scan.kinds import VOLUME_SUFFIXES
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("id", "picture", "mask", "tumor", "tumor_type", "group", "fold", "source")
-# How the tables that meninx writes begin.
+# First bytes of the tables that meninx writes.
 OWN_HEADING = ",".join(COLUMNS).encode("ascii")
-# Written by `meninx prepare`; others are kept for subgroups.
-FURTHER_COLUMNS = (
-    "person",
-    "site",
-    "sequence",
-    "stack",
-    "slice",
-    "gap_mm",
-    "split",
-    "tumor_slices",
-    "sha256",
-)
-# Names of a column in other tables: the first that is there counts where the column is missing.
+# Written by `meninx prepare`; further columns are kept for subgroups.
+FURTHER_COLUMNS = words_of("person site sequence stack slice gap_mm split tumor_slices sha256")
+# Names of a column in other tables; the first one found counts if the column itself is missing.
 ALIASES = {
-    "picture": (
-        "volume",
-        "image",
-        "file",
-        "filename",
-        "file_name",
-        "filepath",
-        "file_path",
-        "path",
-        "image_path",
-        "image_name",
-        "image_id",
-        "image_file",
-        "img",
-        "bild",
-        "datei",
-        "fichier",
-        "imagen",
-        "imagem",
-        "immagine",
-    ),
-    "person": (
-        "patient",
-        "subject",
-        "participant",
-        "patient_id",
-        "patientid",
-        "subject_id",
-        "subjectid",
-        "participant_id",
-        "person_id",
-        "patient_name",
-        "patientname",
-    ),
+    "picture": words_of("""
+        volume image file filename file_name filepath file_path path image_path image_name
+        image_id image_file img bild datei fichier imagen imagem immagine
+        """),
+    "person": words_of("""
+        patient subject participant patient_id patientid subject_id subjectid participant_id
+        person_id patient_name patientname
+        """),
     "site": ("hospital", "institution", "center", "centre", "clinic", "site_id", "hospital_id"),
-    # What Kaggle's tables call it: 0 and 1, or the name of a type.
-    "tumor": (
-        "tumour",
-        "class",
-        "label",
-        "target",
-        "has_tumor",
-        "klasse",
-        "tumeur",
-        "tumore",
-        "classe",
-        "clase",
-        "diagnosis",
-        "diagnose",
-        "category",
-    ),
+    # The name of the label in Kaggle's tables: 0 and 1, or the name of a type.
+    "tumor": words_of("""
+        tumour class label target has_tumor klasse tumeur tumore classe clase diagnosis
+        diagnose category
+        """),
     "tumor_type": ("tumour_type",),
 }
 MAX_FAULTS = 20
-# What mends folds that share a slice or a person.
+# Advice for folds that share a slice or a person.
 SPLIT_AGAIN = (
     "`--split mend` moves each group that leaks to one fold, `--split redo` makes new folds"
 )
@@ -269,7 +222,7 @@ def read_header(path: Path, raw: bytes) -> list[str]:
         raw: Bytes of the file, as `table_text` reads them.
 
     Returns:
-        Names in the file's order; an alias has the name that it stands for where that is missing.
+        Names in the file's order; an alias is replaced by the column's name where that is missing.
 
     Raises:
         DataError: If the file is no table.
@@ -282,8 +235,8 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     known = {*COLUMNS, *FURTHER_COLUMNS}.union(*ALIASES.values())
     plain = [re.sub("[ -]", "_", name.lower()) for name in names]
     names = [word if word in known else name for word, name in zip(plain, names, strict=True)]
-    for name, others in ALIASES.items():
-        alias = next((other for other in others if other in names), None)
+    for name, aliases in ALIASES.items():
+        alias = next((alias for alias in aliases if alias in names), None)
         # Beside the type a column "class" or "label" may be anything.
         if name == "tumor" and "tumor_type" in names:
             continue
@@ -293,7 +246,7 @@ def read_header(path: Path, raw: bytes) -> list[str]:
 
 
 def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
-    """Return why stacks are not neighboring slices of one person and sequence.
+    """Return faults of stacks, which are neighboring slices of one person and sequence.
 
     Args:
         rows: Rows of a table; those without a stack are fine.
@@ -326,7 +279,7 @@ def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
 
 
 def _text_of(path: Path, raw: bytes) -> io.StringIO:
-    """Return a table's text; in our own tables names of files may be bytes that are no text."""
+    """Return a table's text; in tables of meninx, file names may contain bytes that are no text."""
     return table_text(path, raw, bytes_kept=raw.startswith(OWN_HEADING))
 
 
@@ -341,8 +294,8 @@ def raise_faults(
     Args:
         place: File or files that have the faults.
         faults: Sentences about faults; with none, nothing is raised.
-        leaks: Those faults that a flag would allow.
-        remedy: What mends those.
+        leaks: The faults that a flag would allow.
+        remedy: Advice for these.
 
     Raises:
         DataError: If there is any fault.
@@ -369,9 +322,9 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
             drive.
     """
     extras = list(dict.fromkeys(name for picture in pictures for name in picture.extra))
-    # Written beside and moved: of several processes that start together, none reads half a file.
+    # Replaced atomically: processes that start together never read half a file.
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    # Names of files need not be text: their bytes are kept, so that the files are found again.
+    # File names need not be text: their bytes are kept, so that the files can be opened again.
     with unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, [*COLUMNS, *FURTHER_COLUMNS, *extras], restval="")
         writer.writeheader()
@@ -402,13 +355,13 @@ def write_manifest(pictures: Sequence[Picture], path: Path) -> None:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    # A file that is a link keeps its name, which tells the sequence: git-annex's have keys.
+    # A link keeps its own name, which names the sequence: targets of git-annex are named by keys.
     own = path.parent.resolve() / path.name
     return Path(os.path.relpath(own, folder.resolve())).as_posix()
 
 
 def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Picture:
-    """Return one row as a Picture, adding what is wrong with it to `faults`."""
+    """Return one row as a Picture, and append its faults to `faults`."""
     typed = parse_row(row, place, faults)
     picture = root / row["picture"]
     mask = root / row["mask"] if row["mask"] else None
@@ -446,13 +399,13 @@ def _doubled_ids(pictures: Iterable[Picture]) -> list[str]:
 
 
 def leaks_of(pictures: Iterable[Picture]) -> list[str]:
-    """Return what pictures of different folds share, a sentence each.
+    """Return a sentence for each group, person, stack and file in several folds.
 
     Args:
         pictures: Rows of a manifest.
 
     Returns:
-        Groups, persons, stacks and files that lie in two folds or more.
+        The sentences.
     """
     folds: dict[tuple[str, str], set[int]] = defaultdict(set)
     for picture in pictures:

@@ -1,4 +1,4 @@
-"""Masks that are pictures: which of their pixels are tumor."""
+"""Read masks that are pictures."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from PIL import Image
 
 from meninx._errors import DataError
 
-# More values than this are no labels: resizing and lossy compression make gray levels in between.
+# Largest number of labels; resizing and lossy compression make more gray levels.
 MAX_LABELS = 8
-# What JPEG leaves on black is no brighter.
+# Brightest artifact of JPEG on black.
 MAX_TRACE = 16
 
 

@@ -1,4 +1,4 @@
-"""Find whether two pictures show the same slice, however one was made from the other.
+"""Decide whether two pictures show the same slice, whichever way one was made from the other.
 
 A signature puts a picture on a square and describes it free of rotation and mirroring: the head's
 second moments give a frame in which every affine copy differs by a rotation alone, and the spectrum
@@ -29,23 +29,23 @@ HEAD_LEVEL = 0.10
 MIN_SPECTRUM, MIN_RINGS = 0.95, 0.45
 # or if, mirrored or turned by quarters, the whole frames do: other contrast moves the head's frame.
 MIN_WHOLE = 0.80
-# Where coarse structure can't be brought to agree, fine structure need not be tried.
+# Correlation of coarse structure below which fine structure is not aligned.
 MIN_COARSE = 0.7
-# Nor need fine structure be refined to the end if it is still far off after half of the steps.
+# Correlation of fine structure after half of the steps below which the refinement stops.
 MIN_FINE = 0.75
-# Correlation of fine structure from which on two pictures are one slice. Of 3,843 pictures the
-# highest pair of neighboring slices has 0.92; 95 % of copies mirrored, rotated by up to 40 degrees,
-# brightened, resized or saved as JPEG of quality 10 have 0.96 and more.
+# Smallest correlation of fine structure of two pictures of one slice. Among 3,843 pictures the
+# highest pair of neighboring slices has 0.92; 95 % of copies that were mirrored, rotated by up to
+# 40 degrees, brightened, resized or saved as JPEG of quality 10 have at least 0.96.
 SAME_SLICE = 0.935
-# Share of the square that a head must fill, and gray levels that a picture must have, to tell
-# people apart: of 79 people's slices 54 pairs of two people reach `SAME_SLICE`, 49 of them crowns
-# of heads below this share, the others noise of 2 to 9 levels; all other pairs stay below 0.91.
+# Share of the square that a head must fill, and gray levels that a picture must have, to
+# distinguish people: among slices of 79 people, 54 pairs of two people reach `SAME_SLICE`. 49 of
+# them are crowns below this share, 5 are noise of 2 to 9 levels; all other pairs are below 0.91.
 MIN_HEAD, MIN_LEVELS = 0.20, 32
-# Gray levels are counted on about that many pixels.
+# Number of pixels on which gray levels are counted, about.
 _COUNTED = 192 * 192
-# Pairs that are aligned, for each picture: enough to connect a large group.
+# Number of pairs that are aligned per picture: enough to connect a large group.
 MAX_CANDIDATES = 12
-# Pictures whose structure is kept at hand; about 300 kB each.
+# Number of pictures whose structure is cached; about 300 kB each.
 DETAILS_KEPT = 256
 
 _HALF = SIDE // 2
@@ -64,7 +64,7 @@ _QUARTERS = [
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """A description of a picture by which copies are found.
+    """A description of a picture for finding copies.
 
     Args:
         thumbnail: Picture on a square, shape (s, s), bytes.
@@ -74,7 +74,7 @@ class Signature:
         coarse: Coarse structure at half the resolution, shape (64, 64).
         center: Center of the head, pixels, shape (2,).
         frame: Matrix from the unit frame to the square, shape (2, 2).
-        tells_people_apart: Whether it shows enough to tell people apart; the crown of a head does
+        is_distinctive: Whether it shows enough to distinguish people; the crown of a head does
             not.
     """
 
@@ -85,7 +85,7 @@ class Signature:
     coarse: NDArray[np.float16] = field(repr=False)
     center: NDArray[np.float64] = field(repr=False)
     frame: NDArray[np.float64] = field(repr=False)
-    tells_people_apart: bool = True
+    is_distinctive: bool = True
 
 
 class _Affine(NamedTuple):
@@ -141,8 +141,7 @@ def signature_of(image: Array) -> Signature:
         image: Intensities, shape (h, w), any unit.
 
     Returns:
-        The signature: the same for a brightened copy, nearly the same for one resized or
-        compressed.
+        The signature: identical for a brightened copy, nearly so for a resized or compressed one.
     """
     square = _on_square(image)
     smooth = ndimage.gaussian_filter(square, 1.0)
@@ -163,38 +162,38 @@ def signature_of(image: Array) -> Signature:
         coarse=_halved(coarse).astype(np.float16),
         center=center,
         frame=frame,
-        tells_people_apart=bool(head.mean() >= MIN_HEAD) and gray_levels(image) >= MIN_LEVELS,
+        is_distinctive=bool(head.mean() >= MIN_HEAD) and gray_levels(image) >= MIN_LEVELS,
     )
 
 
-def ring_agreement(one: Signature, other: Signature) -> float:
+def ring_agreement(first: Signature, second: Signature) -> float:
     """Return how well the rings of two pictures agree at the best angle, mirrored or not, -1..1."""
-    return _best_turn(one, other)[0]
+    return _best_turn(first, second)[0]
 
 
-def near_duplicate_score(one: Signature, other: Signature) -> float:
+def near_duplicate_score(first: Signature, second: Signature) -> float:
     """Return the correlation of two pictures' fine structure, aligned with each other.
 
     Each of the two proposals, of the heads' frames and of the whole frames, is refined by
     Gauss-Newton steps on an affine map.
 
     Args:
-        one: Signature of a picture.
-        other: Signature of a possible copy.
+        first: Signature of a picture.
+        second: Signature of a possible copy.
 
     Returns:
-        Correlation, -1..1; from `SAME_SLICE` on they show the same slice.
+        Correlation, -1..1; at least `SAME_SLICE` for pictures of the same slice.
 
     References:
         Lucas and Kanade 1981; Baker and Matthews 2004.
     """
     best = -1.0
-    if ring_agreement(one, other) >= MIN_RINGS:
-        best = _laid_over(one, other, _map_of_frames(one, other))
+    if ring_agreement(first, second) >= MIN_RINGS:
+        best = _laid_over(first, second, _map_of_frames(first, second))
     if best < SAME_SLICE:
-        proposal, agreement = _map_of_quarters(one, other)
+        proposal, agreement = _map_of_quarters(first, second)
         if agreement >= MIN_RINGS:
-            best = max(best, _laid_over(one, other, proposal))
+            best = max(best, _laid_over(first, second, proposal))
     return best
 
 
@@ -269,7 +268,7 @@ def _moments(head: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.f
         head = np.ones_like(head)
     y, x = np.nonzero(head)
     center = np.array([y.mean(), x.mean()])
-    # One pixel more each way keeps a head of a single line from an endless frame.
+    # One pixel more each way: a head that is a single line would have a singular frame.
     moments = np.cov(np.stack([y, x]), bias=True) + np.eye(2)
     values, vectors = np.linalg.eigh(moments)
     return center, vectors @ np.diag(np.sqrt(values)) @ vectors.T
@@ -282,29 +281,29 @@ def _along_rings(image: Array, center: NDArray[np.float64], frame: NDArray[np.fl
     )
 
 
-def _best_turn(one: Signature, other: Signature) -> tuple[float, float, bool]:
+def _best_turn(first: Signature, second: Signature) -> tuple[float, float, bool]:
     """Return the rings' best agreement, its angle, and whether it is that of the mirror image."""
-    plain = np.fft.irfft((one.rings * other.rings.conj()).sum(axis=0), ANGLES)
-    mirror = np.fft.irfft((one.rings * other.rings).sum(axis=0), ANGLES)
+    plain = np.fft.irfft((first.rings * second.rings.conj()).sum(axis=0), ANGLES)
+    mirror = np.fft.irfft((first.rings * second.rings).sum(axis=0), ANGLES)
     mirrored = bool(mirror.max() > plain.max())
     agreement = mirror if mirrored else plain
     return float(agreement.max()), float(_TURNS[int(agreement.argmax())]), mirrored
 
 
-def _map_of_frames(one: Signature, other: Signature) -> _Affine:
+def _map_of_frames(first: Signature, second: Signature) -> _Affine:
     """Return the map from one square to the other by the heads' frames."""
-    _, turn, mirrored = _best_turn(one, other)
+    _, turn, mirrored = _best_turn(first, second)
     sin, cos = np.sin(turn), np.cos(turn)
     rotation = (
         np.array([[-cos, sin], [sin, cos]]) if mirrored else np.array([[cos, -sin], [sin, cos]])
     )
-    matrix = other.frame @ rotation @ np.linalg.inv(one.frame)
-    return _Affine.around(matrix, one.center, other.center)
+    matrix = second.frame @ rotation @ np.linalg.inv(first.frame)
+    return _Affine.around(matrix, first.center, second.center)
 
 
-def _map_of_quarters(one: Signature, other: Signature) -> tuple[_Affine, float]:
+def _map_of_quarters(first: Signature, second: Signature) -> tuple[_Affine, float]:
     """Return the best mirroring and quarter turn of the whole square, and how well it agrees."""
-    agreement = _turned_wholes(other.whole) @ one.whole.ravel()
+    agreement = _turned_wholes(second.whole) @ first.whole.ravel()
     best = int(agreement.argmax())
     middle = np.full(2, _CENTER)
     return _Affine.around(_QUARTERS[best], middle, middle), float(agreement[best])
@@ -343,10 +342,10 @@ def _halved(square: Array) -> Array:
     return np.asarray(square.reshape(_HALF, 2, _HALF, 2).mean(axis=(1, 3)), dtype=np.float32)
 
 
-def _laid_over(one: Signature, other: Signature, proposal: _Affine) -> float:
+def _laid_over(first: Signature, second: Signature, proposal: _Affine) -> float:
     """Return the correlation of fine structure after refining a map of the squares."""
-    fixed, moving = _coarse_detail(one), _coarse_detail(other)
-    # Pixels of half the resolution: their centers lie between two of the square's.
+    fixed, moving = _coarse_detail(first), _coarse_detail(second)
+    # Centers of pixels of half the resolution lie between two pixels of the square.
     between = np.full(2, 0.5)
     matrix, offset = proposal
     half = _Affine(matrix, (offset + matrix @ between - between) / 2)
@@ -354,7 +353,7 @@ def _laid_over(one: Signature, other: Signature, proposal: _Affine) -> float:
     if _correlation(fixed, moving, half) < MIN_COARSE:
         return -1.0
     whole = _Affine(half.matrix, 2 * half.offset + between - half.matrix @ between)
-    fixed, moving = _fine_detail(one), _fine_detail(other)
+    fixed, moving = _fine_detail(first), _fine_detail(second)
     whole = _refined(fixed, moving, whole, steps=3)
     halfway = _correlation(fixed, moving, whole)
     if halfway < MIN_FINE:
@@ -406,7 +405,7 @@ def _correlation(fixed: _Detail, moving: _Detail, laid: _Affine) -> float:
     here = fixed.head[1::2, 1::2].ravel() > 0.5
     there = ndimage.map_coordinates(moving.head, points, order=1) > 0.5
     counted = inside & (here | there)
-    # Two pictures that overlap in a corner alone prove nothing.
+    # An overlap in a corner alone is no evidence.
     if counted.sum() < 0.25 * max(int(here.sum()), 1) or counted.sum() < 50:
         return -1.0
     first = fixed.values[1::2, 1::2].ravel()[counted]

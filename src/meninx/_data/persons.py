@@ -1,7 +1,8 @@
-"""Who is who: persons behind the names of folders and files, whose time points are one person's.
+"""Find the person and the time point in names of folders and files.
 
-One scanned person may have several names, such as BraTS-GLI-00005-100 and -101, or be a folder of
-dates. Parted, they are a leak; two people under one name are not, but cost pictures of a fold.
+A person may have several names, such as BraTS-GLI-00005-100 and -101, or be a folder of dates.
+Time points of one person in several folds are a leak. Two people under one name are none; they only
+make the folds less even.
 """
 
 import re
@@ -11,8 +12,8 @@ from dataclasses import replace
 
 from meninx._data.items import Item, label_of, normal_sequence
 
-# Words of an exam among others of a person, with a number behind them; the second kind also names
-# other things, and counts beside a number of the person's own alone.
+# Words for one of several exams of a person, followed by a number. The weak words have other
+# meanings too, and count only beside a number of the person.
 _NUMBER = r"[-_ ]?[mwdy]?\d+(?:[-_]\d+)?d?"
 _TIME = re.compile(
     rf"(?:ses(?:sion)?|visit|tp|time(?:[-_ ]?point)?|week|wk|month|mth|day|year|yr|fu"
@@ -23,21 +24,21 @@ _TIME = re.compile(
 )
 _WEAK_TIME = re.compile(rf"(?:scan|exam|study|mr|t|v|m|w|d|y){_NUMBER}", re.IGNORECASE)
 _SEPARATED = re.compile(r"[-_ .]+")
-# Words that stand for no person by themselves, so that a time behind them is no time of theirs.
+# Words that identify no person by themselves, so that a number behind them is no time point.
 _NOBODY = re.compile(
     r"(?:patient|pat|person|subject|subj|sub|case|study|brain|tumou?r|mri|mr|scan|image|img|volume|"
     r"data|dataset|control|healthy|glioma|p|s)s?",
     re.IGNORECASE,
 )
-# What exports append to a folder's name.
+# Suffixes that exports append to a folder's name.
 _EXPORTED = re.compile(r"[-_ .](?:nifti|nii|dicom|dcm)$", re.IGNORECASE)
 # Folders below a person's that order files by kind.
 _ORDER = re.compile(r"anat|perf|nifti|nii|dicom|dcm|images?|raw|mri|mr|volumes?", re.IGNORECASE)
 # An identifier and a shorter number behind it.
 _NUMBERED = re.compile(r"(?P<before>.*?)(?P<id>\d{3,})(?P<sep>[-_])(?P<number>\d{1,3})")
-# Collections number their people with as many digits from 0 on; no table of sites does.
+# Number of digits, with leading zeros, by which collections number people; sites have fewer.
 PADDED_DIGITS = 4
-# More exams than this are of several people, as in a trial that numbers them within each site.
+# Largest number of exams of one person; more are several people, numbered within each site.
 MAX_TIMES = 6
 _SITE_NUMBER = re.compile(
     r"(?:site|center|centre|hospital|clinic|scanner|cohort|fold|batch|group|zentrum|part|set|split)"
@@ -57,7 +58,7 @@ _KNOWN = re.compile(
 
 
 def known_person(name: str) -> str:
-    """Return the person whom a name of a well-known collection holds; empty for other names."""
+    """Return the person in a name of a well-known collection; empty for other names."""
     found = _KNOWN.search(name)
     return found[1] if found else ""
 
@@ -70,7 +71,7 @@ def persons_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
             stems of files.
 
     Returns:
-        By name: the person, and what is taken as the time point; empty where nothing is.
+        By name: the person and the time point, which may be empty.
     """
     worded = {name: _without_time_words(name) for name in set(names)}
     numbered = _numbered_times({person for person, _ in worded.values()})
@@ -82,16 +83,16 @@ def persons_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _without_time_words(name: str) -> tuple[str, str]:
-    """Return a name without folders and endings that are a time point, and these."""
-    parts = _told_parts(name)
+    """Return a name without the folders and endings that are a time point, and the time point."""
+    parts = _parts_of_person(name)
     for place, part in enumerate(parts):
-        # "sub-01" is somebody else in another folder; numbers of other collections are unique.
+        # "sub-01" may be another person in another folder; numbers of other collections are unique.
         if (known := known_person(part)) and not known.startswith("sub-"):
             return known, "/".join([part.partition(known)[2], *parts[place + 1 :]]).strip("/")
     kept: list[str] = []
     times: list[str] = []
-    for part in parts:
-        rest = "/".join(other for other in parts if other is not part)
+    for place, part in enumerate(parts):
+        rest = "/".join(parts[:place] + parts[place + 1 :])
         (times if _is_time(part, rest) else kept).append(part)
     if not kept:
         return name, ""
@@ -99,15 +100,15 @@ def _without_time_words(name: str) -> tuple[str, str]:
     return "/".join([*kept[:-1], last]), "/".join([*ending, *times])
 
 
-def _told_parts(name: str) -> list[str]:
-    """Return the folders of a name that may say who it is, not how files are ordered."""
+def _parts_of_person(name: str) -> list[str]:
+    """Return the folders of a name that may identify a person, without those that order files."""
     parts = [_EXPORTED.sub("", part) for part in name.split("/")]
-    telling = [part for part in parts if not _ORDER.fullmatch(part) and not normal_sequence(part)]
-    return telling or parts
+    named = [part for part in parts if not _ORDER.fullmatch(part) and not normal_sequence(part)]
+    return named or parts
 
 
 def _is_time(text: str, person: str) -> bool:
-    """Return whether a text is a time point of what else the name says."""
+    """Return whether a text is a time point, given the rest of the name."""
     if _TIME.fullmatch(text):
         return True
     numbered = any(character.isdigit() for character in _SITE_NUMBER.sub("", person))
@@ -115,7 +116,7 @@ def _is_time(text: str, person: str) -> bool:
 
 
 def _without_ending(name: str) -> tuple[str, list[str]]:
-    """Return a name without the time point by which it ends, and that with its separator."""
+    """Return a name without the time point at its end, and the time point with its separator."""
     for separator in _SEPARATED.finditer(name):
         person, ending = name[: separator.start()], name[separator.end() :]
         # "1" is the label of a folder, and here a person's number.
@@ -128,17 +129,17 @@ def _without_ending(name: str) -> tuple[str, list[str]]:
 
 
 def _numbered_times(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return names that end in a person's number and a time point's, parted.
+    """Return names that end in the numbers of a person and of a time point, split.
 
-    Numbers alone do not say which of them counts people. It is the longer one, where it is padded
-    with zeros to four digits or where it has at least twice as many values as the other.
+    The longer number is the person's if it is padded with zeros to four digits, or if it has at
+    least twice as many values as the shorter one.
     """
     alike: dict[tuple[str, int, str], list[re.Match[str]]] = defaultdict(list)
     for name in names:
         found = _NUMBERED.fullmatch(name)
         if found and len(found["id"]) > len(found["number"]) and not _SITE.search(found["before"]):
             alike[found["before"], len(found["id"]), found["sep"]].append(found)
-    parted = {}
+    split = {}
     for (_, digits, _), matches in alike.items():
         people = {found["id"] for found in matches}
         numbers = {found["number"] for found in matches}
@@ -151,18 +152,18 @@ def _numbered_times(names: Iterable[str]) -> dict[str, tuple[str, str]]:
         if is_padded or repeats:
             for found in matches:
                 person = found["before"] + found["id"]
-                parted[found[0]] = (person, found["sep"] + found["number"])
-    return parted
+                split[found[0]] = (person, found["sep"] + found["number"])
+    return split
 
 
 def with_persons(items: Sequence[Item]) -> tuple[list[Item], str]:
-    """Return items with one person for all time points, and who was taken for a person.
+    """Return items with one person for all time points, and a sentence about the persons.
 
     Args:
         items: Items of one collection; `person` is the name of an exam, or empty.
 
     Returns:
-        The items, and a sentence; empty where nobody is known.
+        The items, and a sentence; empty where no person is known.
     """
     persons = persons_of(item.person for item in items if item.person)
     named = [
@@ -193,7 +194,7 @@ def exam_of_stem(stem: str) -> str:
         stem: Name of the file without its ending, such as `P012_t1`.
 
     Returns:
-        The name without words of sequences; empty where nothing is left.
+        The name without words of sequences; empty where it has no other word.
     """
     words = re.split(r"([-_ .]+)", stem)
     while words and (normal_sequence(words[-1]) or not words[-1].strip("-_ .")):

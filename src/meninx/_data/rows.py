@@ -1,4 +1,4 @@
-"""A row of a manifest, or of a user's table, with its cells in their types."""
+"""Typed cells of a row of a manifest or of a user's table."""
 
 from typing import Annotated, Literal
 
@@ -22,25 +22,25 @@ def _empty_is_none(text: str | None) -> str | None:
 
 
 def _file_name(text: str) -> str:
-    """Return a file's name as it is: of other systems' files it may hold bytes that are no text."""
+    """Return a file's name unchanged: it may contain bytes that are no text."""
     if not text:
         raise ValueError("empty")
     return text
 
 
 class Row(BaseModel):
-    """The cells of a row that are no free text. A field's description is what is expected there.
+    """The typed cells of a row. A field's description names the expected value in messages.
 
     Args:
         picture: A file's name.
         tumor: Whether the picture shows a tumor.
         tumor_type: One of `labels.TYPE_NAMES`, `none` or `unknown`.
-        fold: 1, 2, ...; 0 where the table does not say.
+        fold: 1, 2, ...; 0 if unknown.
         slice: Place along the stack; None where unknown.
         gap_mm: Distance between slices of the stack, mm; None where unknown.
     """
 
-    # Columns for subgroups are whatever their makers like.
+    # Further columns are free.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     picture: Annotated[str, PlainValidator(_file_name), Field(description="the name of a file")] = (
@@ -51,7 +51,7 @@ class Row(BaseModel):
         "unknown"
     )
     fold: Annotated[int, Field(ge=0, description="a whole number")] = 0
-    # Tables that went through a data frame with empty cells say 3.0.
+    # A data frame with empty cells writes whole numbers as 3.0.
     slice: Annotated[
         int | None, BeforeValidator(_empty_is_none), Field(description="a whole number")
     ] = None
@@ -66,12 +66,12 @@ def parse_row(cells: dict[str, str], place: str, faults: list[str]) -> Row:
     """Return a row with its cells in their types.
 
     Args:
-        cells: Texts by column; further columns are passed over.
+        cells: Texts by column; further columns are ignored.
         place: Place of the row for messages, such as `line 3`.
-        faults: List that a sentence is added to for each cell that is wrong.
+        faults: List to which a sentence is appended for each wrong cell.
 
     Returns:
-        The row; cells that are wrong have their defaults.
+        The row; wrong cells have their defaults.
     """
     try:
         row = Row.model_validate(cells)

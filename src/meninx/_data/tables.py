@@ -1,4 +1,4 @@
-"""Read tables as people and their programs write them: separators, encodings, yes and no."""
+"""Read tables of other programs: separators, encodings, words for yes and no."""
 
 import codecs
 import csv
@@ -7,6 +7,7 @@ import re
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from meninx._data.items import words_of
 from meninx._errors import DataError
 from meninx._scan.kinds import PICTURE_SUFFIXES, TAR_SUFFIXES
 from meninx._scan.walking import files_below
@@ -14,61 +15,18 @@ from meninx._scan.walking import files_below
 SEPARATORS = (",", ";", "\t", "|")
 ANSI = "cp1252"
 _WORD = re.compile(rb"[A-Za-z]{2}")
-# What stands above the heading: nothing, a comment, or Excel's word for the separator.
+# Lines above the heading: blank, a comment, or Excel's declaration of the separator.
 _ABOVE = re.compile(r'[\s,;|"]*|\s*#.*|"?sep=.?"?\s*')
-# Letters of a heading looked at to tell 16 bits without a mark from 8.
+# Number of first bytes that distinguish 16-bit text without a byte order mark from 8-bit text.
 WIDE_BYTES = 40
-YES = (
-    "1",
-    "1.0",
-    "1,0",
-    "true",
-    "t",
-    "yes",
-    "y",
-    "ja",
-    "j",
-    "wahr",
-    "oui",
-    "vrai",
-    "si",
-    "sí",
-    "sì",
-    "sim",
-    "vero",
-    "verdadero",
-    "verdadeiro",
-    "positive",
-    "pos",
-    "present",
-    "positiv",
-    "positif",
-    "positivo",
-    "positiva",
-)
-NO = (
-    "0",
-    "0.0",
-    "0,0",
-    "false",
-    "f",
-    "no",
-    "n",
-    "nein",
-    "falsch",
-    "non",
-    "faux",
-    "não",
-    "nao",
-    "falso",
-    "negative",
-    "neg",
-    "absent",
-    "negativ",
-    "negatif",
-    "negativo",
-    "negativa",
-)
+YES = words_of("""
+    1 1.0 1,0 true t yes y ja j wahr oui vrai si sí sì sim vero verdadero verdadeiro positive
+    pos present positiv positif positivo positiva
+    """)
+NO = words_of("""
+    0 0.0 0,0 false f no n nein falsch non faux não nao falso negative neg absent negativ
+    negatif negativo negativa
+    """)
 
 
 def table_text(path: Path, raw: bytes, *, bytes_kept: bool = False) -> io.StringIO:
@@ -126,7 +84,7 @@ def _decoded(path: Path, raw: bytes, *, bytes_kept: bool) -> str:
 
 def wide_encoding(raw: bytes) -> str:
     """Return the encoding of a text whose letters take 2 or 4 bytes; empty for another."""
-    # The mark of 32 bits begins as that of 16 does.
+    # The byte order mark of UTF-32 begins with that of UTF-16.
     if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "utf-32"
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -138,7 +96,7 @@ def wide_encoding(raw: bytes) -> str:
 
 
 def _no_table(path: Path, raw: bytes) -> str:
-    """Return what a file is that is no table, and what to do with it."""
+    """Return what a file is instead of a table, and how to use it."""
     if raw.startswith(b"PK\x03\x04") and path.suffix.lower() in (".xlsx", ".xlsm", ".ods"):
         return "a workbook; save its sheet as CSV (UTF-8), and name that"
     folder = path.with_suffix("")
@@ -150,7 +108,7 @@ def _no_table(path: Path, raw: bytes) -> str:
 
 
 def truth_of(text: str) -> str:
-    """Return a cell that says yes or no as `1` or `0`; any other as it is.
+    """Return `1` or `0` for a cell that says yes or no, and any other cell unchanged.
 
     Args:
         text: Cell, such as `1.0`, `True` or `yes`.
@@ -179,7 +137,7 @@ class NamedFiles:
             name: Path, maybe as Windows writes it, or a picture's name without its suffix.
 
         Returns:
-            The file; the path as it stands in the table where there is none.
+            The file; where there is none, the path as the table has it.
         """
         path = self._folder / name
         if path.exists() or not name:
@@ -189,13 +147,13 @@ class NamedFiles:
             return plain
         # Kaggle's tables have "Image1" for Brain Tumor/Image1.jpg, and paths of other computers.
         found = self._pictures_by_name.get(plain.name.lower(), [])
-        beside = [one for one in found if one.parent.name == plain.parent.name]
+        beside = [path for path in found if path.parent.name == plain.parent.name]
         chosen = beside if len(found) > 1 else found
         return chosen[0] if len(chosen) == 1 else path
 
     @cached_property
     def _pictures_by_name(self) -> dict[str, list[Path]]:
-        """All pictures below the folder by name in small letters, with and without suffix."""
+        """All pictures below the folder by lower-case name, with and without suffix."""
         found: dict[str, list[Path]] = {}
         for path in files_below(self._folder, lambda _: None):
             if path.suffix.lower() in PICTURE_SUFFIXES:

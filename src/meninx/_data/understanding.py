@@ -1,23 +1,20 @@
-"""How a data set was understood, in words, before it is used."""
+"""Describe in words how a data set was understood, before it is used."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 
 from meninx._data.items import Item, label_of
-from meninx._data.prepare import Survey
-from meninx._data.vanished import unreadable_folders
+from meninx._data.missing import listed, unreadable_folders
+from meninx._data.survey import Survey
 
 WORDS = {"none": "no tumor", "unknown": "tumor", "masked": "labeled by their masks"}
 NO_PERSONS = (
     "no person is known: slices of one person may lie in several folds, which makes every figure "
     "too good; name people in a column `person` of a table"
 )
-# Folders and conflicts that are named; the rest is counted.
-MAX_NAMED = 6
 
 
 def label_of_item(item: Item) -> str:
-    """Return a type's name, `none`, `unknown` for another tumor, `masked` where a mask tells."""
+    """Return a type's name, `none`, `unknown` for another tumor, `masked` where a mask decides."""
     if item.tumor is None:
         return "masked"
     return item.tumor_type or ("unknown" if item.tumor else "none")
@@ -41,7 +38,7 @@ def label_conflicts(found: Survey) -> list[list[int]]:
     for index, (cluster, item) in enumerate(
         zip(found.duplicates.cluster, found.items, strict=True)
     ):
-        # A file that can't be read shows no slice; a mask may differ from what a name says.
+        # An unreadable file shows no slice; a mask may disagree with a name.
         if found.facts[index].error is None and item.tumor is not None:
             by_slice[int(cluster)].setdefault(label_of_item(item), index)
     return [
@@ -58,14 +55,14 @@ def understood(found: Survey) -> list[str]:
         found: Survey of a data set.
 
     Returns:
-        Notes of the layout, classes with the folders they come from, the collection's own split,
-        files that can't be read, and slices with two labels.
+        Notes on the layout, classes and their folders, the collection's own split, unreadable
+        files, and slices with two labels.
     """
     folders: dict[str, Counter[str]] = defaultdict(Counter)
     for item in found.items:
         folders[label_of_item(item)][_folder_name(item)] += 1
     classes = [
-        f"{WORDS.get(label, label)}: {names.total()} from {_some(f'{name}/' for name in names)}"
+        f"{WORDS.get(label, label)}: {names.total()} from {listed(f'{name}/' for name in names)}"
         for label, names in sorted(folders.items())
     ]
     lines = [*found.notes, f"understood as {'; '.join(classes)}"]
@@ -82,30 +79,24 @@ def understood(found: Survey) -> list[str]:
     conflicts = label_conflicts(found)
     if conflicts:
         shown = (
-            " = ".join(f"{found.name(i)} ({_word(found.items[i])})" for i in members)
+            " = ".join(f"{found.names[i]} ({_word(found.items[i])})" for i in members)
             for members in conflicts
         )
         noun = "slice has" if len(conflicts) == 1 else "slices have"
         lines.append(
-            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {_some(shown)}; "
+            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {listed(shown)}; "
             "correct them, or move the pictures out"
         )
     return lines
 
 
 def _folder_name(item: Item) -> str:
-    """Return an item's folder, with the one above it where its own name says no label."""
+    """Return an item's folder, with the parent folder where its own name gives no label."""
     folder = item.path.parent
-    says = label_of(folder.name) is not None and not folder.name.isdecimal()
-    return folder.name if says else "/".join(folder.parts[-2:])
+    gives_label = label_of(folder.name) is not None and not folder.name.isdecimal()
+    return folder.name if gives_label else "/".join(folder.parts[-2:])
 
 
 def _word(item: Item) -> str:
     label = label_of_item(item)
     return WORDS.get(label, label)
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = list(names)
-    more = f" and {len(shown) - MAX_NAMED} more" if len(shown) > MAX_NAMED else ""
-    return ", ".join(shown[:MAX_NAMED]) + more

@@ -1,25 +1,24 @@
-"""Masks that are volumes: turned onto the grid of the scan that they belong to, by the affines."""
+"""Read masks that are volumes, resampled onto the grid of their scan by the affines."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meninx._data.progress import Report
 from meninx._errors import DataError, UnsupportedScan
 from meninx._scan.geometry import Float64Array
 from meninx._scan.reading import read_scans
 from meninx._scan.scan import Scan
 
 log = logging.getLogger(__name__)
-Tell = Callable[[str], None]
 
 # Share of a scan that its mask's field of view must cover, and share of the tumor that must lie in
 # the scan: edges differ by half a voxel, and by what resampling cuts off.
 MIN_COVERED = 0.95
 MIN_TUMOR_INSIDE = 0.99
-# Voxels by which a place may lie outside of a grid's outermost centers and still belong to it.
+# Number of voxels that a point of the grid may lie outside of its outermost centers.
 HALF_VOXEL = 0.5 + 1e-3
 BY_INDEX = (
     "mask or volume does not say where it lies (an identity or no affine), so voxels of the same "
@@ -29,7 +28,7 @@ BY_INDEX = (
 GUESSED = ("orientation_doubtful", "geometry_doubtful")
 
 
-def read_mask(path: Path, scan: Scan, tell: Tell = log.debug) -> NDArray[np.bool_]:
+def read_mask(path: Path, scan: Scan, report: Report = log.debug) -> NDArray[np.bool_]:
     """Read a volume's mask onto the volume's grid.
 
     Both affines say where each voxel lies; a voxel of the scan takes the value of the nearest voxel
@@ -39,7 +38,7 @@ def read_mask(path: Path, scan: Scan, tell: Tell = log.debug) -> NDArray[np.bool
     Args:
         path: File of the mask, above 0 where there is tumor; may be empty.
         scan: Volume that the mask belongs to.
-        tell: Called with a sentence where the index was trusted, for want of an affine.
+        report: Called with a sentence where voxels were matched by index, without an affine.
 
     Returns:
         Mask in the shape of the scan's voxels.
@@ -63,12 +62,12 @@ def read_mask(path: Path, scan: Scan, tell: Tell = log.debug) -> NDArray[np.bool
             f"{mask.name}: the mask has {tumor.shape} voxels, its volume {scan.voxels.shape}, and "
             "not both say where they lie; draw it on the volume's grid"
         )
-    tell(f"{mask.name}: {BY_INDEX}")
+    report(f"{mask.name}: {BY_INDEX}")
     return tumor
 
 
 def _read(path: Path) -> Scan:
-    """Return the one volume of a file, also where its header calls it a label map."""
+    """Return the only volume of a file, also where its header calls it a label map."""
     scans = list(read_scans(path))
     if len(scans) != 1:
         raise DataError(f"{path}: {len(scans)} volumes, expected one mask")
@@ -86,12 +85,11 @@ def tumor_area(scan: Scan, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
         One number a slice, shape (n,).
     """
     axis = scan.view.slice_axis
-    others = tuple(other for other in range(3) if other != axis)
-    return np.asarray(mask.sum(axis=others))
+    return np.asarray(mask.sum(axis=tuple({0, 1, 2} - {axis})))
 
 
 def _says_where(scan: Scan) -> bool:
-    """Return whether a volume's affine is a statement: no identity, and no guess of a reader."""
+    """Return whether a volume's affine is known: neither an identity nor a reader's guess."""
     if any(warning.code in GUESSED for warning in scan.warnings):
         return False
     # Signs differ between the conventions of formats.
@@ -122,7 +120,7 @@ def _on_grid(tumor: NDArray[np.bool_], mask: Scan, scan: Scan) -> NDArray[np.boo
     i, j, k = axes
     found = np.zeros(scan.voxels.shape, dtype=bool)
     covered = 0
-    # One plane after another: coordinates of all voxels would take ten times the volume's memory.
+    # By planes: coordinates of all voxels would take ten times the memory of the volume.
     for place, first in enumerate(i):
         grid = np.stack(np.broadcast_arrays(first, j[:, None], k[None, :]))
         at = np.einsum("ab,bjk->ajk", between[:3, :3], grid) + between[:3, 3, None, None]
@@ -136,10 +134,10 @@ def _on_grid(tumor: NDArray[np.bool_], mask: Scan, scan: Scan) -> NDArray[np.boo
 def _nearest(
     at: Float64Array, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return the nearest indices of places, and which places lie in a grid of that shape."""
+    """Return the nearest indices of points, and which points lie in a grid of that shape."""
     last = np.array(shape).reshape(3, *([1] * (at.ndim - 1))) - 1
     inside = np.asarray(((at >= -HALF_VOXEL) & (at <= last + HALF_VOXEL)).all(axis=0))
-    # Halves go up, so that a grid of half the spacing takes every other voxel.
+    # Halves are rounded up, so that a grid of half the spacing takes every second voxel.
     nearest = np.clip(np.floor(at + 0.5), 0, last).astype(np.intp)
     return nearest, inside
 

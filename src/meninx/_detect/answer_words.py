@@ -1,4 +1,4 @@
-"""The words of an answer: what table, pages, reports and DICOM objects say, each from here."""
+"""Words for an answer, shared by tables, pages, reports and DICOM objects."""
 
 from meninx._detect.calibration import Reference
 from meninx._detect.findings import (
@@ -17,38 +17,38 @@ ANSWERS = {
     "refused": "refused",
     "failed": "not readable",
 }
-# Decimals of a probability that a reader sees, unless more are needed to tell it from a border.
+# Decimals of a displayed probability, unless more are needed to distinguish it from a border.
 SHOWN_DECIMALS = 3
 NO_OTHER_TYPES = (
     "Types are shares among these three alone, if there is a tumor: the detector knows no other, "
-    "so that a metastasis too would be called one of them."
+    "so a metastasis would also be called one of them."
 )
-# Code of the warning that distances were estimated, in `scan/plausibility.py`.
+# Code of the warning of `_scan/plausibility.py` that distances were estimated.
 GEOMETRY_DOUBTFUL = "geometry_doubtful"
 
 
-def answer_in_words(found: Findings | StudyFindings) -> str:
-    """Return the answer, or the status where there is none."""
-    return ANSWERS[found.decision or found.status]
+def answer_in_words(findings: Findings | StudyFindings) -> str:
+    """Return the answer, or the status if there is none."""
+    return ANSWERS[findings.decision or findings.status]
 
 
-def scale_in_figures(found: Findings | StudyFindings) -> tuple[str, tuple[str, ...]]:
-    """Return probability and borders as a reader sees them, rounded alike.
+def scale_in_figures(findings: Findings | StudyFindings) -> tuple[str, tuple[str, ...]]:
+    """Return probability and borders as displayed, rounded to the same decimals.
 
     Args:
-        found: Findings of a scan or a study.
+        findings: Findings of a scan or a study.
 
     Returns:
-        The probability, empty where nothing was scored; and the two borders, none where no border
+        The probability, empty if nothing was scored; and the two borders, none if no border
         decides.
     """
-    if found.probability is None:
+    if findings.probability is None:
         return "", ()
-    if found.borders is None:
-        return f"{found.probability:.{SHOWN_DECIMALS}f}", ()
-    count = decimals_of(found.probability, found.borders, SHOWN_DECIMALS)
-    return _figure(found.probability, count), tuple(
-        _figure(border, count) for border in found.borders
+    if findings.borders is None:
+        return f"{findings.probability:.{SHOWN_DECIMALS}f}", ()
+    count = decimals_of(findings.probability, findings.borders, SHOWN_DECIMALS)
+    return _figure(findings.probability, count), tuple(
+        _figure(border, count) for border in findings.borders
     )
 
 
@@ -56,9 +56,9 @@ def _figure(value: float, decimals: int) -> str:
     return repr(value) if decimals == ALL_DECIMALS else f"{value:.{decimals}f}"
 
 
-def borders_in_words(found: Findings | StudyFindings) -> str:
-    """Return what the answer is on each side of its borders; empty where no border decides."""
-    _, borders = scale_in_figures(found)
+def borders_in_words(findings: Findings | StudyFindings) -> str:
+    """Return the answer on each side of the borders; empty if no border decides."""
+    _, borders = scale_in_figures(findings)
     if not borders:
         return ""
     below, start = borders
@@ -66,56 +66,56 @@ def borders_in_words(found: Findings | StudyFindings) -> str:
     return f"no tumor below {below}, {between}tumor from {start}"
 
 
-def prevalence_in_words(found: Findings | StudyFindings) -> str:
-    """Return what a probability is stated for; empty where none is calibrated."""
-    if found.borders is None:
+def prevalence_in_words(findings: Findings | StudyFindings) -> str:
+    """Return the prevalence that a probability refers to; empty if it is not calibrated."""
+    if findings.borders is None:
         return ""
-    return f"Probability of a tumor, calibrated at a prevalence of {100 * found.prevalence:g} %."
+    return f"Probability of a tumor, calibrated at a prevalence of {100 * findings.prevalence:g} %."
 
 
-def why_referred(found: Findings | StudyFindings) -> str:
-    """Return why a scan or study is referred; empty where it is not.
+def why_referred(findings: Findings | StudyFindings) -> str:
+    """Return why a scan or study is referred; empty if it is not.
 
     Args:
-        found: Findings of a scan or a study.
+        findings: Findings of a scan or a study.
 
     Returns:
-        The reason, without a stop at its end.
+        The reason, without a full stop.
     """
-    if found.decision != "refer":
+    if findings.decision != "refer":
         return ""
-    if found.message:
-        return found.message
-    shares = {name: f"{100 * p:.0f} %" for name, p in found.p_values.items()}
+    if findings.message:
+        return findings.message
+    shares = {name: f"{100 * p:.0f} %" for name, p in findings.p_values.items()}
     return f"scores like {shares['no_tumor']} of tumor-free scans and {shares['tumor']} of tumors"
 
 
-def measured_on(found: Findings | StudyFindings) -> str:
-    """Return what the answer was compared with; empty where it was with nothing.
+def measured_on(findings: Findings | StudyFindings) -> str:
+    """Return the held-out scans that the answer was compared with; empty if there are none.
 
     Args:
-        found: Findings of a scan or a study.
+        findings: Findings of a scan or a study.
 
     Returns:
         One or two sentences.
     """
-    reference = found.reference
-    if reference is None or found.decision is None:
+    reference = findings.reference
+    if reference is None or findings.decision is None:
         return ""
-    words = f"Compared with {reference_in_words(reference)}, none of them learned from."
-    doubtful = isinstance(found, Findings) and any(
-        warning.code == GEOMETRY_DOUBTFUL for warning in found.warnings
+    words = f"Compared with {reference_in_words(reference)}, none of them used in training."
+    doubtful = isinstance(findings, Findings) and any(
+        warning.code == GEOMETRY_DOUBTFUL for warning in findings.warnings
     )
     if doubtful:
         words += (
-            " Its distances were estimated and its plane is not known: it has the scale of axial "
+            " Its distances were estimated and its plane is unknown: it has the scale of axial "
             "series."
         )
     return words
 
 
 def reference_in_words(reference: Reference) -> str:
-    """Return which held-out scans an answer is compared with."""
+    """Return kind and numbers of held-out scans."""
     words = (
         f"{reference.tumor} {reference.scans} with a tumor and {reference.tumor_free} tumor-free"
     )
@@ -125,26 +125,26 @@ def reference_in_words(reference: Reference) -> str:
     return f"{words} ({count} of these simulated from people scanned in other sequences)"
 
 
-def what_would_change_it(found: Findings | StudyFindings) -> str:
-    """Return what may turn `refer` into an answer; empty where nothing is referred."""
-    if found.decision != "refer":
+def what_would_change_it(findings: Findings | StudyFindings) -> str:
+    """Return what may turn a referral into an answer; empty if nothing is referred."""
+    if findings.decision != "refer":
         return ""
-    if found.reason == INCOMPLETE:
-        return "Score it again once all of it is there."
-    if found.reason is not None:
+    if findings.reason == INCOMPLETE:
+        return "Score it again once it is complete."
+    if findings.reason is not None:
         return "An axial series of the same exam can be answered."
-    if isinstance(found, Findings) and not found.is_volume:
-        return "A whole series tells more than a picture."
-    return "More series of the same exam, FLAIR above all, tell more when they are scored together."
+    if isinstance(findings, Findings) and not findings.is_volume:
+        return "A whole series gives more evidence than a picture."
+    return "Scoring more series of the same exam together, above all FLAIR, gives more evidence."
 
 
 def weight_in_words(weight: SeriesWeight) -> tuple[str, str]:
-    """Return the share of a series in the answer about its study, and its evidence."""
+    """Return the share of a series in the answer of its study, and its evidence."""
     side = "for a tumor" if weight.evidence > 0 else "against a tumor"
     return f"{100 * weight.share:.0f} %", f"{abs(weight.evidence):.1f} {side}"
 
 
 EVIDENCE_IN_WORDS = (
-    "A study's answer is the mean of its series' evidence, by their shares. Evidence is a series' "
-    "score above (for a tumor) or below (against one) the point that parts tumors best."
+    "A study's answer is the mean of its series' evidence, weighted by their shares. Evidence is "
+    "the distance of a series' score above (for a tumor) or below (against one) the best threshold."
 )

@@ -19,7 +19,7 @@ class Output(NamedTuple):
         cell_logits: Logit of a tumor in each cell, shape (b, m, n).
         type_logits: Logit of each tumor type, shape (b, types).
         ood_scores: Out-of-distribution score of each slice, shape (b,), 1 at its threshold; all 0
-            where the detector file has no out-of-distribution model.
+            if the detector file has no out-of-distribution model.
     """
 
     cell_logits: FloatBatch
@@ -28,19 +28,19 @@ class Output(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["Output"]) -> "Output":
-        """Return the outputs of several batches as one."""
+        """Return the concatenated outputs of several batches."""
         return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 class Engine:
-    """A network ready to run, and its card; it may be run from several threads at once.
+    """A network and its card; may be run from several threads at once.
 
     Args:
         path: The ONNX file.
-        threads: Threads that share one slice; 0 for the number in `OMP_NUM_THREADS`, or else all
-            cores. Where several scans are scored at a time, 1 is faster.
-        runtime: Library that computes the network. ONNX Runtime takes a GPU where its installed
-            build supports one.
+        threads: Threads per slice; 0 for the number in `OMP_NUM_THREADS`, else all cores. If
+            several scans are scored at a time, 1 is faster.
+        runtime: Library that computes the network. ONNX Runtime uses a GPU if its installed build
+            supports one.
 
     Raises:
         ModelError: If the file can't be read or is no detector.

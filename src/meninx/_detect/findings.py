@@ -1,4 +1,4 @@
-"""Findings: the answer about a scan, its slices or its study."""
+"""The findings of a scan, its slices or its study, and their public JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from meninx._detect.calibration import PREVALENCE, Answer, Borders, Decision, Reference
+from meninx._detect.calibration import Reference
+from meninx._detect.calibrator import PREVALENCE
+from meninx._detect.decision import Answer, Borders, Decision
 from meninx._detect.preprocessing import Placement
 from meninx._errors import InputError, UnsupportedScan
 from meninx._scan.completeness import Incomplete
@@ -18,13 +20,11 @@ Status = Literal["scored", "refused", "failed"]
 Voxel = tuple[int, int, int]
 
 
-# Reason of an answer that is referred because no held-out scan is like it.
-NOT_CALIBRATED = "not_calibrated"
-# Types were learned and measured in T1 with contrast agent alone.
+# Types were trained and evaluated on T1 with contrast agent alone.
 TYPED_SEQUENCE: Sequence = "T1c"
-# Decimals of a probability in the public JSON, and a number that keeps every float as it is.
+# Decimals of a probability in the public JSON, and a number that leaves every float unchanged.
 DECIMALS, ALL_DECIMALS = 6, 400
-# With more than these, floats that differ next to 1 would be the same once rounded.
+# Decimals from which rounding leaves floats near 1 unchanged.
 MAX_ROUNDED = 17
 SCALE_KEYS = ("probability", "borders", "prevalence", "p_values", "coverage", "reference")
 
@@ -34,7 +34,7 @@ def _no_cells() -> NDArray[np.float32]:
 
 
 def decimals_of(probability: float, borders: Borders, decimals: int = DECIMALS) -> int:
-    """Return how many decimals keep a rounded probability on its side of rounded borders.
+    """Return how many decimals keep a rounded probability on the same side of rounded borders.
 
     Args:
         probability: Probability of a tumor, 0..1.
@@ -53,7 +53,7 @@ def decimals_of(probability: float, borders: Borders, decimals: int = DECIMALS) 
 
 
 def _scale_as_json(found: "Findings | StudyFindings") -> dict[str, Any]:
-    """Return probability, borders and what they follow from, rounded alike."""
+    """Return the keys `SCALE_KEYS`, probability and borders rounded to the same decimals."""
     if found.probability is None:
         return dict.fromkeys(SCALE_KEYS) | {"p_values": {}}
     count, borders = DECIMALS, None
@@ -71,17 +71,23 @@ def _scale_as_json(found: "Findings | StudyFindings") -> dict[str, Any]:
 
 
 def _answer_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what findings of scans and studies have in common, from their public JSON."""
-    borders, reference = stored.get("borders"), stored.get("reference")
-    plain = ("reason", "message", "decision", "probability", "coverage")
-    return {name: stored.get(name) for name in plain} | {
-        "status": stored["status"],
+    """Return the fields that findings of scans and studies share, from their public JSON."""
+    borders, reference = stored["borders"], stored["reference"]
+    plain = (
+        "status",
+        "reason",
+        "message",
+        "decision",
+        "probability",
+        "p_values",
+        "coverage",
+        "model",
+    )
+    return {name: stored[name] for name in plain} | {
         "borders": None if borders is None else Borders(**borders),
-        "prevalence": stored.get("prevalence") or PREVALENCE,
-        "p_values": stored.get("p_values") or {},
+        "prevalence": stored["prevalence"] or PREVALENCE,
         "reference": None if reference is None else Reference(**reference),
-        "incomplete": tuple(Incomplete(**count) for count in stored.get("incomplete") or ()),
-        "model": stored.get("model") or {},
+        "incomplete": tuple(Incomplete(**count) for count in stored["incomplete"]),
     }
 
 
@@ -93,8 +99,8 @@ class SliceFinding:
         index: Index of the slice in its scan, from 0.
         probability: Probability of a tumor in the slice, 0..1.
         peak: Hottest voxel [i, j, k], as the file stores it.
-        cells: Probability of a tumor in each cell, 0..1, shape (m, n): the heat map before it is
-            enlarged; shape (0, 0) where the map was dropped.
+        cells: Heat of each cell, 0..1, shape (m, n): the heat map before it is enlarged; shape
+            (0, 0) without a map.
         placement: Placement of the network's input in the slice's image; None without a map.
     """
 
@@ -106,12 +112,12 @@ class SliceFinding:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the slice that `as_json` gave, without its map."""
+        """Return the finding from its public JSON, without a map."""
         i, j, k = stored["peak"]
         return cls(stored["index"], stored["probability"], (i, j, k))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the slice as the public JSON has it."""
+        """Return the finding as public JSON."""
         return {
             "index": self.index,
             "probability": round(self.probability, 6),
@@ -125,34 +131,32 @@ class Findings:
 
     Args:
         scan: Name of the scan, as the user knows it.
-        status: `scored`, `refused` (readable, but no scan to answer for) or `failed`.
-        reason: Stable code of why it was refused or failed, or referred although scored:
-            `incomplete` or `not_calibrated`.
+        status: `scored`, `refused` (readable, but not a brain MRI to score) or `failed`.
+        reason: Stable code of a refusal or failure; of a scored scan `incomplete` or
+            `not_calibrated` if it is referred for that, regardless of its score.
         message: The reason in words.
-        decision: `refer` where the detector's coverage leaves both answers open; without a coverage
-            the decision of its operating point.
+        decision: Answer, or `refer`; None if not scored.
         probability: Probability of a tumor anywhere in the scan, 0..1.
-        types: Probability of each type, if there is a tumor; empty if not scored.
-        slices: Findings of the scored slices, by index; slices that show too little of the head are
-            left out.
-        identity: UIDs of DICOM, and a hash that stands for the patient; empty for other formats.
+        types: Probability of each type, given a tumor; empty if not computed.
+        slices: Findings of the scored slices, by index. Slices that show too little of the head are
+            not scored.
+        identity: UIDs of DICOM, and a hash of the patient; empty for other formats.
         model: Name and SHA-256 of the detector file.
         milliseconds: Time of each step, ms.
         is_volume: Whether the scan has more than one slice.
         borders: Borders of the answer on the scale of the probability; None if not scored.
         threshold: Decision threshold of the operating point, on the same scale, 0..1; None if not
-            scored. The answer does not depend on it where there is a coverage.
-        p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty where the detector has
-            no held-out logits.
-        coverage: Coverage that gave the borders, 0..1; None where the operating point did.
-        prevalence: Share of tumors that the probability is stated for, 0..1.
-        reference: Held-out scans that the answer is compared with; None where there are none.
-        logit: Logit of the scan, before the temperature, from which the probability and the
-            p-values follow; None if not scored.
+            scored. With a coverage, the decision does not depend on it.
+        p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty if the detector has no
+            held-out logits.
+        coverage: Coverage that determined the borders, 0..1; None if the operating point did.
+        prevalence: Prevalence of tumors that the probability refers to, 0..1.
+        reference: Held-out scans that the answer is compared with; None if there are none.
+        logit: Logit of the scan, before the temperature; None if not scored.
         sequence: MR sequence of the scan: `T1`, `T1c`, `T2`, `FLAIR` or `unknown`.
-        warnings: Oddities of the scan that did not keep it from being scored.
-        incomplete: Counts of what was promised of the scan or its study and did not come; a scored
-            scan is referred then.
+        warnings: Irregularities of the scan that did not prevent scoring.
+        incomplete: Counts of what is missing of the scan or its study; a scored scan is then
+            referred.
     """
 
     scan: str
@@ -189,10 +193,10 @@ class Findings:
         """Return the findings of a scan that could not be scored.
 
         Args:
-            error: Why it could not be scored: an `UnsupportedScan` was refused, any other failed.
+            error: Why it could not be scored: `refused` for an `UnsupportedScan`, else `failed`.
             model: Name and SHA-256 of the detector file.
             identity: UIDs of the scan; the error's own by default.
-            sequence: MR sequence of the scan, as far as it could be read.
+            sequence: MR sequence of the scan, if known.
 
         Returns:
             Findings without a probability.
@@ -210,52 +214,52 @@ class Findings:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the findings that `as_json` gave: its inverse.
+        """Return findings from their public JSON: the inverse of `as_json`.
 
         Args:
-            stored: Public JSON of a scan; keys that an earlier version did not have may be missing.
+            stored: Public JSON of a scan.
 
         Returns:
-            Findings with the same JSON; without heat maps and logit, which it does not have.
+            Findings with the same JSON, without heat maps and logit.
         """
-        slices = tuple(map(SliceFinding.from_json, stored.get("slices") or ()))
+        slices = tuple(map(SliceFinding.from_json, stored["slices"]))
         return cls(
             scan=stored["scan"],
-            types=stored.get("types") or {},
+            types=stored["types"],
             slices=slices,
-            identity=stored.get("identity") or {},
-            milliseconds=stored.get("milliseconds") or {},
+            identity=stored["identity"],
+            milliseconds=stored["milliseconds"],
             is_volume=len(slices) > 1,
-            sequence=stored.get("sequence") or "unknown",
-            warnings=tuple(ScanWarning(**warning) for warning in stored.get("warnings") or ()),
+            sequence=stored["sequence"],
+            warnings=tuple(ScanWarning(**warning) for warning in stored["warnings"]),
             **_answer_from_json(stored),
         )
 
     @property
     def hottest(self) -> SliceFinding | None:
-        """The slice of the highest probability; None if none was scored."""
+        """The slice with the highest probability; None if none was scored."""
         return max(self.slices, key=lambda found: found.probability, default=None)
 
     def without_maps(self) -> "Findings":
-        """Return the findings without heat maps: what the public JSON says, and no more."""
+        """Return the findings without heat maps."""
         slices = (SliceFinding(found.index, found.probability, found.peak) for found in self.slices)
         return replace(self, slices=tuple(slices))
 
     @property
     def called(self) -> bool:
-        """Whether the probability reaches the operating point, whether referred or not."""
+        """Whether the probability reaches the operating point, even if the scan is referred."""
         if self.probability is None or self.threshold is None:
             return False
         return self.probability >= self.threshold
 
     @property
     def shown_types(self) -> Mapping[str, float]:
-        """The types' probabilities where they were measured: a tumor in T1 with contrast agent."""
-        measured = self.sequence == TYPED_SEQUENCE and self.decision == "tumor"
-        return self.types if measured else {}
+        """The probabilities of types, only of a tumor in T1 with contrast agent."""
+        evaluated = self.sequence == TYPED_SEQUENCE and self.decision == "tumor"
+        return self.types if evaluated else {}
 
     def as_json(self) -> dict[str, Any]:
-        """Return the findings as the public JSON has them: plain values, keys in fixed order."""
+        """Return the findings as public JSON: plain values, keys in fixed order."""
         return {
             "scan": self.scan,
             "identity": dict(self.identity),
@@ -276,14 +280,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class SeriesWeight:
-    """What a series brings to the answer about its study.
+    """Weight and evidence of a series in the answer of its study.
 
     Args:
         scan: Name of the scan.
-        sequence: MR sequence of it.
-        share: Share of the answer that is its, 0..1; those of a study sum to 1.
-        evidence: Evidence for a tumor, above 0, or against one, below 0. The study's is the mean of
-            its series', weighted by their shares.
+        sequence: MR sequence of the scan.
+        share: Weight in the answer, 0..1; those of a study sum to 1.
+        evidence: Evidence for a tumor (above 0) or against one (below 0). The evidence of the study
+            is the mean over its series, weighted by their shares.
     """
 
     scan: str
@@ -292,7 +296,7 @@ class SeriesWeight:
     evidence: float
 
     def as_json(self) -> dict[str, Any]:
-        """Return the weight as the public JSON has it."""
+        """Return the weight as public JSON."""
         return {
             "scan": self.scan,
             "sequence": self.sequence,
@@ -303,28 +307,27 @@ class SeriesWeight:
 
 @dataclass(frozen=True, eq=False)
 class StudyFindings:
-    """Findings of one study, from all its series at once.
+    """Findings of one study, combined from its series.
 
     Args:
         study: Name of the study, as `study_grouping.study_name` returns it.
         series: Names of the scans that counted.
-        decision: `refer` where the detector's coverage leaves both answers open; None if no series
-            was scored.
+        decision: Answer, or `refer`; None if no series was scored.
         probability: Probability of a tumor in the study, 0..1.
         borders: Borders of the answer on the scale of the probability; None if not scored.
-        p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty where the detector has
-            no held-out logits.
-        coverage: Coverage that gave the borders, 0..1; None where the operating point did.
+        p_values: Conformal p-values of `tumor` and `no_tumor`, 0..1; empty if the detector has no
+            held-out logits.
+        coverage: Coverage that determined the borders, 0..1; None if the operating point did.
         threshold: Decision threshold of the operating point, on the same scale, 0..1; None if not
             scored.
-        prevalence: Share of tumors that the probability is stated for, 0..1.
-        reference: Held-out scans that the answer is compared with; None where there are none.
+        prevalence: Prevalence of tumors that the probability refers to, 0..1.
+        reference: Held-out scans that the answer is compared with; None if there are none.
         weighed: Weight and evidence of each series that counted.
-        status: `scored` if any series was, else `refused` if any was, else `failed`.
+        status: `scored` if any series was scored, else `refused` if any was refused, else `failed`.
         model: Name and SHA-256 of the detector file.
-        reason: `incomplete` or `not_calibrated` where a scored study is referred for it; else None.
+        reason: `incomplete` or `not_calibrated` if a scored study is referred for that; else None.
         message: The reason in words.
-        incomplete: Counts of what was promised of the study or of its series and did not come.
+        incomplete: Counts of what is missing of the study or its series.
     """
 
     study: str
@@ -346,24 +349,23 @@ class StudyFindings:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the findings that `as_json` gave: its inverse.
+        """Return findings from their public JSON: the inverse of `as_json`.
 
         Args:
-            stored: Public JSON of a study; keys that an earlier version did not have may be
-                missing.
+            stored: Public JSON of a study.
 
         Returns:
             Findings with the same JSON.
         """
         return cls(
-            study=stored.get("study") or "",
-            series=tuple(stored.get("series") or ()),
-            weighed=tuple(SeriesWeight(**weight) for weight in stored.get("weights") or ()),
+            study=stored["study"],
+            series=tuple(stored["series"]),
+            weighed=tuple(SeriesWeight(**weight) for weight in stored["weights"]),
             **_answer_from_json(stored),
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the findings as the public JSON has them: plain values, keys in fixed order."""
+        """Return the findings as public JSON: plain values, keys in fixed order."""
         return {
             "study": self.study,
             "series": list(self.series),

@@ -1,4 +1,4 @@
-"""Refuse scans of a kind that the detector was not measured on: by rules, then by its features."""
+"""Refuse scans that are no brain MRI, by rules and by an out-of-distribution score."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +10,16 @@ from meninx._scan.background import foreground
 from meninx._scan.geometry import field_of_view_fault
 from meninx._scan.scan import Scan
 
-# Coarser matrices are functional, perfusion or test images; a brain without skull at 2 mm, cut
-# close, has some 75 pixels.
+# Smaller matrices are functional, perfusion or test images; a tightly cropped brain without skull
+# at 2 mm has about 75 pixels.
 SMALLEST_SIDE = 72
-# Scanners, annotations and color maps leave some color; photographs are colored nearly everywhere.
+# Annotations and color maps add some color; photographs are colored nearly everywhere.
 MAX_COLOR = 0.10
 # A slice of the head has hundreds of gray levels; masks, label maps and scanned text have few.
 MIN_LEVELS = 16
-# Voxels along each axis from which gray levels are counted.
+# Gray levels are counted on at most this many voxels along each axis.
 LEVEL_SAMPLES = 64
-# A head in the largest field of view in use (360 mm) covers a tenth of the picture.
+# A head in the largest usual field of view (360 mm) covers a tenth of the picture.
 MIN_FOREGROUND = 0.02
 
 
@@ -30,12 +30,12 @@ def check_scan(scan: Scan) -> None:
         scan: The scan, as it was read.
 
     Raises:
-        UnsupportedScan: If its header says that it is no image, or a rule refuses it; the `reason`
-            is `derived`, `too_small`, `color`, `empty` or `few_levels`.
+        UnsupportedScan: If its header excludes it, or a rule refuses it; the `reason` is `derived`,
+            `too_small`, `color`, `empty` or `few_levels`.
         GeometryError: If the field of view is too small or too large for a head.
     """
-    if scan.set_aside is not None:
-        raise scan.set_aside
+    if scan.exclusion is not None:
+        raise scan.exclusion
     _check_field_of_view(scan)
     middle = scan.slice(len(scan) // 2).image
     height, width = middle.shape
@@ -54,7 +54,7 @@ def check_scan(scan: Scan) -> None:
             reason="color",
         )
     levels = _level_count(scan)
-    # Numbers of labels say nothing of brightness: a label map may look almost empty.
+    # Label numbers are no brightness: a label map may look almost empty.
     if levels >= MIN_LEVELS:
         _check_label_map(scan)
     _check_foreground(scan, middle)
@@ -63,7 +63,7 @@ def check_scan(scan: Scan) -> None:
 
 
 def _check_foreground(scan: Scan, middle: NDArray[np.float32]) -> None:
-    """Check that the middle slice shows something beside background."""
+    """Check that the middle slice is not only background."""
     share = float(foreground(middle).mean())
     if share < MIN_FOREGROUND:
         what = "middle slice" if scan.is_volume else "picture"
@@ -76,7 +76,7 @@ def _check_foreground(scan: Scan, middle: NDArray[np.float32]) -> None:
 
 
 def _check_levels(scan: Scan, levels: int) -> None:
-    """Check that a scan has the gray levels of one."""
+    """Check that a scan has enough gray levels."""
     if levels < MIN_LEVELS:
         raise UnsupportedScan(
             f"only {levels} gray levels, expected at least {MIN_LEVELS}: this looks like a mask or "
@@ -87,24 +87,24 @@ def _check_levels(scan: Scan, levels: int) -> None:
 
 
 def _check_label_map(scan: Scan) -> None:
-    """Check that a scan's values change from pixel to pixel, as no label's do."""
+    """Check that a scan is not a label map."""
     places = sorted({len(scan) // 4, len(scan) // 2, 3 * len(scan) // 4})
     if is_label_map(np.stack([scan.slice(place).image for place in places])):
         raise UnsupportedScan(
-            "a label map, such as a parcellation or an atlas: areas of one value beside others, as "
-            "no scan has them; choose the MR scan itself",
+            "a label map, such as a parcellation or an atlas: areas of constant value, which no "
+            "scan has; choose the MR scan itself",
             place=scan.name,
             reason="derived",
         )
 
 
 def _check_projection(scan: Scan) -> None:
-    """Check that neighboring slices are images of their own."""
+    """Check that a volume is not a projection over a sliding slab."""
     share = shared_with_next(np.moveaxis(scan.voxels, scan.view.slice_axis, 0))
     if share >= MIN_SHARED:
         raise UnsupportedScan(
             f"a projection over several slices, such as a MIP: {share:.0%} of the head has exactly "
-            "the value of the next slice; choose the series that it was made from",
+            "the value of the next slice; choose the original series",
             place=scan.name,
             reason="derived",
         )
@@ -117,7 +117,7 @@ def _level_count(scan: Scan) -> int:
 
 
 def _check_field_of_view(scan: Scan) -> None:
-    """Check that a scan is as large as a head: units of length get lost in exports."""
+    """Check that a scan has the size of a head: exports lose units of length."""
     if scan.spacing_mm is None:
         return
     sides = [count * step for count, step in zip(scan.voxels.shape, scan.spacing_mm, strict=True)]
@@ -131,13 +131,13 @@ def _check_field_of_view(scan: Scan) -> None:
 def check_in_distribution(
     scan: Scan, ood_scores: NDArray[np.float32], ood_threshold: float | None
 ) -> None:
-    """Check that a scan looks like those that the detector learned from.
+    """Check that a scan resembles the training data.
 
     Args:
         scan: The scored scan.
         ood_scores: Out-of-distribution scores of its slices, shape (n,).
-        ood_threshold: Largest median that is accepted; a median, because single slices at the crown
-            or the neck may be odd. None to check nothing.
+        ood_threshold: Largest accepted median; single slices at the crown or the neck may be above
+            it. None to accept every scan.
 
     Raises:
         UnsupportedScan: If the median is larger; its `reason` is `not_brain_mri`.
@@ -145,9 +145,9 @@ def check_in_distribution(
     middle = float(np.median(ood_scores))
     if ood_threshold is not None and not middle <= ood_threshold:
         raise UnsupportedScan(
-            f"unlike the slices of brain MRI that the detector knows (out-of-distribution "
-            f"score {middle:.2f}, at most {ood_threshold:.2f}): another organ, another modality or "
-            "no scan at all, or one that was turned, inverted or damaged",
+            f"unlike the brain MRI of the training data (out-of-distribution score {middle:.2f}, "
+            f"at most {ood_threshold:.2f}): another organ, another modality, no scan at all, or a "
+            "scan that was rotated, inverted or damaged",
             place=scan.name,
             reason="not_brain_mri",
         )

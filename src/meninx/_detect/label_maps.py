@@ -1,4 +1,4 @@
-"""Tell label maps, such as parcellations and atlases, from scans: by their pixels, not by names."""
+"""Detect label maps, such as parcellations and atlases, by their pixels."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ from numpy.typing import NDArray
 
 from meninx._scan.background import foreground
 
-# Share of neighboring pixels with the same value from which an image is a label map: of atlases of
-# 1 and 2 mm 0.53 to 0.90, of volumes of scans 0.23 at most (docs/refusals.md).
+# An image is a label map from this share of equal neighboring pixels on: atlases of 1 and 2 mm have
+# 0.53 to 0.90, scans at most 0.23 (docs/results.md).
 MIN_EQUAL = 0.5
-# Share of changes between neighbors that are a step of one or two levels, up to which an image is a
-# label map: dark, smooth or coarsely quantized slices change by single steps.
+# An image is a label map up to this share of changes by one or two levels: dark, smooth or coarsely
+# quantized slices change by single levels.
 MAX_SMALL_STEPS = 0.45
 SMALL_STEP = 2
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Comparison of neighboring pixels, of which at least one is brighter than air.
+    """Comparison of neighboring pixels, at least one of each pair brighter than air.
 
     Args:
-        equal: Share of pairs with the same value, the smaller of both directions, 0..1.
-        small_steps: Share of the other pairs that differ by one or two of the image's levels, 0..1.
+        equal: Share of equal pairs, the smaller of both directions, 0..1.
+        small_steps: Share of the other pairs that differ by one or two levels, 0..1.
     """
 
     equal: float
@@ -30,7 +30,7 @@ class Neighbors:
 
     @property
     def is_label_map(self) -> bool:
-        """Whether values stay the same over areas, and jump between them."""
+        """Whether values are constant over areas and jump between them."""
         return self.equal >= MIN_EQUAL and self.small_steps <= MAX_SMALL_STEPS
 
 
@@ -41,9 +41,9 @@ def is_label_map(images: NDArray[np.float32]) -> bool:
         images: Slices of one scan, shape (n, h, w), any unit.
 
     Returns:
-        True where at least half of all neighbors are equal and the others jump.
+        True if at least half of all neighbors are equal and the others jump.
     """
-    # Background alone makes more pairs equal; where few are, a sort of all values is spared.
+    # Including background gives an upper limit of the share, without sorting all values.
     if float((images[:, 1:] == images[:, :-1]).mean()) < MIN_EQUAL:
         return False
     return compared_neighbors(images).is_label_map
@@ -52,8 +52,8 @@ def is_label_map(images: NDArray[np.float32]) -> bool:
 def compared_neighbors(images: NDArray[np.float32]) -> Neighbors:
     """Compare neighboring pixels.
 
-    Air and the commonest value, that of a constant background, do not count. Rows and columns that
-    repeat their neighbors, as enlarging without interpolation makes them, count once.
+    Air and the most frequent value, that of a constant background, are ignored. Rows and columns
+    that repeat their neighbors, as after enlarging without interpolation, count once.
 
     Args:
         images: Slices of one scan, shape (n, h, w), any unit.

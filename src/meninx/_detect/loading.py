@@ -1,10 +1,11 @@
-"""Load a detector: a file that the user names, or the one that ships."""
+"""Load a detector, from a file or the shipped one."""
 
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from meninx._detect.calibration import DEFAULT_COVERAGE, PREVALENCE, OperatingPoint
+from meninx._detect.calibrator import PREVALENCE, OperatingPoint
+from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._detect.detector import Detector
 from meninx._detect.runtimes import Runtime
 from meninx._errors import ModelError
@@ -23,24 +24,24 @@ def load_detector(
 
     Args:
         path: A detector file; None for the one that ships with the package.
-        threads: Threads that share one slice; 0 for the number in `OMP_NUM_THREADS`, or else all
-            cores. Where several scans are scored at a time, 1 is faster.
-        operating_point: `balanced` (best Youden index), `sensitive` (95 % of held-out tumors found)
-            or `specific` (95 % of held-out tumor-free scans below it).
+        threads: Threads per slice; 0 for the number in `OMP_NUM_THREADS`, else all cores. If
+            several scans are scored at a time, 1 is faster.
+        operating_point: `balanced` (best Youden index), `sensitive` (sensitivity of 95 % in
+            held-out scans) or `specific` (specificity of 95 %).
         coverage: Share of scans with tumor, and of tumor-free scans, whose true answer must not be
-            ruled out, 0..1. None to refer nothing and decide by the operating point.
+            ruled out, 0..1. None to refer none and decide by the operating point.
         runtime: Library that computes the network: `onnxruntime`, `onnxruntime-int8` (the shipped
-            detector in 8-bit integers, for processors), `openvino` or `openvino-bf16`. A file that
-            is named is computed as it is stored.
-        prevalence: Share of tumors that probabilities are stated for, above 0 and below 1; no
-            answer depends on it.
+            detector in 8-bit integers, for CPUs), `openvino` or `openvino-bf16`. `path` is computed
+            in the format of its file.
+        prevalence: Prevalence of tumors that probabilities refer to, above 0 and below 1; no
+            decision depends on it.
 
     Returns:
-        The detector, ready to score, from several threads if need be.
+        The detector, which may be used from several threads.
 
     Raises:
         ModelError: If the file is missing, damaged or no detector.
-        OptionError: If the runtime is not installed, or the prevalence is none.
+        OptionError: If the runtime is not installed, or the prevalence is out of range.
     """
     if path is not None:
         return Detector(Path(path), threads, operating_point, coverage, runtime, prevalence)
@@ -56,17 +57,15 @@ def load_detector(
 
 @cache
 def cached_detector(path: Path | None = None, threads: int = 0) -> Detector:
-    """Return a detector that is loaded once in this process; see `load_detector`."""
+    """Return a detector that is loaded once per process; see `load_detector`."""
     return load_detector(path, threads=threads)
 
 
 def shipped_detector(runtime: Runtime = "onnxruntime") -> Path:
-    """Return the path of the detector that ships with the package.
-
-    Two files hold it, one in single precision and one in 8-bit integers, for processors.
+    """Return the path of the shipped detector, in single precision or 8-bit integers.
 
     Args:
-        runtime: Library that is to compute it; see `load_detector`.
+        runtime: Library that computes it; see `load_detector`.
 
     Returns:
         An ONNX file.
@@ -85,10 +84,10 @@ def shipped_detector(runtime: Runtime = "onnxruntime") -> Path:
 
 
 def shipped_sha256(path: Path) -> str:
-    """Return the SHA-256 that a shipped file of weights must have.
+    """Return the expected SHA-256 of a shipped weights file.
 
     Args:
-        path: File of weights, beside its `SHA256SUMS`.
+        path: Weights file, in the folder of `SHA256SUMS`.
 
     Returns:
         64 hexadecimal digits.
@@ -98,7 +97,7 @@ def shipped_sha256(path: Path) -> str:
     """
     sums = path.with_name("SHA256SUMS")
     lines = sums.read_text(encoding="ascii").splitlines() if sums.is_file() else []
-    known = {name: digest for digest, name in (line.split() for line in lines)}
-    if path.name not in known:
+    digests = {name: digest for digest, name in (line.split() for line in lines)}
+    if path.name not in digests:
         raise ModelError(f"{sums}: no SHA-256 of {path.name}; install the package again")
-    return known[path.name]
+    return digests[path.name]

@@ -1,4 +1,4 @@
-"""The card of a detector file: how its inputs are prepared and its outputs calibrated."""
+"""The card of a detector file: preprocessing, calibration and training data of a network."""
 
 import base64
 import dataclasses
@@ -8,34 +8,35 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from meninx._detect.calibration import TOP_CELLS, Calibration, Calibrator, StudyCalibrator
+from meninx._detect.calibration import Calibration, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
+from meninx._detect.pooling import TOP_CELLS
 from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import ModelError
 
 KEY = "meninx"
-# Hexadecimal digits that identify a file: among a million files, two agree by chance once in some
-# 10 million cases.
+# Hexadecimal digits that identify a file: the chance of any collision among a million files is
+# about 1 in 40 million.
 SEEN_DIGITS = 16
 FORMAT = 5
-# File beside the shipped weights: the license that their training data ask for, in one line.
+# File beside the shipped weights: the license that their training data require, in one line.
 LICENSE_FILE = "LICENSE"
-# File beside them: what they were measured on, and its limits, for readers.
+# File beside them: the data they were evaluated on, and the limits of that, for readers.
 MEASURED_FILE = "MEASURED"
-# Bytes that describe a slice (`data/descriptors.py` makes and compares them), and the number of
-# slices that a file holds at most: 1 MB of text, five characters for four bytes.
+# Bytes of a slice's descriptor (`_data/descriptors.py`), and the largest number of slices in a
+# file: 1 MB of text, five characters for four bytes.
 DESCRIPTOR_BYTES = 32
 MAX_DESCRIPTORS = 25_000
 
 
 @dataclass(frozen=True)
 class SeenSlices:
-    """What a detector file remembers of the slices that it learned from.
+    """Descriptors of the training slices of a detector file, to find copies in test data.
 
     Args:
-        descriptors: Descriptors, `DESCRIPTOR_BYTES` each, ascending; no picture can be made of
-            them.
-        complete: Whether they are of all slices that it, and the files it goes on from, learned
-            from: with other data no copy can then go unnoticed.
+        descriptors: Descriptors, `DESCRIPTOR_BYTES` each, ascending; no picture can be
+            reconstructed from them.
+        complete: Whether they cover all training slices, including those of initial weights.
     """
 
     descriptors: bytes = field(default=b"", repr=False)
@@ -46,56 +47,55 @@ class SeenSlices:
         return len(self.descriptors) // DESCRIPTOR_BYTES
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as JSON has it."""
+        """Return the descriptors as JSON."""
         text = base64.b85encode(self.descriptors).decode("ascii")
         return {"complete": self.complete, "descriptors": text}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "SeenSlices":
-        """Return a record from JSON.
+        """Return descriptors from JSON.
 
         Args:
             values: Keys and values, as `as_json` returns them.
 
         Returns:
-            The record.
+            The descriptors.
 
         Raises:
-            ValueError: If the descriptors are no text of that kind, or part of one is missing.
+            ValueError: If the text is no base 85, or a descriptor is truncated.
         """
         descriptors = base64.b85decode(values["descriptors"])
         if len(descriptors) % DESCRIPTOR_BYTES:
             raise ValueError(
-                f"{len(descriptors)} bytes of descriptors, expected {DESCRIPTOR_BYTES} a slice"
+                f"{len(descriptors)} bytes of descriptors, expected {DESCRIPTOR_BYTES} per slice"
             )
         return cls(descriptors, bool(values["complete"]))
 
 
-# Records of weights that learned from no picture, and of those that do not say.
+# For weights that were trained on no picture, and for those without a record.
 NOTHING_SEEN, NOT_RECORDED = SeenSlices(complete=True), SeenSlices()
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What prediction needs to know about a network; it travels in the detector file.
+    """What prediction needs to know about a network, stored in the detector file.
 
     Args:
         name: Name of the recipe.
-        preprocessing: Preprocessing that makes the network's input from a slice.
-        calibration: Calibrators that make decisions from its output.
-        types: Tumor types in the order of its type logits; empty where it never learned to tell
-            them.
+        preprocessing: Steps from a slice to the network's input.
+        calibration: Calibrators of its output.
+        types: Tumor types in the order of its type logits; empty if it was not trained on types.
         manifest_sha256: SHA-256 of the training set's manifest.
         top_cells: Number of a slice's highest cells whose mean is its score; 0 for all.
-        seen: First digits of the SHA-256 of every file that it was fitted on: learned from, used to
-            choose the epoch or to calibrate; empty where not recorded.
-        seen_slices: Record of the slices in those files, and in those of the detector files that it
-            goes on from: copies of them have another SHA-256.
+        seen: First digits of the SHA-256 of every file used for training, selection or
+            calibration; empty if not recorded.
+        seen_slices: Descriptors of the slices in those files, and in those of initial weights:
+            copies of a slice have another SHA-256.
         leaking: Whether it was trained on folds that share slices or persons.
-        ood_threshold: Largest out-of-distribution score of a known slice; None for a detector that
-            refuses by rules alone.
-        license: License of the weights, where their training data ask for one; empty for the
-            license of the code.
+        ood_threshold: Largest accepted out-of-distribution score; None for a detector that refuses
+            by rules alone.
+        license: License of the weights, if their training data require one; empty for the license
+            of the code.
     """
 
     name: str
@@ -111,7 +111,7 @@ class ModelCard:
     license: str = ""
 
     def to_metadata(self) -> dict[str, str]:
-        """Return the card as the key and value that an ONNX file stores."""
+        """Return the card as metadata of an ONNX file."""
         values = dataclasses.asdict(self) | {
             "seen_slices": self.seen_slices.as_json(),
             "format": FORMAT,
@@ -129,7 +129,7 @@ class ModelCard:
             The card.
 
         Raises:
-            ModelError: If there is none, or another version wrote it.
+            ModelError: If there is none, or it has another format.
         """
         try:
             values = json.loads(metadata[KEY])
@@ -153,13 +153,13 @@ class ModelCard:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
-                "the file is an ONNX model but no meninx detector: its metadata do not say how "
-                "pictures are to be prepared; name a file that `meninx train` wrote"
+                "the file is an ONNX model but no meninx detector: its metadata lack the "
+                "preprocessing; name a file that `meninx train` wrote"
             ) from error
 
 
 def calibration_of(values: Mapping[str, Any]) -> Calibration:
-    """Return a calibration as JSON has it."""
+    """Return a calibration from JSON."""
     study = values["study"]
     return Calibration(
         picture=_calibrator(values["picture"]),
@@ -167,17 +167,12 @@ def calibration_of(values: Mapping[str, Any]) -> Calibration:
         by_sequence={
             name: _calibrator(calibrator) for name, calibrator in values["by_sequence"].items()
         },
-        study=study and _study_calibrator(study),
+        study=study and StudyCalibrator(dict(study["weights"]), _calibrator(study["calibrator"])),
     )
 
 
-def _study_calibrator(values: Mapping[str, Any]) -> StudyCalibrator:
-    """Return a study's calibrator from JSON."""
-    return StudyCalibrator(dict(values["weights"]), _calibrator(values["calibrator"]))
-
-
 def _calibrator(values: Mapping[str, Any]) -> Calibrator:
-    """Return a calibrator from JSON, which has lists for tuples."""
+    """Return a calibrator from JSON, with tuples for lists."""
     plain: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
@@ -185,12 +180,12 @@ def _calibrator(values: Mapping[str, Any]) -> Calibrator:
 
 
 def shipped_measured() -> str:
-    """Return what the shipped weights were measured on, and its limits, in sentences."""
+    """Return on which data the shipped weights were evaluated, and the limits, in sentences."""
     path = files("meninx") / "weights" / MEASURED_FILE
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def shipped_license() -> str:
-    """Return the license of the shipped weights, in one line; it is not that of the code."""
+    """Return the license of the shipped weights, in one line."""
     path = files("meninx") / "weights" / LICENSE_FILE
     return path.read_text(encoding="utf-8").strip() if path.is_file() else "Apache-2.0"

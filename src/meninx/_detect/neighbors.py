@@ -1,7 +1,7 @@
-"""The slices above and below: what a reader scrolls through to tell a lesion from a vessel.
+"""Choose the slices above and below a slice, which the network sees as channels.
 
-The network sees a slice and two of its neighbors as three channels. They are chosen by their
-distance in mm, not by their index: slices of 1 mm and of 5 mm then look alike.
+They distinguish a lesion from a vessel. Neighbors are chosen by distance in mm, not by index, so
+that the input is comparable between slice gaps of 1 mm and 5 mm.
 """
 
 import numpy as np
@@ -10,21 +10,20 @@ from numpy.typing import NDArray
 # Slice below, slice, slice above.
 CHANNELS = 3
 OWN_CHANNEL = 1
-# Distance of the neighbors that are shown, mm: that of the clinical slices that the network learned
-# from.
+# Distance of the neighbors, mm: the usual gap of the clinical training data.
 NEIGHBOR_MM = 5.0
-# Neighbors farther away show another place: the slice stands in for them.
+# Neighbors farther away show another place and are replaced by the slice itself.
 MAX_NEIGHBOR_MM = 12.0
 
 
 def neighbor_step(gap_mm: float | None) -> int:
-    """Return how many slices away the neighbors lie.
+    """Return the index distance of the neighbors.
 
     Args:
-        gap_mm: Distance between slices; None where it is not known, as of pictures.
+        gap_mm: Distance between slices, mm; None if unknown, as for pictures.
 
     Returns:
-        Number of slices, at least 1; 0 where a slice stands in for its neighbors.
+        Number of slices, at least 1; 0 if the neighbors are replaced by the slice itself.
     """
     if gap_mm is None or not 0 < gap_mm <= MAX_NEIGHBOR_MM:
         return 0
@@ -35,11 +34,11 @@ def neighbor_indices(count: int, gap_mm: float | None) -> NDArray[np.intp]:
     """Return the slice below, the slice itself and the slice above, for each slice of a scan.
 
     Args:
-        count: Number of slices, which lie side by side in order.
-        gap_mm: Distance between slices, mm; None where it is not known.
+        count: Number of consecutive slices.
+        gap_mm: Distance between slices, mm; None if unknown.
 
     Returns:
-        Indices, shape (count, 3). At the ends a slice stands in for the neighbor that is missing.
+        Indices, shape (count, 3). Missing neighbors are replaced by the slice itself.
     """
     own = np.arange(count)
     step = neighbor_step(gap_mm)
@@ -50,40 +49,21 @@ def neighbor_indices(count: int, gap_mm: float | None) -> NDArray[np.intp]:
 
 
 def neighbor_indices_at(depths_mm: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the slice below, the slice itself and the slice above, where gaps are unequal.
+    """Return the slice below, the slice itself and the slice above, for unequal gaps.
 
     Args:
         depths_mm: Position of each slice along the normal, mm, ascending, shape (n,).
 
     Returns:
-        Indices, shape (n, 3). Below and above, the slice whose distance is nearest to 5 mm; the
-        slice itself where none lies within `MAX_NEIGHBOR_MM`.
+        Indices, shape (n, 3). Neighbors are the slices whose distance is nearest to 5 mm; the slice
+        itself if none lies within `MAX_NEIGHBOR_MM`.
     """
     own = np.arange(len(depths_mm))
-    away = depths_mm[None, :] - depths_mm[:, None]  # [n, n]: of slice j from slice i
+    distances = depths_mm[None, :] - depths_mm[:, None]  # [n, n]: of slice j from slice i
     columns = [own]
     for side, place in ((-1, 0), (1, 2)):
-        cost = np.abs(side * away - NEIGHBOR_MM)
-        cost[(side * away <= 0) | (side * away > MAX_NEIGHBOR_MM)] = np.inf
+        cost = np.abs(side * distances - NEIGHBOR_MM)
+        cost[(side * distances <= 0) | (side * distances > MAX_NEIGHBOR_MM)] = np.inf
         nearest = cost.argmin(axis=1)
         columns.insert(place, np.where(np.isfinite(cost.min(axis=1)), nearest, own))
     return np.stack(columns, axis=1)
-
-
-def with_neighbors(
-    units: NDArray[np.float32],
-    gap_mm: float | None,
-    wanted: NDArray[np.intp] | None = None,
-) -> NDArray[np.float32]:
-    """Return slices with their neighbors as channels.
-
-    Args:
-        units: Neighboring slices of one scan, in order, shape (n, h, w).
-        gap_mm: Distance between slices, mm; None where it is not known.
-        wanted: Indices of the slices to return, shape (k,); None for all.
-
-    Returns:
-        Shape (k, 3, h, w).
-    """
-    indices = neighbor_indices(len(units), gap_mm)
-    return units[indices if wanted is None else indices[wanted]]

@@ -1,11 +1,11 @@
-"""Find where a map of cells peaks."""
+"""Locate the peak of a heat map, finer than its cells."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def hottest_position(cells: NDArray[np.floating], size: int) -> tuple[float, float]:
-    """Return where a heat map peaks, finer than its cells.
+    """Return the position of a heat map's peak.
 
     Args:
         cells: Cell logits, shape (m, n).

@@ -1,6 +1,6 @@
-"""Turn a slice into the network's input, and network pixels back into the slice's.
+"""Convert a slice to the network's input, and network pixels back to pixels of the slice.
 
-The same code serves training and prediction; its numbers travel in the detector file.
+Training and prediction share this code; its parameters are stored in the detector file.
 Legend: b batch, h height, w width; `image` is indexed [row, column].
 """
 
@@ -20,13 +20,13 @@ Slices = TypeVar("Slices", Float32Array, Sequence[Any])
 
 @dataclass(frozen=True)
 class Placement:
-    """The place of the network's pixels in the image that they came from.
+    """The position of the network's input in the image of a slice.
 
     Args:
         top, left: Corner of the crop, in image pixels (edges, not centers).
         height, width: Size of the crop, in image pixels.
-        offset_row, offset_column: First network pixel that the crop fills.
-        rows, columns: Network pixels that the crop fills.
+        offset_row, offset_column: First network pixel filled by the crop.
+        rows, columns: Number of network pixels filled by the crop.
         input_size: Side of the network's square input, pixels.
     """
 
@@ -58,13 +58,13 @@ class Placement:
 
 @dataclass(frozen=True)
 class CropWindow:
-    """The crop and the intensity window that all slices of a scan share.
+    """The crop and the intensity window shared by all slices of a scan.
 
-    With a window of its own, a slice without tumor would be brightened until its healthy tissue
-    looks like one, and with a crop of its own the crown would be enlarged.
+    With a window per slice, slices without tumor would be brightened until healthy tissue resembles
+    one; with a crop per slice, the crown would be enlarged.
 
     Args:
-        low, high: Intensities that become 0 and 1.
+        low, high: Intensities mapped to 0 and 1.
         rows, columns: First and last edge of the head in the image, pixels.
     """
 
@@ -74,8 +74,8 @@ class CropWindow:
     columns: tuple[float, float]
 
 
-# Number of slices from which a volume's crop window is computed: percentiles of all would take more
-# time than all other preprocessing.
+# Number of slices from which a volume's crop window is computed: percentiles over all slices would
+# take longer than the rest of preprocessing.
 WINDOW_SLICES = 16
 
 
@@ -88,7 +88,7 @@ def crop_window_of(images: Float32Array) -> CropWindow:
     """Return the crop window of a scan.
 
     Args:
-        images: All slices, shape (n, h, w); n = 1 for a picture. An even sample of them is used.
+        images: All slices, shape (n, h, w); n = 1 for a picture. Evenly spread slices are used.
 
     Returns:
         The window, for all slices of the scan.
@@ -102,15 +102,15 @@ def crop_window_of(images: Float32Array) -> CropWindow:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The steps that make the network's input from an image: crop, resample, rescale, normalize.
+    """The steps from an image to the network's input: crop, resample, rescale, normalize.
 
     Args:
         size: Height and width of the input, pixels.
-        margin: Air kept around the head, as a share of its longer side.
-        mean, std: Mean that is subtracted from intensities of 0..1, and divisor of the rest.
+        margin: Margin around the head, as a share of its longer side.
+        mean, std: Mean and standard deviation for normalizing intensities of 0..1.
     """
 
-    # Read by pydantic where a recipe has this as a part; pydantic itself is not needed here.
+    # For pydantic, which reads this class as a part of recipes but is not imported here.
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 
     size: int = 192
@@ -121,10 +121,10 @@ class Preprocessing:
     def placement(
         self, crop_window: CropWindow, shape: tuple[int, ...], pixel_spacing: tuple[float, float]
     ) -> Placement:
-        """Return where a slice lies in the network's input.
+        """Return the placement of a slice in the network's input.
 
-        The crop window's longer side, measured in mm, fills the input, so pixels become square and
-        the head's size does not depend on the field of view.
+        The crop window's longer side, in mm, fills the input, so pixels become square and the
+        head's size does not depend on the field of view.
 
         Args:
             crop_window: Crop window of the scan.
@@ -156,15 +156,15 @@ class Preprocessing:
         )
 
     def resample(self, image: FloatImage, placement: Placement) -> FloatImage:
-        """Return an image on the grid of the network's input, 0 beyond the image.
+        """Return an image resampled to the network's input, 0 outside the image.
 
         Args:
-            image: Intensities, or a mask whose values become the share of each pixel that it
-                covers; shape (h, w).
+            image: Intensities or a mask, shape (h, w).
             placement: Placement of the scan, as `placement` returns it.
 
         Returns:
-            Values in the image's own unit, shape (size, size).
+            Values in the unit of the image, shape (size, size); of a mask, the covered share of
+            each pixel.
         """
         left, top = placement.left, placement.top
         box = (left, top, left + placement.width, top + placement.height)

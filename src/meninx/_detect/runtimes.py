@@ -1,6 +1,6 @@
-"""Compute a network's outputs: by ONNX Runtime, or by OpenVINO where it is installed.
+"""Run a network with ONNX Runtime or, if installed, OpenVINO.
 
-Each library is imported when it is first used: the command line lists both before.
+Each library is imported when it is first used, because the command line only lists their names.
 """
 
 import os
@@ -16,9 +16,9 @@ from meninx._errors import ModelError, OptionError
 FloatBatch = NDArray[np.float32]
 Runtime = Literal["onnxruntime", "onnxruntime-int8", "openvino", "openvino-bf16"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-# Log level `error`: ONNX Runtime's warnings are about its own optimizer.
+# Log level `error`: ONNX Runtime's warnings concern its own optimizer.
 LOG_ERRORS = 3
-# Execution providers of ONNX Runtime, fastest first; the installed build has some of them.
+# Execution providers of ONNX Runtime, fastest first; an installed build has some of them.
 PROVIDERS = (
     "CUDAExecutionProvider",
     "DmlExecutionProvider",
@@ -27,19 +27,18 @@ PROVIDERS = (
 )
 
 
-def asked_threads(threads: int) -> int:
-    """Return how many threads a library is to use; 0 leaves that to it, and it takes all cores.
+def requested_threads(threads: int) -> int:
+    """Return the number of threads to request from a library; 0 for all cores.
 
-    Neither library reads `OMP_NUM_THREADS`, by which job schedulers and users say how many cores a
-    process may have, and which NumPy and PyTorch follow.
+    Neither library reads `OMP_NUM_THREADS`, with which job schedulers limit the cores of a process.
 
     Args:
-        threads: Number that the caller asks for; 0 for that of the environment.
+        threads: Number given by the caller; 0 for that of the environment.
 
     Returns:
         The number of threads.
     """
-    # OpenMP allows a list, one number for each level of nesting.
+    # OpenMP allows a list, one number per level of nesting.
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return threads or (int(first) if first.isdecimal() else 0)
 
@@ -52,10 +51,10 @@ class Network(Protocol):
 
 
 def import_onnxruntime() -> Any:
-    """Import ONNX Runtime with its telemetry off; all that use it come here.
+    """Import ONNX Runtime with its telemetry off; the only place that imports it.
 
-    `import meninx` has set the variable that it reads; the build for Windows knows none, and is
-    asked.
+    `import meninx` has set the variable that it reads; the build for Windows has none and needs the
+    call.
 
     Returns:
         The module.
@@ -67,7 +66,7 @@ def import_onnxruntime() -> Any:
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO; all that use it come here, for `import meninx` turned its telemetry off.
+    """Import OpenVINO, whose telemetry `import meninx` turned off; the only place that imports it.
 
     Returns:
         The module.
@@ -85,11 +84,11 @@ def import_openvino() -> Any:
 
 
 class OnnxNetwork:
-    """A network that ONNX Runtime computes, with the metadata of its file.
+    """A network run by ONNX Runtime, with the metadata of its file.
 
     Args:
         data: Bytes of an ONNX file.
-        threads: Threads that share one slice; 0 as `asked_threads` says.
+        threads: Threads per slice; 0 for the default of `requested_threads`.
 
     Raises:
         ModelError: If the bytes are no network that ONNX Runtime can load.
@@ -99,10 +98,10 @@ class OnnxNetwork:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = LOG_ERRORS
-        options.intra_op_num_threads = asked_threads(threads)
+        options.intra_op_num_threads = requested_threads(threads)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=_providers())
-        # ONNX Runtime's exceptions have no common base but this.
+        # ONNX Runtime's exceptions have no common base class.
         except (RuntimeError, ValueError, *_ort_errors()) as error:
             raise ModelError(f"no readable ONNX file: {error}") from error
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
@@ -116,18 +115,18 @@ class OnnxNetwork:
 
 def _providers() -> list[str]:
     """Return ONNX Runtime's providers of the installed build, the fastest first."""
-    there = import_onnxruntime().get_available_providers()
-    return [name for name in PROVIDERS if name in there]
+    available = import_onnxruntime().get_available_providers()
+    return [name for name in PROVIDERS if name in available]
 
 
 class OpenVinoNetwork:
-    """A network that OpenVINO computes.
+    """A network run by OpenVINO.
 
     Args:
         data: Bytes of an ONNX file.
-        threads: Threads that share one slice; 0 as `asked_threads` says.
-        precision: Number format of the arithmetic, `f32` or `bf16`; the latter is faster where the
-            processor has it (AVX512_BF16, AMX), and not used where it has not.
+        threads: Threads per slice; 0 for the default of `requested_threads`.
+        precision: Number format of the arithmetic: `f32`, or `bf16`, which is used only on CPUs
+            that support it (AVX512_BF16, AMX) and faster there.
 
     Raises:
         OptionError: If OpenVINO is not installed.
@@ -135,23 +134,23 @@ class OpenVinoNetwork:
 
     def __init__(self, data: bytes, threads: int, precision: Literal["f32", "bf16"]) -> None:
         openvino = import_openvino()
-        # By itself OpenVINO picks bfloat16 on some processors: answers would depend on the machine.
+        # The default is bfloat16 on some CPUs: results would depend on the machine.
         wanted: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if asked := asked_threads(threads):
-            wanted["INFERENCE_NUM_THREADS"] = asked
+        if requested := requested_threads(threads):
+            wanted["INFERENCE_NUM_THREADS"] = requested
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(model=data), "CPU", wanted)
         self._request = compiled.create_infer_request()
-        # For the shortest latency OpenVINO computes one request at a time. Several threads, each
-        # with a request of its own, gain nothing, and one run in fifteen stood still (2026.4).
-        self._turn = threading.Lock()
+        # Optimized for latency, OpenVINO computes one request at a time. A request per thread is
+        # not faster, and one run in fifteen hung (2026.4).
+        self._lock = threading.Lock()
 
     def run(self, x: FloatBatch) -> Mapping[str, FloatBatch]:
         """Return the outputs by name; the input has shape (b, 3, h, w)."""
-        with self._turn:
+        with self._lock:
             found = self._request.infer({"x": x})
             return {key.any_name: np.array(value) for key, value in found.items()}
 

@@ -1,7 +1,7 @@
 """Group scans by study (one patient, one visit), and combine the evidence of a study's series.
 
-Series that are parted wrongly cost certainty; two patients that are joined wrongly give one of them
-the other's tumor. So a scan stands alone where there is any doubt.
+Splitting a study only loses evidence; joining two patients would give one of them the other's
+tumor. So a scan in doubt is a study by itself.
 """
 
 import re
@@ -9,19 +9,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import NamedTuple
 
-from meninx._detect.calibration import Calibration, Calibrator, Reference, reference_of
-from meninx._detect.findings import NOT_CALIBRATED, Findings, SeriesWeight
+from meninx._detect.calibration import Calibration, Reference, reference_of
+from meninx._detect.calibrator import Calibrator
+from meninx._detect.decision import NOT_CALIBRATED
+from meninx._detect.findings import Findings, SeriesWeight
 from meninx._scan.scan import Sequence
 from meninx._scan.sequence import sequence_from_text
 
-# Where one series answers for its study: the sequences by how well tumors stand out in them.
+# Preferred sequence if one series answers for its study, by the contrast of tumors.
 LEADING: tuple[Sequence, ...] = ("FLAIR", "T1c", "T2", "T1", "unknown")
 
 _VOLUME = re.compile(r"\.(nii|mgh|mgz|nrrd|nhdr|mha|mhd|hdr)(\.gz)?$", re.IGNORECASE)
-# Words for a sequence in the names of files. Words for a contrast agent count only right after T1:
-# elsewhere "KM" and "CE" may be a patient's initials. "T1_FLAIR" names two sequences, as it may be
-# the FLAIR of the first of two visits. After "sub-" and "ses-" BIDS has the label of a patient or a
-# visit, which may read T1 too.
+# Words for a sequence in file names. Words for a contrast agent count only right after T1:
+# elsewhere "KM" and "CE" may be a patient's initials. "T1_FLAIR" names two sequences, because it
+# may be the FLAIR of the first of two visits. In BIDS, "sub-" and "ses-" are followed by the label
+# of a patient or a visit, which may be T1 too.
 _AGENTS = r"(?:[-_ ]*(?:c|ce|gd|gad[a-z]*|km|post|contrast))*"
 _GRADIENT_ECHO = r"(?:mprage|mp-rage|bravo|spgr)"
 _SEQUENCE = re.compile(
@@ -30,22 +32,22 @@ _SEQUENCE = re.compile(
     r"|(?:t2w?[-_ ]*)?(?:flair|tirm|dark[-_ ]?fluid)|t2[wf]?)(?![^\W_])",
     re.IGNORECASE,
 )
-# BIDS: the agent of a series, such as "_ce-gadolinium". Other labels may be anything.
+# BIDS: the contrast agent of a series, such as "_ce-gadolinium".
 _AGENT = re.compile(r"_ce-(?:gd|gad[a-z]*|contrast)(?=_)", re.IGNORECASE)
 
 
 def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> str | None:
-    """Return the name that all series of a scan's study share.
+    """Return the name shared by all series of a scan's study.
 
     Args:
         scan: Name of the scan: file or folder, as the user knows it.
-        identity: UIDs of the scan, as the public JSON has them; empty where it is no DICOM.
+        identity: UIDs of the scan, as in the public JSON; empty if it is not DICOM.
         sequence: MR sequence of the scan.
 
     Returns:
-        For DICOM the StudyInstanceUID; for NIfTI the path with `*` in place of the sequence, such
-        as `data/sub-01_*`. None for a scan that stands alone: a picture, or a file whose name gives
-        no sequence, or two different ones.
+        The StudyInstanceUID of DICOM; for NIfTI the path with `*` in place of the sequence, such as
+        `data/sub-01_*`. None for a scan that belongs to no study: a picture, or a file whose name
+        contains no sequence or two different ones.
 
     References:
         DICOM PS3.3 C.7.2.1; Gorgolewski et al. 2016, The brain imaging data structure.
@@ -71,24 +73,23 @@ def study_name(scan: str, identity: Mapping[str, str], sequence: Sequence) -> st
 def grouped_by_study(
     findings: Iterable[Findings],
 ) -> list[tuple[str | None, tuple[Findings, ...]]]:
-    """Return findings by study.
+    """Group findings by study.
 
-    NIfTI files whose names agree are one study only if their sequences all differ: two files of one
-    sequence may be two visits, or two patients.
+    NIfTI files with matching names are one study only if their sequences all differ: two files of
+    one sequence may be two visits or two patients.
 
     Args:
         findings: Findings of any number of scans.
 
     Returns:
-        Name and findings of each study, in the order of its first series. A volume that stands
-        alone is a study by its own name. The name is None where there is no study: for a picture,
-        and for a scan that could not be read.
+        Name and findings of each study, in the order of its first series. A volume that belongs to
+        no study is a study by its own name. The name of pictures and unreadable scans is None.
     """
     groups: dict[str, list[Findings]] = {}
     for number, found in enumerate(findings):
         name = study_name(found.scan, found.identity, found.sequence)
-        # No name contains a null character, so this key is unique. The patient is part of a key
-        # because careless exports give the studies of two patients one UID.
+        # No name contains a null character, so this key is unique. The patient is part of the key
+        # because careless exports give two patients one StudyInstanceUID.
         key = f"\0{number}" if name is None else f"{name}\0{found.identity.get('patient', '')}"
         groups.setdefault(key, []).append(found)
     studies: list[tuple[str | None, tuple[Findings, ...]]] = []
@@ -104,7 +105,7 @@ def grouped_by_study(
 
 
 class StudyEvidence(NamedTuple):
-    """What the series of a study say together.
+    """The combined evidence of the series of a study.
 
     Args:
         counted: Series that count.
@@ -122,22 +123,22 @@ class StudyEvidence(NamedTuple):
 
 
 def evidence_of(findings: Iterable[Findings], calibration: Calibration) -> StudyEvidence:
-    """Return the series that count for a study, and what they say together.
+    """Combine the evidence of the series of a study.
 
     Args:
         findings: Findings of its series, at least one of them scored.
         calibration: Calibrators of the detector that scored them.
 
     Returns:
-        All scored volumes with the calibrator of studies. Without a calibrator of studies, or with
-        fewer than two scored volumes: one series with its own calibrator, for which coverage is
-        kept; the series is the first by `LEADING`, then by order. Single slices beside volumes do
-        not count, nor do series that were never calibrated beside others.
+        The evidence of all scored volumes, with the calibrator of studies. Without this calibrator,
+        or with fewer than two scored volumes: the evidence of one series with its own calibrator,
+        which keeps its coverage; the series is the first by `LEADING`, then by order. Single slices
+        do not count beside volumes, nor uncalibrated series beside others.
     """
-    # By name, so that a series which was given twice counts once.
+    # By name, so that a series given twice counts once.
     scored = {found.scan: (found, found.logit) for found in findings if found.logit is not None}
-    known = [pair for pair in scored.values() if pair[0].reason != NOT_CALIBRATED]
-    series = known or list(scored.values())
+    calibrated = [pair for pair in scored.values() if pair[0].reason != NOT_CALIBRATED]
+    series = calibrated or list(scored.values())
     volumes = [pair for pair in series if pair[0].is_volume]
 
     def calibrator_of(found: Findings) -> Calibrator:

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import json
-import logging
 import tomllib
 from dataclasses import field
 from pathlib import Path
@@ -16,20 +15,14 @@ from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import OptionError
 from meninx._learn.model.network import CELL_STRIDE, COARSE_STRIDE
 
-log = logging.getLogger(__name__)
-
 Initialization = Literal["random", "meninx", "imagenet"]
 INITIALIZATIONS: tuple[Initialization, ...] = get_args(Initialization)
 Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-# Key of a recipe file: an array of tables that change the recipe, one for each further training.
+# Key of a recipe file: an array of tables, each with the changes of a further training.
 STAGES = "stages"
-# Earlier names of keys in `[augmentation]`, retired words, understood for one more version.
-EARLIER_KEYS = {
-    "paste": "lesion_copy_paste",
-    "paint": "synthetic_lesion",  # retired word
-    "decoy": "negative_patch",  # retired word
-}
+# Training canvases are a little finer than the network's input, so that zooming in shows detail.
+CANVAS_ZOOM = 13 / 12
 # Strict: an unknown key is a fault, and so is a number where a text is expected.
 CHECKED = ConfigDict(extra="forbid", strict=True)
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -45,7 +38,7 @@ class NetworkRecipe:
 
     Args:
         architecture: `cells`, which scores every cell of a slice and learns from masks, or
-            `pooled`, a plain ResNet-18 with global average pooling, which learns from labels alone.
+            `pooled`, a plain ResNet-18 with global average pooling, which learns from labels only.
         dropout: Share of feature maps left out in training, 0..1.
         initialization: First weights: `random`, `meninx` (the shipped detector's weights) or
             `imagenet`.
@@ -123,10 +116,9 @@ class TrainingRecipe:
     Args:
         epochs: Number of epochs, each of `pictures_per_epoch` pictures.
         pictures_per_epoch: Number of pictures drawn for each epoch, by `SamplingRecipe`.
-        size: Side of training pictures, pixels; 0 for that of the detector's input. A network
-            does better on heads a little larger than those that it learned from, which random zoom
-            made smaller on average (Touvron et al. 2019, Fixing the train-test resolution
-            discrepancy).
+        size: Side of training pictures, pixels; 0 for that of the detector's input. Random zoom
+            makes training heads smaller on average, and a network is better on slightly larger ones
+            (Touvron et al. 2019, Fixing the train-test resolution discrepancy).
         batch_size: Number of pictures a step.
         learning_rate: Peak of the cosine schedule, above 0.
         warmup: Share of all steps in which the learning rate rises to its peak, 0..1.
@@ -137,8 +129,9 @@ class TrainingRecipe:
         patience: Number of epochs without a better validation after which training stops early.
         precision: Arithmetic: `bf16-mixed`, `16-mixed` or `32-true`; `auto` for the fastest of the
             device.
-        validation_fold: Fold that is never trained on, chooses the epoch and calibrates. 0 to learn
-            from all: the last epoch counts, and `meninx crossvalidate` calibrates out of fold.
+        validation_fold: Fold that chooses the epoch and calibrates, and is not trained on. 0 to
+            learn from all: the last epoch counts, and `meninx crossvalidate` calibrates out of
+            fold.
         test_fold: Fold that is left out altogether, for `meninx evaluate`; 0 for none.
         left_out: Further folds that are left out altogether.
         seed: Seed of all random draws.
@@ -170,7 +163,7 @@ class SamplingRecipe:
 
     Args:
         masked: Share of tumor slices with a mask.
-        unmasked: Share of tumor slices without a mask, of which only the label is learned.
+        unmasked: Share of tumor slices without a mask, from which only the label is learned.
         tumor_free: Share of real tumor-free slices; some receive a lesion by
             `AugmentationRecipe.lesion_copy_paste`.
         simulated: Share of slices of simulated heads, every other head with a lesion.
@@ -250,9 +243,15 @@ class Recipe:
         """Side of training pictures, pixels."""
         return self.training.size or self.preprocessing.size
 
+    @property
+    def training_canvas(self) -> Preprocessing:
+        """The preprocessing of training pictures, a little finer than the network's input."""
+        size = 16 * round(self.training_size * CANVAS_ZOOM / 16)
+        return dataclasses.replace(self.preprocessing, size=size)
+
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a TOML file; the first one, where the file has stages.
+    """Read a recipe from a TOML file; if it has stages, the first one.
 
     Args:
         path: TOML file. Keys that it leaves out keep their defaults.
@@ -284,7 +283,6 @@ def read_stages(path: Path) -> list[Recipe]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"{path}: not a readable TOML recipe: {error}") from error
-    _rename_earlier_keys(table, path)
     changes = table.pop(STAGES, [])
     faults: list[str] = []
     recipes = [_built(table, "", faults)]
@@ -301,7 +299,7 @@ def changed_recipe(
     precision: str | None = None,
     epochs: int | None = None,
 ) -> Recipe:
-    """Return a recipe with what a user wants otherwise.
+    """Return a recipe with the changes of a user.
 
     Args:
         recipe: Recipe to change.
@@ -317,39 +315,29 @@ def changed_recipe(
     """
     network, training = recipe.network, recipe.training
     if initialization is not None:
-        known = _known(initialization, INITIALIZATIONS, "--init")
-        network = dataclasses.replace(network, initialization=known)
+        chosen = _checked(initialization, INITIALIZATIONS, "--init")
+        network = dataclasses.replace(network, initialization=chosen)
     if precision is not None:
-        known = _known(precision, PRECISIONS, "--precision")
-        training = dataclasses.replace(training, precision=known)
+        chosen = _checked(precision, PRECISIONS, "--precision")
+        training = dataclasses.replace(training, precision=chosen)
     if epochs is not None:
         training = dataclasses.replace(training, epochs=epochs)
     return dataclasses.replace(recipe, network=network, training=training)
 
 
-def _known(name: str, names: tuple[Any, ...], option: str) -> Any:
+def _checked(name: str, names: tuple[Any, ...], option: str) -> Any:
     if name not in names:
         raise OptionError(f"{option} {name}: expected one of {', '.join(names)}")
     return name
 
 
 def _merged(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's table with the values of another table in it."""
+    """Return a recipe's table with the values of another table."""
     merged = copy.deepcopy(table)
     for key, value in change.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merged[key] | value if both else value
     return merged
-
-
-def _rename_earlier_keys(table: dict[str, Any], path: Path) -> None:
-    """Give keys of earlier versions their present names, with a warning."""
-    for part in (table, *(one for one in table.get(STAGES, []) if isinstance(one, dict))):
-        options = part.get("augmentation")
-        for earlier, name in EARLIER_KEYS.items():
-            if isinstance(options, dict) and earlier in options:
-                log.warning("%s: augmentation.%s is now called %s", path, earlier, name)
-                options.setdefault(name, options.pop(earlier))
 
 
 def _built(table: dict[str, Any], place: str, faults: list[str]) -> Recipe:
@@ -367,14 +355,14 @@ def _built(table: dict[str, Any], place: str, faults: list[str]) -> Recipe:
             elif fault["type"] == "dataclass_type":
                 message = "expected a table"
             faults.append(f"{place}{'.'.join(where)}: {message}, found {fault['input']!r}")
-        # Impossible values are then reported together with these faults.
+        # Impossible values are reported together with these faults.
         recipe = _validated(sound)
     faults += [f"{place}{fault}" for fault in _impossible(recipe)]
     return recipe
 
 
 def _validated(table: dict[str, Any]) -> Recipe:
-    # As JSON, where pydantic accepts a table as a dataclass and a list as a tuple, and is strict.
+    # As JSON: strict pydantic accepts a table as a dataclass, and a list as a tuple, only there.
     return TypeAdapter(Recipe).validate_json(json.dumps(table, default=str))
 
 
@@ -387,7 +375,7 @@ def _remove(table: Any, where: list[str]) -> None:
 
 
 def _impossible(recipe: Recipe) -> list[str]:
-    """Return the faults of a well-typed recipe whose values can't go together."""
+    """Return the faults of a well-typed recipe whose values contradict each other."""
     training, sampling = recipe.training, recipe.sampling
     faults = []
     sizes = {"preprocessing.size": recipe.preprocessing.size, "training.size": training.size}
@@ -400,7 +388,7 @@ def _impossible(recipe: Recipe) -> list[str]:
     if recipe.loss.hard_cells > cells:
         faults.append(
             f"loss.hard_cells: {recipe.loss.hard_cells} is not between 1 and {cells}, the cells of "
-            "a picture; to do without, set loss.hard_weight to 0"
+            "a picture; to turn them off, set loss.hard_weight to 0"
         )
     if sampling.simulated > 0 and sampling.phantoms + sampling.augmented_heads < 1:
         faults.append(

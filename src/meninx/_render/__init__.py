@@ -1,1 +1,1 @@
-"""What readers see of a finding: heat maps, pictures, and whether they may be shown at all."""
+"""Draw findings for readers: heat maps, pictures, and the check whether a map may be shown."""

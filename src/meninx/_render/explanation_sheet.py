@@ -1,4 +1,4 @@
-"""The explanation sheet: hottest slice with contour and color scale, more slices, all scores."""
+"""Draw the explanation sheet: hottest slice with contour, other slices, and all scores."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -9,26 +9,26 @@ from meninx._render.annotation import INK, PAPER, scale_bar, write_letters
 from meninx._render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
 from meninx._scan.scan import Scan
 
-# Slices of the strip, and the width of each, pixels.
+# Number of slices in the strip, and width of each, pixels.
 MAX_SHOWN, THUMB = 10, 150
 GAP, LINE = 6, 16
 GRAPH_HEIGHT = 70
-# A light line beside a dark one is seen on any gray.
+# A light line with a dark outline is visible on any gray.
 INNER, OUTER = (255, 255, 255), (0, 0, 0)
 SOFT, MARK = (120, 128, 136), (245, 125, 20)
 
 
 def explanation_sheet(scan: Scan, findings: Findings, withheld: str | None) -> Image.Image:
-    """Return one picture that explains a finding.
+    """Draw the explanation sheet of a scan.
 
     Args:
         scan: The scored scan.
-        findings: Findings of the scan, all slices with their cells.
+        findings: Findings of the scan, with the cells of all slices.
         withheld: Why no heat map is drawn, in words; None to draw it.
 
     Returns:
-        An RGB picture: the hottest slice plain and with heat map, contour and color scale; for a
-        volume also slices through it and the score of every slice.
+        An RGB picture: the hottest slice without and with heat map, contour and color scale; for a
+        volume also a strip of slices and a graph of their scores.
 
     Raises:
         ValueError: If no slice was scored.
@@ -59,78 +59,78 @@ def contour(heat: np.ndarray, level: float) -> np.ndarray:
     return np.asarray(inner & ~around)
 
 
-def _hottest_panels(scan: Scan, found: SliceFinding, *, shown: bool) -> Image.Image:
-    one = scan.slice(found.index)
-    width, height = panel_size(one)
-    plain = Image.fromarray(gray_picture(one.image)).resize((width, height))
-    write_letters(plain, one.plane)
+def _hottest_panels(scan: Scan, finding: SliceFinding, *, shown: bool) -> Image.Image:
+    scan_slice = scan.slice(finding.index)
+    width, height = panel_size(scan_slice)
+    plain = Image.fromarray(gray_picture(scan_slice.image)).resize((width, height))
+    write_letters(plain, scan_slice.plane)
     if not shown:
         return plain
-    heat = slice_heatmap(found, one)
-    warm = Image.fromarray(overlay(one.image, heat)).resize((width, height))
+    heat = slice_heatmap(finding, scan_slice)
+    warm = Image.fromarray(overlay(scan_slice.image, heat)).resize((width, height))
     large = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
-    # At half of the peak, so that the contour does not depend on the peak's height.
+    # At half of the peak, so that the contour does not depend on the height of the peak.
     edge = contour(large, float(large.max()) / 2)
-    halo = np.zeros_like(edge)
-    halo[1:], halo[:-1] = edge[:-1], edge[1:]
+    outline = np.zeros_like(edge)
+    outline[1:], outline[:-1] = edge[:-1], edge[1:]
     pixels = np.array(warm)
-    pixels[halo & ~edge], pixels[edge] = OUTER, INNER
+    pixels[outline & ~edge], pixels[edge] = OUTER, INNER
     marked = Image.fromarray(pixels)
-    write_letters(marked, one.plane)
+    write_letters(marked, scan_slice.plane)
     bar = scale_bar(height)
     canvas = Image.new("RGB", (2 * width + bar.width + 2 * GAP, height), PAPER)
     for part, left in ((plain, 0), (marked, width + GAP)):
         canvas.paste(part, (left, 0))
     canvas.paste(bar, (2 * width + 2 * GAP, 0))
-    row, column = one.position_of(found.peak)
-    y = (row + 0.5) / one.image.shape[0] * height
-    x = (column + 0.5) / one.image.shape[1] * width + width + GAP
+    row, column = scan_slice.position_of(finding.peak)
+    y = (row + 0.5) / scan_slice.image.shape[0] * height
+    x = (column + 0.5) / scan_slice.image.shape[1] * width + width + GAP
     ImageDraw.Draw(canvas).ellipse((x - 6, y - 6, x + 6, y + 6), outline="white")
     return canvas
 
 
 def _strip(scan: Scan, findings: Findings, *, shown: bool) -> Image.Image:
-    """Return slices evenly through the scan, the hottest one among them, with their scores."""
+    """Return evenly spread slices with their scores, including the hottest slice."""
     slices, hottest = findings.slices, findings.hottest
     count = min(MAX_SHOWN, len(slices))
     chosen = set(np.linspace(0, len(slices) - 1, count).round().astype(int).tolist())
-    place = next(n for n, one in enumerate(slices) if one is hottest)
+    place = next(n for n, finding in enumerate(slices) if finding is hottest)
     if place not in chosen:
         chosen.remove(min(chosen, key=lambda n: abs(n - place)))
         chosen.add(place)
     thumbs = []
     for number in sorted(chosen):
-        found = slices[number]
-        one = scan.slice(found.index)
-        pixels = gray_picture(one.image)
+        finding = slices[number]
+        scan_slice = scan.slice(finding.index)
+        pixels = gray_picture(scan_slice.image)
         if shown:
-            pixels = overlay(one.image, slice_heatmap(found, one))
-        width, height = panel_size(one)
+            pixels = overlay(scan_slice.image, slice_heatmap(finding, scan_slice))
+        width, height = panel_size(scan_slice)
         scaled = (THUMB, max(1, round(THUMB * height / width)))
-        thumbs.append((found, Image.fromarray(pixels).resize(scaled)))
+        thumbs.append((finding, Image.fromarray(pixels).resize(scaled)))
     height = max(thumb.height for _, thumb in thumbs)
     columns = min(len(thumbs), 5)
     rows = -(-len(thumbs) // columns)
     cell = (THUMB + GAP, height + LINE + GAP)
     strip = Image.new("RGB", (columns * cell[0], rows * cell[1]), PAPER)
     draw = ImageDraw.Draw(strip)
-    for number, (found, thumb) in enumerate(thumbs):
+    for number, (finding, thumb) in enumerate(thumbs):
         left, top = number % columns * cell[0], number // columns * cell[1]
         strip.paste(thumb, (left, top))
-        text = f"{found.index}: {found.probability:.2f}"
-        draw.text((left + 2, top + height + 2), text, fill=MARK if found is hottest else INK)
+        text = f"{finding.index}: {finding.probability:.2f}"
+        draw.text((left + 2, top + height + 2), text, fill=MARK if finding is hottest else INK)
     return strip
 
 
 def _graph(findings: Findings, width: int) -> Image.Image:
-    """Return the score of every slice as a line of bars, the hottest one marked."""
+    """Return the scores of all slices as a bar chart, with the hottest slice marked."""
     graph = Image.new("RGB", (width, GRAPH_HEIGHT + LINE), PAPER)
     draw = ImageDraw.Draw(graph)
     slices = findings.slices
     step = width / len(slices)
-    for number, found in enumerate(slices):
-        top = GRAPH_HEIGHT * (1 - found.probability)
-        color = MARK if found is findings.hottest else SOFT
+    for number, finding in enumerate(slices):
+        top = GRAPH_HEIGHT * (1 - finding.probability)
+        color = MARK if finding is findings.hottest else SOFT
         left = number * step
         draw.rectangle((left, top, max(left + step - 1, left), GRAPH_HEIGHT), fill=color)
     draw.line((0, GRAPH_HEIGHT // 2, width, GRAPH_HEIGHT // 2), fill=SOFT)

@@ -1,4 +1,4 @@
-"""Draw heat maps: cells enlarged over their slice. Whether one may be shown, `result` decides."""
+"""Draw heat maps over slices; `result` decides whether they may be shown."""
 
 from functools import cache
 
@@ -13,10 +13,10 @@ from meninx._scan.scan import Scan, Slice
 
 RGBImage = NDArray[np.uint8]
 
-# From nothing to certain: dark red over orange to pale yellow. Lightness rises all the way, so that
-# it reads the same in print and to color-blind people.
+# From 0 to 1: dark red, orange, pale yellow. Lightness increases monotonically, for print and color
+# blindness.
 COLOR_STOPS = np.array([[80, 0, 60], [190, 30, 50], [245, 125, 20], [255, 245, 160]], np.float32)
-# Below this probability a cell is not tinted, so that the anatomy under it stays visible.
+# Cells below this heat are not tinted, so that the anatomy stays visible.
 FAINTEST = 0.15
 MAX_OPAQUE = 0.6
 # Sides of a drawn slice, pixels.
@@ -24,7 +24,7 @@ SHORTEST_PANEL, LONGEST_PANEL = 288, 1536
 
 
 def cells_on_input(cells: NDArray[np.float32], size: int) -> FloatImage:
-    """Return cells of shape (m, n) enlarged to the network's input, shape (size, size)."""
+    """Return cells, shape (m, n), enlarged to the network's input, shape (size, size)."""
     plain = Image.fromarray(np.ascontiguousarray(cells, dtype=np.float32))
     return np.asarray(plain.resize((size, size), Image.Resampling.BICUBIC))
 
@@ -32,15 +32,15 @@ def cells_on_input(cells: NDArray[np.float32], size: int) -> FloatImage:
 def heatmap_of(
     cells: NDArray[np.float32], placement: Placement | None, shape: tuple[int, int]
 ) -> FloatImage:
-    """Return the heat map on a slice's own pixels.
+    """Return the heat map on the pixels of a slice.
 
     Args:
-        cells: Probability of each cell, shape (m, n).
-        placement: Where the network's input lies in the image.
+        cells: Heat of each cell, 0..1, shape (m, n).
+        placement: Placement of the network's input in the image.
         shape: Height and width of the image.
 
     Returns:
-        Probability 0..1, shape (h, w); 0 outside what the network saw.
+        Heat 0..1, shape (h, w); 0 outside the network's input.
 
     Raises:
         ValueError: If the findings were stored without their maps.
@@ -63,39 +63,39 @@ def heatmap_of(
     return heatmap
 
 
-def slice_heatmap(found: SliceFinding, one: Slice) -> FloatImage:
-    """Return the heat map of a slice on its own pixels.
+def slice_heatmap(finding: SliceFinding, scan_slice: Slice) -> FloatImage:
+    """Return the heat map of a slice on its pixels.
 
     Args:
-        found: Findings of the slice.
-        one: The slice.
+        finding: Finding of the slice.
+        scan_slice: The slice.
 
     Returns:
-        Probability 0..1, shape (h, w) of its image.
+        Heat 0..1, shape (h, w) of its image.
     """
-    return heatmap_of(found.cells, found.placement, (one.image.shape[0], one.image.shape[1]))
+    height, width = scan_slice.image.shape
+    return heatmap_of(finding.cells, finding.placement, (height, width))
 
 
 def heat_volume(scan: Scan, findings: Findings) -> NDArray[np.uint8]:
-    """Return the heat map of every slice on the scan's own voxels.
+    """Return the heat map of a scan on its voxels.
 
     Args:
         scan: The scored scan.
         findings: Findings of the scan, with the cells of its slices.
 
     Returns:
-        Probability in per cent, 0..100, shape of the scan's voxels; 0 in slices that were not
-        scored.
+        Heat in percent, 0..100, shape of the scan's voxels; 0 in slices that were not scored.
     """
     heat = np.zeros(scan.voxels.shape, dtype=np.uint8)
-    for found in findings.slices:
-        slice_heat = slice_heatmap(found, scan.slice(found.index))
-        scan.view.put(np.rint(slice_heat * 100).astype(np.uint8), heat, found.index)
+    for finding in findings.slices:
+        slice_heat = slice_heatmap(finding, scan.slice(finding.index))
+        scan.view.put(np.rint(slice_heat * 100).astype(np.uint8), heat, finding.index)
     return heat
 
 
 def gray_picture(image: FloatImage) -> RGBImage:
-    """Return a slice as gray RGB, its robust intensity range spread over 0..255."""
+    """Return a slice as gray RGB, its robust intensity range mapped to 0..255."""
     return np.repeat(_gray(image)[..., None], 3, axis=2)
 
 
@@ -107,11 +107,11 @@ def _gray(image: FloatImage) -> NDArray[np.uint8]:
 
 
 def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
-    """Return a slice with its heat map over it.
+    """Return a slice with its heat map as overlay.
 
     Args:
         image: Intensities, shape (h, w).
-        heatmap: Probability 0..1, shape (h, w).
+        heatmap: Heat 0..1, shape (h, w).
 
     Returns:
         RGB picture, shape (h, w, 3), uint8.
@@ -121,7 +121,7 @@ def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
     opacity = level.point(opacities)
     level = level.convert("P")
     level.putpalette(colors)
-    # Pillow's loops over the box that has heat are many times faster than indexing by numpy.
+    # Pillow, limited to the box with heat, is many times faster than indexing in NumPy.
     drawn = Image.fromarray(_gray(image)).convert("RGB")
     warm = opacity.getbbox()
     if warm is not None:
@@ -131,7 +131,7 @@ def overlay(image: FloatImage, heatmap: FloatImage) -> RGBImage:
 
 @cache
 def _tints() -> tuple[list[int], list[int]]:
-    """Return, for 256 levels of heat, the color, R, G and B in turn, and its opacity, 0..255."""
+    """Return the palette (R, G, B in turn) and the opacities, 0..255, of 256 levels of heat."""
     heat = np.linspace(0, 1, 256)
     stops = np.linspace(0, 1, len(COLOR_STOPS))
     color = np.stack([np.interp(heat, stops, channel) for channel in COLOR_STOPS.T], axis=1)
@@ -139,12 +139,12 @@ def _tints() -> tuple[list[int], list[int]]:
     return color.round().astype(int).ravel().tolist(), (opacity * 255).round().astype(int).tolist()
 
 
-def panel_size(one: Slice) -> tuple[int, int]:
-    """Return the width and height of a slice drawn with square pixels, large enough to read."""
-    height_mm = one.image.shape[0] * one.pixel_spacing[0]
-    width_mm = one.image.shape[1] * one.pixel_spacing[1]
-    finest = max(one.image.shape[0] / height_mm, one.image.shape[1] / width_mm)
+def panel_size(scan_slice: Slice) -> tuple[int, int]:
+    """Return the width and height of a drawn slice, with square pixels and large enough."""
+    height_mm = scan_slice.image.shape[0] * scan_slice.pixel_spacing[0]
+    width_mm = scan_slice.image.shape[1] * scan_slice.pixel_spacing[1]
+    finest = max(scan_slice.image.shape[0] / height_mm, scan_slice.image.shape[1] / width_mm)
     pixels_per_mm = max(finest, SHORTEST_PANEL / min(height_mm, width_mm))
-    # A header may claim any spacing, so the sides are bounded.
+    # Limited, because a header may contain any spacing.
     width = min(LONGEST_PANEL, max(1, round(width_mm * pixels_per_mm)))
     return width, min(LONGEST_PANEL, max(1, round(height_mm * pixels_per_mm)))

@@ -1,4 +1,4 @@
-"""Check a heat map: does occluding its peak lower the score?"""
+"""Check a heat map: occluding its peak must lower the score."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,21 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meninx._detect.detector import Detector, brain_slices
+from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.neighbors import OWN_CHANNEL
 from meninx._detect.preprocessing import FloatImage
 from meninx._scan.scan import Scan
 
-# A map is shown if its peak rises this far above the median cell ...
+# A map is shown if the heat of its peak exceeds the median by this much ...
 MIN_CONTRAST = 0.15
-# ... and if the slice's logit falls this far once the peak is occluded, by the tissue around it or
-# by the other side of the head: each fill alone may look like a lesion to the network.
+# ... and if the slice's logit falls by this much when the peak is occluded by the surrounding
+# tissue or by the other side of the head; a single fill may itself look like a lesion to the
+# network.
 MIN_DROP = 0.5
-# Filled in are cells of at least this share of the peak that are joined to it, at most this share
-# of all cells.
+# Occluded are the cells connected to the peak with at least this share of its heat, at most this
+# share of all cells.
 FILLED_LEVEL, MAX_FILLED = 0.5, 0.35
-# A way to occlude marked cells of an input of shape (3, s, s).
+# Occludes marked cells of an input of shape (3, s, s).
 Fill = Callable[[FloatImage, NDArray[np.bool_]], FloatImage]
 
 
@@ -31,8 +33,8 @@ class HeatmapCheck:
     """The measurements that decide whether a heat map is shown.
 
     Args:
-        contrast: Probability of the hottest cell less that of the median cell, 0..1.
-        drop: Fall of the slice's logit when the hot place is occluded, the larger of both fills.
+        contrast: Heat of the hottest cell minus that of the median cell, 0..1.
+        drop: Decrease of the slice's logit when the peak is occluded, the larger of both fills.
     """
 
     contrast: float
@@ -40,7 +42,7 @@ class HeatmapCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the map may be shown as what the score depends on."""
+        """Whether the map may be shown."""
         return self.failure is None
 
     @property
@@ -73,13 +75,13 @@ def check_heatmap(detector: Detector, scan: Scan, findings: Findings) -> Heatmap
     hottest = findings.hottest
     if hottest is None:
         raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
-    # All slices that were scored: the findings may have been reduced to the hottest one.
+    # All scored slices: the findings may have been reduced to the hottest slice.
     slices = brain_slices(scan)
-    place = next(n for n, one in enumerate(slices) if one.index == hottest.index)
+    place = next(n for n, scan_slice in enumerate(slices) if scan_slice.index == hottest.index)
     (unit,), _ = detector.input_stack(scan, slices, [place])
-    # A slice of a volume was averaged with its neighbors; a picture's score is its own.
+    # The logit of a volume is averaged over depth; that of a picture is the slice's own.
     before = None if scan.is_volume else findings.logit
-    # A head has two like sides unless it is cut along its middle.
+    # The other side of the head is not visible in sagittal slices.
     fills = (filled_in,) if scan.view.plane == "sagittal" else (filled_in, mirrored_in)
     return check_cells(hottest.cells, unit, detector.slice_logits, before, fills)
 
@@ -94,19 +96,19 @@ def check_cells(
     """Check the heat map of one slice.
 
     Args:
-        cells: Probability of each cell, 0..1, shape (m, n).
+        cells: Heat of each cell, 0..1, shape (m, n).
         unit: The network's input, scaled to 0..1: the slice and its neighbors, shape (3, s, s).
         logits_of: Function that returns the logits, shape (b,), of inputs of shape (b, 3, s, s).
         before: Logit of `unit`; None to compute it.
-        fills: Ways to occlude the place, at least one; None for `filled_in` and `mirrored_in`.
+        fills: Ways to occlude the peak, at least one; None for `filled_in` and `mirrored_in`.
 
     Returns:
         The measurements.
     """
     place = hot_place(cells)
     changed = [fill(unit, place) for fill in fills or (filled_in, mirrored_in)]
-    known = [] if before is not None else [unit]
-    logits = list(map(float, logits_of(np.stack([*known, *changed]))))
+    original = [] if before is not None else [unit]
+    logits = list(map(float, logits_of(np.stack([*original, *changed]))))
     if before is None:
         before = logits.pop(0)
     drop = before - min(logits)
@@ -116,13 +118,13 @@ def check_cells(
 
 
 def hot_place(cells: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the cells around the hottest one that are at least half as hot, shape (m, n).
+    """Return the cells connected to the hottest cell that are at least half as hot.
 
     Args:
-        cells: Probability of each cell, 0..1, shape (m, n).
+        cells: Heat of each cell, 0..1, shape (m, n).
 
     Returns:
-        Mask of cells that touch each other, at most 35 % of the map, shape (m, n), bool.
+        Mask of connected cells, at most 35 % of the map, shape (m, n), bool.
     """
     warm = cells >= FILLED_LEVEL * cells.max()
     place = np.zeros(cells.shape, dtype=np.bool_)
@@ -143,14 +145,14 @@ def _beside(place: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def filled_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
-    """Return an input whose marked cells show the mean of the tissue around them.
+    """Return an input with marked cells filled with the mean of the surrounding tissue.
 
     Args:
         unit: A slice and its neighbors, scaled to 0..1, shape (3, s, s).
         place: Mask of cells, shape (m, n), bool.
 
     Returns:
-        The changed input, shape (3, s, s): filled in the slice and in its neighbors.
+        The changed input, shape (3, s, s); the neighbors are filled too.
     """
     own = unit[OWN_CHANNEL]
     size = (own.shape[1], own.shape[0])
@@ -163,20 +165,20 @@ def filled_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
 
 
 def mirrored_in(unit: FloatImage, place: NDArray[np.bool_]) -> FloatImage:
-    """Return an input whose marked cells show the other side of the head.
+    """Return an input with marked cells replaced by the other side of the head.
 
     Args:
         unit: A slice and its neighbors, cropped to the head and scaled to 0..1, shape (3, s, s).
         place: Mask of cells, shape (m, n), bool.
 
     Returns:
-        The changed input, shape (3, s, s). What reaches across the middle is occluded by itself.
+        The changed input, shape (3, s, s). Cells across the midline are replaced by each other.
     """
     alpha = _enlarged(place, (unit.shape[2], unit.shape[1]))
     return np.asarray(unit * (1 - alpha) + unit[:, :, ::-1] * alpha, dtype=np.float32)
 
 
 def _enlarged(place: NDArray[np.bool_], size: tuple[int, int]) -> FloatImage:
-    """Return a mask of cells as weights of pixels, 0..1; `size` is width and height."""
+    """Return a mask of cells enlarged to weights of pixels, 0..1; `size` is width and height."""
     mask = Image.fromarray(place.astype(np.float32))
     return np.asarray(mask.resize(size, Image.Resampling.BILINEAR))

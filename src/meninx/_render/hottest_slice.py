@@ -1,4 +1,4 @@
-"""The picture of a scan's hottest slice, plain and with the heat map over it."""
+"""Draw the hottest slice of a scan, without and with heat map."""
 
 from PIL import Image, ImageDraw
 
@@ -8,12 +8,12 @@ from meninx._render.annotation import PAPER, scale_bar, write_letters
 from meninx._render.heatmap import gray_picture, overlay, panel_size, slice_heatmap
 from meninx._scan.scan import Scan
 
-# Pixels: gap between the two panels, height of a line below them.
+# Gap between the panels, and height of a line of the caption, pixels.
 GAP, LINE = 6, 17
 
 
 def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) -> Image.Image:
-    """Return the hottest slice of a scan, for a reader.
+    """Draw the hottest slice of a scan.
 
     Args:
         scan: The scored scan.
@@ -21,34 +21,34 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
         withheld: Why no heat map is drawn, in words; None to draw it.
 
     Returns:
-        An RGB picture with a caption below: the slice with letters of orientation, and beside it
-        the slice with heat map, a ring around the hottest voxel, and the color scale.
+        An RGB picture with a caption: the slice with letters of orientation, and beside it the
+        slice with heat map, a ring around the hottest voxel, and the color scale.
 
     Raises:
         ValueError: If no slice was scored.
     """
-    found = findings.hottest
-    if found is None or findings.probability is None:
+    finding = findings.hottest
+    if finding is None or findings.probability is None:
         raise ValueError(f"{findings.scan}: nothing was scored, so there is no heat map")
-    one = scan.slice(found.index)
-    width, height = panel_size(one)
-    panels = [gray_picture(one.image)]
+    scan_slice = scan.slice(finding.index)
+    width, height = panel_size(scan_slice)
+    panels = [gray_picture(scan_slice.image)]
     if withheld is None:
-        panels.append(overlay(one.image, slice_heatmap(found, one)))
-    lines = _caption(scan, findings, found.index, withheld)
+        panels.append(overlay(scan_slice.image, slice_heatmap(finding, scan_slice)))
+    lines = _caption(scan, findings, finding.index, withheld)
     bar = None if withheld else scale_bar(height)
     across = len(panels) * (width + GAP) - GAP + (GAP + bar.width if bar else 0)
     canvas = Image.new("RGB", (across, height + len(lines) * LINE + GAP), PAPER)
     for column, pixels in enumerate(panels):
         panel = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-        write_letters(panel, one.plane)
+        write_letters(panel, scan_slice.plane)
         canvas.paste(panel, (column * (width + GAP), 0))
     draw = ImageDraw.Draw(canvas)
     if bar is not None:
         canvas.paste(bar, (across - bar.width, 0))
-        row, column = one.position_of(found.peak)
-        y = (row + 0.5) / one.image.shape[0] * height
-        x = (column + 0.5) / one.image.shape[1] * width + width + GAP
+        row, column = scan_slice.position_of(finding.peak)
+        y = (row + 0.5) / scan_slice.image.shape[0] * height
+        x = (column + 0.5) / scan_slice.image.shape[1] * width + width + GAP
         draw.ellipse((x - 6, y - 6, x + 6, y + 6), outline="white")
     for number, line in enumerate(lines):
         draw.text((4, height + 5 + number * LINE), line, fill="white")
@@ -56,7 +56,7 @@ def hottest_slice_picture(scan: Scan, findings: Findings, withheld: str | None) 
 
 
 def _caption(scan: Scan, findings: Findings, index: int, withheld: str | None) -> list[str]:
-    # People count from 1; files and the JSON from 0.
+    # Readers count from 1; files and JSON from 0.
     where = f"slice {index + 1} of {len(scan)} (index {index}), " if scan.is_volume else ""
     text = f"{answer_in_words(findings)}, {where}probability {scale_in_figures(findings)[0]}"
     use = "research only, not for diagnosis"

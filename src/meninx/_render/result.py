@@ -1,7 +1,8 @@
-"""A scan, its findings and all pictures of them: the one place where these pictures are made.
+"""A scan with its findings and all pictures of them, for every output.
 
-The command line, the DICOM node, the web application, the archive and the evaluation's pages take
-their pictures from here, so that a heat map which fails its check is shown nowhere.
+The command line, the DICOM node, the web application, the archive and evaluation reports use these
+pictures, so that a heat map that fails its check is never shown. To add an output, implement
+`Writer` in `_scoring/writers.py`.
 """
 
 from dataclasses import replace
@@ -23,14 +24,14 @@ from meninx._scan.unread import Unread
 
 
 class Result:
-    """A scan with its findings and pictures; each picture is made once, when it is asked for.
+    """A scan with its findings and pictures; each picture is drawn once, on first access.
 
-    It holds the scan's voxels and heat maps: drop it once it is written.
+    It keeps voxels and heat maps in memory: delete it once it is written.
 
     Args:
-        source: Scan, or what could not be read as one.
-        findings: Findings of it, with the maps of its slices.
-        detector: Detector that scored it, which checks the heat map.
+        source: Scan, or the file or series that could not be read.
+        findings: Its findings, with the maps of its slices.
+        detector: Detector that scored it and checks the heat map.
     """
 
     def __init__(self, source: Scan | Unread, findings: Findings, detector: Detector) -> None:
@@ -44,7 +45,7 @@ class Result:
 
         Args:
             scan: A volume or a picture.
-            detector: Detector that scores it.
+            detector: Detector to score it with.
 
         Returns:
             The result; its findings are `refused` if the scan fails a check.
@@ -53,26 +54,26 @@ class Result:
 
     @property
     def scan(self) -> Scan | None:
-        """The scan; None where it could not be read."""
+        """The scan; None if it could not be read."""
         return self.source if isinstance(self.source, Scan) else None
 
     @property
     def identity(self) -> Identity:
-        """UIDs, number and description of its series, as far as they are known."""
+        """UIDs, number and description of its series, as far as known."""
         return self.source.identity
 
     @property
     def headers(self) -> Headers:
-        """Datasets of its DICOM files, without pixels, in slice order; none of other formats."""
+        """Datasets of its DICOM files, without pixels, in slice order; none for other formats."""
         return self.source.headers
 
     def with_findings(self, findings: Findings) -> Self:
-        """Return a result of the same scan with other findings, nothing drawn yet."""
+        """Return a result of the same scan with other findings, without pictures."""
         return type(self)(self.source, findings, self._detector)
 
     @property
     def scored(self) -> bool:
-        """Whether there is an answer, and so something to draw."""
+        """Whether the scan was scored, so that it can be drawn."""
         return self.scan is not None and self.findings.status == "scored"
 
     @property
@@ -83,13 +84,14 @@ class Result:
             ValueError: If it was refused or could not be read.
         """
         if self.scan is None or not self.scored:
-            found = self.findings
-            raise ValueError(f"{found.scan}: {found.status}, so there is nothing to draw")
+            raise ValueError(
+                f"{self.findings.scan}: {self.findings.status}, so there is nothing to draw"
+            )
         return self.scan
 
     @cached_property
     def check(self) -> HeatmapCheck:
-        """Whether the heat map may be shown; `ValueError` where there is none."""
+        """The check of the heat map; raises `ValueError` if there is none."""
         hottest = self.findings.hottest
         if hottest is not None and hottest.placement is None:
             raise ValueError(f"{self.findings.scan}: its heat maps were not stored; score it again")
@@ -97,16 +99,16 @@ class Result:
 
     @property
     def withheld(self) -> str | None:
-        """Why no heat map is shown, in words for a reader; None where one is or none was made."""
+        """Why the heat map is withheld, in words; None if it is shown or there is none."""
         if not self.scored or self.check.failure is None:
             return None
         return f"no heat map: {self.check.failure}"
 
     @cached_property
     def heat(self) -> NDArray[np.uint8] | None:
-        """The heat map, per cent, 0..100, shape of the scan's voxels, read-only.
+        """The heat map, percent, 0..100, shape of the scan's voxels, read-only.
 
-        None where it is withheld, or nothing was scored.
+        None if it is withheld, or nothing was scored.
         """
         if not self.scored or self.withheld:
             return None
@@ -116,14 +118,14 @@ class Result:
 
     @cached_property
     def picture(self) -> Image.Image:
-        """The hottest slice, with the heat map unless that is withheld; copy it to change it."""
+        """The hottest slice, with the heat map unless it is withheld; copy it before changes."""
         return hottest_slice_picture(self.scored_scan, self.findings, self.withheld)
 
     def sheet(self) -> Image.Image:
-        """Return the explanation sheet: hottest slice, slices through the scan, all scores."""
+        """Return the explanation sheet; see `explanation_sheet`."""
         return explanation_sheet(self.scored_scan, self.findings, self.withheld)
 
     def brief(self) -> Findings:
-        """Return the findings without maps but the hottest slice's: a table holds thousands."""
+        """Return the findings of the hottest slice only, because a table may have thousands."""
         hottest = self.findings.hottest
         return replace(self.findings, slices=(hottest,) if hottest else ())

@@ -1,4 +1,4 @@
-"""Small pictures of a series: one to know it by, and a sheet of what was refused."""
+"""Draw small pictures of a series: a thumbnail, and a contact sheet of refused images."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ GAP, COLUMNS = 4, 3
 
 
 def thumbnail(scan: Scan, findings: Findings) -> Image.Image:
-    """Return the hottest slice of a scan as a small gray picture, or the middle one.
+    """Return the hottest slice of a scan, or the middle one, as a small gray picture.
 
     Args:
         scan: A scan.
@@ -26,17 +26,17 @@ def thumbnail(scan: Scan, findings: Findings) -> Image.Image:
         A gray RGB picture with square pixels.
     """
     hottest = findings.hottest
-    one = scan.slice(len(scan) // 2 if hottest is None else hottest.index)
-    picture = Image.fromarray(gray_picture(one.image)).resize(panel_size(one))
+    scan_slice = scan.slice(len(scan) // 2 if hottest is None else hottest.index)
+    picture = Image.fromarray(gray_picture(scan_slice.image)).resize(panel_size(scan_slice))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return picture
 
 
 def contact_sheet(images: Sequence[FloatImage]) -> Image.Image:
-    """Return images side by side, each in a square of its own.
+    """Return images side by side, each in a square.
 
     Args:
-        images: Images of any gray range, each of shape (h, w); at least one.
+        images: Images of any intensity range, each of shape (h, w); at least one.
 
     Returns:
         A gray picture (mode L).

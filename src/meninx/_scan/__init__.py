@@ -1,1 +1,1 @@
-"""Read scans: pictures, NIfTI and DICOM, from files, folders and zip archives."""
+"""Read scans: pictures, volumes and DICOM series, from files, folders and archives."""

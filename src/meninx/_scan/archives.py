@@ -1,4 +1,4 @@
-"""Open zips and tars: their entries are checked before any of them is unpacked."""
+"""Open zips and tars, and check their entries before any is unpacked."""
 
 import bz2
 import gzip
@@ -41,13 +41,13 @@ PACKERS: dict[bytes, Callable[[IO[bytes]], Packed]] = {
 
 @dataclass(frozen=True)
 class _Entry:
-    """An entry of an archive, as its directory has it.
+    """An entry of an archive, as listed in its directory.
 
     Args:
         name: Name in the directory.
         size: Size unpacked, bytes.
         stored: Size in the archive, bytes.
-        fault: Why the entry is not read; None if it is.
+        fault: Why the entry can't be read; None if it can.
     """
 
     name: str
@@ -62,14 +62,14 @@ class _Entry:
 
 
 def _plain(name: str) -> str:
-    """Return an entry's name without `./`, as from any system."""
+    """Return an entry's name with `/` between its parts and without `./`."""
     return str(PurePosixPath(name.replace("\\", "/")))
 
 
 class _Zip:
     """An open zip."""
 
-    # A zip without its directory, at its end, can't be opened at all.
+    # A truncated zip lacks its directory, which is at the end, and can't be opened at all.
     incomplete: tuple[Incomplete, ...] = ()
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
@@ -90,11 +90,11 @@ class _Zip:
         return _Entry(_plain(info.filename), info.file_size, info.compress_size, fault)
 
     def open(self, entry: str) -> BufferedIOBase:
-        """Open an entry by its name inside."""
+        """Open an entry by its name in the archive."""
         return cast("BufferedIOBase", self._archive.open(self._infos[entry]))
 
     def size(self, entry: str) -> int | None:
-        """Return an entry's bytes; None where there is no such entry that may be read."""
+        """Return the size of an entry, bytes; None if it is missing or may not be read."""
         info = self._infos.get(entry)
         if info is None or info.flag_bits & ENCRYPTED_FLAG or _is_link(info):
             return None
@@ -102,7 +102,7 @@ class _Zip:
 
 
 def _is_link(info: zipfile.ZipInfo) -> bool:
-    """Return whether an entry of a zip is a link: its content is a path, which may lead out."""
+    """Return whether an entry of a zip is a symbolic link, which may lead out of the archive."""
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
@@ -114,13 +114,13 @@ def _link_fault(how: str) -> UnreadableFile:
 
 
 class _Tar:
-    """An open tar, not packed any more.
+    """An open tar, after decompression.
 
     Args:
-        archive: Tar, open.
+        archive: Open tar.
         limits: Largest number of entries.
         place: Name of the archive, for messages.
-        is_cut: Whether what packed it had no end.
+        is_cut: Whether the compressed data were truncated.
     """
 
     def __init__(
@@ -131,15 +131,15 @@ class _Tar:
         self.incomplete: tuple[Incomplete, ...] = ()
         count = 0
         has_end = False
-        with suppress(tarfile.ReadError):  # raised where a member is cut off
+        with suppress(tarfile.ReadError):  # raised if a member is truncated
             for count, member in enumerate(archive, 1):
                 limits.check("entries", count, "zip_entries", place)
-                # Where a name comes twice the later one counts, as where tar unpacks it.
+                # The last entry of a name counts, as when tar unpacks.
                 if not member.isdir():
                     self._members[_plain(member.name)] = member
             has_end = self._has_end()
         if not count and not has_end:
-            raise UnreadableFile("no entry of it can be read; copy or pack it again")
+            raise UnreadableFile("none of its entries can be read; copy or pack it again")
         if is_cut or not has_end:
             self.incomplete = (Incomplete("end-of-archive marks", 1, 0),)
         size = self._file().seek(0, os.SEEK_END)
@@ -149,9 +149,9 @@ class _Tar:
         return cast("IO[bytes]", self._archive.fileobj)
 
     def _has_end(self) -> bool:
-        """Return whether the tar ends as one does: with a block of zeros, and only zeros behind it.
+        """Return whether the tar is complete: it ends with a block of zeros and only zeros follow.
 
-        The library takes the first block that is no header for the end.
+        tarfile regards the first block without a valid header as the end.
 
         References:
             POSIX.1-2017 pax, ustar interchange format.
@@ -164,25 +164,26 @@ class _Tar:
 
     @staticmethod
     def _entry(member: tarfile.TarInfo, end: int) -> _Entry:
-        """Return a member of a tar that is `end` bytes long."""
+        """Return a member of a tar with `end` bytes."""
         fault = None
         if not member.isreg():
             fault = _link_fault("tar --dereference --hard-dereference")
         holes = cast("list[tuple[int, int]] | None", getattr(member, "sparse", None))
         stored = member.size if holes is None else sum(size for _, size in holes)
         if fault is None and member.offset_data + stored > end:
-            there = max(end - member.offset_data, 0)
+            received = max(end - member.offset_data, 0)
             fault = UnreadableFile(
-                f"cut off with its archive: {there:,} of {stored:,} bytes; copy or pack it again"
+                f"truncated with its archive: {received:,} of {stored:,} bytes; copy or pack it "
+                "again"
             )
         return _Entry(_plain(member.name), member.size, stored, fault)
 
     def open(self, entry: str) -> BufferedIOBase:
-        """Open an entry by its name inside."""
+        """Open an entry by its name in the archive."""
         return cast("BufferedIOBase", self._archive.extractfile(self._members[entry]))
 
     def size(self, entry: str) -> int | None:
-        """Return an entry's bytes; None where there is no such entry that may be read."""
+        """Return the size of an entry, bytes; None if it is missing or may not be read."""
         member = self._members.get(entry)
         return member.size if member is not None and member.isreg() else None
 
@@ -190,52 +191,34 @@ class _Tar:
 def archive_entries(
     path: Path, limits: Limits, report: OnError, opened: ExitStack
 ) -> list[Source] | None:
-    """Return the files of a zip or tar, by name, each checked before it is unpacked.
+    """Return the files of a zip or tar, by name, after checking each.
 
     Args:
         path: File that may be a zip or tar.
-        limits: Most entries and bytes, and the largest ratio of unpacked to packed bytes.
+        limits: Largest numbers of entries and bytes, and ratio of unpacked to packed bytes.
         report: Called with the error of each entry that may not be read.
         opened: Stack that closes the archive at the end.
 
     Returns:
-        Files; None where the path is no archive. Hidden ones are left out, as in a folder.
+        Files without hidden ones; None if the path is not an archive.
 
     Raises:
-        InputError: If it is damaged, or holds more than the limits allow.
+        InputError: If the archive is damaged, or exceeds the limits.
     """
-    with reading(str(path), "the file"), path.open("rb") as file:
-        stored = file.read(SNIFFED_BYTES)
-    head, name = unpacked_head(stored), path.name.lower()
-    container: _Zip | _Tar
-    if zipfile_magic(stored):
-        with reading(str(path), "the zip"):
-            try:
-                container = _Zip(opened.enter_context(zipfile.ZipFile(path)))
-            except zipfile.BadZipFile as error:
-                raise UnreadableFile(
-                    "cut off or damaged: a zip's directory stands at its end, and is not there; "
-                    "copy it again"
-                ) from error
-    elif is_tar(head, name) or (name.endswith(".tar") and stored):
-        with reading(str(path), "the tar"):
-            file = opened.enter_context(path.open("rb"))
-            plain, is_cut = _without_packing(file, stored, limits, path, opened)
-            archive = opened.enter_context(tarfile.TarFile(fileobj=plain))
-            container = _Tar(archive, limits, str(path), is_cut=is_cut)
-    else:
+    container = _container_of(path, limits, opened)
+    if container is None:
         return None
     if container.incomplete:
         report(
             UnreadableFile(
-                "cut off or damaged: the archive has no end, so files may be missing; copy or pack "
-                "it again",
+                "truncated or damaged: the archive has no end, so files may be missing; copy or "
+                "pack it again",
                 place=str(path),
             )
         )
     entries = container.entries
     limits.check("entries", len(entries), "zip_entries", str(path))
-    limits.check("bytes unpacked", sum(one.size for one in entries), "zip_bytes", str(path))
+    limits.check("bytes unpacked", sum(entry.size for entry in entries), "zip_bytes", str(path))
     sources = []
     for entry in sorted(entries, key=lambda entry: entry.name):
         shown = f"{path}/{entry.name}"
@@ -250,17 +233,40 @@ def archive_entries(
     return sources
 
 
+def _container_of(path: Path, limits: Limits, opened: ExitStack) -> _Zip | _Tar | None:
+    """Open a zip or tar; return None for other files."""
+    with reading(str(path), "the file"), path.open("rb") as file:
+        stored = file.read(SNIFFED_BYTES)
+    head, name = unpacked_head(stored), path.name.lower()
+    if zipfile_magic(stored):
+        with reading(str(path), "the zip"):
+            try:
+                return _Zip(opened.enter_context(zipfile.ZipFile(path)))
+            except zipfile.BadZipFile as error:
+                raise UnreadableFile(
+                    "truncated or damaged: the directory at the end of the zip is missing; copy it "
+                    "again"
+                ) from error
+    if is_tar(head, name) or (name.endswith(".tar") and stored):
+        with reading(str(path), "the tar"):
+            file = opened.enter_context(path.open("rb"))
+            plain, is_cut = _decompressed(file, stored, limits, path, opened)
+            archive = opened.enter_context(tarfile.TarFile(fileobj=plain))
+            return _Tar(archive, limits, str(path), is_cut=is_cut)
+    return None
+
+
 def _is_hidden(part: str) -> bool:
-    """Return whether a folder or file is left out; macOS keeps notes beside what it packs."""
+    """Return whether a folder or file is hidden, including the metadata that macOS adds."""
     return (part.startswith(".") and part != "..") or part == "__MACOSX"
 
 
-def _without_packing(
+def _decompressed(
     file: IO[bytes], head: bytes, limits: Limits, path: Path, opened: ExitStack
 ) -> tuple[IO[bytes], bool]:
-    """Return a tar whose entries can be read in any order, unpacked beside, and if it was cut off.
+    """Return a decompressed tar, in a temporary file if needed, and whether it is truncated.
 
-    Of one that is cut off the beginning is read; the checksum at the end of the others is right.
+    The beginning of a truncated tar is used; the checksum of a complete one is verified.
     """
     packer = next((kind for magic, kind in PACKERS.items() if head.startswith(magic)), None)
     if packer is None:
@@ -283,12 +289,12 @@ def _check(entry: _Entry, place: str, limits: Limits) -> None:
 
     Args:
         entry: Entry from the archive's directory.
-        place: Name of the entry, as the user knows it.
+        place: Name of the entry, for messages.
         limits: Largest ratio of unpacked to packed bytes.
 
     Raises:
-        UnreadableFile: If it is encrypted, a link, or leaves the archive's own folder.
-        LimitExceeded: If it would unpack to far more bytes than it has.
+        UnreadableFile: If it is encrypted, a link, or its path leaves the archive's folder.
+        LimitExceeded: If it unpacks to far more bytes than it has.
     """
     inside = PurePosixPath(*entry.parts)
     if inside.is_absolute() or ".." in inside.parts or ":" in entry.name[:3]:

@@ -1,7 +1,7 @@
-"""Tell air and padding from the head.
+"""Separate air and padding from the head.
 
-Air is dark in magnitude images. It is gray in signed ones, such as phase-sensitive inversion
-recovery, where CSF is darker; and some tools write NaN where nothing was measured.
+Air is dark in magnitude images. In signed images, such as phase-sensitive inversion recovery, it is
+gray and CSF is darker. Some tools write NaN for unmeasured voxels.
 """
 
 from dataclasses import replace
@@ -19,46 +19,46 @@ Value = TypeVar("Value", bound=np.generic)
 Float32Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-# Below this share of the robust intensity range a pixel is air. Skulls and fat are far above,
-# the noise of a modern magnitude image far below.
+# Pixels below this share of the robust intensity range are air. Skull and fat are far above it, the
+# noise of modern magnitude images far below.
 FOREGROUND_LEVEL = 0.08
-# Robust ends of the intensity range: one bright vessel or one dead pixel must not set it.
+# Robust ends of the intensity range, not determined by single vessels or dead pixels.
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
-# Percentiles of as many values, evenly spread, are those of all to a thousandth of the range.
+# Percentiles of this many evenly spread values deviate by less than 0.001 of the range.
 ENOUGH_VALUES = 2**16
-# Width of the frame of a slice in which air is looked for, pixels.
+# Width of the frame of a slice in which air is searched, pixels.
 FRAME = 2
-# Air is gray between these shares of the robust intensity range: where it would pass for head, but
-# below inverted pictures and white paper, which stay what they are.
+# Air is gray between these shares of the robust intensity range. Above are inverted pictures and
+# white paper, which are not changed.
 GRAY_AIR = (FOREGROUND_LEVEL, 0.75)
-# Air varies by noise alone: by less than this share of the range, as the median deviation from the
-# median. Tissue at the frame of a cropped slice varies by more.
+# Largest median absolute deviation of air, as a share of the range. Tissue in the frame of a
+# cropped slice varies more.
 EVEN_AIR = 0.04
-# Deviations that still are air: standard deviations of noise, and a share of the range, for
-# compression.
+# Tolerance around the level of air: standard deviations of noise, and a share of the range, for
+# compression artifacts.
 AIR_DEVIATIONS, AIR_TOLERANCE = 4.0, 0.02
-# Standard deviation of a normal distribution beside its median deviation.
+# Ratio of standard deviation and median absolute deviation of a normal distribution.
 SIGMA_OF_MAD = 1.4826
-# Slices in which air is looked for.
+# Number of slices in which air is searched.
 ENOUGH_SLICES = 16
-# Masks have fewer values, counted on as many voxels along each axis.
+# Masks have fewer distinct values, counted on at most this many voxels along each axis.
 MIN_VALUES, SAMPLED_SIDE = 16, 64
-# Rows and columns between those by which a slice is first found blank.
+# Step between rows and columns in the first test for blank slices.
 THINNED = 8
-# Slices with this share of the largest area of head are amid it.
+# Slices with this share of the largest head area lie inside the head.
 FULL_SHARE = 0.25
-# Air next to what was not measured is known where this share of the frame was.
+# Share of the frame that must be measured to estimate the level of air.
 ENOUGH_MEASURED = 0.2
-# Below this percentile of the head's values lies what air is set to.
+# Percentile of the head's values to which gray air is set.
 DARKEST_PERCENTILE = 0.5
 
 
 def intensity_range(image: Float32Array) -> tuple[float, float]:
-    """Return the robust lowest and highest intensity of an image or a volume.
+    """Return the robust intensity range of an image or a volume.
 
-    The lower end is a percentile of all values (air, or the constant background of a stripped
-    brain), the upper end one of the values above air, so that a small head in a large field of view
-    gets the same range as one that fills it.
+    The lower end is a percentile of all values (air, or the constant background after brain
+    extraction). The upper end is a percentile of the values above air, so that the range does not
+    depend on the field of view.
 
     Args:
         image: Intensities, any shape and unit.
@@ -70,13 +70,13 @@ def intensity_range(image: Float32Array) -> tuple[float, float]:
     low_place, high_place = (
         percent / 100 * (len(values) - 1) for percent in (LOW_PERCENTILE, HIGH_PERCENTILE)
     )
-    # A partial sort that is right at these places takes a third of the time of a full one.
+    # Partial sorting at these positions takes a third of the time of sorting.
     places = (int(low_place), int(low_place) + 1, int(high_place), int(high_place) + 1)
     values.partition(sorted({min(place, len(values) - 1) for place in places}))
     low, high = _between(values, low_place), _between(values, high_place)
     above_air = int(np.count_nonzero(values > low + FOREGROUND_LEVEL * (high - low)))
     if above_air:
-        # This percentile of the values above air is no lower than that of all values.
+        # This percentile of the values above air is at least that of all values.
         place = len(values) - above_air + HIGH_PERCENTILE / 100 * (above_air - 1)
         first = int(high_place)
         high = _between(np.sort(values[first:]), place - first)
@@ -84,14 +84,14 @@ def intensity_range(image: Float32Array) -> tuple[float, float]:
 
 
 def _between(values: Float32Array, place: float) -> float:
-    """Return the value at a fractional place of ordered values, as `numpy.percentile` does."""
+    """Return the interpolated value at a fractional index, as `numpy.percentile` does."""
     below = int(place)
     low, high = values[below], values[min(below + 1, len(values) - 1)]
     return float(low) + (float(high) - float(low)) * (place - below)
 
 
 def _thinned(image: Float32Array) -> Float32Array:
-    """Return every so many rows and columns of a large image or volume: enough for percentiles."""
+    """Return evenly spread rows and columns of a large image or volume, for percentiles."""
     step = max(1, int((image.size / ENOUGH_VALUES) ** 0.5))
     return image[..., ::step, ::step] if image.ndim >= 2 else image
 
@@ -112,54 +112,54 @@ def foreground(image: Float32Array) -> NDArray[np.bool_]:
 
 
 def without_padding(voxels: Float32Array, slice_axis: int) -> Float32Array:
-    """Return voxels with the level of air where nothing was measured.
+    """Set unmeasured voxels to the level of air.
 
     Args:
-        voxels: Intensities, axes [i, j, k]; NaN or infinite where nothing was measured.
+        voxels: Intensities, axes [i, j, k]; NaN or infinite if unmeasured.
         slice_axis: Voxel axis along which slices follow each other.
 
     Returns:
-        The voxels themselves if all are finite; else a copy that is finite everywhere.
+        The same array if all voxels are finite; else a copy with only finite values.
 
     Raises:
-        UnreadableFile: If voxels inside the head are not finite: what was there is not known.
+        UnreadableFile: If voxels inside the head are not finite.
     """
-    lost = ~np.isfinite(voxels)
-    if not lost.any():
+    missing = ~np.isfinite(voxels)
+    if not missing.any():
         return voxels
-    if lost.all():
+    if missing.all():
         raise UnreadableFile("no voxel is a finite number; export it again", reason="not_finite")
     slices = np.moveaxis(voxels, slice_axis, 0)
     at_frame = np.concatenate([side.ravel() for side in _frame(slices)])
     measured = at_frame[np.isfinite(at_frame)]
-    is_air = measured.size >= ENOUGH_MEASURED * at_frame.size
-    level = np.median(measured) if is_air else voxels[~lost].min()
-    filled = np.where(lost, np.float32(level), voxels)
-    unmeasured = np.moveaxis(lost, slice_axis, 0)
+    enough = measured.size >= ENOUGH_MEASURED * at_frame.size
+    level = np.median(measured) if enough else voxels[~missing].min()
+    filled = np.where(missing, np.float32(level), voxels)
+    unmeasured = np.moveaxis(missing, slice_axis, 0)
     outside = reached_from_frame(unmeasured | ~np.moveaxis(foreground(filled), slice_axis, 0))
     inside = int(np.count_nonzero(unmeasured & ~outside))
     if inside:
         raise UnreadableFile(
-            f"{inside} inside the head: voxels that are no finite numbers (NaN, infinity or "
-            "padding), expected none: what was there is not known; export it again",
+            f"{inside} inside the head: voxels that are not finite numbers (NaN, infinity or "
+            "padding), expected none: their values are lost; export it again",
             reason="not_finite",
         )
     return filled
 
 
-def noting_blank_slices(scan: Scan) -> Scan:
-    """Return a scan that says which slices amid it are blank: they were lost, not scanned.
+def with_blank_slices_counted(scan: Scan) -> Scan:
+    """Mark a volume as incomplete if slices inside the head are blank, because they were lost.
 
     Args:
-        scan: A volume; blank slices before and after all others are background.
+        scan: A volume; blank slices before and after the head are background.
 
     Returns:
-        The scan itself where none is; else it is incomplete.
+        The same scan if no slice is blank; else an incomplete one.
     """
     slices = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    some = slices[:, ::THINNED, ::THINNED]
-    blank = some.max(axis=(1, 2)) == some.min(axis=(1, 2))
-    blank[blank] = [np.ptp(each) == 0 for each in slices[blank]]
+    thinned = slices[:, ::THINNED, ::THINNED]
+    blank = thinned.max(axis=(1, 2)) == thinned.min(axis=(1, 2))
+    blank[blank] = [np.ptp(image) == 0 for image in slices[blank]]
     # Masks are blank between two lesions.
     if not blank.any() or is_mask(scan.voxels):
         return scan
@@ -174,22 +174,22 @@ def noting_blank_slices(scan: Scan) -> Scan:
 
 
 def is_mask(voxels: Float32Array) -> bool:
-    """Return whether a volume has as few values as masks have."""
+    """Return whether a volume has as few distinct values as a mask."""
     steps = tuple(slice(None, None, max(1, side // SAMPLED_SIDE)) for side in voxels.shape)
     return len(np.unique(voxels[steps])) < MIN_VALUES
 
 
 def with_dark_air(scan: Scan) -> Scan:
-    """Return a scan whose air is as dark as its darkest tissue, with a warning if it was gray.
+    """Set gray air to the level of the darkest tissue, with a warning.
 
-    The level of air is found at the frame of the slices. Air is what is reached from there, so
-    tissue of the same gray keeps its value.
+    The level of air is measured in the frame of the slices. Only voxels connected to the frame are
+    air, so tissue of the same gray is unchanged.
 
     Args:
         scan: A volume or a picture.
 
     Returns:
-        The scan itself where its air is dark, white, or not at the frame.
+        The same scan if its air is dark, white, or not in the frame.
     """
     axis = scan.view.slice_axis
     slices = np.moveaxis(scan.voxels, axis, 0)
@@ -202,7 +202,7 @@ def with_dark_air(scan: Scan) -> Scan:
     darkest, brightest = low + GRAY_AIR[0] * span, low + GRAY_AIR[1] * span
     if not darkest < air < brightest or deviation > EVEN_AIR * span:
         return scan
-    # A constant background has no noise: what differs from it at all is the head.
+    # A constant background has no noise: all other values are the head.
     tolerance = deviation and max(AIR_DEVIATIONS * SIGMA_OF_MAD * deviation, AIR_TOLERANCE * span)
     outside = reached_from_frame(np.abs(slices - np.float32(air)) <= tolerance)
     head = slices[~outside]
@@ -218,13 +218,13 @@ def with_dark_air(scan: Scan) -> Scan:
 
 
 def reached_from_frame(passable: Mask) -> Mask:
-    """Return which pixels are connected to the edge of their slice.
+    """Return the pixels that are connected to the edge of their slice.
 
     Args:
-        passable: Pixels that a connection may run through, shape (n, h, w).
+        passable: Mask of pixels that may be connected, shape (n, h, w).
 
     Returns:
-        Connected ones among them, over the faces of pixels, of the same shape.
+        Mask of the pixels among them that are connected over sides, of the same shape.
     """
     reached = np.zeros_like(passable)
     for side, edge in zip(_frame(reached, 1), _frame(passable, 1), strict=True):
@@ -238,7 +238,7 @@ def reached_from_frame(passable: Mask) -> Mask:
 
 
 def _sweep(reached: Mask, passable: Mask, axis: int, step: int) -> None:
-    """Extend what is reached along one axis in one direction, up to what can't be passed."""
+    """Extend the reached pixels along one axis in one direction through passable ones."""
     along = np.moveaxis(passable, axis, -1)[..., ::step]
     seeds = np.moveaxis(reached, axis, -1)[..., ::step]
     place = np.arange(along.shape[-1], dtype=np.int32)

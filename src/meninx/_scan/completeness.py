@@ -1,19 +1,19 @@
-"""What was promised and did not come: an incomplete scan is never answered as a complete one."""
+"""Counts of what is missing of a scan or study; an incomplete one is always referred."""
 
 from dataclasses import dataclass
 
-# Reason of an answer that is referred for it, and code of the remark in a structured report.
+# Reason of such a referral, and code of the comment in a structured report.
 INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True)
 class Incomplete:
-    """A count of what was promised beside what came.
+    """A number of expected items and the smaller number received.
 
     Args:
         what: Name of what is counted, in the plural: `instances of the study`, `slices`.
-        expected: Number that was promised: by a peer, a header, a directory or a list.
-        received: Number that came, below `expected`.
+        expected: Number promised by a peer, a header, a DICOMDIR or a list.
+        received: Number received, below `expected`.
     """
 
     what: str
@@ -22,7 +22,7 @@ class Incomplete:
 
     @property
     def text(self) -> str:
-        """The count in words, for a reader."""
+        """The count in words."""
         return f"{self.received} of {self.expected} {self.what}"
 
     def as_json(self) -> dict[str, str | int]:
@@ -31,7 +31,7 @@ class Incomplete:
 
 
 def incomplete_message(incomplete: tuple[Incomplete, ...]) -> str:
-    """Return why a scan or study that came incomplete is referred, as a sentence; else empty."""
+    """Return why an incomplete scan or study is referred, as a sentence; empty if complete."""
     if not incomplete:
         return ""
     counts = ", ".join(count.text for count in incomplete)

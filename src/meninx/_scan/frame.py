@@ -1,4 +1,4 @@
-"""A slice as a DICOM header describes it. Nothing here knows how DICOM is encoded."""
+"""A slice as a DICOM header describes it, independent of the encoding of DICOM."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Promise:
-    """A number of instances that the header of each of them gives.
+    """A number of instances that belong together, as the header of each gives it.
 
     Args:
         what: Name of what is counted, in the plural.
-        key: What the instances that are counted together share, beside their series.
+        key: Value that these instances share, beside their series.
         count: Number of instances.
         number: Number of this instance among them, from 1; None if not given.
     """
@@ -30,10 +30,10 @@ class Promise:
 
 @dataclass(frozen=True)
 class SeriesFacts:
-    """Where a series comes from, without anything that names a person; empty where not given.
+    """Date and scanner of a series, without personal data; empty if not given.
 
     Args:
-        month: Month of the scan, as 2026-01.
+        month: Month of the scan, such as 2026-01.
         scanner: Manufacturer and model.
         field_strength: Strength of the magnet, T.
         sequence: MR sequence.
@@ -61,21 +61,21 @@ class Frame:
         pixel_spacing: Distance between rows and between columns, mm; None without geometry.
         position: Center of the first pixel, LPS mm; None without geometry.
         orientation: Row, then column direction cosines; None without geometry.
-        thickness: SpacingBetweenSlices, else SliceThickness, mm, for a slice that stands alone.
-        contrast: Values that differ between images of one place: echo number, time point,
+        thickness: SpacingBetweenSlices, else SliceThickness, mm; used for a single slice.
+        contrast: Values that differ between images of one position: echo number, time point,
             magnitude or phase, stack.
-        times: Echo and inversion time, ms, which also differ between images of one place; each may
-            be None. They jitter from slice to slice.
-        moments: Values that tell time points apart where `contrast` does not, the best first:
+        times: Echo and inversion time, ms, which also differ between images of one position and
+            jitter from slice to slice; each may be None.
+        moments: Values that separate time points if `contrast` does not, most reliable first:
             AcquisitionNumber, time of acquisition, TriggerTime; each may be None.
-        acquisition: Header entries that tell the sequence.
-        description: SeriesDescription, which tells series apart where UIDs do not.
-        stored_spacing: PixelSpacing as the header has it, where it is no pair of numbers.
+        acquisition: Header values that determine the sequence.
+        description: SeriesDescription, which separates series if UIDs are missing.
+        stored_spacing: PixelSpacing as stored, if it is no pair of numbers.
         slope: RescaleSlope.
         intercept: RescaleIntercept.
-        unread: Names of what rescales the values and can't be read.
-        set_aside: Why the slice is not judged; None if it is.
-        promises: What the header says of how many instances belong together.
+        unread: Names of unreadable rescaling attributes.
+        exclusion: Why the slice is not scored; None if it is.
+        promises: Numbers of instances that the header promises.
     """
 
     source: Source
@@ -99,5 +99,5 @@ class Frame:
     slope: float = 1.0
     intercept: float = 0.0
     unread: tuple[str, ...] = ()
-    set_aside: InputError | None = None
+    exclusion: InputError | None = None
     promises: tuple[Promise, ...] = ()

@@ -1,7 +1,7 @@
-"""What a folder lacks of the study that was fetched into it, as a file there says.
+"""Read and write `incomplete.json`, the note of what is missing of a study fetched into a folder.
 
-The file, `incomplete.json`, is written when the fetch begins, removed once all came, and read with
-every scan in that folder and below.
+It is written when the fetch begins, removed once everything was received, and applies to every scan
+in that folder and below.
 """
 
 import json
@@ -16,18 +16,18 @@ from meninx._scan.kinds import is_dicom
 from meninx._scan.limits import Limits
 from meninx._scan.source import Source
 
-# Not hidden: whoever copies, zips or uploads the folder takes it along.
+# Not hidden, so that it is copied, zipped and uploaded with its folder.
 NOTE = "incomplete.json"
 INSTANCES = "instances of the study"
 
 
 @dataclass(frozen=True)
 class IncompleteNote:
-    """What a folder lacks of a study, as its `incomplete.json` has it.
+    """The content of `incomplete.json`: what is missing of a study in its folder.
 
     Args:
         study_uid: StudyInstanceUID.
-        missing: Counts of what was promised and had not come when it was written.
+        missing: Counts of what was missing when the note was written.
     """
 
     study_uid: str
@@ -35,7 +35,7 @@ class IncompleteNote:
 
     @classmethod
     def from_json(cls, text: bytes) -> "IncompleteNote | None":
-        """Return the note that a file holds; None for a file of that name that is none."""
+        """Return the note in a file; None if another program wrote a file of that name."""
         try:
             stored = json.loads(text)
             counts = [
@@ -47,7 +47,7 @@ class IncompleteNote:
             return None
 
     def write(self, folder: Path) -> None:
-        """Write the note into a folder; one that is there is replaced in one step."""
+        """Write the note into a folder; an older one is replaced atomically."""
         stored = {
             "study": self.study_uid,
             "incomplete": [count.as_json() for count in self.missing],
@@ -56,8 +56,8 @@ class IncompleteNote:
         half_written.write_text(json.dumps(stored) + "\n", encoding="utf-8")
         half_written.replace(folder / NOTE)
 
-    def less(self, instances: int) -> tuple[Incomplete, ...]:
-        """Return what is still missing where so many instances of the study are there now."""
+    def still_missing(self, instances: int) -> tuple[Incomplete, ...]:
+        """Return what is still missing, given the number of the study's instances found now."""
         counts = [
             replace(count, received=max(count.received, instances))
             if count.what == INSTANCES
@@ -70,14 +70,14 @@ class IncompleteNote:
 def missing_by_folder(
     sources: Sequence[Source], limits: Limits
 ) -> Mapping[str, tuple[Incomplete, ...]]:
-    """Return what did not come of the studies in some folders.
+    """Return what is missing of the studies in folders with a note.
 
     Args:
         sources: Files that are read, or entries of an archive.
-        limits: How large an input may be.
+        limits: Limits of an input's size.
 
     Returns:
-        Counts by the name of the folder that holds a note; mostly empty.
+        Counts by the name of the folder that holds a note; usually empty.
     """
     found: dict[str, tuple[Incomplete, ...]] = {}
     for folder, source in {folder_of(source): source for source in sources}.items():
@@ -85,40 +85,40 @@ def missing_by_folder(
             beside = source.beside(NOTE)
             note = None if beside is None else IncompleteNote.from_json(beside.read(limits))
         except InputError:
-            continue  # no note: ours are small
+            continue  # larger than any note that was written here
         if note is not None:
             inside = [source for source in sources if is_within(folder_of(source), folder)]
-            found[folder] = note.less(_instances_in(inside, note.study_uid, limits))
+            found[folder] = note.still_missing(_instances_in(inside, note.study_uid, limits))
     return found
 
 
 def missing_from(
     folders: Iterable[str], missing: Mapping[str, tuple[Incomplete, ...]]
 ) -> tuple[Incomplete, ...]:
-    """Return what did not come of a scan whose files lie in some folders, each count once."""
+    """Return what is missing of a scan whose files lie in these folders, each count once."""
     places = set(folders)
     counts = (
         count
-        for noted, lacking in missing.items()
-        if any(is_within(folder, noted) for folder in places)
-        for count in lacking
+        for noted_folder, noted in missing.items()
+        if any(is_within(folder, noted_folder) for folder in places)
+        for count in noted
     )
     return tuple(dict.fromkeys(counts))
 
 
 def folder_of(source: Source) -> str:
-    """Return the name of a source's folder, on the disk or inside its archive."""
+    """Return the name of a source's folder, on disk or inside its archive."""
     return str(PurePosixPath(source.name.replace("\\", "/")).parent)
 
 
 def is_within(folder: str, outer: str) -> bool:
-    """Return whether a folder is another one or lies below it."""
+    """Return whether a folder is `outer` or lies below it."""
     return PurePosixPath(folder).is_relative_to(outer)
 
 
 def _instances_in(sources: Iterable[Source], study_uid: str, limits: Limits) -> int:
-    """Return how many instances of a study are there, each counted once."""
-    from meninx._scan.dicom import read_dataset
+    """Return the number of distinct instances of a study."""
+    from meninx._scan.dicom.file import read_dataset
 
     found: set[Any] = set()
     for source in sources:

@@ -1,51 +1,22 @@
-"""Find a file's kind by its first bytes, without its reader, which takes long to import."""
+"""Find the format of a file from its first bytes, without importing its reader."""
 
 import re
 from pathlib import PurePosixPath
 from typing import Literal
 
 from meninx._errors import UnreadableFile, UnsupportedScan
+from meninx._scan.header_words import word_tuple
 
 Reader = Literal["picture", "nifti", "pair", "mgh", "nrrd", "metaimage", "dicom"]
-PICTURE_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".jp2",
-    ".j2k",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".gif",
-    ".webp",
-)
-# Volumes that are one file each.
-VOLUME_SUFFIXES = (
-    ".nii",
-    ".nii.gz",
-    ".mgh",
-    ".mgz",
-    ".mgh.gz",
-    ".nrrd",
-    ".mha",
-    ".mha.gz",
-)
-# Volumes whose voxels lie in another file.
+PICTURE_SUFFIXES = word_tuple(".png .jpg .jpeg .jfif .jp2 .j2k .tif .tiff .bmp .gif .webp")
+# Volumes in one file.
+VOLUME_SUFFIXES = word_tuple(".nii .nii.gz .mgh .mgz .mgh.gz .nrrd .mha .mha.gz")
+# Headers of volumes whose voxels are in another file.
 HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
-# A file of these names that is something else is damaged; of any other name it is no scan.
-SCAN_SUFFIXES = (
-    *PICTURE_SUFFIXES,
-    *VOLUME_SUFFIXES,
-    *HEADER_SUFFIXES,
-    ".dcm",
-    ".dicom",
-    ".ima",
-    ".dcm.gz",
-    ".dicom.gz",
-    ".ima.gz",
-)
-# PNG, JPEG, GIF, JPEG 2000 as a file and as a bare codestream.
+DICOM_SUFFIXES = word_tuple(".dcm .dicom .ima .dcm.gz .dicom.gz .ima.gz")
+# Files with these suffixes but other content are damaged; files with other names are no scans.
+SCAN_SUFFIXES = (*PICTURE_SUFFIXES, *VOLUME_SUFFIXES, *HEADER_SUFFIXES, *DICOM_SUFFIXES)
+# PNG, JPEG, GIF, JPEG 2000 as a file and as a codestream.
 PICTURE_MAGIC = (
     b"\x89PNG\r\n\x1a\n",
     b"\xff\xd8\xff",
@@ -54,7 +25,7 @@ PICTURE_MAGIC = (
     b"\0\0\0\x0cjP  ",
     b"\xff\x4f\xff\x51",
 )
-# Formats of scans and packages that are not read: names, first bytes (None for any), what helps.
+# Formats that are not read: suffixes, first bytes (None for any), name, advice.
 _TO_NIFTI = "convert it to NIfTI"
 OTHER_FORMATS = (
     ((".mnc",), None, "MINC", f"{_TO_NIFTI}: mnc2nii FILE out.nii"),
@@ -68,43 +39,33 @@ OTHER_FORMATS = (
     ((".v", ".ecat"), b"MATRIX7", "ECAT", f"{_TO_NIFTI}, as with nibabel"),
     ((".fid", ".2dseq"), None, "Bruker's", f"{_TO_NIFTI}, as with Bru2Nii"),
 )
-# What a dataset without preamble may begin with: up to InstanceCreationDate, ImageType, SOP UIDs.
+# Limits of the first element of a dataset without preamble.
 LAST_FIRST_ELEMENT = 0x0020
 LONGEST_FIRST_VALUE = 256
 VALUE_REPRESENTATIONS = (b"UL", b"CS", b"DA", b"TM", b"UI", b"SH", b"LO", b"OB", b"AE")
-HEADER_BYTES = 540  # NIfTI-2's; NIfTI-1's 348 fit in
+HEADER_BYTES = 540  # of NIfTI-2, more than the 348 of NIfTI-1
 ANALYZE_HEADER_BYTES = 348
-# Numbers that MGH has for voxels of 8, 16 and 32 bits, and floats.
+# Codes of MGH for the data types of voxels.
 MGH_TYPES = (0, 1, 3, 4, 10)
-# Where a tar says what it is (POSIX.1-1988); older ones are known by their names.
+# Position of the magic of a tar (POSIX.1-1988); older tars are recognized by their names.
 USTAR_AT, USTAR = 257, b"ustar"
-TAR_SUFFIXES = (
-    ".tar",
-    ".tar.gz",
-    ".tgz",
-    ".tar.bz2",
-    ".tbz2",
-    ".tbz",
-    ".tar.xz",
-    ".txz",
-)
+TAR_SUFFIXES = word_tuple(".tar .tar.gz .tgz .tar.bz2 .tbz2 .tbz .tar.xz .txz")
 BZIP2_MAGIC, XZ_MAGIC = b"BZh", b"\xfd7zXZ\0"
-# Where git-annex keeps content, and the first bytes of files that stand for content elsewhere:
-# pointers of git-annex (unlocked files), and of Git LFS.
+# Path of content in git-annex, and first bytes of pointer files of git-annex and Git LFS.
 ANNEX_OBJECTS = ".git/annex/objects/"
 ANNEX_POINTER, LFS_POINTER = b"/annex/objects/", b"version https://git-lfs.github.com/spec/v1"
-# Keys of a header in text that name the file of the voxels: MetaImage's, then NRRD's.
+# Keys of text headers that name the data file: MetaImage, then NRRD.
 _DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)[ \t]*([^\r\n]*)", re.MULTILINE)
 METAIMAGE = re.compile(rb"\s*(?:ObjectType|NDims)\s*=")
 
 
 def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
-    """Return which reader a file is for, by its content.
+    """Return the reader for a file, by its content.
 
     Args:
-        head: First `SNIFFED_BYTES` bytes or more, or all that the file has; without gzip.
-        name: Name of the file, as the user knows it.
-        strict: Whether the user named this very file.
+        head: First `SNIFFED_BYTES` bytes or more, or the whole file; without gzip.
+        name: Name of the file, for the user.
+        strict: Whether the user named this file itself.
 
     Returns:
         The reader; None for a file that is no scan.
@@ -124,7 +85,7 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         return "picture"
     if is_dicom(head) and (strict or _may_be_dicom(lower)):
         return "dicom"
-    # Office documents and models are zips too: only a file that is named so is reported.
+    # Office documents and models are zips too: only files named as archives are reported.
     if (zipfile_magic(head) and (strict or lower.endswith(".zip"))) or is_tar(head, lower):
         raise UnsupportedScan(
             "an archive inside a folder or archive; unpack it, or name it by itself",
@@ -135,20 +96,19 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
         raise UnsupportedScan(advice, place=name, reason="other_format")
     if strict or lower.endswith(SCAN_SUFFIXES):
         what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
-        raise UnreadableFile(f"{what}, whatever its name says; copy or export it again", place=name)
+        raise UnreadableFile(f"{what}, despite its name; copy or export it again", place=name)
     return None
 
 
 def check_content(head: bytes, name: str) -> None:
-    """Check that a file is no pointer to content that lies elsewhere.
+    """Check that a file is not a pointer of git-annex or Git LFS.
 
     Args:
         head: First bytes of the file.
-        name: Name of the file, as the user knows it.
+        name: Name of the file, for the user.
 
     Raises:
-        UnreadableFile: If it is a pointer of git-annex or of Git LFS; it names the command that
-            fetches the content.
+        UnreadableFile: If it is a pointer; the message names the command that fetches the content.
     """
     pointers = {
         ANNEX_POINTER: f"git-annex pointer; its content is not here: git annex get {name}",
@@ -160,7 +120,7 @@ def check_content(head: bytes, name: str) -> None:
 
 
 def _volume_kind(head: bytes, name: str, *, strict: bool) -> Reader | None:
-    """Return the reader of a volume that is no DICOM; None for all else."""
+    """Return the reader of a volume other than DICOM; None for other files."""
     if is_nifti(head):
         return "nifti"
     if head.startswith(b"NRRD0"):
@@ -174,7 +134,7 @@ def _volume_kind(head: bytes, name: str, *, strict: bool) -> Reader | None:
 
 
 def is_pair_header(head: bytes) -> bool:
-    """Return whether bytes are the header of an Analyze or NIfTI pair: its own length first."""
+    """Return whether bytes are the header of an Analyze or NIfTI pair: its size comes first."""
     sizes = (int.from_bytes(head[:4], order) for order in ("little", "big"))
     return len(head) >= ANALYZE_HEADER_BYTES and ANALYZE_HEADER_BYTES in sizes
 
@@ -185,15 +145,15 @@ def _is_mgh(head: bytes) -> bool:
 
 
 def data_file_of(head: bytes, name: str) -> str | None:
-    """Return the name of the file that holds the voxels of a header.
+    """Return the name of the data file of a header.
 
     Args:
-        head: The header's first bytes, without gzip.
+        head: First bytes of the header, without gzip.
         name: Name of the header's file.
 
     Returns:
-        Name as the header, or the custom of Analyze, has it; None for a file that holds its own
-        voxels.
+        Name in the header, or `.img` by the convention of Analyze; None for a file that contains
+        its voxels.
     """
     if is_nifti(head):
         return None
@@ -208,14 +168,14 @@ def data_file_of(head: bytes, name: str) -> str | None:
 
 
 def with_data_file(header: bytes, name: str) -> bytes:
-    """Return an NRRD or MetaImage header that names another file of its voxels.
+    """Return an NRRD or MetaImage header that names another data file.
 
     Args:
-        header: The header, without gzip, which names one.
-        name: Name of a file beside it.
+        header: The header, without gzip.
+        name: Name of a data file in the same folder.
 
     Returns:
-        The header with the name replaced; the same bytes where it names none, as Analyze's.
+        The header with the name replaced; the same bytes if it names none, such as Analyze.
     """
     found = _DATA_FILE.search(_header_text(header)) if _is_text_header(header) else None
     if found is None:
@@ -228,20 +188,20 @@ def _is_text_header(head: bytes) -> bool:
 
 
 def _header_text(head: bytes) -> bytes:
-    """Return a text header: the blank line that ends NRRD's is followed by voxels."""
+    """Return a text header up to the blank line that ends it in NRRD, before the voxels."""
     return re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
 
 
 def is_tar(head: bytes, name: str = "") -> bool:
-    """Return whether bytes begin as a tar, whatever packs it.
+    """Return whether bytes are the beginning of a tar, also if compressed.
 
     Args:
         head: First bytes of the file, without gzip.
-        name: Name of the file, in small letters: bzip2 and xz can't be unpacked from their first
-            bytes alone.
+        name: Name of the file, in lower case, for bzip2 and xz, whose first bytes can't be
+            unpacked.
 
     Returns:
-        Whether they begin as a tar.
+        Whether it is a tar.
     """
     if head[USTAR_AT : USTAR_AT + len(USTAR)] == USTAR:
         return True
@@ -249,7 +209,7 @@ def is_tar(head: bytes, name: str = "") -> bool:
 
 
 def _other_format(head: bytes, name: str) -> str | None:
-    """Return what to do with a file of a format that is not read, in words; None for any other."""
+    """Return advice for a file of a format that is not read; None for any other."""
     for suffixes, magic, what, how in OTHER_FORMATS:
         if name.endswith(suffixes) and (magic is None or head.startswith(magic)):
             return f"{what}, which is not read; {how}"
@@ -257,12 +217,12 @@ def _other_format(head: bytes, name: str) -> str | None:
 
 
 def zipfile_magic(head: bytes) -> bool:
-    """Return whether bytes begin as a zip."""
+    """Return whether bytes are the beginning of a zip."""
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
 def _may_be_dicom(name: str) -> bool:
-    """Return whether a name suits a DICOM file without preamble: of its kind, or without suffix."""
+    """Return whether a DICOM file without preamble may have this name."""
     suffix = PurePosixPath(name.removesuffix(".gz")).suffix
     return suffix in ("", ".dcm", ".dicom", ".ima") or suffix[1:].isdecimal()
 
@@ -277,15 +237,15 @@ def _is_picture(head: bytes) -> bool:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Return whether bytes begin as a DICOM file, with the preamble or, as old ones, without."""
+    """Return whether bytes are the beginning of a DICOM file, with or without preamble."""
     return head[128:132] == b"DICM" or _begins_with_element(head)
 
 
 def _begins_with_element(head: bytes) -> bool:
-    """Return whether bytes begin with a plausible first element of a dataset without preamble.
+    """Return whether bytes begin with a plausible first element of a dataset.
 
-    Group 0002 or 0008, of either byte order: whichever of its first elements is there. Explicit
-    value representations are two capitals, implicit lengths short (DICOM PS3.5 7.1).
+    One of the first elements of group 0002 or 0008, in either byte order, with an explicit value
+    representation (two capitals) or a short implicit length (DICOM PS3.5 7.1).
     """
     if len(head) < 8:
         return False
@@ -300,5 +260,5 @@ def _begins_with_element(head: bytes) -> bool:
 
 
 def is_nifti(head: bytes) -> bool:
-    """Return whether bytes begin as a NIfTI-1 or NIfTI-2 single file, unpacked."""
+    """Return whether bytes are the beginning of an unpacked NIfTI-1 or NIfTI-2 file."""
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"

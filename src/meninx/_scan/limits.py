@@ -9,19 +9,19 @@ MIB = 1024**2
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest input that is read. Defaults pass every clinical brain MRI with room.
+    """The largest input that is read. The defaults exceed every clinical brain MRI.
 
     Args:
         file_bytes: Bytes of one file on disk or one entry of an archive, unpacked.
         picture_pixels: Pixels of one picture or one DICOM frame.
-        volume_voxels: Voxels of one scan; in memory each takes four bytes.
+        volume_voxels: Voxels of one scan, of four bytes each in memory.
         side: Longest side of a picture, frame or volume, pixels.
         frames: Frames of one DICOM file.
         files: Files of a folder.
         zip_entries: Entries of a zip or tar.
         zip_bytes: Bytes of all entries of a zip or tar, unpacked.
-        zip_ratio: Unpacked size over packed size of one entry. MR compresses about 2 to 4 times, an
-            almost empty label map some hundred times; bombs a thousand times and more.
+        zip_ratio: Ratio of unpacked to packed size of one entry: about 2 to 4 for MR, some hundred
+            for an almost empty label map, a thousand and more for bombs.
     """
 
     file_bytes: int = 2048 * MIB
@@ -38,10 +38,10 @@ class Limits:
         """Check one number against one limit.
 
         Args:
-            what: Name of what was counted, for the message.
-            found: Number that was found.
+            what: Name of what is counted, for the message.
+            found: Number found.
             limit: Name of a field of this class.
-            place: File that it is about, for the message.
+            place: Name of the file, for the message.
 
         Raises:
             LimitExceeded: If the number is above the limit.
@@ -57,7 +57,7 @@ class Limits:
 
         Args:
             shape: Sides, pixels or voxels.
-            place: File that it is about, for the message.
+            place: Name of the file, for the message.
 
         Raises:
             LimitExceeded: If a side or the product is above its limit.

@@ -1,25 +1,25 @@
-"""Find from the name of a volume's file whether it is a map or a mask, as BIDS and tools name them.
+"""Find from the file name of a volume whether it is a map or a mask.
 
-In BIDS a name is a statement; elsewhere its words are weak, and are warned of alone.
+A BIDS name excludes the volume; words of other names only cause a warning.
 """
 
 import re
 from collections.abc import Sequence
 
 from meninx._errors import UnsupportedScan
-from meninx._scan.relevance import word_set
+from meninx._scan.header_words import word_set
 from meninx._scan.warning import ScanWarning
 
-# Suffixes of BIDS that are no image of the head, beside all that end in "map" (BIDS 1.10, the
-# appendix on quantitative MRI, and derivatives).
+# BIDS suffixes of maps and masks, besides those that end in "map" (BIDS 1.10, appendix on
+# quantitative MRI, and derivatives).
 BIDS_SUFFIXES = word_set(
     "dseg probseg mask defacemask roi seg phase phase1 phase2 phasediff fieldmap mtsat mtr "
     "cbf att xfm"
 )
-# Entities of BIDS whose value may name a map, and the values of `part` that are no magnitude.
+# BIDS entities whose value may name a map, and values of `part` other than magnitude.
 BIDS_VALUES = ("desc", "param", "stat", "label")
 BIDS_PARTS = frozenset(["phase", "real", "imag"])
-# Words that name a map or a mask as a word of its own; a number may follow, as in "zstat1".
+# Whole words that name a map or a mask; a number may follow, as in "zstat1".
 WORDS = word_set(
     "adc eadc dadc tracew colfa rcbv rcbf cbv cbf mtt rmtt ttp tmax ktrans phase qsm dseg probseg "
     "mask masks seg segm segmentation label labels labelmap parc parcellation atlas aseg aparc "
@@ -27,12 +27,12 @@ WORDS = word_set(
     "deformation displacement bias biasfield fieldmap probability thickness mip minip mnip "
     "difference subtraction"
 )
-# Two letters may be a person's initials, or a flip angle: they count at the end of a name, or
-# beside a word of diffusion.
+# Two letters may be initials or a flip angle: they count only at the end of a name, or with a word
+# of diffusion.
 LETTERS = word_set("fa md ad rd mk ak rk")
 LETTERS_AT_END = frozenset(["fa", "md"])
 DIFFUSION = word_set("dti dki dwi dtifit diffusion noddi tensor eddy")
-# Words before "phase" that make it a part of an image's name, as in Dixon's "in phase".
+# Words before "phase" in names of images, such as Dixon's "in phase".
 PHASES_OF_IMAGES = word_set(
     "in out opp opposed of anti arterial venous early late delayed multi contrast no"
 )
@@ -40,13 +40,13 @@ _BIDS_NAME = re.compile(r"sub-[a-zA-Z0-9]+(_[a-zA-Z0-9]+-[a-zA-Z0-9+]+)*_([a-zA-
 
 
 def map_by_bids_name(name: str) -> UnsupportedScan | None:
-    """Return why the BIDS name of a volume sets it aside.
+    """Return why the BIDS name of a volume excludes it.
 
     Args:
         name: Name of the file, without its folder.
 
     Returns:
-        The refusal; None for an image, or a name that is not of BIDS.
+        The refusal; None for an image, or a name that is not BIDS.
 
     References:
         https://bids-specification.readthedocs.io, file name structure.
@@ -67,13 +67,13 @@ def map_by_bids_name(name: str) -> UnsupportedScan | None:
         return None
     return UnsupportedScan(
         f"by its BIDS name (..._{stem.split('_', 1)[1]}) a map or a mask, not an image; choose "
-        "the scan that it was made from",
+        "the original scan",
         reason="derived",
     )
 
 
 def map_warning(name: str) -> ScanWarning | None:
-    """Return the warning that a file's name calls for; None where it names no map.
+    """Return a warning if a file name contains a word for a map.
 
     Args:
         name: Name of the file, without its folder.
@@ -86,13 +86,13 @@ def map_warning(name: str) -> ScanWarning | None:
         return None
     return ScanWarning(
         "derived_doubtful",
-        f"the file's name holds {word.upper()!r}, as names of maps and masks do: if it was "
-        "computed from other images, this answer means nothing; choose the scan itself",
+        f"the file name contains {word.upper()!r}, like names of maps and masks: if it was "
+        "computed from other images, this answer is invalid; choose the scan itself",
     )
 
 
 def _map_word(words: Sequence[str]) -> str | None:
-    """Return the word of a name that says map or mask; words in small letters."""
+    """Return the first of these lower-case words that names a map or a mask."""
     plain = [word.rstrip("0123456789") or word for word in words]
     diffusion = not DIFFUSION.isdisjoint(words)
     for place, (word, letters) in enumerate(zip(words, plain, strict=True)):
@@ -111,6 +111,6 @@ def _map_word(words: Sequence[str]) -> str | None:
 
 
 def _stem(name: str) -> str:
-    """Return a name without the endings of its format."""
+    """Return a file name without the suffixes of its format."""
     stem = re.sub(r"\.(gz|bz2)$", "", name, flags=re.IGNORECASE)
     return re.sub(r"\.(nii|hdr|img|mgh|mgz|nrrd|nhdr|mha|mhd)$", "", stem, flags=re.IGNORECASE)

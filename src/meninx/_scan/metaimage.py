@@ -1,6 +1,6 @@
-"""Read MetaImage volumes, as ITK and its users write them.
+"""Read MetaImage volumes, the format of ITK.
 
-ITK itself is 260 MB; the format is a few lines of text before the voxels.
+ITK itself takes 260 MB; the format is a few lines of text before the voxels.
 """
 
 import re
@@ -18,7 +18,7 @@ from meninx._scan.scan import Scan
 from meninx._scan.source import Source, reading
 from meninx._scan.volume import (
     check_size,
-    data_file_beside,
+    named_data_file,
     unpacked_exactly,
     volume_scan,
     volume_shape,
@@ -50,16 +50,16 @@ def read_metaimage(
     """Read a MetaImage file.
 
     Args:
-        source: `.mha` file, or `.mhd` with the file of its voxels beside it.
+        source: `.mha` file, or `.mhd` in the folder of its data file.
         limits: Checked on the header, before the voxels are unpacked.
-        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+        spacing_mm: Voxel size that replaces the file's; None for the file's.
 
     Returns:
-        Voxels in the file's own axis order, the affine in LPS, as the format has it.
+        Voxels in the axis order of the file; the affine, LPS as in the format.
 
     Raises:
         UnreadableFile: If it is damaged or truncated.
-        UnsupportedScan: If it holds several volumes or colors, or is no MR.
+        UnsupportedScan: If it holds several volumes or colors, or is not MR.
         GeometryError: If its axes are singular or sheared.
         LimitExceeded: If it is too large.
 
@@ -81,7 +81,7 @@ def read_metaimage(
         if data_file is None:
             data = source.read(limits)[last.end() :]
         else:
-            data = _data_file(source, data_file).read(limits)
+            data = named_data_file(source, data_file, "MetaImage", ".mha").read(limits)
         voxels = _voxels(data, header, kind, shape)
         affine = _affine(header, spacing_mm)
         return volume_scan(source, voxels.reshape(shape, order="F"), affine, spacing_mm=spacing_mm)
@@ -93,12 +93,12 @@ def _fields(text: bytes) -> dict[str, str]:
 
 
 def _kind(header: Mapping[str, str]) -> np.dtype[np.generic]:
-    """Return what a voxel is stored as."""
+    """Return the data type of a voxel."""
     if int(header.get("ElementNumberOfChannels", "1")) != 1:
-        # Colors are whole numbers; others are vectors, such as those of a displacement field.
+        # Colors are integers; other values are vectors, such as those of a displacement field.
         is_color = header.get("ElementType") not in ("MET_FLOAT", "MET_DOUBLE")
         raise UnsupportedScan(
-            "several values a voxel; expected gray MR", reason="color" if is_color else "derived"
+            "several values per voxel; expected gray MR", reason="color" if is_color else "derived"
         )
     modality = header.get("Modality", "")
     if modality not in ("", "MET_MOD_MR", "MET_MOD_UNKNOWN", "MET_MOD_OTHER"):
@@ -112,19 +112,10 @@ def _kind(header: Mapping[str, str]) -> np.dtype[np.generic]:
     return np.dtype((">" if order.lower() in _YES else "<") + TYPES[name])
 
 
-def _data_file(source: Source, data_file: str) -> Source:
-    if data_file.upper().startswith("LIST") or "%" in data_file:
-        raise UnsupportedScan(
-            "a MetaImage header of many data files; save the volume as one .mha, as with 3D Slicer",
-            reason="other_format",
-        )
-    return data_file_beside(source, data_file)
-
-
 def _voxels(
     data: bytes, header: Mapping[str, str], kind: np.dtype[np.generic], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """Return the voxels in a row, the first axis running fastest."""
+    """Return the voxels as a flat array, the first axis fastest."""
     count = int(np.prod(shape))
     expected, spare = count * kind.itemsize, shape[0] * shape[1] * kind.itemsize - 1
     if header.get("BinaryData", "True").lower() not in _YES:
@@ -135,36 +126,34 @@ def _voxels(
         data = unpacked_exactly(zlib.decompressobj(32 + zlib.MAX_WBITS), data, expected, spare)
     else:
         skip = int(header.get("HeaderSize", "0"))
-        # A size below 0 says that the voxels end the file.
+        # A size below 0 means that the voxels are the last bytes of the file.
         data = data[max(len(data) - expected, 0) :] if skip < 0 else data[skip:]
     check_size(len(data), expected, spare)
     return np.frombuffer(data[:expected], kind).astype(np.float32)
 
 
 def _affine(header: Mapping[str, str], spacing_mm: Spacing | None) -> Float64Array:
-    """Return the affine: each row of the matrix is the direction of one axis, in LPS."""
+    """Return the affine; each row of TransformMatrix is the direction of one axis, LPS."""
     count = len(header["DimSize"].split())
     spacing = _numbers(header, ("ElementSpacing", "ElementSize"), count)
     if spacing is None and spacing_mm is not None:
         spacing = np.ones(count)
     if spacing is None:
-        raise GeometryError(
-            "no ElementSpacing: nothing says how large a voxel is; export the volume again"
-        )
+        raise GeometryError("no ElementSpacing: the voxel size is missing; export the volume again")
     origin = _numbers(header, ("Offset", "Position", "Origin"), count)
     matrix = _numbers(header, ("TransformMatrix", "Rotation", "Orientation"), count * count)
     axes = np.eye(count) if matrix is None else matrix.reshape(count, count)
-    kept = min(count, 3)
+    dimensions = min(count, 3)
     affine = np.eye(4)
-    affine[:kept, :kept] = axes[:kept, :kept].T * spacing[:kept]
+    affine[:dimensions, :dimensions] = axes[:dimensions, :dimensions].T * spacing[:dimensions]
     if origin is not None:
-        affine[:kept, 3] = origin[:kept]
+        affine[:dimensions, 3] = origin[:dimensions]
     return affine
 
 
 def _numbers(header: Mapping[str, str], names: tuple[str, ...], count: int) -> Float64Array | None:
-    """Return the numbers of the first key that is there."""
-    name = next((one for one in names if one in header), None)
+    """Return the numbers of the first key in the header; None if it has none of them."""
+    name = next((name for name in names if name in header), None)
     if name is None:
         return None
     numbers = np.array(header[name].split(), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Read NIfTI, Analyze and MGH volumes, all that nibabel has; write NIfTI."""
+"""Read NIfTI, Analyze and MGH volumes with nibabel, and write NIfTI."""
 
 import io
 import logging
@@ -30,23 +30,30 @@ from meninx._scan.volume import (
 )
 from meninx._scan.warning import ScanWarning
 
-# nibabel writes a line to standard error for each oddity that it mends; what can't be mended is
-# raised all the same.
+# nibabel logs every irregularity that it corrects, and raises the others.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 MGH_HEADER_BYTES, GOOD_RAS_AT = 284, 28
-# After the voxels FreeSurfer writes TR, flip angle and TE, then tags: commands, a transform's path.
+# After the voxels, FreeSurfer writes TR, flip angle, TE and tags such as commands.
 MGH_FOOTER_BYTES = MIB
-# Where an Analyze header says how slices lie, and the axes of each value in LPS, as ITK reads them;
-# 0 also stands there where the writer did not set it.
+# Position of `orient` in an Analyze header, and the axes of each value in LPS, as ITK reads them; 0
+# is also the value of an unset field.
 ORIENT_AT = 252
 ANALYZE_AXES = {
     0: ((1, 0, 0), (0, -1, 0), (0, 0, 1)),  # axial
     1: ((1, 0, 0), (0, 0, 1), (0, -1, 0)),  # coronal
     2: ((0, -1, 0), (0, 0, 1), (1, 0, 0)),  # sagittal
 }
-_DOUBTFUL = "orientation_doubtful"
-# Intents of images: none, numbers without a unit, and one volume of a series (NIfTI-1, nifti1.h).
+ANALYZE_ORIENTATION = (
+    "an Analyze header does not define the orientation of its volume; it was read as stored from "
+    "the patient's right to left, back to front, bottom to top. To be sure of the sides, convert "
+    "it to NIfTI with the program that wrote it"
+)
+MGH_ORIENTATION = (
+    "the file does not define the orientation of its volume; it was read as coronal, as FreeSurfer "
+    "does"
+)
+# Intents of images: none, dimensionless and time series (NIfTI-1, nifti1.h).
 IMAGE_INTENTS = frozenset((0, 1011, 2001))
 
 
@@ -58,10 +65,10 @@ def read_nifti(
     Args:
         source: `.nii` or `.nii.gz` file, 3-D or 4-D with one volume.
         limits: Checked on the header, before the voxels are read.
-        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+        spacing_mm: Voxel size that replaces the file's; None for the file's.
 
     Returns:
-        Voxels in the file's own axis order, the affine turned to LPS.
+        Voxels in the axis order of the file, the affine converted to LPS.
 
     Raises:
         UnreadableFile: If it is damaged or truncated.
@@ -75,18 +82,13 @@ def read_nifti(
             raise UnreadableFile("no NIfTI header where one is expected")
         kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
         header = kind.header_class(head[: kind.header_class.sizeof_hdr], check=False)
-        set_aside = _no_image(header)
+        exclusion = _not_an_image(header)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data = promised_bytes(source, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"image": data})
-        if spacing_mm is None:
-            _check_spacing(header)
+        affine = _affine(image, spacing_mm)
         return volume_scan(
-            source,
-            voxels.reshape(shape),
-            _affine(image),
-            set_aside=set_aside,
-            spacing_mm=spacing_mm,
+            source, voxels.reshape(shape), affine, exclusion=exclusion, spacing_mm=spacing_mm
         )
 
 
@@ -96,54 +98,51 @@ def read_pair(
     """Read a NIfTI or Analyze pair.
 
     Args:
-        source: `.hdr` file; the `.img` is beside it.
+        source: `.hdr` file in the folder of its `.img`.
         limits: Checked on the header, before the voxels are read.
-        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+        spacing_mm: Voxel size that replaces the file's; None for the file's.
 
     Returns:
-        Voxels in the file's own axis order, the affine turned to LPS; with a warning for Analyze,
-        whose header does not tell right from left.
+        Voxels in the axis order of the file, the affine converted to LPS; with a warning for
+        Analyze, whose header does not define left and right.
 
     Raises:
         InputError: If the pair can't be used, see `read_nifti`, or the `.img` is missing.
     """
     with reading(source.name, "the pair"):
         head = source.head(ANALYZE_HEADER_BYTES, limits)
-        is_plain = head[344:348] != b"ni1\0"
-        kind = nibabel.AnalyzeImage if is_plain else nibabel.Nifti1Pair
+        is_analyze = head[344:348] != b"ni1\0"
+        kind = nibabel.AnalyzeImage if is_analyze else nibabel.Nifti1Pair
         header = kind.header_class(head, check=False)
-        set_aside = None if is_plain else _no_image(header)
+        exclusion = None if is_analyze else _not_an_image(header)
         shape, expected = _promised(header, int(header["vox_offset"]), limits)
         data_file = data_file_beside(source, data_file_of(head, source.name) or "")
         data = promised_bytes(data_file, expected, _slice_bytes(header), limits)
         image, voxels = _parse(kind, {"header": head, "image": data})
-        if not is_plain:
-            if spacing_mm is None:
-                _check_spacing(header)
-            return volume_scan(
-                source,
-                voxels.reshape(shape),
-                _affine(image),
-                set_aside=set_aside,
-                spacing_mm=spacing_mm,
-            )
-        affine, warning = _analyze_affine(header, head[ORIENT_AT], shape, spacing_mm)
-        return volume_scan(source, voxels.reshape(shape), affine, (warning,), spacing_mm=spacing_mm)
+        warnings: tuple[ScanWarning, ...] = ()
+        if is_analyze:
+            affine = _analyze_affine(header, head[ORIENT_AT], shape, spacing_mm)
+            warnings = (ScanWarning("orientation_doubtful", ANALYZE_ORIENTATION),)
+        else:
+            affine = _affine(image, spacing_mm)
+        return volume_scan(
+            source, voxels.reshape(shape), affine, warnings, exclusion, spacing_mm=spacing_mm
+        )
 
 
 def read_mgh(
     source: Source, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
 ) -> Scan:
-    """Read a volume of FreeSurfer.
+    """Read an MGH volume of FreeSurfer.
 
     Args:
         source: `.mgh` or `.mgz` file with one frame.
         limits: Checked on the header, before the voxels are read.
-        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+        spacing_mm: Voxel size that replaces the file's; None for the file's.
 
     Returns:
-        Voxels in the file's own axis order, the affine turned to LPS; with a warning where the file
-        does not say how its volume lies.
+        Voxels in the axis order of the file, the affine converted to LPS; with a warning if the
+        file does not define its orientation.
 
     Raises:
         InputError: If the file can't be used, see `read_nifti`.
@@ -156,19 +155,15 @@ def read_mgh(
         data = promised_bytes(source, expected, MGH_FOOTER_BYTES, limits)
         image, voxels = _parse(MGHImage, {"image": data})
         affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
-        warned: tuple[ScanWarning, ...] = ()
-        # nibabel sets the flag where it is missing.
+        warnings: tuple[ScanWarning, ...] = ()
+        # nibabel sets the flag if it is missing.
         if head[GOOD_RAS_AT : GOOD_RAS_AT + 2] != b"\0\1":
-            text = (
-                "the file does not say how its volume lies in the head; it was taken as coronal, "
-                "as FreeSurfer does"
-            )
-            warned = (ScanWarning(_DOUBTFUL, text),)
-        return volume_scan(source, voxels.reshape(shape), affine, warned, spacing_mm=spacing_mm)
+            warnings = (ScanWarning("orientation_doubtful", MGH_ORIENTATION),)
+        return volume_scan(source, voxels.reshape(shape), affine, warnings, spacing_mm=spacing_mm)
 
 
-def _no_image(header: nibabel.Nifti1Header) -> UnsupportedScan | None:
-    """Return why `intent_code` sets a volume aside: labels, statistics, vectors.
+def _not_an_image(header: nibabel.Nifti1Header) -> UnsupportedScan | None:
+    """Return why `intent_code` excludes a volume: labels, statistics, vectors.
 
     Args:
         header: Header of the file.
@@ -183,23 +178,23 @@ def _no_image(header: nibabel.Nifti1Header) -> UnsupportedScan | None:
         NIfTI-1, nifti1.h: NIFTI_INTENT_CODES; nibabel has the later ones of FSL and CIFTI.
     """
     code = int(header["intent_code"])
-    known = nibabel.nifti1.intent_codes
-    if code in IMAGE_INTENTS or code not in known.code:
+    intents = nibabel.nifti1.intent_codes
+    if code in IMAGE_INTENTS or code not in intents.code:
         return None
-    reason = UnsupportedScan(
-        f"its intent_code {code} says {known.label[code].strip()!r}: numbers computed from images, "
-        "not an image; choose the scan itself",
+    exclusion = UnsupportedScan(
+        f"its intent_code {code} says {intents.label[code].strip()!r}: numbers computed from "
+        "images, not an image; choose the scan itself",
         reason="derived",
     )
     if np.prod(header.get_data_shape()[3:], dtype=int) > 1:
-        raise reason
-    return reason
+        raise exclusion
+    return exclusion
 
 
 def _promised(
     header: nibabel.analyze.AnalyzeHeader, start: int, limits: Limits
 ) -> tuple[tuple[int, int, int], int]:
-    """Return the sides of the volume that a header promises, and the bytes up to its end."""
+    """Return the shape of the volume that a header promises, and the bytes up to its end."""
     shape = volume_shape(tuple(int(side) for side in header.get_data_shape()))
     limits.check_shape(shape)
     kind = header.get_data_dtype()
@@ -213,7 +208,7 @@ def _promised(
 
 
 def _slice_bytes(header: nibabel.analyze.AnalyzeHeader) -> int:
-    """Return one byte less than a slice has: so many may pad a file."""
+    """Return the largest padding of a file, bytes: one less than a slice."""
     sides = volume_shape(tuple(int(side) for side in header.get_data_shape()))
     return sides[0] * sides[1] * int(header.get_data_dtype().itemsize) - 1
 
@@ -221,7 +216,7 @@ def _slice_bytes(header: nibabel.analyze.AnalyzeHeader) -> int:
 def _parse(
     kind: type[SpatialImage], files: dict[str, bytes]
 ) -> tuple[SpatialImage, NDArray[np.float32]]:
-    """Return the image and its voxels, nibabel's own errors translated."""
+    """Return the image and its voxels; translate errors of nibabel."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -237,30 +232,27 @@ def _analyze_affine(
     orient: int,
     shape: tuple[int, int, int],
     spacing_mm: Spacing | None,
-) -> tuple[Float64Array, ScanWarning]:
-    """Return an affine about the middle of the volume, and what is doubtful about it."""
+) -> Float64Array:
+    """Return an affine with its origin in the middle of the volume, LPS, mm."""
     spacing = np.abs(np.asarray(spacing_mm or header["pixdim"][1:4], dtype=np.float64))
     if not (spacing > 0).all():
         raise _no_spacing(spacing)
     affine = np.eye(4)
     affine[:3, :3] = np.array(ANALYZE_AXES.get(orient, ANALYZE_AXES[0])).T * spacing
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    text = (
-        "an Analyze header does not say how its volume lies in the head; it was taken as stored "
-        "from the patient's right to left, back to front, bottom to top. To be sure of the sides, "
-        "convert it to NIfTI with the program that wrote it"
-    )
-    return affine, ScanWarning(_DOUBTFUL, text)
+    return affine
 
 
-def _affine(image: nibabel.Nifti1Image) -> Float64Array:
-    """Return the affine in LPS, mm."""
+def _affine(image: nibabel.Nifti1Image, spacing_mm: Spacing | None) -> Float64Array:
+    """Return the affine in LPS, mm; raise if neither the file nor the user gives a spacing."""
     header = image.header
+    if spacing_mm is None:
+        _check_spacing(header)
     unit = header.get_xyzt_units()[0]
     millimeters = {"meter": 1000.0, "micron": 0.001}.get(unit, 1.0)
     chosen = np.asarray(image.affine, dtype=np.float64)
     if int(header["sform_code"]) > 0 and not np.abs(chosen[:3, :3]).any():
-        # An sform of zeros says nothing; ITK takes the qform then, too.
+        # For an sform of zeros, ITK uses the qform too.
         chosen = np.asarray(header.get_qform(), dtype=np.float64)
     affine = RAS_TO_LPS @ chosen
     affine[:3] *= millimeters
@@ -268,7 +260,7 @@ def _affine(image: nibabel.Nifti1Image) -> Float64Array:
 
 
 def _check_spacing(header: nibabel.Nifti1Header) -> None:
-    """Check the header's own spacing where no sform gives another: nibabel takes 1 mm for 0."""
+    """Check the spacing of a header without sform: nibabel replaces 0 by 1 mm."""
     if int(header["sform_code"]) > 0:
         return
     spacing = np.asarray(header["pixdim"][1:4], dtype=np.float64)
@@ -279,18 +271,18 @@ def _check_spacing(header: nibabel.Nifti1Header) -> None:
 def _no_spacing(spacing: Float64Array) -> GeometryError:
     sides = ", ".join(f"{side:g}" for side in spacing)
     return GeometryError(
-        f"pixdim {sides}, and no sform: nothing says how large a voxel is; expected three "
-        "numbers above 0, in mm: export the volume again"
+        f"pixdim {sides}, and no sform: the voxel size is missing; expected three numbers above 0, "
+        "in mm: export the volume again"
     )
 
 
 def write_nifti(voxels: NDArray[np.generic], scan: Scan, path: Path) -> None:
-    """Write voxels as NIfTI on a scan's grid, the affine turned from LPS to RAS.
+    """Write voxels as NIfTI on the grid of a scan, the affine converted from LPS to RAS.
 
     Args:
-        voxels: Values in the scan's shape, any type that NIfTI knows.
+        voxels: Values in the shape of the scan, of any type of NIfTI.
         scan: Scan with an affine.
-        path: File to write, `.nii` or `.nii.gz`; its folder is made if missing.
+        path: File to write, `.nii` or `.nii.gz`; its folder is created.
 
     Raises:
         OptionError: If the scan is a picture without geometry.
@@ -311,7 +303,7 @@ def affine_of(scan: Scan) -> NDArray[np.float64]:
         OptionError: If it is a picture without geometry.
 
     Returns:
-        Matrix from voxel indices to millimeters in the patient.
+        Voxel index to LPS mm.
     """
     if scan.affine is None:
         raise OptionError(f"{scan.name}: a picture without geometry can't be written as a volume")

@@ -1,4 +1,4 @@
-"""Read NRRD volumes, as 3D Slicer and teem write them."""
+"""Read NRRD volumes, the format of 3D Slicer and teem."""
 
 import bz2
 import io
@@ -19,14 +19,14 @@ from meninx._scan.source import Source, reading
 from meninx._scan.volume import (
     Unpacker,
     check_size,
-    data_file_beside,
+    named_data_file,
     unpacked_exactly,
     volume_scan,
     volume_shape,
 )
 from meninx._scan.warning import ScanWarning
 
-# A header is text of some hundred bytes; DWI's lists of gradients take a few ten thousand.
+# Headers have some hundred bytes; the gradients of DWI take some ten thousand.
 LONGEST_HEADER = MIB
 # Signs by which a space's axes become LPS (nrrd format definition, section 5.2).
 SPACES = {
@@ -38,10 +38,10 @@ SPACES = {
     "las": (1, -1, 1),
 }
 GZIP, BZIP2 = ("gzip", "gz"), ("bzip2", "bz2")
-# Kinds of axes that count places; "RGB-color", "vector" and the like are several images.
-PLACES = ("domain", "space", "none", "???")
-# Kinds of axes that hold the several numbers of one place; diffusion images come as vectors, too.
-NUMBERS_OF_PLACE = ("vector", "matrix", "normal", "gradient", "quaternion", "complex")
+# Kinds of axes that count positions; others, such as "RGB-color" and "vector", count values.
+POSITION_KINDS = ("domain", "space", "none", "???")
+# Kinds of axes that count the values of one position; also used for diffusion images.
+VALUE_KINDS = ("vector", "matrix", "normal", "gradient", "quaternion", "complex")
 
 
 def read_nrrd(
@@ -50,13 +50,13 @@ def read_nrrd(
     """Read an NRRD file.
 
     Args:
-        source: `.nrrd` file, or `.nhdr` with the file of its voxels beside it.
+        source: `.nrrd` file, or `.nhdr` in the folder of its data file.
         limits: Checked on the header, before the voxels are unpacked.
-        spacing_mm: Voxel size to take instead of the file's; None for the file's.
+        spacing_mm: Voxel size that replaces the file's; None for the file's.
 
     Returns:
-        Voxels in the file's own axis order, the affine in LPS; with a warning where the file does
-        not say how it lies.
+        Voxels in the axis order of the file, the affine in LPS; with a warning if the file does not
+        define its orientation.
 
     Raises:
         UnreadableFile: If it is damaged or truncated.
@@ -71,7 +71,7 @@ def read_nrrd(
         head = source.head(LONGEST_HEADER, limits)
         opened = io.BytesIO(head)
         header = nrrd.read_header(opened)
-        shape, axes = _places(header)
+        shape, axes = _volume_axes(header)
         limits.check_shape(shape)
         try:
             kind = nrrd.reader._determine_datatype(header)
@@ -85,7 +85,7 @@ def read_nrrd(
         if data_file is None:
             data = _unpacked(source.read(limits)[opened.tell() :], header, expected, spare)
         else:
-            data = _data_file(source, data_file).read(limits)
+            data = named_data_file(source, data_file, "NRRD", ".nrrd").read(limits)
             if header["encoding"] in BZIP2:
                 data = _unpacked(data, header, expected, spare)
         voxels = _voxels(header, data, expected, spare).reshape(shape, order="F")
@@ -96,7 +96,7 @@ def read_nrrd(
 
 
 def _segmentation(header: Mapping[str, Any]) -> UnsupportedScan | None:
-    """Return why a segmentation of 3D Slicer (.seg.nrrd) is set aside; None for other volumes."""
+    """Return why a segmentation of 3D Slicer (.seg.nrrd) is excluded; None for other volumes."""
     if not any(key.startswith("Segment0_") for key in header):
         return None
     return UnsupportedScan(
@@ -104,24 +104,24 @@ def _segmentation(header: Mapping[str, Any]) -> UnsupportedScan | None:
     )
 
 
-def _places(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]:
-    """Return the sides of the one volume, and which axes of the file they are."""
+def _volume_axes(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]:
+    """Return the shape of the only volume, and the indices of its axes in the file."""
     sizes = [int(side) for side in header.get("sizes", ())]
     if not sizes or len(sizes) != header.get("dimension"):
         raise UnreadableFile(
-            f"dimension {header.get('dimension')}, but the sizes {sizes}; expected one size "
-            "a dimension: export the volume again"
+            f"dimension {header.get('dimension')}, but the sizes {sizes}; expected one size per "
+            "dimension: export the volume again"
         )
     kinds = [str(kind).lower() for kind in header.get("kinds", ["none"] * len(sizes))]
     axes = [
         axis
         for axis, (side, kind) in enumerate(zip(sizes, kinds, strict=True))
-        if side > 1 or kind in PLACES
+        if side > 1 or kind in POSITION_KINDS
     ]
-    counted = [kinds[axis] for axis in axes if kinds[axis] not in PLACES]
+    counted = [kinds[axis] for axis in axes if kinds[axis] not in POSITION_KINDS]
     if any("color" in kind for kind in counted):
         raise UnsupportedScan("colored voxels; expected gray MR", reason="color")
-    if any(word in kind for kind in counted for word in NUMBERS_OF_PLACE) and "DWMRI" not in str(
+    if any(word in kind for kind in counted for word in VALUE_KINDS) and "DWMRI" not in str(
         header.get("modality", "")
     ):
         raise UnsupportedScan(
@@ -138,17 +138,8 @@ def _places(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]
     return volume_shape(tuple(sizes[axis] for axis in axes)), axes
 
 
-def _data_file(source: Source, data_file: str) -> Source:
-    if data_file.upper().startswith("LIST") or "%" in data_file:
-        raise UnsupportedScan(
-            "an NRRD header of many data files; save the volume as one .nrrd, as with 3D Slicer",
-            reason="other_format",
-        )
-    return data_file_beside(source, data_file)
-
-
 def _unpacked(data: bytes, header: Mapping[str, Any], expected: int, spare: int) -> bytes:
-    """Return no more bytes than the header promises: a bomb stops there."""
+    """Unpack at most the bytes that the header promises, so that a bomb stops there."""
     promised = expected + max(_byte_skip(header), 0)
     if header["encoding"] in GZIP:
         unpacker: Unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -166,11 +157,11 @@ def _byte_skip(header: Mapping[str, Any]) -> int:
 def _voxels(
     header: Mapping[str, Any], data: bytes, expected: int, spare: int
 ) -> NDArray[np.float32]:
-    """Return the voxels in a row, the first axis running fastest."""
+    """Return the voxels as a flat array, the first axis fastest."""
     names = (*GZIP, *BZIP2, "raw")
     plain = {key: value for key, value in header.items() if key not in ("datafile", "data file")}
     if header["encoding"] in names:
-        # A skip below 0 says that the voxels end the data.
+        # A skip below 0 means that the voxels are the last bytes of the data.
         longer = len(data) if _byte_skip(header) < 0 else spare
         check_size(len(data) - max(_byte_skip(header), 0), expected, longer)
         plain["encoding"] = "raw"
@@ -181,7 +172,7 @@ def _voxels(
 def _affine(
     header: Mapping[str, Any], axes: list[int], spacing_mm: Spacing | None
 ) -> tuple[Float64Array, tuple[ScanWarning, ...]]:
-    """Return the affine in LPS, and what is doubtful about it."""
+    """Return the affine in LPS, and a warning if the orientation is not defined."""
     signs = SPACES.get(str(header.get("space", "")).lower())
     directions = header.get("space directions")
     affine = np.eye(4)
@@ -189,7 +180,7 @@ def _affine(
         rows = np.array([directions[axis] for axis in axes], dtype=np.float64)
         if rows.shape[1:] != (3,) or not np.isfinite(rows).all():
             raise GeometryError(
-                "space directions that are no vectors of three numbers; export the volume again"
+                "space directions that are not vectors of three numbers; export the volume again"
             )
         affine[:3, : len(axes)] = rows.T
         if len(axes) == 2:
@@ -205,13 +196,13 @@ def _affine(
         spacings = np.ones(len(header["sizes"]))
     if spacings is None:
         raise GeometryError(
-            "neither space directions nor spacings: nothing says how large a voxel is; export the "
-            "volume again"
+            "neither space directions nor spacings: the voxel size is missing; export the volume "
+            "again"
         )
     for place, axis in enumerate(axes):
         affine[place, place] = spacings[axis]
     text = (
-        "the file does not say how its volume lies in the head (no space of patients); it was "
-        "taken as stored from right to left, front to back, bottom to top"
+        "the file does not define the orientation of its volume (no anatomical space); it was read "
+        "as stored from right to left, front to back, bottom to top"
     )
     return affine, (ScanWarning("orientation_doubtful", text),)

@@ -1,4 +1,4 @@
-"""Hold what headers, directories and folders promise of a DICOM series against what came."""
+"""Compare the instances that headers, DICOMDIRs and folders promise with those received."""
 
 import re
 from collections import defaultdict
@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from meninx._errors import UnsupportedScan
 from meninx._scan.completeness import Incomplete
 from meninx._scan.frame import Frame, Promise
-
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
+from meninx._scan.kinds import DICOM_SUFFIXES
 
 
 @dataclass(frozen=True)
 class LostFile:
-    """A file that lies beside slices, or should, and can't be read.
+    """A missing or unreadable file that may belong to a series.
 
     Args:
         name: Name of the file, as the user knows it.
-        series_uid: SeriesInstanceUID; empty where the header does not get so far.
-        is_dicom: Whether its first bytes are DICOM's.
+        series_uid: SeriesInstanceUID; empty if the file ends before it.
+        is_dicom: Whether its first bytes are those of DICOM.
     """
 
     name: str
@@ -43,28 +42,29 @@ class Listing:
 def incomplete_of(
     frames: Sequence[Frame], lost: Iterable[LostFile], listings: Iterable[Listing]
 ) -> tuple[Incomplete, ...]:
-    """Return what did not come of a series.
+    """Return what is missing of a series.
 
     Args:
-        frames: All frames of the series, at least one, those set aside too.
-        lost: Files under the same path that can't be read.
-        listings: Directories under the same path.
+        frames: All frames of the series, at least one, including excluded ones.
+        lost: Unreadable files under the same path.
+        listings: DICOMDIRs under the same path.
 
     Returns:
-        A count for each promise that was not kept.
+        A count for each promise of more instances than were received.
     """
-    counts = [*_kept_short(frames), *_short_of_listings(frames, listings)]
+    counts = [*_missing_of_headers(frames), *_missing_of_listings(frames, listings)]
     files = {frame.source.name for frame in frames}
     folders, patterns = set(map(_folder, files)), set(map(name_pattern, files))
 
     def is_missing(file: LostFile) -> bool:
         if file.series_uid:
             return file.series_uid == frames[0].series_uid
-        named_so = file.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(file.name) in patterns
-        return _folder(file.name) in folders and (file.is_dicom or named_so)
+        named_alike = (
+            file.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(file.name) in patterns
+        )
+        return _folder(file.name) in folders and (file.is_dicom or named_alike)
 
     missing = [file for file in lost if file.name not in files and is_missing(file)]
-    # Slices that were set aside for their file, not for what they show.
     broken = {frame.source.name for frame in frames if is_broken(frame)}
     if missing or broken:
         expected = len(files) + len(missing)
@@ -73,27 +73,27 @@ def incomplete_of(
 
 
 def is_broken(frame: Frame) -> bool:
-    """Return whether a slice was set aside for its file, not for what it shows."""
-    return frame.set_aside is not None and not isinstance(frame.set_aside, UnsupportedScan)
+    """Return whether a slice is excluded because its file is damaged, not for its content."""
+    return frame.exclusion is not None and not isinstance(frame.exclusion, UnsupportedScan)
 
 
 def name_pattern(name: str) -> tuple[str, str]:
-    """Return what a file's name shares with those of the other slices: its folder, no numbers.
+    """Return what a file's name shares with those of the other slices of its series.
 
     Args:
         name: Name of the file, as the user knows it.
 
     Returns:
-        Folder, and the file's own name with a sign in place of each number.
+        Folder, and the file's name with `#` in place of each number.
     """
     folder, _, own = name.rpartition("/")
     return folder, re.sub(r"\d+", "#", own)
 
 
-def _kept_short(frames: Sequence[Frame]) -> Iterable[Incomplete]:
-    """Yield the promises of headers that fewer instances came of.
+def _missing_of_headers(frames: Sequence[Frame]) -> Iterable[Incomplete]:
+    """Yield the promises of headers for which fewer instances were received.
 
-    A promise counts where all headers agree: software that copies headers leaves old numbers.
+    A promise counts only if all headers agree: software that copies headers leaves old numbers.
     """
     instances: dict[tuple[str, Hashable], dict[str, Promise]] = defaultdict(dict)
     for frame in frames:
@@ -107,7 +107,7 @@ def _kept_short(frames: Sequence[Frame]) -> Iterable[Incomplete]:
             yield Incomplete(what, max(counts), len(promises))
 
 
-def _short_of_listings(
+def _missing_of_listings(
     frames: Sequence[Frame], listings: Iterable[Listing]
 ) -> Iterable[Incomplete]:
     received = {frame.instance_uid for frame in frames}

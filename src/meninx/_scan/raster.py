@@ -10,16 +10,16 @@ from PIL import Image, ImageFile, ImageOps
 
 from meninx._errors import LimitExceeded, UnsupportedScan
 from meninx._scan.background import with_dark_air, without_padding
-from meninx._scan.geometry import PICTURE_VIEW
 from meninx._scan.kinds import check_content
 from meninx._scan.limits import DEFAULT_LIMITS, Limits
 from meninx._scan.scan import Scan
 from meninx._scan.source import SNIFFED_BYTES, Source, reading
+from meninx._scan.view import PICTURE_VIEW
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP")
-# TIFF 6.0: PhotometricInterpretation, 0 where the lowest value is white; Pillow turns 8 bits alone.
+# TIFF 6.0: PhotometricInterpretation, 0 if the lowest value is white; Pillow inverts only 8 bits.
 PHOTOMETRIC, WHITE_IS_ZERO, WHITE_16 = 262, 0, 65535
-# Text chunk that marks our own heat maps: drawn over a brain, they would pass for one.
+# Text chunk that marks heat maps drawn by meninx, which would pass for a brain.
 HEATMAP_KEY = "meninx heat map"
 # JPEG's chroma subsampling leaves a few levels of color even in gray pictures.
 COLOR_LEVELS = 32
@@ -30,7 +30,7 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
 
     Args:
         source: PNG, JPEG, JPEG 2000, TIFF, BMP, GIF or WebP file; 1, 8 or 16 bit, gray, palette,
-            RGB(A) or CMYK. One that EXIF says is to be turned is read as it is shown.
+            RGB(A) or CMYK. Rotations in EXIF are applied.
         limits: Checked before the pixels are decoded.
 
     Returns:
@@ -51,10 +51,10 @@ def read_picture(source: Source, limits: Limits = DEFAULT_LIMITS) -> Scan:
 
 
 def read_gray(path: Path) -> NDArray[np.float32]:
-    """Read a picture from disk as gray.
+    """Read a picture as gray values.
 
     Args:
-        path: The file.
+        path: Picture.
 
     Returns:
         Intensities, shape (h, w).
@@ -69,9 +69,9 @@ def read_gray(path: Path) -> NDArray[np.float32]:
 def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
     """Return a picture's gray values, shape (h, w), and the share of colored pixels."""
     with warnings.catch_warnings():
-        # Pillow warns of odd but harmless metadata, such as a truncated EXIF block.
+        # Pillow warns about harmless metadata, such as a truncated EXIF block.
         warnings.simplefilter("ignore", UserWarning)
-        # Its limit is above ours, which are checked below.
+        # Pillow's limit is above ours, which are checked below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with _opened(data) as opened:
             limits.check_shape(opened.size)
@@ -85,21 +85,21 @@ def _decode(data: bytes, limits: Limits) -> tuple[NDArray[np.float32], float]:
                     f"{pages} pages or frames, expected one picture; save each as its own file",
                     reason="several_pages",
                 )
-            # WeasyPrint, which makes our reports, makes Pillow accept truncated files.
+            # WeasyPrint, imported for reports, makes Pillow accept truncated files.
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             opened.load()
             inverted = _is_inverted(opened)
-            turned = ImageOps.exif_transpose(opened)
-            if turned.mode.startswith("I") or turned.mode == "F":
-                gray = np.asarray(turned, dtype=np.float32)
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I") or upright.mode == "F":
+                gray = np.asarray(upright, dtype=np.float32)
                 return (WHITE_16 - gray if inverted else gray), 0.0
-            if turned.mode in ("1", "L"):
-                return np.asarray(turned.convert("L"), dtype=np.float32), 0.0
-            return _gray_of_color(_without_alpha(turned))
+            if upright.mode in ("1", "L"):
+                return np.asarray(upright.convert("L"), dtype=np.float32), 0.0
+            return _gray_of_color(_without_alpha(upright))
 
 
 def _is_inverted(picture: Image.Image) -> bool:
-    """Return whether 16 bits are stored with white as zero, which Pillow leaves as it is."""
+    """Return whether 16-bit values are stored with white as zero, which Pillow ignores."""
     tags = getattr(picture, "tag_v2", {})
     return picture.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
@@ -116,7 +116,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _without_alpha(picture: Image.Image) -> Image.Image:
-    """Return an RGB picture in which what is transparent is black, as air is."""
+    """Return an RGB picture with transparent pixels in black, like air."""
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return picture.convert("RGB")
     rgba = picture.convert("RGBA")
@@ -124,7 +124,7 @@ def _without_alpha(picture: Image.Image) -> Image.Image:
 
 
 def _gray_of_color(picture: Image.Image) -> tuple[NDArray[np.float32], float]:
-    """Return the gray of an RGB picture, and the share of its lit pixels that are colored."""
+    """Return the gray values of an RGB picture, and the share of colored among lit pixels."""
     rgb = np.asarray(picture)
     brightest, darkest = rgb.max(axis=2), rgb.min(axis=2)
     lit = brightest > COLOR_LEVELS

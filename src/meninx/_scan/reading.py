@@ -1,7 +1,7 @@
-"""Find the scans under a path: tell formats by content, group, and hand to the reader.
+"""Read all scans under a path: find the format of each file, group files, and call readers.
 
-Readers are imported when the first file of their kind turns up: pydicom and nibabel take longer to
-import than a picture takes from file to finding.
+Readers are imported on the first file of their kind: importing pydicom or nibabel takes longer than
+scoring a picture.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 SourcesOf = Callable[[Limits, OnError, ExitStack], tuple[list[Source], bool]]
-# Beginning of a DICOM file that reaches the UID of its series.
+# First bytes of a DICOM file in which SeriesInstanceUID is searched.
 UID_BYTES = 65536
 
 
@@ -41,23 +41,22 @@ def read_scans(
     limits: Limits = DEFAULT_LIMITS,
     spacing_mm: Spacing | None = None,
 ) -> Iterator[Scan]:
-    """Read every scan under a path, one after the other, each when it is asked for.
+    """Read every scan under a path, lazily.
 
     Args:
         path: Picture, volume, DICOM file, or a folder, zip or tar of these in any order.
-            Formats are found by content. Files of other kinds in a folder are skipped; links are
-            followed, wherever they lead.
-        on_error: Called with the error of each scan that can't be used; the others are read all
-            the same. Without it, the errors are raised after the last good scan.
-        limits: How large an input may be.
+            Formats are found by content. Other files in a folder are skipped; links are followed.
+        on_error: Called with the error of each unusable scan. Without it, errors are raised after
+            the last usable scan.
+        limits: Limits of an input's size.
         spacing_mm: Distance between neighboring voxels along i, j and k, mm, of volumes whose files
-            lost it; DICOM keeps its own. None for what the files say.
+            lack it; not used for DICOM. None for that of the files.
 
     Yields:
         Scans: pictures and volumes by name, then DICOM series by folder and number.
 
     Raises:
-        InputError: Without `on_error`, if a scan can't be used, once all good ones were yielded.
+        InputError: Without `on_error`, for unusable scans, after all usable ones were yielded.
     """
     errors: list[InputError] = []
     report = errors.append if on_error is None else on_error
@@ -75,22 +74,22 @@ def read_scans(
 def read_each(
     path: str | Path, limits: Limits = DEFAULT_LIMITS, spacing_mm: Spacing | None = None
 ) -> Iterator[Scan | Unread]:
-    """Read every scan under a path, and report in its place what can't be used.
+    """Read every scan under a path, and yield unusable ones in their place.
 
     Args:
-        path: Picture, volume, DICOM file, or a folder, zip or tar of these, as `read_scans` takes.
-        limits: How large an input may be.
-        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
+        path: Picture, volume, DICOM file, or a folder, zip or tar of these; see `read_scans`.
+        limits: Limits of an input's size.
+        spacing_mm: Voxel size of volumes whose files lack it; see `read_scans`.
 
     Yields:
-        Scans, and what could not be read as one, each when it is asked for.
+        Scans, and files and series that could not be read, lazily.
     """
     with ExitStack() as opened:
         yield from _scans(str(path), partial(_sources, Path(path)), limits, opened, spacing_mm)
 
 
 def read_one(path: Path) -> Scan:
-    """Read the one scan of a file or folder that must hold no more, as a row of a manifest does.
+    """Read the only scan of a file or folder, such as of a row of a manifest.
 
     Args:
         path: A picture, a volume or a folder with one DICOM series.
@@ -99,27 +98,27 @@ def read_one(path: Path) -> Scan:
         The scan.
 
     Raises:
-        DataError: If there are several.
-        InputError: If it can't be read, or its header says that it is no image.
+        DataError: If there is not exactly one.
+        InputError: If it can't be read, or its header excludes it.
     """
     scans = list(read_scans(path))
     if len(scans) != 1:
         raise DataError(f"{path}: {len(scans)} scans, expected one; give each its own row")
-    if scans[0].set_aside is not None:
-        raise scans[0].set_aside
+    if scans[0].exclusion is not None:
+        raise scans[0].exclusion
     return scans[0]
 
 
 def read_files(files: Sequence[Path], limits: Limits = DEFAULT_LIMITS) -> Iterator[Scan | Unread]:
-    """Read the scans of some files of a folder, as if nothing else were in it.
+    """Read the scans of some files of a folder, ignoring other files there.
 
     Args:
-        files: Paths of a picture, of a volume with the file of its voxels, of a zip, or of the
-            DICOM files of a series.
-        limits: How large an input may be.
+        files: Paths of a picture, of a volume with its data file, of a zip, or of the DICOM files
+            of a series.
+        limits: Limits of an input's size.
 
     Yields:
-        Scans, and what could not be read as one, as `read_each` gives them.
+        Scans, and files and series that could not be read; see `read_each`.
     """
 
     def sources(limits: Limits, report: OnError, opened: ExitStack) -> tuple[list[Source], bool]:
@@ -155,7 +154,7 @@ def _scans(
         return
     series.missing = missing = missing_by_folder(sources, limits)
     for source in sources:
-        lacking = missing_from([folder_of(source)], missing) if missing else ()
+        missing_here = missing_from([folder_of(source)], missing) if missing else ()
         try:
             head = source.sniffed(limits)
             reader = kind_of(head, source.name, strict=named)
@@ -165,9 +164,9 @@ def _scans(
                 found = series.read(source, head, report) or found
             else:
                 found = True
-                yield _lacking(_reader_of(reader, spacing_mm)(source, limits), lacking)
+                yield _with_missing(_reader_of(reader, spacing_mm)(source, limits), missing_here)
         except InputError as error:
-            error.incomplete = lacking
+            error.incomplete = missing_here
             report(error)
         yield from _drained(failed)
     series.find_lost(report)
@@ -182,7 +181,7 @@ def _scans(
 
 
 def _drained(failed: list[Unread]) -> Iterator[Unread]:
-    """Yield and remove what has failed so far."""
+    """Yield and remove the failures so far."""
     while failed:
         yield failed.pop(0)
 
@@ -191,7 +190,7 @@ class _SeriesFiles:
     """The DICOM files under a path, and those that may belong to their series.
 
     Args:
-        limits: How large an input may be.
+        limits: Limits of an input's size.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -203,17 +202,18 @@ class _SeriesFiles:
         self.unknown: list[Source] = []
 
     def read(self, source: Source, head: bytes, report: OnError) -> bool:
-        """Read the header of a DICOM file, and report it if it can't be read.
+        """Read the header of a DICOM file, or report its error.
 
         Args:
             source: DICOM file.
             head: Its first bytes.
-            report: Called with the error; the file is lost then, for its series.
+            report: Called with the error; the file is then missing from its series.
 
         Returns:
-            Whether it holds slices.
+            Whether it contains slices.
         """
-        from meninx._scan.dicom import DIRECTORY, read_frames, read_listing, series_uid_of
+        from meninx._scan.dicom.file import DIRECTORY, read_listing, series_uid_of
+        from meninx._scan.dicom.frames import read_frames
 
         try:
             if DIRECTORY.encode() in head:
@@ -231,7 +231,7 @@ class _SeriesFiles:
         return bool(frames)
 
     def find_lost(self, report: OnError) -> None:
-        """Report files that are named as slices beside them are, and series that are only listed.
+        """Report unreadable files named like slices, and series listed in a DICOMDIR but missing.
 
         Args:
             report: Called with each error.
@@ -239,10 +239,10 @@ class _SeriesFiles:
         patterns = {name_pattern(frame.source.name) for frame in self._frames}
         for source in self.unknown:
             if name_pattern(source.name) in patterns:
-                what = "its first bytes are no DICOM's" if source.size else "empty"
+                what = "its first bytes are not DICOM" if source.size else "empty"
                 report(
                     UnreadableFile(
-                        f"{what}, though it is named as the slices beside it; copy it again",
+                        f"{what}, though it is named like the slices beside it; copy it again",
                         place=source.name,
                     )
                 )
@@ -260,33 +260,34 @@ class _SeriesFiles:
                 )
 
     def scans(self) -> Iterator[Scan | Unread]:
-        """Yield the scans of the series, and what is no scan."""
+        """Yield the scans of the series, and series that could not be read."""
         if not self._frames:
             return
-        from meninx._scan.dicom import LastFile, read_stack
+        from meninx._scan.dicom.pixels import LastFile
+        from meninx._scan.dicom.stack import read_stack
 
         files = LastFile()
         for stack in stacks_of(self._frames, self.lost, self._listings):
-            lacking: tuple[Incomplete, ...] = ()
+            missing: tuple[Incomplete, ...] = ()
             if self.missing:
                 folders = (folder_of(frame.source) for frame in stack.frames)
-                lacking = missing_from(folders, self.missing)
+                missing = missing_from(folders, self.missing)
             try:
-                yield _lacking(read_stack(stack, self._limits, files), lacking)
+                yield _with_missing(read_stack(stack, self._limits, files), missing)
             except InputError as error:
                 error.identity = stack.identity.as_json()
-                error.incomplete = lacking
+                error.incomplete = missing
                 sources = dict.fromkeys(frame.source for frame in stack.frames)
                 yield Unread(error, stack.identity, tuple(sources), self._limits)
 
 
-def _lacking(scan: Scan, incomplete: tuple[Incomplete, ...]) -> Scan:
-    """Return a scan that says what did not come of it, or of its study."""
-    return replace(scan, incomplete=(*scan.incomplete, *incomplete)) if incomplete else scan
+def _with_missing(scan: Scan, missing: tuple[Incomplete, ...]) -> Scan:
+    """Return a scan with further counts of what is missing of its study."""
+    return replace(scan, incomplete=(*scan.incomplete, *missing)) if missing else scan
 
 
 def _reader_of(kind: Reader, spacing_mm: Spacing | None) -> Callable[[Source, Limits], Scan]:
-    """Return the reader of a file of one scan; a picture has no spacing."""
+    """Return the reader of a file with one scan; pictures have no spacing."""
     if kind == "picture":
         return read_picture
     if kind == "nrrd":
@@ -306,17 +307,17 @@ def _reader_of(kind: Reader, spacing_mm: Spacing | None) -> Callable[[Source, Li
 def read_datasets(
     path: str | Path, limits: Limits = DEFAULT_LIMITS, *, pixels: bool = False
 ) -> Iterator["Dataset"]:
-    """Read every DICOM file under a path as pydicom has it, for objects that refer to it.
+    """Read every DICOM file under a path into a pydicom dataset.
 
     Args:
         path: DICOM file, or a folder, zip or tar.
-        limits: How large an input may be.
-        pixels: Whether the pixels are wanted too.
+        limits: Limits of an input's size.
+        pixels: Whether to read the encoded pixels too.
 
     Yields:
-        Datasets. Files that can't be read are skipped: `read_scans` reports them.
+        Datasets. Unreadable files are skipped: `read_scans` reports them.
     """
-    from meninx._scan.dicom import read_dataset
+    from meninx._scan.dicom.file import read_dataset
 
     with ExitStack() as opened:
         sources, _ = _sources(Path(path), limits, lambda _: None, opened)
@@ -329,16 +330,16 @@ def read_datasets(
 def unpack_archive(
     path: Path, target_of: Callable[[str], Path], limits: Limits = DEFAULT_LIMITS
 ) -> None:
-    """Unpack a zip or tar; nothing is written before each of its entries was checked.
+    """Unpack a zip or tar after checking all entries.
 
     Args:
         path: Zip or tar.
         target_of: Called with the name of each entry; returns the file to write.
-        limits: Most entries and bytes, and the largest ratio of unpacked to packed bytes.
+        limits: Largest numbers of entries and bytes, and ratio of unpacked to packed bytes.
 
     Raises:
-        UnreadableFile: If it is damaged, an entry is encrypted or leaves the archive's own folder.
-        LimitExceeded: If it unpacks to more than the limits allow.
+        UnreadableFile: If it is damaged, or an entry is encrypted or leaves the archive's folder.
+        LimitExceeded: If it exceeds the limits.
     """
 
     def refuse(error: InputError) -> None:
@@ -352,7 +353,7 @@ def unpack_archive(
 def _sources(
     path: Path, limits: Limits, report: OnError, opened: ExitStack
 ) -> tuple[list[Source], bool]:
-    """Return the files under a path, and whether the user named the one file by itself."""
+    """Return the files under a path, and whether the path is a single file."""
     if path.is_dir():
         return _files_of(path, limits, report), False
     if not path.is_file():
@@ -364,7 +365,7 @@ def _sources(
 
 
 def _header_of(path: Path, limits: Limits) -> Path:
-    """Return the header of a pair whose voxels the user named; any other path as it is."""
+    """Return the header of a pair for the path of its `.img`; any other path unchanged."""
     if path.suffix.lower() != ".img":
         return path
     own = Source(str(path), path, path.stat().st_size)
@@ -376,7 +377,7 @@ def _header_of(path: Path, limits: Limits) -> Path:
 
 
 def _files_of(folder: Path, limits: Limits, report: OnError) -> list[Source]:
-    """Return a folder's files at any depth, by name, links followed and hidden ones left out."""
+    """Return the files below a folder at any depth, by name, without hidden ones."""
     sources = []
     with reading(str(folder), "the folder"):
         for entry in entries_below(folder, report):

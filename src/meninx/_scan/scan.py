@@ -1,4 +1,4 @@
-"""A series read from disk, and its slices."""
+"""The Scan, a series in memory, and its slices."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,25 +10,18 @@ from numpy.typing import NDArray
 
 from meninx._errors import UnreadableFile, UnsupportedScan
 from meninx._scan.completeness import Incomplete
-from meninx._scan.geometry import (
-    PICTURE_VIEW,
-    Float64Array,
-    Plane,
-    View,
-    check_affine,
-    spacing_of,
-    view_of,
-)
+from meninx._scan.geometry import Float64Array, Plane, check_affine, spacing_of
+from meninx._scan.view import PICTURE_VIEW, View, view_of
 from meninx._scan.warning import ScanWarning
 
 Sequence = Literal["T1", "T1c", "T2", "FLAIR", "unknown"]
 Voxels = NDArray[np.float32]
-# Beyond this, differences of 32-bit floats overflow. Scanners store 16 bits, far below this.
+# Differences of larger 32-bit floats overflow. Scanners store 16 bits, far below this.
 LARGEST_VALUE = 1e30
 
 
 class Headers(tuple[Any, ...]):
-    """Datasets of DICOM files as pydicom has them, whose values no log or traceback shows."""
+    """Datasets of DICOM files whose values are hidden from logs and tracebacks."""
 
     __slots__ = ()
 
@@ -38,16 +31,16 @@ class Headers(tuple[Any, ...]):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a scan is called: UIDs, series and a hash of its patient; no patient name is kept.
+    """UIDs, series number and patient hash of a scan; the patient's name is not stored.
 
     Args:
         study_uid: StudyInstanceUID.
         series_uid: SeriesInstanceUID.
         instance_uids: SOPInstanceUID of each slice, in slice order; one for an enhanced file.
-        patient: Hash of the patient's ID or name; empty where the header has neither.
+        patient: Hash of the patient's ID or name; empty if the header has neither.
         series_number: SeriesNumber; None if not given.
-        description: SeriesDescription, for a reader; in no log and no public JSON, for people write
-            anything there.
+        description: SeriesDescription, for readers; excluded from logs and public JSON, because it
+            may contain personal data.
     """
 
     study_uid: str | None = None
@@ -58,7 +51,7 @@ class Identity:
     description: str = field(default="", repr=False)
 
     def as_json(self) -> dict[str, str]:
-        """Return the identity as the public JSON has it."""
+        """Return the identity as public JSON."""
         names = {
             "study_instance_uid": self.study_uid,
             "series_instance_uid": self.series_uid,
@@ -72,30 +65,30 @@ class Scan:
     """One series: a volume, or a picture as a volume of one slice.
 
     Args:
-        name: Name of the file or series, as the user knows it.
-        voxels: Intensities after rescaling, axes [i, j, k] as the file stores them (NIfTI's array
-            index; column, row, slice for DICOM and pictures), float32: 16 bits are kept whole.
+        name: Name of the file or series, for the user.
+        voxels: Intensities after rescaling, axes [i, j, k] as stored (array index of NIfTI; column,
+            row, slice of DICOM and pictures), float32, exact for 16 bits.
         affine: Voxel index to LPS mm, shape (4, 4); None for a picture.
         sequence: MR sequence.
         identity: UIDs and the patient's hash.
         colorfulness: Share of pixels that are colored, 0..1.
-        slice_axis: Voxel axis along which slices follow each other, where the format says it; None
-            to find it by the spacing.
-        positions_mm: Position of each slice along the slice axis, mm from the first; None where
-            all gaps are alike.
+        slice_axis: Voxel axis along which slices follow each other, if the format defines it; None
+            to find it from the spacing.
+        positions_mm: Position of each slice along the slice axis, mm from the first; None if all
+            gaps are equal.
         geometry_estimated: Whether distances were estimated from the slices because those of the
-            file can't be believed; then nothing is said in mm, and no side is named.
-        warnings: Oddities that do not prevent a judgment.
-        incomplete: Counts of what was promised of the scan or its study and did not come.
-        set_aside: Why its header says that it is no image to judge; None if it is one. A mask is
-            read all the same.
-        headers: Datasets of its DICOM files as pydicom has them, without pixels, in slice order;
-            one for an enhanced file, none for other formats.
+            file are implausible; then no size in mm and no side is reported.
+        warnings: Irregularities that do not prevent scoring.
+        incomplete: Counts of what is missing of the scan or its study.
+        exclusion: Why its header excludes it from scoring; None if it does not. Excluded volumes
+            are still read, for masks.
+        headers: Datasets of its DICOM files, without pixels, in slice order; one for an enhanced
+            file, none for other formats.
 
     Raises:
         UnreadableFile: If there are no voxels or some are not finite.
         UnsupportedScan: If all voxels are equal.
-        GeometryError: If the affine is no rectangular grid.
+        GeometryError: If the affine does not describe a rectangular grid.
     """
 
     name: str
@@ -109,7 +102,7 @@ class Scan:
     geometry_estimated: bool = False
     warnings: tuple[ScanWarning, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
-    set_aside: UnsupportedScan | None = None
+    exclusion: UnsupportedScan | None = None
     headers: Headers = field(default_factory=Headers)
 
     def __post_init__(self) -> None:
@@ -148,7 +141,7 @@ class Scan:
 
     @cached_property
     def view(self) -> View:
-        """How the scan is cut into slices."""
+        """Orientation of the slices."""
         if self.affine is None:
             return PICTURE_VIEW
         view = view_of(self.affine, self.slice_axis, self.voxels.shape)
@@ -166,7 +159,7 @@ class Scan:
 
     @property
     def depths_mm(self) -> Float64Array | None:
-        """Where each slice lies along the slice axis, mm, shape (n,); None without geometry."""
+        """Position of each slice along the slice axis, mm, shape (n,); None without geometry."""
         if self.positions_mm is not None:
             return np.array(self.positions_mm)
         gap = self.slice_gap_mm
@@ -177,7 +170,7 @@ class Scan:
         return int(self.voxels.shape[self.view.slice_axis])
 
     def point_of(self, voxel: tuple[int, int, int]) -> Float64Array:
-        """Return where a voxel lies in the patient.
+        """Return the position of a voxel in the patient.
 
         Args:
             voxel: Index [i, j, k].
@@ -189,7 +182,7 @@ class Scan:
             ValueError: If the scan has no geometry.
         """
         if self.affine is None:
-            raise ValueError(f"{self.name}: no geometry, so nothing can be placed in it")
+            raise ValueError(f"{self.name}: no geometry, so voxels have no position")
         place = np.array(voxel, dtype=np.float64)
         if self.positions_mm is not None and self.slice_gap_mm:
             axis = self.view.slice_axis
@@ -227,7 +220,7 @@ class Slice:
         index: Index along the scan's slice axis, from 0.
         image: Intensities, shape (h, w), [row, column].
         pixel_spacing: Distance between rows and between columns, mm (1 without geometry).
-        view: How the scan was cut.
+        view: Orientation of the scan's slices.
     """
 
     index: int
@@ -237,18 +230,18 @@ class Slice:
 
     @property
     def plane(self) -> Plane | None:
-        """How the slice lies in the patient; None without geometry."""
+        """Anatomic plane of the slice; None without geometry."""
         return self.view.plane
 
     def voxel_at(self, row: float, column: float) -> tuple[int, int, int]:
-        """Return the voxel [i, j, k] that an image position lies in.
+        """Return the voxel [i, j, k] at an image position.
 
         Args:
-            row: Row in `image`, pixel centers at whole numbers; positions outside go to the edge.
-            column: Column in `image`, counted in the same way.
+            row: Row in `image`, pixel centers at integers; positions outside are clipped.
+            column: Column in `image`, likewise.
 
         Returns:
-            Column i, row j, slice k of a DICOM series; the array index of a NIfTI file.
+            Column i, row j, slice k of a DICOM series; array index of a NIfTI file.
         """
         height, width = self.image.shape
         at_row = min(max(round(row), 0), height - 1)

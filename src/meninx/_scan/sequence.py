@@ -1,12 +1,14 @@
-"""Find the MR sequence from header entries."""
+"""Find the MR sequence (T1, T1c, T2, FLAIR) from header values and descriptions.
+
+`dicom.acquisition` reads the header values of DICOM.
+"""
 
 import re
 from dataclasses import dataclass
 
 from meninx._scan.scan import Sequence
 
-# Words of scanners' and researchers' series names: "tirm" and "dark fluid" are Siemens' FLAIR, and
-# "t2f" is that of BraTS.
+# Names of series: Siemens writes "tirm" and "dark fluid" for FLAIR, BraTS "t2f".
 _FLAIR = re.compile(r"flair|tirm|dark[ _-]?fluid|(?<![a-z0-9])t2f(?![a-z0-9])")
 _T1_FLAIR = re.compile(r"t1[ _-]*(w[ _-]*)?flair")
 _NO_CONTRAST = re.compile(
@@ -19,7 +21,7 @@ _CONTRAST = re.compile(
 )
 _T1 = re.compile(r"(?<![a-z0-9])t1(?!rho)|mprage|mp-rage|bravo|spgr")
 _T2 = re.compile(r"(?<![a-z0-9])t2(?! ?(\*|star|_star))")
-# Whole words, for contrasts that the detector knows nothing of: "epi", but not "epilepsy".
+# Whole words for other contrasts: "epi", but not "epilepsy".
 _OTHER = re.compile(
     r"(?<![a-z])(dwi|dti|adc|diff(usion)?|swi|bold|ep2d|epi|fmri|perf(usion)?|asl|tof|angio\w*|stir"
     r"|(t1|t2|pd)[ _-]?map(s|ping)?)(?![a-z])|t2 ?\*|t2_?star"
@@ -28,7 +30,7 @@ _OTHER = re.compile(
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The header entries that tell a sequence; None where not given.
+    """The header values that determine a sequence; None if not given.
 
     Args:
         repetition_time: RepetitionTime, ms.
@@ -48,14 +50,14 @@ class Acquisition:
 
 
 def sequence_of(acquisition: Acquisition) -> Sequence:
-    """Return the sequence that an acquisition's times give, else its description.
+    """Return the sequence according to times, else according to the description.
 
     Args:
-        acquisition: Header entries.
+        acquisition: Header values.
 
     Returns:
-        The sequence; `unknown` where neither gives it, and for diffusion, T2*, angiography and the
-        like.
+        The sequence; `unknown` if neither determines it, and for other contrasts such as diffusion,
+        T2* and angiography.
 
     References:
         Bernstein, King, Zhou 2004, Handbook of MRI Pulse Sequences: T1 weighting at TR below about
@@ -64,18 +66,18 @@ def sequence_of(acquisition: Acquisition) -> Sequence:
     text = acquisition.text.lower()
     if _OTHER.search(text) and not _FLAIR.search(text):
         return "unknown"
-    plain = _from_times(acquisition)
+    sequence = _from_times(acquisition)
     named = sequence_from_text(text)
-    if plain == "unknown" or (plain == "T2" and named == "FLAIR"):
-        # Some headers leave TI out: then FLAIR has T2's times, and only its name differs.
-        plain = named
-    if plain == "T1" and (acquisition.contrast_agent or _has_contrast(text)):
+    if sequence == "unknown" or (sequence == "T2" and named == "FLAIR"):
+        # Without TI in the header, FLAIR has the times of T2, and only the description differs.
+        sequence = named
+    if sequence == "T1" and (acquisition.contrast_agent or _has_contrast(text)):
         return "T1c"
-    return plain
+    return sequence
 
 
 def sequence_from_text(text: str) -> Sequence:
-    """Return the sequence that a description or a file name gives, else `unknown`."""
+    """Return the sequence named in a description or file name, else `unknown`."""
     text = text.lower()
     is_t1, is_t2 = bool(_T1.search(text)), bool(_T2.search(text))
     if _FLAIR.search(text) and not _T1_FLAIR.search(text):
@@ -88,7 +90,7 @@ def sequence_from_text(text: str) -> Sequence:
 
 
 def is_other_contrast(text: str) -> bool:
-    """Return whether a text names diffusion, perfusion, T2* or another contrast than T1 and T2."""
+    """Return whether a text names another contrast, such as diffusion, perfusion or T2*."""
     text = text.lower()
     return _OTHER.search(text) is not None and not _FLAIR.search(text)
 
@@ -99,7 +101,7 @@ def _has_contrast(text: str) -> bool:
 
 
 def _from_times(acquisition: Acquisition) -> Sequence:
-    """Return the sequence that TR, TE and TI alone give."""
+    """Return the sequence according to TR, TE and TI alone."""
     tr, te, ti = (
         acquisition.repetition_time,
         acquisition.echo_time,
@@ -117,7 +119,7 @@ def _from_times(acquisition: Acquisition) -> Sequence:
         return "T2"
     if tr <= 1000 and te <= 30 and "GR" not in acquisition.scanning_sequence:
         return "T1"
-    # Spoiled gradient echo: weighting turns to T2* as the echo gets late.
+    # Spoiled gradient echo: T2* weighting increases with echo time.
     if tr <= 1000 and te <= 8 and "GR" in acquisition.scanning_sequence:
         return "T1"
     return "unknown"

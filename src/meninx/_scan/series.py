@@ -1,4 +1,4 @@
-"""Sort DICOM frames into series and stacks. Nothing here knows how DICOM is encoded."""
+"""Sort frames into series and stacks, one stack per scan; independent of the encoding of DICOM."""
 
 import os
 from collections import defaultdict
@@ -13,25 +13,22 @@ from meninx._scan.completeness import Incomplete
 from meninx._scan.frame import Frame
 from meninx._scan.geometry import (
     COSINE_TOLERANCE,
-    POSITION_TOLERANCE_MM,
     SMALLEST_FIELD_MM,
     Float64Array,
-    StackSpacing,
     affine_of_stack,
     field_of_view_fault,
     plane_normal,
-    slice_order,
-    stack_spacing,
 )
 from meninx._scan.promises import Listing, LostFile, incomplete_of, is_broken
 from meninx._scan.scan import Identity
+from meninx._scan.slice_stack import POSITION_TOLERANCE_MM, StackSpacing, slice_order, stack_spacing
 
 # Echo and inversion times of one image, written slice by slice, differ in their last digit; those
 # of two echoes or inversions by milliseconds.
 TIME_JITTER_MS, TIME_JITTER = 0.1, 0.001
-# Pixel spacings are decimal strings that are rounded anew for each slice, as a share.
+# Pixel spacings are decimal strings, rounded for each slice; relative difference.
 PIXEL_SPACING_JITTER = 0.001
-# In an even stack no gap is half as large again as the others: then a slice would be missing.
+# In an even stack no gap is 1.5 times the others: a slice would be missing there.
 MAX_GAP_RATIO = 1.5
 
 
@@ -42,7 +39,7 @@ class Stack:
     Args:
         name: Name of the series, for the user.
         frames: Frames of one shape, orientation and contrast, in any order.
-        incomplete: Counts of what was promised of its series and did not come.
+        incomplete: Counts of what is missing of its series.
     """
 
     name: str
@@ -51,10 +48,10 @@ class Stack:
 
     @property
     def identity(self) -> Identity:
-        """UIDs and patient of the scan; instances in slice order if they form a stack."""
+        """UIDs and patient of the scan; instances in slice order if the frames form a stack."""
         first = self.frames[0]
         try:
-            frames, _ = self.ordered()
+            frames, *_ = self.placed()
         except InputError:
             frames = self.frames
         uids = tuple(dict.fromkeys(frame.instance_uid for frame in frames))
@@ -67,29 +64,20 @@ class Stack:
             first.description,
         )
 
-    def ordered(self) -> tuple[tuple[Frame, ...], Float64Array | None]:
-        """Return the frames along the normal of their plane, and the affine; see `placed`."""
-        frames, affine, _ = self.placed()
-        return frames, affine
-
-    def coinciding(self) -> list[list[Frame]]:
-        """Return the frames that share a place with others, by place: copies, or time points."""
-        return coinciding(self.frames)
-
     def placed(self) -> tuple[tuple[Frame, ...], Float64Array | None, StackSpacing | None]:
-        """Return the frames along the normal of their plane, and where they lie.
+        """Return the frames ordered along the normal of their plane, and their geometry.
 
         Returns:
-            Frames, the affine (voxel [column, row, slice] to LPS mm) and their spacing; None and
-            None for a single frame without geometry, no spacing for one with it.
+            Frames, the affine (voxel [column, row, slice] to LPS mm) and their spacing. A single
+            frame has no spacing, and without geometry no affine.
 
         Raises:
-            InputError: If the series was set aside.
+            InputError: If the series is excluded.
             GeometryError: If the slices form no stack.
         """
         first = self.frames[0]
-        if first.set_aside is not None:
-            raise first.set_aside
+        if first.exclusion is not None:
+            raise first.exclusion
         if any(not frame.position or not frame.orientation for frame in self.frames):
             if len(self.frames) == 1:
                 return self.frames, None, None
@@ -121,7 +109,7 @@ class Stack:
         try:
             spacing = stack_spacing(positions[order], orientation) if len(order) > 1 else None
         except GeometryError as error:
-            # In a head of half a millimeter all slices share a place: that is the lesser fault.
+            # If a pixel is far too small, all slices share a position: report the pixel instead.
             tiny = across < SMALLEST_FIELD_MM / 10
             raise GeometryError(fault if fault and tiny else str(error)) from error
         gap = spacing.spacing_mm if spacing else abs(first.thickness or 1.0)
@@ -130,13 +118,13 @@ class Stack:
 
 
 def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
-    """Return the frames that share a place with others, by place.
+    """Return the frames that share a position with others: copies, echoes or time points.
 
     Args:
-        frames: Frames of one orientation; those without a position are left out.
+        frames: Frames of one orientation; those without a position are ignored.
 
     Returns:
-        Lists of two or more frames.
+        Lists of two or more frames, one per position.
     """
     placed = [frame for frame in frames if frame.position and frame.orientation]
     if len(placed) < 2 or placed[0].orientation is None:
@@ -152,24 +140,24 @@ def stacks_of(
 ) -> list[Stack]:
     """Sort frames into scans.
 
-    A series is one of a patient, an exam and a number: UIDs alone are shared or empty in careless
-    exports. It is split by matrix, orientation and contrast, and by acquisition where slices would
+    A series is identified by patient, study, UID and number, because careless exports share or
+    empty the UIDs. It is split by matrix, orientation and contrast, and by acquisition if slices
     coincide otherwise. The result does not depend on the order of the frames.
 
     Args:
         frames: Frames of any number of series, in any order.
-        lost: Files under the same path that can't be read.
-        listings: Directories under the same path.
+        lost: Unreadable files under the same path.
+        listings: DICOMDIRs under the same path.
 
     Returns:
-        Stacks, ordered by place, series number, series UID and contrast.
+        Stacks, ordered by folder, series number, series UID and contrast.
     """
     by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
-    kept = _without_copies(frames)
-    for frame in kept:
+    unique = _without_copies(frames)
+    for frame in unique:
         by_series[_series_key(frame)].append(frame)
-    # A header that breaks off may lack what names its series.
-    broken = [frame for frame in kept if is_broken(frame)]
+    # A truncated header may lack the UID of its series.
+    broken = [frame for frame in unique if is_broken(frame)]
     lost = list(lost)
     lost += [LostFile(frame.source.name, frame.series_uid, is_dicom=True) for frame in broken]
     series = sorted(
@@ -185,14 +173,14 @@ def stacks_of(
     stacks = []
     for members, place in zip(series, places, strict=True):
         number = members[0].series_number
-        # Only what is needed to tell the scans apart.
+        # Number and part are named only if needed to distinguish the scans.
         shared = places.count(place) > 1
         words = [f"series {number if number is not None else members[0].series_uid}"] * shared
         parts = _split(members)
         incomplete = incomplete_of(members, lost, listings)
         for index, part in enumerate(parts, 1):
-            marks = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
-            name = f"{place} ({', '.join(marks)})" if marks else place
+            labels = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
+            name = f"{place} ({', '.join(labels)})" if labels else place
             if len(part) == 1 and len(parts) > 1 and is_broken(part[0]):
                 name = part[0].source.name
             stacks.append(Stack(name, tuple(part), incomplete))
@@ -200,34 +188,34 @@ def stacks_of(
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:
-    """Return what all frames of a series share: patient, exam, series UID and number."""
+    """Return what all frames of a series share: patient, study, series UID and number."""
     own = frame.description if not frame.series_uid else ""
     return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
 
 
 def _named_apart(stacks: list[Stack]) -> list[Stack]:
-    """Return stacks with different names: two patients may share a folder and a number."""
+    """Return stacks with unique names: two patients may share a folder and a number."""
     names = [stack.name for stack in stacks]
     seen: dict[str, int] = defaultdict(int)
-    apart = []
+    renamed = []
     for stack in stacks:
         count = names.count(stack.name)
         seen[stack.name] += 1
         own = f"{stack.name} ({seen[stack.name]} of {count} of this name)"
-        apart.append(replace(stack, name=own) if count > 1 else stack)
-    return apart
+        renamed.append(replace(stack, name=own) if count > 1 else stack)
+    return renamed
 
 
 def _without_copies(frames: Iterable[Frame]) -> list[Frame]:
-    """Return frames in a fixed order, one of each instance: exports often hold a slice twice.
+    """Return frames in a fixed order, one per instance: exports often hold a slice twice.
 
-    The largest file wins: a copy may be cut off.
+    The largest file is used, because a copy may be truncated.
     """
     ordered = sorted(
         frames,
         key=lambda frame: (frame.instance_uid, frame.number, -frame.source.size, frame.source.name),
     )
-    # A careless anonymizer gives all slices one UID: only what lies in one place is a copy.
+    # Careless anonymizers give all slices one UID: only frames at one position are copies.
     unique = {
         (
             *_series_key(frame),
@@ -252,7 +240,7 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
     directions: list[Float64Array] = []
     echoes, inversions = (_levels([frame.times[n] for frame in frames]) for n in (0, 1))
     for frame in frames:
-        reason = frame.set_aside.reason if frame.set_aside else ""
+        reason = frame.exclusion.reason if frame.exclusion else ""
         spacing = tuple(round(value, 3) for value in frame.pixel_spacing or ())
         key: tuple[Hashable, ...] = (
             reason,
@@ -266,43 +254,43 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
         groups[key].append(frame)
     parts: list[list[Frame]] = []
     for group in _interleaved_joined([groups[key] for key in sorted(groups, key=repr)], directions):
-        parts += _by_acquisition(group) if _coincide(group) else [group]
+        parts += _by_acquisition(group) if coinciding(group) else [group]
     return parts
 
 
 def _interleaved_joined(
     groups: list[list[Frame]], directions: list[Float64Array]
 ) -> list[list[Frame]]:
-    """Join groups that are one stack by their places: what changes from slice to slice is jitter.
+    """Join groups that form one stack by their positions: their contrast differs only by jitter.
 
     Args:
-        groups: Frames of one series, by what tells contrasts.
-        directions: Orientations that were met.
+        groups: Frames of one series, by contrast.
+        directions: Distinct orientations so far.
 
     Returns:
-        The groups, those joined whose slices lie between each other's.
+        The groups; those whose slices interleave are joined.
     """
-    alike: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
+    by_direction: dict[tuple[Hashable, ...], list[list[Frame]]] = defaultdict(list)
     for group in groups:
         first = group[0]
-        reason = first.set_aside.reason if first.set_aside else ""
-        alike[reason, first.shape, _direction(first, directions)].append(group)
+        reason = first.exclusion.reason if first.exclusion else ""
+        by_direction[reason, first.shape, _direction(first, directions)].append(group)
     joined: list[list[Frame]] = []
-    for same in alike.values():
-        together = len(same) > 1 and _are_one_stack(same)
-        joined += [[frame for group in same for frame in group]] if together else same
+    for similar in by_direction.values():
+        together = len(similar) > 1 and _are_one_stack(similar)
+        joined += [[frame for group in similar for frame in group]] if together else similar
     return joined
 
 
 def _are_one_stack(groups: list[list[Frame]]) -> bool:
-    """Return whether groups of one orientation are an even stack together, and none alone."""
+    """Return whether groups of one orientation are only together an evenly spaced stack."""
     frames = [frame for group in groups for frame in group]
     if not all(frame.position and frame.orientation and frame.pixel_spacing for frame in frames):
         return False
     sides = np.array([frame.pixel_spacing for frame in frames])
     if np.ptp(sides, axis=0).max() > PIXEL_SPACING_JITTER * sides.max():
         return False
-    # Two echo times that are both said are two contrasts, wherever their slices lie.
+    # Two echo or inversion times are two contrasts, wherever their slices lie.
     if any(len(set(_levels([frame.times[n] for frame in frames]).values())) > 1 for n in (0, 1)):
         return False
     normal = plane_normal(frames[0].orientation or ())
@@ -312,12 +300,12 @@ def _are_one_stack(groups: list[list[Frame]]) -> bool:
     gaps = np.diff(heights[order])
     changes = int((np.diff(owners[order]) != 0).sum())
     even = gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < MAX_GAP_RATIO * np.median(gaps)
-    # One above the other they are slabs, each with a contrast of its own.
+    # Groups one above the other are slabs, each with its own contrast.
     return bool(even and changes >= len(groups))
 
 
 def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
-    """Return the number of the level that each time belongs to: times that jitter are one level."""
+    """Return the number of each time's level; times that differ only by jitter share a level."""
     levels: dict[float | None, int] = {}
     last, level = None, 0
     for value in sorted({value for value in values if value is not None}):
@@ -328,39 +316,30 @@ def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
     return levels
 
 
-def _direction(frame: Frame, known: list[Float64Array]) -> int:
-    """Return the number of the frame's orientation among those met before, adding a new one."""
+def _direction(frame: Frame, directions: list[Float64Array]) -> int:
+    """Return the index of a frame's orientation in `directions`, appending a new orientation."""
     if frame.orientation is None:
         return -1
     cosines = np.array(frame.orientation)
-    for index, other in enumerate(known):
-        # Scanners round the cosines of each slice on their own.
-        if np.abs(cosines - other).max() < 10 * COSINE_TOLERANCE:
+    for index, direction in enumerate(directions):
+        # Scanners round the cosines of each slice separately.
+        if np.abs(cosines - direction).max() < 10 * COSINE_TOLERANCE:
             return index
-    known.append(cosines)
-    return len(known) - 1
-
-
-def _coincide(frames: list[Frame]) -> bool:
-    """Return whether two frames lie in one place."""
-    placed = [frame for frame in frames if frame.position and frame.orientation]
-    if len(placed) < 2 or placed[0].orientation is None:
-        return False
-    heights = np.array([frame.position for frame in placed]) @ plane_normal(placed[0].orientation)
-    return bool((np.diff(np.sort(heights)) <= POSITION_TOLERANCE_MM).any())
+    directions.append(cosines)
+    return len(directions) - 1
 
 
 def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
-    """Split frames that coincide by the time when they were taken, if that separates them."""
+    """Split coinciding frames by acquisition number or time, if that separates them."""
     for number in range(len(frames[0].moments)):
         parts: dict[float | str | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             parts[frame.moments[number]].append(frame)
-        # Missing times tell nothing, and slices that each have a time of their own are no points.
+        # Times are unusable if one is missing, or if nearly every slice has its own.
         usable = number == 0 or (len(parts) <= len(frames) / 2 and None not in parts)
         if len(parts) > 1 and usable:
             split = [parts[moment] for moment in sorted(parts, key=_in_order)]
-            if not any(_coincide(part) for part in split):
+            if not any(coinciding(part) for part in split):
                 return split
     return _by_rank(frames) or [frames]
 
@@ -371,23 +350,23 @@ def _in_order(moment: float | str | None) -> tuple[bool, float, str]:
 
 
 def _by_rank(frames: list[Frame]) -> list[list[Frame]]:
-    """Split frames by their place in time at each position: slices have times of their own.
+    """Split frames by their rank in time at each position, for slices with individual times.
 
     Args:
         frames: Frames of one series, some of which coincide.
 
     Returns:
-        One list a time point. Empty where a time is missing, or a place has fewer frames than
-        another, or a time point begins before the one before it ends: then they are no time points.
+        One list per time point. Empty if a time is missing, positions have different numbers of
+        frames, or time points overlap.
     """
     times = [frame.moments[1] for frame in frames]
     if any(time is None for time in times):
         return []
-    places = [sorted(part, key=lambda one: str(one.moments[1])) for part in coinciding(frames)]
+    places = [sorted(part, key=lambda frame: str(frame.moments[1])) for part in coinciding(frames)]
     counts = {len(place) for place in places}
     if len(counts) != 1 or counts.pop() * len(places) != len(frames):
         return []
     points = [list(point) for point in zip(*places, strict=True)]
     spans = [sorted(str(frame.moments[1]) for frame in point) for point in points]
-    follow = all(one[-1] < other[0] for one, other in pairwise(spans))
-    return points if follow else []
+    separate = all(earlier[-1] < later[0] for earlier, later in pairwise(spans))
+    return points if separate else []

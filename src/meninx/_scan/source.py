@@ -1,4 +1,4 @@
-"""Bytes by name, from a file, a zip or a tar, packed or not; decoders' errors translated."""
+"""Read bytes from a file or an entry of an archive, undo gzip, and translate decoders' errors."""
 
 import gzip
 import re
@@ -20,15 +20,15 @@ from meninx._system_errors import is_disk_full
 
 # Decoders' messages can run to a page of advice to programmers.
 LONGEST_DETAIL = 120
-# Where an object lies in memory is of no use to a reader, and differs each time.
+# Memory addresses in messages differ from run to run.
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 GZIP_MAGIC = b"\x1f\x8b"
 # CRC-32 and size (RFC 1952).
 GZIP_TRAILER_BYTES = 8
-# The number of a file's first bytes that its kind is found by, as stored.
+# Number of stored bytes from which the kind of a file is found.
 SNIFFED_BYTES = 1024
 CHUNK = 16 * MIB
-# Called with the error of each scan that can't be used.
+# Called with the error of each unusable scan.
 OnError = Callable[[InputError], None]
 
 
@@ -37,26 +37,25 @@ class Container(Protocol):
 
     @property
     def incomplete(self) -> tuple[Incomplete, ...]:
-        """Counts of what the archive promised and does not hold."""
+        """Counts of what is missing of the archive."""
 
     def open(self, entry: str) -> BufferedIOBase:
-        """Open an entry by its name inside."""
+        """Open an entry by its name in the archive."""
 
     def size(self, entry: str) -> int | None:
-        """Return an entry's bytes; None where there is no such entry that may be read."""
+        """Return the size of an entry, bytes; None if it is missing or may not be read."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file, or an entry of a zip or tar, that can be read; gzip is undone on the way.
+    """A readable file, or an entry of a zip or tar; gzip is undone.
 
     Args:
-        name: Name as the user knows it; made printable.
-        path: File, or the archive that holds the entry.
-        size: Size as stored, bytes.
-        entry: Name inside the archive; empty for a file of its own.
-        container: Archive, open: parsing its directory anew for each entry would take quadratic
-            time.
+        name: Name for the user; made printable.
+        path: File, or the archive of the entry.
+        size: Stored size, bytes.
+        entry: Name in the archive; empty for a file on disk.
+        container: Open archive: parsing its directory for each entry would take quadratic time.
     """
 
     name: str
@@ -70,17 +69,17 @@ class Source:
 
     @property
     def incomplete(self) -> tuple[Incomplete, ...]:
-        """Counts of what the archive promised that the file comes from, and does not hold."""
+        """Counts of what is missing of the archive."""
         return () if self.container is None else self.container.incomplete
 
     def sniffed(self, limits: Limits) -> bytes:
-        """Return enough of the file's beginning to tell its kind.
+        """Return the first bytes, from which the kind of the file is found.
 
         Args:
             limits: Largest file that is read.
 
         Returns:
-            The first bytes; unpacked, if they are gzip's.
+            The first bytes, without gzip.
 
         Raises:
             LimitExceeded: If the file is larger.
@@ -108,7 +107,7 @@ class Source:
             data = file.read(self.size)
             if len(data) < self.size:
                 raise UnreadableFile(
-                    f"cut off: {len(data):,} of {self.size:,} bytes; copy or pack it again"
+                    f"truncated: {len(data):,} of {self.size:,} bytes; copy or pack it again"
                 )
             return data
 
@@ -116,17 +115,16 @@ class Source:
         """Return the first `count` bytes.
 
         Args:
-            count: Number of bytes; fewer come if the file has fewer. Then the end was reached, and
-                with it the checksums of gzip and zip.
+            count: Largest number of bytes. If the file has fewer, the checksums of gzip and zip are
+                verified.
             limits: Largest file that is read.
 
         Returns:
-            The beginning of the file or entry, unpacked: a bomb stops there.
+            The beginning of the file or entry, unpacked; a bomb stops there.
 
         Raises:
             LimitExceeded: If the file is larger.
-            UnreadableFile: If the disk or the archive can't be read, or a checksum that was reached
-                is wrong.
+            UnreadableFile: If the disk or the archive can't be read, or a checksum is wrong.
         """
         with self._opened(limits) as file:
             return bytes(_unpacked(file, count)) if _is_packed(file) else file.read(count)
@@ -135,20 +133,20 @@ class Source:
         """Return another file of the same folder.
 
         Args:
-            name: Name of the file, without a folder; `./` before it is fine.
+            name: Name of the file without a folder, except `./`.
 
         Returns:
-            The file; None where there is none.
+            The file; None if there is none.
 
         Raises:
-            UnreadableFile: If the name leads elsewhere: a header may name any file of the disk; or
-                if the file is a link that leads nowhere.
+            UnreadableFile: If the name leads to another folder, because a header may name any file
+                on disk; or if the file is a broken link.
         """
         inside = PurePosixPath(name.replace("\\", "/"))
         if len(inside.parts) != 1 or inside.name in ("", "..") or ":" in name:
             raise UnreadableFile(
-                "the header names a data file outside of its own folder; put both into one folder, "
-                "and the file's name alone into the header",
+                "the header names a data file outside its own folder; put both into one folder, "
+                "and only the file's name into the header",
                 place=self.name,
                 reason="unsafe_path",
             )
@@ -166,10 +164,10 @@ class Source:
         return Source(shown, path, path.stat().st_size)
 
     def copy_to(self, target: Path, limits: Limits) -> None:
-        """Write all bytes to a file, piece by piece, as they are stored.
+        """Copy the stored bytes to a file.
 
         Args:
-            target: File to write, made or overwritten.
+            target: File to write; overwritten if it exists.
             limits: Largest file that is read.
 
         Raises:
@@ -198,11 +196,11 @@ def unpacked_head(head: bytes, max_bytes: int = SNIFFED_BYTES) -> bytes:
         max_bytes: Largest number of bytes to return, unpacked.
 
     Returns:
-        The bytes, unpacked; as they are if they are not gzip's or can't be unpacked.
+        The unpacked bytes; the same bytes if they are not gzip or can't be unpacked.
     """
     if not head.startswith(GZIP_MAGIC):
         return head
-    # A small file's wrong checksum is no reason not to know what it is: reading it reports that.
+    # The kind of a small file is found even if its checksum is wrong; reading it reports that.
     for beginning in (head, head[:-GZIP_TRAILER_BYTES]):
         with suppress(zlib.error):
             return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(beginning, max_bytes) or head
@@ -210,19 +208,19 @@ def unpacked_head(head: bytes, max_bytes: int = SNIFFED_BYTES) -> bytes:
 
 
 def check_ratio(unpacked: float, packed: float, limits: Limits, place: str = "") -> None:
-    """Check that something does not unpack to far more bytes than it has.
+    """Check the ratio of unpacked to packed bytes.
 
     Args:
-        unpacked: Size unpacked, bytes.
-        packed: Size packed, bytes.
+        unpacked: Unpacked size, bytes.
+        packed: Packed size, bytes.
         limits: Largest ratio of unpacked to packed bytes.
-        place: File that it is about, for the message.
+        place: Name of the file, for the message.
 
     Raises:
         LimitExceeded: If the ratio is larger.
     """
     ratio = unpacked / max(packed, 1)
-    # Below a megabyte no ratio does harm, and short runs of zeros compress very well.
+    # Below a megabyte no ratio is harmful, and short runs of zeros compress very well.
     if unpacked > MIB and ratio > limits.zip_ratio:
         raise LimitExceeded(
             f"unpacks to {ratio:,.0f} times its size, the limit is {limits.zip_ratio:,.0f} "
@@ -232,14 +230,14 @@ def check_ratio(unpacked: float, packed: float, limits: Limits, place: str = "")
 
 
 def _is_packed(file: BufferedIOBase) -> bool:
-    # Files of the disk, of zips and of tars all look ahead; the common base class does not say so.
+    # Files on disk, in zips and in tars all have `peek`, but their common base class does not.
     return bool(cast("gzip.GzipFile", file).peek(2)[:2] == GZIP_MAGIC)
 
 
 def _unpacked(
     file: BufferedIOBase, count: int, whole: Source | None = None, limits: Limits | None = None
 ) -> bytearray:
-    """Return at most the first `count` bytes of gzip data; of a whole file, limits are checked."""
+    """Return at most the first `count` bytes of gzip data; check the limits of a whole file."""
     parts = bytearray()
     with gzip.GzipFile(fileobj=file) as unpacked:
         while len(parts) < count:
@@ -254,11 +252,11 @@ def _unpacked(
 
 
 def _unpacked_part(unpacked: gzip.GzipFile, count: int) -> bytes:
-    """Return the next bytes, at most `count`; at the end checksum and length are checked."""
+    """Return at most the next `count` bytes; checksum and length are verified at the end."""
     try:
         return unpacked.read(count)
     except EOFError as error:
-        raise UnreadableFile("cut off: the gzip data end too early; copy it again") from error
+        raise UnreadableFile("truncated: the gzip data end too early; copy it again") from error
     except gzip.BadGzipFile as error:
         what = (
             "bytes follow the end of the gzip data"
@@ -270,16 +268,16 @@ def _unpacked_part(unpacked: gzip.GzipFile, count: int) -> bytes:
 
 @contextmanager
 def reading(place: str, what: str) -> Iterator[None]:
-    """Translate decoders' errors into `UnreadableFile`, and give errors their place.
+    """Translate decoders' errors into `UnreadableFile`, and add the place to errors.
 
     Args:
-        place: Name of the file or series, as the user knows it.
+        place: Name of the file or series, for the user.
         what: Name of what is being read, such as "the DICOM header".
 
     Raises:
         LimitExceeded: If a disk is full.
-        UnreadableFile: From whatever else is raised: Pillow, nibabel, pydicom and its plugins
-            document no list of what bytes that lie make them raise.
+        UnreadableFile: For all other exceptions: Pillow, nibabel, pydicom and its plugins do not
+            document which exceptions invalid bytes cause.
     """
     try:
         yield
@@ -290,7 +288,7 @@ def reading(place: str, what: str) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error):
             raise LimitExceeded(
-                "disk full: no room for what is unpacked; free some, or set TMPDIR to another",
+                "disk full: no space to unpack the file; free some, or set TMPDIR to another disk",
                 place=place,
                 reason="disk_full",
             ) from error

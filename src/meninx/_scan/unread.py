@@ -1,4 +1,4 @@
-"""What could not be read as a scan, beside those that could."""
+"""Files and series that could not be read as scans."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Unread:
-    """A file or series that is no scan to score, with what is known of it.
+    """A file or series that can't be scored, with what is known about it.
 
     Args:
-        error: Why it can't be used.
-        identity: UIDs, number and description of its DICOM series, as far as they are known.
-        sources: Files of its DICOM series; those of an archive can be read until the next scan is
-            asked for.
-        limits: How large an input may be.
+        error: Why it can't be scored.
+        identity: UIDs, number and description of its DICOM series, as far as known.
+        sources: Files of its DICOM series; those of an archive are open until the next scan is
+            read.
+        limits: Limits of an input's size.
     """
 
     error: InputError
@@ -35,8 +35,8 @@ class Unread:
 
     @cached_property
     def headers(self) -> Headers:
-        """Datasets of its files as pydicom has them, without pixels, read when asked for."""
-        from meninx._scan.dicom import read_dataset
+        """Datasets of its files, without pixels, read on first access."""
+        from meninx._scan.dicom.file import read_dataset
 
         found = []
         for source in self.sources:
@@ -45,16 +45,16 @@ class Unread:
         return Headers(found)
 
     def stored_images(self, count: int) -> "list[NDArray[np.float32]]":
-        """Return images as the files store them, to show a series that was refused.
+        """Return stored images, to show a refused series.
 
         Args:
-            count: Largest number of images to return, evenly through the series.
+            count: Largest number of images, spread evenly over the series.
 
         Returns:
-            Stored values, each of shape (rows, columns), by InstanceNumber. Files that can't be
-            read are skipped.
+            Stored values, each of shape (rows, columns), by InstanceNumber. Unreadable files are
+            skipped.
         """
-        from meninx._scan.dicom import stored_image
+        from meninx._scan.dicom.pixels import stored_image
 
         images: list[NDArray[np.float32]] = []
         sources = self._by_number()
@@ -65,12 +65,12 @@ class Unread:
         return images
 
     def _by_number(self) -> Sequence[Source]:
-        """Return the files whose headers can be read, by InstanceNumber."""
-        from meninx._scan.header_values import whole_number
+        """Return the files with readable headers, by InstanceNumber."""
+        from meninx._scan.dicom.values import whole_number
 
         numbers = {
             str(header.filename): whole_number(header, "InstanceNumber") or 0
             for header in self.headers
         }
-        known = [source for source in self.sources if source.name in numbers]
-        return sorted(known, key=lambda source: numbers[source.name])
+        readable = [source for source in self.sources if source.name in numbers]
+        return sorted(readable, key=lambda source: numbers[source.name])

@@ -1,4 +1,4 @@
-"""Check the headers of volumes, and make the scan: the same for all their formats."""
+"""Check headers and voxels of volume files, and create the Scan, for all volume formats."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._errors import GeometryError, UnreadableFile, UnsupportedScan
-from meninx._scan.background import noting_blank_slices, with_dark_air, without_padding
+from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
 from meninx._scan.geometry import (
     Float64Array,
     Spacing,
@@ -15,19 +15,19 @@ from meninx._scan.geometry import (
     field_of_view_fault,
     respaced,
     spacing_of,
-    view_of,
 )
 from meninx._scan.limits import Limits
 from meninx._scan.map_names import map_by_bids_name, map_warning
-from meninx._scan.plausibility import believed, is_unset, spacing_fault
+from meninx._scan.plausibility import is_unset, spacing_fault, with_plausible_geometry
 from meninx._scan.scan import Scan
 from meninx._scan.sequence import sequence_from_text
 from meninx._scan.source import Source
+from meninx._scan.view import view_of
 from meninx._scan.warning import ScanWarning
 
 UNSET_DIRECTIONS = (
-    "the file's axes are those of a bare array: nothing says how it lies in the head: it may be "
-    "upside down, and sides exchanged"
+    "the file's axes are those of a bare array, without orientation: it may be upside down, and "
+    "its sides exchanged"
 )
 
 
@@ -36,17 +36,17 @@ class Unpacker(Protocol):
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the packed bytes was reached, and their checksum is right."""
+        """Whether the end of the packed bytes was reached with a correct checksum."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         """Return at most `max_length` unpacked bytes."""
 
 
 def volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return the three sides of the one volume that a file must hold.
+    """Return the shape of the only volume of a file.
 
     Args:
-        shape: Shape in the header, any number of sides.
+        shape: Shape in the header, of any length.
 
     Returns:
         Number of voxels along i, j and k.
@@ -81,19 +81,19 @@ def check_numbers(kind: np.dtype[np.generic]) -> None:
 
 
 def promised_bytes(source: Source, expected: int, spare: int, limits: Limits) -> bytes:
-    """Return the bytes that a header promises, read to their end.
+    """Read the bytes that a header promises, up to the end of the file.
 
     Args:
         source: File of the voxels.
         expected: Number of bytes that the header promises, unpacked.
-        spare: Number of further bytes that are no fault: less than a slice pads the file.
+        spare: Number of further bytes that are accepted as padding: less than a slice.
         limits: Largest file that is read.
 
     Returns:
-        The promised bytes and those that follow.
+        The promised bytes and the padding.
 
     Raises:
-        UnreadableFile: If there are fewer or more, or a checksum at the end is wrong.
+        UnreadableFile: If there are fewer or more bytes, or a checksum is wrong.
     """
     data = source.head(expected + spare + 1, limits)
     check_size(len(data), expected, spare)
@@ -101,15 +101,15 @@ def promised_bytes(source: Source, expected: int, spare: int, limits: Limits) ->
 
 
 def check_size(found: int, expected: int, spare: int) -> None:
-    """Check that a file holds what its header promises.
+    """Check that a file has the size that its header promises.
 
     Args:
         found: Number of bytes found, unpacked.
         expected: Number of bytes that the header promises.
-        spare: Number of further bytes that are no fault.
+        spare: Number of further bytes that are accepted as padding.
 
     Raises:
-        UnreadableFile: If the file holds fewer, or so many more that slices are left over.
+        UnreadableFile: If there are fewer bytes, or a slice or more beyond those promised.
     """
     if found < expected:
         raise UnreadableFile(
@@ -119,38 +119,38 @@ def check_size(found: int, expected: int, spare: int) -> None:
     if found > expected + spare:
         raise UnreadableFile(
             f"the header promises {expected:,} bytes, but a slice or more follows them; it was "
-            "changed, or is another file's: export the volume again"
+            "changed or belongs to another file: export the volume again"
         )
 
 
 def unpacked_exactly(unpacker: Unpacker, data: bytes, expected: int, spare: int) -> bytes:
-    """Return packed bytes unpacked; their end and checksum are reached.
+    """Unpack bytes up to their end and checksum.
 
     Args:
-        unpacker: Decompressor of zlib or bz2, new.
+        unpacker: New decompressor of zlib or bz2.
         data: Packed bytes.
         expected: Number of bytes that the header promises, unpacked; a bomb stops there.
-        spare: Number of further bytes that are no fault.
+        spare: Number of further bytes that are accepted as padding.
 
     Returns:
-        The bytes.
+        The unpacked bytes.
 
     Raises:
-        UnreadableFile: If there are fewer or more, or the packed bytes are cut off.
+        UnreadableFile: If there are fewer or more bytes, or the packed bytes are truncated.
     """
     unpacked = unpacker.decompress(data, expected + spare + 1)
     check_size(len(unpacked), expected, spare)
     if not unpacker.eof:
-        raise UnreadableFile("cut off: the packed voxels have no end; copy the file again")
+        raise UnreadableFile("truncated: the packed voxels have no end; copy the file again")
     return unpacked
 
 
 def data_file_beside(source: Source, name: str) -> Source:
-    """Return the file that holds the voxels of a header.
+    """Return the data file of a header.
 
     Args:
         source: Header.
-        name: Name of the file in the header; the file may be packed, with `.gz` behind its name.
+        name: Name of the data file in the header; the file may have `.gz` after it.
 
     Returns:
         File of the same folder.
@@ -159,7 +159,7 @@ def data_file_beside(source: Source, name: str) -> Source:
         UnreadableFile: If the file is missing or in another folder.
     """
     names = (name, f"{name}.gz", name.replace(".img", ".IMG"))
-    found = next((one for one in map(source.beside, names) if one is not None), None)
+    found = next((file for file in map(source.beside, names) if file is not None), None)
     if found is None:
         raise UnreadableFile(
             f"its voxels are in {name!r}, which is not beside it; put both into one folder or zip"
@@ -167,36 +167,61 @@ def data_file_beside(source: Source, name: str) -> Source:
     return found
 
 
+def named_data_file(source: Source, name: str, kind: str, suffix: str) -> Source:
+    """Return the data file of an NRRD or MetaImage header, which may name several.
+
+    Args:
+        source: Header.
+        name: Name of the data file in the header.
+        kind: Name of the format, for the message.
+        suffix: Suffix of the format's single files, for the message.
+
+    Returns:
+        File of the same folder.
+
+    Raises:
+        UnreadableFile: If the file is missing or in another folder.
+        UnsupportedScan: If the header names several files.
+    """
+    if name.upper().startswith("LIST") or "%" in name:
+        raise UnsupportedScan(
+            f"a header of {kind} with several data files; save the volume as one {suffix}, as with "
+            "3D Slicer",
+            reason="other_format",
+        )
+    return data_file_beside(source, name)
+
+
 def volume_scan(
     source: Source,
     voxels: NDArray[np.float32],
     affine: Float64Array,
     warnings: tuple[ScanWarning, ...] = (),
-    set_aside: UnsupportedScan | None = None,
+    exclusion: UnsupportedScan | None = None,
     spacing_mm: Spacing | None = None,
 ) -> Scan:
-    """Return the scan of a volume.
+    """Create the scan of a volume file.
 
     Args:
-        source: File of the volume; its name may tell the sequence, or that it is a map.
-        voxels: Intensities, axes [i, j, k] as the file has them.
+        source: File of the volume; its name may contain the sequence, or that it is a map.
+        voxels: Intensities, axes [i, j, k] in the order of the file.
         affine: Voxel index to LPS mm, shape (4, 4).
-        warnings: Oddities that do not prevent a judgment.
-        set_aside: Why the header says that the volume is no image to judge.
-        spacing_mm: Distance between neighboring voxels along i, j and k, mm, where the user says
-            it; None for that of the affine, if it can be believed.
+        warnings: Irregularities that do not prevent scoring.
+        exclusion: Why the header excludes the volume; None if it does not.
+        spacing_mm: Distance between neighboring voxels along i, j and k, mm, given by the user;
+            None for that of the affine, if it is plausible.
 
     Returns:
-        The scan; the slices of a flat volume lie along its flat side.
+        The scan; a single slice lies along the axis of length 1.
 
     Raises:
-        InputError: If the voxels or the affine are no scan's.
+        InputError: If the voxels or the affine are invalid.
     """
     file_name = source.name.rsplit("/", 1)[-1]
-    set_aside = set_aside or map_by_bids_name(file_name)
-    doubt = map_warning(file_name) if set_aside is None else None
-    if set_aside is not None:
-        set_aside = UnsupportedScan(str(set_aside), place=source.name, reason=set_aside.reason)
+    exclusion = exclusion or map_by_bids_name(file_name)
+    doubt = map_warning(file_name) if exclusion is None else None
+    if exclusion is not None:
+        exclusion = UnsupportedScan(str(exclusion), place=source.name, reason=exclusion.reason)
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
     slice_axis = single[-1] if single else None
     check_affine(affine)
@@ -205,29 +230,33 @@ def volume_scan(
     if spacing_mm is not None:
         warnings = (*warnings, _spacing_given(spacing_of(affine), spacing_mm))
         affine = respaced(affine, spacing_mm)
-    along = view_of(affine, slice_axis, voxels.shape).slice_axis
+    cut_axis = view_of(affine, slice_axis, voxels.shape).slice_axis
     scan = Scan(
         name=source.name,
-        voxels=without_padding(voxels, along),
+        voxels=without_padding(voxels, cut_axis),
         affine=affine,
         sequence=sequence_from_text(file_name),
         slice_axis=slice_axis,
         warnings=warnings if doubt is None else (*warnings, doubt),
         incomplete=source.incomplete,
-        set_aside=set_aside,
+        exclusion=exclusion,
     )
-    scan = with_dark_air(noting_blank_slices(scan))
-    return believed(scan) if spacing_mm is None else _as_said(scan, spacing_mm)
+    scan = with_dark_air(with_blank_slices_counted(scan))
+    return (
+        with_plausible_geometry(scan)
+        if spacing_mm is None
+        else _with_given_spacing(scan, spacing_mm)
+    )
 
 
-def _as_said(scan: Scan, spacing_mm: Spacing) -> Scan:
-    """Return a scan with the voxel size that a user said, held against its slices."""
+def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:
+    """Check a voxel size given by the user against the slices; return the scan, with a warning."""
     sides = np.array(scan.voxels.shape) * spacing_mm
     fault = field_of_view_fault(float(np.delete(sides, scan.view.slice_axis).max()))
     if fault is not None:
         shape = " x ".join(map(str, scan.voxels.shape))
         raise GeometryError(
-            f"the voxel size that was said does not fit the file's axes of {shape} voxels: "
+            f"the given voxel size does not fit the file's axes of {shape} voxels: "
             f"{fault.partition(':')[0]}; give the numbers in the order of these axes"
         )
     fault = spacing_fault(scan)
@@ -237,8 +266,8 @@ def _as_said(scan: Scan, spacing_mm: Spacing) -> Scan:
 
 
 def _spacing_given(stored: Spacing, given: Spacing) -> ScanWarning:
-    """Return that a user's voxel size was taken, beside that of the file."""
-    said, found = (" x ".join(f"{side:.4g}" for side in sides) for sides in (given, stored))
+    """Return the warning that the voxel size of the file was replaced."""
+    used, replaced = (" x ".join(f"{side:.4g}" for side in sides) for sides in (given, stored))
     return ScanWarning(
-        "spacing_given", f"voxels of {said} mm, as the user said; the file says {found} mm"
+        "spacing_given", f"voxels of {used} mm, as given by the user; the file says {replaced} mm"
     )

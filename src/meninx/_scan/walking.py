@@ -1,8 +1,7 @@
-"""Go through a folder's files, links followed: the one rule for all that read folders.
+"""Walk through the files below a folder, following links.
 
-A link to a file or a folder is read as if its target lay in its place, also where it leads out:
-whoever names the folder made the link, or DataLad did. What leads nowhere is reported. Entries of
-archives and uploads are no links on this disk: `archives` refuses them.
+A link is read as if its target were in its place, even outside the folder: the user or DataLad
+created it. Broken links are reported. Links in archives and uploads are refused by `archives`.
 """
 
 import os
@@ -13,7 +12,7 @@ from pathlib import Path
 from meninx._errors import InputError, UnreadableFile
 from meninx._scan.kinds import ANNEX_OBJECTS, check_content
 
-# Bytes of a pointer of git-annex or Git LFS at most (git-lfs/docs/spec.md: under 1024).
+# Largest pointer of git-annex or Git LFS, bytes (git-lfs/docs/spec.md: under 1024).
 LONGEST_POINTER = 1024
 
 
@@ -22,7 +21,7 @@ class Entry:
     """A file or folder below a folder.
 
     Args:
-        path: Path below the folder that was named, links as they are called there.
+        path: Path below the named folder, with the names of links.
         size: Size, bytes; 0 for a folder.
         is_folder: Whether it is a folder.
     """
@@ -36,13 +35,12 @@ def entries_below(folder: Path, on_error: Callable[[InputError], None]) -> Itera
     """Yield the files and folders below a folder, at any depth, by name.
 
     Args:
-        folder: Folder to go through.
-        on_error: Called with the error of each link that leads nowhere, and of each folder that
-            can't be listed.
+        folder: Folder to walk through.
+        on_error: Called with the error of each broken link, and of each folder that can't be
+            listed.
 
     Yields:
-        Entries. Hidden ones are left out, and so are devices. A link back to a folder that it lies
-        in is not followed again.
+        Entries, without hidden ones and devices. Links to a parent folder are not followed.
     """
     try:
         with os.scandir(folder) as listed:
@@ -50,7 +48,7 @@ def entries_below(folder: Path, on_error: Callable[[InputError], None]) -> Itera
     except OSError as error:
         on_error(
             UnreadableFile(
-                f"the folder can't be listed ({error.strerror}); allow reading it, or leave it out",
+                f"the folder can't be listed ({error.strerror}); allow reading it, or exclude it",
                 place=str(folder),
             )
         )
@@ -76,7 +74,7 @@ def files_below(folder: Path, on_error: Callable[[InputError], None]) -> Iterato
 
 
 def leads_back(path: Path) -> bool:
-    """Return whether a folder is a link to one that it lies in: followed, it would never end."""
+    """Return whether a folder is a link to one of its parents, which would recurse forever."""
     if not path.is_symlink():
         return False
     target = path.resolve()
@@ -84,13 +82,13 @@ def leads_back(path: Path) -> bool:
 
 
 def missing_target(path: Path) -> UnreadableFile:
-    """Return the error of a link that leads nowhere, or of a file that is gone.
+    """Return the error of a broken link or a missing file.
 
     Args:
-        path: Link, or a path of no file.
+        path: Link, or a path without file.
 
     Returns:
-        An error that says what to do: DataLad's files are links whose content is fetched apart.
+        An error with advice; DataLad's files are links whose content is fetched separately.
     """
     if not path.is_symlink():
         return UnreadableFile("no such file or folder", place=str(path), reason="not_found")
@@ -98,16 +96,16 @@ def missing_target(path: Path) -> UnreadableFile:
     if ANNEX_OBJECTS in target:
         message = f"its content is not here: git annex get {path}"
     else:
-        message = f"a link to {target}, which is not there; mend the link, or remove it"
+        message = f"a link to {target}, which does not exist; repair the link, or remove it"
     return UnreadableFile(message, place=str(path), reason="not_found")
 
 
 def pointer_fault(path: Path, size: int) -> InputError | None:
-    """Return the error of a file that stands for content elsewhere; None for any other.
+    """Return the error of a pointer file of git-annex or Git LFS; None for any other file.
 
     Args:
         path: File.
-        size: Its size, bytes: pointers are short, so that no other file is opened.
+        size: Its size, bytes: only files as small as pointers are opened.
 
     Returns:
         An error with the command that fetches the content.

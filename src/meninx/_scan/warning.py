@@ -1,4 +1,4 @@
-"""A warning about a scan that is odd and judged all the same, for readers of the finding."""
+"""A warning about an irregularity of a scan that does not prevent scoring."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ class ScanWarning:
     """A warning about a scan.
 
     Args:
-        code: Stable word for programs: `missing_slices`, `uneven_spacing`, `copies_dropped`, ...
-        text: Message for a reader: what, where, found against expected. It names no person.
+        code: Stable code for programs: `missing_slices`, `uneven_spacing`, `copies_dropped`, ...
+        text: Message for readers: what, where, found against expected. It names no person.
     """
 
     code: str
     text: str
 
     def as_json(self) -> dict[str, str]:
-        """Return the warning as the public JSON has it."""
+        """Return the warning as public JSON."""
         return {"code": self.code, "text": self.text}

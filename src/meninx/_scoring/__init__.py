@@ -1,1 +1,1 @@
-"""From files to what is written of them: the loop, its writers, a study, the worker process."""
+"""Score files and write their results: the loop, its writers, a study, the worker process."""

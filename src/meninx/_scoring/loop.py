@@ -1,4 +1,4 @@
-"""Read, score, write: the one loop of the command line, the node, the archive and the web page."""
+"""Read, score, write: the loop of the command line, the node, the archive and the web page."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,16 +22,16 @@ def score_path(
     limits: Limits = DEFAULT_LIMITS,
     spacing_mm: Spacing | None = None,
 ) -> Iterator[Result]:
-    """Read and score every scan under a path; what can't be used becomes a result too.
+    """Read and score every scan under a path; refused and unreadable files have results, too.
 
     Args:
-        detector: The detector.
+        detector: Detector of the scores.
         path: A file, a folder, or a zip or tar archive.
         limits: Limits of an input's size.
-        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
+        spacing_mm: Voxel size of volumes whose files lack it, see `read_scans`.
 
     Yields:
-        The result of each scan, as soon as it is scored; without a scan where it could not be read.
+        The result of each scan, as soon as it is scored; without a scan if it could not be read.
     """
     yield from _scored(detector, read_each(path, limits, spacing_mm))
 
@@ -39,42 +39,42 @@ def score_path(
 def score_files(
     detector: Detector, files: Sequence[Path], limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[Result]:
-    """Read and score the scans of some files of a folder, as if nothing else were in it.
+    """Read and score the scans of some files of a folder, without its other files.
 
     Args:
-        detector: The detector.
+        detector: Detector of the scores.
         files: Files of one folder.
         limits: Limits of an input's size.
 
     Yields:
-        The result of each scan, as soon as it is scored; without a scan where it could not be read.
+        The result of each scan, as soon as it is scored; without a scan if it could not be read.
     """
     yield from _scored(detector, read_files(files, limits))
 
 
 def write_all(results: Iterable[Result], writers: Sequence[Writer]) -> Iterator[Findings]:
-    """Hand each result to all writers, and drop it: memory does not grow with their number.
+    """Pass each result to all writers, then drop it: memory does not grow with their number.
 
     Args:
         results: Results, as they are scored.
-        writers: Ways out, in the order in which they write.
+        writers: Writers, in the order of their calls.
 
     Yields:
-        The findings of each scan, with the map of its hottest slice alone.
+        The findings of each scan, with only the map of its hottest slice.
     """
     for result in results:
         for writer in writers:
             writer.write(result)
         findings = result.brief()
-        # Else its voxels and maps would be held while the next scan is read.
+        # Otherwise its voxels and maps stay in memory while the next scan is read.
         del result
         yield findings
 
 
-def _scored(detector: Detector, found: Iterator[Scan | Unread]) -> Iterator[Result]:
+def _scored(detector: Detector, sources: Iterator[Scan | Unread]) -> Iterator[Result]:
     while True:
         started = time.perf_counter()
-        source = next(found, None)
+        source = next(sources, None)
         read = (time.perf_counter() - started) * 1e3
         if source is None:
             return
@@ -82,11 +82,11 @@ def _scored(detector: Detector, found: Iterator[Scan | Unread]) -> Iterator[Resu
             yield Result(source, Findings.of_error(source.error, detector.model), detector)
         else:
             yield _timed(Result.of(source, detector), read)
-        del source  # else it would be held while the next one is read
+        del source  # otherwise it stays in memory while the next scan is read
 
 
 def _timed(result: Result, read: float) -> Result:
-    """Return a result whose findings say how long reading took, ms."""
+    """Return a result whose findings contain the time of reading, ms."""
     findings = result.findings
     milliseconds = {"read": read, **findings.milliseconds}
     return result.with_findings(replace(findings, milliseconds=milliseconds))

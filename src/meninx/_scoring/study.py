@@ -17,9 +17,8 @@ class ScoredStudy:
     """The findings of a study's files.
 
     Args:
-        findings: Findings of each scan, which is called `series N`: names of files are not for
-            every reader.
-        answer: Answer from all series, which it names in the same way.
+        findings: Findings of each scan, named `series N`: file names may identify the patient.
+        answer: Answer from all series, with the same names.
     """
 
     findings: tuple[Findings, ...]
@@ -27,7 +26,7 @@ class ScoredStudy:
 
 
 class _Scores:
-    """A writer that keeps the scores of all slices, without their maps."""
+    """A writer that collects the scores of all slices, without their maps."""
 
     def __init__(self) -> None:
         self.findings: list[Findings] = []
@@ -45,10 +44,10 @@ def score_study(
     """Score the scans of one study and write their results.
 
     Args:
-        detector: Detector that scores them.
+        detector: Detector of the scores.
         files: Folder of the study's files.
-        writers: Ways out of each scan's result.
-        spacing_mm: Voxel size of volumes whose files lost it, see `read_scans`.
+        writers: Writers of each scan's result.
+        spacing_mm: Voxel size of volumes whose files lack it, see `read_scans`.
 
     Returns:
         The findings, without heat maps.

@@ -1,4 +1,4 @@
-"""One process that scores and may die of a file, and one rule of what is tried again."""
+"""A worker process that a bad file may end, and the rule for a second try."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -8,80 +8,80 @@ from typing import Any, Generic, TypeVar
 from meninx._errors import ProcessEnded
 from meninx._sandbox import Sandbox
 
-Answer = TypeVar("Answer")
-# What was begun so often and never answered is given up: it ends the whole service, not the worker
-# process alone. Each service counts this where it outlives it.
+Result = TypeVar("Result")
+# Attempts at a study that ends the whole service, and not only the worker process. Each service
+# stores the count where it survives the service.
 MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Begun(Generic[Answer]):
-    """A call that was begun, and what is needed to begin it again.
+class PendingCall(Generic[Result]):
+    """A submitted call, with what is needed to repeat it.
 
     Args:
-        function: Function that is called.
+        function: Function of the call.
         arguments: Its arguments.
-        future: Its answer to come.
+        future: Its result to come.
     """
 
-    function: Callable[..., Answer]
+    function: Callable[..., Result]
     arguments: tuple[Any, ...]
-    future: "Future[Answer]"
+    future: "Future[Result]"
 
 
 class Worker:
-    """A process that scores, with limits of memory and time.
+    """A process with limits of memory and time.
 
-    A call whose process ended is begun once more, in a new one: what ended it may have been an
-    earlier call's doing. What took too long, or was refused in good order, is not.
+    A call whose process ended is repeated once in a new process, because an earlier call may have
+    ended it. A call that exceeded its time or raised an error is not.
 
     Args:
-        memory_bytes: Most memory of the process, bytes.
-        seconds: Longest time for a call, s.
+        memory_bytes: Memory limit of the process, bytes.
+        seconds: Time limit of a call, s.
     """
 
     def __init__(self, memory_bytes: int, seconds: float) -> None:
         self._sandbox = Sandbox(memory_bytes, seconds)
 
-    def begin(self, function: Callable[..., Answer], *arguments: Any) -> Begun[Answer]:
-        """Begin a call, after those begun before.
+    def submit(self, function: Callable[..., Result], *arguments: Any) -> PendingCall[Result]:
+        """Submit a call; calls run in the order of submission.
 
         Args:
-            function: Function at the top of a module; its answer can be pickled.
+            function: Function at the top level of a module, whose result can be pickled.
             *arguments: Arguments of the function, which can be pickled.
 
         Returns:
-            The begun call, for `answer`.
+            The call, for `result`.
         """
-        return Begun(function, arguments, self._sandbox.begin(function, *arguments))
+        return PendingCall(function, arguments, self._sandbox.begin(function, *arguments))
 
-    def answer(self, begun: Begun[Answer]) -> Answer:
-        """Return the answer to a call that was begun; several are asked for in their order.
+    def result(self, call: PendingCall[Result]) -> Result:
+        """Wait for the result of a call; results are requested in the order of submission.
 
         Args:
-            begun: Call, as `begin` returned it.
+            call: Call that `submit` returned.
 
         Returns:
-            The function's answer.
+            The function's result.
 
         Raises:
-            LimitExceeded: If the call takes too long.
-            ProcessEnded: If it ended its process twice.
+            LimitExceeded: If the call exceeds its time.
+            ProcessEnded: If it ends its process twice.
             MeninxError: If the function raised it.
         """
         try:
-            return self._sandbox.result(begun.future)
+            return self._sandbox.result(call.future)
         except ProcessEnded:
-            return self._sandbox.call(begun.function, *begun.arguments)
+            return self._sandbox.call(call.function, *call.arguments)
 
-    def call(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
-        """Call a function and return its answer; see `begin` and `answer`."""
-        return self.answer(self.begin(function, *arguments))
+    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function and return its result; see `submit` and `result`."""
+        return self.result(self.submit(function, *arguments))
 
     def close(self) -> None:
-        """End the process once it has done what was begun."""
+        """End the process after the submitted calls."""
         self._sandbox.close()
 
     def kill(self) -> None:
-        """End the process at once, whatever it is doing."""
+        """Kill the process."""
         self._sandbox.kill()

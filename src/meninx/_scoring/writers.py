@@ -1,4 +1,4 @@
-"""What is written of each result: the protocol, lines of JSON, and pictures."""
+"""Writers of results: the protocol, lines of JSON, and pictures."""
 
 import hashlib
 import json
@@ -16,32 +16,32 @@ from meninx._scan.raster import HEATMAP_KEY
 
 
 class Writer(Protocol):
-    """A way out of results: a file, a folder, a table, an archive of pictures."""
+    """A writer of results: into a file, a folder or a table."""
 
     def write(self, result: Result) -> None:
-        """Write one result; it is dropped afterwards.
+        """Write a result, which is dropped afterwards.
 
         Args:
-            result: A scan with its findings, also of one that was refused or could not be read.
+            result: A scan with its findings, also if it was refused or could not be read.
         """
 
 
 class JsonLines:
-    """A writer of the public JSON, one object a line.
+    """A writer of the public JSON, one object per line.
 
     Args:
-        put: Function that is called with each line, without its end.
+        put: Called with each line, without its line break.
     """
 
     def __init__(self, put: Callable[[str], object]) -> None:
         self._put = put
 
     def write(self, result: Result) -> None:
-        """Write the findings of one scan."""
+        """Write the findings of a scan."""
         self._put(json.dumps(result.findings.as_json(), allow_nan=False))
 
     def write_study(self, study: StudyFindings) -> None:
-        """Write the findings of one study."""
+        """Write the findings of a study."""
         self._put(json.dumps(study.as_json(), allow_nan=False))
 
 
@@ -56,17 +56,17 @@ class Pictures:
         self._folder = folder
 
     def write(self, result: Result) -> None:
-        """Write a picture, unless nothing was scored."""
+        """Write the picture of a scored scan."""
         if result.scored:
             save_picture(result.picture, result, self._folder)
 
 
 def save_picture(picture: Image.Image, result: Result, folder: Path) -> Path:
-    """Write a picture of a finding, marked so that it is never taken for a scan.
+    """Write a picture of a finding, marked so that it is never read as a scan.
 
     Args:
         picture: Picture to write.
-        result: Result that the picture was drawn of.
+        result: Result of the picture.
         folder: Folder to write into.
 
     Returns:
@@ -82,8 +82,8 @@ def save_picture(picture: Image.Image, result: Result, folder: Path) -> Path:
 
 
 def file_stem(name: str) -> str:
-    """Return a scan's name as a file name: its last parts, safe on every system."""
+    """Return a file name for a scan's name: its last parts, valid on every system."""
     tail = "_".join(Path(name).parts[-2:])
     safe = re.sub(r"[^A-Za-z0-9.-]+", "_", tail).strip("._")[:80]
-    # Scans of the same last parts in different folders must not overwrite each other.
+    # Scans with the same last parts in different folders must not overwrite each other.
     return f"{safe}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

@@ -1,1 +1,1 @@
-"""Make synthetic heads with known truth, so that examples and tests need nobody's scan."""
+"""Simulate heads with known tumors, for examples, tests and training."""

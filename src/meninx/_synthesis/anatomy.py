@@ -1,6 +1,7 @@
-"""Build a head from shapes: which tissue lies at any point.
+"""Build a head from shapes, which define the tissue at any point.
 
-Points are LPS mm with the origin amid the brain: x to the left, y to the back, z to the crown.
+Points are LPS mm with the origin in the middle of the brain: x to the left, y to the back, z to the
+crown.
 Proportions follow an average adult head (brain about 140 x 170 x 120 mm) and vary by seed.
 """
 
@@ -29,9 +30,9 @@ SELLA = (0.0, -22.0, -36.0)
 
 
 class Anatomy(Protocol):
-    """A head, made of shapes or taken from a scan.
+    """A head made of shapes or from a scan.
 
-    Points have shape (3, n), LPS mm; what a method returns of them has shape (n,).
+    Points have shape (3, n), LPS mm; methods return one value per point, shape (n,).
     """
 
     sella: tuple[float, float, float]
@@ -48,16 +49,16 @@ class Anatomy(Protocol):
         """Return the signed distance to the inside of the skull, negative inside, mm."""
 
     def parenchyma(self, points: Float32Array) -> Float32Array:
-        """Return the share of brain, the rest being fluid, around each point, 0..1."""
+        """Return the share of brain, as opposed to fluid, around each point, 0..1."""
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """Proportions in which heads differ.
+    """Proportions of a head.
 
     Args:
-        width, length, height: Size of the head along x, y and z, the average being 1.
-        ventricles: Size of the ventricles, the average being 1.
+        width, length, height: Size of the head along x, y and z, relative to the average.
+        ventricles: Size of the ventricles, relative to the average.
         atrophy: Extra width of the sulci, mm.
         scalp: Thickness of the scalp, mm.
         skull: Thickness of the skull, mm.
@@ -126,7 +127,7 @@ class Head:
         Args:
             points: Points, shape (3, n), LPS mm.
             signals: Signal of each tissue by name.
-            softness: Half the width over which one tissue goes over into another, mm.
+            softness: Half the width of the transition between tissues, mm.
 
         Returns:
             Signal at each point, shape (n,).
@@ -146,18 +147,18 @@ class Head:
         return self._cavity(p, self._brain(p))
 
     def parenchyma(self, points: Float32Array) -> Float32Array:
-        """Return 1 everywhere: in these heads edema covers the sulci."""
+        """Return 1 everywhere: in these heads edema also covers the sulci."""
         return np.ones(points.shape[1], dtype=np.float32)
 
     def _cavity(self, p: Float32Array, brain: Float32Array) -> Float32Array:
-        """Return the distance to what the skull encloses: brain, brain stem and fluid."""
+        """Return the distance to the content of the skull: brain, brain stem and fluid."""
         hindbrain = union(
             ellipsoid(p, (0, 48, -38), (50, 32, 25)), capsule(p, (0, 12, -20), (0, 24, -52), 15.0)
         )
         return np.asarray(smooth_union(brain, hindbrain, 14.0) - 3.0)
 
     def _to_average(self, points: Float32Array) -> Float32Array:
-        """Return where points lie in a head of average proportions."""
+        """Return the corresponding points in a head of average proportions."""
         scale = np.array(
             [self.proportions.width, self.proportions.length, self.proportions.height],
             dtype=np.float32,
@@ -183,7 +184,7 @@ class Head:
         side = p.copy()
         side[0] = np.abs(p[0])
         cavity = self._cavity(p, brain)
-        # The skull is smooth where the brain is not: bone fills the base between the lobes.
+        # The skull is smoother than the brain: bone fills the base between the lobes.
         vault = smooth_union(
             smooth_union(ellipsoid(p, (0, 0, 9), (70, 88, 62)), cavity - 1.0, 10.0),
             ellipsoid(p, (0, 0, -24), (58, 62, 24)),
@@ -229,7 +230,7 @@ class Head:
 
     def _cerebrum(self, p: Float32Array, brain: Float32Array) -> Iterator[Layer]:
         depth = -brain
-        fold = np.abs(self._folds(p)) * 4.6  # about mm from the nearest fold's middle
+        fold = np.abs(self._folds(p)) * 4.6  # about mm from the middle of the nearest fold
         fissure = np.abs(p[0]) + np.maximum(0, 20 - (p[2] + 0.10 * np.abs(p[1]))) * 2.0
         side = p.copy()
         side[0] = np.abs(p[0])

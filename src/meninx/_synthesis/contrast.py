@@ -1,4 +1,4 @@
-"""Compute what each tissue's signal is in each MR sequence.
+"""Compute the signal of each tissue in each MR sequence.
 
 Tissue values at 1.5 T. Healthy tissue: those of the BrainWeb simulator (Kwan, Evans and Pike 1999,
 IEEE Trans Med Imaging 18:1085). Tumor, necrosis and edema: within the wide ranges measured in
@@ -21,7 +21,7 @@ class Tissue:
     Args:
         t1: Longitudinal relaxation time, ms.
         t2: Transverse relaxation time, ms.
-        density: Proton density, water being 1.
+        density: Proton density relative to water.
         uptake: Concentration of contrast agent after injection, mmol/l.
     """
 
@@ -103,7 +103,7 @@ def signal(tissue: Tissue, timing: Timing) -> float:
     """
     t1 = tissue.t1
     if timing.contrast_agent and tissue.uptake:
-        # Rates add: 1/T1' = 1/T1 + r1 C, the relaxivity being per second.
+        # 1/T1' = 1/T1 + r1 C, with r1 per second.
         t1 = 1 / (1 / t1 + RELAXIVITY * tissue.uptake / 1000)
     recovered = math.exp(-timing.repetition / t1)
     if timing.inversion is None:
@@ -113,16 +113,10 @@ def signal(tissue: Tissue, timing: Timing) -> float:
     return tissue.density * longitudinal * math.exp(-timing.echo / tissue.t2)
 
 
-def signals_of(sequence: Sequence, tissues: Mapping[str, Tissue] = TISSUES) -> dict[str, float]:
-    """Return every tissue's signal in a sequence."""
-    return {name: signal(tissue, TIMINGS[sequence]) for name, tissue in tissues.items()}
-
-
 def varied_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
-    """Return tissues whose values differ a little from the table's, as people's do.
+    """Return tissues with random variation between people.
 
-    Healthy tissue varies by some percent, tumors, which the literature gives wide ranges, by
-    tens of percent.
+    Healthy tissue varies by some percent, tumors by tens of percent, as in the literature.
     """
     varied = {}
     for name, tissue in TISSUES.items():
@@ -135,10 +129,10 @@ def varied_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
 
 
 def random_signals(rng: np.random.Generator) -> dict[str, float]:
-    """Return a random signal for every tissue, in a contrast that no scanner gives; air stays dark.
+    """Return a random signal for every tissue except air, a contrast of no real sequence.
 
-    A network that learns from these must rely on shape, not on one sequence's contrast (SynthSeg,
-    Billot et al. 2023).
+    Training on these makes a network rely on shape rather than on contrast (SynthSeg, Billot et al.
+    2023).
     """
     signals = {name: float(rng.uniform(0.05, 1.0)) for name in TISSUES}
     brain = float(rng.uniform(0.2, 0.8))

@@ -1,8 +1,8 @@
-"""Head templates from real T1 scans, and augmented heads: other contrasts, bent, with lesions.
+"""Make head templates from real T1 scans, and augmented heads from templates.
 
-Real heads have folds, vessels and skulls that shapes alone can't give. The scan's intensities
-determine the tissue, and each tissue then gets the signal of the wanted sequence (as SynthSeg does
-with labels, Billot et al. 2023).
+Real heads have more detailed folds, vessels and skulls than shapes. The scan's intensities
+determine the tissue, and each tissue gets the signal of the requested sequence (like labels in
+SynthSeg, Billot et al. 2023).
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from meninx._errors import UnsupportedScan
 from meninx._scan.scan import Scan
 from meninx._synthesis.shapes import Float32Array, SmoothNoise, inside
 
-# Place of the pituitary as shares of the brain's bounding box, from right, front and foot.
+# Position of the pituitary as shares of the brain's bounding box, from right, front and foot.
 SELLA_IN_BRAIN = (0.5, 0.40, 0.24)
-# Tissue at least this far from anything darker or brighter is brain: muscle and skin are thinner.
+# Tissue at least this far from darker or brighter tissue is brain: muscle and skin are thinner.
 CORE_MM = 4.5
 # The brain's surface lies within this many steps of 1 mm from that core.
 GROWTH_STEPS = 9
 SULCUS_MM = 8.0
 BRIDGE_MM = 4.0
-# Range of a brain's volume, cubic centimeters, from an old person's with atrophy to the largest;
-# any other volume means that something else was found.
+# Plausible volumes of a brain, cm3, from atrophy in old age to the largest; outside, the
+# segmentation failed.
 BRAIN_VOLUME = (700.0, 2300.0)
 AIR = 0.1
 
@@ -35,11 +35,11 @@ class HeadTemplate:
     """A real, tumor-free head on a grid of 1 mm, axes [x, y, z] in LPS.
 
     Args:
-        intensity: T1 signal, white matter being 1, shape (x, y, z).
+        intensity: T1 signal relative to white matter, shape (x, y, z).
         cavity: Signed distance to the brain's hull, negative inside, mm, shape (x, y, z).
         origin: Index of the middle of the brain.
-        csf, gray: Mean intensity of fluid and of gray matter, white matter being 1.
-        sella: Place of the pituitary, LPS mm from the origin.
+        csf, gray: Mean intensity of fluid and of gray matter, relative to white matter.
+        sella: Position of the pituitary, LPS mm from the origin.
     """
 
     intensity: Float32Array
@@ -51,7 +51,7 @@ class HeadTemplate:
 
 
 def template_of(scan: Scan) -> HeadTemplate:
-    """Return the head template of a scan, to make augmented heads from.
+    """Return the head template of a scan.
 
     Args:
         scan: A T1 volume without contrast agent and without lesions, with skull and scalp.
@@ -83,7 +83,7 @@ def template_of(scan: Scan) -> HeadTemplate:
 
 
 def brain_of(scan: Scan) -> NDArray[np.bool_]:
-    """Return which voxels of a T1 scan are brain, with the fluid in it.
+    """Return the mask of the brain of a T1 scan, including fluid.
 
     Args:
         scan: A T1 volume with skull and scalp, with an affine.
@@ -122,7 +122,7 @@ def _check_volume(scan: Scan, cubic_centimeters: float) -> None:
 
 
 def _on_lps_grid(scan: Scan) -> tuple[Float32Array, NDArray[np.float64]]:
-    """Return a volume on a grid of 1 mm along the patient's axes, and where its corner lies."""
+    """Return a volume on a grid of 1 mm along the patient's axes, and its corner, LPS mm."""
     to_patient = np.asarray(scan.affine, dtype=np.float64)
     size = np.array(scan.voxels.shape) - 1
     corners = np.stack(np.meshgrid(*[(0, side) for side in size], indexing="ij")).reshape(3, -1)
@@ -136,7 +136,7 @@ def _on_lps_grid(scan: Scan) -> tuple[Float32Array, NDArray[np.float64]]:
 
 
 def _tissue_levels(volume: Float32Array) -> tuple[float, float, float]:
-    """Return the mean intensities of fluid, gray and white matter amid the head."""
+    """Return the mean intensities of fluid, gray and white matter in the middle of the head."""
     head = volume > AIR * np.percentile(volume, 99)
     top = int(np.flatnonzero(head.any(axis=(0, 1)))[-1])
     # The middle of the brain lies about 8 cm below the crown.
@@ -145,7 +145,7 @@ def _tissue_levels(volume: Float32Array) -> tuple[float, float, float]:
     grid = np.ogrid[tuple(slice(0, side) for side in volume.shape)]
     ball = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - level) ** 2 < 50**2
     values = volume[ball & head]
-    # k-means in one dimension (Lloyd 1982), started at the quantiles where a T1's tissues lie.
+    # k-means in one dimension (Lloyd 1982), initialized at quantiles typical of T1.
     means = np.quantile(values, (0.05, 0.4, 0.85))
     for _ in range(50):
         nearest = np.abs(values[:, None] - means).argmin(axis=1)
@@ -154,7 +154,7 @@ def _tissue_levels(volume: Float32Array) -> tuple[float, float, float]:
 
 
 def _distance(mask: NDArray[np.bool_]) -> Float32Array:
-    """Return the distance of each voxel of a mask from its outside, mm."""
+    """Return the distance of each voxel of a mask from the background, mm."""
     return np.asarray(ndimage.distance_transform_edt(mask), dtype=np.float32)
 
 
@@ -174,7 +174,7 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
-    """Return the brain with the fluid in its sulci and ventricles; white matter of the T1 is 1."""
+    """Return the brain with the fluid in its sulci and ventricles; white matter has intensity 1."""
     smooth = ndimage.gaussian_filter(volume, 0.6)
     core = _largest(_ball_eroded((smooth > darkest) & (smooth < 1.18), CORE_MM))
     brain = ndimage.binary_dilation(
@@ -191,7 +191,7 @@ def _brain_hull(volume: Float32Array, darkest: float) -> NDArray[np.bool_]:
 
 
 class AugmentedHead:
-    """A head template bent, scaled and perhaps mirrored: another plausible head.
+    """A head template that is warped, scaled and possibly mirrored.
 
     Args:
         template: The real head.
@@ -214,9 +214,9 @@ class AugmentedHead:
         """Return the signal at points.
 
         Args:
-            points: Points, shape (3, n), LPS mm, the origin amid the brain.
+            points: Points, shape (3, n), LPS mm, origin in the middle of the brain.
             signals: Signal of each tissue by name.
-            softness: Half the width over which brain goes over into skull, mm.
+            softness: Half the width of the transition between brain and skull, mm.
 
         Returns:
             Signal at each point, shape (n,).
@@ -252,7 +252,7 @@ class AugmentedHead:
         )
 
     def parenchyma(self, points: Float32Array) -> Float32Array:
-        """Return the share of brain, the rest being fluid, around each point, 0..1."""
+        """Return the share of brain, as opposed to fluid, around each point, 0..1."""
         template = self._template
         t1 = ndimage.map_coordinates(template.intensity, self._index(points), order=1)
         return np.asarray(

@@ -1,4 +1,4 @@
-"""Build lesions of the three kinds that the detector names, and what they do to the brain."""
+"""Build gliomas, meningiomas and pituitary tumors, with edema and mass effect."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MASS_EFFECT = 0.45
 
 @dataclass(frozen=True)
 class Site:
-    """Place, size and shape of a lesion.
+    """Position, size and shape of a lesion.
 
     Args:
         kind: Kind of lesion.
@@ -25,12 +25,12 @@ class Site:
         radius: Radius of its solid and necrotic part, mm.
         edema: Width of the edema around it, mm; 0 for none.
         necrosis: Radius of the necrotic core as a share of `radius`, 0..1; 0 for none.
-        lobes: Unevenness of its surface, mm.
+        lobes: Roughness of its surface, mm.
         margin: Half the width over which edema fades into healthy tissue, mm.
-        patchiness: Unevenness of the edema, from 0 (all tissue) to 1 (with gaps).
+        patchiness: Heterogeneity of the edema, from 0 (homogeneous) to 1 (with gaps).
         bulge: Deviation of its shape from a ball, mm.
-        solidity: Share of tumor in its tissue, 0..1; the rest shows through.
-        heterogeneity: Standard deviation of its signal, as a share of it.
+        solidity: Share of tumor in its tissue, 0..1.
+        heterogeneity: Relative standard deviation of its signal.
     """
 
     kind: LesionKind
@@ -53,7 +53,7 @@ class Lesion:
         kind: Rim-enhancing with necrosis, edema and mass effect (`glioma`), extra-axial and
             homogeneous (`meningioma`) or growing out of the sella (`pituitary`).
         head: Head in which it grows.
-        seed: Seed of its place and shape; the same seed makes the same lesion.
+        seed: Seed of its position and shape; the same seed makes the same lesion.
     """
 
     def __init__(self, kind: LesionKind, head: Anatomy, seed: int) -> None:
@@ -65,25 +65,25 @@ class Lesion:
         self.site = _SITES[kind](rng, head)
 
     def displaced(self, points: Float32Array) -> Float32Array:
-        """Return where the tissue now at `points` was before the lesion pushed it away.
+        """Return the positions before mass effect of the tissue now at `points`.
 
-        Around a growing sphere tissue moves outwards and keeps its volume: d'^3 = d^3 - k r^3.
+        Around a growing sphere, tissue moves outwards and keeps its volume: d'^3 = d^3 - k r^3.
         """
         center = np.asarray(self.site.center, dtype=np.float32)[:, None]
-        arm = points - center
-        distance = np.sqrt((arm**2).sum(axis=0))
+        offset = points - center
+        distance = np.sqrt((offset**2).sum(axis=0))
         pushed = np.cbrt(np.maximum(distance**3 - MASS_EFFECT * self.site.radius**3, 0))
-        return np.asarray(center + arm * (pushed / np.maximum(distance, 1e-3)), dtype=np.float32)
+        return np.asarray(center + offset * (pushed / np.maximum(distance, 1e-3)), dtype=np.float32)
 
     def shares(self, points: Float32Array, softness: float) -> Iterator[tuple[str, Float32Array]]:
-        """Yield the share of each point that edema, solid tumor and necrosis replace.
+        """Yield the share of tissue that edema, solid tumor and necrosis replace at each point.
 
         Args:
             points: Points, shape (3, n), LPS mm.
-            softness: Half the width over which one tissue goes over into another, mm.
+            softness: Half the width of the transition between tissues, mm.
 
         Yields:
-            Name of a tissue and the share of what was there before that it replaces, 0..1, shape
+            Name of a tissue and the share of the previous tissue that it replaces, 0..1, shape
             (n,).
         """
         site = self.site
@@ -91,7 +91,7 @@ class Lesion:
         if site.edema:
             spread = self._spread(points)
             fingers = body - site.edema * np.clip(0.7 + 0.6 * spread, 0, 1.6)
-            # Edema follows white matter: it stops below the cortex, and fluid stays fluid.
+            # Edema spreads in white matter: it stops below the cortex and excludes fluid.
             brain = self._head.brain_distance(points)
             share = inside(np.maximum(fingers, brain + 3.5), max(softness, site.margin))
             patches = 1 - site.patchiness * np.clip(0.5 + 0.5 * self._noise(points), 0, 1)
@@ -182,9 +182,9 @@ _SITES = {"glioma": _glioma, "meningioma": _meningioma, "pituitary": _pituitary}
 def _point_in_brain(
     rng: np.random.Generator, head: Anatomy, *, deepest: float, shallowest: float
 ) -> tuple[float, float, float]:
-    """Return a point whose distance to the brain's surface lies in a range (negative inside)."""
+    """Return a point with a distance to the brain's surface in a range (negative inside)."""
     low, high = min(deepest, shallowest), max(deepest, shallowest)
-    # Far more tries than are needed: about a third of the box lies in range.
+    # More tries than needed: about a third of the points lies in range.
     for _ in range(50):
         points = rng.uniform((-62, -76, -26), (62, 76, 58), (400, 3)).T.astype(np.float32)
         distance = head.brain_distance(points)

@@ -1,7 +1,7 @@
-"""Synthetic outliers for the out-of-distribution model: pictures of no brain, and ghosting.
+"""Draw synthetic outliers for the out-of-distribution model: pictures of no brain, and ghosting.
 
-Leaves stand for photographs, clouds for textures, bodies and limbs for other organs, torn slices
-for damaged files. All are drawn at random; no photograph or scan of another organ is used.
+Leaves represent photographs, clouds textures, bodies and limbs other organs, and shuffled slices
+damaged files. All are drawn at random; no photograph or scan of another organ is used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,18 +13,18 @@ from PIL import Image, ImageFilter
 from meninx._synthesis.shapes import Float32Array
 
 SIDE = 192
-# Share of the signal that ghosting shifts; many good scans have less ghosting than the lower bound.
+# Range of the shifted share of the signal; many good scans have ghosting below the lower bound.
 GHOST_SHARES = (0.2, 0.7)
 
 
 def synthetic_outliers(
     count: int, known: Sequence[Float32Array], seed: int = 0
 ) -> Iterator[Float32Array]:
-    """Yield pictures that are no brain, of every kind in turn.
+    """Yield pictures of no brain, of every kind in turn.
 
     Args:
         count: Number of pictures.
-        known: Slices of the head, to be torn to pieces; each of shape (h, w).
+        known: Slices of the head, to be shuffled; each of shape (h, w).
         seed: Seed of the random generator.
 
     Yields:
@@ -38,7 +38,7 @@ def synthetic_outliers(
         rng = np.random.default_rng((seed, number))
         kind = number % 5
         if kind == 4:
-            picture = _torn(rng, known[int(rng.integers(len(known)))])
+            picture = _shuffled(rng, known[int(rng.integers(len(known)))])
         else:
             picture = (_leaves, _clouds, _body, _limbs)[kind](rng)
         yield _finished(rng, picture, framed=kind < 2)
@@ -47,10 +47,10 @@ def synthetic_outliers(
 def with_ghosting(
     count: int, known: Sequence[Float32Array], seed: int = 0
 ) -> Iterator[Float32Array]:
-    """Yield slices with ghosting: shifted copies of the slice lie over it.
+    """Yield slices with ghosting: shifted copies added to the slice.
 
-    Periodic motion or an unstable scanner gives such copies; here they repeat at 1/2 to 1/5 of the
-    field of view.
+    Periodic motion or an unstable scanner causes such copies; here they are shifted by 1/2 to 1/5
+    of the field of view.
 
     Args:
         count: Number of slices.
@@ -80,7 +80,7 @@ def _grid() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _oval(
     center: tuple[float, float], radius: tuple[float, float], turn: float, corners: float = 2.0
 ) -> NDArray[np.bool_]:
-    """Return the mask of an oval; of a rounded box where `corners` is above 2."""
+    """Return the mask of an oval, or of a rounded box if `corners` is above 2."""
     rows, columns = _grid()
     y, x = rows - center[0], columns - center[1]
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
@@ -89,7 +89,7 @@ def _oval(
 
 
 def _clouds(rng: np.random.Generator) -> Float32Array:
-    """Return noise whose power falls with frequency, as that of natural pictures does."""
+    """Return noise with power decreasing with frequency, like natural images."""
     space = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE)))
     space[0, 0] = 1 / SIDE
     power = space ** -rng.uniform(0.0, 2.2)
@@ -99,7 +99,7 @@ def _clouds(rng: np.random.Generator) -> Float32Array:
 
 
 def _leaves(rng: np.random.Generator) -> Float32Array:
-    """Return shapes of all sizes that cover each other, each with its own texture."""
+    """Return overlapping shapes of all sizes, each with its own texture."""
     picture = np.full((SIDE, SIDE), rng.uniform(0, 255))
     for _ in range(int(rng.integers(3, 120))):
         size = 0.05 + 0.9 * rng.random() ** 3
@@ -133,7 +133,7 @@ def _body(rng: np.random.Generator) -> Float32Array:
 
 
 def _limbs(rng: np.random.Generator) -> Float32Array:
-    """Return one to three round cuts through muscle around bone, with their fasciae."""
+    """Return one to three cross sections of limbs: muscle around bone, with fasciae."""
     picture = np.zeros((SIDE, SIDE))
     count = int(rng.integers(1, 4))
     reach = 0.9 / count
@@ -149,8 +149,8 @@ def _limbs(rng: np.random.Generator) -> Float32Array:
     return picture.astype(np.float32)
 
 
-def _torn(rng: np.random.Generator, picture: Float32Array) -> Float32Array:
-    """Return a slice whose tiles have changed places, or a small part of it enlarged."""
+def _shuffled(rng: np.random.Generator, picture: Float32Array) -> Float32Array:
+    """Return a slice with shuffled tiles, or a small part of it enlarged."""
     square = np.asarray(Image.fromarray(_spread(picture)).resize((SIDE, SIDE)))
     if rng.random() < 0.5:
         side = int(rng.integers(24, 64))
@@ -165,7 +165,7 @@ def _torn(rng: np.random.Generator, picture: Float32Array) -> Float32Array:
 
 
 def _finished(rng: np.random.Generator, picture: Float32Array, *, framed: bool) -> Float32Array:
-    """Return a picture blurred and grained as scans and photographs are, some in a round frame."""
+    """Return a picture with blur and noise, and sometimes a round frame."""
     if framed and rng.random() < 0.5:
         frame = _oval((0, 0), (rng.uniform(0.6, 0.95), rng.uniform(0.6, 0.95)), 0)
         picture = np.where(frame, picture, 0)

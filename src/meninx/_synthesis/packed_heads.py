@@ -1,4 +1,4 @@
-"""Real heads for augmented heads, as small files that need no reader but NumPy."""
+"""Store real heads, from which augmented heads are made, as small NumPy files."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from meninx._scan.scan import Scan
 PACKED_HEAD_SUFFIX = ".npz"
 # Finer voxels are packed with this spacing: simulated slices have pixels of 1 mm and more.
 PACKED_SPACING_MM = 2.0
-# The brightest voxels, in vessels, are clipped, so that 8 bits resolve gray from white matter.
+# Clipping the brightest voxels, in vessels, lets 8 bits resolve gray and white matter.
 PACKED_PERCENTILE = 99.9
 
 
@@ -20,7 +20,7 @@ class RealHead(NamedTuple):
 
     Args:
         path: Whole, tumor-free head in T1: a volume, a DICOM folder or a packed head.
-        person: Name of the person; empty where it is not known.
+        person: Name of the person; empty if unknown.
         fold: Fold of the person's scans; 0 for none.
     """
 
@@ -30,7 +30,7 @@ class RealHead(NamedTuple):
 
 
 def pack_head(scan: Scan, head: RealHead, path: Path) -> None:
-    """Write a head as a small file that needs no reader but NumPy.
+    """Write a head as a small NumPy file.
 
     Args:
         scan: Scan of the head, with an affine.
@@ -43,7 +43,7 @@ def pack_head(scan: Scan, head: RealHead, path: Path) -> None:
     top = float(np.percentile(scan.voxels, PACKED_PERCENTILE))
     values = np.clip(scan.voxels / top, 0, 1) * 255
     small = ndimage.zoom(ndimage.gaussian_filter(values, 0.4 * (1 / zoom - 1)), zoom, order=1)
-    # zoom keeps the centers of the first and last voxels where they are.
+    # zoom preserves the centers of the first and last voxels.
     stretch = (np.array(scan.voxels.shape) - 1) / np.maximum(np.array(small.shape) - 1, 1)
     affine[:3, :3] *= stretch
     np.savez_compressed(

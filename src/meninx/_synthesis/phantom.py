@@ -13,12 +13,11 @@ from meninx._synthesis.contrast import TIMINGS, random_signals, signal, varied_t
 from meninx._synthesis.lesion import Lesion, LesionKind
 from meninx._synthesis.shapes import Float32Array
 
-TUMOR_TISSUES = ("edema", "tumor_solid", "necrosis")
-# Share of gliomas whose vessels keep contrast agent in, as those of low grade do.
+# Share of gliomas without contrast enhancement, such as low-grade ones.
 NOT_ENHANCING = 0.3
-# 12-bit scanners put the brightest tissue somewhat below full scale.
+# Brightest tissue of 12-bit scanners, below full scale.
 FULL_SCALE = 1800.0
-# Points rendered at once: arrays of this size stay in the cache, which is twice as fast.
+# Points rendered at once: arrays of this size fit into the cache, which is twice as fast.
 BLOCK = 32768
 # Brain extraction leaves a rim of the meninges.
 BRAIN_EXTRACTION_MM = 1.0
@@ -28,7 +27,7 @@ ORIENTATIONS = {
     "coronal": (1.0, 0.0, 0.0, 0.0, 0.0, -1.0),
     "sagittal": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0),
 }
-# Middle of a scan's volume, LPS mm from the origin amid the brain.
+# Middle of a scan's volume, LPS mm from the origin in the middle of the brain.
 SCAN_CENTER = (0.0, 4.0, -4.0)
 
 
@@ -45,11 +44,11 @@ class Grid:
     affine: NDArray[np.float64]
 
     def points(self, shift: float = 0.0, only: int | None = None) -> Float32Array:
-        """Return voxels' centers.
+        """Return the centers of voxels.
 
         Args:
-            shift: Along k, as a part of a voxel.
-            only: Index of the slice wanted; None for all.
+            shift: Offset along k, as a share of a voxel.
+            only: Index of a slice; None for all.
 
         Returns:
             Shape (3, n), LPS mm.
@@ -77,7 +76,7 @@ def grid_of(
             series.
 
     Returns:
-        The grid, its middle amid the brain.
+        The grid.
     """
     cosines = np.array(ORIENTATIONS[plane]).reshape(2, 3)
     turn = np.deg2rad(tilt_degrees)
@@ -111,7 +110,7 @@ class Phantom:
             self._tissues["tumor_solid"] = replace(self._tissues["tumor_solid"], uptake=0.0)
 
     def signals(self, sequence: Sequence) -> dict[str, float]:
-        """Return every tissue's signal in a sequence; for `unknown`, in a random contrast."""
+        """Return the signal of every tissue in a sequence; in a random contrast for `unknown`."""
         if sequence == "unknown":
             return random_signals(np.random.default_rng((self.seed, 4)))
         timing = TIMINGS[sequence]
@@ -132,15 +131,14 @@ class Phantom:
         Args:
             sequence: MR sequence.
             grid: Voxel grid of the scan.
-            noise: Standard deviation of each channel's noise, as a share of white matter's signal.
-            samples: Number of points across each slice that are averaged, which gives thick slices
-                their partial volume.
-            strip: Whether voxels outside the skull's cavity are set to 0, as brain extraction does.
-            only: Index of the one slice to render, with the same voxels as in the whole scan; None
+            noise: Standard deviation of each channel's noise, relative to white matter's signal.
+            samples: Number of points averaged across each slice, for partial volume effects.
+            strip: Whether to apply brain extraction: voxels outside the skull's cavity are 0.
+            only: Index of a single slice to render, with the same voxels as in the whole scan; None
                 for all slices.
 
         Returns:
-            The scan, and a mask of its shape: 1 where most of the voxel is tumor or edema.
+            The scan, and a mask of its shape: 1 if most of the voxel is tumor or edema.
         """
         signals = self.signals(sequence)
         shape = grid.shape if only is None else (*grid.shape[:2], 1)
@@ -154,9 +152,9 @@ class Phantom:
         rng = np.random.default_rng((self.seed, 5))
         points = grid.points(only=only)
         image *= _bias_field(rng, points)
-        noise_of_all = rng.normal(0, noise * max(signals["white"], 0.05), (2, *grid.shape))
-        kept = slice(None) if only is None else slice(only, only + 1)
-        image = _with_rician_noise(image, noise_of_all[..., kept])
+        noise_values = rng.normal(0, noise * max(signals["white"], 0.05), (2, *grid.shape))
+        rendered = slice(None) if only is None else slice(only, only + 1)
+        image = _with_rician_noise(image, noise_values[..., rendered])
         if strip:
             brain = self.head.cavity_distance(points) < BRAIN_EXTRACTION_MM
             image, tumor = image * brain, tumor * brain
@@ -168,11 +166,11 @@ class Phantom:
         return scan, (tumor.reshape(shape) > 0.5).astype(np.uint8)
 
     def tumor_areas(self, grid: Grid, samples: int = 2) -> NDArray[np.int64]:
-        """Return how many pixels of each slice are tumor, without a picture of any.
+        """Return the number of tumor pixels of each slice, without rendering.
 
         Args:
             grid: Voxel grid of the scan.
-            samples: Number of points across each slice that are averaged.
+            samples: Number of points averaged across each slice.
 
         Returns:
             Shape (n_slices,).
@@ -209,7 +207,7 @@ class Phantom:
         return image, tumor
 
     def _tumor_share(self, points: Float32Array, softness: float) -> Float32Array:
-        """Return the share of tumor at a few points."""
+        """Return the share of tumor at points, shape (n,)."""
         tumor = np.zeros(points.shape[1], dtype=np.float32)
         if self.lesion is not None:
             for _, share in self.lesion.shares(points, softness):
@@ -218,12 +216,12 @@ class Phantom:
 
 
 def _softness(grid: Grid) -> float:
-    """Return half the width over which one tissue goes over into another, mm."""
+    """Return half the width of the transition between tissues, mm."""
     return float(max(0.5 * np.linalg.norm(grid.affine[:3, :2], axis=0).mean(), 0.3))
 
 
 def _shifts(samples: int) -> list[float]:
-    """Return where the points lie that a thick slice is averaged of, as parts of its thickness."""
+    """Return the offsets of the points averaged across a slice, as shares of its thickness."""
     return [(sample + 0.5) / samples - 0.5 for sample in range(samples)]
 
 
@@ -233,7 +231,7 @@ def _blocks(points: Float32Array) -> Iterator[Float32Array]:
 
 
 def _bias_field(rng: np.random.Generator, points: Float32Array) -> Float32Array:
-    """Return the receiver coils' smooth sensitivity, about 1, up to some 15 % either way."""
+    """Return the smooth sensitivity of the receiver coils, 1 +- about 15 %."""
     x, y, z = points / np.float32(100)
     a = rng.normal(0, 0.06, 6)
     field = a[0] * x + a[1] * y + a[2] * z + a[3] * x * y + a[4] * (x**2 - 0.3) + a[5] * y * z

@@ -1,4 +1,4 @@
-"""Make phantom studies: a scan with its mask, lesion and plane."""
+"""Make phantom studies: simulated scans with mask, lesion and plane."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SEQUENCES: tuple[Sequence, ...] = ("T1", "T1c", "T2", "FLAIR")
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """One synthetic scan with its truth, rendered once it is looked at.
+    """One simulated scan with its ground truth, rendered on first access.
 
     Args:
         name: Name of its file or folder.
@@ -56,9 +56,9 @@ class PhantomStudy:
         return self.person.render(self.sequence, self.grid)
 
     def best_slice(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return the slice with most tumor; the middle one where there is no tumor.
+        """Return the slice with most tumor, or the middle one without tumor.
 
-        Only this one is rendered: a volume takes tens of times as long.
+        Only this slice is rendered, because a volume takes tens of times as long.
 
         Returns:
             Image and tumor mask, shape (h, w) each, turned for a reader.
@@ -72,11 +72,11 @@ class PhantomStudy:
 def make_studies(
     count: int, seed: int, grid: Callable[[Plane], Grid] = grid_of
 ) -> Iterator[PhantomStudy]:
-    """Yield studies, every other one with a lesion, of all kinds, sequences and planes in turn.
+    """Yield studies, every second one with a lesion, of all kinds, sequences and planes in turn.
 
     Args:
         count: Number of studies.
-        seed: Seed of the first person; the next ones count up from it.
+        seed: Seed of the first person, incremented for each following one.
         grid: Function that returns the voxel grid of a plane; a usual clinical grid by default.
 
     Yields:
@@ -96,7 +96,7 @@ def make_studies(
 
 
 def _sequence(number: int) -> Sequence:
-    """Return the sequence of a study: one with a lesion and the tumor-free next one share it."""
+    """Return the sequence of a study, shared by one with a lesion and the next, tumor-free one."""
     order: tuple[Sequence, ...] = ("T1c", "FLAIR", "T2", "T1")
     return order[(number // 2) % len(order)]
 

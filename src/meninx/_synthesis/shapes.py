@@ -1,4 +1,4 @@
-"""Shapes and noise in space, from which anatomy is built.
+"""Shapes and noise in 3-D, from which anatomy is built.
 
 Points are arrays of shape (3, n), LPS mm, float32.
 """
@@ -16,7 +16,7 @@ Point = Sequence[float] | Float32Array
 def ellipsoid(points: Float32Array, center: Point, radii: Point) -> Float32Array:
     """Return the signed distance of points to an ellipsoid, negative inside, mm.
 
-    First-order exact near the surface, where partial volume needs it (Quilez 2008).
+    First-order exact near the surface, as needed for partial volume (Quilez 2008).
 
     Args:
         points: Points, shape (3, n), LPS mm.
@@ -53,11 +53,11 @@ def smooth_union(first: Float32Array, second: Float32Array, radius: float) -> Fl
 
 
 def inside(distance: Float32Array, softness: float) -> Float32Array:
-    """Return how much of a voxel lies inside a shape, 0..1.
+    """Return the share of a voxel inside a shape, 0..1.
 
     Args:
         distance: Signed distance to the shape, mm.
-        softness: Half the width over which a voxel goes from outside to inside, mm.
+        softness: Half the width of the transition from outside to inside, mm.
 
     Returns:
         Share 0..1, in the distance's shape.
@@ -67,7 +67,7 @@ def inside(distance: Float32Array, softness: float) -> Float32Array:
 
 @cache
 def _spectrum(side: int, per_length: int) -> NDArray[np.float64]:
-    """Return what each frequency of white noise is weighed by to be smooth, as `rfftn` has them."""
+    """Return the weight of each frequency of smooth noise, in the order of `rfftn`."""
     frequency = np.fft.fftfreq(side) * per_length
     half = np.fft.rfftfreq(side) * per_length
     squared = frequency[:, None, None] ** 2 + frequency[None, :, None] ** 2 + half[None, None] ** 2
@@ -75,15 +75,15 @@ def _spectrum(side: int, per_length: int) -> NDArray[np.float64]:
 
 
 class SmoothNoise:
-    """A random field of unit variance, defined at every point; it repeats far away.
+    """A smooth random field of unit variance, periodic over a large distance.
 
     Args:
         rng: Random generator of the field.
         length: Correlation length, mm.
     """
 
-    SIDE = 64  # a power of two: the field repeats by a mask of bits
-    PER_LENGTH = 4  # lattice points to a correlation length: linear interpolation stays smooth
+    SIDE = 64  # a power of two, so that the field repeats by a bit mask
+    PER_LENGTH = 4  # lattice points per correlation length, enough for linear interpolation
 
     def __init__(self, rng: np.random.Generator, length: float) -> None:
         white = np.fft.rfftn(rng.standard_normal((self.SIDE,) * 3))

@@ -1,6 +1,6 @@
-"""Scans and slices simulated from shapes and from head templates, with their masks.
+"""Simulate scans and slices from shapes and from head templates, with masks.
 
-Every function has a range of seeds of its own, so that no two simulate the same person.
+Every function has its own range of seeds, so that no two simulate the same person.
 """
 
 from collections.abc import Iterator
@@ -21,40 +21,31 @@ from meninx._synthesis.packed_heads import PACKED_HEAD_SUFFIX, read_packed_head
 from meninx._synthesis.phantom import SCAN_CENTER, Grid, Phantom, grid_of
 from meninx._synthesis.phantom_studies import PLANES, make_studies
 
-# First seeds of people for each purpose, far from each other and from those of demos and tests, so
-# that nobody is in two.
+# First seeds of people for each purpose, far from each other and from those of demos and tests.
 FIRST_TRAINING_SEED = 1_000_000
 FIRST_CALIBRATION_SEED = 2_000_000
 FIRST_AUGMENTED_SEED = 3_000_000
 FIRST_TUMOR_FREE_SEED = 6_000_000
 FIRST_BRAINLESS_SEED = 4_000_000
 BRAINLESS_HEADS, BRAINLESS_PER_HEAD, BRAINLESS_TEMPLATES = 80, 4, 8
-# Slices are simulated in short stacks of neighbors, as in a scan.
+# Slices are simulated in short stacks of neighbors.
 STACKS_PER_HEAD, SLICES_PER_STACK = 3, 4
-# Number of stacks of a head with a lesion that lie beside the lesion: tumor-free slices of that
-# head.
+# Number of stacks per head with a lesion that lie beside the lesion, for tumor-free slices.
 BESIDE_LESION = 1
 STACK_GAPS_MM = (3.0, 7.0)
-# Shares of the kinds of lesion: gliomas vary most, and are the usual finding in sequences but T1c.
+# Shares of the kinds of lesion: gliomas vary most, and are the usual finding except in T1c.
 KIND_SHARES = tuple(0.6 if kind == "glioma" else 0.2 for kind in KINDS)
-# Share of stacks with brain extraction, which research collections often have.
+# Share of stacks with brain extraction, as in many research collections.
 STRIPPED = 0.35
-# Sequences in which lesions have least contrast to tissue occur more often.
+# Sequences in which lesions have less contrast are more frequent.
 SEQUENCES: tuple[Sequence, ...] = (
-    "T1",
-    "T1c",
-    "T2",
-    "FLAIR",
-    "T1",
-    "T2",
-    "unknown",
-    "unknown",
+    *("T1", "T1c", "T2", "FLAIR"),
+    *("T1", "T2", "unknown", "unknown"),
 )
-# Range of slices along their normal, mm from the middle of the brain: the whole head, to the jaw.
-# Scans show more than brain, and tissue that never occurs as tumor-free looks like a tumor to a
-# network.
+# Range of slices along their normal, mm from the middle of the brain: the whole head, to the jaw. A
+# network takes tissue for a tumor if it never saw it tumor-free.
 HEAD_REACH = {"sagittal": (-66.0, 66.0), "coronal": (-88.0, 88.0), "axial": (-75.0, 60.0)}
-# Ranges beyond it on both sides, mm, with skin, face, neck or air.
+# Ranges outside it on both sides, mm, with skin, face, neck or air.
 BRAINLESS_REACH = {
     "sagittal": ((-95.0, -72.0), (72.0, 95.0)),
     "coronal": ((-115.0, -95.0), (90.0, 115.0)),
@@ -71,15 +62,15 @@ def _template(path: Path) -> HeadTemplate:
 def simulated_stacks(
     template: Path | None, seeds: Several[int]
 ) -> Iterator[tuple[Scan, NDArray[np.uint8]]]:
-    """Yield short stacks of slices, in random sequences, planes and places.
+    """Yield short stacks of slices, in random sequences, planes and positions.
 
     Args:
         template: File of a real head in T1; None for heads made of shapes.
-        seeds: Seeds, one a head; every other head gets a lesion, so that heads do not give it away.
+        seeds: Seeds, one per head; every second head has a lesion.
 
     Yields:
-        Scans of `SLICES_PER_STACK` slices with the mask of the tumor in the same shape: up to
-        `STACKS_PER_HEAD` a head, fewer where some are blank.
+        Scans of `SLICES_PER_STACK` slices with the tumor mask in the same shape: up to
+        `STACKS_PER_HEAD` per head, without blank ones.
     """
     for number, seed in enumerate(seeds):
         rng = np.random.default_rng((seed, 9))
@@ -91,7 +82,7 @@ def simulated_stacks(
             try:
                 yield _stack_of(phantom, rng, through_lesion=through)
             except UnsupportedScan:
-                continue  # blank: beside the brain, after brain extraction
+                continue  # blank: outside the brain, after brain extraction
 
 
 def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple[Scan, bool]]:
@@ -99,16 +90,15 @@ def calibration_studies(count: int, heads: Several[Path] = ()) -> Iterator[tuple
 
     Args:
         count: Number of scans.
-        heads: Files of real heads, from which half of the scans are made; empty to make all of
-            shapes.
+        heads: Files of real heads for half of the scans; empty to make all of shapes.
 
     Yields:
-        The scan, and whether it shows a lesion; all sequences and planes occur.
+        The scan, of all sequences and planes, and whether it shows a lesion.
     """
     augmented = count // 4 * 2 if heads else 0
     for study in make_studies(count - augmented, FIRST_CALIBRATION_SEED):
         yield study.scan, study.lesion is not None
-    # Ordered by head, so that each is prepared once.
+    # Ordered by head, so that each template is computed once.
     for number in sorted(range(augmented), key=lambda number: number // 2 % len(heads)):
         pair, has_lesion = number // 2, number % 2 == 0
         seed = FIRST_CALIBRATION_SEED + count + number
@@ -126,7 +116,7 @@ def tumor_free_studies(sequence: Sequence, heads: Several[Path], each: int) -> I
     Args:
         sequence: MR sequence.
         heads: Files of real heads.
-        each: Number of scans of each head.
+        each: Number of scans per head.
 
     Yields:
         The scans.
@@ -141,7 +131,7 @@ def tumor_free_studies(sequence: Sequence, heads: Several[Path], each: int) -> I
 def _stack_of(
     phantom: Phantom, rng: np.random.Generator, *, through_lesion: bool
 ) -> tuple[Scan, NDArray[np.uint8]]:
-    """Return a few neighboring slices of a head, in a random sequence, plane and place."""
+    """Return a few neighboring slices of a head, in a random sequence, plane and position."""
     sequence = SEQUENCES[int(rng.integers(len(SEQUENCES)))]
     grid = _stack_grid(rng, phantom, through_lesion=through_lesion)
     strip = bool(rng.random() < STRIPPED)
@@ -153,13 +143,12 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
     """Yield slices of simulated heads that show crown, face or neck, and no brain.
 
     Args:
-        heads: Files of real heads, from which half of the slices are made; empty to make all of
-            shapes.
+        heads: Files of real heads for half of the slices; empty to make all of shapes.
 
     Yields:
         Intensities, shape (h, w), in every sequence and plane.
     """
-    # A few heads, one after the other, because preparing one takes as long as all of its slices.
+    # A few heads in order, because a template takes as long as all of its slices.
     chosen = heads[:: max(1, len(heads) // BRAINLESS_TEMPLATES)][:BRAINLESS_TEMPLATES]
     for number in range(BRAINLESS_HEADS):
         seed = FIRST_BRAINLESS_SEED + number
@@ -183,14 +172,14 @@ def brainless_slices(heads: Several[Path] = ()) -> Iterator[NDArray[np.float32]]
 
 
 def _moved(grid: Grid, offset: float) -> Grid:
-    """Return a grid moved along its normal by an offset, mm."""
+    """Return a grid shifted along its normal by an offset, mm."""
     affine = grid.affine.copy()
     affine[:3, 3] += grid.affine[:3, 2] / np.linalg.norm(grid.affine[:3, 2]) * offset
     return Grid(grid.shape, affine)
 
 
 def _stack_grid(rng: np.random.Generator, phantom: Phantom, *, through_lesion: bool) -> Grid:
-    """Return the grid of a few slices in a random plane, tilt and place."""
+    """Return the grid of a few slices in a random plane, tilt and position."""
     planes: tuple[Plane, ...] = ("axial", "axial", "coronal", "sagittal")
     plane = planes[int(rng.integers(len(planes)))]
     gap = float(rng.uniform(*STACK_GAPS_MM))

@@ -41,12 +41,12 @@ def write_studies(
 
     Args:
         studies: Studies to write.
-        output: Output folder; made if missing.
+        output: Output folder; created if missing.
         as_format: File format: `dicom`, `nifti` or `png` (the slice with most tumor, or the middle
             one).
 
     Yields:
-        Each study's file or folder, once written. The manifest is written after the last.
+        File or folder of each study, once written. The manifest is written after the last.
 
     Raises:
         OptionError: If the format is unknown.
@@ -111,7 +111,7 @@ def _write_png_study(study: PhantomStudy, output: Path) -> tuple[Path, Path]:
 
 
 def write_picture(study: PhantomStudy, path: Path) -> NDArray[np.uint8]:
-    """Write the slice with most tumor as a picture; the middle one where there is no tumor.
+    """Write the slice with most tumor, or the middle one without tumor, as a picture.
 
     Args:
         study: A phantom study.
@@ -127,13 +127,13 @@ def write_picture(study: PhantomStudy, path: Path) -> NDArray[np.uint8]:
 
 
 def write_dicom(scan: Scan, folder: Path, seed: int) -> list[Path]:
-    """Write a scan as a classic MR series, one file a slice.
+    """Write a scan as a classic MR series, one file per slice.
 
-    UIDs follow from the seed and the sequence: writing again gives the same files.
+    UIDs are derived from the seed and the sequence, so that writing is reproducible.
 
     Args:
-        scan: A volume with an affine; voxels are whole numbers 0..4095.
-        folder: Output folder; made if missing.
+        scan: A volume with an affine; voxels are integers 0..4095.
+        folder: Output folder; created if missing.
         seed: Seed of the person.
 
     Returns:
@@ -149,7 +149,7 @@ def write_dicom(scan: Scan, folder: Path, seed: int) -> list[Path]:
 
 
 def stable_uid(*parts: object) -> UID:
-    """Return a UID under pydicom's root; the same parts always give the same UID."""
+    """Return a UID under pydicom's root, determined by the parts."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
     return generate_uid(entropy_srcs=[digest])
 
@@ -158,12 +158,12 @@ def dicom_slice(scan: Scan, index: int, seed: int) -> FileDataset:
     """Return one slice as an MR Image Storage instance.
 
     Args:
-        scan: A volume with an affine; voxels are whole numbers 0..4095.
-        index: Index of the slice, along k, from 0.
+        scan: A volume with an affine; voxels are integers 0..4095.
+        index: Index of the slice along k, from 0.
         seed: Seed of the person.
 
     Returns:
-        The instance, ready to be saved.
+        The instance.
 
     References:
         DICOM PS3.3 A.4.3, C.8.3.1.

@@ -17,19 +17,27 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meninx import __version__
 from meninx._errors import LimitExceeded, MeninxError
-from meninx._web.api.api import api
 from meninx._web.api.measurement_api import measurement_api
+from meninx._web.api.opinion_api import opinion_api
+from meninx._web.api.server_api import server_api
+from meninx._web.api.study_api import study_api
+from meninx._web.api.upload_api import upload_api
 from meninx._web.auth.accounts import first_administrator
-from meninx._web.auth.oidc import add_provider, oidc
-from meninx._web.pages.pages import page, pages
+from meninx._web.pages.account_pages import account_pages
+from meninx._web.pages.audit_pages import audit_pages
+from meninx._web.pages.export_pages import export_pages
+from meninx._web.pages.oidc_pages import add_provider, oidc_pages
+from meninx._web.pages.responses import page
+from meninx._web.pages.sign_in_pages import sign_in_pages
+from meninx._web.pages.study_pages import study_pages
+from meninx._web.pages.user_pages import user_pages
 from meninx._web.pages.worklist_pages import worklist_pages
 from meninx._web.serving import MayRead, MustChangePassword, NotSignedIn, Web, sign_in_address
 from meninx._web.store.database import CONNECTIONS, migrate, open_database, sessions_of
 from meninx._web.store.settings import Settings
-from meninx._web.studies.jobs import Jobs
 
 STATIC = Path(__file__).parent / "static"
-# No script, style or request but our own; NiiVue draws from blobs and data addresses.
+# Own scripts, styles and requests only; NiiVue draws from blobs and data addresses.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
@@ -38,15 +46,30 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Sent to our own pages only: a form whose session has ended leads back to its page.
+    # Sent to own pages only: after a login, a form leads back to its page.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
+ROUTERS = (
+    server_api,
+    upload_api,
+    study_api,
+    opinion_api,
+    measurement_api,
+    worklist_pages,
+    sign_in_pages,
+    study_pages,
+    export_pages,
+    account_pages,
+    user_pages,
+    audit_pages,
+    oidc_pages,
+)
 OWN_FOLDER = 0o700
-# Each request has a thread and a connection of its own, and further requests wait before they get
-# either: one that holds the database's write lock must never wait for a thread that waits for it.
+# Each request has its own thread and connection; further requests wait before they get either. A
+# request that holds the database's write lock must never wait for a thread that waits for the lock.
 THREADS = 2 * CONNECTIONS
 
 
@@ -82,7 +105,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     """
     for folder in (settings.data, settings.studies, settings.uploads):
         folder.mkdir(parents=True, exist_ok=True)
-        # Also a folder that was there before: no other user reaches what is below.
+        # Also for an existing folder: other users must not reach its contents.
         folder.chmod(OWN_FOLDER)
     migrate(settings.address)
     engine = open_database(settings.address)
@@ -97,7 +120,6 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         current_default_thread_limiter().total_tokens = THREADS
         yield
         engine.dispose()
-        app.state.web.jobs.close()
 
     app = FastAPI(
         title="meninx",
@@ -108,13 +130,10 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
         openapi_url=None,
         description="Finds tumors in brain MRI. For research, not for diagnosis.",
     )
-    app.state.web = Web(settings, sessions, Jobs(settings))
+    app.state.web = Web(settings, sessions)
     app.add_middleware(ConcurrencyLimit, most=CONNECTIONS)
-    app.include_router(api)
-    app.include_router(measurement_api)
-    app.include_router(worklist_pages)
-    app.include_router(pages)
-    app.include_router(oidc)
+    for router in ROUTERS:
+        app.include_router(router)
     add_provider(app, app.state.web)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_handlers(app)
@@ -193,6 +212,6 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors()[:3])
+        where = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors()[:3])
         message = f"missing, or not of the expected kind: {where}"
         return error_response(request, 422, message)

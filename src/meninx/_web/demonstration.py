@@ -10,9 +10,10 @@ from meninx._synthesis.writing import write_studies
 from meninx._web.auth.accounts import ADMINISTRATOR, Reader
 from meninx._web.serving import Web
 from meninx._web.store.database import Study, User
-from meninx._web.studies.studies import add_chunk, finish_upload, start_upload
+from meninx._web.studies.receiving import finish_upload
+from meninx._web.studies.uploads import add_chunk, start_upload
 
-# Demonstration people, those of `meninx demo` and a few more.
+# Seed of the first demonstration study; `meninx demo` has the same.
 FIRST_SEED = 40
 
 
@@ -37,7 +38,5 @@ def load_phantoms(web: Web, count: int) -> int:
                 upload = start_upload(session, loader, path.name, web.settings)
                 for file in sorted(p for p in path.rglob("*") if p.is_file()):
                     add_chunk(upload, file.name, 0, file.read_bytes(), web.settings)
-                stored = finish_upload(session, loader, upload, web.settings)
-            for study, _ in stored:
-                web.jobs.enqueue(study.id)
+                finish_upload(session, loader, upload, web.settings)
     return count

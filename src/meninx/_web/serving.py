@@ -1,4 +1,4 @@
-"""What every request needs: the server's state, a database session, the authenticated reader."""
+"""Dependencies of all requests: the server's state, a database session, the sender."""
 
 import io
 import re
@@ -23,24 +23,24 @@ from meninx._web.auth.accounts import (
     Reader,
     reader_of_cookie,
     reader_of_token,
-    same,
+    secrets_equal,
 )
+from meninx._web.auth.rights import visible_to
 from meninx._web.store.audit import record
 from meninx._web.store.database import DONE, Study
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import stored_series
-from meninx._web.studies.jobs import Jobs
 from meninx._web.studies.readers_objects import readers_objects
 from meninx._web.studies.sending import stored_path
-from meninx._web.studies.studies import RESULTS, SHOWN, visible
+from meninx._web.studies.study_files import RESULTS, SHOWN
 
 COOKIE = "meninx"
 CSRF_HEADER = "x-csrf-token"
-# Sent by pages that ask for news by themselves, which keeps no session open.
+# Header of requests by which pages poll; they do not extend a session.
 POLL_HEADER = "x-meninx-poll"
 SAFE = ("GET", "HEAD", "OPTIONS")
 MINUTE = 60.0
-# Number of callers beyond which those without an attempt in the last minute are dropped.
+# Number of callers above which idle ones are dropped.
 MAX_COUNTED = 10_000
 
 
@@ -65,7 +65,7 @@ class RateLimit:
             HTTPException: 429 if there were too many.
         """
         if len(self._seen) > MAX_COUNTED:
-            self._forget()
+            self._drop_idle_callers()
         times, moment = self._seen[who], time.monotonic()
         while times and moment - times[0] > MINUTE:
             times.popleft()
@@ -75,8 +75,8 @@ class RateLimit:
             raise HTTPException(429, message, headers={"Retry-After": wait})
         times.append(moment)
 
-    def _forget(self) -> None:
-        """Drop callers without an attempt in the last minute: anybody can make up names."""
+    def _drop_idle_callers(self) -> None:
+        """Drop callers without an attempt in the last minute, since names can be invented."""
         moment = time.monotonic()
         old = [
             who
@@ -93,11 +93,10 @@ class Web:
     Args:
         settings: Settings of the server.
         sessions: Factory of database sessions.
-        jobs: Background jobs.
     """
 
-    def __init__(self, settings: Settings, sessions: sessionmaker[Any], jobs: Jobs) -> None:
-        self.settings, self.sessions, self.jobs = settings, sessions, jobs
+    def __init__(self, settings: Settings, sessions: sessionmaker[Any]) -> None:
+        self.settings, self.sessions = settings, sessions
         self.sign_ins = RateLimit(settings.attempts_per_minute)
         self.wrong_keys = RateLimit(settings.attempts_per_minute)
         self.key = signing_key(settings.key_file)
@@ -133,12 +132,12 @@ def session_of(web: WebNeeded) -> Iterator[Session]:
         yield session
 
 
-# Committed before the response is sent: its reader may ask at once for what was stored.
+# Committed before the response is sent, so that the next request finds what was stored.
 SessionNeeded = Annotated[Session, Depends(session_of, scope="function")]
 
 
 class NotSignedIn(Exception):
-    """The page needs somebody who is signed in."""
+    """The page is only for people who are signed in."""
 
 
 class MustChangePassword(Exception):
@@ -148,7 +147,7 @@ class MustChangePassword(Exception):
 async def sent_csrf_token(request: Request) -> str:
     """Return the CSRF token that a request sends, which proves that its page was ours."""
     token = request.headers.get(CSRF_HEADER, "")
-    # Scripts, which alone send files, use the header: no file is read before its sender is known.
+    # Only scripts send files, and they use the header: no file is read before authentication.
     form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     if form and not token and request.method not in SAFE:
         token = str((await request.form()).get("csrf", ""))
@@ -175,7 +174,7 @@ def caller_of(
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     secret = request.cookies.get(COOKIE, "")
-    # A transaction of its own: the one of the request may begin much later.
+    # In its own transaction, because the request's may begin much later.
     with web.sessions.begin() as session:
         if scheme.lower() == "bearer":
             reader = reader_of_token(session, key.strip())
@@ -186,12 +185,12 @@ def caller_of(
             )
     if reader is None:
         if scheme.lower() == "bearer":
-            # Only wrong keys count: a valid one works whatever others at its address do.
+            # Only wrong keys count: a valid key works even if its address sends wrong ones.
             web.wrong_keys.check(address_of(request))
         raise NotSignedIn
     if reader.rights is not None:
         return reader
-    if request.method not in SAFE and not same(token, reader.csrf):
+    if request.method not in SAFE and not secrets_equal(token, reader.csrf):
         raise HTTPException(403, "this page is of an older session; reload it and try again")
     if reader.must_change and not request.url.path.startswith("/account"):
         raise MustChangePassword
@@ -247,9 +246,9 @@ def administrator_of(reader: ReaderNeeded) -> Reader:
         The same reader.
 
     Raises:
-        HTTPException: 403 for anybody else.
+        HTTPException: 403 if the sender is no administrator.
     """
-    if not reader.administers:
+    if not reader.is_administrator:
         raise HTTPException(403, "only for administrators")
     return reader
 
@@ -271,7 +270,7 @@ def sign_in_address(request: Request) -> str:
     """Return the address of the sign-in page, which leads back to the requested page afterwards.
 
     Args:
-        request: Request of somebody who is not signed in.
+        request: Request without a valid session.
 
     Returns:
         Address on this server.
@@ -281,7 +280,7 @@ def sign_in_address(request: Request) -> str:
     elif request.method in SAFE:
         page = str(request.url)
     else:
-        # A form leads back to the page that it stood on.
+        # After a form, return to the page that contained it.
         page = request.headers.get("referer", "")
     parts = urlsplit(page)
     if parts.netloc != request.url.netloc:
@@ -302,7 +301,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
         session: Database session.
         reader: Reader, who sees the studies of their projects only.
         study_id: Id of the study, unchecked.
-        erased: Whether an erased study, of which only opinions are left, is returned too.
+        erased: Whether an erased study, which has only its opinions, is returned too.
 
     Returns:
         The study.
@@ -310,7 +309,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     Raises:
         HTTPException: 404 if there is none in the reader's projects, 410 if it was erased.
     """
-    study = session.scalar(select(Study).where(Study.id == study_id, visible(reader)))
+    study = session.scalar(select(Study).where(Study.id == study_id, visible_to(reader)))
     if study is None:
         raise HTTPException(404, "no such study")
     if study.erased and not erased:
@@ -318,7 +317,7 @@ def study_of(session: Session, reader: Reader, study_id: str, *, erased: bool = 
     return study
 
 
-def seen(session: Session, reader: Reader, study: Study) -> None:
+def record_view(session: Session, reader: Reader, study: Study) -> None:
     """Record that a reader saw a finding, but not each request of a page that waits for it."""
     if study.state == DONE:
         record(session, reader.name, "seen", study.id)
@@ -339,9 +338,11 @@ def shown_file(web: Web, study: Study, name: str) -> Path:
         HTTPException: 404 if no finding names the file.
     """
     series = stored_series(study)
-    files = [one.shown for one in series if one.shown is not None]
-    names = {file for one in files for file in (one.volume, one.heat, one.picture, one.thumb)}
-    if not name or name not in names | {one.preview for one in series}:
+    files = [view.shown for view in series if view.shown is not None]
+    names = {
+        file for shown in files for file in (shown.volume, shown.heat, shown.picture, shown.thumb)
+    }
+    if not name or name not in names | {view.preview for view in series}:
         raise HTTPException(404, "no such file")
     path = stored_path(web.settings.studies / study.id / SHOWN / name)
     if not path.is_file():

@@ -1,1 +1,1 @@
-"""Make one detector file of a trained network: calibration, OOD model, types, formats."""
+"""Make a detector file from a trained network: calibration, OOD model, number formats."""

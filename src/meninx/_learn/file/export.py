@@ -26,18 +26,18 @@ from meninx._learn.recipe import Recipe
 OPSET = 18
 # Key of the safetensors' metadata.
 SEEN_KEY, SLICES_KEY, LICENSE_KEY = "seen", "seen_slices", "license"
-# Tensors with fewer values, such as biases, keep their precision: they take hardly any space.
+# Smallest number of values of a tensor that is halved; smaller ones, such as biases, are not.
 MIN_HALVED = 1024
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What weights that others go on from bring with them.
+    """Provenance of weights from which a training starts.
 
     Args:
         seen: First digits of the SHA-256 of the files that they were fitted on; empty where not
             recorded.
-        license: License that their training data ask for; empty for the license of the code.
+        license: License that their training data require; empty for the license of the code.
         seen_slices: Record of the slices in those files.
     """
 
@@ -54,10 +54,10 @@ class TrainingData:
         manifest_sha256: SHA-256 of the training set's manifest.
         seen: SHA-256 of every file that it learned from, chose its epoch by or was calibrated on.
         leaking: Whether its folds share slices or patients.
-        license: License of the weights that the training went on from; empty for that of the code.
-        types: Tumor types that it could learn to tell, in the order of `labels.TYPE_NAMES`; empty
-            where no picture tells its type.
-        seen_slices: Record of the slices in all files that it, and the weights it went on from,
+        license: License of the weights that the training started from; empty for that of the code.
+        types: Tumor types that it could learn, in the order of `labels.TYPE_NAMES`; empty if no
+            picture has a known type.
+        seen_slices: Record of the slices in all files that it, and the weights it started from,
             were fitted on.
     """
 
@@ -77,7 +77,7 @@ def export_detector(
     training_data: TrainingData,
     ood_model: OodModel | None = None,
 ) -> None:
-    """Write the network as ONNX with all that prediction needs, and its weights as safetensors.
+    """Write a network as one ONNX file for prediction, and its weights as safetensors.
 
     Args:
         network: The trained network.
@@ -85,7 +85,7 @@ def export_detector(
         calibration: Calibrators fitted on held-out pictures.
         path: ONNX file to write; the weights go beside it, with the suffix `.safetensors`.
         training_data: Data that it was fitted on.
-        ood_model: Out-of-distribution model; None for a detector that refuses by rules alone.
+        ood_model: Out-of-distribution model; None for a detector that refuses by rules only.
     """
     network = copy.deepcopy(network).cpu().float().eval()
     names = ["cell_logits", "type_logits", "distance"][: 3 if ood_model else 2]
@@ -141,7 +141,7 @@ def save_weights(network: Backbone, recipe: Recipe, path: Path, origin: Origin =
         network: The trained network.
         recipe: Recipe of its training.
         path: Safetensors file to write.
-        origin: What is to be known of the weights by who goes on from them.
+        origin: Provenance of the weights, for trainings that start from them.
     """
     weights = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
@@ -151,7 +151,7 @@ def save_weights(network: Backbone, recipe: Recipe, path: Path, origin: Origin =
 
 
 def metadata_of(origin: Origin) -> dict[str, str]:
-    """Return what weights bring with them as the keys and values of a safetensors file."""
+    """Return a provenance as metadata of a safetensors file."""
     return {
         SEEN_KEY: " ".join(origin.seen),
         SLICES_KEY: json.dumps(origin.seen_slices.as_json()),
@@ -167,8 +167,7 @@ def load_weights(network: Backbone, path: Path) -> Origin:
         path: Safetensors file to read.
 
     Returns:
-        What they bring with them. Where the file does not tell the license, that of the detector
-        beside it counts.
+        Their provenance. Where the file has no license, that of the detector beside it counts.
 
     Raises:
         ModelError: If the file can't be read or has the weights of another network.
@@ -184,7 +183,7 @@ def load_weights(network: Backbone, path: Path) -> Origin:
 
 
 def _slices_in(metadata: Mapping[str, str]) -> SeenSlices:
-    """Return the record of slices; of weights of other origin one that is empty, not complete."""
+    """Return the record of slices; an incomplete one for weights of other programs."""
     try:
         return SeenSlices.from_json(json.loads(metadata[SLICES_KEY]))
     except (KeyError, TypeError, ValueError):
@@ -195,8 +194,11 @@ def _license_of(detector: Path) -> str:
     """Return the license in a detector file; empty where there is none."""
     if not detector.is_file():
         return ""
-    model = onnx.load(detector, load_external_data=False)
-    return ModelCard.from_metadata({one.key: one.value for one in model.metadata_props}).license
+    return _card_of(onnx.load(detector, load_external_data=False)).license
+
+
+def _card_of(model: onnx.ModelProto) -> ModelCard:
+    return ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
 
 
 def store_weights_in_half(model: onnx.ModelProto) -> None:
@@ -238,10 +240,10 @@ def recalibrate(
         calibration: The new calibrators.
         seen: SHA-256 of the files that they were fitted on.
         ood_threshold: New out-of-distribution threshold; None to leave it as it is.
-        seen_slices: Record of all slices that it was fitted on, then; None to leave it as it is.
+        seen_slices: New record of all slices that it was fitted on; None to leave it as it is.
     """
     model = onnx.load(path)
-    card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
+    card = _card_of(model)
     known = {*card.seen, *(value[:SEEN_DIGITS] for value in seen)}
     card = dataclasses.replace(card, calibration=calibration, seen=tuple(sorted(known)))
     if ood_threshold is not None:

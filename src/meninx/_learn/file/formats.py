@@ -4,31 +4,42 @@ import contextlib
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from meninx._data.manifest import Picture
-from meninx._detect.calibration import slice_logits
-from meninx._detect.detector import Detector, brain_slices
+from meninx._detect.detector import Detector
 from meninx._detect.engine import Engine, Output
+from meninx._detect.head_slices import brain_slices
+from meninx._detect.pooling import slice_logits
 from meninx._detect.runtimes import FloatBatch
 from meninx._errors import ModelError
 from meninx._learn.file.export import recalibrate, store_weights_in_half
-from meninx._learn.model.compress import quantize
 from meninx._scan.reading import read_one
 
 Format = Literal["fp32", "fp16", "int8"]
 FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
-# Largest mean change of a slice's probability, over the pictures that check, for a format to be
+# Largest mean change of a slice's probability, over the pictures that check, at which a format is
 # written.
 TOLERANCE = 0.02
 BATCH = 8
+# Number of slices at a time on which ONNX Runtime measures the ranges of activations.
+CALIBRATION_BATCH = 8
+# Largest number of channels of a head, which is one per cell or type; other convolutions have more.
+MAX_HEAD_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +100,58 @@ def convert(source: Path, target: Path, wanted: Format, calibration: FloatBatch)
             shutil.copyfile(plain, target)
     model = onnx.load(target)
     if wanted == "int8":
-        store_weights_in_half(model)  # the gate's matrix, which stays in floating point
+        store_weights_in_half(model)  # the matrix of the OOD model, which stays in floating point
     del model.metadata_props[:]
     model.metadata_props.extend(onnx.load(source).metadata_props)
     onnx.save(model, target)
+
+
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    """A reader of calibration slices for ONNX Runtime."""
+
+    def __init__(self, batches: Iterable[FloatBatch]) -> None:
+        self._batches = iter(batches)
+
+    def get_next(self) -> dict[str, FloatBatch] | None:
+        """Return the next batch by the input's name; None after the last."""
+        batch = next(self._batches, None)
+        return None if batch is None else {"x": batch}
+
+
+def quantize(plain: Path, target: Path, calibration: FloatBatch) -> None:
+    """Write a network whose convolutions run in 8-bit integers.
+
+    Weights are rounded per output channel, to 7 bits: processors without VNNI add two products in
+    16 bits, where products of 8 bits would overflow. Activations are rounded per tensor. All layers
+    from the first convolution to the heads compute in integers, because a change of format costs as
+    much as a small convolution. The heads stay in floating point, for precise outputs.
+
+    Args:
+        plain: ONNX file of a detector in single precision, with constants folded.
+        target: ONNX file to write, without the card.
+        calibration: Normalized slices that set the ranges of activations, shape (n, 3, h, w).
+
+    References:
+        Jacob et al. 2018, Quantization and training of neural networks for efficient
+        integer-arithmetic-only inference.
+    """
+    graph = onnx.load(plain).graph
+    outputs = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    heads = [node.name for node in convolutions if outputs[node.input[1]] <= MAX_HEAD_CHANNELS]
+    quantize_static(
+        str(plain),
+        str(target),
+        _Batches(np.array_split(calibration, -(-len(calibration) // CALIBRATION_BATCH))),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        reduce_range=True,
+        calibrate_method=CalibrationMethod.MinMax,
+        nodes_to_exclude=heads,
+        op_types_to_quantize=["Conv", "Relu", "Add", "MaxPool", "Resize"],
+    )
 
 
 def change_between(first: Path, second: Path, inputs: FloatBatch) -> Change:
@@ -123,7 +182,7 @@ def _output(engine: Engine, inputs: FloatBatch) -> Output:
 
 
 def _match_ood_threshold(source: Path, rounded: Path, slices: FloatBatch) -> None:
-    """Move the OOD threshold of a rounded detector with its scores, which rounding noise raises.
+    """Scale the OOD threshold of a rounded detector, whose scores are raised by rounding noise.
 
     Args:
         source: Detector file before rounding.

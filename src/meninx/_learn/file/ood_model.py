@@ -21,23 +21,23 @@ from meninx._learn.model.network import Backbone
 from meninx._synthesis.outliers import synthetic_outliers, with_ghosting
 from meninx._synthesis.simulated_scans import brainless_slices
 
-# The first three stages: the last one is trained on tumors alone, and measured worse.
+# Number of stages: the fourth one is trained for tumors only, and its features are worse.
 STAGES = 3
-# Fewer slices are too few for 896 features, which have 400,000 covariances.
+# Smallest number of slices for 896 features, which have 400,000 covariances.
 MIN_EXAMPLES = 500
-# Known slices, of real and of simulated ones each: more change the figures by less than their
-# spread.
+# Largest number of known slices, real and simulated each: more change the figures by less than
+# their spread.
 MAX_EXAMPLES = 3000
 # Number of synthetic outliers.
 OUTLIERS = 1500
 # Number of known slices with ghosting.
 GHOSTED = 800
-# Share of the known slices that is fitted; the rest sets the thresholds.
+# Share of the known slices that is fitted; the others set the thresholds.
 FITTED = 2 / 3
-# Share of known slices within the threshold of each measure. Simulated slices reach to the jaw,
-# where there is hardly any brain, so fewer of them need to pass.
+# Share of known slices within the threshold of each measure; smaller for simulated slices, which
+# reach to the jaw, where there is hardly any brain.
 KEPT_BY_DISTANCE, KEPT_REAL, KEPT_SIMULATED = 0.995, 0.998, 0.95
-# Features are clipped at this many standard deviations: beyond it they carry no more information.
+# Standard deviations at which features are clipped; larger values add no information.
 MAX_FEATURE = 30.0
 BATCH = 64
 # Largest width of air that is added on each side, as a share of the picture's side.
@@ -141,7 +141,7 @@ def fit_ood_model(
         network: The trained network; it is left in evaluation mode.
         known: Slices that it learned from, at the size of the detector's input.
         preprocessing: Preprocessing of the detector.
-        heads: Files of real heads, for slices that show nothing of the brain.
+        heads: Files of real heads, for slices without brain.
 
     Returns:
         The model of real and plausible simulated slices, against synthetic outliers and against
@@ -152,9 +152,11 @@ def fit_ood_model(
         Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
         matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
     """
-    plausible = [n for n, one in enumerate(known.facts) if one.plausible and one.kind != CONTEXT]
-    real = _thinned([n for n in plausible if known.facts[n].kind != SIMULATED])
-    simulated = _thinned([n for n in plausible if known.facts[n].kind == SIMULATED])
+    plausible = [
+        index for index, fact in enumerate(known.facts) if fact.plausible and fact.kind != CONTEXT
+    ]
+    real = _thinned([index for index in plausible if known.facts[index].kind != SIMULATED])
+    simulated = _thinned([index for index in plausible if known.facts[index].kind == SIMULATED])
     if len(real) + len(simulated) < MIN_EXAMPLES:
         return None
     kinds = (
@@ -177,8 +179,7 @@ def fit_ood_model(
     def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
 
-    # The threshold of the distance comes from real slices where there are some: these will be
-    # scored.
+    # The threshold of the distance comes from real slices if there are any: only these are scored.
     ood_threshold = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
@@ -206,7 +207,7 @@ def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.floa
 
 
 def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Return pictures with up to 30 % of air on each side, where ghosting is seen best."""
+    """Return pictures with up to 30 % of air on each side, where ghosting is most visible."""
     rng = np.random.default_rng(0)
     return [
         np.pad(image, [(int(share * len(image)),) * 2] * 2)
@@ -217,11 +218,11 @@ def _with_air(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]
 def _known_features(
     network: Backbone, known: SliceDataset, indices: Sequence[int], preprocessing: Preprocessing
 ) -> NDArray[np.float64]:
-    """Return the features of known slices: as they are, half of them exported again, and alone.
+    """Return the features of known slices: unchanged, half of them exported again, and as pictures.
 
-    Coarser pixels and JPEG make a scan worse, but it stays a scan. Alone, as a picture, a slice has
-    a crop window of its own and stands in for its neighbors. So do the outliers, and the model must
-    not separate them by that.
+    A slice with coarser pixels and JPEG compression is still in distribution. As a picture, a slice
+    has its own crop window and replaces its neighbors, like all outliers: the model must not use
+    that to separate them.
     """
     found = []
     for number, part in enumerate(torch.split(torch.tensor(indices), BATCH)):
@@ -230,8 +231,8 @@ def _known_features(
         if number % 2 == 0:
             again = exported_again(image)
             found.append(_batch_features(network, again, preprocessing))
-    alone = (Example(image, None, Facts(SIMULATED)) for image in _images(known, indices))
-    found.append(_features(network, SliceDataset(alone, preprocessing), preprocessing))
+    pictures = (Example(image, None, Facts(SIMULATED)) for image in _images(known, indices))
+    found.append(_features(network, SliceDataset(pictures, preprocessing), preprocessing))
     return np.concatenate(found)
 
 
@@ -254,14 +255,14 @@ def _batch_features(
 
 
 def _split(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return features to fit, and others for thresholds: distances of the former are too small."""
+    """Return features to fit, and others for thresholds: fitted features have smaller distances."""
     order = np.random.default_rng(0).permutation(len(features))
     count = round(FITTED * len(features))
     return features[order[:count]], features[order[count:]]
 
 
 def _whitening(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return an inverse root of the covariance; all others differ from it by a rotation."""
+    """Return an inverse root of the covariance, which is unique up to a rotation."""
     values, vectors = np.linalg.eigh(LedoitWolf().fit(z).covariance_)
     return np.asarray(vectors / np.sqrt(values))
 

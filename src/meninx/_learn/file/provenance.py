@@ -1,4 +1,4 @@
-"""run.json: the recipe, data and software of a run; a resumed run must agree with it."""
+"""Write and read run.json: the recipe, data and software of a run."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def write_provenance(
         output: Run folder.
         recipe: Recipe of the run.
         manifest: Manifest of its pictures.
-        before: What its first weights brought with them.
+        before: Provenance of its first weights.
         processes: Number of processes that train together: it decides the batch and the schedule.
     """
     facts = {
@@ -59,7 +59,7 @@ def write_provenance(
 
 
 def origin_of(output: Path) -> Origin:
-    """Return what a run's first weights brought with them, from run.json."""
+    """Return the provenance of a run's first weights, from run.json."""
     facts = json.loads((output / RUN_NAME).read_text(encoding="utf-8"))
     slices = NOT_RECORDED
     if "slices_seen_before" in facts:
@@ -80,7 +80,7 @@ def git_state() -> str | None:
         if tracked.returncode:
             return None
         described = subprocess.run(
-            # Without the lock git would write its index, beside this code, for what it looks up.
+            # Otherwise git would update its index.
             [
                 "git",
                 "--no-optional-locks",
@@ -101,16 +101,16 @@ def git_state() -> str | None:
 
 
 def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes: int) -> None:
-    """Check that a resumed run has the settings that it began with.
+    """Check that a resumed run has its original settings.
 
-    With another fold it would validate on pictures that it was trained on; with more epochs, or
-    another number of processes, the learning rate would rise again.
+    With another fold it would validate on pictures that it was trained on. With another number of
+    epochs or processes the learning rate would rise again.
 
     Args:
         output: Run folder.
         recipe: Recipe to resume with.
         manifest_sha256: SHA-256 of the manifest to resume with.
-        processes: Number of processes that are to go on together.
+        processes: Number of processes of the resumed run.
 
     Raises:
         OptionError: If the recipe or the manifest differs from that of the run.
@@ -122,7 +122,7 @@ def check_same_run(output: Path, recipe: Recipe, manifest_sha256: str, processes
     before, now = facts["recipe"], json.loads(json.dumps(dataclasses.asdict(recipe)))
     changed = sorted(_changed_keys(before, now))
     if facts.get("processes", processes) != processes:
-        changed.append(f"--devices {facts['processes']}")
+        changed.append(f"processes = {facts['processes']}")
     if facts["manifest_sha256"] != manifest_sha256:
         changed.append("the manifest")
     if changed:

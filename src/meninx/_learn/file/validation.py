@@ -1,6 +1,6 @@
 """Validate a network on held-out pictures, and fit calibrators."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +9,12 @@ from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 from meninx._assess.metrics import auroc
-from meninx._detect.calibration import UNKNOWN, Calibrator, StudyCalibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.findings import Findings
 
 # Sensitivity of the operating point `sensitive`, specificity of `specific`.
 SENSITIVITY, SPECIFICITY = 0.95, 0.95
-# Largest number of held-out logits of each class in a detector file: p-values then have steps of a
-# thousandth.
+# Largest number of held-out logits of each class in a detector file: p-values have steps of 0.001.
 MAX_KEPT = 1000
 # Widest fit of a scale: the spread of logits is at most e^6 temperatures.
 MAX_LOG_SCALE = 6.0
@@ -38,7 +37,7 @@ class Validation:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Remove all answers."""
         self._cells: list[tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]] = []
         self._logits: list[float] = []
         self._tumor: list[bool] = []
@@ -139,8 +138,8 @@ def fit_calibrator(
         balanced=best_threshold(logits, tumor),
         sensitive=float(found) - 1e-6,
         specific=float(below) + 1e-6,
-        tumor_logits=_kept(logits[tumor]),
-        tumor_free_logits=_kept(logits[~tumor]),
+        tumor_logits=_thinned(logits[tumor]),
+        tumor_free_logits=_thinned(logits[~tumor]),
         borrowed=borrowed,
     )
 
@@ -151,7 +150,7 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> tuple[fl
     Both classes have equal weight. Where they do not overlap, no finite scale is the likeliest, so
     the targets are Platt's: a class of n scans is right (n + 1) times of n + 2. Out of fit, over
     the shipped calibrators, the negative log-likelihood was lower than of a temperature alone, of
-    an offset without these targets, and of beta calibration (docs/calibration.md).
+    an offset without these targets, and of beta calibration (docs/results.md).
 
     Args:
         logits: Logits of held-out scans, shape (n,); both classes occur.
@@ -179,68 +178,8 @@ def fit_scale(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> tuple[fl
     return float(spread * np.exp(-best.x[0])), float(best.x[1])
 
 
-def fit_study_calibrator(
-    evidence: Sequence[Mapping[str, float]],
-    tumor: NDArray[np.bool_],
-    calibrators: Mapping[str, Calibrator],
-) -> StudyCalibrator:
-    """Fit the weight of each sequence, and the calibrator of studies.
-
-    The weights are fitted on the same people as the calibrator, which costs some coverage: of 80 %
-    it left 79.8 % with 100 simulated people and 79.4 % with 40, of 95 % 95.9 % and 94.8 %.
-
-    Args:
-        evidence: Logit, before its temperature, of each sequence that a held-out study has, at
-            least one; n studies.
-        tumor: Whether each study has a tumor, shape (n,).
-        calibrators: Calibrator of volumes of each sequence, as `Calibration.of` returns it.
-
-    Returns:
-        Weights of the sequences in proportion to their separation, summing to 1, and the calibrator
-        of the combined logits. Sequences that were not measured have the smallest weight.
-    """
-    calibrated = [
-        {name: calibrators[name].evidence(logit) for name, logit in study.items()}
-        for study in evidence
-    ]
-    measured: dict[str, float] = {}
-    for name in sorted({name for study in calibrated for name in study}):
-        values = np.array([study.get(name, np.nan) for study in calibrated])
-        sides = [values[side & np.isfinite(values)] for side in (tumor, ~tumor)]
-        if min(map(len, sides)) > 1:
-            measured[name] = separation(*sides)
-    whole = sum(measured.values())
-    weights = {
-        name: value / whole if whole else 1.0 / len(measured) for name, value in measured.items()
-    }
-    weights.setdefault(UNKNOWN, min(weights.values(), default=1.0))
-    study_calibrator = StudyCalibrator(weights, Calibrator())
-    logits = np.array([study_calibrator.logit(list(study.items())) for study in calibrated])
-    return replace(study_calibrator, calibrator=fit_calibrator(logits, tumor))
-
-
-def separation(tumor: NDArray[np.float64], tumor_free: NDArray[np.float64]) -> float:
-    """Return the separation d' of two classes with unequal variances, in standard deviations.
-
-    Args:
-        tumor: Logits of scans with tumor, at least two, shape (n,).
-        tumor_free: Logits of tumor-free scans, at least two, shape (m,).
-
-    Returns:
-        Difference of the means divided by the root of the mean variance; 0 where tumors do not
-        score higher.
-
-    References:
-        Simpson and Fitter 1973, What is the best index of detectability?; Green and Swets 1966,
-        Signal detection theory and psychophysics.
-    """
-    spread = np.sqrt((tumor.var(ddof=1) + tumor_free.var(ddof=1)) / 2)
-    distance = float(tumor.mean() - tumor_free.mean())
-    return max(distance / max(float(spread), 1e-9), 0.0)
-
-
 def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calibrator:
-    """Return a calibrator with the numbers of held-out scans and of those that were refused.
+    """Return a calibrator with the numbers of held-out scans and of refused ones.
 
     Args:
         calibrator: Calibrator of pictures or volumes.
@@ -249,12 +188,12 @@ def with_refusals(calibrator: Calibrator, findings: Sequence[Findings]) -> Calib
     Returns:
         The calibrator with both numbers.
     """
-    statuses = [one.status for one in findings]
+    statuses = [finding.status for finding in findings]
     refused = statuses.count("refused")
     return replace(calibrator, judged=statuses.count("scored") + refused, refused=refused)
 
 
-def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
+def _thinned(logits: NDArray[np.float64]) -> tuple[float, ...]:
     """Return logits in order, evenly thinned where there are many."""
     ordered = np.sort(logits)
     if len(ordered) > MAX_KEPT:
@@ -265,7 +204,7 @@ def _kept(logits: NDArray[np.float64]) -> tuple[float, ...]:
 def negative_log_likelihood(logits: NDArray[np.float64], tumor: NDArray[np.bool_]) -> float:
     """Return the cross-entropy of pictures.
 
-    Both classes have equal weight: a collection's share of tumors is no prevalence.
+    Both classes have equal weight: the share of tumors in a collection is not a prevalence.
 
     Args:
         logits: Logits, shape (n,).

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meninx._detect.calibration import Calibrator
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.detector import Detector
 from meninx._learn.file.validation import fit_calibrator, with_refusals
 from meninx._synthesis.simulated_scans import calibration_studies
@@ -16,14 +16,14 @@ def fit_volume_calibrator(
 ) -> Calibrator:
     """Return a calibrator of volumes, fitted on simulated heads.
 
-    A volume's score is a maximum over its slices, so a picture's operating point would call every
-    tumor-free head a tumor. No collection has whole tumor-free heads in every sequence, so
-    simulated heads of new seeds are used.
+    A volume's score is a maximum over its slices: at a picture's operating point every tumor-free
+    head would be a tumor. No collection has whole tumor-free heads in every sequence, so simulated
+    heads of new seeds are used.
 
     Args:
         detector: Detector to calibrate; its present calibrators do not matter.
         studies: Number of heads, half of them with a lesion.
-        heads: Real heads, of which every other head is made; empty to make all of shapes.
+        heads: Real heads from which every second head is made; empty to make all of shapes.
 
     Returns:
         The calibrator of volumes, with the number of refused ones.

@@ -1,1 +1,1 @@
-"""Train: losses, one step, all epochs, folds."""
+"""Train: losses, a step, epochs, folds."""

@@ -8,10 +8,10 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 
 
 class DirectCheckpointIO(TorchCheckpointIO):
-    """Checkpoints on a local disk, each whole or not there.
+    """Checkpoints on a local disk, written atomically.
 
-    Lightning's own first makes the file in memory, twice: of 180 MB that takes four times the
-    processor's time, and a second more, after every epoch.
+    Lightning's own plugin makes the file in memory first, twice: for 180 MB that takes four times
+    the processor time, and a second more after every epoch.
     """
 
     def save_checkpoint(
@@ -20,17 +20,17 @@ class DirectCheckpointIO(TorchCheckpointIO):
         path: str | Path,
         storage_options: Any | None = None,  # noqa: ARG002
     ) -> None:
-        """Write a checkpoint; the one that lay there stays until the new one is whole.
+        """Write a checkpoint; an earlier one is replaced when the new one is complete.
 
         Args:
-            checkpoint: Everything that a training goes on from.
+            checkpoint: State from which a training resumes.
             path: The file; its folder is made if missing.
             storage_options: Not used.
         """
-        whole = Path(path)
-        whole.parent.mkdir(parents=True, exist_ok=True)
-        part = whole.with_name(f"{whole.name}.part")
-        # By a file of Python's: PyTorch's own writer does not say that a disk is full.
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.part")
+        # A Python file: PyTorch's own writer does not report a full disk.
         with part.open("wb") as file:
             torch.save(checkpoint, file)
-        part.replace(whole)
+        part.replace(target)

@@ -1,4 +1,4 @@
-"""Train one detector a fold, score each fold by the detector that left it out, and calibrate."""
+"""Train a detector per fold, score each fold by the detector that left it out, and calibrate."""
 
 import dataclasses
 import logging
@@ -9,8 +9,8 @@ import numpy as np
 
 from meninx._assess.cases import NO_COPIES, Case, Copies, score_cases, select_unseen
 from meninx._data.manifest import Manifest, Picture
-from meninx._data.prepare import Progress, silent
-from meninx._detect.calibration import Calibrator
+from meninx._data.progress import Progress, silent
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.loading import load_detector
 from meninx._errors import DataError
 from meninx._learn.file.export import recalibrate
@@ -55,15 +55,15 @@ def train_folds(
     weights: Path | None = None,
     heads: Sequence[Path] = (),
 ) -> dict[int, Path]:
-    """Train one detector a fold; those that an earlier call finished are kept.
+    """Train a detector per fold; finished ones of an earlier call are kept.
 
     Args:
         manifest: Pictures with at least three folds: to learn from, to choose the epoch, to test
             on.
         recipe: Recipe with all settings but the folds.
-        output: Output folder; it gets one run folder a fold.
+        output: Output folder, for a run folder per fold.
         weights: File of weights that all folds start from; they must not have been fitted on the
-            manifest. None for those that the recipe names.
+            manifest. None for the weights that the recipe names.
         heads: Real heads for augmented heads.
 
     Returns:
@@ -100,14 +100,14 @@ def train_folds(
 def unseen_out_of_fold(
     manifest: Manifest, detectors: Mapping[int, Path]
 ) -> tuple[dict[int, list[Picture]], Copies]:
-    """Return the pictures of each fold that its detector, and its first weights, never saw.
+    """Return the pictures of each fold that neither its detector nor its first weights learned.
 
     Args:
         manifest: Manifest that the detectors were trained on.
         detectors: Detector files by the fold that each left out.
 
     Returns:
-        Pictures by fold, and how many others are copies.
+        Pictures by fold, and the number of copies that were left out.
     """
     pictures, copies = {}, NO_COPIES
     for fold, path in detectors.items():
@@ -130,11 +130,11 @@ def score_out_of_fold(
     Args:
         pictures: Pictures by fold, as `unseen_out_of_fold` returns them.
         detectors: Detector files by the fold that each left out.
-        progress: Called with the step, how much of it is done, and how much there is.
+        progress: Called with a step, the amount done, and the total.
         workers: Number of pictures scored at a time.
 
     Returns:
-        One case a picture, by fold.
+        One case per picture, by fold.
     """
     cases: list[Case] = []
     for fold, path in detectors.items():

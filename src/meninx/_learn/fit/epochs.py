@@ -1,4 +1,4 @@
-"""epochs.csv: one row of figures an epoch, also over several resumed runs."""
+"""Write and read epochs.csv, a row of figures per epoch."""
 
 import csv
 from pathlib import Path

@@ -32,11 +32,11 @@ def initialize(
         network: Network with random weights; changed in place.
         name: Name of the initialization: `random`, `meninx` or `imagenet`.
         weights: File of the weights: torchvision's ResNet-18 for `imagenet`, else the safetensors
-            of a run. None for the file that the name stands for.
+            of a run. None for the default file of the name.
         sha256: SHA-256 that the file must have; None to accept any.
 
     Returns:
-        What the weights bring with them.
+        Provenance of the weights.
 
     Raises:
         ModelError: If the file can't be read, has another SHA-256, or does not fit the network.
@@ -134,10 +134,10 @@ def fill_from_shipped(network: Backbone) -> Origin:
     """Fill a network with the shipped detector's weights.
 
     Args:
-        network: Network to fill, changed in place. A pooled network takes the backbone alone.
+        network: Network to fill, changed in place. A pooled network takes only the backbone.
 
     Returns:
-        What the shipped detector's weights bring with them.
+        Provenance of the shipped detector's weights.
 
     Raises:
         ModelError: If the shipped file is missing or damaged.
@@ -148,8 +148,7 @@ def fill_from_shipped(network: Backbone) -> Origin:
     origin = load_weights(source, path)
     state = source.state_dict()
     if not isinstance(network, CellNetwork):
-        # A pooled network scores whole pictures and reads types from other features: it needs heads
-        # of its own.
+        # The heads of a pooled network read other features, so they keep their random weights.
         heads = {name: value for name, value in network.state_dict().items() if "_head." in name}
         state = heads | {
             name: value for name, value in state.items() if name.startswith(("stem.", "stages."))

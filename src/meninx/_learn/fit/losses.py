@@ -11,15 +11,14 @@ from meninx._learn.input.augmentation.batch import SliceBatch
 from meninx._learn.model.network import CELL_STRIDE
 from meninx._learn.recipe import LossRecipe
 
-# A cell counts as tumor from the first coverage on, as tumor-free below the second, else not at
-# all.
+# Smallest coverage of a tumor cell; coverage below which a cell is tumor-free. Others do not count.
 TUMOR_COVERAGE, TUMOR_FREE_COVERAGE = 0.4, 0.02
 
 
 def cell_targets(mask: Tensor, stride: int = CELL_STRIDE) -> tuple[Tensor, Tensor]:
-    """Return which cells are tumor and which are tumor-free; the rest counts as neither.
+    """Return which cells are tumor and which are tumor-free; the others do not count.
 
-    A tumor too small to fill 40 % of any cell still has a cell: the one that it covers most.
+    A tumor that fills 40 % of no cell still has one tumor cell: the one that it covers most.
 
     Args:
         mask: Tumor coverage 0..1, shape (b, 1, h, w).
@@ -52,7 +51,7 @@ def cell_loss(
     tumor, free = (cells.float() * known for cells in cell_targets(batch.mask, stride))
     per_cell = F.binary_cross_entropy_with_logits(cell_logits, tumor, reduction="none")  # [b, m, n]
     weight = free + options.tumor_cell * tumor
-    # The same area of hardest cells for every size of cell.
+    # The hardest cells have the same area for every size of cell.
     count = max(1, options.hard_cells * CELL_STRIDE**2 // stride**2)
     hardest = (per_cell * free).flatten(1).topk(count).values
     slices = known.sum().clamp_min(1)
@@ -121,7 +120,7 @@ def type_loss(
 
 
 def type_weights(tumor_type: Tensor, types: int) -> Tensor:
-    """Return weights with which all types that occur count alike, however many pictures they have.
+    """Return weights with which all occurring types have the same total weight.
 
     Args:
         tumor_type: Index of the type, -1 where unknown or none, shape (n,).

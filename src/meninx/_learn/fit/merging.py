@@ -14,23 +14,23 @@ from torch.optim.swa_utils import update_bn
 
 from meninx._data.descriptors import seen_slices
 from meninx._data.manifest import Manifest
-from meninx._detect.calibration import Calibration, Calibrator
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._detect.detector import Detector
 from meninx._learn.file.build_detector import build_detector
 from meninx._learn.file.export import TrainingData
+from meninx._learn.fit.trainer import training_loader
 from meninx._learn.fit.training import (
     DETECTOR_NAME,
     read_examples,
-    training_canvas,
-    training_loader,
 )
 from meninx._learn.input.augmentation.compose import augment
 from meninx._learn.input.dataset import SliceDataset
 from meninx._learn.model.network import build_network, set_weights
 from meninx._learn.recipe import Recipe
 
-# Number of batches on which the channels' statistics are measured: those of the mean network are
-# not the mean of the networks' statistics.
+# Number of batches on which the channel statistics of the mean network are measured: they are not
+# the mean of the statistics of the networks.
 STATISTICS_BATCHES = 100
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def merge(
         folders: Run folders. All runs must have started from the same weights.
         output: Output folder of `detector.onnx` and `detector.safetensors`.
         calibrator: Calibrator of pictures, fitted out of fold on the runs' own answers.
-        heads: Real heads that the runs were given.
+        heads: Real heads of the runs.
 
     Returns:
         Path of the ONNX file.
@@ -70,7 +70,7 @@ def merge(
     ]
     set_weights(network, mean_weights(weights))
     examples, _ = read_examples(manifest, whole, heads)
-    learned = SliceDataset(examples, training_canvas(recipe))
+    learned = SliceDataset(examples, recipe.training_canvas)
     log.info("measuring the merged network's statistics")
     network.train()
     update_bn(_inputs(learned, whole), network)
@@ -100,7 +100,7 @@ def merge(
 def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of several networks' weights, by name, as 32-bit floats."""
     return {
-        name: torch.stack([one[name].float() for one in weights]).mean(0) for name in weights[0]
+        name: torch.stack([state[name].float() for state in weights]).mean(0) for name in weights[0]
     }
 
 

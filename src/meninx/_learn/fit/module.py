@@ -70,12 +70,12 @@ class DetectorTraining(lightning.LightningModule):
         return (image - preprocessing.mean) / preprocessing.std
 
     def on_train_epoch_start(self) -> None:
-        """Seed each epoch by itself, so that a resumed run draws what an unbroken run draws."""
+        """Seed each epoch separately, so that a resumed run draws the same as an unbroken one."""
         seed = self.recipe.training.seed * 100_003 + self.current_epoch + 1
         torch.manual_seed(seed + 7_919 * self.global_rank)
 
     def on_after_batch_transfer(self, batch: SliceBatch, dataloader_idx: int) -> SliceBatch:  # noqa: ARG002
-        """Return a batch, augmented if in training, on the device where it lies."""
+        """Return a batch, augmented in training, on its device."""
         if not self.trainer.training:
             return batch
         return augment(batch, self.recipe.augmentation, self.recipe.training_size)
@@ -85,8 +85,9 @@ class DetectorTraining(lightning.LightningModule):
         cell_logits, type_logits, coarse = self._all_cells(self._normalized(batch.image))
         logits = picture_logit(cell_logits, self.network.top_cells)
         options = self.recipe.loss
-        # Cells learn from masks. Whole pictures count only where a source comes with and without
-        # tumors: elsewhere the network would learn the source. A pooled network has no cells.
+        # Cells learn from masks. Whole pictures count only if their source has pictures with and
+        # without tumors; otherwise the network would learn the source. A pooled network has no
+        # cells.
         counted, loss = None, logits.sum() * 0
         if coarse is not None:
             counted = slices_that_count(batch, options.smallest_tumor)

@@ -1,27 +1,15 @@
 """Train a detector from data and a recipe into one run folder."""
 
-import dataclasses
 import json
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    TQDMProgressBar,
-)
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from meninx._assess.plots import plot_training
 from meninx._data.descriptors import (
@@ -33,58 +21,29 @@ from meninx._data.descriptors import (
 )
 from meninx._data.facts import sha256_of
 from meninx._data.manifest import Manifest, Picture
-from meninx._detect.calibration import Calibration, Calibrator
-from meninx._detect.preprocessing import Preprocessing
+from meninx._detect.calibration import Calibration
+from meninx._detect.calibrator import Calibrator
 from meninx._errors import DataError, OptionError
 from meninx._labels import TYPE_NAMES
 from meninx._learn.file.build_detector import build_detector
-from meninx._learn.file.export import Origin, TrainingData, load_weights, save_weights
+from meninx._learn.file.export import Origin, TrainingData
 from meninx._learn.file.provenance import check_same_run, origin_of, write_provenance
-from meninx._learn.fit.checkpoints import DirectCheckpointIO
-from meninx._learn.fit.epochs import EpochTable, read_epochs
+from meninx._learn.fit.epochs import read_epochs
 from meninx._learn.fit.initialization import initialize
 from meninx._learn.fit.losses import type_weights
 from meninx._learn.fit.module import DetectorTraining
+from meninx._learn.fit.trainer import fit, last_checkpoint
 from meninx._learn.input.dataset import Example, SliceDataset, examples_of
-from meninx._learn.input.sampling import ShareSampler, TrainingLoader, weights_of
 from meninx._learn.input.simulation import simulated_examples
-from meninx._learn.model.network import CELLS, Backbone, CellNetwork, take_shape
-from meninx._learn.recipe import Recipe, TrainingRecipe
-from meninx._processes import is_first_process, local_process_count, local_rank, process_count, rank
+from meninx._learn.model.network import CELLS, Backbone, CellNetwork
+from meninx._learn.recipe import Recipe
+from meninx._processes import is_first_process, process_count
 from meninx._scan.reading import read_one
 from meninx._synthesis.packed_heads import PACKED_HEAD_SUFFIX, RealHead, read_packed_head
 
-# Training canvases are a little finer than the network's input, so that zooming in shows detail.
-CANVAS_ZOOM = 13 / 12
-MONITOR = "val/score"
 DETECTOR_NAME = "detector.onnx"
-WEIGHTS_NAME = "weights.safetensors"
 
 log = logging.getLogger(__name__)
-
-
-def precision_for(wanted: str) -> str:
-    """Return the arithmetic to train in.
-
-    Args:
-        wanted: Precision of the recipe. `auto` is bf16 where the device has it, else 16-bit floats
-            on CUDA and 32-bit floats on a CPU, where emulated bf16 is slower.
-
-    Returns:
-        Precision by Lightning's name.
-
-    Raises:
-        OptionError: If 16-bit floats are wanted of a CPU, where Lightning would take bf16 instead.
-    """
-    if wanted == "16-mixed" and not torch.cuda.is_available():
-        raise OptionError("precision 16-mixed needs a GPU; use bf16-mixed, 32-true or auto")
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    native = has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16-mixed" if native else "32-true"
 
 
 @dataclass(frozen=True)
@@ -95,9 +54,9 @@ class Run:
         folder: Run folder.
         detector: ONNX file of the best detector in it.
         figures: Figures of the validation at the best epoch, by name.
-        copies: Number of pictures in each fold that are copies of what the first weights had
+        copies: Number of pictures in each fold that are copies of slices that the first weights had
             learned from.
-        copies_known: Whether the weights say all of that.
+        copies_known: Whether the weights record all slices that they learned from.
     """
 
     folder: Path
@@ -119,13 +78,13 @@ def train(
 ) -> Run:
     """Train a detector.
 
-    Of several processes each trains on its share, and the first one writes.
+    Each of several processes trains on its share, and the first one writes.
 
     Args:
         manifest: Pictures and their folds.
         recipe: Recipe with all settings.
         output: Run folder; made if missing.
-        resume: Whether to go on from the last finished epoch of `output`.
+        resume: Whether to continue after the last finished epoch of `output`.
         weights: File of the first weights: safetensors of another run, or torchvision's where the
             recipe names `imagenet`; None for the weights that the recipe names.
         sha256: SHA-256 that the file of weights must have; None to accept any.
@@ -143,10 +102,10 @@ def train(
     lightning.seed_everything(training.seed, workers=True, verbose=False)
     learned, held_out = read_examples(manifest, recipe, heads)
     output.mkdir(parents=True, exist_ok=True)
-    checkpoint = _last_checkpoint(output) if resume else None
+    checkpoint = last_checkpoint(output) if resume else None
     if resume:
         check_same_run(output, recipe, manifest.sha256, process_count())
-    training_set = SliceDataset(learned, training_canvas(recipe))
+    training_set = SliceDataset(learned, recipe.training_canvas)
     validation_set = SliceDataset(held_out, recipe.preprocessing) if held_out else None
     del learned, held_out
     balanced = type_weights(training_set.tumor_type, len(TYPE_NAMES))
@@ -157,7 +116,7 @@ def train(
         before = origin_of(output)
     if is_first_process():
         write_provenance(output, recipe, manifest, before, process_count())
-    _fit(module, training_set, validation_set, output, checkpoint)
+    fit(module, training_set, validation_set, output, checkpoint)
     if not is_first_process():
         return Run(output, output / DETECTOR_NAME, {})
     log.info("describing pictures")
@@ -181,58 +140,9 @@ def train(
 
 
 def _knows_types(training_set: SliceDataset, network: Backbone, before: Origin) -> bool:
-    """Return whether the type head was learned, here or by the weights that it goes on from."""
+    """Return whether the type head was learned, here or in the weights that it started from."""
     learned_before = isinstance(network, CellNetwork) and bool(before.seen)
     return learned_before or bool((training_set.tumor_type >= 0).any())
-
-
-def train_unpacked(
-    unpacked: SliceDataset, recipe: Recipe, output: Path, weights: Path | None = None
-) -> Path:
-    """Train on packed slices and write the weights.
-
-    A training that was stopped goes on from its last finished epoch; a finished one stays as it is.
-
-    Args:
-        unpacked: Slices, as `packing.unpack` returns them; folds that the recipe leaves out are not
-            learned from.
-        recipe: Recipe with all settings; its validation fold must be 0.
-        output: Run folder; made if missing.
-        weights: Safetensors file of the first weights; None for random ones.
-
-    Returns:
-        Safetensors file of the weights in half precision. `lab/release/finish.py` makes a
-        detector of them.
-
-    Raises:
-        OptionError: If the recipe has a validation fold.
-        ModelError: If the weights are those of another network.
-    """
-    training = recipe.training
-    if training.validation_fold:
-        raise OptionError(
-            f"training.validation_fold: {training.validation_fold}, but packs hold no pictures to "
-            "choose an epoch by; set it to 0"
-        )
-    finished = output / WEIGHTS_NAME
-    if finished.is_file():
-        return finished
-    lightning.seed_everything(training.seed, workers=True, verbose=False)
-    dataset = unpacked.without_folds({training.test_fold, *training.left_out} - {0})
-    output.mkdir(parents=True, exist_ok=True)
-    module = DetectorTraining(recipe)
-    checkpoint = _last_checkpoint(output)
-    if weights is not None and checkpoint is None:
-        load_weights(module.network, weights)
-    _fit(module, dataset, None, output, checkpoint)
-    save_weights(module.network, recipe, finished)
-    return finished
-
-
-def training_canvas(recipe: Recipe) -> Preprocessing:
-    """Return the preprocessing of training pictures, a little finer than the network's."""
-    size = 16 * round(recipe.training_size * CANVAS_ZOOM / 16)
-    return dataclasses.replace(recipe.preprocessing, size=size)
 
 
 def descriptors_of_head(head: Path) -> Descriptors:
@@ -321,140 +231,6 @@ def _check_held_out(
             "to calibrate with; choose another training.validation_fold, or learn from labels "
             "alone with --recipe finetune"
         )
-
-
-def trainer_for(
-    training: TrainingRecipe, callbacks: list[Callback], **options: Any
-) -> lightning.Trainer:
-    """Return Lightning's trainer on this machine's device, alone or with other processes.
-
-    Args:
-        training: The recipe's part about training.
-        callbacks: Callbacks of the trainer; those that a recipe asks for are added.
-        **options: Further options of the trainer.
-
-    Returns:
-        The trainer.
-    """
-    processes, here = process_count(), local_process_count()
-    if training.ema_decay:
-        callbacks = [*callbacks, EMAWeightAveraging(decay=training.ema_decay)]
-    return lightning.Trainer(
-        accelerator="auto",
-        devices=here,
-        num_nodes=max(1, processes // here),
-        strategy="ddp" if processes > 1 else "auto",
-        # The sampler shares one common draw among all processes; each validates on everything.
-        use_distributed_sampler=False,
-        precision=precision_for(training.precision),  # type: ignore[arg-type]
-        gradient_clip_val=training.gradient_clip or None,
-        callbacks=callbacks,
-        enable_model_summary=False,
-        benchmark=torch.cuda.is_available(),
-        **options,
-    )
-
-
-class EpochProgress(TQDMProgressBar):
-    """A bar for each epoch, without the number of the log for TensorBoard."""
-
-    def get_metrics(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        """Return what stands behind the bar."""
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
-
-
-def _fit(
-    module: DetectorTraining,
-    training_set: SliceDataset,
-    validation_set: SliceDataset | None,
-    output: Path,
-    checkpoint: Path | None,
-) -> None:
-    """Train, from a checkpoint if there is one, and leave the best epoch's weights, or the last."""
-    training = module.recipe.training
-    loader = training_loader(training_set, module.recipe)
-    if checkpoint is not None:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        loader.sampler.epoch = int(saved["epoch"]) + 1
-        # Before Lightning copies the network for its moving average: the copy must be factorized
-        # too, or the checkpoint's average fits it no more.
-        take_shape(module, saved["state_dict"])
-    kept = last = _checkpoint(output, "last", save_on_train_epoch_end=True)
-    callbacks: list[Callback] = [last]
-    if validation_set is not None:
-        kept = _checkpoint(output, "best", monitor=MONITOR, mode="max")
-        # Before `last`, which saves the state of the other callbacks for a run that is resumed.
-        callbacks.insert(0, kept)
-        callbacks.append(EarlyStopping(MONITOR, mode="max", patience=training.patience))
-    callbacks += [
-        LearningRateMonitor("epoch"),
-        EpochProgress(refresh_rate=10),
-        EpochTable(output / "epochs.csv"),
-    ]
-    trainer = trainer_for(
-        training,
-        callbacks,
-        max_epochs=training.epochs,
-        plugins=DirectCheckpointIO(),
-        logger=TensorBoardLogger(output, name="", version="tensorboard"),
-        num_sanity_val_steps=0,
-        log_every_n_steps=min(10, len(loader)),
-    )
-    with warnings.catch_warnings():
-        # A resumed run finds its checkpoints, as it should.
-        warnings.filterwarnings("ignore", ".*Checkpoint directory .* is not empty.*")
-        # A recipe may have no validation fold.
-        warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
-        # Lightning uses a PyTorch function that is deprecated.
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")
-        trainer.fit(
-            module,
-            loader,
-            None if validation_set is None else validation_set.batches(64),
-            ckpt_path=checkpoint,
-        )
-    saved = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(saved["state_dict"])
-    module.eval()
-
-
-def training_loader(training_set: SliceDataset, recipe: Recipe) -> TrainingLoader:
-    """Return this process's share of each epoch's pictures, in a GPU's memory if there is one."""
-    training = recipe.training
-    sampler = ShareSampler(
-        weights_of(training_set.facts, recipe.sampling),
-        training.pictures_per_epoch,
-        training.seed,
-        rank=rank(),
-        processes=process_count(),
-    )
-    return TrainingLoader(training_set.to(training_device()), sampler, training.batch_size)
-
-
-def gpu_count() -> int:
-    """Return how many GPUs this machine has for training."""
-    return torch.cuda.device_count()
-
-
-def training_device() -> torch.device:
-    """Return the device on which this process trains: its own GPU, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", local_rank())
-    return torch.device("cpu")
-
-
-def _checkpoint(output: Path, name: str, **options: Any) -> ModelCheckpoint:
-    return ModelCheckpoint(output / "checkpoints", name, enable_version_counter=False, **options)
-
-
-def _last_checkpoint(output: Path) -> Path | None:
-    """Return the checkpoint of the last finished epoch; None where there is none."""
-    path = output / "checkpoints" / "last.ckpt"
-    return path if path.is_file() else None
 
 
 def _finish(

@@ -1,1 +1,1 @@
-"""What a network learns from: slices, sampling, augmentation, simulated heads."""
+"""Read, sample, simulate and augment training slices."""

@@ -3,7 +3,7 @@
 Legend: n pictures, s side of the canvas in pixels.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from meninx._data.manifest import Picture
-from meninx._data.prepare import read_picture_mask, read_stack
+from meninx._data.stacks import read_picture_mask, read_stack
 from meninx._data.volume_masks import read_mask
-from meninx._detect.detector import brain_slices
+from meninx._detect.head_slices import brain_slices
 from meninx._detect.neighbors import neighbor_indices
 from meninx._detect.preprocessing import CropWindow, Preprocessing, crop_window_of
 from meninx._labels import TYPE_NAMES
@@ -35,18 +35,18 @@ class Facts:
 
     Args:
         kind: Kind of slice: `MASKED`, `TUMOR_FREE`, `SIMULATED`, `UNMASKED` (a tumor without its
-            mask) or `CONTEXT`, which is used as a neighbor alone.
+            mask) or `CONTEXT`, which is only used as a neighbor.
         tumor_type: Name in `labels.TYPE_NAMES`; None where unknown or none.
-        below, above: Offsets of its neighbors in the list of examples; 0 where it stands in for
-            one.
+        below, above: Offsets of its neighbors in the list of examples; 0 for a missing neighbor,
+            which is replaced by the slice itself.
         person: Name of the person; empty where it is not known.
         source: Name of its collection.
         sequence: MR sequence; empty where it is not known.
-        fold: Fold of its manifest's row; of a simulated slice that of the person of the head
+        fold: Fold of its manifest's row; for a simulated slice, the fold of the person of the head
             template, 0 for none.
         fair: Whether its source has pictures with and without tumor, so that the source does not
-            give the label away.
-        plausible: Whether a scanner could have taken it; some simulated contrasts exist nowhere.
+            reveal the label.
+        plausible: Whether a scanner could have taken it; some simulated contrasts do not exist.
     """
 
     kind: int
@@ -96,10 +96,10 @@ def examples_of(pictures: Iterable[Picture], *, unmasked: bool = False) -> Itera
     Args:
         pictures: Rows of a manifest. Volumes and stacks give every slice that shows enough of the
             head.
-        unmasked: Whether to include tumors without a mask, of which only the label can be learned.
+        unmasked: Whether to include tumors without a mask, from which only the label is learned.
 
     Yields:
-        One example a picture or slice. Slices of one head follow each other.
+        One example per picture or slice. Slices of one head are consecutive.
 
     Raises:
         DataError: If a mask is empty, has another size than its picture, or belongs to a tumor-free
@@ -126,8 +126,8 @@ def _single(picture: Picture) -> Example:
     mask = None
     if picture.mask is not None:
         mask = read_picture_mask(picture, image.shape).astype(np.float32)
-    # Single pictures with a mask come from collections without tumor-free pictures, or from unknown
-    # ones: not fair.
+    # Single pictures with a mask come from collections without tumor-free pictures or from unknown
+    # ones, so they are not fair.
     return Example(image, mask, _facts(picture, mask is not None, fair=mask is None))
 
 
@@ -168,18 +168,18 @@ def examples_of_volume(
         One example a slice, in order, with the slice's part of the mask.
     """
     slices = brain_slices(scan)
-    crop_window = crop_window_of(np.stack([one.image for one in slices]))
+    crop_window = crop_window_of(np.stack([slice_.image for slice_ in slices]))
     offsets = _offsets(len(slices), scan.slice_gap_mm)
-    for one, (below, above) in zip(slices, offsets, strict=True):
-        truth = None if mask is None else scan.view.cut(mask, one.index).astype(np.float32)
+    for slice_, (below, above) in zip(slices, offsets, strict=True):
+        truth = None if mask is None else scan.view.cut(mask, slice_.index).astype(np.float32)
         has_tumor = picture.tumor and (truth is None or bool(truth.any()))
         facts = _facts(picture, truth is not None, fair=True, tumor=has_tumor)
         yield Example(
-            one.image,
+            slice_.image,
             truth if facts.kind == MASKED else None,
             replace(facts, below=below, above=above),
             crop_window,
-            one.pixel_spacing,
+            slice_.pixel_spacing,
         )
 
 
@@ -187,14 +187,14 @@ def _slices_of_stack(members: Sequence[Picture]) -> Iterator[Example]:
     """Yield the pictures of a stack that show enough of the head, with their neighbors."""
     scan, mask = read_stack(members)
     slices = brain_slices(scan)
-    crop_window = crop_window_of(np.stack([one.image for one in slices]))
+    crop_window = crop_window_of(np.stack([slice_.image for slice_ in slices]))
     offsets = _offsets(len(slices), scan.slice_gap_mm)
     rows = sorted(members, key=lambda picture: picture.position or 0)
-    for one, (below, above) in zip(slices, offsets, strict=True):
-        row = rows[one.index]
-        truth = scan.view.cut(mask, one.index).astype(np.float32) if row.mask else None
+    for slice_, (below, above) in zip(slices, offsets, strict=True):
+        row = rows[slice_.index]
+        truth = scan.view.cut(mask, slice_.index).astype(np.float32) if row.mask else None
         facts = replace(_facts(row, truth is not None, fair=True), below=below, above=above)
-        yield Example(one.image, truth, facts, crop_window, one.pixel_spacing)
+        yield Example(slice_.image, truth, facts, crop_window, slice_.pixel_spacing)
 
 
 def _offsets(count: int, gap_mm: float | None) -> list[tuple[int, int]]:
@@ -214,17 +214,17 @@ class SliceDataset:
     def __init__(self, examples: Iterable[Example], preprocessing: Preprocessing) -> None:
         canvases = [canvas_of(example, preprocessing) for example in examples]
         self._fill(
-            torch.from_numpy(np.stack([one.image for one in canvases])),
-            torch.from_numpy(np.stack([one.mask for one in canvases])),
-            torch.from_numpy(np.stack([one.depth for one in canvases])),
-            [one.facts for one in canvases],
+            torch.from_numpy(np.stack([canvas.image for canvas in canvases])),
+            torch.from_numpy(np.stack([canvas.mask for canvas in canvases])),
+            torch.from_numpy(np.stack([canvas.depth for canvas in canvases])),
+            [canvas.facts for canvas in canvases],
         )
 
     @classmethod
     def of_planes(
         cls, image: Tensor, mask: Tensor, depth: Tensor, facts: Sequence[Facts]
     ) -> "SliceDataset":
-        """Return a data set of canvases that were made before.
+        """Return a data set of existing canvases.
 
         Args:
             image: Intensities 0..255, uint8, shape (n, s, s).
@@ -243,16 +243,16 @@ class SliceDataset:
         self.image, self.mask, self.depth = image, mask, depth
         self.facts = tuple(facts)
         self.tumor_type = torch.tensor(
-            [TYPE_NAMES.index(one.tumor_type) if one.tumor_type else -1 for one in facts]
+            [TYPE_NAMES.index(fact.tumor_type) if fact.tumor_type else -1 for fact in facts]
         )
-        self.kind = torch.tensor([one.kind for one in facts])
-        self.fair = torch.tensor([one.fair for one in facts])
+        self.kind = torch.tensor([fact.kind for fact in facts])
+        self.fair = torch.tensor([fact.fair for fact in facts])
         own = torch.arange(len(facts))
         self.slices = torch.stack(
             [
-                own + torch.tensor([one.below for one in facts]),
+                own + torch.tensor([fact.below for fact in facts]),
                 own,
-                own + torch.tensor([one.above for one in facts]),
+                own + torch.tensor([fact.above for fact in facts]),
             ],
             dim=1,
         )  # [n, 3]
@@ -260,36 +260,6 @@ class SliceDataset:
     def __len__(self) -> int:
         """Return the number of examples n."""
         return len(self.image)
-
-    def without_folds(self, folds: Collection[int]) -> "SliceDataset":
-        """Return the examples of all other folds; a head and its neighbors lie in one fold.
-
-        Args:
-            folds: Folds to leave out.
-
-        Returns:
-            A smaller data set.
-        """
-        return self._kept([one.fold not in folds for one in self.facts])
-
-    def without_sources(self, sources: Collection[str]) -> "SliceDataset":
-        """Return the examples of all other sources, such as collections.
-
-        Args:
-            sources: Names of sources to leave out.
-
-        Returns:
-            A smaller data set.
-        """
-        return self._kept([one.source not in sources for one in self.facts])
-
-    def _kept(self, keep: Sequence[bool]) -> "SliceDataset":
-        kept = [index for index, one in enumerate(keep) if one]
-        chosen = torch.tensor(kept)
-        facts = [self.facts[index] for index in kept]
-        return SliceDataset.of_planes(
-            self.image[chosen], self.mask[chosen], self.depth[chosen], facts
-        )
 
     def resized(self, size: int) -> "SliceDataset":
         """Return the same examples on canvases of another side, pixels."""
@@ -377,7 +347,7 @@ class Canvas:
 
 
 def canvas_of(example: Example, preprocessing: Preprocessing) -> Canvas:
-    """Return a training slice on a square canvas, as the detector sees it.
+    """Return a training slice on a square canvas, preprocessed as for the detector.
 
     Args:
         example: The slice.

@@ -1,4 +1,4 @@
-"""A page of pictures that shows each transform of a recipe's augmentation on one slice."""
+"""Write a page that shows each transform of a recipe's augmentation on one slice."""
 
 import dataclasses
 import inspect
@@ -15,7 +15,7 @@ from meninx._assess.offline_page import embedded_image, render_page
 from meninx._data.folders import find_items
 from meninx._data.items import Item
 from meninx._data.manifest import MANIFEST_NAME, Picture, read_manifest
-from meninx._data.prepare import read_rows_of_table
+from meninx._data.table_items import picture_of, read_rows_of_table
 from meninx._detect.preprocessing import Preprocessing
 from meninx._errors import DataError
 from meninx._learn.input.augmentation.batch import SliceBatch, own
@@ -32,11 +32,10 @@ from meninx._synthesis.phantom_studies import make_study
 DRAWS = 3
 # A parameter of a docstring, or several, with their text.
 PARAMETER = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE)
-# The synthetic person that is shown where no data is given, and slices through the middle of the
-# head.
+# The synthetic person that is shown without data, and slices through the middle of the head.
 SYNTHETIC_SEED = 11
 SYNTHETIC_GRID = grid_of("axial", (160, 192, 10), (1.3, 1.25, 6.0))
-# Transforms whose effect is seen in the neighbors: all three channels are shown beside each other.
+# Transforms that change the neighbors: all three channels are shown side by side.
 OF_NEIGHBORS = (RandomStackFlip, RandomNeighborDropout)
 
 
@@ -48,7 +47,7 @@ class PreviewRow:
         name: Class of the transform.
         text: Effect of the transform with its fixed ranges, from the class's docstring.
         settings: Keys of the recipe's `[augmentation]`, each with its value and meaning.
-        note: Reason why there are no draws, or what a picture shows; empty for none.
+        note: Reason why there are no draws, or what a picture shows; may be empty.
         pictures: The slice before, then each draw, as `data:` addresses.
         is_wide: Whether each picture shows the slice between its neighbors.
     """
@@ -62,9 +61,9 @@ class PreviewRow:
 
 
 def pictures_to_preview(data: Path, labels: Mapping[str, str]) -> list[Picture]:
-    """Return a tumor-free picture and one with a mask, as far as the data have them.
+    """Return a tumor-free picture and one with a mask, where the data have them.
 
-    Duplicates are not searched and folds are not made, so this is fast on large data, too.
+    Fast on large data: neither are duplicates searched nor folds made.
 
     Args:
         data: Class folders, volumes beside their masks, a table or a manifest.
@@ -97,21 +96,8 @@ def _rows_of(table: Path) -> list[Picture]:
 
 
 def _row_of(item: Item) -> Picture:
-    """Return an item as a row; whether a volume has a tumor, its mask tells slice by slice."""
-    return Picture(
-        id=item.path.name,
-        picture=item.path,
-        mask=item.mask,
-        tumor=item.tumor is not False,
-        tumor_type=item.tumor_type,
-        group="",
-        fold=0,
-        source=item.source,
-        person=item.person,
-        sequence=item.sequence,
-        stack=item.stack,
-        position=item.position,
-    )
+    """Return an item as a row; a volume with a mask counts as a tumor."""
+    return dataclasses.replace(picture_of(item, item.path.name, ""), tumor=item.tumor is not False)
 
 
 def synthetic_examples() -> Iterator[Example]:
@@ -130,8 +116,8 @@ def slices_to_preview(examples: Sequence[Example], canvas: Preprocessing) -> Sli
         canvas: Preprocessing of training slices.
 
     Returns:
-        Two slices: the brightest one, without a tumor in it and its neighbors if
-        there is such a slice; then the one with the largest tumor in its mask, or the first again.
+        Two slices: the brightest one, if possible without a tumor in it and its neighbors; then the
+        one with the largest tumor in its mask, or else the first again.
 
     Raises:
         DataError: If there is no slice.
@@ -156,7 +142,7 @@ def preview_rows(recipe: Recipe, batch: SliceBatch) -> list[PreviewRow]:
         batch: The slice to show and the slice whose tumor is copied, see `slices_to_preview`.
 
     Returns:
-        One row a transform, in the order of training, and one of all of them together.
+        One row per transform, in the order of training, and one of all of them together.
     """
     options, size = recipe.augmentation, recipe.training_size
     rows = [
@@ -255,12 +241,12 @@ def _seeds() -> Iterator[int]:
 
 def _pictures(batches: Sequence[SliceBatch], *, across: bool) -> tuple[str, ...]:
     """Return the first slice of each batch; with `across`, beside its neighbors."""
-    slices = [one.image[:1] if across else own(one.image[:1]) for one in batches]
-    return tuple(embedded_image(_picture_of(one)) for one in slices)
+    images = [batch.image[:1] if across else own(batch.image[:1]) for batch in batches]
+    return tuple(embedded_image(_picture_of(image)) for image in images)
 
 
 def _picture_of(image: Tensor) -> Image.Image:
-    """Return the channels of a slice, shape (1, c, h, w), 0..1, beside each other."""
+    """Return the channels of a slice, shape (1, c, h, w), 0..1, side by side."""
     planes = (image[0].clamp(0, 1) * 255).round().to(torch.uint8)  # [c, h, w]
     return Image.fromarray(torch.cat(list(planes), dim=1).numpy())
 

@@ -23,10 +23,9 @@ from meninx._learn.recipe import SamplingRecipe
 def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
     """Return the probability with which each example is drawn.
 
-    A stratum of `SamplingRecipe.strata` gets its share of each epoch, of which a fixed part shows
-    tumors; examples in no stratum get the share of their kind. Within these every person weighs the
-    same, within a person every sequence, and within that every slice: a head of 90 slices is one
-    head.
+    A stratum of `SamplingRecipe.strata` has its share of each epoch, and a fixed part of it shows
+    tumors; examples in no stratum have the share of their kind. Within a share all people weigh the
+    same, within a person all sequences, and within a sequence all slices.
 
     Args:
         facts: Facts of each example, n of them.
@@ -38,21 +37,21 @@ def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
     kinds = _kind_shares(facts, sampling)
     shares: dict[tuple[str, int], float] = {}
     cells: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for index, one in enumerate(facts):
-        if one.kind == CONTEXT:
+    for index, fact in enumerate(facts):
+        if fact.kind == CONTEXT:
             continue
-        stratum = _stratum(one, sampling.strata)
+        stratum = _stratum(fact, sampling.strata)
         if stratum is None:
-            key = ("", one.kind)
-            shares[key] = kinds[one.kind]
+            key = ("", fact.kind)
+            shares[key] = kinds[fact.kind]
         else:
-            has_tumor = one.kind != TUMOR_FREE
+            has_tumor = fact.kind != TUMOR_FREE
             key = (stratum, int(has_tumor))
             part = sampling.tumor_share if has_tumor else 1 - sampling.tumor_share
             shares[key] = sampling.strata[stratum] * part
         cells[key].append(index)
     for name, side in list(cells):
-        # Where a stratum has one kind alone, that kind gets all of its share.
+        # If a stratum has only one class, that class gets its whole share.
         if name and (name, 1 - side) not in cells:
             shares[name, side] = sampling.strata[name]
     weights = torch.zeros(len(facts), dtype=torch.float64)
@@ -63,37 +62,37 @@ def weights_of(facts: Sequence[Facts], sampling: SamplingRecipe) -> Tensor:
 
 
 def _kind_shares(facts: Sequence[Facts], sampling: SamplingRecipe) -> dict[int, float]:
-    """Return the share of each kind; tumors with and without a mask stand in for each other."""
+    """Return the share of each kind; a missing kind of tumor gives its share to the other one."""
     shares = {
         MASKED: sampling.masked,
         TUMOR_FREE: sampling.tumor_free,
         SIMULATED: sampling.simulated,
         UNMASKED: sampling.unmasked,
     }
-    there = {one.kind for one in facts}
-    for kind, other in ((MASKED, UNMASKED), (UNMASKED, MASKED)):
-        if kind not in there and shares[other]:
-            shares[other] += shares[kind]
+    present = {fact.kind for fact in facts}
+    for kind, substitute in ((MASKED, UNMASKED), (UNMASKED, MASKED)):
+        if kind not in present and shares[substitute]:
+            shares[substitute] += shares[kind]
     return shares
 
 
-def _stratum(one: Facts, strata: Mapping[str, float]) -> str | None:
+def _stratum(fact: Facts, strata: Mapping[str, float]) -> str | None:
     """Return the first pattern that fits a real example's source and sequence."""
-    if one.kind == SIMULATED:
+    if fact.kind == SIMULATED:
         return None
-    name = f"{one.source} {one.sequence}".strip()
+    name = f"{fact.source} {fact.sequence}".strip()
     return next((pattern for pattern in strata if fnmatchcase(name, pattern)), None)
 
 
 def _shared_by_people(facts: Sequence[Facts]) -> Tensor:
-    """Return weights, sum 1: equal for people, for each one's sequences, for their slices."""
-    # A slice of an unknown person stands alone, and so does each of a simulated head: these differ
-    # even where one person's head was augmented.
+    """Return weights, sum 1: equal for people, for sequences of a person, for slices of these."""
+    # A slice of an unknown person counts as a person, and so does each slice of a simulated head,
+    # even if several were made from one real head.
     people = [
-        one.person if one.person and one.kind != SIMULATED else f"#{number}"
-        for number, one in enumerate(facts)
+        fact.person if fact.person and fact.kind != SIMULATED else f"#{number}"
+        for number, fact in enumerate(facts)
     ]
-    sequences = [(person, one.sequence) for person, one in zip(people, facts, strict=True)]
+    sequences = [(person, fact.sequence) for person, fact in zip(people, facts, strict=True)]
     slices = Counter(sequences)
     of_person = Counter(person for person, _ in slices)
     count = len(of_person)
@@ -105,8 +104,8 @@ def _shared_by_people(facts: Sequence[Facts]) -> Tensor:
 class ShareSampler:
     """A sampler that draws the examples of each epoch by their weight.
 
-    The draw depends on the seed and the epoch alone, so a resumed run draws what an unbroken run
-    draws.
+    The draw depends only on the seed and the epoch, so a resumed run draws the same as an unbroken
+    one.
 
     Args:
         weights: Weight of each example, 0 and more, shape (n,).
@@ -122,7 +121,7 @@ class ShareSampler:
         self.weights = weights
         self.count = count
         self.seed = seed
-        # Counted here, because Lightning reports an epoch too few after a resume.
+        # Counted here, because after a resume Lightning reports one epoch too few.
         self.epoch = 0
         self.rank, self.processes = rank, processes
 

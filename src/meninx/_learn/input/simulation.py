@@ -32,7 +32,7 @@ class HeadJob(NamedTuple):
         template: File of the real head; None for heads made of shapes.
         person: Name of the person; empty where it is not known.
         fold: Fold of the person's scans; 0 for none.
-        seeds: Seeds, one a head; every other head gets a lesion, so that heads do not give it away.
+        seeds: Seed of each head; every second head gets a lesion, so that heads do not reveal it.
     """
 
     template: Path | None
@@ -41,8 +41,7 @@ class HeadJob(NamedTuple):
     seeds: tuple[int, ...]
 
 
-# Number of heads that one process makes in a row: preparing a real head takes as long as making
-# ten.
+# Number of heads per job: preparing a real head takes as long as making ten.
 HEADS_PER_JOB = 14
 
 
@@ -103,13 +102,13 @@ def examples_of_scan(
         fold: Fold of that person's scans; 0 for none.
 
     Returns:
-        One training slice a slice of the scan, in order.
+        One training slice per slice of the scan, in order.
     """
-    crop_window = crop_window_of(np.stack([one.image for one in scan.slices()]))
+    crop_window = crop_window_of(np.stack([slice_.image for slice_ in scan.slices()]))
     away = neighbor_indices(len(scan), scan.slice_gap_mm) - np.arange(len(scan))[:, None]
     examples = []
-    for one, (below, _, above) in zip(scan.slices(), away, strict=True):
-        truth = scan.view.cut(mask, one.index).astype(np.float32)
+    for slice_, (below, _, above) in zip(scan.slices(), away, strict=True):
+        truth = scan.view.cut(mask, slice_.index).astype(np.float32)
         facts = Facts(
             kind=SIMULATED,
             below=int(below),
@@ -122,7 +121,11 @@ def examples_of_scan(
         )
         examples.append(
             Example(
-                one.image, truth if truth.any() else None, facts, crop_window, one.pixel_spacing
+                slice_.image,
+                truth if truth.any() else None,
+                facts,
+                crop_window,
+                slice_.pixel_spacing,
             )
         )
     return examples

@@ -1,1 +1,1 @@
-"""Networks, and what is done to a trained one: compression, attribution."""
+"""The networks, and maps that explain their scores."""

@@ -1,16 +1,14 @@
-"""Explain a slice's score by gradients, beside the detector's own map of cells.
+"""Explain a slice's score by Grad-CAM, as an alternative to the detector's own map of cells.
 
 Legend: s side of the network's input in pixels.
 """
 
-import copy
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, LayerCAM
+from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 
 from meninx._detect.detector import Detector
@@ -20,12 +18,11 @@ from meninx._learn.model.network import Backbone, picture_logit
 from meninx._render.heatmap import cells_on_input
 from meninx._scan.scan import Scan
 
-Method = Literal["cells", "grad-cam", "grad-cam++", "layercam"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Method = Literal["cells", "grad-cam"]
 
 
 class _SliceLogit(nn.Module):
-    """A network whose output is the slice's logit, one score a row, as grad-cam expects."""
+    """A network whose output is the slice's logit, one score per row, as grad-cam expects."""
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
@@ -41,20 +38,17 @@ class Attribution:
 
     Args:
         network: The trained network; it is left in evaluation mode.
-        method: Name of the method: `cells`, the detector's own map, or a gradient method at the
-            last stage, `grad-cam`, `grad-cam++` or `layercam`.
+        method: `cells` for the detector's own map, or `grad-cam` for Grad-CAM at the last stage.
 
     References:
-        Selvaraju et al. 2017 (Grad-CAM); Chattopadhay et al. 2018 (Grad-CAM++); Jiang et al. 2021
-        (LayerCAM); the package grad-cam.
+        Selvaraju et al. 2017 (Grad-CAM); the package grad-cam.
     """
 
     def __init__(self, network: Backbone, method: Method) -> None:
         self._network = network.eval()
-        kinds = {"grad-cam": GradCAM, "grad-cam++": GradCAMPlusPlus, "layercam": LayerCAM}
         self._cam = None
-        if method != "cells":
-            self._cam = kinds[method](_SliceLogit(self._network), [network.stages[3]])
+        if method == "grad-cam":
+            self._cam = GradCAM(_SliceLogit(self._network), [network.stages[3]])
 
     def __call__(self, x: Tensor) -> FloatImage:
         """Return the map of one slice.
@@ -63,7 +57,7 @@ class Attribution:
             x: The slice with its neighbors, normalized, shape (1, 3, s, s).
 
         Returns:
-            Map 0..1, shape (s, s); for gradient methods relative to the slice's own maximum.
+            Map 0..1, shape (s, s); that of Grad-CAM is relative to the slice's own maximum.
         """
         if self._cam is not None:
             return np.asarray(self._cam(x, targets=None)[0], dtype=np.float32)
@@ -72,46 +66,10 @@ class Attribution:
         return cells_on_input(cells, x.shape[-1])
 
 
-def slice_logits_of(network: Backbone) -> Callable[[Tensor], FloatImage]:
-    """Return a function from normalized slices (b, 3, s, s) to their logits, shape (b,)."""
-    scored = _SliceLogit(network.eval())
-
-    def logits(x: Tensor) -> FloatImage:
-        with torch.inference_mode():
-            return np.asarray(scored(x)[:, 0].numpy(), dtype=np.float32)
-
-    return logits
-
-
-def randomized(network: Backbone, stages: int, seed: int = 0) -> Backbone:
-    """Return a copy whose heads and last stages have random weights.
-
-    Args:
-        network: The trained network.
-        stages: Number of stages to randomize, from the last one backwards, 0..4.
-        seed: Seed of the random weights.
-
-    Returns:
-        The copy. A map that does not change with it explains the picture, not the network.
-
-    References:
-        Adebayo et al. 2018, Sanity checks for saliency maps.
-    """
-    changed = copy.deepcopy(network)
-    parts = [changed.cell_head, changed.type_head, *list(changed.stages)[::-1][:stages]]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for part in parts:
-            for module in part.modules():
-                if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-                    module.reset_parameters()
-    return changed
-
-
 def with_attribution(
     detector: Detector, network: Backbone, scan: Scan, findings: Findings, method: Method
 ) -> Findings:
-    """Return findings whose slices carry another method's map instead of the detector's.
+    """Return findings whose slices have the maps of another method.
 
     Args:
         detector: Detector that scored the scan.

@@ -1,4 +1,4 @@
-"""The networks: two ResNet-18, one that scores every cell and one that scores the whole slice.
+"""Two ResNet-18: `CellNetwork` scores every cell of a slice, `PooledNetwork` the whole slice.
 
 Legend: b batch, c channels, h and w the input's height and width, m and n those of the map of
 cells: h / 8 and w / 8 of `CellNetwork`, h / 32 and w / 32 of `PooledNetwork`.
@@ -12,16 +12,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from meninx._detect.calibration import ALL_CELLS, TOP_CELLS
 from meninx._detect.neighbors import CHANNELS
+from meninx._detect.pooling import ALL_CELLS, TOP_CELLS
 from meninx._labels import TYPE_NAMES
 
 CELLS, POOLED = "cells", "pooled"
-ARCHITECTURES = (CELLS, POOLED)
 # Side of a cell, pixels of the input: about 8 mm of a head that fills 192 px.
 CELL_STRIDE = 8
-# Side of the coarse cells, which only the loss uses: the last stage keeps the resolution of the one
-# before it.
+# Side of the coarse cells, which only the loss uses: the last stage keeps the resolution of stage
+# 3.
 COARSE_STRIDE = 16
 DECODER_CHANNELS = 128
 # Number of channels of the last maps of stages 2, 3 and 4.
@@ -179,7 +178,7 @@ class CellNetwork(Backbone):
             stage 4.
         """
         maps = torch.cat([stage_maps[2], self.dropout(stage_maps[3])], dim=1).flatten(2)
-        # Detached, so that learning types does not change the cells.
+        # Detached: learning types must not change the cells.
         hot = coarse.detach().flatten(1)
         windows = torch.stack([(share * hot).softmax(1) for share in TYPE_WINDOWS], dim=2)
         return (maps @ windows).transpose(1, 2).flatten(1)
@@ -233,7 +232,7 @@ def keep_resolution(block: Any) -> None:
 
 
 def pair_like(convolution: nn.Conv2d, rank: int) -> nn.Sequential:
-    """Return two convolutions with random weights in the place of one.
+    """Return two convolutions with random weights that replace one.
 
     Args:
         convolution: A convolution of 3 x 3, without bias.
@@ -248,7 +247,7 @@ def pair_like(convolution: nn.Conv2d, rank: int) -> nn.Sequential:
 
 
 def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Factorize those convolutions of a network that are factorized in some weights.
+    """Factorize the convolutions of a network that are factorized in given weights.
 
     Args:
         network: Network to change in place; factorized convolutions get random weights.
@@ -262,7 +261,7 @@ def take_shape(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Set the weights of a network, after factorizing it as they are.
+    """Set the weights of a network, and factorize it first if they are factorized.
 
     Args:
         network: Network to change in place.
@@ -276,7 +275,7 @@ def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def picture_logit(cell_logits: Tensor, top_cells: int = TOP_CELLS) -> Tensor:
-    """Return one logit a picture.
+    """Return one logit per picture.
 
     Args:
         cell_logits: Logits of each picture's cells, shape (b, m, n).

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from meninx._web.api.api import ERRORS, Id
+from meninx._web.api.routes import ERRORS, Id
 from meninx._web.serving import MayRead, ReaderNeeded, SessionNeeded, study_of
 from meninx._web.studies.measurements import (
     Kind,
@@ -37,8 +37,8 @@ def measurements(study_id: Id, reader: MayRead, session: SessionNeeded) -> list[
     """Return the measurements in a study, the oldest first."""
     study = study_of(session, reader, study_id)
     return [
-        measurement_response(one, SeriesView(study, one.scan), reader)
-        for one in measurements_of(session, study)
+        measurement_response(measurement, SeriesView(study, measurement.scan), reader)
+        for measurement in measurements_of(session, study)
     ]
 
 

@@ -1,1 +1,1 @@
-"""Who may do what: accounts, sessions, keys, a provider of identities."""
+"""Accounts, sessions, keys, and the rights of each."""

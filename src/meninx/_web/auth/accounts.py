@@ -22,18 +22,18 @@ from meninx._web.store.settings import Settings
 
 READER, ADMINISTRATOR = "reader", "administrator"
 ROLES = (READER, ADMINISTRATOR)
-# What a key may do. None opens a page, gives an opinion, deletes, or makes keys and accounts.
+# Rights of keys. No key opens a page, stores an opinion, deletes, or makes keys and accounts.
 UPLOAD, READ, NODE = "upload", "read", "node"
 SCOPES = {UPLOAD: (UPLOAD,), READ: (READ,), NODE: (UPLOAD, READ)}
 LONGEST_KEY_DAYS = 366
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 SHORTEST_PASSWORD = 10
-# argon2 takes 64 MB and a core a password: two are checked at a time, others wait.
+# argon2 takes 64 MB and a core for each password: at most two are checked at a time.
 CHECKS = threading.BoundedSemaphore(2)
 PASSWORDS = PasswordHash((Argon2Hasher(),))
-# Checked where there is no such account, so that the answer takes as long.
+# Checked if there is no such account, so that the response takes equally long.
 NOBODY = PASSWORDS.hash(secrets.token_urlsafe())
-# A session's last use is stored no more often.
+# Shortest time between two updates of a session's last use.
 SEEN_EVERY = timedelta(minutes=1)
 
 
@@ -58,7 +58,7 @@ class Reader:
     rights: tuple[str, ...] | None = None
 
     @property
-    def administers(self) -> bool:
+    def is_administrator(self) -> bool:
         """Whether accounts and the audit log are theirs to see."""
         return self.role == ADMINISTRATOR
 
@@ -121,18 +121,18 @@ def set_projects(session: Session, user: User, projects: Iterable[int]) -> None:
         OptionError: If there is no project of one of the numbers.
     """
     wanted = set(projects)
-    known = set(session.scalars(select(Project.id).where(Project.id.in_(wanted))))
-    if known != wanted:
+    found = set(session.scalars(select(Project.id).where(Project.id.in_(wanted))))
+    if found != wanted:
         raise OptionError("no such project; reload the page and choose again")
     session.execute(delete(Member).where(Member.user_id == user.id))
-    session.add_all(Member(user_id=user.id, project_id=one) for one in sorted(wanted))
+    session.add_all(Member(user_id=user.id, project_id=project_id) for project_id in sorted(wanted))
     session.flush()
 
 
 def projects_of(session: Session, reader: Reader) -> list[Project]:
     """Return the projects that a reader takes part in, by number; an administrator in all."""
     query = select(Project).order_by(Project.id)
-    if not reader.administers:
+    if not reader.is_administrator:
         query = query.join(Member).where(Member.user_id == reader.id)
     return list(session.scalars(query))
 
@@ -156,7 +156,7 @@ def set_password(session: Session, user: User, password: str, *, must_change: bo
 
 
 def change_password(session: Session, user: User, old: str, new: str) -> None:
-    """Change a password for somebody who knows it.
+    """Change a password, given the old one.
 
     Args:
         session: Database session.
@@ -252,10 +252,10 @@ def sign_in(
     user = session.scalar(select(User).where(User.name == name).with_for_update())
     with CHECKS:
         right = PASSWORDS.verify(password, user.password if user else NOBODY)
-    known = user is not None and same(device, device_mark(user, key))
-    locked = not known and user is not None and (user.locked_until or now()) > now()
+    known_device = user is not None and secrets_equal(device, device_mark(user, key))
+    locked = not known_device and user is not None and (user.locked_until or now()) > now()
     if user is None or not right or not user.active or locked:
-        if user is not None and not locked and not known:
+        if user is not None and not locked and not known_device:
             user.failures += 1
             if user.failures >= settings.lockout_attempts:
                 user.locked_until = now() + timedelta(minutes=settings.lockout_minutes)
@@ -270,11 +270,11 @@ def sign_in(
 def open_session(session: Session, user: User) -> tuple[str, Reader]:
     """Open a session for an account; return the cookie's secret and the reader."""
     secret = secrets.token_urlsafe(32)
-    one = SignIn(user_id=user.id, digest=digest_of(secret), csrf=secrets.token_urlsafe(24))
-    session.add(one)
+    opened = SignIn(user_id=user.id, digest=digest_of(secret), csrf=secrets.token_urlsafe(24))
+    session.add(opened)
     session.flush()
     record(session, user.name, "signed in")
-    return secret, Reader(user.id, user.name, user.role, one.csrf, user.must_change)
+    return secret, Reader(user.id, user.name, user.role, opened.csrf, user.must_change)
 
 
 def reader_of_cookie(
@@ -286,8 +286,8 @@ def reader_of_cookie(
         session: Database session.
         secret: Secret of the cookie.
         settings: Settings of the server.
-        clicked: Whether a person sent the request, which keeps the session open, not a page by
-            itself.
+        clicked: Whether a person sent the request, which extends the session, and not a page that
+            polls.
 
     Returns:
         The reader, or None.
@@ -297,13 +297,13 @@ def reader_of_cookie(
     ).first()
     if found is None:
         return None
-    one, user = found
-    if now() - one.seen > timedelta(hours=settings.session_hours) or not user.active:
-        session.delete(one)
+    opened, user = found
+    if now() - opened.seen > timedelta(hours=settings.session_hours) or not user.active:
+        session.delete(opened)
         return None
-    if clicked and now() - one.seen > SEEN_EVERY:
-        one.seen = now()
-    return Reader(user.id, user.name, user.role, one.csrf, user.must_change)
+    if clicked and now() - opened.seen > SEEN_EVERY:
+        opened.seen = now()
+    return Reader(user.id, user.name, user.role, opened.csrf, user.must_change)
 
 
 def sign_out(session: Session, secret: str) -> None:
@@ -312,7 +312,7 @@ def sign_out(session: Session, secret: str) -> None:
 
 
 def add_token(session: Session, reader: Reader, name: str, scope: str, days: int) -> str:
-    """Make a key for programs; it is shown this once.
+    """Make a key for programs; it can't be shown again.
 
     Args:
         session: Database session.
@@ -350,10 +350,10 @@ def reader_of_token(session: Session, secret: str) -> Reader | None:
     if found is None:
         return None
     user, scope = found
-    # A key never administers, whatever its account may do.
+    # A key has no administrator rights, even if its account has.
     return Reader(user.id, user.name, READER, rights=SCOPES[scope])
 
 
-def same(first: str, second: str) -> bool:
+def secrets_equal(first: str, second: str) -> bool:
     """Return whether two secrets are equal, in a time that does not show where they differ."""
     return bool(first) and hmac.compare_digest(first.encode(), second.encode())

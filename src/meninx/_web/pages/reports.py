@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meninx._detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
+from meninx._detect.model_card import shipped_measured
 from meninx._web.auth.accounts import Reader
 from meninx._web.serving import Web, shown_file
 from meninx._web.store.database import Measurement, Opinion, Study, now
@@ -71,32 +72,32 @@ def report_html(
         weights=weight_rows(answer, series),
         no_other=NO_OTHER_TYPES,
         evidence_words=EVIDENCE_IN_WORDS,
-        counted=[one.name for one in series if one.finding.scan in counted],
-        measured=[_measured(one, series[one.scan]) for one in measured],
+        counted=[view.name for view in series if view.finding.scan in counted],
+        measured=[_measured(measurement, series[measurement.scan]) for measurement in measured],
         pictures={
-            one.number: shown_file(web, study, one.viewer.picture).as_uri()
-            for one in series
-            if one.viewer is not None and one.viewer.picture
+            view.number: shown_file(web, study, view.viewer.picture).as_uri()
+            for view in series
+            if view.viewer is not None and view.viewer.picture
         },
     )
 
 
-def _measured(one: Measurement, series: SeriesView) -> Mapping[str, Any]:
+def _measured(measurement: Measurement, series: SeriesView) -> Mapping[str, Any]:
     """Return a measurement in words, with place, reader and time."""
     axis = series.slice_axis
-    first, last = sorted(round(one.ends[end][axis]) for end in ("from", "to"))
+    first, last = sorted(round(measurement.ends[end][axis]) for end in ("from", "to"))
     return {
-        "words": measurement_in_words(one, series),
-        "kind": "length" if one.kind == "ruler" else "box",
+        "words": measurement_in_words(measurement, series),
+        "kind": "length" if measurement.kind == "ruler" else "box",
         "where": f"{series.name}, {series.slices_in_words(first, last)}",
-        "user": one.user_name,
-        "made": one.made,
+        "user": measurement.user_name,
+        "made": measurement.made,
     }
 
 
 def _models(series: list[SeriesView]) -> Mapping[str, str]:
     """Return the names of the detectors that scored the series, by the hash of their file."""
-    models = [one.finding.model for one in series]
+    models = [view.finding.model for view in series]
     return {model["sha256"]: model["name"] for model in models if model}
 
 
@@ -105,3 +106,8 @@ def report_pdf(html: str) -> bytes:
     from weasyprint import HTML
 
     return bytes(HTML(string=html).write_pdf())
+
+
+def measured_of(web: Web) -> str:
+    """Return what the detector was measured on, and its limits; empty for a file of the user's."""
+    return "" if web.settings.model is not None else shipped_measured()

@@ -10,17 +10,11 @@ from sqlalchemy.orm import Session
 
 from meninx._errors import OptionError
 from meninx._web.auth.accounts import Reader, projects_of
-from meninx._web.pages.pages import MAX_QUERY, exported, page, redirect_to
-from meninx._web.serving import (
-    POLL_HEADER,
-    ReaderNeeded,
-    SessionNeeded,
-    Web,
-    WebNeeded,
-    study_of,
-)
+from meninx._web.pages.export_pages import study_export
+from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
+from meninx._web.serving import POLL_HEADER, ReaderNeeded, SessionNeeded, Web, WebNeeded, study_of
 from meninx._web.store.database import Study
-from meninx._web.studies.studies import delete_study, may_delete
+from meninx._web.studies.deleting import delete_study, may_delete
 from meninx._web.studies.worklist import SHORT_ID, WorklistQuery, list_studies, list_version
 
 # Number of studies in one action.
@@ -39,9 +33,9 @@ def worklist(
 ) -> Response:
     """Show the worklist, or only its table to htmx; status 304 if it is unchanged."""
     headers = request.headers
-    known, prefix = headers.get("if-none-match", ""), _tag_prefix(session, reader, wanted)
-    if known.startswith(f"{prefix}.done."):
-        return Response(status_code=304, headers={"ETag": known})
+    sent_tag, prefix = headers.get("if-none-match", ""), _tag_prefix(session, reader, wanted)
+    if sent_tag.startswith(f"{prefix}.done."):
+        return Response(status_code=304, headers={"ETag": sent_tag})
     values = _worklist(session, reader, web, wanted)
     if not headers.get("hx-request"):
         query = request.url.query
@@ -49,7 +43,7 @@ def worklist(
     table = page(web, "table.html", reader, **values)
     state = "waiting" if values["found"].waiting else "done"
     tag = f'{prefix}.{state}.{_digest(bytes(table.body))}"'
-    if known.rpartition(".")[2] == tag.rpartition(".")[2]:
+    if sent_tag.rpartition(".")[2] == tag.rpartition(".")[2]:
         return Response(status_code=304, headers={"ETag": tag})
     table.headers["ETag"] = tag
     if POLL_HEADER not in headers:
@@ -60,7 +54,7 @@ def worklist(
 def _worklist(session: Session, reader: Reader, web: Web, wanted: WorklistQuery) -> dict[str, Any]:
     found = list_studies(session, reader, wanted)
     if wanted.page > found.pages:
-        # Studies were deleted meanwhile, or the address was typed: show the last page.
+        # After a deletion, or with a typed address: show the last page.
         wanted = wanted.model_copy(update={"page": found.pages})
         found = list_studies(session, reader, wanted)
     # With de-identification the columns of identity would be empty.
@@ -99,7 +93,7 @@ def _chosen(session: Session, reader: Reader, study_ids: list[str]) -> list[Stud
     """Return studies that were chosen in the worklist; an error if the reader may not see one."""
     if not study_ids:
         raise OptionError("no study is chosen; check the boxes of studies first")
-    return [study_of(session, reader, one) for one in dict.fromkeys(study_ids)]
+    return [study_of(session, reader, study_id) for study_id in dict.fromkeys(study_ids)]
 
 
 @worklist_pages.post("/studies/export")
@@ -110,7 +104,9 @@ def export_studies(
 ) -> Response:
     """Send the results of several studies as JSON lines, one line a study."""
     studies = _chosen(session, reader, study_ids)
-    lines = [json.dumps(exported(session, reader, one), ensure_ascii=False) for one in studies]
+    lines = [
+        json.dumps(study_export(session, reader, study), ensure_ascii=False) for study in studies
+    ]
     return Response(
         "\n".join(lines) + "\n",
         media_type="application/x-ndjson",
@@ -128,13 +124,13 @@ def remove_studies(
 ) -> Response:
     """Delete several studies, all or none; those with opinions are withdrawn."""
     studies = _chosen(session, reader, study_ids)
-    others = [one for one in studies if not may_delete(reader, one)]
+    others = [study for study in studies if not may_delete(reader, study)]
     if others:
         raise HTTPException(
             403,
             f"nothing was deleted: {len(others)} of {len(studies)} studies were uploaded by "
             "others; their uploaders or an administrator delete them",
         )
-    for one in studies:
-        delete_study(session, reader, one, web.settings)
+    for study in studies:
+        delete_study(session, reader, study, web.settings)
     return redirect_to(WorklistQuery.from_query(came_from).address())

@@ -1,1 +1,1 @@
-"""What is kept: settings, database, migrations, audit log."""
+"""Settings, database, migrations, audit log."""

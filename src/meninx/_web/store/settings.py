@@ -1,40 +1,30 @@
 """Settings of the server, from options or from the environment."""
 
-import logging
-import os
 from pathlib import Path
-from typing import Self
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from meninx._errors import OptionError
 
 MIB = 1024**2
-DEIDENTIFY = "MENINX_WEB_DEIDENTIFY"
-# Its earlier name, understood for one more version.
-EARLIER_DEIDENTIFY = "MENINX_WEB_ANONYMISE"  # a retired word
-
-log = logging.getLogger(__name__)
 
 
 class Settings(BaseSettings):
     """Settings of the server; each may be set as MENINX_WEB_NAME in the environment.
 
     Args:
-        data: Folder of the database, the queue and the uploaded studies.
+        data: Folder of the database and the uploaded studies.
         database: SQLAlchemy address of the database; empty for SQLite inside `data`.
-        redis: Address of a Redis server for the queue; empty for SQLite inside `data`.
         secure_cookies: Whether cookies are sent over TLS only; to be set behind a proxy with TLS.
-        session_hours: Time without a click that ends a session, hours.
+        session_hours: Time without a click after which a session ends, hours.
         lockout_attempts: Wrong passwords in a row that lock an account.
         lockout_minutes: Time that an account is locked, minutes.
         upload_bytes: Largest upload, bytes.
         worker_bytes: Memory limit of the process that decodes and scores a study, bytes.
         worker_seconds: Time limit of that process for a study, seconds.
         retention_days: Time after which studies are deleted, days; 0 for never.
-        deidentify: Whether identity, names of files and UIDs are dropped on arrival. The earlier
-            name MENINX_WEB_ANONYMISE, a retired word, works for one more version.
+        deidentify: Whether identity, names of files and UIDs are dropped on arrival.
         attempts_per_minute: Limit of attempts in a minute to sign in to one account from one
             address, and of wrong keys from one address.
         oidc_issuer: Address of an OpenID Connect provider; empty for none.
@@ -43,13 +33,10 @@ class Settings(BaseSettings):
         model: Detector file; None for the shipped one.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="MENINX_WEB_", protected_namespaces=(), populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix="MENINX_WEB_", protected_namespaces=())
 
     data: Path = Field(default=Path("meninx-data"), validate_default=True)
     database: str = ""
-    redis: str = ""
     secure_cookies: bool = False
     session_hours: float = 8.0
     lockout_attempts: int = 5
@@ -58,9 +45,7 @@ class Settings(BaseSettings):
     worker_bytes: int = 4096 * MIB
     worker_seconds: int = 300
     retention_days: int = 0
-    deidentify: bool = Field(
-        default=False, validation_alias=AliasChoices(DEIDENTIFY, EARLIER_DEIDENTIFY)
-    )
+    deidentify: bool = False
     attempts_per_minute: int = 30
     oidc_issuer: str = ""
     oidc_client: str = ""
@@ -70,18 +55,8 @@ class Settings(BaseSettings):
     @field_validator("data")
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
-        # Reports name pictures by file addresses, which a relative path has none of.
+        # Reports refer to pictures by file addresses, which need an absolute path.
         return folder.absolute()
-
-    @model_validator(mode="after")
-    def _warn_of_earlier_name(self) -> Self:
-        if any(name.upper() == EARLIER_DEIDENTIFY for name in os.environ):
-            log.warning(
-                "%s is now called %s; rename it, the next version ignores the earlier name",
-                EARLIER_DEIDENTIFY,
-                DEIDENTIFY,
-            )
-        return self
 
     @property
     def address(self) -> str:

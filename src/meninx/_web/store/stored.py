@@ -1,4 +1,4 @@
-"""What the database keeps of a scored study, in types: its JSON columns end here."""
+"""Typed values of the database's JSON columns: the results of a scored study."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -47,17 +47,15 @@ class Shown:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return what `as_json` stored."""
         i, j, k = stored["shape"]
-        values = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
-        region, affine, spacing = (values.get(name) for name in ("region", "affine", "spacing_mm"))
-        return cls(
-            **values
-            | {
-                "shape": (i, j, k),
-                "region": None if region is None else Region.from_json(region),
-                "affine": None if affine is None else tuple(map(tuple, affine)),
-                "spacing_mm": None if spacing is None else tuple(spacing),
-            }
-        )
+        region, affine, spacing = (stored[name] for name in ("region", "affine", "spacing_mm"))
+        values: dict[str, Any] = {
+            **stored,
+            "shape": (i, j, k),
+            "region": None if region is None else Region.from_json(region),
+            "affine": None if affine is None else tuple(map(tuple, affine)),
+            "spacing_mm": None if spacing is None else tuple(spacing),
+        }
+        return cls(**values)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -97,13 +95,13 @@ class SeriesIdentity:
     reason: str | None = None
 
     def without_names(self) -> Self:
-        """Return it without what may name a person or an exam."""
+        """Return it without values that may name a person or an exam."""
         return replace(self, uid="", number=None, description="", file="")
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSeries:
-    """One series of a scored study, as the database keeps it.
+    """One series of a scored study, as the database stores it.
 
     Args:
         findings: Findings of the series, without heat maps.
@@ -123,16 +121,16 @@ class StoredSeries:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return what `as_json` stored, or an earlier version, which kept less."""
-        findings, shown = Findings.from_json(stored), stored.get("viewer")
+        """Return what `as_json` stored."""
+        findings, shown = Findings.from_json(stored), stored["viewer"]
         viewer = Shown.from_json(shown) if shown else None
         return cls(
             findings=replace(findings, is_volume=viewer.slices > 1) if viewer else findings,
-            identity=SeriesIdentity(**stored.get("series") or {}),
+            identity=SeriesIdentity(**stored["series"]),
             shown=viewer,
-            preview=stored.get("preview") or "",
-            objects=stored.get("objects") or 0,
-            why=stored.get("why") or "",
+            preview=stored["preview"],
+            objects=stored["objects"],
+            why=stored["why"],
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -148,10 +146,10 @@ class StoredSeries:
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What the worker process answers about a study.
+    """Result of the worker process for a study.
 
     Args:
-        series: Its series, in the order of reading; none where the process was given up.
+        series: Its series, in the order of reading; none after too many attempts.
         chosen: Index of the series that is shown first.
         answer: Answer from all series; None where there is none.
     """
@@ -168,7 +166,7 @@ def stored_series(study: Study) -> list[StoredSeries]:
 
 def series_identities(study: Study) -> list[SeriesIdentity]:
     """Return what identifies the series of a scored study; none before it is scored."""
-    return [SeriesIdentity(**stored["series"]) for stored in study.findings if stored.get("series")]
+    return [SeriesIdentity(**stored["series"]) for stored in study.findings]
 
 
 def stored_answer(study: Study) -> StudyFindings | None:

@@ -1,14 +1,17 @@
-"""Score studies in the background, each once, also if a worker is killed.
+"""Score waiting studies in the background, each once, also if a worker is killed.
 
-The queue only wakes a worker; the database has the state of each study. So a lost queue loses
-nothing: a worker that starts asks the database which studies wait.
+The database is the queue. A worker takes the study that has waited longest by a lease, in one
+UPDATE, so that of several workers only one gets it. A study whose lease has run out waits again.
 """
 
+import logging
 import shutil
+import signal
+import sys
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from huey import Huey, RedisHuey, SqliteHuey, crontab
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import sessionmaker
 
@@ -26,26 +29,25 @@ from meninx._web.store.database import (
 )
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import StudyResult
+from meninx._web.studies.deleting import delete_expired_studies
+from meninx._web.studies.results import store_result
 from meninx._web.studies.scoring import score_study
-from meninx._web.studies.studies import (
-    FILES,
-    SHOWN,
-    answer_study,
-    delete_old_studies,
-    drop_old_uploads,
-)
+from meninx._web.studies.study_files import FILES, SHOWN
+from meninx._web.studies.uploads import delete_abandoned_uploads
 
+# Pause of a worker before it asks again whether a study waits, s: an index answers within 1 ms.
+POLL_SECONDS = 0.25
+# Pause after an error, such as a database that restarts, s.
+RETRY_SECONDS = 5.0
+CLEANUP_SECONDS = 3600.0
+# Time for a worker to store a result after the time limit of scoring, s.
+LEASE_MARGIN_SECONDS = 30
 
-def queue_of(settings: Settings) -> Huey:
-    """Return the queue of jobs, in SQLite inside the data folder or in Redis."""
-    if settings.redis:
-        return RedisHuey("meninx", url=settings.redis)
-    settings.data.mkdir(parents=True, exist_ok=True)
-    return SqliteHuey("meninx", filename=str(settings.data / "queue.sqlite"), fsync=True)
+log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """Background jobs: scoring, and deleting old studies and uploads.
+    """Background jobs of a worker: scoring, and deleting old studies and uploads.
 
     Args:
         settings: Settings of the server.
@@ -53,49 +55,30 @@ class Jobs:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.queue = queue_of(settings)
         self._worker = Worker(settings.worker_bytes, settings.worker_seconds)
         self._engine = open_database(settings.address)
         self._sessions: sessionmaker[Any] = sessions_of(self._engine)
-        # Another process finds tasks by these names.
-        self._score = self.queue.task(name="score")(self.score)
-        self.queue.periodic_task(crontab(minute="*"), name="again")(self.take_up)
-        self.queue.periodic_task(crontab(minute="7"), name="retention")(self.delete_old)
-        self.queue.periodic_task(crontab(minute="17"), name="abandoned-uploads")(
-            self.delete_abandoned
-        )
-
-    def enqueue(self, study_id: str) -> None:
-        """Queue a study to be scored."""
-        self._score(study_id)
 
     def close(self) -> None:
-        """End the scoring process, and close the connections to the database."""
-        self._worker.close()
+        """End the scoring process at once, and close the connections to the database."""
+        self._worker.kill()
         self._engine.dispose()
 
-    def take_up(self) -> None:
-        """Queue every study again that no worker has: after a crash, or a lost queue."""
+    def score_next(self) -> bool:
+        """Score the study that has waited longest; return whether there was one."""
+        query = select(Study.id).where(*_waiting()).order_by(Study.received).limit(1)
         with self._sessions() as session:
-            waiting = list(session.scalars(select(Study.id).where(*self._free())))
-        for study_id in waiting:
-            self.enqueue(study_id)
+            study_id = session.scalar(query)
+        if study_id is None:
+            return False
+        self.score(study_id)
+        return True
 
-    def delete_old(self) -> None:
-        """Delete studies that are older than the retention time."""
-        with self._sessions.begin() as session:
-            delete_old_studies(session, self.settings)
-
-    def delete_abandoned(self) -> None:
-        """Delete abandoned uploads, and files of neither an upload nor a study."""
-        with self._sessions.begin() as session:
-            drop_old_uploads(session, self.settings)
-
-    def _free(self) -> tuple[Any, ...]:
-        return (
-            Study.state.in_((RECEIVED, SCORING)),
-            or_(Study.lease.is_(None), Study.lease < now()),
-        )
+    def clean_up(self) -> None:
+        """Delete studies and uploads that are too old, and files of neither."""
+        for delete_expired in (delete_expired_studies, delete_abandoned_uploads):
+            with self._sessions.begin() as session:
+                delete_expired(session, self.settings)
 
     def score(self, study_id: str) -> None:
         """Score a study, unless another worker has it or it is done.
@@ -103,12 +86,12 @@ class Jobs:
         Args:
             study_id: Id of the study.
         """
-        lease = now() + timedelta(seconds=self.settings.worker_seconds + 30)
+        lease = now() + timedelta(seconds=self.settings.worker_seconds + LEASE_MARGIN_SECONDS)
         with self._sessions.begin() as session:
             # One statement, so that of two workers only one takes it.
             taken = session.execute(
                 update(Study)
-                .where(Study.id == study_id, *self._free())
+                .where(Study.id == study_id, *_waiting())
                 .values(state=SCORING, lease=lease, attempts=Study.attempts + 1)
             ).rowcount
             study = session.get(Study, study_id) if taken else None
@@ -125,8 +108,8 @@ class Jobs:
 
     def _finish(self, study_id: str, lease: datetime, result: StudyResult) -> None:
         with self._sessions.begin() as session:
-            # Not found if it was deleted meanwhile, got more files, or was taken by another worker
-            # after this one's lease had ended: no two leases end at the same time.
+            # Not found if it was deleted or got more files during scoring, or if another worker
+            # took it after this lease had ended: no two leases end at the same time.
             study = session.scalar(
                 select(Study)
                 .where(Study.id == study_id, Study.state == SCORING, Study.lease == lease)
@@ -137,9 +120,17 @@ class Jobs:
                     # Delete the results too, which were written after the study was deleted.
                     shutil.rmtree(self.settings.studies / study_id, ignore_errors=True)
                 return
-            answer_study(study, result, deidentify=self.settings.deidentify)
+            store_result(study, result, deidentify=self.settings.deidentify)
             study.state, study.lease, study.finished = DONE, None, now()
             record(session, "worker", "scored", study_id, study.decision)
+
+
+def _waiting() -> tuple[Any, ...]:
+    """Return the conditions for studies that no worker has."""
+    return (
+        Study.state.in_((RECEIVED, SCORING)),
+        or_(Study.lease.is_(None), Study.lease < now()),
+    )
 
 
 def release_leases(settings: Settings) -> None:
@@ -154,23 +145,31 @@ def release_leases(settings: Settings) -> None:
 
 
 def work(settings: Settings, *, alone: bool = True) -> None:
-    """Run a worker until it is stopped.
+    """Score studies until SIGINT or SIGTERM ends the process.
 
     Args:
         settings: Settings of the server.
         alone: Whether this is the only worker of the database.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit())
     migrate(settings.address)
     if alone:
         release_leases(settings)
     jobs = Jobs(settings)
-    jobs.take_up()
-    consumer = jobs.queue.create_consumer(
-        workers=1,
-        periodic=True,
-        initial_delay=0.05,
-        backoff=1.1,
-        max_delay=0.25,
-        check_worker_health=True,
-    )
-    consumer.run()
+    cleaned = float("-inf")
+    try:
+        while True:
+            try:
+                if time.monotonic() - cleaned > CLEANUP_SECONDS:
+                    # Set first, so that an error in cleaning up does not block scoring.
+                    cleaned = time.monotonic()
+                    jobs.clean_up()
+                if not jobs.score_next():
+                    time.sleep(POLL_SECONDS)
+            except Exception:
+                # Such as a database that restarts. A study that was taken waits for its lease.
+                log.exception("a job failed; next try in %g s", RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
+    finally:
+        jobs.close()

@@ -96,11 +96,11 @@ def delete_measurement(session: Session, reader: Reader, study: Study, number: i
     record(session, reader.name, "measurement deleted", study.id)
 
 
-def measurement_in_words(one: Measurement, series: SeriesView) -> str:
+def measurement_in_words(measurement: Measurement, series: SeriesView) -> str:
     """Return a measurement with its unit.
 
     Args:
-        one: A measurement.
+        measurement: A measurement.
         series: Series that it was made in.
 
     Returns:
@@ -109,19 +109,21 @@ def measurement_in_words(one: Measurement, series: SeriesView) -> str:
     shown = series.viewer
     spacing = shown.spacing_mm if shown else None
     unit = "mm" if spacing else "pixels"
-    sides = np.subtract(one.ends["to"], one.ends["from"]) * (spacing or [1, 1, 1])
-    if one.kind == "ruler":
+    sides = np.subtract(measurement.ends["to"], measurement.ends["from"]) * (spacing or [1, 1, 1])
+    if measurement.kind == "ruler":
         return f"{np.linalg.norm(sides):.1f} {unit}"
     sides = sides + (spacing or [1, 1, 1])
     axis = series.slice_axis
     return " x ".join(f"{sides[n]:.0f}" for n in range(3) if n != axis) + f" {unit}"
 
 
-def measurement_response(one: Measurement, series: SeriesView, reader: Reader) -> dict[str, Any]:
+def measurement_response(
+    measurement: Measurement, series: SeriesView, reader: Reader
+) -> dict[str, Any]:
     """Return a measurement as the API and the viewer get it.
 
     Args:
-        one: A measurement.
+        measurement: A measurement.
         series: Series that it was made in.
         reader: Reader who gets it, for `own`.
 
@@ -129,13 +131,13 @@ def measurement_response(one: Measurement, series: SeriesView, reader: Reader) -
         JSON object.
     """
     return {
-        "id": one.id,
-        "scan": one.scan,
-        "kind": one.kind,
-        "from": one.ends["from"],
-        "to": one.ends["to"],
-        "words": measurement_in_words(one, series),
-        "user": one.user_name,
-        "made": one.made.isoformat(),
-        "own": one.user_name == reader.name,
+        "id": measurement.id,
+        "scan": measurement.scan,
+        "kind": measurement.kind,
+        "from": measurement.ends["from"],
+        "to": measurement.ends["to"],
+        "words": measurement_in_words(measurement, series),
+        "user": measurement.user_name,
+        "made": measurement.made.isoformat(),
+        "own": measurement.user_name == reader.name,
     }

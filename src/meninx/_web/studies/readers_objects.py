@@ -15,7 +15,8 @@ from meninx import __version__
 from meninx._web.store.database import Measurement, Opinion, Study
 from meninx._web.store.settings import Settings
 from meninx._web.studies.measurements import measurements_of
-from meninx._web.studies.studies import SHOWN, SOURCE, opinions_of
+from meninx._web.studies.opinions import opinions_of
+from meninx._web.studies.study_files import SHOWN, SOURCE
 
 if TYPE_CHECKING:
     from meninx._clinic.measurement_report import Measured
@@ -46,8 +47,8 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
 
     shown = settings.studies / study.id / SHOWN
     by_reader: dict[str, list[Measured]] = defaultdict(list)
-    for reader, one in _measured_in(shown, marked):
-        by_reader[reader].append(one)
+    for reader, mark in _measured_in(shown, marked):
+        by_reader[reader].append(mark)
     made: dict[str, bytes] = {}
     for reader, measured in by_reader.items():
         try:
@@ -66,7 +67,7 @@ def readers_objects(session: Session, study: Study, settings: Settings) -> Mappi
 
 def _marks_of(session: Session, study: Study) -> list[Opinion]:
     """Return the opinions that mark a box, the oldest first."""
-    return [one for one in reversed(opinions_of(session, study)) if one.region]
+    return [opinion for opinion in reversed(opinions_of(session, study)) if opinion.region]
 
 
 def _measured_in(
@@ -77,20 +78,20 @@ def _measured_in(
     from meninx._clinic.source_series import SourceSeries
 
     sources: dict[int, SourceSeries | None] = {}
-    for one in marked:
-        if one.scan not in sources:
-            path = shown / SOURCE.format(one.scan)
+    for mark in marked:
+        if mark.scan not in sources:
+            path = shown / SOURCE.format(mark.scan)
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
-            sources[one.scan] = SourceSeries.from_json(text) if text else None
-        series = sources[one.scan]
+            sources[mark.scan] = SourceSeries.from_json(text) if text else None
+        series = sources[mark.scan]
         if series is not None:
-            yield one.user_name, Measured(series=series, made=one.made, **_place_of(one))
+            yield mark.user_name, Measured(series=series, made=mark.made, **_place_of(mark))
 
 
-def _place_of(one: Measurement | Opinion) -> Mapping[str, Any]:
+def _place_of(mark: Measurement | Opinion) -> Mapping[str, Any]:
     """Return name, kind and ends of a measurement or of an opinion's box."""
-    if isinstance(one, Measurement):
-        name, kind, ends, opinion = f"measurement {one.id}", one.kind, one.ends, ""
+    if isinstance(mark, Measurement):
+        name, kind, ends, opinion = f"measurement {mark.id}", mark.kind, mark.ends, ""
     else:
-        name, kind, ends, opinion = f"opinion {one.id}", "box", one.region or {}, one.verdict
+        name, kind, ends, opinion = f"opinion {mark.id}", "box", mark.region or {}, mark.verdict
     return {"name": name, "kind": kind, "ends": (ends["from"], ends["to"]), "opinion": opinion}

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from meninx._detect.findings import Findings
 from meninx._errors import InputError
 from meninx._render.region import describe_region
+from meninx._scan.dicom.heading import clean_text
 from meninx._scan.geometry import spacing_from_text
-from meninx._scan.heading import clean_text
 from meninx._scan.scan import Scan
 from meninx._scan.unread import Unread
 from meninx._scoring.worker import Worker
 from meninx._web.store.settings import Settings
 from meninx._web.store.stored import SeriesIdentity, Shown, StoredSeries, StudyResult
-from meninx._web.studies.studies import PACKED, RESULTS, SOURCE
+from meninx._web.studies.study_files import PACKED, RESULTS, SOURCE
 
 if TYPE_CHECKING:
     from meninx._render.result import Result
@@ -73,7 +73,7 @@ def write_study(files: Path, out: Path, model: Path | None, spacing: str = "") -
     Returns:
         Its series and answer, without heat maps.
     """
-    # Imported here: the server imports this module too, and never scores.
+    # Imported here, because the server also imports this module, but never scores.
     from meninx._detect.loading import cached_detector
     from meninx._scoring.study import score_study
 
@@ -106,7 +106,7 @@ class _ShownWriter:
         self.series: list[StoredSeries] = []
 
     def write(self, result: "Result") -> None:
-        """Write the files of one series, and keep their names and what identifies it."""
+        """Write the files of one series, and append it to `series`."""
         number, shown, preview = len(self.series), None, ""
         if result.scan is not None:
             shown = write_viewer_files(result.scan, result, self._out, number)
@@ -178,15 +178,15 @@ class _ObjectsWriter:
         self.counts: list[int] = []
 
     def write(self, result: "Result") -> None:
-        """Write the objects of one series, and keep their number."""
-        from meninx._clinic.results import write_results
+        """Write the objects of one series, and append their number to `counts`."""
+        from meninx._clinic.results import write_dicom_results
         from meninx._clinic.source_series import source_series
 
         number, source = len(self.counts), source_series(result)
         if source is not None:
             path = self._folder.parent / SOURCE.format(number)
             path.write_text(source.as_json(), encoding="utf-8")
-        made = write_results(result, self._folder, earlier=self._earlier)
+        made = write_dicom_results(result, self._folder, earlier=self._earlier)
         self.counts.append(len(made))
 
 

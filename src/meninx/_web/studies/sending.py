@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from meninx._web.studies.studies import PACKED
+from meninx._web.studies.study_files import PACKED
 
 # No proxy caches it for others; a browser asks each time, so that rights are checked again.
 CACHING = "private, no-cache"
@@ -20,7 +20,7 @@ PIECE_BYTES = 1024**2
 
 
 def stored_path(path: Path) -> Path:
-    """Return the path of a file: compressed, or uncompressed as earlier versions wrote it."""
+    """Return the path of a stored file: volumes are compressed, pictures are not."""
     packed = path.with_name(path.name + PACKED)
     return packed if packed.is_file() else path
 
@@ -58,15 +58,15 @@ def send_file(request: Request, path: Path, media_type: str | None = None) -> Re
 def accepts_gzip(accepted: str) -> bool:
     """Return whether an Accept-Encoding allows gzip."""
     weights = {}
-    for one in accepted.lower().split(","):
-        name, _, weight = one.replace(" ", "").partition(";q=")
+    for part in accepted.lower().split(","):
+        name, _, weight = part.replace(" ", "").partition(";q=")
         weights[name] = re.fullmatch(r"0?\.?0*", weight or "1") is None
     return weights.get("gzip", weights.get("*", False))
 
 
-def has_tag(known: str, tag: str) -> bool:
+def has_tag(condition: str, tag: str) -> bool:
     """Return whether an If-None-Match names a tag, which a proxy may have made a weak one."""
-    tags = [one.strip().removeprefix("W/") for one in known.split(",")]
+    tags = [part.strip().removeprefix("W/") for part in condition.split(",")]
     return tag in tags or tags == ["*"]
 
 

@@ -1,4 +1,4 @@
-"""What pages and reports show of each series of a study."""
+"""Describe each series of a study, in the words of pages and reports."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from meninx._scan.completeness import incomplete_message
 from meninx._web.store.database import Study
 from meninx._web.store.stored import Shown, StoredSeries
 
-DISPLAY = {one.name: one.display for one in TUMOR_TYPES}
+DISPLAY = {kind.name: kind.display for kind in TUMOR_TYPES}
 SIDES = {"left": "left side", "right": "right side", "midline": "across the midline"}
 DIRECTIONS = ("left to right", "front to back", "feet to head")
 
@@ -43,7 +43,7 @@ class SeriesView:
 
     @cached_property
     def stored(self) -> StoredSeries:
-        """What the database keeps of it."""
+        """Its data in the database."""
         return StoredSeries.from_json(self.study.findings[self.number])
 
     @property
@@ -173,7 +173,7 @@ class SeriesView:
             points = np.take_along_axis(corners, choices, axis=0) @ affine[:3, :3].T + affine[:3, 3]
             side = side_of(points[:, 0], shown.midline_mm)
             extent = (np.array(last) - first + 1) * shown.spacing_mm
-            across = " x ".join(f"{extent[one]:.0f}" for one in range(3) if one != axis)
+            across = " x ".join(f"{extent[n]:.0f}" for n in range(3) if n != axis)
             words = [SIDES.get(side or "", "side not known"), f"{across} mm", *words]
         return "; ".join(words)
 

@@ -8,13 +8,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from meninx._web.auth.accounts import Reader
+from meninx._web.auth.rights import visible_to
 from meninx._web.store.database import DONE, Measurement, Opinion, Study
 from meninx._web.store.stored import Shown
 from meninx._web.studies.measurements import measurement_response, measurements_of
+from meninx._web.studies.opinions import opinions_of
 from meninx._web.studies.series import SeriesView, series_views
-from meninx._web.studies.studies import opinions_of, visible
 
-# Series that stand beside each other, the first one included.
+# Largest number of series side by side.
 MAX_PANES = 4
 # A series of this study by its number, or of another visit by that study's name and its number.
 _BESIDE = re.compile(r"(?:(?P<study>[0-9a-f]{24})\.)?(?P<number>\d{1,4})")
@@ -33,7 +34,7 @@ def chosen_beside(
     Returns:
         Series that exist and have an image, each once, in the order of `wanted`.
     """
-    studies = {"": shown.study} | {one.id: one for one in visits}
+    studies = {"": shown.study} | {visit.id: visit for visit in visits}
     chosen: list[SeriesView] = []
     for text in wanted:
         found = _BESIDE.fullmatch(text)
@@ -64,12 +65,12 @@ def other_visits(session: Session, reader: Reader, study: Study) -> list[Study]:
         Study.id != study.id,
         Study.state == DONE,
         Study.withdrawn.is_(None),
-        visible(reader),
+        visible_to(reader),
     )
-    return sorted(session.scalars(query), key=when, reverse=True)
+    return sorted(session.scalars(query), key=visit_order, reverse=True)
 
 
-def when(study: Study) -> tuple[str, str, str]:
+def visit_order(study: Study) -> tuple[str, str, str]:
     """Return the sort key of a patient's visits: date and time, then the time of arrival."""
     return study.study_date, study.study_time, study.received.isoformat()
 
@@ -123,13 +124,13 @@ def _boxes(view: SeriesView, opinions: Iterable[Opinion]) -> list[dict[str, Any]
     """Return the marked boxes of opinions on a series."""
     return [
         {
-            "id": f"opinion-{one.id}",
+            "id": f"opinion-{opinion.id}",
             "kind": "box",
-            **one.region,
-            "words": f"{one.user_name}: {one.verdict}",
+            **opinion.region,
+            "words": f"{opinion.user_name}: {opinion.verdict}",
         }
-        for one in opinions
-        if one.region and one.scan == view.number
+        for opinion in opinions
+        if opinion.region and opinion.scan == view.number
     ]
 
 
@@ -137,7 +138,11 @@ def _measurements(
     view: SeriesView, measured: Iterable[Measurement], reader: Reader
 ) -> list[dict[str, Any]]:
     """Return the measurements in a series."""
-    return [measurement_response(one, view, reader) for one in measured if one.scan == view.number]
+    return [
+        measurement_response(measurement, view, reader)
+        for measurement in measured
+        if measurement.scan == view.number
+    ]
 
 
 def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
@@ -153,13 +158,13 @@ def _pane(view: SeriesView, shown: Shown) -> dict[str, Any]:
         "shape": shown.shape,
         "axis": shown.slice_axis,
         "geometry": shown.geometry,
-        "slices": [one.index for one in slices],
-        "scores": [one.probability for one in slices],
-        "peaks": [one.peak for one in slices],
+        "slices": [scored.index for scored in slices],
+        "scores": [scored.probability for scored in slices],
+        "peaks": [scored.peak for scored in slices],
     }
 
 
-def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
+def closest_series(study: Study, shown: SeriesView) -> SeriesView | None:
     """Return the series of a study that is most like another one; None where it has no image.
 
     Args:
@@ -169,12 +174,12 @@ def match_in(study: Study, shown: SeriesView) -> SeriesView | None:
     Returns:
         Series of the same sequence and plane, else of the same sequence, else the one shown first.
     """
-    views = [one for one in series_views(study) if one.viewer]
+    views = [view for view in series_views(study) if view.viewer]
 
-    def resemblance(one: SeriesView) -> tuple[bool, bool, bool]:
-        same = one.sequence == shown.sequence
-        plane = one.plane == shown.plane
-        return same, plane, one.number == study.chosen
+    def resemblance(view: SeriesView) -> tuple[bool, bool, bool]:
+        same = view.sequence == shown.sequence
+        plane = view.plane == shown.plane
+        return same, plane, view.number == study.chosen
 
     return max(views, key=resemblance, default=None)
 
@@ -194,8 +199,10 @@ def visit_rows(
         series that is most like the first one; empty where none has an image.
     """
     rows: list[Mapping[str, Any]] = []
-    for one in visits:
-        match = match_in(one, panes[0]) if panes else None
+    for visit in visits:
+        match = closest_series(visit, panes[0]) if panes else None
         key = name_in_address(match, panes[0]) if match else ""
-        rows.append({"study": one, "earlier": when(one) < when(study), "key": key})
+        rows.append(
+            {"study": visit, "earlier": visit_order(visit) < visit_order(study), "key": key}
+        )
     return rows

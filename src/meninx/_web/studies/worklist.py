@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from meninx._web.auth.accounts import Reader
+from meninx._web.auth.rights import in_project, visible_to
 from meninx._web.store.database import DONE, RECEIVED, SCORING, AuditEntry, Opinion, Study, folded
-from meninx._web.studies.studies import in_project, visible
 
 PAGE = 50
 # Characters of the id by which a study without identity is recognized.
@@ -85,14 +85,6 @@ class WorklistQuery(BaseModel):
     order: Literal["", "asc", "desc"] = ""
     project: str = Field(default="", max_length=100)
     page: int = Field(default=1, ge=1, le=1_000_000)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sort_by_order(cls, values: Any) -> Any:
-        """Read `order=received`, as addresses of earlier versions have it."""
-        if isinstance(values, dict) and values.get("order") in _COLUMNS and "sort" not in values:
-            return values | {"sort": values["order"], "order": ""}
-        return values
 
     @classmethod
     def from_query(cls, query: str) -> Self:
@@ -173,7 +165,7 @@ def list_studies(session: Session, reader: Reader, wanted: WorklistQuery) -> Stu
     offset = (wanted.page - 1) * PAGE
     shown = list(session.scalars(ids.limit(PAGE).offset(offset))) if offset < count else []
     # Ids first, which an index alone answers without reading the findings of all other studies.
-    found = {one.id: one for one in session.scalars(select(Study).where(Study.id.in_(shown)))}
+    found = {study.id: study for study in session.scalars(select(Study).where(Study.id.in_(shown)))}
     studies = [found[name] for name in shown]
     return StudyList(studies, count, wanted.page, readers_of(session, shown))
 
@@ -203,7 +195,7 @@ def _ids(reader: Reader, wanted: WorklistQuery, study_id: str = "") -> Select[st
     if study_id:
         listed = select(Study.id).where(*conditions)
         conditions = [or_(Study.id.in_(listed), Study.id == study_id)]
-    return select(Study.id).where(visible(reader), *conditions).order_by(*_order(wanted))
+    return select(Study.id).where(visible_to(reader), *conditions).order_by(*_order(wanted))
 
 
 def _filters(wanted: WorklistQuery) -> list[ColumnElement[bool]]:

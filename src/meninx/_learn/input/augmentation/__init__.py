@@ -1,1 +1,1 @@
-"""Augmentation: random transforms of training slices, each a class that works on a batch."""
+"""Transforms of training slices, a class each, which change a batch at random."""

@@ -26,7 +26,7 @@ class SliceBatch:
         tumor_type: Index in `labels.TYPE_NAMES`, -1 where unknown or none, shape (b,).
         tumor_free: Whether the slice was tumor-free before augmentation, shape (b,), bool.
         fair: Whether its source has pictures with and without tumor, so that the source does not
-            give the label away, shape (b,), bool.
+            reveal the label, shape (b,), bool.
         unmasked: Whether it shows a tumor without a segmentation mask, shape (b,), bool.
         kept: Pixels that skull stripping left, 0 or 1, shape (b, 1, h, w); None for all.
     """
@@ -70,17 +70,17 @@ class SliceBatch:
 
 
 def uniform(count: int, low: float, high: float) -> Tensor:
-    """Return a random value a slice, shape (count,)."""
+    """Return a random value per slice, shape (count,)."""
     return torch.empty(count).uniform_(low, high)
 
 
 def log_uniform(count: int, low: float, high: float) -> Tensor:
-    """Return a random factor a slice, uniform in its logarithm, shape (count,)."""
+    """Return a random factor per slice, uniform in its logarithm, shape (count,)."""
     return uniform(count, math.log(low), math.log(high)).exp()
 
 
 def uniform_of_batch(low: float, high: float) -> float:
-    """Return one value for a whole batch, drawn on the CPU so that nothing waits for a GPU."""
+    """Return one value for a whole batch, drawn on the CPU to avoid waiting for a GPU."""
     return float(torch.empty((), device="cpu").uniform_(low, high))
 
 
@@ -92,7 +92,7 @@ def chosen(count: int, probability: float) -> Tensor:
 def chosen_places(count: int, probability: float) -> Tensor:
     """Return at random the places of slices that a transform changes, shape (n,), ascending.
 
-    They are drawn on the CPU: their number shapes what follows, and must not wait for a GPU.
+    Drawn on the CPU to avoid waiting for a GPU: their number is the size of the next tensors.
     """
     with torch.device("cpu"):
         places = torch.nonzero(chosen(count, probability)).flatten()
@@ -100,12 +100,12 @@ def chosen_places(count: int, probability: float) -> Tensor:
 
 
 def each(values: Tensor) -> Tensor:
-    """Return one value a slice in a shape that broadcasts over (b, 1, h, w)."""
+    """Return one value per slice in a shape that broadcasts over (b, 1, h, w)."""
     return values[:, None, None, None]
 
 
 def where(slices: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
-    """Return some slices changed and the others as they are.
+    """Return changed slices where `slices` is true, else unchanged ones.
 
     Args:
         slices: Whether to take each slice from `changed`, shape (b,), bool.
@@ -120,7 +120,7 @@ def where(slices: Tensor, changed: Tensor, unchanged: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TransformOfSome(ABC):
-    """A transform that changes the image of some slices and leaves the others as they are.
+    """A transform that changes the image of some slices.
 
     Args:
         probability: Probability that a slice is changed, 0..1.
@@ -133,7 +133,7 @@ class TransformOfSome(ABC):
         places = chosen_places(batch.count, self.probability)
         if not len(places):
             return batch
-        # Most transforms change few slices: computing these alone saves half of the time.
+        # Most transforms change few slices: computing only these saves half of the time.
         changed = self.changed(batch.some(places))
         return replace(batch, image=batch.image.index_copy(0, places, changed))
 

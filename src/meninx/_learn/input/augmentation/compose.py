@@ -6,6 +6,7 @@ tumor-free ones. The transforms vary all of these, so that only the tumor separa
 
 from collections.abc import Callable, Mapping
 
+from meninx._data.items import words_of
 from meninx._learn.input.augmentation.batch import SliceBatch
 from meninx._learn.input.augmentation.intensity import (
     RandomBiasField,
@@ -32,15 +33,8 @@ Transform = Callable[[SliceBatch], SliceBatch]
 RECIPE_KEYS: Mapping[type, tuple[str, ...]] = {
     RandomStackFlip: (),
     RandomNeighborDropout: ("stand_in",),
-    RandomAffineWarp: (
-        "rotation",
-        "smallest_scale",
-        "largest_scale",
-        "aspect",
-        "shift",
-        "flip",
-        "quarter_turn",
-        "warp",
+    RandomAffineWarp: words_of(
+        "rotation smallest_scale largest_scale aspect shift flip quarter_turn warp"
     ),
     LesionCopyPaste: ("lesion_copy_paste", "negative_patch"),
     RandomSyntheticLesion: ("synthetic_lesion",),
@@ -106,7 +100,7 @@ def augment(batch: SliceBatch, options: AugmentationRecipe, size: int) -> SliceB
     Returns:
         A new batch; a slice that received a lesion has it in its mask.
     """
-    # Random numbers are drawn on the device of the batch, but for how many slices change.
+    # Random numbers are drawn on the batch's device, except which slices change.
     with batch.image.device:
         for transform in transforms_of(options, size):
             batch = transform(batch)

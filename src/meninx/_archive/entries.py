@@ -1,0 +1,52 @@
+"""What an archive consists of: folders, their files, and the groups that are scored together."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of an archive.
+
+    Args:
+        name: Path relative to the archive.
+        size: Size, bytes; -1 if unknown.
+        mark: Text that changes with the content: modification time, or the store's own tag.
+        error: Why the file is out of reach; empty if it is not.
+    """
+
+    name: str
+    size: int = -1
+    mark: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of an archive with its files.
+
+    Args:
+        name: Path relative to the archive; "." for the archive itself.
+        entries: Files, by name.
+        error: Why the folder can't be listed; empty if it can.
+        named: Whether the user named each file: then each is read, whatever its name.
+    """
+
+    name: str
+    entries: tuple[FileEntry, ...] = ()
+    error: str = ""
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that are scored together.
+
+    Args:
+        place: Path of the files, relative to the archive.
+        entries: Files: a picture, a NIfTI file, a zip, or the DICOM files of one series.
+        error: Why they can't be scored now; empty if they can.
+    """
+
+    place: str
+    entries: tuple[FileEntry, ...] = ()
+    error: str = ""

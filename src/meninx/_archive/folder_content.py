@@ -1,0 +1,92 @@
+"""Sort the files of a folder into DICOM series by their first bytes."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from meninx._archive.entries import FileEntry, Group
+from meninx._errors import InputError
+from meninx._scan.dicom.file import DIRECTORY, series_uid_of
+from meninx._scan.kinds import DICOM_SUFFIXES, kind_of
+from meninx._scan.promises import name_pattern
+from meninx._scan.source import SNIFFED_BYTES
+
+# Size of the head of a file, bytes: contains all elements before the pixels, except for long
+# private ones.
+HEAD_BYTES = 65536
+# Tag of PixelData in either byte order: a shorter head without it and without a series is cut off.
+PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+
+
+class FolderContent:
+    """The DICOM series of a folder, and files that may belong to any of them."""
+
+    def __init__(self) -> None:
+        self.by_uid: dict[str, list[FileEntry]] = {}
+        self._unreadable: list[FileEntry] = []
+        self._unknown: list[FileEntry] = []
+
+    def add(self, entry: FileEntry, head: bytes, *, strict: bool) -> bool:
+        """Add a file of the folder.
+
+        Args:
+            entry: File.
+            head: Its first bytes, unpacked; empty if it is out of reach.
+            strict: Whether the user named this file.
+
+        Returns:
+            Whether it is a group by itself.
+        """
+        if entry.error:
+            self._unreadable.append(entry)
+            return False
+        try:
+            kind = kind_of(head, entry.name, strict=strict)
+        except InputError as error:
+            return self._add_faulty(entry, error)
+        if kind is None:
+            self._unknown.append(entry)
+        if kind != "dicom" or (DIRECTORY.encode() in head[:SNIFFED_BYTES] and not strict):
+            return kind not in (None, "dicom")
+        uid = series_uid_of(head)
+        is_cut_off = len(head) < HEAD_BYTES and not any(tag in head for tag in PIXEL_DATA)
+        if not uid and is_cut_off:
+            self._unreadable.append(entry)
+        else:
+            self.by_uid.setdefault(uid, []).append(entry)
+        return False
+
+    def _add_faulty(self, entry: FileEntry, error: InputError) -> bool:
+        """Add a file whose content contradicts its name; see `add`."""
+        reason = str(error).removeprefix(f"{error.place}: ")
+        if error.reason == "not_found":  # a pointer, whose content may be fetched later
+            self._unreadable.append(replace(entry, error=reason))
+        elif entry.name.lower().endswith(DICOM_SUFFIXES):
+            self._unreadable.append(entry)
+        else:
+            return True  # reading it reports the fault
+        return False
+
+    def series(self) -> Iterator[tuple[FileEntry, ...]]:
+        """Yield the files of each series, with unreadable files that may belong to it."""
+        for entries in self.by_uid.values():
+            patterns = {name_pattern(entry.name) for entry in entries}
+            more = [entry for entry in self._unreadable if _may_be_slice(entry, patterns)]
+            more += [entry for entry in self._unknown if name_pattern(entry.name) in patterns]
+            yield tuple(sorted([*entries, *more], key=lambda entry: entry.name))
+
+    def unreadable_alone(self) -> Iterator[Group]:
+        """Yield unreadable files that belong to no series."""
+        patterns = {
+            name_pattern(entry.name) for entries in self.by_uid.values() for entry in entries
+        }
+        for entry in self._unreadable:
+            if not _may_be_slice(entry, patterns):
+                yield Group(entry.name, (entry,), entry.error)
+
+
+def _may_be_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bool:
+    """Return whether an unreadable file may be a slice of a series beside it."""
+    is_named_so = (
+        entry.name.lower().endswith(DICOM_SUFFIXES) or name_pattern(entry.name) in patterns
+    )
+    return bool(patterns) and (is_named_so or not entry.error)

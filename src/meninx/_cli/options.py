@@ -1,0 +1,250 @@
+"""Options that several verbs share, and what their values mean."""
+
+import os
+import ssl
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meninx._detect.runtimes import Runtime
+from meninx._errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx._data.prepare import Split
+
+# Scans and detectors.
+PathsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...",
+        help="Pictures, NIfTI or DICOM files, folders or zips of these.",
+        show_default=False,
+    ),
+]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", help="Detector file to use instead of the shipped one.", show_default=False
+    ),
+]
+RuntimeOption = Annotated[
+    Runtime,
+    typer.Option(
+        "--runtime",
+        help="Library and precision that compute. ONNX Runtime uses a GPU where its installed "
+        "build supports one. onnxruntime-int8 takes the shipped detector in 8-bit integers: "
+        "fastest, with answers that differ a little. openvino and openvino-bf16 need the extra "
+        "`openvino`; the latter is faster on processors that have bfloat16.",
+    ),
+]
+SpacingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spacing",
+        metavar="X,Y,Z",
+        help="Voxel size along the file's three axes, mm, such as 0.9,0.9,6.5: for volumes whose "
+        "files lost it (NIfTI and the like; DICOM keeps its own). Without it, an implausible size "
+        "is estimated from the slices, with a warning.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Write one JSON object to standard output, no table.")
+]
+
+# Labeled data.
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="Class folders, volumes beside their masks, or a manifest."
+    ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME=LABEL",
+        help="Label of the folders of that name: none, unknown, glioma, meningioma, pituitary, or "
+        "out to leave them out. Repeat it for each name that does not state its label.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="How to treat the collection's own split (Training and Testing, or a column `fold`). "
+        "keep: its test half is fold 1, which is left out; mend: likewise, but groups that lie in "
+        "both halves are moved to one; redo: everything gets new folds that share nothing.",
+        show_default=False,
+    ),
+]
+AllowLeaksOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-leaks",
+        help="Go on although folds share slices or persons; every figure is then marked as "
+        "leaking.",
+    ),
+]
+
+# Training.
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="Name of a shipped recipe, or a TOML file.")
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Epochs, instead of the recipe's.", show_default=False),
+]
+HeadsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--heads",
+        help="A tumor-free whole head in T1 (NIfTI or a DICOM folder) from which a recipe "
+        "simulates others; repeat it for each.",
+        show_default=False,
+    ),
+]
+
+# Other DICOM systems.
+TitleOption = Annotated[str, typer.Option("--title", help="Our own application entity title.")]
+CertificateOption = Annotated[
+    Path | None, typer.Option(help="Our certificate (PEM): use TLS.", show_default=False)
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(help="Key of our certificate, unless the same file holds it.", show_default=False),
+]
+AuthorityOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Certificates of the authorities that sign the peers' certificates (PEM).",
+        show_default=False,
+    ),
+]
+
+# The data room's name for each value of --split.
+SPLITS: "dict[str, Split]" = {
+    "keep": "given",
+    "mend": "mended",
+    "redo": "grouped",
+    "random": "random",
+}
+
+
+def usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parse_labels(options: Sequence[str] | None) -> dict[str, str]:
+    """Return the labels of `--label NAME=LABEL`.
+
+    Args:
+        options: Values of the options, as typed.
+
+    Returns:
+        Labels by folder name.
+
+    Raises:
+        OptionError: If a value has no `=`.
+    """
+    labels = {}
+    for option in options or ():
+        name, equals, label = option.partition("=")
+        if not equals:
+            raise OptionError(f"--label {option}: expected NAME=LABEL, such as healthy=none")
+        labels[name] = label
+    return labels
+
+
+def parse_split(option: str | None) -> "Split | None":
+    """Return the meaning of `--split`.
+
+    Args:
+        option: Value of the option, as typed; None where it was left out.
+
+    Returns:
+        The data room's name of it; None where it was left out.
+
+    Raises:
+        OptionError: If it is an unknown value.
+    """
+    if option is None:
+        return None
+    if option not in SPLITS:
+        raise OptionError(f"--split {option}: expected keep, mend, redo, or random to compare")
+    return SPLITS[option]
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe.
+
+    Args:
+        name: Path of a TOML file, or name of a shipped recipe.
+
+    Returns:
+        Path of the TOML file.
+
+    Raises:
+        OptionError: If there is none; the message names the shipped ones.
+    """
+    path = Path(name)
+    if path.suffix == ".toml":
+        if path.is_file():
+            return path
+        raise OptionError(f"{path}: no such recipe file")
+    shipped = {file.stem: file for file in sorted(recipes_folder().glob("*.toml"))}
+    if name not in shipped:
+        raise OptionError(f"recipe {name!r}: expected a .toml file or one of {', '.join(shipped)}")
+    return shipped[name]
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the shipped recipes: in the wheel beside the code, else the checkout."""
+    inside = Path(str(files("meninx"))) / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "recipes"
+
+
+def tls_context(
+    certificate: Path | None, key: Path | None, authority: Path | None, *, server: bool
+) -> ssl.SSLContext | None:
+    """Return a TLS context; with an authority, both sides must present a certificate.
+
+    Args:
+        certificate: File of our certificate.
+        key: File of its key; None where the certificate's file holds it.
+        authority: File of the certificates that sign the peers' certificates.
+        server: Whether we listen.
+
+    Returns:
+        The context; None without a certificate and an authority.
+
+    Raises:
+        OptionError: If a file can't be used.
+
+    References:
+        DICOM PS3.15 B.12, BCP 195 TLS profile.
+    """
+    if certificate is None and authority is None:
+        return None
+    if server and certificate is None:
+        raise OptionError(
+            "--tls-authority without --tls-certificate: a server needs a certificate; add it"
+        )
+    purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
+    try:
+        context = ssl.create_default_context(purpose, cafile=authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise OptionError(
+            f"TLS: {error}; expected PEM files of a certificate and its key"
+        ) from error
+    if server and authority is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

@@ -1,0 +1,171 @@
+"""Read the rows of a user's table as items."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from meninx._data.items import Item, label_of, normal_sequence
+from meninx._data.manifest import (
+    COLUMNS,
+    FURTHER_COLUMNS,
+    Picture,
+    raise_faults,
+    read_rows,
+    stack_faults,
+)
+from meninx._data.persons import known_person
+from meninx._data.rows import parse_row
+from meninx._data.tables import NamedFiles, truth_of
+from meninx._errors import DataError
+from meninx._labels import TYPE_NAMES
+from meninx._scan.walking import missing_target
+
+
+def read_table_items(path: Path, named: Mapping[str, str]) -> list[Item]:
+    """Return the rows of a user's table as items.
+
+    Args:
+        path: CSV file.
+        named: Label of each folder name that the user gave a label.
+
+    Returns:
+        One item a row.
+
+    Raises:
+        DataError: If the table is empty or contradicts itself, or nothing labels its pictures.
+    """
+    rows = read_rows(path, path.read_bytes(), ["picture"])
+    if not rows:
+        raise DataError(f"{path}: it lists no picture; expected a row for each")
+    label = "" if {"tumor", "tumor_type"} & set(rows[0]) else _label_of_table(path, named)
+    faults: list[str] = []
+    files = NamedFiles(path.parent)
+    items = [
+        _item_of(row, path, files, label, f"line {line}", faults)
+        for line, row in enumerate(rows, 2)
+    ]
+    raise_faults(path, faults + stack_faults(items))
+    return items
+
+
+def _label_of_table(path: Path, named: Mapping[str, str]) -> str:
+    """Return the label that the folder of a table without labels gives to all its pictures."""
+    name = path.resolve().parent.name
+    label = named.get(name.lower()) or label_of(name)
+    if label is None:
+        raise DataError(
+            f"{path}: no column `tumor` or `tumor_type`, and its folder's name, {name!r}, says "
+            f"neither tumor nor no tumor; add a column, or say it with --label "
+            f"{name}=none|unknown|{'|'.join(TYPE_NAMES)}"
+        )
+    return label
+
+
+def _item_of(
+    row: dict[str, str], path: Path, files: NamedFiles, label: str, place: str, faults: list[str]
+) -> Item:
+    """Return one row of a user's table as an item, and append its faults to `faults`."""
+
+    def cell(name: str) -> str:
+        return (row.get(name) or "").strip()
+
+    tumor, kind = _truth_and_kind(cell("tumor"), label or cell("tumor_type").lower())
+    file = files(row["picture"])
+    mask = files(row["mask"]) if row.get("mask") else None
+    typed = parse_row(
+        {
+            "picture": row["picture"],
+            "tumor": tumor,
+            "tumor_type": kind or ("unknown" if tumor == "1" else "none"),
+            "fold": cell("fold") or "0",
+            "slice": cell("slice"),
+            "gap_mm": cell("gap_mm"),
+        },
+        place,
+        faults,
+    )
+    faults += [_missing(place, path) for path in (file, mask) if path and not path.exists()]
+    exam, stack = cell("person"), cell("stack")
+    # Well-known collections name the time point too: two exams are two stacks of one person.
+    person = known_person(exam or row["picture"]) or exam
+    if not stack and exam and typed.slice is not None:
+        # An unknown word still distinguishes two sequences of a person.
+        stack = f"{exam}/{normal_sequence(cell('sequence')) or cell('sequence')}"
+    return Item(
+        file,
+        tumor=typed.tumor,
+        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
+        mask=mask,
+        person=person,
+        site=cell("site" if "site" in row else "source"),
+        sequence=normal_sequence(cell("sequence")),
+        stack=stack,
+        position=typed.slice,
+        gap_mm=typed.gap_mm,
+        group=row.get("group") or "",
+        fold=typed.fold,
+        split=row.get("split") or "",
+        source=row.get("source") or path.resolve().parent.name,
+        extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
+    )
+
+
+def _missing(place: str, path: Path) -> str:
+    if path.is_symlink():
+        return f"{place}: {missing_target(path)}"
+    return f"{place}: {path} does not exist"
+
+
+def _truth_and_kind(tumor: str, kind: str) -> tuple[str, str]:
+    """Return the truth of a row, `1` or `0`, and its type; other texts are returned unchanged.
+
+    Args:
+        tumor: Cell of the column `tumor`: yes or no in any form, or the name of a type.
+        kind: Cell of the column of types, or the label of the whole table.
+
+    Returns:
+        Texts for `tumor` and `tumor_type`.
+    """
+    truth = truth_of(tumor)
+    if truth not in ("0", "1", "") and not kind and (label := label_of(tumor)) is not None:
+        return ("0" if label == "none" else "1"), label
+    return truth or {"": "", "none": "0"}.get(kind, "1"), kind
+
+
+def read_rows_of_table(table: Path) -> list[Picture]:
+    """Return a user's table as rows of a manifest, without looking for copies.
+
+    Args:
+        table: CSV file with the columns `picture` and `tumor` or `tumor_type`.
+
+    Returns:
+        One row per picture or volume, each in a group of its own and in no fold.
+
+    Raises:
+        DataError: If the table contradicts itself.
+    """
+    rows = []
+    for item in read_table_items(table, {}):
+        name = item.path.relative_to(table.parent).as_posix()
+        rows.append(picture_of(item, name, name))
+    return rows
+
+
+def picture_of(item: Item, name: str, group: str) -> Picture:
+    """Return an item as a row of a manifest, without what has to be measured."""
+    return Picture(
+        id=name,
+        picture=item.path,
+        mask=item.mask,
+        tumor=bool(item.tumor),
+        tumor_type=item.tumor_type,
+        group=group,
+        fold=item.fold,
+        source=item.source,
+        person=item.person,
+        site=item.site,
+        sequence=item.sequence,
+        stack=item.stack,
+        position=item.position,
+        gap_mm=item.gap_mm,
+        extra=item.extra,
+    )

@@ -1,0 +1,59 @@
+"""Read the header values that determine the MR sequence: TR, TE, TI, contrast agent, descriptions.
+
+`sequence.sequence_of` turns them into T1, T1c, T2 or FLAIR.
+"""
+
+import re
+
+from pydicom import Dataset
+
+from meninx._scan.dicom.attributes import description_text
+from meninx._scan.dicom.values import FunctionalGroups, number, text, texts
+from meninx._scan.frame import SeriesFacts
+from meninx._scan.sequence import Acquisition, sequence_of
+
+
+def acquisition_of(dataset: Dataset) -> Acquisition:
+    """Return the acquisition that a classic header describes."""
+    return Acquisition(
+        repetition_time=number(dataset, "RepetitionTime"),
+        echo_time=number(dataset, "EchoTime"),
+        inversion_time=number(dataset, "InversionTime"),
+        scanning_sequence=frozenset(texts(dataset, "ScanningSequence")),
+        contrast_agent=bool(text(dataset, "ContrastBolusAgent").strip()),
+        text=description_text(dataset),
+    )
+
+
+def enhanced_acquisition(dataset: Dataset, groups: FunctionalGroups) -> Acquisition:
+    """Return the acquisition of one frame of an enhanced file."""
+    echo_planar = text(dataset, "EchoPlanarPulseSequence") == "YES"
+    return Acquisition(
+        repetition_time=number(groups["MRTimingAndRelatedParametersSequence"], "RepetitionTime"),
+        echo_time=number(groups["MREchoSequence"], "EffectiveEchoTime"),
+        inversion_time=number(groups["MRModifierSequence"], "InversionTimes"),
+        scanning_sequence=frozenset(("EP",) if echo_planar else ()),
+        contrast_agent="ContrastBolusAgentSequence" in dataset,
+        text=" ".join([description_text(dataset), text(dataset, "AcquisitionContrast")]),
+    )
+
+
+def facts_of(header: Dataset) -> SeriesFacts:
+    """Return month, scanner, field strength and sequence of a series.
+
+    Args:
+        header: Dataset of one file of the series.
+
+    Returns:
+        The facts; empty if not given.
+    """
+    names = ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate")
+    dates = (text(header, name) for name in names)
+    date = next((date for date in dates if re.fullmatch(r"\d{8}", date)), "")
+    maker = [text(header, name).strip() for name in ("Manufacturer", "ManufacturerModelName")]
+    return SeriesFacts(
+        month=f"{date[:4]}-{date[4:6]}" if date else "",
+        scanner=" ".join(filter(None, maker)),
+        field_strength=number(header, "MagneticFieldStrength"),
+        sequence=sequence_of(acquisition_of(header)),
+    )

@@ -1,0 +1,89 @@
+"""Read the frames of an enhanced DICOM file, whose one header describes many slices."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from pydicom import Dataset
+
+from meninx._errors import UnreadableFile, UnsupportedScan
+from meninx._scan.dicom.acquisition import enhanced_acquisition
+from meninx._scan.dicom.attributes import (
+    file_attributes,
+    orientation,
+    pixel_spacing,
+    position,
+    rescale,
+)
+from meninx._scan.dicom.exclusion import not_brain, part_of_code
+from meninx._scan.dicom.values import FunctionalGroups, items, number, text, texts, whole_number
+from meninx._scan.frame import Frame
+from meninx._scan.image_type import complex_part, kind_of_type, projection
+from meninx._scan.source import Source
+
+
+def enhanced_frames(source: Source, dataset: Dataset, per_frame: Sequence[Dataset]) -> list[Frame]:
+    """Return the frames of an enhanced file.
+
+    Args:
+        source: DICOM file.
+        dataset: Its header.
+        per_frame: Items of PerFrameFunctionalGroupsSequence; attributes that an item lacks are
+            taken from SharedFunctionalGroupsSequence.
+
+    Returns:
+        Frames, in the order of the file.
+
+    Raises:
+        UnreadableFile: If NumberOfFrames is another number.
+    """
+    count = whole_number(dataset, "NumberOfFrames") or len(per_frame)
+    if len(per_frame) != count:
+        raise UnreadableFile(
+            f"{len(per_frame)} frames are described, NumberOfFrames promises {count}; export the "
+            "file again"
+        )
+    shared = next(iter(items(dataset, "SharedFunctionalGroupsSequence")), Dataset())
+    of_file = file_attributes(dataset)
+    return [
+        _enhanced_frame(source, dataset, index, FunctionalGroups(own, shared), of_file)
+        for index, own in enumerate(per_frame)
+    ]
+
+
+def _enhanced_frame(
+    source: Source, dataset: Dataset, index: int, groups: FunctionalGroups, of_file: dict[str, Any]
+) -> Frame:
+    measures, content = groups["PixelMeasuresSequence"], groups["FrameContentSequence"]
+    kind = groups["MRImageFrameTypeSequence"]
+    frame_type = texts(kind, "FrameType")
+    acquisition = enhanced_acquisition(dataset, groups)
+    contrast: tuple[Hashable, ...] = (
+        text(content, "StackID"),
+        number(content, "TemporalPositionIndex"),
+        number(groups["MRDiffusionSequence"], "DiffusionBValue"),
+        frame_type[2:],
+        text(kind, "ComplexImageComponent"),
+    )
+    return Frame(
+        source=source,
+        number=index,
+        **of_file,
+        **pixel_spacing(measures),
+        position=position(groups["PlanePositionSequence"]),
+        orientation=orientation(groups["PlaneOrientationSequence"]),
+        thickness=number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
+        contrast=contrast,
+        times=(acquisition.echo_time, acquisition.inversion_time),
+        acquisition=acquisition,
+        **rescale(groups["PixelValueTransformationSequence"]),
+        exclusion=kind_of_type(frame_type)
+        or complex_part(text(kind, "ComplexImageComponent"))
+        or projection(text(kind, "VolumeBasedCalculationTechnique"))
+        or _frame_part(groups),
+    )
+
+
+def _frame_part(groups: FunctionalGroups) -> UnsupportedScan | None:
+    """Return why a frame's anatomy sets it aside (DICOM PS3.3 C.7.6.16.2.8)."""
+    part = part_of_code(groups["FrameAnatomySequence"])
+    return None if part is None else not_brain(part)

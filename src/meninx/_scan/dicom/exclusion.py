@@ -1,0 +1,117 @@
+"""Decide from a DICOM header whether an image is excluded: not MR, not a brain, no pixels."""
+
+import pydicom
+from pydicom import Dataset
+
+from meninx._errors import InputError, LimitExceeded, UnreadableFile, UnsupportedScan
+from meninx._scan.dicom.attributes import COLORED, description_text, is_derived
+from meninx._scan.dicom.species import animal
+from meninx._scan.dicom.values import items, number, numbers, text, texts, whole_number
+from meninx._scan.image_type import complex_part, kind_of_type, projection
+from meninx._scan.limits import Limits
+from meninx._scan.relevance import (
+    is_localizer,
+    is_placeholder,
+    map_by_description,
+    map_in_original,
+    not_of_head,
+    other_body_part,
+)
+
+MR_CLASSES = (
+    pydicom.uid.MRImageStorage,
+    pydicom.uid.EnhancedMRImageStorage,
+    pydicom.uid.LegacyConvertedEnhancedMRImageStorage,
+)
+# Modalities whose images some tools store as MR images; OT, which names no machine, is accepted.
+OTHER_MODALITIES = ("CT", "PT", "NM", "US", "CR", "DX", "XA", "RF", "MG", "OP")
+# Without these the pixels can't be decoded.
+REQUIRED = ("Rows", "Columns", "BitsAllocated")
+NO_CLASS = "no SOPClassUID: not a DICOM image"
+
+
+def pixels_fault(dataset: Dataset, sop_class: str | None, limits: Limits) -> InputError | None:
+    """Return why the pixels of an MR image can't be read; None if they can.
+
+    The error is returned, not raised: `series` reports it once for all slices of a series.
+    """
+    if sop_class is None:
+        return UnreadableFile(NO_CLASS)
+    if sop_class not in MR_CLASSES:
+        return None
+    # One number each: with several it is unclear which counts.
+    missing = [name for name in REQUIRED if (numbers(dataset, name, 1) or (0.0,))[0] < 1]
+    if missing:
+        return UnreadableFile(
+            f"the header lacks {', '.join(missing)}, or they are no numbers: it is truncated or "
+            "was changed; export the series again"
+        )
+    described = items(dataset, "PerFrameFunctionalGroupsSequence")
+    frames = whole_number(dataset, "NumberOfFrames") or len(described) or 1
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    try:
+        limits.check("frames", frames, "frames")
+        limits.check_shape((rows, columns))
+        limits.check_shape((columns, rows, frames))
+    except LimitExceeded as error:
+        return error
+    return None
+
+
+def not_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
+    """Return why a file is no plain MR slice of a brain; None if it is."""
+    modality = text(dataset, "Modality")
+    if sop_class not in MR_CLASSES:
+        if modality not in ("MR", "") or "Rows" not in dataset:
+            kind = pydicom.uid.UID(sop_class).name
+            return UnsupportedScan(
+                f"{kind} ({modality or 'no modality'}); expected an MR image", reason="not_mr"
+            )
+        return UnsupportedScan("a saved screen of an MR study; expected a slice", reason="derived")
+    if modality in OTHER_MODALITIES:
+        return UnsupportedScan(
+            f"its Modality is {modality}, although it is stored as an MR image; expected MR",
+            reason="not_mr",
+        )
+    colored = text(dataset, "PhotometricInterpretation").startswith(COLORED)
+    if colored or (number(dataset, "SamplesPerPixel") or 1) != 1:
+        return UnsupportedScan("a colored image; expected gray MR slices", reason="color")
+    words = description_text(dataset)
+    return (
+        animal(dataset)
+        or _other_part(dataset)
+        or _localizer(words)
+        or kind_of_type(texts(dataset, "ImageType"))
+        or complex_part(text(dataset, "ComplexImageComponent"))
+        or projection(text(dataset, "VolumeBasedCalculationTechnique"))
+        or (map_by_description(words) if is_derived(dataset) else None)
+        or map_in_original(text(dataset, "SeriesDescription"))
+    )
+
+
+def _other_part(dataset: Dataset) -> UnsupportedScan | None:
+    """Return why the body part excludes an image, from all attributes that name it."""
+    named = text(dataset, "BodyPartExamined")
+    part = not_of_head(named) or part_of_code(dataset)
+    if part is None and is_placeholder(named):
+        part = other_body_part(text(dataset, "StudyDescription"), description_text(dataset))
+    return None if part is None else not_brain(part)
+
+
+def not_brain(part: str) -> UnsupportedScan:
+    """Return the refusal of an image of another body part."""
+    return UnsupportedScan(
+        f"the header says that it shows {part}; expected a brain", reason="not_brain"
+    )
+
+
+def part_of_code(dataset: Dataset) -> str | None:
+    """Return the body part of an anatomic code (DICOM PS3.3 table 10-8), unless it is the head."""
+    meanings = (text(code, "CodeMeaning") for code in items(dataset, "AnatomicRegionSequence"))
+    return next((part for part in map(not_of_head, meanings) if part), None)
+
+
+def _localizer(words: str) -> UnsupportedScan | None:
+    if not is_localizer(words):
+        return None
+    return UnsupportedScan("a localizer, taken to plan the others", reason="localizer")

@@ -1,0 +1,136 @@
+"""Parse a DICOM file or a DICOMDIR into a pydicom dataset."""
+
+import io
+import warnings
+import zlib
+from collections import defaultdict
+from contextlib import suppress
+
+import pydicom
+from pydicom import Dataset, FileDataset
+
+from meninx._errors import UnreadableFile
+from meninx._scan.dicom.character_set import mend_character_set
+from meninx._scan.limits import DEFAULT_LIMITS, MIB, Limits
+from meninx._scan.promises import Listing
+from meninx._scan.source import Source, reading
+
+# MediaStorageSOPClassUID of a DICOMDIR.
+DIRECTORY = str(pydicom.uid.MediaStorageDirectoryStorage)
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+
+
+def read_dataset(
+    source: Source, limits: Limits = DEFAULT_LIMITS, *, pixels: bool = False
+) -> Dataset:
+    """Read a DICOM file into a pydicom dataset.
+
+    Args:
+        source: DICOM file.
+        limits: Largest file that is read.
+        pixels: Whether to read the encoded pixels too.
+
+    Returns:
+        The dataset, file meta information included.
+
+    Raises:
+        UnreadableFile: If the file is damaged.
+    """
+    with reading(source.name, "the DICOM header"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns about every unusual value
+        return parse(source, limits, stop_before_pixels=not pixels)
+
+
+def read_listing(source: Source, limits: Limits = DEFAULT_LIMITS) -> Listing:
+    """Read the images that a DICOMDIR lists.
+
+    Args:
+        source: DICOMDIR.
+        limits: Largest file that is read.
+
+    Returns:
+        The images of each series.
+
+    Raises:
+        UnreadableFile: If it can't be read.
+
+    References:
+        DICOM PS3.3 F.3.2: records follow the series that they belong to.
+    """
+    dataset = read_dataset(source, limits)
+    listed: dict[str, set[str]] = defaultdict(set)
+    with reading(source.name, "the DICOMDIR"):
+        series_uid = ""
+        for record in dataset.get("DirectoryRecordSequence") or ():
+            kind = str(record.get("DirectoryRecordType", ""))
+            if kind == "SERIES":
+                series_uid = str(record.get("SeriesInstanceUID", "") or "")
+            elif kind == "IMAGE" and series_uid:
+                listed[series_uid].add(str(record.get("ReferencedSOPInstanceUIDInFile", "")))
+    return Listing(source.name, {uid: frozenset(images) for uid, images in listed.items()})
+
+
+def series_uid_of(head: bytes) -> str:
+    """Return the SeriesInstanceUID from the first bytes of a DICOM file; empty if none.
+
+    Args:
+        head: First bytes of the file, up to group 0020 at least.
+
+    Returns:
+        The UID as the file has it.
+    """
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(
+            io.BytesIO(head),
+            stop_before_pixels=True,
+            force=head[128:132] != b"DICM",
+            specific_tags=["SeriesInstanceUID"],
+        )
+        return str(dataset.get("SeriesInstanceUID", ""))
+    return ""
+
+
+def parse(source: Source, limits: Limits, *, stop_before_pixels: bool) -> FileDataset:
+    """Parse a DICOM file, with or without preamble, and convert its texts to UTF-8."""
+    data = source.read(limits)
+    has_preamble = data[128:132] == b"DICM"
+    if DEFLATED in data[132:1024]:
+        check_deflated(data, limits)
+    dataset = pydicom.dcmread(
+        io.BytesIO(data), stop_before_pixels=stop_before_pixels, force=not has_preamble
+    )
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        # Files without meta group: the encoding that pydicom found.
+        implicit, _ = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+        )
+    dataset.filename = source.name
+    mend_character_set(dataset)
+    return dataset
+
+
+def check_deflated(data: bytes, limits: Limits) -> None:
+    """Check the unpacked size of a deflated file before pydicom unpacks it whole.
+
+    Args:
+        data: Bytes of the file.
+        limits: Largest unpacked size.
+
+    Raises:
+        LimitExceeded: If it is larger.
+        UnreadableFile: If the file's meta group does not say where it ends.
+
+    References:
+        DICOM PS3.5 A.5: raw deflate after the meta group; PS3.10 7.1: its length comes first.
+    """
+    if data[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+        raise UnreadableFile("deflated, but its meta group does not begin with its length")
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    packed = data[144 + int.from_bytes(data[140:144], "little") :]
+    unpacked = 0
+    while packed and not inflate.eof:
+        unpacked += len(inflate.decompress(packed, 16 * MIB))
+        limits.check("bytes unpacked", unpacked, "file_bytes")
+        packed = inflate.unconsumed_tail

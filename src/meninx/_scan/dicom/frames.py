@@ -1,0 +1,81 @@
+"""Read the header of a DICOM file into frames, one per slice."""
+
+import warnings
+
+from pydicom import Dataset
+
+from meninx._errors import InputError, UnreadableFile, UnsupportedScan
+from meninx._scan.dicom.acquisition import acquisition_of
+from meninx._scan.dicom.attributes import (
+    file_attributes,
+    orientation,
+    pixel_spacing,
+    position,
+    rescale,
+)
+from meninx._scan.dicom.enhanced import enhanced_frames
+from meninx._scan.dicom.exclusion import NO_CLASS, not_mr_slice, pixels_fault
+from meninx._scan.dicom.file import DIRECTORY, parse
+from meninx._scan.dicom.values import items, number, text, texts, whole_number
+from meninx._scan.frame import Frame
+from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.source import Source, reading
+
+
+def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
+    """Read the header of a DICOM file into frames.
+
+    Args:
+        source: DICOM file; its pixels are not read.
+        limits: Largest number of frames and pixels.
+
+    Returns:
+        One frame per slice; a single excluded frame for a file that is no MR image; none for a
+        DICOMDIR.
+
+    Raises:
+        UnreadableFile: If the header is damaged.
+        LimitExceeded: If the file is larger than the limits allow.
+    """
+    with reading(source.name, "the DICOM header"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns about every unusual value
+        dataset = parse(source, limits, stop_before_pixels=True)
+        sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+        if sop_class == DIRECTORY:
+            return []
+        if sop_class is None and not text(dataset, "SeriesInstanceUID"):
+            raise UnreadableFile(NO_CLASS)
+        excluded = pixels_fault(dataset, sop_class, limits) or not_mr_slice(dataset, sop_class)
+        described = items(dataset, "PerFrameFunctionalGroupsSequence")
+        if excluded is None and described:
+            return enhanced_frames(source, dataset, described)
+        frames = whole_number(dataset, "NumberOfFrames") or 1
+        if excluded is None and frames > 1:
+            excluded = UnsupportedScan(
+                f"{frames} frames without positions of their own; send single slices",
+                reason="several_frames",
+            )
+        return [_classic_frame(source, dataset, excluded)]
+
+
+def _classic_frame(source: Source, dataset: Dataset, excluded: InputError | None) -> Frame:
+    contrast = (
+        number(dataset, "EchoNumbers"),
+        number(dataset, "TemporalPositionIdentifier"),
+        number(dataset, "DiffusionBValue"),
+        texts(dataset, "ImageType")[2:],
+    )
+    return Frame(
+        source=source,
+        number=0,
+        **file_attributes(dataset),
+        **pixel_spacing(dataset),
+        position=position(dataset),
+        orientation=orientation(dataset),
+        thickness=number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness"),
+        contrast=contrast,
+        times=(number(dataset, "EchoTime"), number(dataset, "InversionTime")),
+        acquisition=acquisition_of(dataset),
+        **rescale(dataset),
+        exclusion=excluded,
+    )

@@ -1,0 +1,175 @@
+"""Decode the pixels of a DICOM file into stored values."""
+
+import warnings
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import Dataset, FileDataset
+from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import get_expected_length
+
+from meninx._errors import UnreadableFile
+from meninx._scan.dicom.attributes import COLORED, GRAY
+from meninx._scan.dicom.file import parse
+from meninx._scan.dicom.values import items, number, set_value, text, whole_number
+from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.source import Source, reading
+
+# Decoder of each compressed syntax, chosen for damaged files: gdcm, pydicom's first choice, ends
+# the whole process on some broken JPEG 2000 streams.
+DECODERS = {
+    pydicom.uid.RLELossless: "pydicom",
+    pydicom.uid.JPEG2000: "pylibjpeg",
+    pydicom.uid.JPEG2000Lossless: "pylibjpeg",
+    pydicom.uid.HTJ2K: "pylibjpeg",
+    pydicom.uid.HTJ2KLossless: "pylibjpeg",
+    pydicom.uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    pydicom.uid.JPEGLSLossless: "pyjpegls",
+    pydicom.uid.JPEGLSNearLossless: "pyjpegls",
+    pydicom.uid.JPEGBaseline8Bit: "pillow",
+    pydicom.uid.JPEGLossless: "gdcm",
+    pydicom.uid.JPEGLosslessSV1: "gdcm",
+    pydicom.uid.JPEGExtended12Bit: "gdcm",
+}
+# Padding lies this far from all measured values, as a share of their range.
+PADDING_DISTANCE = 0.1
+# Tag of the first attribute that holds pixels.
+PIXELS = 0x7FE00000
+
+
+def stored_image(source: Source, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.float32]:
+    """Return the stored image of a file, for excluded images too; the middle one of several frames.
+
+    Args:
+        source: DICOM file.
+        limits: Largest file that is read.
+
+    Returns:
+        Stored values, shape (rows, columns); colors are averaged.
+
+    Raises:
+        UnreadableFile: If the file is damaged, or holds no image.
+    """
+    with reading(source.name, "the image"):
+        dataset, pixels = decode(source, limits)
+        if (whole_number(dataset, "SamplesPerPixel") or 1) > 1:
+            pixels = pixels.reshape(-1, *pixels.shape[-3:]).mean(axis=-1)
+        return np.asarray(pixels[len(pixels) // 2], dtype=np.float32)
+
+
+class LastFile:
+    """A cache of the file decoded last, for consecutive stacks of one enhanced file.
+
+    Attributes:
+        header: Dataset of the file, without pixels.
+    """
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self.header = Dataset()
+        self._pixels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
+
+    def pixels(self, source: Source, limits: Limits) -> NDArray[np.float32]:
+        """Return a file's stored values, shape (frames, rows, columns), NaN where padded."""
+        if source.name != self._name:
+            self.header, self._pixels = decode(source, limits, padding=np.nan)
+            self._name = source.name
+        return self._pixels
+
+
+def decode(
+    source: Source, limits: Limits, *, padding: float | None = None
+) -> tuple[Dataset, NDArray[np.float32]]:
+    """Return the header of a file and its stored values, bright meaning high signal.
+
+    Args:
+        source: DICOM file.
+        limits: Largest file that is read.
+        padding: Value for padded pixels; None to leave them as stored.
+
+    Returns:
+        Dataset without pixels, and stored values, shape (frames, rows, columns).
+    """
+    with reading(source.name, "the pixels"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = parse(source, limits, stop_before_pixels=False)
+        header = _without_pixels(dataset)
+        _complete_pixel_attributes(dataset)
+        signed = whole_number(dataset, "PixelRepresentation")
+        if signed is None:
+            set_value(dataset, "PixelRepresentation", 0)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if not syntax.is_encapsulated:
+            _check_frames(dataset)
+        decoded = pixel_array(dataset, decoding_plugin=DECODERS.get(syntax, ""))
+        pixels = decoded[None] if decoded.ndim == 2 else decoded
+        bits = int(dataset.BitsStored)
+        if signed is None and pixels.max() >= 2 ** (bits - 1):
+            raise UnreadableFile(
+                "PixelRepresentation is missing, and stored values go up to "
+                f"{pixels.max()}: with a sign they would be negative; export the series again"
+            )
+        values = np.asarray(pixels, dtype=np.float32)
+        if dataset.PhotometricInterpretation == "MONOCHROME1":
+            # The highest value that the stored bits can hold becomes the lowest.
+            top = -1 if signed else 2**bits - 1
+            values = np.float32(top) - values
+        if padding is not None and (padded := _padded(pixels, dataset)) is not None:
+            values = np.where(padded, np.float32(padding), values)
+        return header, values
+
+
+def _without_pixels(dataset: FileDataset) -> Dataset:
+    """Return the header of a file, as if reading had stopped before the pixels."""
+    elements = {tag: dataset.get_item(tag) for tag in dataset.keys() if tag < PIXELS}  # noqa: SIM118
+    header = FileDataset(dataset.filename, elements, file_meta=dataset.file_meta)
+    header.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    return header
+
+
+def _padded(pixels: NDArray[np.integer], dataset: Dataset) -> NDArray[np.bool_] | None:
+    """Return the mask of padded pixels; None if there are none.
+
+    Scanners also declare a value, mostly 0, that air and vessels have too. So only values far
+    outside the range of all others count as padding.
+
+    References:
+        DICOM PS3.3 C.7.5.1.1.2 (Pixel Padding Value and Range Limit).
+    """
+    value = number(dataset, "PixelPaddingValue")
+    if value is None:
+        return None
+    limit = number(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((value, value if limit is None else limit))
+    padded = (pixels >= low) & (pixels <= high)
+    if not padded.any() or padded.all():
+        return None
+    lowest, highest = float(pixels[~padded].min()), float(pixels[~padded].max())
+    far = PADDING_DISTANCE * (highest - lowest)
+    return padded if lowest - high > far or low - highest > far else None
+
+
+def _check_frames(dataset: Dataset) -> None:
+    """Check that there are no more frames than the header promises: the decoder drops them."""
+    found, promised = len(dataset.PixelData), get_expected_length(dataset)
+    frames = int(dataset.NumberOfFrames)
+    if found - promised >= promised / frames:
+        raise UnreadableFile(
+            f"{found:,} bytes of pixels, the header promises {promised:,} for {frames} frames; "
+            "whole frames would be left out: export the file again"
+        )
+
+
+def _complete_pixel_attributes(dataset: Dataset) -> None:
+    """Set missing or unreadable attributes of gray pixels to their usual value."""
+    bits = whole_number(dataset, "BitsAllocated")
+    frames = len(items(dataset, "PerFrameFunctionalGroupsSequence")) or 1
+    usual = {"SamplesPerPixel": 1, "NumberOfFrames": frames, "BitsStored": bits}
+    for name, value in usual.items():
+        if value is not None and (whole_number(dataset, name) or 0) < 1:
+            set_value(dataset, name, value)
+    if not text(dataset, "PhotometricInterpretation").startswith((*GRAY, *COLORED)):
+        set_value(dataset, "PhotometricInterpretation", "MONOCHROME2")
+    if number(dataset, "PlanarConfiguration") is None and "PlanarConfiguration" in dataset:
+        del dataset["PlanarConfiguration"]

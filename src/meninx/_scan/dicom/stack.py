@@ -1,0 +1,111 @@
+"""Read the pixels of a stack of DICOM frames into a Scan."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from meninx._errors import UnreadableFile
+from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
+from meninx._scan.dicom.pixels import LastFile
+from meninx._scan.frame import Frame
+from meninx._scan.limits import DEFAULT_LIMITS, Limits
+from meninx._scan.plausibility import with_plausible_geometry
+from meninx._scan.scan import Headers, Scan
+from meninx._scan.sequence import sequence_of
+from meninx._scan.series import Stack, coinciding
+from meninx._scan.source import reading
+from meninx._scan.warning import ScanWarning
+
+
+def read_stack(
+    stack: Stack, limits: Limits = DEFAULT_LIMITS, files: LastFile | None = None
+) -> Scan:
+    """Read the pixels of one stack of frames.
+
+    Args:
+        stack: Frames of one scan, as `stacks_of` returns them.
+        limits: Largest number of voxels.
+        files: Cache shared by the stacks of one folder.
+
+    Returns:
+        Voxels [column, row, slice], slices upwards along row cosines x column cosines.
+
+    Raises:
+        InputError: If the stack is excluded, has gaps, or a file is damaged.
+    """
+    files = files or LastFile()
+    with reading(stack.name, "the DICOM series"):
+        stack, warnings = _without_equal_copies(stack, limits, files)
+        frames, affine, spacing = stack.placed()
+        warnings += _unread_rescale(frames)
+        first = frames[0]
+        limits.check_shape((first.shape[1], first.shape[0], len(frames)))
+        voxels = np.empty((len(frames), *first.shape), dtype=np.float32)
+        headers: dict[str, Dataset] = {}
+        for index, frame in enumerate(frames):
+            voxels[index] = _pixels_of(frame, limits, files)
+            headers[frame.source.name] = files.header
+        scan = Scan(
+            name=stack.name,
+            voxels=without_padding(voxels.transpose(2, 1, 0), 2),
+            affine=affine,
+            sequence=sequence_of(first.acquisition),
+            slice_axis=2,
+            identity=stack.identity,
+            positions_mm=spacing.positions_mm if spacing else None,
+            warnings=(*warnings, *(spacing.warnings if spacing else ())),
+            incomplete=(*stack.incomplete, *first.source.incomplete),
+            headers=Headers(headers.values()),
+        )
+        return with_plausible_geometry(with_dark_air(with_blank_slices_counted(scan)))
+
+
+def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:
+    """Return a frame's intensities after rescaling, shape (rows, columns)."""
+    pixels = files.pixels(frame.source, limits)
+    if frame.number >= len(pixels) or pixels.shape[1:] != frame.shape:
+        raise UnreadableFile(
+            f"the pixels have shape {pixels.shape}, the header promises frame "
+            f"{frame.number + 1} of {frame.shape}",
+            place=frame.source.name,
+        )
+    return np.asarray(pixels[frame.number] * frame.slope + frame.intercept, dtype=np.float32)
+
+
+def _unread_rescale(frames: Sequence[Frame]) -> tuple[ScanWarning, ...]:
+    """Return a warning if the rescaling of no slice can be read; raise if that of some can't.
+
+    All slices of a series usually share one rescaling, and the detector's input does not depend on
+    it. If only some slices were rescaled, they would be brighter than the others.
+    """
+    unread = [frame for frame in frames if frame.unread]
+    if not unread:
+        return ()
+    names = " and ".join(sorted({name for frame in unread for name in frame.unread}))
+    if len(unread) < len(frames):
+        raise UnreadableFile(
+            f"{names} can't be read in {len(unread)} of {len(frames)} slices, so their brightness "
+            "differs from the others; export the series again"
+        )
+    text = f"{names} can't be read; stored values were used, as if all slices shared one rescaling"
+    return (ScanWarning("rescale_unreadable", text),)
+
+
+def _without_equal_copies(
+    stack: Stack, limits: Limits, files: LastFile
+) -> tuple[Stack, tuple[ScanWarning, ...]]:
+    """Return a stack without duplicates: slices at one position with equal pixels."""
+    dropped: set[int] = set()
+    if stack.frames[0].exclusion is None:
+        for first, *copies in coinciding(stack.frames):
+            pixels = _pixels_of(first, limits, files)
+            if all(np.array_equal(pixels, _pixels_of(copy, limits, files)) for copy in copies):
+                dropped |= {id(copy) for copy in copies}
+    if not dropped:
+        return stack, ()
+    frames = tuple(frame for frame in stack.frames if id(frame) not in dropped)
+    text = f"{len(dropped)} slices were sent twice, with equal pixels; one of each was used"
+    return replace(stack, frames=frames), (ScanWarning("copies_dropped", text),)

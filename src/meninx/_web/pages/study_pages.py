@@ -1,0 +1,168 @@
+"""Pages of a study: its findings, readers' opinions, its deletion."""
+
+from collections import Counter
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
+from fastapi.responses import HTMLResponse
+
+from meninx._detect.answer_words import EVIDENCE_IN_WORDS, NO_OTHER_TYPES
+from meninx._errors import OptionError
+from meninx._web.auth.accounts import Reader
+from meninx._web.pages.reports import identity_of, measured_of
+from meninx._web.pages.responses import MAX_QUERY, page, redirect_to
+from meninx._web.serving import ReaderNeeded, SessionNeeded, WebNeeded, record_view, study_of
+from meninx._web.store.database import DONE, Study
+from meninx._web.store.stored import stored_answer
+from meninx._web.studies.deleting import delete_study, may_delete
+from meninx._web.studies.opinions import Verdict, add_opinion, opinions_of
+from meninx._web.studies.series import (
+    SeriesView,
+    incomplete_in_words,
+    series_views,
+    study_words,
+    weight_rows,
+)
+from meninx._web.studies.viewer import (
+    MAX_PANES,
+    chosen_beside,
+    name_in_address,
+    other_visits,
+    viewer_data,
+    visit_rows,
+)
+from meninx._web.studies.worklist import WorklistQuery, neighbors_of
+
+study_pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@study_pages.get("/studies/{study_id}")
+def study_page(
+    request: Request,
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+    scan: int | None = None,
+    beside: Annotated[list[str] | None, Query()] = None,
+    came_from: Annotated[str, Query(alias="list", max_length=MAX_QUERY)] = "",
+) -> HTMLResponse:
+    """Show a study: images, finding, opinions, and its neighbors in the worklist."""
+    study = study_of(session, reader, study_id)
+    record_view(session, reader, study)
+    series, answer = series_views(study), stored_answer(study)
+    number = scan if scan is not None and scan in range(len(series)) else study.chosen
+    shown = series[number] if series else None
+    opinions = opinions_of(session, study)
+    visits = other_visits(session, reader, study)
+    panes: list[SeriesView] = []
+    if shown and shown.viewer:
+        panes = [shown, *chosen_beside(shown, beside or [], visits)]
+    shown_page = page(
+        web,
+        "study.html",
+        reader,
+        study=study,
+        identity=identity_of(study),
+        series=series,
+        shown=shown,
+        panes=panes,
+        study_incomplete=incomplete_in_words(answer),
+        study_words=study_words(answer),
+        weights=weight_rows(answer, series),
+        no_other=NO_OTHER_TYPES,
+        evidence_words=EVIDENCE_IN_WORDS,
+        number=number,
+        finding=shown.finding if shown else None,
+        data=viewer_data(session, reader, panes, opinions) if panes else None,
+        beside=[name_in_address(view, panes[0]) for view in panes[1:]],
+        most=MAX_PANES,
+        visits=visit_rows(study, visits, panes),
+        opinions=opinions,
+        counts=Counter(opinion.scan for opinion in opinions),
+        measured=measured_of(web),
+        **_way_back(session, reader, study, came_from),
+    )
+    if request.headers.get("hx-request") and study.state == DONE:
+        # Reload the whole page: scripts in a part that htmx swaps in are not run.
+        shown_page.headers["HX-Refresh"] = "true"
+    return shown_page
+
+
+def _way_back(
+    session: SessionNeeded, reader: Reader, study: Study, came_from: str
+) -> dict[str, Any]:
+    """Return the links from a study's page to the worklist that it was opened from."""
+    wanted = WorklistQuery.from_query(came_from)
+    return {
+        "neighbors": neighbors_of(session, reader, study, wanted),
+        "list_address": wanted.address(),
+        "came_from": wanted.query(),
+        "list_parameter": _list_parameter(wanted.query()),
+    }
+
+
+def _list_parameter(came_from: str) -> str:
+    """Return the part of a study's address that has the worklist's query; empty for none."""
+    return "&" + urlencode({"list": came_from}) if came_from else ""
+
+
+@study_pages.post("/studies/{study_id}/opinions")
+def create_opinion(
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+    verdict: Annotated[Verdict, Form()],
+    scan: Annotated[int, Form(ge=0)] = 0,
+    note: Annotated[str, Form(max_length=4000)] = "",
+    region: Annotated[str, Form()] = "",
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
+) -> Response:
+    """Store an opinion."""
+    study = study_of(session, reader, study_id)
+    # A marked box is stored with the opinion, independent of the button.
+    marked = region_of(region) if region or verdict == "region" else None
+    add_opinion(session, reader, study, scan, verdict, note, marked, web.key)
+    return redirect_to(
+        f"/studies/{study.id}?scan={scan}&stored=1{_list_parameter(came_from)}#opinions"
+    )
+
+
+def region_of(text: str) -> dict[str, list[int]]:
+    """Return a box's two corners from a form's text.
+
+    Args:
+        text: Six whole numbers with commas between them.
+
+    Returns:
+        Corners `from` and `to`, voxel indices [i, j, k].
+
+    Raises:
+        OptionError: If the text is not six whole numbers.
+    """
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6:
+        raise OptionError("mark two corners in the image first")
+    return {"from": numbers[:3], "to": numbers[3:]}
+
+
+@study_pages.post("/studies/{study_id}/delete")
+def remove(
+    study_id: str,
+    reader: ReaderNeeded,
+    session: SessionNeeded,
+    web: WebNeeded,
+    reason: Annotated[str, Form(max_length=400)] = "",
+    came_from: Annotated[str, Form(alias="list", max_length=MAX_QUERY)] = "",
+) -> Response:
+    """Delete a study with its pixels; one with opinions is withdrawn, or erased for a reason."""
+    study = study_of(session, reader, study_id)
+    if not may_delete(reader, study):
+        raise HTTPException(403, "only its uploader or an administrator deletes a study")
+    delete_study(session, reader, study, web.settings, reason.strip())
+    return redirect_to(WorklistQuery.from_query(came_from).address())

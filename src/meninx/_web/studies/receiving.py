@@ -1,0 +1,274 @@
+"""Turn a finished upload into studies that wait for the detector."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import event, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from meninx._errors import InputError, OptionError
+from meninx._scan.dicom.heading import Heading
+from meninx._scan.limits import DEFAULT_LIMITS
+from meninx._web.auth.accounts import Reader
+from meninx._web.store.audit import record
+from meninx._web.store.database import (
+    FIRST_PROJECT,
+    IDENTITY,
+    RECEIVED,
+    Measurement,
+    Opinion,
+    Project,
+    Study,
+    Upload,
+    new_id,
+    now,
+)
+from meninx._web.store.settings import Settings
+from meninx._web.studies.arrival import Arrival, merged_series, sorted_into_studies
+from meninx._web.studies.arrived_files import arrived_files, unpack
+from meninx._web.studies.file_names import base_name
+from meninx._web.studies.results import WAITING
+from meninx._web.studies.study_files import FILES
+from meninx._web.studies.uploads import UNTITLED, delete_upload, upload_folder
+
+
+def finish_upload(
+    session: Session, reader: Reader, upload: Upload, settings: Settings, *, together: bool = False
+) -> list[tuple[Study, bool]]:
+    """Turn an upload into studies that wait for the detector, each of one patient.
+
+    Args:
+        session: Database session.
+        reader: Reader who uploads.
+        upload: Upload with all of its files.
+        settings: Settings of the server, with the folder of studies.
+        together: Whether its pictures and volumes are of one person, from one visit.
+
+    Returns:
+        At least one study, each with whether it is new: the same content is stored and scored once.
+
+    Raises:
+        OptionError: If the upload has no file.
+        InputError: If an archive is damaged, has an entry that leads out of it, or unpacks to more
+            than the limits allow.
+    """
+    folder = upload_folder(settings, upload.id)
+    limits = replace(DEFAULT_LIMITS, zip_bytes=settings.upload_bytes)
+    try:
+        unpack(folder, limits, deidentify=settings.deidentify)
+    except InputError:
+        # No further file can repair it.
+        delete_upload(session, upload, settings)
+        session.commit()
+        raise
+    files = arrived_files(folder, deidentify=settings.deidentify)
+    if not files:
+        raise OptionError("the upload has no file; send its files before you finish it")
+    arrivals = sorted_into_studies(files, together=together)
+    # Before the lock, because hashes of all files take long.
+    new = [_new_study(upload, arrival, settings, alone=len(arrivals) == 1) for arrival in arrivals]
+    _lock_project(session, upload.project_id)
+    stored = [
+        _store(session, reader, study, arrival, settings)
+        for study, arrival in zip(new, arrivals, strict=True)
+    ]
+    session.delete(upload)
+    session.flush()
+    # Only after the commit: a server that is killed before leaves the upload unchanged.
+    event.listen(
+        session, "after_commit", lambda _: shutil.rmtree(folder, ignore_errors=True), once=True
+    )
+    return stored
+
+
+def _lock_project(session: Session, project_id: int) -> None:
+    """Lock a project until the commit, so that its uploads are stored one after the other.
+
+    Two uploads with halves of one exam would otherwise both find no study to join. Every database
+    locks a row that is written. A unique constraint would not do, because an exam with opinions
+    gets a second study.
+    """
+    session.execute(
+        update(Project)
+        .where(Project.id == project_id)
+        .values(name=Project.name)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _new_study(upload: Upload, arrival: Arrival, settings: Settings, *, alone: bool) -> Study:
+    """Return a study of arrived files, with its identity."""
+    study = Study(
+        id=new_id(),
+        title=upload.title,
+        uploader_id=upload.user_id,
+        state=RECEIVED,
+        findings=[],
+        received=now(),
+        priority=WAITING,
+        series=[],
+        file_names={},
+        # The same files with another voxel size are another study: its answer may differ.
+        content_hash=_hash_in(upload.project_id, _hash_with(upload.spacing, arrival.content_hash)),
+        project_id=upload.project_id,
+        spacing=upload.spacing,
+        bytes=sum(file.path.stat().st_size for file in arrival.files),
+    )
+    if settings.deidentify:
+        return study
+    heading = arrival.heading
+    if not alone:
+        own = base_name(arrival.files[0].name)
+        study.title = (heading.description or upload.title if heading.study_uid else own)[:300]
+    elif upload.title == UNTITLED:
+        study.title = heading.description or heading.patient_name or UNTITLED
+    for name in IDENTITY:
+        setattr(study, name, getattr(heading, name))
+    study.patient_key = person_key(heading)
+    study.series = merged_series([], arrival.files)
+    return study
+
+
+def _hash_with(spacing: str, content_hash: str) -> str:
+    """Return the hash of content that is scored with a voxel size of its own."""
+    if not spacing:
+        return content_hash
+    return hashlib.sha256(f"{content_hash} {spacing}".encode()).hexdigest()
+
+
+def _hash_in(project_id: int, content_hash: str) -> str:
+    """Return the hash of content in a project, so that no other project learns of it."""
+    if project_id == FIRST_PROJECT:
+        return content_hash
+    return hashlib.sha256(f"{project_id}\n{content_hash}".encode()).hexdigest()
+
+
+def person_key(heading: Heading) -> str:
+    """Return a hash that only studies of one person share; empty where in doubt.
+
+    Careless exports give many people one PatientID, so name and birth date have to agree as well.
+    """
+    name = "".join(sign for sign in heading.patient_name.casefold() if sign.isalnum())
+    if not heading.patient_id and not (name and heading.birth_date):
+        return ""
+    identity = "\0".join((heading.patient, name, heading.birth_date))
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _store(
+    session: Session, reader: Reader, study: Study, arrival: Arrival, settings: Settings
+) -> tuple[Study, bool]:
+    """Store a study and its files, unless the same content is stored already.
+
+    Args:
+        session: Database session.
+        reader: Reader who uploads.
+        study: New study, as `_new_study` returns it.
+        arrival: Files of the study.
+        settings: Settings of the server, with the folder of studies.
+
+    Returns:
+        The study that has the files now, and whether it waits for the detector because of them.
+    """
+    same = select(Study).where(Study.content_hash == study.content_hash)
+    stored = session.scalar(same)
+    if stored is None and (part := _study_to_extend(session, study)) is not None:
+        return part, _extend(session, reader, part, study, arrival, settings)
+    if stored is None:
+        target = settings.studies / study.id
+        names = arrival.stored_names()
+        if not settings.deidentify:
+            study.file_names = {
+                names[file.path]: base_name(file.name)
+                for file in arrival.files
+                if file.kind != "dicom"
+            }
+        event.listen(
+            session,
+            "after_rollback",
+            lambda _: shutil.rmtree(target, ignore_errors=True),
+            once=True,
+        )
+        _link_files(names, target / FILES)
+        try:
+            with session.begin_nested():
+                session.add(study)
+        except IntegrityError:
+            # Another upload of the same files was stored first.
+            shutil.rmtree(target)
+            stored = session.scalar(same)
+    if stored is None:
+        record(session, reader.name, "uploaded", study.id)
+        return study, True
+    # A withdrawn study returns to the worklist when it is uploaded again.
+    stored.withdrawn = None
+    record(session, reader.name, "uploaded again", stored.id)
+    return stored, False
+
+
+def _study_to_extend(session: Session, study: Study) -> Study | None:
+    """Return the stored study that a new one belongs to, by person and StudyInstanceUID.
+
+    A study with opinions or measurements gets no more files: they are about the series so far.
+    """
+    if not study.study_uid or not study.patient_key:
+        return None
+    with_marks = select(Opinion.study_id).union_all(select(Measurement.study_id))
+    return session.scalar(
+        select(Study).where(
+            Study.study_uid == study.study_uid,
+            Study.patient_key == study.patient_key,
+            Study.project_id == study.project_id,
+            Study.erased.is_(None),
+            Study.id.not_in(with_marks),
+        )
+    )
+
+
+def _extend(
+    session: Session,
+    reader: Reader,
+    study: Study,
+    more: Study,
+    arrival: Arrival,
+    settings: Settings,
+) -> bool:
+    """Add files to a study, which is then scored again; return whether any were new."""
+    folder = settings.studies / study.id / FILES
+    names = {
+        path: name for path, name in arrival.stored_names().items() if not (folder / name).exists()
+    }
+    if not names:
+        record(session, reader.name, "uploaded again", study.id)
+        return False
+    # Written first, to lock the row: another upload that adds to the study waits here.
+    session.execute(
+        update(Study)
+        .where(Study.id == study.id)
+        .values(state=RECEIVED, lease=None, priority=WAITING, attempts=0)
+    )
+    session.refresh(study)
+    _link_files(names, folder)
+    study.series = merged_series(
+        study.series, [file for file in arrival.files if file.path in names]
+    )
+    study.bytes += sum(path.stat().st_size for path in names)
+    hashes = study.content_hash + more.content_hash
+    study.content_hash = hashlib.sha256(hashes.encode()).hexdigest()
+    record(session, reader.name, "more uploaded", study.id)
+    return True
+
+
+def _link_files(names: Mapping[Path, str], folder: Path) -> None:
+    """Link files into a study's folder; the upload's own are deleted after the commit."""
+    for path, name in names.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(path)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, target)
