@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -144,3 +145,17 @@ def read_all(errors: list) -> Callable[[Path], list[Scan]]:
     from meninx._scan.reading import read_scans
 
     return lambda path: list(read_scans(path, errors.append))
+
+
+@pytest.fixture
+def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands train on 32 pictures an epoch, where what is learned is not tested."""
+    from meninx._learn import recipe
+
+    read = recipe.read_recipe
+
+    def shortened(path: Path) -> recipe.Recipe:
+        whole = read(path)
+        return replace(whole, training=replace(whole.training, pictures_per_epoch=32))
+
+    monkeypatch.setattr(recipe, "read_recipe", shortened)

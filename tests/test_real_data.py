@@ -56,7 +56,7 @@ def test_a_patient_on_the_left_side(real_data):
 )
 def test_slices_of_air_are_not_judged(real_data, name, air):
     (scan,) = read_scans(real_data / "dicom" / name)
-    kept = [one.index for one in brain_slices(scan)]
+    kept = [slice_.index for slice_ in brain_slices(scan)]
     assert not air & set(kept)
     assert kept == list(range(kept[0], kept[-1] + 1))
     assert len(kept) > len(scan) / 2
@@ -128,7 +128,7 @@ def test_the_shipped_detector_holds_on_flair_of_another_hospital(real_data):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_training_on_real_pictures_runs(real_data, tmp_path):
+def test_training_on_real_pictures_runs(real_data, tmp_path, short_epochs):
     # Every thirtieth picture: reading and comparing all of them takes minutes.
     data = tmp_path / "curated"
     data.mkdir()
@@ -176,7 +176,7 @@ def test_copies_in_a_public_collection(real_data):
 def test_neighboring_slices_are_no_copies(real_data):
     folder = real_data / "curated" / "pictures"
     facts = [measure_picture(path) for path in sorted(folder.glob("cheng-1*.jpg"))[:200]]
-    found = find_duplicates([one.sha256 for one in facts], [one.signature for one in facts])
+    found = find_duplicates([fact.sha256 for fact in facts], [fact.signature for fact in facts])
     assert found.groups == ()
 
 
@@ -205,7 +205,7 @@ def test_the_shipped_detector_is_not_judged_by_what_it_was_fitted_on(real_data):
 
 
 def test_the_shipped_detector_knows_copies_of_what_it_learned_from(real_data):
-    """Resized and saved anew 95 % are found; of people whom nobody learned from at most 1 %."""
+    """Resized and saved anew 95 % are found; of patients outside the training data at most 1 %."""
     known = descriptors_in(load_detector().card.seen_slices)
     made = []
     for path in sorted((real_data / "curated/pictures").iterdir())[7::96]:
