@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from meninx._scan.geometry import Plane, affine_of_stack
@@ -71,6 +72,25 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
     folder.mkdir(exist_ok=True)
+    return folder
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Make what all workers of a run read: the first that needs it makes it, the others wait.
+
+    Args:
+        folder: Folder inside `shared`.
+        make: Function that fills a folder.
+
+    Returns:
+        The folder, filled.
+    """
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            part.mkdir()
+            make(part)
+            part.rename(folder)
     return folder
 
 

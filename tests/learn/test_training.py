@@ -197,7 +197,7 @@ def test_the_dataset_holds_what_the_detector_sees(pictures):
 
 
 def test_slices_of_a_volume_are_learned_as_the_detector_sees_them(tmp_path):
-    (study,) = make_studies(1, 700)
+    (study,) = make_studies(1, 700, coarse_grid)
     (row,) = write_studies([study], tmp_path, "nifti")
     del row
     (picture,) = read_manifest(tmp_path).pictures
