@@ -18,7 +18,6 @@ from meninx._data.manifest import read_manifest
 from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.gate import MIN_LEVELS, SMALLEST_SIDE
 from meninx._scan.completeness import INCOMPLETE
-from meninx._synthesis.writing import write_dicom
 from tests.commands import meninx as run_meninx
 
 ROOT = Path(__file__).parents[1]
@@ -147,18 +146,6 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
     assert pictures["another-name.png"].fold == pictures["phantom-0000.png"].fold
     assert "LEAKING" in (tmp_path / "leaking/report.html").read_text(encoding="utf-8")
     assert "LEAKING" not in (tmp_path / "evaluation/report.html").read_text(encoding="utf-8")
-
-
-def test_the_code_on_the_page_of_python_runs(tmp_path, monkeypatch, sick):
-    write_dicom(sick.scan, tmp_path / "series", 7)
-    monkeypatch.chdir(tmp_path)
-    page = (DOCS / "api.md").read_text(encoding="utf-8")
-    known = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(block, known)
-    assert (tmp_path / "hottest-slice.png").stat().st_size > 10_000
-    assert {path.name[:2] for path in known["paths"]} >= {"SR", "SC"}
-    assert known["result"].heat.shape == sick.scan.voxels.shape or known["result"].withheld
 
 
 def test_the_design_lists_the_rooms():
