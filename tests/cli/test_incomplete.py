@@ -74,4 +74,4 @@ def test_send_goes_into_linked_folders_and_says_what_is_not_there(series, tmp_pa
     (tmp_path / "out/b.dcm").symlink_to("/never/there")
     done = meninx("send", tmp_path / "out", "--to", "X@127.0.0.1:1")
     assert done.returncode == 2
-    assert "b.dcm: a link to /never/there, which is not there" in done.stderr
+    assert "b.dcm: a link to /never/there, which does not exist" in done.stderr
