@@ -18,6 +18,13 @@ from meninx._scoring.study import score_study
 from meninx._scoring.writers import JsonLines, Pictures, file_stem
 
 
+@pytest.fixture(scope="module", autouse=True)
+def earlier_objects():
+    """Leave what earlier tests made out of the garbage collections here, after every result."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def folder(tmp_path, sick, healthy):
     """Two volumes and a text that calls itself a picture."""
