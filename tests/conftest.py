@@ -5,16 +5,19 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from meninx._scan.geometry import Plane, affine_of_stack
 from meninx._scan.scan import Scan
 from meninx._synthesis.phantom import Grid, grid_of
-from meninx._synthesis.phantom_studies import PhantomStudy, make_study
+from meninx._synthesis.phantom_studies import PhantomStudy, make_studies, make_study
 
 # Row and column cosines of an oblique plane, turned about all three axes.
 OBLIQUE = np.linalg.qr(np.array([[1.0, 0.1, 0.2], [-0.15, 1.0, 0.1], [-0.2, -0.1, 1.0]]).T)[0].T
@@ -72,16 +75,37 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Make what all workers of a run read: the first that needs it makes it, the others wait.
+
+    Args:
+        folder: Folder inside `shared`.
+        make: Function that fills a folder.
+
+    Returns:
+        The folder, filled.
+    """
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            part.mkdir()
+            make(part)
+            part.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def exports(shared: Path) -> Iterator[None]:
-    """Trace each structure of a network once a run, where anything is trained at all."""
+def cheap_training(shared: Path) -> Iterator[None]:
+    """Trace a network's structure once a run, and calibrate on coarse heads."""
     if "torch" not in sys.modules:
         yield
         return
     from tests.exporting import SharedExporter
 
+    coarse = partial(make_studies, grid=coarse_grid)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.onnx.export", SharedExporter(shared))
+        patch.setattr("meninx._synthesis.simulated_scans.make_studies", coarse)
         yield
 
 
@@ -141,3 +165,17 @@ def read_all(errors: list) -> Callable[[Path], list[Scan]]:
     from meninx._scan.reading import read_scans
 
     return lambda path: list(read_scans(path, errors.append))
+
+
+@pytest.fixture
+def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands train on 32 pictures an epoch, where what is learned is not tested."""
+    from meninx._learn import recipe
+
+    read = recipe.read_recipe
+
+    def shortened(path: Path) -> recipe.Recipe:
+        whole = read(path)
+        return replace(whole, training=replace(whole.training, pictures_per_epoch=32))
+
+    monkeypatch.setattr(recipe, "read_recipe", shortened)

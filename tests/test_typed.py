@@ -18,7 +18,7 @@ from meninx import Findings, Scan, load_detector, read_scans
 def answers(folder: Path) -> dict[str, str | None]:
     detector = load_detector()
     found: list[Findings] = [detector.score(scan) for scan in read_scans(folder)]
-    return {one.scan: one.decision for one in found}
+    return {findings.scan: findings.decision for findings in found}
 
 
 def depth(scan: Scan) -> float | None:
@@ -34,42 +34,31 @@ def wrong(scan: Scan) -> int:
 )
 
 
-def checked(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """Run `mypy --strict` on a package of one module, away from this checkout."""
-    package = folder / "uses_meninx"
+@pytest.mark.slow
+def test_a_users_strict_check_passes_and_finds_a_wrong_use(tmp_path):
+    """Run `mypy --strict` on a package of two modules, away from this checkout."""
+    package = tmp_path / "uses_meninx"
     package.mkdir()
-    (package / "__init__.py").write_text(code, encoding="utf-8")
+    (package / "__init__.py").touch()
+    (package / "right.py").write_text(RIGHT, encoding="utf-8")
+    (package / "wrong.py").write_text(WRONG, encoding="utf-8")
     # As if it were installed: found by py.typed alone, and not code to be checked itself.
     place = str(Path(meninx.__file__).parents[1])
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "-p",
-            "uses_meninx",
-            "--cache-dir",
-            folder.parent / "cache",
-        ],
+    command = [sys.executable, "-m", "mypy", "--strict", "-p", "uses_meninx"]
+    done = subprocess.run(
+        [*command, "--cache-dir", tmp_path / "cache"],
         capture_output=True,
         text=True,
         check=False,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": place, "MYPYPATH": str(folder)},
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": place, "MYPYPATH": str(tmp_path)},
     )
-
-
-@pytest.mark.slow
-def test_a_users_strict_check_passes_and_finds_a_wrong_use(tmp_path):
-    (tmp_path / "right").mkdir()
-    right = checked(tmp_path / "right", RIGHT)
-    assert right.returncode == 0, right.stdout
-    (tmp_path / "wrong").mkdir()
-    wrong = checked(tmp_path / "wrong", WRONG)
-    assert wrong.returncode == 1
-    assert 'incompatible type "str"; expected "Scan"' in wrong.stdout
-    assert 'got "Findings", expected "int"' in wrong.stdout
+    assert done.returncode == 1, done.stdout
+    *errors, _ = done.stdout.splitlines()
+    assert errors
+    assert all(line.startswith("uses_meninx/wrong.py") for line in errors), done.stdout
+    assert 'incompatible type "str"; expected "Scan"' in done.stdout
+    assert 'got "Findings", expected "int"' in done.stdout
 
 
 def test_the_wheel_carries_the_mark():

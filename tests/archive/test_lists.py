@@ -127,8 +127,8 @@ def test_a_list_scores_what_it_names_and_nothing_else(archive, tmp_path):
         "c/volume.nii.gz": "",
         "c/notes.txt": "",  # reading it reports what is wrong
         "line 8: text": "no picture, NIfTI or DICOM file in it",
-        "line 9: gone.nii": "a link to ../never.nii, which is not there; "
-        "mend the link, or remove it",
+        "line 9: gone.nii": "a link to ../never.nii, which does not exist; "
+        "repair the link, or remove it",
     }
 
 

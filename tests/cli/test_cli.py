@@ -203,7 +203,7 @@ def test_a_closed_pipe_is_no_error(studies):
 
 
 @pytest.mark.slow
-def test_train_then_predict_with_what_it_wrote(studies, tmp_path):
+def test_train_then_predict_with_what_it_wrote(studies, tmp_path, short_epochs):
     list(write_studies(make_studies(10, 0, coarse_grid), tmp_path / "data", "png"))
     run = tmp_path / "run"
     arguments = ("train", tmp_path / "data", "--recipe", "smoke", "--epochs", 1, "--output", run)
@@ -236,9 +236,9 @@ def classes(tmp_path_factory):
 
 
 def test_audit_prepare_and_a_refused_split(classes, tmp_path):
-    told = meninx("audit", classes, "--output", tmp_path / "audit.html", "--json")
-    assert told.returncode == 0, told.stderr
-    found = json.loads(told.stdout)
+    audited = meninx("audit", classes, "--output", tmp_path / "audit.html", "--json")
+    assert audited.returncode == 0, audited.stderr
+    found = json.loads(audited.stdout)
     (group,) = found["groups"]
     assert group["kind"] == "exact"
     assert "no/again.png" in group["files"]
@@ -290,19 +290,17 @@ def test_prepare_several_collections_with_fold_rules(classes, tmp_path):
 
 
 @pytest.mark.slow
-def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path):
+def test_train_evaluate_and_crossvalidate_from_class_folders(classes, tmp_path, short_epochs):
     seed = (Path(__file__).parents[2] / "recipes/seed.toml").read_text()
     recipe = tmp_path / "small.toml"
-    recipe.write_text(
-        seed.replace("size = 128", "size = 64").replace("_epoch = 512", "_epoch = 64")
-    )
+    recipe.write_text(seed.replace("size = 128", "size = 64"))
     run = tmp_path / "run"
     trained = meninx("train", classes, "--recipe", recipe, "--epochs", 1, "--output", run)
     assert trained.returncode == 0, trained.stderr
     assert "fold 1 was not used: meninx evaluate" in trained.stderr
     report = tmp_path / "evaluation"
-    judged = meninx("evaluate", run / "detector.onnx", classes, "--output", report)
-    assert judged.returncode == 0, judged.stderr
+    evaluated = meninx("evaluate", run / "detector.onnx", classes, "--output", report)
+    assert evaluated.returncode == 0, evaluated.stderr
     with (run / "manifest.csv").open() as file:
         test_fold = [row["id"] for row in csv.DictReader(file) if row["fold"] == "1"]
     with (report / "predictions.csv").open() as file:

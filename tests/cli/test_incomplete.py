@@ -25,18 +25,18 @@ def test_a_series_without_its_last_slices_is_referred(series, tmp_path):
     shutil.copytree(series[1], folder)
     for file in sorted(folder.iterdir())[-4:]:
         file.write_bytes(file.read_bytes()[:300])
-    told = meninx("predict", "--json", "--studies", folder)
-    objects = [json.loads(line) for line in told.stdout.splitlines()]
-    (scan,) = [one for one in objects if one.get("status") == "scored" and "scan" in one]
-    (study,) = [one for one in objects if "study" in one]
-    assert told.returncode == 1
+    done = meninx("predict", "--json", "--studies", folder)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    (scan,) = [line for line in objects if line.get("status") == "scored" and "scan" in line]
+    (study,) = [line for line in objects if "study" in line]
+    assert done.returncode == 1
     for answer in (scan, study):
         assert (answer["decision"], answer["reason"]) == ("refer", "incomplete")
         assert answer["incomplete"] == [
             {"what": "files of the series", "expected": 12, "received": 8}
         ]
     # Headers that break off are one failure of their series.
-    assert sum(one.get("status") == "failed" for one in objects) == 1
+    assert sum(line.get("status") == "failed" for line in objects) == 1
 
 
 def test_a_cut_tar_is_read_and_referred(series, tmp_path):
@@ -44,9 +44,9 @@ def test_a_cut_tar_is_read_and_referred(series, tmp_path):
     path = tmp_path / "study.tar"
     data = path.read_bytes().rstrip(b"\0")
     path.write_bytes(data[: -len(data) // 3])
-    told = meninx("predict", "--json", path)
-    rows = [json.loads(line) for line in told.stdout.splitlines()]
-    assert told.returncode == 1
+    done = meninx("predict", "--json", path)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
     assert {row["decision"] for row in rows if row["status"] == "scored"} == {"refer"}
     assert sum(row["status"] == "failed" for row in rows) >= 1
 
@@ -60,18 +60,18 @@ def test_links_and_what_they_do_not_lead_to_are_said(tmp_path, verb):
         Image.fromarray(noise).save(folder / f"{number}.png")
     (tmp_path / "data/yes").symlink_to("../store")
     (tmp_path / "data/yes/gone.png").symlink_to("never.png")
-    told = meninx(verb, tmp_path / "data", "--output", tmp_path / "out")
-    assert told.returncode == 0
-    assert f"left out: {tmp_path}/data/yes/gone.png: a link to never.png" in told.stderr
-    assert "3 no tumor, 3 tumor" in told.stdout + told.stderr
+    done = meninx(verb, tmp_path / "data", "--output", tmp_path / "out")
+    assert done.returncode == 0
+    assert f"left out: {tmp_path}/data/yes/gone.png: a link to never.png" in done.stderr
+    assert "3 no tumor, 3 tumor" in done.stdout + done.stderr
 
 
 def test_send_goes_into_linked_folders_and_says_what_is_not_there(series, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a").symlink_to(series[0])
-    told = meninx("send", tmp_path / "out", "--to", "X@127.0.0.1:1")
-    assert "no DICOM file" not in told.stderr
+    done = meninx("send", tmp_path / "out", "--to", "X@127.0.0.1:1")
+    assert "no DICOM file" not in done.stderr
     (tmp_path / "out/b.dcm").symlink_to("/never/there")
-    told = meninx("send", tmp_path / "out", "--to", "X@127.0.0.1:1")
-    assert told.returncode == 2
-    assert "b.dcm: a link to /never/there, which is not there" in told.stderr
+    done = meninx("send", tmp_path / "out", "--to", "X@127.0.0.1:1")
+    assert done.returncode == 2
+    assert "b.dcm: a link to /never/there, which does not exist" in done.stderr

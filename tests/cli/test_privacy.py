@@ -47,8 +47,8 @@ def planted(healthy, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_planted_names_are_told_to_nobody(planted, tmp_path):
-    told = subprocess.run(
+def test_planted_names_reach_no_output_but_the_patients_results(planted, tmp_path):
+    done = subprocess.run(
         [
             sys.executable,
             "-W",
@@ -68,8 +68,8 @@ def test_planted_names_are_told_to_nobody(planted, tmp_path):
         check=False,
         env=os.environ,
     )
-    assert told.returncode == 0, told.stderr
-    assert "ZWOLFTER" not in told.stdout + told.stderr
+    assert done.returncode == 0, done.stderr
+    assert "ZWOLFTER" not in done.stdout + done.stderr
     for path in (tmp_path / "out").rglob("*"):
         assert b"ZWOLFTER" not in path.read_bytes(), path.name
     # Results are the patient's own: they alone name them.
@@ -79,7 +79,7 @@ def test_planted_names_are_told_to_nobody(planted, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_node_tells_nobody_s_name(planted, tmp_path):
+def test_planted_names_reach_no_log_of_the_node(planted, tmp_path):
     """Neither while it receives, judges and sends, nor where it can't deliver."""
     broken = pydicom.dcmread(planted / "003.dcm")
     broken.SeriesInstanceUID, broken.SOPInstanceUID = "1.2.826.0.1", "1.2.826.0.1.1"
@@ -88,9 +88,9 @@ def test_the_node_tells_nobody_s_name(planted, tmp_path):
     save(broken, planted / "broken.dcm")
     data, log = tmp_path / "node", tmp_path / "node.log"
     away = f"PACS@127.0.0.1:{free_port()}"
-    with log.open("w") as told:
+    with log.open("w") as file:
         options = ("--quiet", "1", "--to", away)
-        with receiving(data, *options, log=told, PYTHONWARNINGS="default") as port:
+        with receiving(data, *options, log=file, PYTHONWARNINGS="default") as port:
             peer_of(f"MENINX@127.0.0.1:{port}").send(sorted(planted.iterdir()))
             wait_for(lambda: "instances scored" in log.read_text())
             wait_for(lambda: f"{away}: no association" in log.read_text())

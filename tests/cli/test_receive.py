@@ -69,13 +69,13 @@ def test_every_option_reaches_the_node(tmp_path):
         "--model",
         "one.onnx",
     )
-    told = settings.for_node()
-    dimse, web = told.peers
+    node_settings = settings.for_node()
+    dimse, web = node_settings.peers
     assert (dimse, web.address) == (
         peer_of("PACS@127.0.0.1:104", "US"),
         "http://127.0.0.1:8042/dicom-web",
     )
-    assert replace(told, peers=()) == NodeSettings(
+    assert replace(node_settings, peers=()) == NodeSettings(
         tmp_path,
         host="0.0.0.0",
         port=0,

@@ -110,7 +110,7 @@ def png(
     after: bytes = b"",
     end: bytes | None = None,
 ) -> bytes:
-    """Return a PNG whose header says what it is told to say."""
+    """Return a PNG with the values given in its header."""
     if data is None:
         rows = np.asarray(picture())
         data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))

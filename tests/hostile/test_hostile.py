@@ -55,8 +55,8 @@ class Worker:
             self._process.stdout.close()
             self._start()
             return {"died": status}
-        told: dict[str, Any] = json.loads(line)
-        return told
+        response: dict[str, Any] = json.loads(line)
+        return response
 
     def close(self) -> str:
         assert self._process.stdin is not None
@@ -89,12 +89,12 @@ def test_the_corpus_is_large():
 def test_a_typed_answer_soon(name: str, case: Case, worker: Worker, tmp_path: Path):
     path = case.make(tmp_path)
     before = sorted(map(str, tmp_path.rglob("*")))
-    told = worker.score(path)
-    assert "died" not in told, f"the process ended with {told['died']}"
-    assert told["outcomes"], "no answer at all"
+    response = worker.score(path)
+    assert "died" not in response, f"the process ended with {response['died']}"
+    assert response["outcomes"], "no answer at all"
     if case.right is not None:
-        assert set(told["outcomes"]) <= set(case.right)
-    assert told["seconds"] < MAX_SECONDS
-    assert told["megabytes"] < MAX_MEGABYTES
+        assert set(response["outcomes"]) <= set(case.right)
+    assert response["seconds"] < MAX_SECONDS
+    assert response["megabytes"] < MAX_MEGABYTES
     assert sorted(map(str, tmp_path.rglob("*"))) == before
     assert not Path("/tmp/meninx-was-here.png").exists()

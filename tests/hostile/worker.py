@@ -1,4 +1,4 @@
-"""Score paths given on standard input, one a line as JSON, and tell what it took.
+"""Score paths given on standard input, one a line as JSON, and print what it took.
 
 A process of its own: what a decoder does to it, a crash included, is seen from outside.
 """
@@ -35,8 +35,8 @@ def main() -> None:
                 for result in score_path(detector, path)
             }
         )
-        told = {"outcomes": outcomes, "seconds": time.process_time() - began}
-        print(json.dumps(told | {"megabytes": highest_memory()}), flush=True)
+        response = {"outcomes": outcomes, "seconds": time.process_time() - began}
+        print(json.dumps(response | {"megabytes": highest_memory()}), flush=True)
 
 
 if __name__ == "__main__":

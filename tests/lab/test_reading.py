@@ -54,5 +54,5 @@ def test_a_difference_is_seen(reading, compared):
         (reading.Volume(volume.shape, volume.affine, volume.total * 1.001), "sums"),
         (reading.Volume((1, 2, 3), volume.affine, volume.total), "shapes"),
     ):
-        (told,) = reading.Comparison("a", comparison.theirs, (other,), ()).differences
-        assert told.startswith(word)
+        (difference,) = reading.Comparison("a", comparison.theirs, (other,), ()).differences
+        assert difference.startswith(word)

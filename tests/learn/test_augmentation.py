@@ -134,7 +134,7 @@ def test_only_the_slices_that_are_changed_are_computed(batch):
         (Whitens(0.3)(batch).image == torch.ones_like(batch.image)).flatten(1).all(1)
         for _ in range(20)
     ]
-    assert [int(one.sum()) for one in white if one.any()] == Whitens.given
+    assert [int(mask.sum()) for mask in white if mask.any()] == Whitens.given
     assert 0.15 < torch.stack(white).float().mean() < 0.45
     image = Whitens(0.3)(batch).image
     kept = (image != 1).flatten(1).any(1)

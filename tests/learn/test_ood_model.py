@@ -95,7 +95,7 @@ def test_features_are_mean_and_deviation_of_three_stages(network):
 
 
 def test_all_measures_are_one_at_their_threshold(network, known):
-    """Of known slices that were not fitted about one in a hundred lies beyond."""
+    """About 1 % of the known slices that were not fitted lie beyond."""
     rng = np.random.default_rng(5)
     slices = SliceDataset([blob(rng) for _ in range(200)], PREPROCESSING)
     z = (ood_model._features(network, slices, PREPROCESSING) - known.center) / known.scale
@@ -113,7 +113,7 @@ def test_ghosted_slices_are_separated_from_the_originals(network, known):
     whole = [blob(rng) for _ in range(60)]
     spoiled = [
         Example(image, None, Facts(SIMULATED))
-        for image in with_ghosting(60, [one.image for one in whole], seed=1)
+        for image in with_ghosting(60, [example.image for example in whole], seed=1)
     ]
     logits = []
     for part in (whole, spoiled):

@@ -42,7 +42,9 @@ def batch():
 def test_every_key_of_the_recipe_sets_one_transform_and_has_a_meaning():
     keys = {field.name for field in dataclasses.fields(AugmentationRecipe)}
     assert sorted(chain.from_iterable(RECIPE_KEYS.values())) == sorted(keys)
-    assert [type(one) for one in transforms_of(AugmentationRecipe(), 64)] == list(RECIPE_KEYS)
+    assert [type(transform) for transform in transforms_of(AugmentationRecipe(), 64)] == list(
+        RECIPE_KEYS
+    )
     meanings = recipe_meanings()
     assert set(meanings) == keys
     assert meanings["rotation"] == "Largest rotation either way, degrees."
@@ -71,10 +73,10 @@ def test_each_transform_shows_the_slice_and_three_draws_that_differ(batch):
         assert len(draws) == 3
         if name == "RandomNeighborDropout":
             # The slice stands in for both of its neighbors.
-            assert all(np.array_equal(one, np.tile(before, 3)) for one in draws)
+            assert all(np.array_equal(draw, np.tile(before, 3)) for draw in draws)
         elif name != "RandomStackFlip":
-            assert not any(np.array_equal(first, one) for one in draws), name
-            assert len({one.tobytes() for one in draws}) == 3, name
+            assert not any(np.array_equal(first, draw) for draw in draws), name
+            assert len({draw.tobytes() for draw in draws}) == 3, name
     assert rows["RandomGamma"].settings[0][:2] == ("gamma", 0.6)
     assert "0.005..0.045" in rows["RandomRicianNoise"].text
     assert "Args:" not in rows["RandomAffineWarp"].text
@@ -114,7 +116,7 @@ def test_the_command_writes_a_page_and_no_run(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     page = (tmp_path / "out/page.html").read_text(encoding="utf-8")
-    for name in (one.__name__ for one in RECIPE_KEYS):
+    for name in (transform.__name__ for transform in RECIPE_KEYS):
         assert f"<h2>{name}</h2>" in page
     assert "augmentation.rotation" in page
     assert 'src="http' not in page

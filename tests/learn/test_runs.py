@@ -107,7 +107,7 @@ def labeled(tmp_path_factory):
     """Fifteen phantoms with labels and no outlines."""
     folder = tmp_path_factory.mktemp("labeled")
     list(write_studies(make_studies(15, 500, coarse_grid), folder, "png"))
-    pictures = [replace(one, mask=None) for one in read_manifest(folder).pictures]
+    pictures = [replace(picture, mask=None) for picture in read_manifest(folder).pictures]
     write_manifest(pictures, folder / "manifest.csv")
     return folder
 
@@ -253,18 +253,18 @@ def test_resuming_before_the_first_epoch_takes_the_weights_that_were_asked_for(
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_run(labeled, pooled, trained, tmp_path):
+def test_another_seed_gives_another_run(labeled, pooled, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_finish", lambda *_: {})  # the curve alone is compared
     recipe = read_recipe(pooled)
-    runs = [trained, train(read_manifest(labeled), recipe, tmp_path / "again")]
-    first, second = (load_file(run.folder / "detector.safetensors") for run in runs)
-    assert all(torch.equal(first[name], second[name]) for name in first)
     other = replace(recipe, training=replace(recipe.training, seed=1, epochs=1))
-    third = train(read_manifest(labeled), other, tmp_path / "other")
-    assert losses(third.folder)[0] != losses(trained.folder)[0]
+    train(read_manifest(labeled), other, tmp_path)
+    assert losses(tmp_path)[0] != losses(trained.folder)[0]
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_where_the_unbroken_one_does(labeled, pooled, trained, tmp_path):
+def test_the_same_seed_gives_the_same_run_also_where_it_was_killed(
+    labeled, pooled, trained, tmp_path
+):
     command = ("train", labeled, "--recipe", pooled, "--output", tmp_path / "killed")
     with subprocess.Popen(
         [sys.executable, "-m", "meninx", *map(str, command)],
@@ -490,19 +490,19 @@ def test_folds_are_calibrated_by_the_others_and_merge(labeled, tmp_path, monkeyp
     assert len(cases) == len(manifest.pictures)
     calibrator = calibrate_out_of_fold(cases, files)
     calibrators = [load_detector(path).card.calibration.picture for path in files.values()]
-    assert all(one != Calibrator() for one in calibrators)
-    assert len({one.temperature for one in calibrators}) > 1
+    assert all(calibrator != Calibrator() for calibrator in calibrators)
+    assert len({calibrator.temperature for calibrator in calibrators}) > 1
     merged = merge(manifest, recipe, [path.parent for path in files.values()], tmp_path, calibrator)
     card = load_detector(merged).card
     assert card.calibration.picture == calibrator
     assert card.license == "CC0"
     # What any of them has seen, the merged one has: all pictures, and what the first weights saw.
-    assert len(card.seen) == 1 + len({sha256_of(one.picture) for one in manifest.pictures})
+    assert len(card.seen) == 1 + len({sha256_of(picture.picture) for picture in manifest.pictures})
     assert card.seen_slices.complete
     assert len(card.seen_slices) == 1 + len(manifest.pictures)
     assert before.descriptors in card.seen_slices.descriptors
     weights = [load_file(path.with_suffix(".safetensors")) for path in files.values()]
-    mean = torch.stack([one["cell_head.weight"].float() for one in weights]).mean(0)
+    mean = torch.stack([tensors["cell_head.weight"].float() for tensors in weights]).mean(0)
     found = load_file(merged.with_suffix(".safetensors"))["cell_head.weight"].float()
     torch.testing.assert_close(found, mean, atol=1e-3, rtol=1e-2)
     assert not torch.equal(weights[0]["cell_head.weight"], weights[1]["cell_head.weight"])

@@ -15,7 +15,7 @@ def head(person, slices, sick=0, sequence="T1", source="lgg"):
 
 
 def share(facts, weights, **wanted):
-    chosen = [all(getattr(one, k) == v for k, v in wanted.items()) for one in facts]
+    chosen = [all(getattr(fact, name) == value for name, value in wanted.items()) for fact in facts]
     return float(weights[torch.tensor(chosen)].sum())
 
 

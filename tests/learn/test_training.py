@@ -197,7 +197,7 @@ def test_the_dataset_holds_what_the_detector_sees(pictures):
 
 
 def test_slices_of_a_volume_are_learned_as_the_detector_sees_them(tmp_path):
-    (study,) = make_studies(1, 700)
+    (study,) = make_studies(1, 700, coarse_grid)
     (row,) = write_studies([study], tmp_path, "nifti")
     del row
     (picture,) = read_manifest(tmp_path).pictures
@@ -205,7 +205,7 @@ def test_slices_of_a_volume_are_learned_as_the_detector_sees_them(tmp_path):
     preprocessing = Preprocessing(size=64)
     dataset = SliceDataset(examples, preprocessing)
     slices = brain_slices(read_one(picture.picture))
-    images = np.stack([one.image for one in slices])
+    images = np.stack([slice_.image for slice_ in slices])
     crop_window = crop_window_of(images)
     placement = preprocessing.placement(crop_window, images.shape[1:], slices[0].pixel_spacing)
     for image, learned in zip(images, dataset.image.numpy() / 255, strict=True):
@@ -213,8 +213,10 @@ def test_slices_of_a_volume_are_learned_as_the_detector_sees_them(tmp_path):
         np.testing.assert_allclose(learned, seen, atol=0.51 / 255)
     mask = read_mask(picture.mask, read_one(picture.picture))
     sick = set(np.flatnonzero(tumor_area(study.scan, mask)))
-    learned = {one.index for one, e in zip(slices, examples, strict=True) if e.mask is not None}
-    assert learned == sick & {one.index for one in slices}
+    learned = {
+        slice_.index for slice_, e in zip(slices, examples, strict=True) if e.mask is not None
+    }
+    assert learned == sick & {slice_.index for slice_ in slices}
 
 
 def test_the_threshold_separates_with_the_widest_margin():

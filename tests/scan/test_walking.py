@@ -53,7 +53,7 @@ def test_a_loop_is_followed_once(tmp_path, errors):
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("nothing/here", "a link to nothing/here, which is not there"),
+        ("nothing/here", "a link to nothing/here, which does not exist"),
         ("../.git/annex/objects/1f/2b/K/K", "its content is not here: git annex get"),
     ],
 )

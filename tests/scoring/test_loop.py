@@ -18,6 +18,13 @@ from meninx._scoring.study import score_study
 from meninx._scoring.writers import JsonLines, Pictures, file_stem
 
 
+@pytest.fixture(scope="module", autouse=True)
+def earlier_objects():
+    """Leave what earlier tests made out of the garbage collections here, after every result."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def folder(tmp_path, sick, healthy):
     """Two volumes and a text that calls itself a picture."""
@@ -31,13 +38,13 @@ class Held:
     """A writer that remembers results weakly, and how many of them still live."""
 
     def __init__(self):
-        self.known, self.living = [], []
+        self.results, self.living = [], []
 
     def write(self, result):
         assert result.heat is None or result.heat.any()
-        self.known.append(weakref.ref(result))
+        self.results.append(weakref.ref(result))
         gc.collect()
-        self.living.append(sum(one() is not None for one in self.known))
+        self.living.append(sum(reference() is not None for reference in self.results))
 
 
 def test_every_writer_gets_every_result_in_order(folder, tmp_path):
@@ -55,7 +62,9 @@ def test_every_writer_gets_every_result_in_order(folder, tmp_path):
     # All slices are in the JSON, one map is kept.
     assert [len(json.loads(line)["slices"]) > 1 for line in lines] == [True, True, False]
     assert [len(found.slices) for found in kept] == [1, 1, 0]
-    assert {path.stem for path in out.iterdir()} == {file_stem(one.scan) for one in kept[:2]}
+    assert {path.stem for path in out.iterdir()} == {
+        file_stem(findings.scan) for findings in kept[:2]
+    }
 
 
 def test_a_result_is_dropped_before_the_next_is_scored(folder, monkeypatch):

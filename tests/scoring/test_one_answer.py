@@ -44,7 +44,7 @@ def findings(folder):
     """What the public JSON says of each."""
     lines = RUN.invoke(app, ["predict", str(folder), "--json"]).stdout.splitlines()
     found = map(Findings.from_json, map(json.loads, lines))
-    return {one.scan.removeprefix(f"{folder}/"): one for one in found}
+    return {findings.scan.removeprefix(f"{folder}/"): findings for findings in found}
 
 
 def said(stored):
@@ -83,13 +83,13 @@ def test_structured_reports(folder, expected, tmp_path):
         (path,) = tmp_path.glob(f"*{name}-*/SR-*.dcm")
         whole, *_ = hd.sr.srread(path).content.get_image_measurement_groups()
         presence = [
-            PRESENCE[one.value.meaning]
-            for one in whole.get_qualitative_evaluations()
-            if one.value.meaning in PRESENCE
+            PRESENCE[code.value.meaning]
+            for code in whole.get_qualitative_evaluations()
+            if code.value.meaning in PRESENCE
         ]
         assert presence == ([] if decision is None else [decision])
         certain = {"tumor": probability, "no_tumor": 1 - (probability or 0)}
-        measured = [float(one.value) for one in whole.get_measurements()]
+        measured = [float(measurement.value) for measurement in whole.get_measurements()]
         assert measured == (
             [pytest.approx(100 * certain[decision], abs=0.006)] if decision in certain else []
         )
@@ -99,11 +99,11 @@ def test_archive_and_node(folder, expected, tmp_path):
     for name in NAMES:
         files = sorted((folder / name).iterdir())
         assert [said(row) for row in score_unit(files, None, False, 0)] == [expected[name]]
-        assert [said(one) for one in score_and_write(folder / name, tmp_path / name, None)] == [
-            expected[name]
-        ]
+        assert [
+            said(stored) for stored in score_and_write(folder / name, tmp_path / name, None)
+        ] == [expected[name]]
         kept = json.loads((tmp_path / name / "findings.json").read_text(encoding="utf-8"))
-        assert [said(one) for one in kept] == [expected[name]]
+        assert [said(stored) for stored in kept] == [expected[name]]
 
 
 def test_web_application(folder, expected, findings, tmp_path, monkeypatch):

@@ -65,12 +65,12 @@ def test_predict_output(check, folder, tmp_path):
 
 
 def test_explain(check, folder, tmp_path):
-    told = RUN.invoke(app, ["explain", str(folder), "--output", str(tmp_path)]).stdout
+    printed = RUN.invoke(app, ["explain", str(folder), "--output", str(tmp_path)]).stdout
     (path,) = tmp_path.glob("*.png")
     sheet = Image.open(path)
     # Below the hottest slice and the strip stand bars, of which one is marked in both.
     assert is_colored(sheet.crop((0, 0, sheet.width, 280))) == check.passed
-    assert (WHY in told) == (not check.passed)
+    assert (WHY in printed) == (not check.passed)
 
 
 def test_demo(check, tmp_path):
@@ -78,8 +78,8 @@ def test_demo(check, tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     pictures = embedded(page)
     assert len(pictures) == 4
-    assert all(is_colored(one) for one in pictures) == check.passed
-    assert any(is_colored(one) for one in pictures) == check.passed
+    assert all(is_colored(picture) for picture in pictures) == check.passed
+    assert any(is_colored(picture) for picture in pictures) == check.passed
     assert page.count(WHY) == (0 if check.passed else 4)
 
 
@@ -116,7 +116,7 @@ def test_pages_of_an_evaluation(check, tmp_path, sick, healthy):
     page = (tmp_path / "out" / "misses.html").read_text(encoding="utf-8")
     shown = embedded(page)
     assert len(shown) == 2
-    assert any(is_colored(one) for one in shown) == check.passed
+    assert any(is_colored(picture) for picture in shown) == check.passed
     assert page.count(WHY) == (0 if check.passed else 2)
 
 

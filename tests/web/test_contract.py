@@ -1,7 +1,6 @@
 """The API against its own description: whatever is sent, no fault of the server, no open route."""
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from meninx._web.store.settings import Settings
@@ -20,6 +19,9 @@ def key():
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory, key):
+    # Here, and not loaded as a plugin: every worker would import it for 2 seconds.
+    import schemathesis
+
     server = Server(Settings(data=tmp_path_factory.mktemp("contract")))
     browser = server.browser()
     key["authorization"] = f"Bearer {browser.key()}"

@@ -1,6 +1,8 @@
 """The viewer in a real browser: an exam of four sequences and an earlier one, scored beforehand."""
 
+import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from meninx._web.store.settings import Settings
+from tests.conftest import made_once
 from tests.web.browsing import pixels, ready, sign_in
 from tests.web.conftest import PASSWORD, Server, served
 from tests.web.exams import write_exam, write_localizer
@@ -18,24 +21,32 @@ PATIENT = {"PatientName": "Doe^Jane", "PatientID": "P-17", "PatientBirthDate": "
 LONG = "a_title_without_any_space_" * 11
 
 
-@pytest.fixture(scope="module")
-def exam(tmp_path_factory):
-    """A server with an exam of T1c, FLAIR, T2 and T1, and one of the year before."""
-    data, folder = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("exams")
-    server = Server(Settings(data=data))
+def score_exams(folder):
+    """Score an exam of T1c, FLAIR, T2 and T1, and one of the year before, into `folder`/data."""
+    server = Server(Settings(data=folder / "data"))
+    files = folder / "exams"
     visits = {
-        "exam": write_exam(folder / "now", visit=1, **PATIENT),
-        LONG: write_exam(folder / "before", visit=2, date="20250315", lesion=None, **PATIENT),
+        "exam": write_exam(files / "now", visit=1, **PATIENT),
+        LONG: write_exam(files / "before", visit=2, date="20250315", lesion=None, **PATIENT),
     }
-    write_localizer(folder / "now" / "scout", visit=1, **PATIENT)
+    write_localizer(files / "now" / "scout", visit=1, **PATIENT)
     studies = []
     for title, path in visits.items():
-        files = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.dcm")}
-        studies.append(server.browser().upload(files, title).json()["id"])
+        sent = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*.dcm")}
+        studies.append(server.browser().upload(sent, title).json()["id"])
         server.work(studies[-1])
     server.jobs.close()
+    (folder / "studies.json").write_text(json.dumps(studies))
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory, shared):
+    """A server of the scored exams."""
+    made = made_once(shared / "exams", score_exams)
+    data = shutil.copytree(made / "data", tmp_path_factory.mktemp("served") / "data")
+    now, before = json.loads((made / "studies.json").read_text())
     with served(data, "--no-worker") as address:
-        yield SimpleNamespace(address=address, now=studies[0], before=studies[1])
+        yield SimpleNamespace(address=address, now=now, before=before)
 
 
 @pytest.fixture
