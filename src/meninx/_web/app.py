@@ -117,6 +117,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Limit the threads of requests, and close the database at the end."""
         current_default_thread_limiter().total_tokens = THREADS
         yield
         engine.dispose()
@@ -142,6 +143,7 @@ def create_app(settings: Settings, on_password: Callable[[str], None] | None = N
     async def with_headers(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
+        """Add the security headers to each response."""
         response = await call_next(request)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
