@@ -179,3 +179,14 @@ def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(whole, training=replace(whole.training, pictures_per_epoch=32))
 
     monkeypatch.setattr(recipe, "read_recipe", shortened)
+
+
+def stored_otherwise(scan, order, flips):
+    """Return a volume with permuted and flipped voxel axes: the same head in space."""
+    voxels, affine = scan.voxels.transpose(order), scan.affine[:, [*order, 3]].copy()
+    for axis, flip in enumerate(flips):
+        if flip:
+            voxels = np.flip(voxels, axis)
+            affine[:3, 3] += affine[:3, axis] * (voxels.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return Scan(scan.name, np.ascontiguousarray(voxels), affine, scan.sequence)

@@ -30,6 +30,8 @@ SHAPES = {
     "axial": ((104, 120, 9), (1.9, 1.8, 11.0)),
     "coronal": ((104, 110, 11), (1.9, 1.8, 12.0)),
     "sagittal": ((120, 110, 9), (1.8, 1.9, 11.0)),
+    # Cut axially, across the slices of its source.
+    "sagittal in 3-D": ((100, 92, 76), (2.2, 2.4, 2.3)),
 }
 SEED = 7
 
@@ -37,7 +39,7 @@ SEED = 7
 def rendered(plane):
     """A head with a tumor; an oblique plane is an axial one, turned about all three axes."""
     if plane != "oblique":
-        return Phantom(SEED, "glioma").render("T1c", grid_of(plane, *SHAPES[plane]))
+        return Phantom(SEED, "glioma").render("T1c", grid_of(plane.split()[0], *SHAPES[plane]))
     straight = grid_of("axial", *SHAPES["axial"])
     affine = np.array(straight.affine)
     middle = (np.array(straight.shape) - 1) / 2
@@ -112,6 +114,7 @@ def test_objects_are_valid_and_lie_on_the_lesion(detector, tmp_path, dciodvfy, p
             save(dataset, tmp_path / "in" / f"{number:03}.dcm")
     made, read, findings = results_of(detector, tmp_path / "in", tmp_path / "out")
     assert findings.decision in ("tumor", "refer")
+    assert read.view.plane == ("axial" if plane in ("sagittal in 3-D", "oblique") else plane)
     assert set(made) == {"SR", "SC", "SEG"}
     for path in made.values():
         without_errors(dciodvfy, path)

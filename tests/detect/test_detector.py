@@ -13,11 +13,14 @@ from meninx._detect.loading import load_detector
 from meninx._errors import ModelError, OptionError, UnreadableFile
 from meninx._render.heatmap import slice_heatmap
 from meninx._render.hottest_slice import hottest_slice_picture
+from meninx._scan.axial import cut_axially
 from meninx._scan.completeness import Incomplete
 from meninx._scan.nifti import write_nifti
 from meninx._scan.scan import Scan
 from meninx._scoring.loop import score_path
+from meninx._synthesis.phantom import Phantom, grid_of
 from meninx._synthesis.writing import write_dicom
+from tests.conftest import stored_otherwise
 
 KEYS = [
     "scan",
@@ -124,6 +127,28 @@ def test_the_hottest_voxel_lies_in_the_tumor_of_a_phantom(detector, sick):
     assert sick.mask[found.hottest.peak]
     assert found.hottest.peak[2] == found.hottest.index
     assert sum(found.types.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("order", "flips"),
+    [((2, 1, 0), (False,) * 3), ((1, 2, 0), (True, False, True)), ((0, 1, 2), (True,) * 3)],
+)
+def test_a_head_scanned_in_3d_has_one_answer_in_every_storage_order(detector, order, flips):
+    scan, mask = Phantom(7, "glioma").render(
+        "T1c", grid_of("axial", (92, 100, 76), (2.4, 2.2, 2.3))
+    )
+    axial = detector.score(scan)
+    assert mask[axial.hottest.peak]
+    other = cut_axially(stored_otherwise(scan, order, flips))
+    findings = detector.score(other)
+    assert findings.logit == pytest.approx(axial.logit, abs=1e-4)
+    assert findings.decision == axial.decision
+    np.testing.assert_allclose(
+        other.point_of(findings.hottest.peak), scan.point_of(axial.hottest.peak), atol=1e-6
+    )
+    assert [found.index for found in findings.slices] == sorted(
+        found.index for found in findings.slices
+    )
 
 
 def test_a_tumor_free_phantom_scores_below_one_with_a_tumor(detector, sick, healthy):

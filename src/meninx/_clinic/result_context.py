@@ -136,21 +136,22 @@ class ResultContext:
 
 
 def slices_of(headers: Sequence[Dataset], scan: Scan) -> NDArray[np.intp]:
-    """Return the slice index of each source image; see `frames_of`.
+    """Return the index along k of each source image, whichever way the scan is cut.
 
     Args:
         headers: Source instances of the scan, in slice order.
         scan: Scan with geometry.
 
     Returns:
-        Index along k of each image, shape (n,).
+        Indices, shape (n,); see `frames_of`.
 
     Raises:
         OptionError: If the scan has no geometry.
     """
-    if scan.positions_mm is not None and len(headers) == len(scan):
-        return np.arange(len(scan))  # with unequal gaps the affine is only approximate
-    return frames_of(headers, affine_of(scan), len(scan))
+    count = scan.voxels.shape[2]
+    if scan.positions_mm is not None and len(headers) == count:
+        return np.arange(count)  # with unequal gaps the affine is only approximate
+    return frames_of(headers, affine_of(scan), count)
 
 
 def frames_of(headers: Sequence[Dataset], affine: Float64Array, count: int) -> NDArray[np.intp]:

@@ -32,8 +32,8 @@ class SourceSeries:
 
     Args:
         header: Their shared attributes: patient, study, series, frame of reference.
-        by_slice: SOP class UID, instance UID and frame number of each slice of the scan. Frame
-            numbers begin at 1, and are None in single-frame files; UIDs are empty if unknown.
+        by_slice: SOP class UID, instance UID and frame number of the image at each index along k.
+            Frame numbers begin at 1, and are None in single-frame files; UIDs are empty if unknown.
         affine: Voxel index to LPS mm, shape (4, 4); None without geometry.
     """
 
@@ -107,16 +107,16 @@ def source_series(result: Result) -> SourceSeries | None:
 
 
 def _instances(context: ResultContext, scan: Scan) -> tuple[Instance, ...]:
-    """Return the image of each slice of a scan: an instance, or a frame of the only instance."""
-    headers = context.headers
+    """Return the image at each index along k: an instance, or a frame of the only instance."""
+    headers, count = context.headers, scan.voxels.shape[2]
     if scan.affine is not None:
         places = slices_of(headers, scan).tolist()
     else:
-        places = list(range(len(headers) if len(headers) > 1 else len(scan)))
+        places = list(range(len(headers) if len(headers) > 1 else count))
     in_frames = len(headers) == 1 and len(places) > 1
     by_slice: dict[int, Instance] = {}
     for number, place in enumerate(places):
         header = headers[0] if in_frames else headers[number]
         frame = number + 1 if in_frames else None
         by_slice[place] = (str(header.SOPClassUID), str(header.SOPInstanceUID), frame)
-    return tuple(by_slice.get(index, ("", "", None)) for index in range(len(scan)))
+    return tuple(by_slice.get(index, ("", "", None)) for index in range(count))

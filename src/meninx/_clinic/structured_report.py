@@ -210,7 +210,7 @@ def _peak(
     if scan.affine is None or context.frame_of_reference is None:
         raise OptionError(f"{scan.name}: no geometry, so nothing can be placed in it")
     point = scan.point_of(found.peak)
-    frames = np.flatnonzero(slices_of(context.headers, scan) == found.index)
+    frames = np.flatnonzero(slices_of(context.headers, scan) == found.peak[2])
     if len(context.headers) > 1:
         source, numbers = context.headers[int(frames[0])] if len(frames) else context.first, None
     else:
@@ -221,7 +221,7 @@ def _peak(
         source.SOPClassUID, source.SOPInstanceUID, referenced_frame_numbers=numbers
     )
     return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracking(context, f"peak in slice {found.index}"),
+        tracking_identifier=_tracking(context, f"peak in {scan.view.plane} slice {found.index}"),
         referenced_region=hd.sr.ImageRegion3D(
             graphic_type=hd.sr.GraphicTypeValues3D.POINT,
             graphic_data=point[None],

@@ -259,7 +259,7 @@ class Detector:
             scan=scan.name,
             status="scored",
             types=self._types(scan, type_logits, logits),
-            slices=found,
+            slices=tuple(sorted(found, key=lambda finding: finding.index)),
             identity=scan.identity.as_json(),
             model=self.model,
             milliseconds=milliseconds,
@@ -338,6 +338,5 @@ def _neighbor_indices(scan: Scan, slices: Sequence[Slice]) -> NDArray[np.intp]:
     """Return the indices of the slice below, the slice and the slice above, shape (n, 3)."""
     if scan.positions_mm is None:
         return neighbor_indices(len(slices), scan.slice_gap_mm)
-    return neighbor_indices_at(
-        np.array([scan.positions_mm[scan_slice.index] for scan_slice in slices])
-    )
+    positions = np.array([scan.positions_mm[scan_slice.index] for scan_slice in slices])
+    return neighbor_indices_at(np.abs(positions - positions[0]))

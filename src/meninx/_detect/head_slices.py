@@ -24,13 +24,14 @@ def brain_slices(scan: Scan) -> list[Slice]:
         scan: A volume or a picture.
 
     Returns:
-        Neighboring slices, at least one, in order.
+        Neighboring slices, at least one, in the reader's order: axial ones from the feet to the
+        head, in any storage order.
     """
     if len(scan) == 1:
         return [scan.slice(0)]
-    along = np.moveaxis(scan.voxels, scan.view.slice_axis, 0)
-    indices = brain_range(along)
-    return [scan.slice(index) for index in range(indices.start, indices.stop)]
+    shown = brain_range(scan.view.stack(scan.voxels))
+    indices = range(len(scan))[::-1] if scan.view.descending else range(len(scan))
+    return [scan.slice(index) for index in indices[shown]]
 
 
 def brain_range(volume: NDArray[np.float32]) -> slice:
@@ -57,9 +58,10 @@ def brain_areas(scan: Scan) -> NDArray[np.intp]:
         scan: A volume or a picture.
 
     Returns:
-        Number of pixels of each slice, in order, shape (n,).
+        Number of pixels of each slice, by index, shape (n,).
     """
-    return head_areas(np.moveaxis(scan.voxels, scan.view.slice_axis, 0))
+    areas = head_areas(scan.view.stack(scan.voxels))
+    return areas[::-1] if scan.view.descending else areas
 
 
 def head_areas(volume: NDArray[np.float32]) -> NDArray[np.intp]:

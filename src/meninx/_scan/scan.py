@@ -72,8 +72,8 @@ class Scan:
         sequence: MR sequence.
         identity: UIDs and the patient's hash.
         colorfulness: Share of pixels that are colored, 0..1.
-        slice_axis: Voxel axis along which slices follow each other, if the format defines it; None
-            to find it from the spacing.
+        slice_axis: Voxel axis along which slices follow each other, if the format defines it or
+            `cut_axially` chose another; None to find it from the spacing.
         positions_mm: Position of each slice along the slice axis, mm from the first; None if all
             gaps are equal.
         geometry_estimated: Whether distances were estimated from the slices because those of the

@@ -37,6 +37,8 @@ class View:
         flip_rows: Whether the row axis runs upwards instead.
         flip_columns: Whether the column axis runs to the left instead.
         plane: Anatomic plane of the slices; None without geometry.
+        descending: Whether indices run against columns x rows: in axial slices, from the head to
+            the feet.
     """
 
     slice_axis: int
@@ -45,6 +47,7 @@ class View:
     flip_rows: bool
     flip_columns: bool
     plane: Plane | None
+    descending: bool = False
 
     def cut(self, voxels: NDArray[Value], index: int) -> NDArray[Value]:
         """Return one slice of a volume, turned for a reader.
@@ -62,6 +65,20 @@ class View:
         image = plane if self.row_axis < self.column_axis else plane.T
         turned = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
         return np.ascontiguousarray(turned)
+
+    def stack(self, voxels: NDArray[Value]) -> NDArray[Value]:
+        """Return all slices of a volume, turned for a reader, in the reader's order.
+
+        Args:
+            voxels: Intensities or a mask, axes [i, j, k].
+
+        Returns:
+            A view of the voxels, shape (n, h, w), the last index first if `descending`: the same
+            for all storage orders of one volume.
+        """
+        turned = voxels.transpose(self.slice_axis, self.row_axis, self.column_axis)
+        steps = (-1 if flip else 1 for flip in (self.descending, self.flip_rows, self.flip_columns))
+        return turned[tuple(slice(None, None, step) for step in steps)]
 
     def put(self, image: NDArray[Value], voxels: NDArray[Value], index: int) -> None:
         """Put a slice back into a volume: the inverse of `cut`.
@@ -124,4 +141,5 @@ def view_of(
         flip_rows=bool(axes[:, row_axis] @ down < 0),
         flip_columns=bool(axes[:, column_axis] @ right < 0),
         plane=plane,
+        descending=bool(axes[:, slice_axis] @ np.cross(right, down) < 0),
     )

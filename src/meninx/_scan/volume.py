@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meninx._errors import GeometryError, UnreadableFile, UnsupportedScan
+from meninx._scan.axial import cut_axially
 from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
 from meninx._scan.geometry import (
     Float64Array,
@@ -242,11 +243,9 @@ def volume_scan(
         exclusion=exclusion,
     )
     scan = with_dark_air(with_blank_slices_counted(scan))
-    return (
-        with_plausible_geometry(scan)
-        if spacing_mm is None
-        else _with_given_spacing(scan, spacing_mm)
-    )
+    if spacing_mm is not None:
+        return cut_axially(_with_given_spacing(scan, spacing_mm))
+    return cut_axially(with_plausible_geometry(scan))
 
 
 def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:

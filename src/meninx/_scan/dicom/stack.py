@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from meninx._errors import UnreadableFile
+from meninx._scan.axial import cut_axially
 from meninx._scan.background import with_blank_slices_counted, with_dark_air, without_padding
 from meninx._scan.dicom.pixels import LastFile
 from meninx._scan.frame import Frame
@@ -60,7 +61,8 @@ def read_stack(
             incomplete=(*stack.incomplete, *first.source.incomplete),
             headers=Headers(headers.values()),
         )
-        return with_plausible_geometry(with_dark_air(with_blank_slices_counted(scan)))
+        scan = with_plausible_geometry(with_dark_air(with_blank_slices_counted(scan)))
+        return cut_axially(scan)
 
 
 def _pixels_of(frame: Frame, limits: Limits, files: LastFile) -> NDArray[np.float32]:
