@@ -188,13 +188,7 @@ class Detector:
         Returns:
             The answer at this detector's coverage, and the series that counted.
         """
-        # All series of a study report what is missing of the study.
-        missing = dict.fromkeys(count for scan in findings for count in scan.incomplete)
-        names = {scan.scan for scan in findings}
-        failed = {scan.scan for scan in findings if scan.status == "failed"}
-        if failed:
-            missing[Incomplete("series of the study", len(names), len(names - failed))] = None
-        incomplete = tuple(missing)
+        incomplete = _missing_of_study(findings)
         if not any(scan.status == "scored" for scan in findings):
             refused = any(scan.status == "refused" for scan in findings)
             status: Status = "refused" if refused else "failed"
@@ -307,6 +301,17 @@ class Detector:
         shares = shares / shares.sum(axis=1, keepdims=True)
         mean = weights @ shares / weights.sum()
         return dict(zip(self.card.types, map(float, mean), strict=True))
+
+
+def _missing_of_study(findings: Sequence[Findings]) -> tuple[Incomplete, ...]:
+    """Return what is missing of a study: files of its series, and series that can't be read."""
+    # All series of a study report what is missing of the study.
+    missing = dict.fromkeys(count for scan in findings for count in scan.incomplete)
+    names = {scan.scan for scan in findings}
+    failed = {scan.scan for scan in findings if scan.status == "failed"}
+    if failed:
+        missing[Incomplete("series of the study", len(names), len(names - failed))] = None
+    return tuple(missing)
 
 
 def _referred(findings: Answered, uncalibrated: str) -> Answered:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import NamedTuple
 
-from meninx._detect.calibration import Calibration, Reference, reference_of
+from meninx._detect.calibration import Calibration, Reference, StudyCalibrator, reference_of
 from meninx._detect.calibrator import Calibrator
 from meninx._detect.decision import NOT_CALIBRATED
 from meninx._detect.findings import Findings, SeriesWeight
@@ -135,32 +135,42 @@ def evidence_of(findings: Iterable[Findings], calibration: Calibration) -> Study
         which keeps its coverage; the series is the first by `LEADING`, then by order. Single slices
         do not count beside volumes, nor uncalibrated series beside others.
     """
+    series = _scored_series(findings)
+    volumes = [pair for pair in series if pair[0].is_volume]
+    if calibration.study is None or len(volumes) < 2:
+        found, logit = min(volumes or series, key=lambda pair: LEADING.index(pair[0].sequence))
+        calibrator = _calibrator_of(found, calibration)
+        weight = SeriesWeight(found.scan, found.sequence, 1.0, calibrator.evidence(logit))
+        return StudyEvidence([found], calibrator, logit, (weight,), found.reference)
+    evidence = [_calibrator_of(found, calibration).evidence(logit) for found, logit in volumes]
+    return _combined([found for found, _ in volumes], evidence, calibration.study)
+
+
+def _scored_series(findings: Iterable[Findings]) -> list[tuple[Findings, float]]:
+    """Return the scored series and their logits; uncalibrated ones only if all are."""
     # By name, so that a series given twice counts once.
     scored = {found.scan: (found, found.logit) for found in findings if found.logit is not None}
     calibrated = [pair for pair in scored.values() if pair[0].reason != NOT_CALIBRATED]
-    series = calibrated or list(scored.values())
-    volumes = [pair for pair in series if pair[0].is_volume]
+    return calibrated or list(scored.values())
 
-    def calibrator_of(found: Findings) -> Calibrator:
-        return calibration.of(volume=found.is_volume, sequence=found.sequence)
 
-    if calibration.study is None or len(volumes) < 2:
-        found, logit = min(volumes or series, key=lambda pair: LEADING.index(pair[0].sequence))
-        calibrator = calibrator_of(found)
-        weight = SeriesWeight(found.scan, found.sequence, 1.0, calibrator.evidence(logit))
-        return StudyEvidence([found], calibrator, logit, (weight,), found.reference)
-    evidence = [calibrator_of(found).evidence(logit) for found, logit in volumes]
-    names = [found.sequence for found, _ in volumes]
+def _calibrator_of(found: Findings, calibration: Calibration) -> Calibrator:
+    return calibration.of(volume=found.is_volume, sequence=found.sequence)
+
+
+def _combined(
+    volumes: list[Findings], evidence: list[float], study: StudyCalibrator
+) -> StudyEvidence:
+    """Combine the evidence of each volume by the calibrator of studies."""
+    sequences = [found.sequence for found in volumes]
     weighed = tuple(
         SeriesWeight(found.scan, found.sequence, share, value)
-        for (found, _), share, value in zip(
-            volumes, calibration.study.shares(names), evidence, strict=True
-        )
+        for found, share, value in zip(volumes, study.shares(sequences), evidence, strict=True)
     )
     return StudyEvidence(
-        [found for found, _ in volumes],
-        calibration.study.calibrator,
-        calibration.study.logit(list(zip(names, evidence, strict=True))),
+        volumes,
+        study.calibrator,
+        study.logit(list(zip(sequences, evidence, strict=True))),
         weighed,
-        reference_of(calibration.study.calibrator, "people"),
+        reference_of(study.calibrator, "people"),
     )

@@ -101,3 +101,8 @@ class Frame:
     unread: tuple[str, ...] = ()
     exclusion: InputError | None = None
     promises: tuple[Promise, ...] = ()
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the header gives position and orientation."""
+        return bool(self.position and self.orientation)

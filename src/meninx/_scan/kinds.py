@@ -77,14 +77,22 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
     lower = name.lower()
     if head[128:132] == b"DICM" and not is_nifti(head):
         return "dicom"
-    if strict or lower.endswith(SCAN_SUFFIXES) or _may_be_dicom(lower):
+    may_be_dicom = strict or _may_be_dicom(lower)
+    if may_be_dicom or lower.endswith(SCAN_SUFFIXES):
         check_content(head, name)
     if (volume := _volume_kind(head, lower, strict=strict)) is not None:
         return volume
     if _is_picture(head):
         return "picture"
-    if is_dicom(head) and (strict or _may_be_dicom(lower)):
+    if may_be_dicom and is_dicom(head):
         return "dicom"
+    _check_ignorable(head, name, strict=strict)
+    return None
+
+
+def _check_ignorable(head: bytes, name: str, *, strict: bool) -> None:
+    """Check that a file without a reader is no archive, unread format or damaged scan."""
+    lower = name.lower()
     # Office documents and models are zips too: only files named as archives are reported.
     if (zipfile_magic(head) and (strict or lower.endswith(".zip"))) or is_tar(head, lower):
         raise UnsupportedScan(
@@ -97,7 +105,6 @@ def kind_of(head: bytes, name: str, *, strict: bool = False) -> Reader | None:
     if strict or lower.endswith(SCAN_SUFFIXES):
         what = "neither picture, NIfTI nor DICOM by its content" if head else "empty"
         raise UnreadableFile(f"{what}, despite its name; copy or export it again", place=name)
-    return None
 
 
 def check_content(head: bytes, name: str) -> None:

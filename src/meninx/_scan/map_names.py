@@ -4,7 +4,7 @@ A BIDS name excludes the volume; words of other names only cause a warning.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from meninx._errors import UnsupportedScan
 from meninx._scan.header_words import word_set
@@ -55,21 +55,24 @@ def map_by_bids_name(name: str) -> UnsupportedScan | None:
     found = _BIDS_NAME.fullmatch(stem)
     if found is None:
         return None
-    suffix = found[2].lower()
     entities = dict(part.split("-", 1) for part in stem.split("_") if "-" in part)
-    is_map = (
-        suffix in BIDS_SUFFIXES
-        or suffix.endswith("map")
-        or entities.get("part", "").lower() in BIDS_PARTS
-    )
-    values = [entities[key].lower() for key in BIDS_VALUES if key in entities]
-    if not is_map and not any(value in WORDS | LETTERS for value in values):
+    if not _is_bids_map(found[2].lower(), entities):
         return None
     return UnsupportedScan(
         f"by its BIDS name (..._{stem.split('_', 1)[1]}) a map or a mask, not an image; choose "
         "the original scan",
         reason="derived",
     )
+
+
+def _is_bids_map(suffix: str, entities: Mapping[str, str]) -> bool:
+    """Return whether the suffix, in lower case, or an entity of a BIDS name is that of a map."""
+    if suffix in BIDS_SUFFIXES or suffix.endswith("map"):
+        return True
+    if entities.get("part", "").lower() in BIDS_PARTS:
+        return True
+    values = [entities[key].lower() for key in BIDS_VALUES if key in entities]
+    return any(value in WORDS | LETTERS for value in values)
 
 
 def map_warning(name: str) -> ScanWarning | None:
@@ -100,14 +103,15 @@ def _map_word(words: Sequence[str]) -> str | None:
         if letters == "phase" and before in PHASES_OF_IMAGES:
             continue
         is_last = place == len(words) - 1
-        if (
-            letters in WORDS
-            or word.endswith(("map", "maps"))
-            or (word in LETTERS and diffusion)
-            or (word in LETTERS_AT_END and is_last)
-        ):
+        is_index = _is_diffusion_index(word, diffusion=diffusion, is_last=is_last)
+        if letters in WORDS or word.endswith(("map", "maps")) or is_index:
             return word
     return None
+
+
+def _is_diffusion_index(word: str, *, diffusion: bool, is_last: bool) -> bool:
+    """Return whether two letters, such as FA, name an index of diffusion at this place."""
+    return (diffusion and word in LETTERS) or (is_last and word in LETTERS_AT_END)
 
 
 def _stem(name: str) -> str:

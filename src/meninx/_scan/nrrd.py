@@ -3,12 +3,12 @@
 import bz2
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nrrd
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from meninx._errors import GeometryError, UnreadableFile, UnsupportedScan
 from meninx._scan.geometry import Float64Array, Spacing
@@ -106,12 +106,7 @@ def _segmentation(header: Mapping[str, Any]) -> UnsupportedScan | None:
 
 def _volume_axes(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[int]]:
     """Return the shape of the only volume, and the indices of its axes in the file."""
-    sizes = [int(side) for side in header.get("sizes", ())]
-    if not sizes or len(sizes) != header.get("dimension"):
-        raise UnreadableFile(
-            f"dimension {header.get('dimension')}, but the sizes {sizes}; expected one size per "
-            "dimension: export the volume again"
-        )
+    sizes = _checked_sizes(header)
     kinds = [str(kind).lower() for kind in header.get("kinds", ["none"] * len(sizes))]
     axes = [
         axis
@@ -119,16 +114,7 @@ def _volume_axes(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[
         if side > 1 or kind in POSITION_KINDS
     ]
     counted = [kinds[axis] for axis in axes if kinds[axis] not in POSITION_KINDS]
-    if any("color" in kind for kind in counted):
-        raise UnsupportedScan("colored voxels; expected gray MR", reason="color")
-    if any(word in kind for kind in counted for word in VALUE_KINDS) and "DWMRI" not in str(
-        header.get("modality", "")
-    ):
-        raise UnsupportedScan(
-            f"an axis of kind {counted[0]!r}: vectors or matrices computed from images, not an "
-            "image; choose the scan itself",
-            reason="derived",
-        )
+    _check_one_value_per_position(counted, str(header.get("modality", "")))
     if counted or len(axes) > 3:
         raise UnsupportedScan(
             f"{'x'.join(map(str, sizes))}: several volumes in one file, expected one; save each "
@@ -136,6 +122,29 @@ def _volume_axes(header: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[
             reason="several_volumes",
         )
     return volume_shape(tuple(sizes[axis] for axis in axes)), axes
+
+
+def _checked_sizes(header: Mapping[str, Any]) -> list[int]:
+    """Return the length of each axis in the file; raise unless there is one per dimension."""
+    sizes = [int(side) for side in header.get("sizes", ())]
+    if not sizes or len(sizes) != header.get("dimension"):
+        raise UnreadableFile(
+            f"dimension {header.get('dimension')}, but the sizes {sizes}; expected one size per "
+            "dimension: export the volume again"
+        )
+    return sizes
+
+
+def _check_one_value_per_position(counted: list[str], modality: str) -> None:
+    """Raise if axes of these kinds, which count values, hold colors, vectors or matrices."""
+    if any("color" in kind for kind in counted):
+        raise UnsupportedScan("colored voxels; expected gray MR", reason="color")
+    if "DWMRI" not in modality and any(word in kind for kind in counted for word in VALUE_KINDS):
+        raise UnsupportedScan(
+            f"an axis of kind {counted[0]!r}: vectors or matrices computed from images, not an "
+            "image; choose the scan itself",
+            reason="derived",
+        )
 
 
 def _unpacked(data: bytes, header: Mapping[str, Any], expected: int, spare: int) -> bytes:
@@ -175,18 +184,10 @@ def _affine(
     """Return the affine in LPS, and a warning if the orientation is not defined."""
     signs = SPACES.get(str(header.get("space", "")).lower())
     directions = header.get("space directions")
-    affine = np.eye(4)
     if signs is not None and directions is not None:
-        rows = np.array([directions[axis] for axis in axes], dtype=np.float64)
-        if rows.shape[1:] != (3,) or not np.isfinite(rows).all():
-            raise GeometryError(
-                "space directions that are not vectors of three numbers; export the volume again"
-            )
-        affine[:3, : len(axes)] = rows.T
-        if len(axes) == 2:
-            across = np.cross(rows[0], rows[1])
-            affine[:3, 2] = across / np.linalg.norm(across)
-        affine[:3, 3] = header.get("space origin", np.zeros(3))
+        affine = _affine_in_space(
+            [directions[axis] for axis in axes], header.get("space origin", np.zeros(3))
+        )
         affine[:3] *= np.array(signs)[:, None]
         return affine, ()
     spacings = header.get("spacings")
@@ -199,6 +200,7 @@ def _affine(
             "neither space directions nor spacings: the voxel size is missing; export the volume "
             "again"
         )
+    affine = np.eye(4)
     for place, axis in enumerate(axes):
         affine[place, place] = spacings[axis]
     text = (
@@ -206,3 +208,19 @@ def _affine(
         "as stored from right to left, front to back, bottom to top"
     )
     return affine, (ScanWarning("orientation_doubtful", text),)
+
+
+def _affine_in_space(directions: Sequence[ArrayLike], origin: ArrayLike) -> Float64Array:
+    """Return the affine in the file's space, from the directions of two or three axes."""
+    rows = np.array(directions, dtype=np.float64)
+    if rows.shape[1:] != (3,) or not np.isfinite(rows).all():
+        raise GeometryError(
+            "space directions that are not vectors of three numbers; export the volume again"
+        )
+    affine = np.eye(4)
+    affine[:3, : len(rows)] = rows.T
+    if len(rows) == 2:
+        across = np.cross(rows[0], rows[1])
+        affine[:3, 2] = across / np.linalg.norm(across)
+    affine[:3, 3] = origin
+    return affine

@@ -74,6 +74,19 @@ class Measurements:
         too_small = self.shift > MAX_SHIFT * distance and self.shift > NOISE_SHIFT * self.pixel
         return too_small or self.shift < MIN_SHIFT * distance
 
+    def contradict_stack(self, gap: float, *, unset: bool) -> bool:
+        """Return whether a distance between slices, mm, or the head's depth is implausible.
+
+        In a volume whose affine was never set, a head may also be too flat.
+        """
+        too_flat = unset and self.depth < MIN_HEAD_MM
+        return self.contradict(gap) or self.depth > MAX_HEAD_MM or too_flat
+
+    @property
+    def fit_head(self) -> bool:
+        """Whether the width is plausible for a head."""
+        return MIN_HEAD_MM <= self.width <= MAX_HEAD_MM
+
 
 def with_plausible_geometry(scan: Scan) -> Scan:
     """Return a scan with its own geometry if plausible, else with an estimated one.
@@ -141,30 +154,36 @@ def _estimated(
     scan: Scan, axis: int, claimed: Spacing, measured: Measurements | None, *, unset: bool
 ) -> Spacing:
     """Return the spacing estimated from the slices; the claimed one if it is plausible."""
-    spacing = list(claimed)
     if measured is None:
-        # Too few slices to measure: only the gap of an unset affine is replaced.
-        is_large = min(np.delete(scan.voxels.shape, axis)) >= MIN_SIDE
-        if unset and is_large and claimed[axis] * len(scan) < MIN_HEAD_MM:
-            spacing[axis] = USUAL_GAP_MM
-        return spacing[0], spacing[1], spacing[2]
+        return _assumed(scan, axis, claimed) if unset else claimed
     gap = claimed[axis]
-    too_deep = measured.depth > MAX_HEAD_MM or (unset and measured.depth < MIN_HEAD_MM)
-    gap_implausible = measured.contradict(gap) or too_deep
-    fits = MIN_HEAD_MM <= measured.width <= MAX_HEAD_MM
-    if not gap_implausible and (fits or not unset):
+    gap_implausible = measured.contradict_stack(gap, unset=unset)
+    if not gap_implausible and (measured.fit_head or not unset):
         return claimed
-    # The pixel size is replaced if it was never set, or if the head's width is implausible.
-    scale = USUAL_HEAD_MM / measured.width if measured.width and (unset or not fits) else 1.0
+    scale = _pixel_scale(measured, unset=unset)
     spacing = [side * scale for side in claimed]
     if not unset:
         spacing[axis] = gap
-        gap_implausible = too_deep or replace(measured, shift=measured.shift * scale).contradict(
-            gap
-        )
+        scaled = replace(measured, shift=measured.shift * scale)
+        gap_implausible = scaled.contradict_stack(gap, unset=unset)
     if gap_implausible and (estimate := estimated_gap_mm(scan.voxels, axis, claimed)):
         spacing[axis] = max(estimate * scale, SMALLEST_GAP_MM)
     return spacing[0], spacing[1], spacing[2]
+
+
+def _assumed(scan: Scan, axis: int, claimed: Spacing) -> Spacing:
+    """Return the spacing of a bare array with too few slices to measure: a usual gap."""
+    spacing = list(claimed)
+    is_large = min(np.delete(scan.voxels.shape, axis)) >= MIN_SIDE
+    if is_large and claimed[axis] * len(scan) < MIN_HEAD_MM:
+        spacing[axis] = USUAL_GAP_MM
+    return spacing[0], spacing[1], spacing[2]
+
+
+def _pixel_scale(measured: Measurements, *, unset: bool) -> float:
+    """Return the factor of the pixel size: 1 if it was set and gives the head a plausible width."""
+    is_lost = unset or not measured.fit_head
+    return USUAL_HEAD_MM / measured.width if measured.width and is_lost else 1.0
 
 
 def estimated_gap_mm(voxels: Float32Array, axis: int, spacing_mm: Spacing) -> float | None:

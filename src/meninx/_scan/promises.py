@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from meninx._errors import UnsupportedScan
@@ -100,11 +100,17 @@ def _missing_of_headers(frames: Sequence[Frame]) -> Iterable[Incomplete]:
         for promise in frame.promises:
             instances[promise.what, promise.key][frame.source.name] = promise
     for (what, _), promises in instances.items():
-        counts = {promise.count for promise in promises.values()}
-        numbers = [promise.number for promise in promises.values() if promise.number is not None]
-        agreed = len(counts) == 1 and all(1 <= number <= max(counts) for number in numbers)
-        if agreed and len(promises) < max(counts):
-            yield Incomplete(what, max(counts), len(promises))
+        count = _agreed_count(promises.values())
+        if count is not None and len(promises) < count:
+            yield Incomplete(what, count, len(promises))
+
+
+def _agreed_count(promises: Collection[Promise]) -> int | None:
+    """Return the number of instances that all headers promise; None if they contradict it."""
+    counts = {promise.count for promise in promises}
+    numbers = [promise.number for promise in promises if promise.number is not None]
+    agreed = len(counts) == 1 and all(1 <= number <= max(counts) for number in numbers)
+    return counts.pop() if agreed else None
 
 
 def _missing_of_listings(

@@ -109,17 +109,24 @@ def _from_times(acquisition: Acquisition) -> Sequence:
     )
     if tr is None or te is None or "EP" in acquisition.scanning_sequence:
         return "unknown"
-    if ti and ti >= 1500 and tr >= 4000 and te >= 60:
-        return "FLAIR"
-    if ti and 300 <= ti <= 1400 and te <= 30:
-        return "T1"
-    if ti or "IR" in acquisition.scanning_sequence:
+    if ti:
+        return _with_inversion(tr, te, ti)
+    if "IR" in acquisition.scanning_sequence:
         return "unknown"
+    return _without_inversion(tr, te, gradient_echo="GR" in acquisition.scanning_sequence)
+
+
+def _with_inversion(tr: float, te: float, ti: float) -> Sequence:
+    """Return the sequence of an inversion recovery according to its times, ms."""
+    if ti >= 1500 and tr >= 4000 and te >= 60:
+        return "FLAIR"
+    return "T1" if 300 <= ti <= 1400 and te <= 30 else "unknown"
+
+
+def _without_inversion(tr: float, te: float, *, gradient_echo: bool) -> Sequence:
+    """Return the sequence of a spin or gradient echo according to its times, ms."""
     if tr >= 2000 and te >= 70:
         return "T2"
-    if tr <= 1000 and te <= 30 and "GR" not in acquisition.scanning_sequence:
-        return "T1"
     # Spoiled gradient echo: T2* weighting increases with echo time.
-    if tr <= 1000 and te <= 8 and "GR" in acquisition.scanning_sequence:
-        return "T1"
-    return "unknown"
+    longest_te = 8 if gradient_echo else 30
+    return "T1" if tr <= 1000 and te <= longest_te else "unknown"

@@ -78,7 +78,7 @@ class Stack:
         first = self.frames[0]
         if first.exclusion is not None:
             raise first.exclusion
-        if any(not frame.position or not frame.orientation for frame in self.frames):
+        if not all(frame.is_placed for frame in self.frames):
             if len(self.frames) == 1:
                 return self.frames, None, None
             raise GeometryError(
@@ -86,35 +86,49 @@ class Stack:
                 "ImageOrientationPatient; expected both in each: export the series from the "
                 "scanner or the PACS, not from a viewer"
             )
-        if first.pixel_spacing is None and first.stored_spacing:
-            raise GeometryError(
-                f"PixelSpacing {first.stored_spacing!r}, expected two numbers such as 0.9\\0.9; "
-                "the header was changed: export the series again"
-            )
-        if first.pixel_spacing is None:
-            raise GeometryError(
-                "no PixelSpacing, so nothing says how large a pixel is; export the series from the "
-                "scanner or the PACS, not from a viewer"
-            )
-        if min(first.pixel_spacing) <= 0:
-            raise GeometryError(
-                f"PixelSpacing {first.pixel_spacing}, expected two numbers above 0; the header was "
-                "changed: export the series again"
-            )
+        pixel_spacing = _checked_pixel_spacing(first)
         positions = np.array([frame.position for frame in self.frames])
         orientation = np.array([frame.orientation for frame in self.frames]).mean(axis=0)
         order = slice_order(positions, orientation)
-        across = max(np.multiply(first.shape, first.pixel_spacing))
-        fault = field_of_view_fault(float(across))
-        try:
-            spacing = stack_spacing(positions[order], orientation) if len(order) > 1 else None
-        except GeometryError as error:
-            # If a pixel is far too small, all slices share a position: report the pixel instead.
-            tiny = across < SMALLEST_FIELD_MM / 10
-            raise GeometryError(fault if fault and tiny else str(error)) from error
+        across = float(max(np.multiply(first.shape, pixel_spacing)))
+        spacing = _checked_stack_spacing(positions[order], orientation, across)
         gap = spacing.spacing_mm if spacing else abs(first.thickness or 1.0)
-        affine = affine_of_stack(positions[order[0]], orientation, first.pixel_spacing, gap)
+        affine = affine_of_stack(positions[order[0]], orientation, pixel_spacing, gap)
         return tuple(self.frames[index] for index in order), affine, spacing
+
+
+def _checked_pixel_spacing(frame: Frame) -> tuple[float, float]:
+    """Return the pixel spacing of a slice, mm; raise if it is missing or not above 0."""
+    if frame.pixel_spacing is None and frame.stored_spacing:
+        raise GeometryError(
+            f"PixelSpacing {frame.stored_spacing!r}, expected two numbers such as 0.9\\0.9; "
+            "the header was changed: export the series again"
+        )
+    if frame.pixel_spacing is None:
+        raise GeometryError(
+            "no PixelSpacing, so nothing says how large a pixel is; export the series from the "
+            "scanner or the PACS, not from a viewer"
+        )
+    if min(frame.pixel_spacing) <= 0:
+        raise GeometryError(
+            f"PixelSpacing {frame.pixel_spacing}, expected two numbers above 0; the header was "
+            "changed: export the series again"
+        )
+    return frame.pixel_spacing
+
+
+def _checked_stack_spacing(
+    positions: Float64Array, orientation: Float64Array, across_mm: float
+) -> StackSpacing | None:
+    """Return the spacing of ordered slices of this longer side, mm; None for a single slice."""
+    if len(positions) == 1:
+        return None
+    try:
+        return stack_spacing(positions, orientation)
+    except GeometryError as error:
+        # If a pixel is far too small, all slices share a position: report the pixel instead.
+        fault = field_of_view_fault(across_mm) if across_mm < SMALLEST_FIELD_MM / 10 else None
+        raise GeometryError(fault or str(error)) from error
 
 
 def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
@@ -126,7 +140,7 @@ def coinciding(frames: Iterable[Frame]) -> list[list[Frame]]:
     Returns:
         Lists of two or more frames, one per position.
     """
-    placed = [frame for frame in frames if frame.position and frame.orientation]
+    placed = [frame for frame in frames if frame.is_placed]
     if len(placed) < 2 or placed[0].orientation is None:
         return []
     heights = np.array([frame.position for frame in placed]) @ plane_normal(placed[0].orientation)
@@ -152,15 +166,29 @@ def stacks_of(
     Returns:
         Stacks, ordered by folder, series number, series UID and contrast.
     """
-    by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     unique = _without_copies(frames)
-    for frame in unique:
-        by_series[_series_key(frame)].append(frame)
     # A truncated header may lack the UID of its series.
     broken = [frame for frame in unique if is_broken(frame)]
     lost = list(lost)
     lost += [LostFile(frame.source.name, frame.series_uid, is_dicom=True) for frame in broken]
-    series = sorted(
+    series = _by_series(unique)
+    places = [_common_place(members) for members in series]
+    stacks = []
+    for members, place in zip(series, places, strict=True):
+        parts = _split(members)
+        names = _part_names(parts, place, is_shared=places.count(place) > 1)
+        incomplete = incomplete_of(members, lost, listings)
+        for name, part in zip(names, parts, strict=True):
+            stacks.append(Stack(name, tuple(part), incomplete))
+    return _named_apart(stacks)
+
+
+def _by_series(frames: list[Frame]) -> list[list[Frame]]:
+    """Sort frames into series, ordered by folder, series number and series UID."""
+    by_series: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        by_series[_series_key(frame)].append(frame)
+    return sorted(
         by_series.values(),
         key=lambda members: (
             _common_place(members),
@@ -169,28 +197,30 @@ def stacks_of(
             repr(_series_key(members[0])),
         ),
     )
-    places = [_common_place(members) for members in series]
-    stacks = []
-    for members, place in zip(series, places, strict=True):
-        number = members[0].series_number
-        # Number and part are named only if needed to distinguish the scans.
-        shared = places.count(place) > 1
-        words = [f"series {number if number is not None else members[0].series_uid}"] * shared
-        parts = _split(members)
-        incomplete = incomplete_of(members, lost, listings)
-        for index, part in enumerate(parts, 1):
-            labels = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
-            name = f"{place} ({', '.join(labels)})" if labels else place
-            if len(part) == 1 and len(parts) > 1 and is_broken(part[0]):
-                name = part[0].source.name
-            stacks.append(Stack(name, tuple(part), incomplete))
-    return _named_apart(stacks)
 
 
 def _series_key(frame: Frame) -> tuple[Hashable, ...]:
     """Return what all frames of a series share: patient, study, series UID and number."""
     own = frame.description if not frame.series_uid else ""
     return frame.patient, frame.study_uid, frame.series_uid, frame.series_number, own
+
+
+def _part_names(parts: list[list[Frame]], place: str, *, is_shared: bool) -> list[str]:
+    """Return the names of a series' parts, given whether other series share its place.
+
+    Number and part are named only if needed to distinguish the scans.
+    """
+    first = parts[0][0]
+    number = first.series_uid if first.series_number is None else first.series_number
+    words = [f"series {number}"] * is_shared
+    names = []
+    for index, part in enumerate(parts, 1):
+        labels = words + [f"part {index} of {len(parts)}"] * (len(parts) > 1)
+        name = f"{place} ({', '.join(labels)})" if labels else place
+        if len(part) == 1 and len(parts) > 1 and is_broken(part[0]):
+            name = part[0].source.name
+        names.append(name)
+    return names
 
 
 def _named_apart(stacks: list[Stack]) -> list[Stack]:
@@ -238,7 +268,7 @@ def _split(frames: list[Frame]) -> list[list[Frame]]:
     """Split one series' frames into stacks, in a fixed order."""
     groups: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
     directions: list[Float64Array] = []
-    echoes, inversions = (_levels([frame.times[n] for frame in frames]) for n in (0, 1))
+    echoes, inversions = _time_levels(frames)
     for frame in frames:
         reason = frame.exclusion.reason if frame.exclusion else ""
         spacing = tuple(round(value, 3) for value in frame.pixel_spacing or ())
@@ -285,14 +315,20 @@ def _interleaved_joined(
 def _are_one_stack(groups: list[list[Frame]]) -> bool:
     """Return whether groups of one orientation are only together an evenly spaced stack."""
     frames = [frame for group in groups for frame in group]
-    if not all(frame.position and frame.orientation and frame.pixel_spacing for frame in frames):
+    if not all(frame.is_placed and frame.pixel_spacing for frame in frames):
         return False
     sides = np.array([frame.pixel_spacing for frame in frames])
     if np.ptp(sides, axis=0).max() > PIXEL_SPACING_JITTER * sides.max():
         return False
     # Two echo or inversion times are two contrasts, wherever their slices lie.
-    if any(len(set(_levels([frame.times[n] for frame in frames]).values())) > 1 for n in (0, 1)):
+    if any(len(set(levels.values())) > 1 for levels in _time_levels(frames)):
         return False
+    return _interleave_evenly(groups)
+
+
+def _interleave_evenly(groups: list[list[Frame]]) -> bool:
+    """Return whether the slices of groups interleave, with even gaps between them."""
+    frames = [frame for group in groups for frame in group]
     normal = plane_normal(frames[0].orientation or ())
     heights = np.array([frame.position for frame in frames]) @ normal
     owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
@@ -302,6 +338,13 @@ def _are_one_stack(groups: list[list[Frame]]) -> bool:
     even = gaps.min() > POSITION_TOLERANCE_MM and gaps.max() < MAX_GAP_RATIO * np.median(gaps)
     # Groups one above the other are slabs, each with its own contrast.
     return bool(even and changes >= len(groups))
+
+
+def _time_levels(
+    frames: list[Frame],
+) -> tuple[dict[float | None, int], dict[float | None, int]]:
+    """Return the levels of the echo times and of the inversion times of frames."""
+    return _levels(frame.times[0] for frame in frames), _levels(frame.times[1] for frame in frames)
 
 
 def _levels(values: Iterable[float | None]) -> dict[float | None, int]:
@@ -332,16 +375,21 @@ def _direction(frame: Frame, directions: list[Float64Array]) -> int:
 def _by_acquisition(frames: list[Frame]) -> list[list[Frame]]:
     """Split coinciding frames by acquisition number or time, if that separates them."""
     for number in range(len(frames[0].moments)):
-        parts: dict[float | str | None, list[Frame]] = defaultdict(list)
-        for frame in frames:
-            parts[frame.moments[number]].append(frame)
-        # Times are unusable if one is missing, or if nearly every slice has its own.
-        usable = number == 0 or (len(parts) <= len(frames) / 2 and None not in parts)
-        if len(parts) > 1 and usable:
-            split = [parts[moment] for moment in sorted(parts, key=_in_order)]
-            if not any(coinciding(part) for part in split):
-                return split
+        parts = _by_moment(frames, number)
+        if len(parts) > 1 and not any(coinciding(part) for part in parts):
+            return parts
     return _by_rank(frames) or [frames]
+
+
+def _by_moment(frames: list[Frame], number: int) -> list[list[Frame]]:
+    """Split frames by the moment of this index, in its order; one part if it is unusable."""
+    parts: dict[float | str | None, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        parts[frame.moments[number]].append(frame)
+    # Times are unusable if one is missing, or if nearly every slice has its own.
+    if number > 0 and (len(parts) > len(frames) / 2 or None in parts):
+        return [frames]
+    return [parts[moment] for moment in sorted(parts, key=_in_order)]
 
 
 def _in_order(moment: float | str | None) -> tuple[bool, float, str]:
@@ -359,14 +407,17 @@ def _by_rank(frames: list[Frame]) -> list[list[Frame]]:
         One list per time point. Empty if a time is missing, positions have different numbers of
         frames, or time points overlap.
     """
-    times = [frame.moments[1] for frame in frames]
-    if any(time is None for time in times):
+    if any(frame.moments[1] is None for frame in frames):
         return []
     places = [sorted(part, key=lambda frame: str(frame.moments[1])) for part in coinciding(frames)]
     counts = {len(place) for place in places}
     if len(counts) != 1 or counts.pop() * len(places) != len(frames):
         return []
     points = [list(point) for point in zip(*places, strict=True)]
+    return points if _follow_in_time(points) else []
+
+
+def _follow_in_time(points: list[list[Frame]]) -> bool:
+    """Return whether each time point ends before the next begins."""
     spans = [sorted(str(frame.moments[1]) for frame in point) for point in points]
-    separate = all(earlier[-1] < later[0] for earlier, later in pairwise(spans))
-    return points if separate else []
+    return all(earlier[-1] < later[0] for earlier, later in pairwise(spans))

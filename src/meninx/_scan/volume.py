@@ -1,5 +1,6 @@
 """Check headers and voxels of volume files, and create the Scan, for all volume formats."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -226,10 +227,8 @@ def volume_scan(
     single = [axis for axis, side in enumerate(voxels.shape) if side == 1]
     slice_axis = single[-1] if single else None
     check_affine(affine)
-    if spacing_mm is not None and is_unset(affine):
-        warnings = (*warnings, ScanWarning("orientation_doubtful", UNSET_DIRECTIONS))
     if spacing_mm is not None:
-        warnings = (*warnings, _spacing_given(spacing_of(affine), spacing_mm))
+        warnings = (*warnings, *_spacing_warnings(affine, spacing_mm))
         affine = respaced(affine, spacing_mm)
     cut_axis = view_of(affine, slice_axis, voxels.shape).slice_axis
     scan = Scan(
@@ -264,9 +263,12 @@ def _with_given_spacing(scan: Scan, spacing_mm: Spacing) -> Scan:
     return replace(scan, warnings=(*scan.warnings, ScanWarning("geometry_doubtful", fault)))
 
 
-def _spacing_given(stored: Spacing, given: Spacing) -> ScanWarning:
-    """Return the warning that the voxel size of the file was replaced."""
-    used, replaced = (" x ".join(f"{side:.4g}" for side in sides) for sides in (given, stored))
-    return ScanWarning(
+def _spacing_warnings(affine: Float64Array, given: Spacing) -> Iterator[ScanWarning]:
+    """Yield the warnings on the use of a voxel size that replaces that of the file."""
+    if is_unset(affine):
+        yield ScanWarning("orientation_doubtful", UNSET_DIRECTIONS)
+    sizes = (given, spacing_of(affine))
+    used, replaced = (" x ".join(f"{side:.4g}" for side in sides) for sides in sizes)
+    yield ScanWarning(
         "spacing_given", f"voxels of {used} mm, as given by the user; the file says {replaced} mm"
     )

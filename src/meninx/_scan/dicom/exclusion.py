@@ -62,12 +62,7 @@ def not_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
     """Return why a file is no plain MR slice of a brain; None if it is."""
     modality = text(dataset, "Modality")
     if sop_class not in MR_CLASSES:
-        if modality not in ("MR", "") or "Rows" not in dataset:
-            kind = pydicom.uid.UID(sop_class).name
-            return UnsupportedScan(
-                f"{kind} ({modality or 'no modality'}); expected an MR image", reason="not_mr"
-            )
-        return UnsupportedScan("a saved screen of an MR study; expected a slice", reason="derived")
+        return _other_class(dataset, sop_class, modality)
     if modality in OTHER_MODALITIES:
         return UnsupportedScan(
             f"its Modality is {modality}, although it is stored as an MR image; expected MR",
@@ -76,6 +71,21 @@ def not_mr_slice(dataset: Dataset, sop_class: str) -> UnsupportedScan | None:
     colored = text(dataset, "PhotometricInterpretation").startswith(COLORED)
     if colored or (number(dataset, "SamplesPerPixel") or 1) != 1:
         return UnsupportedScan("a colored image; expected gray MR slices", reason="color")
+    return _other_content(dataset)
+
+
+def _other_class(dataset: Dataset, sop_class: str, modality: str) -> UnsupportedScan:
+    """Return the refusal of an object that is not stored as an MR image."""
+    if modality not in ("MR", "") or "Rows" not in dataset:
+        kind = pydicom.uid.UID(sop_class).name
+        return UnsupportedScan(
+            f"{kind} ({modality or 'no modality'}); expected an MR image", reason="not_mr"
+        )
+    return UnsupportedScan("a saved screen of an MR study; expected a slice", reason="derived")
+
+
+def _other_content(dataset: Dataset) -> UnsupportedScan | None:
+    """Return why an MR image shows no plain slice of a brain, by its types and descriptions."""
     words = description_text(dataset)
     return (
         animal(dataset)

@@ -49,13 +49,18 @@ def read_frames(source: Source, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
         described = items(dataset, "PerFrameFunctionalGroupsSequence")
         if excluded is None and described:
             return enhanced_frames(source, dataset, described)
-        frames = whole_number(dataset, "NumberOfFrames") or 1
-        if excluded is None and frames > 1:
-            excluded = UnsupportedScan(
-                f"{frames} frames without positions of their own; send single slices",
-                reason="several_frames",
-            )
-        return [_classic_frame(source, dataset, excluded)]
+        return [_classic_frame(source, dataset, excluded or _several_frames(dataset))]
+
+
+def _several_frames(dataset: Dataset) -> UnsupportedScan | None:
+    """Return why a file of several frames without positions is excluded; None for one frame."""
+    frames = whole_number(dataset, "NumberOfFrames") or 1
+    if frames <= 1:
+        return None
+    return UnsupportedScan(
+        f"{frames} frames without positions of their own; send single slices",
+        reason="several_frames",
+    )
 
 
 def _classic_frame(source: Source, dataset: Dataset, excluded: InputError | None) -> Frame:
