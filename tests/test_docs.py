@@ -79,7 +79,12 @@ def test_every_code_has_a_row():
     assert codes - BASE_CODES == rows
     for figure in (f"fewer than {SMALLEST_SIDE} pixels", f"fewer than {MIN_LEVELS} gray"):
         assert figure in page
-    options = {name for _, command in _commands() for one in command.params for name in one.opts}
+    options = {
+        name
+        for _, command in _commands()
+        for parameter in command.params
+        for name in parameter.opts
+    }
     assert set(re.findall(r"`(--[a-z-]+)`", page)) <= options
 
 
@@ -133,6 +138,7 @@ def _run_line(line, folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("short_epochs")
 def test_the_tutorial_runs_as_it_stands(tmp_path):
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
     script = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
@@ -141,7 +147,9 @@ def test_the_tutorial_runs_as_it_stands(tmp_path):
         done = _run_line(line, tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr[-3000:]}"
     # What the page promises: the copy is found, and never parted from what it is a copy of.
-    pictures = {one.picture.name: one for one in read_manifest(tmp_path / "brains.csv").pictures}
+    pictures = {
+        picture.picture.name: picture for picture in read_manifest(tmp_path / "brains.csv").pictures
+    }
     assert len(pictures) == 25
     assert pictures["another-name.png"].fold == pictures["phantom-0000.png"].fold
     assert "LEAKING" in (tmp_path / "leaking/report.html").read_text(encoding="utf-8")

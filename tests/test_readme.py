@@ -40,6 +40,7 @@ def test_make_targets_exist():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("short_epochs")
 def test_every_meninx_command_runs_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")  # as the README shows its table
     lines = [line for line in commands("sh") if line.startswith("meninx ")]
