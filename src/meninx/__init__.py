@@ -25,6 +25,7 @@ from meninx._errors import (
     UnsupportedScan,
 )
 from meninx._quiet import turn_off_telemetry
+from meninx._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from meninx._clinic.results import write_dicom_results
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from meninx._scan.reading import read_scans
     from meninx._scan.scan import Scan
 
-__version__ = "0.1.0"
 __all__ = [
     "DataError",
     "Detector",

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from meninx import __version__
 from meninx._assess import metrics
 from meninx._assess.cases import Case
 from meninx._assess.claim import checklist
@@ -28,6 +27,7 @@ from meninx._detect.detector import Detector
 from meninx._detect.model_card import ModelCard
 from meninx._errors import InputError, OptionError
 from meninx._render.result import Result
+from meninx._version import __version__
 
 NAMES = {
     "auroc": "AUROC",

@@ -66,8 +66,8 @@ app = typer.Typer(
 
 def _show_version(is_requested: bool) -> None:
     if is_requested:
-        from meninx import __version__
         from meninx._detect.model_card import shipped_license
+        from meninx._version import __version__
 
         typer.echo(f"meninx {__version__}, Apache-2.0; for research, not for diagnosis")
         typer.echo(f"detector's weights: {shipped_license()}")

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, generate_uid
 
-from meninx import __version__
 from meninx._detect.findings import Findings
 from meninx._errors import UnreadableFile
 from meninx._render.result import Result
@@ -22,6 +21,7 @@ from meninx._scan.dicom.values import drop_unreadable, text, whole_number
 from meninx._scan.geometry import Float64Array
 from meninx._scan.nifti import affine_of
 from meninx._scan.scan import Scan
+from meninx._version import __version__
 
 MANUFACTURER = "meninx"
 # Attributes of type 2: required, but may be empty. Sources often lack them.

@@ -15,8 +15,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from meninx import __version__
 from meninx._errors import LimitExceeded, MeninxError
+from meninx._version import __version__
 from meninx._web.api.measurement_api import measurement_api
 from meninx._web.api.opinion_api import opinion_api
 from meninx._web.api.server_api import server_api

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from sqlalchemy import func, select, text
 
-from meninx import __version__
+from meninx._version import __version__
 from meninx._web.api.routes import ERRORS
 from meninx._web.auth.rights import visible_to
 from meninx._web.serving import MayRead, SessionNeeded

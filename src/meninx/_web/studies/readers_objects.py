@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from meninx import __version__
+from meninx._version import __version__
 from meninx._web.store.database import Measurement, Opinion, Study
 from meninx._web.store.settings import Settings
 from meninx._web.studies.measurements import measurements_of
