@@ -18,7 +18,7 @@ from meninx._data.stacks import read_stack
 from meninx._data.volume_masks import read_mask
 from meninx._detect.detector import Detector
 from meninx._detect.findings import Findings
-from meninx._detect.model_card import SEEN_DIGITS
+from meninx._detect.model_card import SEEN_DIGITS, ModelCard
 from meninx._errors import DataError, InputError
 from meninx._scan.reading import read_one
 from meninx._scan.scan import Scan
@@ -183,24 +183,32 @@ def select_unseen(
     """
     pictures = list(manifest.pictures)
     clusters = clusters_of(pictures)
-    seen = set(detector.card.seen)
-    by_bytes = [sha256_of(picture.picture)[:SEEN_DIGITS] in seen for picture in pictures]
-    fitted = set(compress(clusters, by_bytes))
-    remaining = [cluster not in fitted for cluster in clusters]
-    rest, record = list(compress(pictures, remaining)), detector.card.seen_slices
-    copied = copied_rows(rest, descriptors_of(rest, workers), record)
-    copied_clusters = set(compress(compress(clusters, remaining), copied))
+    fitted, copied = _learned_clusters(detector.card, pictures, clusters, workers)
     inside = [fold in (None, picture.fold) for picture in pictures]
     held_out = [cluster for cluster in compress(clusters, inside) if cluster not in fitted]
-    found = sum(cluster in copied_clusters for cluster in held_out)
-    excluded = fitted | copied_clusters
+    found = sum(cluster in copied for cluster in held_out)
+    excluded = fitted | copied
     kept = [
         picture
         for picture, cluster, wanted in zip(pictures, clusters, inside, strict=True)
         if wanted and (allow_leaks or cluster not in excluded)
     ]
     left_out = sum(cluster in excluded for cluster in clusters)
-    return Selection(kept, left_out, Copies(len(held_out), found, record.complete))
+    complete = detector.card.seen_slices.complete
+    return Selection(kept, left_out, Copies(len(held_out), found, complete))
+
+
+def _learned_clusters(
+    card: ModelCard, pictures: Sequence[Picture], clusters: Sequence[int], workers: int
+) -> tuple[set[int], set[int]]:
+    """Return the clusters of files that a detector was fitted on, and other clusters of copies."""
+    seen = set(card.seen)
+    by_bytes = [sha256_of(picture.picture)[:SEEN_DIGITS] in seen for picture in pictures]
+    fitted = set(compress(clusters, by_bytes))
+    remaining = [cluster not in fitted for cluster in clusters]
+    rest = list(compress(pictures, remaining))
+    copied = copied_rows(rest, descriptors_of(rest, workers), card.seen_slices)
+    return fitted, set(compress(compress(clusters, remaining), copied))
 
 
 def clusters_of(pictures: Sequence[Picture]) -> list[int]:

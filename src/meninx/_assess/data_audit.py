@@ -1,7 +1,7 @@
 """Audit a data set for copies, leaks and shortcuts, which make a detector's figures too good."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,7 @@ class Audit:
         intervals = [probe.auroc for probe in self.probes if np.isfinite(probe.auroc.low)]
         if not intervals:
             return ""
-        found = [
-            PROBED[probe.name]
-            for probe in self.probes
-            if probe.auroc.low > CHANCE and probe.name in PROBED
-        ]
+        found = self._predictive_features
         if found or any(figure.low > CHANCE for figure in intervals):
             return (
                 f"Shortcuts: the label can be predicted from {' or '.join(found) or 'both'} alone, "
@@ -83,6 +79,15 @@ class Audit:
             else ""
         )
         return f"No shortcut shown: no interval lies above {CHANCE}, which is chance.{remains}"
+
+    @property
+    def _predictive_features(self) -> list[str]:
+        """Features that predict the label better than chance, in words."""
+        return [
+            PROBED[probe.name]
+            for probe in self.probes
+            if probe.auroc.low > CHANCE and probe.name in PROBED
+        ]
 
     @property
     def corrupt(self) -> list[tuple[str, str]]:
@@ -208,6 +213,13 @@ def _cases(
             np.array([clusters[index] for index in readable]),
             "pictures",
         )
+    return _slice_cases(found, clusters, progress)
+
+
+def _slice_cases(
+    found: Survey, clusters: Sequence[int], progress: Progress
+) -> tuple[dict[str, list[Mapping[str, float]]], NDArray[np.bool_], NDArray[np.intp], str]:
+    """Return the same as `_cases`, of the slices of volumes with masks."""
     position: list[Mapping[str, float]] = []
     intensity: list[Mapping[str, float]] = []
     tumor, cluster = [], []

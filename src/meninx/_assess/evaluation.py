@@ -131,32 +131,39 @@ class Evaluation:
                 "fn": int(table[1, 0]),
                 "tp": int(table[1, 1]),
             },
-            "decisions": {name: figure.as_json() for name, figure in self.decisions.items()},
-            "figures": {name: figure.as_json() for name, figure in self.figures.items()},
+            "decisions": _as_json(self.decisions),
+            "figures": _as_json(self.figures),
             "shortcuts": {probe.name: probe.auroc.as_json() for probe in self.probes},
             "auroc_less_best_shortcut": self.advantage.as_json() if self.advantage else None,
-            "types": {
-                "truth": list(self.types[0]),
-                "answer": list(self.types[1]),
-                "counts": self.types[2].tolist(),
-                "auroc": {name: figure.as_json() for name, figure in self.type_auroc.items()},
-                **{name: figure.as_json() for name, figure in self.type_figures.items()},
-            }
-            if self.types
-            else None,
-            "segmentation": {name: figure.as_json() for name, figure in self.segmentation.items()},
+            "types": self._types_as_json(),
+            "segmentation": _as_json(self.segmentation),
             "referral": [point.as_json() for point in self.referral],
             "subgroups": {
-                column: {
-                    value: {
-                        key: figure.as_json() if isinstance(figure, Figure) else figure
-                        for key, figure in figures.items()
-                    }
-                    for value, figures in groups.items()
-                }
+                column: {value: _as_json(figures) for value, figures in groups.items()}
                 for column, groups in self.subgroups.items()
             },
         }
+
+    def _types_as_json(self) -> dict[str, Any] | None:
+        """Return the confusion matrix and the figures of types."""
+        if self.types is None:
+            return None
+        truth, answer, counts = self.types
+        return {
+            "truth": list(truth),
+            "answer": list(answer),
+            "counts": counts.tolist(),
+            "auroc": _as_json(self.type_auroc),
+            **_as_json(self.type_figures),
+        }
+
+
+def _as_json(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures with their intervals, and counts unchanged, by name."""
+    return {
+        name: figure.as_json() if isinstance(figure, Figure) else figure
+        for name, figure in figures.items()
+    }
 
 
 def evaluate(
@@ -243,6 +250,7 @@ def evaluate_cases(
         raise DataError(f"no picture could be scored; the first one: {first}")
     _check_classes(scored, unscored)
     answers = _answers(scored)
+    findings = [case.findings for case in scored]
     weights = bootstrap_weights(answers.cluster)
     progress("computing intervals", 0, 2)
     figures = figures_of(answers, weights, prevalences)
@@ -256,7 +264,7 @@ def evaluate_cases(
         left_out=left_out,
         copies=copies,
         leaking=leaking,
-        decisions=decision_figures([case.findings for case in scored], answers),
+        decisions=decision_figures(findings, answers),
         figures=figures,
         answers=answers,
         probes=tuple(probes),
@@ -266,11 +274,9 @@ def evaluate_cases(
         type_figures=type_figures(scored, answers, weights),
         subgroups=subgroup_figures(scored, answers),
         segmentation=segmentation_figures(scored, answers),
-        referral=tuple(
-            referral_curve([case.findings for case in scored], answers.tumor, answers.cluster)
-        ),
+        referral=tuple(referral_curve(findings, answers.tumor, answers.cluster)),
         models=tuple(models),
-        thresholds=tuple(sorted({case.findings.threshold or 0.0 for case in scored})),
+        thresholds=tuple(sorted({found.threshold or 0.0 for found in findings})),
     )
 
 

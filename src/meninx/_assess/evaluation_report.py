@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -315,20 +315,13 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
         detectors: Detectors by the SHA-256 of their files.
         path: HTML file to write.
     """
-    missed = [case for case in result.misses if case.picture.tumor]
-    false = [case for case in result.misses if not case.picture.tumor]
-    right = result.most_certain
+    missed, false = _by_truth(result.misses)
+    found, rejected = _by_truth(result.most_certain)
     sections: list[tuple[str, Sequence[Case]]] = [
         (f"Missed tumors: {len(missed)}", missed[:MAX_MISSES]),
         (f"False calls: {len(false)}", false[:MAX_MISSES]),
-        (
-            "Tumors found, the most certain",
-            [case for case in right if case.picture.tumor][:MAX_RIGHT],
-        ),
-        (
-            "No tumor, the most certain",
-            [case for case in right if not case.picture.tumor][:MAX_RIGHT],
-        ),
+        ("Tumors found, the most certain", found[:MAX_RIGHT]),
+        ("No tumor, the most certain", rejected[:MAX_RIGHT]),
     ]
     page = render_page(
         "misses.html",
@@ -338,6 +331,15 @@ def write_misses(result: Evaluation, detectors: Mapping[str, Detector], path: Pa
         ],
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _by_truth(cases: Iterable[Case]) -> tuple[list[Case], list[Case]]:
+    """Return the cases with a tumor, and those without."""
+    tumor: list[Case] = []
+    tumor_free: list[Case] = []
+    for case in cases:
+        (tumor if case.picture.tumor else tumor_free).append(case)
+    return tumor, tumor_free
 
 
 def _picture(case: Case, detectors: Mapping[str, Detector]) -> tuple[str | None, str | None]:

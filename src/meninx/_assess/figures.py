@@ -20,12 +20,15 @@ from meninx._assess.volumes import (
     pooled_auroc,
     within_auroc,
 )
+from meninx._data.manifest import Picture
 from meninx._detect.findings import Findings
 from meninx._labels import TYPE_NAMES
 
 PREVALENCES = (0.01, 0.1, 0.5)
 # Largest number of values of a column of subgroups; smallest number of cases of a subgroup.
 MAX_SUBGROUPS, MIN_SUBGROUP = 12, 10
+# Columns of subgroups beside the kind of file and the further columns of a manifest.
+SUBGROUP_COLUMNS = ("source", "site", "sequence", "split")
 
 BOOTSTRAPPED: dict[str, metrics.Metric] = {
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -142,9 +145,20 @@ def type_confusion(
     columns = ("no tumor", *TYPE_NAMES)
     counts = np.zeros((len(truths), len(columns)), dtype=np.intp)
     for case in cases:
-        found = case.findings
-        answer = (_likeliest(found.types) if found.called else None) or "no tumor"
-        counts[truths.index(case.picture.label), columns.index(answer)] += 1
+        counts[truths.index(case.picture.label), columns.index(_answered_type(case))] += 1
+    rows = tuple({"none": "no tumor", "unknown": "unknown type"}.get(name, name) for name in truths)
+    return (rows, columns, counts), _type_auroc(cases, answers, weights)
+
+
+def _answered_type(case: Case) -> str:
+    """Return the likeliest type of a called case, else `no tumor`."""
+    found = case.findings
+    return (_likeliest(found.types) if found.called else None) or "no tumor"
+
+
+def _type_auroc(cases: Sequence[Case], answers: Answers, weights: Floats) -> dict[str, Figure]:
+    """Return the AUROC of each type against all other cases, without tumors of unknown type."""
+    labels = [case.picture.label for case in cases]
     named = np.array([label != "unknown" for label in labels])
     known, part = answers.of(named), weights[:, named]
     figures = {}
@@ -154,8 +168,7 @@ def type_confusion(
             score = type_scores(cases, name)[named]
             of_type = Answers(truth, score, known.called, known.cluster)
             figures[name] = bootstrap_figure(of_type, metrics.auroc_of, part)
-    rows = tuple({"none": "no tumor", "unknown": "unknown type"}.get(name, name) for name in truths)
-    return (rows, columns, counts), figures
+    return figures
 
 
 def _likeliest(types: Mapping[str, float]) -> str | None:
@@ -196,37 +209,38 @@ def subgroup_figures(
     cases: Sequence[Case], answers: Answers
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return sensitivity, specificity and AUROC within every value of every column."""
-    columns: dict[str, list[str]] = {
-        "source": [case.picture.source for case in cases],
-        "site": [case.picture.site for case in cases],
-        "sequence": [case.picture.sequence for case in cases],
-        "split": [case.picture.split for case in cases],
-        "kind": ["volume" if case.picture.is_volume else "picture" for case in cases],
-    }
-    for name in dict.fromkeys(name for case in cases for name in case.picture.extra):
-        columns[name] = [case.picture.extra.get(name, "") for case in cases]
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for column, values in columns.items():
+    for column, values in _subgroup_columns([case.picture for case in cases]).items():
         distinct = sorted(set(values) - {""})
-        if not 2 <= len(distinct) <= MAX_SUBGROUPS:
-            continue
-        found[column] = {}
-        for value in distinct:
-            member = np.array(values) == value
-            if member.sum() < MIN_SUBGROUP:
-                found[column][value] = {"cases": int(member.sum())}
-                continue
-            part = answers.of(member)
-            found[column][value] = {
-                "cases": len(part),
-                "tumors": int(part.tumor.sum()),
-                "sensitivity": share_interval(part.called[part.tumor], part.cluster[part.tumor]),
-                "specificity": share_interval(~part.called[~part.tumor], part.cluster[~part.tumor]),
-                "auroc": bootstrap_figure(
-                    part, metrics.auroc_of, bootstrap_weights(part.cluster, 500)
-                ),
+        if 2 <= len(distinct) <= MAX_SUBGROUPS:
+            found[column] = {
+                value: _subgroup(answers.of(np.array(values) == value)) for value in distinct
             }
     return found
+
+
+def _subgroup_columns(pictures: Sequence[Picture]) -> dict[str, list[str]]:
+    """Return the value of each picture in every column that makes subgroups."""
+    columns = {
+        name: [str(getattr(picture, name)) for picture in pictures] for name in SUBGROUP_COLUMNS
+    }
+    columns["kind"] = ["volume" if picture.is_volume else "picture" for picture in pictures]
+    for name in dict.fromkeys(name for picture in pictures for name in picture.extra):
+        columns[name] = [picture.extra.get(name, "") for picture in pictures]
+    return columns
+
+
+def _subgroup(part: Answers) -> dict[str, Any]:
+    """Return the figures of a subgroup; only its number of cases where these are few."""
+    if len(part) < MIN_SUBGROUP:
+        return {"cases": len(part)}
+    return {
+        "cases": len(part),
+        "tumors": int(part.tumor.sum()),
+        "sensitivity": share_interval(part.called[part.tumor], part.cluster[part.tumor]),
+        "specificity": share_interval(~part.called[~part.tumor], part.cluster[~part.tumor]),
+        "auroc": bootstrap_figure(part, metrics.auroc_of, bootstrap_weights(part.cluster, 500)),
+    }
 
 
 def segmentation_figures(cases: Sequence[Case], answers: Answers) -> dict[str, Figure]:

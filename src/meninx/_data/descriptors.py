@@ -142,16 +142,12 @@ def copied_rows(
         Whether each row is a copy. A volume, or the pictures of a stack, are copies where several
         of their slices are.
     """
-    units: dict[str, list[int]] = {}
-    for index, picture in enumerate(pictures):
-        name = f"stack {picture.stack}" if picture.stack else str(index)
-        units.setdefault(name, []).append(index)
     known = descriptors_in(seen)
     found = are_copies(np.concatenate([_none(), *described]), known)
     ends = np.cumsum([len(own) for own in described])
     hits = [int(part.sum()) for part in np.split(found, ends)[: len(described)]]
     copied = [False] * len(pictures)
-    for members in units.values():
+    for members in _units_of(pictures):
         count = sum(len(described[index]) for index in members)
         alone = len(members) == 1 and not pictures[members[0]].is_volume
         needed = 1 if alone else max(min(MIN_SLICES, count), MIN_SHARE * count, 1)
@@ -159,6 +155,15 @@ def copied_rows(
             for index in members:
                 copied[index] = True
     return copied
+
+
+def _units_of(pictures: Sequence[Picture]) -> Iterable[list[int]]:
+    """Return the positions of each unit's rows: a picture, a volume, or the pictures of a stack."""
+    units: dict[str, list[int]] = {}
+    for index, picture in enumerate(pictures):
+        name = f"stack {picture.stack}" if picture.stack else str(index)
+        units.setdefault(name, []).append(index)
+    return units.values()
 
 
 def descriptors_in(seen: SeenSlices) -> Descriptors:

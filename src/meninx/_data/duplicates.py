@@ -84,32 +84,53 @@ def find_duplicates(
     Returns:
         Groups of pictures that show the same slice; chains count as one group.
     """
-    exact = connected([[value] for value in hashes])
+    keys: list[list[Hashable]] = [[value] for value in hashes]
+    exact = connected(keys)
     firsts = [index for index in sorted(set(exact)) if signatures[index] is not None]
     known = [signature for index in firsts if (signature := signatures[index]) is not None]
     owners = [persons[index] if persons else "" for index in firsts]
     pairs = candidate_pairs(known, owners, within_persons=within_persons)
-    keys: list[list[Hashable]] = [[value] for value in hashes]
     links: list[tuple[int, float]] = []
-    scores = _scores(known, pairs, workers)
-    for done, (pair, value) in enumerate(zip(pairs, scores, strict=True)):
-        if progress is not None:
-            progress(done + 1, len(pairs))
-        if value >= SAME_SLICE:
-            for member in pair:
-                keys[firsts[member]].append(pair)
-            links.append((firsts[pair[0]], value))
+    for pair, score in _near_copies(known, pairs, workers, progress):
+        for member in pair:
+            keys[firsts[member]].append(pair)
+        links.append((firsts[pair[0]], score))
     cluster = connected(keys)
+    groups = (*_exact_groups(exact), *_near_groups(cluster, links))
+    return Duplicates(groups, np.array(cluster, dtype=np.intp))
+
+
+def _near_copies(
+    signatures: Sequence[Signature],
+    pairs: Sequence[tuple[int, int]],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterable[tuple[tuple[int, int], float]]:
+    """Yield the pairs that show the same slice, each with its score."""
+    scores = _scores(signatures, pairs, workers)
+    for done, (pair, score) in enumerate(zip(pairs, scores, strict=True), 1):
+        if progress is not None:
+            progress(done, len(pairs))
+        if score >= SAME_SLICE:
+            yield pair, score
+
+
+def _exact_groups(exact: Sequence[int]) -> list[DuplicateGroup]:
+    return [DuplicateGroup("exact", own, 1.0) for own in members_of(exact) if len(own) > 1]
+
+
+def _near_groups(
+    cluster: Sequence[int], links: Iterable[tuple[int, float]]
+) -> list[DuplicateGroup]:
+    """Return the clusters that near copies connect; `links` has a member and score of each pair."""
     weakest: dict[int, float] = {}
-    for member, value in links:
-        weakest[cluster[member]] = min(value, weakest.get(cluster[member], 1.0))
-    groups = [DuplicateGroup("exact", own, 1.0) for own in members_of(exact) if len(own) > 1]
-    groups += [
+    for member, score in links:
+        weakest[cluster[member]] = min(score, weakest.get(cluster[member], 1.0))
+    return [
         DuplicateGroup("near", own, weakest[own[0]])
         for own in members_of(cluster)
         if own[0] in weakest
     ]
-    return Duplicates(tuple(groups), np.array(cluster, dtype=np.intp))
 
 
 def members_of(cluster: Sequence[int]) -> list[tuple[int, ...]]:

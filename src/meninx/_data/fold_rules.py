@@ -93,7 +93,10 @@ def _values(pictures: Sequence[Picture], column: str) -> str:
         values = {picture.extra[column] for picture in pictures if column in picture.extra}
     else:
         return "columns: " + ", ".join([*ATTRIBUTES, *sorted(further)])
-    shown = sorted(values)
-    return f"{column}: " + ", ".join(
-        [*(value or "(empty)" for value in shown[:8]), *(["..."] if len(shown) > 8 else [])]
-    )
+    return f"{column}: {_shortened(sorted(values))}"
+
+
+def _shortened(values: Sequence[str]) -> str:
+    """Return the first eight values as a list."""
+    shown = [value or "(empty)" for value in values[:8]]
+    return ", ".join([*shown, "..."] if len(values) > 8 else shown)

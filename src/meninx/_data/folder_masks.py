@@ -1,7 +1,7 @@
 """Assign the masks of a folder to its volumes, by their names."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from meninx._data.items import normal_sequence, stem_of
@@ -47,23 +47,20 @@ def masks_of(
     Raises:
         DataError: If it is not clear which mask is the tumor's.
     """
-    own = [mask for mask in masks if OTHER_MASK_WORDS.isdisjoint(_words(mask))]
-    of_tumors = [mask for mask in own or masks if not TUMOR_WORDS.isdisjoint(_words(mask))]
-    chosen = of_tumors or own
+    chosen = _tumor_masks(masks)
     if len(chosen) <= 1:
         return dict.fromkeys(volumes, (chosen[0], "")) if chosen else {}
     by_exam = {_exam(mask): mask for mask in chosen}
     found = {}
     for volume in volumes:
-        exams = [exam for exam in by_exam if exam and _begins(stem_of(volume), exam)]
-        if not exams or len(by_exam) < len(chosen):
+        exam = _longest_beginning(by_exam, stem_of(volume))
+        if not exam or len(by_exam) < len(chosen):
             names = ", ".join(sorted(mask.name for mask in chosen)[:4])
             raise DataError(
                 f"{folder}: {len(chosen)} masks ({names}), and their names do not say which is "
                 f"that of the tumor in {volume.name}; call it ..._tumor_seg, begin its name as "
                 "its volumes', or move the others out"
             )
-        exam = max(exams, key=len)
         found[volume] = (by_exam[exam], volume.name[: len(exam)])
     return found
 
@@ -78,11 +75,22 @@ def images_of(volumes: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         Images; and maps by their names, and, beside images of T1, T2 or FLAIR, other contrasts
         such as perfusion.
     """
-    maps = [path for path in volumes if map_by_bids_name(path.name) or map_warning(path.name)]
-    images = [path for path in volumes if path not in maps]
+    maps, images = partition(volumes, _is_map)
     if any(normal_sequence(stem_of(path)) for path in images):
-        maps += [path for path in images if is_other_contrast(stem_of(path))]
-    return [path for path in volumes if path not in maps], maps
+        others, images = partition(images, lambda path: is_other_contrast(stem_of(path)))
+        maps += others
+    return images, maps
+
+
+def partition(
+    paths: Iterable[Path], condition: Callable[[Path], bool]
+) -> tuple[list[Path], list[Path]]:
+    """Return the paths that meet a condition, and the other ones."""
+    met: list[Path] = []
+    others: list[Path] = []
+    for path in paths:
+        (met if condition(path) else others).append(path)
+    return met, others
 
 
 def left_out_sentence(left_out: Mapping[str, int]) -> str:
@@ -100,6 +108,17 @@ def left_out_sentence(left_out: Mapping[str, int]) -> str:
     return f"volumes left out by their names, as maps or other contrasts: {names}{more}"
 
 
+def _tumor_masks(masks: Sequence[Path]) -> list[Path]:
+    """Return the masks that may be of the tumor: those named so, or else none of other tissue."""
+    own = [mask for mask in masks if OTHER_MASK_WORDS.isdisjoint(_words(mask))]
+    of_tumors = [mask for mask in own or masks if not TUMOR_WORDS.isdisjoint(_words(mask))]
+    return of_tumors or own
+
+
+def _is_map(path: Path) -> bool:
+    return map_by_bids_name(path.name) is not None or map_warning(path.name) is not None
+
+
 def _words(path: Path) -> list[str]:
     """Return the words of a volume's name, in small letters, without numbers."""
     return [word for word in re.split(r"[^a-z]+", stem_of(path)) if word]
@@ -111,6 +130,12 @@ def _exam(mask: Path) -> str:
     while words and (words[-1] in {*MASK_WORDS, *TUMOR_WORDS} or not words[-1].strip("-_ .")):
         words.pop()
     return "".join(words)
+
+
+def _longest_beginning(exams: Iterable[str], stem: str) -> str:
+    """Return the longest exam's name that a volume's name begins with; empty without one."""
+    found = [exam for exam in exams if exam and _begins(stem, exam)]
+    return max(found, key=len, default="")
 
 
 def _begins(stem: str, exam: str) -> bool:

@@ -14,8 +14,16 @@ from meninx._data.folder_masks import (
     is_mask,
     left_out_sentence,
     masks_of,
+    partition,
 )
-from meninx._data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
+from meninx._data.items import (
+    LEFT_OUT,
+    Item,
+    label_of,
+    normal_sequence,
+    stem_of,
+    tumor_type_of,
+)
 from meninx._data.layouts import (
     DERIVATIVES,
     bids_items,
@@ -140,7 +148,7 @@ def find_items(
 def _files_of(data: Path, report: Report) -> tuple[list[Path], list[Path], set[Path], list[Path]]:
     """Return the pictures, volumes, DICOM folders and folders in a folder; report other files."""
     pictures, volumes, series, folders = [], [], set(), []
-    skipped: Counter[str] = Counter()
+    skipped: list[Path] = []
 
     def leave_out(error: InputError) -> None:
         report(f"left out: {error}")
@@ -157,15 +165,20 @@ def _files_of(data: Path, report: Report) -> tuple[list[Path], list[Path], set[P
         elif not is_image and is_dicom_file(path):
             series.add(path.parent)
         elif not is_image:
-            skipped[path.suffix.lower() or "(no suffix)"] += 1
+            skipped.append(path)
         elif path.name.lower().endswith(VOLUME_SUFFIXES):
             volumes.append(path)
         else:
             pictures.append(path)
     if skipped:
-        suffixes = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(8))
-        report(f"{data}: other files, which are skipped: {suffixes}")
+        report(f"{data}: other files, which are skipped: {_suffixes(skipped)}")
     return pictures, volumes, series, folders
+
+
+def _suffixes(paths: Iterable[Path]) -> str:
+    """Return the most frequent suffixes with their number of files."""
+    counts = Counter(path.suffix.lower() or "(no suffix)" for path in paths)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(8))
 
 
 def _series_items(
@@ -183,13 +196,8 @@ def _series_items(
     Yields:
         Labeled items.
     """
-    numbered = _numbered([folder / SERIES for folder in folders])
-    labeled = {
-        folder: found
-        for folder in folders
-        if (found := _labeled(data, folder / SERIES, named, numbered)) is not None
-    }
-    unlabeled = sorted(str(folder) for folder in set(folders) - set(labeled))
+    labeled = _labeled_folders(data, folders, named)
+    unlabeled = sorted(map(str, set(folders) - labeled.keys()))
     if unlabeled:
         text = (
             f"{unlabeled[0]}: DICOM in folders whose names say neither tumor nor no tumor "
@@ -204,11 +212,21 @@ def _series_items(
         yield replace(
             item,
             tumor=label != "none",
-            tumor_type=label if label in TYPE_NAMES else None,
+            tumor_type=tumor_type_of(label),
             person=item.person or item.path.relative_to(data).as_posix(),
             split=split,
             source=data.name,
         )
+
+
+def _labeled_folders(
+    data: Path, folders: Iterable[Path], named: Mapping[str, str]
+) -> dict[Path, tuple[str, str]]:
+    """Return the label and the split of each folder of a series; unlabeled ones are left out."""
+    places = {folder: folder / SERIES for folder in folders}
+    numbered = _numbered(places.values())
+    found = {folder: _labeled(data, place, named, numbered) for folder, place in places.items()}
+    return {folder: labeled for folder, labeled in found.items() if labeled is not None}
 
 
 def _class_items(
@@ -230,7 +248,7 @@ def _class_items(
         yield Item(
             path,
             tumor=label != "none",
-            tumor_type=label if label in TYPE_NAMES else None,
+            tumor_type=tumor_type_of(label),
             person=known_person(path.relative_to(data).as_posix()),
             split=split,
             source=data.name,
@@ -253,7 +271,7 @@ def _labeled(
     data: Path, path: Path, named: Mapping[str, str], numbered: Collection[Path]
 ) -> tuple[str, str] | None:
     """Return a path's label and its split."""
-    folders = path.relative_to(data).parts[:-1] or ()
+    folders = path.relative_to(data).parts[:-1]
     label, split, place = None, "", data
     for name in (*((data.name,) if not folders else ()), *folders):
         own = named.get(name.lower()) or label_of(name)
@@ -282,8 +300,8 @@ def _volume_items(
     numbered = _numbered(paths)
     left_out: Counter[str] = Counter()
     for folder, files in folders.items():
-        masks = [path for path in files if is_mask(path)]
-        volumes, others = images_of([path for path in files if path not in masks])
+        masks, rest = partition(files, is_mask)
+        volumes, others = images_of(rest)
         left_out.update(re.split(r"[-_ .]+", stem_of(path))[-1] for path in others)
         found = masks_of(folder, volumes, masks)
         for path in volumes:
@@ -324,7 +342,7 @@ def _volume_item(
     return Item(
         path,
         tumor=None if mask else label != "none",
-        tumor_type=label if label in TYPE_NAMES else None,
+        tumor_type=tumor_type_of(label),
         mask=mask,
         person=(folder / exam).as_posix(),
         sequence=normal_sequence(stem_of(path)),

@@ -122,9 +122,7 @@ def label_of(name: str) -> str | None:
 
 def _label_of_words(words: list[str]) -> str | None:
     """Return the label that lower-case words without accents give to pictures."""
-    named = [
-        word for word in words if not (word.isdecimal() or word in FILLERS or word in NEGATIONS)
-    ]
+    named = [word for word in words if _has_meaning(word)]
     negated = not set(words).isdisjoint(NEGATIONS)
     if not named:
         named_tumor = not {"tumor", "tumour"}.isdisjoint(words)
@@ -137,11 +135,21 @@ def _label_of_words(words: list[str]) -> str | None:
     return labels.pop() if len(labels) == 1 and _label_of_word(named[0]) else None
 
 
+def _has_meaning(word: str) -> bool:
+    """Return whether a word may name a class by itself."""
+    return not (word.isdecimal() or word in FILLERS or word in NEGATIONS)
+
+
 def _label_of_word(word: str) -> str | None:
     if word in TUMOR_FREE_NAMES:
         return "none"
     kinds = (kind for kind, beginnings in TYPE_BEGINNINGS.items() if word.startswith(beginnings))
     return "meningioma" if word == "menin" else next(kinds, None)
+
+
+def tumor_type_of(label: str | None) -> str | None:
+    """Return the tumor type that a label names; None for no tumor or one of unknown type."""
+    return label if label in TYPE_NAMES else None
 
 
 def normal_sequence(text: str) -> str:

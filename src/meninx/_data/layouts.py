@@ -10,11 +10,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from meninx._data.items import LEFT_OUT, Item, label_of, normal_sequence, stem_of
+from meninx._data.items import (
+    LEFT_OUT,
+    Item,
+    label_of,
+    normal_sequence,
+    stem_of,
+    tumor_type_of,
+)
 from meninx._data.mask_pictures import read_covered
 from meninx._data.tables import table_text, truth_of
 from meninx._errors import DataError
-from meninx._labels import TYPE_NAMES
 
 # Gorgolewski et al. 2016, The brain imaging data structure.
 BIDS_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
@@ -106,51 +112,71 @@ def bids_items(
     Raises:
         DataError: If neither a mask nor participants.tsv labels a subject.
     """
-    raw = [path for path in volumes if BIDS_SUBJECT.fullmatch(path.relative_to(data).parts[0])]
-    images = [path for path in raw if _contrast(path) and not _is_lesion_mask(path)]
-    masks = defaultdict(list)
-    for path in volumes:
-        if _is_lesion_mask(path) and (subject := _subject(data, path)):
-            masks[subject].append(path)
+    images = _bids_images(data, volumes)
+    masks = _bids_masks(data, volumes)
     by_subject = _participants(data)
     items, unlabeled = [], []
     for path in images:
         subject = path.relative_to(data).parts[0]
-        own = [mask for mask in masks[subject] if _belongs(mask, path)]
+        mask = next((mask for mask in masks[subject] if _belongs(mask, path)), None)
         label = named.get(subject.lower()) or by_subject.get(subject)
         if label == LEFT_OUT:
             continue
-        if not own and label is None:
+        if mask is None and label is None:
             unlabeled.append(subject)
             continue
         items.append(
             Item(
                 path,
-                tumor=None if own else label != "none",
-                tumor_type=label if label in TYPE_NAMES else None,
-                mask=own[0] if own else None,
+                tumor=None if mask else label != "none",
+                tumor_type=tumor_type_of(label),
+                mask=mask,
                 person=subject,
                 sequence=normal_sequence(stem_of(path)),
                 source=data.name,
             )
         )
-    if unlabeled:
-        subjects = sorted(set(unlabeled))
-        raise DataError(
-            f"{data}: BIDS, but nothing says whether {len(subjects)} subjects have a tumor (the "
-            f"first is {subjects[0]}): expected masks named ..._label-lesion_mask in "
-            f"{DERIVATIVES}, or a column `tumor` (0 or 1) in {BIDS_PARTICIPANTS}; leave one out "
-            f"with --label {subjects[0]}={LEFT_OUT}"
-        )
+    _check_labeled(data, sorted(set(unlabeled)))
     others = len(volumes) - len(images) - sum(map(len, masks.values()))
+    absent = by_subject.keys() - {path.relative_to(data).parts[0] for path in images}
+    return items, _bids_notes(others, sorted(absent))
+
+
+def _bids_images(data: Path, volumes: Iterable[Path]) -> list[Path]:
+    """Return the anatomical volumes of subjects, outside of derivatives."""
+    raw = [path for path in volumes if BIDS_SUBJECT.fullmatch(path.relative_to(data).parts[0])]
+    return [path for path in raw if _contrast(path) and not _is_lesion_mask(path)]
+
+
+def _bids_masks(data: Path, volumes: Iterable[Path]) -> defaultdict[str, list[Path]]:
+    """Return the masks of lesions by subject."""
+    masks = defaultdict(list)
+    for path in volumes:
+        if _is_lesion_mask(path) and (subject := _subject(data, path)):
+            masks[subject].append(path)
+    return masks
+
+
+def _check_labeled(data: Path, unlabeled: Sequence[str]) -> None:
+    """Check that no subject is without a label."""
+    if unlabeled:
+        raise DataError(
+            f"{data}: BIDS, but nothing says whether {len(unlabeled)} subjects have a tumor (the "
+            f"first is {unlabeled[0]}): expected masks named ..._label-lesion_mask in "
+            f"{DERIVATIVES}, or a column `tumor` (0 or 1) in {BIDS_PARTICIPANTS}; leave one out "
+            f"with --label {unlabeled[0]}={LEFT_OUT}"
+        )
+
+
+def _bids_notes(others: int, absent: Sequence[str]) -> list[str]:
+    """Return sentences about volumes left out, and about subjects without a volume."""
     notes = [f"{others} other volumes are left out"] if others else []
-    absent = sorted(by_subject.keys() - {path.relative_to(data).parts[0] for path in images})
     if absent:
         notes.append(
             f"{BIDS_PARTICIPANTS} lists {len(absent)} subjects without a volume here, the first is "
             f"{absent[0]}"
         )
-    return items, notes
+    return notes
 
 
 def _contrast(path: Path) -> str:
@@ -183,18 +209,27 @@ def _participants(data: Path) -> dict[str, str]:
     table = data / BIDS_PARTICIPANTS
     if not table.is_file():
         return {}
-    rows = list(csv.DictReader(table_text(table, table.read_bytes())))
-    columns = {name.lower(): name for name in (rows[0] if rows else {}) if name}
+    reader = csv.DictReader(table_text(table, table.read_bytes()))
+    rows = list(reader)
+    columns = {name.lower(): name for name in reader.fieldnames or ()}
     column = next((columns[name] for name in DIAGNOSES if name in columns), None)
     if column is None or "participant_id" not in columns:
         return {}
     by_subject = {}
     for row in rows:
-        text = (row[column] or "").strip()
-        label = {"1": "unknown", "0": "none"}.get(truth_of(text)) or label_of(text)
+        label = _label_of_diagnosis(_cell(row, column))
         if label is not None:
-            by_subject[(row[columns["participant_id"]] or "").strip()] = label
+            by_subject[_cell(row, columns["participant_id"])] = label
     return by_subject
+
+
+def _cell(row: Mapping[str, str | None], column: str) -> str:
+    """Return the text of a cell; empty where the row is too short."""
+    return (row[column] or "").strip()
+
+
+def _label_of_diagnosis(text: str) -> str | None:
+    return {"1": "unknown", "0": "none"}.get(truth_of(text)) or label_of(text)
 
 
 def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], list[Path]]:
@@ -212,15 +247,14 @@ def masked_pictures(data: Path, pictures: Sequence[Path]) -> tuple[list[Item], l
         DataError: If a mask can't be read.
     """
     by_stem = {(path.parent, path.stem): path for path in pictures}
+    all_masks = [path for path in pictures if PICTURE_MASK.search(path.stem)]
     masks = {
-        by_stem[path.parent, PICTURE_MASK.sub("", path.stem)]: path
-        for path in pictures
-        if PICTURE_MASK.search(path.stem)
-        and (path.parent, PICTURE_MASK.sub("", path.stem)) in by_stem
+        picture: path
+        for path in all_masks
+        if (picture := by_stem.get((path.parent, PICTURE_MASK.sub("", path.stem)))) is not None
     }
-    taken = {*masks, *masks.values()}
-    alone = {path for path in pictures if masks and PICTURE_MASK.search(path.stem)}
-    rest = [path for path in pictures if path not in taken | alone]
+    taken: set[Path] = {*masks, *all_masks} if masks else set()
+    rest = [path for path in pictures if path not in taken]
     numbered = _numbered_folders(data, masks)
     items = [_masked(data, path, mask, path.parent in numbered) for path, mask in masks.items()]
     return items, rest
@@ -238,7 +272,7 @@ def _masked(data: Path, path: Path, mask: Path, in_numbered: bool) -> Item:
     return Item(
         path,
         tumor=tumor,
-        tumor_type=label if tumor and label in TYPE_NAMES else None,
+        tumor_type=tumor_type_of(label) if tumor else None,
         mask=mask if tumor else None,
         person=person,
         stack=str(folder) if position is not None else "",
@@ -258,13 +292,19 @@ def _numbered_folders(data: Path, pictures: Iterable[Path]) -> set[Path]:
     candidates = {
         folder: own
         for folder, own in stems.items()
-        if folder != data
-        and label_of(folder.name) is None
-        and PERSON_FOLDER.search(_person_folder(folder).name)
-        and all(POSITION.search(stem) for stem in own)
+        if folder != data and _may_be_person(folder, own)
     }
     found = Counter(stem for own in candidates.values() for stem in own)
     return {folder for folder, own in candidates.items() if any(found[stem] > 1 for stem in own)}
+
+
+def _may_be_person(folder: Path, stems: Iterable[str]) -> bool:
+    """Return whether a folder is named as a person's, and all its slices end in a number."""
+    return (
+        label_of(folder.name) is None
+        and PERSON_FOLDER.search(_person_folder(folder).name) is not None
+        and all(POSITION.search(stem) for stem in stems)
+    )
 
 
 def _person_folder(folder: Path) -> Path:

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meninx._data.items import Item, normal_sequence, words_of
+from meninx._data.items import Item, normal_sequence, tumor_type_of, words_of
 from meninx._data.rows import parse_row
 from meninx._data.tables import table_text
 from meninx._errors import DataError
-from meninx._labels import TYPE_NAMES
 from meninx._scan.kinds import VOLUME_SUFFIXES
 
 MANIFEST_NAME = "manifest.csv"
@@ -200,18 +199,22 @@ def read_rows(path: Path, raw: bytes, needed: Iterable[str]) -> list[dict[str, s
         DataError: If the file is no table or columns are missing.
     """
     names = read_header(path, raw)
-    missing = [column for column in needed if column not in names]
-    if missing:
-        found = ", ".join(name for name in names if name) or "none"
-        raise DataError(
-            f"{path}: the columns {', '.join(missing)} are missing; its columns are {found}"
-        )
+    _check_columns(path, names, needed)
     reader = csv.DictReader(_text_of(path, raw), names, restval="")
     try:
         _, *rows = reader
     except csv.Error as error:
         raise DataError(f"{path}: after line {reader.line_num}: {error}") from error
     return [{key: value for key, value in row.items() if key is not None} for row in rows]
+
+
+def _check_columns(path: Path, names: Sequence[str], needed: Iterable[str]) -> None:
+    missing = [column for column in needed if column not in names]
+    if missing:
+        found = ", ".join(name for name in names if name) or "none"
+        raise DataError(
+            f"{path}: the columns {', '.join(missing)} are missing; its columns are {found}"
+        )
 
 
 def read_header(path: Path, raw: bytes) -> list[str]:
@@ -234,7 +237,14 @@ def read_header(path: Path, raw: bytes) -> list[str]:
     # As people write them: "Picture", "TUMOR", "Image Name".
     known = {*COLUMNS, *FURTHER_COLUMNS}.union(*ALIASES.values())
     plain = [re.sub("[ -]", "_", name.lower()) for name in names]
-    names = [word if word in known else name for word, name in zip(plain, names, strict=True)]
+    return _without_aliases(
+        [word if word in known else name for word, name in zip(plain, names, strict=True)]
+    )
+
+
+def _without_aliases(names: Sequence[str]) -> list[str]:
+    """Return names of columns, an alias replaced by the column's name where that is missing."""
+    names = list(names)
     for name, aliases in ALIASES.items():
         alias = next((alias for alias in aliases if alias in names), None)
         # Beside the type a column "class" or "label" may be anything.
@@ -255,26 +265,39 @@ def stack_faults(rows: Iterable[Picture | Item]) -> list[str]:
         A sentence for each position that is missing or there twice, and for each stack of several
         persons or sequences.
     """
-    faults = []
     stacks: dict[str, list[Picture | Item]] = defaultdict(list)
     for row in rows:
         if row.stack:
             stacks[row.stack].append(row)
+    faults = []
     for stack, members in stacks.items():
-        for what in ("person", "sequence"):
-            values = sorted({getattr(member, what) for member in members})
-            if len(values) > 1:
-                shown = ", ".join(value or "(empty)" for value in values)
-                faults.append(f"stack {stack} has several {what}s: {shown}")
-        counts = Counter(member.position for member in members)
-        faults += [
-            f"stack {stack}: slice {position} is there {count} times; "
-            "give each series a name of its own in a column `stack`"
-            for position, count in counts.items()
-            if position is not None and count > 1
-        ]
-        if counts[None]:
-            faults.append(f"stack {stack}: {counts[None]} pictures without a slice number")
+        faults += _mixed_stack_faults(stack, members)
+        faults += _position_faults(stack, members)
+    return faults
+
+
+def _mixed_stack_faults(stack: str, members: Sequence[Picture | Item]) -> list[str]:
+    """Return a sentence if a stack has several persons, and one if it has several sequences."""
+    faults = []
+    for what in ("person", "sequence"):
+        values = sorted({getattr(member, what) for member in members})
+        if len(values) > 1:
+            shown = ", ".join(value or "(empty)" for value in values)
+            faults.append(f"stack {stack} has several {what}s: {shown}")
+    return faults
+
+
+def _position_faults(stack: str, members: Sequence[Picture | Item]) -> list[str]:
+    """Return a sentence for each position that is there twice, and one for missing positions."""
+    counts = Counter(member.position for member in members)
+    faults = [
+        f"stack {stack}: slice {position} is there {count} times; "
+        "give each series a name of its own in a column `stack`"
+        for position, count in counts.items()
+        if position is not None and count > 1
+    ]
+    if counts[None]:
+        faults.append(f"stack {stack}: {counts[None]} pictures without a slice number")
     return faults
 
 
@@ -377,15 +400,20 @@ def _parse(row: dict[str, str], root: Path, place: str, faults: list[str]) -> Pi
         picture=picture,
         mask=mask,
         tumor=typed.tumor,
-        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
+        tumor_type=tumor_type_of(typed.tumor_type),
         group=row["group"] or row["id"],
         fold=typed.fold,
         source=row["source"],
         position=typed.slice,
         gap_mm=typed.gap_mm,
         **texts,
-        extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
+        extra=extra_of(row),
     )
+
+
+def extra_of(row: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of a row in columns that the manifest does not define, for subgroups."""
+    return {k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)}
 
 
 def _doubled_ids(pictures: Iterable[Picture]) -> list[str]:

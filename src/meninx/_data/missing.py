@@ -13,6 +13,8 @@ from meninx._scan.kinds import PICTURE_SUFFIXES
 
 # The two classes in words.
 CLASSES = {True: "tumor", False: "tumor-free"}
+# Labels in words, where these differ.
+CLASS_WORDS = {"none": "tumor-free", "unknown": "a tumor"}
 MASK_WORDS = {"mask", "masks", "seg", "segm", "dseg", "roi", "label", "labels", "segmentation"}
 # Number of names in a message; further ones are counted.
 MAX_NAMED = 6
@@ -39,16 +41,9 @@ def report_missing(
     Raises:
         DataError: If one of two classes has no item.
     """
-    used = {parent for item in items for parent in item.path.parents}
-    held = {parent for path in files for parent in path.parents}
-    empty = {
-        folder: label
-        for folder in folders
-        # Folders with pictures but no item are left out by their label; that is reported already.
-        if folder not in used | held and (label := _label(folder, named)) not in (None, LEFT_OUT)
-    }
+    empty = _empty_classes(folders, files, items, named)
     for folder, label in empty.items():
-        word = "tumor-free" if label == "none" else "a tumor" if label == "unknown" else label
+        word = CLASS_WORDS.get(label, label)
         report(f"{folder}: named as a class ({word}), but no picture or volume is in it")
     _check_both({label != "none" for label in empty.values()}, items, map(str, empty))
     unmatched = sorted(named.keys() - _names(data, folders, items))
@@ -57,6 +52,20 @@ def report_missing(
     masks = _lone_masks(files, items)
     if masks:
         report(f"{data}: masks without a picture or volume, left out: {listed(masks)}")
+
+
+def _empty_classes(
+    folders: Iterable[Path],
+    files: Iterable[Path],
+    items: Iterable[Item],
+    named: Mapping[str, str],
+) -> dict[Path, str]:
+    """Return the labels of folders that are named as a class and hold no picture or volume."""
+    # Folders with pictures but no item are left out by their label; that is reported already.
+    filled = {parent for item in items for parent in item.path.parents}
+    filled |= {parent for path in files for parent in path.parents}
+    labels = {folder: _label(folder, named) for folder in folders if folder not in filled}
+    return {folder: label for folder, label in labels.items() if label not in (None, LEFT_OUT)}
 
 
 def check_classes(items: Sequence[Item], errors: Sequence[str | None]) -> None:

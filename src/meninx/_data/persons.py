@@ -134,26 +134,36 @@ def _numbered_times(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     The longer number is the person's if it is padded with zeros to four digits, or if it has at
     least twice as many values as the shorter one.
     """
+    split = {}
+    for matches in _numbered_alike(names):
+        if _number_persons_and_times(matches):
+            for found in matches:
+                person = found["before"] + found["id"]
+                split[found[0]] = (person, found["sep"] + found["number"])
+    return split
+
+
+def _numbered_alike(names: Iterable[str]) -> Iterable[list[re.Match[str]]]:
+    """Return names that end in two numbers, in groups that differ only in the numbers."""
     alike: dict[tuple[str, int, str], list[re.Match[str]]] = defaultdict(list)
     for name in names:
         found = _NUMBERED.fullmatch(name)
         if found and len(found["id"]) > len(found["number"]) and not _SITE.search(found["before"]):
             alike[found["before"], len(found["id"]), found["sep"]].append(found)
-    split = {}
-    for (_, digits, _), matches in alike.items():
-        people = {found["id"] for found in matches}
-        numbers = {found["number"] for found in matches}
-        is_padded = (
-            digits >= PADDED_DIGITS
-            and any(person[0] == "0" for person in people)
-            and len(numbers) <= max(len(people), MAX_TIMES)
-        )
-        repeats = len(matches) > len(people) >= 2 * len(numbers)
-        if is_padded or repeats:
-            for found in matches:
-                person = found["before"] + found["id"]
-                split[found[0]] = (person, found["sep"] + found["number"])
-    return split
+    return alike.values()
+
+
+def _number_persons_and_times(matches: Sequence[re.Match[str]]) -> bool:
+    """Return whether the two numbers of names are a person's and a time point's."""
+    people = {found["id"] for found in matches}
+    numbers = {found["number"] for found in matches}
+    is_padded = (
+        len(matches[0]["id"]) >= PADDED_DIGITS
+        and any(person[0] == "0" for person in people)
+        and len(numbers) <= max(len(people), MAX_TIMES)
+    )
+    repeats = len(matches) > len(people) >= 2 * len(numbers)
+    return is_padded or repeats
 
 
 def with_persons(items: Sequence[Item]) -> tuple[list[Item], str]:

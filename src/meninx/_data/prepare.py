@@ -95,17 +95,20 @@ def prepare(
         _row(found, index, groups[clusters[index]], without_affine.append) for index in kept
     ]
     if without_affine:
-        further = len(without_affine) - 1
-        more = f"; so are {further} more" if further else ""
-        found = replace(found, notes=(*found.notes, f"{without_affine[0]}{more}"))
+        found = replace(found, notes=(*found.notes, _first_of(without_affine)))
     pictures = _unique_ids(pictures)
     chosen = split if isinstance(split, str) else split(found)
     pictures = _in_folds(pictures, chosen, folds, seed, rules)
-    leaks = leaks_of(pictures)
     if not allow_leaks:
-        place = data if isinstance(data, Path) else ", ".join(map(str, data))
-        raise_faults(place, leaks, leaks, A_LATER_RULE if rules else SPLIT_AGAIN)
+        _check_leaks(pictures, data, A_LATER_RULE if rules else SPLIT_AGAIN)
     return pictures, found
+
+
+def _check_leaks(pictures: Sequence[Picture], data: Path | Sequence[Path], remedy: str) -> None:
+    """Check that no folds share a slice or a person."""
+    leaks = leaks_of(pictures)
+    place = data if isinstance(data, Path) else ", ".join(map(str, data))
+    raise_faults(place, leaks, leaks, remedy)
 
 
 def load_data(
@@ -197,6 +200,13 @@ def _row(found: Survey, index: int, group: str, report: Report) -> Picture:
         split=item.split,
         tumor_slices=slices,
     )
+
+
+def _first_of(sentences: Sequence[str]) -> str:
+    """Return the first of sentences that differ only in the file, and the number of others."""
+    further = len(sentences) - 1
+    more = f"; so are {further} more" if further else ""
+    return f"{sentences[0]}{more}"
 
 
 def _unique_ids(pictures: list[Picture]) -> list[Picture]:

@@ -50,15 +50,7 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
     """
     ordered = sorted(members, key=lambda picture: picture.position or 0)
     images = [_image_of(picture) for picture in ordered]
-    shapes = {image.shape for image in images if image is not None}
-    if len(shapes) > 1:
-        raise DataError(
-            f"{ordered[0].picture}: pictures of the stack {ordered[0].stack} have different sizes, "
-            f"{' and '.join(f'{w} x {h}' for h, w in sorted(shapes))}; a stack is one scan"
-        )
-    if not shapes:
-        raise UnsupportedScan("all its pictures are blank", place=ordered[0].stack, reason="blank")
-    (shape,) = shapes
+    shape = _common_shape(images, ordered[0])
     blank = np.zeros(shape, dtype=np.float32)
     volume = np.stack([blank if image is None else image for image in images])
     masks = np.stack([read_picture_mask(picture, shape) for picture in ordered])
@@ -69,6 +61,21 @@ def read_stack(members: Sequence[Picture]) -> tuple[Scan, NDArray[np.bool_]]:
     # Rows of a picture go down, from front to back; its columns from the patient's right to left.
     scan = Scan(ordered[0].stack, volume.transpose(2, 1, 0), affine, sequence, slice_axis=2)
     return scan, masks.transpose(2, 1, 0)
+
+
+def _common_shape(
+    images: Sequence[NDArray[np.float32] | None], picture: Picture
+) -> tuple[int, ...]:
+    """Return the shape of a stack's pictures; `picture` is its first row, for messages."""
+    shapes = {image.shape for image in images if image is not None}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{picture.picture}: pictures of the stack {picture.stack} have different sizes, "
+            f"{' and '.join(f'{w} x {h}' for h, w in sorted(shapes))}; a stack is one scan"
+        )
+    if not shapes:
+        raise UnsupportedScan("all its pictures are blank", place=picture.stack, reason="blank")
+    return shapes.pop()
 
 
 def _image_of(picture: Picture) -> NDArray[np.float32] | None:

@@ -84,27 +84,11 @@ def survey(
     paths = [data] if isinstance(data, Path) else list(data)
     if not paths:
         raise DataError("no data named; name a folder or a table")
-    prefixes = _collection_names(paths) if len(paths) > 1 else [""]
     notes: list[str] = []
-    found = [
-        pair
-        for path, prefix in zip(paths, prefixes, strict=True)
-        for pair in _collection(path, prefix, labels, notes.append)
-    ]
+    found = _named_items(paths, labels, notes.append)
     names = tuple(name for name, _ in found)
     items = tuple(item for _, item in found)
-    is_picture = [item.path.suffix.lower() in PICTURE_SUFFIXES for item in items]
-    measured = iter(
-        measure_pictures(
-            list(compress((item.path for item in items), is_picture)),
-            lambda done, total: progress("reading pictures", done, total),
-            workers,
-        )
-    )
-    facts = [
-        next(measured) if measurable else PictureFacts(item.path, sha256_of(item.path))
-        for item, measurable in zip(items, is_picture, strict=True)
-    ]
+    facts = _facts_of(items, progress, workers)
     duplicates = find_duplicates(
         [fact.sha256 or str(fact.path) for fact in facts],
         [fact.signature for fact in facts],
@@ -113,7 +97,35 @@ def survey(
         persons=[item.person or item.stack for item in items],
         within_persons=within_persons,
     )
-    return Survey(names, items, tuple(facts), duplicates, tuple(notes))
+    return Survey(names, items, facts, duplicates, tuple(notes))
+
+
+def _facts_of(items: Sequence[Item], progress: Progress, workers: int) -> tuple[PictureFacts, ...]:
+    """Return the facts of each item; of a volume, its content hash."""
+    is_picture = [item.path.suffix.lower() in PICTURE_SUFFIXES for item in items]
+    measured = iter(
+        measure_pictures(
+            list(compress((item.path for item in items), is_picture)),
+            lambda done, total: progress("reading pictures", done, total),
+            workers,
+        )
+    )
+    return tuple(
+        next(measured) if measurable else PictureFacts(item.path, sha256_of(item.path))
+        for item, measurable in zip(items, is_picture, strict=True)
+    )
+
+
+def _named_items(
+    paths: Sequence[Path], labels: Mapping[str, str] | None, report: Report
+) -> list[tuple[str, Item]]:
+    """Return the items of all collections with their names, behind the collection's if several."""
+    prefixes = _collection_names(paths) if len(paths) > 1 else [""]
+    return [
+        pair
+        for path, prefix in zip(paths, prefixes, strict=True)
+        for pair in _collection(path, prefix, labels, report)
+    ]
 
 
 def _collection_names(paths: Sequence[Path]) -> list[str]:

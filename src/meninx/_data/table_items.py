@@ -3,17 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from meninx._data.items import Item, label_of, normal_sequence
-from meninx._data.manifest import (
-    COLUMNS,
-    FURTHER_COLUMNS,
-    Picture,
-    raise_faults,
-    read_rows,
-    stack_faults,
-)
+from meninx._data.items import Item, label_of, normal_sequence, tumor_type_of
+from meninx._data.manifest import Picture, extra_of, raise_faults, read_rows, stack_faults
 from meninx._data.persons import known_person
-from meninx._data.rows import parse_row
+from meninx._data.rows import Row, parse_row
 from meninx._data.tables import NamedFiles, truth_of
 from meninx._errors import DataError
 from meninx._labels import TYPE_NAMES
@@ -64,49 +57,60 @@ def _item_of(
     row: dict[str, str], path: Path, files: NamedFiles, label: str, place: str, faults: list[str]
 ) -> Item:
     """Return one row of a user's table as an item, and append its faults to `faults`."""
-
-    def cell(name: str) -> str:
-        return (row.get(name) or "").strip()
-
-    tumor, kind = _truth_and_kind(cell("tumor"), label or cell("tumor_type").lower())
     file = files(row["picture"])
     mask = files(row["mask"]) if row.get("mask") else None
-    typed = parse_row(
+    typed = _typed_row(row, label, place, faults)
+    faults += [_missing(place, path) for path in (file, mask) if path and not path.exists()]
+    exam = _cell(row, "person")
+    return Item(
+        file,
+        tumor=typed.tumor,
+        tumor_type=tumor_type_of(typed.tumor_type),
+        mask=mask,
+        # Well-known collections name the time point too: two exams are two stacks of one person.
+        person=known_person(exam or row["picture"]) or exam,
+        site=_cell(row, "site" if "site" in row else "source"),
+        sequence=normal_sequence(_cell(row, "sequence")),
+        stack=_stack_of(row, typed.slice),
+        position=typed.slice,
+        gap_mm=typed.gap_mm,
+        group=row.get("group", ""),
+        fold=typed.fold,
+        split=row.get("split", ""),
+        source=row.get("source") or path.resolve().parent.name,
+        extra=extra_of(row),
+    )
+
+
+def _cell(row: Mapping[str, str], name: str) -> str:
+    """Return the text of a cell; empty where the table has no such column."""
+    return row.get(name, "").strip()
+
+
+def _typed_row(row: Mapping[str, str], label: str, place: str, faults: list[str]) -> Row:
+    """Return the typed cells of a row, and append their faults to `faults`."""
+    tumor, kind = _truth_and_kind(_cell(row, "tumor"), label or _cell(row, "tumor_type").lower())
+    return parse_row(
         {
             "picture": row["picture"],
             "tumor": tumor,
             "tumor_type": kind or ("unknown" if tumor == "1" else "none"),
-            "fold": cell("fold") or "0",
-            "slice": cell("slice"),
-            "gap_mm": cell("gap_mm"),
+            "fold": _cell(row, "fold") or "0",
+            "slice": _cell(row, "slice"),
+            "gap_mm": _cell(row, "gap_mm"),
         },
         place,
         faults,
     )
-    faults += [_missing(place, path) for path in (file, mask) if path and not path.exists()]
-    exam, stack = cell("person"), cell("stack")
-    # Well-known collections name the time point too: two exams are two stacks of one person.
-    person = known_person(exam or row["picture"]) or exam
-    if not stack and exam and typed.slice is not None:
-        # An unknown word still distinguishes two sequences of a person.
-        stack = f"{exam}/{normal_sequence(cell('sequence')) or cell('sequence')}"
-    return Item(
-        file,
-        tumor=typed.tumor,
-        tumor_type=typed.tumor_type if typed.tumor_type in TYPE_NAMES else None,
-        mask=mask,
-        person=person,
-        site=cell("site" if "site" in row else "source"),
-        sequence=normal_sequence(cell("sequence")),
-        stack=stack,
-        position=typed.slice,
-        gap_mm=typed.gap_mm,
-        group=row.get("group") or "",
-        fold=typed.fold,
-        split=row.get("split") or "",
-        source=row.get("source") or path.resolve().parent.name,
-        extra={k: v for k, v in row.items() if k not in (*COLUMNS, *FURTHER_COLUMNS)},
-    )
+
+
+def _stack_of(row: Mapping[str, str], position: int | None) -> str:
+    """Return the name of a row's stack, else of the series of an exam with numbered slices."""
+    stack, exam, sequence = (_cell(row, name) for name in ("stack", "person", "sequence"))
+    if stack or not exam or position is None:
+        return stack
+    # An unknown word still distinguishes two sequences of a person.
+    return f"{exam}/{normal_sequence(sequence) or sequence}"
 
 
 def _missing(place: str, path: Path) -> str:

@@ -1,6 +1,7 @@
 """Describe in words how a data set was understood, before it is used."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from meninx._data.items import Item, label_of
 from meninx._data.missing import listed, unreadable_folders
@@ -58,14 +59,7 @@ def understood(found: Survey) -> list[str]:
         Notes on the layout, classes and their folders, the collection's own split, unreadable
         files, and slices with two labels.
     """
-    folders: dict[str, Counter[str]] = defaultdict(Counter)
-    for item in found.items:
-        folders[label_of_item(item)][_folder_name(item)] += 1
-    classes = [
-        f"{WORDS.get(label, label)}: {names.total()} from {listed(f'{name}/' for name in names)}"
-        for label, names in sorted(folders.items())
-    ]
-    lines = [*found.notes, f"understood as {'; '.join(classes)}"]
+    lines = [*found.notes, f"understood as {'; '.join(_classes_of(found))}"]
     if len(found.items) > 1 and not any(item.person for item in found.items):
         lines.append(NO_PERSONS)
     splits = splits_of(found)
@@ -78,16 +72,32 @@ def understood(found: Survey) -> list[str]:
     lines += unreadable_folders(found.items, [facts.error for facts in found.facts])
     conflicts = label_conflicts(found)
     if conflicts:
-        shown = (
-            " = ".join(f"{found.names[i]} ({_word(found.items[i])})" for i in members)
-            for members in conflicts
-        )
-        noun = "slice has" if len(conflicts) == 1 else "slices have"
-        lines.append(
-            f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {listed(shown)}; "
-            "correct them, or move the pictures out"
-        )
+        lines.append(_conflict_line(found, conflicts))
     return lines
+
+
+def _classes_of(found: Survey) -> list[str]:
+    """Return each class in words, with its number of items and its folders."""
+    folders: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in found.items:
+        folders[label_of_item(item)][_folder_name(item)] += 1
+    return [
+        f"{WORDS.get(label, label)}: {names.total()} from {listed(f'{name}/' for name in names)}"
+        for label, names in sorted(folders.items())
+    ]
+
+
+def _conflict_line(found: Survey, conflicts: Sequence[Sequence[int]]) -> str:
+    """Return a sentence that lists the slices with two labels."""
+    shown = (
+        " = ".join(f"{found.names[i]} ({_word(found.items[i])})" for i in members)
+        for members in conflicts
+    )
+    noun = "slice has" if len(conflicts) == 1 else "slices have"
+    return (
+        f"LABELS: {len(conflicts)} {noun} two labels, of which one is wrong: {listed(shown)}; "
+        "correct them, or move the pictures out"
+    )
 
 
 def _folder_name(item: Item) -> str:

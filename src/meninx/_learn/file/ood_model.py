@@ -152,20 +152,10 @@ def fit_ood_model(
         Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
         matrices; Hendrycks et al. 2019, Deep anomaly detection with outlier exposure.
     """
-    plausible = [
-        index for index, fact in enumerate(known.facts) if fact.plausible and fact.kind != CONTEXT
-    ]
-    real = _thinned([index for index in plausible if known.facts[index].kind != SIMULATED])
-    simulated = _thinned([index for index in plausible if known.facts[index].kind == SIMULATED])
+    real, simulated = _plausible_slices(known)
     if len(real) + len(simulated) < MIN_EXAMPLES:
         return None
-    kinds = (
-        [
-            *synthetic_outliers(OUTLIERS, _images(known, real or simulated)),
-            *brainless_slices(heads),
-        ],
-        list(with_ghosting(GHOSTED, _with_air(_images(known, [*real, *simulated])))),
-    )
+    kinds = _outliers(known, real, simulated, heads)
     parts = [
         (part, kept) for part, kept in ((real, KEPT_REAL), (simulated, KEPT_SIMULATED)) if part
     ]
@@ -175,24 +165,16 @@ def fit_ood_model(
     center, scale = fitted.mean(0), fitted.std(0) + 1e-6
     z = (fitted - center) / scale
     whitening = _whitening(z)
-
-    def distances(features: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.linalg.norm((features - center) / scale @ whitening, axis=1))
-
+    held_out = [
+        ((half[1] - center) / scale, kept) for half, (_, kept) in zip(halves, parts, strict=True)
+    ]
     # The threshold of the distance comes from real slices if there are any: only these are scored.
-    ood_threshold = float(np.quantile(distances(halves[0][1]), KEPT_BY_DISTANCE))
+    distances = np.linalg.norm(held_out[0][0] @ whitening, axis=1)
+    ood_threshold = float(np.quantile(distances, KEPT_BY_DISTANCE))
     columns = []
     for kind in kinds:
-        outliers = SliceDataset(
-            (Example(image, None, Facts(SIMULATED)) for image in kind), preprocessing
-        )
-        logit = _separated(z, (_features(network, outliers, preprocessing) - center) / scale)
-        known_logits = [logit.of((half[1] - center) / scale) for half in halves]
-        highest = max(
-            float(np.quantile(values, kept))
-            for values, (_, kept) in zip(known_logits, parts, strict=True)
-        )
-        columns.append(logit.between(float(np.median(np.concatenate(known_logits))), highest))
+        outliers = (_features_of_pictures(network, kind, preprocessing) - center) / scale
+        columns.append(_scaled(_separated(z, outliers), held_out))
     return OodModel(
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
@@ -200,6 +182,27 @@ def fit_ood_model(
         weights=np.stack([column.weights for column in columns], axis=1).astype(np.float32),
         bias=np.array([column.bias for column in columns], dtype=np.float32),
     )
+
+
+def _plausible_slices(known: SliceDataset) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the positions of plausible slices, real and simulated, not too many of each."""
+    plausible = [
+        index for index, fact in enumerate(known.facts) if fact.plausible and fact.kind != CONTEXT
+    ]
+    real = [index for index in plausible if known.facts[index].kind != SIMULATED]
+    simulated = [index for index in plausible if known.facts[index].kind == SIMULATED]
+    return _thinned(real), _thinned(simulated)
+
+
+def _outliers(
+    known: SliceDataset, real: Sequence[int], simulated: Sequence[int], heads: Sequence[Path]
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Return pictures of no brain, and known slices with ghosting."""
+    brainless = [
+        *synthetic_outliers(OUTLIERS, _images(known, real or simulated)),
+        *brainless_slices(heads),
+    ]
+    return brainless, list(with_ghosting(GHOSTED, _with_air(_images(known, [*real, *simulated]))))
 
 
 def _images(known: SliceDataset, indices: Sequence[int]) -> list[NDArray[np.float32]]:
@@ -231,9 +234,16 @@ def _known_features(
         if number % 2 == 0:
             again = exported_again(image)
             found.append(_batch_features(network, again, preprocessing))
-    pictures = (Example(image, None, Facts(SIMULATED)) for image in _images(known, indices))
-    found.append(_features(network, SliceDataset(pictures, preprocessing), preprocessing))
+    found.append(_features_of_pictures(network, _images(known, indices), preprocessing))
     return np.concatenate(found)
+
+
+def _features_of_pictures(
+    network: Backbone, pictures: Sequence[NDArray[np.float32]], preprocessing: Preprocessing
+) -> NDArray[np.float64]:
+    """Return the features of slices without neighbors, shape (n, f)."""
+    examples = (Example(picture, None, Facts(SIMULATED)) for picture in pictures)
+    return _features(network, SliceDataset(examples, preprocessing), preprocessing)
 
 
 def _features(
@@ -298,6 +308,22 @@ def _separated(known: NDArray[np.float64], outliers: NDArray[np.float64]) -> _Lo
     both = _clipped(np.concatenate([known, outliers]))
     model.fit(both, np.repeat((0, 1), (len(known), len(outliers))))
     return _Logit(model.coef_[0], float(model.intercept_[0]))
+
+
+def _scaled(logit: _Logit, known: Sequence[tuple[NDArray[np.float64], float]]) -> _Logit:
+    """Return a logit that is 0 at the median of known slices and 1 at the threshold.
+
+    Args:
+        logit: The logit.
+        known: Features of real and of simulated slices, each shape (n, f), with the share of them
+            that the threshold keeps.
+
+    Returns:
+        The rescaled logit.
+    """
+    values = [(logit.of(features), kept) for features, kept in known]
+    median = float(np.median(np.concatenate([own for own, _ in values])))
+    return logit.between(median, max(float(np.quantile(own, kept)) for own, kept in values))
 
 
 def _thinned(indices: Sequence[int]) -> Sequence[int]:

@@ -122,21 +122,48 @@ def train(
     log.info("describing pictures")
     described = descriptors_of(manifest.pictures)
     copied = copied_rows(manifest.pictures, described, before.seen_slices)
-    out = {training.test_fold, *training.left_out} if recipe.sampling.real else set(manifest.folds)
+    types = TYPE_NAMES if _knows_types(training_set, module.network, before) else ()
+    training_data = _training_data(manifest, recipe, before, described, heads, types)
+    figures = _finish(module, training_set, validation_set, output, training_data, heads)
+    copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
+    return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
+
+
+def _training_data(
+    manifest: Manifest,
+    recipe: Recipe,
+    before: Origin,
+    described: Sequence[Descriptors],
+    heads: Sequence[Path],
+    types: tuple[str, ...],
+) -> TrainingData:
+    """Return the record of what a detector learned from, chose its epoch by or was calibrated on.
+
+    Args:
+        manifest: Pictures and their folds.
+        recipe: Recipe of the training.
+        before: Provenance of the first weights.
+        described: Descriptors of each picture of the manifest.
+        heads: Real heads for augmented heads.
+        types: Tumor types that the detector could learn.
+
+    Returns:
+        The record for the detector file.
+    """
+    out = {recipe.training.test_fold, *recipe.training.left_out}
+    if not recipe.sampling.real:
+        out = set(manifest.folds)
     fitted = [picture.fold not in out for picture in manifest.pictures]
-    training_data = TrainingData(
+    return TrainingData(
         manifest.sha256,
         (*before.seen, *hashes_of(list(compress(manifest.pictures, fitted)), heads)),
         bool(manifest.leaks),
         before.license,
-        TYPE_NAMES if _knows_types(training_set, module.network, before) else (),
+        types,
         seen_slices(
             [*compress(described, fitted), *map(descriptors_of_head, heads)], before.seen_slices
         ),
     )
-    figures = _finish(module, training_set, validation_set, output, training_data, heads)
-    copies = Counter(compress((picture.fold for picture in manifest.pictures), copied))
-    return Run(output, output / DETECTOR_NAME, figures, copies, before.seen_slices.complete)
 
 
 def _knows_types(training_set: SliceDataset, network: Backbone, before: Origin) -> bool:
@@ -178,11 +205,7 @@ def read_examples(
         OptionError: If the recipe needs augmented heads, and no real heads are given.
     """
     sampling = recipe.sampling
-    if sampling.simulated > 0 and sampling.augmented_heads and not heads:
-        raise OptionError(
-            "this recipe needs real heads for augmented heads: name at least one whole, tumor-free "
-            "head in T1 with --heads, or set sampling.augmented_heads to 0"
-        )
+    _check_heads(recipe, heads)
     training, cells = recipe.training, recipe.network.architecture == CELLS
     fold, unmasked = training.validation_fold, not cells or recipe.sampling.unmasked > 0
     log.info("reading pictures")
@@ -205,6 +228,16 @@ def read_examples(
     return learned, held_out
 
 
+def _check_heads(recipe: Recipe, heads: Sequence[Path]) -> None:
+    """Check that a recipe with augmented heads has real heads."""
+    sampling = recipe.sampling
+    if sampling.simulated > 0 and sampling.augmented_heads and not heads:
+        raise OptionError(
+            "this recipe needs real heads for augmented heads: name at least one whole, tumor-free "
+            "head in T1 with --heads, or set sampling.augmented_heads to 0"
+        )
+
+
 def _check_held_out(
     manifest: Manifest,
     fold: int,
@@ -215,9 +248,7 @@ def _check_held_out(
 ) -> None:
     """Check that a fold can choose the epoch and calibrate."""
     if not learned or not held_out:
-        hint = ""
-        if needs_masks and not any(picture.mask for picture in manifest.pictures):
-            hint = " (no tumor here has a mask: --recipe finetune and seed learn from labels alone)"
+        hint = _hint_without_masks(manifest) if needs_masks else ""
         raise DataError(
             f"fold {fold} leaves {len(learned)} pictures to learn from and {len(held_out)} "
             f"to validate on; choose another training.validation_fold{hint}"
@@ -231,6 +262,13 @@ def _check_held_out(
             "to calibrate with; choose another training.validation_fold, or learn from labels "
             "alone with --recipe finetune"
         )
+
+
+def _hint_without_masks(manifest: Manifest) -> str:
+    """Return a hint for a manifest without masks, else an empty text."""
+    if any(picture.mask for picture in manifest.pictures):
+        return ""
+    return " (no tumor here has a mask: --recipe finetune and seed learn from labels alone)"
 
 
 def _finish(

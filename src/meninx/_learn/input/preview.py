@@ -75,19 +75,28 @@ def pictures_to_preview(data: Path, labels: Mapping[str, str]) -> list[Picture]:
     Raises:
         DataError: If there are no pictures, or a folder's name gives no label.
     """
-    table = data / MANIFEST_NAME if data.is_dir() else data
-    if table.is_file():
-        rows = _rows_of(table)
-    else:
-        rows = [_row_of(item) for item in find_items(data, labels)]
-    masked = next((row for row in rows if row.mask is not None), None)
-    tumor_free = next((row for row in rows if not row.tumor), None)
-    chosen = [row for row in (tumor_free, masked) if row is not None] or rows[:1]
+    rows = _rows_of(data, labels)
+    chosen = _rows_to_preview(rows)
     stacks = {row.stack for row in chosen if row.stack}
     return [row for row in rows if row.stack in stacks or row in chosen]
 
 
-def _rows_of(table: Path) -> list[Picture]:
+def _rows_to_preview(rows: Sequence[Picture]) -> Sequence[Picture]:
+    """Return the first tumor-free row and the first with a mask; the first without either."""
+    masked = next((row for row in rows if row.mask is not None), None)
+    tumor_free = next((row for row in rows if not row.tumor), None)
+    return [row for row in (tumor_free, masked) if row is not None] or rows[:1]
+
+
+def _rows_of(data: Path, labels: Mapping[str, str]) -> list[Picture]:
+    """Return the rows of a table, or of the items of a folder."""
+    table = data / MANIFEST_NAME if data.is_dir() else data
+    if table.is_file():
+        return _rows_of_table(table)
+    return [_row_of(item) for item in find_items(data, labels)]
+
+
+def _rows_of_table(table: Path) -> list[Picture]:
     """Return the rows of a manifest, or of a table that lacks groups or folds."""
     try:
         return list(read_manifest(table, allow_leaks=True).pictures)
