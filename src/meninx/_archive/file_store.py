@@ -1,7 +1,7 @@
 """An archive that is a tree of files, on disk or in an object store."""
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,11 @@ class FileStore:
         yield from content.unreadable_alone()
         for entries in content.series():
             is_whole_folder = len(content.by_uid) == 1 and len(entries) > 1
-            folder_name = posixpath.basename(self._root) if folder.name == "." else folder.name
-            place = folder_name if is_whole_folder else entries[0].name
-            error = next((f"{entry.name}: {entry.error}" for entry in entries if entry.error), "")
-            yield Group(place, (*entries, *notes), error)
+            place = self._name_of(folder) if is_whole_folder else entries[0].name
+            yield Group(place, (*entries, *notes), _first_error(entries))
+
+    def _name_of(self, folder: Folder) -> str:
+        return posixpath.basename(self._root) if folder.name == "." else folder.name
 
     def _head(self, entry: FileEntry) -> bytes:
         path, count = self._path(entry.name), min(entry.size, HEAD_BYTES)
@@ -120,6 +121,11 @@ class FileStore:
             with as_os_error(name):
                 self._files.get_file(self._path(name), str(path))
         return paths
+
+
+def _first_error(entries: Iterable[FileEntry]) -> str:
+    """Return the first error of some files, with the file's name; empty without errors."""
+    return next((f"{entry.name}: {entry.error}" for entry in entries if entry.error), "")
 
 
 def _voxels_of(head: bytes, entry: FileEntry, folder: Folder) -> list[FileEntry]:

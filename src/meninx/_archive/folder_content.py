@@ -48,8 +48,7 @@ class FolderContent:
         if kind != "dicom" or (DIRECTORY.encode() in head[:SNIFFED_BYTES] and not strict):
             return kind not in (None, "dicom")
         uid = series_uid_of(head)
-        is_cut_off = len(head) < HEAD_BYTES and not any(tag in head for tag in PIXEL_DATA)
-        if not uid and is_cut_off:
+        if not uid and _is_cut_off(head):
             self._unreadable.append(entry)
         else:
             self.by_uid.setdefault(uid, []).append(entry)
@@ -82,6 +81,11 @@ class FolderContent:
         for entry in self._unreadable:
             if not _may_be_slice(entry, patterns):
                 yield Group(entry.name, (entry,), entry.error)
+
+
+def _is_cut_off(head: bytes) -> bool:
+    """Return whether a DICOM file ends before its pixels."""
+    return len(head) < HEAD_BYTES and not any(tag in head for tag in PIXEL_DATA)
 
 
 def _may_be_slice(entry: FileEntry, patterns: Collection[tuple[str, str]]) -> bool:

@@ -1,8 +1,9 @@
 """Cross-validate a recipe: `meninx crossvalidate DATA --recipe NAME`."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +25,10 @@ from meninx._cli.options import (
 from meninx._cli.progress import progress_of
 from meninx._cli.writable import check_folder
 from meninx._errors import OptionError
+
+if TYPE_CHECKING:
+    from meninx._detect.detector import Detector
+    from meninx._learn.recipe import Recipe
 
 
 def crossvalidate(
@@ -75,7 +80,6 @@ def crossvalidate(
         )
         from meninx._learn.fit.merging import merge as merge_runs
         from meninx._learn.recipe import changed_recipe, read_recipe
-    from meninx._detect.loading import load_detector
 
     path = find_recipe(recipe)
     chosen = changed_recipe(read_recipe(path), epochs=epochs)
@@ -83,11 +87,8 @@ def crossvalidate(
     check_folder(folder, "--output")
     log_to(folder / "training.log", first=True)
     manifest = load_manifest(data, folder, label, split, allow_leaks=allow_leaks)
-    if merge and (weights is None or chosen.training.validation_fold):
-        raise OptionError(
-            "--merge needs --weights and a recipe with validation_fold = 0, so that all folds "
-            "begin alike; add them, or leave --merge out"
-        )
+    if merge:
+        _check_mergeable(weights, chosen)
     given = tuple(heads or ())
     files = train_folds(manifest, chosen, folder, weights=weights, heads=given)
     pictures, copies = unseen_out_of_fold(manifest, files)
@@ -100,8 +101,7 @@ def crossvalidate(
         if merge:
             runs = [file.parent for file in files.values()]
             merge_runs(manifest, chosen, runs, folder, calibrator, given)
-    loaded = [load_detector(file, threads=1) for file in files.values()]
-    detectors = {detector.model["sha256"]: detector for detector in loaded}
+    detectors = _load_detectors(files.values())
     models = [detector.model for detector in detectors.values()]
     result = evaluate_cases(cases, models, copies=copies, leaking=bool(manifest.leaks))
     how = (
@@ -112,3 +112,20 @@ def crossvalidate(
     setting = Setting(str(data), how, claim_answers(result, cards, str(data), None))
     write_evaluation(result, detectors, setting, folder)
     print_evaluation(result, folder)
+
+
+def _load_detectors(files: Iterable[Path]) -> "dict[str, Detector]":
+    """Return the detectors of the folds by their SHA-256."""
+    from meninx._detect.loading import load_detector
+
+    loaded = [load_detector(file, threads=1) for file in files]
+    return {detector.model["sha256"]: detector for detector in loaded}
+
+
+def _check_mergeable(weights: Path | None, recipe: "Recipe") -> None:
+    """Check that the weights of the folds may be averaged."""
+    if weights is None or recipe.training.validation_fold:
+        raise OptionError(
+            "--merge needs --weights and a recipe with validation_fold = 0, so that all folds "
+            "begin alike; add them, or leave --merge out"
+        )

@@ -1,5 +1,6 @@
 """Show an evaluation's main figures on a terminal."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from meninx._assess.evaluation import Evaluation
+    from meninx._assess.intervals import Figure
 
 PROBABILITY_FIGURES = ("auroc", "average_precision", "brier")
 POINT_FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
@@ -21,7 +23,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
     """
     from rich.table import Table
 
-    from meninx._assess.evaluation_report import DECISIONS, NAMES, verdict
+    from meninx._assess.evaluation_report import verdict
     from meninx._cli.console import output_console
 
     console = output_console()
@@ -35,14 +37,7 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
         table.add_row("leaking" if result.leaking else "left out", f"{result.left_out} (fitted on)")
     if result.unscored:
         table.add_row("not scored", str(len(result.unscored)))
-    rows = [("answers", DECISIONS[name], figure) for name, figure in result.decisions.items()]
-    rows += [("probability", NAMES[name], result.figures[name]) for name in PROBABILITY_FIGURES]
-    rows += [("operating point", NAMES[name], result.figures[name]) for name in POINT_FIGURES]
-    for what, name, figure in rows:
-        table.add_row(f"{what}: {name}", str(figure).replace("[", r"\["))
-    for probe in result.probes:
-        table.add_row(f"shortcut: {probe.name}", str(probe.auroc).replace("[", r"\["))
-    for name, figure in result.segmentation.items():
+    for name, figure in _main_figures(result):
         table.add_row(name, str(figure).replace("[", r"\["))
     console.print(table)
     if result.copies.known and (text := result.copies.text):
@@ -51,3 +46,18 @@ def print_evaluation(result: "Evaluation", output: Path) -> None:
         console.print(text)
     console.print("For research, not for diagnosis.", style="dim")
     typer.echo(f"report: {output / 'report.html'}", err=True)
+
+
+def _main_figures(result: "Evaluation") -> "Iterator[tuple[str, Figure]]":
+    """Yield the name and the value of each figure in the table."""
+    from meninx._assess.evaluation_report import DECISIONS, NAMES
+
+    for name, figure in result.decisions.items():
+        yield f"answers: {DECISIONS[name]}", figure
+    for name in PROBABILITY_FIGURES:
+        yield f"probability: {NAMES[name]}", result.figures[name]
+    for name in POINT_FIGURES:
+        yield f"operating point: {NAMES[name]}", result.figures[name]
+    for probe in result.probes:
+        yield f"shortcut: {probe.name}", probe.auroc
+    yield from result.segmentation.items()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from meninx._cli.extras import needs_extra
-from meninx._cli.options import ModelOption, PathsArgument, SpacingOption
+from meninx._cli.options import ModelOption, PathsArgument, SpacingOption, parse_spacing
 from meninx._cli.output import SOME_NOT_SCORED, all_answered, check_paths, make_folder
 from meninx._cli.progress import with_progress
 from meninx._errors import ModelError
@@ -41,11 +41,10 @@ def explain(
     for diagnosis.
     """
     from meninx._detect.loading import load_detector
-    from meninx._scan.geometry import spacing_from_text
     from meninx._scoring.loop import write_all
 
     check_paths(paths)
-    size = None if spacing is None else spacing_from_text(spacing)
+    size = parse_spacing(spacing)
     detector = load_detector(model)
     network = None if method == "cells" else _network_of(detector, model)
     make_folder(output, "--output")

@@ -14,6 +14,7 @@ from meninx._errors import OptionError
 
 if TYPE_CHECKING:
     from meninx._data.prepare import Split
+    from meninx._scan.geometry import Spacing
 
 # Scans and detectors.
 PathsArgument = Annotated[
@@ -138,6 +139,23 @@ SPLITS: "dict[str, Split]" = {
 def usable_cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parse_spacing(option: str | None) -> "Spacing | None":
+    """Return the voxel size of `--spacing`.
+
+    Args:
+        option: Value of the option, as typed; None where it was left out.
+
+    Returns:
+        Voxel size along the file's axes, mm; None where the option was left out.
+
+    Raises:
+        OptionError: If the text is no voxel size.
+    """
+    from meninx._scan.geometry import spacing_from_text
+
+    return None if option is None else spacing_from_text(option)
 
 
 def parse_labels(options: Sequence[str] | None) -> dict[str, str]:

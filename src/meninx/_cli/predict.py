@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meninx._cli.options import ModelOption, PathsArgument, RuntimeOption, SpacingOption
+from meninx._cli.options import (
+    ModelOption,
+    PathsArgument,
+    RuntimeOption,
+    SpacingOption,
+    parse_spacing,
+)
 from meninx._cli.output import (
     SOME_NOT_SCORED,
     DicomFolder,
@@ -21,7 +27,10 @@ from meninx._detect.decision import DEFAULT_COVERAGE
 from meninx._errors import OptionError
 
 if TYPE_CHECKING:
-    from meninx._scoring.writers import Writer
+    from collections.abc import Iterable
+
+    from meninx._cli.table import StudyRows
+    from meninx._scoring.writers import JsonLines, Writer
 
 
 def predict(
@@ -86,18 +95,16 @@ def predict(
     wrong usage. For research, not for diagnosis.
     """
     from meninx._detect.loading import load_detector
-    from meninx._scan.geometry import spacing_from_text
     from meninx._scoring.loop import write_all
     from meninx._scoring.writers import JsonLines, Pictures
 
     check_paths(paths)
-    size = None if spacing is None else spacing_from_text(spacing)
-    if not 0 <= coverage < 1:
-        raise OptionError(f"--coverage {coverage:g}: expected 0, or a share below 1 such as 0.95")
+    size = parse_spacing(spacing)
+    share = _parse_coverage(coverage)
     detector = load_detector(
         model,
         operating_point=operating_point,
-        coverage=coverage or None,
+        coverage=share,
         runtime=runtime,
         prevalence=prevalence,
     )
@@ -112,13 +119,26 @@ def predict(
             folders.append(objects)
         found = list(write_all(with_progress(detector, paths, size), [*lines, *folders]))
         studies = score_studies(detector, found)
-        answered = [study for _, study in studies if study is not None and with_studies]
-        for study in answered:
-            for file in lines:
-                file.write_study(study)
+        if with_studies:
+            _write_answers(studies, lines)
     if not as_json:
         from meninx._cli.table import print_table
 
         print_table(studies, detector.card.license)
     if not all_answered(found) or (objects is not None and not objects.complete):
         raise typer.Exit(SOME_NOT_SCORED)
+
+
+def _parse_coverage(option: float) -> float | None:
+    """Return the coverage of `--coverage`; None for 0, which refers nothing."""
+    if not 0 <= option < 1:
+        raise OptionError(f"--coverage {option:g}: expected 0, or a share below 1 such as 0.95")
+    return option or None
+
+
+def _write_answers(studies: "Iterable[StudyRows]", files: "Iterable[JsonLines]") -> None:
+    """Write the answer of each study."""
+    for _, study in studies:
+        if study is not None:
+            for file in files:
+                file.write_study(study)

@@ -1,6 +1,7 @@
 """Show findings as a table on a terminal."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 from rich.table import Table
 from rich.text import Text
@@ -47,13 +48,13 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
         for found in series:
             table.add_row(*_cells(found))
         answers += series
-        if study is not None and len({found.scan for found in series}) > 1:
+        if study is not None and _series_count(series) > 1:
             table.add_row(*_study_cells(series, study))
             answers.append(study)
     console = output_console()
     console.print(table)
     for series, study in studies:
-        if study is not None and len(study.weighed) > 1:
+        if _has_weights(study):
             _print_weights(series, study)
     for note in _notes(answers):
         console.print(note, style="dim")
@@ -62,12 +63,20 @@ def print_table(studies: Iterable[StudyRows], license_text: str = "") -> None:
     console.print(f"For research, not for diagnosis.{terms}", style="dim")
 
 
+def _series_count(findings: Iterable[Findings]) -> int:
+    """Return the number of series; one that was scored twice counts once."""
+    return len({found.scan for found in findings})
+
+
+def _has_weights(found: Findings | StudyFindings | None) -> TypeGuard[StudyFindings]:
+    """Return whether an answer weighs several series."""
+    return isinstance(found, StudyFindings) and len(found.weighed) > 1
+
+
 def _print_weights(series: Sequence[Findings], study: StudyFindings) -> None:
     """Print the weight and the evidence of each series in a study's answer."""
     table = Table(box=None, pad_edge=False)
-    table.add_column(
-        f"weighs in the study of {len({found.scan for found in series})} series", overflow="fold"
-    )
+    table.add_column(f"weighs in the study of {_series_count(series)} series", overflow="fold")
     for heading in ("sequence", "share", "evidence"):
         table.add_column(heading)
     for weight in study.weighed:
@@ -82,7 +91,7 @@ def _notes(answers: Sequence[Findings | StudyFindings]) -> Iterable[str]:
     if any(found.borders is not None for found in scored):
         yield "Borders: no tumor below the first, tumor from the second on, refer between them."
     yield from dict.fromkeys(filter(None, map(prevalence_in_words, scored)))
-    if any(isinstance(found, StudyFindings) and len(found.weighed) > 1 for found in scored):
+    if any(map(_has_weights, scored)):
         yield EVIDENCE_IN_WORDS
     yield from dict.fromkeys(filter(None, map(measured_on, scored)))
     yield from dict.fromkeys(filter(None, map(what_would_change_it, scored)))
@@ -112,7 +121,7 @@ def _cells(found: Findings) -> list[Text]:
 
 def _study_cells(series: Sequence[Findings], study: StudyFindings) -> list[Text]:
     """Return the row of a study, which follows those of its series."""
-    name = Text(f"= study of {len({found.scan for found in series})} series", style="bold")
+    name = Text(f"= study of {_series_count(series)} series", style="bold")
     if study.decision is None:
         answer = Text(answer_in_words(study), style="yellow")
         remark = "; ".join(

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -41,18 +41,20 @@ ACTIONS: Mapping[str, str] = {
     "X_Z_D_TAGS": DUMMY,
     "X_Z_U_STAR_TAGS": NEW_UID,
 }
+# Value representations of text that may be a name. Numbers and codes of technique, which are
+# frequent, contain none.
+FREE_TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "AE", "UR")
 # Replacement values, by value representation (type 1 must not be empty).
 DUMMIES: Mapping[str, str] = {
+    **dict.fromkeys((*FREE_TEXTS, "CS"), "ANONYMOUS"),
     "DA": "19000101",
     "DT": "19000101000000",
     "TM": "000000",
     "AS": "000Y",
-    "PN": "ANONYMOUS",
     "IS": "0",
     "DS": "0",
     "UI": "2.25.0",
 }
-DUMMY_TEXT = "ANONYMOUS"
 # The birth date is no longitudinal information: it is emptied, not shifted.
 BIRTH = {Tag("PatientBirthDate"), Tag("PatientBirthTime")}
 # All dates of a patient are shifted back by the same number of days, up to this.
@@ -78,9 +80,6 @@ ALLOWED_WORDS = frozenset(WORDS.split())
 # Shorter values do not identify a person, and occur in many other texts.
 MIN_ECHO_LENGTH = 4
 PIXELS = Tag("PixelData")
-# Numbers and codes of technique, which are frequent and contain no name.
-CODES = ("DS", "IS", "CS", "AS")
-TEXTS = ("LO", "LT", "SH", "ST", "UT", "UC", "PN", "CS", "AE", "UR", "AS", "DS", "IS")
 
 
 @cache
@@ -97,7 +96,7 @@ def _table() -> tuple[dict[int, str], tuple[tuple[int, int, int, int, str], ...]
     return single, tuple(ranges)
 
 
-def _action_of(tag: int) -> str | None:
+def _table_action(tag: int) -> str | None:
     single, ranges = _table()
     if tag in single:
         return single[tag]
@@ -106,6 +105,16 @@ def _action_of(tag: int) -> str | None:
         if group & mask == base & mask and element & low_mask == low & low_mask:
             return action
     return None
+
+
+def _action_of(element: DataElement) -> str | None:
+    """Return the action on an element: the table's, unless its date is shifted or it is a UID."""
+    action = _table_action(element.tag)
+    if element.VR in ("DA", "DT") and element.tag not in BIRTH and not _is_empty(element):
+        return SHIFTED
+    if action is None and element.VR == "UI" and _is_instance(element):
+        return NEW_UID
+    return action
 
 
 @dataclass
@@ -209,16 +218,11 @@ class Deidentifier:
                 self._removed.add(element.tag, PRIVATE)
                 del dataset[element.tag]
                 continue
-            action = _action_of(element.tag)
+            action = _action_of(element)
             if element.VR == "SQ" and action not in (REMOVE, EMPTY, DUMMY):
                 for item in element.value:
                     self._walk(item, days)
-                continue
-            if element.VR in ("DA", "DT") and element.tag not in BIRTH and not _is_empty(element):
-                action = SHIFTED
-            elif action is None and element.VR == "UI" and _is_instance(element):
-                action = NEW_UID
-            if action is not None:
+            elif action is not None:
                 self._act(dataset, element, action, days)
 
     def _act(self, dataset: Dataset, element: DataElement, action: str, days: int) -> None:
@@ -231,15 +235,20 @@ class Deidentifier:
             element.value, action = cleaned(str(element.value or "")), CLEANED
         elif action == REMOVE:
             del dataset[element.tag]
-        elif action == NEW_UID and element.VR == "UI":
-            values = element.value if element.VM > 1 else [element.value]
-            new = [self._pseudonyms.uid(str(uid)) for uid in values if uid]
-            element.value = new if len(new) != 1 else new[0]
-        elif action == DUMMY and element.VR != "SQ" and not _is_empty(element):
-            element.value = DUMMIES.get(element.VR, DUMMY_TEXT if element.VR in TEXTS else None)
         else:
-            element.value = [] if element.VR == "SQ" else None
+            element.value = self._replacement(element, action)
         self._removed.add(element.tag, action)
+
+    def _replacement(self, element: DataElement, action: str) -> list[UID] | UID | str | None:
+        """Return the new value of an element: pseudonyms of its UIDs, a dummy, or an empty one."""
+        if element.VR == "SQ":
+            return []
+        if action == NEW_UID and element.VR == "UI":
+            new = [self._pseudonyms.uid(str(uid)) for uid in _values(element) if uid]
+            return new if len(new) != 1 else new[0]
+        if action == DUMMY and not _is_empty(element):
+            return DUMMIES.get(element.VR)
+        return None
 
     def _drop_echoes(self, dataset: Dataset, identity: list[str]) -> None:
         """Empty each text that repeats a value of a removed attribute."""
@@ -248,11 +257,9 @@ class Deidentifier:
                 for item in element.value:
                     self._drop_echoes(item, identity)
                 continue
-            text_like = element.VR in TEXTS and element.VR not in CODES
-            if text_like or (element.VR in ("UN", "OB") and element.tag != PIXELS):
-                value = element.value
-                text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
-                if any(identifier in text.casefold() for identifier in identity):
+            if element.VR in FREE_TEXTS or (element.VR in ("UN", "OB") and element.tag != PIXELS):
+                text = _as_text(element.value).casefold()
+                if any(identifier in text for identifier in identity):
                     element.value = None
                     self._removed.add(element.tag, ECHOED)
 
@@ -300,13 +307,12 @@ def cleaned(text: str) -> str:
 def _identifying(dataset: Dataset) -> Iterator[str]:
     """Yield the texts that the table removes, in lower case, and the parts of names."""
     for element in dataset.iterall():
-        named = element.VR in TEXTS and element.VR not in CODES
-        if element.tag not in BIRTH and not (named and _action_of(element.tag)):
+        named = element.VR in FREE_TEXTS and _table_action(element.tag)
+        if element.tag not in BIRTH and not named:
             continue
         if element.keyword in DESCRIPTORS:
             continue
-        values = element.value if element.VM > 1 else [element.value]
-        for value in values:
+        for value in _values(element):
             for part in (str(value), *re.split(r"[\^=\s,;/]+", str(value))):
                 if len(part) >= MIN_ECHO_LENGTH:
                     yield part.casefold()
@@ -314,8 +320,17 @@ def _identifying(dataset: Dataset) -> Iterator[str]:
 
 def _is_instance(element: DataElement) -> bool:
     """Return whether a UID identifies an instance, unlike the UIDs that the standard defines."""
-    values = element.value if element.VM > 1 else [element.value]
-    return any(value and not str(value).startswith("1.2.840.10008.") for value in values)
+    return any(value and not str(value).startswith("1.2.840.10008.") for value in _values(element))
+
+
+def _values(element: DataElement) -> Iterable[object]:
+    """Return the values of an element, also of one with a single value."""
+    values: Iterable[object] = element.value if element.VM > 1 else [element.value]
+    return values
+
+
+def _as_text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
 
 
 def _is_empty(element: DataElement) -> bool:
@@ -324,9 +339,8 @@ def _is_empty(element: DataElement) -> bool:
 
 def _shifted(element: DataElement, days: int) -> list[str] | str | None:
     """Return dates shifted back by some days; None if a date can't be read."""
-    values = element.value if element.VM > 1 else [element.value]
     shifted = []
-    for value in values:
+    for value in _values(element):
         text = str(value or "")
         try:
             date = datetime.strptime(text[:8], "%Y%m%d")

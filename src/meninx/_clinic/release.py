@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,18 @@ class Cut:
     face: NDArray[np.bool_]
 
 
+class AllowedInstance(NamedTuple):
+    """An instance that may be written.
+
+    Args:
+        cut: Face to cut off; None if there is none, or it is kept.
+        incomplete: What its series lacks.
+    """
+
+    cut: Cut | None
+    incomplete: tuple[Incomplete, ...]
+
+
 def release(
     path: str | Path, output: Path, key: bytes, faces: Faces, on_error: OnError
 ) -> Iterator[Path]:
@@ -68,8 +81,39 @@ def release(
     """
     removed = Removed()
     cleaner = Deidentifier(Pseudonyms(key), removed)
-    allowed: dict[str, Cut | None] = {}
-    lacking: dict[str, tuple[Incomplete, ...]] = {}
+    allowed = _allowed_instances(path, faces, on_error)
+    for dataset in read_datasets(path, pixels=True):
+        uid = text(dataset, "SOPInstanceUID")
+        if uid not in allowed:
+            continue
+        place = str(dataset.filename)
+        try:
+            data = _cleaned_file(dataset, cleaner, allowed[uid].cut)
+        except InputError as error:
+            on_error(type(error)(str(error), place=place, reason=error.reason))
+            continue
+        except Exception as error:  # noqa: BLE001 - headers that lie make pydicom raise anything
+            # The message is left out: it may quote a name.
+            fault = f"can't be written without identity ({type(error).__name__}); export it again"
+            on_error(UnreadableFile(fault, place=place))
+            continue
+        folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
+        folder.mkdir(parents=True, exist_ok=True)
+        if allowed[uid].incomplete:
+            IncompleteNote(str(dataset.StudyInstanceUID), allowed[uid].incomplete).write(folder)
+        written = folder / f"{dataset.SOPInstanceUID}.dcm"
+        written.write_bytes(data)
+        yield written
+    output.mkdir(parents=True, exist_ok=True)
+    log = json.dumps(removed.as_json(), indent=2)
+    (output / "removed.json").write_text(log + "\n", encoding="utf-8")
+
+
+def _allowed_instances(
+    path: str | Path, faces: Faces, on_error: OnError
+) -> dict[str, AllowedInstance]:
+    """Return the instances of all series that may be written, by UID."""
+    allowed: dict[str, AllowedInstance] = {}
     for scan in read_scans(path, on_error):
         if not scan.identity.instance_uids or not scan.identity.series_uid:
             on_error(
@@ -83,33 +127,9 @@ def release(
         except InputError as error:
             on_error(error)
             continue
-        for uid in scan.identity.instance_uids:
-            allowed[uid], lacking[uid] = cut, scan.incomplete
-    for dataset in read_datasets(path, pixels=True):
-        uid = text(dataset, "SOPInstanceUID")
-        if uid not in allowed:
-            continue
-        place = str(dataset.filename)
-        try:
-            data = _cleaned_file(dataset, cleaner, allowed[uid])
-        except InputError as error:
-            on_error(type(error)(str(error), place=place, reason=error.reason))
-            continue
-        except Exception as error:  # noqa: BLE001 - headers that lie make pydicom raise anything
-            # The message is left out: it may quote a name.
-            fault = f"can't be written without identity ({type(error).__name__}); export it again"
-            on_error(UnreadableFile(fault, place=place))
-            continue
-        folder = output / str(dataset.PatientID) / str(dataset.SeriesInstanceUID)
-        folder.mkdir(parents=True, exist_ok=True)
-        if lacking[uid]:
-            IncompleteNote(str(dataset.StudyInstanceUID), lacking[uid]).write(folder)
-        written = folder / f"{dataset.SOPInstanceUID}.dcm"
-        written.write_bytes(data)
-        yield written
-    output.mkdir(parents=True, exist_ok=True)
-    log = json.dumps(removed.as_json(), indent=2)
-    (output / "removed.json").write_text(log + "\n", encoding="utf-8")
+        instance = AllowedInstance(cut, scan.incomplete)
+        allowed |= dict.fromkeys(scan.identity.instance_uids, instance)
+    return allowed
 
 
 def _cleaned_file(dataset: Dataset, cleaner: Deidentifier, cut: Cut | None) -> bytes:

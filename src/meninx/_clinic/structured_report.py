@@ -55,14 +55,6 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
         IHE RAD AI Results, 2020.
     """
     findings = context.findings
-    groups = [_whole(context, result.withheld)]
-    if result.scored and findings.decision in ("tumor", "refer"):
-        scan = result.scored_scan
-        groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
-        # Peaks are points of the heat map, and are withheld with it.
-        if context.frame_of_reference and scan.affine is not None and not result.withheld:
-            certain = findings.decision == "tumor"
-            groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
@@ -76,7 +68,7 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=observer),
         procedure_reported=MR_BRAIN,
-        imaging_measurements=groups,
+        imaging_measurements=_groups(context, result),
     )
     own = context.uid("SR")
     earlier = [report for report in context.earlier if report.SOPInstanceUID != own]
@@ -97,6 +89,22 @@ def structured_report(context: ResultContext, result: Result) -> hd.sr.Comprehen
     report.ManufacturerModelName = findings.model["name"]
     report.SoftwareVersions = context.software
     return report
+
+
+def _groups(
+    context: ResultContext, result: Result
+) -> list[hd.sr.MeasurementsAndQualitativeEvaluations]:
+    """Return the groups of a report: the whole scan, its types, its peaks."""
+    findings = context.findings
+    groups = [_whole(context, result.withheld)]
+    if result.scored and findings.decision in ("tumor", "refer"):
+        scan = result.scored_scan
+        groups += [_type(context, name, share) for name, share in findings.shown_types.items()]
+        # Peaks are points of the heat map, and are withheld with it.
+        if context.frame_of_reference and scan.affine is not None and not result.withheld:
+            certain = findings.decision == "tumor"
+            groups += [_peak(context, scan, found, certain) for found in _peaks(findings)]
+    return groups
 
 
 def _algorithm(context: ResultContext) -> hd.sr.AlgorithmIdentification:
@@ -124,7 +132,7 @@ def _certainty(
 
 
 def _certainties(findings: Findings) -> list[hd.sr.Measurement]:
-    """Return the probability that the answer is right; empty if the scan is referred."""
+    """Return the probability that the answer is right; empty if referred or not scored."""
     if findings.probability is None or findings.decision in (None, "refer"):
         return []
     present = findings.decision == "tumor"
@@ -136,25 +144,7 @@ def _whole(
 ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
     """Return the group of the whole scan: present, absent, indeterminate, or why not scored."""
     findings = context.findings
-    if findings.probability is None or findings.decision is None:
-        words = " ".join((findings.message or findings.status).split())
-        evaluations = [
-            (codes.DCM.SummaryOfDetections, NOT_SCORED[findings.status]),
-            (REASON, Code(findings.reason or findings.status, SCHEME, words[:MAX_MEANING_LENGTH])),
-        ]
-        measurements = []
-    else:
-        evaluations = [
-            (codes.DCM.SummaryOfDetections, codes.DCM.Succeeded),
-            (PRESENCE, ANSWERS[findings.decision]),
-        ]
-        if findings.borders is not None:
-            words = borders_in_words(findings)
-            evaluations.append((BORDERS, Code("borders", SCHEME, words[:MAX_MEANING_LENGTH])))
-        if findings.decision == "refer" and findings.reason != INCOMPLETE:
-            code, words = findings.reason or "refer", " ".join(why_referred(findings).split())
-            evaluations.append((REASON, Code(code, SCHEME, words[:MAX_MEANING_LENGTH])))
-        measurements = _certainties(findings)
+    evaluations = _outcome(findings)
     evaluations += [
         (WARNING, Code(warning.code, SCHEME, warning.text[:MAX_MEANING_LENGTH]))
         for warning in findings.warnings
@@ -170,13 +160,34 @@ def _whole(
         finding_type=NEOPLASM_OF_BRAIN,
         algorithm_id=_algorithm(context),
         finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
-        measurements=measurements,
+        measurements=_certainties(findings),
         qualitative_evaluations=[hd.sr.QualitativeEvaluation(*pair) for pair in evaluations],
         source_images=[
             hd.sr.SourceImageForMeasurementGroup.from_source_image(header)
             for header in context.headers
         ],
     )
+
+
+def _outcome(findings: Findings) -> list[tuple[Code, Code]]:
+    """Return the answer with its borders and its reason, or why a scan was not scored."""
+    if findings.probability is None or findings.decision is None:
+        words = " ".join((findings.message or findings.status).split())
+        return [
+            (codes.DCM.SummaryOfDetections, NOT_SCORED[findings.status]),
+            (REASON, Code(findings.reason or findings.status, SCHEME, words[:MAX_MEANING_LENGTH])),
+        ]
+    outcome = [
+        (codes.DCM.SummaryOfDetections, codes.DCM.Succeeded),
+        (PRESENCE, ANSWERS[findings.decision]),
+    ]
+    if findings.borders is not None:
+        words = borders_in_words(findings)
+        outcome.append((BORDERS, Code("borders", SCHEME, words[:MAX_MEANING_LENGTH])))
+    if findings.decision == "refer" and findings.reason != INCOMPLETE:
+        code, words = findings.reason or "refer", " ".join(why_referred(findings).split())
+        outcome.append((REASON, Code(code, SCHEME, words[:MAX_MEANING_LENGTH])))
+    return outcome
 
 
 def _type(

@@ -33,6 +33,8 @@ CHECKS = threading.BoundedSemaphore(2)
 PASSWORDS = PasswordHash((Argon2Hasher(),))
 # Checked if there is no such account, so that the response takes equally long.
 NOBODY = PASSWORDS.hash(secrets.token_urlsafe())
+# One message, so that it does not say which accounts exist.
+SIGN_IN_REFUSED = "wrong name or password, or too many tries; wait a while"
 # Shortest time between two updates of a session's last use.
 SEEN_EVERY = timedelta(minutes=1)
 
@@ -252,19 +254,26 @@ def sign_in(
     user = session.scalar(select(User).where(User.name == name).with_for_update())
     with CHECKS:
         right = PASSWORDS.verify(password, user.password if user else NOBODY)
-    known_device = user is not None and secrets_equal(device, device_mark(user, key))
-    locked = not known_device and user is not None and (user.locked_until or now()) > now()
-    if user is None or not right or not user.active or locked:
-        if user is not None and not locked and not known_device:
-            user.failures += 1
-            if user.failures >= settings.lockout_attempts:
-                user.locked_until = now() + timedelta(minutes=settings.lockout_minutes)
-                user.failures = 0
-                record(session, name, "account locked")
-            record(session, name, "sign-in refused")
-        raise OptionError("wrong name or password, or too many tries; wait a while")
+    if user is None:
+        raise OptionError(SIGN_IN_REFUSED)
+    known_device = secrets_equal(device, device_mark(user, key))
+    locked = not known_device and (user.locked_until or now()) > now()
+    if not right or not user.active or locked:
+        if not locked and not known_device:
+            _count_failure(session, user, settings)
+        raise OptionError(SIGN_IN_REFUSED)
     user.failures, user.locked_until = 0, None
     return *open_session(session, user), device_mark(user, key)
+
+
+def _count_failure(session: Session, user: User, settings: Settings) -> None:
+    """Count a refused sign-in, and lock the account after too many."""
+    user.failures += 1
+    if user.failures >= settings.lockout_attempts:
+        user.locked_until = now() + timedelta(minutes=settings.lockout_minutes)
+        user.failures = 0
+        record(session, user.name, "account locked")
+    record(session, user.name, "sign-in refused")
 
 
 def open_session(session: Session, user: User) -> tuple[str, Reader]:

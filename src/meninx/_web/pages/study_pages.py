@@ -1,6 +1,7 @@
 """Pages of a study: its findings, readers' opinions, its deletion."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -56,9 +57,7 @@ def study_page(
     shown = series[number] if series else None
     opinions = opinions_of(session, study)
     visits = other_visits(session, reader, study)
-    panes: list[SeriesView] = []
-    if shown and shown.viewer:
-        panes = [shown, *chosen_beside(shown, beside or [], visits)]
+    panes = _panes(shown, beside, visits)
     shown_page = page(
         web,
         "study.html",
@@ -88,6 +87,15 @@ def study_page(
         # Reload the whole page: scripts in a part that htmx swaps in are not run.
         shown_page.headers["HX-Refresh"] = "true"
     return shown_page
+
+
+def _panes(
+    shown: SeriesView | None, beside: Sequence[str] | None, visits: Sequence[Study]
+) -> list[SeriesView]:
+    """Return the series in the viewer, the chosen one first; empty if that has no image."""
+    if shown is None or not shown.viewer:
+        return []
+    return [shown, *chosen_beside(shown, beside or [], visits)]
 
 
 def _way_back(

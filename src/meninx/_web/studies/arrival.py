@@ -127,12 +127,17 @@ def sorted_into_studies(files: Sequence[ArrivedFile], *, together: bool) -> list
         studies[0].files += kinds["unusable"]
     elif kinds["unusable"]:
         studies.append(Arrival(kinds["unusable"]))
-    for file in kinds["note"]:
+    _add_notes(studies, kinds["note"])
+    return studies or [Arrival(kinds["other"] or kinds["note"])]
+
+
+def _add_notes(studies: Iterable[Arrival], files: Iterable[ArrivedFile]) -> None:
+    """Add each note of an incomplete fetch to the study that it names."""
+    for file in files:
         note = read_note(file.path)
         for study in studies:
             if note is not None and study.heading.study_uid == note.study_uid:
                 study.files.append(file)
-    return studies or [Arrival(kinds["other"] or kinds["note"])]
 
 
 def _key(file: ArrivedFile, *, together: bool) -> tuple[str, ...]:

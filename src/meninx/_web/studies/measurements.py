@@ -11,10 +11,12 @@ from meninx._errors import LimitExceeded, OptionError
 from meninx._web.auth.accounts import Reader
 from meninx._web.store.audit import record
 from meninx._web.store.database import Measurement, Study
+from meninx._web.store.stored_results import Shown
 from meninx._web.studies.marks import check_box, check_place
 from meninx._web.studies.series import SeriesView
 
 Kind = Literal["ruler", "box"]
+Ends = Mapping[str, Sequence[float]]
 MAX_MEASUREMENTS = 1000
 
 
@@ -24,7 +26,7 @@ def add_measurement(
     study: Study,
     scan: int,
     kind: Kind,
-    ends: Mapping[str, Sequence[float]],
+    ends: Ends,
 ) -> Measurement:
     """Store a measurement.
 
@@ -47,14 +49,7 @@ def add_measurement(
     if scan >= len(study.findings):
         raise OptionError(f"the study has no scan {scan}")
     shown = SeriesView(study, scan).viewer
-    if kind == "box":
-        ends = {name: [round(at) for at in end] for name, end in ends.items()}
-        check_box(shown, {name: [int(at) for at in end] for name, end in ends.items()})
-    else:
-        for end in ends.values():
-            check_place(shown, end)
-        if ends["from"] == ends["to"]:
-            raise OptionError("both ends are in one place; measure between two")
+    checked = _checked_box(shown, ends) if kind == "box" else _checked_ruler(shown, ends)
     query = select(func.count()).where(Measurement.study_id == study.id)
     if (session.scalar(query) or 0) >= MAX_MEASUREMENTS:
         raise LimitExceeded(f"a study holds at most {MAX_MEASUREMENTS} measurements; delete some")
@@ -63,12 +58,28 @@ def add_measurement(
         scan=scan,
         user_name=reader.name,
         kind=kind,
-        ends={name: list(end) for name, end in ends.items()},
+        ends={name: list(end) for name, end in checked.items()},
     )
     session.add(made)
     session.flush()
     record(session, reader.name, f"measured: {kind}", study.id)
     return made
+
+
+def _checked_box(shown: Shown | None, ends: Ends) -> Ends:
+    """Return the corners of a box as whole voxels, in the image."""
+    box = {name: [round(at) for at in end] for name, end in ends.items()}
+    check_box(shown, box)
+    return box
+
+
+def _checked_ruler(shown: Shown | None, ends: Ends) -> Ends:
+    """Return the ends of a length: two places in the image."""
+    for end in ends.values():
+        check_place(shown, end)
+    if ends["from"] == ends["to"]:
+        raise OptionError("both ends are in one place; measure between two")
+    return ends
 
 
 def measurements_of(session: Session, study: Study) -> list[Measurement]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from meninx._errors import LimitExceeded, OptionError
 from meninx._scan.geometry import spacing_from_text
 from meninx._web.auth.accounts import Reader, projects_of
-from meninx._web.store.database import Study, Upload, new_id, now
+from meninx._web.store.database import Project, Study, Upload, new_id, now
 from meninx._web.store.settings import Settings
 from meninx._web.studies.file_names import record_name, stored_name
 
@@ -47,25 +47,31 @@ def start_upload(
     """
     if spacing:
         spacing = ",".join(f"{side:g}" for side in spacing_from_text(spacing))
-    projects = projects_of(session, reader)
-    matching = [choice for choice in projects if choice.name == project or not project]
-    if not projects:
-        raise OptionError("you are in no project; ask an administrator to add you to one")
-    if not matching:
-        names = ", ".join(choice.name for choice in projects)
-        raise OptionError(f"project {project!r}: not one of yours; choose among {names}")
+    project_id = _own_project(session, reader, project).id
     shown = ANONYMOUS if settings.deidentify else title.strip()[:300] or UNTITLED
     upload = Upload(
         id=new_id(),
         user_id=reader.id,
         title=shown,
         bytes=0,
-        project_id=matching[0].id,
+        project_id=project_id,
         spacing=spacing,
     )
     session.add(upload)
     upload_folder(settings, upload.id).mkdir(parents=True)
     return upload
+
+
+def _own_project(session: Session, reader: Reader, name: str) -> Project:
+    """Return the reader's project of a name; their first one without a name."""
+    projects = projects_of(session, reader)
+    if not projects:
+        raise OptionError("you are in no project; ask an administrator to add you to one")
+    for project in projects:
+        if project.name == name or not name:
+            return project
+    names = ", ".join(project.name for project in projects)
+    raise OptionError(f"project {name!r}: not one of yours; choose among {names}")
 
 
 def upload_folder(settings: Settings, upload_id: str) -> Path:
