@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -31,12 +32,16 @@ SHORTEST_PASSWORD = 10
 # argon2 takes 64 MB and a core for each password: at most two are checked at a time.
 CHECKS = threading.BoundedSemaphore(2)
 PASSWORDS = PasswordHash((Argon2Hasher(),))
-# Checked if there is no such account, so that the response takes equally long.
-NOBODY = PASSWORDS.hash(secrets.token_urlsafe())
 # One message, so that it does not say which accounts exist.
 SIGN_IN_REFUSED = "wrong name or password, or too many tries; wait a while"
 # Shortest time between two updates of a session's last use.
 SEEN_EVERY = timedelta(minutes=1)
+
+
+@cache
+def hash_of_nobody() -> str:
+    """Return a hash to check if there is no such account: the response takes equally long."""
+    return PASSWORDS.hash(secrets.token_urlsafe())
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,7 @@ def sign_in(
     """
     user = session.scalar(select(User).where(User.name == name).with_for_update())
     with CHECKS:
-        right = PASSWORDS.verify(password, user.password if user else NOBODY)
+        right = PASSWORDS.verify(password, user.password if user else hash_of_nobody())
     if user is None:
         raise OptionError(SIGN_IN_REFUSED)
     known_device = secrets_equal(device, device_mark(user, key))
